@@ -1,0 +1,1 @@
+"""Jobs and the runner that takes a list of images to files."""

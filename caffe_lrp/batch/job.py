@@ -1,0 +1,144 @@
+"""Jobs: which image is explained for what, and where its files go (spec/reference.md §1, §2, §7)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_lrp.errors import FileListError
+from caffe_lrp.filelist import ListEntry, Target
+
+_MOST_CLASHES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class HeatmapJob:
+    """One image to explain.
+
+    Attributes
+    ----------
+    line
+        Line of the list, from 1.
+    image
+        Path of the image file.
+    target
+        What it is explained for.
+    stem
+        Output path to which the suffixes of the files are appended; None where ``fault`` says why
+        there is none.
+    fault
+        Why the image cannot be explained, known before anything ran; empty otherwise.
+    """
+
+    line: int
+    image: Path
+    target: Target
+    stem: str | None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """What became of a job.
+
+    Attributes
+    ----------
+    job
+        The job.
+    seconds
+        Its share of the wall time of its batch.
+    error
+        Why it failed; empty if it is done.
+    best_class
+        The net's best class, None if the job failed before it was known.
+    """
+
+    job: HeatmapJob
+    seconds: float
+    error: str = ""
+    best_class: int | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all files of the job are written."""
+        return not self.error
+
+
+@dataclass(frozen=True)
+class OutputLayout:
+    """How paths of images and outputs follow from a line of the list.
+
+    Attributes
+    ----------
+    image_root
+        Folder the listed paths are relative to.
+    output_root
+        Where output paths begin.
+    path_root
+        Output paths repeat the image path from the first occurrence of this text on.
+    whole_path
+        Look for ``path_root`` in the whole image path, image root included, as the reference does;
+        otherwise in the listed path first.
+    formula
+        Formula code to put into the names together with the target, None to leave both out.
+    """
+
+    image_root: str
+    output_root: str
+    path_root: str
+    whole_path: bool = False
+    formula: int | None = None
+
+    def job(self, entry: ListEntry) -> HeatmapJob:
+        """The job of one line."""
+        image = f"{self.image_root}/{entry.path}" if self._is_relative(entry.path) else entry.path
+        part = self._part(entry.path, image)
+        if part is None:
+            fault = (
+                f"the path does not contain '{self.path_root}' (standalone_rootpath), from which on output "
+                "paths repeat it"
+            )
+            return HeatmapJob(entry.line, Path(image), entry.target, None, fault)
+        suffix = "" if self.formula is None else f"_f{self.formula}_{entry.target.label}"
+        stem = str(Path(f"{self.output_root}/{part}")) + suffix
+        return HeatmapJob(entry.line, Path(image), entry.target, stem)
+
+    def _is_relative(self, path: str) -> bool:
+        return bool(self.image_root) and (self.whole_path or not Path(path).is_absolute())
+
+    def _part(self, listed: str, image: str) -> str | None:
+        """What output paths repeat, None if ``path_root`` does not occur."""
+        for path in [image] if self.whole_path else [listed, image]:
+            start = path.find(self.path_root)
+            if start >= 0:
+                return path[start:]
+        return None
+
+
+def make_jobs(entries: Iterable[ListEntry], layout: OutputLayout) -> list[HeatmapJob]:
+    """One job for every line, in order."""
+    return [layout.job(entry) for entry in entries]
+
+
+def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path) -> None:
+    """Refuse a list in which two lines would write the same files.
+
+    Raises
+    ------
+    FileListError
+        Names the lines.
+    """
+    first_line: dict[str, int] = {}
+    clashes = []
+    for job in jobs:
+        if job.stem is None:
+            continue
+        other = first_line.setdefault(job.stem, job.line)
+        if other != job.line:
+            clashes.append(f"  lines {other} and {job.line}: {job.stem}")
+    if clashes:
+        more = len(clashes) - _MOST_CLASHES_SHOWN
+        shown = clashes[:_MOST_CLASHES_SHOWN] + ([f"  … and {more} more"] if more > 0 else [])
+        raise FileListError(
+            f"{source}: several lines would write the same files; remove the repeated lines, or use "
+            "--suffix-target to put formula and class into the names of the files:\n" + "\n".join(shown)
+        )

@@ -1,0 +1,148 @@
+"""The runner: jobs to files, batch by batch. An image that fails costs no other its result."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.errors import ImageError
+from caffe_lrp.filelist import Target
+from caffe_lrp.imaging.preprocess import PreparedImage
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.outputs.result import HeatmapResult
+from caffe_lrp.outputs.writers import OutputKind, write_outputs
+from caffe_lrp.relevance.engine import explain
+from caffe_lrp.relevance.ranking import Ranking, rank
+
+from .job import HeatmapJob, JobOutcome
+from .session import Session
+
+#: Lines of the file with the best scores.
+LIST_LENGTH = 10
+
+
+@dataclass
+class _Item:
+    """One job on its way through its batch; ``error`` says why it went no further."""
+
+    job: HeatmapJob
+    error: str = ""
+    image: PreparedImage | None = None
+    result: HeatmapResult | None = None
+
+
+def run_jobs(
+    session: Session, jobs: Sequence[HeatmapJob], kinds: Sequence[OutputKind], batch_size: int
+) -> Iterator[JobOutcome]:
+    """Explain every job and write its files; outcomes come in the order of the jobs.
+
+    Batches form by position in the list, whatever fails, so that the result of a job does not depend
+    on the fate of others.
+
+    Parameters
+    ----------
+    session
+        Net, plan and preprocessing.
+    jobs
+        What to explain.
+    kinds
+        Which files to write.
+    batch_size
+        Images per batch.
+    """
+    for first in range(0, len(jobs), batch_size):
+        started = time.perf_counter()
+        batch = [_Item(job, job.fault) for job in jobs[first : first + batch_size]]
+        _run_batch(session, batch, kinds)
+        seconds = (time.perf_counter() - started) / len(batch)
+        for item in batch:
+            best = None if item.result is None else int(item.result.ranked_classes[0])
+            yield JobOutcome(item.job, seconds, item.error, best)
+
+
+def _run_batch(session: Session, batch: Sequence[_Item], kinds: Sequence[OutputKind]) -> None:
+    """Take one batch through all stages; what goes wrong is noted at the items it concerns."""
+    for item in batch:
+        if not item.error:
+            with _noting_failure([item]):
+                item.image = session.preprocessor(item.job.image)
+    loaded = [item for item in batch if item.image is not None]
+    if loaded:
+        with _noting_failure(loaded):
+            _explain(session, loaded)
+    for item in loaded:
+        if item.result is not None and item.job.stem is not None and not item.error:
+            with _noting_failure([item]):
+                write_outputs(item.job.stem, item.result, kinds)
+
+
+@contextmanager
+def _noting_failure(items: Sequence[_Item]) -> Iterator[None]:
+    """Turn a failure of the block into the ``error`` of the items it concerns."""
+    try:
+        yield
+    except ImageError as error:
+        reason = str(error)
+    except MemoryError:
+        reason = "not enough memory; free some, or use smaller batches"
+    except Exception as error:  # noqa: BLE001 - a fault in one image must not end the others' run
+        reason = f"internal error, please report it: {type(error).__name__}: {error}"
+    else:
+        return
+    for item in items:
+        item.error = reason
+
+
+def _explain(session: Session, loaded: Sequence[_Item]) -> None:
+    """Forward and relevance pass of one batch, results put into the items."""
+    images = [item.image for item in loaded if item.image is not None]
+    plan, net = session.plan, session.net
+    activations = net.forward(np.stack([image.blob for image in images]), plan.kept_values)
+    rankings = [rank(scores, session.class_count) for scores in activations[net.output_value]]
+    classes: list[tuple[int, ...]] = []
+    for item, ranking in zip(loaded, rankings, strict=True):
+        chosen: tuple[int, ...] = ()
+        with _noting_failure([item]):
+            chosen = choose_classes(session, item.job.target, ranking)
+        classes.append(chosen)
+    relevance = explain(plan, activations, classes)
+    for item, image, ranking, heatmap in zip(loaded, images, rankings, relevance, strict=True):
+        item.result = HeatmapResult(
+            relevance=_as_image(heatmap),
+            is_image=plan.is_image,
+            picture=image.picture,
+            ranked_classes=ranking.classes[:LIST_LENGTH],
+            ranked_scores=ranking.scores[:LIST_LENGTH],
+        )
+
+
+def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[int, ...]:
+    """Flat elements of the start layer at which relevance of one image starts.
+
+    Raises
+    ------
+    ImageError
+        The class asked for is none of the net's, or the start layer has no such element.
+    """
+    if target.best_count:
+        classes = tuple(int(best) for best in ranking.classes[: target.best_count])
+    else:
+        classes = (target.code,)
+    if max(classes) >= session.output_size:
+        raise ImageError(
+            f"class {max(classes)} does not exist: the net has {session.output_size} outputs, 0 to "
+            f"{session.output_size - 1}"
+        )
+    if max(classes) >= session.plan.start_size:
+        raise ImageError(
+            f"class {max(classes)} is not an element of the start layer '{session.plan.start.name}', "
+            f"which has {session.plan.start_size}"
+        )
+    return classes
+
+
+def _as_image(relevance: Blob) -> Blob:
+    """(C, H, W) from the relevance of one item; vectors become (K, 1, 1)."""
+    return relevance.reshape((*relevance.shape, 1, 1)[:3]) if relevance.ndim < 3 else relevance

@@ -1,0 +1,98 @@
+"""Everything a run needs besides the images: checked and loaded before the first image is read."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.imaging.mean import load_mean
+from caffe_lrp.imaging.preprocess import Preprocessor
+from caffe_lrp.net.build import build_net
+from caffe_lrp.net.net import Net
+from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
+from caffe_lrp.quirks import QUIRK_MODES
+from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.plan import Plan, resolve_plan
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded net with its plan, and how images become its input.
+
+    ``labels`` are the class labels of the synset file, ``class_count`` the number of ranked outputs.
+    """
+
+    net: Net
+    plan: Plan
+    preprocessor: Preprocessor
+    labels: tuple[str, ...]
+    class_count: int
+
+    @property
+    def output_size(self) -> int:
+        """Number of the net's outputs."""
+        return math.prod(self.net.shape_of(self.net.output_value))
+
+
+def open_session(config: HeatmapConfig) -> Session:
+    """Load and check everything that ``config`` names.
+
+    Raises
+    ------
+    CaffeLrpError
+        Of the kind that fits the first fault found.
+    """
+    quirks = QUIRK_MODES[config.quirks]
+    formula = find_formula(config.formula)
+    if formula.needs_switch_layer and config.switch_layer < 0:
+        raise ConfigError(
+            f"formula {config.formula} needs auxiliaryvariable_maxlayerindexforflatdistinconv of at least "
+            f"0, not {config.switch_layer}"
+        )
+    labels = _read_labels(config.synset_file, config.class_count)
+    mean = load_mean(config.mean_file, config.mean_mode, quirks)
+    net = build_net(read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel))
+    height, width = _image_size(net)
+    plan = resolve_plan(
+        net,
+        formula,
+        RuleParameters(config.epsilon, config.beta, config.switch_layer, quirks),
+        config.start_layer,
+        config.first_layer,
+    )
+    session = Session(
+        net=net,
+        plan=plan,
+        preprocessor=Preprocessor(config.base_size, height, width, mean, quirks),
+        labels=labels,
+        class_count=config.class_count,
+    )
+    if config.class_count > session.output_size:
+        raise ConfigError(
+            f"numclasses {config.class_count} is more than the {session.output_size} outputs of {net.source}"
+        )
+    return session
+
+
+def _image_size(net: Net) -> tuple[int, int]:
+    """(H, W) of the net's input; ModelError unless it has 3 channels and is square."""
+    shape = net.input_shape
+    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+        sizes = "×".join(map(str, (net.batch_size, *shape)))
+        raise ModelError(
+            f"{net.source}: the input must have 3 channels and be square (N×3×S×S), but it is {sizes}"
+        )
+    return shape[1], shape[2]
+
+
+def _read_labels(path: Path, class_count: int) -> tuple[str, ...]:
+    """Class labels, one a line; at least ``class_count``."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        raise ConfigError(f"{path}: the synset file cannot be read: {error.strerror or error}") from error
+    labels = tuple(line.strip() for line in lines)
+    if len(labels) < class_count:
+        raise ConfigError(f"{path}: has {len(labels)} labels, fewer than numclasses ({class_count})")
+    return labels

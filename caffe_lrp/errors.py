@@ -1,0 +1,45 @@
+"""The exception tree; every class carries the exit code with which the command line ends.
+
+Messages name the file, line, layer or image, say what is wrong, and what to do about it.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line (documented in the README)."""
+
+    DONE = 0
+    INTERNAL = 1
+    USAGE = 2
+    BAD_INPUT = 3
+    IMAGES_FAILED = 4
+    INTERRUPTED = 130
+
+
+class CaffeLrpError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class ConfigError(CaffeLrpError):
+    """The config file, or a value given in its place on the command line, is wrong."""
+
+
+class FileListError(CaffeLrpError):
+    """The list of images is missing, unreadable or malformed."""
+
+
+class ModelError(CaffeLrpError):
+    """The prototxt, caffemodel or mean file cannot be used."""
+
+
+class PlanError(CaffeLrpError):
+    """The formula cannot be applied to this net: no rule for a layer, or no such layer."""
+
+
+class ImageError(CaffeLrpError):
+    """One image cannot be explained; the others are not concerned."""
+
+    exit_code = ExitCode.IMAGES_FAILED

@@ -1,0 +1,92 @@
+"""The list of images and classes to explain (spec/reference.md §3)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_lrp.errors import FileListError
+
+BEST_FIVE = -2
+_BEST_FIVE_COUNT = 5
+_SHORTEST_LINE = 3
+_MOST_FAULTS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which classes an image is explained for.
+
+    ``code`` is the integer of the list: a class (≥ 0), −2 for the five best classes in one map, any
+    other negative number for the best class.
+    """
+
+    code: int
+
+    @property
+    def label(self) -> str:
+        """Name of the target in file names: ``c281``, ``top1`` or ``top5``."""
+        if self.code >= 0:
+            return f"c{self.code}"
+        return "top5" if self.code == BEST_FIVE else "top1"
+
+    @property
+    def best_count(self) -> int:
+        """Number of best classes asked for; 0 for a class given by number."""
+        if self.code >= 0:
+            return 0
+        return _BEST_FIVE_COUNT if self.code == BEST_FIVE else 1
+
+
+@dataclass(frozen=True)
+class ListEntry:
+    """One line of the list: its number (from 1), the path as written, and the target."""
+
+    line: int
+    path: str
+    target: Target
+
+
+def read_filelist(path: Path) -> list[ListEntry]:
+    """Entries of the list in order; lines of two characters or fewer are skipped.
+
+    Raises
+    ------
+    FileListError
+        The file cannot be read, names no image, or has lines that are not ``path integer``; all such
+        lines are named at once.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise FileListError(
+            f"{path}: the list of images cannot be read: {error.strerror or error}"
+        ) from error
+    entries, faults = [], []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line.rstrip("\r")) < _SHORTEST_LINE:
+            continue
+        entry = _parse(number, line)
+        if entry is None:
+            faults.append(f"  line {number}: {line.strip()[:120]!r}")
+        else:
+            entries.append(entry)
+    if faults:
+        more = len(faults) - _MOST_FAULTS_SHOWN
+        shown = faults[:_MOST_FAULTS_SHOWN] + ([f"  … and {more} more"] if more > 0 else [])
+        raise FileListError(
+            f"{path}: every line must be 'path class', a path without blanks and an integer "
+            "(a class number, -1: the best class, -2: the five best); these are not:\n" + "\n".join(shown)
+        )
+    if not entries:
+        raise FileListError(f"{path}: names no image; every line must be 'path class'")
+    return entries
+
+
+def _parse(number: int, line: str) -> ListEntry | None:
+    """Entry of one line, None if it is not ``path integer``."""
+    tokens = line.split()
+    if len(tokens) != 2:
+        return None
+    try:
+        return ListEntry(number, tokens[0], Target(int(tokens[1])))
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Images into input blobs, relevance into pictures."""

@@ -1,0 +1,1 @@
+"""Numerical kernels: arrays in, arrays out; the only package that touches Numba."""

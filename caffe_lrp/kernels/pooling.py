@@ -1,0 +1,195 @@
+"""Max and average pooling with Caffe's geometry: forward, gradient, and relevance.
+
+Windows start at ``row·stride − pad`` and are clipped to the image; averages divide by the window
+clipped to the *padded* image (spec/reference.md §6).
+"""
+
+import numpy as np
+
+from ._jit import kernel
+from .gemm import Blob
+from .window import Window
+
+#: Two window elements closer than this share of the channel's largest magnitude count as equal, and
+#: the first one wins. BLAS rounds the same dot product differently in different columns: up to
+#: 6e-7 of the largest output was measured, and twice that can lie between two elements.
+TIE_TOLERANCE = 2.0**-19
+
+#: A window whose activations sum to less than this has no shares to speak of (Q7).
+ZERO_SUM = 1e-6
+
+
+@kernel
+def max_pool(x: Blob, window: Window, out: Blob) -> None:
+    """Largest element of every window: ``x`` (N, C, H, W), ``out`` (N, C, H_out, W_out)."""
+    height, width = x.shape[2], x.shape[3]
+    for item in range(out.shape[0]):
+        for channel in range(out.shape[1]):
+            for row in range(out.shape[2]):
+                top = row * window.stride_h - window.pad_h
+                bottom = min(top + window.kernel_h, height)
+                top = max(top, 0)
+                for column in range(out.shape[3]):
+                    left = column * window.stride_w - window.pad_w
+                    right = min(left + window.kernel_w, width)
+                    left = max(left, 0)
+                    largest = np.float32(-np.inf)
+                    for y in range(top, bottom):
+                        for i in range(left, right):
+                            largest = max(largest, x[item, channel, y, i])
+                    out[item, channel, row, column] = largest
+
+
+@kernel
+def max_pool_route(x: Blob, relevance: Blob, window: Window, out: Blob) -> None:
+    """Hand everything a window got to its first maximum in scan order.
+
+    Elements within ``TIE_TOLERANCE`` of the maximum count as equal to it.
+
+    Parameters
+    ----------
+    x
+        (N, C, H, W), the input of the forward pass.
+    relevance
+        (N, C, H_out, W_out), relevance or gradient at the outputs.
+    window
+        Window geometry.
+    out
+        (N, C, H, W), overwritten.
+    """
+    height, width = x.shape[2], x.shape[3]
+    for item in range(relevance.shape[0]):
+        for channel in range(relevance.shape[1]):
+            plane = x[item, channel]
+            target = out[item, channel]
+            magnitude = np.float32(0)
+            for y in range(height):
+                for i in range(width):
+                    magnitude = max(magnitude, abs(plane[y, i]))
+                    target[y, i] = 0
+            tolerance = magnitude * np.float32(TIE_TOLERANCE)
+            for row in range(relevance.shape[2]):
+                top = row * window.stride_h - window.pad_h
+                bottom = min(top + window.kernel_h, height)
+                top = max(top, 0)
+                for column in range(relevance.shape[3]):
+                    left = column * window.stride_w - window.pad_w
+                    right = min(left + window.kernel_w, width)
+                    left = max(left, 0)
+                    largest = np.float32(-np.inf)
+                    for y in range(top, bottom):
+                        for i in range(left, right):
+                            largest = max(largest, plane[y, i])
+                    y, i = first_at_least(plane, float(largest - tolerance), top, bottom, left, right)
+                    target[y, i] += relevance[item, channel, row, column]
+
+
+@kernel
+def first_at_least(
+    plane: Blob, threshold: float, top: int, bottom: int, left: int, right: int
+) -> tuple[int, int]:
+    """Row and column of the first element, in scan order, that reaches ``threshold``.
+
+    The upper left corner if none does, which happens only where the window holds a NaN.
+    """
+    for y in range(top, bottom):
+        for i in range(left, right):
+            if plane[y, i] >= threshold:
+                return y, i
+    return top, left
+
+
+@kernel
+def average_pool(x: Blob, window: Window, out: Blob) -> None:
+    """Mean of every window: ``x`` (N, C, H, W), ``out`` (N, C, H_out, W_out)."""
+    height, width = x.shape[2], x.shape[3]
+    for item in range(out.shape[0]):
+        for channel in range(out.shape[1]):
+            for row in range(out.shape[2]):
+                top = row * window.stride_h - window.pad_h
+                bottom = min(top + window.kernel_h, height + window.pad_h)
+                rows = bottom - top
+                top, bottom = max(top, 0), min(bottom, height)
+                for column in range(out.shape[3]):
+                    left = column * window.stride_w - window.pad_w
+                    right = min(left + window.kernel_w, width + window.pad_w)
+                    size = rows * (right - left)
+                    left, right = max(left, 0), min(right, width)
+                    total = np.float32(0)
+                    for y in range(top, bottom):
+                        for i in range(left, right):
+                            total += x[item, channel, y, i]
+                    out[item, channel, row, column] = total / size
+
+
+@kernel
+def average_pool_gradient(gradient: Blob, window: Window, out: Blob) -> None:
+    """Gradient of `average_pool`: ``gradient`` (N, C, H_out, W_out), ``out`` (N, C, H, W) overwritten."""
+    height, width = out.shape[2], out.shape[3]
+    out[:] = 0
+    for item in range(gradient.shape[0]):
+        for channel in range(gradient.shape[1]):
+            for row in range(gradient.shape[2]):
+                top = row * window.stride_h - window.pad_h
+                bottom = min(top + window.kernel_h, height + window.pad_h)
+                rows = bottom - top
+                top, bottom = max(top, 0), min(bottom, height)
+                for column in range(gradient.shape[3]):
+                    left = column * window.stride_w - window.pad_w
+                    right = min(left + window.kernel_w, width + window.pad_w)
+                    share = gradient[item, channel, row, column] / (rows * (right - left))
+                    left, right = max(left, 0), min(right, width)
+                    for y in range(top, bottom):
+                        for i in range(left, right):
+                            out[item, channel, y, i] += share
+
+
+@kernel
+def average_pool_redistribute(
+    x: Blob, relevance: Blob, window: Window, add_activations: bool, out: Blob
+) -> None:
+    """Share relevance within every window in proportion to the activations.
+
+    Parameters
+    ----------
+    x
+        (N, C, H, W), the input of the forward pass.
+    relevance
+        (N, C, H_out, W_out).
+    window
+        Window geometry.
+    add_activations
+        What happens where ``|Σx| < 1e-6``: True adds the activations themselves to the result (Q7),
+        False shares the relevance equally.
+    out
+        (N, C, H, W), overwritten.
+    """
+    height, width = x.shape[2], x.shape[3]
+    out[:] = 0
+    for item in range(relevance.shape[0]):
+        for channel in range(relevance.shape[1]):
+            plane = x[item, channel]
+            target = out[item, channel]
+            for row in range(relevance.shape[2]):
+                top = row * window.stride_h - window.pad_h
+                bottom = min(top + window.kernel_h, height)
+                top = max(top, 0)
+                for column in range(relevance.shape[3]):
+                    left = column * window.stride_w - window.pad_w
+                    right = min(left + window.kernel_w, width)
+                    left = max(left, 0)
+                    total = np.float32(0)
+                    for y in range(top, bottom):
+                        for i in range(left, right):
+                            total += plane[y, i]
+                    received = relevance[item, channel, row, column]
+                    if abs(total) >= ZERO_SUM:
+                        scale, shift = received / total, np.float32(0)
+                    elif add_activations:
+                        scale, shift = np.float32(1), np.float32(0)
+                    else:
+                        scale = np.float32(0)
+                        shift = received / np.float32((bottom - top) * (right - left))
+                    for y in range(top, bottom):
+                        for i in range(left, right):
+                            target[y, i] += plane[y, i] * scale + shift

@@ -1,0 +1,29 @@
+"""The geometry of a sliding window, shared by convolution and pooling kernels."""
+
+from typing import NamedTuple
+
+
+class Window(NamedTuple):
+    """Kernel size, stride, padding and dilation of a sliding window, in pixels.
+
+    A named tuple of integers, because Numba passes those into compiled code as they are.
+    """
+
+    kernel_h: int
+    kernel_w: int
+    stride_h: int = 1
+    stride_w: int = 1
+    pad_h: int = 0
+    pad_w: int = 0
+    dilation_h: int = 1
+    dilation_w: int = 1
+
+    @property
+    def taps(self) -> int:
+        """Number of positions in the kernel."""
+        return self.kernel_h * self.kernel_w
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether the window is one pixel that visits every pixel once."""
+        return self == (1, 1, 1, 1, 0, 0, self.dilation_h, self.dilation_w)

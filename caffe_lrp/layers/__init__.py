@@ -1,0 +1,20 @@
+"""One class per Caffe layer type: forward pass, gradient, and what relevance rules may ask of it.
+
+Importing the package fills `REGISTRY`.
+"""
+
+from . import activation, combine, convolution, inner_product, normalization, output, pooling, shape
+from .base import REGISTRY, Layer
+
+__all__ = [
+    "REGISTRY",
+    "Layer",
+    "activation",
+    "combine",
+    "convolution",
+    "inner_product",
+    "normalization",
+    "output",
+    "pooling",
+    "shape",
+]

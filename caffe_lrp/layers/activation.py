@@ -1,0 +1,101 @@
+"""Neuron layers: they work element by element and keep the shape."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from caffe_lrp.kernels import elementwise as kernels
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.proto.spec import LayerSpec
+
+from .base import Blobs, Neuron, register
+
+
+class KernelNeuron(Neuron):
+    """A neuron layer described by its two kernels.
+
+    ``forward_kernel(x, *coefficients, out)`` and ``gradient_kernel(source, gradient, *coefficients,
+    out)`` on flat views, where the source is the layer's output if `gradient_uses_outputs` is set
+    and its input otherwise.
+    """
+
+    forward_kernel: ClassVar[Callable[..., None]]
+    gradient_kernel: ClassVar[Callable[..., None]]
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        """Numbers the kernels need besides the blobs."""
+        return ()
+
+    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
+        out = np.empty_like(inputs[0])
+        self.forward_kernel(inputs[0].reshape(-1), *self.coefficients, out.reshape(-1))
+        return (out,)
+
+    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
+        source = outputs[0] if self.gradient_uses_outputs else inputs[0]
+        out = np.empty_like(source)
+        self.gradient_kernel(
+            source.reshape(-1), gradients[0].reshape(-1), *self.coefficients, out.reshape(-1)
+        )
+        return (out,)
+
+
+@register("ReLU")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReLU(KernelNeuron):
+    """``max(x, 0) + slope·min(x, 0)``; a slope other than 0 makes it leaky."""
+
+    gradient_uses_inputs = True
+    forward_kernel = staticmethod(kernels.leaky_relu)
+    gradient_kernel = staticmethod(kernels.leaky_relu_gradient)
+
+    negative_slope: float
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "ReLU":
+        return cls(negative_slope=spec.parameters.relu_param.negative_slope, **node)
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        return (self.negative_slope,)
+
+
+@register("Sigmoid")
+class Sigmoid(KernelNeuron):
+    """Logistic function."""
+
+    gradient_uses_outputs = True
+    forward_kernel = staticmethod(kernels.sigmoid)
+    gradient_kernel = staticmethod(kernels.sigmoid_gradient)
+
+
+@register("TanH")
+class TanH(KernelNeuron):
+    """Hyperbolic tangent."""
+
+    gradient_uses_outputs = True
+    forward_kernel = staticmethod(kernels.tanh)
+    gradient_kernel = staticmethod(kernels.tanh_gradient)
+
+
+@register("AbsVal")
+class AbsVal(KernelNeuron):
+    """Absolute value."""
+
+    gradient_uses_inputs = True
+    forward_kernel = staticmethod(kernels.absolute)
+    gradient_kernel = staticmethod(kernels.absolute_gradient)
+
+
+@register("Dropout")
+class Dropout(Neuron):
+    """Identity: dropout does nothing at test time."""
+
+    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
+        return (inputs[0],)
+
+    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
+        return (gradients[0],)

@@ -1,0 +1,201 @@
+"""What a layer is, what relevance rules may ask of one, and the registry of layer types.
+
+Shapes of a layer are those of one item, without the batch axis; blobs have it in front. A *capability*
+is a base class: rules are written against capabilities, never against layer types.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.window import Window
+from caffe_lrp.proto.spec import LayerSpec, Shape
+
+Blobs = Sequence[Blob]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Layer(ABC):
+    """One layer of a net.
+
+    Attributes
+    ----------
+    index
+        Number of the layer, as used in config files.
+    inputs, outputs
+        Value ids; a layer that works in place has an output id of its own.
+    input_shapes
+        Shape of one item of every input.
+    weights
+        Learned blobs, empty until `Net` loads them.
+    """
+
+    input_counts: ClassVar[tuple[int, int | None]] = (1, 1)
+    output_counts: ClassVar[tuple[int, int | None]] = (1, 1)
+    #: What `gradient` looks at besides the gradient itself.
+    gradient_uses_inputs: ClassVar[bool] = False
+    gradient_uses_outputs: ClassVar[bool] = False
+
+    index: int
+    name: str
+    type: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    input_shapes: tuple[Shape, ...]
+    is_in_place: bool = False
+    weights: tuple[Blob, ...] = ()
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "Layer":
+        """The layer that ``spec`` describes; ``node`` are the attributes common to all layers.
+
+        Raises
+        ------
+        ModelError
+            A parameter is missing, out of range or not supported; the caller names the layer.
+        """
+        del spec
+        return cls(**node)
+
+    @property
+    def weight_shapes(self) -> tuple[Shape, ...]:
+        """Shapes of the learned blobs the layer needs, in the order of the caffemodel."""
+        return ()
+
+    @property
+    def output_shapes(self) -> tuple[Shape, ...]:
+        """Shape of one item of every output; the input's unless a layer says otherwise."""
+        return (self.input_shapes[0],) * len(self.outputs)
+
+    @abstractmethod
+    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
+        """Outputs of the layer; inputs are never changed."""
+
+    @abstractmethod
+    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
+        """Gradient at the inputs, given that at the outputs.
+
+        ``inputs`` (``outputs``) are those of the forward pass where `gradient_uses_inputs`
+        (`gradient_uses_outputs`) is set, and may be empty otherwise.
+        """
+
+
+class Linear(Layer):
+    """Capability: outputs are a linear function of the input plus a bias.
+
+    A weight blob given to `apply` and `adjoint` need not be the layer's own: rules hand in modified
+    ones, and several stacked by `stack` are applied in one product.
+    """
+
+    weight: Blob
+    bias: Blob | None
+    groups: int
+
+    @property
+    @abstractmethod
+    def group_outputs(self) -> int:
+        """Number of output channels of each group."""
+
+    @property
+    @abstractmethod
+    def taps(self) -> int:
+        """Number of inputs that an output sees in one channel (all of them in an inner product)."""
+
+    @property
+    @abstractmethod
+    def fan_in(self) -> int:
+        """Number of inputs that an output sees."""
+
+    @abstractmethod
+    def apply(self, x: Blob, weight: Blob) -> Blob:
+        """``weight`` applied to ``x``, without bias: (N, G, M, P), M outputs in each group, P positions."""
+
+    @abstractmethod
+    def adjoint(self, relevance: Blob, weight: Blob) -> Blob:
+        """Adjoint of `apply`: ``relevance`` (N, G, M, P) handed back to the shape of the input."""
+
+    @abstractmethod
+    def uniform_adjoint(self, relevance: Blob) -> Blob:
+        """Adjoint with all weights 1, for ``relevance`` in the shape of the output."""
+
+    def stack(self, weights: Sequence[Blob]) -> Blob:
+        """Weights of equal shape joined along the outputs, group by group."""
+        per_group = [weight.reshape(self.groups, self.group_outputs, -1) for weight in weights]
+        joined = np.concatenate(per_group, axis=1)
+        return joined.reshape(-1, *self.weight.shape[1:])
+
+    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
+        return (self.adjoint(self.by_group(gradients[0]), self.weight),)
+
+    def by_group(self, blob: Blob) -> Blob:
+        """``blob`` (N, C, …) viewed as (N, G, C/G, P)."""
+        return blob.reshape(blob.shape[0], self.groups, self.group_outputs, -1)
+
+
+class Neuron(Layer):
+    """Capability: works element by element, so that relevance can pass unchanged."""
+
+
+class Router(Layer):
+    """Capability: moves or copies elements; its gradient is also how relevance travels."""
+
+
+class Winner(Layer):
+    """Capability: every output is one of the inputs; its gradient is also how relevance travels."""
+
+
+class WindowAverage(Layer):
+    """Capability: outputs are averages over windows."""
+
+    window: Window
+
+
+class ChannelNormalization(Layer):
+    """Capability: activations are divided by a power of sums over neighbouring channels.
+
+    Coefficients as in Caffe's LRN; `scale` are the sums ``s``.
+    """
+
+    local_size: int
+    alpha: float
+    beta: float
+    k: float
+
+    @abstractmethod
+    def scale(self, x: Blob) -> Blob:
+        """The sums ``s`` in shape (N, C, P)."""
+
+
+REGISTRY: dict[str, type[Layer]] = {}
+
+LayerClass = TypeVar("LayerClass", bound=type[Layer])
+
+
+def register(type_name: str) -> Callable[[LayerClass], LayerClass]:
+    """Class decorator: the class describes layers of Caffe's type ``type_name``."""
+
+    def enter(layer_class: LayerClass) -> LayerClass:
+        REGISTRY[type_name] = layer_class
+        return layer_class
+
+    return enter
+
+
+def canonical_axis(axis: int, shape: Shape) -> int:
+    """``axis`` of the full blob (negative counts from the end) as an axis of one item.
+
+    Raises
+    ------
+    ModelError
+        The axis is the batch axis, or the blob does not have it.
+    """
+    axes = len(shape) + 1
+    resolved = axis + axes if axis < 0 else axis
+    if not 0 < resolved < axes:
+        raise ModelError(f"axis {axis} is not supported on a blob of {axes} axes")
+    return resolved - 1

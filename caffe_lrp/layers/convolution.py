@@ -1,0 +1,106 @@
+"""Convolution."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.kernels.convolution import add_bias, convolve, convolve_adjoint
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.window import Window
+from caffe_lrp.proto.spec import LayerSpec, Shape
+
+from .base import Blobs, Linear, register
+from .window import convolution_window, convolved_size, require_image
+
+
+@register("Convolution")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Convolution(Linear):
+    """2-D convolution with groups, stride, padding, dilation, and an optional bias."""
+
+    window: Window
+    output_channels: int
+    groups: int
+    has_bias: bool
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "Convolution":
+        parameters = spec.parameters.convolution_param
+        channels = require_image(node["input_shapes"][0])[0]
+        outputs, groups = parameters.num_output, parameters.group
+        if outputs < 1 or groups < 1:
+            raise ModelError("num_output and group must be at least 1")
+        if channels % groups or outputs % groups:
+            raise ModelError(
+                f"{channels} input and {outputs} output channels do not divide into {groups} groups"
+            )
+        if parameters.axis not in (1, -3):
+            raise ModelError(f"axis {parameters.axis} is not supported; channels must be axis 1")
+        layer = cls(
+            window=convolution_window(parameters),
+            output_channels=outputs,
+            groups=groups,
+            has_bias=parameters.bias_term,
+            **node,
+        )
+        convolved_size(layer.window, layer.input_shapes[0])
+        return layer
+
+    @property
+    def weight_shapes(self) -> tuple[Shape, ...]:
+        group_inputs = self.input_shapes[0][0] // self.groups
+        kernel = (self.output_channels, group_inputs, self.window.kernel_h, self.window.kernel_w)
+        return (kernel, (self.output_channels,)) if self.has_bias else (kernel,)
+
+    @property
+    def output_shapes(self) -> tuple[Shape, ...]:
+        return ((self.output_channels, *convolved_size(self.window, self.input_shapes[0])),)
+
+    @property
+    def weight(self) -> Blob:  # type: ignore[override]
+        """(C_out, C_in/groups, k_h, k_w)."""
+        return self.weights[0]
+
+    @property
+    def bias(self) -> Blob | None:  # type: ignore[override]
+        """(C_out,), or None."""
+        return self.weights[1] if self.has_bias else None
+
+    @property
+    def group_outputs(self) -> int:
+        return self.output_channels // self.groups
+
+    @property
+    def taps(self) -> int:
+        return self.window.taps
+
+    @property
+    def fan_in(self) -> int:
+        return self.window.taps * self.input_shapes[0][0] // self.groups
+
+    def apply(self, x: Blob, weight: Blob) -> Blob:
+        height, width = self.output_shapes[0][1:]
+        out = np.empty((len(x), len(weight), height, width), np.float32)
+        convolve(x, weight, self.groups, self.window, out)
+        return out.reshape(len(x), self.groups, len(weight) // self.groups, height * width)
+
+    def adjoint(self, relevance: Blob, weight: Blob) -> Blob:
+        shape = (len(relevance), self.groups * weight.shape[1], *self.input_shapes[0][1:])
+        out = np.empty(shape, np.float32)
+        outputs = relevance.reshape(len(relevance), len(weight), *self.output_shapes[0][1:])
+        convolve_adjoint(outputs, weight, self.groups, self.window, out)
+        return out
+
+    def uniform_adjoint(self, relevance: Blob) -> Blob:
+        totals = self.by_group(relevance).sum(axis=2, keepdims=True)
+        ones = np.ones((self.groups, 1, self.window.kernel_h, self.window.kernel_w), np.float32)
+        spread = self.adjoint(totals, ones)
+        return np.repeat(spread, self.input_shapes[0][0] // self.groups, axis=1)
+
+    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
+        out = self.apply(inputs[0], self.weight).reshape(len(inputs[0]), self.output_channels, -1)
+        if self.bias is not None:
+            add_bias(out, self.bias)
+        return (out.reshape(len(out), *self.output_shapes[0]),)

@@ -1,0 +1,132 @@
+"""Sliding-window parameters as Caffe's messages give them, for convolution and pooling."""
+
+from collections.abc import Sequence
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.kernels.window import Window
+from caffe_lrp.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
+from caffe_lrp.proto.spec import Shape
+
+
+def convolution_window(parameters: ConvolutionParameter) -> Window:
+    """Window of a convolution.
+
+    Raises
+    ------
+    ModelError
+        A size is missing or not positive, or given in two ways.
+    """
+    kernel = _pair(parameters, "kernel", parameters.kernel_size, None)
+    stride = _pair(parameters, "stride", parameters.stride, 1)
+    pad = _pair(parameters, "pad", parameters.pad, 0)
+    dilation = _spatial(parameters.dilation, "dilation") if parameters.dilation else (1, 1)
+    return _checked(Window(*kernel, *stride, *pad, *dilation))
+
+
+def pooling_window(parameters: PoolingParameter, input_shape: Shape) -> Window:
+    """Window of a pooling layer; the whole image for global pooling.
+
+    Raises
+    ------
+    ModelError
+        A size is missing or not positive, given in two ways, or the padding reaches the kernel size.
+    """
+    if parameters.global_pooling:
+        return Window(input_shape[1], input_shape[2])
+
+    def given(field: str) -> list[int]:
+        return [getattr(parameters, field)] if parameters.HasField(field) else []
+
+    kernel = _pair(parameters, "kernel", given("kernel_size"), None)
+    stride = _pair(parameters, "stride", given("stride"), 1)
+    pad = _pair(parameters, "pad", given("pad"), 0)
+    window = _checked(Window(*kernel, *stride, *pad))
+    if window.pad_h >= window.kernel_h or window.pad_w >= window.kernel_w:
+        raise ModelError(f"padding {pad} must be smaller than the kernel {kernel}")
+    return window
+
+
+def _pair(
+    parameters: ConvolutionParameter | PoolingParameter, what: str, sizes: Sequence[int], default: int | None
+) -> tuple[int, int]:
+    """(h, w) from ``what``_h and ``what``_w, or from the repeated field, or the default."""
+    fields = (f"{what}_h", f"{what}_w")
+    if any(parameters.HasField(field) for field in fields):
+        if sizes:
+            raise ModelError(f"gives both {what} and {what}_h/{what}_w; keep one")
+        height, width = (int(getattr(parameters, field)) for field in fields)
+        return height, width
+    if sizes:
+        return _spatial(sizes, what)
+    if default is None:
+        raise ModelError(f"has no {what} size")
+    return default, default
+
+
+def _spatial(sizes: Sequence[int], what: str) -> tuple[int, int]:
+    """(h, w) from one or two numbers."""
+    if len(sizes) > 2:
+        raise ModelError(f"gives {len(sizes)} numbers for {what}; only 2 spatial axes are supported")
+    return int(sizes[0]), int(sizes[-1])
+
+
+def _checked(window: Window) -> Window:
+    sizes = (window.kernel_h, window.kernel_w, window.stride_h, window.stride_w, *window[6:])
+    if min(sizes) < 1:
+        raise ModelError("kernel size, stride and dilation must be at least 1")
+    return window
+
+
+def convolved_size(window: Window, input_shape: Shape) -> tuple[int, int]:
+    """Output height and width of a convolution over (C, H, W).
+
+    Raises
+    ------
+    ModelError
+        The kernel is larger than the padded input.
+    """
+    _, height, width = input_shape
+    out_height = _floor_steps(height + 2 * window.pad_h, window.kernel_h, window.stride_h, window.dilation_h)
+    out_width = _floor_steps(width + 2 * window.pad_w, window.kernel_w, window.stride_w, window.dilation_w)
+    if out_height < 1 or out_width < 1:
+        raise ModelError(f"the kernel does not fit into the input of {height}×{width}")
+    return out_height, out_width
+
+
+def _floor_steps(padded: int, kernel: int, stride: int, dilation: int) -> int:
+    extent = dilation * (kernel - 1) + 1
+    return (padded - extent) // stride + 1 if padded >= extent else 0
+
+
+def pooled_size(window: Window, input_shape: Shape, round_up: bool) -> tuple[int, int]:
+    """Output height and width of pooling over (C, H, W).
+
+    Sizes are rounded up, as Caffe does, unless the layer asks for rounding down; a last window that
+    would hold no pixel of the image is dropped.
+
+    Raises
+    ------
+    ModelError
+        The kernel is larger than the padded input.
+    """
+    sizes = []
+    for size, kernel, stride, pad in zip(
+        input_shape[1:],
+        window[:2],
+        (window.stride_h, window.stride_w),
+        (window.pad_h, window.pad_w),
+        strict=True,
+    ):
+        span = size + 2 * pad - kernel
+        if span < 0:
+            raise ModelError(f"the kernel does not fit into the input of {input_shape[1]}×{input_shape[2]}")
+        steps = (-(-span // stride) if round_up else span // stride) + 1
+        sizes.append(steps - 1 if (steps - 1) * stride >= size + pad else steps)
+    return sizes[0], sizes[1]
+
+
+def require_image(shape: Shape) -> Shape:
+    """``shape`` if it is (C, H, W), else ModelError."""
+    if len(shape) != 3:
+        raise ModelError(f"needs an input with 4 axes (N, C, H, W), but gets {len(shape) + 1}")
+    return shape

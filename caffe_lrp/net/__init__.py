@@ -1,0 +1,1 @@
+"""The layer graph: Split insertion, indices, shapes, weights, forward pass."""

@@ -1,0 +1,223 @@
+"""From what the files said to a net: phase, Splits, indices, shapes, weights.
+
+Knows no layer types but ``Input``, which declares an input instead of computing anything and is not
+counted (Q2).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.layers import REGISTRY, Layer
+from caffe_lrp.proto.reader import StoredBlob
+from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
+from caffe_lrp.suggest import did_you_mean
+
+from .net import Net
+from .phase import layers_at_test_time
+from .splits import insert_splits
+
+#: Blobs larger than this many elements per item are taken for a mistake in the prototxt.
+LARGEST_BLOB = 2**31
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Layers with indices, value ids and shapes, but without weights."""
+
+    inputs: tuple[InputSpec, ...]
+    layers: tuple[Layer, ...]
+    value_names: tuple[str, ...]
+    unread_values: tuple[int, ...]
+
+
+def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]]) -> Net:
+    """The net that ``spec`` describes, with its weights in memory.
+
+    Parameters
+    ----------
+    spec
+        The prototxt.
+    weights
+        Blobs of the caffemodel by layer name; read here, after their shapes were checked.
+
+    Raises
+    ------
+    ModelError
+        An unknown layer type, a parameter a layer cannot take, blobs that do not fit together,
+        missing weights or weights of the wrong shape; the message names the layer.
+    """
+    graph = build_graph(spec)
+    if len(graph.inputs) != 1:
+        names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
+        raise ModelError(f"{spec.source}: needs exactly one input blob, but declares {names}")
+    batch_size, *shape = graph.inputs[0].shape
+    stored = {layer.name: _stored_weights(layer, weights, spec.source) for layer in graph.layers}
+    return Net(
+        source=spec.source,
+        layers=tuple(_with_weights(layer, stored[layer.name]) for layer in graph.layers),
+        value_names=graph.value_names,
+        input_value=0,
+        input_shape=tuple(shape),
+        batch_size=batch_size,
+        output_value=_output_value(graph),
+    )
+
+
+def weight_shapes(spec: NetSpec) -> dict[str, tuple[Shape, ...]]:
+    """Shapes of the learned blobs of every layer that has any, by layer name, in layer order."""
+    return {layer.name: layer.weight_shapes for layer in build_graph(spec).layers if layer.weight_shapes}
+
+
+def build_graph(spec: NetSpec) -> Graph:
+    """Layers of ``spec`` at test time with indices, value ids and shapes.
+
+    Raises
+    ------
+    ModelError
+        As `build_net`, weights aside.
+    """
+    inputs, specs = _take_inputs(spec)
+    if not specs:
+        raise ModelError(f"{spec.source}: none of its layers takes part at test time")
+    for declared in inputs:
+        _check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
+    names = [declared.name for declared in inputs]
+    shapes: list[Shape] = [declared.shape[1:] for declared in inputs]
+    current = {name: value for value, name in enumerate(names)}
+    unread = dict.fromkeys(current.values())
+    layers: list[Layer] = []
+    for index, layer_spec in enumerate(insert_splits(inputs, specs, spec.source)):
+        read = tuple(current[bottom] for bottom in layer_spec.bottoms)
+        written = tuple(range(len(names), len(names) + len(layer_spec.tops)))
+        layer = _build_layer(
+            layer_spec,
+            spec.source,
+            index=index,
+            inputs=read,
+            outputs=written,
+            input_shapes=tuple(shapes[value] for value in read),
+        )
+        layers.append(layer)
+        names.extend(layer_spec.tops)
+        shapes.extend(layer.output_shapes)
+        current.update(zip(layer_spec.tops, written, strict=True))
+        for value in read:
+            unread.pop(value, None)
+        unread.update(dict.fromkeys(written))
+    return Graph(tuple(inputs), tuple(layers), tuple(names), tuple(unread))
+
+
+def _take_inputs(spec: NetSpec) -> tuple[list[InputSpec], list[LayerSpec]]:
+    """Declared inputs, those of Input layers among them, and all other layers."""
+    inputs, layers = list(spec.inputs), []
+    for layer in layers_at_test_time(spec):
+        if layer.type != "Input":
+            layers.append(layer)
+            continue
+        shapes = [tuple(shape.dim) for shape in layer.parameters.input_param.shape]
+        if len(shapes) == 1:
+            shapes *= len(layer.tops)
+        if len(shapes) != len(layer.tops):
+            raise ModelError(
+                f"{spec.source}: Input layer '{layer.name}' has {len(layer.tops)} top(s) but {len(shapes)} "
+                "shape(s); write input_param {{ shape {{ dim: 1 dim: 3 dim: H dim: W }} }}"
+            )
+        inputs.extend(InputSpec(top, shape) for top, shape in zip(layer.tops, shapes, strict=True))
+    return inputs, layers
+
+
+def _check_shape(shape: Shape, what: str) -> None:
+    if len(shape) < 2 or min(shape) < 1 or math.prod(shape[1:]) > LARGEST_BLOB:
+        raise ModelError(f"{what} has the impossible shape {shape}")
+
+
+def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer:
+    """One layer from its description; every fault is reported with the layer's index and name."""
+    what = f"{source}: layer {index} '{spec.name}' ({spec.type})"
+    layer_class = REGISTRY.get(spec.type)
+    if layer_class is None:
+        known = ", ".join(sorted(REGISTRY))
+        raise ModelError(
+            f"{what}: layer type '{spec.type}' is not supported{did_you_mean(spec.type, REGISTRY)} "
+            f"(supported: {known})"
+        )
+    _check_count(len(spec.bottoms), layer_class.input_counts, f"{what}: bottom")
+    _check_count(len(spec.tops), layer_class.output_counts, f"{what}: top")
+    try:
+        layer = layer_class.from_spec(
+            spec, index=index, name=spec.name, type=spec.type, is_in_place=spec.is_in_place, **node
+        )
+        shapes = layer.output_shapes
+    except ModelError as error:
+        raise ModelError(f"{what}: {error}") from error
+    for shape in shapes:
+        _check_shape((1, *shape), f"{what}: its output")
+    return layer
+
+
+def _check_count(count: int, limits: tuple[int, int | None], what: str) -> None:
+    least, most = limits
+    if count < least or (most is not None and count > most):
+        wanted = str(least) if least == most else f"at least {least}"
+        raise ModelError(f"{what}s: has {count}, needs {wanted}")
+
+
+def _stored_weights(
+    layer: Layer, weights: Mapping[str, tuple[StoredBlob, ...]], source: str
+) -> tuple[StoredBlob, ...]:
+    """The blobs of one layer in the caffemodel, shapes checked."""
+    wanted = layer.weight_shapes
+    if not wanted:
+        return ()
+    what = f"{source}: layer {layer.index} '{layer.name}' ({layer.type})"
+    if layer.name not in weights:
+        raise ModelError(
+            f"{what}: the caffemodel has no weights for it{did_you_mean(layer.name, weights)} "
+            "(weights are matched by layer name; are prototxt and caffemodel of the same net?)"
+        )
+    stored = weights[layer.name]
+    shapes = [blob.shape for blob in stored]
+    if len(shapes) != len(wanted) or any(map(_differ, shapes, wanted)):
+        raise ModelError(
+            f"{what}: needs weights of shapes {_list(wanted)}, but the caffemodel has {_list(shapes)}"
+        )
+    return stored
+
+
+def _differ(stored: Shape, wanted: Shape) -> bool:
+    """Whether two shapes differ in more than leading ones (old files store every blob with 4 axes)."""
+    return _without_leading_ones(stored) != _without_leading_ones(wanted)
+
+
+def _without_leading_ones(shape: Shape) -> Shape:
+    while shape[:1] == (1,):
+        shape = shape[1:]
+    return shape
+
+
+def _list(shapes: Sequence[Shape]) -> str:
+    return " and ".join("×".join(map(str, shape)) for shape in shapes) or "none"
+
+
+def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...]) -> Layer:
+    blobs: tuple[Blob, ...] = tuple(
+        blob.read().reshape(shape) for blob, shape in zip(stored, layer.weight_shapes, strict=True)
+    )
+    return replace(layer, weights=blobs) if blobs else layer
+
+
+def _output_value(graph: Graph) -> int:
+    """The value to rank: a Softmax among the values nobody reads, else the alphabetically first.
+
+    The order of the names is Caffe's own for the outputs of a net.
+    """
+    writers = {value: layer for layer in graph.layers for value in layer.outputs}
+    candidates = sorted(
+        (value for value in graph.unread_values if value in writers), key=graph.value_names.__getitem__
+    )
+    probabilities = [value for value in candidates if writers[value].type == "Softmax"]
+    return (probabilities or candidates)[0]

@@ -1,0 +1,81 @@
+"""The layer graph and its forward pass."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.proto.spec import Shape
+
+#: Value id -> blob of one batch.
+Activations = Mapping[int, Blob]
+
+
+@dataclass(frozen=True)
+class Net:
+    """Immutable layers in order of execution, and the values between them.
+
+    Values are keyed by id: a layer that works in place writes a new value, so pre-activations are
+    kept. Every value has at most one reader, because Split layers stand where there are several.
+
+    Attributes
+    ----------
+    source
+        Path of the prototxt, for messages.
+    layers
+        ``layers[i].index == i``.
+    value_names
+        Blob name of every value id.
+    input_value
+        Id of the image blob.
+    input_shape
+        (C, H, W).
+    batch_size
+        The batch size the prototxt asks for.
+    output_value
+        Id of the blob whose elements are ranked: probabilities where the net computes them.
+    """
+
+    source: str
+    layers: tuple[Layer, ...]
+    value_names: tuple[str, ...]
+    input_value: int
+    input_shape: Shape
+    batch_size: int
+    output_value: int
+
+    def forward(self, batch: Blob, keep: Set[int]) -> Activations:
+        """Values of one batch: those in ``keep`` and the output; all others are freed on the way.
+
+        Parameters
+        ----------
+        batch
+            (N, C, H, W), float32, any N.
+        keep
+            Ids of the values to return.
+        """
+        keep = keep | {self.output_value}
+        values: dict[int, Blob] = {self.input_value: batch}
+        for layer in self.layers:
+            outputs = layer.forward([values[value] for value in layer.inputs])
+            values.update(zip(layer.outputs, outputs, strict=True))
+            for value in layer.inputs:
+                if value not in keep:
+                    del values[value]
+        return values
+
+    def shape_of(self, value: int) -> Shape:
+        """Shape of one item of a value."""
+        if value == self.input_value:
+            return self.input_shape
+        for layer in self.layers:
+            if value in layer.outputs:
+                return layer.output_shapes[layer.outputs.index(value)]
+        raise KeyError(value)
+
+    def stored_value(self, value: int) -> int:
+        """The value that Caffe's memory holds in the end where ``value`` was: after in-place layers."""
+        for layer in self.layers:
+            if layer.is_in_place and layer.inputs[0] == value:
+                return self.stored_value(layer.outputs[0])
+        return value

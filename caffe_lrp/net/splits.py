@@ -1,0 +1,80 @@
+"""Split insertion: a blob that feeds several layers gets a Split layer, which counts as a layer.
+
+Source: spec/reference.md §5. A Split stands right after the last layer that writes its blob, in-place
+layers included; the Split of an input blob comes first.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.proto.caffe_pb2 import LayerParameter
+from caffe_lrp.proto.spec import InputSpec, LayerSpec
+from caffe_lrp.suggest import did_you_mean
+
+#: A place that writes a blob: number of the layer (−1 for an input) and of its top.
+_Writer = tuple[int, int]
+
+
+def insert_splits(inputs: Sequence[InputSpec], layers: Sequence[LayerSpec], source: str) -> list[LayerSpec]:
+    """``layers`` with Split layers between, bottoms renamed to the split tops.
+
+    Raises
+    ------
+    ModelError
+        A bottom is written by no layer before (a misspelt name, or a cycle).
+    """
+    writers_of_bottoms = _resolve_bottoms(inputs, layers, source)
+    readers = Counter(writer for writers in writers_of_bottoms for writer in writers)
+    taken: Counter[_Writer] = Counter()
+    result: list[LayerSpec] = []
+    for number, declared in enumerate(inputs):
+        result.extend(_split(declared.name, "input", number, readers[-1, number]))
+    for number, (layer, writers) in enumerate(zip(layers, writers_of_bottoms, strict=True)):
+        bottoms = []
+        for bottom, writer in zip(layer.bottoms, writers, strict=True):
+            bottoms.append(bottom)
+            if readers[writer] > 1:
+                writer_name = "input" if writer[0] < 0 else layers[writer[0]].name
+                bottoms[-1] = _split_top(bottom, writer_name, writer[1], taken[writer])
+                taken[writer] += 1
+        result.append(replace(layer, bottoms=tuple(bottoms)))
+        for top_number, top in enumerate(layer.tops):
+            result.extend(_split(top, layer.name, top_number, readers[number, top_number]))
+    return result
+
+
+def _resolve_bottoms(
+    inputs: Sequence[InputSpec], layers: Sequence[LayerSpec], source: str
+) -> list[list[_Writer]]:
+    """For every layer, who last wrote each of its bottoms."""
+    last_writer: dict[str, _Writer] = {declared.name: (-1, number) for number, declared in enumerate(inputs)}
+    result = []
+    for number, layer in enumerate(layers):
+        for bottom in layer.bottoms:
+            if bottom not in last_writer:
+                raise ModelError(
+                    f"{source}: layer '{layer.name}' ({layer.type}) reads the blob '{bottom}', which no input or "
+                    f"layer before it writes{did_you_mean(bottom, last_writer)}"
+                )
+        result.append([last_writer[bottom] for bottom in layer.bottoms])
+        for top_number, top in enumerate(layer.tops):
+            if top in last_writer and top not in layer.bottoms:
+                raise ModelError(
+                    f"{source}: layer '{layer.name}' ({layer.type}) writes the blob '{top}' a second time"
+                )
+            last_writer[top] = (number, top_number)
+    return result
+
+
+def _split_top(blob: str, writer_name: str, top_number: int, branch: int) -> str:
+    return f"{blob}_{writer_name}_{top_number}_split_{branch}"
+
+
+def _split(blob: str, writer_name: str, top_number: int, branches: int) -> Iterator[LayerSpec]:
+    """The Split layer of a blob with several readers; nothing for any other blob."""
+    if branches > 1:
+        tops = tuple(_split_top(blob, writer_name, top_number, branch) for branch in range(branches))
+        name = f"{blob}_{writer_name}_{top_number}_split"
+        yield LayerSpec(name, "Split", (blob,), tops, LayerParameter())

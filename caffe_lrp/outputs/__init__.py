@@ -1,0 +1,1 @@
+"""Writers for the files produced per image."""

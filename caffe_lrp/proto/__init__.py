@@ -1,0 +1,1 @@
+"""Readers for Caffe's file formats: prototxt, caffemodel and BlobProto."""

@@ -1,0 +1,75 @@
+"""Prototxt files into `NetSpec`; the front of the package for Caffe's files."""
+
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from caffe_lrp.errors import ModelError
+
+from .caffe_pb2 import NetParameter
+from .spec import InputSpec, LayerSpec, NetSpec
+from .upgrade import upgraded_layers
+from .weights import StoredBlob, read_blob, scan_caffemodel
+
+__all__ = ["StoredBlob", "read_blob", "read_prototxt", "scan_caffemodel"]
+
+#: The largest prototxts have a few hundred kilobytes; anything far above is another kind of file.
+LARGEST_PROTOTXT_BYTES = 16 * 1024 * 1024
+
+
+def read_prototxt(path: Path) -> NetSpec:
+    """The net that a prototxt describes, upgraded to the current style.
+
+    Unknown fields are skipped, as forks of Caffe add their own; unknown layer types are kept for
+    the net builder to report.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, not text, or not a net; the message names the line.
+    """
+    text = _read_text(path)
+    net = NetParameter()
+    try:
+        text_format.Parse(text, net, allow_unknown_field=True)
+    except text_format.ParseError as error:
+        line = error.GetLine()
+        place = f"line {line}: " if line is not None else ""
+        message = str(error)
+        if line is not None and message.startswith(f"{line}:"):
+            message = message.split(" : ", 1)[-1]
+        raise ModelError(f"{path}: {place}not a valid prototxt: {message}") from error
+    except RecursionError as error:
+        raise ModelError(f"{path}: not a valid prototxt: messages are nested too deeply") from error
+    layers = tuple(
+        LayerSpec(layer.name, layer.type, tuple(layer.bottom), tuple(layer.top), layer)
+        for layer in upgraded_layers(net, str(path))
+    )
+    if not layers:
+        raise ModelError(f"{path}: describes no layers; is it a deploy prototxt?")
+    return NetSpec(str(path), net.name, _declared_inputs(net, path), layers, net.state)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_PROTOTXT_BYTES:
+            raise ModelError(f"{path}: is too large for a prototxt; is it the caffemodel?")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: is not text; is it the caffemodel?") from error
+
+
+def _declared_inputs(net: NetParameter, path: Path) -> tuple[InputSpec, ...]:
+    """Inputs declared by ``input:`` with ``input_shape`` or four ``input_dim`` each."""
+    shapes = [tuple(shape.dim) for shape in net.input_shape]
+    if not shapes:
+        sizes = list(net.input_dim)
+        shapes = [tuple(sizes[i : i + 4]) for i in range(0, len(sizes), 4)]
+    if len(shapes) != len(net.input) or any(not shape for shape in shapes):
+        raise ModelError(
+            f"{path}: declares {len(net.input)} input(s) but {len(shapes)} shape(s); every 'input:' needs "
+            "an 'input_shape { dim: … }' or four 'input_dim:'"
+        )
+    return tuple(InputSpec(name, shape) for name, shape in zip(net.input, shapes, strict=True))

@@ -1,0 +1,259 @@
+"""Caffe's binary files: learned blobs of a caffemodel, and single BlobProtos such as mean images.
+
+`scan_caffemodel` reads only headers; `StoredBlob.read` brings one blob into memory, straight into an
+aligned array.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import ModelError
+
+from .spec import Shape
+from .wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Field, WireError, WireFile
+
+_ALIGNMENT = 64
+_UNPACKED_RUN_BYTES = 1 << 20
+_MOST_PIECES = 4096
+#: Message field numbers (facts of the format): where a layer's name and blobs are, by the number
+#: of the field of NetParameter that holds the layer (100 current, 2 V1).
+_LAYER_FIELDS = {100: (1, 7), 2: (4, 6)}
+_BLOB_SHAPE, _BLOB_DATA, _BLOB_DOUBLE_DATA = 7, 5, 8
+_LEGACY_DIMENSIONS = (1, 2, 3, 4)
+_ELEMENT_TYPES: dict[int, np.dtype[Any]] = {_BLOB_DATA: np.dtype("<f4"), _BLOB_DOUBLE_DATA: np.dtype("<f8")}
+_UNPACKED_WIRE_TYPES = {_BLOB_DATA: FIXED32, _BLOB_DOUBLE_DATA: FIXED64}
+_SIGNATURES = {
+    b"\x89HDF": "an HDF5 file; convert it to a binary caffemodel with Caffe",
+    b"PK\x03\x04": "a ZIP archive; unpack it first",
+    b"\x1f\x8b": "a gzip archive; unpack it first",
+    b"version ": "a Git LFS pointer; fetch the real file with 'git lfs pull'",
+    b"<!DO": "an HTML page, probably a failed download; download it again",
+    b"<htm": "an HTML page, probably a failed download; download it again",
+}
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A run of numbers in the file: packed, or one tag byte before each (``is_packed`` False)."""
+
+    start: int
+    count: int
+    element: np.dtype[Any]
+    is_packed: bool
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob that lies in a file: its shape, and where its numbers are."""
+
+    path: Path
+    shape: Shape
+    pieces: tuple[_Piece, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of stored elements."""
+        return sum(piece.count for piece in self.pieces)
+
+    def read(self) -> NDArray[np.float32]:
+        """The blob as an aligned, C-contiguous float32 array of its own shape.
+
+        Raises
+        ------
+        ModelError
+            The file cannot be read or has shrunk since it was scanned.
+        """
+        blob = _aligned(self.count)
+        position = 0
+        try:
+            with WireFile(self.path) as file:
+                for piece in self.pieces:
+                    _read_piece(file, piece, blob[position : position + piece.count])
+                    position += piece.count
+        except (OSError, WireError) as error:
+            raise _unreadable(self.path, error) from error
+        return blob.reshape(self.shape)
+
+
+def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
+    """Learned blobs of every layer that has any, by layer name; nothing but headers is read.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, truncated, no caffemodel, or holds no layer with weights.
+    """
+    layers: dict[str, tuple[StoredBlob, ...]] = {}
+    try:
+        with WireFile(path) as file:
+            _refuse_other_formats(path, file)
+            for field in file.fields(0, file.size):
+                if field.number in _LAYER_FIELDS and field.wire_type == LENGTH_DELIMITED:
+                    name, blobs = _scan_layer(file, field, path)
+                    if blobs:
+                        layers[name] = blobs
+    except (OSError, WireError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    if not layers:
+        raise ModelError(f"{path}: holds no layer with weights; is it really a caffemodel?")
+    return layers
+
+
+def read_blob(path: Path) -> NDArray[np.float32]:
+    """The array in a file that holds one BlobProto, such as ``imagenet_mean.binaryproto``.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, truncated, or no BlobProto.
+    """
+    try:
+        with WireFile(path) as file:
+            _refuse_other_formats(path, file)
+            blob = _scan_blob(file, Field(0, LENGTH_DELIMITED, 0, file.size), path, "the blob")
+    except (OSError, WireError) as error:
+        raise _unreadable(path, error) from error
+    if not blob.count:
+        raise ModelError(f"{path}: holds no numbers; is it really a BlobProto (binaryproto)?")
+    return blob.read()
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    if isinstance(error, OSError):
+        return ModelError(f"{path}: cannot be read: {error.strerror or error}")
+    return ModelError(f"{path}: is truncated or not one of Caffe's binary files ({error})")
+
+
+def _refuse_other_formats(path: Path, file: WireFile) -> None:
+    """Name well-known files that are handed over by mistake."""
+    if file.size == 0:
+        raise ModelError(f"{path}: is empty; download or copy it again")
+    head = file.read(0, min(8, file.size))
+    for signature, description in _SIGNATURES.items():
+        if head.startswith(signature):
+            raise ModelError(f"{path}: is {description}")
+
+
+def _scan_layer(file: WireFile, layer: Field, path: Path) -> tuple[str, tuple[StoredBlob, ...]]:
+    """Name and blobs of one layer message."""
+    name_field, blobs_field = _LAYER_FIELDS[layer.number]
+    name, blobs = "", []
+    for field in file.fields(layer.start, layer.stop):
+        if field.wire_type != LENGTH_DELIMITED:
+            continue
+        if field.number == name_field:
+            name = file.read(field.start, field.stop).decode()
+        elif field.number == blobs_field:
+            blobs.append(field)
+        elif layer.number == 2 and field.number == 1:
+            raise ModelError(
+                f"{path}: is in Caffe's V0 format; upgrade it with Caffe's upgrade_net_proto_binary"
+            )
+    what = f"layer '{name}'"
+    return name, tuple(_scan_blob(file, blob, path, f"{what}, blob {i}") for i, blob in enumerate(blobs))
+
+
+def _scan_blob(file: WireFile, message: Field, path: Path, what: str) -> StoredBlob:
+    """Shape and data pieces of one BlobProto; ``what`` names it in messages."""
+    shape: Shape | None = None
+    legacy = [0, 0, 0, 0]
+    pieces: list[_Piece] = []
+    for field in _blob_fields(file, message, pieces):
+        if field.number == _BLOB_SHAPE and field.wire_type == LENGTH_DELIMITED:
+            shape = tuple(_dimensions(file, field))
+        elif field.number in _LEGACY_DIMENSIONS and field.wire_type == VARINT:
+            legacy[field.number - 1] = field.value
+    count = sum(piece.count for piece in pieces)
+    if shape is None:
+        shape = tuple(legacy) if any(legacy) else (count,)
+    if math.prod(shape) != count:
+        raise ModelError(
+            f"{path}: {what} says its shape is {shape} but holds {count} numbers; the file is damaged"
+        )
+    return StoredBlob(path, shape, tuple(pieces))
+
+
+def _blob_fields(file: WireFile, message: Field, pieces: list[_Piece]) -> Iterator[Field]:
+    """Fields of a BlobProto other than its data, which is collected in ``pieces``.
+
+    Runs of unpacked numbers are stepped over as a whole: one by one they would take minutes.
+    """
+    position = message.start
+    while position < message.stop:
+        for field in file.fields(position, message.stop):
+            position = field.stop
+            if field.number not in _ELEMENT_TYPES:
+                yield field
+                continue
+            if len(pieces) == _MOST_PIECES:
+                raise WireError(f"numbers in more than {_MOST_PIECES} pieces at byte {field.start}")
+            piece = _scan_piece(file, field, message.stop)
+            pieces.append(piece)
+            if not piece.is_packed:
+                position = piece.start + piece.count * (piece.element.itemsize + 1)
+                break
+
+
+def _dimensions(file: WireFile, shape: Field) -> Iterable[int]:
+    """Sizes in a BlobShape message, packed or not."""
+    for field in file.fields(shape.start, shape.stop):
+        if field.number != 1:
+            continue
+        if field.wire_type == VARINT:
+            yield field.value
+        elif field.wire_type == LENGTH_DELIMITED:
+            yield from _packed_varints(file.read(field.start, field.stop))
+
+
+def _packed_varints(payload: bytes) -> Iterator[int]:
+    value, shift = 0, 0
+    for byte in payload:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            yield value
+            value, shift = 0, 0
+
+
+def _scan_piece(file: WireFile, field: Field, stop: int) -> _Piece:
+    """The run of numbers that begins at ``field``: a packed payload, or consecutive single values."""
+    element = _ELEMENT_TYPES[field.number]
+    if field.wire_type == LENGTH_DELIMITED:
+        length = field.stop - field.start
+        if length % element.itemsize:
+            raise WireError(f"{length} bytes of {element.itemsize}-byte numbers at byte {field.start}")
+        return _Piece(field.start, length // element.itemsize, element, is_packed=True)
+    if field.wire_type != _UNPACKED_WIRE_TYPES[field.number]:
+        raise WireError(f"wire type {field.wire_type} for numbers at byte {field.start}")
+    first_tag = field.start - 1
+    tag = field.number << 3 | field.wire_type
+    width = element.itemsize + 1
+    entries = np.frombuffer(file.read(first_tag, min(stop, first_tag + _UNPACKED_RUN_BYTES)), np.uint8)
+    tags = entries[: len(entries) // width * width : width]
+    others = np.flatnonzero(tags != tag)
+    return _Piece(first_tag, int(others[0]) if len(others) else len(tags), element, is_packed=False)
+
+
+def _aligned(count: int) -> NDArray[np.float32]:
+    """Uninitialised float32 vector whose first element lies at the start of a cache line."""
+    raw = np.empty(count * 4 + _ALIGNMENT, np.uint8)
+    offset = -raw.ctypes.data % _ALIGNMENT
+    return raw[offset : offset + count * 4].view(np.float32)
+
+
+def _read_piece(file: WireFile, piece: _Piece, target: NDArray[np.float32]) -> None:
+    """Bring one run of numbers into ``target``, float32, directly where the file has float32."""
+    if piece.is_packed and piece.element == target.dtype:
+        file.read_into(target.view(np.uint8).data, piece.start)
+        return
+    tag_bytes = 0 if piece.is_packed else 1
+    width = piece.element.itemsize + tag_bytes
+    stored = file.read(piece.start, piece.start + piece.count * width)
+    entries = np.frombuffer(stored, np.uint8).reshape(piece.count, width)[:, tag_bytes:]
+    target[:] = np.ascontiguousarray(entries).view(piece.element).reshape(-1)

@@ -1,0 +1,57 @@
+"""The quirks of the reference program, by name: one switch each.
+
+Each flag is read in exactly one place, named in its comment. The default result of this package has
+all of them, as the reference has; ``CORRECTED`` has none. The Input layer that is not counted (Q2)
+has no switch: it is a numbering, and both modes share it (``net/build.py``). Source: spec of the
+reference, section 9.
+"""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Quirks:
+    """Which quirks of the reference are reproduced.
+
+    Attributes
+    ----------
+    Q1_mean_starts_at_zero
+        Where edges are replicated, the mean's short axis starts at 0 instead of its centre
+        (``imaging/preprocess.py``).
+    Q3_gradient_seeded_with_score
+        The gradient formulas start from the score instead of 1 (``relevance/engine.py``).
+    Q4_undivided_at_zero
+        ε leaves relevance undivided where the pre-activation is 0 (``relevance/rules.py``).
+    Q5_first_group_bias
+        αβ uses the biases of group 0 in every group (``relevance/rules.py``).
+    Q6_flat_ignores_channels
+        Flat divides by the kernel area, not by the number of inputs (``relevance/rules.py``).
+    Q7_zero_sum_adds_activations
+        Average pooling adds activations to the relevance where a window sums to 0
+        (``relevance/rules.py``).
+    Q8_normalization_taylor
+        LRN uses a Taylor rule that does not conserve, instead of passing relevance on
+        (``relevance/formulas.py``).
+    Q9_softmax_overwrites
+        A softmax that relevance passes through replaces it by its own output
+        (``relevance/formulas.py``).
+    Q10_transposed_mean
+        A BlobProto mean is used transposed (``imaging/mean.py``).
+    """
+
+    Q1_mean_starts_at_zero: bool
+    Q3_gradient_seeded_with_score: bool
+    Q4_undivided_at_zero: bool
+    Q5_first_group_bias: bool
+    Q6_flat_ignores_channels: bool
+    Q7_zero_sum_adds_activations: bool
+    Q8_normalization_taylor: bool
+    Q9_softmax_overwrites: bool
+    Q10_transposed_mean: bool
+
+
+REFERENCE = Quirks(**{field.name: True for field in fields(Quirks)})
+CORRECTED = Quirks(**{field.name: False for field in fields(Quirks)})
+
+#: Values of the config key and command-line option ``quirks``.
+QUIRK_MODES = {"reference": REFERENCE, "corrected": CORRECTED}

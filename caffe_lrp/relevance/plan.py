@@ -1,0 +1,188 @@
+"""Plan: which layers relevance passes, in which order, by which rule. Resolved before anything runs."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from caffe_lrp.errors import PlanError
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.net.net import Net
+
+from .composites import Composite
+from .formulas import Formula, RuleParameters, compose
+from .rules import Rule
+
+#: Values of ``lastlayerindex`` that are not an index.
+BEFORE_LOWEST_SOFTMAX, HIGHEST_INNER_PRODUCT = -1, -2
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer and its rule."""
+
+    layer: Layer
+    rule: Rule
+
+    @cached_property
+    def prepared(self) -> Any:
+        """What the rule derives from the weights: computed on first use, then kept."""
+        return self.rule.prepare(self.layer)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How relevance travels through one net under one formula.
+
+    Attributes
+    ----------
+    steps
+        From the start layer downwards.
+    start
+        Layer at whose outputs relevance starts.
+    seeds
+        Output value of the start layer -> the value that supplies the scores.
+    target
+        Value whose relevance is the result.
+    unit_seed
+        Start from 1 instead of the score (gradients without Q3).
+    finish
+        Applied to the result, or None.
+    """
+
+    net: Net
+    steps: tuple[Step, ...]
+    start: Layer
+    seeds: dict[int, int]
+    target: int
+    unit_seed: bool
+    finish: Callable[[Blob], Blob] | None
+
+    @cached_property
+    def kept_values(self) -> frozenset[int]:
+        """Values of the forward pass that the plan looks at."""
+        kept = set(self.seeds.values())
+        for step in self.steps:
+            if step.rule.uses_inputs(step.layer):
+                kept.update(step.layer.inputs)
+            if step.rule.uses_outputs(step.layer):
+                kept.update(step.layer.outputs)
+        return frozenset(kept)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the result is the relevance of the net's input image."""
+        return self.target == self.net.input_value
+
+    @property
+    def start_size(self) -> int:
+        """Number of elements at the start layer: classes must be below it."""
+        return min(math.prod(shape) for shape in self.start.output_shapes)
+
+    def rule_of(self, layer: Layer) -> Rule | None:
+        """The rule a layer got, None for a layer that relevance does not pass."""
+        return next((step.rule for step in self.steps if step.layer is layer), None)
+
+
+def resolve_plan(
+    net: Net, formula: Formula, parameters: RuleParameters, start_layer: int, first_layer: int
+) -> Plan:
+    """The plan for ``net`` under ``formula``.
+
+    Parameters
+    ----------
+    net
+        The net.
+    formula, parameters
+        Row of the table of formulas, and its numbers.
+    start_layer
+        Index of the layer where relevance starts, or −1 (the layer before the lowest Softmax) or −2
+        (the highest InnerProduct).
+    first_layer
+        Index of the lowest layer to pass; its first bottom's relevance is the result.
+
+    Raises
+    ------
+    PlanError
+        No such layer, layers in the wrong order or not connected, or a layer without a rule.
+    """
+    start = find_start(net, start_layer)
+    if not 0 <= first_layer < start.index:
+        raise PlanError(
+            f"firstlayerindex {first_layer} must be at least 0 and below the start layer {start.index} "
+            f"('{start.name}')"
+        )
+    first = net.layers[first_layer]
+    path = _layers_between(net, start, first)
+    composite = compose(formula, parameters)
+    return Plan(
+        net=net,
+        steps=tuple(Step(layer, _rule_for(composite, layer, net)) for layer in path),
+        start=start,
+        seeds={value: net.stored_value(value) for value in start.outputs},
+        target=first.inputs[0],
+        unit_seed=formula.is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
+        finish=formula.finish,
+    )
+
+
+def find_start(net: Net, start_layer: int) -> Layer:
+    """Layer where relevance starts (spec/reference.md §2, ``lastlayerindex``).
+
+    Raises
+    ------
+    PlanError
+        No such layer.
+    """
+    if start_layer == BEFORE_LOWEST_SOFTMAX:
+        softmax = [layer.index for layer in net.layers if layer.type == "Softmax"]
+        if not softmax or softmax[0] == 0:
+            raise PlanError(
+                f"lastlayerindex -1: {net.source} has no Softmax with a layer before it; give an index"
+            )
+        return net.layers[softmax[0] - 1]
+    if start_layer == HIGHEST_INNER_PRODUCT:
+        products = [layer for layer in net.layers if layer.type == "InnerProduct"]
+        if not products:
+            raise PlanError(f"lastlayerindex -2: {net.source} has no InnerProduct layer; give an index")
+        return products[-1]
+    if not 0 <= start_layer < len(net.layers):
+        raise PlanError(
+            f"lastlayerindex {start_layer}: {net.source} has layers 0 to {len(net.layers) - 1} "
+            "(-1: the layer before the lowest Softmax, -2: the highest InnerProduct)"
+        )
+    return net.layers[start_layer]
+
+
+def _layers_between(net: Net, start: Layer, first: Layer) -> list[Layer]:
+    """Layers that relevance passes on its way from ``start`` down to index ``first``, start first.
+
+    Raises
+    ------
+    PlanError
+        ``first`` does not lead to ``start``.
+    """
+    wanted = set(start.outputs)
+    path = []
+    for layer in reversed(net.layers[first.index : start.index + 1]):
+        if wanted.intersection(layer.outputs):
+            path.append(layer)
+            wanted.update(layer.inputs)
+    if path[-1] is not first:
+        raise PlanError(
+            f"firstlayerindex {first.index} ('{first.name}') does not lead to the start layer "
+            f"{start.index} ('{start.name}')"
+        )
+    return path
+
+
+def _rule_for(composite: Composite, layer: Layer, net: Net) -> Rule:
+    rule = composite.rule_for(layer)
+    if rule is None:
+        raise PlanError(
+            f"{net.source}: layer {layer.index} '{layer.name}' ({layer.type}) has no rule under this "
+            "formula; choose another formula, or start below or stop above the layer"
+        )
+    return rule
