@@ -18,6 +18,7 @@ from .filelist import read_filelist
 if TYPE_CHECKING:
     from .batch.job import HeatmapJob, OutputLayout
     from .batch.session import Session
+    from .outputs.writers import OutputKind
 
 _DESCRIPTION = "Explain the predictions of a Caffe image classifier, pixel by pixel."
 _EXAMPLES = """\
@@ -45,12 +46,14 @@ _OVERRIDES = {
     "--quirks": ("quirks", "reference (default): as the program we replace; corrected: without its quirks"),
 }
 
-#: ``-b``: names of the reference's four programs -> (all four files or only text, whole batches).
+_ALL_FILES: "Sequence[OutputKind]" = ("heatmap", "input", "top10", "rawhm")
+_TEXT_FILES: "Sequence[OutputKind]" = ("top10", "rawhm")
+#: ``-b``: names of the reference's four programs -> (files written, whole batches).
 _BINARIES = {
-    "default": (("heatmap", "input", "top10", "rawhm"), False),
-    "default_minimal": (("top10", "rawhm"), False),
-    "parallel": (("heatmap", "input", "top10", "rawhm"), True),
-    "parallel_minimal": (("top10", "rawhm"), True),
+    "default": (_ALL_FILES, False),
+    "default_minimal": (_TEXT_FILES, False),
+    "parallel": (_ALL_FILES, True),
+    "parallel_minimal": (_TEXT_FILES, True),
 }
 
 
@@ -84,11 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--suffix-target", action="store_true", help="put formula and class into the names of the files"
     )
-    parser.add_argument("--quirks", choices=QUIRK_MODES, help="as the reference (default), or corrected")
-    for option, attribute, kind, text in _OVERRIDES:
-        parser.add_argument(
-            option, dest=attribute, type=kind, metavar="N", help=f"{text} (overrides the config)"
-        )
+    keys = {key.name: key for key in KEYS}
+    replacing = parser.add_argument_group("in place of the config file's value")
+    for option, (name, text) in _OVERRIDES.items():
+        key = keys[name]
+        replacing.add_argument(option, dest=key.attribute, type=_value_of(key), metavar="VALUE", help=text)
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, show layers and rules, stop"
     )
@@ -216,11 +219,9 @@ def _explain(options: argparse.Namespace, session: "Session", jobs: Sequence["He
                 bar.write(
                     f"{options.filelist}: line {job.line}: {job.image}: {outcome.error}", file=sys.stderr
                 )
-            elif options.verbose:
-                label = session.labels[outcome.best_class]
-                bar.write(
-                    f"{job.image}: {outcome.best_class} ({label}), {outcome.seconds:.2f} s -> {job.stem}_*"
-                )
+            elif options.verbose and outcome.best_class is not None:
+                best = f"best class {outcome.best_class} ({session.labels[outcome.best_class]})"
+                bar.write(f"{job.image}: {best}, {outcome.seconds:.2f} s, files {job.stem}_*")
             bar.update()
     if not options.quiet:
         print(

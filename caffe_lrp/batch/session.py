@@ -50,7 +50,7 @@ def open_session(config: HeatmapConfig) -> Session:
             f"formula {config.formula} needs auxiliaryvariable_maxlayerindexforflatdistinconv of at least "
             f"0, not {config.switch_layer}"
         )
-    labels = _read_labels(config.synset_file, config.class_count)
+    labels = _read_labels(config.synset_file)
     mean = load_mean(config.mean_file, config.mean_mode, quirks)
     net = build_net(read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel))
     height, width = _image_size(net)
@@ -72,6 +72,10 @@ def open_session(config: HeatmapConfig) -> Session:
         raise ConfigError(
             f"numclasses {config.class_count} is more than the {session.output_size} outputs of {net.source}"
         )
+    if config.class_count > len(labels):
+        raise ConfigError(
+            f"{config.synset_file}: has {len(labels)} labels, fewer than numclasses ({config.class_count})"
+        )
     return session
 
 
@@ -86,13 +90,10 @@ def _image_size(net: Net) -> tuple[int, int]:
     return shape[1], shape[2]
 
 
-def _read_labels(path: Path, class_count: int) -> tuple[str, ...]:
-    """Class labels, one a line; at least ``class_count``."""
+def _read_labels(path: Path) -> tuple[str, ...]:
+    """Class labels, one a line."""
     try:
         lines = path.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise ConfigError(f"{path}: the synset file cannot be read: {error.strerror or error}") from error
-    labels = tuple(line.strip() for line in lines)
-    if len(labels) < class_count:
-        raise ConfigError(f"{path}: has {len(labels)} labels, fewer than numclasses ({class_count})")
-    return labels
+    return tuple(line.strip() for line in lines)

@@ -5,19 +5,23 @@ on blocks of output rows that stay in the cache.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._jit import kernel
 from .gemm import Blob, product
 from .window import Window
 
-#: Unfolded patches held at once, in float32 elements (8 MiB).
+#: Unfolded patches held at once, in elements (8 MiB of float32).
 BLOCK_ELEMENTS = 2 * 1024 * 1024
+
+Precision = type[np.float32] | type[np.float64]
 
 
 @kernel
-def im2col(image: Blob, window: Window, first_row: int, columns: Blob) -> None:
+def im2col(image: Blob, window: Window, first_row: int, columns: NDArray[Any]) -> None:
     """Unfold patches of ``image``: one column per output pixel, rows ordered (channel, kernel y, kernel x).
 
     Parameters
@@ -29,7 +33,7 @@ def im2col(image: Blob, window: Window, first_row: int, columns: Blob) -> None:
     first_row
         First output row of the block.
     columns
-        (C·k_h·k_w, rows, W_out), overwritten.
+        (C·k_h·k_w, rows, W_out), float32 or float64, overwritten.
     """
     channels, height, width = image.shape
     rows, out_width = columns.shape[1], columns.shape[2]
@@ -110,8 +114,13 @@ def _row_blocks(patch_size: int, out_shape: tuple[int, int]) -> Iterator[tuple[i
         yield first, min(first + rows, out_height)
 
 
-def convolve(image: Blob, weight: Blob, groups: int, window: Window, out: Blob) -> None:
+def convolve(image: Blob, weight: Blob, groups: int, window: Window, precision: Precision, out: Blob) -> None:
     """Convolution without bias, every group on its own channels.
+
+    BLAS rounds the same dot product differently in different columns, by up to 5e-7 of the largest
+    output in float32. That breaks ties between equal patches, and max pooling then hands relevance
+    to another pixel than the reference does. Sums in float64, rounded to float32 at the end, are
+    equal bit for bit but for one case in 10⁸: the forward pass uses them.
 
     Parameters
     ----------
@@ -123,29 +132,26 @@ def convolve(image: Blob, weight: Blob, groups: int, window: Window, out: Blob) 
         Number of groups.
     window
         Window geometry.
+    precision
+        Type in which products are formed and summed.
     out
         (N, M, H_out, W_out), overwritten.
     """
     items, channels = image.shape[:2]
     out_height, out_width = out.shape[2:]
-    matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
+    matrix = weight.reshape(groups, weight.shape[0] // groups, -1).astype(precision, copy=False)
+    targets = out.reshape(items, groups, matrix.shape[1], -1)
     if window.is_pointwise:
-        product(
-            matrix,
-            image.reshape(items, groups, channels // groups, -1),
-            out.reshape(items, groups, matrix.shape[1], -1),
-        )
+        for item in range(items):
+            columns = image[item].astype(precision, copy=False).reshape(groups, channels // groups, -1)
+            targets[item] = product(matrix, columns)
         return
     for first, last in _row_blocks(channels * window.taps, (out_height, out_width)):
-        columns = np.empty((channels * window.taps, last - first, out_width), np.float32)
+        columns = np.empty((channels * window.taps, last - first, out_width), precision)
         for item in range(items):
             im2col(image[item], window, first, columns)
-            target = out[item].reshape(groups, matrix.shape[1], -1)
-            product(
-                matrix,
-                columns.reshape(groups, matrix.shape[2], -1),
-                target[..., first * out_width : last * out_width],
-            )
+            block = targets[item, ..., first * out_width : last * out_width]
+            block[...] = product(matrix, columns.reshape(groups, matrix.shape[2], -1))
 
 
 def convolve_adjoint(relevance: Blob, weight: Blob, groups: int, window: Window, out: Blob) -> None:
@@ -170,7 +176,7 @@ def convolve_adjoint(relevance: Blob, weight: Blob, groups: int, window: Window,
     transposed = matrix.transpose(0, 2, 1)
     per_group = relevance.reshape(items, groups, matrix.shape[1], -1)
     if window.is_pointwise:
-        product(transposed, per_group, out.reshape(items, groups, matrix.shape[2], -1))
+        out.reshape(items, groups, matrix.shape[2], -1)[...] = product(transposed, per_group)
         return
     out.fill(0)
     patch = groups * matrix.shape[2]

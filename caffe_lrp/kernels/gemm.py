@@ -1,13 +1,18 @@
 """Matrix products: the one seam through which layers reach BLAS."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 Blob = NDArray[np.float32]
 
 
-def product(left: Blob, right: Blob, out: Blob | None = None) -> Blob:
-    """Matrix product ``left @ right``, float32, with NumPy's BLAS.
+Real = TypeVar("Real", np.float32, np.float64)
+
+
+def product(left: NDArray[Real], right: NDArray[Real]) -> NDArray[Real]:
+    """Matrix product ``left @ right`` with NumPy's BLAS, in the type of its operands.
 
     Parameters
     ----------
@@ -15,7 +20,6 @@ def product(left: Blob, right: Blob, out: Blob | None = None) -> Blob:
         (..., M, K); a transposed view costs nothing.
     right
         (..., K, P).
-    out
-        (..., M, P), rows may be strided; allocated when None.
     """
-    return np.matmul(left, right, out=out)
+    result: NDArray[Real] = np.matmul(left, right)
+    return result

@@ -10,11 +10,6 @@ from ._jit import kernel
 from .gemm import Blob
 from .window import Window
 
-#: Two window elements closer than this share of the channel's largest magnitude count as equal, and
-#: the first one wins. BLAS rounds the same dot product differently in different columns: up to
-#: 6e-7 of the largest output was measured, and twice that can lie between two elements.
-TIE_TOLERANCE = 2.0**-19
-
 #: A window whose activations sum to less than this has no shares to speak of (Q7).
 ZERO_SUM = 1e-6
 
@@ -44,7 +39,8 @@ def max_pool(x: Blob, window: Window, out: Blob) -> None:
 def max_pool_route(x: Blob, relevance: Blob, window: Window, out: Blob) -> None:
     """Hand everything a window got to its first maximum in scan order.
 
-    Elements within ``TIE_TOLERANCE`` of the maximum count as equal to it.
+    Replicated edges and flat image regions make exact ties everywhere: the activations of equal
+    patches must be equal bit for bit (see `convolution.convolve`).
 
     Parameters
     ----------
@@ -58,16 +54,11 @@ def max_pool_route(x: Blob, relevance: Blob, window: Window, out: Blob) -> None:
         (N, C, H, W), overwritten.
     """
     height, width = x.shape[2], x.shape[3]
+    out[:] = 0
     for item in range(relevance.shape[0]):
         for channel in range(relevance.shape[1]):
             plane = x[item, channel]
             target = out[item, channel]
-            magnitude = np.float32(0)
-            for y in range(height):
-                for i in range(width):
-                    magnitude = max(magnitude, abs(plane[y, i]))
-                    target[y, i] = 0
-            tolerance = magnitude * np.float32(TIE_TOLERANCE)
             for row in range(relevance.shape[2]):
                 top = row * window.stride_h - window.pad_h
                 bottom = min(top + window.kernel_h, height)
@@ -76,27 +67,12 @@ def max_pool_route(x: Blob, relevance: Blob, window: Window, out: Blob) -> None:
                     left = column * window.stride_w - window.pad_w
                     right = min(left + window.kernel_w, width)
                     left = max(left, 0)
-                    largest = np.float32(-np.inf)
+                    best_y, best_i = top, left
                     for y in range(top, bottom):
                         for i in range(left, right):
-                            largest = max(largest, plane[y, i])
-                    y, i = first_at_least(plane, float(largest - tolerance), top, bottom, left, right)
-                    target[y, i] += relevance[item, channel, row, column]
-
-
-@kernel
-def first_at_least(
-    plane: Blob, threshold: float, top: int, bottom: int, left: int, right: int
-) -> tuple[int, int]:
-    """Row and column of the first element, in scan order, that reaches ``threshold``.
-
-    The upper left corner if none does, which happens only where the window holds a NaN.
-    """
-    for y in range(top, bottom):
-        for i in range(left, right):
-            if plane[y, i] >= threshold:
-                return y, i
-    return top, left
+                            if plane[y, i] > plane[best_y, best_i]:
+                                best_y, best_i = y, i
+                    target[best_y, best_i] += relevance[item, channel, row, column]
 
 
 @kernel

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.convolution import add_bias, convolve, convolve_adjoint
+from caffe_lrp.kernels.convolution import Precision, add_bias, convolve, convolve_adjoint
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.spec import LayerSpec, Shape
@@ -81,10 +81,14 @@ class Convolution(Linear):
         return self.window.taps * self.input_shapes[0][0] // self.groups
 
     def apply(self, x: Blob, weight: Blob) -> Blob:
-        height, width = self.output_shapes[0][1:]
-        out = np.empty((len(x), len(weight), height, width), np.float32)
-        convolve(x, weight, self.groups, self.window, out)
-        return out.reshape(len(x), self.groups, len(weight) // self.groups, height * width)
+        out = self._convolve(x, weight, np.float32)
+        return out.reshape(len(x), self.groups, len(weight) // self.groups, -1)
+
+    def _convolve(self, x: Blob, weight: Blob, precision: Precision) -> Blob:
+        """(N, M, H_out, W_out) for ``weight`` with M outputs."""
+        out = np.empty((len(x), len(weight), *self.output_shapes[0][1:]), np.float32)
+        convolve(x, weight, self.groups, self.window, precision, out)
+        return out
 
     def adjoint(self, relevance: Blob, weight: Blob) -> Blob:
         shape = (len(relevance), self.groups * weight.shape[1], *self.input_shapes[0][1:])
@@ -100,7 +104,7 @@ class Convolution(Linear):
         return np.repeat(spread, self.input_shapes[0][0] // self.groups, axis=1)
 
     def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        out = self.apply(inputs[0], self.weight).reshape(len(inputs[0]), self.output_channels, -1)
+        out = self._convolve(inputs[0], self.weight, np.float64)
         if self.bias is not None:
-            add_bias(out, self.bias)
-        return (out.reshape(len(out), *self.output_shapes[0]),)
+            add_bias(out.reshape(len(out), self.output_channels, -1), self.bias)
+        return (out,)

@@ -55,8 +55,8 @@ def _resolve_bottoms(
         for bottom in layer.bottoms:
             if bottom not in last_writer:
                 raise ModelError(
-                    f"{source}: layer '{layer.name}' ({layer.type}) reads the blob '{bottom}', which no input or "
-                    f"layer before it writes{did_you_mean(bottom, last_writer)}"
+                    f"{source}: layer '{layer.name}' ({layer.type}) reads the blob '{bottom}', which no "
+                    f"input or layer before it writes{did_you_mean(bottom, last_writer)}"
                 )
         result.append([last_writer[bottom] for bottom in layer.bottoms])
         for top_number, top in enumerate(layer.tops):

@@ -1,0 +1,310 @@
+"""Image files into 16-bit samples, with what the resizing rules need to know about the file.
+
+Pillow identifies the file and decodes it: it tells palettes, inks and bilevel images apart, raises where
+data is damaged or missing, and prints nothing. OpenCV decodes the files whose 16-bit colours Pillow would
+cut to 8 bits (colour PNG and TIFF). JPEG comes from libjpeg-turbo with its default settings either way.
+Orientation tags are ignored, and of an animation the first frame is taken. Source: spec/reference.md §4
+item 1.
+"""
+
+import io
+import stat
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+
+from caffe_lrp.errors import ImageError
+
+#: Images with more pixels are refused before they are decoded (about 11,500 x 11,500). Pillow's own
+#: limit, at which it raises, is a third higher.
+MAX_PIXELS = 2**27
+
+#: Larger files are refused before they are read.
+MAX_FILE_BYTES = 2**30
+
+#: Formats that are tried; others that Pillow knows start programs (EPS) or are no photographs.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "DIB", "PCX")
+
+#: Formats whose gray images of 8 bits or fewer ImageMagick holds as a palette.
+_GRAY_AS_PALETTE = frozenset(("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF"))
+
+#: What Pillow's decoders raise on damaged data.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+#: OpenCV 5 moved the function.
+_set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_DEPTH_OFFSET = 24
+_PNG_KEPT_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_ORIENTATION, _TIFF_PLANES = 258, 262, 274, 284
+_READABLE_BITS = (1, 2, 4, 8, 16)
+_HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--", b"<body", b"<script")
+
+
+class ColourModel(Enum):
+    """What the planes of a decoded image mean."""
+
+    GRAY = 1
+    RGB = 3
+    RGBA = 4
+    CMYK = 5
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """Pixels of a file, before any resizing.
+
+    Attributes
+    ----------
+    samples
+        (H, W, C) uint16, C-contiguous; 65535 is full (8-bit values are multiplied by 257).
+    colours
+        Meaning of the planes: ``GRAY`` (C = 1), ``RGB`` (3), ``RGBA`` (4, the last one alpha, 65535 is
+        opaque), ``CMYK`` (4 inks, 65535 is full ink).
+    uses_mitchell
+        Whether the file has a palette or alpha, or is 8-bit gray of a format that the reference holds
+        as a palette; such images are resized with the Mitchell filter.
+    """
+
+    samples: NDArray[np.uint16]
+    colours: ColourModel
+    uses_mitchell: bool
+
+
+def decode(path: Path) -> DecodedImage:
+    """Pixels of the image file ``path``.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, unreadable, empty, not an image, damaged, cut short, too large, or holds
+        floating-point or 32-bit samples.
+    """
+    content = _read(path)
+    # Pillow warns about metadata and about images above its own soft limit; neither concerns the user.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _open(path, content) as image:
+            _refuse_unusable(path, image)
+            orientation = _orientation(image)
+            try:
+                image.load()
+                decoded = _deep_colours(image, content) or _samples(path, image)
+            except MemoryError as error:
+                raise _too_large(
+                    path, f"{image.width} x {image.height} pixels do not fit in memory"
+                ) from error
+            except _DAMAGE as error:
+                raise ImageError(
+                    f"{path}: image is damaged or cut short ({error}); get a complete copy of the file"
+                ) from error
+    if orientation == 1:
+        return decoded
+    return DecodedImage(_as_stored(decoded.samples, orientation), decoded.colours, decoded.uses_mitchell)
+
+
+def _read(path: Path) -> bytes:
+    """The file's bytes, read once."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{path}: is a folder, not an image; list the files in it instead")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{path}: is not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise _too_large(path, f"the file has {status.st_size} bytes, the limit is {MAX_FILE_BYTES}")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such image; check the path and the folder it is relative to") from error
+    except PermissionError as error:
+        raise ImageError(
+            f"{path}: no permission to read the image; check the rights of file and folder"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path}: cannot be read: {reason}") from error
+    if not content:
+        raise ImageError(f"{path}: is empty (0 bytes); was the download or copy interrupted?")
+    return content
+
+
+def _open(path: Path, content: bytes) -> Image.Image:
+    """The image with its header read and its pixels not yet decoded."""
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, str(error)) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: {_why_unidentified(content)}") from error
+    except _DAMAGE as error:
+        raise ImageError(
+            f"{path}: image is damaged or cut short ({error}); get a complete copy of the file"
+        ) from error
+
+
+def _why_unidentified(content: bytes) -> str:
+    """What the bytes of a file that no decoder recognises look like."""
+    start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(_HTML_STARTS):
+        return "is not an image but a web page (HTML or XML); the download probably failed"
+    if start.startswith(b"version https://git-lfs"):
+        return "is not an image but a Git LFS pointer; run 'git lfs pull'"
+    if content.startswith(_TIFF_SIGNATURES):
+        return (
+            "this kind of TIFF cannot be read (floating-point or 32-bit samples, unusual planes, or damage); "
+            "convert it to 8- or 16-bit PNG"
+        )
+    if content.startswith((_PNG_SIGNATURE, b"\xff\xd8\xff", b"GIF8", b"BM")):
+        return "image is damaged or cut short in its header; get a complete copy of the file"
+    return "is not an image of a known format; use JPEG, PNG, BMP, GIF, TIFF, WebP or PNM"
+
+
+def _too_large(path: Path, reason: str) -> ImageError:
+    return ImageError(f"{path}: image is too large: {reason}; make it smaller first")
+
+
+def _refuse_unusable(path: Path, image: Image.Image) -> None:
+    """Raise ImageError for what would take too much memory or has no defined grey levels."""
+    if image.width * image.height > MAX_PIXELS:
+        size = f"{image.width} x {image.height}"
+        raise _too_large(path, f"{size} pixels, the limit is {MAX_PIXELS} in all")
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise ImageError(
+            f"{path}: has floating-point or 32-bit samples, whose white level is unknown; "
+            "convert it to 8- or 16-bit PNG or TIFF"
+        )
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits = image.tag_v2.get(_TIFF_BITS, (1,))
+        if any(depth not in _READABLE_BITS for depth in bits):
+            raise ImageError(
+                f"{path}: has samples of {'/'.join(map(str, bits))} bits; convert it to 8 or 16 bits"
+            )
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation tag of a TIFF, which both libraries apply unasked; 1 for other files."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 1
+    orientation = image.tag_v2.get(_TIFF_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _as_stored(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
+    """Samples (H, W, C) in the file's own order, undoing the turn that ``orientation`` asks for."""
+    if orientation >= 5:
+        samples = samples.transpose(1, 0, 2)
+    if orientation in (3, 4, 6, 7):
+        samples = samples[::-1]
+    if orientation in (2, 3, 7, 8):
+        samples = samples[:, ::-1]
+    return np.ascontiguousarray(samples)
+
+
+def _samples(path: Path, image: Image.Image) -> DecodedImage:
+    """Samples of a loaded image, as Pillow decoded them."""
+    has_alpha = image.has_transparency_data or image.mode in ("RGBa", "La")
+    if image.mode.startswith("I"):
+        return DecodedImage(_deep_gray(image), ColourModel.GRAY, uses_mitchell=False)
+    if has_alpha:
+        return DecodedImage(_widened(image, "RGBA"), ColourModel.RGBA, uses_mitchell=True)
+    if image.mode in ("1", "L"):
+        return DecodedImage(_widened(image, "L"), ColourModel.GRAY, image.format in _GRAY_AS_PALETTE)
+    if image.mode == "CMYK":
+        return DecodedImage(_widened(image, "CMYK"), ColourModel.CMYK, uses_mitchell=False)
+    if image.mode in ("P", "RGB", "RGBX", "YCbCr", "HSV"):
+        return DecodedImage(_widened(image, "RGB"), ColourModel.RGB, image.mode == "P")
+    raise ImageError(f"{path}: colours of the kind {image.mode} cannot be read; convert the image to RGB")
+
+
+def _widened(image: Image.Image, mode: str) -> NDArray[np.uint16]:
+    """8-bit samples of the image in ``mode`` as (H, W, C), 255 becoming 65535."""
+    narrow: NDArray[np.uint8] = np.asarray(image if image.mode == mode else image.convert(mode))
+    samples: NDArray[np.uint16] = np.multiply(narrow, np.uint16(257), dtype=np.uint16)
+    return samples.reshape(*samples.shape[:2], -1)
+
+
+def _deep_gray(image: Image.Image) -> NDArray[np.uint16]:
+    """16-bit gray samples (H, W, 1); which of Pillow's integer modes holds them depends on its version."""
+    samples = np.asarray(image).clip(0, 65535).astype(np.uint16)[..., np.newaxis]
+    white_is_zero = isinstance(image, TiffImagePlugin.TiffImageFile) and not image.tag_v2[_TIFF_PHOTOMETRIC]
+    return np.subtract(65535, samples, dtype=np.uint16) if white_is_zero else samples
+
+
+def _deep_colours(image: Image.Image, content: bytes) -> DecodedImage | None:
+    """16-bit RGB or RGBA samples by OpenCV; None for files that Pillow decodes without loss.
+
+    OpenCV is asked only after Pillow has decoded the file, so damaged files do not get here.
+    """
+    if not _has_deep_colours(image, content):
+        return None
+    samples = _decode_quietly(_essential_chunks(content) if image.format == "PNG" else content)
+    if (
+        samples is None
+        or samples.dtype != np.uint16
+        or samples.ndim != 3
+        or samples.shape[:2] != image.size[::-1]
+    ):
+        return None
+    has_alpha = samples.shape[2] == 4
+    ordered = samples[..., [2, 1, 0, 3]] if has_alpha else samples[..., ::-1]
+    colours = ColourModel.RGBA if has_alpha else ColourModel.RGB
+    return DecodedImage(np.ascontiguousarray(ordered), colours, uses_mitchell=has_alpha)
+
+
+def _has_deep_colours(image: Image.Image, content: bytes) -> bool:
+    """Whether the file has 16-bit colours that OpenCV reads and Pillow cuts to 8 bits."""
+    if image.mode not in ("RGB", "RGBA"):
+        return False
+    if image.format == "PNG":
+        return content[_PNG_DEPTH_OFFSET] == 16
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    # OpenCV 4.8 to 5.0 reads separate planes wrongly, without a word; Pillow's 8 bits are right.
+    tags = image.tag_v2
+    return bool(tags.get(_TIFF_BITS, (1,))[0] == 16 and tags.get(_TIFF_PLANES, 1) == 1)
+
+
+def _decode_quietly(content: bytes) -> NDArray[Any] | None:
+    """The file as OpenCV decodes it, (H, W, C) in BGR or BGRA order; None if it cannot."""
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    level = _set_log_level(0)  # it warns about private TIFF tags; this is silence
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+    finally:
+        _set_log_level(level)
+
+
+def _essential_chunks(png: bytes) -> bytes:
+    """A PNG without the chunks that libpng prints warnings about (colour profiles, text, animation)."""
+    kept = [_PNG_SIGNATURE]
+    offset = len(_PNG_SIGNATURE)
+    while offset + 8 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, offset)
+        if kind in _PNG_KEPT_CHUNKS:
+            kept.append(png[offset : offset + 12 + length])
+        offset += 12 + length
+    return b"".join(kept)

@@ -1,0 +1,24 @@
+"""PNG files."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import ImageError
+
+
+def encode_png(picture: NDArray[np.uint8]) -> bytes:
+    """The bytes of a PNG file for an RGB picture (H, W, 3).
+
+    Raises
+    ------
+    ImageError
+        The picture cannot be encoded (it has no pixels).
+    """
+    try:
+        done, content = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+    except cv2.error as error:
+        raise ImageError(f"a picture of shape {picture.shape} cannot be encoded as PNG") from error
+    if not done:
+        raise ImageError(f"a picture of shape {picture.shape} cannot be encoded as PNG")
+    return content.tobytes()

@@ -1,0 +1,31 @@
+"""What one image's explanation consists of, before it is written."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class HeatmapResult:
+    """The explanation of one image.
+
+    Attributes
+    ----------
+    relevance
+        (C, H, W) float32, in the channel order of the blob it belongs to.
+    is_image
+        Whether that blob is the input image, whose channels are BGR.
+    picture
+        (H, W, 3) uint8, RGB: what went into the net, before the mean was subtracted.
+    ranked_classes
+        (K,) integers, best class first.
+    ranked_scores
+        (K,) float32, their scores.
+    """
+
+    relevance: NDArray[np.float32]
+    is_image: bool
+    picture: NDArray[np.uint8]
+    ranked_classes: NDArray[np.int64]
+    ranked_scores: NDArray[np.float32]

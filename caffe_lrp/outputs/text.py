@@ -1,0 +1,30 @@
+"""The two text files. Source: spec/reference.md §7.
+
+Numbers look as C++ streams print them by default: ``%g`` with 6 significant digits.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def raw_heatmap(relevance: NDArray[np.float32], *, is_image: bool) -> bytes:
+    """Content of ``_rawhm.txt``: the number of channels, "H W", then every channel's rows.
+
+    Parameters
+    ----------
+    relevance
+        (C, H, W).
+    is_image
+        Whether the channels are those of the input image (BGR) and have to be reversed to RGB.
+    """
+    channels, height, width = relevance.shape
+    ordered = relevance[::-1] if is_image else relevance
+    row_format = "%g " * width + "\n"
+    rows = [row_format % tuple(row) for row in ordered.reshape(channels * height, width).tolist()]
+    return "".join((f"{channels}\n{height} {width}\n", *rows)).encode("ascii")
+
+
+def top_scores(classes: NDArray[np.int64], scores: NDArray[np.float32]) -> bytes:
+    """Content of ``_top10scores.txt``: a line "index score" for every class, in the order given."""
+    pairs = zip(classes.tolist(), scores.tolist(), strict=True)
+    return "".join(f"{index} {score:g}\n" for index, score in pairs).encode("ascii")

@@ -1,0 +1,92 @@
+"""The house rules that a machine can check."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import caffe_lrp
+
+PACKAGE = Path(caffe_lrp.__file__).parent
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "caffe_pb2.py")
+
+#: Part of the package -> the parts it may import, besides itself.
+FOUNDATION = {"errors", "quirks", "suggest"}
+ARROWS = {
+    "errors": set(),
+    "quirks": set(),
+    "suggest": set(),
+    "config": FOUNDATION,
+    "filelist": FOUNDATION,
+    "kernels": FOUNDATION,
+    "proto": FOUNDATION | {"kernels"},
+    "layers": FOUNDATION | {"kernels", "proto"},
+    "net": FOUNDATION | {"kernels", "proto", "layers"},
+    "relevance": FOUNDATION | {"kernels", "proto", "layers", "net"},
+    "imaging": FOUNDATION | {"kernels", "proto"},
+    "outputs": FOUNDATION | {"kernels", "imaging"},
+    "batch": FOUNDATION
+    | {"config", "filelist", "kernels", "proto", "layers", "net", "relevance", "imaging", "outputs"},
+    "cli": FOUNDATION | {"config", "filelist", "outputs", "batch", "__init__"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_modules(path: Path) -> list[str]:
+    """Absolute names of everything a module imports, nested imports included."""
+    package = ["caffe_lrp", *path.relative_to(PACKAGE).parent.parts]
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.append(str(node.module))
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1]
+            tail = [node.module] if node.module else []
+            submodules = [alias.name for alias in node.names] if not tail else [""]
+            names.extend(".".join([*base, *tail, name]).rstrip(".") for name in submodules)
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    part = part_of(path)
+    for name in imported_modules(path):
+        if not name.startswith("caffe_lrp"):
+            continue
+        target = name.split(".")[1] if "." in name else "__init__"
+        target = "__init__" if target == "__version__" else target
+        assert target == part or target in ARROWS[part], f"{part} imports {name}"
+
+
+def test_only_the_jit_module_touches_numba() -> None:
+    users = [
+        path for path in MODULES if any(name.split(".")[0] == "numba" for name in imported_modules(path))
+    ]
+    assert [path.relative_to(PACKAGE).as_posix() for path in users] == ["kernels/_jit.py"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 50, f"{node.name} is too long"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_command_line_prints(path: Path) -> None:
+    calls = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert not calls or path.name == "cli.py"

@@ -1,0 +1,363 @@
+"""The command line as a process: what it prints, where it writes, how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffe_lrp import __version__
+
+DATA = Path(__file__).parent / "data" / "conformance"
+CONFIG = DATA / "configs" / "vgg_2_eps1_beta1_aux4.txt"
+SUFFIXES = ["_as_inputted_into_the_dnn.png", "_heatmap.png", "_rawhm.txt", "_top10scores.txt"]
+
+
+def run(*arguments: object, module: str = "caffe_lrp", cwd: Path = DATA) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, in the folder of the conformance data."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+
+
+def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from caffe_lrp.cli import demo_main; sys.exit(demo_main())"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=DATA, capture_output=True, text=True, timeout=300, check=False)
+
+
+def listing(folder: Path, *lines: str) -> Path:
+    path = folder / "list.txt"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def config(folder: Path, **changes: object) -> Path:
+    """The config of the conformance case with some values changed."""
+    lines = CONFIG.read_text().split("\n")
+    for key, value in changes.items():
+        lines[lines.index(key) + 1] = str(value)
+    path = folder / "config.txt"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def names(stem: str, suffixes: Iterable[str] = SUFFIXES) -> list[str]:
+    return sorted(stem + suffix for suffix in suffixes)
+
+
+def assert_clean(result: subprocess.CompletedProcess[str]) -> None:
+    assert "Traceback" not in result.stderr
+    assert "Warning" not in result.stderr
+
+
+def test_four_files_an_image_are_written_below_the_prepath(tmp_path: Path) -> None:
+    result = run("-c", CONFIG, "-f", listing(tmp_path, "images/set/square.jpg 3"), "-p", tmp_path / "o")
+    assert (result.returncode, result.stdout) == (0, "1 of 1 images explained\n")
+    assert result.stderr == ""
+    assert files_below(tmp_path / "o") == names("out/images/set/square.jpg")
+
+
+@pytest.mark.parametrize("binary", ["default_minimal", "parallel_minimal"])
+def test_minimal_output_is_the_two_text_files(tmp_path: Path, binary: str) -> None:
+    result = run(
+        "-c", CONFIG, "-f", listing(tmp_path, "images/set/square.jpg 3"), "-p", tmp_path, "-b", binary
+    )
+    assert result.returncode == 0
+    assert files_below(tmp_path / "out") == names("images/set/square.jpg", ["_rawhm.txt", "_top10scores.txt"])
+
+
+def test_whole_batches_give_the_numbers_of_single_images(tmp_path: Path) -> None:
+    batched = tmp_path / "vgg.prototxt"
+    batched.write_text((DATA / "models/vgg.prototxt").read_text().replace("dim: 1 ", "dim: 3 "))
+    single, whole = tmp_path / "single", tmp_path / "whole"
+    images = [
+        f"images/set/{name} -1" for name in ("wide.png", "square.jpg", "missing.png", "tall.png", "frame.gif")
+    ]
+    path = listing(tmp_path, *images)
+    assert run("-c", CONFIG, "-f", path, "-p", single).returncode == 4
+    changed = config(tmp_path, param_file=batched)
+    assert run("-c", changed, "-f", path, "-p", whole, "-b", "parallel").returncode == 4
+    assert files_below(single) == files_below(whole)
+    for name in files_below(single):
+        if name.endswith("_rawhm.txt"):
+            one, other = (np.array((root / name).read_text().split()[3:], float) for root in (single, whole))
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(one).max())
+
+
+def test_a_bad_image_costs_no_other_its_result(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no image at all")
+    path = listing(
+        tmp_path,
+        "images/set/missing.png -1",
+        "images/set/square.jpg 3",
+        "images/set/wide.png 12",
+        "elsewhere/other.png 1",
+        f"{tmp_path}/broken.jpg 1",
+        "images/set/tall.png -2",
+    )
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path / "o")
+    assert result.returncode == 4
+    assert_clean(result)
+    assert files_below(tmp_path / "o") == names("out/images/set/square.jpg") + names(
+        "out/images/set/tall.png"
+    )
+    complaints = result.stderr.splitlines()
+    assert len(complaints) == 4
+    assert f"{path}: line 1: images/set/missing.png" in complaints[0]
+    assert "line 3:" in complaints[1]
+    assert "class 12 does not exist" in complaints[1]
+    assert "line 4:" in complaints[2]
+    assert "standalone_rootpath" in complaints[2]
+    assert "line 5:" in complaints[3]
+    assert result.stdout == "2 of 6 images explained, 4 failed\n"
+
+
+def test_the_same_image_twice_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3", "images/set/tall.png 1", "images/set/square.jpg 5")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path / "o")
+    assert result.returncode == 3
+    assert "lines 1 and 3" in result.stderr
+    assert "--suffix-target" in result.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_suffix_target_puts_formula_and_class_into_the_names(tmp_path: Path) -> None:
+    path = listing(tmp_path, *(f"images/set/square.jpg {target}" for target in (3, 5, -1, -2)))
+    result = run(
+        "-c",
+        CONFIG,
+        "-f",
+        path,
+        "-p",
+        tmp_path,
+        "--suffix-target",
+        "--formula",
+        "100",
+        "-b",
+        "default_minimal",
+    )
+    assert result.returncode == 0
+    labels = {name.split("square.jpg_")[1].rsplit("_", 1)[0] for name in files_below(tmp_path / "out")}
+    assert labels == {"f100_c3", "f100_c5", "f100_top1", "f100_top5"}
+
+
+def test_image_root_is_the_folder_of_relative_image_paths(tmp_path: Path) -> None:
+    path = listing(tmp_path, "set/square.jpg 3", f"{DATA}/images/set/tall.png 3")
+    result = run(
+        "-c",
+        config(tmp_path, standalone_rootpath="set"),
+        "-f",
+        path,
+        "-p",
+        tmp_path,
+        "--image-root",
+        DATA / "images",
+    )
+    assert result.returncode == 0
+    assert files_below(tmp_path / "out") == names("set/square.jpg") + names("set/tall.png")
+
+
+def test_a_path_root_found_only_in_the_image_root_counts(tmp_path: Path) -> None:
+    path = listing(tmp_path, "set/square.jpg 3")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path, "--image-root", "images")
+    assert result.returncode == 0
+    assert files_below(tmp_path / "out") == names("images/set/square.jpg")
+
+
+def test_prepath_and_an_absolute_output_root_are_joined_as_text(tmp_path: Path) -> None:
+    absolute = config(tmp_path, standalone_outpath=tmp_path / "absolute")
+    result = run("-c", absolute, "-f", listing(tmp_path, "images/set/square.jpg 3"), "-p", "/")
+    assert result.returncode == 0
+    assert files_below(tmp_path / "absolute") == names("images/set/square.jpg")
+
+
+def test_the_drop_in_puts_prepath_before_image_paths_and_overwrites(tmp_path: Path) -> None:
+    path = listing(tmp_path, "set/square.jpg 3", "set/square.jpg 5")
+    result = demo(config(tmp_path, standalone_outpath=tmp_path / "o"), path, "images")
+    assert (result.returncode, result.stdout) == (0, "2 of 2 images explained\n")
+    assert files_below(tmp_path / "o") == names("images/set/square.jpg")
+
+
+def test_options_replace_values_of_the_config(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3")
+    case = DATA / "configs" / "vgg_104_eps1_beta1_aux4.txt"
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert run("-c", case, "-f", path, "-p", one).returncode == 0
+    overrides = ["--formula", 104, "--eps", 1, "--beta", 1, "--switch-layer", 4, "--first-layer", 0]
+    assert run("-c", CONFIG, "-f", path, "-p", other, *overrides, "--start-layer", -2).returncode == 0
+    name = "out/images/set/square.jpg_rawhm.txt"
+    assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_corrected_quirks_change_the_result(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/wide.png 3")
+    for mode in ("reference", "corrected"):
+        assert run("-c", CONFIG, "-f", path, "-p", tmp_path / mode, "--quirks", mode).returncode == 0
+    name = "out/images/set/wide.png_rawhm.txt"
+    assert (tmp_path / "reference" / name).read_bytes() != (tmp_path / "corrected" / name).read_bytes()
+
+
+def test_first_layer_writes_the_relevance_of_that_layers_bottom(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path, "--first-layer", 5, "-b", "default")
+    assert result.returncode == 0
+    head = (tmp_path / "out/images/set/square.jpg_rawhm.txt").read_text().split("\n")[:2]
+    assert head == ["12", "20 20"]
+
+
+def test_dry_run_prints_a_line_a_layer_and_writes_nothing(tmp_path: Path) -> None:
+    result = run(
+        "-c", CONFIG, "-f", listing(tmp_path, "images/set/square.jpg 3"), "-p", tmp_path / "o", "--dry-run"
+    )
+    assert result.returncode == 0
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert rows[0] == ["index", "name", "type", "output", "rule"]
+    assert rows[1] == ["0", "conv1_1", "Convolution", "1×10×40×40", "αβ"]
+    assert rows[2][-1] == "pass"
+    assert rows[-1] == ["17", "prob", "Softmax", "1×12", "-"]
+    assert len(rows) == 19
+    assert not (tmp_path / "o").exists()
+
+
+def test_quiet_prints_nothing_and_verbose_a_line_an_image(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3")
+    quiet = run("-c", CONFIG, "-f", path, "-p", tmp_path, "--quiet")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    verbose = run("-c", CONFIG, "-f", path, "-p", tmp_path, "-v")
+    assert "images/set/square.jpg: best class" in verbose.stdout
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    assert run("--version", cwd=tmp_path).stdout == f"caffe-lrp {__version__}\n"
+    text = run("--help", cwd=tmp_path).stdout
+    assert "examples:" in text
+    assert "exit codes:" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "required"),
+        (["-c", "x"], "required"),
+        (["-c", "x", "-f", "y", "-b", "fast"], "invalid choice"),
+        (["-c", "x", "-f", "y", "--eps", "-1"], "must be a number of at least 0"),
+        (["-c", "x", "-f", "y", "--formula", "best"], "must be a whole number"),
+        (["-c", "x", "-f", "y", "--quirks", "none"], "one of reference, corrected"),
+        (["-c", "x", "-f", "y", "--quiet", "-v"], "not allowed"),
+    ],
+)
+def test_wrong_usage_ends_with_its_own_code(arguments: list[str], complaint: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert_clean(result)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"param_file": "models/nowhere.prototxt"}, "nowhere.prototxt: cannot be read"),
+        (
+            {"model_file": "models/alex.caffemodel"},
+            "layer 0 'conv1_1' (Convolution): the caffemodel has no weights",
+        ),
+        ({"mean_file": "models/synset.txt"}, "models/synset.txt"),
+        ({"synsetfile": "models/none.txt"}, "none.txt: the synset file cannot be read"),
+        ({"numclasses": 13}, "numclasses 13 is more than the 12 outputs"),
+        ({"relpropformulatype": 22}, "formula 22 is not supported; supported are 0, 2, 11"),
+        ({"relpropformulatype": 58, "auxiliaryvariable_maxlayerindexforflatdistinconv": -1}, "at least 0"),
+        ({"lastlayerindex": 18}, "has layers 0 to 17"),
+        ({"firstlayerindex": 16}, "below the start layer 16"),
+        ({"baseimgsize": 39}, "40"),
+    ],
+)
+def test_a_bad_config_or_model_ends_before_the_first_image(
+    tmp_path: Path, changes: dict[str, object], complaint: str
+) -> None:
+    result = run(
+        "-c",
+        config(tmp_path, **changes),
+        "-f",
+        listing(tmp_path, "images/set/square.jpg 3"),
+        "-p",
+        tmp_path / "o",
+    )
+    assert result.returncode == 3
+    assert complaint in result.stderr
+    assert_clean(result)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_net_whose_input_is_not_square_is_refused(tmp_path: Path) -> None:
+    prototxt = tmp_path / "mixed.prototxt"
+    prototxt.write_text(
+        (DATA / "models/mixed.prototxt").read_text().replace("dim: 45 dim: 45", "dim: 45 dim: 46")
+    )
+    changed = config(tmp_path, param_file=prototxt, model_file=DATA / "models/mixed.caffemodel")
+    result = run("-c", changed, "-f", listing(tmp_path, "images/set/square.jpg 3"))
+    assert result.returncode == 3
+    assert "must have 3 channels and be square" in result.stderr
+
+
+def test_a_bad_list_ends_with_all_its_bad_lines(tmp_path: Path) -> None:
+    result = run("-c", CONFIG, "-f", listing(tmp_path, "a.jpg", "b.jpg 1", "c.jpg x"))
+    assert result.returncode == 3
+    assert "line 1:" in result.stderr
+    assert "line 3:" in result.stderr
+
+
+def test_output_that_cannot_be_written_fails_the_image(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file where the folder should be")
+    result = run("-c", CONFIG, "-f", listing(tmp_path, "images/set/square.jpg 3"), "-p", tmp_path)
+    assert result.returncode == 4
+    assert "cannot be written" in result.stderr
+    assert_clean(result)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_with_its_own_code_and_whole_files(
+    tmp_path: Path, sent: signal.Signals
+) -> None:
+    links = tmp_path / "images"
+    links.mkdir()
+    lines = []
+    for index in range(2000):
+        (links / f"{index}.jpg").symlink_to(DATA / "images/set/square.jpg")
+        lines.append(f"{links}/{index}.jpg 3")
+    command = [sys.executable, "-m", "caffe_lrp", "-c", str(CONFIG), "-f", str(listing(tmp_path, *lines))]
+    process = subprocess.Popen(
+        [*command, "-p", str(tmp_path / "o")],
+        cwd=DATA,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "o").rglob("*_rawhm.txt")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, sent)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in complaint
+    assert "Traceback" not in complaint
+    assert not [name for name in files_below(tmp_path / "o") if name.endswith(".tmp")]
+
+
+def test_a_reader_that_goes_away_causes_no_traceback(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3")
+    command = f"{sys.executable} -m caffe_lrp -c {CONFIG} -f {path} --dry-run | true"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=DATA, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.stderr == ""

@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caffe_lrp.config import KEYS, HeatmapConfig, read_config
+from caffe_lrp.errors import ConfigError
+
+VALUES = {
+    "param_file": "net.prototxt",
+    "model_file": "net.caffemodel",
+    "mean_file": "mean.binaryproto",
+    "use_mean_file_asbinaryprotoblob": "1",
+    "synsetfile": "synset.txt",
+    "lastlayerindex": "-2",
+    "firstlayerindex": "0",
+    "numclasses": "12",
+    "baseimgsize": "72",
+    "standalone_outpath": "./out",
+    "standalone_rootpath": "images",
+    "relpropformulatype": "100",
+    "epsstab": "0.01",
+    "alphabeta_beta": "1",
+    "auxiliaryvariable_maxlayerindexforflatdistinconv": "4",
+}
+
+
+def write(folder: Path, text: str | None = None, **changes: str | None) -> Path:
+    """A config file from ``text``, or from VALUES with changes; None leaves a key out."""
+    pairs = {**VALUES, **changes}
+    body = "".join(f"{key}\n{value}\n\n" for key, value in pairs.items() if value is not None)
+    path = folder / "config.txt"
+    path.write_text(body if text is None else text)
+    return path
+
+
+def test_every_value_arrives_in_its_type(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path))
+    assert config.prototxt == Path("net.prototxt")
+    assert (config.mean_mode, config.start_layer, config.first_layer) == (1, -2, 0)
+    assert (config.class_count, config.base_size) == (12, 72)
+    assert (config.output_root, config.path_root) == ("./out", "images")
+    assert (config.formula, config.epsilon, config.beta, config.switch_layer) == (100, 0.01, 1.0, 4)
+    assert config.quirks == "reference"
+
+
+def test_blanks_tabs_comments_and_crlf_around_keys_and_values_are_ignored(tmp_path: Path) -> None:
+    text = "".join(
+        f"a comment\r\n \t{key} trailing words\r\n\t {value} more words\r\n" for key, value in VALUES.items()
+    )
+    path = tmp_path / "config.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read_config(path).formula == 100
+
+
+def test_the_first_line_that_begins_with_a_key_wins(tmp_path: Path) -> None:
+    body = write(tmp_path).read_text()
+    assert read_config(write(tmp_path, "epsstab_of_old\n0.5\n" + body)).epsilon == 0.5
+
+
+def test_all_missing_keys_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, epsstab=None, numclasses=None))
+    assert "'epsstab' is missing" in str(caught.value)
+    assert "'numclasses' is missing" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("numclasses", "many", "whole number"),
+        ("numclasses", "0", "at least 1"),
+        ("firstlayerindex", "-1", "at least 0"),
+        ("lastlayerindex", "-3", "at least -2"),
+        ("baseimgsize", "1.5", "whole number"),
+        ("epsstab", "-0.1", "at least 0"),
+        ("epsstab", "nan", "at least 0"),
+        ("alphabeta_beta", "inf", "at least 0"),
+        ("alphabeta_beta", "one", "must be a number"),
+        ("use_mean_file_asbinaryprotoblob", "3", "one of 0, 1, 2"),
+        ("quirks", "fixed", "one of reference, corrected"),
+    ],
+)
+def test_a_bad_value_is_reported_with_line_key_and_reason(
+    tmp_path: Path, key: str, value: str, complaint: str
+) -> None:
+    path = write(tmp_path, **{key: value})
+    line = path.read_text().split("\n").index(key) + 2
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    assert f"{path}: line {line}:" in str(caught.value)
+    assert key in str(caught.value)
+    assert complaint in str(caught.value)
+
+
+def test_a_key_without_a_value_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no value below the key 'epsstab'"):
+        read_config(write(tmp_path, epsstab="   "))
+
+
+def test_a_key_on_the_last_line_is_reported(tmp_path: Path) -> None:
+    body = write(tmp_path, epsstab=None).read_text()
+    with pytest.raises(ConfigError, match="no value below the key 'epsstab'"):
+        read_config(write(tmp_path, body + "epsstab"))
+
+
+def test_our_optional_key_must_stand_alone_on_its_line(tmp_path: Path) -> None:
+    body = write(tmp_path).read_text()
+    assert read_config(write(tmp_path, "quirks of this net\n\n" + body)).quirks == "reference"
+    assert read_config(write(tmp_path, "quirks\ncorrected\n" + body)).quirks == "corrected"
+
+
+def test_overrides_replace_values_and_stand_in_for_missing_ones(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, epsstab=None), {"epsilon": 0.5, "formula": 2})
+    assert (config.epsilon, config.formula) == (0.5, 2)
+
+
+def test_paths_are_looked_up_here_first_then_beside_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, here = tmp_path / "configs", tmp_path / "here"
+    beside.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for folder, name in ((beside, "net.prototxt"), (here, "net.prototxt"), (beside, "synset.txt")):
+        (folder / name).touch()
+    config = read_config(write(beside))
+    assert config.prototxt == Path("net.prototxt")
+    assert config.synset_file == beside / "synset.txt"
+    assert config.caffemodel == Path("net.caffemodel")
+
+
+def test_every_attribute_has_exactly_one_key() -> None:
+    assert sorted(key.attribute for key in KEYS) == sorted(HeatmapConfig.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "."])
+def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(tmp_path / name)
+
+
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.txt"
+    path.write_bytes(b"\xff\xfe\x00binary")
+    with pytest.raises(ConfigError, match="not a text file"):
+        read_config(path)
+
+
+@given(st.text(max_size=300))
+def test_no_text_causes_anything_but_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.mktemp("config") / "config.txt"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    with pytest.raises(ConfigError):
+        read_config(path)
