@@ -147,6 +147,15 @@ def _guarded(options: argparse.Namespace) -> int:
         # the interpreter when it flushes at exit.
         sys.stdout = None
         return ExitCode.DONE
+    except MemoryError:
+        print("caffe-lrp: error: not enough memory to load the net", file=sys.stderr)
+        return ExitCode.INTERNAL
+    except Exception as error:
+        if options.verbose:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        print(f"caffe-lrp: internal error, please report it with what -v prints: {reason}", file=sys.stderr)
+        return ExitCode.INTERNAL
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -90,7 +90,7 @@ class OutputLayout:
 
     def job(self, entry: ListEntry) -> HeatmapJob:
         """The job of one line."""
-        image = f"{self.image_root}/{entry.path}" if self._is_relative(entry.path) else entry.path
+        image = f"{self.image_root}/{entry.path}" if self._is_below_root(entry.path) else entry.path
         part = self._part(entry.path, image)
         if part is None:
             fault = (
@@ -102,8 +102,8 @@ class OutputLayout:
         stem = str(Path(f"{self.output_root}/{part}")) + suffix
         return HeatmapJob(entry.line, Path(image), entry.target, stem)
 
-    def _is_relative(self, path: str) -> bool:
-        return bool(self.image_root) and (self.whole_path or not Path(path).is_absolute())
+    def _is_below_root(self, path: str) -> bool:
+        return self.whole_path or (bool(self.image_root) and not Path(path).is_absolute())
 
     def _part(self, listed: str, image: str) -> str | None:
         """What output paths repeat, None if ``path_root`` does not occur."""

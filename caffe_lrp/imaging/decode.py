@@ -299,7 +299,10 @@ def _decode_quietly(content: bytes) -> NDArray[Any] | None:
 
 
 def _essential_chunks(png: bytes) -> bytes:
-    """A PNG without the chunks that libpng prints warnings about (colour profiles, text, animation)."""
+    """A PNG without the chunks that libpng prints warnings about (colour profiles, text, animation).
+
+    Raises ValueError if the end mark is missing: OpenCV fills up what is cut off.
+    """
     kept = [_PNG_SIGNATURE]
     offset = len(_PNG_SIGNATURE)
     while offset + 8 <= len(png):
@@ -307,4 +310,6 @@ def _essential_chunks(png: bytes) -> bytes:
         if kind in _PNG_KEPT_CHUNKS:
             kept.append(png[offset : offset + 12 + length])
         offset += 12 + length
+    if not kept[-1].startswith(b"\0\0\0\0IEND"):
+        raise ValueError("the file ends before its end mark")
     return b"".join(kept)

@@ -45,9 +45,11 @@ def load_mean(path: Path, mode: int, quirks: Quirks) -> Mean:
             "(BlobProto, channels RGB)"
         )
     mean = _text_mean(path) if mode == TEXT_BGR else _blob_mean(path, quirks)
-    if not np.isfinite(mean).all():
+    with np.errstate(over="ignore"):
+        ordered = np.ascontiguousarray(mean[::-1] if mode == BLOB_RGB else mean, dtype=np.float32)
+    if not np.isfinite(ordered).all():
         raise ModelError(f"{path}: the mean image holds numbers that are not finite; the file is damaged")
-    return np.ascontiguousarray(mean[::-1] if mode == BLOB_RGB else mean, dtype=np.float32)
+    return ordered
 
 
 def _blob_mean(path: Path, quirks: Quirks) -> Mean:

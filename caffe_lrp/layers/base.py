@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
@@ -89,7 +87,7 @@ class Linear(Layer):
     """Capability: outputs are a linear function of the input plus a bias.
 
     A weight blob given to `apply` and `adjoint` need not be the layer's own: rules hand in modified
-    ones, and several stacked by `stack` are applied in one product.
+    ones, and several stacked along the outputs, group by group, are applied in one product.
     """
 
     weight: Blob
@@ -122,12 +120,6 @@ class Linear(Layer):
     @abstractmethod
     def uniform_adjoint(self, relevance: Blob) -> Blob:
         """Adjoint with all weights 1, for ``relevance`` in the shape of the output."""
-
-    def stack(self, weights: Sequence[Blob]) -> Blob:
-        """Weights of equal shape joined along the outputs, group by group."""
-        per_group = [weight.reshape(self.groups, self.group_outputs, -1) for weight in weights]
-        joined = np.concatenate(per_group, axis=1)
-        return joined.reshape(-1, *self.weight.shape[1:])
 
     def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
         return (self.adjoint(self.by_group(gradients[0]), self.weight),)

@@ -194,17 +194,12 @@ class AlphaBeta(Rule):
         return True
 
     def prepare(self, layer: Linear) -> SignedWeights:
-        weight = layer.weight
         bias = np.zeros((layer.groups, layer.group_outputs), np.float32)
         if layer.bias is not None:
             bias[:] = layer.bias.reshape(layer.groups, -1)
         if self.first_group_bias:
             bias[:] = bias[0]
-        return SignedWeights(
-            layer.stack([np.maximum(weight, 0), np.minimum(weight, 0)]),
-            np.maximum(bias, 0),
-            np.minimum(bias, 0),
-        )
+        return SignedWeights(_signed_parts(layer), np.maximum(bias, 0), np.minimum(bias, 0))
 
     def propagate(
         self, layer: Linear, prepared: SignedWeights, inputs: Blobs, outputs: Blobs, relevances: Blobs
@@ -234,6 +229,15 @@ class AlphaBeta(Rule):
         kernels.alpha_beta_quotients(
             received, prepared.bias_positive, prepared.bias_negative, self.beta, sums
         )
+
+
+def _signed_parts(layer: Linear) -> Blob:
+    """W⁺ and W⁻ joined along the outputs, group by group, so that one product applies both."""
+    per_group = layer.weight.reshape(layer.groups, layer.group_outputs, -1)
+    stacked = np.empty((layer.groups, 2, *per_group.shape[1:]), np.float32)
+    np.maximum(per_group, 0, out=stacked[:, 0])
+    np.minimum(per_group, 0, out=stacked[:, 1])
+    return stacked.reshape(-1, *layer.weight.shape[1:])
 
 
 def _pairs(stacked_outputs: Blob) -> Blob:
