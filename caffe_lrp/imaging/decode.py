@@ -1,10 +1,10 @@
 """Image files into 16-bit samples, with what the resizing rules need to know about the file.
 
 Pillow identifies the file and decodes it: it tells palettes, inks and bilevel images apart, raises where
-data is damaged or missing, and prints nothing. OpenCV decodes the files whose 16-bit colours Pillow would
-cut to 8 bits (colour PNG and TIFF). JPEG comes from libjpeg-turbo with its default settings either way.
-Orientation tags are ignored, and of an animation the first frame is taken. Source: spec/reference.md §4
-item 1.
+data is damaged or missing, and is quiet about the rest. OpenCV decodes the files whose 16-bit colours
+Pillow would cut to 8 bits (colour PNG and TIFF). JPEG comes from libjpeg-turbo with its default settings
+either way. Orientation tags are ignored, and of an animation the first frame is taken. Source:
+spec/reference.md §4 item 1.
 """
 
 import io
@@ -55,6 +55,7 @@ _DAMAGE = (
 _set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_DEPTH_OFFSET = 24
 _PNG_KEPT_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -310,6 +311,6 @@ def _essential_chunks(png: bytes) -> bytes:
         if kind in _PNG_KEPT_CHUNKS:
             kept.append(png[offset : offset + 12 + length])
         offset += 12 + length
-    if not kept[-1].startswith(b"\0\0\0\0IEND"):
+    if kept[-1] != _PNG_END:
         raise ValueError("the file ends before its end mark")
     return b"".join(kept)

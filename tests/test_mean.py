@@ -1,0 +1,135 @@
+"""The three formats of the mean image, its transposition (Q10), and bad files."""
+
+from pathlib import Path
+
+import numpy as np
+import oracle_imaging as oracle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.imaging.mean import load_mean
+from caffe_lrp.proto.caffe_pb2 import BlobProto
+from caffe_lrp.quirks import CORRECTED, REFERENCE
+
+HEIGHT, WIDTH = 4, 5
+VALUES = np.random.default_rng(0).uniform(0, 255, (3, HEIGHT, WIDTH)).astype(np.float32)
+
+
+def write_blob(folder: Path, values: NDArray[np.float32], *, items: int = 1) -> Path:
+    channels, height, width = values.shape
+    blob = BlobProto(num=items, channels=channels // items, height=height, width=width)
+    blob.data.extend(values.ravel().tolist())
+    path = folder / "mean.binaryproto"
+    path.write_bytes(blob.SerializeToString())
+    return path
+
+
+def write_text(folder: Path, text: str) -> Path:
+    path = folder / "mean.txt"
+    path.write_text(text)
+    return path
+
+
+def test_a_blob_mean_is_transposed_as_a_flat_array(tmp_path: Path) -> None:
+    mean = load_mean(write_blob(tmp_path, VALUES), 1, REFERENCE)
+    flat = VALUES.reshape(3, -1)
+    expected = [[[flat[c, h + w * HEIGHT] for w in range(WIDTH)] for h in range(HEIGHT)] for c in range(3)]
+    np.testing.assert_array_equal(mean, expected)
+
+
+def test_a_blob_mean_is_not_transposed_when_corrected(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(load_mean(write_blob(tmp_path, VALUES), 1, CORRECTED), VALUES)
+
+
+def test_mode_two_reverses_the_channels(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(load_mean(write_blob(tmp_path, VALUES), 2, CORRECTED), VALUES[::-1])
+
+
+@pytest.mark.parametrize("quirks", [REFERENCE, CORRECTED], ids=["reference", "corrected"])
+def test_a_text_mean_lists_columns_and_is_never_transposed(tmp_path: Path, quirks: object) -> None:
+    numbers = " ".join(f"{number:.9g}" for number in VALUES.transpose(0, 2, 1).ravel())
+    path = write_text(tmp_path, f"3\n{HEIGHT} {WIDTH}\n{numbers}\n")
+    chosen = REFERENCE if quirks is REFERENCE else CORRECTED
+    np.testing.assert_array_equal(load_mean(path, 0, chosen), VALUES)
+
+
+@given(height=st.integers(1, 4), width=st.integers(1, 4), data=st.data())
+def test_any_text_mean_is_read_as_number_by_number(
+    tmp_path_factory: pytest.TempPathFactory, height: int, width: int, data: st.DataObject
+) -> None:
+    number = st.floats(-1e6, 1e6, width=32)
+    numbers = data.draw(st.lists(number, min_size=3 * height * width, max_size=3 * height * width))
+    text = f"3 {height}\n{width}\n" + "\n".join(map(repr, numbers))
+    path = write_text(tmp_path_factory.mktemp("mean"), text)
+    np.testing.assert_array_equal(
+        load_mean(path, 0, REFERENCE), oracle.mean_from_text(text).astype(np.float32)
+    )
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_a_mean_is_contiguous_float32(tmp_path: Path, mode: int) -> None:
+    path = write_blob(tmp_path, VALUES) if mode else write_text(tmp_path, "3 1 2 1 2 3 4 5 6")
+    mean = load_mean(path, mode, REFERENCE)
+    assert mean.dtype == np.float32
+    assert mean.flags.c_contiguous
+
+
+@pytest.mark.parametrize("mode", [-1, 3])
+def test_an_unknown_mode_is_a_config_error(tmp_path: Path, mode: int) -> None:
+    with pytest.raises(ConfigError, match="use 0"):
+        load_mean(write_blob(tmp_path, VALUES), mode, REFERENCE)
+
+
+@pytest.mark.parametrize(("channels", "items"), [(1, 1), (4, 1), (6, 2)])
+def test_a_blob_mean_without_three_channels_is_refused(tmp_path: Path, channels: int, items: int) -> None:
+    path = write_blob(tmp_path, np.ones((channels, HEIGHT, WIDTH), np.float32), items=items)
+    with pytest.raises(ModelError, match=r"mean\.binaryproto: a mean image has 1 x 3 x H x W numbers"):
+        load_mean(path, 1, REFERENCE)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, bad: float) -> None:
+    values = VALUES.copy()
+    values[1, 2, 3] = bad
+    with pytest.raises(ModelError, match="not finite"):
+        load_mean(write_blob(tmp_path, values), 1, REFERENCE)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "begins with the channels"),
+        ("3 2", "begins with the channels"),
+        ("3 2.5 2 1 2 3", "begins with the channels"),
+        ("3 0 2", "begins with the channels"),
+        ("nan 1 2 1 2 3 4 5 6", "begins with the channels"),
+        ("1 1 2 1 2", "1 channels; three are needed"),
+        ("3 1 2 1 2 3 4 5", r"promises 3 x 1 x 2 = 6 numbers, the file has 5"),
+        ("3 1 2 1 2 3 4 5 6 7", "the file has 7"),
+        ("3 1 2 1 2 3 four 5 6", "no number .*four"),
+        ("3 1 2 1 2 3 inf 5 6", "not finite"),
+        ("3 1 2 1 2 3 1e39 5 6", "not finite"),
+    ],
+)
+def test_a_malformed_text_mean_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=rf"mean\.txt.*{reason}"):
+        load_mean(write_text(tmp_path, text), 0, REFERENCE)
+
+
+def test_a_blob_read_as_text_names_the_key_to_change(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="use_mean_file_asbinaryprotoblob"):
+        load_mean(write_blob(tmp_path, VALUES), 0, REFERENCE)
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_a_missing_mean_is_named(tmp_path: Path, mode: int) -> None:
+    with pytest.raises(ModelError, match=r"nowhere\.txt"):
+        load_mean(tmp_path / "nowhere.txt", mode, REFERENCE)
+
+
+def test_a_text_read_as_blob_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"mean\.txt"):
+        load_mean(write_text(tmp_path, "3 1 2 1 2 3 4 5 6"), 1, REFERENCE)

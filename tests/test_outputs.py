@@ -1,0 +1,188 @@
+"""Output files: exact formats, names, order of writing, and failures that leave nothing behind."""
+
+import errno
+import os
+import re
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caffe_lrp.errors import ImageError
+from caffe_lrp.outputs import writers
+from caffe_lrp.outputs.atomic import write_atomically
+from caffe_lrp.outputs.png import encode_png
+from caffe_lrp.outputs.result import HeatmapResult
+from caffe_lrp.outputs.text import raw_heatmap, top_scores
+from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
+
+NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]\d\d)?|nan|inf)")
+RELEVANCE = np.array([[[1, -2.5]], [[0, 1e-7]], [[123456.7, 1 / 3]]], np.float32)
+
+
+def result(*, is_image: bool = True) -> HeatmapResult:
+    return HeatmapResult(
+        relevance=RELEVANCE,
+        is_image=is_image,
+        picture=np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3),
+        ranked_classes=np.array([281, 7]),
+        ranked_scores=np.array([0.75, 1.5e-5], np.float32),
+    )
+
+
+def test_a_raw_heatmap_of_the_image_is_written_red_first() -> None:
+    expected = b"3\n1 2\n123457 0.333333 \n0 1e-07 \n1 -2.5 \n"
+    assert raw_heatmap(RELEVANCE, is_image=True) == expected
+
+
+def test_a_raw_heatmap_of_an_inner_blob_keeps_its_channel_order() -> None:
+    expected = b"3\n1 2\n1 -2.5 \n0 1e-07 \n123457 0.333333 \n"
+    assert raw_heatmap(RELEVANCE, is_image=False) == expected
+
+
+def test_rows_of_a_channel_follow_each_other() -> None:
+    relevance = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    expected = b"2\n3 2\n0 1 \n2 3 \n4 5 \n6 7 \n8 9 \n10 11 \n"
+    assert raw_heatmap(relevance, is_image=False) == expected
+
+
+def test_numbers_without_a_value_are_spelled_as_in_c() -> None:
+    relevance = np.array([[[np.nan, np.inf, -np.inf, -0.0]]], np.float32)
+    assert raw_heatmap(relevance, is_image=False) == b"1\n1 4\nnan inf -inf -0 \n"
+
+
+@given(st.lists(st.floats(width=32), min_size=6, max_size=6))
+def test_every_number_has_six_digits_and_reads_back(numbers: list[float]) -> None:
+    relevance = np.array(numbers, np.float32).reshape(1, 2, 3)
+    lines = raw_heatmap(relevance, is_image=False).decode().split("\n")
+    assert (lines[:2], lines[-1], len(lines)) == (["1", "2 3"], "", 5)
+    words = [word for line in lines[2:4] for word in line.removesuffix(" ").split(" ")]
+    assert all(NUMBER.fullmatch(word) for word in words)
+    np.testing.assert_allclose(np.array(words, dtype=float), relevance.ravel().astype(float), rtol=1e-5)
+
+
+def test_scores_are_lines_of_class_and_score() -> None:
+    assert top_scores(np.array([281, 7]), np.array([0.75, 1.5e-5], np.float32)) == b"281 0.75\n7 1.5e-05\n"
+
+
+def test_a_png_reads_back_as_the_picture() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (4, 7, 3), np.uint8)
+    read = cv2.imdecode(np.frombuffer(encode_png(picture), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert read is not None
+    np.testing.assert_array_equal(read[..., ::-1], picture)
+
+
+def test_a_picture_without_pixels_is_an_error() -> None:
+    with pytest.raises(ImageError, match="cannot be encoded"):
+        encode_png(np.zeros((0, 7, 3), np.uint8))
+
+
+def test_all_four_files_are_written_into_new_folders(tmp_path: Path) -> None:
+    write_outputs(f"{tmp_path}/a/b/cat.jpg", result(), ["rawhm", "top10", "input", "heatmap"])
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == [
+        "cat.jpg_as_inputted_into_the_dnn.png",
+        "cat.jpg_heatmap.png",
+        "cat.jpg_rawhm.txt",
+        "cat.jpg_top10scores.txt",
+    ]
+
+
+def test_only_the_wanted_files_are_written(tmp_path: Path) -> None:
+    write_outputs(f"{tmp_path}/cat.jpg", result(), ["top10"])
+    assert [path.name for path in tmp_path.iterdir()] == ["cat.jpg_top10scores.txt"]
+
+
+def test_the_files_hold_the_result(tmp_path: Path) -> None:
+    write_outputs(f"{tmp_path}/cat.jpg", result(is_image=False), ["rawhm", "top10", "input"])
+    assert (tmp_path / "cat.jpg_rawhm.txt").read_bytes() == raw_heatmap(RELEVANCE, is_image=False)
+    assert (tmp_path / "cat.jpg_top10scores.txt").read_bytes() == b"281 0.75\n7 1.5e-05\n"
+    assert (tmp_path / "cat.jpg_as_inputted_into_the_dnn.png").read_bytes() == encode_png(result().picture)
+
+
+def test_the_raw_heatmap_is_written_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(writers, "write_atomically", lambda path, _: written.append(path.name))
+    write_outputs("cat.jpg", result(), ["rawhm", *OUTPUTS])
+    assert len(written) == 4
+    assert written[-1] == "cat.jpg_rawhm.txt"
+
+
+def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old and longer")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_rights_of_a_file_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
+def test_a_failed_write_names_path_and_reason_and_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(self: Path, target: Path) -> Path:
+        raise OSError(code, os.strerror(code), str(self), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(ImageError, match=f"{path}: cannot be written: {os.strerror(code)}"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stem", ["file/cat.jpg", "file/deeper/cat.jpg"])
+def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path, stem: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ImageError, match="a file stands where a folder is needed"):
+        write_outputs(f"{tmp_path}/{stem}", result(), ["top10"])
+
+
+def test_a_folder_where_the_file_should_be_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "cat.jpg_top10scores.txt").mkdir()
+    with pytest.raises(ImageError, match="a folder has the name of the output file"):
+        write_outputs(f"{tmp_path}/cat.jpg", result(), ["top10"])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_name_that_is_too_long_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="shorter name"):
+        write_outputs(f"{tmp_path}/{'x' * 250}", result(), ["top10"])
+
+
+def test_a_null_character_in_the_name_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="null"):
+        write_outputs(f"{tmp_path}/a\0b", result(), ["top10"])
+
+
+def test_parallel_writers_leave_one_complete_file(tmp_path: Path) -> None:
+    contents = [bytes([number]) * 100_000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: write_atomically(tmp_path / "file", content), contents))
+    assert (tmp_path / "file").read_bytes() in contents
+    assert len(list(tmp_path.iterdir())) == 1
