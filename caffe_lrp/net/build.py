@@ -124,7 +124,7 @@ def _take_inputs(spec: NetSpec) -> tuple[list[InputSpec], list[LayerSpec]]:
         if len(shapes) != len(layer.tops):
             raise ModelError(
                 f"{spec.source}: Input layer '{layer.name}' has {len(layer.tops)} top(s) but {len(shapes)} "
-                "shape(s); write input_param {{ shape {{ dim: 1 dim: 3 dim: H dim: W }} }}"
+                "shape(s); write input_param { shape { dim: 1 dim: 3 dim: H dim: W } }"
             )
         inputs.extend(InputSpec(top, shape) for top, shape in zip(layer.tops, shapes, strict=True))
     return inputs, layers

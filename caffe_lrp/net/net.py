@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
@@ -58,11 +59,18 @@ class Net:
         values: dict[int, Blob] = {self.input_value: batch}
         for layer in self.layers:
             outputs = layer.forward([values[value] for value in layer.inputs])
-            values.update(zip(layer.outputs, outputs, strict=True))
+            for value, blob in zip(layer.outputs, outputs, strict=True):
+                if value in keep or value in self._read_values:
+                    values[value] = blob
             for value in layer.inputs:
                 if value not in keep:
                     del values[value]
         return values
+
+    @cached_property
+    def _read_values(self) -> frozenset[int]:
+        """Values that some layer reads."""
+        return frozenset(value for layer in self.layers for value in layer.inputs)
 
     def shape_of(self, value: int) -> Shape:
         """Shape of one item of a value."""

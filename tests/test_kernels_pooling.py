@@ -1,0 +1,176 @@
+"""Pooling kernels against the slow versions, and what ties, borders and zero sums do."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import oracle
+import pytest
+from builders import assert_close, blank, random_blob, window_of
+from oracle import Geometry
+
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.pooling import (
+    average_pool,
+    average_pool_gradient,
+    average_pool_redistribute,
+    max_pool,
+    max_pool_route,
+)
+from caffe_lrp.kernels.window import Window
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    geometry: Geometry
+    size: tuple[int, int] = (11, 8)
+
+    @property
+    def window(self) -> Window:
+        return window_of(self.geometry)
+
+    @property
+    def x(self) -> Blob:
+        return random_blob((2, 3, *self.size), 4)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (2, 3, *oracle.pooled_size(self.size, self.geometry))
+
+    @property
+    def relevance(self) -> Blob:
+        return random_blob(self.output_shape, 5)
+
+
+CASES = [
+    Case("rectangular", Geometry((3, 2), (2, 1))),
+    Case("last windows hang over", Geometry((3, 4), (3, 5)), size=(10, 11)),
+    Case("padded", Geometry((3, 4), (2, 3), (1, 2))),
+    Case("padded and hanging over", Geometry((4, 3), (3, 2), (2, 1)), size=(7, 6)),
+    Case("dropped last window", Geometry((2, 3), (3, 2), (1, 0)), size=(5, 8)),
+    Case("gaps between windows", Geometry((2, 1), (3, 2))),
+    Case("whole image", Geometry((11, 8))),
+    Case("one pixel", Geometry((1, 1))),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_max_pooling_equals_loops(case: Case) -> None:
+    out = blank(case.output_shape)
+    max_pool(case.x, case.window, out)
+    assert out.tolist() == oracle.max_pool(case.x, case.geometry).tolist()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_max_pooling_routes_to_the_winners(case: Case) -> None:
+    out = blank(case.x.shape)
+    max_pool_route(case.x, case.relevance, case.window, out)
+    assert_close(out, oracle.max_pool_route(case.x, case.relevance, case.geometry), 1e-6)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_average_pooling_equals_loops(case: Case) -> None:
+    out = blank(case.output_shape)
+    average_pool(case.x, case.window, out)
+    assert_close(out, oracle.average_pool(case.x, case.geometry), 1e-6)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_average_pooling_gradient_equals_loops(case: Case) -> None:
+    out = blank(case.x.shape)
+    average_pool_gradient(case.relevance, case.window, out)
+    assert_close(out, oracle.average_pool_gradient(case.relevance, case.size, case.geometry), 1e-6)
+
+
+@pytest.mark.parametrize("add_activations", [True, False])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_average_pooling_relevance_equals_loops(case: Case, add_activations: bool) -> None:
+    x = case.x
+    x[:, 1] = np.maximum(x[:, 1], 0)
+    x[:, 2] = 0
+    out = blank(x.shape)
+    average_pool_redistribute(x, case.relevance, case.window, add_activations, out)
+    expected = oracle.average_pool_relevance(x, case.relevance, case.geometry, add_activations)
+    assert_close(out, expected, 1e-4)
+
+
+def route(plane: list[list[float]], relevance: list[list[float]], window: Window) -> list[list[float]]:
+    x = np.array([[plane]], np.float32)
+    out = blank(x.shape)
+    max_pool_route(x, np.array([[relevance]], np.float32), window, out)
+    routed: list[list[float]] = out[0, 0].tolist()
+    return routed
+
+
+def test_first_maximum_in_scan_order_wins_an_exact_tie() -> None:
+    plane: list[list[float]] = [[1, 7, 7], [7, 7, 2]]
+    assert route(plane, [[5]], Window(2, 3)) == [[0, 5, 0], [0, 0, 0]]
+
+
+def test_upper_row_wins_over_a_column_further_left_in_a_tie() -> None:
+    plane: list[list[float]] = [[1, 2, 7], [7, 3, 2]]
+    assert route(plane, [[5]], Window(2, 3)) == [[0, 0, 5], [0, 0, 0]]
+
+
+def test_a_flat_window_gives_everything_to_its_first_pixel_in_the_image() -> None:
+    plane: list[list[float]] = [[4, 4], [4, 4], [4, 4]]
+    routed = route(plane, [[1, 2], [3, 4]], Window(2, 2, 2, 1, 1, 0))
+    # Windows start at row −1 (clipped to 0) and row 1; columns at 0 and 1.
+    assert routed == [[1, 2], [3, 4], [0, 0]]
+
+
+def test_an_element_larger_by_one_bit_wins_over_an_earlier_one() -> None:
+    larger = float(np.nextafter(np.float32(3), np.float32(4)))
+    assert route([[3, larger, 3]], [[5]], Window(1, 3)) == [[0, 5, 0]]
+
+
+def test_windows_that_overlap_add_up_at_a_common_winner() -> None:
+    plane: list[list[float]] = [[0, 9, 0, 1]]
+    assert route(plane, [[1, 2, 4]], Window(1, 2)) == [[0, 3, 0, 4]]
+
+
+def test_largest_of_negative_numbers_wins_over_the_padding() -> None:
+    x = np.array([[[[-5, -2, -3]]]], np.float32)
+    out = blank((1, 1, 1, 2))
+    max_pool(x, Window(1, 3, 1, 2, 0, 1), out)
+    assert out.tolist() == [[[[-2, -2]]]]
+
+
+def test_negative_only_windows_route_to_their_maximum() -> None:
+    assert route([[-5, -2, -3]], [[1, 2]], Window(1, 3, 1, 2, 0, 1)) == [[0, 3, 0]]
+
+
+def test_average_divides_by_the_window_clipped_to_the_padded_image() -> None:
+    x = np.full((1, 1, 2, 3), 12, np.float32)
+    out = blank((1, 1, 2, 2))
+    average_pool(x, Window(3, 4, 2, 3, 1, 1), out)
+    # Rows −1..1 and 1..2 of the padded −1..2; columns −1..2 and 2..3 of the padded −1..3.
+    assert out.tolist() == [[[[12 * 2 * 3 / 12, 12 * 2 * 1 / 6], [12 * 1 * 3 / 8, 12 * 1 * 1 / 4]]]]
+
+
+def redistribute(plane: list[list[float]], received: float, add_activations: bool) -> list[float]:
+    x = np.array([[plane]], np.float32)
+    out = blank(x.shape)
+    window = Window(x.shape[2], x.shape[3])
+    average_pool_redistribute(x, np.full((1, 1, 1, 1), received, np.float32), window, add_activations, out)
+    shares: list[float] = out.reshape(-1).tolist()
+    return shares
+
+
+def test_average_pooling_shares_in_proportion_to_the_activations() -> None:
+    assert redistribute([[1, 3, -2]], 10, True) == [5, 15, -10]
+
+
+def test_a_window_that_sums_to_zero_gets_its_activations() -> None:
+    assert redistribute([[1, -3, 2]], 10, True) == [1, -3, 2]
+
+
+def test_a_window_that_sums_to_zero_shares_equally_when_corrected() -> None:
+    assert redistribute([[1, -3, 2, 0]], 10, False) == [2.5, 2.5, 2.5, 2.5]
+
+
+def test_sums_below_a_millionth_count_as_zero_and_others_do_not() -> None:
+    assert redistribute([[9e-7, 0]], 8, False) == [4, 4]
+    assert redistribute([[-9e-7, 0]], 8, False) == [4, 4]
+    assert redistribute([[1.1e-6, 0]], 8, False) == [8, 0]
+    assert redistribute([[-1.1e-6, 0]], 8, False) == [8, 0]

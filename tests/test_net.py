@@ -1,0 +1,450 @@
+"""From model files to a net: Splits, indices, phases, weights, values."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import oracle_walker
+import pytest
+from builders import (
+    INCEPTION,
+    INCEPTION_INDICES,
+    INCEPTION_SHAPE,
+    assert_close,
+    build,
+    messages,
+    parse,
+    random_blob,
+    random_weights,
+    write_caffemodel,
+)
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.net.build import build_net, weight_shapes
+from caffe_lrp.net.net import Net
+from caffe_lrp.proto.reader import scan_caffemodel
+from caffe_lrp.proto.spec import NetSpec
+
+DATA = 'input: "data" input_shape { dim: 2 dim: 3 dim: 5 dim: 4 }\n'
+
+
+def relu(name: str, bottom: str, top: str, more: str = "") -> str:
+    return f'layer {{ name: "{name}" type: "ReLU" bottom: "{bottom}" top: "{top}" {more} }}\n'
+
+
+def convolution(name: str, bottom: str, top: str, outputs: int = 6) -> str:
+    return (
+        f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{top}" '
+        f"convolution_param {{ num_output: {outputs} kernel_h: 3 kernel_w: 2 }} }}\n"
+    )
+
+
+def names(net: Net) -> list[str]:
+    return [layer.name for layer in net.layers]
+
+
+def bottoms(net: Net, name: str) -> list[str]:
+    layer = next(layer for layer in net.layers if layer.name == name)
+    return [net.value_names[value] for value in layer.inputs]
+
+
+def expect_error(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
+        build(folder, text)
+    assert str(folder / "deploy.prototxt") in str(caught.value)
+
+
+# --- Splits and indices -------------------------------------------------------------------------------
+
+
+def test_layers_count_in_file_order_with_splits_between(tmp_path: Path) -> None:
+    net = build(tmp_path, INCEPTION)
+    assert {layer.name: layer.index for layer in net.layers} == INCEPTION_INDICES
+    assert [layer.index for layer in net.layers] == list(range(21))
+
+
+def test_a_blob_with_one_reader_gets_no_split(tmp_path: Path) -> None:
+    assert names(build(tmp_path, DATA + relu("a", "data", "a") + relu("b", "a", "b"))) == ["a", "b"]
+
+
+def test_branches_of_a_split_are_numbered_in_order_of_the_readers(tmp_path: Path) -> None:
+    net = build(tmp_path, INCEPTION)
+    assert bottoms(net, "a") == ["norm1_norm1_0_split_0"]
+    assert bottoms(net, "b_reduce") == ["norm1_norm1_0_split_1"]
+    assert bottoms(net, "c_pool") == ["norm1_norm1_0_split_2"]
+
+
+def test_a_split_stands_after_the_last_in_place_layer_and_bears_its_name(tmp_path: Path) -> None:
+    text = DATA + relu("a", "data", "a") + relu("b", "a", "a") + relu("c", "a", "a")
+    net = build(tmp_path, text + relu("d", "a", "d") + relu("e", "a", "e"))
+    assert names(net) == ["a", "b", "c", "a_c_0_split", "d", "e"]
+    assert bottoms(net, "d") == ["a_c_0_split_0"]
+    assert bottoms(net, "e") == ["a_c_0_split_1"]
+
+
+def test_an_in_place_reader_counts_as_one_of_several_readers(tmp_path: Path) -> None:
+    text = DATA + relu("a", "data", "a") + relu("b", "a", "b") + relu("c", "a", "a") + relu("d", "a", "d")
+    net = build(tmp_path, text)
+    assert names(net) == ["a", "a_a_0_split", "b", "c", "d"]
+
+
+def test_an_input_with_several_readers_gets_its_split_at_index_0(tmp_path: Path) -> None:
+    net = build(tmp_path, DATA + relu("a", "data", "a") + relu("b", "data", "b"))
+    assert names(net) == ["data_input_0_split", "a", "b"]
+    assert net.layers[0].inputs == (net.input_value,)
+    assert net.layers[1].index == 1
+
+
+def test_a_layer_that_reads_one_blob_twice_makes_a_split(tmp_path: Path) -> None:
+    joined = 'layer { name: "joined" type: "Concat" bottom: "a" bottom: "a" top: "joined" }'
+    net = build(tmp_path, DATA + relu("a", "data", "a") + joined)
+    assert names(net) == ["a", "a_a_0_split", "joined"]
+    assert bottoms(net, "joined") == ["a_a_0_split_0", "a_a_0_split_1"]
+
+
+def test_every_top_of_a_layer_has_its_own_split(tmp_path: Path) -> None:
+    split = 'layer { name: "two" type: "Split" bottom: "data" top: "u" top: "v" }\n'
+    readers = "".join(relu(f"r{i}", blob, f"r{i}") for i, blob in enumerate(["v", "u", "v"]))
+    net = build(tmp_path, DATA + split + readers)
+    assert names(net) == ["two", "v_two_1_split", "r0", "r1", "r2"]
+
+
+def test_an_input_layer_is_not_counted(tmp_path: Path) -> None:
+    modern = (
+        'layer { name: "data" type: "Input" top: "data" '
+        "input_param { shape { dim: 2 dim: 3 dim: 5 dim: 4 } } }\n"
+    )
+    layers = convolution("c", "data", "c") + relu("r", "c", "c")
+    old, new = build(tmp_path, DATA + layers), build(tmp_path, modern + layers)
+    assert names(new) == names(old) == ["c", "r"]
+    assert [layer.index for layer in new.layers] == [0, 1]
+    assert (new.batch_size, new.input_shape) == (2, (3, 5, 4))
+
+
+def test_an_input_may_be_given_by_four_numbers(tmp_path: Path) -> None:
+    text = 'input: "data" input_dim: 7 input_dim: 3 input_dim: 5 input_dim: 4\n' + relu("r", "data", "r")
+    net = build(tmp_path, text)
+    assert (net.batch_size, net.input_shape) == (7, (3, 5, 4))
+
+
+# --- Values -----------------------------------------------------------------------------------------
+
+
+def test_pre_activations_survive_layers_in_place(tmp_path: Path) -> None:
+    net = build(tmp_path, DATA + convolution("c", "data", "c") + relu("r", "c", "c"), seed=1)
+    conv, rectifier = net.layers
+    assert conv.outputs != rectifier.outputs
+    assert rectifier.inputs == conv.outputs
+    assert rectifier.is_in_place
+    values = net.forward(random_blob((2, 3, 5, 4), 2), keep={*conv.outputs, *rectifier.outputs})
+    before, after = values[conv.outputs[0]], values[rectifier.outputs[0]]
+    assert before.min() < 0
+    assert after.tolist() == np.maximum(before, 0).tolist()
+
+
+def test_values_are_freed_unless_kept(tmp_path: Path) -> None:
+    net = build(tmp_path, INCEPTION)
+    kept = net.layers[INCEPTION_INDICES["norm1"]].outputs[0]
+    values = net.forward(random_blob((1, *INCEPTION_SHAPE), 1), keep={kept})
+    assert set(values) == {kept, net.output_value}
+
+
+def test_nothing_but_the_output_is_kept_when_nothing_is_asked_for(tmp_path: Path) -> None:
+    net = build(tmp_path, INCEPTION)
+    assert set(net.forward(random_blob((1, *INCEPTION_SHAPE), 1), keep=set())) == {net.output_value}
+
+
+def test_the_input_can_be_kept(tmp_path: Path) -> None:
+    net = build(tmp_path, INCEPTION)
+    batch = random_blob((1, *INCEPTION_SHAPE), 1)
+    assert net.forward(batch, keep={net.input_value})[net.input_value] is batch
+
+
+def test_whole_net_equals_the_oracle(tmp_path: Path) -> None:
+    weights = random_weights(parse(tmp_path, INCEPTION), 5)
+    net = build(tmp_path, INCEPTION, weights)
+    batch = random_blob((4, *INCEPTION_SHAPE), 6)
+    walker = oracle_walker.Walker(messages(INCEPTION), weights, INCEPTION_INDICES)
+    walker.forward(batch)
+    keep = {value for layer in net.layers for value in layer.outputs}
+    values = net.forward(batch, keep=keep)
+    for layer in net.layers:
+        if layer.type != "Split":
+            expected = walker.values[walker.writes[layer.name][0]]
+            assert_close(values[layer.outputs[0]], expected, 2e-6)
+
+
+def test_any_batch_size_runs(tmp_path: Path) -> None:
+    net = build(tmp_path, INCEPTION)
+    batch = random_blob((3, *INCEPTION_SHAPE), 6)
+    together = net.forward(batch, keep=set())[net.output_value]
+    alone = [net.forward(batch[i : i + 1], keep=set())[net.output_value] for i in range(3)]
+    assert net.batch_size == 2
+    assert_close(together, np.concatenate(alone), 1e-6)
+
+
+def test_shape_of_every_value_is_that_of_its_blob(tmp_path: Path) -> None:
+    net = build(tmp_path, INCEPTION)
+    keep = set(range(len(net.value_names)))
+    values = net.forward(random_blob((2, *INCEPTION_SHAPE), 1), keep=keep)
+    assert {value: net.shape_of(value) for value in keep} == {v: blob.shape[1:] for v, blob in values.items()}
+
+
+def test_stored_value_is_the_one_after_all_in_place_layers(tmp_path: Path) -> None:
+    text = DATA + relu("a", "data", "a") + relu("b", "a", "a") + relu("c", "a", "a") + relu("d", "a", "d")
+    net = build(tmp_path, text)
+    first, second, third, other = (layer.outputs[0] for layer in net.layers)
+    assert net.stored_value(first) == third
+    assert net.stored_value(second) == third
+    assert net.stored_value(third) == third
+    assert net.stored_value(other) == other
+
+
+def test_the_output_is_the_blob_nobody_reads(tmp_path: Path) -> None:
+    net = build(tmp_path, DATA + relu("a", "data", "a") + relu("b", "a", "b") + relu("c", "b", "b"))
+    assert net.output_value == net.layers[2].outputs[0]
+
+
+def test_a_softmax_is_the_output_among_several_blobs_nobody_reads(tmp_path: Path) -> None:
+    softmax = 'layer { name: "prob" type: "Softmax" bottom: "data" top: "prob" }\n'
+    net = build(tmp_path, DATA + softmax + relu("a", "data", "a"))
+    assert net.value_names[net.output_value] == "prob"
+
+
+# --- Phases, levels, stages ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "takes_part"),
+    [
+        ("", True),
+        ("include { phase: TEST }", True),
+        ("include { phase: TRAIN }", False),
+        ("exclude { phase: TEST }", False),
+        ("exclude { phase: TRAIN }", True),
+        ("include { phase: TRAIN } include { phase: TEST }", True),
+        ("exclude { phase: TRAIN } exclude { phase: TEST }", False),
+        ("include { min_level: 2 }", True),
+        ("include { min_level: 3 }", False),
+        ("include { max_level: 2 }", True),
+        ("include { max_level: 1 }", False),
+        ("exclude { min_level: 1 max_level: 3 }", False),
+        ('include { stage: "deploy" }', True),
+        ('include { stage: "deploy" stage: "fast" }', True),
+        ('include { stage: "deploy" stage: "other" }', False),
+        ('include { stage: "other" } include { stage: "fast" }', True),
+        ('include { not_stage: "other" }', True),
+        ('include { not_stage: "fast" }', False),
+        ('exclude { stage: "fast" }', False),
+        ('include { phase: TEST min_level: 3 stage: "fast" }', False),
+    ],
+)
+def test_include_and_exclude_rules(rules: str, takes_part: bool, tmp_path: Path) -> None:
+    state = 'state { phase: TRAIN level: 2 stage: "deploy" stage: "fast" }\n'
+    net = build(tmp_path, state + DATA + relu("a", "data", "a") + relu("b", "a", "a", rules))
+    assert names(net) == (["a", "b"] if takes_part else ["a"])
+
+
+def test_layers_left_out_are_not_counted(tmp_path: Path) -> None:
+    training = relu("b", "a", "b", "include { phase: TRAIN }")
+    net = build(tmp_path, DATA + relu("a", "data", "a") + training + relu("c", "a", "c"))
+    assert [(layer.index, layer.name) for layer in net.layers] == [(0, "a"), (1, "c")]
+
+
+def test_include_together_with_exclude_is_an_error(tmp_path: Path) -> None:
+    both = relu("b", "a", "b", "include { phase: TEST } exclude { phase: TRAIN }")
+    expect_error(tmp_path, DATA + relu("a", "data", "a") + both, "'b' has both include and exclude rules")
+
+
+def test_a_net_without_layers_at_test_time_is_an_error(tmp_path: Path) -> None:
+    text = DATA + relu("a", "data", "a", "include { phase: TRAIN }")
+    expect_error(tmp_path, text, "none of its layers takes part at test time")
+
+
+# --- Faults in the graph --------------------------------------------------------------------------------
+
+
+def test_a_dangling_bottom_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    text = DATA + convolution("conv1", "data", "conv1") + relu("relu1", "conv_1", "relu1")
+    expect_error(tmp_path, text, r"'relu1' \(ReLU\) reads the blob 'conv_1'.*; did you mean 'conv1'\?")
+
+
+def test_a_bottom_that_is_written_only_later_is_an_error(tmp_path: Path) -> None:
+    expect_error(tmp_path, DATA + relu("a", "b", "a") + relu("b", "data", "b"), "reads the blob 'b'")
+
+
+def test_a_blob_written_twice_is_an_error(tmp_path: Path) -> None:
+    text = DATA + relu("a", "data", "x") + relu("b", "data", "x")
+    expect_error(tmp_path, text, r"'b' \(ReLU\) writes the blob 'x' a second time")
+
+
+def test_writing_over_the_input_blob_is_an_error_unless_in_place(tmp_path: Path) -> None:
+    expect_error(tmp_path, DATA + relu("a", "data", "x") + relu("b", "x", "data"), "'data' a second time")
+
+
+def test_two_inputs_are_an_error(tmp_path: Path) -> None:
+    text = 'input: "data" input: "label" ' + 2 * "input_shape { dim: 2 dim: 3 dim: 5 dim: 4 } "
+    expect_error(tmp_path, text + relu("a", "data", "a"), "one input blob, but declares 'data', 'label'")
+
+
+def test_an_input_layer_without_shape_is_an_error_that_shows_how_to_write_it(tmp_path: Path) -> None:
+    text = 'layer { name: "data" type: "Input" top: "data" }\n' + relu("a", "data", "a")
+    message = "write input_param { shape { dim: 1 dim: 3 dim: H dim: W } }"
+    expect_error(tmp_path, text, re.escape(message))
+
+
+@pytest.mark.parametrize(
+    "shape", ["dim: 2", "dim: 2 dim: 0 dim: 4", "dim: -1 dim: 3", "dim: 1 dim: 9999999999"]
+)
+def test_an_impossible_input_shape_is_an_error(shape: str, tmp_path: Path) -> None:
+    text = f'input: "data" input_shape {{ {shape} }}\n' + relu("a", "data", "a")
+    expect_error(tmp_path, text, "input 'data' has the impossible shape")
+
+
+# --- Weights ----------------------------------------------------------------------------------------------
+
+WEIGHTED = (
+    DATA
+    + convolution("conv", "data", "conv", outputs=7)
+    + 'layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" '
+    + "inner_product_param { num_output: 6 } }\n"
+)
+
+
+def weighted_spec(folder: Path) -> NetSpec:
+    return parse(folder, WEIGHTED)
+
+
+def test_weight_shapes_are_those_of_caffe(tmp_path: Path) -> None:
+    assert weight_shapes(weighted_spec(tmp_path)) == {
+        "conv": ((7, 3, 3, 2), (7,)),
+        "fc": ((6, 7 * 3 * 3), (6,)),
+    }
+
+
+def test_weights_of_a_grouped_convolution_see_the_channels_of_one_group(tmp_path: Path) -> None:
+    assert weight_shapes(parse(tmp_path, INCEPTION))["b"] == ((6, 2, 3, 3), (6,))
+
+
+@pytest.mark.parametrize("v1", [False, True], ids=["layer", "layers"])
+@pytest.mark.parametrize("legacy", [False, True], ids=["shape", "num channels height width"])
+def test_weights_arrive_whatever_style_the_caffemodel_has(legacy: bool, v1: bool, tmp_path: Path) -> None:
+    spec = weighted_spec(tmp_path)
+    weights = random_weights(spec, 3)
+    path = write_caffemodel(tmp_path / "net.caffemodel", weights, legacy_shapes=legacy, v1=v1)
+    net = build_net(spec, scan_caffemodel(path))
+    for layer in net.layers:
+        assert [blob.shape for blob in layer.weights] == [blob.shape for blob in weights[layer.name]]
+        for loaded, stored in zip(layer.weights, weights[layer.name], strict=True):
+            assert loaded.tolist() == stored.tolist()
+
+
+def test_missing_weights_are_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    weights = random_weights(weighted_spec(tmp_path), 3)
+    weights["conv_1"] = weights.pop("conv")
+    with pytest.raises(
+        ModelError, match=r"layer 0 'conv' \(Convolution\).*no weights.*did you mean 'conv_1'\?"
+    ):
+        build(tmp_path, WEIGHTED, weights)
+
+
+def test_wrong_weight_shapes_are_an_error_that_shows_both(tmp_path: Path) -> None:
+    weights = random_weights(weighted_spec(tmp_path), 3)
+    weights["fc"][0] = random_blob((6, 62), 1)
+    with pytest.raises(ModelError, match=r"layer 1 'fc' .*: needs .*6×63 and 6.*has 6×62 and 6"):
+        build(tmp_path, WEIGHTED, weights)
+
+
+def test_a_transposed_kernel_is_an_error(tmp_path: Path) -> None:
+    weights = random_weights(weighted_spec(tmp_path), 3)
+    weights["conv"][0] = random_blob((7, 3, 2, 3), 1)
+    with pytest.raises(ModelError, match="needs weights of shapes 7×3×3×2 and 7"):
+        build(tmp_path, WEIGHTED, weights)
+
+
+def test_a_missing_bias_is_an_error(tmp_path: Path) -> None:
+    weights = random_weights(weighted_spec(tmp_path), 3)
+    weights["fc"].pop()
+    with pytest.raises(ModelError, match="needs weights of shapes 6×63 and 6, but the caffemodel has 6×63"):
+        build(tmp_path, WEIGHTED, weights)
+
+
+def test_weights_of_layers_the_net_does_not_have_are_ignored(tmp_path: Path) -> None:
+    weights = random_weights(weighted_spec(tmp_path), 3)
+    weights["loss"] = [random_blob((4, 5), 1)]
+    assert names(build(tmp_path, WEIGHTED, weights)) == ["conv", "fc"]
+
+
+# --- V1 -----------------------------------------------------------------------------------------------------
+
+V1 = """
+input: "data" input_dim: 2 input_dim: 3 input_dim: 9 input_dim: 8
+layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" blobs_lr: 1 blobs_lr: 2
+  convolution_param { num_output: 4 kernel_h: 3 kernel_w: 2 stride: 2 } }
+layers { name: "relu" type: RELU bottom: "conv" top: "conv" }
+layers { name: "only_in_training" type: TANH bottom: "conv" top: "conv" include: { phase: TRAIN } }
+layers { name: "norm" type: LRN bottom: "conv" top: "norm" lrn_param { local_size: 3 alpha: 0.5 } }
+layers { name: "pool" type: POOLING bottom: "norm" top: "pool" pooling_param { pool: AVE kernel_size: 2 } }
+layers { name: "other" type: POOLING bottom: "norm" top: "other" pooling_param { kernel_size: 2 } }
+layers { name: "joined" type: CONCAT bottom: "pool" bottom: "other" top: "joined"
+  concat_param { concat_dim: 1 } }
+layers { name: "drop" type: DROPOUT bottom: "joined" top: "joined" dropout_param { dropout_ratio: 0.3 } }
+layers { name: "flat" type: FLATTEN bottom: "joined" top: "flat" }
+layers { name: "fc" type: INNER_PRODUCT bottom: "flat" top: "fc" inner_product_param { num_output: 5 } }
+layers { name: "prob" type: SOFTMAX bottom: "fc" top: "prob" }
+"""
+
+
+def test_v1_layers_are_upgraded_with_their_parameters(tmp_path: Path) -> None:
+    net = build(tmp_path, V1)
+    assert [(layer.name, layer.type) for layer in net.layers] == [
+        ("conv", "Convolution"),
+        ("relu", "ReLU"),
+        ("norm", "LRN"),
+        ("norm_norm_0_split", "Split"),
+        ("pool", "Pooling"),
+        ("other", "Pooling"),
+        ("joined", "Concat"),
+        ("drop", "Dropout"),
+        ("flat", "Flatten"),
+        ("fc", "InnerProduct"),
+        ("prob", "Softmax"),
+    ]
+    assert net.layers[0].weight_shapes == ((4, 3, 3, 2), (4,))
+    assert [layer.output_shapes[0] for layer in net.layers[-6:]] == [
+        (4, 3, 3),
+        (8, 3, 3),
+        (8, 3, 3),
+        (72,),
+        (5,),
+        (5,),
+    ]
+
+
+def test_a_v1_net_computes_what_its_modern_twin_does(tmp_path: Path) -> None:
+    kinds = {
+        "CONVOLUTION": "Convolution",
+        "RELU": "ReLU",
+        "TANH": "TanH",
+        "POOLING": "Pooling",
+        "CONCAT": "Concat",
+        "DROPOUT": "Dropout",
+        "FLATTEN": "Flatten",
+        "INNER_PRODUCT": "InnerProduct",
+        "SOFTMAX": "Softmax",
+    }
+    modern = re.sub(r"blobs_lr: \d", "", V1.replace("layers {", "layer {"))
+    modern = re.sub(r"type: (\w+)", lambda match: f'type: "{kinds.get(match[1], match[1])}"', modern)
+    batch = random_blob((2, 3, 9, 8), 1)
+    nets = [build(tmp_path, text, seed=4) for text in (V1, modern)]
+    old, new = (net.forward(batch, keep=set())[net.output_value] for net in nets)
+    assert old.tolist() == new.tolist()
+
+
+def test_blobs_that_nobody_reads_are_freed_too(tmp_path: Path) -> None:
+    text = 'input: "data" input_shape { dim: 1 dim: 3 dim: 4 dim: 5 } ' + "".join(
+        f'layer {{ name: "{name}" type: "{kind}" bottom: "data" top: "{name}" }} '
+        for name, kind in (("aux", "ReLU"), ("prob", "Softmax"))
+    )
+    net = build(tmp_path, text)
+    assert set(net.forward(random_blob((2, 3, 4, 5), 1), keep=set())) == {net.output_value}
