@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_lrp.errors import FileListError
+from caffe_lrp.messages import listed
 
 BEST_FIVE = -2
 _BEST_FIVE_COUNT = 5
 _SHORTEST_LINE = 3
-_MOST_FAULTS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,13 @@ def read_filelist(path: Path) -> list[ListEntry]:
             continue
         entry = _parse(number, line)
         if entry is None:
-            faults.append(f"  line {number}: {line.strip()[:120]!r}")
+            faults.append(f"line {number}: {line.strip()[:120]!r}")
         else:
             entries.append(entry)
     if faults:
-        more = len(faults) - _MOST_FAULTS_SHOWN
-        shown = faults[:_MOST_FAULTS_SHOWN] + ([f"  … and {more} more"] if more > 0 else [])
         raise FileListError(
             f"{path}: every line must be 'path class', a path without blanks and an integer "
-            "(a class number, -1: the best class, -2: the five best); these are not:\n" + "\n".join(shown)
+            f"(a class number, -1: the best class, -2: the five best); these are not:\n{listed(faults)}"
         )
     if not entries:
         raise FileListError(f"{path}: names no image; every line must be 'path class'")

@@ -11,11 +11,11 @@ PACKAGE = Path(caffe_lrp.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "caffe_pb2.py")
 
 #: Part of the package -> the parts it may import, besides itself.
-FOUNDATION = {"errors", "quirks", "suggest"}
+FOUNDATION = {"errors", "quirks", "messages"}
 ARROWS = {
     "errors": set(),
     "quirks": set(),
-    "suggest": set(),
+    "messages": set(),
     "config": FOUNDATION,
     "filelist": FOUNDATION,
     "kernels": FOUNDATION,

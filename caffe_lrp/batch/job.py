@@ -6,8 +6,7 @@ from pathlib import Path
 
 from caffe_lrp.errors import FileListError
 from caffe_lrp.filelist import ListEntry, Target
-
-_MOST_CLASHES_SHOWN = 10
+from caffe_lrp.messages import listed
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,9 @@ def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path) -> None:
             continue
         other = first_line.setdefault(job.stem, job.line)
         if other != job.line:
-            clashes.append(f"  lines {other} and {job.line}: {job.stem}")
+            clashes.append(f"lines {other} and {job.line}: {job.stem}")
     if clashes:
-        more = len(clashes) - _MOST_CLASHES_SHOWN
-        shown = clashes[:_MOST_CLASHES_SHOWN] + ([f"  … and {more} more"] if more > 0 else [])
         raise FileListError(
             f"{source}: several lines would write the same files; remove the repeated lines, or use "
-            "--suffix-target to put formula and class into the names of the files:\n" + "\n".join(shown)
+            f"--suffix-target to put formula and class into the names of the files:\n{listed(clashes)}"
         )

@@ -21,6 +21,14 @@ Precision = type[np.float32] | type[np.float64]
 
 
 @kernel
+def columns_inside(offset: int, stride: int, width: int, out_width: int) -> tuple[int, int]:
+    """First and last-plus-one output column x for which ``x·stride + offset`` lies in the image."""
+    start = min(max(0, (-offset + stride - 1) // stride), out_width)
+    stop = min(out_width, (width - 1 - offset) // stride + 1)
+    return start, max(start, stop)
+
+
+@kernel
 def im2col(image: Blob, window: Window, first_row: int, columns: NDArray[Any]) -> None:
     """Unfold patches of ``image``: one column per output pixel, rows ordered (channel, kernel y, kernel x).
 
@@ -42,9 +50,7 @@ def im2col(image: Blob, window: Window, first_row: int, columns: NDArray[Any]) -
             for tap_x in range(window.kernel_w):
                 target = columns[(channel * window.kernel_h + tap_y) * window.kernel_w + tap_x]
                 offset = tap_x * window.dilation_w - window.pad_w
-                start = max(0, (-offset + window.stride_w - 1) // window.stride_w)
-                start = min(start, out_width)
-                stop = max(start, min(out_width, (width - 1 - offset) // window.stride_w + 1))
+                start, stop = columns_inside(offset, window.stride_w, width, out_width)
                 for row in range(rows):
                     y = (first_row + row) * window.stride_h - window.pad_h + tap_y * window.dilation_h
                     if y < 0 or y >= height:
@@ -82,9 +88,7 @@ def col2im(columns: Blob, window: Window, first_row: int, image: Blob) -> None:
             for tap_x in range(window.kernel_w):
                 source = columns[(channel * window.kernel_h + tap_y) * window.kernel_w + tap_x]
                 offset = tap_x * window.dilation_w - window.pad_w
-                start = max(0, (-offset + window.stride_w - 1) // window.stride_w)
-                start = min(start, out_width)
-                stop = max(start, min(out_width, (width - 1 - offset) // window.stride_w + 1))
+                start, stop = columns_inside(offset, window.stride_w, width, out_width)
                 for row in range(rows):
                     y = (first_row + row) * window.stride_h - window.pad_h + tap_y * window.dilation_h
                     if y < 0 or y >= height:

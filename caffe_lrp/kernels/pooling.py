@@ -15,19 +15,23 @@ ZERO_SUM = 1e-6
 
 
 @kernel
+def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> tuple[int, int, int]:
+    """Where one axis of a window lies: first and last-plus-one pixel, and its length in the padded image."""
+    first = position * stride - pad
+    last = min(first + kernel_size, size + pad)
+    return max(first, 0), min(last, size), last - first
+
+
+@kernel
 def max_pool(x: Blob, window: Window, out: Blob) -> None:
     """Largest element of every window: ``x`` (N, C, H, W), ``out`` (N, C, H_out, W_out)."""
     height, width = x.shape[2], x.shape[3]
     for item in range(out.shape[0]):
         for channel in range(out.shape[1]):
             for row in range(out.shape[2]):
-                top = row * window.stride_h - window.pad_h
-                bottom = min(top + window.kernel_h, height)
-                top = max(top, 0)
+                top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
                 for column in range(out.shape[3]):
-                    left = column * window.stride_w - window.pad_w
-                    right = min(left + window.kernel_w, width)
-                    left = max(left, 0)
+                    left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
                     largest = np.float32(-np.inf)
                     for y in range(top, bottom):
                         for i in range(left, right):
@@ -60,13 +64,9 @@ def max_pool_route(x: Blob, relevance: Blob, window: Window, out: Blob) -> None:
             plane = x[item, channel]
             target = out[item, channel]
             for row in range(relevance.shape[2]):
-                top = row * window.stride_h - window.pad_h
-                bottom = min(top + window.kernel_h, height)
-                top = max(top, 0)
+                top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
                 for column in range(relevance.shape[3]):
-                    left = column * window.stride_w - window.pad_w
-                    right = min(left + window.kernel_w, width)
-                    left = max(left, 0)
+                    left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
                     best_y, best_i = top, left
                     for y in range(top, bottom):
                         for i in range(left, right):
@@ -82,20 +82,14 @@ def average_pool(x: Blob, window: Window, out: Blob) -> None:
     for item in range(out.shape[0]):
         for channel in range(out.shape[1]):
             for row in range(out.shape[2]):
-                top = row * window.stride_h - window.pad_h
-                bottom = min(top + window.kernel_h, height + window.pad_h)
-                rows = bottom - top
-                top, bottom = max(top, 0), min(bottom, height)
+                top, bottom, rows = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
                 for column in range(out.shape[3]):
-                    left = column * window.stride_w - window.pad_w
-                    right = min(left + window.kernel_w, width + window.pad_w)
-                    size = rows * (right - left)
-                    left, right = max(left, 0), min(right, width)
+                    left, right, columns = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
                     total = np.float32(0)
                     for y in range(top, bottom):
                         for i in range(left, right):
                             total += x[item, channel, y, i]
-                    out[item, channel, row, column] = total / size
+                    out[item, channel, row, column] = total / (rows * columns)
 
 
 @kernel
@@ -106,15 +100,10 @@ def average_pool_gradient(gradient: Blob, window: Window, out: Blob) -> None:
     for item in range(gradient.shape[0]):
         for channel in range(gradient.shape[1]):
             for row in range(gradient.shape[2]):
-                top = row * window.stride_h - window.pad_h
-                bottom = min(top + window.kernel_h, height + window.pad_h)
-                rows = bottom - top
-                top, bottom = max(top, 0), min(bottom, height)
+                top, bottom, rows = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
                 for column in range(gradient.shape[3]):
-                    left = column * window.stride_w - window.pad_w
-                    right = min(left + window.kernel_w, width + window.pad_w)
-                    share = gradient[item, channel, row, column] / (rows * (right - left))
-                    left, right = max(left, 0), min(right, width)
+                    left, right, columns = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+                    share = gradient[item, channel, row, column] / (rows * columns)
                     for y in range(top, bottom):
                         for i in range(left, right):
                             out[item, channel, y, i] += share
@@ -147,13 +136,9 @@ def average_pool_redistribute(
             plane = x[item, channel]
             target = out[item, channel]
             for row in range(relevance.shape[2]):
-                top = row * window.stride_h - window.pad_h
-                bottom = min(top + window.kernel_h, height)
-                top = max(top, 0)
+                top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
                 for column in range(relevance.shape[3]):
-                    left = column * window.stride_w - window.pad_w
-                    right = min(left + window.kernel_w, width)
-                    left = max(left, 0)
+                    left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
                     total = np.float32(0)
                     for y in range(top, bottom):
                         for i in range(left, right):

@@ -90,9 +90,18 @@ class Linear(Layer):
     ones, and several stacked along the outputs, group by group, are applied in one product.
     """
 
-    weight: Blob
-    bias: Blob | None
     groups: int
+    has_bias: bool
+
+    @property
+    def weight(self) -> Blob:
+        """(M, K) or (M, C/groups, k_h, k_w): one row of weights for every output channel."""
+        return self.weights[0]
+
+    @property
+    def bias(self) -> Blob | None:
+        """One number for every output channel, or None."""
+        return self.weights[1] if self.has_bias else None
 
     @property
     @abstractmethod

@@ -59,16 +59,6 @@ class Convolution(Linear):
         return ((self.output_channels, *convolved_size(self.window, self.input_shapes[0])),)
 
     @property
-    def weight(self) -> Blob:  # type: ignore[override]
-        """(C_out, C_in/groups, k_h, k_w)."""
-        return self.weights[0]
-
-    @property
-    def bias(self) -> Blob | None:  # type: ignore[override]
-        """(C_out,), or None."""
-        return self.weights[1] if self.has_bias else None
-
-    @property
     def group_outputs(self) -> int:
         return self.output_channels // self.groups
 

@@ -42,16 +42,6 @@ class InnerProduct(Linear):
         return ((self.output_count,),)
 
     @property
-    def weight(self) -> Blob:  # type: ignore[override]
-        """(K_out, K_in)."""
-        return self.weights[0]
-
-    @property
-    def bias(self) -> Blob | None:  # type: ignore[override]
-        """(K_out,), or None."""
-        return self.weights[1] if self.has_bias else None
-
-    @property
     def group_outputs(self) -> int:
         return self.output_count
 

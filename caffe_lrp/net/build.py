@@ -12,9 +12,9 @@ from typing import Any
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY, Layer
+from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.reader import StoredBlob
 from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
-from caffe_lrp.suggest import did_you_mean
 
 from .net import Net
 from .phase import layers_at_test_time

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.caffe_pb2 import LayerParameter
 from caffe_lrp.proto.spec import InputSpec, LayerSpec
-from caffe_lrp.suggest import did_you_mean
 
 #: A place that writes a blob: number of the layer (−1 for an input) and of its top.
 _Writer = tuple[int, int]
