@@ -1,12 +1,20 @@
 """The config file: pairs of lines, a key and the value below it (spec/reference.md §2)."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from caffe_lrp.errors import ConfigError
+from caffe_lrp.files import read_small_file
 from caffe_lrp.quirks import QUIRK_MODES
+
+#: ε and β beyond this overflow float32.
+LARGEST_NUMBER = 1e30
+
+_BLANK_DELIMITED = re.compile(r"[^ \t\v\f]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,9 @@ class Key:
 
 
 def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("must be a whole number") from None
+    if not re.fullmatch("[+-]?[0-9]+", text):
+        raise ValueError("must be a whole number")
+    return int(text)
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -84,12 +91,11 @@ def _one_of(*choices: Any) -> Callable[[str], Any]:
 
 
 def _non_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError("must be a number") from None
-    if not 0 <= value < float("inf"):
-        raise ValueError("must be a number of at least 0")
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("must be a number, such as 0.01")
+    value = float(text)
+    if not 0 <= value <= LARGEST_NUMBER:
+        raise ValueError(f"must be at least 0 and at most {LARGEST_NUMBER:g}")
     return value
 
 
@@ -140,12 +146,10 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
     ConfigError
         The file cannot be read, or keys are missing or have bad values; all faults are named at once.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise ConfigError(f"{path}: the config file cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not a text file") from error
+    content = read_small_file(path, "config file", ConfigError, most_megabytes=1, may_be_pipe=True)
+    if b"\0" in content:
+        raise ConfigError(f"{path}: is not a text file; a config file is needed")
+    lines = re.split("\r\n|\n|\r", content.decode("utf-8-sig", errors="surrogateescape"))
     values = dict(overrides or {})
     faults = []
     for key in KEYS:
@@ -171,7 +175,7 @@ def _read_key(key: Key, lines: list[str], values: dict[str, Any]) -> None:
                 f"the key '{key.name}' is missing ({key.help}); add it and its value on the next line"
             )
         return
-    value_line = lines[number + 1].split() if number + 1 < len(lines) else []
+    value_line = _BLANK_DELIMITED.findall(lines[number + 1]) if number + 1 < len(lines) else []
     if not value_line:
         raise ValueError(f"line {number + 2}: no value below the key '{key.name}' ({key.help})")
     try:

@@ -1,14 +1,18 @@
 """The list of images and classes to explain (spec/reference.md §3)."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_lrp.errors import FileListError
+from caffe_lrp.files import read_small_file
 from caffe_lrp.messages import listed
 
 BEST_FIVE = -2
 _BEST_FIVE_COUNT = 5
 _SHORTEST_LINE = 3
+#: Only ASCII blanks separate, as in the reference; others belong to the path.
+_LINE = re.compile(r"[ \t\r\v\f]*(?P<path>[^ \t\r\v\f]+)[ \t\r\v\f]+(?P<code>[+-]?[0-9]+)[ \t\r\v\f]*")
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,15 @@ def read_filelist(path: Path) -> list[ListEntry]:
         The file cannot be read, names no image, or has lines that are not ``path integer``; all such
         lines are named at once.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise FileListError(
-            f"{path}: the list of images cannot be read: {error.strerror or error}"
-        ) from error
+    content = read_small_file(path, "list of images", FileListError, most_megabytes=1024, may_be_pipe=True)
+    text = content.decode("utf-8-sig", errors="surrogateescape")
     entries, faults = [], []
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line.rstrip("\r")) < _SHORTEST_LINE:
             continue
         entry = _parse(number, line)
         if entry is None:
-            faults.append(f"line {number}: {line.strip()[:120]!r}")
+            faults.append(f"line {number}: {line.rstrip()[:120]!r}")
         else:
             entries.append(entry)
     if faults:
@@ -81,10 +81,5 @@ def read_filelist(path: Path) -> list[ListEntry]:
 
 def _parse(number: int, line: str) -> ListEntry | None:
     """Entry of one line, None if it is not ``path integer``."""
-    tokens = line.split()
-    if len(tokens) != 2:
-        return None
-    try:
-        return ListEntry(number, tokens[0], Target(int(tokens[1])))
-    except ValueError:
-        return None
+    match = _LINE.fullmatch(line)
+    return match and ListEntry(number, match["path"], Target(int(match["code"])))

@@ -11,11 +11,12 @@ PACKAGE = Path(caffe_lrp.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "caffe_pb2.py")
 
 #: Part of the package -> the parts it may import, besides itself.
-FOUNDATION = {"errors", "quirks", "messages"}
+FOUNDATION = {"errors", "quirks", "messages", "files"}
 ARROWS = {
     "errors": set(),
     "quirks": set(),
     "messages": set(),
+    "files": {"errors"},
     "config": FOUNDATION,
     "filelist": FOUNDATION,
     "kernels": FOUNDATION,

@@ -1,5 +1,6 @@
 """Prototxts, caffemodels and BlobProtos: what is read, and what bad files are answered with."""
 
+import os
 import struct
 import tracemalloc
 from pathlib import Path
@@ -140,6 +141,24 @@ def test_a_length_of_two_gigabytes_in_a_small_file_takes_no_memory(tmp_path: Pat
     tracemalloc.stop()
 
 
+def test_a_shape_of_a_million_axes_is_refused_at_once(tmp_path: Path) -> None:
+    content = message(100, message(1, b"conv") + message(7, message(7, message(1, b"\x7f" * 1_000_000))))
+    with pytest.raises(ModelError, match="more than 32 axes"):
+        scan_caffemodel(write(tmp_path, content))
+
+
+def test_a_file_of_countless_fields_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="more than 1000000 fields"):
+        scan_caffemodel(write(tmp_path, b"\x08\x00" * 1_000_001))
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for read in (scan_caffemodel, read_blob, read_prototxt):
+        with pytest.raises(ModelError, match="not a regular file"):
+            read(tmp_path / "pipe")
+
+
 def test_a_shape_that_does_not_fit_the_data_is_an_error(tmp_path: Path) -> None:
     blob = BlobProto(data=[1.0, 2.0, 3.0])
     blob.shape.dim.extend([2**40, 2**40])
@@ -242,6 +261,11 @@ def test_unknown_fields_of_custom_layers_are_skipped(tmp_path: Path) -> None:
         "my_own_param { gain: 2 mode: FAST list: [1, 2] } }"
     )
     assert read_prototxt(prototxt(tmp_path, text)).layers[0].type == "MyOwn"
+
+
+def test_bytes_that_are_not_utf8_do_not_stop_a_prototxt(tmp_path: Path) -> None:
+    text = b'# gr\xf6\xdfe\ninput: "data" input_shape { dim: 1 dim: 3 }\n' + RELU.encode()
+    assert read_prototxt(write(tmp_path, text, "net.prototxt")).layers[0].type == "ReLU"
 
 
 def test_v1_types_and_parameters_are_upgraded(tmp_path: Path) -> None:

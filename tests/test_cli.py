@@ -249,7 +249,7 @@ def test_version_and_help(tmp_path: Path) -> None:
         ([], "required"),
         (["-c", "x"], "required"),
         (["-c", "x", "-f", "y", "-b", "fast"], "invalid choice"),
-        (["-c", "x", "-f", "y", "--eps", "-1"], "must be a number of at least 0"),
+        (["-c", "x", "-f", "y", "--eps", "-1"], "must be at least 0"),
         (["-c", "x", "-f", "y", "--formula", "best"], "must be a whole number"),
         (["-c", "x", "-f", "y", "--quirks", "none"], "one of reference, corrected"),
         (["-c", "x", "-f", "y", "--quiet", "-v"], "not allowed"),
@@ -265,7 +265,7 @@ def test_wrong_usage_ends_with_its_own_code(arguments: list[str], complaint: str
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"param_file": "models/nowhere.prototxt"}, "nowhere.prototxt: cannot be read"),
+        ({"param_file": "models/nowhere.prototxt"}, "nowhere.prototxt: the prototxt cannot be read"),
         (
             {"model_file": "models/alex.caffemodel"},
             "layer 0 'conv1_1' (Convolution): the caffemodel has no weights",

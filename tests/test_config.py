@@ -71,12 +71,15 @@ def test_all_missing_keys_are_named_at_once(tmp_path: Path) -> None:
     [
         ("numclasses", "many", "whole number"),
         ("numclasses", "0", "at least 1"),
+        ("numclasses", "1_2", "whole number"),
         ("firstlayerindex", "-1", "at least 0"),
         ("lastlayerindex", "-3", "at least -2"),
         ("baseimgsize", "1.5", "whole number"),
         ("epsstab", "-0.1", "at least 0"),
-        ("epsstab", "nan", "at least 0"),
-        ("alphabeta_beta", "inf", "at least 0"),
+        ("epsstab", "nan", "must be a number"),
+        ("epsstab", "1_0", "must be a number"),
+        ("epsstab", "1e31", "at most 1e+30"),
+        ("alphabeta_beta", "inf", "must be a number"),
         ("alphabeta_beta", "one", "must be a number"),
         ("use_mean_file_asbinaryprotoblob", "3", "one of 0, 1, 2"),
         ("quirks", "fixed", "one of reference, corrected"),
@@ -156,3 +159,23 @@ def test_no_text_causes_anything_but_a_config_error(
     path.write_text(text, encoding="utf-8", errors="replace")
     with pytest.raises(ConfigError):
         read_config(path)
+
+
+def test_comments_and_paths_in_other_encodings_are_accepted(tmp_path: Path) -> None:
+    body = write(tmp_path).read_bytes().replace(b"net.prototxt", b"caf\xe9.prototxt")
+    path = tmp_path / "config.txt"
+    path.write_bytes(b"Gr\xf6\xdfe\n" + body)
+    assert bytes(read_config(path).prototxt) == b"caf\xe9.prototxt"
+
+
+def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "config.txt"
+    with path.open("wb") as file:
+        file.truncate(2**33)
+    with pytest.raises(ConfigError, match="larger than 1 MB"):
+        read_config(path)
+
+
+def test_a_device_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not a regular file"):
+        read_config(Path("/dev/zero"))

@@ -1,3 +1,5 @@
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,19 @@ def test_no_bytes_cause_anything_but_a_clear_error(
         assert read_filelist(path)
     except FileListError as error:
         assert str(path) in str(error)
+
+
+def test_only_ascii_blanks_separate_and_only_plain_digits_count(tmp_path: Path) -> None:
+    entries = read_filelist(write(tmp_path, "a\u3000b\u00a0c.jpg 3\n"))
+    assert entries[0].path == "a\u3000b\u00a0c.jpg"
+    with pytest.raises(FileListError, match="line 1:"):
+        read_filelist(write(tmp_path, "a.jpg 0_3\n"))
+
+
+def test_a_pipe_will_do(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("a.jpg 3\n",))
+    writer.start()
+    assert read_filelist(pipe)[0].path == "a.jpg"
+    writer.join()

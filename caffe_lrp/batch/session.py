@@ -6,6 +6,7 @@ from pathlib import Path
 
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.files import read_small_file
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.build import build_net
@@ -28,6 +29,10 @@ class Session:
     preprocessor: Preprocessor
     labels: tuple[str, ...]
     class_count: int
+
+    def label_of(self, class_index: int) -> str:
+        """Label of a class; a synset file may have fewer than the net has outputs."""
+        return self.labels[class_index] if class_index < len(self.labels) else "without a label"
 
     @property
     def output_size(self) -> int:
@@ -72,10 +77,6 @@ def open_session(config: HeatmapConfig) -> Session:
         raise ConfigError(
             f"numclasses {config.class_count} is more than the {session.output_size} outputs of {net.source}"
         )
-    if config.class_count > len(labels):
-        raise ConfigError(
-            f"{config.synset_file}: has {len(labels)} labels, fewer than numclasses ({config.class_count})"
-        )
     return session
 
 
@@ -92,8 +93,5 @@ def _image_size(net: Net) -> tuple[int, int]:
 
 def _read_labels(path: Path) -> tuple[str, ...]:
     """Class labels, one a line."""
-    try:
-        lines = path.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
-    except OSError as error:
-        raise ConfigError(f"{path}: the synset file cannot be read: {error.strerror or error}") from error
-    return tuple(line.strip() for line in lines)
+    content = read_small_file(path, "synset file", ConfigError, most_megabytes=64)
+    return tuple(line.strip() for line in content.decode("utf-8-sig", errors="replace").splitlines())

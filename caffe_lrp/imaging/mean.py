@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.files import read_small_file
 from caffe_lrp.proto.reader import read_blob
 from caffe_lrp.quirks import Quirks
 
@@ -16,6 +17,7 @@ from caffe_lrp.quirks import Quirks
 TEXT_BGR, BLOB_BGR, BLOB_RGB = 0, 1, 2
 
 _HEADER_NUMBERS = 3
+_LARGEST_SIDE = 65535
 
 Mean = NDArray[np.float32]
 
@@ -69,7 +71,7 @@ def _text_mean(path: Path) -> NDArray[np.float64]:
     """A text mean (3, H, W): "3", "H W", then per channel one column after the other."""
     numbers = _numbers(path)
     header = numbers[:_HEADER_NUMBERS]
-    if len(header) < _HEADER_NUMBERS or (header != np.floor(header)).any() or (header < 1).any():
+    if len(header) < _HEADER_NUMBERS or not np.isin(header, np.arange(1, _LARGEST_SIDE + 1)).all():
         raise ModelError(f"{path}: a text mean begins with the channels, the height and the width")
     if header[0] != 3:
         raise ModelError(f"{path}: the mean image has {header[0]:g} channels; three are needed")
@@ -85,10 +87,9 @@ def _text_mean(path: Path) -> NDArray[np.float64]:
 
 def _numbers(path: Path) -> NDArray[np.float64]:
     """All blank-delimited numbers of a text file."""
+    content = read_small_file(path, "mean image", ModelError, most_megabytes=256)
     try:
-        return np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
-    except OSError as error:
-        raise ModelError(f"{path}: the mean image cannot be read: {error.strerror or error}") from error
+        return np.array(content.decode("utf-8-sig").split(), dtype=np.float64)
     except UnicodeDecodeError as error:
         raise ModelError(
             f"{path}: the mean image is not text; set use_mean_file_asbinaryprotoblob to 1 or 2"

@@ -5,6 +5,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.files import read_small_file
 
 from .caffe_pb2 import NetParameter
 from .spec import InputSpec, LayerSpec, NetSpec
@@ -14,7 +15,7 @@ from .weights import StoredBlob, read_blob, scan_caffemodel
 __all__ = ["StoredBlob", "read_blob", "read_prototxt", "scan_caffemodel"]
 
 #: The largest prototxts have a few hundred kilobytes; anything far above is another kind of file.
-LARGEST_PROTOTXT_BYTES = 16 * 1024 * 1024
+LARGEST_PROTOTXT_MEGABYTES = 16
 
 
 def read_prototxt(path: Path) -> NetSpec:
@@ -51,14 +52,11 @@ def read_prototxt(path: Path) -> NetSpec:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST_PROTOTXT_BYTES:
-            raise ModelError(f"{path}: is too large for a prototxt; is it the caffemodel?")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: is not text; is it the caffemodel?") from error
+    content = read_small_file(path, "prototxt", ModelError, most_megabytes=LARGEST_PROTOTXT_MEGABYTES)
+    if b"\0" in content:
+        raise ModelError(f"{path}: is not text; is it the caffemodel?")
+    # Comments are written in any encoding; names with other bytes are replaced here and in weights.py alike.
+    return content.decode("utf-8-sig", errors="replace")
 
 
 def _declared_inputs(net: NetParameter, path: Path) -> tuple[InputSpec, ...]:

@@ -4,8 +4,9 @@
 aligned array.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.files import require_file
 
 from .spec import Shape
 from .wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Field, WireError, WireFile
@@ -21,6 +23,8 @@ from .wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Field, WireError, 
 _ALIGNMENT = 64
 _UNPACKED_RUN_BYTES = 1 << 20
 _MOST_PIECES = 4096
+#: As in Caffe.
+_MOST_AXES = 32
 #: Message field numbers (facts of the format): where a layer's name and blobs are, by the number
 #: of the field of NetParameter that holds the layer (100 current, 2 V1).
 _LAYER_FIELDS = {100: (1, 7), 2: (4, 6)}
@@ -90,6 +94,7 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
         The file is missing, truncated, no caffemodel, or holds no layer with weights.
     """
     layers: dict[str, tuple[StoredBlob, ...]] = {}
+    require_file(path, "caffemodel", ModelError)
     try:
         with WireFile(path) as file:
             _refuse_other_formats(path, file)
@@ -98,7 +103,7 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
                     name, blobs = _scan_layer(file, field, path)
                     if blobs:
                         layers[name] = blobs
-    except (OSError, WireError, UnicodeDecodeError) as error:
+    except (OSError, WireError) as error:
         raise _unreadable(path, error) from error
     if not layers:
         raise ModelError(f"{path}: holds no layer with weights; is it really a caffemodel?")
@@ -113,6 +118,7 @@ def read_blob(path: Path) -> NDArray[np.float32]:
     ModelError
         The file is missing, truncated, or no BlobProto.
     """
+    require_file(path, "BlobProto", ModelError)
     try:
         with WireFile(path) as file:
             _refuse_other_formats(path, file)
@@ -148,7 +154,7 @@ def _scan_layer(file: WireFile, layer: Field, path: Path) -> tuple[str, tuple[St
         if field.wire_type != LENGTH_DELIMITED:
             continue
         if field.number == name_field:
-            name = file.read(field.start, field.stop).decode()
+            name = file.read(field.start, field.stop).decode(errors="replace")
         elif field.number == blobs_field:
             blobs.append(field)
         elif layer.number == 2 and field.number == 1:
@@ -166,7 +172,7 @@ def _scan_blob(file: WireFile, message: Field, path: Path, what: str) -> StoredB
     pieces: list[_Piece] = []
     for field in _blob_fields(file, message, pieces):
         if field.number == _BLOB_SHAPE and field.wire_type == LENGTH_DELIMITED:
-            shape = tuple(_dimensions(file, field))
+            shape = _dimensions(file, field)
         elif field.number in _LEGACY_DIMENSIONS and field.wire_type == VARINT:
             legacy[field.number - 1] = field.value
     count = sum(piece.count for piece in pieces)
@@ -200,15 +206,19 @@ def _blob_fields(file: WireFile, message: Field, pieces: list[_Piece]) -> Iterat
                 break
 
 
-def _dimensions(file: WireFile, shape: Field) -> Iterable[int]:
+def _dimensions(file: WireFile, message: Field) -> Shape:
     """Sizes in a BlobShape message, packed or not."""
-    for field in file.fields(shape.start, shape.stop):
-        if field.number != 1:
-            continue
-        if field.wire_type == VARINT:
-            yield field.value
-        elif field.wire_type == LENGTH_DELIMITED:
-            yield from _packed_varints(file.read(field.start, field.stop))
+    sizes: list[int] = []
+    for field in file.fields(message.start, message.stop):
+        if field.number == 1 and field.wire_type == VARINT:
+            sizes.append(field.value)
+        elif field.number == 1 and field.wire_type == LENGTH_DELIMITED:
+            sizes.extend(
+                itertools.islice(_packed_varints(file.read(field.start, field.stop)), _MOST_AXES + 1)
+            )
+        if len(sizes) > _MOST_AXES:
+            raise WireError(f"a blob of more than {_MOST_AXES} axes at byte {message.start}")
+    return tuple(sizes)
 
 
 def _packed_varints(payload: bytes) -> Iterator[int]:

@@ -12,6 +12,8 @@ from pathlib import Path
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 _WINDOW_BYTES = 1 << 16
 _LONGEST_VARINT = 10
+#: Nets have thousands of layers; more fields than this are another kind of file.
+_MOST_FIELDS = 1_000_000
 
 
 class WireError(ValueError):
@@ -56,7 +58,11 @@ class WireFile:
             The bytes are no message, or a length leads outside it.
         """
         position = start
+        count = 0
         while position < stop:
+            count += 1
+            if count > _MOST_FIELDS:
+                raise WireError(f"a message of more than {_MOST_FIELDS} fields at byte {start}")
             tag, position = self._varint(position, stop)
             number, wire_type = tag >> 3, tag & 7
             if number == 0:
