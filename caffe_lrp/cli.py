@@ -4,11 +4,13 @@ Plain options explain a list of images. A first word that is no option is reserv
 """
 
 import argparse
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from . import __version__
 from .config import KEYS, HeatmapConfig, Key, read_config
@@ -16,7 +18,7 @@ from .errors import CaffeLrpError, ExitCode
 from .filelist import read_filelist
 
 if TYPE_CHECKING:
-    from .batch.job import HeatmapJob, OutputLayout
+    from .batch.job import HeatmapJob, JobOutcome, OutputLayout
     from .batch.session import Session
     from .outputs.writers import OutputKind
 
@@ -59,13 +61,12 @@ _BINARIES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``caffe-lrp``; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    return _guarded(options)
+    return _guarded(_parser(), arguments)
 
 
 def demo_main(arguments: Sequence[str] | None = None) -> int:
     """Run ``caffe-lrp-demo CONFIG FILELIST PREPATH``, the drop-in for the reference's program."""
-    return _guarded(_demo_parser().parse_args(arguments))
+    return _guarded(_demo_parser(), arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,10 +75,13 @@ def _parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="config file")
     parser.add_argument("-f", "--filelist", type=Path, required=True, metavar="FILE", help="list of images")
-    parser.add_argument("-p", "--prepath", default="./", metavar="DIR", help="where output goes (default ./)")
+    parser.add_argument(
+        "-p", "--prepath", type=_not_empty, default="./", metavar="DIR", help="where output goes (default ./)"
+    )
     parser.add_argument(
         "-b", "--binary", choices=_BINARIES, default="default", metavar="KEY",
         help="what is written: default, default_minimal (text files only), parallel, parallel_minimal "
@@ -101,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"caffe-lrp {__version__}")
     parser.set_defaults(is_demo=False)
     return parser
+
+
+def _not_empty(text: str) -> str:
+    """A folder; an empty text is an unset shell variable and would mean the root of the file system."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; give a folder, ./ for the current one")
+    return text
 
 
 def _value_of(key: Key) -> Callable[[str], Any]:
@@ -131,31 +142,46 @@ def _demo_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _guarded(options: argparse.Namespace) -> int:
+def _guarded(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     """Run with every foreseeable end turned into an exit code."""
+    _prepare_streams()
     signal.signal(signal.SIGTERM, _interrupt)
+    options = parser.parse_args(arguments)
     try:
         return _run(options)
     except CaffeLrpError as error:
-        print(f"caffe-lrp: error: {error}", file=sys.stderr)
+        _say(f"caffe-lrp: error: {error}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("caffe-lrp: interrupted; files written so far are complete", file=sys.stderr)
+        _say("caffe-lrp: interrupted; files written so far are complete", sys.stderr)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone (caffe-lrp … | head); nothing is left to say, not even by
-        # the interpreter when it flushes at exit.
-        sys.stdout = None
-        return ExitCode.DONE
     except MemoryError:
-        print("caffe-lrp: error: not enough memory to load the net", file=sys.stderr)
+        _say("caffe-lrp: error: not enough memory to load the net", sys.stderr)
         return ExitCode.INTERNAL
     except Exception as error:
         if options.verbose:
             raise
         reason = f"{type(error).__name__}: {error}"
-        print(f"caffe-lrp: internal error, please report it with what -v prints: {reason}", file=sys.stderr)
+        _say(f"caffe-lrp: internal error, please report it with what -v prints: {reason}", sys.stderr)
         return ExitCode.INTERNAL
+
+
+def _prepare_streams() -> None:
+    """Make printing safe: a closed stream swallows, and characters the terminal lacks are escaped."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - open until the end
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say(text: str, stream: TextIO, write: Callable[..., None] = print) -> None:
+    """Print a line; if nobody can read it any more (``caffe-lrp … | head``), the work goes on silently."""
+    try:
+        write(text, file=stream)
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -171,7 +197,7 @@ def _run(options: argparse.Namespace) -> int:
 
     jobs = make_jobs(entries, _layout(options, config))
     if not options.is_demo:
-        refuse_clashes(jobs, options.filelist)
+        refuse_clashes(jobs, options.filelist, names_have_targets=options.suffix_target)
     session = open_session(config)
     if options.dry_run:
         _print_plan(session)
@@ -207,7 +233,8 @@ def _print_plan(session: "Session") -> None:
         rows.append((str(layer.index), layer.name, layer.type, shape, rule.title if rule else "-"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        _say(line.rstrip(), sys.stdout)
 
 
 def _explain(options: argparse.Namespace, session: "Session", jobs: Sequence["HeatmapJob"]) -> int:
@@ -222,18 +249,26 @@ def _explain(options: argparse.Namespace, session: "Session", jobs: Sequence["He
     hide_bar = options.quiet or not sys.stderr.isatty()
     with tqdm(total=len(jobs), unit="image", disable=hide_bar, dynamic_ncols=True) as bar:
         for outcome in run_jobs(session, jobs, kinds, batch_size):
-            job = outcome.job
             if not outcome.is_done:
                 failed += 1
-                bar.write(
-                    f"{options.filelist}: line {job.line}: {job.image}: {outcome.error}", file=sys.stderr
-                )
-            elif options.verbose and outcome.best_class is not None:
-                best = f"best class {outcome.best_class} ({session.labels[outcome.best_class]})"
-                bar.write(f"{job.image}: {best}, {outcome.seconds:.2f} s, files {job.stem}_*")
+                _say(f"{options.filelist}: line {_failure(outcome)}", sys.stderr, bar.write)
+            elif options.verbose:
+                _say(_success(outcome, session), sys.stdout, bar.write)
             bar.update()
     if not options.quiet:
-        print(
-            f"{len(jobs) - failed} of {len(jobs)} images explained" + (f", {failed} failed" if failed else "")
-        )
+        failures = f", {failed} failed" if failed else ""
+        _say(f"{len(jobs) - failed} of {len(jobs)} images explained{failures}", sys.stdout)
     return ExitCode.IMAGES_FAILED if failed else ExitCode.DONE
+
+
+def _failure(outcome: "JobOutcome") -> str:
+    """Line of the list, image and reason; most reasons begin with the image already."""
+    job, reason = outcome.job, outcome.error
+    return f"{job.line}: {reason}" if str(job.image) in reason else f"{job.line}: {job.image}: {reason}"
+
+
+def _success(outcome: "JobOutcome", session: "Session") -> str:
+    job, best = outcome.job, ""
+    if outcome.best_class is not None:
+        best = f"best class {outcome.best_class} ({session.label_of(outcome.best_class)}), "
+    return f"{job.image}: {best}{outcome.seconds:.2f} s, files {job.stem}_*"

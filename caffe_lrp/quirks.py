@@ -1,6 +1,7 @@
 """The quirks of the reference program, by name: one switch each.
 
-Each flag is read in exactly one place, named in its comment. The default result of this package has
+Each flag takes effect in exactly one place, named in its comment; `relevance/formulas.py` and
+`relevance/plan.py` hand the flags of rules and seeds there. The default result of this package has
 all of them, as the reference has; ``CORRECTED`` has none. The Input layer that is not counted (Q2)
 has no switch: it is a numbering, and both modes share it (``net/build.py``). Source: spec of the
 reference, section 9.

@@ -251,6 +251,8 @@ def test_version_and_help(tmp_path: Path) -> None:
         (["-c", "x", "-f", "y", "-b", "fast"], "invalid choice"),
         (["-c", "x", "-f", "y", "--eps", "-1"], "must be at least 0"),
         (["-c", "x", "-f", "y", "--formula", "best"], "must be a whole number"),
+        (["-c", "x", "-f", "y", "-p", ""], "is empty"),
+        (["-c", "x", "-f", "y", "--first", "3"], "unrecognized arguments"),
         (["-c", "x", "-f", "y", "--quirks", "none"], "one of reference, corrected"),
         (["-c", "x", "-f", "y", "--quiet", "-v"], "not allowed"),
     ],
@@ -354,10 +356,103 @@ def test_an_interrupted_run_ends_with_its_own_code_and_whole_files(
     assert not [name for name in files_below(tmp_path / "o") if name.endswith(".tmp")]
 
 
-def test_a_reader_that_goes_away_causes_no_traceback(tmp_path: Path) -> None:
-    path = listing(tmp_path, "images/set/square.jpg 3")
-    command = f"{sys.executable} -m caffe_lrp -c {CONFIG} -f {path} --dry-run | true"
-    result = subprocess.run(
-        ["bash", "-c", command], cwd=DATA, capture_output=True, text=True, timeout=120, check=False
+def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell line in which {lrp} stands for the command with the conformance config."""
+    line = command.format(lrp=f"{sys.executable} -m caffe_lrp -c {CONFIG}")
+    return subprocess.run(
+        ["bash", "-c", line],
+        cwd=DATA,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
-    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("redirection", ["-v | true", "-v > /dev/full", ">&-", "2>&-", "> /dev/full 2>&-"])
+def test_all_images_are_explained_even_if_nobody_can_read_the_output(
+    tmp_path: Path, redirection: str
+) -> None:
+    path = listing(
+        tmp_path, *(f"images/set/{name} 3" for name in ("square.jpg", "tall.png", "none.png", "wide.png"))
+    )
+    result = shell(f"{{lrp}} -f {path} -p {tmp_path} {redirection}; exit ${{{{PIPESTATUS[0]}}}}")
+    assert result.returncode == 4
+    assert len([name for name in files_below(tmp_path / "out") if name.endswith("_rawhm.txt")]) == 3
+    assert_clean(result)
+
+
+@pytest.mark.parametrize("options", ["--help", "--dry-run -f {path}", "-v -f {path} -p {out}"])
+def test_terminals_without_our_characters_get_escapes(tmp_path: Path, options: str) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3")
+    command = options.format(path=path, out=tmp_path)
+    result = shell(f"{{lrp}} {command}", PYTHONIOENCODING="ascii:strict")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_image_names_in_any_encoding_are_explained_and_printed(tmp_path: Path) -> None:
+    image = os.fsencode(tmp_path / "images") + b"/caf\xe9.jpg"
+    (tmp_path / "images").mkdir()
+    Path(os.fsdecode(image)).symlink_to(DATA / "images/set/square.jpg")
+    path = tmp_path / "list.txt"
+    path.write_bytes(image + b" 3\n" + image + b".missing 3\n")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path / "o", "-v")
+    assert result.returncode == 4
+    assert len(files_below(tmp_path / "o")) == 4
+    assert_clean(result)
+
+
+@pytest.mark.parametrize("damage", ["read-only", "truncated"])
+def test_a_cache_of_compiled_kernels_that_cannot_be_used_costs_no_image(tmp_path: Path, damage: str) -> None:
+    cache, path = tmp_path / "cache", listing(tmp_path, "images/set/square.jpg 3")
+    command = f"{{lrp}} -f {path} -p {tmp_path} -b default_minimal"
+    if damage == "read-only":
+        cache.mkdir()
+        cache = Path("/dev/null/cache")
+    else:
+        assert shell(command, NUMBA_CACHE_DIR=str(cache)).returncode == 0
+        for stored in cache.rglob("*.nb*"):
+            stored.write_bytes(b"")
+    result = shell(command, NUMBA_CACHE_DIR=str(cache))
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_paths_that_mean_the_same_file_clash(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3", "images/../images/set/square.jpg 5")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path / "o")
+    assert result.returncode == 3
+    assert "lines 1 and 2" in result.stderr
+    repeated = listing(tmp_path, *["images/set/square.jpg 3"] * 2)
+    assert "use --suffix-target" not in run("-c", CONFIG, "-f", repeated, "--suffix-target").stderr
+
+
+def test_output_stays_in_the_output_folder(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/../../conformance/images/set/square.jpg 3")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path / "o")
+    assert result.returncode == 4
+    assert "outside the output folder" in result.stderr
+    assert files_below(tmp_path) == ["list.txt"]
+
+
+def test_a_failing_image_changes_no_byte_of_the_others_in_its_batch(tmp_path: Path) -> None:
+    batched = tmp_path / "vgg.prototxt"
+    batched.write_text((DATA / "models/vgg.prototxt").read_text().replace("dim: 1 ", "dim: 3 "))
+    changed = config(tmp_path, param_file=batched)
+    for name, second in (("good", "tall.png"), ("bad", "missing.png")):
+        path = listing(
+            tmp_path, "images/set/square.jpg -1", f"images/set/{second} 3", "images/set/wide.png -2"
+        )
+        run("-c", changed, "-f", path, "-p", tmp_path / name, "-b", "parallel")
+    for name in names("square.jpg") + names("wide.png"):
+        good, bad = (tmp_path / folder / "out/images/set" / name for folder in ("good", "bad"))
+        assert good.read_bytes() == bad.read_bytes()
+
+
+def test_a_result_that_is_not_finite_fails_its_image(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path / "o", "--formula", "2", "--beta", "1e30")
+    assert result.returncode == 4
+    assert "the relevance is not finite" in result.stderr
+    assert_clean(result)
+    assert not (tmp_path / "o").exists()

@@ -9,7 +9,8 @@ from builders import assert_close, blank, random_blob, window_of
 from oracle import Geometry
 
 from caffe_lrp.kernels import convolution
-from caffe_lrp.kernels.convolution import Precision, add_bias, col2im, convolve, convolve_adjoint, im2col
+from caffe_lrp.kernels.convolution import Precision, col2im, convolve, convolve_adjoint, im2col
+from caffe_lrp.kernels.elementwise import add_bias
 from caffe_lrp.kernels.gemm import Blob, product
 from caffe_lrp.kernels.window import Window
 

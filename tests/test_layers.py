@@ -428,7 +428,7 @@ BAD = {
     ),
     "an unknown type": ('type: "Convolusion"', "'Convolusion' is not supported; did you mean 'Convolution'"),
     "a type unlike any other": ('type: "Qqqq"', "'Qqqq' is not supported.*supported: .*Convolution"),
-    "too many tops": ('type: "ReLU" top: "another"', "tops: has 2, needs 1"),
+    "too many tops": ('type: "ReLU" top: "another"', r"has 2 top\(s\), needs 1"),
 }
 
 
@@ -455,13 +455,13 @@ def test_layers_over_images_refuse_flat_inputs(body: str, tmp_path: Path) -> Non
 
 
 def test_a_layer_with_too_many_bottoms_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"'layer' \(ReLU\): bottoms: has 2, needs 1"):
+    with pytest.raises(ModelError, match=r"'layer' \(ReLU\): has 2 bottom\(s\), needs 1"):
         build_net(parse(tmp_path, layer_net('type: "ReLU"', IMAGE, IMAGE)), {})
 
 
 def test_a_layer_without_bottoms_is_an_error(tmp_path: Path) -> None:
     text = 'input: "data" input_shape { dim: 2 dim: 3 } layer { name: "joined" type: "Concat" top: "joined" }'
-    with pytest.raises(ModelError, match=r"'joined' \(Concat\): bottoms: has 0, needs at least 1"):
+    with pytest.raises(ModelError, match=r"'joined' \(Concat\): has 0 bottom\(s\), needs at least 1"):
         build_net(parse(tmp_path, text), {})
 
 
@@ -469,3 +469,12 @@ def test_concat_of_unequal_sizes_is_an_error(tmp_path: Path) -> None:
     text = layer_net('type: "Concat" concat_param { axis: 2 }', (4, 7, 6), (5, 7, 6))
     with pytest.raises(ModelError, match="cannot be joined along axis 2"):
         build_net(parse(tmp_path, text), {})
+
+
+def test_a_pooling_kernel_larger_than_the_image_is_clipped_to_it(tmp_path: Path) -> None:
+    for method, expected in (("MAX", 8.0), ("AVE", 4.0)):
+        text = f'type: "Pooling" pooling_param {{ pool: {method} kernel_size: 4 stride: 2 }}'
+        layer = build(tmp_path, layer_net(text, (1, 3, 3))).layers[0]
+        assert layer.output_shapes == ((1, 1, 1),)
+        (out,) = layer.forward([np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)])
+        assert out.tolist() == [[[[expected]]]]

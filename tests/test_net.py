@@ -448,3 +448,36 @@ def test_blobs_that_nobody_reads_are_freed_too(tmp_path: Path) -> None:
     )
     net = build(tmp_path, text)
     assert set(net.forward(random_blob((2, 3, 4, 5), 1), keep=set())) == {net.output_value}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_an_error(value: float, tmp_path: Path) -> None:
+    weights = random_weights(weighted_spec(tmp_path), 3)
+    weights["fc"][0][2, 3] = value
+    with pytest.raises(ModelError, match=r"layer 1 'fc' \(InnerProduct\).*NaN or infinite"):
+        build(tmp_path, WEIGHTED, weights)
+
+
+def test_two_layers_with_weights_cannot_share_a_name(tmp_path: Path) -> None:
+    body = "inner_product_param { num_output: 3 }"
+    text = 'input: "data" input_shape { dim: 1 dim: 3 }' + "".join(
+        f'layer {{ name: "fc" type: "InnerProduct" bottom: "{bottom}" top: "{top}" {body} }}'
+        for bottom, top in (("data", "a"), ("a", "b"))
+    )
+    with pytest.raises(ModelError, match="layers 0 and 1 are both named 'fc'"):
+        weight_shapes(parse(tmp_path, text))
+
+
+def test_a_layer_that_changes_the_shape_cannot_work_in_place(tmp_path: Path) -> None:
+    text = (
+        'input: "data" input_shape { dim: 1 dim: 3 } layer { name: "fc" type: "InnerProduct" bottom: "data" '
+        'top: "data" inner_product_param { num_output: 4 } }'
+    )
+    with pytest.raises(ModelError, match=r"layer 0 'fc' .*cannot work in place"):
+        weight_shapes(parse(tmp_path, text))
+
+
+def test_long_chains_of_layers_in_place_are_followed_to_the_end(tmp_path: Path) -> None:
+    relu = 'layer { name: "r" type: "ReLU" bottom: "data" top: "data" }'
+    net = build(tmp_path, f'input: "data" input_shape {{ dim: 1 dim: 3 }} {relu * 1500}')
+    assert net.stored_value(net.input_value) == 1500

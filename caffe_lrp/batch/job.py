@@ -1,5 +1,6 @@
 """Jobs: which image is explained for what, and where its files go (spec/reference.md §1, §2, §7)."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,15 +92,17 @@ class OutputLayout:
         """The job of one line."""
         image = f"{self.image_root}/{entry.path}" if self._is_below_root(entry.path) else entry.path
         part = self._part(entry.path, image)
+        fault = ""
         if part is None:
             fault = (
                 f"the path does not contain '{self.path_root}' (standalone_rootpath), from which on output "
                 "paths repeat it"
             )
-            return HeatmapJob(entry.line, Path(image), entry.target, None, fault)
+        elif os.path.normpath(f"./{part}").startswith(".."):
+            fault = f"its output would lie outside the output folder: {part}"
         suffix = "" if self.formula is None else f"_f{self.formula}_{entry.target.label}"
-        stem = str(Path(f"{self.output_root}/{part}")) + suffix
-        return HeatmapJob(entry.line, Path(image), entry.target, stem)
+        stem = None if fault else str(Path(f"{self.output_root}/{part}")) + suffix
+        return HeatmapJob(entry.line, Path(image), entry.target, stem, fault)
 
     def _is_below_root(self, path: str) -> bool:
         return self.whole_path or (bool(self.image_root) and not Path(path).is_absolute())
@@ -118,7 +121,7 @@ def make_jobs(entries: Iterable[ListEntry], layout: OutputLayout) -> list[Heatma
     return [layout.job(entry) for entry in entries]
 
 
-def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path) -> None:
+def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path, *, names_have_targets: bool) -> None:
     """Refuse a list in which two lines would write the same files.
 
     Raises
@@ -131,11 +134,13 @@ def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path) -> None:
     for job in jobs:
         if job.stem is None:
             continue
-        other = first_line.setdefault(job.stem, job.line)
+        other = first_line.setdefault(os.path.normpath(job.stem), job.line)
         if other != job.line:
             clashes.append(f"lines {other} and {job.line}: {job.stem}")
     if clashes:
+        way_out = "remove the repeated lines"
+        if not names_have_targets:
+            way_out += ", or use --suffix-target to put formula and class into the names of the files"
         raise FileListError(
-            f"{source}: several lines would write the same files; remove the repeated lines, or use "
-            f"--suffix-target to put formula and class into the names of the files:\n{listed(clashes)}"
+            f"{source}: several lines would write the same files; {way_out}:\n{listed(clashes)}"
         )

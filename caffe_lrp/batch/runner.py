@@ -14,6 +14,7 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.writers import OutputKind, write_outputs
 from caffe_lrp.relevance.engine import explain
+from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, rank
 
 from .job import HeatmapJob, JobOutcome
@@ -38,8 +39,8 @@ def run_jobs(
 ) -> Iterator[JobOutcome]:
     """Explain every job and write its files; outcomes come in the order of the jobs.
 
-    Batches form by position in the list, whatever fails, so that the result of a job does not depend
-    on the fate of others.
+    Batches form by position in the list and keep their size whatever fails (a blank takes the place of
+    an image that cannot be read), so that the result of a job does not depend on the fate of others.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def _run_batch(session: Session, batch: Sequence[_Item], kinds: Sequence[OutputK
     loaded = [item for item in batch if item.image is not None]
     if loaded:
         with _noting_failure(loaded):
-            _explain(session, loaded)
+            _explain(session, batch)
     for item in loaded:
         if item.result is not None and item.job.stem is not None and not item.error:
             with _noting_failure([item]):
@@ -95,27 +96,50 @@ def _noting_failure(items: Sequence[_Item]) -> Iterator[None]:
         item.error = reason
 
 
-def _explain(session: Session, loaded: Sequence[_Item]) -> None:
-    """Forward and relevance pass of one batch, results put into the items."""
-    images = [item.image for item in loaded if item.image is not None]
+def _explain(session: Session, batch: Sequence[_Item]) -> None:
+    """Forward and relevance pass of one batch, results put into the items that have an image."""
     plan, net = session.plan, session.net
-    activations = net.forward(np.stack([image.blob for image in images]), plan.kept_values)
-    rankings = [rank(scores, session.class_count) for scores in activations[net.output_value]]
-    classes: list[tuple[int, ...]] = []
-    for item, ranking in zip(loaded, rankings, strict=True):
-        chosen: tuple[int, ...] = ()
+    blank = np.zeros(net.input_shape, np.float32)
+    blobs = np.stack([blank if item.image is None else item.image.blob for item in batch])
+    # What is not finite is found in the results and reported with its image.
+    with np.errstate(all="ignore"):
+        activations = net.forward(blobs, plan.kept_values)
+        rankings = [rank(scores, session.class_count) for scores in activations[net.output_value]]
+        classes = [_classes_of(session, item, ranking) for item, ranking in zip(batch, rankings, strict=True)]
+        relevance = explain(plan, activations, classes)
+    for item, ranking, heatmap in zip(batch, rankings, relevance, strict=True):
+        if item.image is not None and not item.error:
+            with _noting_failure([item]):
+                item.result = _result(plan, item.image, ranking, heatmap)
+
+
+def _classes_of(session: Session, item: _Item, ranking: Ranking) -> tuple[int, ...]:
+    """Classes one item is explained for; none where there is no image or no such class."""
+    if item.image is not None:
         with _noting_failure([item]):
-            chosen = choose_classes(session, item.job.target, ranking)
-        classes.append(chosen)
-    relevance = explain(plan, activations, classes)
-    for item, image, ranking, heatmap in zip(loaded, images, rankings, relevance, strict=True):
-        item.result = HeatmapResult(
-            relevance=_as_image(heatmap),
-            is_image=plan.is_image,
-            picture=image.picture,
-            ranked_classes=ranking.classes[:LIST_LENGTH],
-            ranked_scores=ranking.scores[:LIST_LENGTH],
-        )
+            return choose_classes(session, item.job.target, ranking)
+    return ()
+
+
+def _result(plan: Plan, image: PreparedImage, ranking: Ranking, relevance: Blob) -> HeatmapResult:
+    """What is written for one image.
+
+    Raises
+    ------
+    ImageError
+        Scores or relevance are not finite.
+    """
+    if not np.isfinite(ranking.scores).all():
+        raise ImageError("the net's scores are not finite; the image or the weights overflow float32")
+    if not np.isfinite(relevance).all():
+        raise ImageError("the relevance is not finite: a division by nearly 0; try a larger epsstab (--eps)")
+    return HeatmapResult(
+        relevance=_as_image(relevance),
+        is_image=plan.is_image,
+        picture=image.picture,
+        ranked_classes=ranking.classes[:LIST_LENGTH],
+        ranked_scores=ranking.scores[:LIST_LENGTH],
+    )
 
 
 def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[int, ...]:

@@ -267,7 +267,7 @@ def _deep_colours(image: Image.Image, content: bytes) -> DecodedImage | None:
         or samples.ndim != 3
         or samples.shape[:2] != image.size[::-1]
     ):
-        return None
+        raise ValueError("its 16-bit colours cannot be decoded")
     has_alpha = samples.shape[2] == 4
     ordered = samples[..., [2, 1, 0, 3]] if has_alpha else samples[..., ::-1]
     colours = ColourModel.RGBA if has_alpha else ColourModel.RGB

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.quirks import Quirks
 
 from .decode import MAX_PIXELS, decode
 from .resize import resize_to_base
-
-Blob = NDArray[np.float32]
 
 
 class AxisIndices(NamedTuple):

@@ -101,15 +101,6 @@ def col2im(columns: Blob, window: Window, first_row: int, image: Blob) -> None:
                             image[channel, y, x * window.stride_w + offset] += source[row, x]
 
 
-@kernel
-def add_bias(blob: Blob, bias: Blob) -> None:
-    """Add one bias per channel in place: ``blob`` (N, C, P), ``bias`` (C,)."""
-    for item in range(blob.shape[0]):
-        for channel in range(blob.shape[1]):
-            for position in range(blob.shape[2]):
-                blob[item, channel, position] += bias[channel]
-
-
 def _row_blocks(patch_size: int, out_shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """First and last-plus-one output row of every block, so that a block stays under the limit."""
     out_height, out_width = out_shape

@@ -10,6 +10,15 @@ from .gemm import Blob
 
 
 @kernel
+def add_bias(blob: Blob, bias: Blob) -> None:
+    """Add one bias per channel in place: ``blob`` (N, C, P), ``bias`` (C,)."""
+    for item in range(blob.shape[0]):
+        for channel in range(blob.shape[1]):
+            for position in range(blob.shape[2]):
+                blob[item, channel, position] += bias[channel]
+
+
+@kernel
 def leaky_relu(x: Blob, slope: float, out: Blob) -> None:
     """``max(x, 0) + slope·min(x, 0)``; (P,)."""
     for i in range(x.size):

@@ -35,6 +35,8 @@ class Layer(ABC):
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 1)
     output_counts: ClassVar[tuple[int, int | None]] = (1, 1)
+    #: Whether the outputs are the probabilities of the classes.
+    gives_probabilities: ClassVar[bool] = False
     #: What `gradient` looks at besides the gradient itself.
     gradient_uses_inputs: ClassVar[bool] = False
     gradient_uses_outputs: ClassVar[bool] = False

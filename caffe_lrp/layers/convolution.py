@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.convolution import Precision, add_bias, convolve, convolve_adjoint
+from caffe_lrp.kernels.convolution import Precision, convolve, convolve_adjoint
+from caffe_lrp.kernels.elementwise import add_bias
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.spec import LayerSpec, Shape

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.convolution import add_bias
+from caffe_lrp.kernels.elementwise import add_bias
 from caffe_lrp.kernels.gemm import Blob, product
 from caffe_lrp.proto.spec import LayerSpec, Shape
 

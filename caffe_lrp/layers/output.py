@@ -18,6 +18,7 @@ from .base import Blobs, Layer, canonical_axis, register
 class Softmax(Layer):
     """Softmax over one axis."""
 
+    gives_probabilities: ClassVar[bool] = True
     gradient_uses_outputs: ClassVar[bool] = True
 
     axis: int

@@ -118,9 +118,9 @@ def pooled_size(window: Window, input_shape: Shape, round_up: bool) -> tuple[int
         strict=True,
     ):
         span = size + 2 * pad - kernel
-        if span < 0:
-            raise ModelError(f"the kernel does not fit into the input of {input_shape[1]}×{input_shape[2]}")
         steps = (-(-span // stride) if round_up else span // stride) + 1
+        if steps < 1:
+            raise ModelError(f"the kernel does not fit into the input of {input_shape[1]}×{input_shape[2]}")
         sizes.append(steps - 1 if (steps - 1) * stride >= size + pad else steps)
     return sizes[0], sizes[1]
 

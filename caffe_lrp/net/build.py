@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY, Layer
@@ -55,10 +57,13 @@ def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]]) -> N
         names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
         raise ModelError(f"{spec.source}: needs exactly one input blob, but declares {names}")
     batch_size, *shape = graph.inputs[0].shape
-    stored = {layer.name: _stored_weights(layer, weights, spec.source) for layer in graph.layers}
+    stored = [_stored_weights(layer, weights, spec.source) for layer in graph.layers]
     return Net(
         source=spec.source,
-        layers=tuple(_with_weights(layer, stored[layer.name]) for layer in graph.layers),
+        layers=tuple(
+            _with_weights(layer, blobs, spec.source)
+            for layer, blobs in zip(graph.layers, stored, strict=True)
+        ),
         value_names=graph.value_names,
         input_value=0,
         input_shape=tuple(shape),
@@ -108,7 +113,19 @@ def build_graph(spec: NetSpec) -> Graph:
         for value in read:
             unread.pop(value, None)
         unread.update(dict.fromkeys(written))
+    _refuse_shared_names(layers, spec.source)
     return Graph(tuple(inputs), tuple(layers), tuple(names), tuple(unread))
+
+
+def _refuse_shared_names(layers: Sequence[Layer], source: str) -> None:
+    """Weights are matched by name: two layers that have some cannot share one."""
+    owners: dict[str, Layer] = {}
+    for layer in layers:
+        if layer.weight_shapes and owners.setdefault(layer.name, layer) is not layer:
+            raise ModelError(
+                f"{source}: layers {owners[layer.name].index} and {layer.index} are both named "
+                f"'{layer.name}'; weights are matched by name, so rename one here and in the caffemodel"
+            )
 
 
 def _take_inputs(spec: NetSpec) -> tuple[list[InputSpec], list[LayerSpec]]:
@@ -145,8 +162,8 @@ def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer
             f"{what}: layer type '{spec.type}' is not supported{did_you_mean(spec.type, REGISTRY)} "
             f"(supported: {known})"
         )
-    _check_count(len(spec.bottoms), layer_class.input_counts, f"{what}: bottom")
-    _check_count(len(spec.tops), layer_class.output_counts, f"{what}: top")
+    _check_count(len(spec.bottoms), layer_class.input_counts, what, "bottom")
+    _check_count(len(spec.tops), layer_class.output_counts, what, "top")
     try:
         layer = layer_class.from_spec(
             spec, index=index, name=spec.name, type=spec.type, is_in_place=spec.is_in_place, **node
@@ -154,16 +171,18 @@ def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer
         shapes = layer.output_shapes
     except ModelError as error:
         raise ModelError(f"{what}: {error}") from error
+    if layer.is_in_place and shapes[0] != layer.input_shapes[0]:
+        raise ModelError(f"{what}: cannot work in place: its top has another shape than its bottom")
     for shape in shapes:
         _check_shape((1, *shape), f"{what}: its output")
     return layer
 
 
-def _check_count(count: int, limits: tuple[int, int | None], what: str) -> None:
+def _check_count(count: int, limits: tuple[int, int | None], what: str, kind: str) -> None:
     least, most = limits
     if count < least or (most is not None and count > most):
         wanted = str(least) if least == most else f"at least {least}"
-        raise ModelError(f"{what}s: has {count}, needs {wanted}")
+        raise ModelError(f"{what}: has {count} {kind}(s), needs {wanted}")
 
 
 def _stored_weights(
@@ -203,15 +222,29 @@ def _list(shapes: Sequence[Shape]) -> str:
     return " and ".join("×".join(map(str, shape)) for shape in shapes) or "none"
 
 
-def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...]) -> Layer:
+def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> Layer:
+    """The layer with its weights in memory.
+
+    Raises
+    ------
+    ModelError
+        Weights are not finite, or cannot be read.
+    """
     blobs: tuple[Blob, ...] = tuple(
         blob.read().reshape(shape) for blob, shape in zip(stored, layer.weight_shapes, strict=True)
     )
+    for blob in blobs:
+        # NaN and infinity show in the extremes, which need no copy of half a gigabyte.
+        if not (np.isfinite(blob.min()) and np.isfinite(blob.max())):
+            raise ModelError(
+                f"{source}: layer {layer.index} '{layer.name}' ({layer.type}): the caffemodel has weights "
+                "for it that are NaN or infinite; its training diverged or the file is damaged"
+            )
     return replace(layer, weights=blobs) if blobs else layer
 
 
 def _output_value(graph: Graph) -> int:
-    """The value to rank: a Softmax among the values nobody reads, else the alphabetically first.
+    """The value to rank: probabilities among the values nobody reads, else the alphabetically first.
 
     The order of the names is Caffe's own for the outputs of a net.
     """
@@ -219,5 +252,5 @@ def _output_value(graph: Graph) -> int:
     candidates = sorted(
         (value for value in graph.unread_values if value in writers), key=graph.value_names.__getitem__
     )
-    probabilities = [value for value in candidates if writers[value].type == "Softmax"]
+    probabilities = [value for value in candidates if writers[value].gives_probabilities]
     return (probabilities or candidates)[0]

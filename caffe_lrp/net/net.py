@@ -83,7 +83,7 @@ class Net:
 
     def stored_value(self, value: int) -> int:
         """The value that Caffe's memory holds in the end where ``value`` was: after in-place layers."""
-        for layer in self.layers:
-            if layer.is_in_place and layer.inputs[0] == value:
-                return self.stored_value(layer.outputs[0])
+        in_place = {layer.inputs[0]: layer.outputs[0] for layer in self.layers if layer.is_in_place}
+        while value in in_place:
+            value = in_place[value]
         return value
