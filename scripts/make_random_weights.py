@@ -10,13 +10,12 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffe_lrp.errors import CaffeLrpError, ExitCode, ModelError
 from caffe_lrp.net.build import weight_shapes
@@ -25,8 +24,6 @@ from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.proto.spec import LayerSpec, NetSpec
 
 Shape = tuple[int, ...]
-Float32 = NDArray[np.float32]
-Fill = Callable[[np.random.Generator, Float32], None]
 
 CHUNK = 1 << 20
 """Number of weights that are drawn and written at a time."""
@@ -58,43 +55,12 @@ def field_head(number: int, length: int) -> bytes:
     return varint(number << 3 | LENGTH_DELIMITED) + varint(length)
 
 
-def normal(mean: float, std: float) -> Fill:
-    """Return a function that fills an array with normal numbers."""
+def spread(shape: Shape, index: int) -> float:
+    """Return the standard deviation of blob `index` of a layer: the first is a weight, others are biases.
 
-    def fill(generator: np.random.Generator, values: Float32) -> None:
-        generator.standard_normal(out=values, dtype=np.float32)
-        values *= np.float32(std)
-        values += np.float32(mean)
-
-    return fill
-
-
-def uniform(low: float, high: float) -> Fill:
-    """Return a function that fills an array with evenly distributed numbers."""
-
-    def fill(generator: np.random.Generator, values: Float32) -> None:
-        generator.random(out=values, dtype=np.float32)
-        values *= np.float32(high - low)
-        values += np.float32(low)
-
-    return fill
-
-
-def blob_fill(layer_type: str, index: int, shape: Shape) -> Fill:
-    """Return how to fill blob `index` of a layer.
-
-    The first blob of several axes is a weight, ``std = sqrt(2 / fan_in)`` with Caffe's fan-in (the size
-    of one slice along its first axis); others are biases, but for the types that keep something else.
+    A weight has ``sqrt(2 / fan_in)`` with Caffe's fan-in, the size of one slice along the first axis.
     """
-    if layer_type == "BatchNorm":
-        return (normal(0.0, BIAS_STD), uniform(0.5, 1.5), uniform(1.0, 1.0))[index]
-    if layer_type == "PReLU":
-        return uniform(0.1, 0.4)
-    if layer_type == "Scale" and index == 0:
-        return uniform(0.5, 1.5)
-    if index > 0 or len(shape) == 1:
-        return normal(0.0, BIAS_STD)
-    return normal(0.0, math.sqrt(2.0 / math.prod(shape[1:])))
+    return BIAS_STD if index > 0 else math.sqrt(2.0 / math.prod(shape[1:]))
 
 
 def blob_frame(shape: Shape) -> tuple[bytes, bytes]:
@@ -104,7 +70,7 @@ def blob_frame(shape: Shape) -> tuple[bytes, bytes]:
     return head, tail
 
 
-def write_blob(file: BinaryIO, shape: Shape, fill: Fill, generator: np.random.Generator) -> None:
+def write_blob(file: BinaryIO, shape: Shape, std: float, generator: np.random.Generator) -> None:
     """Write one blob of a layer, its numbers drawn a chunk at a time."""
     head, tail = blob_frame(shape)
     count = math.prod(shape)
@@ -112,7 +78,8 @@ def write_blob(file: BinaryIO, shape: Shape, fill: Fill, generator: np.random.Ge
     chunk = np.empty(min(count, CHUNK), np.float32)
     for start in range(0, count, CHUNK):
         values = chunk[: count - start]
-        fill(generator, values)
+        generator.standard_normal(out=values, dtype=np.float32)
+        values *= np.float32(std)
         file.write(values.astype("<f4", copy=False).tobytes())
     file.write(tail)
 
@@ -142,7 +109,7 @@ def write_net(file: BinaryIO, net: NetSpec, generator: np.random.Generator) -> i
         head = layer_head(layer)
         file.write(field_head(NET_LAYER, layer_length(head, shapes)) + head)
         for index, shape in enumerate(shapes):
-            write_blob(file, shape, blob_fill(layer.type, index, shape), generator)
+            write_blob(file, shape, spread(shape, index), generator)
     return sum(math.prod(shape) for shapes in shapes_of.values() for shape in shapes)
 
 

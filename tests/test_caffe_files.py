@@ -313,3 +313,13 @@ def test_what_is_no_prototxt_is_reported_with_its_line(tmp_path: Path, text: str
 def test_a_caffemodel_given_as_prototxt_is_recognised(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not text; is it the caffemodel"):
         read_prototxt(write(tmp_path, b"\x0a\xff\xfe\x00"))
+
+
+def test_engines_of_forks_do_not_stop_a_prototxt(tmp_path: Path) -> None:
+    text = (
+        'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } '
+        'layer { name: "r" type: "ReLU" bottom: "data" top: "r" '
+        "relu_param { engine: MKL2017 negative_slope: 0.5 } }"
+    )
+    (layer,) = read_prototxt(prototxt(tmp_path, text)).layers
+    assert layer.parameters.relu_param.negative_slope == 0.5

@@ -2,7 +2,6 @@
 
 import math
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -391,27 +390,6 @@ def test_synset_has_one_label_for_each_output(small_net: Path) -> None:
     labels = (small_net / "synset.txt").read_text(encoding="utf-8").splitlines()
     assert len(labels) == 17
     assert len(set(labels)) == 17
-
-
-@pytest.mark.parametrize(
-    ("layer_type", "index", "shape", "low", "high"),
-    [
-        ("BatchNorm", 0, (300,), -6, 6),
-        ("BatchNorm", 1, (300,), 0.5, 1.5),
-        ("BatchNorm", 2, (1,), 1, 1),
-        ("Scale", 0, (300,), 0.5, 1.5),
-        ("Scale", 1, (300,), -6, 6),
-        ("PReLU", 0, (300,), 0.1, 0.4),
-    ],
-)
-def test_blobs_that_are_no_weights_are_plausible(
-    layer_type: str, index: int, shape: tuple[int, ...], low: float, high: float
-) -> None:
-    script = runpy.run_path(str(MAKE_RANDOM_WEIGHTS))
-    values = np.zeros(shape, np.float32)
-    script["blob_fill"](layer_type, index, shape)(np.random.default_rng(1), values)
-    assert low <= values.min() <= values.max() <= high
-    assert len(np.unique(values)) == len(values)
 
 
 def test_missing_folder_for_the_weights_is_a_clear_error(small_net: Path, tmp_path: Path) -> None:
