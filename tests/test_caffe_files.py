@@ -323,3 +323,15 @@ def test_engines_of_forks_do_not_stop_a_prototxt(tmp_path: Path) -> None:
     )
     (layer,) = read_prototxt(prototxt(tmp_path, text)).layers
     assert layer.parameters.relu_param.negative_slope == 0.5
+
+
+def test_loading_takes_no_more_memory_than_the_file(tmp_path: Path) -> None:
+    values = np.ones(5_000_000, np.float32)
+    content = message(100, message(1, b"fc") + message(7, message(5, values.tobytes())))
+    path = write(tmp_path, content)
+    del values, content
+    tracemalloc.start()
+    blob = read_only_blob(path)
+    assert tracemalloc.get_traced_memory()[1] < 1.1 * path.stat().st_size
+    tracemalloc.stop()
+    assert blob.sum() == 5_000_000

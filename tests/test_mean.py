@@ -33,14 +33,14 @@ def write_text(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_blob_mean_is_transposed_as_a_flat_array(tmp_path: Path) -> None:
+def test_q10_a_blob_mean_is_transposed_as_a_flat_array(tmp_path: Path) -> None:
     mean = load_mean(write_blob(tmp_path, VALUES), 1, REFERENCE)
     flat = VALUES.reshape(3, -1)
     expected = [[[flat[c, h + w * HEIGHT] for w in range(WIDTH)] for h in range(HEIGHT)] for c in range(3)]
     np.testing.assert_array_equal(mean, expected)
 
 
-def test_a_blob_mean_is_not_transposed_when_corrected(tmp_path: Path) -> None:
+def test_q10_corrected_a_blob_mean_is_not_transposed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_mean(write_blob(tmp_path, VALUES), 1, CORRECTED), VALUES)
 
 

@@ -109,7 +109,7 @@ def test_every_top_of_a_layer_has_its_own_split(tmp_path: Path) -> None:
     assert names(net) == ["two", "v_two_1_split", "r0", "r1", "r2"]
 
 
-def test_an_input_layer_is_not_counted(tmp_path: Path) -> None:
+def test_q2_an_input_layer_is_not_counted(tmp_path: Path) -> None:
     modern = (
         'layer { name: "data" type: "Input" top: "data" '
         "input_param { shape { dim: 2 dim: 3 dim: 5 dim: 4 } } }\n"

@@ -101,7 +101,7 @@ def test_sixteen_bit_levels_keep_their_fraction(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("quirks", "expected"), [(REFERENCE, [0, 0, 0, 1, 2, 2, 2]), (CORRECTED, [4, 4, 4, 5, 6, 6, 6])]
 )
-def test_the_mean_of_a_replicated_axis_starts_at_zero_unless_corrected(
+def test_q1_the_mean_of_a_replicated_axis_starts_at_zero_unless_corrected(
     quirks: Quirks, expected: list[int]
 ) -> None:
     rows, _ = preprocessor(9, 7, 7, mean=(11, 9), quirks=quirks).indices(3, 9)
