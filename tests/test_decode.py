@@ -141,6 +141,17 @@ def test_a_transparent_colour_becomes_alpha(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode(path).samples[..., 3], expected)
 
 
+def test_a_transparent_level_of_deep_gray_becomes_alpha(tmp_path: Path) -> None:
+    gray = colours(1).astype(np.uint16) * 201
+    path = save_deep(tmp_path, "key16.png", gray)
+    png, level = path.read_bytes(), int(gray[2, 3, 0])
+    path.write_bytes(png[:33] + png_chunk(b"tRNS", struct.pack(">H", level)) + png[33:])
+    decoded = decode(path)
+    assert (decoded.colours, decoded.uses_mitchell) == (ColourModel.RGBA, True)
+    np.testing.assert_array_equal(decoded.samples[..., :1], gray)
+    np.testing.assert_array_equal(decoded.samples[..., 3:], np.where(gray == level, 0, 65535))
+
+
 @pytest.mark.parametrize("name", ["rgba.png", "rgba.tiff"])
 def test_alpha_is_the_fourth_plane(tmp_path: Path, name: str) -> None:
     decoded = decode(save(tmp_path, name, Image.fromarray(colours(4))))

@@ -227,7 +227,7 @@ def _samples(path: Path, image: Image.Image) -> DecodedImage:
     """Samples of a loaded image, as Pillow decoded them."""
     has_alpha = image.has_transparency_data or image.mode in ("RGBa", "La")
     if image.mode.startswith("I"):
-        return DecodedImage(_deep_gray(image), ColourModel.GRAY, uses_mitchell=False)
+        return _with_key(_deep_gray(image), image.info.get("transparency"))
     if has_alpha:
         return DecodedImage(_widened(image, "RGBA"), ColourModel.RGBA, uses_mitchell=True)
     if image.mode in ("1", "L"):
@@ -251,6 +251,16 @@ def _deep_gray(image: Image.Image) -> NDArray[np.uint16]:
     samples = np.asarray(image).clip(0, 65535).astype(np.uint16)[..., np.newaxis]
     white_is_zero = isinstance(image, TiffImagePlugin.TiffImageFile) and not image.tag_v2[_TIFF_PHOTOMETRIC]
     return np.subtract(65535, samples, dtype=np.uint16) if white_is_zero else samples
+
+
+def _with_key(gray: NDArray[np.uint16], key: object) -> DecodedImage:
+    """16-bit gray samples (H, W, 1) with the level ``key``, if there is one, made transparent."""
+    if not isinstance(key, int):
+        return DecodedImage(gray, ColourModel.GRAY, uses_mitchell=False)
+    alpha = np.where(gray == key, np.uint16(0), np.uint16(65535))
+    return DecodedImage(
+        np.concatenate([gray, gray, gray, alpha], axis=2), ColourModel.RGBA, uses_mitchell=True
+    )
 
 
 def _deep_colours(image: Image.Image, content: bytes) -> DecodedImage | None:
