@@ -371,10 +371,10 @@ def central_difference(
     for item in range(len(x)):
         for at in np.ndindex(*x.shape[1:]):
             above, below = x[item : item + 1].astype(np.float64), x[item : item + 1].astype(np.float64)
-            above[(0, *at)] += step
-            below[(0, *at)] -= step
+            above[0][at] += step
+            below[0][at] -= step
             change = (function(above) - function(below)) / (2 * step)
-            out[(item, *at)] = (change * gradient[item]).sum()
+            out[item][at] = (change * gradient[item]).sum()
     return out
 
 
@@ -429,7 +429,7 @@ def channel_l2(gradient: Real) -> Array:
     out = np.zeros(gradient.shape)
     for n in range(len(gradient)):
         for at in np.ndindex(*gradient.shape[2:]):
-            norm = math.sqrt(sum(float(gradient[(n, c, *at)]) ** 2 for c in range(gradient.shape[1])))
+            norm = math.sqrt(sum(float(gradient[n, c][at]) ** 2 for c in range(gradient.shape[1])))
             for c in range(gradient.shape[1]):
-                out[(n, c, *at)] = norm
+                out[n, c][at] = norm
     return out

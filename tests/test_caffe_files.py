@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.proto.caffe_pb2 import BlobProto, NetParameter
@@ -30,7 +31,7 @@ def write(folder: Path, content: bytes, name: str = "net.caffemodel") -> Path:
     return path
 
 
-def read_only_blob(path: Path) -> np.ndarray:
+def read_only_blob(path: Path) -> NDArray[np.float32]:
     ((stored,),) = scan_caffemodel(path).values()
     return stored.read()
 

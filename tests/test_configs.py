@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, text_format
+from numpy.typing import NDArray
 
 from caffe_lrp.proto import caffe_pb2
 
@@ -324,7 +325,7 @@ def small_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def read_weights(path: Path) -> dict[str, list[np.ndarray]]:
+def read_weights(path: Path) -> dict[str, list[NDArray[np.float32]]]:
     net = caffe_pb2.NetParameter.FromString(path.read_bytes())
     assert net.name == "small"
     return {
