@@ -262,9 +262,9 @@ def _explain(options: argparse.Namespace, session: "Session", jobs: Sequence["He
 
 
 def _failure(outcome: "JobOutcome") -> str:
-    """Line of the list, image and reason; most reasons begin with the image already."""
-    job, reason = outcome.job, outcome.error
-    return f"{job.line}: {reason}" if str(job.image) in reason else f"{job.line}: {job.image}: {reason}"
+    """Line of the list, image and reason; a reason that begins with the image does not name it twice."""
+    image = f"{outcome.job.image}: "
+    return f"{outcome.job.line}: {image}{outcome.error.removeprefix(image)}"
 
 
 def _success(outcome: "JobOutcome", session: "Session") -> str:
