@@ -118,9 +118,7 @@ def decode(path: Path) -> DecodedImage:
                     path, f"{image.width} x {image.height} pixels do not fit in memory"
                 ) from error
             except _DAMAGE as error:
-                raise ImageError(
-                    f"{path}: image is damaged or cut short ({error}); get a complete copy of the file"
-                ) from error
+                raise _damaged(path, error) from error
     if orientation == 1:
         return decoded
     return DecodedImage(_as_stored(decoded.samples, orientation), decoded.colours, decoded.uses_mitchell)
@@ -160,9 +158,7 @@ def _open(path: Path, content: bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: {_why_unidentified(content)}") from error
     except _DAMAGE as error:
-        raise ImageError(
-            f"{path}: image is damaged or cut short ({error}); get a complete copy of the file"
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def _why_unidentified(content: bytes) -> str:
@@ -184,6 +180,10 @@ def _why_unidentified(content: bytes) -> str:
 
 def _too_large(path: Path, reason: str) -> ImageError:
     return ImageError(f"{path}: image is too large: {reason}; make it smaller first")
+
+
+def _damaged(path: Path, error: Exception) -> ImageError:
+    return ImageError(f"{path}: image is damaged or cut short ({error}); get a complete copy of the file")
 
 
 def _refuse_unusable(path: Path, image: Image.Image) -> None:

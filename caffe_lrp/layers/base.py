@@ -63,13 +63,24 @@ class Layer(ABC):
         return cls(**node)
 
     @property
+    def label(self) -> str:
+        """What messages call the layer: its index, name and type."""
+        return f"layer {self.index} '{self.name}' ({self.type})"
+
+    @property
     def weight_shapes(self) -> tuple[Shape, ...]:
         """Shapes of the learned blobs the layer needs, in the order of the caffemodel."""
         return ()
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
-        """Shape of one item of every output; the input's unless a layer says otherwise."""
+        """Shape of one item of every output; the input's unless a layer says otherwise.
+
+        Raises
+        ------
+        ModelError
+            The input is too small for the layer; the caller names the layer.
+        """
         return (self.input_shapes[0],) * len(self.outputs)
 
     @abstractmethod

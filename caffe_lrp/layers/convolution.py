@@ -39,15 +39,13 @@ class Convolution(Linear):
             )
         if parameters.axis not in (1, -3):
             raise ModelError(f"axis {parameters.axis} is not supported; channels must be axis 1")
-        layer = cls(
+        return cls(
             window=convolution_window(parameters),
             output_channels=outputs,
             groups=groups,
             has_bias=parameters.bias_term,
             **node,
         )
-        convolved_size(layer.window, layer.input_shapes[0])
-        return layer
 
     @property
     def weight_shapes(self) -> tuple[Shape, ...]:

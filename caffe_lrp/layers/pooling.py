@@ -30,13 +30,11 @@ class Pooling(Layer):
         if parameters.pool not in METHODS:
             method = PoolingParameter.PoolMethod.Name(parameters.pool)
             raise ModelError(f"pooling method {method} is not supported; MAX and AVE are")
-        layer = METHODS[parameters.pool](
+        return METHODS[parameters.pool](
             window=pooling_window(parameters, require_image(node["input_shapes"][0])),
             round_up=parameters.round_mode == PoolingParameter.CEIL,
             **node,
         )
-        pooled_size(layer.window, layer.input_shapes[0], layer.round_up)
-        return layer
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:

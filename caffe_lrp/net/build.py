@@ -192,7 +192,7 @@ def _stored_weights(
     wanted = layer.weight_shapes
     if not wanted:
         return ()
-    what = f"{source}: layer {layer.index} '{layer.name}' ({layer.type})"
+    what = f"{source}: {layer.label}"
     if layer.name not in weights:
         raise ModelError(
             f"{what}: the caffemodel has no weights for it{did_you_mean(layer.name, weights)} "
@@ -237,8 +237,8 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
         # NaN and infinity show in the extremes, which need no copy of half a gigabyte.
         if not (np.isfinite(blob.min()) and np.isfinite(blob.max())):
             raise ModelError(
-                f"{source}: layer {layer.index} '{layer.name}' ({layer.type}): the caffemodel has weights "
-                "for it that are NaN or infinite; its training diverged or the file is damaged"
+                f"{source}: {layer.label}: the caffemodel has weights for it that are NaN or "
+                "infinite; its training diverged or the file is damaged"
             )
     return replace(layer, weights=blobs) if blobs else layer
 

@@ -7,6 +7,7 @@ aligned array.
 import itertools
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,13 +76,10 @@ class StoredBlob:
         """
         blob = _aligned(self.count)
         position = 0
-        try:
-            with WireFile(self.path) as file:
-                for piece in self.pieces:
-                    _read_piece(file, piece, blob[position : position + piece.count])
-                    position += piece.count
-        except (OSError, WireError) as error:
-            raise _unreadable(self.path, error) from error
+        with _opened(self.path) as file:
+            for piece in self.pieces:
+                _read_piece(file, piece, blob[position : position + piece.count])
+                position += piece.count
         return blob.reshape(self.shape)
 
 
@@ -95,16 +93,13 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
     """
     layers: dict[str, tuple[StoredBlob, ...]] = {}
     require_file(path, "caffemodel", ModelError)
-    try:
-        with WireFile(path) as file:
-            _refuse_other_formats(path, file)
-            for field in file.fields(0, file.size):
-                if field.number in _LAYER_FIELDS and field.wire_type == LENGTH_DELIMITED:
-                    name, blobs = _scan_layer(file, field, path)
-                    if blobs:
-                        layers[name] = blobs
-    except (OSError, WireError) as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as file:
+        _refuse_other_formats(path, file)
+        for field in file.fields(0, file.size):
+            if field.number in _LAYER_FIELDS and field.wire_type == LENGTH_DELIMITED:
+                name, blobs = _scan_layer(file, field, path)
+                if blobs:
+                    layers[name] = blobs
     if not layers:
         raise ModelError(f"{path}: holds no layer with weights; is it really a caffemodel?")
     return layers
@@ -119,21 +114,24 @@ def read_blob(path: Path) -> NDArray[np.float32]:
         The file is missing, truncated, or no BlobProto.
     """
     require_file(path, "BlobProto", ModelError)
-    try:
-        with WireFile(path) as file:
-            _refuse_other_formats(path, file)
-            blob = _scan_blob(file, Field(0, LENGTH_DELIMITED, 0, file.size), path, "the blob")
-    except (OSError, WireError) as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as file:
+        _refuse_other_formats(path, file)
+        blob = _scan_blob(file, Field(0, LENGTH_DELIMITED, 0, file.size), path, "the blob")
     if not blob.count:
         raise ModelError(f"{path}: holds no numbers; is it really a BlobProto (binaryproto)?")
     return blob.read()
 
 
-def _unreadable(path: Path, error: Exception) -> ModelError:
-    if isinstance(error, OSError):
-        return ModelError(f"{path}: cannot be read: {error.strerror or error}")
-    return ModelError(f"{path}: is truncated or not one of Caffe's binary files ({error})")
+@contextmanager
+def _opened(path: Path) -> Iterator[WireFile]:
+    """The file, open; what goes wrong while it is read becomes a ModelError that names it."""
+    try:
+        with WireFile(path) as file:
+            yield file
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except WireError as error:
+        raise ModelError(f"{path}: is truncated or not one of Caffe's binary files ({error})") from error
 
 
 def _refuse_other_formats(path: Path, file: WireFile) -> None:

@@ -182,7 +182,7 @@ def _rule_for(composite: Composite, layer: Layer, net: Net) -> Rule:
     rule = composite.rule_for(layer)
     if rule is None:
         raise PlanError(
-            f"{net.source}: layer {layer.index} '{layer.name}' ({layer.type}) has no rule under this "
-            "formula; choose another formula, or start below or stop above the layer"
+            f"{net.source}: {layer.label} has no rule under this formula; choose another "
+            "formula, or start below or stop above the layer"
         )
     return rule
