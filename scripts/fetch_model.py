@@ -1,0 +1,747 @@
+#!/usr/bin/env python3
+"""Downloads a well-known model, with mean image and class labels, to where its config looks for them.
+
+Needs Python alone, so it runs before the package is installed. A download that stops halfway is kept
+and continued; a file takes its name only when size and checksums are those that are published.
+"""
+
+import argparse
+import difflib
+import fcntl
+import gzip
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import socket
+import ssl
+import sys
+import tarfile
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.client import HTTPException, HTTPResponse, InvalidURL
+from pathlib import Path
+from typing import BinaryIO
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
+from urllib.request import Request, urlopen
+
+PROGRAM = "fetch_model.py"
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+DONE, USAGE, FAILED, INTERRUPTED = 0, 2, 3, 130
+"""Exit codes, those of `caffe_lrp.errors.ExitCode`."""
+
+CHUNK = 1 << 18
+"""Bytes that are read at a time, at most."""
+
+HEADWAY = 1 << 20
+"""A connection that broke off after this many new bytes was no failure: the attempts start anew."""
+
+LABELS = {"sha1": "SHA-1", "sha256": "SHA-256"}
+
+
+@dataclass(frozen=True)
+class File:
+    """A published file, and what is published about it; None where nothing is.
+
+    A file with an `archive` is a member of that tar.gz and has no address of its own.
+    """
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    size: int | None = None
+    sha1: str | None = None
+    sha256: str | None = None
+    archive: "File | None" = None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The published checksums by their name in hashlib."""
+        published = {"sha1": self.sha1, "sha256": self.sha256}
+        return {name: digest for name, digest in published.items() if digest is not None}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its title, and its files by where they belong, relative to the folder of the config."""
+
+    title: str
+    files: Mapping[str, File]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often an address is tried, how long it may be silent, and the first wait; in seconds."""
+
+    attempts: int = 5
+    timeout: float = 30.0
+    first_wait: float = 1.0
+
+
+PATIENCE = Patience()
+
+# Every figure stands in two public sources or more unless its line says otherwise:
+# "readme"  BVLC/caffe, models/*/readme.md
+# "OMZ"     openvinotoolkit/open_model_zoo, models/public/*/model.yml (caffenet: commit 7ba8d9eb, the
+#           last with SHA-256)
+# "LFS"     the Git LFS pointer alexnet/caffe_model/imagenet_mean.binaryproto of
+#           foss-for-synopsys-dwc-arc-processors/synopsys-caffe-models
+# Addresses: first where the authors published the file, then copies that other projects document:
+# heatmapping.org is the LRP Toolbox's own (caffe-master-lrp/demonstrator), deepdetect.com DeepDetect's,
+# openmmlab.com OpenMMLab's.
+# The checksums make it safe to take a copy, and to take it over plain http.
+ILSVRC12 = File(
+    name="caffe_ilsvrc12.tar.gz",
+    addresses=(
+        "http://dl.caffe.berkeleyvision.org/caffe_ilsvrc12.tar.gz",
+        "http://heatmapping.org/files/lrp_toolbox/models/bvlc_caffe_reference_model/caffe_ilsvrc12.tar.gz",
+        "https://download.openmmlab.com/mmclassification/datasets/imagenet/meta/caffe_ilsvrc12.tar.gz",
+    ),
+    size=17_858_008,  # tensorpack, dataflow/dataset/ilsvrc.py, which checks it; no other source
+    # Two Yocto recipes, of caffe and of an OpenCV test; their MD5 is also in Qualcomm's setup_alexnet.py.
+    sha256="e35c0c1994a21f7d8ed49d01881ce17ab766743d3b0372cdc0183ff4d0dfc491",
+)
+
+COMMON = {
+    # LFS; and what the fields of a BlobProto of 1 x 3 x 256 x 256 take. LFS has a SHA-256, which no other
+    # source confirms: none is asked for, the archive vouches for its members.
+    "imagenet_mean.binaryproto": File("imagenet_mean.binaryproto", size=786_446, archive=ILSVRC12),
+    "synset_words.txt": File("synset_words.txt", archive=ILSVRC12),
+}
+
+MODELS = {
+    "caffenet": Model(
+        "BVLC Reference CaffeNet",
+        {
+            "caffenet/bvlc_reference_caffenet.caffemodel": File(
+                name="bvlc_reference_caffenet.caffemodel",
+                addresses=(
+                    "http://dl.caffe.berkeleyvision.org/bvlc_reference_caffenet.caffemodel",
+                    "http://heatmapping.org/files/lrp_toolbox/models/bvlc_caffe_reference_model/"
+                    "bvlc_reference_caffenet.caffemodel",
+                ),
+                size=243_862_418,  # OMZ; 232 MB in mexopencv
+                sha1="4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46",  # readme; mexopencv
+                # OMZ; Homebrew's and Nix's recipes of Caffe
+                sha256="472d4a06035497b180636d8a82667129960371375bd10fcb6df5c6c7631f25e0",
+            ),
+            **COMMON,
+        },
+    ),
+    "googlenet": Model(
+        "BVLC GoogLeNet",
+        {
+            "googlenet/bvlc_googlenet.caffemodel": File(
+                name="bvlc_googlenet.caffemodel",
+                addresses=(
+                    "http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel",
+                    "https://www.deepdetect.com/downloads/platform/pretrained/caffe/googlenet/"
+                    "bvlc_googlenet.caffemodel",
+                ),
+                size=53_533_754,  # OMZ; notes on jetson-inference
+                sha1="405fc5acd08a3bb12de8ee5e23a96bec22f08204",  # readme; opencv_extra
+                # OMZ; EXPECTED_HASH of a CMake project that downloads it with OpenCV's prototxt
+                sha256="6f7101e3a2183738a7125a0c5021ba82a1feb4228c5ca0924d991b6daf6f6fad",
+            ),
+            **COMMON,
+        },
+    ),
+    "vgg16": Model(
+        "VGG ILSVRC 16 layers",
+        {
+            "vgg16/VGG_ILSVRC_16_layers.caffemodel": File(
+                name="VGG_ILSVRC_16_layers.caffemodel",
+                addresses=(
+                    "http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel",
+                    "https://deepdetect.com/models/vgg_16/VGG_ILSVRC_16_layers.caffemodel",
+                ),
+                size=553_432_081,  # OMZ; logs of Caffe that loads it
+                sha1="9363e1f6d65f7dba68c4f27a1e62105cdf6c4e24",  # opencv_extra; mexopencv; MXNet
+                # OMZ; no other source
+                sha256="a6196bc498e45ea4cb2637114ae8db9410cf1556fd60a55ae93272371beba197",
+            ),
+            **COMMON,
+        },
+    ),
+}
+
+
+class FetchError(Exception):
+    """The files cannot be brought into place; the message says what to do."""
+
+
+class UnusableError(Exception):
+    """An address does not serve the file, and trying again would not help."""
+
+
+class TransientError(Exception):
+    """A fault that may be gone at the next attempt."""
+
+
+def say(text: str) -> None:
+    """Tell the user what happens; standard output is for what is in place."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def report(what: str, finding: "Finding") -> None:
+    """Tell the user what is in place."""
+    print(f"{what}: {finding.text}", flush=True)
+
+
+def shown(path: Path) -> str:
+    """Return a path as the user would type it: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def megabytes(count: int) -> str:
+    """Return a number of bytes in MB."""
+    return f"{count / 1e6:,.1f} MB"
+
+
+def size_of(path: Path) -> int:
+    """Return the number of bytes in a file, 0 if there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+# -- Is a file what is published? --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look at a file gave: in words, and whether it contradicts what is published."""
+
+    text: str
+    wrong: bool = False
+
+
+def inspect(path: Path, file: File) -> Finding:
+    """Return whether a file has the published size and checksums."""
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        return Finding(f"has {size:,} bytes, published are {file.size:,}", wrong=True)
+    found = digests_of(path)
+    for name, published in file.digests.items():
+        if found[name] != published:
+            return Finding(f"its {LABELS[name]} is {found[name]}, published is {published}", wrong=True)
+    if file.sha256:
+        return Finding(f"{size:,} bytes, SHA-256 as published")
+    confirmed = "SHA-1 as published, " if file.sha1 else ""
+    unconfirmed = f"SHA-256 {found['sha256']} (none is published to compare it to)"
+    return Finding(f"{size:,} bytes, {confirmed}{unconfirmed}")
+
+
+def digests_of(path: Path) -> dict[str, str]:
+    """Return the checksums of a file by their name in hashlib."""
+    # Not for security here: SHA-1 is what the model zoo publishes.
+    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in LABELS}
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            for digest in hashes.values():
+                digest.update(chunk)
+    return {name: digest.hexdigest() for name, digest in hashes.items()}
+
+
+# -- One address -------------------------------------------------------------------------------------
+
+
+class Progress:
+    """One line that changes on a terminal, else a line every ten seconds."""
+
+    def __init__(self, total: int | None, start: int) -> None:
+        self.total, self.start = total, start
+        self.live = sys.stderr.isatty()
+        self.began = self.last = time.monotonic()
+        self.width = 0
+
+    def update(self, done: int) -> None:
+        """Show how many bytes there are, unless that was shown a moment ago."""
+        now = time.monotonic()
+        if now - self.last >= (0.2 if self.live else 10.0):
+            self.last = now
+            self.show(done)
+
+    def show(self, done: int) -> None:
+        """Show how many bytes there are, and how fast they come."""
+        rate = (done - self.start) / max(time.monotonic() - self.began, 1e-3)
+        share = f"{100 * done / self.total:3.0f} % of {megabytes(self.total)}" if self.total else ""
+        line = f"  {share or megabytes(done)}, {megabytes(int(rate))}/s"
+        # Spaces clear what a longer line left behind.
+        before, after = (f"\r{line:<{self.width}}", "") if self.live else (line, "\n")
+        print(before, end=after, file=sys.stderr, flush=True)
+        self.width = len(line)
+
+    def close(self, done: int) -> None:
+        """Leave the final state and end the line."""
+        if self.live:
+            self.show(done)
+            print(file=sys.stderr)
+
+
+RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+
+CONNECTION_FAULTS: tuple[tuple[type[Exception], str], ...] = (
+    (socket.gaierror, "its name cannot be looked up"),
+    (ssl.SSLCertVerificationError, "its certificate is not valid"),
+    (TimeoutError, "does not answer"),
+    (ConnectionRefusedError, "refuses the connection"),
+)
+"""Faults in words; the first that fits."""
+
+BROKEN_CONNECTIONS = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
+
+
+def connection_fault(reason: object) -> Exception:
+    """Return the error for a connection that was not made."""
+    if isinstance(reason, BROKEN_CONNECTIONS):
+        return TransientError(f"the connection broke off ({reason})")
+    words = (words for kind, words in CONNECTION_FAULTS if isinstance(reason, kind))
+    return UnusableError(f"{next(words, 'cannot be reached')} ({reason})")
+
+
+def status_fault(error: HTTPError) -> Exception:
+    """Return the error for an answer that is not the file."""
+    if error.code in RETRIED_STATUSES:
+        return TransientError(f"answers {error.code} {error.reason}")
+    if error.code == 416:
+        return UnusableError("serves another file: it ends before what is there already")
+    return UnusableError(f"answers {error.code} {error.reason}")
+
+
+def ask(address: str, offset: int, timeout: float) -> HTTPResponse:
+    """Return the answer of a server that is asked for a file from byte `offset` on."""
+    headers = {"User-Agent": f"caffe-lrp/{PROGRAM}", "Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    try:
+        response: HTTPResponse = urlopen(Request(address, headers=headers), timeout=timeout)
+    except HTTPError as error:
+        error.close()
+        raise status_fault(error) from error
+    except URLError as error:
+        raise connection_fault(error.reason) from error
+    except InvalidURL as error:
+        raise UnusableError(f"is no address ({error})") from error
+    except (OSError, HTTPException) as error:
+        raise TransientError(f"the connection broke off ({error})") from error
+    return response
+
+
+def first_and_total(response: HTTPResponse, offset: int) -> tuple[int, int | None]:
+    """Return where the bytes of an answer belong, and how many the whole file has, None if not told."""
+    if response.status != 206:
+        length = response.headers.get("Content-Length", "")
+        return 0, int(length) if length.isdecimal() else None
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    if match is None or int(match[1]) != offset:
+        raise UnusableError("sends another part of the file than was asked for")
+    return offset, None if match[2] == "*" else int(match[2])
+
+
+def receive(address: str, file: File, part: Path, timeout: float) -> None:
+    """Add to `part` what it lacks of the file, or write it anew if the server cannot continue it."""
+    offset = size_of(part)
+    with ask(address, offset, timeout) as response:
+        # All of this comes before the first byte is written: a part that is good is not given up for it.
+        if response.headers.get_content_type() == "text/html":
+            raise UnusableError("sends a web page, not the file: a login, or the site has moved")
+        start, total = first_and_total(response, offset)
+        if file.size is not None and total not in {None, file.size}:
+            raise UnusableError(f"serves another file: of {total:,} bytes, published are {file.size:,}")
+        expected = total if file.size is None else file.size
+        say(f"  going on after {megabytes(start)}" if start else "  from the start")
+        with part.open("ab" if start else "wb") as stream:
+            copy(response, stream, Progress(expected, start), limit=file.size)
+    if expected is not None and size_of(part) < expected:
+        raise TransientError(f"the connection broke off after {size_of(part):,} of {expected:,} bytes")
+
+
+def copy(response: HTTPResponse, stream: BinaryIO, progress: Progress, limit: int | None) -> None:
+    """Write what a server sends, and no more than `limit` bytes in all."""
+    done = progress.start
+    try:
+        while chunk := read(response):
+            done += len(chunk)
+            if limit is not None and done > limit:
+                raise UnusableError(f"serves another file: of more than the published {limit:,} bytes")
+            stream.write(chunk)
+            progress.update(done)
+    finally:
+        progress.close(done)
+
+
+def read(response: HTTPResponse) -> bytes:
+    """Return what has come of an answer. Faults of the network are transient, those of the disk are not."""
+    try:
+        return response.read1(CHUNK)
+    except (OSError, HTTPException) as error:
+        raise TransientError(f"the connection broke off ({error})") from error
+
+
+def receive_patiently(address: str, file: File, part: Path, patience: Patience) -> bool:
+    """Complete `part` from an address, trying again after transient faults.
+
+    Returns whether it was put together from several pieces.
+    """
+    pieces = size_of(part) > 0
+    furthest, failures = size_of(part), 0
+    while file.size is None or size_of(part) < file.size:
+        try:
+            receive(address, file, part, patience.timeout)
+            break
+        except TransientError as error:
+            if size_of(part) >= furthest + HEADWAY:
+                furthest, failures = size_of(part), 0
+            failures += 1
+            if failures >= patience.attempts:
+                raise UnusableError(f"{error}, {failures} times") from error
+            wait = patience.first_wait * 2 ** (failures - 1)
+            say(f"  {error}: again in {wait:g} s (attempt {failures + 1} of {patience.attempts})")
+            time.sleep(wait)
+            forget_unless_continuable(part, file)
+            pieces = size_of(part) > 0
+    return pieces
+
+
+def forget_unless_continuable(part: Path, file: File) -> None:
+    """Remove a part that cannot be continued: nothing would tell whether its pieces are of one file."""
+    if not file.digests or file.size is None or size_of(part) > file.size:
+        part.unlink(missing_ok=True)
+
+
+def complete(address: str, file: File, part: Path, patience: Patience) -> Finding:
+    """Make `part` the whole file, checked. Pieces that do not fit together are fetched anew, once."""
+    forget_unless_continuable(part, file)
+    pieces = receive_patiently(address, file, part, patience)
+    finding = inspect(part, file)
+    if finding.wrong and pieces:
+        say("  the pieces are not of one file: all of it anew")
+        part.unlink()
+        receive_patiently(address, file, part, patience)
+        finding = inspect(part, file)
+    if finding.wrong:
+        part.unlink()
+        raise UnusableError(f"serves another file: {finding.text}")
+    return finding
+
+
+# -- All addresses of a download ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A download, where it goes, and for an archive: where its wanted members go."""
+
+    source: File
+    target: Path
+    members: Mapping[Path, File]
+
+    @property
+    def part(self) -> Path:
+        """The name that the download has until it is complete."""
+        return part_of(self.target)
+
+
+class UnavailableError(Exception):
+    """No address serves a download; `reasons` has the fault of each."""
+
+    def __init__(self, errand: Errand, reasons: Mapping[str, str]) -> None:
+        super().__init__(errand.source.name)
+        self.errand, self.reasons = errand, reasons
+
+
+def part_of(target: Path) -> Path:
+    """Return the name that a file has while it is not complete."""
+    return target.with_name(target.name + ".part")
+
+
+def download(errand: Errand, patience: Patience) -> Finding:
+    """Complete and check the part of an errand, from the first address that serves it."""
+    errand.target.parent.mkdir(parents=True, exist_ok=True)
+    reasons: dict[str, str] = {}
+    for address in errand.source.addresses:
+        say(f"{errand.source.name} from {address}")
+        try:
+            return complete(address, errand.source, errand.part, patience)
+        except UnusableError as error:
+            say(f"  {error}")
+            reasons[address] = str(error)
+        except OSError as error:
+            # Those of the network are no longer OSErrors here. One of writing does not name the file.
+            kept = "; what has come so far is kept" if size_of(errand.part) else ""
+            raise FetchError(f"{shown(errand.part)}: {error.strerror}{kept}") from error
+    raise UnavailableError(errand, reasons)
+
+
+def unpack(archive: Path, wanted: Mapping[Path, File]) -> None:
+    """Take the wanted members out of a tar.gz, and nothing else; print what was written."""
+    targets = {file.name: target for target, file in wanted.items()}
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for info in tar:
+                name = info.name.removeprefix("./")
+                stream = tar.extractfile(info) if name in targets and info.isfile() else None
+                if stream:
+                    target = targets.pop(name)
+                    with stream, part_of(target).open("wb") as output:
+                        shutil.copyfileobj(stream, output)
+                    settle(target, wanted[target], archive)
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise FetchError(f"{shown(archive)}: is damaged ({error}); remove it and run this again") from error
+    if targets:
+        raise FetchError(f"{shown(archive)}: does not hold {', '.join(targets)}")
+
+
+def settle(target: Path, file: File, archive: Path) -> None:
+    """Give a member of an archive its name if it is right."""
+    part = part_of(target)
+    finding = inspect(part, file)
+    if finding.wrong:
+        part.unlink()
+        raise FetchError(f"{shown(archive)}: {file.name} {finding.text}")
+    part.replace(target)
+    report(f"{shown(target)} from {archive.name.removesuffix('.part')}", finding)
+
+
+# -- All files of a model ----------------------------------------------------------------------------
+
+
+def lacking(model: Model, folder: Path, force: bool) -> dict[Path, File]:
+    """Return the files that must be fetched; raise FetchError if a wrong one is in the way."""
+    missing: dict[Path, File] = {}
+    in_the_way = []
+    for place, file in model.files.items():
+        target = folder / place
+        if not target.exists():
+            missing[target] = file
+            continue
+        finding = inspect(target, file)
+        if force and (finding.wrong or not file.digests):
+            missing[target] = file
+        elif finding.wrong:
+            in_the_way.append(f"{shown(target)}: {finding.text}")
+        else:
+            report(f"{shown(target)} is there already", finding)
+    if in_the_way:
+        raise FetchError("\n".join([*in_the_way, "Move it away, or replace it with --force."]))
+    return missing
+
+
+def errands_for(missing: Mapping[Path, File], folder: Path) -> list[Errand]:
+    """Return the downloads that bring the missing files."""
+    errands = [Errand(file, target, {}) for target, file in missing.items() if not file.archive]
+    for archive in dict.fromkeys(file.archive for file in missing.values() if file.archive):
+        members = {target: file for target, file in missing.items() if file.archive == archive}
+        errands.append(Errand(archive, folder / archive.name, members))
+    return errands
+
+
+def require_space(errands: Sequence[Errand], folder: Path) -> None:
+    """Raise FetchError unless the disk has room for what is still to come."""
+    needed = sum(max((errand.source.size or 0) - size_of(errand.part), 0) for errand in errands)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise FetchError(f"{shown(folder)}: {megabytes(needed)} are needed, {megabytes(free)} are free")
+
+
+def run_errand(errand: Errand, patience: Patience) -> None:
+    """Bring the files in place that come from one download; print each."""
+    if not errand.members:
+        finding = download(errand, patience)
+        errand.part.replace(errand.target)
+        report(shown(errand.target), finding)
+    elif errand.target.exists():
+        # Somebody put the archive there: it is used, and stays.
+        finding = inspect(errand.target, errand.source)
+        if finding.wrong:
+            raise FetchError(f"{shown(errand.target)}: {finding.text}; move it away")
+        report(shown(errand.target), finding)
+        unpack(errand.target, errand.members)
+    else:
+        report(errand.source.name, download(errand, patience))
+        unpack(errand.part, errand.members)
+        errand.part.unlink()
+
+
+def fetch(model: Model, folder: Path, force: bool, patience: Patience) -> list[UnavailableError]:
+    """Bring all files of a model in place; return what no address serves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    failures = []
+    with alone_in(folder):
+        errands = errands_for(lacking(model, folder, force), folder)
+        require_space(errands, folder)
+        for errand in errands:
+            try:
+                run_errand(errand, patience)
+            except UnavailableError as error:
+                failures.append(error)
+    return failures
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep a second run out of a folder: two that write the same part would spoil it unseen."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def lock(handle: int, folder: Path) -> None:
+    """Lock a folder until its handle is closed, where the file system can."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FetchError(f"{shown(folder)}: another {PROGRAM} is at work there; wait for it") from error
+    except OSError as error:
+        # Some network file systems have no locks, or none for folders.
+        say(f"{shown(folder)}: cannot be locked ({error.strerror}); do not run {PROGRAM} there twice at once")
+
+
+# -- The command line --------------------------------------------------------------------------------
+
+
+def figures(file: File) -> list[str]:
+    """Return what is published about a file, a line each."""
+    size = "not published" if file.size is None else f"{file.size:,} bytes"
+    digests = [f"{LABELS[name]:<8} {digest}" for name, digest in file.digests.items()]
+    return [f"{'size':<8} {size}", *(digests or [f"{'SHA-256':<8} not published"])]
+
+
+def advice(failure: UnavailableError) -> str:
+    """Return why a file cannot be fetched, and what to place where by hand."""
+    errand = failure.errand
+    lines = [f"{errand.source.name}: no address serves it"]
+    lines += [f"  {address}\n    {reason}" for address, reason in failure.reasons.items()]
+    lines += ["  Get it in another way and put it in place by hand:"]
+    lines += [f"    {'place':<8} {shown(errand.target)}"]
+    lines += [f"    {line}" for line in figures(errand.source)]
+    if errand.members:
+        members = ", ".join(map(shown, errand.members))
+        lines += [f"  Then run this again, which takes from it {members}; or put these in place."]
+    return "\n".join(lines)
+
+
+def next_command(name: str, folder: Path) -> str:
+    """Return the command that uses a model which is in place."""
+    config = CONFIGS / f"{name}.txt"
+    if folder == CONFIGS:
+        return f"caffe-lrp -c {shlex.quote(shown(config))} -f FILELIST -p OUTDIR"
+    # The config's files are looked for in the current folder first, then beside the config.
+    return f"cd {shlex.quote(str(folder))} && caffe-lrp -c {shlex.quote(str(config))} -f FILELIST -p OUTDIR"
+
+
+def check(model: Model, folder: Path) -> int:
+    """Say for each file whether it is in place and right; return the exit code."""
+    bad = False
+    for place, file in model.files.items():
+        target = folder / place
+        finding = inspect(target, file) if target.exists() else Finding("missing", wrong=True)
+        bad |= finding.wrong
+        report(shown(target), finding)
+    return FAILED if bad else DONE
+
+
+def overview(models: Mapping[str, Model], folder: Path) -> str:
+    """Return a line for each file of each model: its size, and where it goes."""
+    lines = []
+    for name, model in models.items():
+        lines.append(f"  {name}: {model.title}")
+        for place, file in model.files.items():
+            size = "" if file.size is None else megabytes(file.size)
+            lines.append(f"    {size:>10}  {shown(folder / place)}")
+    return "\n".join(lines)
+
+
+def base_url(text: str) -> str:
+    """Return the address of a mirror from the command line."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or not re.fullmatch(r"[!-~]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no http or https address")
+    return text.rstrip("/")
+
+
+def command_line(models: Mapping[str, Model]) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Download a model, the mean image and the class labels to where the config expects them.",
+        epilog="The environment's http_proxy, https_proxy and no_proxy are honoured.",
+    )
+    option = parser.add_argument
+    option("name", nargs="?", metavar="NAME", help=", ".join(models))
+    where = f"put the files there (default: {shown(CONFIGS)})"
+    option("--folder", type=Path, default=CONFIGS, metavar="DIR", help=where)
+    mirror = "take the files from URL/FILE, a mirror of your own, and from nowhere else"
+    option("--base-url", type=base_url, metavar="URL", help=mirror)
+    option("--check", action="store_true", help="only check the files that are in place")
+    force = "replace files that are in place unless they are known to be right"
+    option("--force", action="store_true", help=force)
+    return parser
+
+
+def mirrored(file: File, url: str) -> File:
+    """Return a file that comes from one address only."""
+    addresses = (f"{url}/{quote(file.name)}",) if file.addresses else ()
+    archive = mirrored(file.archive, url) if file.archive else None
+    return replace(file, addresses=addresses, archive=archive)
+
+
+def unknown_name(name: str | None, models: Mapping[str, Model], folder: Path) -> str:
+    """Return what to say when there is no model of a name: those that there are."""
+    close = difflib.get_close_matches((name or "").lower(), models, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    problem = f"there is no model {name!r}{hint}" if name else "which model?"
+    return f"{problem}\n{overview(models, folder)}"
+
+
+def run(name: str, model: Model, folder: Path, force: bool, patience: Patience) -> int:
+    """Bring a model in place, say what to do next, and return the exit code."""
+    failures = fetch(model, folder, force, patience)
+    for failure in failures:
+        say(f"{PROGRAM}: {advice(failure)}")
+    if failures:
+        say(f"To check what you have placed: {PROGRAM} {name} --check. A mirror of your own: --base-url URL.")
+        return FAILED
+    print(f"{name} is in place. Run it with\n    {next_command(name, folder)}")
+    return DONE
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    models: Mapping[str, Model] = MODELS,
+    patience: Patience = PATIENCE,
+) -> int:
+    """Bring a model in place and return the exit code."""
+    parser = command_line(models)
+    options = parser.parse_args(arguments)
+    folder = options.folder.resolve()
+    if options.name not in models:
+        parser.error(unknown_name(options.name, models, folder))
+    model = models[options.name]
+    if options.base_url:
+        files = {place: mirrored(file, options.base_url) for place, file in model.files.items()}
+        model = replace(model, files=files)
+    try:
+        if options.check:
+            return check(model, folder)
+        return run(options.name, model, folder, options.force, patience)
+    except FetchError as error:
+        say(f"{PROGRAM}: {error}")
+    except OSError as error:
+        say(f"{PROGRAM}: {error.filename or folder}: {error.strerror}")
+    except KeyboardInterrupt:
+        say(f"{PROGRAM}: interrupted; what has come so far is kept, the same command goes on from there")
+        return INTERRUPTED
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
