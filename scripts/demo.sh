@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Heatmaps of the demo on a bare machine with python3: makes .venv if there is none, installs the
+# package, explains eight pictures by three formulas. Runs from any folder, as often as you like.
+# usage: scripts/demo.sh [OUTPUT_FOLDER]
+set -euo pipefail
+started_in=$PWD
+source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
+output=${1:-$PWD/demo_output}
+[[ $output == /* ]] || output=$started_in/$output
+
+echo "== installing into .venv (the first time this takes a minute)"
+install .
+
+for formula in 102 100 0; do
+    echo "== explaining the pictures of filelists/demo.txt by formula $formula"
+    "$bin/caffe-lrp" -c configs/demo.txt -f filelists/demo.txt -p "$output" --suffix-target --formula $formula
+done
+"$bin/python" scripts/show_heatmaps.py "$output" "$output/overview.png" --synset configs/demo/synset.txt
+
+cat <<END
+
+All heatmaps side by side: $output/overview.png
+Yellow pixels speak for the shape asked for, blue ones against it.
+
+Try next, in $PWD:
+  other formulas, see README.md:
+    .venv/bin/caffe-lrp -c configs/demo.txt -f filelists/demo.txt -p "$output" --suffix-target --formula 2
+  the layers of the net, their numbers and the rule each one gets:
+    .venv/bin/caffe-lrp -c configs/demo.txt -f filelists/demo.txt --dry-run
+  a well-known net, if the weights can still be had:
+    .venv/bin/python scripts/fetch_model.py caffenet
+  your own net: copy configs/demo.txt and put your files in
+END

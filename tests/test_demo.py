@@ -1,0 +1,241 @@
+"""The demo: its net knows the shapes, its heatmaps lie on them, and its scripts do what they say."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import make_demo_model
+import numpy as np
+import pytest
+from builders import assert_close, random_blob, single_layer
+from demo_pictures import SHAPES, SIDE, Picture, draw_picture
+from make_demo_model import Adam, Examples, accuracy, examples_of, loss_and_gradient, weight_gradients
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.config import read_config
+from caffe_lrp.layers.base import Linear
+from caffe_lrp.relevance.engine import explain
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs" / "demo.txt"
+LIST = ROOT / "filelists" / "demo.txt"
+
+#: Pixels around a shape that see its outline through the lower layers.
+MARGIN = 4
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return open_session(read_config(CONFIG))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Picture]:
+    """Pictures that the net was not trained on: training draws from children of its seed."""
+    rng = np.random.default_rng(20_261_121)
+    return [draw_picture(rng) for _ in range(120)]
+
+
+def mean_colour(session: Session) -> NDArray[np.float32]:
+    return session.preprocessor.mean[:, :1, :1]
+
+
+def around(mask: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where a shape is, and a few pixels around it."""
+    image = Image.fromarray((mask > 0.1).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.MaxFilter(2 * MARGIN + 1))) > 0
+
+
+def test_the_net_knows_the_shapes_of_pictures_it_has_not_seen(
+    session: Session, pictures: list[Picture]
+) -> None:
+    assert accuracy(session.net, examples_of(pictures), mean_colour(session)) > 0.95
+
+
+def test_heatmaps_lie_on_the_shape_asked_for(session: Session, pictures: list[Picture]) -> None:
+    chosen = pictures[:16]
+    batch = examples_of(chosen).levels - mean_colour(session)
+    activations = session.net.forward(batch, session.plan.kept_values)
+    inside, elsewhere = [], []
+    for which in (0, 1):
+        classes = [(picture.classes[which],) for picture in chosen]
+        for picture, relevance in zip(chosen, explain(session.plan, activations, classes), strict=True):
+            positive = np.maximum(relevance.mean(axis=0), 0)
+            inside.append(positive[around(picture.masks[which])].sum() / positive.sum())
+            elsewhere.append(positive[around(picture.masks[1 - which])].sum() / positive.sum())
+    assert np.mean(inside) > 0.85
+    assert np.mean(elsewhere) < 0.05
+    assert np.min(inside) > 0.5
+
+
+def test_the_list_asks_for_shapes_that_the_names_of_the_pictures_say() -> None:
+    lines = [line.split() for line in LIST.read_text().splitlines()]
+    names = list(SHAPES)
+    assert len({path for path, _ in lines}) == 8
+    assert len({tuple(line) for line in lines}) == 16
+    for path, code in lines:
+        assert names[int(code)] in Path(path).stem.split("_")[1:]
+        assert Image.open(ROOT / path).size == (SIDE, SIDE)
+
+
+def test_the_labels_are_the_shapes(session: Session) -> None:
+    assert session.labels == tuple(SHAPES)
+
+
+def test_what_is_committed_for_the_demo_is_small() -> None:
+    files = [CONFIG, LIST, *(ROOT / "configs/demo").iterdir(), *(ROOT / "filelists/demo").iterdir()]
+    assert sum(path.stat().st_size for path in files) < 1_500_000
+
+
+def test_the_same_state_of_the_generator_draws_the_same_picture() -> None:
+    first, second = (draw_picture(np.random.default_rng(5)) for _ in range(2))
+    assert np.array_equal(first.pixels, second.pixels)
+    assert first.classes == second.classes
+
+
+def test_shapes_of_a_picture_differ_and_do_not_touch(pictures: list[Picture]) -> None:
+    for picture in pictures:
+        assert len(set(picture.classes)) == len(picture.classes) in (2, 3)
+        assert (np.count_nonzero(picture.masks, axis=0) <= 1).all()
+        assert (picture.masks.sum(axis=(1, 2)) > 100).all()
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ('type: "Convolution" convolution_param { num_output: 5 kernel_size: 3 pad: 1 }', (2, 4, 6)),
+        ('type: "InnerProduct" inner_product_param { num_output: 5 }', (2, 3, 4)),
+    ],
+)
+def test_weight_gradients_equal_differences(tmp_path: Path, body: str, shape: tuple[int, ...]) -> None:
+    layer = single_layer(tmp_path, body, shape)
+    assert isinstance(layer, Linear)
+    inputs = random_blob((3, *shape), 1)
+    gradient = random_blob((3, *layer.output_shapes[0]), 2)
+    # The layer is linear in each weight, so a difference over any step is the derivative.
+    for blob, found in zip(layer.weights, weight_gradients(layer, inputs, gradient), strict=True):
+        before = (layer.forward([inputs])[0].astype(np.float64) * gradient).sum()
+        expected = np.empty(blob.shape)
+        for index in np.ndindex(blob.shape):
+            old = blob[index]
+            blob.flags.writeable = True
+            blob[index] = old + 1
+            expected[index] = (layer.forward([inputs])[0].astype(np.float64) * gradient).sum() - before
+            blob[index] = old
+        assert_close(found, expected, 1e-4)
+
+
+def test_the_loss_is_least_where_every_shape_shown_has_its_share() -> None:
+    shown = np.array([[1, 0, 1, 0], [0, 1, 0, 0]], np.float32)
+    share = shown / shown.sum(axis=1, keepdims=True)
+    loss, gradient = loss_and_gradient(share, shown)
+    assert loss == pytest.approx(0)
+    assert not gradient.any()
+    other = np.array([[0.4, 0.1, 0.3, 0.2], [0.1, 0.7, 0.1, 0.1]], np.float32)
+    expected = (0.5 * np.log(0.5 / 0.4) + 0.5 * np.log(0.5 / 0.3) + np.log(1 / 0.7)) / 2
+    assert loss_and_gradient(other, shown)[0] == pytest.approx(expected, rel=1e-5)
+    assert_close(loss_and_gradient(other, shown)[1], (other - share) / 2)
+
+
+def test_adam_walks_downhill_by_its_rate() -> None:
+    weight = np.array([3.0, -2.0], np.float32)
+    optimizer = Adam(weight)
+    optimizer.update(np.array([10.0, -0.1], np.float32), 0.5)
+    assert_close(weight, np.array([2.5, -1.5]))
+
+
+def test_training_writes_everything_and_the_same_seed_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_demo_model, "BATCH_SIZE", 2)
+    monkeypatch.setattr(make_demo_model, "HELD_OUT_PICTURES", 2)
+    for name in ("one", "two"):
+        make_demo_model.make_demo(tmp_path / name, seed=3, steps=2, picture_count=4)
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    assert len(files) == 4 + 8 + 1
+    for path in files:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+    shutil.copy(CONFIG, tmp_path / "one" / "configs")
+    assert len(open_session(read_config(tmp_path / "one/configs/demo.txt")).labels) == 8
+
+
+def test_accuracy_counts_pictures_all_of_whose_shapes_come_first(session: Session) -> None:
+    """A blank picture that claims to show what the net thinks of it is right, one that does not wrong."""
+    blank = np.zeros((2, 3, SIDE, SIDE), np.uint8)
+    scores = session.net.forward(blank - mean_colour(session), set())[session.net.output_value][0]
+    order = np.argsort(-scores)
+    shown = np.zeros((2, len(SHAPES)), np.float32)
+    shown[0, order[:2]] = 1
+    shown[1, order[[0, 2]]] = 1
+    assert accuracy(session.net, Examples(blank, shown), mean_colour(session)) == 0.5
+
+
+def scripts_in(folder: Path) -> Path:
+    """A copy of the scripts, so that a .venv is made or missed in ``folder``."""
+    (folder / "scripts").mkdir()
+    for path in (ROOT / "scripts").iterdir():
+        if path.is_file():
+            shutil.copy(path, folder / "scripts")
+    return folder / "scripts"
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def bash(script: Path, *arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(script), *map(str, arguments)],
+        cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["demo.sh", "test.sh"])
+@pytest.mark.parametrize(
+    ("python", "complaint"),
+    [
+        (None, "install Python 3.10 or newer, or set PYTHON to where it is"),
+        ('[ "$1" = --version ] && echo Python 3.8.10; exit 1', "is Python 3.8.10; install Python 3.10"),
+        ('[ "$1" = -c ]', "cannot make .venv; on Debian or Ubuntu: apt install python3-venv"),
+    ],
+    ids=["missing", "too old", "without venv"],
+)
+def test_a_machine_that_lacks_something_is_told_what(
+    tmp_path: Path, name: str, python: str | None, complaint: str
+) -> None:
+    path = tmp_path / "python"
+    if python:
+        program(path, python)
+    result = bash(scripts_in(tmp_path) / name, cwd=tmp_path, PYTHON=str(path))
+    assert result.returncode == 1
+    assert complaint in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_demo_script_makes_all_heatmaps_and_says_where(tmp_path: Path) -> None:
+    """Everything but the installation, which needs a network, is real."""
+    scripts = scripts_in(tmp_path)
+    for name in ("configs", "filelists"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    program(programs / "python", f'exec "{sys.executable}" "$@"')
+    program(programs / "pip", "exit 0")
+    program(programs / "caffe-lrp", f'exec "{sys.executable}" -m caffe_lrp "$@"')
+    (tmp_path / "elsewhere").mkdir()
+    for _ in range(2):
+        result = bash(scripts / "demo.sh", "my pictures", cwd=tmp_path / "elsewhere")
+        assert (result.returncode, result.stderr) == (0, "")
+    output = tmp_path / "elsewhere" / "my pictures"
+    assert f"{output}/overview.png" in result.stdout
+    assert result.stdout.count("16 of 16 heatmaps made") == 3
+    assert len(list((output / "heatmaps/demo").glob("*_heatmap.png"))) == 48
+    sheet = np.asarray(Image.open(output / "overview.png"))
+    assert sheet.shape[0] > 8 * SIDE
+    assert sheet.shape[1] > 7 * SIDE
