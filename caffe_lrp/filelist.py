@@ -14,6 +14,9 @@ _SHORTEST_LINE = 3
 #: Only ASCII blanks separate, as in the reference; others belong to the path.
 _LINE = re.compile(r"[ \t\r\v\f]*(?P<path>[^ \t\r\v\f]+)[ \t\r\v\f]+(?P<code>[+-]?[0-9]+)[ \t\r\v\f]*")
 
+#: A line that every config file has, and no list.
+_CONFIG_KEY = re.compile(r"^[ \t]*param_file\s*$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Target:
@@ -70,12 +73,14 @@ def read_filelist(path: Path) -> list[ListEntry]:
         else:
             entries.append(entry)
     if faults:
+        if _CONFIG_KEY.search(text):
+            raise FileListError(f"{path}: is a config file, not a list of images; -c takes it, -f the list")
         raise FileListError(
             f"{path}: every line must be 'path class', a path without blanks and an integer "
-            f"(a class number, -1: the best class, -2: the five best); these are not:\n{listed(faults)}"
+            f"(a class number, -1: the best class, -2: the five best); mend these:\n{listed(faults)}"
         )
     if not entries:
-        raise FileListError(f"{path}: names no image; every line must be 'path class'")
+        raise FileListError(f"{path}: names no image; write one 'path class' a line")
     return entries
 
 

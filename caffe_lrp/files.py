@@ -1,17 +1,93 @@
-"""Small files read whole, with every way they can disappoint turned into an error that names them."""
+"""Files opened with care: every way they can disappoint becomes an error that names them and says what to do.
 
+Knows nothing of what stands in a config, list or model, but the beginnings of the kinds of file that
+are found in their place.
+"""
+
+import errno
+import itertools
+import os
+import re
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
 from caffe_lrp.errors import CaffeLrpError
+from caffe_lrp.messages import closest, did_you_mean
 
 MEGABYTE = 1024 * 1024
 
+#: In a larger folder no similar name is looked for.
+_MOST_NEIGHBOURS = 2000
+
+#: Files that scripts/fetch_model.py downloads: name -> a model they come with.
+PUBLISHED_FILES = {
+    "bvlc_reference_caffenet.caffemodel": "caffenet",
+    "bvlc_googlenet.caffemodel": "googlenet",
+    "VGG_ILSVRC_16_layers.caffemodel": "vgg16",
+    "imagenet_mean.binaryproto": "caffenet",
+    "synset_words.txt": "caffenet",
+}
+
+_RIGHTS_ADVICE = "check the rights of the file and of its folder"
+_UNPACK_ADVICE = "unpack it first"
+_FETCH_ADVICE = "download the file itself, not the page that shows it"
+
+
+class ForeignKind(NamedTuple):
+    """A kind of file that turns up where another is expected."""
+
+    beginnings: tuple[bytes, ...]
+    name: str
+    advice: str
+
+
+#: Looked for behind blanks and a byte order mark, without regard to capitals.
+_TEXT_KINDS = (
+    ForeignKind(
+        (b"version https://git-lfs",), "a Git LFS pointer", "run 'git lfs pull' to fetch the file itself"
+    ),
+    ForeignKind(
+        (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<!--"),
+        "a web page (HTML)",
+        _FETCH_ADVICE,
+    ),
+    ForeignKind((b"<?xml", b"<svg"), "an XML file", _FETCH_ADVICE),
+)
+_BINARY_KINDS = (
+    ForeignKind(
+        (b"\x89HDF",), "an HDF5 file", "in Caffe, load it and save it in the binary format (net.save)"
+    ),
+    ForeignKind((b"\x93NUMPY",), "a NumPy file", "write it as a BlobProto with caffe.io.array_to_blobproto"),
+    ForeignKind((b"PK\x03\x04",), "a ZIP archive", _UNPACK_ADVICE),
+    ForeignKind((b"\x1f\x8b",), "a gzip archive", _UNPACK_ADVICE),
+    ForeignKind((b"BZh",), "a bzip2 archive", _UNPACK_ADVICE),
+    ForeignKind((b"\xfd7zXZ",), "an xz archive", _UNPACK_ADVICE),
+    ForeignKind((b"7z\xbc\xaf",), "a 7z archive", _UNPACK_ADVICE),
+    ForeignKind((b"%PDF",), "a PDF file", "take what is needed out of it"),
+    ForeignKind((b"\x89PNG", b"\xff\xd8\xff", b"GIF8"), "a picture", "check the path"),
+    ForeignKind((b"\xff\xfe", b"\xfe\xff"), "a text in UTF-16", "save it as UTF-8"),
+)
+
+
+def foreign_kind(content: bytes) -> ForeignKind | None:
+    """The kind of file that ``content`` begins like, None if it is none of the well-known wrong ones."""
+    text = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    matches = [kind for kind in _TEXT_KINDS if text.startswith(kind.beginnings)]
+    matches += [kind for kind in _BINARY_KINDS if content.startswith(kind.beginnings)]
+    return matches[0] if matches else None
+
 
 def read_small_file(
-    path: Path, what: str, error: type[CaffeLrpError], *, most_megabytes: int, may_be_pipe: bool = False
+    path: Path,
+    what: str,
+    error: type[CaffeLrpError],
+    *,
+    most_megabytes: int,
+    may_be_pipe: bool = False,
+    advice_on_binary: str = "were two paths swapped?",
 ) -> bytes:
-    """Content of the file ``path``.
+    """Content of the text file ``path``, in whichever encoding but UTF-16.
 
     Parameters
     ----------
@@ -25,20 +101,27 @@ def read_small_file(
         Anything larger is another kind of file and is refused, not read.
     may_be_pipe
         Whether a pipe will do, as in ``-f <(find …)``.
+    advice_on_binary
+        What to do if the file is no text.
 
     Raises
     ------
     CaffeLrpError
-        Of class ``error``: the file cannot be read, is no regular file, or is too large.
+        Of class ``error``: the file cannot be read, is no regular file, is too large, or is no text.
     """
     require_file(path, what, error, may_be_pipe=may_be_pipe)
     try:
         with path.open("rb") as file:
             content = file.read(most_megabytes * MEGABYTE + 1)
     except OSError as fault:
-        raise error(f"{path}: the {what} cannot be read: {fault.strerror}") from fault
+        raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
     if len(content) > most_megabytes * MEGABYTE:
         raise error(f"{path}: is larger than {most_megabytes} MB; is it really a {what}?")
+    kind = foreign_kind(content)
+    if kind is not None:
+        raise error(f"{path}: is {kind.name}, not a {what}; {kind.advice}")
+    if b"\0" in content:
+        raise error(f"{path}: is a binary file, not a {what}; {advice_on_binary}")
     return content
 
 
@@ -50,9 +133,55 @@ def require_file(path: Path, what: str, error: type[CaffeLrpError], *, may_be_pi
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as fault:
-        reason = getattr(fault, "strerror", None) or fault
-        raise error(f"{path}: the {what} cannot be read: {reason}") from fault
+        raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
     if stat.S_ISDIR(mode):
-        raise error(f"{path}: the {what} cannot be read: it is a folder")
+        raise error(f"{path}: the {what} cannot be read: it is a folder; give a file")
     if not stat.S_ISREG(mode) and not (may_be_pipe and stat.S_ISFIFO(mode)):
         raise error(f"{path}: the {what} cannot be read: it is not a regular file")
+
+
+def why_unreadable(fault: OSError | ValueError, path: Path) -> str:
+    """The operating system's reason for not opening ``path``, and what to do about it."""
+    if not isinstance(fault, OSError) or fault.errno is None:
+        return str(fault)
+    reason = fault.strerror or str(fault)
+    if fault.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"{reason}; {missing_file_advice(path)}"
+    return f"{reason}; {_RIGHTS_ADVICE}" if fault.errno in (errno.EACCES, errno.EPERM) else reason
+
+
+def missing_file_advice(path: Path) -> str:
+    """What to do about a file that is not there: how its path is wrong, or what was probably meant."""
+    text = str(path)
+    if text.startswith("~"):
+        return "'~' is not expanded here, write the path in full"
+    if re.match("[A-Za-z]{2,}:/", text):
+        return "it is a web address, download the file and give its path"
+    if "\\" in text:
+        return "write '/' in place of '\\'"
+    return _advice_by_neighbours(path)
+
+
+def _advice_by_neighbours(path: Path) -> str:
+    """The first step of ``path`` that is not there, and what lies beside it."""
+    steps = [*reversed(path.parents), path]
+    gone = next(step for step in steps if step == path or not step.is_dir())
+    if gone.is_file():
+        return f"'{gone}' is a file, not a folder"
+    if gone.name in PUBLISHED_FILES:
+        return f"scripts/fetch_model.py {PUBLISHED_FILES[gone.name]} downloads it"
+    neighbours = _names_in(gone.parent)
+    if gone != path:
+        return f"there is no folder '{gone}'{did_you_mean(gone.name, neighbours)}"
+    close = closest(gone.name, neighbours)
+    return f"did you mean '{close}'?" if close else "check the path and the folder it is relative to"
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names of the files in ``folder``; none if it cannot be listed or has too many."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _MOST_NEIGHBOURS + 1)]
+    except OSError:
+        return []
+    return names if len(names) <= _MOST_NEIGHBOURS else []

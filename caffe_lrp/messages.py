@@ -1,13 +1,43 @@
 """Pieces of error messages: suggestions for names that are nearly right, lists cut to a readable length."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` if a known name is close to ``name``, else an empty text."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
+    """``"; did you mean 'x'?"`` if a known name is close to ``name``, else an empty text.
+
+    A name that goes on behind a separator is close however long it is (``fc8`` and ``fc8_flickr``).
+    """
+    names = list(known)
+    longer = [other for other in names if re.match(rf"{re.escape(name)}[_.-]", other, re.IGNORECASE)]
+    close = longer[0] if longer else closest(name, names, least)
+    return f"; did you mean '{close}'?" if close else ""
+
+
+def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
+    """The known name most like ``name``, None if none is like it.
+
+    Capitals do not count. Numbers do: ``fc7`` is no slip of the pen for ``fc8``, but another thing.
+
+    Parameters
+    ----------
+    name
+        What somebody wrote.
+    known
+        What can have been meant.
+    least
+        Least similarity, from 0 to 1, as difflib measures it.
+    """
+    folded = {other.casefold(): other for other in known if _digits(other) == _digits(name)}
+    wanted = name.casefold()
+    alike = difflib.get_close_matches(wanted, folded, n=1, cutoff=least)
+    return folded[alike[0]] if alike else None
+
+
+def _digits(name: str) -> str:
+    return re.sub("[^0-9]", "", name)
 
 
 def listed(lines: Sequence[str], most: int = 20) -> str:

@@ -16,7 +16,7 @@ ARROWS = {
     "errors": set(),
     "quirks": set(),
     "messages": set(),
-    "files": {"errors"},
+    "files": {"errors", "messages"},
     "config": FOUNDATION,
     "filelist": FOUNDATION,
     "kernels": FOUNDATION,
@@ -28,7 +28,8 @@ ARROWS = {
     "outputs": FOUNDATION | {"kernels", "imaging"},
     "batch": FOUNDATION
     | {"config", "filelist", "kernels", "proto", "layers", "net", "relevance", "imaging", "outputs"},
-    "cli": FOUNDATION | {"config", "filelist", "outputs", "batch", "__init__"},
+    "arguments": FOUNDATION | {"config", "__init__"},
+    "cli": FOUNDATION | {"arguments", "config", "filelist", "outputs", "batch", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

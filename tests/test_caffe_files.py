@@ -171,7 +171,7 @@ def test_a_shape_that_does_not_fit_the_data_is_an_error(tmp_path: Path) -> None:
     ("content", "complaint"),
     [
         (b"", "is empty"),
-        (b"<!DOCTYPE html>", "HTML page"),
+        (b"<!DOCTYPE html>", "web page"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"version https://git-lfs", "Git LFS"),
         (b"PK\x03\x04rest", "ZIP"),
@@ -185,10 +185,32 @@ def test_other_kinds_of_file_are_named(tmp_path: Path, content: bytes, complaint
         read_blob(path)
 
 
+@pytest.mark.parametrize("has_shape", [True, False])
+def test_a_mean_given_as_caffemodel_is_recognised(tmp_path: Path, has_shape: bool) -> None:
+    blob = BlobProto(data=WEIGHT.ravel().tolist())
+    if has_shape:
+        blob.shape.dim.extend([1, 3, 4, 2])
+    else:
+        blob.num, blob.channels, blob.height, blob.width = 1, 3, 4, 2
+    with pytest.raises(ModelError, match="is a mean image, not a caffemodel"):
+        scan_caffemodel(write(tmp_path, blob.SerializeToString()))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        b"\x08\x64" + message(2, b"net_iter_100.caffemodel") + message(3, b"\x08\x01"),
+        b"\x08\x64" + message(3, b"\x08\x01"),
+        b"\x08\x64\x20\x00",
+    ],
+)
+def test_a_solverstate_given_as_caffemodel_is_recognised(tmp_path: Path, state: bytes) -> None:
+    with pytest.raises(ModelError, match="is a solverstate"):
+        scan_caffemodel(write(tmp_path, state))
+
+
 def test_a_prototxt_given_as_caffemodel_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(
-        ModelError, match=r"truncated or not one of Caffe's binary files|no layer with weights"
-    ):
+    with pytest.raises(ModelError, match="is a text file, not a caffemodel; is it the prototxt"):
         scan_caffemodel(write(tmp_path, b'name: "net"\nlayer { name: "conv" }\n'))
 
 
@@ -312,8 +334,8 @@ def test_what_is_no_prototxt_is_reported_with_its_line(tmp_path: Path, text: str
 
 
 def test_a_caffemodel_given_as_prototxt_is_recognised(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is not text; is it the caffemodel"):
-        read_prototxt(write(tmp_path, b"\x0a\xff\xfe\x00"))
+    with pytest.raises(ModelError, match="is a binary file, not a prototxt"):
+        read_prototxt(write(tmp_path, b"\x0a\x04tiny\xa2\x06\x00"))
 
 
 def test_engines_of_forks_do_not_stop_a_prototxt(tmp_path: Path) -> None:

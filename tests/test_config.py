@@ -119,6 +119,52 @@ def test_overrides_replace_values_and_stand_in_for_missing_ones(tmp_path: Path) 
     assert (config.epsilon, config.formula) == (0.5, 2)
 
 
+def test_the_place_of_every_value_is_kept(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    config = read_config(path, {"formula": 2})
+    assert config.place_of("prototxt") == f"{path}: line 2"
+    assert config.place_of("mean_file") == f"{path}: line 8"
+    assert config.place_of("formula") == "command line"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ("modelfile", "'model_file' is missing .*; write it so in line 4, where now stands 'modelfile'"),
+        ("Model_File", "write it so in line 4"),
+        ("weights", "'model_file' is missing .*; add it and its value"),
+    ],
+)
+def test_a_misspelt_key_is_found(tmp_path: Path, wrong: str, complaint: str) -> None:
+    body = write(tmp_path).read_text()
+    with pytest.raises(ConfigError, match=complaint):
+        read_config(write(tmp_path, body.replace("model_file", wrong)))
+
+
+@pytest.mark.parametrize(
+    "line", ["quirks: corrected", "quirk\ncorrected", "Quirks = corrected", "quirks corrected"]
+)
+def test_our_optional_key_is_not_taken_for_a_comment_unnoticed(tmp_path: Path, line: str) -> None:
+    body = write(tmp_path).read_text()
+    with pytest.raises(ConfigError, match=r"line 1: .* is taken for a comment"):
+        read_config(write(tmp_path, f"{line}\n{body}"))
+
+
+@pytest.mark.parametrize("sign", [" ", ": ", " = ", "="])
+def test_keys_and_values_on_one_line_are_refused(tmp_path: Path, sign: str) -> None:
+    lines = [f"{key}{sign}{value}" for key, value in VALUES.items()]
+    with pytest.raises(ConfigError, match="no value below the key 'param_file'"):
+        read_config(write(tmp_path, "\n".join(lines)))
+
+
+def test_a_path_with_a_blank_is_refused_if_there_is_such_a_file(tmp_path: Path) -> None:
+    (tmp_path / "my net.prototxt").touch()
+    with pytest.raises(ConfigError, match="line 2: the value 'my' of 'param_file' ends at its first blank"):
+        read_config(write(tmp_path, param_file="my net.prototxt"))
+    (tmp_path / "my").touch()
+    assert read_config(write(tmp_path, param_file="my net.prototxt")).prototxt == tmp_path / "my"
+
+
 def test_paths_are_looked_up_here_first_then_beside_the_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +181,9 @@ def test_paths_are_looked_up_here_first_then_beside_the_config(
 
 
 def test_every_attribute_has_exactly_one_key() -> None:
-    assert sorted(key.attribute for key in KEYS) == sorted(HeatmapConfig.__dataclass_fields__)
+    assert sorted(key.attribute for key in KEYS) == sorted(
+        HeatmapConfig.__dataclass_fields__.keys() - {"places"}
+    )
 
 
 @pytest.mark.parametrize("name", ["missing.txt", "."])
@@ -146,8 +194,8 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> Non
 
 def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.txt"
-    path.write_bytes(b"\xff\xfe\x00binary")
-    with pytest.raises(ConfigError, match="not a text file"):
+    path.write_bytes(b"\x0a\x04tiny\xa2\x06\x00")
+    with pytest.raises(ConfigError, match="is a binary file, not a config file"):
         read_config(path)
 
 

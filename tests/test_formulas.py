@@ -141,7 +141,7 @@ def test_a_batch_equals_its_items_one_by_one(code: int, twins: Twins) -> None:
 @pytest.mark.parametrize("code", [6, 8, 18, 22, 1, -1])
 def test_other_formulas_are_errors_that_name_the_supported_ones(code: int) -> None:
     supported = "0, 2, 11, 26, 54, 56, 58, 60, 99, 100, 102, 104, 114, 166"
-    with pytest.raises(ConfigError, match=f"formula {code} is not supported; supported are {supported}"):
+    with pytest.raises(ConfigError, match=f"formula {code} is not supported; .* one of {supported}"):
         find_formula(code)
 
 
@@ -403,13 +403,13 @@ def test_relevance_passes_a_dropout_that_is_not_in_place(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("start", [21, 100, -3])
 def test_a_start_layer_the_net_does_not_have_is_an_error(start: int, twins: Twins) -> None:
-    with pytest.raises(PlanError, match=rf"lastlayerindex {start}: .* has layers 0 to 20"):
+    with pytest.raises(PlanError, match=rf"lastlayerindex {start} .* has layers 0 to 20"):
         twins.plan(0, Options(), start)
 
 
 @pytest.mark.parametrize(("start", "first"), [(5, 5), (5, 6), (19, 30), (19, -1), (0, 0), (-1, 19)])
 def test_a_first_layer_at_or_above_the_start_is_an_error(start: int, first: int, twins: Twins) -> None:
-    with pytest.raises(PlanError, match=rf"firstlayerindex {first} must be at least 0 and below the start"):
+    with pytest.raises(PlanError, match=rf"firstlayerindex {first} .*must be at least 0 and below the start"):
         twins.plan(0, Options(), start, first)
 
 

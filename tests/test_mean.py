@@ -109,7 +109,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, bad: float) -> 
         ("1 1 2 1 2", "1 channels; three are needed"),
         ("3 1 2 1 2 3 4 5", r"promises 3 x 1 x 2 = 6 numbers, the file has 5"),
         ("3 1 2 1 2 3 4 5 6 7", "the file has 7"),
-        ("3 1 2 1 2 3 four 5 6", "no number .*four"),
+        ("3 1 2 1 2 3 four 5 6", "numbers only, but .*four"),
         ("3 1 2 1 2 3 inf 5 6", "not finite"),
         ("3 1 2 1 2 3 1e39 5 6", "not finite"),
     ],

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from caffe_lrp import cli
+from caffe_lrp.arguments import list_parser
 from caffe_lrp.config import KEYS
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.outputs.writers import OUTPUTS
 from caffe_lrp.relevance.formulas import FORMULAS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-OPTIONS = [option for action in cli._parser()._actions for option in action.option_strings]
+OPTIONS = [option for action in list_parser()._actions for option in action.option_strings]
 
 
 @pytest.mark.parametrize("option", OPTIONS)

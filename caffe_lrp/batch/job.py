@@ -95,11 +95,11 @@ class OutputLayout:
         fault = ""
         if part is None:
             fault = (
-                f"the path does not contain '{self.path_root}' (standalone_rootpath), from which on output "
-                "paths repeat it"
+                f"the path does not contain '{self.path_root}', from which on output paths repeat it; write "
+                "the path with it, or change standalone_rootpath in the config"
             )
         elif os.path.normpath(f"./{part}").startswith(".."):
-            fault = f"its output would lie outside the output folder: {part}"
+            fault = "its output would lie outside the output folder; write the path without '..'"
         suffix = "" if self.formula is None else f"_f{self.formula}_{entry.target.label}"
         stem = None if fault else str(Path(f"{self.output_root}/{part}")) + suffix
         return HeatmapJob(entry.line, Path(image), entry.target, stem, fault)

@@ -132,7 +132,10 @@ def _result(plan: Plan, image: PreparedImage, ranking: Ranking, relevance: Blob)
     if not np.isfinite(ranking.scores).all():
         raise ImageError("the net's scores are not finite; the image or the weights overflow float32")
     if not np.isfinite(relevance).all():
-        raise ImageError("the relevance is not finite: a division by nearly 0; try a larger epsstab (--eps)")
+        raise ImageError(
+            "the relevance is not finite: a division by nearly 0; try a larger epsstab (--eps) "
+            "or a smaller alphabeta_beta (--beta)"
+        )
     return HeatmapResult(
         relevance=_as_image(relevance),
         is_image=plan.is_image,
@@ -156,8 +159,8 @@ def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[
         classes = (target.code,)
     if max(classes) >= session.output_size:
         raise ImageError(
-            f"class {max(classes)} does not exist: the net has {session.output_size} outputs, 0 to "
-            f"{session.output_size - 1}"
+            f"class {max(classes)} does not exist: the net has {session.output_size} outputs, which count "
+            f"from 0 to {session.output_size - 1}"
         )
     if max(classes) >= session.plan.start_size:
         raise ImageError(

@@ -1,11 +1,13 @@
 """Everything a run needs besides the images: checked and loaded before the first image is read."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.errors import CaffeLrpError, ConfigError, ModelError
 from caffe_lrp.files import read_small_file
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
@@ -49,11 +51,13 @@ def open_session(config: HeatmapConfig) -> Session:
         Of the kind that fits the first fault found.
     """
     quirks = QUIRK_MODES[config.quirks]
-    formula = find_formula(config.formula)
+    with _naming(config.place_of("formula"), ConfigError):
+        formula = find_formula(config.formula)
     if formula.needs_switch_layer and config.switch_layer < 0:
         raise ConfigError(
-            f"formula {config.formula} needs auxiliaryvariable_maxlayerindexforflatdistinconv of at least "
-            f"0, not {config.switch_layer}"
+            f"{config.place_of('switch_layer')}: formula {config.formula} needs a switch layer; set "
+            "auxiliaryvariable_maxlayerindexforflatdistinconv (--switch-layer) to the index of a layer, not "
+            f"{config.switch_layer}"
         )
     labels = _read_labels(config.synset_file)
     mean = load_mean(config.mean_file, config.mean_mode, quirks)
@@ -66,18 +70,30 @@ def open_session(config: HeatmapConfig) -> Session:
         config.start_layer,
         config.first_layer,
     )
+    with _naming(config.place_of("base_size"), ConfigError), _naming(config.mean_file, ModelError):
+        preprocessor = Preprocessor(config.base_size, height, width, mean, quirks)
     session = Session(
         net=net,
         plan=plan,
-        preprocessor=Preprocessor(config.base_size, height, width, mean, quirks),
+        preprocessor=preprocessor,
         labels=labels,
         class_count=config.class_count,
     )
     if config.class_count > session.output_size:
         raise ConfigError(
-            f"numclasses {config.class_count} is more than the {session.output_size} outputs of {net.source}"
+            f"{config.place_of('class_count')}: numclasses {config.class_count} is more than the "
+            f"{session.output_size} outputs of {net.source}; set it to {session.output_size} or fewer"
         )
     return session
+
+
+@contextmanager
+def _naming(place: Path | str, kind: type[CaffeLrpError]) -> Iterator[None]:
+    """Name the place of a fault, a file or a line of one, in errors of class ``kind`` that do not know it."""
+    try:
+        yield
+    except kind as error:
+        raise kind(f"{place}: {error}") from error
 
 
 def _image_size(net: Net) -> tuple[int, int]:
@@ -86,7 +102,8 @@ def _image_size(net: Net) -> tuple[int, int]:
     if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
         sizes = "×".join(map(str, (net.batch_size, *shape)))
         raise ModelError(
-            f"{net.source}: the input must have 3 channels and be square (N×3×S×S), but it is {sizes}"
+            f"{net.source}: the input must have 3 channels and be square (N×3×S×S), but it is {sizes}; only "
+            "nets for such images can be explained"
         )
     return shape[1], shape[2]
 

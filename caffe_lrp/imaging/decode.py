@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from caffe_lrp.errors import ImageError
+from caffe_lrp.files import foreign_kind, missing_file_advice, why_unreadable
 
 #: Images with more pixels are refused before they are decoded (about 11,500 x 11,500). Pillow's own
 #: limit, at which it raises, is a third higher.
@@ -61,7 +62,6 @@ _PNG_KEPT_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_ORIENTATION, _TIFF_PLANES = 258, 262, 274, 284
 _READABLE_BITS = (1, 2, 4, 8, 16)
-_HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--", b"<body", b"<script")
 
 
 class ColourModel(Enum):
@@ -136,16 +136,15 @@ def _read(path: Path) -> bytes:
             raise _too_large(path, f"the file has {status.st_size} bytes, the limit is {MAX_FILE_BYTES}")
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such image; check the path and the folder it is relative to") from error
+        raise ImageError(f"{path}: no such image; {missing_file_advice(path)}") from error
     except PermissionError as error:
         raise ImageError(
             f"{path}: no permission to read the image; check the rights of file and folder"
         ) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{path}: cannot be read: {reason}") from error
+        raise ImageError(f"{path}: cannot be read: {why_unreadable(error, path)}") from error
     if not content:
-        raise ImageError(f"{path}: is empty (0 bytes); was the download or copy interrupted?")
+        raise ImageError(f"{path}: is empty (0 bytes); download or copy it again")
     return content
 
 
@@ -154,7 +153,7 @@ def _open(path: Path, content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise _too_large(path, str(error)) from error
+        raise _too_large(path, f"it has more than {MAX_PIXELS} pixels in all") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: {_why_unidentified(content)}") from error
     except _DAMAGE as error:
@@ -163,11 +162,6 @@ def _open(path: Path, content: bytes) -> Image.Image:
 
 def _why_unidentified(content: bytes) -> str:
     """What the bytes of a file that no decoder recognises look like."""
-    start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith(_HTML_STARTS):
-        return "is not an image but a web page (HTML or XML); the download probably failed"
-    if start.startswith(b"version https://git-lfs"):
-        return "is not an image but a Git LFS pointer; run 'git lfs pull'"
     if content.startswith(_TIFF_SIGNATURES):
         return (
             "this kind of TIFF cannot be read (floating-point or 32-bit samples, unusual planes, or damage); "
@@ -175,7 +169,10 @@ def _why_unidentified(content: bytes) -> str:
         )
     if content.startswith((_PNG_SIGNATURE, b"\xff\xd8\xff", b"GIF8", b"BM")):
         return "image is damaged or cut short in its header; get a complete copy of the file"
-    return "is not an image of a known format; use JPEG, PNG, BMP, GIF, TIFF, WebP or PNM"
+    kind = foreign_kind(content)
+    if kind is not None:
+        return f"is not an image but {kind.name}; {kind.advice}"
+    return "is not an image of a known format; convert it to JPEG, PNG, BMP, GIF, TIFF, WebP or PNM"
 
 
 def _too_large(path: Path, reason: str) -> ImageError:

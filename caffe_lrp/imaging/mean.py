@@ -50,7 +50,9 @@ def load_mean(path: Path, mode: int, quirks: Quirks) -> Mean:
     with np.errstate(over="ignore"):
         ordered = np.ascontiguousarray(mean[::-1] if mode == BLOB_RGB else mean, dtype=np.float32)
     if not np.isfinite(ordered).all():
-        raise ModelError(f"{path}: the mean image holds numbers that are not finite; the file is damaged")
+        raise ModelError(
+            f"{path}: the mean image holds numbers that are not finite; download or make it again"
+        )
     return ordered
 
 
@@ -60,7 +62,10 @@ def _blob_mean(path: Path, quirks: Quirks) -> Mean:
     shape = blob.shape[1:] if blob.ndim == 4 and blob.shape[0] == 1 else blob.shape
     if len(shape) != 3 or shape[0] != 3:
         found = " x ".join(map(str, blob.shape))
-        raise ModelError(f"{path}: a mean image has 1 x 3 x H x W numbers, this blob has {found}")
+        raise ModelError(
+            f"{path}: a mean image has 1 x 3 x H x W numbers, this blob has {found}; use the mean of the "
+            "net's training images"
+        )
     channels, height, width = shape
     if quirks.Q10_transposed_mean:
         return blob.reshape(channels, width, height).transpose(0, 2, 1)
@@ -71,8 +76,15 @@ def _text_mean(path: Path) -> NDArray[np.float64]:
     """A text mean (3, H, W): "3", "H W", then per channel one column after the other."""
     numbers = _numbers(path)
     header = numbers[:_HEADER_NUMBERS]
+    if len(numbers) == _HEADER_NUMBERS and header[0] != 3:
+        raise ModelError(
+            f"{path}: holds three numbers only; for one mean colour, write '3', height and width of the "
+            "net's input, and each channel's number once for every pixel"
+        )
     if len(header) < _HEADER_NUMBERS or not np.isin(header, np.arange(1, _LARGEST_SIDE + 1)).all():
-        raise ModelError(f"{path}: a text mean begins with the channels, the height and the width")
+        raise ModelError(
+            f"{path}: a text mean begins with the channels, the height and the width, each a whole number"
+        )
     if header[0] != 3:
         raise ModelError(f"{path}: the mean image has {header[0]:g} channels; three are needed")
     values = numbers[_HEADER_NUMBERS:]
@@ -80,19 +92,18 @@ def _text_mean(path: Path) -> NDArray[np.float64]:
     if len(values) != 3 * height * width:
         raise ModelError(
             f"{path}: the header promises 3 x {height} x {width} = {3 * height * width} numbers, "
-            f"the file has {len(values)}; it is damaged or cut short"
+            f"the file has {len(values)}; download or make it again"
         )
     return values.reshape(3, width, height).transpose(0, 2, 1)
 
 
 def _numbers(path: Path) -> NDArray[np.float64]:
     """All blank-delimited numbers of a text file."""
-    content = read_small_file(path, "mean image", ModelError, most_megabytes=256)
+    advice = "for a BlobProto (binaryproto), set use_mean_file_asbinaryprotoblob to 1 or 2"
+    content = read_small_file(path, "text mean", ModelError, most_megabytes=256, advice_on_binary=advice)
     try:
         return np.array(content.decode("utf-8-sig").split(), dtype=np.float64)
     except UnicodeDecodeError as error:
-        raise ModelError(
-            f"{path}: the mean image is not text; set use_mean_file_asbinaryprotoblob to 1 or 2"
-        ) from error
+        raise ModelError(f"{path}: is a binary file, not a text mean; {advice}") from error
     except ValueError as error:
-        raise ModelError(f"{path}: the mean image holds something that is no number ({error})") from error
+        raise ModelError(f"{path}: a text mean holds numbers only, but {error}") from error

@@ -5,6 +5,7 @@ Importing the package fills `REGISTRY`.
 
 from . import activation, combine, convolution, inner_product, normalization, output, pooling, shape
 from .base import REGISTRY, Layer
+from .unsupported import unsupported_type
 
 __all__ = [
     "REGISTRY",
@@ -17,4 +18,5 @@ __all__ = [
     "output",
     "pooling",
     "shape",
+    "unsupported_type",
 ]

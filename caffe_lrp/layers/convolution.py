@@ -32,7 +32,7 @@ class Convolution(Linear):
         channels = require_image(node["input_shapes"][0])[0]
         outputs, groups = parameters.num_output, parameters.group
         if outputs < 1 or groups < 1:
-            raise ModelError("num_output and group must be at least 1")
+            raise ModelError("num_output and group must be at least 1; set them in convolution_param")
         if channels % groups or outputs % groups:
             raise ModelError(
                 f"{channels} input and {outputs} output channels do not divide into {groups} groups"

@@ -59,7 +59,7 @@ def _pair(
     if sizes:
         return _spatial(sizes, what)
     if default is None:
-        raise ModelError(f"has no {what} size")
+        raise ModelError(f"has no {what} size; add kernel_size to its parameters")
     return default, default
 
 
@@ -89,8 +89,15 @@ def convolved_size(window: Window, input_shape: Shape) -> tuple[int, int]:
     out_height = _floor_steps(height + 2 * window.pad_h, window.kernel_h, window.stride_h, window.dilation_h)
     out_width = _floor_steps(width + 2 * window.pad_w, window.kernel_w, window.stride_w, window.dilation_w)
     if out_height < 1 or out_width < 1:
-        raise ModelError(f"the kernel does not fit into the input of {height}×{width}")
+        raise ModelError(_misfit(height, width))
     return out_height, out_width
+
+
+def _misfit(height: int, width: int) -> str:
+    return (
+        f"the kernel does not fit into the input of {height}×{width}; check kernel_size, and the size of the "
+        "net's input"
+    )
 
 
 def _floor_steps(padded: int, kernel: int, stride: int, dilation: int) -> int:
@@ -120,7 +127,7 @@ def pooled_size(window: Window, input_shape: Shape, round_up: bool) -> tuple[int
         span = size + 2 * pad - kernel
         steps = (-(-span // stride) if round_up else span // stride) + 1
         if steps < 1:
-            raise ModelError(f"the kernel does not fit into the input of {input_shape[1]}×{input_shape[2]}")
+            raise ModelError(_misfit(*input_shape[1:]))
         sizes.append(steps - 1 if (steps - 1) * stride >= size + pad else steps)
     return sizes[0], sizes[1]
 

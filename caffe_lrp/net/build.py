@@ -13,7 +13,7 @@ import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.layers import REGISTRY, Layer
+from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.reader import StoredBlob
 from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
@@ -24,6 +24,8 @@ from .splits import insert_splits
 
 #: Blobs larger than this many elements per item are taken for a mistake in the prototxt.
 LARGEST_BLOB = 2**31
+
+_MOST_FAULTS = 5
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,11 @@ def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]]) -> N
     graph = build_graph(spec)
     if len(graph.inputs) != 1:
         names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
-        raise ModelError(f"{spec.source}: needs exactly one input blob, but declares {names}")
+        raise ModelError(
+            f"{spec.source}: needs exactly one input blob, but declares {names}; keep the images"
+        )
     batch_size, *shape = graph.inputs[0].shape
+    _refuse_missing_weights(graph.layers, weights, spec.source)
     stored = [_stored_weights(layer, weights, spec.source) for layer in graph.layers]
     return Net(
         source=spec.source,
@@ -149,7 +154,7 @@ def _take_inputs(spec: NetSpec) -> tuple[list[InputSpec], list[LayerSpec]]:
 
 def _check_shape(shape: Shape, what: str) -> None:
     if len(shape) < 2 or min(shape) < 1 or math.prod(shape[1:]) > LARGEST_BLOB:
-        raise ModelError(f"{what} has the impossible shape {shape}")
+        raise ModelError(f"{what} has the impossible shape {shape}; check the sizes in the prototxt")
 
 
 def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer:
@@ -157,11 +162,7 @@ def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer
     what = f"{source}: layer {index} '{spec.name}' ({spec.type})"
     layer_class = REGISTRY.get(spec.type)
     if layer_class is None:
-        known = ", ".join(sorted(REGISTRY))
-        raise ModelError(
-            f"{what}: layer type '{spec.type}' is not supported{did_you_mean(spec.type, REGISTRY)} "
-            f"(supported: {known})"
-        )
+        raise ModelError(f"{what}: {unsupported_type(spec.type)}")
     _check_count(len(spec.bottoms), layer_class.input_counts, what, "bottom")
     _check_count(len(spec.tops), layer_class.output_counts, what, "top")
     try:
@@ -185,24 +186,37 @@ def _check_count(count: int, limits: tuple[int, int | None], what: str, kind: st
         raise ModelError(f"{what}: has {count} {kind}(s), needs {wanted}")
 
 
+def _refuse_missing_weights(
+    layers: Sequence[Layer], weights: Mapping[str, tuple[StoredBlob, ...]], source: str
+) -> None:
+    """Every layer that learns needs weights under its name; a name nobody asks for may be a misspelt one."""
+    needed = [layer for layer in layers if layer.weight_shapes]
+    unclaimed = sorted(weights.keys() - {layer.name for layer in needed})
+    faults = [
+        f"{source}: {layer.label}: the caffemodel has no weights for it{did_you_mean(layer.name, unclaimed)}"
+        for layer in needed
+        if layer.name not in weights
+    ]
+    if faults:
+        raise ModelError(
+            "\n".join(faults[:_MOST_FAULTS])
+            + "\nWeights are matched by layer name; are prototxt and caffemodel of the same net?"
+        )
+
+
 def _stored_weights(
     layer: Layer, weights: Mapping[str, tuple[StoredBlob, ...]], source: str
 ) -> tuple[StoredBlob, ...]:
-    """The blobs of one layer in the caffemodel, shapes checked."""
+    """The blobs of one layer in the caffemodel, which has some; shapes are checked."""
     wanted = layer.weight_shapes
     if not wanted:
         return ()
-    what = f"{source}: {layer.label}"
-    if layer.name not in weights:
-        raise ModelError(
-            f"{what}: the caffemodel has no weights for it{did_you_mean(layer.name, weights)} "
-            "(weights are matched by layer name; are prototxt and caffemodel of the same net?)"
-        )
     stored = weights[layer.name]
     shapes = [blob.shape for blob in stored]
     if len(shapes) != len(wanted) or any(map(_differ, shapes, wanted)):
         raise ModelError(
-            f"{what}: needs weights of shapes {_list(wanted)}, but the caffemodel has {_list(shapes)}"
+            f"{source}: {layer.label}: needs weights of shapes {_list(wanted)}, but the caffemodel has "
+            f"{_list(shapes)}; are prototxt and caffemodel of the same net?"
         )
     return stored
 
@@ -238,7 +252,7 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
         if not (np.isfinite(blob.min()) and np.isfinite(blob.max())):
             raise ModelError(
                 f"{source}: {layer.label}: the caffemodel has weights for it that are NaN or "
-                "infinite; its training diverged or the file is damaged"
+                "infinite; download it again, or take a snapshot from before its training diverged"
             )
     return replace(layer, weights=blobs) if blobs else layer
 

@@ -5,7 +5,7 @@ layers included; the Split of an input blob comes first.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from caffe_lrp.errors import ModelError
@@ -56,16 +56,27 @@ def _resolve_bottoms(
             if bottom not in last_writer:
                 raise ModelError(
                     f"{source}: layer '{layer.name}' ({layer.type}) reads the blob '{bottom}', which no "
-                    f"input or layer before it writes{did_you_mean(bottom, last_writer)}"
+                    f"input or layer before it writes{_way_out(bottom, last_writer, layers[number:])}"
                 )
         result.append([last_writer[bottom] for bottom in layer.bottoms])
         for top_number, top in enumerate(layer.tops):
             if top in last_writer and top not in layer.bottoms:
                 raise ModelError(
-                    f"{source}: layer '{layer.name}' ({layer.type}) writes the blob '{top}' a second time"
+                    f"{source}: layer '{layer.name}' ({layer.type}) writes the blob '{top}' a second time; "
+                    "give its top another name"
                 )
             last_writer[top] = (number, top_number)
     return result
+
+
+def _way_out(bottom: str, written: Collection[str], layers: Sequence[LayerSpec]) -> str:
+    """What to do about a bottom that is not among the blobs ``written`` before ``layers``."""
+    writer = next((layer for layer in layers if bottom in layer.tops), None)
+    if writer is not None:
+        return f"; layer '{writer.name}' writes it, but later: put the layers in order, without a cycle"
+    if not written:
+        return f'; declare the input: input: "{bottom}" input_shape {{ dim: 1 dim: 3 dim: H dim: W }}'
+    return did_you_mean(bottom, written) or "; check the names of its bottom and of other layers' tops"
 
 
 def _split_top(blob: str, writer_name: str, top_number: int, branch: int) -> str:

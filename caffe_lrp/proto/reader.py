@@ -1,5 +1,6 @@
 """Prototxt files into `NetSpec`; the front of the package for Caffe's files."""
 
+import itertools
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -9,6 +10,7 @@ from caffe_lrp.files import read_small_file
 
 from .caffe_pb2 import NetParameter
 from .spec import InputSpec, LayerSpec, NetSpec
+from .spelling import misspelt_fields, why_invalid
 from .upgrade import upgraded_layers
 from .weights import StoredBlob, read_blob, scan_caffemodel
 
@@ -17,12 +19,14 @@ __all__ = ["StoredBlob", "read_blob", "read_prototxt", "scan_caffemodel"]
 #: The largest prototxts have a few hundred kilobytes; anything far above is another kind of file.
 LARGEST_PROTOTXT_MEGABYTES = 16
 
+_MOST_SLIPS = 20
+
 
 def read_prototxt(path: Path) -> NetSpec:
     """The net that a prototxt describes, upgraded to the current style.
 
-    Unknown fields are skipped, as forks of Caffe add their own; unknown layer types are kept for
-    the net builder to report.
+    Unknown fields are skipped, as forks of Caffe add their own, unless they are nearly known ones;
+    unknown layer types are kept for the net builder to report.
 
     Raises
     ------
@@ -34,27 +38,23 @@ def read_prototxt(path: Path) -> NetSpec:
     try:
         text_format.Parse(text, net, allow_unknown_field=True)
     except text_format.ParseError as error:
-        line = error.GetLine()
-        place = f"line {line}: " if line is not None else ""
-        message = str(error)
-        if line is not None and message.startswith(f"{line}:"):
-            message = message.split(" : ", 1)[-1]
-        raise ModelError(f"{path}: {place}not a valid prototxt: {message}") from error
+        raise ModelError(f"{path}: {why_invalid(error)}") from error
     except RecursionError as error:
         raise ModelError(f"{path}: not a valid prototxt: messages are nested too deeply") from error
+    slips = list(itertools.islice(misspelt_fields(text), _MOST_SLIPS))
+    if slips:
+        raise ModelError("\n".join(f"{path}: {slip}" for slip in slips))
     layers = tuple(
         LayerSpec(layer.name, layer.type, tuple(layer.bottom), tuple(layer.top), layer)
         for layer in upgraded_layers(net, str(path))
     )
     if not layers:
-        raise ModelError(f"{path}: describes no layers; is it a deploy prototxt?")
+        raise ModelError(f"{path}: describes no layers; give the deploy prototxt, not the solver's")
     return NetSpec(str(path), net.name, _declared_inputs(net, path), layers, net.state)
 
 
 def _read_text(path: Path) -> str:
     content = read_small_file(path, "prototxt", ModelError, most_megabytes=LARGEST_PROTOTXT_MEGABYTES)
-    if b"\0" in content:
-        raise ModelError(f"{path}: is not text; is it the caffemodel?")
     # Comments are written in any encoding; names with other bytes are replaced here and in weights.py alike.
     return content.decode("utf-8-sig", errors="replace")
 

@@ -6,6 +6,7 @@ aligned array.
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.files import require_file
+from caffe_lrp.files import foreign_kind, require_file, why_unreadable
 
 from .spec import Shape
 from .wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Field, WireError, WireFile
@@ -33,14 +34,15 @@ _BLOB_SHAPE, _BLOB_DATA, _BLOB_DOUBLE_DATA = 7, 5, 8
 _LEGACY_DIMENSIONS = (1, 2, 3, 4)
 _ELEMENT_TYPES: dict[int, np.dtype[Any]] = {_BLOB_DATA: np.dtype("<f4"), _BLOB_DOUBLE_DATA: np.dtype("<f8")}
 _UNPACKED_WIRE_TYPES = {_BLOB_DATA: FIXED32, _BLOB_DOUBLE_DATA: FIXED64}
-_SIGNATURES = {
-    b"\x89HDF": "an HDF5 file; convert it to a binary caffemodel with Caffe",
-    b"PK\x03\x04": "a ZIP archive; unpack it first",
-    b"\x1f\x8b": "a gzip archive; unpack it first",
-    b"version ": "a Git LFS pointer; fetch the real file with 'git lfs pull'",
-    b"<!DO": "an HTML page, probably a failed download; download it again",
-    b"<htm": "an HTML page, probably a failed download; download it again",
-}
+_HEAD_BYTES = 512
+_NOT_TEXT = re.compile(rb"[^\t\n\r -~]")
+#: Field numbers and wire types that files begin with which are no NetParameter (facts of their formats).
+_MEAN_BEGINNINGS = (((1, VARINT), (2, VARINT)), ((5, LENGTH_DELIMITED), (7, LENGTH_DELIMITED)))
+_SOLVERSTATE_BEGINNINGS = (
+    ((1, VARINT), (2, LENGTH_DELIMITED)),
+    ((1, VARINT), (3, LENGTH_DELIMITED)),
+    ((1, VARINT), (4, VARINT)),
+)
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,15 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
     layers: dict[str, tuple[StoredBlob, ...]] = {}
     require_file(path, "caffemodel", ModelError)
     with _opened(path) as file:
-        _refuse_other_formats(path, file)
+        _refuse_other_formats(path, file, "caffemodel", "is it the prototxt?")
+        _refuse_other_messages(path, file)
         for field in file.fields(0, file.size):
             if field.number in _LAYER_FIELDS and field.wire_type == LENGTH_DELIMITED:
                 name, blobs = _scan_layer(file, field, path)
                 if blobs:
                     layers[name] = blobs
     if not layers:
-        raise ModelError(f"{path}: holds no layer with weights; is it really a caffemodel?")
+        raise ModelError(f"{path}: holds no layer with weights; give the caffemodel of the trained net")
     return layers
 
 
@@ -113,12 +116,14 @@ def read_blob(path: Path) -> NDArray[np.float32]:
     ModelError
         The file is missing, truncated, or no BlobProto.
     """
-    require_file(path, "BlobProto", ModelError)
+    require_file(path, "mean image", ModelError)
     with _opened(path) as file:
-        _refuse_other_formats(path, file)
+        _refuse_other_formats(
+            path, file, "binary mean image", "for a text mean, set use_mean_file_asbinaryprotoblob to 0"
+        )
         blob = _scan_blob(file, Field(0, LENGTH_DELIMITED, 0, file.size), path, "the blob")
     if not blob.count:
-        raise ModelError(f"{path}: holds no numbers; is it really a BlobProto (binaryproto)?")
+        raise ModelError(f"{path}: holds no mean image (a BlobProto); check mean_file in the config")
     return blob.read()
 
 
@@ -129,19 +134,35 @@ def _opened(path: Path) -> Iterator[WireFile]:
         with WireFile(path) as file:
             yield file
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise ModelError(f"{path}: cannot be read: {why_unreadable(error, path)}") from error
     except WireError as error:
-        raise ModelError(f"{path}: is truncated or not one of Caffe's binary files ({error})") from error
+        raise ModelError(
+            f"{path}: is truncated or not one of Caffe's binary files ({error}); download or copy it again"
+        ) from error
 
 
-def _refuse_other_formats(path: Path, file: WireFile) -> None:
-    """Name well-known files that are handed over by mistake."""
+def _refuse_other_formats(path: Path, file: WireFile, what: str, advice_on_text: str) -> None:
+    """Name well-known files that are handed over by mistake in place of ``what``."""
     if file.size == 0:
         raise ModelError(f"{path}: is empty; download or copy it again")
-    head = file.read(0, min(8, file.size))
-    for signature, description in _SIGNATURES.items():
-        if head.startswith(signature):
-            raise ModelError(f"{path}: is {description}")
+    head = file.read(0, min(_HEAD_BYTES, file.size))
+    kind = foreign_kind(head)
+    if kind is not None:
+        raise ModelError(f"{path}: is {kind.name}, not a {what}; {kind.advice}")
+    if not _NOT_TEXT.search(head):
+        raise ModelError(f"{path}: is a text file, not a {what}; {advice_on_text}")
+
+
+def _refuse_other_messages(path: Path, file: WireFile) -> None:
+    """Name Caffe's other binary files where a caffemodel is needed."""
+    first = tuple((field.number, field.wire_type) for field in itertools.islice(file.fields(0, file.size), 2))
+    if first in _SOLVERSTATE_BEGINNINGS:
+        raise ModelError(
+            f"{path}: is a solverstate (for going on with a training), not a caffemodel; give the caffemodel "
+            "that was saved with it"
+        )
+    if first in _MEAN_BEGINNINGS:
+        raise ModelError(f"{path}: is a mean image, not a caffemodel; were mean_file and model_file swapped?")
 
 
 def _scan_layer(file: WireFile, layer: Field, path: Path) -> tuple[str, tuple[StoredBlob, ...]]:
@@ -178,7 +199,8 @@ def _scan_blob(file: WireFile, message: Field, path: Path, what: str) -> StoredB
         shape = tuple(legacy) if any(legacy) else (count,)
     if math.prod(shape) != count:
         raise ModelError(
-            f"{path}: {what} says its shape is {shape} but holds {count} numbers; the file is damaged"
+            f"{path}: {what} says its shape is {shape} but holds {count} numbers; the file is damaged, "
+            "download or copy it again"
         )
     return StoredBlob(path, shape, tuple(pieces))
 

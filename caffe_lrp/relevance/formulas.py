@@ -159,7 +159,10 @@ def find_formula(code: int) -> Formula:
         There is no such formula.
     """
     if code not in FORMULAS:
-        raise ConfigError(f"formula {code} is not supported; supported are {', '.join(map(str, FORMULAS))}")
+        raise ConfigError(
+            f"formula {code} is not supported; set relpropformulatype (--formula) to one of "
+            f"{', '.join(map(str, FORMULAS))}"
+        )
     return FORMULAS[code]
 
 

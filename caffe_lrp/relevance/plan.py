@@ -111,8 +111,8 @@ def resolve_plan(
     start = find_start(net, start_layer)
     if not 0 <= first_layer < start.index:
         raise PlanError(
-            f"firstlayerindex {first_layer} must be at least 0 and below the start layer {start.index} "
-            f"('{start.name}')"
+            f"firstlayerindex {first_layer} (--first-layer) must be at least 0 and below the start layer "
+            f"{start.index} ('{start.name}') of {net.source}; 0 leads down to the image"
         )
     first = net.layers[first_layer]
     path = _layers_between(net, start, first)
@@ -150,8 +150,9 @@ def find_start(net: Net, start_layer: int) -> Layer:
         return products[-1]
     if not 0 <= start_layer < len(net.layers):
         raise PlanError(
-            f"lastlayerindex {start_layer}: {net.source} has layers 0 to {len(net.layers) - 1} "
-            "(-1: the layer before the lowest Softmax, -2: the highest InnerProduct)"
+            f"lastlayerindex {start_layer} (--start-layer): {net.source} has layers 0 to "
+            f"{len(net.layers) - 1}; give one of them, -1 (the layer before the lowest Softmax) or -2 (the "
+            "highest InnerProduct)"
         )
     return net.layers[start_layer]
 

@@ -1,0 +1,1154 @@
+"""The catalogue of bad input: what can be wrong, what is printed, how the run ends, what becomes of the rest.
+
+`test_bad_input.py` runs every kind as a process. ``python tests/bad_input.py`` writes the catalogue into
+the README as tables; run it after a change.
+"""
+
+import gzip
+import io
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from builders import parse, random_weights, write_caffemodel
+from PIL import Image
+
+from caffe_lrp.proto.caffe_pb2 import BlobProto, NetParameter
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- bad input: begin -->\n", "<!-- bad input: end -->\n"
+INTRODUCTION = """\
+Every message names the file, the line, the layer or the image, and says what to do. What concerns the
+config, the list or the net as a whole ends the run before the first image is read; what concerns one
+image costs no other its result.
+"""
+
+IMAGES = ("images/ant.png", "images/bee.jpg", "images/cow.png")
+BAD_IMAGE = IMAGES[1]
+
+#: The command line of the good run.
+RUN = ("-c", "config.txt", "-f", "list.txt")
+
+Arrange = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of bad input, or of input that looks bad and is not.
+
+    Attributes
+    ----------
+    title
+        What is wrong, as a user would say it.
+    arrange
+        Brings it about in the folder of a good run.
+    stderr
+        What is printed; "…" stands for what a library, Python or the operating system words.
+    exit_code
+        How the run ends.
+    explained
+        The images that are explained all the same; None: what the exit code says.
+    options
+        The command line after ``caffe-lrp``.
+    needs_rights
+        Whether the fault is one of missing rights, which the superuser does not notice.
+    """
+
+    title: str
+    arrange: Arrange
+    stderr: str = ""
+    exit_code: int = 3
+    explained: tuple[str, ...] | None = None
+    options: tuple[str, ...] = RUN
+    needs_rights: bool = False
+
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """Images that are explained."""
+        if self.explained is not None:
+            return self.explained
+        return {0: IMAGES, 4: (IMAGES[0], IMAGES[2])}.get(self.exit_code, ())
+
+    @property
+    def rest(self) -> str:
+        """What happens to the rest of the run, in words."""
+        if len(self.survivors) == len(IMAGES):
+            return "all images are explained"
+        return "the other images are explained" if self.survivors else "nothing is written"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Kinds that concern the same thing."""
+
+    title: str
+    kinds: tuple[Kind, ...]
+
+
+# ---- The good run that every fault is brought into --------------------------------------------------
+
+PROTOTXT = """\
+name: "tiny"
+input: "data"
+input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }
+layer {
+  name: "conv1"
+  type: "Convolution"
+  bottom: "data"
+  top: "conv1"
+  convolution_param { num_output: 4 kernel_size: 3 }
+}
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer {
+  name: "pool1"
+  type: "Pooling"
+  bottom: "conv1"
+  top: "pool1"
+  pooling_param { pool: MAX kernel_size: 2 stride: 2 }
+}
+layer {
+  name: "fc1"
+  type: "InnerProduct"
+  bottom: "pool1"
+  top: "fc1"
+  inner_product_param { num_output: 5 }
+}
+layer { name: "prob" type: "Softmax" bottom: "fc1" top: "prob" }
+"""
+
+CONFIG = """\
+param_file
+deploy.prototxt
+model_file
+tiny.caffemodel
+mean_file
+mean.binaryproto
+use_mean_file_asbinaryprotoblob
+1
+synsetfile
+synset.txt
+lastlayerindex
+-2
+firstlayerindex
+0
+numclasses
+5
+baseimgsize
+10
+standalone_outpath
+out
+standalone_rootpath
+images
+relpropformulatype
+100
+epsstab
+0.01
+alphabeta_beta
+1
+auxiliaryvariable_maxlayerindexforflatdistinconv
+0
+"""
+
+LIST = "images/ant.png 1\nimages/bee.jpg -1\nimages/cow.png -2\n"
+
+
+@cache
+def _pixels() -> Any:
+    return np.random.default_rng(3).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+
+
+def _encoded(pixels: Any, kind: str = "JPEG", mode: str = "RGB", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _mean(value: float = 100, shape: tuple[int, ...] = (1, 3, 10, 10)) -> bytes:
+    num, channels, height, width = shape
+    blob = BlobProto(num=num, channels=channels, height=height, width=width)
+    blob.data.extend([value] * (num * channels * height * width))
+    return bytes(blob.SerializeToString())
+
+
+def arrange_good_run(folder: Path) -> None:
+    """Everything a run over three images needs, none of it bad."""
+    spec = parse(folder, PROTOTXT)
+    write_caffemodel(folder / "tiny.caffemodel", random_weights(spec, seed=5))
+    (folder / "mean.binaryproto").write_bytes(_mean())
+    (folder / "synset.txt").write_text("ant\nbee\ncow\ndog\neel\n")
+    (folder / "config.txt").write_text(CONFIG)
+    (folder / "list.txt").write_text(LIST)
+    (folder / "images").mkdir()
+    for name, seed in zip(IMAGES, range(3), strict=True):
+        content = _encoded(np.roll(_pixels(), seed, axis=0), "JPEG" if name.endswith("jpg") else "PNG")
+        (folder / name).write_bytes(content)
+
+
+# ---- What can be done to it ------------------------------------------------------------------------
+
+
+def nothing(folder: Path) -> None:
+    """All files stay good: the fault is in the command line."""
+
+
+def content(name: str, new: bytes | str) -> Arrange:
+    """The file has other content."""
+    return lambda folder: (folder / name).write_bytes(new if isinstance(new, bytes) else new.encode())
+
+
+def changed(name: str, old: str, new: str) -> Arrange:
+    """A piece of the file's text is replaced."""
+
+    def arrange(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+
+    return arrange
+
+
+def valued(key: str, value: object) -> Arrange:
+    """A key of the config has another value."""
+    return lambda folder: (folder / "config.txt").write_text(
+        re.sub(rf"(?m)^{key}\n.*$", lambda _: f"{key}\n{value}", CONFIG)
+    )
+
+
+def reencoded(name: str, encoding: str, newline: str = "\n") -> Arrange:
+    """The file's text is stored in another encoding."""
+
+    def arrange(folder: Path) -> None:
+        text = (folder / name).read_text()
+        (folder / name).write_bytes(text.replace("\n", newline).encode(encoding))
+
+    return arrange
+
+
+def halved(name: str) -> Arrange:
+    """The second half of the file is missing."""
+
+    def arrange(folder: Path) -> None:
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2])
+
+    return arrange
+
+
+def missing(name: str) -> Arrange:
+    """The file is not there."""
+    return lambda folder: (folder / name).unlink()
+
+
+def renamed(name: str, new: str) -> Arrange:
+    """The file has another name."""
+    return lambda folder: (folder / name).rename(folder / new)
+
+
+def a_folder(name: str) -> Arrange:
+    """A folder has the file's name."""
+
+    def arrange(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).mkdir(parents=True)
+
+    return arrange
+
+
+def locked(name: str) -> Arrange:
+    """Nobody has any right to the file."""
+    return lambda folder: (folder / name).chmod(0)
+
+
+def swapped(name: str, other: str) -> Arrange:
+    """Two files have each other's names."""
+
+    def arrange(folder: Path) -> None:
+        (folder / name).rename(folder / "third")
+        (folder / other).rename(folder / name)
+        (folder / "third").rename(folder / other)
+
+    return arrange
+
+
+def reweighted(change: Callable[[NetParameter], object]) -> Arrange:
+    """The caffemodel has other layers or weights."""
+
+    def arrange(folder: Path) -> None:
+        net = NetParameter()
+        net.ParseFromString((folder / "tiny.caffemodel").read_bytes())
+        change(net)
+        (folder / "tiny.caffemodel").write_bytes(net.SerializeToString())
+
+    return arrange
+
+
+def another_net(shape: str) -> Arrange:
+    """Prototxt and caffemodel are of a net with an input of another shape."""
+
+    def arrange(folder: Path) -> None:
+        spec = parse(folder, PROTOTXT.replace("dim: 1 dim: 3 dim: 8 dim: 8", shape))
+        write_caffemodel(folder / "tiny.caffemodel", random_weights(spec, seed=5))
+
+    return arrange
+
+
+def together(*steps: Arrange) -> Arrange:
+    """Several changes, one after the other."""
+    return lambda folder: [step(folder) for step in steps]
+
+
+def _huge_png() -> bytes:
+    """A PNG of a few bytes that claims 50,000 × 50,000 pixels."""
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)),
+        (b"IDAT", b""),
+        (b"IEND", b""),
+    ]
+    stored = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(stored)
+
+
+def listed(line: str) -> Arrange:
+    """The middle line of the list is another one."""
+    return content("list.txt", LIST.replace("images/bee.jpg -1", line))
+
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 243862414\n"
+WEB_PAGE = "<!DOCTYPE html>\n<html><head><title>404</title></head></html>\n"
+
+
+def _solverstate() -> bytes:
+    history = _mean(shape=(1, 1, 2, 2))
+    name = b"tiny_iter_9.caffemodel"
+    return b"\x08\x09\x12" + bytes([len(name)]) + name + b"\x1a" + bytes([len(history)]) + history
+
+
+CATALOGUE = (
+    Group(
+        "The command line",
+        (
+            Kind(
+                "the list is not given",
+                nothing,
+                "usage: …\ncaffe-lrp: error: the following arguments are required: -f/--filelist",
+                exit_code=2,
+                options=("-c", "config.txt"),
+            ),
+            Kind(
+                "an option is misspelt",
+                nothing,
+                "usage: …\ncaffe-lrp: error: there is no option --formla; did you mean '--formula'?",
+                exit_code=2,
+                options=(*RUN, "--formla", "0"),
+            ),
+            Kind(
+                "an option's value is no number",
+                nothing,
+                "usage: …\ncaffe-lrp: error: argument --eps: 'high' must be a number, such as 0.01",
+                exit_code=2,
+                options=(*RUN, "--eps", "high"),
+            ),
+            Kind(
+                "an unknown program is chosen with `-b`",
+                nothing,
+                "usage: …\n"
+                "caffe-lrp: error: argument -b/--binary: 'paralel' is none of default, "
+                "default_minimal, parallel, parallel_minimal; did you mean 'parallel'?",
+                exit_code=2,
+                options=(*RUN, "-b", "paralel"),
+            ),
+            Kind(
+                "the output folder is an empty text",
+                nothing,
+                "usage: …\n"
+                "caffe-lrp: error: argument -p/--prepath: is empty; give a folder, ./ for the "
+                "current one",
+                exit_code=2,
+                options=(*RUN, "-p", ""),
+            ),
+            Kind(
+                "a formula that does not exist is chosen",
+                nothing,
+                "caffe-lrp: error: command line: formula 101 is not supported; set "
+                "relpropformulatype (--formula) to one of 0, 2, 11, 26, 54, 56, 58, 60, 99, 100, "
+                "102, 104, 114, 166",
+                options=(*RUN, "--formula", "101"),
+            ),
+            Kind(
+                "config and list are swapped",
+                nothing,
+                "caffe-lrp: error: list.txt: has none of the keys of a config file, such as "
+                "'param_file'; the config file comes behind -c, the list of images behind -f",
+                options=("-c", "list.txt", "-f", "config.txt"),
+            ),
+        ),
+    ),
+    Group(
+        "The config file",
+        (
+            Kind(
+                "it does not exist",
+                renamed("config.txt", "config_vgg.txt"),
+                "caffe-lrp: error: config.txt: the config file cannot be read: No such file or "
+                "directory; did you mean 'config_vgg.txt'?",
+            ),
+            Kind(
+                "it is a folder",
+                nothing,
+                "caffe-lrp: error: images: the config file cannot be read: it is a folder; give a file",
+                options=("-c", "images", "-f", "list.txt"),
+            ),
+            Kind(
+                "there is no right to read it",
+                locked("config.txt"),
+                "caffe-lrp: error: config.txt: the config file cannot be read: Permission denied; "
+                "check the rights of the file and of its folder",
+                needs_rights=True,
+            ),
+            Kind(
+                "it is empty",
+                content("config.txt", ""),
+                "caffe-lrp: error: config.txt: has none of the keys of a config file, such as "
+                "'param_file'; the config file comes behind -c, the list of images behind -f",
+            ),
+            Kind(
+                "it is a binary file",
+                swapped("config.txt", "tiny.caffemodel"),
+                "caffe-lrp: error: config.txt: is a binary file, not a config file; were two paths swapped?",
+            ),
+            Kind(
+                "a key is misspelt",
+                changed("config.txt", "model_file", "modelfile"),
+                "caffe-lrp: error: config.txt: the key 'model_file' is missing (caffemodel with the "
+                "weights); write it so in line 3, where now stands 'modelfile'",
+            ),
+            Kind(
+                "keys are missing",
+                changed("config.txt", "epsstab\n0.01\nalphabeta_beta\n1\n", ""),
+                "caffe-lrp: error: config.txt: the key 'epsstab' is missing (ε of the ε rule); add "
+                "it and its value on the next line\n"
+                "config.txt: the key 'alphabeta_beta' is missing (β of the αβ rule; α = 1 + β); add "
+                "it and its value on the next line",
+            ),
+            Kind(
+                "key and value share a line",
+                changed("config.txt", "model_file\ntiny.caffemodel", "model_file tiny.caffemodel"),
+                "caffe-lrp: error: config.txt: line 4: no value below the key 'model_file' "
+                "(caffemodel with the weights); write it on a line of its own",
+            ),
+            Kind(
+                "a number has a decimal comma",
+                valued("epsstab", "0,01"),
+                "caffe-lrp: error: config.txt: line 26: the value '0,01' of 'epsstab' must be a "
+                "number, such as 0.01",
+            ),
+            Kind(
+                "the format of the mean is unknown",
+                valued("use_mean_file_asbinaryprotoblob", "3"),
+                "caffe-lrp: error: config.txt: line 8: the value '3' of "
+                "'use_mean_file_asbinaryprotoblob' must be one of 0, 1, 2",
+            ),
+            Kind(
+                "`quirks` has a misspelt value",
+                changed("config.txt", "epsstab", "quirks\ncorected\nepsstab"),
+                "caffe-lrp: error: config.txt: line 26: the value 'corected' of 'quirks' must be one "
+                "of reference, corrected; did you mean 'corrected'?",
+            ),
+            Kind(
+                "`quirks` and its value share a line",
+                changed("config.txt", "epsstab", "quirks: corrected\nepsstab"),
+                "caffe-lrp: error: config.txt: line 25: 'quirks: corrected' is taken for a comment; "
+                "write the key 'quirks' on a line of its own and its value on the next",
+            ),
+            Kind(
+                "more classes than the net has",
+                valued("numclasses", 1000),
+                "caffe-lrp: error: config.txt: line 16: numclasses 1000 is more than the 5 outputs "
+                "of deploy.prototxt; set it to 5 or fewer",
+            ),
+            Kind(
+                "images are resized to less than the net's input",
+                valued("baseimgsize", 6),
+                "caffe-lrp: error: config.txt: line 18: baseimgsize is 6, but the net's input is 8 x "
+                "8 pixels; set baseimgsize to 8 or more",
+            ),
+            Kind(
+                "the start layer does not exist",
+                valued("lastlayerindex", 9),
+                "caffe-lrp: error: lastlayerindex 9 (--start-layer): deploy.prototxt has layers 0 to "
+                "4; give one of them, -1 (the layer before the lowest Softmax) or -2 (the highest "
+                "InnerProduct)",
+            ),
+            Kind(
+                "the first layer lies above the start layer",
+                valued("firstlayerindex", 4),
+                "caffe-lrp: error: firstlayerindex 4 (--first-layer) must be at least 0 and below "
+                "the start layer 3 ('fc1') of deploy.prototxt; 0 leads down to the image",
+            ),
+            Kind(
+                "the switch layer is negative where it is needed",
+                together(
+                    changed("config.txt", "formulatype\n100", "formulatype\n102"),
+                    changed("config.txt", "distinconv\n0", "distinconv\n-1"),
+                ),
+                "caffe-lrp: error: config.txt: line 30: formula 102 needs a switch layer; set "
+                "auxiliaryvariable_maxlayerindexforflatdistinconv (--switch-layer) to the index of a "
+                "layer, not -1",
+            ),
+            Kind(
+                "a path begins with `~`",
+                valued("model_file", "~/tiny.caffemodel"),
+                "caffe-lrp: error: ~/tiny.caffemodel: the caffemodel cannot be read: No such file or "
+                "directory; '~' is not expanded here, write the path in full",
+            ),
+            Kind(
+                "a path has a blank",
+                together(
+                    renamed("tiny.caffemodel", "my net.caffemodel"), valued("model_file", "my net.caffemodel")
+                ),
+                "caffe-lrp: error: config.txt: line 4: the value 'my' of 'model_file' ends at its "
+                "first blank; rename the file so that its path has none",
+            ),
+            Kind(
+                "prototxt and caffemodel are swapped",
+                together(
+                    changed("config.txt", "deploy.prototxt", "x"),
+                    changed("config.txt", "tiny.caffemodel", "deploy.prototxt"),
+                    changed("config.txt", "\nx\n", "\ntiny.caffemodel\n"),
+                ),
+                "caffe-lrp: error: tiny.caffemodel: is a binary file, not a prototxt; were two paths "
+                "swapped?",
+            ),
+            Kind(
+                "lines end in CRLF, behind a byte order mark",
+                reencoded("config.txt", "utf-8-sig", "\r\n"),
+                exit_code=0,
+            ),
+            Kind(
+                "comments are in Latin-1",
+                content("config.txt", b"Gr\xfc\xdfe\n" + CONFIG.encode()),
+                exit_code=0,
+            ),
+        ),
+    ),
+    Group(
+        "The list",
+        (
+            Kind(
+                "it does not exist",
+                renamed("list.txt", "liste.txt"),
+                "caffe-lrp: error: list.txt: the list of images cannot be read: No such file or "
+                "directory; did you mean 'liste.txt'?",
+            ),
+            Kind(
+                "it is empty",
+                content("list.txt", ""),
+                "caffe-lrp: error: list.txt: names no image; write one 'path class' a line",
+            ),
+            Kind(
+                "it is an image",
+                nothing,
+                "caffe-lrp: error: images/bee.jpg: is a picture, not a list of images; check the path",
+                options=("-c", "config.txt", "-f", "images/bee.jpg"),
+            ),
+            Kind(
+                "it is the config file",
+                nothing,
+                "caffe-lrp: error: config.txt: is a config file, not a list of images; -c takes it, "
+                "-f the list",
+                options=("-c", "config.txt", "-f", "config.txt"),
+            ),
+            Kind(
+                "it is stored as UTF-16",
+                reencoded("list.txt", "utf-16"),
+                "caffe-lrp: error: list.txt: is a text in UTF-16, not a list of images; save it as UTF-8",
+            ),
+            Kind(
+                "lines have no class",
+                content("list.txt", "images/ant.png\nimages/bee.jpg 1\nimages/cow.png\n"),
+                "caffe-lrp: error: list.txt: every line must be 'path class', a path without blanks "
+                "and an integer (a class number, -1: the best class, -2: the five best); mend these:\n"
+                "  line 1: 'images/ant.png'\n"
+                "  line 3: 'images/cow.png'",
+            ),
+            Kind(
+                "a class is a name",
+                listed("images/bee.jpg bee"),
+                "caffe-lrp: error: list.txt: every line must be 'path class', a path without blanks "
+                "and an integer (a class number, -1: the best class, -2: the five best); mend these:\n"
+                "  line 2: 'images/bee.jpg bee'",
+            ),
+            Kind(
+                "a path has a blank",
+                listed("images/my bee.jpg 1"),
+                "caffe-lrp: error: list.txt: every line must be 'path class', a path without blanks "
+                "and an integer (a class number, -1: the best class, -2: the five best); mend these:\n"
+                "  line 2: 'images/my bee.jpg 1'",
+            ),
+            Kind(
+                "an image is listed twice",
+                listed("images/ant.png 2"),
+                "caffe-lrp: error: list.txt: several lines would write the same files; remove the "
+                "repeated lines, or use --suffix-target to put formula and class into the names of "
+                "the files:\n"
+                "  lines 1 and 2: out/images/ant.png",
+            ),
+            Kind(
+                "lines end in CRLF, behind a byte order mark",
+                reencoded("list.txt", "utf-8-sig", "\r\n"),
+                exit_code=0,
+            ),
+        ),
+    ),
+    Group(
+        "The prototxt",
+        (
+            Kind(
+                "it does not exist",
+                renamed("deploy.prototxt", "deploy2.prototxt"),
+                "caffe-lrp: error: deploy.prototxt: the prototxt cannot be read: No such file or "
+                "directory; check the path and the folder it is relative to",
+            ),
+            Kind(
+                "it is empty",
+                content("deploy.prototxt", ""),
+                "caffe-lrp: error: deploy.prototxt: describes no layers; give the deploy prototxt, "
+                "not the solver's",
+            ),
+            Kind(
+                "it is cut short",
+                content("deploy.prototxt", PROTOTXT[:400]),
+                "caffe-lrp: error: deploy.prototxt: line 17: not a valid prototxt: it ends before "
+                "the last '}'; download or copy it again, or add what is missing",
+            ),
+            Kind(
+                "it is the solver's",
+                content("deploy.prototxt", 'net: "train_val.prototxt"\nbase_lr: 0.01\nmax_iter: 9\n'),
+                "caffe-lrp: error: deploy.prototxt: describes no layers; give the deploy prototxt, "
+                "not the solver's",
+            ),
+            Kind(
+                "it is the one for training",
+                changed(
+                    "deploy.prototxt",
+                    'input: "data"\ninput_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n',
+                    'layer { name: "data" type: "Data" top: "data" top: "label" }\n',
+                ),
+                "caffe-lrp: error: deploy.prototxt: layer 0 'data' (Data): layer type 'Data' is not "
+                "supported: it belongs to training; use the net's deploy prototxt",
+            ),
+            Kind(
+                "a field is misspelt",
+                changed("deploy.prototxt", "kernel_size: 3", "kernal_size: 3"),
+                "caffe-lrp: error: deploy.prototxt: line 9: there is no field 'kernal_size' in "
+                "'convolution_param'; did you mean 'kernel_size'?",
+            ),
+            Kind(
+                "a field that may be left out is misspelt",
+                changed("deploy.prototxt", "stride: 2", "strid: 2"),
+                "caffe-lrp: error: deploy.prototxt: line 17: there is no field 'strid' in "
+                "'pooling_param'; did you mean 'stride'?",
+            ),
+            Kind(
+                "a layer type is misspelt",
+                changed("deploy.prototxt", '"Convolution"', '"Convolutoin"'),
+                "caffe-lrp: error: deploy.prototxt: layer 0 'conv1' (Convolutoin): layer type "
+                "'Convolutoin' is not supported; did you mean 'Convolution'? (supported: AbsVal, "
+                "Concat, Convolution, Dropout, Flatten, InnerProduct, LRN, Pooling, ReLU, Sigmoid, "
+                "Softmax, Split, TanH)",
+            ),
+            Kind(
+                "a layer type is in old capitals",
+                changed("deploy.prototxt", '"Convolution"', "CONVOLUTION"),
+                "caffe-lrp: error: deploy.prototxt: line 6: not a valid prototxt: '  type: "
+                "CONVOLUTION': Expected string but found: 'CONVOLUTION'; put the text in quotes",
+            ),
+            Kind(
+                "a layer type is not supported",
+                changed("deploy.prototxt", 'type: "ReLU"', 'type: "PReLU"'),
+                "caffe-lrp: error: deploy.prototxt: layer 1 'relu1' (PReLU): layer type 'PReLU' is "
+                "not supported; nets with it cannot be explained (supported: AbsVal, Concat, "
+                "Convolution, Dropout, Flatten, InnerProduct, LRN, Pooling, ReLU, Sigmoid, Softmax, "
+                "Split, TanH)",
+            ),
+            Kind(
+                "a pooling method is misspelt",
+                changed("deploy.prototxt", "pool: MAX", "pool: MXA"),
+                "caffe-lrp: error: deploy.prototxt: line 17: not a valid prototxt: there is no value "
+                "'MXA'; did you mean 'MAX'? (there are MAX, AVE, STOCHASTIC)",
+            ),
+            Kind(
+                "a layer reads a blob that is misspelt",
+                changed("deploy.prototxt", 'bottom: "pool1"', 'bottom: "pool_1"'),
+                "caffe-lrp: error: deploy.prototxt: layer 'fc1' (InnerProduct) reads the blob "
+                "'pool_1', which no input or layer before it writes; did you mean 'pool1'?",
+            ),
+            Kind(
+                "the input is not declared",
+                changed(
+                    "deploy.prototxt", 'input: "data"\ninput_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n', ""
+                ),
+                "caffe-lrp: error: deploy.prototxt: layer 'conv1' (Convolution) reads the blob "
+                "'data', which no input or layer before it writes; declare the input: input: "
+                '"data" input_shape { dim: 1 dim: 3 dim: H dim: W }',
+            ),
+            Kind(
+                "layers form a cycle",
+                changed("deploy.prototxt", 'bottom: "data"', 'bottom: "pool1"'),
+                "caffe-lrp: error: deploy.prototxt: layer 'conv1' (Convolution) reads the blob "
+                "'pool1', which no input or layer before it writes; layer 'pool1' writes it, but "
+                "later: put the layers in order, without a cycle",
+            ),
+            Kind(
+                "two layers write one blob",
+                changed("deploy.prototxt", 'top: "pool1"', 'top: "data"'),
+                "caffe-lrp: error: deploy.prototxt: layer 'pool1' (Pooling) writes the blob 'data' a "
+                "second time; give its top another name",
+            ),
+            Kind(
+                "two layers with weights have one name",
+                changed("deploy.prototxt", 'name: "fc1"', 'name: "conv1"'),
+                "caffe-lrp: error: deploy.prototxt: layers 0 and 3 are both named 'conv1'; weights "
+                "are matched by name, so rename one here and in the caffemodel",
+            ),
+            Kind(
+                "a kernel is larger than its input",
+                changed("deploy.prototxt", "kernel_size: 3", "kernel_size: 30"),
+                "caffe-lrp: error: deploy.prototxt: layer 0 'conv1' (Convolution): the kernel does "
+                "not fit into the input of 8×8; check kernel_size, and the size of the net's input",
+            ),
+            Kind(
+                "the input is not square",
+                another_net("dim: 1 dim: 3 dim: 8 dim: 10"),
+                "caffe-lrp: error: deploy.prototxt: the input must have 3 channels and be square "
+                "(N×3×S×S), but it is 1×3×8×10; only nets for such images can be explained",
+            ),
+            Kind(
+                "it has fields of a fork of Caffe",
+                changed("deploy.prototxt", "pool: MAX", "pool: MAX engine: CUDNN winograd: true"),
+                exit_code=0,
+            ),
+            Kind(
+                "lines end in CRLF, behind a byte order mark",
+                reencoded("deploy.prototxt", "utf-8-sig", "\r\n"),
+                exit_code=0,
+            ),
+        ),
+    ),
+    Group(
+        "The caffemodel",
+        (
+            Kind(
+                "it does not exist",
+                renamed("tiny.caffemodel", "tiny_iter_9.caffemodel"),
+                "caffe-lrp: error: tiny.caffemodel: the caffemodel cannot be read: No such file or "
+                "directory; check the path and the folder it is relative to",
+            ),
+            Kind(
+                "its folder does not exist",
+                valued("model_file", "image/tiny.caffemodel"),
+                "caffe-lrp: error: image/tiny.caffemodel: the caffemodel cannot be read: No such "
+                "file or directory; there is no folder 'image'; did you mean 'images'?",
+            ),
+            Kind(
+                "there is no right to read it",
+                locked("tiny.caffemodel"),
+                "caffe-lrp: error: tiny.caffemodel: cannot be read: Permission denied; check the "
+                "rights of the file and of its folder",
+                needs_rights=True,
+            ),
+            Kind(
+                "it is empty",
+                content("tiny.caffemodel", b""),
+                "caffe-lrp: error: tiny.caffemodel: is empty; download or copy it again",
+            ),
+            Kind(
+                "it is cut short",
+                halved("tiny.caffemodel"),
+                "caffe-lrp: error: tiny.caffemodel: is truncated or not one of Caffe's binary files "
+                "(field 100 at byte 492 claims 766 bytes, 137 are left); download or copy it again",
+            ),
+            Kind(
+                "it is a Git LFS pointer",
+                content("tiny.caffemodel", LFS_POINTER),
+                "caffe-lrp: error: tiny.caffemodel: is a Git LFS pointer, not a caffemodel; run 'git "
+                "lfs pull' to fetch the file itself",
+            ),
+            Kind(
+                "a web page was saved in its place",
+                content("tiny.caffemodel", "\n" + WEB_PAGE),
+                "caffe-lrp: error: tiny.caffemodel: is a web page (HTML), not a caffemodel; download "
+                "the file itself, not the page that shows it",
+            ),
+            Kind(
+                "it is a gzip archive",
+                lambda folder: content(
+                    "tiny.caffemodel", gzip.compress((folder / "tiny.caffemodel").read_bytes())
+                )(folder),
+                "caffe-lrp: error: tiny.caffemodel: is a gzip archive, not a caffemodel; unpack it first",
+            ),
+            Kind(
+                "it is an HDF5 file",
+                content("tiny.caffemodel", b"\x89HDF\r\n\x1a\n" + bytes(100)),
+                "caffe-lrp: error: tiny.caffemodel: is an HDF5 file, not a caffemodel; in Caffe, "
+                "load it and save it in the binary format (net.save)",
+            ),
+            Kind(
+                "it is a solverstate",
+                content("tiny.caffemodel", _solverstate()),
+                "caffe-lrp: error: tiny.caffemodel: is a solverstate (for going on with a training), "
+                "not a caffemodel; give the caffemodel that was saved with it",
+            ),
+            Kind(
+                "it is the mean image",
+                valued("model_file", "mean.binaryproto"),
+                "caffe-lrp: error: mean.binaryproto: is a mean image, not a caffemodel; were "
+                "mean_file and model_file swapped?",
+            ),
+            Kind(
+                "it has no weights for a layer",
+                reweighted(lambda net: net.layer.pop(1)),
+                "caffe-lrp: error: deploy.prototxt: layer 3 'fc1' (InnerProduct): the caffemodel has "
+                "no weights for it\n"
+                "Weights are matched by layer name; are prototxt and caffemodel of the same net?",
+            ),
+            Kind(
+                "a layer has a slightly different name in it",
+                reweighted(lambda net: setattr(net.layer[1], "name", "fc1_tiny")),
+                "caffe-lrp: error: deploy.prototxt: layer 3 'fc1' (InnerProduct): the caffemodel has "
+                "no weights for it; did you mean 'fc1_tiny'?\n"
+                "Weights are matched by layer name; are prototxt and caffemodel of the same net?",
+            ),
+            Kind(
+                "a layer has weights of another shape",
+                changed("deploy.prototxt", "num_output: 5", "num_output: 6"),
+                "caffe-lrp: error: deploy.prototxt: layer 3 'fc1' (InnerProduct): needs weights of "
+                "shapes 6×36 and 6, but the caffemodel has 5×36 and 5; are prototxt and caffemodel "
+                "of the same net?",
+            ),
+            Kind(
+                "a weight is NaN",
+                reweighted(lambda net: net.layer[0].blobs[0].data.__setitem__(7, float("nan"))),
+                "caffe-lrp: error: deploy.prototxt: layer 0 'conv1' (Convolution): the caffemodel "
+                "has weights for it that are NaN or infinite; download it again, or take a snapshot "
+                "from before its training diverged",
+            ),
+        ),
+    ),
+    Group(
+        "The mean image",
+        (
+            Kind(
+                "it does not exist",
+                renamed("mean.binaryproto", "mean.binaryprot"),
+                "caffe-lrp: error: mean.binaryproto: the mean image cannot be read: No such file or "
+                "directory; did you mean 'mean.binaryprot'?",
+            ),
+            Kind(
+                "it is a NumPy file",
+                content("mean.binaryproto", b"\x93NUMPY\x01\x00" + bytes(100)),
+                "caffe-lrp: error: mean.binaryproto: is a NumPy file, not a binary mean image; write "
+                "it as a BlobProto with caffe.io.array_to_blobproto",
+            ),
+            Kind(
+                "it is a text and the config says binary",
+                content("mean.binaryproto", "3\n1 1\n1 2 3\n"),
+                "caffe-lrp: error: mean.binaryproto: is a text file, not a binary mean image; for a "
+                "text mean, set use_mean_file_asbinaryprotoblob to 0",
+            ),
+            Kind(
+                "it is binary and the config says text",
+                valued("use_mean_file_asbinaryprotoblob", 0),
+                "caffe-lrp: error: mean.binaryproto: is a binary file, not a text mean; for a "
+                "BlobProto (binaryproto), set use_mean_file_asbinaryprotoblob to 1 or 2",
+            ),
+            Kind(
+                "it is three numbers",
+                together(
+                    content("mean.binaryproto", "104 117 123\n"), valued("use_mean_file_asbinaryprotoblob", 0)
+                ),
+                "caffe-lrp: error: mean.binaryproto: holds three numbers only; for one mean colour, "
+                "write '3', height and width of the net's input, and each channel's number once for "
+                "every pixel",
+            ),
+            Kind(
+                "it is smaller than the net's input",
+                content("mean.binaryproto", _mean(shape=(1, 3, 7, 7))),
+                "caffe-lrp: error: mean.binaryproto: the mean image has 7 x 7 pixels, fewer than the "
+                "net's input of 8 x 8; use the mean that belongs to the net",
+            ),
+            Kind(
+                "it holds NaN",
+                content("mean.binaryproto", _mean(float("nan"))),
+                "caffe-lrp: error: mean.binaryproto: the mean image holds numbers that are not "
+                "finite; download or make it again",
+            ),
+        ),
+    ),
+    Group(
+        "The class labels",
+        (
+            Kind(
+                "the file does not exist",
+                renamed("synset.txt", "synset_words.txt"),
+                "caffe-lrp: error: synset.txt: the synset file cannot be read: No such file or "
+                "directory; did you mean 'synset_words.txt'?",
+            ),
+            Kind(
+                "it is a binary file",
+                valued("synsetfile", "tiny.caffemodel"),
+                "caffe-lrp: error: tiny.caffemodel: is a binary file, not a synset file; were two "
+                "paths swapped?",
+            ),
+            Kind(
+                "there are fewer labels than classes",
+                content("synset.txt", "ant\nbee\n"),
+                exit_code=0,
+            ),
+            Kind(
+                "labels are in Latin-1, lines end in CRLF",
+                content("synset.txt", "caf\xe9\r\nbee\r\n".encode("latin-1")),
+                exit_code=0,
+            ),
+        ),
+    ),
+    Group(
+        "An image",
+        (
+            Kind(
+                "it does not exist",
+                missing(BAD_IMAGE),
+                "list.txt: line 2: images/bee.jpg: no such image; check the path and the folder it "
+                "is relative to",
+                exit_code=4,
+            ),
+            Kind(
+                "its ending is misspelt",
+                renamed(BAD_IMAGE, "images/bee.jpeg"),
+                "list.txt: line 2: images/bee.jpg: no such image; did you mean 'bee.jpeg'?",
+                exit_code=4,
+            ),
+            Kind(
+                "it is a folder",
+                a_folder(BAD_IMAGE),
+                "list.txt: line 2: images/bee.jpg: is a folder, not an image; list the files in it instead",
+                exit_code=4,
+            ),
+            Kind(
+                "there is no right to read it",
+                locked(BAD_IMAGE),
+                "list.txt: line 2: images/bee.jpg: no permission to read the image; check the rights "
+                "of file and folder",
+                exit_code=4,
+                needs_rights=True,
+            ),
+            Kind(
+                "it is empty (0 bytes)",
+                content(BAD_IMAGE, b""),
+                "list.txt: line 2: images/bee.jpg: is empty (0 bytes); download or copy it again",
+                exit_code=4,
+            ),
+            Kind(
+                "a web page was saved in its place",
+                content(BAD_IMAGE, WEB_PAGE),
+                "list.txt: line 2: images/bee.jpg: is not an image but a web page (HTML); download "
+                "the file itself, not the page that shows it",
+                exit_code=4,
+            ),
+            Kind(
+                "it is a Git LFS pointer",
+                content(BAD_IMAGE, LFS_POINTER),
+                "list.txt: line 2: images/bee.jpg: is not an image but a Git LFS pointer; run 'git "
+                "lfs pull' to fetch the file itself",
+                exit_code=4,
+            ),
+            Kind(
+                "it is a text",
+                content(BAD_IMAGE, "bzz"),
+                "list.txt: line 2: images/bee.jpg: is not an image of a known format; convert it to "
+                "JPEG, PNG, BMP, GIF, TIFF, WebP or PNM",
+                exit_code=4,
+            ),
+            Kind(
+                "it is cut short",
+                halved(BAD_IMAGE),
+                "list.txt: line 2: images/bee.jpg: image is damaged or cut short (…); get a complete "
+                "copy of the file",
+                exit_code=4,
+            ),
+            Kind(
+                "it has 50,000 × 50,000 pixels",
+                content(BAD_IMAGE, _huge_png()),
+                "list.txt: line 2: images/bee.jpg: image is too large: it has more than 134217728 "
+                "pixels in all; make it smaller first",
+                exit_code=4,
+            ),
+            Kind(
+                "it has floating-point pixels",
+                content(BAD_IMAGE, _encoded(np.ones((9, 9), np.float32), "TIFF", "F")),
+                "list.txt: line 2: images/bee.jpg: has floating-point or 32-bit samples, whose white "
+                "level is unknown; convert it to 8- or 16-bit PNG or TIFF",
+                exit_code=4,
+            ),
+            Kind(
+                "its path is a web address",
+                listed("https://example.org/images/bee.jpg -1"),
+                "list.txt: line 2: https:/example.org/images/bee.jpg: no such image; it is a web "
+                "address, download the file and give its path",
+                exit_code=4,
+            ),
+            Kind(
+                "its path has backslashes",
+                listed("images\\bee.jpg -1"),
+                "list.txt: line 2: images\\bee.jpg: no such image; write '/' in place of '\\'",
+                exit_code=4,
+            ),
+            Kind(
+                "its path lacks `standalone_rootpath`",
+                together(renamed(BAD_IMAGE, "bee.jpg"), listed("bee.jpg -1")),
+                "list.txt: line 2: bee.jpg: the path does not contain 'images', from which on output "
+                "paths repeat it; write the path with it, or change standalone_rootpath in the config",
+                exit_code=4,
+            ),
+            Kind(
+                "its output would lie outside the output folder",
+                listed("images/../../bee.jpg -1"),
+                "list.txt: line 2: images/../../bee.jpg: its output would lie outside the output "
+                "folder; write the path without '..'",
+                exit_code=4,
+            ),
+            Kind(
+                "its class does not exist",
+                listed("images/bee.jpg 5"),
+                "list.txt: line 2: images/bee.jpg: class 5 does not exist: the net has 5 outputs, "
+                "which count from 0 to 4",
+                exit_code=4,
+            ),
+            Kind(
+                "it is 1 × 1 pixel",
+                content(BAD_IMAGE, _encoded(np.full((1, 1, 3), 9, np.uint8))),
+                exit_code=0,
+            ),
+            Kind(
+                "it is a progressive JPEG",
+                content(BAD_IMAGE, _encoded(_pixels(), progressive=True)),
+                exit_code=0,
+            ),
+            Kind(
+                "it is a CMYK JPEG",
+                content(BAD_IMAGE, _encoded(_pixels(), mode="CMYK")),
+                exit_code=0,
+            ),
+            Kind(
+                "it is a PNG named `.jpg`",
+                content(BAD_IMAGE, _encoded(_pixels(), "PNG", "RGBA")),
+                exit_code=0,
+            ),
+        ),
+    ),
+    Group(
+        "The output folder",
+        (
+            Kind(
+                "a file stands in its place",
+                content("out", "a file"),
+                "list.txt: line 1: images/ant.png: out/images/ant.png_heatmap.png: cannot be "
+                "written: Not a directory; a file stands where a folder is needed; move it away\n"
+                "list.txt: line 2: images/bee.jpg: out/images/bee.jpg_heatmap.png: cannot be "
+                "written: Not a directory; a file stands where a folder is needed; move it away\n"
+                "list.txt: line 3: images/cow.png: out/images/cow.png_heatmap.png: cannot be "
+                "written: Not a directory; a file stands where a folder is needed; move it away",
+                exit_code=4,
+                explained=(),
+            ),
+            Kind(
+                "a folder has the name of an output file",
+                a_folder("out/images/bee.jpg_heatmap.png"),
+                "list.txt: line 2: images/bee.jpg: out/images/bee.jpg_heatmap.png: cannot be "
+                "written: Is a directory; a folder has the name of the output file; move it away",
+                exit_code=4,
+            ),
+            Kind(
+                "there is no right to write into it",
+                together(a_folder("out"), lambda folder: (folder / "out").chmod(0o500)),
+                "list.txt: line 1: images/ant.png: out/images/ant.png_heatmap.png: cannot be "
+                "written: Permission denied; check the rights of the output folder\n"
+                "list.txt: line 2: images/bee.jpg: out/images/bee.jpg_heatmap.png: cannot be "
+                "written: Permission denied; check the rights of the output folder\n"
+                "list.txt: line 3: images/cow.png: out/images/cow.png_heatmap.png: cannot be "
+                "written: Permission denied; check the rights of the output folder",
+                exit_code=4,
+                explained=(),
+                needs_rights=True,
+            ),
+            Kind(
+                "the relevance overflows",
+                together(
+                    changed("config.txt", "alphabeta_beta\n1\n", "alphabeta_beta\n1e30\n"),
+                    changed("config.txt", "formulatype\n100", "formulatype\n2"),
+                ),
+                "list.txt: line 1: images/ant.png: the relevance is not finite: a division by nearly "
+                "0; try a larger epsstab (--eps) or a smaller alphabeta_beta (--beta)\n"
+                "list.txt: line 2: images/bee.jpg: the relevance is not finite: a division by nearly "
+                "0; try a larger epsstab (--eps) or a smaller alphabeta_beta (--beta)\n"
+                "list.txt: line 3: images/cow.png: the relevance is not finite: a division by nearly "
+                "0; try a larger epsstab (--eps) or a smaller alphabeta_beta (--beta)",
+                exit_code=4,
+                explained=(),
+            ),
+        ),
+    ),
+)
+
+
+# ---- The tables in the README ----------------------------------------------------------------------
+
+
+def rendered() -> str:
+    """The catalogue as it stands in the README between the two marks."""
+    codes = [kind.exit_code for group in CATALOGUE for kind in group.kinds]
+    refused = sum(code != 0 for code in codes)
+    summary = f"{refused} kinds of bad input, and {len(codes) - refused} that only look bad"
+    tables = "\n".join(map(_table, CATALOGUE))
+    return f"{INTRODUCTION}\n<details>\n<summary>{summary}</summary>\n\n{tables}\n</details>\n"
+
+
+def _table(group: Group) -> str:
+    rows = "".join(
+        f"| {kind.title} | {_printed(kind.stderr)} | {kind.exit_code} | {kind.rest} |\n"
+        for kind in group.kinds
+    )
+    head = (
+        "| what is wrong | what is printed | exit code | the rest of the run |\n| --- | --- | --- | --- |\n"
+    )
+    return f"**{group.title}**\n\n{head}{rows}"
+
+
+def _printed(text: str) -> str:
+    """Each line as code; a table ends cells at bars even there, unless they are escaped."""
+    lines = [line.strip().replace("|", "\\|") for line in text.split("\n")]
+    return "<br>".join(f"`{line}`" for line in lines) if text else "nothing"
+
+
+def part_of_readme() -> str:
+    """What stands in the README between the two marks."""
+    return README.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+
+
+def main() -> None:
+    """Bring the README up to date."""
+    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+    README.write_text(before + BEGIN + rendered() + END + rest.split(END)[1], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Every kind of bad input in the catalogue, run as a process: what is printed, how it ends, what is left."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import bad_input
+import pytest
+from bad_input import CATALOGUE, IMAGES, Kind
+
+SUFFIXES = ("_as_inputted_into_the_dnn.png", "_heatmap.png", "_rawhm.txt", "_top10scores.txt")
+KINDS = {f"{group.title}: {kind.title}": kind for group in CATALOGUE for kind in group.kinds}
+CANNOT_RENOUNCE = 75
+
+#: Starts the command without the superuser's right to read and write everything (CAP_DAC_OVERRIDE and
+#: CAP_DAC_READ_SEARCH leave the bounding set; a change of user could not read a Python in /root).
+WITHOUT_PRIVILEGE = f"""
+import ctypes, os, sys
+if os.geteuid() == 0 and any(ctypes.CDLL(None).prctl(24, right, 0, 0, 0) for right in (1, 2)):
+    sys.exit({CANNOT_RENOUNCE})
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def run(kind: Kind, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, in the folder of the bad input."""
+    launcher = ["-c", WITHOUT_PRIVILEGE] if kind.needs_rights else []
+    return subprocess.run(
+        [sys.executable, *launcher, "-m", "caffe_lrp", *kind.options],
+        cwd=folder,
+        env={**os.environ, "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below the folder; of those that may not be read, that they are there."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if os.access(path, os.R_OK) else b""
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def outputs_of(*images: str) -> set[str]:
+    return {f"out/{image}{suffix}" for image in images for suffix in SUFFIXES}
+
+
+def matches(text: str, pattern: str) -> bool:
+    """Whether ``text`` is the pattern, in which "…" stands for anything."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("…"))), text, re.DOTALL) is not None
+
+
+@pytest.fixture(scope="session")
+def good_outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a run with good input writes; once for every process of pytest."""
+    folder = tmp_path_factory.mktemp("good")
+    bad_input.arrange_good_run(folder)
+    before = contents(folder)
+    result = run(Kind("nothing is wrong", bad_input.nothing), folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    written = {name: content for name, content in contents(folder).items() if name not in before}
+    assert written.keys() == outputs_of(*IMAGES)
+    return written
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_bad_input_ends_as_the_catalogue_says(
+    tmp_path: Path, kind: Kind, good_outputs: dict[str, bytes]
+) -> None:
+    bad_input.arrange_good_run(tmp_path)
+    kind.arrange(tmp_path)
+    before = contents(tmp_path)
+    result = run(kind, tmp_path)
+    if result.returncode == CANNOT_RENOUNCE:
+        pytest.skip("the superuser may read everything, and cannot give that up here")
+    assert matches(result.stderr, f"{kind.stderr}\n" if kind.stderr else ""), result.stderr
+    assert result.returncode == kind.exit_code
+    started = kind.exit_code in {0, 4}
+    assert result.stdout.startswith(f"{len(kind.survivors)} of {len(IMAGES)} " if started else "")
+    after = contents(tmp_path)
+    assert {name: after.pop(name) for name in before} == before
+    assert after.keys() == outputs_of(*kind.survivors)
+    for name in after.keys() & outputs_of(IMAGES[0], IMAGES[2]):
+        assert after[name] == good_outputs[name]
+
+
+def test_no_message_says_traceback_or_warning() -> None:
+    assert not [kind.stderr for kind in KINDS.values() if re.search("Traceback|Warning", kind.stderr)]
+
+
+def test_the_catalogue_is_large_and_no_title_stands_twice() -> None:
+    assert len(KINDS) == sum(len(group.kinds) for group in CATALOGUE)
+    assert sum(kind.exit_code != 0 for kind in KINDS.values()) >= 40
+
+
+def test_the_readme_has_the_catalogue() -> None:
+    assert bad_input.part_of_readme() == bad_input.rendered(), "run: python tests/bad_input.py"

@@ -1,0 +1,102 @@
+"""Misspelt names in a prototxt: found where they are, and nowhere else."""
+
+import re
+from pathlib import Path
+
+import pytest
+from builders import INCEPTION
+from google.protobuf import text_format
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.proto import caffe_pb2
+from caffe_lrp.proto.reader import read_prototxt
+from caffe_lrp.proto.spelling import misspelt_fields, why_invalid
+
+ROOT = Path(__file__).parents[1]
+PROTOTXTS = sorted([*(ROOT / "configs").rglob("*.prototxt"), *(ROOT / "tests" / "data").rglob("*.prototxt")])
+
+#: Fields of Caffe and its forks that the schema leaves out, by the message they stand in.
+FOREIGN_FIELDS = {
+    "LayerParameter": "accuracy_param contrastive_loss_param data_param embed_param hdf5_data_param "
+    "hdf5_output_param hinge_loss_param image_data_param infogain_loss_param loss_param memory_data_param "
+    "parameter_param python_param recurrent_param window_data_param bn_param upsample_param norm_param "
+    "roi_pooling_param unpooling_param permute_param prior_box_param interp_param axpy_param",
+    "V1LayerParameter": "blob_share_mode blobs_lr weight_decay data_param hinge_loss_param transform_param",
+    "ConvolutionParameter": "engine hole winograd forward_type cudnn_math_override",
+    "PoolingParameter": "engine ceil_mode",
+    "ReLUParameter": "engine",
+    "LRNParameter": "engine",
+    "FillerParameter": "diag_val",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "slips"),
+    [
+        (
+            "layer {\n convolution_param {\n  kernal_size: 3\n }\n}",
+            ["3: kernal_size convolution_param kernel_size"],
+        ),
+        ('Layer < nme: "x" >', ["1: Layer net layer"]),
+        ('layer < botom: "x"\nbotom: "y" >', ["1: botom layer bottom", "2: botom layer bottom"]),
+        ("layer { pooling_param { pool: MAX, strides: [2]; } }", ["1: strides pooling_param stride"]),
+        ("fork_param { kernal_size: 3 layer { botom: 'x' } } nam: 'x'", ["1: nam net name"]),
+        ("pad: 1 layer { stride: 2 }", []),
+        ("# layr { botom: 1\nname: 'layr { botom: \\' # 1' \"kernal: 1\"", []),
+    ],
+)
+def test_fields_that_are_nearly_known_are_found_where_they_are(text: str, slips: list[str]) -> None:
+    """A slip here: line, field, block, what was meant."""
+    words = r"line (\d+): there is no field '(\w+)' in (?:the )?'?(\w+)'?; did you mean '(\w+)'\?"
+    found = [re.fullmatch(words, complaint) for complaint in misspelt_fields(text)]
+    assert [match and "{}: {} {} {}".format(*match.groups()) for match in found] == slips
+
+
+@pytest.mark.parametrize("message", FOREIGN_FIELDS)
+def test_fields_of_caffe_and_its_forks_are_no_misspellings(message: str) -> None:
+    wrapped = {
+        "LayerParameter": "layer {{ {0} }}",
+        "V1LayerParameter": "layers {{ {0} }}",
+        "ConvolutionParameter": "layer {{ convolution_param {{ {0} }} }}",
+        "PoolingParameter": "layer {{ pooling_param {{ {0} }} }}",
+        "ReLUParameter": "layer {{ relu_param {{ {0} }} }}",
+        "LRNParameter": "layer {{ lrn_param {{ {0} }} }}",
+        "FillerParameter": "layer {{ convolution_param {{ weight_filler {{ {0} }} }} }}",
+    }[message]
+    fields = " ".join(f"{field}: 1" for field in FOREIGN_FIELDS[message].split())
+    assert list(misspelt_fields(wrapped.format(fields))) == []
+
+
+@pytest.mark.parametrize("path", PROTOTXTS, ids=lambda path: path.name)
+def test_the_prototxts_of_the_repository_have_none(path: Path) -> None:
+    assert list(misspelt_fields(path.read_text())) == []
+
+
+@given(st.data())
+def test_every_change_of_a_letter_leaves_a_net_or_a_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    place = data.draw(st.integers(0, len(INCEPTION) - 1))
+    letter = data.draw(st.sampled_from('aZ_0{}<>":#,\n '))
+    path = tmp_path_factory.mktemp("net") / "net.prototxt"
+    path.write_text(INCEPTION[:place] + letter + INCEPTION[place + 1 :])
+    try:
+        read_prototxt(path)
+    except ModelError as error:
+        assert str(path) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("layer {\n name: 'x'", "it ends before the last '}'"),
+        ("layers { type: CONVOLUTOIN }", "there is no value 'CONVOLUTOIN'; did you mean 'CONVOLUTION'?"),
+        ("layer { type: ReLU }", "put the text in quotes"),
+    ],
+)
+def test_what_cannot_be_parsed_is_explained(text: str, reason: str) -> None:
+    with pytest.raises(text_format.ParseError) as caught:
+        text_format.Parse(text, caffe_pb2.NetParameter())
+    assert reason in why_invalid(caught.value)
