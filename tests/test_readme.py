@@ -1,40 +1,80 @@
-"""The README names everything a user can set, and every way a run can end."""
+"""The README names everything a user can set, and every way a run can end, where one would look for it."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from caffe_lrp.arguments import list_parser
+from caffe_lrp.arguments import BINARIES, list_parser
 from caffe_lrp.config import KEYS
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.outputs.writers import OUTPUTS
+from caffe_lrp.quirks import QUIRK_MODES, Quirks
 from caffe_lrp.relevance.formulas import FORMULAS
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Heading -> text below it.
+SECTIONS = dict(section.split("\n", 1) for section in README.split("\n## ")[1:])
 OPTIONS = [option for action in list_parser()._actions for option in action.option_strings]
+SCRIPTS = [path.name for path in (ROOT / "scripts").iterdir() if path.is_file() and path.name != "venv.sh"]
+
+
+def quoted(section: str) -> set[str]:
+    """Everything between backticks in a section."""
+    return set(re.findall("`([^`]+)`", SECTIONS[section]))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_options_are_documented(option: str) -> None:
-    assert f"`{option}" in README or f", {option}`" in README or f" {option} " in README
+    assert option in quoted("Options")
+
+
+@pytest.mark.parametrize("value", BINARIES)
+def test_programs_to_choose_are_documented(value: str) -> None:
+    assert value in quoted("Options")
 
 
 @pytest.mark.parametrize("key", [key.name for key in KEYS])
 def test_config_keys_are_documented(key: str) -> None:
-    assert f"`{key}`" in README
+    assert key in quoted("The config file")
 
 
 @pytest.mark.parametrize("code", FORMULAS)
-def test_formulas_are_documented(code: int) -> None:
-    rows = [row.split("|")[1] for row in README.splitlines() if row.startswith("| ")]
-    assert any(str(code) in row.replace(",", " ").split() for row in rows)
+def test_formulas_are_documented_with_their_use(code: int) -> None:
+    rows = [row.split("|")[1:-1] for row in SECTIONS["Formulas"].splitlines() if row.startswith("| ")]
+    (row,) = [row for row in rows if str(code) in re.split("[, ]+", row[0])]
+    assert len(row) == 5
+    assert all(cell.strip() for cell in row)
 
 
 @pytest.mark.parametrize("code", ExitCode)
 def test_exit_codes_are_documented(code: ExitCode) -> None:
-    assert f"\n| {code.value} | " in README
+    assert f"\n| {code.value} | " in SECTIONS["What comes out"]
 
 
 @pytest.mark.parametrize("suffix", [output.suffix for output in OUTPUTS.values()])
 def test_output_files_are_documented(suffix: str) -> None:
-    assert f"`cat.jpg{suffix}`" in README
+    assert f"cat.jpg{suffix}" in quoted("What comes out")
+
+
+@pytest.mark.parametrize("quirk", [field.name.split("_")[0] for field in fields(Quirks)])
+def test_quirks_are_documented(quirk: str) -> None:
+    assert f"\n| {quirk} | " in SECTIONS["Quirks, and how to switch them off"]
+
+
+@pytest.mark.parametrize("mode", QUIRK_MODES)
+def test_modes_of_quirks_are_documented(mode: str) -> None:
+    assert mode in quoted("The config file")
+    assert mode in quoted("Quirks, and how to switch them off")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_are_documented(name: str) -> None:
+    assert f"{name}`" in SECTIONS["Scripts"]
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
+def test_what_is_linked_exists(link: str) -> None:
+    assert (ROOT / link).exists()
