@@ -26,7 +26,7 @@ Try next, in $PWD:
   other formulas, see README.md:
     .venv/bin/caffe-lrp -c configs/demo.txt -f filelists/demo.txt -p "$output" --suffix-target --formula 2
   the layers of the net, their numbers and the rule each one gets:
-    .venv/bin/caffe-lrp -c configs/demo.txt -f filelists/demo.txt --dry-run
+    .venv/bin/caffe-lrp -c configs/demo.txt -f filelists/demo.txt --suffix-target --dry-run
   a well-known net, if the weights can still be had:
     .venv/bin/python scripts/fetch_model.py caffenet
   your own net: copy configs/demo.txt and put your files in

@@ -236,6 +236,11 @@ def test_the_demo_script_makes_all_heatmaps_and_says_where(tmp_path: Path) -> No
     assert f"{output}/overview.png" in result.stdout
     assert result.stdout.count("16 of 16 heatmaps made") == 3
     assert len(list((output / "heatmaps/demo").glob("*_heatmap.png"))) == 48
+    suggested = [line for line in result.stdout.splitlines() if line.startswith("    .venv/bin/caffe-lrp")]
+    assert len(suggested) == 2
+    for line in suggested:
+        tried = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (tried.returncode, tried.stderr) == (0, "")
     sheet = np.asarray(Image.open(output / "overview.png"))
     assert sheet.shape[0] > 8 * SIDE
     assert sheet.shape[1] > 7 * SIDE
