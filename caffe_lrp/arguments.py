@@ -71,8 +71,29 @@ class Parser(argparse.ArgumentParser):
         return self.parse_args(given)
 
 
+def list_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of ``caffe-lrp``; with wrong ones the program ends, see `Parser.parse`."""
+    parser = list_parser()
+    options = parser.parse(arguments)
+    if options.words:
+        parser.error(
+            f"'{options.words[0]}' stands without an option; write -c CONFIG -f FILELIST -p DIR (or use "
+            "caffe-lrp-demo CONFIG FILELIST PREPATH)"
+        )
+    if options.config is None:
+        parser.error("-c/--config is missing: the config file")
+    if options.filelist is None and not options.dry_run:
+        parser.error("-f/--filelist is missing: the list of images; only --dry-run does without")
+    return options
+
+
+def demo_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of ``caffe-lrp-demo``; with wrong ones the program ends, see `Parser.parse`."""
+    return demo_parser().parse(arguments)
+
+
 def list_parser() -> Parser:
-    """The parser of ``caffe-lrp``."""
+    """The parser of ``caffe-lrp``; what must be given is checked by `list_arguments`."""
     parser = Parser(
         prog="caffe-lrp",
         usage="caffe-lrp -c CONFIG -f FILELIST [-p DIR] [option ...]",
@@ -83,25 +104,19 @@ def list_parser() -> Parser:
         add_help=False,
     )
     add = parser.add_argument
-    add("-c", "--config", type=Path, required=True, metavar="FILE", help="config: net, mean image, formula")
-    add(
-        "-f",
-        "--filelist",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="images, 'path class' a line; -1: best class",
-    )
+    add("words", nargs="*", help=argparse.SUPPRESS)
+    add("-c", "--config", type=Path, metavar="FILE", help="config: net, mean image, formula")
+    add("-f", "--filelist", type=Path, metavar="FILE", help="images, 'path class' a line; -1: best class")
     add(
         "-p", "--prepath", type=_not_empty, default="./", metavar="DIR", help="where output goes (default ./)"
-    )
+    )  # fmt: skip
     add(
         "-b", "--binary", type=_binary, default=BINARIES[0], metavar="KEY",
         help="default, default_minimal (text files only), parallel or parallel_minimal (in batches)",
     )  # fmt: skip
     add("--image-root", default="", metavar="DIR", help="folder of relative image paths")
     add("--suffix-target", action="store_true", help="put formula and class into the file names")
-    add("--dry-run", action="store_true", help="check all, show layers and rules, stop")
+    add("--dry-run", action="store_true", help="check config, net and list, show layers, stop")
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("--quiet", action="store_true", help="print errors only")
     loudness.add_argument("-v", "--verbose", action="store_true", help="print a line for every image")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from .arguments import INTRODUCTION, Parser, demo_parser, list_parser
+from .arguments import INTRODUCTION, demo_arguments, list_arguments
 from .config import KEYS, HeatmapConfig, read_config
 from .errors import CaffeLrpError, ExitCode
 from .filelist import read_filelist
@@ -44,19 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _prepare_streams()
         _say(INTRODUCTION, sys.stdout)
         return ExitCode.USAGE
-    return _guarded(list_parser(), arguments)
+    return _guarded(list_arguments, arguments)
 
 
 def demo_main(arguments: Sequence[str] | None = None) -> int:
     """Run ``caffe-lrp-demo CONFIG FILELIST PREPATH``, the drop-in for the reference's program."""
-    return _guarded(demo_parser(), arguments)
+    return _guarded(demo_arguments, arguments)
 
 
-def _guarded(parser: Parser, arguments: Sequence[str] | None) -> int:
+def _guarded(
+    read: Callable[[Sequence[str] | None], argparse.Namespace], arguments: Sequence[str] | None
+) -> int:
     """Run with every foreseeable end turned into an exit code."""
     _prepare_streams()
     signal.signal(signal.SIGTERM, _interrupt)
-    options = parser.parse(arguments)
+    options = read(arguments)
     try:
         return _run(options)
     except CaffeLrpError as error:
@@ -107,19 +109,20 @@ def _interrupt(*_: object) -> NoReturn:
 
 def _run(options: argparse.Namespace) -> int:
     config = read_config(options.config, _overrides(options))
-    entries = read_filelist(options.filelist)
+    entries = read_filelist(options.filelist) if options.filelist else []
     # Numba and OpenCV take a second to load: not for --help, nor for a wrong config.
+    from .batch.check import notices  # noqa: PLC0415
     from .batch.job import make_jobs, refuse_clashes  # noqa: PLC0415
     from .batch.session import open_session  # noqa: PLC0415
 
-    jobs = make_jobs(entries, _layout(options, config))
+    jobs = make_jobs(entries, _layout(options, config), config.place_of("path_root"))
     if not options.is_demo:
         refuse_clashes(jobs, options.filelist, names_have_targets=options.suffix_target)
     session = open_session(config)
-    if options.dry_run:
-        _print_plan(session)
-        return ExitCode.DONE
-    return _explain(options, session, jobs)
+    if not options.quiet:
+        for notice in notices(session, config):
+            _say(f"caffe-lrp: note: {notice}", sys.stderr)
+    return _check(options, session, jobs) if options.dry_run else _explain(options, session, jobs)
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
@@ -139,6 +142,20 @@ def _layout(options: argparse.Namespace, config: HeatmapConfig) -> "OutputLayout
         config.path_root,
         formula=config.formula if options.suffix_target else None,
     )
+
+
+def _check(options: argparse.Namespace, session: "Session", jobs: Sequence["HeatmapJob"]) -> int:
+    """Show layers and rules, and the lines of the list that will fail."""
+    from .batch.check import foreseeable_fault  # noqa: PLC0415 - as in _run
+
+    _print_plan(session)
+    failed = False
+    for job in jobs:
+        fault = foreseeable_fault(session, job)
+        if fault:
+            failed = True
+            _say(_failure(options, job, fault), sys.stderr)
+    return ExitCode.IMAGES_FAILED if failed else ExitCode.DONE
 
 
 def _print_plan(session: "Session") -> None:
@@ -168,8 +185,7 @@ def _explain(options: argparse.Namespace, session: "Session", jobs: Sequence["He
     with tqdm(total=len(jobs), unit="image", disable=hide_bar, dynamic_ncols=True) as bar:
         for outcome in run_jobs(session, jobs, kinds, batch_size):
             if not outcome.is_done:
-                line = _coloured(f"line {outcome.job.line}", "bad", sys.stderr)
-                _say(f"{options.filelist}: {line}: {_failure(outcome)}", sys.stderr, bar.write)
+                _say(_failure(options, outcome.job, outcome.error), sys.stderr, bar.write)
             else:
                 done.append(str(outcome.job.stem))
                 if options.verbose:
@@ -196,10 +212,11 @@ def _summary(job_count: int, done: Sequence[str], kinds: "Sequence[OutputKind]",
     return text
 
 
-def _failure(outcome: "JobOutcome") -> str:
-    """Image and reason; a reason that begins with the image does not name it twice."""
-    image = f"{outcome.job.image}: "
-    return image + outcome.error.removeprefix(image)
+def _failure(options: argparse.Namespace, job: "HeatmapJob", error: str) -> str:
+    """Line of the list, image and reason; a reason that begins with the image does not name it twice."""
+    image = f"{job.image}: "
+    line = _coloured(f"line {job.line}", "bad", sys.stderr)
+    return f"{options.filelist}: {line}: {image}{error.removeprefix(image)}"
 
 
 def _success(outcome: "JobOutcome", session: "Session") -> str:

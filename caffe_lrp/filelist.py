@@ -53,7 +53,7 @@ class ListEntry:
 
 
 def read_filelist(path: Path) -> list[ListEntry]:
-    """Entries of the list in order; lines of two characters or fewer are skipped.
+    """Entries of the list in order; blank lines and those of two characters or fewer are skipped.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def read_filelist(path: Path) -> list[ListEntry]:
     text = content.decode("utf-8-sig", errors="surrogateescape")
     entries, faults = [], []
     for number, line in enumerate(text.split("\n"), start=1):
-        if len(line.rstrip("\r")) < _SHORTEST_LINE:
+        if len(line.rstrip("\r")) < _SHORTEST_LINE or not line.strip():
             continue
         entry = _parse(number, line)
         if entry is None:

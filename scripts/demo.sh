@@ -8,7 +8,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 output=${1:-$PWD/demo_output}
 [[ $output == /* ]] || output=$started_in/$output
 
-echo "== installing into .venv (the first time this takes a minute)"
+echo "== installing into .venv, which takes a minute if it is new"
 install .
 
 for formula in 102 100 0; do

@@ -19,6 +19,9 @@ if ! .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))'
         stop "'$python' cannot make .venv; on Debian or Ubuntu: apt install python3-venv"
 fi
 bin=$PWD/.venv/bin
+if [[ -n ${PYTHON:-} && $("$PYTHON" --version 2>&1) != "$("$bin/python" --version)" ]]; then
+    stop "PYTHON is $("$PYTHON" --version 2>&1), but .venv has $("$bin/python" --version); remove .venv first"
+fi
 
 install() {
     "$bin/pip" install --quiet --disable-pip-version-check "$1" ||

@@ -339,9 +339,19 @@ CATALOGUE = (
             Kind(
                 "the list is not given",
                 nothing,
-                "usage: …\ncaffe-lrp: error: the following arguments are required: -f/--filelist",
+                "usage: …\n"
+                "caffe-lrp: error: -f/--filelist is missing: the list of images; only --dry-run does without",
                 exit_code=2,
                 options=("-c", "config.txt"),
+            ),
+            Kind(
+                "files stand without options",
+                nothing,
+                "usage: …\n"
+                "caffe-lrp: error: 'config.txt' stands without an option; write -c CONFIG -f FILELIST "
+                "-p DIR (or use caffe-lrp-demo CONFIG FILELIST PREPATH)",
+                exit_code=2,
+                options=("config.txt", "list.txt"),
             ),
             Kind(
                 "an option is misspelt",
@@ -474,6 +484,13 @@ CATALOGUE = (
                 valued("numclasses", 1000),
                 "caffe-lrp: error: config.txt: line 16: numclasses 1000 is more than the 5 outputs "
                 "of deploy.prototxt; set it to 5 or fewer",
+            ),
+            Kind(
+                "`standalone_rootpath` is in no path of the list",
+                valued("standalone_rootpath", "photos"),
+                "caffe-lrp: error: config.txt: line 22: no path of the list contains 'photos', from which "
+                "on output paths repeat it; set standalone_rootpath to a text that all of them contain, "
+                "such as the name of a folder",
             ),
             Kind(
                 "images are resized to less than the net's input",

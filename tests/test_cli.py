@@ -235,6 +235,41 @@ def test_dry_run_prints_a_line_a_layer_and_writes_nothing(tmp_path: Path) -> Non
     assert not (tmp_path / "o").exists()
 
 
+def test_a_dry_run_does_without_a_list() -> None:
+    result = run("-c", CONFIG, "--dry-run")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(result.stdout.splitlines()) == 19
+
+
+def test_a_dry_run_names_the_lines_that_will_fail(tmp_path: Path) -> None:
+    lines = (
+        "images/set/square.jpg 3",
+        "images/set/none.jpg 3",
+        "elsewhere/a.jpg 1",
+        "images/set/tall.png 12",
+    )
+    path = listing(tmp_path, *lines)
+    result = run("-c", CONFIG, "-f", path, "--dry-run")
+    assert result.returncode == 4
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == ["line 2", "line 3", "line 4"]
+    for reason in ("No such file", "does not contain", "class 12 does not exist"):
+        assert reason in result.stderr
+    really = run("-c", CONFIG, "-f", path, "-p", tmp_path)
+    assert [line.split(": ")[1] for line in really.stderr.splitlines()] == ["line 2", "line 3", "line 4"]
+
+
+def test_settings_seldom_meant_are_noted_unless_quiet(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3")
+    changed = config(tmp_path, numclasses=5)
+    result = run("-c", changed, "-f", path, "-p", tmp_path)
+    assert result.returncode == 0
+    assert result.stderr == (
+        f"caffe-lrp: note: {changed}: line 23: numclasses is 5, but the net has 12 outputs; those from 5 "
+        "on are not ranked, and never chosen by -1 or -2\n"
+    )
+    assert run("-c", changed, "-f", path, "-p", tmp_path, "--quiet").stderr == ""
+
+
 def test_quiet_prints_nothing_and_verbose_a_line_an_image(tmp_path: Path) -> None:
     path = listing(tmp_path, "images/set/square.jpg 3")
     quiet = run("-c", CONFIG, "-f", path, "-p", tmp_path, "--quiet")
@@ -291,7 +326,8 @@ def test_colour_is_for_terminals_that_want_it(environment: dict[str, str], has_c
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["-c", "x"], "required"),
+        (["-c", "x"], "-f/--filelist is missing"),
+        (["-f", "x"], "-c/--config is missing"),
         (["-c", "x", "-f", "y", "-b", "fast"], "'fast' is none of default, default_minimal, parallel"),
         (["-c", "x", "-f", "y", "--eps", "-1"], "must be at least 0"),
         (["-c", "x", "-f", "y", "--formula", "best"], "must be a whole number"),
@@ -299,7 +335,7 @@ def test_colour_is_for_terminals_that_want_it(environment: dict[str, str], has_c
         (["-c", "x", "-f", "y", "--first", "3"], "there is no option --first; did you mean '--first-layer'?"),
         (["--confg", "x", "-f", "y"], "there is no option --confg; did you mean '--config'?"),
         (["-c", "x", "-f", "y", "--formla=0"], "there is no option --formla; did you mean '--formula'?"),
-        (["-c", "x", "-f", "y", "z"], "unrecognized arguments: z"),
+        (["-c", "x", "-f", "y", "z"], "'z' stands without an option; write -c CONFIG -f FILELIST"),
         (["-c", "x", "-f", "y", "--quirks", "none"], "one of reference, corrected"),
         (["-c", "x", "-f", "y", "--quiet", "-v"], "not allowed"),
     ],

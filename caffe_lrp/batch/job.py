@@ -1,11 +1,11 @@
 """Jobs: which image is explained for what, and where its files go (spec/reference.md §1, §2, §7)."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from caffe_lrp.errors import FileListError
+from caffe_lrp.errors import ConfigError, FileListError
 from caffe_lrp.filelist import ListEntry, Target
 from caffe_lrp.messages import listed
 
@@ -90,7 +90,7 @@ class OutputLayout:
 
     def job(self, entry: ListEntry) -> HeatmapJob:
         """The job of one line."""
-        image = f"{self.image_root}/{entry.path}" if self._is_below_root(entry.path) else entry.path
+        image = self._image(entry)
         part = self._part(entry.path, image)
         fault = ""
         if part is None:
@@ -104,6 +104,13 @@ class OutputLayout:
         stem = None if fault else str(Path(f"{self.output_root}/{part}")) + suffix
         return HeatmapJob(entry.line, Path(image), entry.target, stem, fault)
 
+    def finds_root(self, entry: ListEntry) -> bool:
+        """Whether the path of one line contains ``path_root``."""
+        return self._part(entry.path, self._image(entry)) is not None
+
+    def _image(self, entry: ListEntry) -> str:
+        return f"{self.image_root}/{entry.path}" if self._is_below_root(entry.path) else entry.path
+
     def _is_below_root(self, path: str) -> bool:
         return self.whole_path or (bool(self.image_root) and not Path(path).is_absolute())
 
@@ -116,8 +123,20 @@ class OutputLayout:
         return None
 
 
-def make_jobs(entries: Iterable[ListEntry], layout: OutputLayout) -> list[HeatmapJob]:
-    """One job for every line, in order."""
+def make_jobs(entries: Sequence[ListEntry], layout: OutputLayout, place: str) -> list[HeatmapJob]:
+    """One job for every line, in order.
+
+    Raises
+    ------
+    ConfigError
+        No path contains the layout's ``path_root``, so that it is the config that is wrong; ``place`` is
+        where that says so.
+    """
+    if entries and not any(layout.finds_root(entry) for entry in entries):
+        raise ConfigError(
+            f"{place}: no path of the list contains '{layout.path_root}', from which on output paths repeat "
+            "it; set standalone_rootpath to a text that all of them contain, such as the name of a folder"
+        )
     return [layout.job(entry) for entry in entries]
 
 

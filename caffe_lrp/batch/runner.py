@@ -17,6 +17,7 @@ from caffe_lrp.relevance.engine import explain
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, rank
 
+from .check import require_classes
 from .job import HeatmapJob, JobOutcome
 from .session import Session
 
@@ -157,16 +158,7 @@ def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[
         classes = tuple(int(best) for best in ranking.classes[: target.best_count])
     else:
         classes = (target.code,)
-    if max(classes) >= session.output_size:
-        raise ImageError(
-            f"class {max(classes)} does not exist: the net has {session.output_size} outputs, which count "
-            f"from 0 to {session.output_size - 1}"
-        )
-    if max(classes) >= session.plan.start_size:
-        raise ImageError(
-            f"class {max(classes)} is not an element of the start layer '{session.plan.start.name}', "
-            f"which has {session.plan.start_size}"
-        )
+    require_classes(session, classes)
     return classes
 
 

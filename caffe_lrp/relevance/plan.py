@@ -140,13 +140,17 @@ def find_start(net: Net, start_layer: int) -> Layer:
         softmax = [layer.index for layer in net.layers if layer.type == "Softmax"]
         if not softmax or softmax[0] == 0:
             raise PlanError(
-                f"lastlayerindex -1: {net.source} has no Softmax with a layer before it; give an index"
+                f"lastlayerindex -1: {net.source} has no Softmax with a layer before it; give -2 "
+                "(the highest InnerProduct) or an index"
             )
         return net.layers[softmax[0] - 1]
     if start_layer == HIGHEST_INNER_PRODUCT:
         products = [layer for layer in net.layers if layer.type == "InnerProduct"]
         if not products:
-            raise PlanError(f"lastlayerindex -2: {net.source} has no InnerProduct layer; give an index")
+            raise PlanError(
+                f"lastlayerindex -2: {net.source} has no InnerProduct layer; give -1 (the layer before the "
+                "lowest Softmax) or an index"
+            )
         return products[-1]
     if not 0 <= start_layer < len(net.layers):
         raise PlanError(

@@ -1,0 +1,67 @@
+"""What can be said of a run before it starts: lines that will fail, settings that are seldom meant."""
+
+from collections.abc import Sequence
+
+from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.errors import ImageError
+from caffe_lrp.files import require_file
+from caffe_lrp.relevance.formulas import find_formula
+
+from .job import HeatmapJob
+from .session import Session
+
+
+def notices(session: Session, config: HeatmapConfig) -> list[str]:
+    """Remarks on settings that are allowed, but seldom meant."""
+    start, outputs, ranked = session.plan.start, session.output_size, config.class_count
+    remarks = []
+    if ranked < outputs:
+        remarks.append(
+            f"{config.place_of('class_count')}: numclasses is {ranked}, but the net has {outputs} outputs; "
+            f"those from {ranked} on are not ranked, and never chosen by -1 or -2"
+        )
+    if session.plan.start_size != outputs:
+        remarks.append(
+            f"{config.place_of('start_layer')}: relevance starts at {start.label}, which has "
+            f"{session.plan.start_size} elements, but the net has {outputs} outputs; class c stands for "
+            "element c"
+        )
+    if find_formula(config.formula).needs_switch_layer and config.switch_layer >= start.index:
+        remarks.append(
+            f"{config.place_of('switch_layer')}: the switch layer {config.switch_layer} is not below the "
+            f"start layer {start.index}; every layer gets the lower rule"
+        )
+    return remarks
+
+
+def foreseeable_fault(session: Session, job: HeatmapJob) -> str:
+    """Why a job will fail, as far as that shows without decoding its image; empty if it does not."""
+    if job.fault:
+        return job.fault
+    try:
+        require_file(job.image, "image", ImageError)
+        require_classes(session, (job.target.code,))
+    except ImageError as error:
+        return str(error)
+    return ""
+
+
+def require_classes(session: Session, classes: Sequence[int]) -> None:
+    """Refuse classes that the net, or the layer where relevance starts, does not have.
+
+    Raises
+    ------
+    ImageError
+        The largest of ``classes`` is too large; negative ones are codes and never are.
+    """
+    largest, start = max(classes), session.plan.start
+    if largest >= session.output_size:
+        raise ImageError(
+            f"class {largest} does not exist: the net has {session.output_size} outputs, which count "
+            f"from 0 to {session.output_size - 1}"
+        )
+    if largest >= session.plan.start_size:
+        raise ImageError(
+            f"class {largest} is not an element of the start layer '{start.name}', "
+            f"which has {session.plan.start_size}"
+        )
