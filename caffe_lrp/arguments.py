@@ -112,7 +112,7 @@ def list_parser() -> Parser:
     )  # fmt: skip
     add(
         "-b", "--binary", type=_binary, default=BINARIES[0], metavar="KEY",
-        help="default, default_minimal (text files only), parallel or parallel_minimal (in batches)",
+        help="default, parallel (batches); …_minimal: text only",
     )  # fmt: skip
     add("--image-root", default="", metavar="DIR", help="folder of relative image paths")
     add("--suffix-target", action="store_true", help="put formula and class into the file names")

@@ -62,20 +62,22 @@ def _guarded(
     try:
         return _run(options)
     except CaffeLrpError as error:
-        _say(f"caffe-lrp: {_coloured('error', 'bad', sys.stderr)}: {error}", sys.stderr)
-        return error.exit_code
+        return _stopped(error.exit_code, "error", str(error))
     except KeyboardInterrupt:
-        _say("caffe-lrp: interrupted; files written so far are complete", sys.stderr)
-        return ExitCode.INTERRUPTED
+        return _stopped(ExitCode.INTERRUPTED, "interrupted", "files written so far are complete")
     except MemoryError:
-        _say("caffe-lrp: error: not enough memory to load the net; end other programs", sys.stderr)
-        return ExitCode.INTERNAL
+        return _stopped(ExitCode.INTERNAL, "error", "not enough memory to load the net; end other programs")
     except Exception as error:
         if options.verbose:
             raise
-        reason = f"{type(error).__name__}: {error}"
-        _say(f"caffe-lrp: internal error, please report it with what -v prints: {reason}", sys.stderr)
-        return ExitCode.INTERNAL
+        reason = f"please report it with what -v prints: {type(error).__name__}: {error}"
+        return _stopped(ExitCode.INTERNAL, "internal error", reason)
+
+
+def _stopped(code: ExitCode, how: str, why: str) -> ExitCode:
+    """Say how and why the run ended before its time; returns ``code``."""
+    _say(f"caffe-lrp: {_coloured(how, 'bad', sys.stderr)}: {why}", sys.stderr)
+    return code
 
 
 def _prepare_streams() -> None:
@@ -206,7 +208,7 @@ def _summary(job_count: int, done: Sequence[str], kinds: "Sequence[OutputKind]",
     if failed:
         text += f", {failed} failed for the reasons given"
     if done:
-        folder = os.path.commonpath([Path(stem).parent for stem in done])
+        folder = os.path.commonpath([Path(stem).parent for stem in done]) or "."
         suffixes = ", ".join(OUTPUTS[kind].suffix for kind in OUTPUTS if kind in kinds)
         text += f"\nfiles in {folder}: {suffixes}"
     return text

@@ -4,7 +4,8 @@
 # runtimes, so one file serves protobuf >= 4.25. It has wheels for Python 3.7 to 3.12; set PYTHON
 # to such an interpreter where python3 is newer.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+unset CDPATH
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 venv="$(mktemp -d)"
 trap 'rm -rf "$venv"' EXIT

@@ -4,12 +4,12 @@
 # usage: scripts/demo.sh [OUTPUT_FOLDER]
 set -euo pipefail
 started_in=$PWD
-source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/venv.sh"
 output=${1:-$PWD/demo_output}
 [[ $output == /* ]] || output=$started_in/$output
 
 echo "== installing into .venv, which takes a minute if it is new"
-install .
+install demo .
 
 for formula in 102 100 0; do
     echo "== explaining the pictures of filelists/demo.txt by formula $formula"

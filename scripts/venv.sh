@@ -1,29 +1,45 @@
 # Sourced by the other scripts: goes to the root of the repository, makes .venv if there is none (or
-# only half of one), and sets $bin to its programs. Ends the script with a plain message if it cannot.
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-script=scripts/$(basename "$0")
+# completes half of one), and sets $bin to its programs. Ends the script with a plain message if it cannot.
+unset CDPATH # or cd might lead to another folder of the same name
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+script=scripts/$(basename -- "$0")
 python=${PYTHON:-python3}
+bin=$PWD/.venv/bin
 
 stop() {
     echo "$script: $1" >&2
     exit 1
 }
 
-if ! .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+require_new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        stop "$2 is $("$1" --version 2>&1), Python 3.10 or newer is needed; $3"
+}
+
+if [[ -L $bin/python && ! -x $bin/python ]]; then
+    stop "the Python of .venv is gone; remove .venv"
+elif [[ ! -x $bin/python ]]; then
     command -v "$python" >/dev/null ||
         stop "there is no '$python'; install Python 3.10 or newer, or set PYTHON to where it is"
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-        stop "'$python' is $("$python" --version 2>&1); install Python 3.10 or newer, or set PYTHON to one"
-    rm -rf .venv
+    require_new_enough "$python" "'$python'" "install one, or set PYTHON to where it is"
+elif [[ -n ${PYTHON:-} && $("$PYTHON" --version 2>&1) != "$("$bin/python" --version 2>&1)" ]]; then
+    stop "PYTHON is $("$PYTHON" --version 2>&1), but .venv has $("$bin/python" --version 2>&1); remove .venv"
+else
+    require_new_enough "$bin/python" "the Python of .venv" "remove .venv"
+    python=$bin/python
+fi
+if ! "$bin/python" -c 'import pip' 2>/dev/null; then
     "$python" -m venv .venv ||
         stop "'$python' cannot make .venv; on Debian or Ubuntu: apt install python3-venv"
 fi
-bin=$PWD/.venv/bin
-if [[ -n ${PYTHON:-} && $("$PYTHON" --version 2>&1) != "$("$bin/python" --version)" ]]; then
-    stop "PYTHON is $("$PYTHON" --version 2>&1), but .venv has $("$bin/python" --version); remove .venv first"
-fi
 
+# install NAME REQUIREMENT: install for the purpose NAME, unless that was done and no file has changed.
 install() {
-    "$bin/pip" install --quiet --disable-pip-version-check "$1" ||
+    local files now stamp=.venv/installed-$1
+    files=$(find -H caffe_lrp pyproject.toml README.md LICENSE -type f ! -path '*/__pycache__/*' | sort)
+    now="$PWD $2 $(tr '\n' '\0' <<<"$files" | xargs -0 cksum | cksum)"
+    [[ -x $bin/caffe-lrp && -e $stamp && $(<"$stamp") == "$now" ]] && return
+    "$bin/python" -m pip install --quiet --disable-pip-version-check "$2" ||
         stop "pip could not install what is needed (see above); is there a network, or a proxy to set?"
+    echo "$now" >"$stamp"
 }

@@ -33,12 +33,13 @@ def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=DATA, capture_output=True, text=True, timeout=300, check=False)
 
 
-def on_a_terminal(arguments: list[str], environment: dict[str, str]) -> bytes:
-    """What the command writes to standard error if that is a terminal."""
+def on_a_terminal(arguments: list[str], environment: dict[str, str], stream: str = "stderr") -> bytes:
+    """What the command writes to one of its streams if that, and only that, is a terminal."""
     ours, its = os.openpty()
     command = [sys.executable, "-m", "caffe_lrp", *arguments]
     others = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=its, env=others | environment, check=False)
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: its}
+    subprocess.run(command, cwd=DATA, env=others | environment, check=False, **streams)  # type: ignore[call-overload]
     os.close(its)
     written = os.read(ours, 100_000)
     os.close(ours)
@@ -284,12 +285,16 @@ def test_version(tmp_path: Path) -> None:
 
 def test_help_fits_a_terminal_and_names_every_option_and_exit_code() -> None:
     text = run("--help").stdout
-    assert len(text.splitlines()) <= 24
+    assert len(text.splitlines()) <= 23  # and one for the prompt
     assert max(map(len, text.splitlines())) <= 80
     for action in list_parser()._actions:
         assert set(action.option_strings) <= set(re.split(r"[\s,]+", text))
     for code in ExitCode:
         assert re.search(rf"\b{code.value} \w", text)
+
+
+def test_the_introduction_needs_no_reader() -> None:
+    assert shell(f"{sys.executable} -m caffe_lrp >&-").returncode == 2
 
 
 def test_without_arguments_it_explains_itself() -> None:
@@ -310,6 +315,16 @@ def test_the_summary_says_what_was_written_where(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("outpath", "folder"), [("o", "o"), (".", ".")])
+def test_the_summary_names_the_folder_that_has_all_files(tmp_path: Path, outpath: str, folder: str) -> None:
+    for name in ("models", "images1", "images2"):
+        (tmp_path / name).symlink_to(DATA / name.replace("1", "").replace("2", ""))
+    changed = config(tmp_path, standalone_outpath=outpath)
+    path = listing(tmp_path, "images1/set/square.jpg 3", "images2/set/square.jpg 3")
+    result = run("-c", changed, "-f", path, "-b", "default_minimal", cwd=tmp_path)
+    assert result.stdout.splitlines()[1].startswith(f"files in {folder}: ")
+
+
 def test_no_folder_is_named_when_nothing_was_written(tmp_path: Path) -> None:
     result = run("-c", CONFIG, "-f", listing(tmp_path, "images/none.jpg 3"), "-p", tmp_path)
     assert "files in" not in result.stdout
@@ -320,7 +335,17 @@ def test_no_folder_is_named_when_nothing_was_written(tmp_path: Path) -> None:
     [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
 )
 def test_colour_is_for_terminals_that_want_it(environment: dict[str, str], has_colour: bool) -> None:
-    assert (b"\x1b[31m" in on_a_terminal(["-c", "none.txt", "-f", "none.txt"], environment)) is has_colour
+    word = b"\x1b[31merror\x1b[0m" if has_colour else b"error"
+    written = on_a_terminal(["-c", "none.txt", "-f", "none.txt"], environment)
+    assert written.startswith(b"caffe-lrp: " + word + b": none.txt: the config file cannot be read")
+
+
+def test_the_summary_is_green_if_all_is_well_else_red(tmp_path: Path) -> None:
+    for name, colour, code in (("square.jpg", b"\x1b[32m1", 0), ("none.jpg", b"\x1b[31m0", 4)):
+        path = listing(tmp_path, f"images/set/{name} 3")
+        arguments = ["-c", str(CONFIG), "-f", str(path), "-p", str(tmp_path)]
+        written = on_a_terminal(arguments, {"TERM": "xterm"}, stream="stdout")
+        assert colour + b" of 1 heatmaps made\x1b[0m in " in written, code
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,49 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import make_demo_model
 import numpy as np
 import pytest
-from builders import assert_close, random_blob, single_layer
+from builders import assert_close, build, random_blob, single_layer
 from demo_pictures import SHAPES, SIDE, Picture, draw_picture
-from make_demo_model import Adam, Examples, accuracy, examples_of, loss_and_gradient, weight_gradients
+from make_demo_model import (
+    INPUT_SCALE,
+    Adam,
+    Examples,
+    accuracy,
+    examples_of,
+    gradients,
+    learned_weights,
+    loss_and_gradient,
+    trainable,
+    weight_gradients,
+)
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import read_config
+from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.layers.base import Linear
+from caffe_lrp.net.net import Net
+from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.engine import explain
 
 ROOT = Path(__file__).parents[1]
+SMALL_NET = """
+input: "data" input_shape { dim: 1 dim: 3 dim: SIZE dim: SIZE }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 6 kernel_size: 3 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
+  pooling_param { pool: AVE global_pooling: true } }
+layer { name: "score" type: "InnerProduct" bottom: "pool" top: "score"
+  inner_product_param { num_output: 3 } }
+layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }
+"""
 CONFIG = ROOT / "configs" / "demo.txt"
 LIST = ROOT / "filelists" / "demo.txt"
 
@@ -129,6 +155,82 @@ def test_weight_gradients_equal_differences(tmp_path: Path, body: str, shape: tu
         assert_close(found, expected, 1e-4)
 
 
+def patterns(rng: np.random.Generator, count: int) -> Examples:
+    """Flat, striped and chequered pictures: what turning, mirroring and other colours do not change."""
+    kinds = rng.integers(3, size=count)
+    y, x = np.mgrid[0:12, 0:12]
+    shapes = np.stack([np.zeros_like(x), x % 2, (x + y) % 2])
+    levels = rng.integers(0, 100, (count, 3, 1, 1)) + 120 * shapes[kinds][:, np.newaxis]
+    return Examples(levels.astype(np.uint8), np.eye(3, dtype=np.float32)[kinds])
+
+
+def small_net(folder: Path, size: int = 12) -> Net:
+    return trainable(build(folder, SMALL_NET.replace("SIZE", str(size))))
+
+
+def test_training_lowers_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_demo_model, "BATCH_SIZE", 16)
+    monkeypatch.setattr(make_demo_model, "WARM_UP", 1)
+    net, rng = small_net(tmp_path), np.random.default_rng(1)
+    examples = patterns(rng, 60)
+    mean = np.full((3, 1, 1), 100, np.float32)
+    batch = (examples.levels - mean) * np.float32(INPUT_SCALE)
+    before, _ = gradients(net, batch, examples.shown)
+    make_demo_model.train(net, examples, mean, 600, rng)
+    after, _ = gradients(net, batch, examples.shown)
+    assert after < 0.3 * before
+    seen_whole = replace(
+        net, layers=tuple(replace(one, weights=learned_weights(net).get(one.name, ())) for one in net.layers)
+    )
+    assert accuracy(seen_whole, patterns(rng, 60), mean) > 0.9
+
+
+def test_gradients_of_a_net_equal_differences_of_its_loss(tmp_path: Path) -> None:
+    net = small_net(tmp_path, size=6)
+    batch = random_blob((4, 3, 6, 6), 3)
+    shown = np.eye(3, dtype=np.float32)[[0, 1, 2, 1]]
+    _, found = gradients(net, batch, shown)
+    assert set(found) == {"conv", "score"}
+    for layer in net.layers:
+        for weight, gradient in zip(layer.weights, found.get(layer.name, ()), strict=True):
+            index = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
+            old, losses = weight[index], []
+            for step in (0.01, -0.01):
+                weight[index] = old + step
+                losses.append(gradients(net, batch, shown)[0])
+            weight[index] = old
+            assert gradient[index] == pytest.approx((losses[0] - losses[1]) / 0.02, rel=0.02)
+
+
+def test_the_input_scale_moves_into_the_first_layer(tmp_path: Path) -> None:
+    net, batch = small_net(tmp_path), random_blob((2, 3, 12, 12), 4) * 100
+    weights = learned_weights(net)
+    raw = replace(net, layers=tuple(replace(one, weights=weights.get(one.name, ())) for one in net.layers))
+    scaled = net.forward(batch * np.float32(INPUT_SCALE), set())[net.output_value]
+    assert_close(raw.forward(batch, set())[net.output_value], scaled)
+
+
+def test_pictures_become_blue_green_red(pictures: list[Picture]) -> None:
+    levels = examples_of(pictures[:2]).levels
+    for channel in range(3):
+        assert np.array_equal(levels[1, channel], pictures[1].pixels[..., 2 - channel])
+
+
+def test_variations_keep_the_order_of_the_batch() -> None:
+    batch = np.broadcast_to(np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1), (5, 3, 4, 4))
+    for seed in range(8):
+        levels = make_demo_model.varied(batch, np.random.default_rng(seed))
+        assert (levels == levels[:, :1, :1, :1]).all()
+        assert levels[:, 0, 0, 0].tolist() in ([0, 1, 2, 3, 4], [255, 254, 253, 252, 251])
+
+
+def test_the_mean_is_written_as_it_is_read(tmp_path: Path) -> None:
+    mean = np.array([10, 20, 30], np.float32).reshape(3, 1, 1)
+    make_demo_model.write_mean(tmp_path / "mean", mean)
+    loaded = load_mean(tmp_path / "mean", 1, REFERENCE)
+    assert np.array_equal(loaded, np.broadcast_to(mean, (3, SIDE, SIDE)))
+
+
 def test_the_loss_is_least_where_every_shape_shown_has_its_share() -> None:
     shown = np.array([[1, 0, 1, 0], [0, 1, 0, 0]], np.float32)
     share = shown / shown.sum(axis=1, keepdims=True)
@@ -184,9 +286,19 @@ def scripts_in(folder: Path) -> Path:
 
 
 def program(path: Path, text: str) -> Path:
+    """An executable shell script."""
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return path
+
+
+def environment(folder: Path) -> None:
+    """A .venv in ``folder`` with our own Python; pip does nothing but take notes."""
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    note = f'[ "$1 $2" = "-m pip" ] && echo "$@" >> "{folder}/pip.log" && exit'
+    program(programs / "python", f'{note}\nexec "{sys.executable}" "$@"')
+    program(programs / "caffe-lrp", f'exec "{sys.executable}" -m caffe_lrp "$@"')
 
 
 def bash(script: Path, *arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -201,7 +313,10 @@ def bash(script: Path, *arguments: object, cwd: Path, **environment: str) -> sub
     ("python", "complaint"),
     [
         (None, "install Python 3.10 or newer, or set PYTHON to where it is"),
-        ('[ "$1" = --version ] && echo Python 3.8.10; exit 1', "is Python 3.8.10; install Python 3.10"),
+        (
+            '[ "$1" = --version ] && echo Python 3.8.10; exit 1',
+            "is Python 3.8.10, Python 3.10 or newer is needed",
+        ),
         ('[ "$1" = -c ]', "cannot make .venv; on Debian or Ubuntu: apt install python3-venv"),
     ],
     ids=["missing", "too old", "without venv"],
@@ -218,20 +333,74 @@ def test_a_machine_that_lacks_something_is_told_what(
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("python", "complaint"),
+    [
+        ('[ "$1" = --version ] && echo Python 3.8.10; exit 1', "the Python of .venv is Python 3.8.10"),
+        (None, "the Python of .venv is gone; remove .venv"),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_left_to_its_owner(
+    tmp_path: Path, python: str | None, complaint: str
+) -> None:
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "mine").touch()
+    if python:
+        program(programs / "python", python)
+    else:
+        (programs / "python").symlink_to("nowhere")
+    result = bash(scripts_in(tmp_path) / "demo.sh", cwd=tmp_path, PYTHON="")
+    assert result.returncode == 1
+    assert complaint in result.stderr
+    assert (programs / "mine").exists()
+
+
+def test_another_python_than_that_of_the_environment_is_not_silently_ignored(tmp_path: Path) -> None:
+    environment(tmp_path)
+    other = program(tmp_path / "python", "echo Python 3.99.0")
+    result = bash(scripts_in(tmp_path) / "demo.sh", cwd=tmp_path, PYTHON=str(other))
+    assert result.returncode == 1
+    assert "PYTHON is Python 3.99.0, but .venv has Python 3." in result.stderr
+
+
+def test_half_an_environment_is_completed(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    scripts = scripts_in(tmp_path)
+    (scripts / "setup.sh").write_text('set -euo pipefail\nsource "$(dirname "$0")/venv.sh"\n')
+    result = bash(scripts / "setup.sh", cwd=tmp_path, PYTHON="")
+    assert (result.returncode, result.stderr) == (0, "")
+    subprocess.run([tmp_path / ".venv/bin/python", "-c", "import pip"], check=True)
+
+
+def test_packages_are_installed_again_only_after_a_change(tmp_path: Path) -> None:
+    """From the folder of another clone that CDPATH names, which must be left alone."""
+    folder = tmp_path / "clone"
+    environment(folder)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "caffe_lrp").mkdir()
+    (folder / "caffe_lrp" / "one.py").write_text("1")
+    scripts = scripts_in(folder)
+    (scripts / "setup.sh").write_text("set -euo pipefail\nsource scripts/venv.sh\ninstall demo .\n")
+    (tmp_path / "other" / "scripts").mkdir(parents=True)
+    for change, count in (("1", 1), ("1", 1), ("2", 2)):
+        (folder / "caffe_lrp" / "one.py").write_text(change)
+        result = bash(scripts / "setup.sh", cwd=folder, PYTHON="", CDPATH=str(tmp_path / "other"))
+        assert (result.returncode, result.stderr) == (0, "")
+        assert (folder / "pip.log").read_text().count("install") == count
+    assert list((tmp_path / "other").rglob("*")) == [tmp_path / "other" / "scripts"]
+
+
 def test_the_demo_script_makes_all_heatmaps_and_says_where(tmp_path: Path) -> None:
     """Everything but the installation, which needs a network, is real."""
     scripts = scripts_in(tmp_path)
-    for name in ("configs", "filelists"):
+    for name in ("caffe_lrp", "configs", "filelists", "pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / name).symlink_to(ROOT / name)
-    programs = tmp_path / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    program(programs / "python", f'exec "{sys.executable}" "$@"')
-    program(programs / "pip", "exit 0")
-    program(programs / "caffe-lrp", f'exec "{sys.executable}" -m caffe_lrp "$@"')
+    environment(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    for _ in range(2):
-        result = bash(scripts / "demo.sh", "my pictures", cwd=tmp_path / "elsewhere")
-        assert (result.returncode, result.stderr) == (0, "")
+    result = bash(scripts / "demo.sh", "my pictures", cwd=tmp_path / "elsewhere", PYTHON="")
+    assert (result.returncode, result.stderr) == (0, "")
     output = tmp_path / "elsewhere" / "my pictures"
     assert f"{output}/overview.png" in result.stdout
     assert result.stdout.count("16 of 16 heatmaps made") == 3
