@@ -14,6 +14,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import ssl
 import sys
@@ -179,6 +180,10 @@ class UnusableError(Exception):
     """An address does not serve the file, and trying again would not help."""
 
 
+class UnknownHostError(UnusableError):
+    """The name of a host cannot be looked up."""
+
+
 class TransientError(Exception):
     """A fault that may be gone at the next attempt."""
 
@@ -286,7 +291,6 @@ class Progress:
 RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 
 CONNECTION_FAULTS: tuple[tuple[type[Exception], str], ...] = (
-    (socket.gaierror, "its name cannot be looked up"),
     (ssl.SSLCertVerificationError, "its certificate is not valid"),
     (TimeoutError, "does not answer"),
     (ConnectionRefusedError, "refuses the connection"),
@@ -300,6 +304,8 @@ def connection_fault(reason: object) -> Exception:
     """Return the error for a connection that was not made."""
     if isinstance(reason, BROKEN_CONNECTIONS):
         return TransientError(f"the connection broke off ({reason})")
+    if isinstance(reason, socket.gaierror):
+        return UnknownHostError(f"its name cannot be looked up ({reason})")
     words = (words for kind, words in CONNECTION_FAULTS if isinstance(reason, kind))
     return UnusableError(f"{next(words, 'cannot be reached')} ({reason})")
 
@@ -315,7 +321,8 @@ def status_fault(error: HTTPError) -> Exception:
 
 def ask(address: str, offset: int, timeout: float) -> HTTPResponse:
     """Return the answer of a server that is asked for a file from byte `offset` on."""
-    headers = {"User-Agent": f"caffe-lrp/{PROGRAM}", "Accept-Encoding": "identity"}
+    # http.client itself asks for the file as it is: "Accept-Encoding: identity".
+    headers = {"User-Agent": f"caffe-lrp/{PROGRAM}"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
     try:
@@ -448,11 +455,11 @@ class Errand:
 
 
 class UnavailableError(Exception):
-    """No address serves a download; `reasons` has the fault of each."""
+    """No address serves a download; `faults` has that of each, which the user has been told."""
 
-    def __init__(self, errand: Errand, reasons: Mapping[str, str]) -> None:
+    def __init__(self, errand: Errand, faults: Mapping[str, UnusableError]) -> None:
         super().__init__(errand.source.name)
-        self.errand, self.reasons = errand, reasons
+        self.errand, self.faults = errand, faults
 
 
 def part_of(target: Path) -> Path:
@@ -463,19 +470,19 @@ def part_of(target: Path) -> Path:
 def download(errand: Errand, patience: Patience) -> Finding:
     """Complete and check the part of an errand, from the first address that serves it."""
     errand.target.parent.mkdir(parents=True, exist_ok=True)
-    reasons: dict[str, str] = {}
+    faults: dict[str, UnusableError] = {}
     for address in errand.source.addresses:
         say(f"{errand.source.name} from {address}")
         try:
             return complete(address, errand.source, errand.part, patience)
         except UnusableError as error:
             say(f"  {error}")
-            reasons[address] = str(error)
+            faults[address] = error
         except OSError as error:
             # Those of the network are no longer OSErrors here. One of writing does not name the file.
             kept = "; what has come so far is kept" if size_of(errand.part) else ""
             raise FetchError(f"{shown(errand.part)}: {error.strerror}{kept}") from error
-    raise UnavailableError(errand, reasons)
+    raise UnavailableError(errand, faults)
 
 
 def unpack(archive: Path, wanted: Mapping[Path, File]) -> None:
@@ -580,7 +587,16 @@ def fetch(model: Model, folder: Path, force: bool, patience: Patience) -> list[U
                 run_errand(errand, patience)
             except UnavailableError as error:
                 failures.append(error)
+    if len(failures) == len(errands) and no_host_is_known(failures):
+        say("No name can be looked up: there seems to be no network here, or a proxy has to be set.")
     return failures
+
+
+def no_host_is_known(failures: Sequence[UnavailableError]) -> bool:
+    """Return whether looking up a name failed for all addresses, and not of a single host."""
+    faults = {address: fault for failure in failures for address, fault in failure.faults.items()}
+    hosts = {urlsplit(address).hostname for address in faults}
+    return len(hosts) > 1 and all(isinstance(fault, UnknownHostError) for fault in faults.values())
 
 
 @contextmanager
@@ -615,18 +631,24 @@ def figures(file: File) -> list[str]:
     return [f"{'size':<8} {size}", *(digests or [f"{'SHA-256':<8} not published"])]
 
 
-def advice(failure: UnavailableError) -> str:
-    """Return why a file cannot be fetched, and what to place where by hand."""
-    errand = failure.errand
-    lines = [f"{errand.source.name}: no address serves it"]
-    lines += [f"  {address}\n    {reason}" for address, reason in failure.reasons.items()]
-    lines += ["  Get it in another way and put it in place by hand:"]
-    lines += [f"    {'place':<8} {shown(errand.target)}"]
-    lines += [f"    {line}" for line in figures(errand.source)]
-    if errand.members:
+def advice(failures: Sequence[UnavailableError], check_command: str) -> str:
+    """Return what to place where by hand instead of what no address serves."""
+    names = ", ".join(failure.errand.source.name for failure in failures)
+    lines = [f"no address serves {names}", "What to get in another way, and where to put it:"]
+    for errand in (failure.errand for failure in failures):
         members = ", ".join(map(shown, errand.members))
-        lines += [f"  Then run this again, which takes from it {members}; or put these in place."]
-    return "\n".join(lines)
+        lines += [f"  {shown(errand.target)}" + (f", or what it holds: {members}" if members else "")]
+        lines += [f"    {line}" for line in figures(errand.source)]
+    unpacks = ", unpacks the archive" if any(failure.errand.members for failure in failures) else ""
+    lines += [f"Then run the same command again: it checks them{unpacks} and goes on. To check only:"]
+    lines += [f"    {check_command}"]
+    return "\n".join([*lines, "A mirror of your own: --base-url URL."])
+
+
+def command_to_check(name: str, folder: Path) -> str:
+    """Return the command that checks the files of a model, as it can be typed in the current folder."""
+    where = [] if folder == CONFIGS else ["--folder", shown(folder)]
+    return shlex.join(["python3", shown(Path(__file__).resolve()), name, *where, "--check"])
 
 
 def next_command(name: str, folder: Path) -> str:
@@ -650,13 +672,15 @@ def check(model: Model, folder: Path) -> int:
 
 
 def overview(models: Mapping[str, Model], folder: Path) -> str:
-    """Return a line for each file of each model: its size, and where it goes."""
+    """Return for each model how much is downloaded, and what of it goes where."""
     lines = []
     for name, model in models.items():
         lines.append(f"  {name}: {model.title}")
-        for place, file in model.files.items():
-            size = "" if file.size is None else megabytes(file.size)
-            lines.append(f"    {size:>10}  {shown(folder / place)}")
+        for errand in errands_for({folder / place: file for place, file in model.files.items()}, folder):
+            size = "" if errand.source.size is None else megabytes(errand.source.size)
+            archive = f"{errand.source.name} with " if errand.members else ""
+            targets = ", ".join(map(shown, errand.members or [errand.target]))
+            lines.append(f"    {size:>10}  {archive}{targets}")
     return "\n".join(lines)
 
 
@@ -705,10 +729,8 @@ def unknown_name(name: str | None, models: Mapping[str, Model], folder: Path) ->
 def run(name: str, model: Model, folder: Path, force: bool, patience: Patience) -> int:
     """Bring a model in place, say what to do next, and return the exit code."""
     failures = fetch(model, folder, force, patience)
-    for failure in failures:
-        say(f"{PROGRAM}: {advice(failure)}")
     if failures:
-        say(f"To check what you have placed: {PROGRAM} {name} --check. A mirror of your own: --base-url URL.")
+        say(f"{PROGRAM}: {advice(failures, command_to_check(name, folder))}")
         return FAILED
     print(f"{name} is in place. Run it with\n    {next_command(name, folder)}")
     return DONE
@@ -729,6 +751,8 @@ def main(
     if options.base_url:
         files = {place: mirrored(file, options.base_url) for place, file in model.files.items()}
         model = replace(model, files=files)
+    # A batch system or a shutdown ends this by SIGTERM: the same as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.check:
             return check(model, folder)

@@ -6,19 +6,43 @@ them into the names of the files.
 """
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+PROGRAM = "show_heatmaps.py"
+DONE, FAILED, INTERRUPTED = 0, 3, 130
+"""Exit codes, those of `caffe_lrp.errors.ExitCode`."""
+
+try:
+    from PIL import Image, ImageDraw, ImageFont
+except ModuleNotFoundError:
+    print(f"{PROGRAM}: needs Pillow, as caffe-lrp does: run it with .venv/bin/python", file=sys.stderr)
+    sys.exit(FAILED)
 
 HEATMAP = re.compile(r"(?P<image>.+?)(_f(?P<formula>\d+)_(c(?P<label>\d+)|top(?P<best>\d+)))?_heatmap\.png")
 INPUT_SUFFIX = "_as_inputted_into_the_dnn.png"
+SCORES_SUFFIX = "_top10scores.txt"
+
 CAPTION_HEIGHT = 18
+CAPTION_MARGIN = 6
+"""Pixels that stay free right of a caption, at least."""
 FONT_SIZE = 12
+LONGEST_LABEL = 40
+"""Characters of a class label that are shown, at most."""
 GAP = 4
+LEAST_SIDE = 128
+"""A picture whose longer side has fewer pixels is enlarged."""
+
+DECODING_FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for a file that is no picture, or a damaged one."""
+
+
+class SheetError(Exception):
+    """The sheet cannot be made; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +58,44 @@ class Heatmap:
     @property
     def input_path(self) -> Path:
         """The picture of what the net saw, written beside it."""
-        return self.path.with_name(self.path.name.removesuffix("_heatmap.png") + INPUT_SUFFIX)
+        return self._beside(INPUT_SUFFIX)
+
+    @property
+    def best_class(self) -> int | None:
+        """The class that the net likes best, from the scores written beside it; None without them."""
+        scores = self._beside(SCORES_SUFFIX)
+        text = scores.read_text(encoding="ascii", errors="replace") if scores.is_file() else ""
+        first = re.match(r"(\d{1,9}) ", text)
+        return int(first[1]) if first else None
 
     def caption(self, labels: Sequence[str]) -> str:
         """What to write above it: formula and class."""
         if self.formula is None:
             return "heatmap"
-        if self.class_index is None:
+        if self.class_index is not None:
+            return f"formula {self.formula}: {class_name(self.class_index, labels)}"
+        if self.best_count != 1:
             return f"formula {self.formula}: best {self.best_count}"
-        known = self.class_index < len(labels)
-        name = labels[self.class_index] if known else f"class {self.class_index}"
-        return f"formula {self.formula}: {name}"
+        best = self.best_class
+        return f"formula {self.formula}: best" + ("" if best is None else f", {class_name(best, labels)}")
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name.removesuffix("_heatmap.png") + suffix)
+
+
+def class_name(index: int, labels: Sequence[str]) -> str:
+    """The label of a class, shortened, or its number where there is no label."""
+    label = labels[index].strip() if index < len(labels) else ""
+    if len(label) > LONGEST_LABEL:
+        label = f"{label[: LONGEST_LABEL - 1].rstrip()}…"
+    return label or f"class {index}"
 
 
 def find_heatmaps(folder: Path) -> dict[Path, list[Heatmap]]:
     """Heatmaps below a folder by the image they explain, both in order of their names and numbers."""
     rows: dict[Path, list[Heatmap]] = {}
     for path in folder.rglob("*_heatmap.png"):
-        if found := HEATMAP.fullmatch(path.name):
+        if path.is_file() and (found := HEATMAP.fullmatch(path.name)):
             image = path.with_name(found["image"])
             numbers = (int(found[name]) if found[name] else None for name in ("formula", "label", "best"))
             rows.setdefault(image, []).append(Heatmap(path, image, *numbers))
@@ -65,49 +109,114 @@ def _order(heatmap: Heatmap) -> tuple[int, ...]:
     )
 
 
+def read_picture(path: Path) -> Image.Image | None:
+    """The picture in a file, in colour and large enough to look at; None if there is no file.
+
+    Raises SheetError if the file holds no picture.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path) as stored:
+            picture = stored.convert("RGB")
+    except DECODING_FAULTS as error:
+        raise SheetError(f"{path}: cannot be decoded as a picture; make it anew or move it away") from error
+    zoom = math.ceil(LEAST_SIDE / max(picture.size))
+    size = (picture.width * zoom, picture.height * zoom)
+    return picture.resize(size, Image.Resampling.NEAREST) if zoom > 1 else picture
+
+
 def draw_sheet(rows: Mapping[Path, Sequence[Heatmap]], labels: Sequence[str]) -> Image.Image:
-    """All rows in one picture; every tile is as large as the largest picture."""
+    """All rows in one picture; every tile holds the largest picture and the widest caption.
+
+    Raises SheetError if a file holds no picture.
+    """
     tiles = [
         [
-            ("the net's input", row[0].input_path),
-            *((heatmap.caption(labels), heatmap.path) for heatmap in row),
+            ("the net's input", read_picture(row[0].input_path)),
+            *((heatmap.caption(labels), read_picture(heatmap.path)) for heatmap in row),
         ]
         for row in rows.values()
     ]
-    sizes = [Image.open(path).size for row in tiles for _, path in row if path.exists()]
-    width, height = (max(side) for side in zip(*sizes, strict=True))
+    font = ImageFont.load_default(FONT_SIZE)
+    captions = {caption for row in tiles for caption, _ in row}
+    pictures = [picture for row in tiles for _, picture in row if picture]
+    width = max(math.ceil(font.getlength(caption)) + CAPTION_MARGIN for caption in captions)
+    width = max([width, *(picture.width for picture in pictures)])
+    height = max(picture.height for picture in pictures)
     across, down = max(map(len, tiles)), len(tiles)
     size = (across * (width + GAP) + GAP, down * (height + CAPTION_HEIGHT + GAP) + GAP)
     sheet = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
+    draw = ImageDraw.Draw(sheet)
     for row_number, row in enumerate(tiles):
-        for column, (caption, path) in enumerate(row):
+        for column, (caption, picture) in enumerate(row):
             x, y = GAP + column * (width + GAP), GAP + row_number * (height + CAPTION_HEIGHT + GAP)
             draw.text((x, y), caption, fill="black", font=font)
-            if path.exists():
-                sheet.paste(Image.open(path), (x, y + CAPTION_HEIGHT))
+            if picture:
+                sheet.paste(picture, (x, y + CAPTION_HEIGHT))
     return sheet
+
+
+def positive(text: str) -> int:
+    """A positive whole number from the command line."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Put the heatmaps of a folder side by side in one picture."
+    )
+    option = parser.add_argument
+    option("folder", type=Path, metavar="FOLDER", help="output folder of caffe-lrp")
+    option("sheet", type=Path, metavar="PICTURE", help="the PNG to write")
+    option("--synset", type=Path, metavar="FILE", help="class labels, one a line")
+    option("--rows", type=positive, metavar="N", help="show the first N images only")
+    return parser
+
+
+def make_sheet(folder: Path, sheet: Path, synset: Path | None, row_count: int | None) -> str:
+    """Write the sheet of a folder and return what to tell the user.
+
+    Raises SheetError or OSError if that cannot be done.
+    """
+    for needed in (folder, sheet.parent):
+        if not needed.is_dir():
+            raise SheetError(f"{needed}: {'is no folder' if needed.exists() else 'there is no such folder'}")
+    # Labels may be in any encoding: a character that is lost does less harm than no sheet.
+    labels = synset.read_text(encoding="utf-8-sig", errors="replace").splitlines() if synset else []
+    rows = dict(list(find_heatmaps(folder).items())[:row_count])
+    if not rows:
+        raise SheetError(f"{folder}: no *_heatmap.png below this folder")
+    draw_sheet(rows, labels).save(sheet, format="PNG", optimize=True)
+    return f"wrote {sheet}: {counted(len(rows), 'image')}, {counted(sum(map(len, rows.values())), 'heatmap')}"
+
+
+def counted(count: int, thing: str) -> str:
+    """A number of things in words."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def main() -> int:
     """Draw the picture that the command line asks for and return the exit code."""
-    parser = argparse.ArgumentParser(description="Put the heatmaps of a folder side by side in one picture.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="output folder of caffe-lrp")
-    parser.add_argument("sheet", type=Path, metavar="PICTURE", help="the PNG to write")
-    parser.add_argument("--synset", type=Path, metavar="FILE", help="class labels, one a line")
-    parser.add_argument("--rows", type=int, metavar="N", help="show the first N images only")
-    options = parser.parse_args()
-    rows = find_heatmaps(options.folder)
-    if not rows:
-        print(f"show_heatmaps.py: {options.folder}: no *_heatmap.png below this folder", file=sys.stderr)
-        return 3
+    options = command_line().parse_args()
     try:
-        labels = options.synset.read_text().splitlines() if options.synset else []
-        draw_sheet(dict(list(rows.items())[: options.rows]), labels).save(options.sheet, optimize=True)
+        print(make_sheet(options.folder, options.sheet, options.synset, options.rows))
+    except SheetError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"show_heatmaps.py: {error}", file=sys.stderr)
-        return 3
-    return 0
+        # One of writing does not name the file.
+        print(f"{PROGRAM}: {error.filename or options.sheet}: {error.strerror or error}", file=sys.stderr)
+    except MemoryError:
+        print(f"{PROGRAM}: not enough memory for all images: show fewer with --rows N", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    else:
+        return DONE
+    return FAILED
 
 
 if __name__ == "__main__":

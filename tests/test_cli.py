@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -317,10 +318,12 @@ def test_the_summary_says_what_was_written_where(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("outpath", "folder"), [("o", "o"), (".", ".")])
 def test_the_summary_names_the_folder_that_has_all_files(tmp_path: Path, outpath: str, folder: str) -> None:
-    for name in ("models", "images1", "images2"):
-        (tmp_path / name).symlink_to(DATA / name.replace("1", "").replace("2", ""))
+    (tmp_path / "models").symlink_to(DATA / "models")
+    for name in ("images1", "images2"):
+        (tmp_path / name).mkdir()
+        shutil.copy(DATA / "images/set/square.jpg", tmp_path / name)
     changed = config(tmp_path, standalone_outpath=outpath)
-    path = listing(tmp_path, "images1/set/square.jpg 3", "images2/set/square.jpg 3")
+    path = listing(tmp_path, "images1/square.jpg 3", "images2/square.jpg 3")
     result = run("-c", changed, "-f", path, "-b", "default_minimal", cwd=tmp_path)
     assert result.stdout.splitlines()[1].startswith(f"files in {folder}: ")
 

@@ -18,10 +18,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 import pytest
 
@@ -106,6 +108,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.replies: dict[str, list[Reply]] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.encodings: set[str | None] = set()
 
     def serve(self, name: str, *replies: Reply) -> str:
         """Serve a file, or a 404 without replies, and return its address."""
@@ -122,6 +125,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
         self.server.requests.append((self.path, asked))
+        self.server.encodings.add(self.headers.get("Accept-Encoding"))
         replies = self.server.replies[self.path]
         self.send_reply(replies.pop(0) if len(replies) > 1 else replies[0], asked)
 
@@ -283,6 +287,7 @@ def test_without_a_name_the_models_are_listed() -> None:
     assert result.returncode == ExitCode.USAGE
     for words in ["caffenet", "googlenet", "553.4 MB", "vgg16/VGG_ILSVRC_16_layers.caffemodel"]:
         assert words in result.stderr
+    assert result.stderr.count("17.9 MB  caffe_ilsvrc12.tar.gz with ") == 3
 
 
 def test_a_near_name_is_suggested() -> None:
@@ -327,6 +332,11 @@ def test_what_is_in_place_and_right_is_not_fetched_again(server: Server, tmp_pat
     assert_fetched(result, tmp_path)
     assert server.requests == []
     assert result.stdout.count("there already") == 3
+
+
+def test_a_file_is_asked_for_as_it_is_not_compressed(server: Server, tmp_path: Path) -> None:
+    assert_fetched(run(table(published(server.serve("net", Reply(WEIGHTS)))), tmp_path), tmp_path)
+    assert server.encodings == {"identity"}
 
 
 def test_a_redirect_is_followed(server: Server, tmp_path: Path) -> None:
@@ -434,10 +444,51 @@ def test_a_server_error_is_tried_again(server: Server, tmp_path: Path) -> None:
     assert "attempt 3 of 3" in result.stderr
 
 
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
+    error = fetch_model.status_fault(HTTPError("http://a/b", status, "reason", Message(), None))
+    assert isinstance(error, fetch_model.TransientError)
+
+
+@pytest.mark.parametrize(
+    ("gains", "waits"),
+    [
+        ([0, 0, 0, 0, 0], [1, 2, 4, 8]),
+        ([0, 0, fetch_model.HEADWAY - 1, 1, 0], [1, 2, 4, 1]),
+        ([0, fetch_model.HEADWAY, 0, 0, 0, 0], [1, 1, 2, 4, 8]),
+    ],
+    ids=["none", "too few bytes, then enough", "enough bytes"],
+)
+def test_waits_double_until_enough_has_come(
+    gains: list[int],
+    waits: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A connection breaks off again and again, each time after so many new bytes."""
+    part, slept, left = tmp_path / "net.part", list[float](), iter(gains)
+    part.touch()
+
+    def receive(*_: object) -> None:
+        if (gain := next(left, None)) is None:
+            raise fetch_model.UnusableError("the end of this test")
+        os.truncate(part, part.stat().st_size + gain)
+        raise fetch_model.TransientError("broke off")
+
+    monkeypatch.setattr(fetch_model, "receive", receive)
+    monkeypatch.setattr(fetch_model.time, "sleep", slept.append)
+    file = replace(published(), size=100 * fetch_model.HEADWAY)
+    with pytest.raises(fetch_model.UnusableError):
+        fetch_model.receive_patiently("http://a/b", file, part, fetch_model.PATIENCE)
+    assert slept[: len(waits)] == waits
+    assert re.findall(r"again in (\d+) s", capsys.readouterr().err)[: len(waits)] == list(map(str, waits))
+
+
 def test_attempts_are_bounded_and_the_part_is_kept(server: Server, tmp_path: Path) -> None:
     address = server.serve("net", Reply(WEIGHTS, cut=HALF, ranges=False))
     result = run(table(published(address)), tmp_path)
-    assert_refused(result, "3 times", "no address serves it")
+    assert_refused(result, "3 times", "no address serves net.caffemodel")
     assert len(server.requests) == 3
     assert part_in(tmp_path).read_bytes() == WEIGHTS[:HALF]
 
@@ -451,7 +502,10 @@ def test_a_silent_server_is_left_and_tried_again(server: Server, tmp_path: Path)
     assert "timed out" in result.stderr
 
 
-def test_an_interrupted_run_keeps_its_part_and_the_next_goes_on(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_its_part_and_the_next_goes_on(
+    ending: signal.Signals, server: Server, tmp_path: Path
+) -> None:
     gate = threading.Event()
     models = table(published(server.serve("net", Reply(WEIGHTS, cut=HALF, gate=gate), Reply(WEIGHTS))))
     process = subprocess.Popen(
@@ -461,7 +515,7 @@ def test_an_interrupted_run_keeps_its_part_and_the_next_goes_on(server: Server, 
     deadline = time.monotonic() + 60
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
     _, errors = process.communicate(timeout=60)
     gate.set()
     assert process.returncode == ExitCode.INTERRUPTED
@@ -489,6 +543,68 @@ def test_a_dead_address_is_named_with_its_fault_and_what_to_place_where(
     assert_refused(result, str(weights_in(tmp_path)), "300,000 bytes", sha256(WEIGHTS), sha256(ARCHIVE))
     assert_refused(result, str(tmp_path / "aux.tar.gz"), str(tmp_path / "synset_words.txt"), "--base-url")
     assert [path for path, _ in server.requests] == ["/gone", "/aux.tar.gz"]  # each once
+    assert result.stderr.count("refuses the connection") == 1
+    assert "no network" not in result.stderr
+
+
+def test_the_command_that_checks_works_as_it_is_printed(tmp_path: Path) -> None:
+    def in_folder(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    arguments = ["googlenet", "--folder", "my models", "--base-url", "http://127.0.0.1:1"]
+    refused = in_folder(sys.executable, str(SCRIPT), *arguments)
+    (printed,) = [line for line in refused.stderr.splitlines() if line.endswith("--check")]
+    result = in_folder("sh", "-c", printed)
+    assert result.returncode == ExitCode.BAD_INPUT
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[0] == "my models/googlenet/bvlc_googlenet.caffemodel: missing"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "said"),
+    [
+        (["http://a.example/net", "http://b.example/net"], True),
+        (["http://a.example/net", "http://a.example/net2"], False),
+        (["http://a.example/net", "http://refusing.example/net"], False),
+    ],
+    ids=["all hosts unknown", "one host unknown", "one host known"],
+)
+def test_a_machine_without_network_is_told_from_a_dead_host(
+    addresses: list[str],
+    said: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def urlopen(request: Any, **_: object) -> None:
+        known = "refusing" in request.full_url
+        raise URLError(ConnectionRefusedError() if known else socket.gaierror(-2, "Name not known"))
+
+    monkeypatch.setattr(fetch_model, "urlopen", urlopen)
+    model = table(published(*addresses))["tiny"]
+    assert fetch_model.run("tiny", model, tmp_path, False, fetch_model.PATIENCE) == fetch_model.FAILED
+    errors = capsys.readouterr().err
+    assert errors.count("there seems to be no network here") == said
+    assert all(errors.count(f"{address}\n") == 1 for address in addresses)
+
+
+def test_a_dead_host_is_no_missing_network_where_another_file_has_come(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = server.serve("aux.tar.gz", Reply(ARCHIVE))
+    urlopen = fetch_model.urlopen
+
+    def partly(request: Any, timeout: float) -> Any:
+        if request.full_url != archive:
+            raise URLError(socket.gaierror(-2, "Name not known"))
+        return urlopen(request, timeout=timeout)
+
+    monkeypatch.setattr(fetch_model, "urlopen", partly)
+    model = with_archive(archive, published("http://a.example/net", "http://b.example/net"))["tiny"]
+    assert fetch_model.run("tiny", model, tmp_path, False, fetch_model.PATIENCE) == fetch_model.FAILED
+    assert "no network" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -508,7 +624,7 @@ def test_faults_that_stay_are_not_tried_again(reason: OSError, words: str) -> No
 
 def test_one_dead_file_does_not_keep_the_others_away(server: Server, tmp_path: Path) -> None:
     models = with_archive(server.serve("aux.tar.gz", Reply(ARCHIVE)), published(server.serve("gone")))
-    assert_refused(run(models, tmp_path), "net.caffemodel: no address serves it")
+    assert_refused(run(models, tmp_path), "no address serves net.caffemodel\n")
     assert files_below(tmp_path) == ["mean.binaryproto", "synset_words.txt"]
 
 
@@ -529,20 +645,29 @@ def test_another_file_is_not_taken(reply: Reply, words: str, server: Server, tmp
     assert not weights_in(tmp_path).exists()
 
 
+def test_bytes_that_are_known_to_be_wrong_are_not_kept(server: Server, tmp_path: Path) -> None:
+    run(table(published(server.serve("net", Reply(OTHER)))), tmp_path)
+    assert files_below(tmp_path) == []
+
+
 @pytest.mark.parametrize(
-    "reply",
+    ("reply", "words"),
     [
-        Reply(WEIGHTS[: HALF - 1]),
-        Reply(b"<html>", ranges=False, headers={"Content-Type": "text/html"}),
-        Reply(WEIGHTS, headers={"Content-Range": "bytes 0-299999/300000"}),
+        (Reply(WEIGHTS[: HALF - 1]), "it ends before what is there already"),
+        (Reply(b"<html>", ranges=False, headers={"Content-Type": "text/html"}), "sends a web page"),
+        (Reply(WEIGHTS, headers={"Content-Range": "bytes 0-299999/300000"}), "sends another part"),
     ],
     ids=["shorter", "web page", "other range"],
 )
-def test_another_file_does_not_spoil_a_good_part(reply: Reply, server: Server, tmp_path: Path) -> None:
+def test_another_file_does_not_spoil_a_good_part(
+    reply: Reply, words: str, server: Server, tmp_path: Path
+) -> None:
     part_in(tmp_path, WEIGHTS[:HALF])
     addresses = server.serve("dud", reply), server.serve("net", Reply(WEIGHTS))
-    assert_fetched(run(table(published(*addresses)), tmp_path), tmp_path)
+    result = run(table(published(*addresses)), tmp_path)
+    assert_fetched(result, tmp_path)
     assert server.ranges_asked() == [f"bytes={HALF}-"] * 2
+    assert words in result.stderr
 
 
 def test_a_wrong_file_in_place_is_left_alone_and_replaced_by_force(server: Server, tmp_path: Path) -> None:
@@ -574,6 +699,14 @@ def test_an_archive_without_the_right_members_is_refused(
     assert not (tmp_path / "mean.binaryproto").exists()
 
 
+def test_a_wrong_member_of_an_archive_is_not_kept(server: Server, tmp_path: Path) -> None:
+    archive = tar_gz(**{"mean.binaryproto": b"?"})
+    source = published(server.serve("aux", Reply(archive)), content=archive, name="aux.tar.gz")
+    mean = fetch_model.File("mean.binaryproto", size=len(MEAN), archive=source)
+    run(table(**{"mean.binaryproto": mean}), tmp_path)
+    assert files_below(tmp_path) == ["aux.tar.gz.part"]
+
+
 def test_a_disk_without_room_is_said_before_anything_is_fetched(server: Server, tmp_path: Path) -> None:
     huge = replace(published(server.serve("net", Reply(WEIGHTS))), size=10**18)
     assert_refused(run(table(huge), tmp_path), "1,000,000,000,000.0 MB are needed")
@@ -598,7 +731,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_two_runs_do_not_write_the_same_folder(server: Server, tmp_path: Path) -> None:
     handle = os.open(tmp_path, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_SH)  # even this much keeps it out
         result = run(table(published(server.serve("net", Reply(WEIGHTS)))), tmp_path)
     finally:
         os.close(handle)
