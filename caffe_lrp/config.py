@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.files import read_small_file
+from caffe_lrp.files import read_small_file, why_no_text
 from caffe_lrp.messages import closest, did_you_mean
 from caffe_lrp.quirks import QUIRK_MODES
 
@@ -16,8 +16,11 @@ LARGEST_NUMBER = 1e30
 
 #: From here on a word is taken for a misspelt key.
 _LEAST_SIMILARITY = 0.8
+#: Misspelt keys are looked for in so many lines; no config file comes near it.
+_MOST_LINES = 2000
 
 _BLANK_DELIMITED = re.compile(r"[^ \t\v\f]+")
+_FIRST_WORD = re.compile(r"\s*([^\s:=]+)")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -44,8 +47,8 @@ class HeatmapConfig:
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def place_of(self, attribute: str) -> str:
-        """Where the value of an attribute comes from: file and line, command line, or default."""
-        return self.places.get(attribute, "config")
+        """Where the value of an attribute that was given comes from: file and line, or command line."""
+        return self.places[attribute]
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ KEYS: tuple[Key, ...] = (
     Key("quirks", "quirks", _one_of(*QUIRK_MODES), "reference or corrected", required=False),
 )
 
+_NAMES = tuple(key.name for key in KEYS)
 _PATH_ATTRIBUTES = tuple(key.attribute for key in KEYS if key.parse is Path)
 
 
@@ -158,11 +162,13 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
     """
     content = read_small_file(path, "config file", ConfigError, most_megabytes=1, may_be_pipe=True)
     lines = re.split("\r\n|\n|\r", content.decode("utf-8-sig", errors="surrogateescape"))
-    if not any(_is_key_line(line.strip(), key) for line in lines for key in KEYS):
-        raise ConfigError(
-            f"{path}: has none of the keys of a config file, such as 'param_file'; the config file comes "
-            "behind -c, the list of images behind -f"
+    key_lines = _find_keys(lines)
+    if not key_lines:
+        reason = why_no_text(content, "config file") or (
+            "has none of the keys of a config file, such as 'param_file'; the config file comes behind -c, "
+            "the list of images behind -f"
         )
+        raise ConfigError(f"{path}: {reason}")
     values = dict(overrides or {})
     places = dict.fromkeys(values, "command line")
     faults = []
@@ -170,11 +176,14 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
         if key.attribute in values:
             continue
         try:
-            number = _read_key(key, lines, values, path.parent)
+            if key.name in key_lines:
+                value_line = key_lines[key.name] + 1
+                values[key.attribute] = _read_value(key, lines, value_line, path.parent)
+                places[key.attribute] = f"{path}: line {value_line + 1}"
+            else:
+                _refuse_absence(key, lines)
         except ValueError as error:
             faults.append(f"{path}: {error}")
-        else:
-            places[key.attribute] = f"{path}: line {number}" if number else "default"
     if faults:
         raise ConfigError("\n".join(faults))
     for attribute in _PATH_ATTRIBUTES:
@@ -182,32 +191,42 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
     return HeatmapConfig(**values, places=places)
 
 
-def _read_key(key: Key, lines: list[str], values: dict[str, Any], config_folder: Path) -> int | None:
-    """Put the value of ``key`` into ``values`` and return its line, None if an optional key is not there.
+def _find_keys(lines: list[str]) -> dict[str, int]:
+    """Index of the first line of every key that is there, by the key's name.
 
-    ValueError says what is wrong.
+    A line names a key if it begins with it, as the reference has it. Optional keys are our own and must
+    stand alone, so that no comment of an old file is taken for one.
     """
-    number = next((i for i, line in enumerate(lines) if _is_key_line(line.strip(), key)), None)
-    if number is None:
-        if key.required:
-            raise ValueError(
-                f"the key '{key.name}' is missing ({key.help}); {_advice_on_missing(key, lines)}"
-            )
-        _refuse_slip(key, lines)
-        return None
-    value_line = _BLANK_DELIMITED.findall(lines[number + 1]) if number + 1 < len(lines) else []
-    if not value_line or _names_a_key(value_line[0]):
-        raise ValueError(
-            f"line {number + 2}: no value below the key '{key.name}' ({key.help}); write it on a line of its "
-            "own"
-        )
+    found: dict[str, int] = {}
+    for number, line in enumerate(map(str.strip, lines)):
+        if line.startswith(_NAMES):
+            for key in KEYS:
+                if line.startswith(key.name) if key.required else line == key.name:
+                    found.setdefault(key.name, number)
+    return found
+
+
+def _read_value(key: Key, lines: list[str], number: int, config_folder: Path) -> Any:
+    """The value of ``key`` in line ``number`` (from 0); ValueError says what is wrong with it."""
+    line = lines[number] if number < len(lines) else ""
+    words = _BLANK_DELIMITED.findall(line)
+    forgotten = (
+        f"line {number + 1}: no value below the key '{key.name}' ({key.help}); write it on a line of its own"
+    )
+    if not words:
+        raise ValueError(forgotten)
+    names_a_key = re.split("[:=]", words[0])[0] in _NAMES
     try:
-        values[key.attribute] = key.parse(value_line[0])
+        value = key.parse(words[0])
         if key.parse is Path:
-            _refuse_blank(value_line[0], lines[number + 1].strip(), config_folder)
+            _refuse_blank(words[0], line.strip(), config_folder)
     except ValueError as error:
-        raise ValueError(f"line {number + 2}: the value {value_line[0]!r} of '{key.name}' {error}") from None
-    return number + 2
+        raise ValueError(
+            forgotten if names_a_key else f"line {number + 1}: the value {words[0]!r} of '{key.name}' {error}"
+        ) from None
+    if names_a_key and key.parse is Path and not _exists(_locate(value, config_folder)):
+        raise ValueError(forgotten)
+    return value
 
 
 def _refuse_blank(first_word: str, whole: str, config_folder: Path) -> None:
@@ -216,56 +235,42 @@ def _refuse_blank(first_word: str, whole: str, config_folder: Path) -> None:
         raise ValueError("ends at its first blank; rename the file so that its path has none")
 
 
-def _advice_on_missing(key: Key, lines: list[str]) -> str:
-    """What to do about a missing key: mend a line that nearly names it, or add one."""
-    number = _line_like(key, lines)
-    if number is None:
-        return "add it and its value on the next line"
-    return f"write it so in line {number + 1}, where now stands '{lines[number].strip()}'"
-
-
-def _line_like(key: Key, lines: list[str]) -> int | None:
-    """Index of the first line whose first word is nearly the name of ``key``."""
-    for number, line in enumerate(lines):
-        word = re.split(r"[\s:=]", line.strip(), maxsplit=1)[0]
-        if closest(word, [key.name], _LEAST_SIMILARITY) and not _names_a_key(word):
-            return number
-    return None
-
-
-def _names_a_key(word: str) -> bool:
-    """Whether a word is a key, perhaps with a sign of another style of config behind it."""
-    return any(re.split("[:=]", word)[0] == key.name for key in KEYS)
-
-
-def _refuse_slip(key: Key, lines: list[str]) -> None:
-    """ValueError if an optional key is there, but written so that it would be taken for a comment."""
-    for number, line in enumerate(lines):
-        word, *rest = re.split(r"[\s:=]+", line.strip())
-        below = lines[number + 1 : number + 2]
-        if closest(word, [key.name], _LEAST_SIMILARITY) and _is_value(key, [*rest, *below]):
+def _refuse_absence(key: Key, lines: list[str]) -> None:
+    """ValueError if a key that is not there is required, or optional and written like a comment."""
+    if key.required:
+        raise ValueError(f"the key '{key.name}' is missing ({key.help}); {_advice_on_missing(key, lines)}")
+    for number, line in enumerate(lines[:_MOST_LINES]):
+        if _is_slip(key, line.strip(), "".join(lines[number + 1 : number + 2]).strip()):
             raise ValueError(
                 f"line {number + 1}: '{line.strip()}' is taken for a comment; write the key '{key.name}' on "
                 "a line of its own and its value on the next"
             )
 
 
-def _is_value(key: Key, texts: list[str]) -> bool:
-    """Whether the first of ``texts`` that is not blank is a value of ``key``."""
-    words = " ".join(texts).split()
+def _advice_on_missing(key: Key, lines: list[str]) -> str:
+    """What to do about a missing key: mend the line that nearly names it, or add one."""
+    first_words: dict[str, int] = {}
+    for number, line in enumerate(lines[:_MOST_LINES]):
+        word = _FIRST_WORD.match(line)
+        if word and word[1] not in _NAMES:
+            first_words.setdefault(word[1], number)
+    close = closest(key.name, first_words, _LEAST_SIMILARITY)
+    if close is None:
+        return "add it and its value on the next line"
+    number = first_words[close]
+    return f"write it so in line {number + 1}, where now stands '{lines[number].strip()}'"
+
+
+def _is_slip(key: Key, line: str, below: str) -> bool:
+    """Whether a line is nearly the key alone above a value, or the key and a value and nothing else."""
+    word, *rest = re.split(r"\s*[:=]\s*|\s+", line, maxsplit=1)
+    if not closest(key.name, [word], _LEAST_SIMILARITY):
+        return False
     try:
-        key.parse(words[0] if words else "")
+        key.parse("".join(rest) or below)
     except ValueError:
         return False
     return True
-
-
-def _is_key_line(line: str, key: Key) -> bool:
-    """Whether a line names the key: it begins with it, as the reference has it.
-
-    Optional keys are our own and must stand alone, so that no comment of an old file is taken for one.
-    """
-    return line.startswith(key.name) if key.required else line == key.name
 
 
 def _locate(path: Path, config_folder: Path) -> Path:
@@ -275,8 +280,8 @@ def _locate(path: Path, config_folder: Path) -> Path:
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is such a file; not if its name is longer than names can be."""
+    """Whether there is such a file; not if its path is none, such as one too long."""
     try:
         return path.exists()
-    except OSError:
+    except (OSError, ValueError):
         return False

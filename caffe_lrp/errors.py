@@ -36,7 +36,7 @@ class ModelError(CaffeLrpError):
 
 
 class PlanError(CaffeLrpError):
-    """The formula cannot be applied to this net: no rule for a layer, or no such layer."""
+    """The formula cannot be applied to this net: a layer has no rule."""
 
 
 class ImageError(CaffeLrpError):

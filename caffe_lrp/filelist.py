@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.files import read_small_file
+from caffe_lrp.files import read_small_file, why_no_text
 from caffe_lrp.messages import listed
 
 BEST_FIVE = -2
@@ -64,6 +64,7 @@ def read_filelist(path: Path) -> list[ListEntry]:
     content = read_small_file(path, "list of images", FileListError, most_megabytes=1024, may_be_pipe=True)
     text = content.decode("utf-8-sig", errors="surrogateescape")
     entries, faults = [], []
+    begins_well = False
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line.rstrip("\r")) < _SHORTEST_LINE or not line.strip():
             continue
@@ -71,8 +72,12 @@ def read_filelist(path: Path) -> list[ListEntry]:
         if entry is None:
             faults.append(f"line {number}: {line.rstrip()[:120]!r}")
         else:
+            begins_well = begins_well or not faults
             entries.append(entry)
     if faults:
+        other = "" if begins_well else why_no_text(content, "list of images")
+        if other:
+            raise FileListError(f"{path}: {other}")
         if _CONFIG_KEY.search(text):
             raise FileListError(f"{path}: is a config file, not a list of images; -c takes it, -f the list")
         raise FileListError(

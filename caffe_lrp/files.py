@@ -1,7 +1,7 @@
 """Files opened with care: every way they can disappoint becomes an error that names them and says what to do.
 
-Knows nothing of what stands in a config, list or model, but the beginnings of the kinds of file that
-are found in their place.
+Knows nothing of what stands in a config, list or model; only how the files begin that are found in
+their place, and what the published ones are called.
 """
 
 import errno
@@ -17,8 +17,10 @@ from caffe_lrp.messages import closest, did_you_mean
 
 MEGABYTE = 1024 * 1024
 
-#: In a larger folder no similar name is looked for.
-_MOST_NEIGHBOURS = 2000
+#: In a larger folder no similar name is looked for: a list may have thousands of images that are not there.
+_MOST_NEIGHBOURS = 200
+#: Names of files less similar than this are of other files; endings alone make them alike.
+_LEAST_SIMILARITY = 0.75
 
 #: Files that scripts/fetch_model.py downloads: name -> a model they come with.
 PUBLISHED_FILES = {
@@ -48,7 +50,7 @@ _TEXT_KINDS = (
         (b"version https://git-lfs",), "a Git LFS pointer", "run 'git lfs pull' to fetch the file itself"
     ),
     ForeignKind(
-        (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<!--"),
+        (b"<!doctype html", b"<html", b"<head", b"<body", b"<script"),
         "a web page (HTML)",
         _FETCH_ADVICE,
     ),
@@ -56,26 +58,42 @@ _TEXT_KINDS = (
 )
 _BINARY_KINDS = (
     ForeignKind(
-        (b"\x89HDF",), "an HDF5 file", "in Caffe, load it and save it in the binary format (net.save)"
+        (b"\x89HDF\r\n",), "an HDF5 file", "in Caffe, load it and save it in the binary format (net.save)"
     ),
     ForeignKind((b"\x93NUMPY",), "a NumPy file", "write it as a BlobProto with caffe.io.array_to_blobproto"),
     ForeignKind((b"PK\x03\x04",), "a ZIP archive", _UNPACK_ADVICE),
     ForeignKind((b"\x1f\x8b",), "a gzip archive", _UNPACK_ADVICE),
-    ForeignKind((b"BZh",), "a bzip2 archive", _UNPACK_ADVICE),
+    ForeignKind(tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)), "a bzip2 archive", _UNPACK_ADVICE),
     ForeignKind((b"\xfd7zXZ",), "an xz archive", _UNPACK_ADVICE),
     ForeignKind((b"7z\xbc\xaf",), "a 7z archive", _UNPACK_ADVICE),
-    ForeignKind((b"%PDF",), "a PDF file", "take what is needed out of it"),
-    ForeignKind((b"\x89PNG", b"\xff\xd8\xff", b"GIF8"), "a picture", "check the path"),
+    ForeignKind((b"%PDF-",), "a PDF file", "take what is needed out of it"),
+    ForeignKind((b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"), "a picture", "check the path"),
     ForeignKind((b"\xff\xfe", b"\xfe\xff"), "a text in UTF-16", "save it as UTF-8"),
 )
 
 
+#: Bytes that no text has near its beginning.
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x19\x1c-\x1f]")
+_HEAD_BYTES = 512
+
+
 def foreign_kind(content: bytes) -> ForeignKind | None:
-    """The kind of file that ``content`` begins like, None if it is none of the well-known wrong ones."""
-    text = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    """The kind of file that ``content`` begins like, None if it is none of the well-known wrong ones.
+
+    To be asked only about what could not be read: a list may well begin with ``GIF89a/bee.gif 1``.
+    """
+    text = content[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     matches = [kind for kind in _TEXT_KINDS if text.startswith(kind.beginnings)]
     matches += [kind for kind in _BINARY_KINDS if content.startswith(kind.beginnings)]
     return matches[0] if matches else None
+
+
+def why_no_text(content: bytes, what: str, advice_on_binary: str = "were two paths swapped?") -> str:
+    """What a file that could not be read as ``what`` is instead; empty if it may be a text."""
+    kind = foreign_kind(content)
+    if kind is None and _CONTROL.search(content, 0, _HEAD_BYTES):
+        kind = ForeignKind((), "a binary file", advice_on_binary)
+    return f"is {kind.name}, not a {what}; {kind.advice}" if kind else ""
 
 
 def read_small_file(
@@ -85,9 +103,8 @@ def read_small_file(
     *,
     most_megabytes: int,
     may_be_pipe: bool = False,
-    advice_on_binary: str = "were two paths swapped?",
 ) -> bytes:
-    """Content of the text file ``path``, in whichever encoding but UTF-16.
+    """Content of the file ``path``.
 
     Parameters
     ----------
@@ -101,13 +118,11 @@ def read_small_file(
         Anything larger is another kind of file and is refused, not read.
     may_be_pipe
         Whether a pipe will do, as in ``-f <(find …)``.
-    advice_on_binary
-        What to do if the file is no text.
 
     Raises
     ------
     CaffeLrpError
-        Of class ``error``: the file cannot be read, is no regular file, is too large, or is no text.
+        Of class ``error``: the file cannot be read, is no regular file, or is too large.
     """
     require_file(path, what, error, may_be_pipe=may_be_pipe)
     try:
@@ -117,11 +132,6 @@ def read_small_file(
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
     if len(content) > most_megabytes * MEGABYTE:
         raise error(f"{path}: is larger than {most_megabytes} MB; is it really a {what}?")
-    kind = foreign_kind(content)
-    if kind is not None:
-        raise error(f"{path}: is {kind.name}, not a {what}; {kind.advice}")
-    if b"\0" in content:
-        raise error(f"{path}: is a binary file, not a {what}; {advice_on_binary}")
     return content
 
 
@@ -137,13 +147,13 @@ def require_file(path: Path, what: str, error: type[CaffeLrpError], *, may_be_pi
     if stat.S_ISDIR(mode):
         raise error(f"{path}: the {what} cannot be read: it is a folder; give a file")
     if not stat.S_ISREG(mode) and not (may_be_pipe and stat.S_ISFIFO(mode)):
-        raise error(f"{path}: the {what} cannot be read: it is not a regular file")
+        raise error(f"{path}: the {what} cannot be read: it is not a regular file; give one that is")
 
 
 def why_unreadable(fault: OSError | ValueError, path: Path) -> str:
     """The operating system's reason for not opening ``path``, and what to do about it."""
     if not isinstance(fault, OSError) or fault.errno is None:
-        return str(fault)
+        return f"{fault}; check the path"
     reason = fault.strerror or str(fault)
     if fault.errno in (errno.ENOENT, errno.ENOTDIR):
         return f"{reason}; {missing_file_advice(path)}"
@@ -168,12 +178,15 @@ def _advice_by_neighbours(path: Path) -> str:
     gone = next(step for step in steps if step == path or not step.is_dir())
     if gone.is_file():
         return f"'{gone}' is a file, not a folder"
+    if gone.is_symlink():
+        subject = "it" if gone == path else f"'{gone}'"
+        return f"{subject} is a link to '{gone.readlink()}', which is not there"
     if gone.name in PUBLISHED_FILES:
-        return f"scripts/fetch_model.py {PUBLISHED_FILES[gone.name]} downloads it"
+        return f"scripts/fetch_model.py {PUBLISHED_FILES[gone.name]} downloads it into configs/"
     neighbours = _names_in(gone.parent)
     if gone != path:
-        return f"there is no folder '{gone}'{did_you_mean(gone.name, neighbours)}"
-    close = closest(gone.name, neighbours)
+        return f"there is no folder '{gone}'{did_you_mean(gone.name, neighbours, _LEAST_SIMILARITY)}"
+    close = closest(gone.name, neighbours, _LEAST_SIMILARITY)
     return f"did you mean '{close}'?" if close else "check the path and the folder it is relative to"
 
 

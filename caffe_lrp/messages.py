@@ -19,7 +19,8 @@ def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
 def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
     """The known name most like ``name``, None if none is like it.
 
-    Capitals do not count. Numbers do: ``fc7`` is no slip of the pen for ``fc8``, but another thing.
+    Capitals do not count. Numbers do: ``fc7`` is no slip of the pen for ``fc8``, but another thing. So
+    does the first letter, which few people miss.
 
     Parameters
     ----------
@@ -30,8 +31,9 @@ def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
     least
         Least similarity, from 0 to 1, as difflib measures it.
     """
-    folded = {other.casefold(): other for other in known if _digits(other) == _digits(name)}
-    wanted = name.casefold()
+    wanted, digits = name.casefold(), _digits(name)
+    same_initial = (other for other in known if other[:1].casefold() == wanted[:1])
+    folded = {other.casefold(): other for other in same_initial if _digits(other) == digits}
     alike = difflib.get_close_matches(wanted, folded, n=1, cutoff=least)
     return folded[alike[0]] if alike else None
 

@@ -250,6 +250,16 @@ def renamed(name: str, new: str) -> Arrange:
     return lambda folder: (folder / name).rename(folder / new)
 
 
+def linked(name: str, target: str) -> Arrange:
+    """The file is a link."""
+
+    def arrange(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to(target)
+
+    return arrange
+
+
 def a_folder(name: str) -> Arrange:
     """A folder has the file's name."""
 
@@ -501,15 +511,15 @@ CATALOGUE = (
             Kind(
                 "the start layer does not exist",
                 valued("lastlayerindex", 9),
-                "caffe-lrp: error: lastlayerindex 9 (--start-layer): deploy.prototxt has layers 0 to "
-                "4; give one of them, -1 (the layer before the lowest Softmax) or -2 (the highest "
-                "InnerProduct)",
+                "caffe-lrp: error: config.txt: line 12: lastlayerindex 9 (--start-layer): "
+                "deploy.prototxt has layers 0 to 4; give one of them, -1 (the layer before the lowest "
+                "Softmax) or -2 (the highest InnerProduct)",
             ),
             Kind(
                 "the first layer lies above the start layer",
                 valued("firstlayerindex", 4),
-                "caffe-lrp: error: firstlayerindex 4 (--first-layer) must be at least 0 and below "
-                "the start layer 3 ('fc1') of deploy.prototxt; 0 leads down to the image",
+                "caffe-lrp: error: config.txt: line 14: firstlayerindex 4 (--first-layer) must be at "
+                "least 0 and below the start layer 3 ('fc1') of deploy.prototxt; 0 leads down to the image",
             ),
             Kind(
                 "the switch layer is negative where it is needed",
@@ -548,6 +558,21 @@ CATALOGUE = (
             Kind(
                 "lines end in CRLF, behind a byte order mark",
                 reencoded("config.txt", "utf-8-sig", "\r\n"),
+                exit_code=0,
+            ),
+            Kind(
+                "it begins with a comment as of a web page",
+                content("config.txt", f"<!-- a comment -->\n{CONFIG}"),
+                exit_code=0,
+            ),
+            Kind(
+                "a value is the name of a key, and of a file",
+                together(renamed("mean.binaryproto", "mean_file"), valued("mean_file", "mean_file")),
+                exit_code=0,
+            ),
+            Kind(
+                "`quirks` is commented out",
+                content("config.txt", f"#quirks: corrected\n#quirks\ncorrected\n{CONFIG}"),
                 exit_code=0,
             ),
             Kind(
@@ -684,6 +709,12 @@ CATALOGUE = (
                 "Softmax, Split, TanH)",
             ),
             Kind(
+                "a layer has no type",
+                changed("deploy.prototxt", ' type: "ReLU"', ""),
+                "caffe-lrp: error: deploy.prototxt: layer 1 'relu1' (): has no type; add one, such as "
+                'type: "ReLU"',
+            ),
+            Kind(
                 "a layer type is in old capitals",
                 changed("deploy.prototxt", '"Convolution"', "CONVOLUTION"),
                 "caffe-lrp: error: deploy.prototxt: line 6: not a valid prototxt: '  type: "
@@ -724,6 +755,12 @@ CATALOGUE = (
                 "caffe-lrp: error: deploy.prototxt: layer 'conv1' (Convolution) reads the blob "
                 "'pool1', which no input or layer before it writes; layer 'pool1' writes it, but "
                 "later: put the layers in order, without a cycle",
+            ),
+            Kind(
+                "a layer reads too many blobs",
+                changed("deploy.prototxt", 'type: "ReLU"', 'type: "ReLU" bottom: "data"'),
+                "caffe-lrp: error: deploy.prototxt: layer 2 'relu1' (ReLU): has 2 bottom(s), needs 1; "
+                "check its bottom lines",
             ),
             Kind(
                 "two layers write one blob",
@@ -894,8 +931,18 @@ CATALOGUE = (
                     content("mean.binaryproto", "104 117 123\n"), valued("use_mean_file_asbinaryprotoblob", 0)
                 ),
                 "caffe-lrp: error: mean.binaryproto: holds three numbers only; for one mean colour, "
-                "write '3', height and width of the net's input, and each channel's number once for "
-                "every pixel",
+                "write 3, height and width of the net's input, then the number of blue once for every "
+                "pixel, that of green, and that of red",
+            ),
+            Kind(
+                "it is a text of numbers only",
+                together(
+                    content("mean.binaryproto", "123 122 121 120\n"),
+                    valued("use_mean_file_asbinaryprotoblob", 0),
+                ),
+                "caffe-lrp: error: mean.binaryproto: the mean image has 123 channels; three are needed; "
+                "begin it with 3, the height and the width, followed by all numbers of the blue, the "
+                "green and the red plane, each column by column",
             ),
             Kind(
                 "it is smaller than the net's input",
@@ -923,8 +970,17 @@ CATALOGUE = (
             Kind(
                 "it is a binary file",
                 valued("synsetfile", "tiny.caffemodel"),
-                "caffe-lrp: error: tiny.caffemodel: is a binary file, not a synset file; were two "
-                "paths swapped?",
+                exit_code=0,
+            ),
+            Kind(
+                "it is a Git LFS pointer",
+                content("synset.txt", LFS_POINTER),
+                exit_code=0,
+            ),
+            Kind(
+                "it is stored as UTF-16",
+                reencoded("synset.txt", "utf-16"),
+                exit_code=0,
             ),
             Kind(
                 "there are fewer labels than classes",
@@ -952,6 +1008,19 @@ CATALOGUE = (
                 "its ending is misspelt",
                 renamed(BAD_IMAGE, "images/bee.jpeg"),
                 "list.txt: line 2: images/bee.jpg: no such image; did you mean 'bee.jpeg'?",
+                exit_code=4,
+            ),
+            Kind(
+                "it is a link that leads nowhere",
+                linked(BAD_IMAGE, "../store/bee.jpg"),
+                "list.txt: line 2: images/bee.jpg: no such image; it is a link to '../store/bee.jpg', "
+                "which is not there",
+                exit_code=4,
+            ),
+            Kind(
+                "its path has a NUL",
+                listed("images/b\0e.jpg 1"),
+                "list.txt: line 2: images/b…e.jpg: cannot be read: embedded null byte; check the path",
                 exit_code=4,
             ),
             Kind(

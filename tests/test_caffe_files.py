@@ -338,6 +338,35 @@ def test_a_caffemodel_given_as_prototxt_is_recognised(tmp_path: Path) -> None:
         read_prototxt(write(tmp_path, b"\x0a\x04tiny\xa2\x06\x00"))
 
 
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"<!DOCTYPE html>", "is a web page"),
+        (RELU.encode("utf-16"), "is a text in UTF-16"),
+        (b"layer { # \x01", "is a binary file"),
+        (b"layer { #" + b" " * 600 + b"\0", "ends before"),
+    ],
+)
+def test_what_could_not_be_read_as_prototxt_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
+    with pytest.raises(ModelError, match=complaint):
+        read_prototxt(write(tmp_path, content, "net.prototxt"))
+
+
+@pytest.mark.parametrize("beginning", [b"# \x00\n", b"#<html>\n", b"\xef\xbb\xbf# \x01\n"])
+def test_a_prototxt_that_can_be_read_is_not_judged_by_its_beginning(tmp_path: Path, beginning: bytes) -> None:
+    path = write(tmp_path, beginning + RELU.encode(), "net.prototxt")
+    assert read_prototxt(path).layers[0].type == "ReLU"
+
+
+def test_binary_files_that_can_be_read_are_not_judged_by_their_beginning(tmp_path: Path) -> None:
+    """As protobuf, "%PDF-" is field 4 with four bytes."""
+    blob = BlobProto(data=[1.0, 2.0])
+    assert list(scan_caffemodel(write(tmp_path, b"%PDF-" + net_with_blob(blob)))) == ["conv"]
+    assert read_blob(write(tmp_path, b"%PDF-" + blob.SerializeToString())).tolist() == [1.0, 2.0]
+    with pytest.raises(ModelError, match="is a PDF file, not a caffemodel"):
+        scan_caffemodel(write(tmp_path, b"%PDF-"))
+
+
 def test_engines_of_forks_do_not_stop_a_prototxt(tmp_path: Path) -> None:
     text = (
         'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 } '

@@ -142,12 +142,90 @@ def test_a_misspelt_key_is_found(tmp_path: Path, wrong: str, complaint: str) -> 
 
 
 @pytest.mark.parametrize(
-    "line", ["quirks: corrected", "quirk\ncorrected", "Quirks = corrected", "quirks corrected"]
+    "line",
+    [
+        "quirks: corrected",
+        "quirk\ncorrected",
+        "Quirks = corrected",
+        "quirks corrected",
+        "  QUIRKS=reference  ",
+        "quirks:\n corrected",
+    ],
 )
 def test_our_optional_key_is_not_taken_for_a_comment_unnoticed(tmp_path: Path, line: str) -> None:
     body = write(tmp_path).read_text()
     with pytest.raises(ConfigError, match=r"line 1: .* is taken for a comment"):
         read_config(write(tmp_path, f"{line}\n{body}"))
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "#quirks\ncorrected",
+        "#quirks: corrected",
+        "//quirks corrected",
+        ";quirks corrected",
+        "Quirks: reference is the default",
+        "quirks corrected = yes",
+        "quirk\ncorrected or reference",
+        "quirks: none",
+        "quiet: corrected",
+    ],
+)
+def test_comments_about_our_optional_key_stay_comments(tmp_path: Path, comment: str) -> None:
+    body = write(tmp_path).read_text()
+    assert read_config(write(tmp_path, f"{comment}\n{body}")).quirks == "reference"
+
+
+def test_values_may_be_called_like_keys(tmp_path: Path) -> None:
+    for name in ("mean_file", "param_file:0"):
+        (tmp_path / name).touch()
+    changes = {"mean_file": "mean_file", "param_file": "param_file:0", "standalone_outpath": "quirks:1"}
+    config = read_config(write(tmp_path, **changes))
+    assert config.mean_file == tmp_path / "mean_file"
+    assert config.prototxt == tmp_path / "param_file:0"
+    assert config.output_root == "quirks:1"
+
+
+@pytest.mark.parametrize("key", ["param_file", "numclasses", "epsstab"])
+@pytest.mark.parametrize("name", ["quirks:1", "numclasses=5", "epsstab"])
+def test_the_name_of_a_key_is_no_value_where_it_cannot_be_one(tmp_path: Path, key: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"no value below the key '{key}'"):
+        read_config(write(tmp_path, **{key: name}))
+
+
+def test_the_line_most_like_a_missing_key_is_named(tmp_path: Path) -> None:
+    body = write(tmp_path, model_file=None).read_text()
+    with pytest.raises(ConfigError, match="write it so in line 2, where now stands 'modelfile = x'"):
+        read_config(write(tmp_path, f"modfile\nmodelfile = x\n{body}"))
+    with pytest.raises(ConfigError, match="write it so in line 1, where now stands 'modfile'"):
+        read_config(write(tmp_path, f"modfile\n{body}"))
+    for other in ("model", "my_file", "mean_file", "#model_file"):
+        with pytest.raises(ConfigError, match=r"'model_file' is missing .*; add it"):
+            read_config(write(tmp_path, f"{other}\n{body}"))
+
+
+def test_misspelt_keys_are_looked_for_where_a_config_can_be_expected_to_have_them(tmp_path: Path) -> None:
+    body = write(tmp_path, model_file=None).read_text()
+    for filling, advice in (("a comment\n" * 100, "line 1[0-9]+, where now stands"), ("\n" * 2000, "add it")):
+        with pytest.raises(ConfigError, match=f"'model_file' is missing .*{advice}"):
+            read_config(write(tmp_path, f"{filling}modelfile\n{body}"))
+
+
+@pytest.mark.parametrize("beginning", ["<!-- a comment -->", "<?xml version='1.0'?>", "GIF89a", "\0\1"])
+def test_a_config_may_begin_as_other_files_do(tmp_path: Path, beginning: str) -> None:
+    body = write(tmp_path).read_text()
+    assert read_config(write(tmp_path, f"{beginning}\n{body}")).formula == 100
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [("<!DOCTYPE html>\n", "a web page"), ("\x89HDF\r\n\x1a\n", "an HDF5 file")]
+)
+def test_another_file_given_as_config_is_named(tmp_path: Path, content: str, kind: str) -> None:
+    path = tmp_path / "config.txt"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ConfigError, match=f"is {kind}.*, not a config file; "):
+        read_config(path)
 
 
 @pytest.mark.parametrize("sign", [" ", ": ", " = ", "="])

@@ -98,3 +98,27 @@ def test_a_pipe_will_do(tmp_path: Path) -> None:
     writer.start()
     assert read_filelist(pipe)[0].path == "a.jpg"
     writer.join()
+
+
+@pytest.mark.parametrize(
+    "path", [b"GIF8/a.gif", b"GIF89a/a.gif", b"BZh/a.jpg", b"%PDF-pages/a.jpg", b"\xff\xfe.jpg", b"a\0b.jpg"]
+)
+def test_a_list_may_begin_as_other_files_do(tmp_path: Path, path: bytes) -> None:
+    entries = read_filelist(write(tmp_path, path + b" 1\nb.jpg 2\n"))
+    assert [os.fsencode(entry.path) for entry in entries] == [path, b"b.jpg"]
+    with pytest.raises(FileListError, match=r"mend these:\n  line 2: 'b\.jpg'"):
+        read_filelist(write(tmp_path, path + b" 1\nb.jpg\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\xff\xd8\xff\xe0\n\0\na.jpg 1\n", "a picture"),
+        ("a.jpg 1\n".encode("utf-16"), "a text in UTF-16"),
+        (b"\n\x04tiny\xa2\x06\n", "a binary file"),
+        (b"<!DOCTYPE html>\n<html>\n", "a web page"),
+    ],
+)
+def test_another_file_given_as_list_is_named(tmp_path: Path, content: bytes, kind: str) -> None:
+    with pytest.raises(FileListError, match=f"is {kind}.*, not a list of images; "):
+        read_filelist(write(tmp_path, content))

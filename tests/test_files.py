@@ -1,13 +1,34 @@
 """What is said about files that are missing, or of another kind than they should be."""
 
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zipfile
 from pathlib import Path
 
 import pytest
 from fetch_model import MODELS
+from PIL import Image
 
 from caffe_lrp.config import read_config
-from caffe_lrp.errors import ConfigError, ModelError
-from caffe_lrp.files import PUBLISHED_FILES, foreign_kind, missing_file_advice, read_small_file
+from caffe_lrp.errors import ConfigError, ImageError
+from caffe_lrp.files import PUBLISHED_FILES, foreign_kind, missing_file_advice, require_file, why_no_text
+from caffe_lrp.imaging.decode import decode
+
+
+def zipped() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("net.caffemodel", b"weights")
+    return buffer.getvalue()
+
+
+def encoded(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, kind)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -15,14 +36,18 @@ from caffe_lrp.files import PUBLISHED_FILES, foreign_kind, missing_file_advice, 
     [
         ("images/bee.jpeg", "did you mean 'bee.jpg'?"),
         ("images/BEE.JPG", "did you mean 'bee.jpg'?"),
+        ("images/bear.jpg", "did you mean 'bee.jpg'?"),
+        ("images/bat.jpg", "check the path and the folder it is relative to"),
         ("images/wasp.tiff", "check the path and the folder it is relative to"),
         ("image/bee.jpg", "there is no folder 'image'; did you mean 'images'?"),
         ("else/where/bee.jpg", "there is no folder 'else'"),
         ("images/bee.jpg/bee.jpg", "'images/bee.jpg' is a file, not a folder"),
         ("~/bee.jpg", "'~' is not expanded here, write the path in full"),
         ("https://example.org/bee.jpg", "it is a web address, download the file and give its path"),
+        ("images/gone.jpg", "it is a link to '../store/gone.jpg', which is not there"),
+        ("lost/bee.jpg", "'lost' is a link to '../annex/lost', which is not there"),
         ("C:\\images\\bee.jpg", "write '/' in place of '\\'"),
-        ("bvlc_googlenet.caffemodel", "scripts/fetch_model.py googlenet downloads it"),
+        ("bvlc_googlenet.caffemodel", "scripts/fetch_model.py googlenet downloads it into configs/"),
     ],
 )
 def test_a_missing_file_is_answered_with_what_was_probably_meant(
@@ -31,6 +56,8 @@ def test_a_missing_file_is_answered_with_what_was_probably_meant(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "bee.jpg").touch()
+    (tmp_path / "images" / "gone.jpg").symlink_to("../store/gone.jpg")
+    (tmp_path / "lost").symlink_to("../annex/lost")
     assert missing_file_advice(Path(path)) == advice
 
 
@@ -40,10 +67,19 @@ def test_files_said_to_be_downloaded_are(name: str) -> None:
 
 
 def test_large_folders_are_not_searched(tmp_path: Path) -> None:
-    for number in range(2001):
+    for number in range(200):
         (tmp_path / f"bee{'x' * (number % 50)}{number}").touch()
     (tmp_path / "bee.jpg").touch()
     assert missing_file_advice(tmp_path / "bee.jpeg").startswith("check the path")
+    (tmp_path / "beex1").unlink()
+    assert missing_file_advice(tmp_path / "bee.jpeg") == "did you mean 'bee.jpg'?"
+
+
+def test_a_file_in_the_place_of_a_folder_is_named_by_whoever_opens_what_lies_in_it(tmp_path: Path) -> None:
+    (tmp_path / "images").touch()
+    for check in (lambda path: require_file(path, "image", ImageError), decode):
+        with pytest.raises(ImageError, match=r"Not a directory; '.*images' is a file, not a folder"):
+            check(tmp_path / "images" / "bee.jpg")
 
 
 @pytest.mark.parametrize(
@@ -51,10 +87,25 @@ def test_large_folders_are_not_searched(tmp_path: Path) -> None:
     [
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (b"\xef\xbb\xbf \r\n<!doctype HTML>", "a web page (HTML)"),
+        (b"\n\n<HTML lang='en'>", "a web page (HTML)"),
+        (b"<head><title>404</title></head>", "a web page (HTML)"),
+        (b"<body>Not Found</body>", "a web page (HTML)"),
+        (b"<script>window.location='/'</script>", "a web page (HTML)"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML file"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'>", "an XML file"),
-        (b"\x1f\x8b\x08", "a gzip archive"),
+        (b"\x89HDF\r\n\x1a\n\0", "an HDF5 file"),
         (b"\x93NUMPY\x01\x00", "a NumPy file"),
-        (b"\xff\xfea\x00", "a text in UTF-16"),
+        (zipped(), "a ZIP archive"),
+        (gzip.compress(b"weights"), "a gzip archive"),
+        (bz2.compress(b"weights", 1), "a bzip2 archive"),
+        (bz2.compress(b"weights", 9), "a bzip2 archive"),
+        (lzma.compress(b"weights"), "an xz archive"),
+        (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7z archive"),
+        (b"%PDF-1.7\n", "a PDF file"),
+        *((encoded(kind), "a picture") for kind in ("PNG", "JPEG", "GIF")),
+        (b"GIF87a\x01\0\x01\0", "a picture"),
+        ("images/a.jpg 1".encode("utf-16"), "a text in UTF-16"),
+        (codecs.BOM_UTF16_BE + "images/a.jpg 1".encode("utf-16-be"), "a text in UTF-16"),
     ],
 )
 def test_well_known_kinds_of_file_are_recognised(content: bytes, name: str) -> None:
@@ -64,17 +115,35 @@ def test_well_known_kinds_of_file_are_recognised(content: bytes, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"param_file\n", b"version 2\n", b'name: "net"\n', b"\n\x04tiny\xa2\x06"]
+    "content",
+    [
+        b"",
+        b"param_file\n",
+        b"version 2\n",
+        b'name: "net"\n',
+        b"\n\x04tiny\xa2\x06",
+        b"<!-- a comment -->\n",
+        b"GIF8/a.gif 1\n",
+        b"BZh/a.jpg 1\n",
+        b"%PDFpages/a.jpg 1\n",
+    ],
 )
 def test_other_files_are_of_no_such_kind(content: bytes) -> None:
     assert foreign_kind(content) is None
 
 
-def test_a_binary_file_is_no_text(tmp_path: Path) -> None:
-    path = tmp_path / "net.prototxt"
-    path.write_bytes(b"\n\x04tiny\x00")
-    with pytest.raises(ModelError, match=r"net\.prototxt: is a binary file, not a prototxt; look again"):
-        read_small_file(path, "prototxt", ModelError, most_megabytes=1, advice_on_binary="look again")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\n\x04tiny\x00", "is a binary file, not a list; look again"),
+        (b"\x1f\x8b\x08", "is a gzip archive, not a list; unpack it first"),
+        (b"a\tb\r\n\x0c\x1a caf\xe9", ""),
+        (b" " * 512 + b"\x00", ""),
+        (b"", ""),
+    ],
+)
+def test_what_is_no_text_is_named(content: bytes, reason: str) -> None:
+    assert why_no_text(content, "list", "look again") == reason
 
 
 def test_a_path_longer_than_paths_can_be_is_not_looked_up_in_vain(tmp_path: Path) -> None:

@@ -403,35 +403,35 @@ def test_relevance_passes_a_dropout_that_is_not_in_place(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("start", [21, 100, -3])
 def test_a_start_layer_the_net_does_not_have_is_an_error(start: int, twins: Twins) -> None:
-    with pytest.raises(PlanError, match=rf"lastlayerindex {start} .* has layers 0 to 20"):
+    with pytest.raises(ConfigError, match=rf"lastlayerindex {start} .* has layers 0 to 20"):
         twins.plan(0, Options(), start)
 
 
 @pytest.mark.parametrize(("start", "first"), [(5, 5), (5, 6), (19, 30), (19, -1), (0, 0), (-1, 19)])
 def test_a_first_layer_at_or_above_the_start_is_an_error(start: int, first: int, twins: Twins) -> None:
-    with pytest.raises(PlanError, match=rf"firstlayerindex {first} .*must be at least 0 and below the start"):
+    with pytest.raises(ConfigError, match=rf"firstlayerindex {first} .*at least 0 and below the start"):
         twins.plan(0, Options(), start, first)
 
 
 def test_a_first_layer_that_does_not_lead_to_the_start_is_an_error(twins: Twins) -> None:
-    with pytest.raises(PlanError, match=r"5 \('a'\) does not lead to the start layer 9 \('b'\)"):
+    with pytest.raises(ConfigError, match=r"5 \('a'\) does not lead to the start layer 9 \('b'\)"):
         twins.plan(0, Options(), INCEPTION_INDICES["b"], INCEPTION_INDICES["a"])
 
 
 def test_minus_one_without_a_softmax_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match=r"lastlayerindex -1: .* has no Softmax"):
+    with pytest.raises(ConfigError, match=r"lastlayerindex -1: .* has no Softmax"):
         resolve_plan(build(tmp_path, within_net()), FORMULAS[0], PARAMETERS, -1, 0)
 
 
 def test_minus_one_with_a_softmax_as_the_lowest_layer_is_an_error(tmp_path: Path) -> None:
     text = 'input: "data" input_shape { dim: 2 dim: 3 } '
     text += 'layer { name: "prob" type: "Softmax" bottom: "data" top: "prob" }'
-    with pytest.raises(PlanError, match=r"lastlayerindex -1: .* has no Softmax with a layer before it"):
+    with pytest.raises(ConfigError, match=r"lastlayerindex -1: .* has no Softmax with a layer before it"):
         resolve_plan(build(tmp_path, text), FORMULAS[0], PARAMETERS, -1, 0)
 
 
 def test_minus_two_without_an_inner_product_is_an_error(tmp_path: Path) -> None:
     text = 'input: "data" input_shape { dim: 2 dim: 3 } '
     text += 'layer { name: "prob" type: "Softmax" bottom: "data" top: "prob" }'
-    with pytest.raises(PlanError, match=r"lastlayerindex -2: .* has no InnerProduct"):
+    with pytest.raises(ConfigError, match=r"lastlayerindex -2: .* has no InnerProduct"):
         resolve_plan(build(tmp_path, text), FORMULAS[0], PARAMETERS, -2, 0)

@@ -12,8 +12,9 @@ from oracle import Array, Geometry, Lrn, Real, Shape
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.layers import REGISTRY
+from caffe_lrp.layers import REGISTRY, unsupported_type
 from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.unsupported import TRAINING_TYPES
 from caffe_lrp.net.build import build_net
 
 IMAGE = (4, 7, 6)
@@ -428,6 +429,7 @@ BAD = {
     ),
     "an unknown type": ('type: "Convolusion"', "'Convolusion' is not supported; did you mean 'Convolution'"),
     "a type unlike any other": ('type: "Qqqq"', "'Qqqq' is not supported.*supported: .*Convolution"),
+    "no type": ("", r"layer 0 'layer' \(\): has no type; add one, such as type: \"ReLU\""),
     "too many tops": ('type: "ReLU" top: "another"', r"has 2 top\(s\), needs 1"),
 }
 
@@ -478,3 +480,39 @@ def test_a_pooling_kernel_larger_than_the_image_is_clipped_to_it(tmp_path: Path)
         assert layer.output_shapes == ((1, 1, 1),)
         (out,) = layer.forward([np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)])
         assert out.tolist() == [[[[expected]]]]
+
+
+#: Types of Caffe and its forks.
+OTHER_TYPES = (
+    "BN", "Upsample", "Interp", "Permute", "ROIPooling", "Unpooling", "CReLU", "RReLU", "PReLU", "ELU",
+    "DepthwiseConvolution", "Mish", "Eltwize", "Slice", "Convolution3D", "Deconvolution", "ReLU6", "SPP",
+    "BatchNorm", "SoftmaxLoss", "Axpy", "Normalize", "PriorBox",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_TYPES)
+def test_types_of_other_caffes_are_no_misspellings(name: str) -> None:
+    message = unsupported_type(name)
+    assert message.startswith(f"layer type '{name}' is not supported; nets with it cannot be explained (")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Convolutoin", "Convolution"),
+        ("convolution", "Convolution"),
+        ("Relu", "ReLU"),
+        ("Tanh", "TanH"),
+        ("Poling", "Pooling"),
+        ("SoftMax", "Softmax"),
+        ("InnerProdcut", "InnerProduct"),
+        ("DropOut", "Dropout"),
+    ],
+)
+def test_misspelt_types_are_recognised(name: str, meant: str) -> None:
+    assert f"; did you mean '{meant}'? (supported: " in unsupported_type(name)
+
+
+@pytest.mark.parametrize("name", sorted(TRAINING_TYPES))
+def test_types_for_training_are_told_apart(name: str) -> None:
+    assert unsupported_type(name).endswith("it belongs to training; use the net's deploy prototxt")

@@ -14,6 +14,8 @@ from caffe_lrp.messages import closest, did_you_mean, listed
         ("conv_1", ["conv1", "conv2"], "conv1"),
         ("img_0001.jpeg", ["img_0002.jpeg", "img_0001.jpg"], "img_0001.jpg"),
         ("qqqq", ["Convolution"], None),
+        ("onvolution", ["Convolution"], None),
+        ("Data", ["dato"], "dato"),
         ("anything", [], None),
     ],
 )
@@ -26,6 +28,27 @@ def test_the_closest_name_disregards_capitals_but_not_numbers(
 def test_a_name_that_goes_on_behind_a_separator_is_suggested() -> None:
     assert did_you_mean("fc8", ["fc7", "fc8_flickr_style"]) == "; did you mean 'fc8_flickr_style'?"
     assert did_you_mean("fc8", ["fc80", "fc8flickrstyle"]) == ""
+
+
+@pytest.mark.parametrize("separator", "_.-")
+def test_names_go_on_behind_these_separators_in_any_capitals(separator: str) -> None:
+    longer = f"FC8{separator}of_another_net_1"
+    assert did_you_mean("fc8", ["fc7", longer]) == f"; did you mean '{longer}'?"
+    assert did_you_mean(longer, ["fc8"]) == ""
+
+
+def test_how_alike_names_must_be_can_be_told() -> None:
+    assert closest("abcde", ["abcxy"]) == "abcxy"  # 2 x 3 letters of 10: just 0.6
+    assert closest("abcd", ["abxy"]) is None  # 0.5
+    assert closest("abcde", ["abcxy"], 0.61) is None
+    assert did_you_mean("abcde", ["abcxy"]) == "; did you mean 'abcxy'?"
+    assert did_you_mean("abcde", ["abcxy"], 0.61) == ""
+
+
+def test_twenty_lines_are_listed_in_full() -> None:
+    lines = [str(number) for number in range(21)]
+    assert "more" not in listed(lines[:20])
+    assert listed(lines).endswith("  19\n  … and 1 more")
 
 
 def test_a_long_list_is_cut() -> None:

@@ -348,6 +348,38 @@ def test_missing_weights_are_an_error_with_a_suggestion(tmp_path: Path) -> None:
         build(tmp_path, WEIGHTED, weights)
 
 
+def test_of_many_layers_without_weights_five_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = DATA.replace("dim: 5 dim: 4", "") + "".join(
+        f'layer {{ name: "fc_of_a_net_{i}" type: "InnerProduct" bottom: "data" top: "fc{i}" '
+        "inner_product_param { num_output: 1 } }\n"
+        for i in range(300)
+    )
+    weights = {f"another_fc_of_a_net_{i}": [random_blob((1, 1), 1)] for i in range(300)}
+    searches = []
+
+    def search(name: str, _: object) -> str:
+        searches.append(name)
+        return ""
+
+    monkeypatch.setattr("caffe_lrp.net.build.did_you_mean", search)
+    with pytest.raises(ModelError) as caught:
+        build(tmp_path, text, weights)
+    assert len(searches) == 5  # each is slow where there are many names
+    lines = str(caught.value).split("\n")
+    assert [line.count("has no weights for it") for line in lines] == [1, 1, 1, 1, 1, 0, 0]
+    assert lines[5] == "… and 295 more"
+
+
+def test_five_layers_without_weights_are_all_named(tmp_path: Path) -> None:
+    text = DATA + "".join(convolution(f"conv{i}", "data", f"conv{i}") for i in range(5))
+    with pytest.raises(ModelError) as caught:
+        build(tmp_path, text, {"other": [random_blob((1, 1), 1)]})
+    assert str(caught.value).count("has no weights for it") == 5
+    assert "more" not in str(caught.value)
+
+
 def test_wrong_weight_shapes_are_an_error_that_shows_both(tmp_path: Path) -> None:
     weights = random_weights(weighted_spec(tmp_path), 3)
     weights["fc"][0] = random_blob((6, 62), 1)
@@ -473,7 +505,7 @@ def test_a_layer_that_changes_the_shape_cannot_work_in_place(tmp_path: Path) -> 
         'input: "data" input_shape { dim: 1 dim: 3 } layer { name: "fc" type: "InnerProduct" bottom: "data" '
         'top: "data" inner_product_param { num_output: 4 } }'
     )
-    with pytest.raises(ModelError, match=r"layer 0 'fc' .*cannot work in place"):
+    with pytest.raises(ModelError, match=r"layer 0 'fc' .*cannot work in place.*; give its top another name"):
         weight_shapes(parse(tmp_path, text))
 
 

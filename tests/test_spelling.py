@@ -22,10 +22,12 @@ FOREIGN_FIELDS = {
     "LayerParameter": "accuracy_param contrastive_loss_param data_param embed_param hdf5_data_param "
     "hdf5_output_param hinge_loss_param image_data_param infogain_loss_param loss_param memory_data_param "
     "parameter_param python_param recurrent_param window_data_param bn_param upsample_param norm_param "
-    "roi_pooling_param unpooling_param permute_param prior_box_param interp_param axpy_param",
+    "roi_pooling_param unpooling_param permute_param prior_box_param interp_param axpy_param "
+    "expand_param mn_param resample_param",
     "V1LayerParameter": "blob_share_mode blobs_lr weight_decay data_param hinge_loss_param transform_param",
-    "ConvolutionParameter": "engine hole winograd forward_type cudnn_math_override",
-    "PoolingParameter": "engine ceil_mode",
+    "ConvolutionParameter": "engine hole winograd forward_type cudnn_math_override kernel_d kernel_l "
+    "kernel_t stride_d stride_l dilation_h dilation_w pad_d",
+    "PoolingParameter": "engine ceil_mode kernel_d kernel_l stride_l pad_l",
     "ReLUParameter": "engine",
     "LRNParameter": "engine",
     "FillerParameter": "diag_val",
@@ -44,6 +46,9 @@ FOREIGN_FIELDS = {
         ("layer { pooling_param { pool: MAX, strides: [2]; } }", ["1: strides pooling_param stride"]),
         ("fork_param { kernal_size: 3 layer { botom: 'x' } } nam: 'x'", ["1: nam net name"]),
         ("pad: 1 layer { stride: 2 }", []),
+        ("layer { convolution_param { kernal_h: 3 } }", ["1: kernal_h convolution_param kernel_h"]),
+        ("layer { convoluton_param { pad: 1 } }", ["1: convoluton_param layer convolution_param"]),
+        ("layer { convolution_parm { pad: 1 } }", ["1: convolution_parm layer convolution_param"]),
         ("# layr { botom: 1\nname: 'layr { botom: \\' # 1' \"kernal: 1\"", []),
     ],
 )
@@ -100,3 +105,23 @@ def test_what_cannot_be_parsed_is_explained(text: str, reason: str) -> None:
     with pytest.raises(text_format.ParseError) as caught:
         text_format.Parse(text, caffe_pb2.NetParameter())
     assert reason in why_invalid(caught.value)
+
+
+def test_of_many_slips_twenty_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text("layer { botom: 'x' }\n" * 21)
+    with pytest.raises(ModelError) as caught:
+        read_prototxt(path)
+    assert str(caught.value).count("did you mean 'bottom'") == 20
+    assert "line 20: " in str(caught.value)
+
+
+def test_short_lists_of_values_are_shown_in_full_and_long_ones_not() -> None:
+    for text, shown in (
+        ("layer { pooling_param { pool: MXA } }", "(there are MAX, AVE, STOCHASTIC)"),
+        ("layers { type: CONVOLUTOIN }", None),
+    ):
+        with pytest.raises(text_format.ParseError) as caught:
+            text_format.Parse(text, caffe_pb2.NetParameter())
+        reason = why_invalid(caught.value)
+        assert reason.endswith(shown) if shown else "there are" not in reason

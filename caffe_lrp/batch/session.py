@@ -16,7 +16,7 @@ from caffe_lrp.net.net import Net
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
-from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.plan import Plan, find_start, resolve_plan
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,11 @@ def open_session(config: HeatmapConfig) -> Session:
     mean = load_mean(config.mean_file, config.mean_mode, quirks)
     net = build_net(read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel))
     height, width = _image_size(net)
-    plan = resolve_plan(
-        net,
-        formula,
-        RuleParameters(config.epsilon, config.beta, config.switch_layer, quirks),
-        config.start_layer,
-        config.first_layer,
-    )
+    parameters = RuleParameters(config.epsilon, config.beta, config.switch_layer, quirks)
+    with _naming(config.place_of("start_layer"), ConfigError):
+        start = find_start(net, config.start_layer)
+    with _naming(config.place_of("first_layer"), ConfigError):
+        plan = resolve_plan(net, formula, parameters, start.index, config.first_layer)
     with _naming(config.place_of("base_size"), ConfigError), _naming(config.mean_file, ModelError):
         preprocessor = Preprocessor(config.base_size, height, width, mean, quirks)
     session = Session(

@@ -131,7 +131,7 @@ def _read(path: Path) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise ImageError(f"{path}: is a folder, not an image; list the files in it instead")
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{path}: is not a regular file")
+            raise ImageError(f"{path}: is not a regular file; give one that is")
         if status.st_size > MAX_FILE_BYTES:
             raise _too_large(path, f"the file has {status.st_size} bytes, the limit is {MAX_FILE_BYTES}")
         content = path.read_bytes()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
-from caffe_lrp.files import read_small_file
+from caffe_lrp.files import read_small_file, why_no_text
 from caffe_lrp.proto.reader import read_blob
 from caffe_lrp.quirks import Quirks
 
@@ -18,6 +18,10 @@ TEXT_BGR, BLOB_BGR, BLOB_RGB = 0, 1, 2
 
 _HEADER_NUMBERS = 3
 _LARGEST_SIDE = 65535
+_TEXT_LAYOUT = (
+    "begin it with 3, the height and the width, followed by all numbers of the blue, the green and the red "
+    "plane, each column by column"
+)
 
 Mean = NDArray[np.float32]
 
@@ -78,15 +82,18 @@ def _text_mean(path: Path) -> NDArray[np.float64]:
     header = numbers[:_HEADER_NUMBERS]
     if len(numbers) == _HEADER_NUMBERS and header[0] != 3:
         raise ModelError(
-            f"{path}: holds three numbers only; for one mean colour, write '3', height and width of the "
-            "net's input, and each channel's number once for every pixel"
+            f"{path}: holds three numbers only; for one mean colour, write 3, height and width of the "
+            "net's input, then the number of blue once for every pixel, that of green, and that of red"
         )
     if len(header) < _HEADER_NUMBERS or not np.isin(header, np.arange(1, _LARGEST_SIDE + 1)).all():
         raise ModelError(
-            f"{path}: a text mean begins with the channels, the height and the width, each a whole number"
+            f"{path}: a text mean begins with the channels, the height and the width, each a whole number; "
+            f"{_TEXT_LAYOUT}"
         )
     if header[0] != 3:
-        raise ModelError(f"{path}: the mean image has {header[0]:g} channels; three are needed")
+        raise ModelError(
+            f"{path}: the mean image has {header[0]:g} channels; three are needed; {_TEXT_LAYOUT}"
+        )
     values = numbers[_HEADER_NUMBERS:]
     height, width = int(header[1]), int(header[2])
     if len(values) != 3 * height * width:
@@ -100,10 +107,9 @@ def _text_mean(path: Path) -> NDArray[np.float64]:
 def _numbers(path: Path) -> NDArray[np.float64]:
     """All blank-delimited numbers of a text file."""
     advice = "for a BlobProto (binaryproto), set use_mean_file_asbinaryprotoblob to 1 or 2"
-    content = read_small_file(path, "text mean", ModelError, most_megabytes=256, advice_on_binary=advice)
+    content = read_small_file(path, "text mean", ModelError, most_megabytes=256)
     try:
         return np.array(content.decode("utf-8-sig").split(), dtype=np.float64)
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: is a binary file, not a text mean; {advice}") from error
     except ValueError as error:
-        raise ModelError(f"{path}: a text mean holds numbers only, but {error}") from error
+        reason = why_no_text(content, "text mean", advice) or f"a text mean holds numbers only, but {error}"
+        raise ModelError(f"{path}: {reason}") from error

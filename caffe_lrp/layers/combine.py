@@ -45,7 +45,10 @@ class Concat(Router):
         axis = canonical_axis(parameters.concat_dim if old_style else parameters.axis, shapes[0])
         for shape in shapes[1:]:
             if len(shape) != len(shapes[0]) or _without(axis, shape) != _without(axis, shapes[0]):
-                raise ModelError(f"bottoms of shapes {shapes} cannot be joined along axis {axis + 1}")
+                raise ModelError(
+                    f"bottoms of shapes {shapes} cannot be joined along axis {axis + 1}; "
+                    "check concat_param and the layers that write them"
+                )
         return cls(axis=axis, **node)
 
     @property

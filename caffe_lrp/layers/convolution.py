@@ -35,7 +35,8 @@ class Convolution(Linear):
             raise ModelError("num_output and group must be at least 1; set them in convolution_param")
         if channels % groups or outputs % groups:
             raise ModelError(
-                f"{channels} input and {outputs} output channels do not divide into {groups} groups"
+                f"{channels} input and {outputs} output channels do not divide into {groups} groups; "
+                "check num_output and group"
             )
         if parameters.axis not in (1, -3):
             raise ModelError(f"axis {parameters.axis} is not supported; channels must be axis 1")

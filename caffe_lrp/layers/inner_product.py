@@ -29,7 +29,10 @@ class InnerProduct(Linear):
         if parameters.num_output < 1:
             raise ModelError("num_output must be at least 1; set it in inner_product_param")
         if parameters.axis != 1 or parameters.transpose:
-            raise ModelError("an axis other than 1 and transposed weights are not supported")
+            raise ModelError(
+                "an axis other than 1 and transposed weights are not supported; nets with them cannot be "
+                "explained"
+            )
         return cls(output_count=parameters.num_output, has_bias=parameters.bias_term, **node)
 
     @property

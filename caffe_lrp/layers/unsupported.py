@@ -10,24 +10,16 @@ TRAINING_TYPES = frozenset((
     "HingeLoss", "ImageData", "InfogainLoss", "MemoryData", "MultinomialLogisticLoss",
     "SigmoidCrossEntropyLoss", "SoftmaxWithLoss", "WindowData",
 ))  # fmt: skip
-#: Other types of Caffe, which are no misspellings of supported ones.
-OTHER_TYPES = frozenset((
-    "ArgMax", "BNLL", "BatchNorm", "BatchReindex", "Bias", "Clip", "Crop", "Deconvolution", "ELU",
-    "Eltwise", "Embed", "Exp", "Filter", "Im2col", "LSTM", "Log", "MVN", "PReLU", "Parameter", "Power",
-    "Python", "RNN", "Recurrent", "Reduction", "Reshape", "SPP", "Scale", "Silence", "Slice", "Swish",
-    "Threshold", "Tile",
-))  # fmt: skip
+#: Types less similar than this are others, not misspelt: ``RReLU`` is no ``ReLU``.
+_LEAST_SIMILARITY = 0.9
 
 
 def unsupported_type(name: str) -> str:
-    """That the layer type ``name`` is not supported, and what to do about it.
-
-    A type of Caffe's is what it says: ``PReLU`` is no misspelt ``ReLU``.
-    """
+    """That the layer type ``name`` is not supported, and what to do about it."""
+    if not name:
+        return 'has no type; add one, such as type: "ReLU"'
     complaint = f"layer type '{name}' is not supported"
     if name in TRAINING_TYPES:
         return f"{complaint}: it belongs to training; use the net's deploy prototxt"
-    advice = "; nets with it cannot be explained"
-    if name not in OTHER_TYPES:
-        advice = did_you_mean(name, [*REGISTRY, *OTHER_TYPES, *TRAINING_TYPES])
+    advice = did_you_mean(name, REGISTRY, _LEAST_SIMILARITY) or "; nets with it cannot be explained"
     return f"{complaint}{advice} (supported: {', '.join(sorted(REGISTRY))})"

@@ -173,7 +173,10 @@ def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer
     except ModelError as error:
         raise ModelError(f"{what}: {error}") from error
     if layer.is_in_place and shapes[0] != layer.input_shapes[0]:
-        raise ModelError(f"{what}: cannot work in place: its top has another shape than its bottom")
+        raise ModelError(
+            f"{what}: cannot work in place: its top has another shape than its bottom; give its "
+            "top another name"
+        )
     for shape in shapes:
         _check_shape((1, *shape), f"{what}: its output")
     return layer
@@ -183,7 +186,7 @@ def _check_count(count: int, limits: tuple[int, int | None], what: str, kind: st
     least, most = limits
     if count < least or (most is not None and count > most):
         wanted = str(least) if least == most else f"at least {least}"
-        raise ModelError(f"{what}: has {count} {kind}(s), needs {wanted}")
+        raise ModelError(f"{what}: has {count} {kind}(s), needs {wanted}; check its {kind} lines")
 
 
 def _refuse_missing_weights(
@@ -192,16 +195,17 @@ def _refuse_missing_weights(
     """Every layer that learns needs weights under its name; a name nobody asks for may be a misspelt one."""
     needed = [layer for layer in layers if layer.weight_shapes]
     unclaimed = sorted(weights.keys() - {layer.name for layer in needed})
-    faults = [
-        f"{source}: {layer.label}: the caffemodel has no weights for it{did_you_mean(layer.name, unclaimed)}"
-        for layer in needed
-        if layer.name not in weights
-    ]
-    if faults:
-        raise ModelError(
-            "\n".join(faults[:_MOST_FAULTS])
-            + "\nWeights are matched by layer name; are prototxt and caffemodel of the same net?"
-        )
+    missing = [layer for layer in needed if layer.name not in weights]
+    if missing:
+        faults = [
+            f"{source}: {layer.label}: the caffemodel has no weights for it"
+            f"{did_you_mean(layer.name, unclaimed)}"
+            for layer in missing[:_MOST_FAULTS]
+        ]
+        if len(missing) > _MOST_FAULTS:
+            faults.append(f"… and {len(missing) - _MOST_FAULTS} more")
+        advice = "Weights are matched by layer name; are prototxt and caffemodel of the same net?"
+        raise ModelError("\n".join([*faults, advice]))
 
 
 def _stored_weights(

@@ -6,7 +6,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.files import read_small_file
+from caffe_lrp.files import read_small_file, why_no_text
 
 from .caffe_pb2 import NetParameter
 from .spec import InputSpec, LayerSpec, NetSpec
@@ -33,14 +33,14 @@ def read_prototxt(path: Path) -> NetSpec:
     ModelError
         The file is missing, not text, or not a net; the message names the line.
     """
-    text = _read_text(path)
+    content = read_small_file(path, "prototxt", ModelError, most_megabytes=LARGEST_PROTOTXT_MEGABYTES)
+    # Comments are written in any encoding; names with other bytes are replaced here and in weights.py alike.
+    text = content.decode("utf-8-sig", errors="replace")
     net = NetParameter()
     try:
         text_format.Parse(text, net, allow_unknown_field=True)
-    except text_format.ParseError as error:
-        raise ModelError(f"{path}: {why_invalid(error)}") from error
-    except RecursionError as error:
-        raise ModelError(f"{path}: not a valid prototxt: messages are nested too deeply") from error
+    except (text_format.ParseError, RecursionError) as error:
+        raise ModelError(f"{path}: {why_no_text(content, 'prototxt') or why_invalid(error)}") from error
     slips = list(itertools.islice(misspelt_fields(text), _MOST_SLIPS))
     if slips:
         raise ModelError("\n".join(f"{path}: {slip}" for slip in slips))
@@ -51,12 +51,6 @@ def read_prototxt(path: Path) -> NetSpec:
     if not layers:
         raise ModelError(f"{path}: describes no layers; give the deploy prototxt, not the solver's")
     return NetSpec(str(path), net.name, _declared_inputs(net, path), layers, net.state)
-
-
-def _read_text(path: Path) -> str:
-    content = read_small_file(path, "prototxt", ModelError, most_megabytes=LARGEST_PROTOTXT_MEGABYTES)
-    # Comments are written in any encoding; names with other bytes are replaced here and in weights.py alike.
-    return content.decode("utf-8-sig", errors="replace")
 
 
 def _declared_inputs(net: NetParameter, path: Path) -> tuple[InputSpec, ...]:

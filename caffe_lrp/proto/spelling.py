@@ -13,6 +13,8 @@ from .caffe_pb2 import DESCRIPTOR, NetParameter
 #: An unknown field less similar than this to a known one is taken for one of a fork of Caffe.
 _LEAST_SIMILARITY = 0.85
 _MOST_VALUES = 8
+_PARAMETERS = "_param"
+_AXIS = re.compile("_[a-z]$")
 
 #: Comments and texts are stepped over; a name counts where a value or a block follows it.
 _TOKEN = re.compile(
@@ -49,14 +51,25 @@ def misspelt_fields(text: str) -> Iterator[str]:
 
 
 def _slip_of(name: str, known: Any) -> str | None:
-    """The field that ``name`` is a misspelling of; few people miss the first letter."""
+    """The field that ``name`` is a misspelling of.
+
+    ``_param`` makes no two names alike (``mn_param``, ``mvn_param``), and ``kernel_d`` is of another
+    axis than ``kernel_w``.
+    """
     if name in known:
         return None
-    return closest(name, (other for other in known if other[0] == name[0].lower()), _LEAST_SIMILARITY)
+    if name.endswith(_PARAMETERS):
+        stems = [other.removesuffix(_PARAMETERS) for other in known if other.endswith(_PARAMETERS)]
+        close = closest(name.removesuffix(_PARAMETERS), stems, _LEAST_SIMILARITY)
+        return close and close + _PARAMETERS
+    axis = _AXIS.search(name)
+    return closest(name, [other for other in known if not axis or other.endswith(axis[0])], _LEAST_SIMILARITY)
 
 
-def why_invalid(error: text_format.ParseError) -> str:
+def why_invalid(error: text_format.ParseError | RecursionError) -> str:
     """What is wrong with a prototxt that cannot be parsed, and in which line."""
+    if isinstance(error, RecursionError):
+        return "not a valid prototxt: messages are nested too deeply; remove what is superfluous"
     line = error.GetLine()
     message = str(error).removesuffix(".")
     if line is not None:

@@ -7,7 +7,7 @@ aligned array.
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,16 +95,14 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
     """
     layers: dict[str, tuple[StoredBlob, ...]] = {}
     require_file(path, "caffemodel", ModelError)
-    with _opened(path) as file:
-        _refuse_other_formats(path, file, "caffemodel", "is it the prototxt?")
-        _refuse_other_messages(path, file)
+    with _opened(path, _why_no_caffemodel) as file:
         for field in file.fields(0, file.size):
             if field.number in _LAYER_FIELDS and field.wire_type == LENGTH_DELIMITED:
                 name, blobs = _scan_layer(file, field, path)
                 if blobs:
                     layers[name] = blobs
-    if not layers:
-        raise ModelError(f"{path}: holds no layer with weights; give the caffemodel of the trained net")
+        if not layers:
+            raise ModelError(f"{path}: holds no layer with weights; give the caffemodel of the trained net")
     return layers
 
 
@@ -117,22 +115,28 @@ def read_blob(path: Path) -> NDArray[np.float32]:
         The file is missing, truncated, or no BlobProto.
     """
     require_file(path, "mean image", ModelError)
-    with _opened(path) as file:
-        _refuse_other_formats(
-            path, file, "binary mean image", "for a text mean, set use_mean_file_asbinaryprotoblob to 0"
-        )
+    with _opened(path, _why_no_mean) as file:
         blob = _scan_blob(file, Field(0, LENGTH_DELIMITED, 0, file.size), path, "the blob")
-    if not blob.count:
-        raise ModelError(f"{path}: holds no mean image (a BlobProto); check mean_file in the config")
+        if not blob.count:
+            raise ModelError(f"{path}: holds no mean image (a BlobProto); check mean_file in the config")
     return blob.read()
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[WireFile]:
-    """The file, open; what goes wrong while it is read becomes a ModelError that names it."""
+def _opened(path: Path, why_other: Callable[[WireFile], str] | None = None) -> Iterator[WireFile]:
+    """The file, open; what goes wrong while it is read becomes a ModelError that names it.
+
+    ``why_other`` is asked then whether it is a well-known file of another kind.
+    """
     try:
         with WireFile(path) as file:
-            yield file
+            try:
+                yield file
+            except (WireError, ModelError) as error:
+                other = why_other(file) if why_other else ""
+                if other:
+                    raise ModelError(f"{path}: {other}") from error
+                raise
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {why_unreadable(error, path)}") from error
     except WireError as error:
@@ -141,28 +145,43 @@ def _opened(path: Path) -> Iterator[WireFile]:
         ) from error
 
 
-def _refuse_other_formats(path: Path, file: WireFile, what: str, advice_on_text: str) -> None:
-    """Name well-known files that are handed over by mistake in place of ``what``."""
+def _why_no_caffemodel(file: WireFile) -> str:
+    """What a file is that could not be read as a caffemodel; empty if that is not known."""
+    other = _why_other_format(file, "caffemodel", "is it the prototxt?")
+    if other:
+        return other
+    try:
+        first = tuple(
+            (field.number, field.wire_type) for field in itertools.islice(file.fields(0, file.size), 2)
+        )
+    except WireError:
+        return ""
+    if first in _SOLVERSTATE_BEGINNINGS:
+        return (
+            "is a solverstate (for going on with a training), not a caffemodel; give the caffemodel that was "
+            "saved with it"
+        )
+    if first in _MEAN_BEGINNINGS:
+        return "is a mean image, not a caffemodel; were mean_file and model_file swapped?"
+    return ""
+
+
+def _why_no_mean(file: WireFile) -> str:
+    """What a file is that could not be read as a BlobProto; empty if that is not known."""
+    return _why_other_format(
+        file, "binary mean image", "for a text mean, set use_mean_file_asbinaryprotoblob to 0"
+    )
+
+
+def _why_other_format(file: WireFile, what: str, advice_on_text: str) -> str:
+    """Which well-known kind of file it is, none of Caffe's, in place of ``what``."""
     if file.size == 0:
-        raise ModelError(f"{path}: is empty; download or copy it again")
+        return "is empty; download or copy it again"
     head = file.read(0, min(_HEAD_BYTES, file.size))
     kind = foreign_kind(head)
     if kind is not None:
-        raise ModelError(f"{path}: is {kind.name}, not a {what}; {kind.advice}")
-    if not _NOT_TEXT.search(head):
-        raise ModelError(f"{path}: is a text file, not a {what}; {advice_on_text}")
-
-
-def _refuse_other_messages(path: Path, file: WireFile) -> None:
-    """Name Caffe's other binary files where a caffemodel is needed."""
-    first = tuple((field.number, field.wire_type) for field in itertools.islice(file.fields(0, file.size), 2))
-    if first in _SOLVERSTATE_BEGINNINGS:
-        raise ModelError(
-            f"{path}: is a solverstate (for going on with a training), not a caffemodel; give the caffemodel "
-            "that was saved with it"
-        )
-    if first in _MEAN_BEGINNINGS:
-        raise ModelError(f"{path}: is a mean image, not a caffemodel; were mean_file and model_file swapped?")
+        return f"is {kind.name}, not a {what}; {kind.advice}"
+    return "" if _NOT_TEXT.search(head) else f"is a text file, not a {what}; {advice_on_text}"
 
 
 def _scan_layer(file: WireFile, layer: Field, path: Path) -> tuple[str, tuple[StoredBlob, ...]]:

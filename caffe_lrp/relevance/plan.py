@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from caffe_lrp.errors import PlanError
+from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.net import Net
@@ -105,12 +105,14 @@ def resolve_plan(
 
     Raises
     ------
+    ConfigError
+        No such layer, layers in the wrong order or not connected.
     PlanError
-        No such layer, layers in the wrong order or not connected, or a layer without a rule.
+        A layer without a rule.
     """
     start = find_start(net, start_layer)
     if not 0 <= first_layer < start.index:
-        raise PlanError(
+        raise ConfigError(
             f"firstlayerindex {first_layer} (--first-layer) must be at least 0 and below the start layer "
             f"{start.index} ('{start.name}') of {net.source}; 0 leads down to the image"
         )
@@ -133,13 +135,13 @@ def find_start(net: Net, start_layer: int) -> Layer:
 
     Raises
     ------
-    PlanError
+    ConfigError
         No such layer.
     """
     if start_layer == BEFORE_LOWEST_SOFTMAX:
         softmax = [layer.index for layer in net.layers if layer.type == "Softmax"]
         if not softmax or softmax[0] == 0:
-            raise PlanError(
+            raise ConfigError(
                 f"lastlayerindex -1: {net.source} has no Softmax with a layer before it; give -2 "
                 "(the highest InnerProduct) or an index"
             )
@@ -147,13 +149,13 @@ def find_start(net: Net, start_layer: int) -> Layer:
     if start_layer == HIGHEST_INNER_PRODUCT:
         products = [layer for layer in net.layers if layer.type == "InnerProduct"]
         if not products:
-            raise PlanError(
+            raise ConfigError(
                 f"lastlayerindex -2: {net.source} has no InnerProduct layer; give -1 (the layer before the "
                 "lowest Softmax) or an index"
             )
         return products[-1]
     if not 0 <= start_layer < len(net.layers):
-        raise PlanError(
+        raise ConfigError(
             f"lastlayerindex {start_layer} (--start-layer): {net.source} has layers 0 to "
             f"{len(net.layers) - 1}; give one of them, -1 (the layer before the lowest Softmax) or -2 (the "
             "highest InnerProduct)"
@@ -166,7 +168,7 @@ def _layers_between(net: Net, start: Layer, first: Layer) -> list[Layer]:
 
     Raises
     ------
-    PlanError
+    ConfigError
         ``first`` does not lead to ``start``.
     """
     wanted = set(start.outputs)
@@ -176,9 +178,9 @@ def _layers_between(net: Net, start: Layer, first: Layer) -> list[Layer]:
             path.append(layer)
             wanted.update(layer.inputs)
     if path[-1] is not first:
-        raise PlanError(
+        raise ConfigError(
             f"firstlayerindex {first.index} ('{first.name}') does not lead to the start layer "
-            f"{start.index} ('{start.name}')"
+            f"{start.index} ('{start.name}'); give a layer that does, or 0 for the image"
         )
     return path
 
