@@ -166,7 +166,7 @@ def weight_gradients(layer: Linear, inputs: Blob, gradient: Blob) -> tuple[Blob,
 
 def loss_and_gradient(probabilities: Blob, shown: Blob) -> tuple[float, Blob]:
     """Mean cross-entropy above its least value, and its gradient at the scores; both (N, classes)."""
-    target = shown / shown.sum(axis=1, keepdims=True)
+    target = (shown / shown.sum(axis=1, keepdims=True)).astype(np.float32, copy=False)
     tiny = np.finfo(np.float32).tiny
     ratio = np.log(np.maximum(target, tiny)) - np.log(np.maximum(probabilities, tiny))
     return float((target * ratio).sum() / len(target)), (probabilities - target) / np.float32(len(target))

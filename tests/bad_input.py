@@ -1020,7 +1020,7 @@ CATALOGUE = (
             Kind(
                 "its path has a NUL",
                 listed("images/b\0e.jpg 1"),
-                "list.txt: line 2: images/b…e.jpg: cannot be read: embedded null byte; check the path",
+                "list.txt: line 2: images/b…e.jpg: cannot be read: …; check the path",
                 exit_code=4,
             ),
             Kind(
