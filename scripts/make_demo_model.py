@@ -4,7 +4,8 @@
 A small convolutional net learns which shapes are in a picture of scripts/demo_pictures.py: softmax
 cross-entropy, where every shape shown has an equal share of the target. Forward pass and gradients are
 those of the package; only the gradients of the weights, which explaining has no use for, are made here.
-The same seed gives the same net on the same machine.
+The same seed gives the same net on the same machine with the same number of BLAS threads; for the one that
+is committed it was one (OPENBLAS_NUM_THREADS=1).
 """
 
 import argparse
