@@ -74,7 +74,8 @@ _BINARY_KINDS = (
 
 #: Bytes that no text has near its beginning.
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x19\x1c-\x1f]")
-_HEAD_BYTES = 512
+#: How much of a file's beginning is looked at.
+HEAD_BYTES = 512
 
 
 def foreign_kind(content: bytes) -> ForeignKind | None:
@@ -82,7 +83,7 @@ def foreign_kind(content: bytes) -> ForeignKind | None:
 
     To be asked only about what could not be read: a list may well begin with ``GIF89a/bee.gif 1``.
     """
-    text = content[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    text = content[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     matches = [kind for kind in _TEXT_KINDS if text.startswith(kind.beginnings)]
     matches += [kind for kind in _BINARY_KINDS if content.startswith(kind.beginnings)]
     return matches[0] if matches else None
@@ -90,9 +91,14 @@ def foreign_kind(content: bytes) -> ForeignKind | None:
 
 def why_no_text(content: bytes, what: str, advice_on_binary: str = "were two paths swapped?") -> str:
     """What a file that could not be read as ``what`` is instead; empty if it may be a text."""
+    if foreign_kind(content) is None and _CONTROL.search(content, 0, HEAD_BYTES):
+        return f"is a binary file, not a {what}; {advice_on_binary}"
+    return why_foreign(content, what)
+
+
+def why_foreign(content: bytes, what: str) -> str:
+    """Which well-known wrong kind of file stands in place of ``what``; empty if it is none of them."""
     kind = foreign_kind(content)
-    if kind is None and _CONTROL.search(content, 0, _HEAD_BYTES):
-        kind = ForeignKind((), "a binary file", advice_on_binary)
     return f"is {kind.name}, not a {what}; {kind.advice}" if kind else ""
 
 

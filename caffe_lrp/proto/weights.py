@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.files import foreign_kind, require_file, why_unreadable
+from caffe_lrp.files import HEAD_BYTES, require_file, why_foreign, why_unreadable
 
 from .spec import Shape
 from .wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Field, WireError, WireFile
@@ -34,7 +34,6 @@ _BLOB_SHAPE, _BLOB_DATA, _BLOB_DOUBLE_DATA = 7, 5, 8
 _LEGACY_DIMENSIONS = (1, 2, 3, 4)
 _ELEMENT_TYPES: dict[int, np.dtype[Any]] = {_BLOB_DATA: np.dtype("<f4"), _BLOB_DOUBLE_DATA: np.dtype("<f8")}
 _UNPACKED_WIRE_TYPES = {_BLOB_DATA: FIXED32, _BLOB_DOUBLE_DATA: FIXED64}
-_HEAD_BYTES = 512
 _NOT_TEXT = re.compile(rb"[^\t\n\r -~]")
 #: Field numbers and wire types that files begin with which are no NetParameter (facts of their formats).
 _MEAN_BEGINNINGS = (((1, VARINT), (2, VARINT)), ((5, LENGTH_DELIMITED), (7, LENGTH_DELIMITED)))
@@ -177,10 +176,10 @@ def _why_other_format(file: WireFile, what: str, advice_on_text: str) -> str:
     """Which well-known kind of file it is, none of Caffe's, in place of ``what``."""
     if file.size == 0:
         return "is empty; download or copy it again"
-    head = file.read(0, min(_HEAD_BYTES, file.size))
-    kind = foreign_kind(head)
-    if kind is not None:
-        return f"is {kind.name}, not a {what}; {kind.advice}"
+    head = file.read(0, min(HEAD_BYTES, file.size))
+    foreign = why_foreign(head, what)
+    if foreign:
+        return foreign
     return "" if _NOT_TEXT.search(head) else f"is a text file, not a {what}; {advice_on_text}"
 
 
