@@ -91,9 +91,8 @@ def foreign_kind(content: bytes) -> ForeignKind | None:
 
 def why_no_text(content: bytes, what: str, advice_on_binary: str = "were two paths swapped?") -> str:
     """What a file that could not be read as ``what`` is instead; empty if it may be a text."""
-    if foreign_kind(content) is None and _CONTROL.search(content, 0, HEAD_BYTES):
-        return f"is a binary file, not a {what}; {advice_on_binary}"
-    return why_foreign(content, what)
+    binary = f"is a binary file, not a {what}; {advice_on_binary}"
+    return why_foreign(content, what) or (binary if _CONTROL.search(content, 0, HEAD_BYTES) else "")
 
 
 def why_foreign(content: bytes, what: str) -> str:

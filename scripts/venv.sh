@@ -35,11 +35,15 @@ fi
 
 # install NAME REQUIREMENT: install for the purpose NAME, unless that was done and no file has changed.
 install() {
-    local files now stamp=.venv/installed-$1
+    local files now other stamp=.venv/installed-$1
     files=$(find -H caffe_lrp pyproject.toml README.md LICENSE -type f ! -path '*/__pycache__/*' | sort)
-    now="$PWD $2 $(tr '\n' '\0' <<<"$files" | xargs -0 cksum | cksum)"
+    now="$PWD $(tr '\n' '\0' <<<"$files" | xargs -0 cksum | cksum)"
     [[ -x $bin/caffe-lrp && -e $stamp && $(<"$stamp") == "$now" ]] && return
     "$bin/python" -m pip install --quiet --disable-pip-version-check "$2" ||
         stop "pip could not install what is needed (see above); is there a network, or a proxy to set?"
+    # What another purpose installed from other files is replaced now.
+    for other in .venv/installed-*; do
+        [[ -e $other && $(<"$other") == "$now" ]] || rm -f "$other"
+    done
     echo "$now" >"$stamp"
 }

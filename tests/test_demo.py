@@ -301,6 +301,15 @@ def environment(folder: Path) -> None:
     program(programs / "caffe-lrp", f'exec "{sys.executable}" -m caffe_lrp "$@"')
 
 
+def installable(folder: Path) -> Path:
+    """A clone with a .venv in ``folder``, its package empty; returns its scripts."""
+    environment(folder)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "caffe_lrp").mkdir()
+    return scripts_in(folder)
+
+
 def bash(script: Path, *arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", str(script), *map(str, arguments)],
@@ -376,12 +385,7 @@ def test_half_an_environment_is_completed(tmp_path: Path) -> None:
 def test_packages_are_installed_again_only_after_a_change(tmp_path: Path) -> None:
     """From the folder of another clone that CDPATH names, which must be left alone."""
     folder = tmp_path / "clone"
-    environment(folder)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder)
-    (folder / "caffe_lrp").mkdir()
-    (folder / "caffe_lrp" / "one.py").write_text("1")
-    scripts = scripts_in(folder)
+    scripts = installable(folder)
     (scripts / "setup.sh").write_text("set -euo pipefail\nsource scripts/venv.sh\ninstall demo .\n")
     (tmp_path / "other" / "scripts").mkdir(parents=True)
     for change, count in (("1", 1), ("1", 1), ("2", 2)):
@@ -390,6 +394,18 @@ def test_packages_are_installed_again_only_after_a_change(tmp_path: Path) -> Non
         assert (result.returncode, result.stderr) == (0, "")
         assert (folder / "pip.log").read_text().count("install") == count
     assert list((tmp_path / "other").rglob("*")) == [tmp_path / "other" / "scripts"]
+
+
+def test_files_that_change_back_are_installed_again(tmp_path: Path) -> None:
+    """The demo's stamp fits the files once more, but the tests have installed others since."""
+    scripts = installable(tmp_path)
+    runs = [("demo", 1, 1), ("tests", 1, 2), ("demo", 1, 2), ("tests", 2, 3), ("demo", 1, 4), ("tests", 1, 5)]
+    for purpose, version, count in runs:
+        (tmp_path / "caffe_lrp" / "one.py").write_text(str(version))
+        (scripts / "setup.sh").write_text(f"set -euo pipefail\nsource scripts/venv.sh\ninstall {purpose} .\n")
+        result = bash(scripts / "setup.sh", cwd=tmp_path, PYTHON="")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert (tmp_path / "pip.log").read_text().count("install") == count
 
 
 def test_the_demo_script_makes_all_heatmaps_and_says_where(tmp_path: Path) -> None:
