@@ -16,7 +16,8 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
         The picture cannot be encoded (it has no pixels).
     """
     try:
-        done, content = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+        # OpenCV's own settings (level 1, run lengths, filter "sub") are the fastest of those that compress.
+        done, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     except cv2.error as error:
         raise ImageError(f"a picture of shape {picture.shape} cannot be encoded as PNG") from error
     if not done:

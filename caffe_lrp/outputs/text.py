@@ -6,6 +6,8 @@ Numbers look as C++ streams print them by default: ``%g`` with 6 significant dig
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.kernels.text import most_bytes, write_numbers
+
 
 def raw_heatmap(relevance: NDArray[np.float32], *, is_image: bool) -> bytes:
     """Content of ``_rawhm.txt``: the number of channels, "H W", then every channel's rows.
@@ -19,9 +21,12 @@ def raw_heatmap(relevance: NDArray[np.float32], *, is_image: bool) -> bytes:
     """
     channels, height, width = relevance.shape
     ordered = relevance[::-1] if is_image else relevance
-    row_format = "%g " * width + "\n"
-    rows = [row_format % tuple(row) for row in ordered.reshape(channels * height, width).tolist()]
-    return "".join((f"{channels}\n{height} {width}\n", *rows)).encode("ascii")
+    rows = np.ascontiguousarray(ordered, np.float32).reshape(channels * height, width)
+    head = f"{channels}\n{height} {width}\n".encode("ascii")
+    content = np.empty(len(head) + most_bytes(*rows.shape), np.uint8)
+    content[: len(head)] = np.frombuffer(head, np.uint8)
+    end = len(head) + write_numbers(rows, content[len(head) :])
+    return content[:end].tobytes()
 
 
 def top_scores(classes: NDArray[np.int64], scores: NDArray[np.float32]) -> bytes:
