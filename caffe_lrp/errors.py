@@ -23,6 +23,12 @@ class CaffeLrpError(Exception):
     exit_code = ExitCode.BAD_INPUT
 
 
+class UsageError(CaffeLrpError):
+    """The program is called, or its environment set, in a way that cannot be meant."""
+
+    exit_code = ExitCode.USAGE
+
+
 class ConfigError(CaffeLrpError):
     """The config file, or a value given in its place on the command line, is wrong."""
 

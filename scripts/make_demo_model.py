@@ -20,7 +20,6 @@ from demo_pictures import SHAPES, SIDE, Picture, draw_picture
 from numpy.typing import NDArray
 from PIL import Image
 
-from caffe_lrp.kernels.convolution import im2col
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.convolution import Convolution
@@ -29,6 +28,7 @@ from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
+from caffe_lrp.workspace import Workspace
 
 Weights = dict[str, tuple[Blob, ...]]
 
@@ -157,12 +157,14 @@ def weight_gradients(layer: Linear, inputs: Blob, gradient: Blob) -> tuple[Blob,
     if isinstance(layer, InnerProduct):
         return per_output[..., 0].T @ inputs.reshape(len(inputs), -1), bias
     assert isinstance(layer, Convolution)
-    columns = np.empty((layer.fan_in, *layer.output_shapes[0][1:]), np.float32)
-    weight = np.zeros((gradient.shape[1], layer.fan_in), np.float32)
-    for image, outputs in zip(inputs, per_output, strict=True):
-        im2col(image, layer.window, 0, columns)
-        weight += outputs @ columns.reshape(layer.fan_in, -1).T
-    return weight.reshape(layer.weight.shape), bias
+    window, weight = layer.window, np.empty_like(layer.weight)
+    padded = np.pad(inputs, ((0, 0), (0, 0), (window.pad_h,) * 2, (window.pad_w,) * 2))
+    for ky, kx in np.ndindex(window.kernel_h, window.kernel_w):
+        rows = ky * window.dilation_h + window.stride_h * np.arange(gradient.shape[2])
+        columns = kx * window.dilation_w + window.stride_w * np.arange(gradient.shape[3])
+        seen = padded[:, :, rows[:, np.newaxis], columns]
+        weight[:, :, ky, kx] = np.tensordot(gradient, seen, axes=((0, 2, 3), (0, 2, 3)))
+    return weight, bias
 
 
 def loss_and_gradient(probabilities: Blob, shown: Blob) -> tuple[float, Blob]:
@@ -173,9 +175,15 @@ def loss_and_gradient(probabilities: Blob, shown: Blob) -> tuple[float, Blob]:
     return float((target * ratio).sum() / len(target)), (probabilities - target) / np.float32(len(target))
 
 
-def gradients(net: Net, batch: Blob, shown: Blob) -> tuple[float, dict[str, tuple[Blob, Blob]]]:
-    """The loss of a batch, and the gradients of all weights by layer name."""
-    values = net.forward(batch, set(range(len(net.value_names))))
+def gradients(
+    net: Net, batch: Blob, shown: Blob, workspace: Workspace
+) -> tuple[float, dict[str, tuple[Blob, Blob]]]:
+    """The loss of a batch, and the gradients of all weights by layer name.
+
+    Layers keep what they derive from their weights, so copies are asked that have derived nothing yet.
+    """
+    net = replace(net, layers=tuple(map(replace, net.layers)))
+    values = net.forward(batch, set(range(len(net.value_names))), workspace)
     *layers, softmax = net.layers
     loss, gradient = loss_and_gradient(values[softmax.outputs[0]], shown)
     found = {}
@@ -184,7 +192,7 @@ def gradients(net: Net, batch: Blob, shown: Blob) -> tuple[float, dict[str, tupl
         if isinstance(layer, Linear):
             found[layer.name] = weight_gradients(layer, inputs, gradient)
         if layer.index > 0:
-            (gradient,) = layer.gradient([inputs], [outputs], [gradient])
+            (gradient,) = layer.gradient([inputs], [outputs], [gradient], workspace)
     return loss, found
 
 
@@ -199,11 +207,11 @@ def varied(levels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
 def train(net: Net, examples: Examples, mean: Blob, steps: int, rng: np.random.Generator) -> None:
     """Change the weights of ``net`` in place, in ``steps`` batches; prints the loss now and then."""
     optimizers = {layer.name: [Adam(weight) for weight in layer.weights] for layer in net.layers}
-    started, total = time.monotonic(), 0.0
+    workspace, started, total = Workspace(), time.monotonic(), 0.0
     for step in range(1, steps + 1):
         chosen = rng.integers(len(examples.levels), size=BATCH_SIZE)
         batch = (varied(examples.levels[chosen], rng) - mean) * np.float32(INPUT_SCALE)
-        loss, found = gradients(net, np.ascontiguousarray(batch), examples.shown[chosen])
+        loss, found = gradients(net, np.ascontiguousarray(batch), examples.shown[chosen], workspace)
         rate = LEARNING_RATE * min(step / WARM_UP, (1 + np.cos(np.pi * step / steps)) / 2)
         for name, blobs in found.items():
             for optimizer, gradient in zip(optimizers[name], blobs, strict=True):
@@ -217,11 +225,11 @@ def train(net: Net, examples: Examples, mean: Blob, steps: int, rng: np.random.G
 
 def accuracy(net: Net, examples: Examples, mean: Blob) -> float:
     """Share of pictures whose k best classes are exactly the k shapes shown."""
-    right = 0
+    right, workspace = 0, Workspace()
     for first in range(0, len(examples.levels), BATCH_SIZE):
         part = slice(first, first + BATCH_SIZE)
         batch = examples.levels[part] - mean
-        scores = net.forward(batch, set())[net.output_value]
+        scores = net.forward(batch, set(), workspace)[net.output_value]
         for row, shown in zip(scores, examples.shown[part], strict=True):
             best = np.argsort(-row)[: int(shown.sum())]
             right += bool(shown[best].all())

@@ -1,6 +1,6 @@
 """Builders of blobs, model files and small nets that several test modules share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,19 @@ from caffe_lrp.net.net import Net
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.proto.spec import NetSpec
+from caffe_lrp.workspace import Workspace
+
+#: Memory of all tests, used again and again: what a kernel leaves unwritten shows as old numbers.
+WORKSPACE = Workspace()
+
+
+class EagerWorkspace(Workspace):
+    """Threads share everything, however little there is to do."""
+
+    def share(self, work: Callable[[int, int], None], count: int, size: int | None = None) -> None:
+        del size
+        super().share(work, count)
+
 
 Weights = dict[str, list[Blob]]
 
@@ -29,6 +42,16 @@ def random_blob(shape: tuple[int, ...], seed: int) -> Blob:
 def blank(shape: tuple[int, ...]) -> Blob:
     """A blob for a kernel to overwrite: whatever it leaves shows as NaN."""
     return np.full(shape, np.nan, np.float32)
+
+
+def channels_last(blob: NDArray[Any]) -> NDArray[Any]:
+    """``blob`` (N, C, H, W) as kernels take it: (N, H, W, C), contiguous."""
+    return np.ascontiguousarray(blob.transpose(0, 2, 3, 1))
+
+
+def channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The inverse of `channels_last`, contiguous as well."""
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
 
 def window_of(geometry: Geometry) -> Window:
@@ -97,14 +120,21 @@ def random_weights(spec: NetSpec, seed: int, bias_scale: float = 0.5) -> Weights
     return weights
 
 
-def build(folder: Path, text: str, weights: Mapping[str, Sequence[Blob]] | None = None, seed: int = 0) -> Net:
+def build(
+    folder: Path,
+    text: str,
+    weights: Mapping[str, Sequence[Blob]] | None = None,
+    seed: int = 0,
+    convolution: str = "auto",
+) -> Net:
     """The net of a prototxt; random weights unless some are given. Passes through real files."""
     spec = parse(folder, text)
     if weights is None:
         weights = random_weights(spec, seed)
     if not weights:
-        return build_net(spec, {})
-    return build_net(spec, scan_caffemodel(write_caffemodel(folder / "net.caffemodel", weights)))
+        return build_net(spec, {}, convolution)
+    stored = scan_caffemodel(write_caffemodel(folder / "net.caffemodel", weights))
+    return build_net(spec, stored, convolution)
 
 
 def layer_net(body: str, *shapes: tuple[int, ...], tops: int = 1) -> str:

@@ -11,25 +11,30 @@ PACKAGE = Path(caffe_lrp.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "caffe_pb2.py")
 
 #: Part of the package -> the parts it may import, besides itself.
-FOUNDATION = {"errors", "quirks", "messages", "files"}
+FOUNDATION = {"errors", "quirks", "messages", "files", "sharing"}
 ARROWS = {
     "errors": set(),
     "quirks": set(),
     "messages": set(),
     "files": {"errors", "messages"},
+    "sharing": set(),
+    "workspace": set(),
     "config": FOUNDATION,
     "filelist": FOUNDATION,
     "kernels": FOUNDATION,
     "proto": FOUNDATION | {"kernels"},
-    "layers": FOUNDATION | {"kernels", "proto"},
-    "net": FOUNDATION | {"kernels", "proto", "layers"},
-    "relevance": FOUNDATION | {"kernels", "proto", "layers", "net"},
+    "layers": FOUNDATION | {"workspace", "kernels", "proto"},
+    "net": FOUNDATION | {"workspace", "kernels", "proto", "layers"},
+    "relevance": FOUNDATION | {"workspace", "kernels", "proto", "layers", "net"},
     "imaging": FOUNDATION | {"kernels", "proto"},
     "outputs": FOUNDATION | {"kernels", "imaging"},
     "batch": FOUNDATION
-    | {"config", "filelist", "kernels", "proto", "layers", "net", "relevance", "imaging", "outputs"},
+    | {"config", "filelist", "workspace", "kernels", "proto", "layers", "net", "relevance", "imaging"}
+    | {"outputs"},
     "arguments": FOUNDATION | {"config", "__init__"},
-    "cli": FOUNDATION | {"arguments", "config", "filelist", "outputs", "batch", "__init__"},
+    "warmup": FOUNDATION | {"proto", "net", "relevance"},
+    "cli": FOUNDATION
+    | {"arguments", "config", "filelist", "kernels", "outputs", "batch", "warmup", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -67,11 +72,18 @@ def test_imports_go_one_way(path: Path) -> None:
         assert target == part or target in ARROWS[part], f"{part} imports {name}"
 
 
-def test_only_the_jit_module_touches_numba() -> None:
-    users = [
-        path for path in MODULES if any(name.split(".")[0] == "numba" for name in imported_modules(path))
+@pytest.mark.parametrize(
+    ("compiler", "users"),
+    [("numba", ["_jit"]), ("llvmlite", ["_jit", "_quotients", "_simd", "_tiles", "_winograd"])],
+)
+def test_only_a_few_kernel_modules_touch_the_compiler(compiler: str, users: list[str]) -> None:
+    """The decorator of kernels, and vector instructions with what is written in them."""
+    found = [
+        path for path in MODULES if any(name.split(".")[0] == compiler for name in imported_modules(path))
     ]
-    assert [path.relative_to(PACKAGE).as_posix() for path in users] == ["kernels/_jit.py"]
+    assert [path.relative_to(PACKAGE).as_posix() for path in found] == [
+        f"kernels/{name}.py" for name in users
+    ]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

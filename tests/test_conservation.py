@@ -12,6 +12,7 @@ from builders import (
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
+    WORKSPACE,
     Weights,
     build,
     messages,
@@ -26,9 +27,9 @@ from oracle_walker import Walker
 
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.net.build import weight_shapes
-from caffe_lrp.net.net import Activations, Net
+from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.engine import explain
+from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 
@@ -58,7 +59,7 @@ def positive_images(seed: int) -> Blob:
     return np.random.default_rng(seed).uniform(0.5, 1.5, (2, *INCEPTION_SHAPE)).astype(np.float32)
 
 
-def sums_on_the_way_down(plan: Plan, values: Activations) -> Iterator[NDArray[np.float64]]:
+def sums_on_the_way_down(plan: Plan, forward: ForwardPass) -> Iterator[NDArray[np.float64]]:
     """Sum over everything that is on its way, per item, before the first step and after each."""
     on_its_way = list(plan.seeds)
     for done in range(len(plan.steps) + 1):
@@ -69,7 +70,7 @@ def sums_on_the_way_down(plan: Plan, values: Activations) -> Iterator[NDArray[np
         total = np.zeros(len(CLASSES))
         for value in on_its_way:
             part = replace(plan, steps=plan.steps[:done], target=value)
-            blob = explain(part, values, CLASSES)
+            blob = explain(part, forward, CLASSES, WORKSPACE)
             total += blob.reshape(len(CLASSES), -1).sum(axis=1, dtype=np.float64)
         yield total
 
@@ -109,9 +110,9 @@ def largest_loss(net: Net, batch: Blob, scores: Array, formula: int, beta: float
     """Largest relative difference between the score and any sum on the way down."""
     parameters = RuleParameters(epsilon=1e-6, beta=beta, switch_layer=-1, quirks=quirks)
     plan = resolve_plan(net, FORMULAS[formula], parameters, FC2, 0)
-    values = net.forward(batch, plan.kept_values)
+    forward = run_forward(net, [plan], batch, WORKSPACE)
     wanted = np.array([scores[item, chosen] for item, (chosen,) in enumerate(CLASSES)])
-    sums = list(sums_on_the_way_down(plan, values))
+    sums = list(sums_on_the_way_down(plan, forward))
     assert len(sums) == FC2 + 2
     return max(float((np.abs(total - wanted) / np.abs(wanted)).max()) for total in sums)
 

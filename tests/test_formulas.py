@@ -10,6 +10,8 @@ from builders import (
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
+    WORKSPACE,
+    EagerWorkspace,
     Weights,
     assert_close,
     build,
@@ -25,9 +27,10 @@ from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.engine import explain
+from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.workspace import Workspace
 
 CODES = (0, 2, 11, 26, 54, 56, 58, 60, 99, 100, 102, 104, 114, 166)
 SWITCHED = (54, 56, 58, 60, 102, 104, 114)
@@ -42,9 +45,18 @@ by_mode = pytest.mark.parametrize("corrected", [False, True], ids=["reference", 
 class Twins:
     """One net, twice: as the package builds it and as the oracle walks it."""
 
-    def __init__(self, folder: Path, text: str, indices: dict[str, int], shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        text: str,
+        indices: dict[str, int],
+        shape: tuple[int, ...],
+        convolution: str = "auto",
+        workspace: Workspace = WORKSPACE,
+    ) -> None:
         self.weights: Weights = random_weights(parse(folder, text), 11)
-        self.net: Net = build(folder, text, self.weights)
+        self.net: Net = build(folder, text, self.weights, convolution=convolution)
+        self.workspace = workspace
         self.batch: Blob = random_blob((2, *shape), 12)
         self.walker = Walker(messages(text), self.weights, indices)
         self.walker.forward(self.batch)
@@ -64,7 +76,8 @@ class Twins:
         classes: Sequence[Sequence[int]] = CLASSES,
     ) -> Blob:
         plan = self.plan(code, options, start, first)
-        return explain(plan, self.net.forward(self.batch, plan.kept_values), classes)
+        forward = run_forward(self.net, [plan], self.batch, self.workspace)
+        return explain(plan, forward, classes, self.workspace)
 
 
 @pytest.fixture
@@ -86,6 +99,80 @@ def test_whole_net_equals_the_walker(code: int, corrected: bool, twins: Twins) -
     expected = twins.walker.relevance(code, options, "fc2", CLASSES, first="conv1")
     assert np.abs(expected).max() > 0
     assert_close(twins.explain(code, options, FC2), expected, 1e-4)
+
+
+#: 3×3 convolutions below max pooling, below average pooling, in groups, and one with few channels.
+WINOGRAD = """
+input: "data" input_shape { dim: 2 dim: 3 dim: 13 dim: 11 }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 8 kernel_size: 3 pad: 1 } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "conv2" type: "Convolution" bottom: "conv1" top: "conv2"
+  convolution_param { num_output: 6 kernel_size: 3 pad_h: 0 pad_w: 1 group: 2 } }
+layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
+layer { name: "pool" type: "Pooling" bottom: "conv2" top: "pool"
+  pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layer { name: "conv3" type: "Convolution" bottom: "pool" top: "conv3"
+  convolution_param { num_output: 10 kernel_size: 3 pad: 2 } }
+layer { name: "relu3" type: "ReLU" bottom: "conv3" top: "conv3" }
+layer { name: "mean" type: "Pooling" bottom: "conv3" top: "mean"
+  pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
+layer { name: "fc" type: "InnerProduct" bottom: "mean" top: "fc" inner_product_param { num_output: 5 } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
+"""
+WINOGRAD_INDICES = {
+    name: index
+    for index, name in enumerate(
+        ["conv1", "relu1", "conv2", "relu2", "pool", "conv3", "relu3", "mean", "fc", "prob"]
+    )
+}
+
+
+@by_mode
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize(("method", "threads"), [("direct", 3), ("winograd", 1), ("winograd", 3)])
+def test_whole_nets_equal_the_walker_by_every_method_and_in_threads(
+    code: int, corrected: bool, method: str, threads: int, tmp_path: Path
+) -> None:
+    nets = [
+        (INCEPTION, INCEPTION_INDICES, "fc2", 8),
+        (WINOGRAD, WINOGRAD_INDICES, "fc", WINOGRAD_INDICES["conv2"]),
+    ]
+    for text, indices, start, switch in nets:
+        with EagerWorkspace(threads) as workspace:
+            twins = Twins(tmp_path, text, indices, INCEPTION_SHAPE, method, workspace)
+            options = Options(epsilon=0.1, beta=1.0, switch=switch, corrected=corrected)
+            expected = twins.walker.relevance(code, options, start, CLASSES, first="conv1")
+            found = twins.explain(code, options, indices[start])
+        assert_close(found, expected, 1e-4)
+
+
+def test_plans_share_a_forward_pass(twins: Twins) -> None:
+    """What one of them has kept in place of the usual forward pass, all can use."""
+    options = Options(epsilon=0.1, beta=1.0, switch=8)
+    plans = [twins.plan(code, options, FC2) for code in CODES]
+    forward = run_forward(twins.net, plans, twins.batch, WORKSPACE)
+    for code, plan in zip(CODES, plans, strict=True):
+        expected = twins.walker.relevance(code, options, "fc2", CLASSES, first="conv1")
+        assert_close(explain(plan, forward, CLASSES, WORKSPACE), expected, 1e-4)
+
+
+def test_a_forward_pass_can_be_explained_again(twins: Twins) -> None:
+    """No rule uses up what others, or other classes, need."""
+    for code in CODES:
+        plan = twins.plan(code, Options(epsilon=0.1, beta=1.0, switch=8), FC2)
+        forward = run_forward(twins.net, [plan], twins.batch, WORKSPACE)
+        first = explain(plan, forward, CLASSES, WORKSPACE).tolist()
+        explain(plan, forward, [[1], [2]], WORKSPACE)
+        assert explain(plan, forward, CLASSES, WORKSPACE).tolist() == first
+
+
+def test_a_forward_pass_keeps_what_its_plans_look_at_and_no_more(twins: Twins) -> None:
+    for code in CODES:
+        plan = twins.plan(code, Options(epsilon=0.1, beta=1.0, switch=8), FC2)
+        forward = run_forward(twins.net, [plan], twins.batch, WORKSPACE)
+        assert set(forward.activations) == plan.kept_values | {twins.net.output_value}
+        assert set(forward.sums) == {step.layer.index for step in plan.steps if step.rule.uses_sums}
 
 
 @pytest.mark.parametrize("switch", [-1, 4, 5, 8, 9, 16, 17, 18, 19, 20])
@@ -131,10 +218,12 @@ def test_epsilon_of_the_formula_reaches_the_rule(epsilon: float, twins: Twins) -
 @pytest.mark.parametrize("code", [0, 11, 100])
 def test_a_batch_equals_its_items_one_by_one(code: int, twins: Twins) -> None:
     plan = twins.plan(code, Options(epsilon=0.1, beta=1.0), FC2)
-    together = explain(plan, twins.net.forward(twins.batch, plan.kept_values), CLASSES)
+    forward = run_forward(twins.net, [plan], twins.batch, WORKSPACE)
+    together = explain(plan, forward, CLASSES, WORKSPACE)
     for item in (0, 1):
         batch = twins.batch[item : item + 1]
-        alone = explain(plan, twins.net.forward(batch, plan.kept_values), [CLASSES[item]])
+        forward = run_forward(twins.net, [plan], batch, WORKSPACE)
+        alone = explain(plan, forward, [CLASSES[item]], WORKSPACE)
         assert_close(together[item : item + 1], alone, 1e-5)
 
 

@@ -1,36 +1,398 @@
-"""Compiled kernels: what becomes of them where their cache cannot be used."""
+"""Compiled kernels: where they are kept, when they are compiled anew, and for which CPU."""
 
 import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numba
+import numpy as np
 import pytest
-from numba.core.caching import FunctionCache
+from llvmlite import binding as llvm
 
-from caffe_lrp.kernels._jit import kernel
+from caffe_lrp.errors import UsageError
+from caffe_lrp.kernels import _jit, cache
+from caffe_lrp.kernels._jit import KernelCache, kernel, target_features
+from caffe_lrp.kernels.targets import BASELINES, features_of, require_baseline
+
+PACKAGE = Path(_jit.__file__).parents[1]
+HOST = frozenset(name for name, is_there in llvm.get_host_cpu_features().items() if is_there)
+needs_v3 = pytest.mark.skipif(not BASELINES["x86-64-v3"] <= HOST, reason="this CPU is no x86-64-v3")
+
+#: One call of a kernel whose result is checked; ends with the numbers of overloads loaded and compiled.
+CALL = """
+import numpy as np
+from caffe_lrp.kernels.elementwise import absolute
+x = np.arange(-2, 2, dtype=np.float32)
+absolute(x, x)
+assert x.tolist() == [2, 1, 0, 1]
+print(sum(absolute.stats.cache_hits.values()), sum(absolute.stats.cache_misses.values()))
+"""
+LOADED, COMPILED = "1 0\n", "0 1\n"
 
 
-def full_disk(*_: Any) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
+def environment(folder: Path, **others: str) -> dict[str, str]:
+    """Of a process that keeps its kernels in ``folder`` and otherwise knows of no cache."""
+    ours = {"CAFFE_LRP_CACHE_DIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    names = ("CAFFE_LRP_", "NUMBA_", "XDG_CACHE_HOME")
+    return {name: value for name, value in os.environ.items() if not name.startswith(names)} | ours | others
 
 
-def damaged(*_: Any) -> None:
-    raise EOFError("Ran out of input")
+def start(
+    folder: Path, code: str = CALL, root: Path = PACKAGE.parent, **others: str
+) -> "subprocess.Popen[str]":
+    """Python code in a process of its own, with the package below ``root``."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env=environment(folder, **others),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
-def nowhere(*_: Any) -> None:
-    raise RuntimeError("cannot cache function: no locator available")
+def output(process: "subprocess.Popen[str]") -> str:
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    return stdout
 
 
-@pytest.mark.parametrize(
-    ("method", "fault"), [("save_overload", full_disk), ("load_overload", damaged), ("__init__", nowhere)]
-)
-def test_a_cache_that_cannot_be_used_costs_no_result(
-    method: str, fault: Any, monkeypatch: pytest.MonkeyPatch
+def stored(folder: Path, name: str = "*") -> list[Path]:
+    return sorted(folder.glob(f"kernels-*/{name}"))
+
+
+def twice(value: int) -> int:
+    return 2 * value
+
+
+def cached(function: Callable[..., Any], folder: Path) -> Any:
+    """``function`` compiled by Numba, with our cache, for this process."""
+    compiled = numba.njit(function)
+    compiled._cache = KernelCache(function, folder)
+    return compiled
+
+
+def hits(compiled: Any) -> int:
+    return sum(compiled.stats.cache_hits.values())
+
+
+def test_a_kernel_is_compiled_once_and_then_loaded(tmp_path: Path) -> None:
+    assert [output(start(tmp_path)) for _ in range(2)] == [COMPILED, LOADED]
+
+
+def test_processes_that_start_at_once_on_an_empty_cache_leave_a_complete_one(tmp_path: Path) -> None:
+    processes = [start(tmp_path) for _ in range(4)]
+    assert {output(process) for process in processes} <= {COMPILED, LOADED}
+    assert len(stored(tmp_path)) == 1
+    assert output(start(tmp_path)) == LOADED
+
+
+def test_overloads_written_by_turns_are_not_mistaken_for_one_another(tmp_path: Path) -> None:
+    """Numba's own cache numbers its files, and two processes give two overloads the same number."""
+    one, other = (cached(twice, tmp_path) for _ in range(2))
+    assert (one(3), other(1.5)) == (6, 3.0)
+    assert len(list(tmp_path.iterdir())) == 2
+    fresh = cached(twice, tmp_path)
+    assert (fresh(3), fresh(1.5), hits(fresh)) == (6, 3.0, 2)
+
+
+def test_a_kernel_that_calls_an_edited_function_of_another_module_is_compiled_anew(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "caffe_lrp", ignore=shutil.ignore_patterns("__pycache__"))
+    kernels = tmp_path / "caffe_lrp/kernels"
+    head = "from caffe_lrp.kernels._jit import kernel\n"
+    (kernels / "caller.py").write_text(
+        f"{head}from caffe_lrp.kernels.callee import callee\n@kernel\ndef caller():\n    return callee()\n"
+    )
+    results = []
+    for value in (1, 2, 1):
+        (kernels / "callee.py").write_text(f"{head}@kernel\ndef callee():\n    return {value}\n")
+        code = "from caffe_lrp.kernels.caller import caller; print(caller(), len(caller.stats.cache_hits))"
+        results.append(output(start(tmp_path / "cache", code, tmp_path)))
+    assert results == ["1 0\n", "2 0\n", "1 1\n"]
+
+
+def test_the_name_of_a_cache_depends_on_every_module_and_on_all_versions(tmp_path: Path) -> None:
+    def digest(*versions: str) -> str:
+        return cache.sources_digest(tmp_path, versions)
+
+    (tmp_path / "a.py").write_text("one")
+    (tmp_path / "b.py").write_text("two")
+    digests = [digest("1"), digest("2")]
+    (tmp_path / "b.py").write_text("three")
+    digests.append(digest("1"))
+    (tmp_path / "b.py").rename(tmp_path / "c.py")
+    digests.append(digest("1"))
+    assert len(set(digests)) == len(digests)
+    (tmp_path / "notes.txt").write_text("no module")
+    assert digest("1") == digests[-1]
+
+
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+def altered(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [truncated, emptied, altered])
+def test_a_damaged_file_is_compiled_anew_and_replaced(
+    damage: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(FunctionCache, method, fault)
+    assert cached(twice, tmp_path)(21) == 42
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    again = cached(twice, tmp_path)
+    assert (again(21), hits(again)) == (42, 0)
+    fresh = cached(twice, tmp_path)
+    assert (fresh(21), hits(fresh)) == (42, 1)
 
-    @kernel
-    def twice(value: int) -> int:
-        return 2 * value
 
-    assert twice(21) == 42
+def test_a_full_disk_costs_no_result_and_leaves_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(path: Path, data: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    assert cached(twice, tmp_path)(21) == 42
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
+    compiled = cached(twice, tmp_path / "cache")
+    assert compiled(1) == 2
+    shutil.rmtree(tmp_path / "cache")
+    assert compiled(1.0) == 2.0
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_functions_whose_sources_the_cache_does_not_watch_are_not_kept() -> None:
+    compiled: Any = kernel(twice)
+    assert compiled(21) == 42
+    assert compiled.stats.cache_path is None
+
+
+class Places:
+    """The folders that a cache may lie in, each of which can be made unusable."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.package, self.home, self.temporary = root / "package", root / "home", root / "tmp"
+        self.environment = {"XDG_CACHE_HOME": str(self.home)}
+        self.temporary.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(self.temporary))
+        self._sealed: list[Path] = []
+        really = tempfile.TemporaryFile
+
+        def refuse(dir: Path) -> Any:
+            if any(dir.is_relative_to(path) for path in self._sealed):
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return really(dir=dir)
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+
+    def seal(self, *paths: Path) -> "Places":
+        """Make folders unwritable, for root as well."""
+        self._sealed += paths
+        return self
+
+    def find(self) -> cache.CachePlace:
+        return cache.find_place(self.package, self.environment, "0123456789abcdef", "cpu")
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    return Places(tmp_path, monkeypatch)
+
+
+FOLDER = "kernels-0123456789abcdef"
+
+
+def test_the_packages_own_folder_comes_first(places: Places) -> None:
+    found = places.find()
+    assert found == cache.CachePlace(places.package / FOLDER)
+    assert found.notices == ()
+
+
+def test_the_environment_can_name_another_folder(places: Places, tmp_path: Path) -> None:
+    places.environment["CAFFE_LRP_CACHE_DIR"] = str(tmp_path / "wish")
+    assert places.find() == cache.CachePlace(tmp_path / "wish" / FOLDER)
+    assert not places.package.exists()
+
+
+def test_a_read_only_package_falls_back_to_the_users_cache_and_says_so(places: Places) -> None:
+    found = places.seal(places.package).find()
+    assert found.folder == places.home / "caffe-lrp" / FOLDER
+    assert found.notices == (
+        f"{places.package} cannot be written, so compiled kernels are kept in {places.home}/caffe-lrp",
+    )
+
+
+def test_a_read_only_cache_that_is_complete_is_used(places: Places) -> None:
+    cache.mark_complete(places.package / FOLDER, "cpu")
+    assert places.seal(places.package).find() == cache.CachePlace(places.package / FOLDER)
+
+
+def test_a_read_only_cache_that_is_complete_for_another_cpu_is_not_used(places: Places) -> None:
+    cache.mark_complete(places.package / FOLDER, "other")
+    assert places.seal(places.package).find().folder == places.home / "caffe-lrp" / FOLDER
+
+
+def test_without_a_home_a_folder_for_temporary_files_serves(places: Places) -> None:
+    found = places.seal(places.package, places.home).find()
+    assert found.folder == places.temporary / f"caffe-lrp-{os.getuid()}" / FOLDER
+    assert found.folder.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("kind", ["rights of others", "link", "file"])
+def test_a_temporary_folder_that_others_can_have_written_to_is_not_used(
+    kind: str, places: Places, tmp_path: Path
+) -> None:
+    ours = places.temporary / f"caffe-lrp-{os.getuid()}"
+    if kind == "link":
+        (tmp_path / "theirs").mkdir(mode=0o700)
+        ours.symlink_to(tmp_path / "theirs")
+    elif kind == "file":
+        ours.write_text("")
+    else:
+        ours.mkdir()
+        ours.chmod(0o777)
+    found = places.seal(places.package, places.home).find()
+    assert found.folder is None
+    assert found.notices == (
+        f"every run compiles its kernels anew, as neither {places.package} nor another folder can be "
+        "written; set CAFFE_LRP_CACHE_DIR to one that can",
+    )
+
+
+def test_a_new_cache_removes_those_unused_for_long_and_nothing_else(places: Places) -> None:
+    names = {"kernels-00000000000000aa": 40, "kernels-00000000000000bb": 20, "kernels-mine": 40, "other": 40}
+    for name, days in names.items():
+        (places.package / name).mkdir(parents=True)
+        (places.package / name / "file").write_text("")
+        os.utime(places.package / name, (time.time() - days * 24 * 3600,) * 2)
+    places.find()
+    assert {path.name for path in places.package.iterdir()} == {FOLDER, *names} - {"kernels-00000000000000aa"}
+
+
+def test_of_many_caches_the_last_used_stay(places: Places) -> None:
+    for number in range(12):
+        folder = places.package / f"kernels-{number:016x}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (time.time() - 3600 * number,) * 2)
+    places.find()
+    kept = [f"kernels-{number:016x}" for number in range(cache.MOST_OTHERS)]
+    assert sorted(path.name for path in places.package.iterdir()) == [*kept, FOLDER]
+
+
+def test_a_cache_in_use_counts_as_new(places: Places) -> None:
+    folder = places.package / FOLDER
+    folder.mkdir(parents=True)
+    os.utime(folder, (0, 0))
+    places.find()
+    assert folder.stat().st_mtime > time.time() - 3600
+
+
+def test_features_follow_the_name_of_the_cpu_and_the_changes() -> None:
+    assert features_of("haswell", "") == BASELINES["haswell"]
+    assert features_of("haswell", "-avx2,+pku") == BASELINES["haswell"] - {"avx2"} | {"pku"}
+    assert features_of("unheard-of", "+avx2") == {"avx2"}
+
+
+def test_without_a_baseline_the_target_has_the_features_of_this_machine() -> None:
+    if os.environ.get("CAFFE_LRP_CPU") or os.environ.get("NUMBA_CPU_NAME"):
+        pytest.skip("the environment names a CPU")
+    assert HOST - target_features() == set()
+
+
+#: Feature -> LLVM code that may use it, and what the assembly then contains.
+PROBES = {
+    "avx": ("define <8 x float> @f(<8 x float> %a) { %r = fadd <8 x float> %a, %a", "<8 x float>", "ymm"),
+    "avx2": ("define <8 x i32> @f(<8 x i32> %a) { %r = add <8 x i32> %a, %a", "<8 x i32>", "ymm"),
+    "avx512f": (
+        "define <16 x float> @f(<16 x float> %a) { %r = fadd <16 x float> %a, %a",
+        "<16 x float>",
+        "zmm",
+    ),
+    "fma": (
+        "declare float @llvm.fma.f32(float, float, float) define float @f(float %a) { "
+        "%r = call float @llvm.fma.f32(float %a, float %a, float %a)",
+        "float",
+        "vfmadd",
+    ),
+    "popcnt": (
+        "declare i64 @llvm.ctpop.i64(i64) define i64 @f(i64 %a) { %r = call i64 @llvm.ctpop.i64(i64 %a)",
+        "i64",
+        "popcnt",
+    ),
+    "bmi2": ("define i64 @f(i64 %a, i64 %b) { %r = shl i64 %a, %b", "i64", "shlx"),
+}
+
+
+@pytest.mark.skipif("x86_64" not in llvm.get_process_triple(), reason="these are the CPUs of x86-64")
+@pytest.mark.parametrize("feature", PROBES)
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_features_of_a_baseline_are_those_that_llvm_uses(name: str, feature: str) -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    code, result, sign = PROBES[feature]
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(cpu=name, opt=3)
+    assembly = machine.emit_assembly(llvm.parse_assembly(f"{code} ret {result} %r }}"))
+    assert (sign in assembly) == (feature in BASELINES[name])
+
+
+def test_a_cpu_that_is_not_known_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="there is no CPU 'haswel' to compile for; did you mean 'haswell'"):
+        require_baseline("haswel", HOST)
+    with pytest.raises(UsageError, match="known are host, x86-64, "):
+        require_baseline("zebra", HOST)
+
+
+def test_a_cpu_that_this_machine_cannot_stand_in_for_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"'haswell': it lacks avx2, fma$"):
+        require_baseline("haswell", BASELINES["haswell"] - {"avx2", "fma"})
+
+
+@needs_v3
+def test_code_for_a_baseline_is_kept_apart_and_uses_no_feature_beyond_it(tmp_path: Path) -> None:
+    assembly = CALL + "print(*absolute.inspect_asm().values())"
+    texts = [output(start(tmp_path, assembly, CAFFE_LRP_CPU=name)) for name in ("x86-64", "x86-64-v3")]
+    assert all(text.startswith(COMPILED) for text in texts)
+    assert [bool(re.search("%ymm", text)) for text in texts] == [False, True]
+    assert not any(re.search("%zmm|%k[0-7]", text) for text in texts)
+    assert len(stored(tmp_path)) == 2
+    assert output(start(tmp_path, CAFFE_LRP_CPU="x86-64-v3")) == LOADED
+
+
+@needs_v3
+def test_the_features_of_the_target_are_those_of_the_baseline(tmp_path: Path) -> None:
+    code = "from caffe_lrp.kernels._jit import target_features as features; print(*sorted(features()))"
+    for name in ("x86-64", "x86-64-v3"):
+        assert output(start(tmp_path, code, CAFFE_LRP_CPU=name)).split() == sorted(BASELINES[name])
+
+
+def test_read_only_arrays_have_code_of_their_own(tmp_path: Path) -> None:
+    def total(values: Any) -> float:
+        return float(values.sum())
+
+    compiled = cached(total, tmp_path)
+    values = np.ones(3, np.float32)
+    assert compiled(values) == 3
+    values.flags.writeable = False
+    assert compiled(values) == 3
+    assert len(list(tmp_path.iterdir())) == 2

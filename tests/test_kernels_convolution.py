@@ -1,92 +1,84 @@
-"""Convolution kernels and matrix products against the slow versions."""
-
-from dataclasses import dataclass
+"""Direct convolution against loops, whatever the shape, what goes in and out, and how work is divided."""
 
 import numpy as np
-import oracle
 import pytest
-from builders import assert_close, blank, random_blob, window_of
+from builders import (
+    WORKSPACE,
+    EagerWorkspace,
+    assert_close,
+    blank,
+    channels_first,
+    channels_last,
+    random_blob,
+)
+from convolution_cases import (
+    CASES,
+    GEOMETRIES,
+    SOURCES,
+    TILES,
+    Case,
+    make_input,
+    spread,
+)
 from oracle import Geometry
 
-from caffe_lrp.kernels import convolution
-from caffe_lrp.kernels.convolution import Precision, col2im, convolve, convolve_adjoint, im2col
-from caffe_lrp.kernels.elementwise import add_bias
-from caffe_lrp.kernels.gemm import Blob, product
+from caffe_lrp.kernels._simd import LANES
+from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
+from caffe_lrp.kernels.convolution import convolve, padded_outputs
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.packing import pack_panels, pad_bias
+from caffe_lrp.kernels.passes import (
+    NO_BIAS,
+    NO_BLOB,
+    PLAIN,
+    SPREAD,
+    SUMS,
+    TIMES,
+    Sink,
+    Source,
+    copied,
+)
 from caffe_lrp.kernels.window import Window
+from caffe_lrp.layers.linear_map import Product
+
+ALL_ROWS = 1000
+
+by_case = pytest.mark.parametrize("case", CASES, ids=str)
+by_rows = pytest.mark.parametrize("rows", [1, 2, ALL_ROWS], ids=["1 row", "2 rows", "all rows"])
 
 
-@dataclass(frozen=True)
-class Case:
-    name: str
-    channels: int
-    outputs: int
-    groups: int
-    geometry: Geometry
-    size: tuple[int, int] = (11, 8)
-    items: int = 2
-
-    @property
-    def image(self) -> Blob:
-        return random_blob((self.items, self.channels, *self.size), 1)
-
-    @property
-    def weight(self) -> Blob:
-        return random_blob((self.outputs, self.channels // self.groups, *self.geometry.kernel), 2)
-
-    @property
-    def edges(self) -> oracle.Edges:
-        return oracle.convolution_edges(
-            (self.channels, *self.size), self.weight.shape, self.geometry, self.groups
-        )
-
-    @property
-    def relevance(self) -> Blob:
-        return random_blob((self.items, *self.edges.output_shape), 3)
-
-    def convolved(self, precision: Precision = np.float32) -> Blob:
-        out = blank((self.items, *self.edges.output_shape))
-        convolve(self.image, self.weight, self.groups, window_of(self.geometry), precision, out)
-        return out
-
-    def adjoint(self) -> Blob:
-        out = blank(self.image.shape)
-        convolve_adjoint(self.relevance, self.weight, self.groups, window_of(self.geometry), out)
-        return out
+def blocks_of(case: Case, rows: int) -> int:
+    return case.items * -(-case.shape.out_h // rows)
 
 
-RECTANGULAR = Geometry((3, 2), (2, 3), (1, 0))
-BLOCKED = Case("blocked", 3, 5, 1, Geometry((3, 2), (1, 2), (2, 1)))
-CASES = [
-    Case("rectangular", 3, 5, 1, RECTANGULAR),
-    Case("stride one across", 3, 4, 1, Geometry((2, 4), (3, 1), (0, 2))),
-    Case("three groups", 6, 9, 3, Geometry((2, 3), (1, 2), (0, 1))),
-    Case("one output a group", 4, 4, 4, Geometry((3, 2), (2, 1), (1, 0))),
-    Case("dilated", 3, 4, 1, Geometry((3, 2), (2, 1), (3, 1), (2, 3))),
-    Case("dilated groups", 4, 6, 2, Geometry((2, 3), (1, 2), (0, 2), (3, 2))),
-    Case("taps that lie in the padding only", 3, 4, 1, Geometry((2, 1), (2, 3), (1, 5)), size=(7, 4)),
-    Case("kernel as large as the input", 3, 4, 1, Geometry((11, 8))),
-    Case("pointwise", 6, 4, 2, Geometry((1, 1))),
-    Case("one pixel kernel with stride", 3, 4, 1, Geometry((1, 1), (2, 3))),
-    Case("one pixel kernel with padding", 3, 4, 1, Geometry((1, 1), (1, 1), (1, 0))),
-]
+def run(case: Case, source: Source, sink: Sink, rows: int = 2) -> None:
+    """All of a convolution in blocks of so many rows."""
+    rows = min(rows, case.shape.out_h)
+    convolve(0, blocks_of(case, rows), rows, source, case.shape, pack_panels(case.packable), sink)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_convolution_equals_loops(case: Case) -> None:
-    expected = oracle.linear(case.image, case.weight, None, case.edges)
-    assert_close(case.convolved(), expected, 2e-6)
+def convolved(case: Case, x: Blob, rows: int = 2, bias: Blob | None = None) -> Blob:
+    """`PLAIN` products (N, C, H, W) of ``x`` in the same order."""
+    out = channels_last(blank((len(x), *case.output_shape)))
+    padded = NO_BIAS if bias is None else pad_bias(bias, case.groups)
+    run(case, copied(channels_last(x)), Sink(PLAIN, out, NO_BLOB, NO_BLOB, padded), rows)
+    return channels_first(out)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_convolution_in_float64_is_rounded_once(case: Case) -> None:
-    expected = oracle.linear(case.image, case.weight, None, case.edges).astype(np.float32)
-    np.testing.assert_array_max_ulp(case.convolved(np.float64), expected, maxulp=1)
+def column(bias: Blob) -> Blob:
+    return bias.reshape(-1, 1, 1)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_adjoint_equals_loops(case: Case) -> None:
-    expected = oracle.adjoint(case.relevance, case.weight, case.edges)
-    assert_close(case.adjoint(), expected, 2e-6)
+@by_rows
+@by_case
+def test_products_equal_loops(case: Case, rows: int) -> None:
+    assert_close(convolved(case, case.image, rows), case.products(case.image), 2e-6)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.parts == 1], ids=str)
+def test_products_begin_with_the_bias(case: Case) -> None:
+    expected = case.products(case.image) + column(case.bias)
+    assert_close(convolved(case, case.image, bias=case.bias), expected, 2e-6)
 
 
 def test_only_a_window_of_one_pixel_on_every_pixel_is_pointwise() -> None:
@@ -96,83 +88,218 @@ def test_only_a_window_of_one_pixel_on_every_pixel_is_pointwise() -> None:
     assert not any(window.is_pointwise for window in others)
 
 
-# An output row of BLOCKED takes 3 channels · 6 taps · 5 columns = 90 elements; it has 13 rows.
-@pytest.mark.parametrize("limit", [1, 90, 4 * 90 + 7, 13 * 90], ids=["below a row", "1", "4", "all"])
-def test_convolution_in_row_blocks_equals_loops(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "BLOCK_ELEMENTS", limit)
-    expected = oracle.linear(BLOCKED.image, BLOCKED.weight, None, BLOCKED.edges)
-    assert expected.shape == (2, 5, 13, 5)
-    assert_close(BLOCKED.convolved(), expected, 2e-6)
+def test_panels_are_whole_or_half() -> None:
+    counts = [1, LANES, LANES + 1, PANEL, PANEL + 1, PANEL + LANES, PANEL + LANES + 1]
+    padded = [LANES, LANES, PANEL, PANEL, PANEL + LANES, PANEL + LANES, 2 * PANEL]
+    assert [padded_outputs(count) for count in counts] == padded
 
 
-@pytest.mark.parametrize("limit", [1, 90, 4 * 90 + 7, 13 * 90], ids=["below a row", "1", "4", "all"])
-def test_adjoint_in_row_blocks_equals_loops(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "BLOCK_ELEMENTS", limit)
-    expected = oracle.adjoint(BLOCKED.relevance, BLOCKED.weight, BLOCKED.edges)
-    assert_close(BLOCKED.adjoint(), expected, 2e-6)
+# --- Sources and sinks ----------------------------------------------------------------------------------
+
+#: Cases with even numbers of channels in every group.
+MIXED = [
+    Case("rectangular", 6, 5, 1, Geometry((3, 2), (2, 3), (1, 0)), (11, 8)),
+    Case("groups", 12, 10, 2, Geometry((2, 3), (1, 1), (1, 0)), (4, 7)),
+    Case("dilated", 4, PANEL + 1, 1, Geometry((2, 3), (1, 1), (0, 2), (3, 1)), (5, 8)),
+    Case("pointwise", 8, LANES + 3, 1, Geometry((1, 1)), (5, 7), items=3),
+]
+by_mixed = pytest.mark.parametrize("case", MIXED, ids=str)
+by_source = pytest.mark.parametrize("kind", SOURCES)
 
 
-def test_grouped_convolution_in_row_blocks_equals_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = CASES[2]
-    monkeypatch.setattr(convolution, "BLOCK_ELEMENTS", 3 * 6 * 6 * case.edges.output_shape[2])
-    assert_close(case.convolved(), oracle.linear(case.image, case.weight, None, case.edges), 2e-6)
+def with_parts(case: Case, parts: int) -> Case:
+    return Case(
+        case.name, case.channels, case.outputs, case.groups, case.geometry, case.size, case.items, parts
+    )
 
 
-def test_row_blocks_stay_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def watch(image: Blob, window: Window, first_row: int, columns: Blob) -> None:
-        seen.append((first_row, columns.size))
-        im2col(image, window, first_row, columns)
-
-    monkeypatch.setattr(convolution, "BLOCK_ELEMENTS", 4 * 90 + 7)
-    monkeypatch.setattr(convolution, "im2col", watch)
-    BLOCKED.convolved()
-    assert sorted(set(seen)) == [(0, 360), (4, 360), (8, 360), (12, 90)]
+@by_rows
+@by_source
+@by_mixed
+def test_plain_products_of_every_source(case: Case, kind: str, rows: int) -> None:
+    given = make_input(kind, case.items, case.channels, case.groups, case.size)
+    out = channels_last(blank((case.items, *case.output_shape)))
+    run(case, given.source, Sink(PLAIN, out, NO_BLOB, NO_BLOB, pad_bias(case.bias, case.groups)), rows)
+    assert_close(channels_first(out), case.products(given.expected) + column(case.bias), 2e-6)
 
 
-def test_unfolding_orders_rows_by_channel_then_kernel_row_then_kernel_column() -> None:
-    image = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
-    columns = blank((4, 2, 2))
-    im2col(image, Window(1, 2, pad_w=1, dilation_w=2), 0, columns)
-    expected = [
-        [[0, 0], [0, 2]],
-        [[1, 0], [3, 0]],
-        [[0, 4], [0, 6]],
-        [[5, 0], [7, 0]],
-    ]
-    # Two taps two apart over a padded width of 4: columns start at −1 and 0.
-    assert columns.tolist() == expected
+@pytest.mark.parametrize("has_bias", [True, False], ids=["bias", "no bias"])
+@by_rows
+@by_source
+@by_mixed
+def test_sums_and_their_total_of_every_source(case: Case, kind: str, rows: int, has_bias: bool) -> None:
+    case = with_parts(case, 2)
+    given = make_input(kind, case.items, case.channels, case.groups, case.size)
+    out = channels_last(blank((case.items, *case.output_shape)))
+    total = channels_last(blank((case.items, case.outputs, *case.output_shape[1:])))
+    run(case, given.source, Sink(SUMS, out, total, NO_BLOB, case.bias if has_bias else NO_BIAS), rows)
+    expected = case.products(given.expected)
+    assert_close(channels_first(out), expected, 2e-6)
+    parts = expected.reshape(case.items, case.groups, 2, -1, *expected.shape[2:])
+    together = parts.sum(axis=2).reshape(case.items, case.outputs, *expected.shape[2:])
+    expected_total = together + (column(case.bias) if has_bias else 0)
+    assert_close(channels_first(total), expected_total, 3e-6)
 
 
-def test_unfolding_starts_at_the_given_output_row() -> None:
-    image = np.arange(15, dtype=np.float32).reshape(1, 5, 3)
-    columns = blank((2, 1, 2))
-    im2col(image, Window(2, 1, 2, 2), 1, columns)
-    assert columns.tolist() == [[[6, 8]], [[9, 11]]]
+@by_rows
+@by_source
+@by_mixed
+def test_products_times_a_factor_of_every_source(case: Case, kind: str, rows: int) -> None:
+    given = make_input(kind, case.items, case.channels, case.groups, case.size)
+    factor = random_blob((case.items, *case.output_shape), 8)
+    out = channels_last(blank(factor.shape))
+    run(case, given.source, Sink(TIMES, out, NO_BLOB, channels_last(factor), NO_BIAS), rows)
+    assert_close(channels_first(out), case.products(given.expected) * factor, 2e-6)
 
 
-def test_folding_adds_onto_what_is_there_and_drops_the_padding() -> None:
-    image = np.full((1, 1, 3), 10, np.float32)
-    columns = np.array([[[1, 2, 3, 4]], [[5, 6, 7, 8]]], np.float32)
-    col2im(columns, Window(1, 2, pad_w=1), 0, image)
-    assert image.tolist() == [[[10 + 5 + 2, 10 + 6 + 3, 10 + 7 + 4]]]
+@pytest.mark.parametrize(
+    ("parts", "has_factor"), [(1, False), (1, True), (2, True)], ids=["plain", "factor", "by sign of factor"]
+)
+@pytest.mark.parametrize(
+    ("stride", "offset"), [((2, 3), (1, 2)), ((1, 2), (0, 1)), ((3, 1), (0, 0)), ((1, 1), (0, 0))]
+)
+@by_rows
+@by_source
+def test_products_spread_to_blocks_of_pixels(
+    kind: str, rows: int, stride: tuple[int, int], offset: tuple[int, int], parts: int, has_factor: bool
+) -> None:
+    channels, groups = 5, 2
+    outputs = groups * stride[0] * stride[1] * parts * channels
+    case = Case("", 12, outputs, groups, Geometry((2, 3), (1, 1), (1, 0)), (4, 7), items=3)
+    given = make_input(kind, case.items, case.channels, groups, case.size)
+    height, width = case.output_shape[1:]
+    # The last block sticks out of the result.
+    shape = (case.items, groups * channels, height * stride[0] - offset[0], width * stride[1] - offset[1])
+    shape = (*shape[:2], shape[2] - (stride[0] > 1), shape[3] - (stride[1] > 2))
+    factor = random_blob(shape, 8) if has_factor else None
+    if factor is not None:
+        factor.reshape(-1)[::6] = 0
+    out = channels_last(blank(shape))
+    other = NO_BLOB if factor is None else channels_last(factor)
+    run(case, given.source, Sink(SPREAD, out, NO_BLOB, other, NO_BIAS, *stride, *offset, parts), rows)
+    expected = spread(case.products(given.expected), groups, stride, offset, parts, factor, shape)
+    assert not np.isnan(expected).any()
+    assert_close(channels_first(out), expected, 2e-6)
 
 
-def test_bias_is_added_per_channel() -> None:
-    blob = np.zeros((2, 3, 4), np.float32)
-    add_bias(blob, np.array([1, -2, 3], np.float32))
-    assert blob.tolist() == [[[1] * 4, [-2] * 4, [3] * 4]] * 2
+# --- How work is divided --------------------------------------------------------------------------------
+
+DIVIDED = [GEOMETRIES[0], GEOMETRIES[2], GEOMETRIES[4], GEOMETRIES[13], GEOMETRIES[17], *TILES[::5]]
 
 
-def test_product_multiplies_stacks_of_transposed_matrices() -> None:
-    left, right = random_blob((2, 5, 3), 1).transpose(0, 2, 1), random_blob((2, 5, 4), 2)
-    expected = np.zeros((2, 3, 4))
-    for g, m, p, k in np.ndindex(2, 3, 4, 5):
-        expected[g, m, p] += float(left[g, m, k]) * float(right[g, k, p])
-    assert_close(product(left, right), expected, 2e-6)
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("case", DIVIDED, ids=str)
+def test_ranges_of_blocks_make_up_the_whole_bit_by_bit(case: Case, rows: int) -> None:
+    source, panels = copied(channels_last(case.image)), pack_panels(case.packable)
+    rows = min(rows, case.shape.out_h)
+    blocks = blocks_of(case, rows)
+    whole = channels_last(blank((case.items, *case.output_shape)))
+    convolve(0, blocks, rows, source, case.shape, panels, Sink(PLAIN, whole, NO_BLOB, NO_BLOB, NO_BIAS))
+    pieces = channels_last(blank((case.items, *case.output_shape)))
+    sink = Sink(PLAIN, pieces, NO_BLOB, NO_BLOB, NO_BIAS)
+    for first in reversed(range(0, blocks, 2)):
+        last = min(first + 2, blocks)
+        before = pieces.copy()
+        convolve(first, last, rows, source, case.shape, panels, sink)
+        written = ~np.isnan(pieces) & np.isnan(before)
+        assert written.any(axis=(2, 3)).sum() == sum(
+            min(rows, case.shape.out_h - block % (blocks // case.items) * rows)
+            for block in range(first, last)
+        )
+    assert pieces.tolist() == whole.tolist()
 
 
-def test_product_keeps_float64() -> None:
-    result = product(np.array([[1.0, 1e-12]]), np.array([[1.0], [1.0]]))
-    assert result.tolist() == [[1.0 + 1e-12]]
+@pytest.mark.parametrize("case", DIVIDED, ids=str)
+def test_rows_in_a_block_do_not_change_a_bit(case: Case) -> None:
+    results = [convolved(case, case.image, rows).tolist() for rows in (1, 2, 3, ALL_ROWS)]
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("case", DIVIDED, ids=str)
+def test_threads_do_not_change_a_bit(case: Case) -> None:
+    product = Product(case.shape, pack_panels(case.packable), False)
+    results = []
+    for threads in (1, 2, 3, 5):
+        out = channels_last(blank((case.items, *case.output_shape)))
+        with EagerWorkspace(threads) as workspace:
+            sink = Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS)
+            product.run(copied(channels_last(case.image)), sink, workspace)
+        results.append(out.tolist())
+    assert all(result == results[0] for result in results)
+    assert_close(channels_first(out), case.products(case.image), 2e-6)
+
+
+def test_large_images_are_convolved_in_several_blocks() -> None:
+    case = Case("", 64, 3, 1, Geometry((2, 3), (1, 1), (1, 0)), (41, 67), items=1)
+    out = channels_last(blank((1, *case.output_shape)))
+    product = Product(case.shape, pack_panels(case.packable), False)
+    sink = Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS)
+    product.run(copied(channels_last(case.image)), sink, WORKSPACE)
+    assert channels_first(out).tolist() == convolved(case, case.image, ALL_ROWS).tolist()
+    assert_close(channels_first(out), case.products(case.image), 2e-6)
+
+
+# --- Equal windows give equal outputs, bit by bit -----------------------------------------------------------
+
+#: On maps that are large enough for whole tiles, half tiles and tiles that start earlier.
+REPEATED = [
+    Case("one group", 3, 5, 1, Geometry((5, 3)), (9, 4 * TILE_ROWS + 3)),
+    Case("strides", 4, PANEL + 3, 1, Geometry((3, 4), (2, 3)), (11, 5 * TILE_ROWS)),
+    Case("groups", 6, 2 * LANES + 6, 2, Geometry((2, 3)), (7, 2 * TILE_ROWS + 7)),
+    Case("dilated", 5, 4, 1, Geometry((2, 3), (1, 1), (0, 0), (2, 3)), (6, 3 * TILE_ROWS)),
+    Case("pointwise", 19, LANES + 1, 1, Geometry((1, 1)), (5, TILE_ROWS + 2)),
+    Case("deep", 131, 3, 1, Geometry((3, 3)), (5, TILE_ROWS + 5)),
+]
+by_repeated = pytest.mark.parametrize("case", REPEATED, ids=str)
+
+
+@by_rows
+@by_repeated
+def test_repeated_columns_stay_equal(case: Case, rows: int) -> None:
+    line = random_blob((case.items, case.channels, case.size[0], 1), 5)
+    x = np.broadcast_to(line, (case.items, *case.image_shape))
+    out = convolved(case, x, rows, case.bias)
+    assert (out == out[..., :1]).all()
+
+
+@by_rows
+@by_repeated
+def test_repeated_rows_stay_equal(case: Case, rows: int) -> None:
+    line = random_blob((case.items, case.channels, 1, case.size[1]), 5)
+    x = np.broadcast_to(line, (case.items, *case.image_shape))
+    out = convolved(case, x, rows, case.bias)
+    assert (out == out[:, :, :1]).all()
+
+
+@by_repeated
+def test_items_do_not_depend_on_their_place_in_the_batch(case: Case) -> None:
+    x = random_blob((1, *case.image_shape), 5)
+    batch = np.concatenate([random_blob((2, *case.image_shape), 6), x, x])
+    sized = Case(case.name, case.channels, case.outputs, case.groups, case.geometry, case.size, items=4)
+    alone = Case(case.name, case.channels, case.outputs, case.groups, case.geometry, case.size, items=1)
+    out = convolved(sized, batch)
+    assert out[2].tolist() == out[3].tolist() == convolved(alone, x)[0].tolist()
+
+
+@by_repeated
+def test_a_patch_gives_the_same_bits_wherever_it_lies(case: Case) -> None:
+    """Windows as large as the patch, on every place of a random image in turn."""
+    geometry = case.geometry
+    extent = [(k - 1) * d + 1 for k, d in zip(geometry.kernel, geometry.dilation, strict=True)]
+    patch, found = random_blob((case.channels, *extent), 5), set()
+    height, width = case.output_shape[1:]
+    for row, left in [(0, 0), (height - 1, width - 1), *((row % height, row) for row in range(width))]:
+        y, x = row * geometry.stride[0], left * geometry.stride[1]
+        image = random_blob((case.items, *case.image_shape), 6)
+        image[1, :, y : y + extent[0], x : x + extent[1]] = patch
+        found.add(convolved(case, image)[1, :, row, left].tobytes())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("case", GEOMETRIES, ids=str)
+def test_padding_gives_the_same_bits_as_zeros_in_the_image(case: Case) -> None:
+    pad_h, pad_w = case.geometry.pad
+    padded = np.pad(case.image, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
+    geometry = case.geometry._replace(pad=(0, 0))
+    without = Case(case.name, case.channels, case.outputs, case.groups, geometry, padded.shape[2:])
+    assert convolved(without, padded[:2]).tolist() == convolved(case, case.image)[:2].tolist()

@@ -51,20 +51,6 @@ def test_positive_part_drops_negative_numbers() -> None:
     assert out.tolist() == [0, 0, 0, 2]
 
 
-def test_negative_part_drops_positive_numbers() -> None:
-    out = blank((4,))
-    kernels.negative_part(blob(ODD), out)
-    assert out.tolist() == [-3, 0, 0, 0]
-
-
-def test_negative_zero_does_not_count_as_negative() -> None:
-    assert not kernels.has_negative(blob([0.0, -0.0, 1.0]))
-
-
-def test_a_single_negative_number_at_the_end_is_found() -> None:
-    assert kernels.has_negative(blob([0.0, 1.0, -1e-38]))
-
-
 def test_guided_passes_positive_relevance_where_the_input_is_positive() -> None:
     out = blank((5,))
     kernels.guided(blob([1, 1, -1, -1, 0]), blob([2, -2, 2, -2, 2]), out)
@@ -75,12 +61,6 @@ def test_guided_equals_loops(x: Blob, gradient: Blob) -> None:
     out = blank(x.shape)
     kernels.guided(x, gradient, out)
     assert out.tolist() == oracle.guided(x, gradient).tolist()
-
-
-def test_multiply_may_write_over_an_operand() -> None:
-    factor = blob([2, 3, -4])
-    kernels.multiply(blob([5, -7, 0.5]), factor, factor)
-    assert factor.tolist() == [10, -21, -2]
 
 
 def test_sigmoid_equals_the_logistic_function(x: Blob) -> None:
@@ -149,69 +129,6 @@ def test_oracle_of_the_softmax_gradient_agrees_with_central_differences() -> Non
     x, gradient = random_blob((2, 5, 3), 11), random_blob((2, 5, 3), 12)
     expected = oracle.central_difference(oracle.softmax, x, gradient)
     np.testing.assert_allclose(oracle.softmax_gradient(x, gradient), expected, atol=1e-8)
-
-
-def epsilon_quotient(z: list[float], epsilon: float, undivided: bool) -> list[float]:
-    out = blank((len(z),))
-    kernels.epsilon_quotient(np.full(len(z), 6, np.float32), blob(z), epsilon, undivided, out)
-    quotients: list[float] = out.tolist()
-    return quotients
-
-
-def test_stabiliser_has_the_sign_of_the_pre_activation() -> None:
-    assert epsilon_quotient([1.0, -1.0], 0.5, True) == [4, -4]
-
-
-@pytest.mark.parametrize("epsilon", [0.0, 0.5])
-def test_epsilon_leaves_relevance_undivided_where_z_is_zero(epsilon: float) -> None:
-    assert epsilon_quotient([0.0, -0.0], epsilon, True) == [6, 6]
-
-
-def test_corrected_stabiliser_takes_the_sign_of_zero_as_positive() -> None:
-    assert epsilon_quotient([0.0, -0.0], 0.5, False) == [12, 12]
-
-
-def test_corrected_stabiliser_of_zero_gives_zero_where_z_is_zero() -> None:
-    assert epsilon_quotient([0.0, -0.0, 2.0], 0.0, False) == [0, 0, 3]
-
-
-def test_alpha_beta_quotients_divide_by_the_sums_with_bias() -> None:
-    relevance = blob([6, 12]).reshape(1, 1, 1, 2)
-    sums = blob([2, 4, -1, -3]).reshape(1, 1, 2, 1, 2)
-    bias_positive, bias_negative = blob([1]).reshape(1, 1), blob([-2]).reshape(1, 1)
-    kernels.alpha_beta_quotients(relevance, bias_positive, bias_negative, 0.5, sums)
-    positive = [1.5 * 6 / 3, 1.5 * 12 / 5]
-    negative = [-0.5 * 6 / -3, -0.5 * 12 / -5]
-    assert sums.reshape(-1).tolist() == pytest.approx(positive + negative, rel=1e-6)
-
-
-def test_alpha_beta_quotients_skip_sums_of_zero() -> None:
-    relevance = blob([6, 12]).reshape(1, 1, 1, 2)
-    sums = blob([0, 4, -1, 0]).reshape(1, 1, 2, 1, 2)
-    none = np.zeros((1, 1), np.float32)
-    kernels.alpha_beta_quotients(relevance, none, none, 1.0, sums)
-    assert sums.reshape(-1).tolist() == [0, 6, 6, 0]
-
-
-def test_alpha_beta_quotients_of_every_item_group_and_output_use_their_own_bias() -> None:
-    relevance = random_blob((2, 3, 4, 5), 13)
-    bias = random_blob((3, 4), 14)
-    p, n = np.maximum(bias, 0), np.minimum(bias, 0)
-    sums = random_blob((2, 3, 2, 4, 5), 15)
-    sums[:, :, 0], sums[:, :, 1] = np.abs(sums[:, :, 0]), -np.abs(sums[:, :, 1])
-    expected = np.zeros(sums.shape)
-    for item, g, o, i in np.ndindex(*relevance.shape):
-        received = float(relevance[item, g, o, i])
-        expected[item, g, 0, o, i] = 3 * received / (float(sums[item, g, 0, o, i]) + float(p[g, o]))
-        expected[item, g, 1, o, i] = -2 * received / (float(sums[item, g, 1, o, i]) + float(n[g, o]))
-    kernels.alpha_beta_quotients(relevance, p, n, 2.0, sums)
-    assert_close(sums, expected, 1e-6)
-
-
-def test_factor_is_chosen_by_sign_and_zero_stays_zero() -> None:
-    out = blank((4,))
-    kernels.by_sign(blob(ODD), blob([1, 2, 3, 4]), blob([10, 20, 30, 40]), out)
-    assert out.tolist() == [-30, 0, 0, 8]
 
 
 def test_channel_norm_is_written_to_every_channel() -> None:

@@ -1,11 +1,12 @@
 """Pooling kernels against the slow versions, and what ties, borders and zero sums do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import oracle
 import pytest
-from builders import assert_close, blank, random_blob, window_of
+from builders import assert_close, blank, channels_first, channels_last, random_blob, window_of
 from oracle import Geometry
 
 from caffe_lrp.kernels.gemm import Blob
@@ -31,11 +32,11 @@ class Case:
 
     @property
     def x(self) -> Blob:
-        return random_blob((2, 3, *self.size), 4)
+        return random_blob((2, 19, *self.size), 4)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        return (2, 3, *oracle.pooled_size(self.size, self.geometry))
+        return (2, 19, *oracle.pooled_size(self.size, self.geometry))
 
     @property
     def relevance(self) -> Blob:
@@ -54,32 +55,52 @@ CASES = [
 ]
 
 
+def pooled(pool: Callable[..., None], x: Blob, window: Window, output_shape: tuple[int, ...]) -> Blob:
+    """What a forward kernel makes of all rows of ``x`` (N, C, H, W)."""
+    out = channels_last(blank(output_shape))
+    pool(0, out.shape[0] * out.shape[1], channels_last(x), window, out)
+    return channels_first(out)
+
+
+def routed(x: Blob, relevance: Blob, window: Window) -> Blob:
+    out = channels_last(blank(x.shape))
+    max_pool_route(0, x.shape[1], channels_last(x), channels_last(relevance), window, out)
+    return channels_first(out)
+
+
+def shared(x: Blob, relevance: Blob, window: Window, add_activations: bool) -> Blob:
+    out = channels_last(blank(x.shape))
+    average_pool_redistribute(channels_last(x), channels_last(relevance), window, add_activations, out)
+    return channels_first(out)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_max_pooling_equals_loops(case: Case) -> None:
-    out = blank(case.output_shape)
-    max_pool(case.x, case.window, out)
+    out = pooled(max_pool, case.x, case.window, case.output_shape)
     assert out.tolist() == oracle.max_pool(case.x, case.geometry).tolist()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_max_pooling_routes_to_the_winners(case: Case) -> None:
-    out = blank(case.x.shape)
-    max_pool_route(case.x, case.relevance, case.window, out)
-    assert_close(out, oracle.max_pool_route(case.x, case.relevance, case.geometry), 1e-6)
+    assert_close(
+        routed(case.x, case.relevance, case.window),
+        oracle.max_pool_route(case.x, case.relevance, case.geometry),
+        1e-6,
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_average_pooling_equals_loops(case: Case) -> None:
-    out = blank(case.output_shape)
-    average_pool(case.x, case.window, out)
+    out = pooled(average_pool, case.x, case.window, case.output_shape)
     assert_close(out, oracle.average_pool(case.x, case.geometry), 1e-6)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_average_pooling_gradient_equals_loops(case: Case) -> None:
-    out = blank(case.x.shape)
-    average_pool_gradient(case.relevance, case.window, out)
-    assert_close(out, oracle.average_pool_gradient(case.relevance, case.size, case.geometry), 1e-6)
+    out = channels_last(blank(case.x.shape))
+    average_pool_gradient(channels_last(case.relevance), case.window, out)
+    expected = oracle.average_pool_gradient(case.relevance, case.size, case.geometry)
+    assert_close(channels_first(out), expected, 1e-6)
 
 
 @pytest.mark.parametrize("add_activations", [True, False])
@@ -88,18 +109,47 @@ def test_average_pooling_relevance_equals_loops(case: Case, add_activations: boo
     x = case.x
     x[:, 1] = np.maximum(x[:, 1], 0)
     x[:, 2] = 0
-    out = blank(x.shape)
-    average_pool_redistribute(x, case.relevance, case.window, add_activations, out)
+    # Sums of more channels of either sign would be near 0 here and there, and quotients inexact.
+    x[:, 3:] = np.abs(x[:, 3:])
+    out = shared(x, case.relevance, case.window, add_activations)
     expected = oracle.average_pool_relevance(x, case.relevance, case.geometry, add_activations)
     assert_close(out, expected, 1e-4)
 
 
+@pytest.mark.parametrize("pool", [max_pool, average_pool], ids=["max", "average"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_pooling_of_ranges_of_rows_makes_up_the_whole(pool: Callable[..., None], case: Case) -> None:
+    out, x = channels_last(blank(case.output_shape)), channels_last(case.x)
+    rows = out.shape[0] * out.shape[1]
+    whole = pooled(pool, case.x, case.window, case.output_shape)
+    for first in range(0, rows, 3):
+        pool(first, min(first + 3, rows), x, case.window, out)
+        assert np.isnan(out.reshape(rows, -1)[first + 3 :]).all()
+    assert channels_first(out).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_routing_of_ranges_of_channels_makes_up_the_whole(case: Case) -> None:
+    out, x, relevance = (
+        channels_last(blank(case.x.shape)),
+        channels_last(case.x),
+        channels_last(case.relevance),
+    )
+    for first, last in ((0, 1), (1, 8), (8, 19)):
+        max_pool_route(first, last, x, relevance, case.window, out)
+        assert np.isnan(out[..., last:]).all()
+    assert channels_first(out).tolist() == routed(case.x, case.relevance, case.window).tolist()
+
+
 def route(plane: list[list[float]], relevance: list[list[float]], window: Window) -> list[list[float]]:
-    x = np.array([[plane]], np.float32)
-    out = blank(x.shape)
-    max_pool_route(x, np.array([[relevance]], np.float32), window, out)
-    routed: list[list[float]] = out[0, 0].tolist()
-    return routed
+    """Three channels share the work; their relevance is once, twice and three times what is given."""
+    x = np.array([[plane]], np.float32).repeat(3, axis=1)
+    received = np.array([[relevance]], np.float32) * np.arange(1, 4, dtype=np.float32).reshape(1, 3, 1, 1)
+    out = routed(x, received, window)
+    assert out[0, 1].tolist() == (2 * out[0, 0]).tolist()
+    assert out[0, 2].tolist() == (3 * out[0, 0]).tolist()
+    found: list[list[float]] = out[0, 0].tolist()
+    return found
 
 
 def test_first_maximum_in_scan_order_wins_an_exact_tie() -> None:
@@ -114,9 +164,9 @@ def test_upper_row_wins_over_a_column_further_left_in_a_tie() -> None:
 
 def test_a_flat_window_gives_everything_to_its_first_pixel_in_the_image() -> None:
     plane: list[list[float]] = [[4, 4], [4, 4], [4, 4]]
-    routed = route(plane, [[1, 2], [3, 4]], Window(2, 2, 2, 1, 1, 0))
+    found = route(plane, [[1, 2], [3, 4]], Window(2, 2, 2, 1, 1, 0))
     # Windows start at row −1 (clipped to 0) and row 1; columns at 0 and 1.
-    assert routed == [[1, 2], [3, 4], [0, 0]]
+    assert found == [[1, 2], [3, 4], [0, 0]]
 
 
 def test_an_element_larger_by_one_bit_wins_over_an_earlier_one() -> None:
@@ -131,8 +181,7 @@ def test_windows_that_overlap_add_up_at_a_common_winner() -> None:
 
 def test_largest_of_negative_numbers_wins_over_the_padding() -> None:
     x = np.array([[[[-5, -2, -3]]]], np.float32)
-    out = blank((1, 1, 1, 2))
-    max_pool(x, Window(1, 3, 1, 2, 0, 1), out)
+    out = pooled(max_pool, x, Window(1, 3, 1, 2, 0, 1), (1, 1, 1, 2))
     assert out.tolist() == [[[[-2, -2]]]]
 
 
@@ -142,18 +191,16 @@ def test_negative_only_windows_route_to_their_maximum() -> None:
 
 def test_average_divides_by_the_window_clipped_to_the_padded_image() -> None:
     x = np.full((1, 1, 2, 3), 12, np.float32)
-    out = blank((1, 1, 2, 2))
-    average_pool(x, Window(3, 4, 2, 3, 1, 1), out)
+    out = pooled(average_pool, x, Window(3, 4, 2, 3, 1, 1), (1, 1, 2, 2))
     # Rows −1..1 and 1..2 of the padded −1..2; columns −1..2 and 2..3 of the padded −1..3.
     assert out.tolist() == [[[[12 * 2 * 3 / 12, 12 * 2 * 1 / 6], [12 * 1 * 3 / 8, 12 * 1 * 1 / 4]]]]
 
 
 def redistribute(plane: list[list[float]], received: float, add_activations: bool) -> list[float]:
     x = np.array([[plane]], np.float32)
-    out = blank(x.shape)
     window = Window(x.shape[2], x.shape[3])
-    average_pool_redistribute(x, np.full((1, 1, 1, 1), received, np.float32), window, add_activations, out)
-    shares: list[float] = out.reshape(-1).tolist()
+    relevance = np.full((1, 1, 1, 1), received, np.float32)
+    shares: list[float] = shared(x, relevance, window, add_activations).reshape(-1).tolist()
     return shares
 
 

@@ -7,7 +7,19 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
-from builders import Weights, assert_close, build, layer_net, parse, random_blob, random_weights, single_layer
+from builders import (
+    WORKSPACE,
+    EagerWorkspace,
+    Weights,
+    assert_close,
+    build,
+    channels_last,
+    layer_net,
+    parse,
+    random_blob,
+    random_weights,
+    single_layer,
+)
 from oracle import Array, Geometry, Lrn, Real, Shape
 
 from caffe_lrp.errors import ModelError
@@ -233,7 +245,7 @@ def test_output_shape(case: Case, tmp_path: Path) -> None:
 @by_name
 def test_forward_equals_loops(case: Case, tmp_path: Path) -> None:
     layer, weights = case.build(tmp_path)
-    (out,) = layer.forward([case.x])
+    (out,) = layer.forward([case.x], WORKSPACE)
     assert_close(out, case.slow(case.x, weights), 2e-6)
 
 
@@ -242,19 +254,50 @@ def test_forward_does_not_change_its_input(case: Case, tmp_path: Path) -> None:
     layer, _ = case.build(tmp_path)
     x = case.x
     before = x.copy()
-    layer.forward([x])
+    layer.forward([x], WORKSPACE)
     np.testing.assert_array_equal(x, before)
+
+
+def laid_out(blob: Blob) -> Blob:
+    """``blob`` with its channels last in memory, if it has any; otherwise a copy."""
+    return channels_last(blob).transpose(0, 3, 1, 2) if blob.ndim == 4 else blob.copy()
+
+
+@by_name
+def test_the_order_of_a_blob_in_memory_does_not_matter(case: Case, tmp_path: Path) -> None:
+    layer, _ = case.build(tmp_path)
+    x, gradient = case.x, case.gradient
+    results = []
+    for order in (np.ascontiguousarray, laid_out):
+        inputs, gradients = [order(x)], [order(gradient)]
+        outputs = layer.forward(inputs, WORKSPACE)
+        handed = layer.gradient(inputs, [order(outputs[0])], gradients, WORKSPACE)
+        results.append([blob.tolist() for blob in (*outputs, *handed)])
+    assert results[0] == results[1]
+
+
+@by_name
+def test_threads_that_share_a_layer_give_the_same_bits(case: Case, tmp_path: Path) -> None:
+    layer, _ = case.build(tmp_path)
+    results = []
+    for threads in (1, 3):
+        with EagerWorkspace(threads) as workspace:
+            outputs = layer.forward([case.x], workspace)
+            handed = layer.gradient([case.x], outputs, [case.gradient], workspace)
+            results.append([blob.tolist() for blob in (*outputs, *handed)])
+    assert results[0] == results[1]
 
 
 @by_name
 def test_gradient_equals_central_differences(case: Case, tmp_path: Path) -> None:
     layer, weights = case.build(tmp_path)
     x, gradient = case.x, case.gradient
-    outputs = layer.forward([x])
+    outputs = layer.forward([x], WORKSPACE)
     (found,) = layer.gradient(
         [x] if layer.gradient_uses_inputs else [],
         outputs if layer.gradient_uses_outputs else [],
         [gradient],
+        WORKSPACE,
     )
     expected = oracle.central_difference(lambda varied: case.slow(varied, weights), x, gradient)
     assert_close(found, expected, 5e-6)
@@ -264,9 +307,9 @@ def test_gradient_equals_central_differences(case: Case, tmp_path: Path) -> None
 def test_a_batch_equals_its_items_one_by_one(case: Case, tmp_path: Path) -> None:
     layer, _ = case.build(tmp_path)
     x = random_blob((5, *case.shape), 4)
-    (together,) = layer.forward([x])
+    (together,) = layer.forward([x], WORKSPACE)
     for item in range(5):
-        (alone,) = layer.forward([x[item : item + 1]])
+        (alone,) = layer.forward([x[item : item + 1]], WORKSPACE)
         assert_close(together[item : item + 1], alone, 1e-6)
 
 
@@ -274,7 +317,7 @@ def test_average_pooling_keeps_caffes_divisor_at_the_border(tmp_path: Path) -> N
     layer = single_layer(
         tmp_path, 'type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }', (1, 2, 4)
     )
-    (out,) = layer.forward([np.full((1, 1, 2, 4), 18, np.float32)])
+    (out,) = layer.forward([np.full((1, 1, 2, 4), 18, np.float32)], WORKSPACE)
     # Rows −1..1, 1..2; columns −1..1, 1..3, 3..4 of an image padded to −1..2 and −1..4.
     expected = [[18 * 4 / 9, 18 * 6 / 9, 18 * 2 / 6], [18 * 2 / 6, 18 * 3 / 6, 18 * 1 / 4]]
     assert out[0, 0].tolist() == pytest.approx(np.array(expected), rel=1e-6)
@@ -287,14 +330,14 @@ def test_equal_patches_give_bitwise_equal_activations(tmp_path: Path) -> None:
         (3, 9, 61),
     )
     column = random_blob((1, 3, 9, 1), 5)
-    (out,) = layer.forward([np.ascontiguousarray(np.broadcast_to(column, (1, 3, 9, 61)))])
+    (out,) = layer.forward([np.ascontiguousarray(np.broadcast_to(column, (1, 3, 9, 61)))], WORKSPACE)
     assert (out == out[..., :1]).all()
 
 
 def test_dropout_is_the_identity(tmp_path: Path) -> None:
     layer = single_layer(tmp_path, 'type: "Dropout" dropout_param { dropout_ratio: 0.9 }', IMAGE)
     x = random_blob((2, *IMAGE), 1)
-    assert layer.forward([x])[0].tolist() == x.tolist()
+    assert layer.forward([x], WORKSPACE)[0].tolist() == x.tolist()
 
 
 # --- Several inputs or outputs ----------------------------------------------------------------------
@@ -308,7 +351,7 @@ def concat(folder: Path, body: str = 'type: "Concat"', *more: Shape) -> Layer:
 def test_concat_joins_channels(tmp_path: Path) -> None:
     parts = [random_blob((3, channels, 7, 6), channels) for channels in (4, 5, 2)]
     layer = concat(tmp_path)
-    (out,) = layer.forward(parts)
+    (out,) = layer.forward(parts, WORKSPACE)
     assert layer.output_shapes == ((11, 7, 6),)
     for number, (first, last) in enumerate([(0, 4), (4, 9), (9, 11)]):
         assert out[:, first:last].tolist() == parts[number].tolist()
@@ -316,15 +359,15 @@ def test_concat_joins_channels(tmp_path: Path) -> None:
 
 def test_concat_hands_every_input_its_slice(tmp_path: Path) -> None:
     gradient = random_blob((3, 11, 7, 6), 1)
-    handed = concat(tmp_path).gradient([], [], [gradient])
+    handed = concat(tmp_path).gradient([], [], [gradient], WORKSPACE)
     assert [blob.shape for blob in handed] == [(3, 4, 7, 6), (3, 5, 7, 6), (3, 2, 7, 6)]
     assert handed[1].tolist() == gradient[:, 4:9].tolist()
-    assert all(blob.flags.c_contiguous for blob in handed)
+    assert all(blob.transpose(0, 2, 3, 1).flags.c_contiguous for blob in handed)
 
 
 def test_concat_joins_along_another_axis(tmp_path: Path) -> None:
     layer = concat(tmp_path, 'type: "Concat" concat_param { axis: -1 }', (4, 7, 6), (4, 7, 6))
-    (out,) = layer.forward([random_blob((3, 4, 7, 6), 1), random_blob((3, 4, 7, 6), 2)])
+    (out,) = layer.forward([random_blob((3, 4, 7, 6), 1), random_blob((3, 4, 7, 6), 2)], WORKSPACE)
     assert layer.output_shapes == ((4, 7, 12),)
     assert out.shape == (3, 4, 7, 12)
 
@@ -337,9 +380,9 @@ def test_concat_understands_the_old_field(tmp_path: Path) -> None:
 def test_split_copies_and_sums(tmp_path: Path) -> None:
     layer = build(tmp_path, layer_net('type: "Split"', (4, 3), tops=3)).layers[0]
     x, handed = random_blob((2, 4, 3), 1), [random_blob((2, 4, 3), seed) for seed in (2, 3, 4)]
-    outputs = layer.forward([x])
+    outputs = layer.forward([x], WORKSPACE)
     assert [out.tolist() for out in outputs] == [x.tolist()] * 3
-    (total,) = layer.gradient([], [], handed)
+    (total,) = layer.gradient([], [], handed, WORKSPACE)
     assert_close(total, sum(blob.astype(np.float64) for blob in handed) + np.zeros(x.shape), 1e-6)
 
 
@@ -347,7 +390,7 @@ def test_split_leaves_what_it_is_handed_unchanged(tmp_path: Path) -> None:
     layer = build(tmp_path, layer_net('type: "Split"', (4, 3), tops=3)).layers[0]
     handed = [random_blob((2, 4, 3), seed) for seed in (2, 3, 4)]
     before = [blob.copy() for blob in handed]
-    layer.gradient([], [], handed)
+    layer.gradient([], [], handed, WORKSPACE)
     np.testing.assert_array_equal(handed, before)
 
 
@@ -478,7 +521,7 @@ def test_a_pooling_kernel_larger_than_the_image_is_clipped_to_it(tmp_path: Path)
         text = f'type: "Pooling" pooling_param {{ pool: {method} kernel_size: 4 stride: 2 }}'
         layer = build(tmp_path, layer_net(text, (1, 3, 3))).layers[0]
         assert layer.output_shapes == ((1, 1, 1),)
-        (out,) = layer.forward([np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)])
+        (out,) = layer.forward([np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)], WORKSPACE)
         assert out.tolist() == [[[[expected]]]]
 
 

@@ -10,6 +10,7 @@ from builders import (
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
+    WORKSPACE,
     assert_close,
     build,
     messages,
@@ -20,10 +21,16 @@ from builders import (
 )
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.layers import REGISTRY
+from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.convolution import Convolution
+from caffe_lrp.layers.linear_map import ConvolutionMap
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.reader import scan_caffemodel
 from caffe_lrp.proto.spec import NetSpec
+from caffe_lrp.workspace import Workspace
 
 DATA = 'input: "data" input_shape { dim: 2 dim: 3 dim: 5 dim: 4 }\n'
 
@@ -136,7 +143,9 @@ def test_pre_activations_survive_layers_in_place(tmp_path: Path) -> None:
     assert conv.outputs != rectifier.outputs
     assert rectifier.inputs == conv.outputs
     assert rectifier.is_in_place
-    values = net.forward(random_blob((2, 3, 5, 4), 2), keep={*conv.outputs, *rectifier.outputs})
+    values = net.forward(
+        random_blob((2, 3, 5, 4), 2), keep={*conv.outputs, *rectifier.outputs}, workspace=WORKSPACE
+    )
     before, after = values[conv.outputs[0]], values[rectifier.outputs[0]]
     assert before.min() < 0
     assert after.tolist() == np.maximum(before, 0).tolist()
@@ -145,19 +154,21 @@ def test_pre_activations_survive_layers_in_place(tmp_path: Path) -> None:
 def test_values_are_freed_unless_kept(tmp_path: Path) -> None:
     net = build(tmp_path, INCEPTION)
     kept = net.layers[INCEPTION_INDICES["norm1"]].outputs[0]
-    values = net.forward(random_blob((1, *INCEPTION_SHAPE), 1), keep={kept})
+    values = net.forward(random_blob((1, *INCEPTION_SHAPE), 1), keep={kept}, workspace=WORKSPACE)
     assert set(values) == {kept, net.output_value}
 
 
 def test_nothing_but_the_output_is_kept_when_nothing_is_asked_for(tmp_path: Path) -> None:
     net = build(tmp_path, INCEPTION)
-    assert set(net.forward(random_blob((1, *INCEPTION_SHAPE), 1), keep=set())) == {net.output_value}
+    assert set(net.forward(random_blob((1, *INCEPTION_SHAPE), 1), keep=set(), workspace=WORKSPACE)) == {
+        net.output_value
+    }
 
 
 def test_the_input_can_be_kept(tmp_path: Path) -> None:
     net = build(tmp_path, INCEPTION)
     batch = random_blob((1, *INCEPTION_SHAPE), 1)
-    assert net.forward(batch, keep={net.input_value})[net.input_value] is batch
+    assert net.forward(batch, keep={net.input_value}, workspace=WORKSPACE)[net.input_value] is batch
 
 
 def test_whole_net_equals_the_oracle(tmp_path: Path) -> None:
@@ -167,7 +178,7 @@ def test_whole_net_equals_the_oracle(tmp_path: Path) -> None:
     walker = oracle_walker.Walker(messages(INCEPTION), weights, INCEPTION_INDICES)
     walker.forward(batch)
     keep = {value for layer in net.layers for value in layer.outputs}
-    values = net.forward(batch, keep=keep)
+    values = net.forward(batch, keep=keep, workspace=WORKSPACE)
     for layer in net.layers:
         if layer.type != "Split":
             expected = walker.values[walker.writes[layer.name][0]]
@@ -177,8 +188,10 @@ def test_whole_net_equals_the_oracle(tmp_path: Path) -> None:
 def test_any_batch_size_runs(tmp_path: Path) -> None:
     net = build(tmp_path, INCEPTION)
     batch = random_blob((3, *INCEPTION_SHAPE), 6)
-    together = net.forward(batch, keep=set())[net.output_value]
-    alone = [net.forward(batch[i : i + 1], keep=set())[net.output_value] for i in range(3)]
+    together = net.forward(batch, keep=set(), workspace=WORKSPACE)[net.output_value]
+    alone = [
+        net.forward(batch[i : i + 1], keep=set(), workspace=WORKSPACE)[net.output_value] for i in range(3)
+    ]
     assert net.batch_size == 2
     assert_close(together, np.concatenate(alone), 1e-6)
 
@@ -186,7 +199,7 @@ def test_any_batch_size_runs(tmp_path: Path) -> None:
 def test_shape_of_every_value_is_that_of_its_blob(tmp_path: Path) -> None:
     net = build(tmp_path, INCEPTION)
     keep = set(range(len(net.value_names)))
-    values = net.forward(random_blob((2, *INCEPTION_SHAPE), 1), keep=keep)
+    values = net.forward(random_blob((2, *INCEPTION_SHAPE), 1), keep=keep, workspace=WORKSPACE)
     assert {value: net.shape_of(value) for value in keep} == {v: blob.shape[1:] for v, blob in values.items()}
 
 
@@ -209,6 +222,181 @@ def test_a_softmax_is_the_output_among_several_blobs_nobody_reads(tmp_path: Path
     softmax = 'layer { name: "prob" type: "Softmax" bottom: "data" top: "prob" }\n'
     net = build(tmp_path, DATA + softmax + relu("a", "data", "a"))
     assert net.value_names[net.output_value] == "prob"
+
+
+# --- What a graph tells about its values ----------------------------------------------------------------
+
+
+def over(name: str, kind: str, bottom: str, parameters: str = "") -> str:
+    """A layer that writes a blob of its own name."""
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{name}" {parameters} }}\n'
+
+
+#: Layers over the image, which has numbers of either sign, and over a ReLU; whether each is nonnegative.
+SIGNS = {
+    "Convolution": ("convolution_param { num_output: 4 kernel_size: 1 }", False, False),
+    "InnerProduct": ("inner_product_param { num_output: 4 }", False, False),
+    "ReLU": ("", True, True),
+    "Sigmoid": ("", True, True),
+    "TanH": ("", False, False),
+    "AbsVal": ("", True, True),
+    "Dropout": ("", False, True),
+    "Softmax": ("", True, True),
+    "Pooling": ("pooling_param { pool: MAX kernel_size: 2 }", False, True),
+    "LRN": ("lrn_param { local_size: 3 }", False, True),
+    "Flatten": ("", False, True),
+    "Concat": ('bottom: "data"', False, False),
+    "Split": ("", False, True),
+}
+VARIANTS = {
+    "leaky ReLU": ("ReLU", "relu_param { negative_slope: 0.1 }", False, True),
+    "ReLU that turns signs": ("ReLU", "relu_param { negative_slope: -0.5 }", False, False),
+    "average pooling": ("Pooling", "pooling_param { pool: AVE kernel_size: 2 }", False, True),
+    "LRN within channels": (
+        "LRN", "lrn_param { local_size: 3 norm_region: WITHIN_CHANNEL }", False, True
+    ),
+    "Concat of nonnegative blobs": ("Concat", 'bottom: "sure"', False, True),
+}  # fmt: skip
+ALL_SIGNS = {kind: (kind, *rest) for kind, rest in SIGNS.items()} | VARIANTS
+
+
+def test_the_signs_of_every_layer_type_are_tested() -> None:
+    assert set(SIGNS) == set(REGISTRY)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "of_any", "of_nonnegative"), ALL_SIGNS.values(), ids=ALL_SIGNS
+)
+def test_values_without_negative_elements_are_known(
+    kind: str, parameters: str, of_any: bool, of_nonnegative: bool, tmp_path: Path
+) -> None:
+    text = DATA + relu("sure", "data", "sure") + over("a", kind, "data", parameters)
+    net = build(tmp_path, text + over("b", kind, "sure", parameters))
+    names = {net.value_names[value] for value in net.nonnegative_values}
+    assert ("a" in names) == of_any
+    assert ("b" in names) == of_nonnegative
+    assert net.input_value not in net.nonnegative_values
+    values = net.forward(
+        random_blob((3, 3, 5, 4), 1), keep=set(range(len(net.value_names))), workspace=WORKSPACE
+    )
+    for value in net.nonnegative_values:
+        assert values[value].min() >= 0
+
+
+def test_nonnegative_values_of_a_whole_net_have_no_negative_elements(tmp_path: Path) -> None:
+    net = build(tmp_path, INCEPTION, seed=5)
+    keep = set(range(len(net.value_names)))
+    values = net.forward(random_blob((4, *INCEPTION_SHAPE), 6), keep=keep, workspace=WORKSPACE)
+    names = {net.value_names[value].split("_split")[0] for value in net.nonnegative_values}
+    assert {"pool1", "norm1", "a", "b", "b_reduce", "c_pool", "joined", "pool2", "prob"} <= names
+    for value in keep:
+        assert value not in net.nonnegative_values or values[value].min() >= 0
+    before_relu = net.layers[INCEPTION_INDICES["conv1"]].outputs[0]
+    assert before_relu not in net.nonnegative_values
+
+
+#: Max pooling compares what relu2, conv2, norm and conv1 give it; what conv3 and fc give comes later.
+COMPARED = (
+    DATA
+    + over("conv1", "Convolution", "data", "convolution_param { num_output: 20 kernel_size: 3 pad: 1 }")
+    + over("norm", "LRN", "conv1")
+    + over("conv2", "Convolution", "norm", "convolution_param { num_output: 18 kernel_size: 3 pad: 1 }")
+    + relu("relu2", "conv2", "conv2")
+    + over("side", "Convolution", "norm", "convolution_param { num_output: 18 kernel_size: 3 pad: 1 }")
+    + over("pool", "Pooling", "conv2", "pooling_param { pool: MAX kernel_size: 2 }")
+    + over("conv3", "Convolution", "pool", "convolution_param { num_output: 17 kernel_size: 3 pad: 1 }")
+    + over("mean", "Pooling", "conv3", "pooling_param { pool: AVE kernel_size: 2 }")
+    + over("fc", "InnerProduct", "mean", "inner_product_param { num_output: 6 }")
+)
+
+
+def convolutions(net: Net) -> dict[str, Convolution]:
+    return {layer.name: layer for layer in net.layers if isinstance(layer, Convolution)}
+
+
+def test_what_max_pooling_compares_is_known(tmp_path: Path) -> None:
+    compared = {name: layer.is_compared for name, layer in convolutions(build(tmp_path, COMPARED)).items()}
+    assert compared == {"conv1": True, "conv2": True, "side": False, "conv3": False}
+
+
+@pytest.mark.parametrize(
+    ("method", "chosen"),
+    [
+        ("auto", {"conv2", "side", "conv3"}),
+        ("direct", set()),
+        ("winograd", {"conv1", "conv2", "side", "conv3"}),
+    ],
+)
+def test_the_method_of_convolution_reaches_the_layers(method: str, chosen: set[str], tmp_path: Path) -> None:
+    """The automatic choice is Winograd's method where there are many channels: not for conv1."""
+    layers = convolutions(build(tmp_path, COMPARED, convolution=method))
+    assert {layer.method for layer in layers.values()} == {method}
+    maps = {name: layer.own_map for name, layer in layers.items()}
+    found = {name: one for name, one in maps.items() if isinstance(one, ConvolutionMap)}
+    assert set(found) == {"conv1", "conv2", "side", "conv3"}
+    assert {name for name, one in found.items() if one.forward_product.uses_winograd} == chosen
+    # How so few channels as those of the image are handed back is left open.
+    backwards = {name for name, one in found.items() if one.adjoint_product.uses_winograd}
+    assert backwards - {"conv1"} == chosen - {"conv1"}
+
+
+@pytest.mark.parametrize("method", ["auto", "direct", "winograd"])
+def test_ties_of_max_pooling_stay_ties(method: str, tmp_path: Path) -> None:
+    """Equal rows, equal columns, flat images, and images with nothing equal."""
+    text = COMPARED.replace("dim: 5 dim: 4", "dim: 23 dim: 19")
+    net = build(tmp_path, text, seed=3, convolution=method)
+    exact = build(tmp_path, text, seed=3, convolution="direct")
+    (compared,) = next(layer for layer in net.layers if layer.name == "pool").inputs
+    batch = random_blob((4, 3, 23, 19), 1)
+    batch[0, :, 5:] = batch[0, :, 5:6]
+    batch[1, :, :, :14] = batch[1, :, :, 14:15]
+    batch[2] = batch[2, :, :1, :1]
+    found, wanted = (
+        one.forward(batch, keep={compared}, workspace=WORKSPACE)[compared] for one in (net, exact)
+    )
+    ties = 0
+    for item in range(4):
+        lines, exact_lines = (
+            blob[item].reshape(blob.shape[1], -1).T.round(30).tolist() for blob in (found, wanted)
+        )
+        groups: dict[tuple[float, ...], set[tuple[float, ...]]] = {}
+        for line, exact_line in zip(lines, exact_lines, strict=True):
+            groups.setdefault(tuple(exact_line), set()).add(tuple(line))
+        assert all(len(group) == 1 for group in groups.values())
+        ties += len(lines) - len(groups)
+    assert ties > 500
+    assert_close(found, wanted, 1e-5)
+
+
+def test_pixels_that_follow_from_different_windows_are_left_different(tmp_path: Path) -> None:
+    """Above two branches of the same depth, whose pixels follow from the same ones of the image."""
+    text = (
+        DATA
+        + over("a", "Convolution", "data", "convolution_param { num_output: 4 kernel_size: 1 }")
+        + over("b", "Convolution", "data", "convolution_param { num_output: 5 kernel_size: 1 }")
+        + over("joined", "Concat", "a", 'bottom: "b"')
+        + over("conv", "Convolution", "joined", "convolution_param { num_output: 6 kernel_size: 3 pad: 1 }")
+        + over("pool", "Pooling", "conv", "pooling_param { pool: MAX kernel_size: 2 }")
+    )
+    batch, results = random_blob((3, 3, 5, 4), 1), []
+    for method in ("winograd", "direct"):
+        net = build(tmp_path, text, seed=3, convolution=method)
+        results.append(net.forward(batch, keep=set(), workspace=WORKSPACE)[net.output_value])
+    assert_close(results[0], results[1], 1e-5)
+
+
+def test_substitutes_stand_in_for_the_forward_pass_of_their_layers(tmp_path: Path) -> None:
+    net = build(tmp_path, DATA + relu("a", "data", "a") + relu("b", "a", "b"))
+    batch = random_blob((2, 3, 5, 4), 1)
+    seen = []
+
+    def instead(inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        seen.append((len(inputs), workspace))
+        return (inputs[0] - 1,)
+
+    values = net.forward(batch, keep=set(), workspace=WORKSPACE, substitutes={0: instead})
+    assert seen == [(1, WORKSPACE)]
+    assert values[net.output_value].tolist() == np.maximum(batch - 1, 0).tolist()
 
 
 # --- Phases, levels, stages ---------------------------------------------------------------------------
@@ -469,7 +657,7 @@ def test_a_v1_net_computes_what_its_modern_twin_does(tmp_path: Path) -> None:
     modern = re.sub(r"type: (\w+)", lambda match: f'type: "{kinds.get(match[1], match[1])}"', modern)
     batch = random_blob((2, 3, 9, 8), 1)
     nets = [build(tmp_path, text, seed=4) for text in (V1, modern)]
-    old, new = (net.forward(batch, keep=set())[net.output_value] for net in nets)
+    old, new = (net.forward(batch, keep=set(), workspace=WORKSPACE)[net.output_value] for net in nets)
     assert old.tolist() == new.tolist()
 
 
@@ -479,7 +667,9 @@ def test_blobs_that_nobody_reads_are_freed_too(tmp_path: Path) -> None:
         for name, kind in (("aux", "ReLU"), ("prob", "Softmax"))
     )
     net = build(tmp_path, text)
-    assert set(net.forward(random_blob((2, 3, 4, 5), 1), keep=set())) == {net.output_value}
+    assert set(net.forward(random_blob((2, 3, 4, 5), 1), keep=set(), workspace=WORKSPACE)) == {
+        net.output_value
+    }
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

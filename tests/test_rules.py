@@ -3,15 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import oracle
 import pytest
-from builders import Weights, assert_close, build, layer_net, parse, random_blob, random_weights
+from builders import (
+    WORKSPACE,
+    EagerWorkspace,
+    Weights,
+    assert_close,
+    build,
+    layer_net,
+    parse,
+    random_blob,
+    random_weights,
+)
 from oracle import Geometry, Lrn, Shape
 
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Blobs, Layer, Linear
 from caffe_lrp.relevance.rules import (
     AlphaBeta,
     Backprojection,
@@ -25,23 +36,40 @@ from caffe_lrp.relevance.rules import (
     Proportional,
     Route,
     Rule,
+    Seen,
     TaylorNormalization,
     WSquare,
 )
+from caffe_lrp.workspace import Workspace
 
 
-def apply(rule: Rule, layer: Layer, x: Blob, relevance: Blob) -> Blob:
+def apply(
+    rule: Rule,
+    layer: Layer,
+    x: Blob,
+    relevance: Blob,
+    *,
+    nonnegative: bool = False,
+    workspace: Workspace = WORKSPACE,
+) -> Blob:
     """Relevance of the input, the rule given only what it says it looks at."""
-    outputs = layer.forward([x])
-    inputs = [x] if rule.uses_inputs(layer) else []
-    (handed,) = rule.propagate(
-        layer,
-        rule.prepare(layer),
-        inputs,
-        outputs if rule.uses_outputs(layer) else [],
-        [relevance],
-    )
+    prepared = rule.prepare(layer, nonnegative)
+    seen = see(rule, layer, prepared, x, workspace)
+    (handed,) = rule.propagate(layer, prepared, seen, [relevance], workspace)
     return handed
+
+
+def see(rule: Rule, layer: Layer, prepared: Any, x: Blob, workspace: Workspace) -> Seen:
+    """What a rule looks at of the forward pass, as the engine collects it."""
+    outputs: Blobs
+    sums: Blob | None = None
+    if rule.uses_sums:
+        assert isinstance(layer, Linear)
+        sums, output = prepared.map.apply_sums(x, layer.bias, workspace)
+        outputs = (output,)
+    else:
+        outputs = layer.forward([x], workspace)
+    return Seen((x,) if rule.uses_inputs(layer) else (), outputs if rule.uses_outputs(layer) else (), sums)
 
 
 @dataclass(frozen=True)
@@ -157,6 +185,75 @@ def test_alpha_beta_equals_loops(case: Case, sign: str, beta: float, quirk: bool
         x, weights[0], bias_of(weights), relevance, case.edges(weights), beta, quirk, case.groups
     )
     assert_close(found, expected, 2e-5)
+
+
+@by_quirk
+@by_case
+def test_alpha_beta_of_inputs_known_not_to_be_negative_equals_loops(
+    case: Case, quirk: bool, tmp_path: Path
+) -> None:
+    weights, x = case.weights(tmp_path), case.x("positive")
+    layer, relevance = case.build(tmp_path, weights), relevance_for(case, weights)
+    found = apply(AlphaBeta(0.75, quirk), layer, x, relevance, nonnegative=True)
+    expected = oracle.alpha_beta(
+        x, weights[0], bias_of(weights), relevance, case.edges(weights), 0.75, quirk, case.groups
+    )
+    assert_close(found, expected, 2e-5)
+    for_any_sign = apply(AlphaBeta(0.75, quirk), layer, x, relevance, nonnegative=False)
+    assert_close(found, for_any_sign.astype(np.float64), 2e-6)
+
+
+WINOGRAD = Case(
+    "3×3 convolution", 'type: "Convolution" convolution_param { num_output: 9 kernel_size: 3 pad: 1 }',
+    (5, 7, 6), geometry=Geometry((3, 3), pad=(1, 1)),
+)  # fmt: skip
+WINOGRAD_GROUPS = Case(
+    "grouped 3×3 convolution",
+    'type: "Convolution" convolution_param { num_output: 6 kernel_size: 3 pad_h: 0 pad_w: 2 group: 2 }',
+    (8, 9, 5), 2, Geometry((3, 3), pad=(0, 2)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("is_compared", [True, False], ids=["compared", "not compared"])
+@pytest.mark.parametrize("nonnegative", [True, False], ids=["nonnegative", "any sign"])
+@pytest.mark.parametrize("case", [WINOGRAD, WINOGRAD_GROUPS], ids=lambda case: case.name)
+def test_every_rule_equals_loops_by_winograd(
+    case: Case, nonnegative: bool, is_compared: bool, tmp_path: Path
+) -> None:
+    """Ten times the errors of direct summation, see `test_kernels_winograd`, which quotients make larger."""
+    weights = case.weights(tmp_path)
+    layer = case.build(tmp_path, weights).with_convolution("winograd", is_compared)
+    x, relevance = case.x("positive" if nonnegative else "both"), relevance_for(case, weights)
+    edges, bias, area = case.edges(weights), bias_of(weights), weights[0][0, 0].size
+    alpha_beta = oracle.alpha_beta(x, weights[0], bias, relevance, edges, 1.0, True, case.groups)
+    expected = [
+        (Epsilon(0.5, True), oracle.epsilon(x, weights[0], bias, relevance, edges, 0.5, True)),
+        (AlphaBeta(1.0, True), alpha_beta),
+        (Flat(True), oracle.flat(relevance, edges, area)),
+        (WSquare(), oracle.w_square(relevance, weights[0], edges)),
+        (Backprojection(), oracle.adjoint(relevance, weights[0], edges)),
+    ]
+    for rule, wanted in expected:
+        assert_close(apply(rule, layer, x, relevance, nonnegative=nonnegative), wanted, 1e-4)
+
+
+def test_threads_do_not_change_a_bit_of_any_rule(tmp_path: Path) -> None:
+    for case in CASES:
+        layer, x = case.build(tmp_path), case.x()
+        relevance = random_blob((2, *layer.output_shapes[0]), 2)
+        for rule in (Epsilon(0.5, True), AlphaBeta(1.0, True), Flat(True), WSquare(), Backprojection()):
+            with EagerWorkspace(3) as workspace:
+                shared = apply(rule, layer, x, relevance, workspace=workspace)
+            assert shared.tolist() == apply(rule, layer, x, relevance).tolist()
+
+
+def test_alpha_beta_without_the_sums_of_the_forward_pass_is_an_error(tmp_path: Path) -> None:
+    layer = CONVOLUTION.build(tmp_path)
+    assert isinstance(layer, Linear)
+    rule = AlphaBeta(1.0, True)
+    relevance = random_blob((2, *layer.output_shapes[0]), 2)
+    with pytest.raises(ValueError, match="sums of the forward pass"):
+        rule.propagate(layer, rule.prepare(layer, False), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE)
 
 
 def test_alpha_beta_by_hand(tmp_path: Path) -> None:
@@ -323,7 +420,7 @@ def test_q5_corrected_every_group_uses_its_own_biases(tmp_path: Path) -> None:
 
 def test_q5_does_not_concern_the_forward_pass(tmp_path: Path) -> None:
     layer, x, _ = two_groups(tmp_path)
-    assert layer.forward([x])[0].reshape(-1).tolist() == [2, 4, 8, 16]
+    assert layer.forward([x], WORKSPACE)[0].reshape(-1).tolist() == [2, 4, 8, 16]
 
 
 def test_q6_flat_divides_by_the_kernel_area_only(tmp_path: Path) -> None:
@@ -450,9 +547,10 @@ def test_a_rule_is_prepared_from_the_weights_alone(tmp_path: Path) -> None:
     layer = CONVOLUTION.build(tmp_path)
     assert isinstance(layer, Linear)
     rule = AlphaBeta(1.0, True)
-    prepared = rule.prepare(layer)
+    prepared = rule.prepare(layer, False)
     relevance = random_blob((2, *layer.output_shapes[0]), 2)
     for seed in (5, 6):
         x = random_blob((2, *CONVOLUTION.shape), seed)
-        (again,) = rule.propagate(layer, prepared, [x], [], [relevance])
+        seen = see(rule, layer, prepared, x, WORKSPACE)
+        (again,) = rule.propagate(layer, prepared, seen, [relevance], WORKSPACE)
         assert again.tolist() == apply(rule, layer, x, relevance).tolist()

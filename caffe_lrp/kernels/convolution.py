@@ -1,182 +1,219 @@
-"""Convolution and its adjoint as matrix products over unfolded patches.
+"""Convolution by direct summation, a register tile of pixels and channels at a time.
 
-The unfolded patches of a large layer take more memory than the whole net, so both directions work
-on blocks of output rows that stay in the cache.
+Blobs are (N, H, W, C): the channels of a pixel lie side by side, so that windows need no unfolding.
+Every output sums its products in the same order, wherever it lies: equal windows give bitwise equal
+outputs, and ties in max pooling stay ties.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._jit import kernel
-from .gemm import Blob, product
-from .window import Window
+from ._tiles import (
+    HALF_ROWS,
+    NARROW_PANEL,
+    PANEL,
+    TILE_ROWS,
+    half_tile,
+    narrow_half_tile,
+    narrow_tile,
+    tile,
+)
+from .gemm import Blob
+from .passes import (
+    COPY,
+    PLAIN,
+    SPREAD,
+    SUMS,
+    TIMES,
+    Sink,
+    Source,
+    add_sums,
+    fill_rows,
+    multiply_rows,
+    spread_rows,
+)
 
-#: Unfolded patches held at once, in elements (8 MiB of float32).
-BLOCK_ELEMENTS = 2 * 1024 * 1024
 
-Precision = type[np.float32] | type[np.float64]
+class Shape(NamedTuple):
+    """The geometry of one convolution.
+
+    Attributes
+    ----------
+    groups, parts
+        Groups of channels; every group gives ``parts`` times ``outputs`` channels.
+    inputs, outputs
+        Channels of one group, and outputs of one part of it.
+    kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w
+        Of the window.
+    top, left
+        Where the first window lies in the image; negative in the padding.
+    out_h, out_w
+        Pixels of the output.
+    merged
+        How many groups of the layer make one group here, see `packing.merge_groups`.
+    """
+
+    groups: int
+    parts: int
+    inputs: int
+    outputs: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    dilation_h: int
+    dilation_w: int
+    top: int
+    left: int
+    out_h: int
+    out_w: int
+    merged: int = 1
 
 
 @kernel
-def columns_inside(offset: int, stride: int, width: int, out_width: int) -> tuple[int, int]:
-    """First and last-plus-one output column x for which ``x·stride + offset`` lies in the image."""
-    start = min(max(0, (-offset + stride - 1) // stride), out_width)
-    stop = min(out_width, (width - 1 - offset) // stride + 1)
-    return start, max(start, stop)
+def tile_row(
+    x: int, x_step: int, outer: int, outer_step: int, middle: int, middle_step: int, run: int,
+    weights: int, is_narrow: bool, out: int, out_step: int, count: int, columns: int, start: int,
+) -> None:  # fmt: skip
+    """Products of ``count`` pixels in a row with one panel of weights; see `_tiles`.
+
+    Where the last tile is not full it starts earlier, and computes some pixels again, with the same
+    result. Fewer pixels than a tile has are read beyond their end.
+    """
+    weights_step = 4 * (NARROW_PANEL if is_narrow else PANEL)
+    done = 0
+    while done < count:
+        half = count - done <= HALF_ROWS
+        rows = HALF_ROWS if half else TILE_ROWS
+        first = max(0, min(done, count - rows))
+        left = count - first
+        here, there = x + first * x_step, out + first * out_step
+        if is_narrow and half:
+            narrow_half_tile(
+                here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
+                out_step, left, columns, start,
+            )  # fmt: skip
+        elif is_narrow:
+            narrow_tile(
+                here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
+                out_step, left, columns, start,
+            )  # fmt: skip
+        elif half:
+            half_tile(
+                here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
+                out_step, left, columns, start,
+            )  # fmt: skip
+        else:
+            tile(
+                here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
+                out_step, left, columns, start,
+            )  # fmt: skip
+        done = first + rows
 
 
 @kernel
-def im2col(image: Blob, window: Window, first_row: int, columns: NDArray[Any]) -> None:
-    """Unfold patches of ``image``: one column per output pixel, rows ordered (channel, kernel y, kernel x).
-
-    Parameters
-    ----------
-    image
-        (C, H, W).
-    window
-        Window geometry; positions in the padding give 0.
-    first_row
-        First output row of the block.
-    columns
-        (C·k_h·k_w, rows, W_out), float32 or float64, overwritten.
-    """
-    channels, height, width = image.shape
-    rows, out_width = columns.shape[1], columns.shape[2]
-    for channel in range(channels):
-        for tap_y in range(window.kernel_h):
-            for tap_x in range(window.kernel_w):
-                target = columns[(channel * window.kernel_h + tap_y) * window.kernel_w + tap_x]
-                offset = tap_x * window.dilation_w - window.pad_w
-                start, stop = columns_inside(offset, window.stride_w, width, out_width)
-                for row in range(rows):
-                    y = (first_row + row) * window.stride_h - window.pad_h + tap_y * window.dilation_h
-                    if y < 0 or y >= height:
-                        target[row, :] = 0
-                        continue
-                    target[row, :start] = 0
-                    target[row, stop:] = 0
-                    if window.stride_w == 1:
-                        for x in range(start, stop):
-                            target[row, x] = image[channel, y, x + offset]
-                    else:
-                        for x in range(start, stop):
-                            target[row, x] = image[channel, y, x * window.stride_w + offset]
+def padded_outputs(outputs: int) -> int:
+    """Columns in the panels that hold ``outputs`` columns."""
+    rest = outputs % PANEL
+    whole = outputs - rest
+    if rest == 0:
+        return whole
+    return whole + (NARROW_PANEL if rest <= NARROW_PANEL else PANEL)
 
 
 @kernel
-def col2im(columns: Blob, window: Window, first_row: int, image: Blob) -> None:
-    """Add unfolded patches back onto the pixels they came from: the adjoint of `im2col`.
+def _block(
+    x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: Shape, out: int, rows: int,
+    row_pixels: int,
+) -> None:  # fmt: skip
+    """Products of some rows: ``x`` is the address of their input, ``out`` that of (rows, W, channels)."""
+    padded = padded_outputs(shape.outputs)
+    length = shape.kernel_h * shape.kernel_w * shape.inputs
+    channels = shape.groups * shape.parts * shape.outputs
+    merged = shape.groups == 1 and shape.dilation_w == 1
+    middle = 1 if merged else shape.kernel_w
+    run = shape.inputs * shape.kernel_w if merged else shape.inputs
+    for part in range(shape.groups * shape.parts):
+        group = part // shape.parts
+        for column in range(0, shape.outputs, PANEL):
+            weights = panels.ctypes.data + 4 * (part * length * padded + column * length)
+            start = 0
+            if bias.size:
+                start = bias.ctypes.data + 4 * (part * padded + column)
+            for row in range(rows):
+                tile_row(
+                    x + row * shape.stride_h * row_step + 4 * group * shape.inputs,
+                    shape.stride_w * pixel_step, shape.kernel_h, shape.dilation_h * row_step, middle,
+                    shape.dilation_w * pixel_step, run, weights, padded - column < PANEL,
+                    out + 4 * (row * row_pixels * channels + part * shape.outputs + column), 4 * channels,
+                    row_pixels, min(PANEL, shape.outputs - column), start,
+                )  # fmt: skip
+
+
+@kernel
+def _finish_rows(sink: Sink, shape: Shape, products: Blob, item: int, top: int, rows: int) -> None:
+    """Do to some rows of products what the sink says; ``products`` holds them for `SPREAD`."""
+    groups = shape.groups * shape.merged
+    if sink.mode == SUMS:
+        mine, total = sink.out[item, top : top + rows], sink.total[item, top : top + rows]
+        add_sums(mine, sink.bias, groups, total)
+    elif sink.mode == TIMES:
+        multiply_rows(sink.factor[item, top : top + rows], sink.out[item, top : top + rows])
+    elif sink.mode == SPREAD:
+        spread_rows(products[:rows], sink, groups, item, top)
+
+
+@kernel
+def _is_pointwise(shape: Shape) -> bool:
+    """Whether the window is one pixel that visits every pixel once."""
+    is_pixel = shape.kernel_h == 1 and shape.kernel_w == 1
+    return is_pixel and shape.stride_h == 1 and shape.stride_w == 1 and shape.top == 0 and shape.left == 0
+
+
+@kernel
+def convolve(
+    first: int, last: int, rows_per_block: int, source: Source, shape: Shape, panels: Blob, sink: Sink
+) -> None:
+    """Blocks ``first`` to ``last`` of a convolution, counted over the items and their blocks of rows.
 
     Parameters
     ----------
-    columns
-        (C·k_h·k_w, rows, W_out).
-    window
-        Window geometry; what falls on the padding is dropped.
-    first_row
-        First output row of the block.
-    image
-        (C, H, W), added to.
+    first, last
+        Which blocks; each has ``rows_per_block`` rows of the output, the last of an item maybe fewer.
+    source
+        The input: (N, H, W, groups·inputs).
+    shape
+        Geometry; `Shape`.
+    panels
+        Weights, see `packing.pack_panels`.
+    sink
+        The output: (N, out_h, out_w, groups·parts·outputs), and what is done to it.
     """
-    channels, height, width = image.shape
-    rows, out_width = columns.shape[1], columns.shape[2]
-    for channel in range(channels):
-        for tap_y in range(window.kernel_h):
-            for tap_x in range(window.kernel_w):
-                source = columns[(channel * window.kernel_h + tap_y) * window.kernel_w + tap_x]
-                offset = tap_x * window.dilation_w - window.pad_w
-                start, stop = columns_inside(offset, window.stride_w, width, out_width)
-                for row in range(rows):
-                    y = (first_row + row) * window.stride_h - window.pad_h + tap_y * window.dilation_h
-                    if y < 0 or y >= height:
-                        continue
-                    if window.stride_w == 1:
-                        for x in range(start, stop):
-                            image[channel, y, x + offset] += source[row, x]
-                    else:
-                        for x in range(start, stop):
-                            image[channel, y, x * window.stride_w + offset] += source[row, x]
-
-
-def _row_blocks(patch_size: int, out_shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """First and last-plus-one output row of every block, so that a block stays under the limit."""
-    out_height, out_width = out_shape
-    rows = max(1, BLOCK_ELEMENTS // max(1, patch_size * out_width))
-    for first in range(0, out_height, rows):
-        yield first, min(first + rows, out_height)
-
-
-def convolve(image: Blob, weight: Blob, groups: int, window: Window, precision: Precision, out: Blob) -> None:
-    """Convolution without bias, every group on its own channels.
-
-    BLAS rounds the same dot product differently in different columns, by up to 5e-7 of the largest
-    output in float32. That breaks ties between equal patches, and max pooling then hands relevance
-    to another pixel than the reference does. Sums in float64, rounded to float32 at the end, are
-    equal bit for bit but for one case in 10⁸: the forward pass uses them.
-
-    Parameters
-    ----------
-    image
-        (N, C, H, W).
-    weight
-        (M, C/groups, k_h, k_w); M may be any multiple of ``groups``, ordered group by group.
-    groups
-        Number of groups.
-    window
-        Window geometry.
-    precision
-        Type in which products are formed and summed.
-    out
-        (N, M, H_out, W_out), overwritten.
-    """
-    items, channels = image.shape[:2]
-    out_height, out_width = out.shape[2:]
-    matrix = weight.reshape(groups, weight.shape[0] // groups, -1).astype(precision, copy=False)
-    targets = out.reshape(items, groups, matrix.shape[1], -1)
-    if window.is_pointwise:
-        for item in range(items):
-            columns = image[item].astype(precision, copy=False).reshape(groups, channels // groups, -1)
-            targets[item] = product(matrix, columns)
-        return
-    for first, last in _row_blocks(channels * window.taps, (out_height, out_width)):
-        columns = np.empty((channels * window.taps, last - first, out_width), precision)
-        for item in range(items):
-            im2col(image[item], window, first, columns)
-            block = targets[item, ..., first * out_width : last * out_width]
-            block[...] = product(matrix, columns.reshape(groups, matrix.shape[2], -1))
-
-
-def convolve_adjoint(relevance: Blob, weight: Blob, groups: int, window: Window, out: Blob) -> None:
-    """Adjoint of `convolve`: what every input position gets when outputs hand back along the weights.
-
-    Parameters
-    ----------
-    relevance
-        (N, M, H_out, W_out).
-    weight
-        (M, C/groups, k_h, k_w), ordered group by group.
-    groups
-        Number of groups.
-    window
-        Window geometry.
-    out
-        (N, C, H, W), overwritten.
-    """
-    items = relevance.shape[0]
-    out_height, out_width = relevance.shape[2:]
-    matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
-    transposed = matrix.transpose(0, 2, 1)
-    per_group = relevance.reshape(items, groups, matrix.shape[1], -1)
-    if window.is_pointwise:
-        out.reshape(items, groups, matrix.shape[2], -1)[...] = product(transposed, per_group)
-        return
-    out.fill(0)
-    patch = groups * matrix.shape[2]
-    for first, last in _row_blocks(patch, (out_height, out_width)):
-        block = slice(first * out_width, last * out_width)
-        for item in range(items):
-            columns = product(transposed, per_group[item, ..., block])
-            col2im(columns.reshape(patch, last - first, out_width), window, first, out[item])
+    blocks = (shape.out_h + rows_per_block - 1) // rows_per_block
+    channels = shape.groups * shape.inputs
+    reach = (shape.kernel_h - 1) * shape.dilation_h + 1
+    columns = (shape.out_w - 1) * shape.stride_w + (shape.kernel_w - 1) * shape.dilation_w + 1
+    most_rows = (rows_per_block - 1) * shape.stride_h + reach
+    # Tiles read beyond the last pixel.
+    memory = np.empty((most_rows * columns + TILE_ROWS * shape.stride_w) * channels, np.float32)
+    kept_rows = rows_per_block if sink.mode == SPREAD else 0
+    products = np.empty((kept_rows, shape.out_w, shape.groups * shape.parts * shape.outputs), np.float32)
+    bias = sink.bias if sink.mode == PLAIN else memory[:0]
+    pointwise = _is_pointwise(shape)
+    for block in range(first, last):
+        item, top = block // blocks, block % blocks * rows_per_block
+        rows = min(rows_per_block, shape.out_h - top)
+        x = memory.ctypes.data
+        if pointwise and source.mode == COPY and rows * shape.out_w >= TILE_ROWS:
+            x = source.blob[item, top:].ctypes.data
+        else:
+            in_rows = (rows - 1) * shape.stride_h + reach
+            lines = memory[: in_rows * columns * channels].reshape((in_rows, columns, channels))
+            fill_rows(source, item, top * shape.stride_h + shape.top, shape.left, lines)
+        out = products.ctypes.data if sink.mode == SPREAD else sink.out[item, top:].ctypes.data
+        # Rows of pixels without padding between them are one long row.
+        long_rows, width = (1, rows * shape.out_w) if pointwise else (rows, shape.out_w)
+        _block(x, 4 * columns * channels, 4 * channels, panels, bias, shape, out, long_rows, width)
+        _finish_rows(sink, shape, products, item, top, rows)

@@ -1,7 +1,8 @@
 """Max and average pooling with Caffe's geometry: forward, gradient, and relevance.
 
 Windows start at ``row·stride − pad`` and are clipped to the image; averages divide by the window
-clipped to the *padded* image (spec/reference.md §6).
+clipped to the *padded* image (spec/reference.md §6). Blobs are (N, H, W, C), so that loops run over the
+channels of a pixel.
 """
 
 import numpy as np
@@ -23,90 +24,148 @@ def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> t
 
 
 @kernel
-def max_pool(x: Blob, window: Window, out: Blob) -> None:
-    """Largest element of every window: ``x`` (N, C, H, W), ``out`` (N, C, H_out, W_out)."""
-    height, width = x.shape[2], x.shape[3]
-    for item in range(out.shape[0]):
-        for channel in range(out.shape[1]):
-            for row in range(out.shape[2]):
-                top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
-                for column in range(out.shape[3]):
-                    left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
-                    largest = np.float32(-np.inf)
-                    for y in range(top, bottom):
-                        for i in range(left, right):
-                            largest = max(largest, x[item, channel, y, i])
-                    out[item, channel, row, column] = largest
+def _largest(
+    plane: Blob, top: int, bottom: int, left: int, right: int, first: int, last: int, out: Blob
+) -> None:
+    """Largest number in a window of channels ``first`` to ``last``; ``plane`` (H, W, C), ``out`` (C,)."""
+    out[:] = plane[top, left, first:last]
+    for y in range(top, bottom):
+        for x in range(left, right):
+            line = plane[y, x, first:last]
+            for i in range(out.size):
+                out[i] = max(out[i], line[i])
 
 
 @kernel
-def max_pool_route(x: Blob, relevance: Blob, window: Window, out: Blob) -> None:
-    """Hand everything a window got to its first maximum in scan order.
-
-    Replicated edges and flat image regions make exact ties everywhere: the activations of equal
-    patches must be equal bit for bit (see `convolution.convolve`).
+def max_pool(first: int, last: int, x: Blob, window: Window, out: Blob) -> None:
+    """Largest element of every window.
 
     Parameters
     ----------
+    first, last
+        Which rows of the output, counted over all items.
     x
-        (N, C, H, W), the input of the forward pass.
-    relevance
-        (N, C, H_out, W_out), relevance or gradient at the outputs.
+        (N, H, W, C).
     window
         Window geometry.
     out
-        (N, C, H, W), overwritten.
+        (N, H_out, W_out, C), those rows overwritten.
     """
-    height, width = x.shape[2], x.shape[3]
-    out[:] = 0
-    for item in range(relevance.shape[0]):
-        for channel in range(relevance.shape[1]):
-            plane = x[item, channel]
-            target = out[item, channel]
-            for row in range(relevance.shape[2]):
-                top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
-                for column in range(relevance.shape[3]):
-                    left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
-                    best_y, best_i = top, left
-                    for y in range(top, bottom):
-                        for i in range(left, right):
-                            if plane[y, i] > plane[best_y, best_i]:
-                                best_y, best_i = y, i
-                    target[best_y, best_i] += relevance[item, channel, row, column]
+    height, width = x.shape[1], x.shape[2]
+    for line in range(first, last):
+        item, row = line // out.shape[1], line % out.shape[1]
+        top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
+        for column in range(out.shape[2]):
+            left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+            _largest(x[item], top, bottom, left, right, 0, x.shape[3], out[item, row, column])
 
 
 @kernel
-def average_pool(x: Blob, window: Window, out: Blob) -> None:
-    """Mean of every window: ``x`` (N, C, H, W), ``out`` (N, C, H_out, W_out)."""
-    height, width = x.shape[2], x.shape[3]
-    for item in range(out.shape[0]):
-        for channel in range(out.shape[1]):
-            for row in range(out.shape[2]):
-                top, bottom, rows = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
-                for column in range(out.shape[3]):
-                    left, right, columns = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
-                    total = np.float32(0)
-                    for y in range(top, bottom):
-                        for i in range(left, right):
-                            total += x[item, channel, y, i]
-                    out[item, channel, row, column] = total / (rows * columns)
+def _hand_back(
+    plane: Blob, top: int, bottom: int, left: int, right: int, first: int, largest: Blob, received: Blob,
+    target: Blob,
+) -> None:  # fmt: skip
+    """Add what every channel received to the first element of its window that has the largest number.
+
+    ``received`` (C,) is used up; ``plane`` and ``target`` are (H, W, C), channels counted from ``first``.
+    """
+    last = first + received.size
+    for y in range(top, bottom):
+        for x in range(left, right):
+            line, out = plane[y, x, first:last], target[y, x, first:last]
+            for i in range(received.size):
+                wins = line[i] == largest[i]
+                out[i] += received[i] if wins else np.float32(0)
+                received[i] = np.float32(0) if wins else received[i]
+
+
+@kernel
+def max_pool_route(first: int, last: int, x: Blob, relevance: Blob, window: Window, out: Blob) -> None:
+    """Hand everything a window got to its first maximum in scan order.
+
+    Replicated edges and flat image regions make exact ties everywhere: the activations of equal patches
+    must be equal bit for bit (see `convolution`).
+
+    Parameters
+    ----------
+    first, last
+        Which channels.
+    x
+        (N, H, W, C), the input of the forward pass.
+    relevance
+        (N, H_out, W_out, C), relevance or gradient at the outputs.
+    window
+        Window geometry.
+    out
+        (N, H, W, C), those channels overwritten.
+    """
+    height, width = x.shape[1], x.shape[2]
+    largest, received = np.empty(last - first, np.float32), np.empty(last - first, np.float32)
+    for item in range(relevance.shape[0]):
+        plane, target = x[item], out[item]
+        for y in range(height):
+            for column in range(width):
+                target[y, column, first:last] = 0
+        for row in range(relevance.shape[1]):
+            top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
+            for column in range(relevance.shape[2]):
+                left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+                _largest(plane, top, bottom, left, right, first, last, largest)
+                received[:] = relevance[item, row, column, first:last]
+                _hand_back(plane, top, bottom, left, right, first, largest, received, target)
+
+
+@kernel
+def average_pool(first: int, last: int, x: Blob, window: Window, out: Blob) -> None:
+    """Mean of every window; as `max_pool`."""
+    height, width = x.shape[1], x.shape[2]
+    for number in range(first, last):
+        item, row = number // out.shape[1], number % out.shape[1]
+        top, bottom, rows = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
+        for column in range(out.shape[2]):
+            left, right, columns = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+            total = out[item, row, column]
+            total[:] = 0
+            for y in range(top, bottom):
+                for i in range(left, right):
+                    line = x[item, y, i]
+                    for channel in range(total.size):
+                        total[channel] += line[channel]
+            area = np.float32(rows * columns)
+            for channel in range(total.size):
+                total[channel] /= area
 
 
 @kernel
 def average_pool_gradient(gradient: Blob, window: Window, out: Blob) -> None:
-    """Gradient of `average_pool`: ``gradient`` (N, C, H_out, W_out), ``out`` (N, C, H, W) overwritten."""
-    height, width = out.shape[2], out.shape[3]
+    """Gradient of `average_pool`: ``gradient`` (N, H_out, W_out, C), ``out`` (N, H, W, C) overwritten."""
+    height, width = out.shape[1], out.shape[2]
     out[:] = 0
     for item in range(gradient.shape[0]):
-        for channel in range(gradient.shape[1]):
-            for row in range(gradient.shape[2]):
-                top, bottom, rows = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
-                for column in range(gradient.shape[3]):
-                    left, right, columns = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
-                    share = gradient[item, channel, row, column] / (rows * columns)
-                    for y in range(top, bottom):
-                        for i in range(left, right):
-                            out[item, channel, y, i] += share
+        for row in range(gradient.shape[1]):
+            top, bottom, rows = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
+            for column in range(gradient.shape[2]):
+                left, right, columns = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+                received = gradient[item, row, column]
+                area = np.float32(rows * columns)
+                for y in range(top, bottom):
+                    for i in range(left, right):
+                        line = out[item, y, i]
+                        for channel in range(line.size):
+                            line[channel] += received[channel] / area
+
+
+@kernel
+def _shares(received: Blob, add_activations: bool, count: int, scales: Blob, shifts: Blob) -> None:
+    """Turn the sums of a window, in ``scales``, into the shares ``x·scale + shift`` of its elements."""
+    for channel in range(scales.size):
+        total = scales[channel]
+        zero = abs(total) < ZERO_SUM
+        share = received[channel] / (np.float32(1) if zero else total)
+        instead = np.float32(1) if add_activations else np.float32(0)
+        scales[channel] = instead if zero else share
+        equal = np.float32(0) if add_activations else received[channel] / np.float32(count)
+        shifts[channel] = equal if zero else np.float32(0)
 
 
 @kernel
@@ -118,39 +177,35 @@ def average_pool_redistribute(
     Parameters
     ----------
     x
-        (N, C, H, W), the input of the forward pass.
+        (N, H, W, C), the input of the forward pass.
     relevance
-        (N, C, H_out, W_out).
+        (N, H_out, W_out, C).
     window
         Window geometry.
     add_activations
         What happens where ``|Σx| < 1e-6``: True adds the activations themselves to the result (Q7),
         False shares the relevance equally.
     out
-        (N, C, H, W), overwritten.
+        (N, H, W, C), overwritten.
     """
-    height, width = x.shape[2], x.shape[3]
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
+    scales, shifts = np.empty(channels, np.float32), np.empty(channels, np.float32)
     out[:] = 0
     for item in range(relevance.shape[0]):
-        for channel in range(relevance.shape[1]):
-            plane = x[item, channel]
-            target = out[item, channel]
-            for row in range(relevance.shape[2]):
-                top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
-                for column in range(relevance.shape[3]):
-                    left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
-                    total = np.float32(0)
-                    for y in range(top, bottom):
-                        for i in range(left, right):
-                            total += plane[y, i]
-                    received = relevance[item, channel, row, column]
-                    if abs(total) >= ZERO_SUM:
-                        scale, shift = received / total, np.float32(0)
-                    elif add_activations:
-                        scale, shift = np.float32(1), np.float32(0)
-                    else:
-                        scale = np.float32(0)
-                        shift = received / np.float32((bottom - top) * (right - left))
-                    for y in range(top, bottom):
-                        for i in range(left, right):
-                            target[y, i] += plane[y, i] * scale + shift
+        for row in range(relevance.shape[1]):
+            top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
+            for column in range(relevance.shape[2]):
+                left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+                scales[:] = 0
+                for y in range(top, bottom):
+                    for i in range(left, right):
+                        line = x[item, y, i]
+                        for channel in range(channels):
+                            scales[channel] += line[channel]
+                count = (bottom - top) * (right - left)
+                _shares(relevance[item, row, column], add_activations, count, scales, shifts)
+                for y in range(top, bottom):
+                    for i in range(left, right):
+                        line, target = x[item, y, i], out[item, y, i]
+                        for channel in range(channels):
+                            target[channel] += line[channel] * scales[channel] + shifts[channel]

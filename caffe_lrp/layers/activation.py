@@ -1,14 +1,14 @@
 """Neuron layers: they work element by element and keep the shape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from caffe_lrp.kernels import elementwise as kernels
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.layout import flat
 from caffe_lrp.proto.spec import LayerSpec
+from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, Neuron, register
 
@@ -29,16 +29,28 @@ class KernelNeuron(Neuron):
         """Numbers the kernels need besides the blobs."""
         return ()
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        out = np.empty_like(inputs[0])
-        self.forward_kernel(inputs[0].reshape(-1), *self.coefficients, out.reshape(-1))
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        out = workspace.empty(inputs[0].shape)
+        x, target = flat(inputs[0]), flat(out)
+        workspace.share(
+            lambda first, last: self.forward_kernel(x[first:last], *self.coefficients, target[first:last]),
+            x.size,
+            x.size,
+        )
         return (out,)
 
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
         source = outputs[0] if self.gradient_uses_outputs else inputs[0]
-        out = np.empty_like(source)
-        self.gradient_kernel(
-            source.reshape(-1), gradients[0].reshape(-1), *self.coefficients, out.reshape(-1)
+        out = workspace.empty(source.shape)
+        x, gradient, target = flat(source), flat(gradients[0]), flat(out)
+        workspace.share(
+            lambda first, last: self.gradient_kernel(
+                x[first:last], gradient[first:last], *self.coefficients, target[first:last]
+            ),
+            x.size,
+            x.size,
         )
         return (out,)
 
@@ -62,6 +74,9 @@ class ReLU(KernelNeuron):
     def coefficients(self) -> tuple[float, ...]:
         return (self.negative_slope,)
 
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return self.negative_slope == 0 or (self.negative_slope > 0 and all(inputs))
+
 
 @register("Sigmoid")
 class Sigmoid(KernelNeuron):
@@ -70,6 +85,9 @@ class Sigmoid(KernelNeuron):
     gradient_uses_outputs = True
     forward_kernel = staticmethod(kernels.sigmoid)
     gradient_kernel = staticmethod(kernels.sigmoid_gradient)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return True
 
 
 @register("TanH")
@@ -89,13 +107,21 @@ class AbsVal(KernelNeuron):
     forward_kernel = staticmethod(kernels.absolute)
     gradient_kernel = staticmethod(kernels.absolute_gradient)
 
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return True
+
 
 @register("Dropout")
 class Dropout(Neuron):
     """Identity: dropout does nothing at test time."""
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         return (inputs[0],)
 
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
         return (gradients[0],)

@@ -11,8 +11,15 @@ from typing import Any, ClassVar, TypeVar
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.identity import Identities
+from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.spec import LayerSpec, Shape
+from caffe_lrp.sharing import shared_property
+from caffe_lrp.workspace import Workspace
+
+from .linear_map import LinearMap, signed_weight
 
 Blobs = Sequence[Blob]
 
@@ -83,12 +90,36 @@ class Layer(ABC):
         """
         return (self.input_shapes[0],) * len(self.outputs)
 
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        """Whether outputs are never negative, given whether that holds for each input."""
+        del inputs
+        return False
+
+    @property
+    def breaks_ties(self) -> bool:
+        """Whether outputs of equal windows may differ in rounding, although max pooling compares them."""
+        return False
+
+    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
+        """Identities of the pixels of the outputs, given those of the inputs; None: not known."""
+        return inputs[0]
+
+    def with_convolution(self, method: str, is_compared: bool) -> "Layer":
+        """The layer, using a method of convolution: ``auto``, ``direct`` or ``winograd``.
+
+        ``is_compared`` is whether max pooling compares its outputs or what follows from them.
+        """
+        del method, is_compared
+        return self
+
     @abstractmethod
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         """Outputs of the layer; inputs are never changed."""
 
     @abstractmethod
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
         """Gradient at the inputs, given that at the outputs.
 
         ``inputs`` (``outputs``) are those of the forward pass where `gradient_uses_inputs`
@@ -99,8 +130,7 @@ class Layer(ABC):
 class Linear(Layer):
     """Capability: outputs are a linear function of the input plus a bias.
 
-    A weight blob given to `apply` and `adjoint` need not be the layer's own: rules hand in modified
-    ones, and several stacked along the outputs, group by group, are applied in one product.
+    Rules make other maps from the weights; those that several rules use are kept with the layer.
     """
 
     groups: int
@@ -132,23 +162,40 @@ class Linear(Layer):
         """Number of inputs that an output sees."""
 
     @abstractmethod
-    def apply(self, x: Blob, weight: Blob) -> Blob:
-        """``weight`` applied to ``x``, without bias: (N, G, M, P), M outputs in each group, P positions."""
+    def map_of(self, weight: Blob) -> LinearMap:
+        """A map with other weights, lifted; see `linear_map`."""
 
     @abstractmethod
-    def adjoint(self, relevance: Blob, weight: Blob) -> Blob:
-        """Adjoint of `apply`: ``relevance`` (N, G, M, P) handed back to the shape of the input."""
-
-    @abstractmethod
-    def uniform_adjoint(self, relevance: Blob) -> Blob:
+    def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
         """Adjoint with all weights 1, for ``relevance`` in the shape of the output."""
 
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
-        return (self.adjoint(self.by_group(gradients[0]), self.weight),)
+    def lifted(self, weight: Blob) -> Blob:
+        """``weight``, in the shape of the layer's own, as maps take it: (G, 1, O, 1, inputs, k_h, k_w)."""
+        kernel = weight.shape[2:] or (1, 1)
+        return weight.reshape(self.groups, 1, self.group_outputs, 1, weight.shape[1], *kernel)
 
-    def by_group(self, blob: Blob) -> Blob:
-        """``blob`` (N, C, …) viewed as (N, G, C/G, P)."""
-        return blob.reshape(blob.shape[0], self.groups, self.group_outputs, -1)
+    @shared_property
+    def own_map(self) -> LinearMap:
+        """The map of the layer itself."""
+        return self.map_of(self.lifted(self.weight))
+
+    @shared_property
+    def signed_map(self) -> LinearMap:
+        """Sums of positive and of negative products, for any input."""
+        return self.map_of(signed_weight(self.lifted(self.weight), nonnegative=False))
+
+    @shared_property
+    def signed_map_of_nonnegative(self) -> LinearMap:
+        """Sums of positive and of negative products, for inputs that are never negative."""
+        return self.map_of(signed_weight(self.lifted(self.weight), nonnegative=True))
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return (self.own_map.apply(inputs[0], self.bias, workspace),)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (self.own_map.adjoint(copied(pixels(gradients[0])), None, workspace),)
 
 
 class Neuron(Layer):
@@ -157,6 +204,9 @@ class Neuron(Layer):
 
 class Router(Layer):
     """Capability: moves or copies elements; its gradient is also how relevance travels."""
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
 
 
 class Winner(Layer):
@@ -170,19 +220,12 @@ class WindowAverage(Layer):
 
 
 class ChannelNormalization(Layer):
-    """Capability: activations are divided by a power of sums over neighbouring channels.
+    """Capability: activations are divided by a power of sums over neighbouring channels."""
 
-    Coefficients as in Caffe's LRN; `scale` are the sums ``s``.
-    """
-
-    local_size: int
-    alpha: float
-    beta: float
-    k: float
-
+    @property
     @abstractmethod
-    def scale(self, x: Blob) -> Blob:
-        """The sums ``s`` in shape (N, C, P)."""
+    def coefficients(self) -> tuple[int, float, float, float]:
+        """Size of the neighbourhood, α, β and k of Caffe's LRN."""
 
 
 REGISTRY: dict[str, type[Layer]] = {}

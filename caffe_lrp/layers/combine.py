@@ -1,5 +1,6 @@
 """Layers with several inputs or outputs that move elements about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -7,7 +8,9 @@ import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.identity import Identities, join_identities
 from caffe_lrp.proto.spec import LayerSpec, Shape
+from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, Router, canonical_axis, register
 
@@ -18,13 +21,15 @@ class Split(Router):
 
     output_counts: ClassVar[tuple[int, int | None]] = (1, None)
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         return (inputs[0],) * len(self.outputs)
 
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
         total = gradients[0]
         for gradient in gradients[1:]:
-            total = total + gradient
+            total = np.add(total, gradient, out=workspace.empty(total.shape))
         return (total,)
 
 
@@ -57,13 +62,28 @@ class Concat(Router):
         joined = sum(shape[self.axis] for shape in self.input_shapes)
         return ((*first[: self.axis], joined, *first[self.axis + 1 :]),)
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        return (np.concatenate(inputs, axis=self.axis + 1),)
+    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
+        known = [identities for identities in inputs if identities is not None]
+        if self.axis != 0 or len(known) < len(inputs):
+            return None
+        joined = known[0].copy()
+        for other in known[1:]:
+            join_identities(joined, other)
+        return joined
 
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        out = workspace.empty((len(inputs[0]), *self.output_shapes[0]))
+        return (np.concatenate(inputs, axis=self.axis + 1, out=out),)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
         ends = np.cumsum([shape[self.axis] for shape in self.input_shapes])[:-1]
         parts = np.split(gradients[0], ends, axis=self.axis + 1)
-        return tuple(np.ascontiguousarray(part) for part in parts)
+        copies = tuple(workspace.empty(part.shape) for part in parts)
+        for copy, part in zip(copies, parts, strict=True):
+            copy[...] = part
+        return copies
 
 
 def _without(axis: int, shape: Shape) -> Shape:

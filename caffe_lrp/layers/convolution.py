@@ -1,30 +1,44 @@
 """Convolution."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.convolution import Precision, convolve, convolve_adjoint
-from caffe_lrp.kernels.elementwise import add_bias
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.identity import ZERO, Identities
+from caffe_lrp.kernels.layout import as_blob, pixels
+from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.spec import LayerSpec, Shape
+from caffe_lrp.sharing import shared_property
+from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Linear, register
-from .window import convolution_window, convolved_size, require_image
+from .base import Linear, register
+from .linear_map import ConvolutionMap, LinearMap
+from .window import convolution_window, convolved_size, identities_behind, require_image
+
+#: Channels of a group, in and out, from which Winograd's algorithm pays.
+LEAST_CHANNELS = 16
 
 
 @register("Convolution")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Convolution(Linear):
-    """2-D convolution with groups, stride, padding, dilation, and an optional bias."""
+    """2-D convolution with groups, stride, padding, dilation, and an optional bias.
+
+    ``method`` is ``auto``, ``direct`` or ``winograd``: how products are formed. ``is_compared`` is whether
+    max pooling compares what follows from the outputs.
+    """
 
     window: Window
     output_channels: int
     groups: int
     has_bias: bool
+    method: str = "auto"
+    is_compared: bool = True
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Convolution":
@@ -70,31 +84,46 @@ class Convolution(Linear):
     def fan_in(self) -> int:
         return self.window.taps * self.input_shapes[0][0] // self.groups
 
-    def apply(self, x: Blob, weight: Blob) -> Blob:
-        out = self._convolve(x, weight, np.float32)
-        return out.reshape(len(x), self.groups, len(weight) // self.groups, -1)
+    @property
+    def uses_winograd(self) -> bool:
+        """Whether products go by Winograd's algorithm, as far as it applies."""
+        window = self.window
+        applies = (window.kernel_h, window.kernel_w) == (3, 3) and window[2:4] == (1, 1) == window[6:]
+        if self.method == "auto":
+            group_inputs = self.input_shapes[0][0] // self.groups
+            return applies and min(group_inputs, self.group_outputs) >= LEAST_CHANNELS
+        return applies and self.method == "winograd"
 
-    def _convolve(self, x: Blob, weight: Blob, precision: Precision) -> Blob:
-        """(N, M, H_out, W_out) for ``weight`` with M outputs."""
-        out = np.empty((len(x), len(weight), *self.output_shapes[0][1:]), np.float32)
-        convolve(x, weight, self.groups, self.window, precision, out)
-        return out
+    def with_convolution(self, method: str, is_compared: bool) -> "Convolution":
+        return replace(self, method=method, is_compared=is_compared)
 
-    def adjoint(self, relevance: Blob, weight: Blob) -> Blob:
-        shape = (len(relevance), self.groups * weight.shape[1], *self.input_shapes[0][1:])
-        out = np.empty(shape, np.float32)
-        outputs = relevance.reshape(len(relevance), len(weight), *self.output_shapes[0][1:])
-        convolve_adjoint(outputs, weight, self.groups, self.window, out)
-        return out
+    @property
+    def breaks_ties(self) -> bool:
+        return self.uses_winograd and self.is_compared
 
-    def uniform_adjoint(self, relevance: Blob) -> Blob:
-        totals = self.by_group(relevance).sum(axis=2, keepdims=True)
-        ones = np.ones((self.groups, 1, self.window.kernel_h, self.window.kernel_w), np.float32)
-        spread = self.adjoint(totals, ones)
-        return np.repeat(spread, self.input_shapes[0][0] // self.groups, axis=1)
+    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
+        return identities_behind(self.window, inputs[0], self.output_shapes[0], ZERO)
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        out = self._convolve(inputs[0], self.weight, np.float64)
-        if self.bias is not None:
-            add_bias(out.reshape(len(out), self.output_channels, -1), self.bias)
-        return (out,)
+    def map_of(self, weight: Blob) -> LinearMap:
+        shapes = (self.input_shapes[0], self.output_shapes[0])
+        return ConvolutionMap(weight, self.window, *shapes, self.uses_winograd)
+
+    @shared_property
+    def _summing_map(self) -> LinearMap:
+        """One number per group and pixel handed back with weights 1."""
+        weight = np.ones((self.groups, 1, 1, 1, 1, self.window.kernel_h, self.window.kernel_w), np.float32)
+        inside, outside = (
+            (self.groups, *shape[1:]) for shape in (self.input_shapes[0], self.output_shapes[0])
+        )
+        return ConvolutionMap(weight, self.window, inside, outside, uses_winograd=False)
+
+    def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
+        received = pixels(relevance)
+        per_group = received.reshape(*received.shape[:3], self.groups, self.group_outputs)
+        totals = np.ascontiguousarray(per_group.sum(axis=4))
+        spread = pixels(self._summing_map.adjoint(copied(totals), None, workspace))
+        channels = self.input_shapes[0][0]
+        out = workspace.pixels((*spread.shape[:3], channels))
+        by_group = out.reshape(*spread.shape, channels // self.groups)
+        by_group[...] = spread[..., np.newaxis]
+        return as_blob(out, (len(out), *self.input_shapes[0]))

@@ -1,17 +1,18 @@
 """Inner product (fully connected layer)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.elementwise import add_bias
-from caffe_lrp.kernels.gemm import Blob, product
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.identity import Identities
 from caffe_lrp.proto.spec import LayerSpec, Shape
+from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Linear, register
+from .base import Linear, register
+from .linear_map import LinearMap, MatrixMap
 
 
 @register("InnerProduct")
@@ -56,20 +57,14 @@ class InnerProduct(Linear):
     def fan_in(self) -> int:
         return math.prod(self.input_shapes[0])
 
-    def apply(self, x: Blob, weight: Blob) -> Blob:
-        return product(x.reshape(len(x), -1), weight.T).reshape(len(x), 1, len(weight), 1)
+    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
+        return None
 
-    def adjoint(self, relevance: Blob, weight: Blob) -> Blob:
-        handed_back = product(relevance.reshape(len(relevance), len(weight)), weight)
-        return handed_back.reshape(len(relevance), *self.input_shapes[0])
+    def map_of(self, weight: Blob) -> LinearMap:
+        return MatrixMap(weight, self.input_shapes[0], self.output_shapes[0])
 
-    def uniform_adjoint(self, relevance: Blob) -> Blob:
-        totals = relevance.reshape(len(relevance), -1).sum(axis=1, keepdims=True)
-        spread = np.repeat(totals, self.fan_in, axis=1)
-        return spread.reshape(len(relevance), *self.input_shapes[0])
-
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        out = self.apply(inputs[0], self.weight).reshape(len(inputs[0]), self.output_count, 1)
-        if self.bias is not None:
-            add_bias(out, self.bias)
-        return (out.reshape(len(out), self.output_count),)
+    def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
+        out = workspace.empty((len(relevance), *self.input_shapes[0]))
+        totals = relevance.reshape(len(relevance), -1).sum(axis=1)
+        out[...] = totals.reshape(-1, *(1,) * (out.ndim - 1))
+        return out

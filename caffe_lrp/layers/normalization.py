@@ -1,5 +1,6 @@
 """Local response normalisation, across channels and within them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,13 +9,16 @@ import numpy as np
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels import normalization as kernels
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.identity import ZERO, Identities
+from caffe_lrp.kernels.layout import as_blob, lines, pixels
 from caffe_lrp.kernels.pooling import average_pool, average_pool_gradient
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.caffe_pb2 import LRNParameter
 from caffe_lrp.proto.spec import LayerSpec
+from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, ChannelNormalization, Layer, register
-from .window import require_image
+from .window import identities_behind, require_image
 
 
 @register("LRN")
@@ -28,6 +32,9 @@ class LocalResponseNormalization(Layer):
     alpha: float
     beta: float
     k: float
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "LocalResponseNormalization":
@@ -48,33 +55,34 @@ class LocalResponseNormalization(Layer):
 class AcrossChannels(LocalResponseNormalization, ChannelNormalization):
     """``x_i (k + α/n Σ x_j²)^(−β)`` over n neighbouring channels."""
 
-    def scale(self, x: Blob) -> Blob:
-        planes = x.reshape(*x.shape[:2], -1)
-        scale = np.empty_like(planes)
-        kernels.lrn_scale(planes, self.local_size, self.alpha, self.k, scale)
-        return scale
+    @property
+    def coefficients(self) -> tuple[int, float, float, float]:
+        """Size, α, β and k, as kernels take them."""
+        return self.local_size, self.alpha, self.beta, self.k
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        x = inputs[0]
-        scale = self.scale(x)
-        out = np.empty_like(scale)
-        kernels.lrn_apply(x.reshape(scale.shape), scale, self.beta, out)
-        return (out.reshape(x.shape),)
-
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
-        x = inputs[0]
-        scale = self.scale(x)
-        out = np.empty_like(scale)
-        kernels.lrn_gradient(
-            x.reshape(scale.shape),
-            scale,
-            gradients[0].reshape(scale.shape),
-            self.local_size,
-            self.alpha,
-            self.beta,
-            out,
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        out = workspace.empty(inputs[0].shape)
+        x, target = lines(inputs[0]), lines(out)
+        workspace.share(
+            lambda first, last: kernels.lrn_forward(x[first:last], *self.coefficients, target[first:last]),
+            len(x),
+            x.size,
         )
-        return (out.reshape(x.shape),)
+        return (out,)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty(inputs[0].shape)
+        x, gradient, target = lines(inputs[0]), lines(gradients[0]), lines(out)
+        workspace.share(
+            lambda first, last: kernels.lrn_gradient(
+                x[first:last], gradient[first:last], *self.coefficients, target[first:last]
+            ),
+            len(x),
+            x.size,
+        )
+        return (out,)
 
 
 class WithinChannel(LocalResponseNormalization):
@@ -88,26 +96,29 @@ class WithinChannel(LocalResponseNormalization):
         reach = (self.local_size - 1) // 2
         return Window(self.local_size, self.local_size, pad_h=reach, pad_w=reach)
 
+    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
+        return identities_behind(self._window, inputs[0], self.output_shapes[0], ZERO)
+
     def _scale(self, x: Blob) -> Blob:
+        """``1 + α·mean(x²)`` for ``x`` (N, H, W, C)."""
         squares, mean = np.square(x), np.empty_like(x)
-        average_pool(squares, self._window, mean)
+        average_pool(0, len(x) * x.shape[1], squares, self._window, mean)
         return np.float32(1) + np.float32(self.alpha) * mean
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        out = np.empty_like(inputs[0])
-        kernels.lrn_apply(_planes(inputs[0]), _planes(self._scale(inputs[0])), self.beta, _planes(out))
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        out = workspace.empty(inputs[0].shape)
+        scale = self._scale(pixels(inputs[0])).reshape(-1, out.shape[1])
+        kernels.lrn_apply(lines(inputs[0]), scale, self.beta, lines(out))
         return (out,)
 
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
-        x, gradient = inputs[0], gradients[0]
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        x, gradient = pixels(inputs[0]), pixels(gradients[0])
         scale = self._scale(x)
         pull = gradient * x * scale ** np.float32(-self.beta - 1)
         spread = np.empty_like(x)
         average_pool_gradient(pull, self._window, spread)
         factor = np.float32(2 * self.alpha * self.beta)
-        return (gradient * scale ** np.float32(-self.beta) - factor * x * spread,)
-
-
-def _planes(blob: Blob) -> Blob:
-    """``blob`` (N, C, H, W) viewed as (N, C, P)."""
-    return blob.reshape(*blob.shape[:2], -1)
+        found = gradient * scale ** np.float32(-self.beta) - factor * x * spread
+        return (as_blob(found, inputs[0].shape),)

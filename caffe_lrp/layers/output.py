@@ -1,6 +1,7 @@
 """Layers that turn scores into the net's output."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 from caffe_lrp.kernels import elementwise as kernels
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.proto.spec import LayerSpec
+from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, Layer, canonical_axis, register
 
@@ -28,17 +30,24 @@ class Softmax(Layer):
         axis = canonical_axis(spec.parameters.softmax_param.axis, node["input_shapes"][0])
         return cls(axis=axis, **node)
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        out = np.empty_like(inputs[0])
-        kernels.softmax(self._lines(inputs[0]), self._lines(out))
-        return (out,)
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        lines = self._lines(inputs[0])
+        out = workspace.empty(lines.shape)
+        kernels.softmax(lines, out)
+        return (out.reshape(inputs[0].shape),)
 
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
-        out = np.empty_like(outputs[0])
-        kernels.softmax_gradient(self._lines(outputs[0]), self._lines(gradients[0]), self._lines(out))
-        return (out,)
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        lines = self._lines(outputs[0])
+        out = workspace.empty(lines.shape)
+        kernels.softmax_gradient(lines, self._lines(gradients[0]), out)
+        return (out.reshape(outputs[0].shape),)
 
     def _lines(self, blob: Blob) -> Blob:
-        """``blob`` viewed as (A, C, B), C along the softmax axis."""
+        """``blob`` as a contiguous (A, C, B), C along the softmax axis."""
         shape = self.input_shapes[0]
-        return blob.reshape(-1, shape[self.axis], math.prod(shape[self.axis + 1 :]))
+        return np.ascontiguousarray(blob.reshape(-1, shape[self.axis], math.prod(shape[self.axis + 1 :])))
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return True

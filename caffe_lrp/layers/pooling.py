@@ -1,19 +1,21 @@
 """Max and average pooling."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
-
-import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels import pooling as kernels
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.identity import ABSENT, Identities
+from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.caffe_pb2 import PoolingParameter
 from caffe_lrp.proto.spec import LayerSpec, Shape
+from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, Layer, WindowAverage, Winner, register
-from .window import pooled_size, pooling_window, require_image
+from .window import identities_behind, pooled_size, pooling_window, require_image
 
 
 @register("Pooling")
@@ -41,11 +43,22 @@ class Pooling(Layer):
         channels = self.input_shapes[0][0]
         return ((channels, *pooled_size(self.window, self.input_shapes[0], self.round_up)),)
 
-    def _empty_output(self, x: Blob) -> Blob:
-        return np.empty((len(x), *self.output_shapes[0]), np.float32)
+    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
+        return identities_behind(self.window, inputs[0], self.output_shapes[0], ABSENT)
 
-    def _empty_input(self, relevance: Blob) -> Blob:
-        return np.empty((len(relevance), *self.input_shapes[0]), np.float32)
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def _pool(self, pool: Callable[..., None], x: Blob, workspace: Workspace) -> Blob:
+        """The output of the forward kernel ``pool``."""
+        out = workspace.empty((len(x), *self.output_shapes[0]))
+        source, target = pixels(x), pixels(out)
+        workspace.share(
+            lambda first, last: pool(first, last, source, self.window, target),
+            len(x) * target.shape[1],
+            source.size,
+        )
+        return out
 
 
 class MaxPooling(Pooling, Winner):
@@ -53,28 +66,33 @@ class MaxPooling(Pooling, Winner):
 
     gradient_uses_inputs: ClassVar[bool] = True
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        out = self._empty_output(inputs[0])
-        kernels.max_pool(inputs[0], self.window, out)
-        return (out,)
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return (self._pool(kernels.max_pool, inputs[0], workspace),)
 
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
-        out = np.empty_like(inputs[0])
-        kernels.max_pool_route(inputs[0], gradients[0], self.window, out)
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty(inputs[0].shape)
+        x, gradient, target = pixels(inputs[0]), pixels(gradients[0]), pixels(out)
+        workspace.share(
+            lambda first, last: kernels.max_pool_route(first, last, x, gradient, self.window, target),
+            target.shape[3],
+            target.size,
+        )
         return (out,)
 
 
 class AveragePooling(Pooling, WindowAverage):
     """The mean of every window, over the window clipped to the padded image."""
 
-    def forward(self, inputs: Blobs) -> tuple[Blob, ...]:
-        out = self._empty_output(inputs[0])
-        kernels.average_pool(inputs[0], self.window, out)
-        return (out,)
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return (self._pool(kernels.average_pool, inputs[0], workspace),)
 
-    def gradient(self, inputs: Blobs, outputs: Blobs, gradients: Blobs) -> tuple[Blob, ...]:
-        out = self._empty_input(gradients[0])
-        kernels.average_pool_gradient(gradients[0], self.window, out)
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty((len(gradients[0]), *self.input_shapes[0]))
+        kernels.average_pool_gradient(pixels(gradients[0]), self.window, pixels(out))
         return (out,)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
+from caffe_lrp.layers.base import Winner
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.reader import StoredBlob
 from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
@@ -38,7 +39,7 @@ class Graph:
     unread_values: tuple[int, ...]
 
 
-def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]]) -> Net:
+def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]], convolution: str = "auto") -> Net:
     """The net that ``spec`` describes, with its weights in memory.
 
     Parameters
@@ -47,6 +48,8 @@ def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]]) -> N
         The prototxt.
     weights
         Blobs of the caffemodel by layer name; read here, after their shapes were checked.
+    convolution
+        How convolutions are computed: ``auto``, ``direct`` or ``winograd`` (wherever it applies).
 
     Raises
     ------
@@ -63,18 +66,31 @@ def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]]) -> N
     batch_size, *shape = graph.inputs[0].shape
     _refuse_missing_weights(graph.layers, weights, spec.source)
     stored = [_stored_weights(layer, weights, spec.source) for layer in graph.layers]
+    compared = _compared_values(graph.layers)
+    layers = [
+        _with_weights(
+            layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)), blobs, spec.source
+        )
+        for layer, blobs in zip(graph.layers, stored, strict=True)
+    ]
     return Net(
         source=spec.source,
-        layers=tuple(
-            _with_weights(layer, blobs, spec.source)
-            for layer, blobs in zip(graph.layers, stored, strict=True)
-        ),
+        layers=tuple(layers),
         value_names=graph.value_names,
         input_value=0,
         input_shape=tuple(shape),
         batch_size=batch_size,
         output_value=_output_value(graph),
     )
+
+
+def _compared_values(layers: Sequence[Layer]) -> set[int]:
+    """Values that max pooling compares, and those they follow from."""
+    compared: set[int] = set()
+    for layer in reversed(layers):
+        if isinstance(layer, Winner) or not compared.isdisjoint(layer.outputs):
+            compared.update(layer.inputs)
+    return compared
 
 
 def weight_shapes(spec: NetSpec) -> dict[str, tuple[Shape, ...]]:

@@ -1,15 +1,23 @@
 """The layer graph and its forward pass."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.layers.base import Layer
+from caffe_lrp.kernels.identity import Identities, identities_of, make_equal, mark_zeros
+from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.layers.base import Blobs, Layer, Neuron
 from caffe_lrp.proto.spec import Shape
+from caffe_lrp.workspace import Workspace
 
 #: Value id -> blob of one batch.
 Activations = Mapping[int, Blob]
+
+#: The forward pass of a layer: its inputs to its outputs.
+Forward = Callable[[Blobs, Workspace], tuple[Blob, ...]]
+NO_SUBSTITUTES: Mapping[int, Forward] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,13 @@ class Net:
     batch_size: int
     output_value: int
 
-    def forward(self, batch: Blob, keep: Set[int]) -> Activations:
+    def forward(
+        self,
+        batch: Blob,
+        keep: Set[int],
+        workspace: Workspace,
+        substitutes: Mapping[int, Forward] = NO_SUBSTITUTES,
+    ) -> Activations:
         """Values of one batch: those in ``keep`` and the output; all others are freed on the way.
 
         Parameters
@@ -54,11 +68,27 @@ class Net:
             (N, C, H, W), float32, any N.
         keep
             Ids of the values to return.
+        workspace
+            Memory and threads to use.
+        substitutes
+            Index of a layer -> what to call in place of its forward pass.
         """
         keep = keep | {self.output_value}
         values: dict[int, Blob] = {self.input_value: batch}
+        identities: dict[int, Identities | None] = {}
+        if self._last_tie_breaker >= 0:
+            identities[self.input_value] = identities_of(pixels(batch))
         for layer in self.layers:
-            outputs = layer.forward([values[value] for value in layer.inputs])
+            forward = substitutes.get(layer.index, layer.forward)
+            outputs = forward([values[value] for value in layer.inputs], workspace)
+            if layer.index <= self._last_tie_breaker:
+                known = layer.identities([identities[value] for value in layer.inputs])
+                if known is not None and layer.breaks_ties:
+                    make_equal(known, pixels(outputs[0]))
+                elif known is not None and isinstance(layer, Neuron):
+                    known = known.copy()
+                    mark_zeros(pixels(outputs[0]), known)
+                identities.update(dict.fromkeys(layer.outputs, known))
             for value, blob in zip(layer.outputs, outputs, strict=True):
                 if value in keep or value in self._read_values:
                     values[value] = blob
@@ -71,6 +101,20 @@ class Net:
     def _read_values(self) -> frozenset[int]:
         """Values that some layer reads."""
         return frozenset(value for layer in self.layers for value in layer.inputs)
+
+    @cached_property
+    def _last_tie_breaker(self) -> int:
+        """Index of the last layer that gives equal windows outputs that differ in rounding, or −1."""
+        return max((layer.index for layer in self.layers if layer.breaks_ties), default=-1)
+
+    @cached_property
+    def nonnegative_values(self) -> frozenset[int]:
+        """Values that never have negative elements, whatever the image."""
+        found: set[int] = set()
+        for layer in self.layers:
+            if layer.is_nonnegative([value in found for value in layer.inputs]):
+                found.update(layer.outputs)
+        return frozenset(found)
 
     def shape_of(self, value: int) -> Shape:
         """Shape of one item of a value."""

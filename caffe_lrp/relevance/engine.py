@@ -1,38 +1,85 @@
 """The walk: relevance from the start layer down to the target, one batch at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.net.net import Activations
+from caffe_lrp.layers.base import Blobs
+from caffe_lrp.net.net import Activations, Net
+from caffe_lrp.workspace import Workspace
 
 from .plan import Plan, Step
+from .rules import Seen
 
 
-def explain(plan: Plan, activations: Activations, classes: Sequence[Sequence[int]]) -> Blob:
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """What several plans need of one forward pass.
+
+    Attributes
+    ----------
+    activations
+        Value id -> blob: the output, and the values that one of the plans looks at.
+    sums
+        Index of a layer -> its sums of positive and of negative products, where a rule looks at them.
+    """
+
+    activations: Activations
+    sums: Mapping[int, Blob]
+
+
+def run_forward(net: Net, plans: Sequence[Plan], batch: Blob, workspace: Workspace) -> ForwardPass:
+    """One forward pass for all ``plans``; ``batch`` is (N, C, H, W)."""
+    kept = frozenset[int]().union(*(plan.kept_values for plan in plans))
+    sums: dict[int, Blob] = {}
+    substitutes = {
+        step.layer.index: partial(_forward_with_sums, step, sums)
+        for plan in plans
+        for step in plan.steps
+        if step.rule.uses_sums
+    }
+    return ForwardPass(net.forward(batch, kept, workspace, substitutes), sums)
+
+
+def _forward_with_sums(
+    step: Step, sums: dict[int, Blob], inputs: Blobs, workspace: Workspace
+) -> tuple[Blob, ...]:
+    """The forward pass of a layer, put together from sums that are kept for its rule."""
+    layer: Any = step.layer
+    sums[layer.index], output = step.prepared.map.apply_sums(inputs[0], layer.bias, workspace)
+    return (output,)
+
+
+def explain(plan: Plan, forward: ForwardPass, classes: Sequence[Sequence[int]], workspace: Workspace) -> Blob:
     """Relevance of the plan's target.
 
     Parameters
     ----------
     plan
         The plan.
-    activations
-        Values of the forward pass, `Plan.kept_values` among them, for N items.
+    forward
+        The forward pass of N items, by `run_forward` with this plan among its plans.
     classes
         For each item, the flat elements of the start layer's output at which relevance starts; each
         below `Plan.start_size`.
+    workspace
+        Memory and threads to use.
 
     Returns
     -------
     Blob
         (N, …) in the shape of the target value.
     """
+    activations = forward.activations
     relevance = {
         value: _seed(activations[scores], classes, plan.unit_seed) for value, scores in plan.seeds.items()
     }
     for step in plan.steps:
-        handed_down = _propagate(step, activations, relevance, len(classes))
+        handed_down = _propagate(step, forward, relevance, workspace)
         relevance.update(zip(step.layer.inputs, handed_down, strict=True))
     result = relevance[plan.target]
     return plan.finish(result) if plan.finish else result
@@ -40,7 +87,7 @@ def explain(plan: Plan, activations: Activations, classes: Sequence[Sequence[int
 
 def _seed(scores: Blob, classes: Sequence[Sequence[int]], unit_seed: bool) -> Blob:
     """Zero except at the chosen elements, where it is the score itself, or 1."""
-    seed = np.zeros_like(scores)
+    seed = np.zeros(scores.shape, np.float32)
     for item, chosen in enumerate(classes):
         elements = list(chosen)
         seed[item].reshape(-1)[elements] = 1 if unit_seed else scores[item].reshape(-1)[elements]
@@ -48,14 +95,22 @@ def _seed(scores: Blob, classes: Sequence[Sequence[int]], unit_seed: bool) -> Bl
 
 
 def _propagate(
-    step: Step, activations: Activations, relevance: dict[int, Blob], items: int
+    step: Step, forward: ForwardPass, relevance: dict[int, Blob], workspace: Workspace
 ) -> tuple[Blob, ...]:
     """Relevance of a step's inputs; that of its outputs is used up. Outputs without any count as 0."""
     layer, rule = step.layer, step.rule
+    items = len(next(iter(relevance.values())))
     received = []
     for value, shape in zip(layer.outputs, layer.output_shapes, strict=True):
         blob = relevance.pop(value, None)
-        received.append(np.zeros((items, *shape), np.float32) if blob is None else blob)
-    inputs = [activations[value] for value in layer.inputs] if rule.uses_inputs(layer) else []
-    outputs = [activations[value] for value in layer.outputs] if rule.uses_outputs(layer) else []
-    return rule.propagate(layer, step.prepared, inputs, outputs, received)
+        if blob is None:
+            blob = workspace.empty((items, *shape))
+            blob[...] = 0
+        received.append(blob)
+    values = forward.activations
+    seen = Seen(
+        [values[value] for value in layer.inputs] if rule.uses_inputs(layer) else (),
+        [values[value] for value in layer.outputs] if rule.uses_outputs(layer) else (),
+        forward.sums[layer.index] if rule.uses_sums else None,
+    )
+    return rule.propagate(layer, step.prepared, seen, received, workspace)

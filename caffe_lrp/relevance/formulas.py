@@ -88,7 +88,7 @@ def BACKPROJECTION(parameters: RuleParameters) -> Rule:  # noqa: N802
 
 def channel_l2(relevance: Blob) -> Blob:
     """L2 norm over the channels of (N, C, …), written to every channel."""
-    planes = relevance.reshape(*relevance.shape[:2], -1)
+    planes = np.ascontiguousarray(relevance.reshape(*relevance.shape[:2], -1))
     out = np.empty_like(planes)
     channel_norm(planes, out)
     return out.reshape(relevance.shape)

@@ -10,6 +10,7 @@ from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.net import Net
+from caffe_lrp.sharing import shared_property
 
 from .composites import Composite
 from .formulas import Formula, RuleParameters, compose
@@ -21,15 +22,16 @@ BEFORE_LOWEST_SOFTMAX, HIGHEST_INNER_PRODUCT = -1, -2
 
 @dataclass(frozen=True)
 class Step:
-    """One layer and its rule."""
+    """One layer and its rule; ``nonnegative`` is whether the layer's inputs never have negative elements."""
 
     layer: Layer
     rule: Rule
+    nonnegative: bool
 
-    @cached_property
+    @shared_property
     def prepared(self) -> Any:
         """What the rule derives from the weights: computed on first use, then kept."""
-        return self.rule.prepare(self.layer)
+        return self.rule.prepare(self.layer, self.nonnegative)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,10 @@ def resolve_plan(
     composite = compose(formula, parameters)
     return Plan(
         net=net,
-        steps=tuple(Step(layer, _rule_for(composite, layer, net)) for layer in path),
+        steps=tuple(
+            Step(layer, _rule_for(composite, layer, net), net.nonnegative_values.issuperset(layer.inputs))
+            for layer in path
+        ),
         start=start,
         seeds={value: net.stored_value(value) for value in start.outputs},
         target=first.inputs[0],

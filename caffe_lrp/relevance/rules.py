@@ -13,17 +13,37 @@ import numpy as np
 
 from caffe_lrp.kernels import elementwise as kernels
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.layout import flat, lines, pixels
 from caffe_lrp.kernels.normalization import lrn_taylor
+from caffe_lrp.kernels.passes import alpha_beta_quotient, copied, epsilon_quotient
 from caffe_lrp.kernels.pooling import average_pool_redistribute
 from caffe_lrp.layers.base import Blobs, ChannelNormalization, Layer, Linear, WindowAverage
+from caffe_lrp.layers.linear_map import LinearMap
+from caffe_lrp.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a rule sees of the forward pass through its layer.
+
+    Attributes
+    ----------
+    inputs, outputs
+        Values, or empty where the rule does not ask for them.
+    sums
+        (N, H, W, G·2·O): sums of positive and of negative products, where the rule asks for them.
+    """
+
+    inputs: Blobs = ()
+    outputs: Blobs = ()
+    sums: Blob | None = None
 
 
 @dataclass(frozen=True)
 class Rule(ABC):
     """How relevance passes one layer.
 
-    Subclasses say which values of the forward pass they look at; others need not be kept, and
-    `propagate` gets an empty sequence in their place.
+    Subclasses say which values of the forward pass they look at; others need not be kept.
     """
 
     title: ClassVar[str]
@@ -38,13 +58,19 @@ class Rule(ABC):
         del layer
         return False
 
-    def prepare(self, layer: Any) -> Any:
-        """What the rule derives from the weights alone, computed once per run."""
-        del layer
+    #: Whether `propagate` looks at the sums of positive and of negative products.
+    uses_sums: ClassVar[bool] = False
+
+    def prepare(self, layer: Any, nonnegative: bool) -> Any:
+        """What the rule derives from the weights, computed once per run.
+
+        ``nonnegative`` is whether the layer's input never has negative elements.
+        """
+        del layer, nonnegative
 
     @abstractmethod
     def propagate(
-        self, layer: Any, prepared: Any, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: Any, prepared: Any, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
         """Relevance of the inputs of ``layer``, given that of its outputs.
 
@@ -54,10 +80,12 @@ class Rule(ABC):
             A layer with the capability the rule is written against.
         prepared
             What `prepare` returned.
-        inputs, outputs
-            Values of the forward pass, or empty.
+        seen
+            What the rule asks for of the forward pass.
         relevances
             One blob per output.
+        workspace
+            Memory and threads to use.
         """
 
 
@@ -74,9 +102,9 @@ class Gradient(Rule):
         return layer.gradient_uses_outputs
 
     def propagate(
-        self, layer: Layer, prepared: None, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: Layer, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        return layer.gradient(inputs, outputs, relevances)
+        return layer.gradient(seen.inputs, seen.outputs, relevances, workspace)
 
 
 @dataclass(frozen=True)
@@ -93,7 +121,7 @@ class Pass(Rule):
     title = "pass"
 
     def propagate(
-        self, layer: Layer, prepared: None, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: Layer, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
         return (relevances[0],)
 
@@ -105,10 +133,10 @@ class PassPositive(Rule):
     title = "pass R⁺"
 
     def propagate(
-        self, layer: Layer, prepared: None, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: Layer, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        out = np.empty_like(relevances[0])
-        kernels.positive_part(relevances[0].reshape(-1), out.reshape(-1))
+        out = workspace.empty(relevances[0].shape)
+        kernels.positive_part(flat(relevances[0]), flat(out))
         return (out,)
 
 
@@ -122,10 +150,10 @@ class PassGuided(Rule):
         return True
 
     def propagate(
-        self, layer: Layer, prepared: None, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: Layer, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        out = np.empty_like(relevances[0])
-        kernels.guided(inputs[0].reshape(-1), relevances[0].reshape(-1), out.reshape(-1))
+        out = workspace.empty(relevances[0].shape)
+        kernels.guided(flat(seen.inputs[0]), flat(relevances[0]), flat(out))
         return (out,)
 
 
@@ -154,26 +182,23 @@ class Epsilon(Rule):
         return True
 
     def propagate(
-        self, layer: Linear, prepared: None, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        quotient = np.empty_like(relevances[0])
-        kernels.epsilon_quotient(
-            relevances[0].reshape(-1),
-            outputs[0].reshape(-1),
+        quotient = epsilon_quotient(
+            pixels(relevances[0]),
+            pixels(seen.outputs[0]),
+            layer.groups,
             self.epsilon,
-            self.undivided_at_zero,
-            quotient.reshape(-1),
+            undivided_at_zero=self.undivided_at_zero,
         )
-        factor = layer.adjoint(layer.by_group(quotient), layer.weight)
-        kernels.multiply(inputs[0].reshape(-1), factor.reshape(-1), factor.reshape(-1))
-        return (factor,)
+        return (layer.own_map.adjoint(quotient, seen.inputs[0], workspace),)
 
 
-@dataclass(frozen=True)
-class SignedWeights:
-    """What αβ derives from the weights: W⁺ and W⁻ stacked, and the parts of the bias (G, O)."""
+@dataclass(frozen=True, eq=False)
+class SignedMap:
+    """What αβ derives from a layer: the map to the two sums, and the parts of the bias (C,) they lack."""
 
-    stacked: Blob
+    map: LinearMap
     bias_positive: Blob
     bias_negative: Blob
 
@@ -187,63 +212,39 @@ class AlphaBeta(Rule):
     """
 
     title = "αβ"
+    uses_sums = True
     beta: float
     first_group_bias: bool
 
     def uses_inputs(self, layer: Layer) -> bool:
         return True
 
-    def prepare(self, layer: Linear) -> SignedWeights:
+    def prepare(self, layer: Linear, nonnegative: bool) -> SignedMap:
         bias = np.zeros((layer.groups, layer.group_outputs), np.float32)
         if layer.bias is not None:
             bias[:] = layer.bias.reshape(layer.groups, -1)
         if self.first_group_bias:
             bias[:] = bias[0]
-        return SignedWeights(_signed_parts(layer), np.maximum(bias, 0), np.minimum(bias, 0))
-
-    def propagate(
-        self, layer: Linear, prepared: SignedWeights, inputs: Blobs, outputs: Blobs, relevances: Blobs
-    ) -> tuple[Blob, ...]:
-        x = inputs[0]
-        received = layer.by_group(relevances[0])
-        if not kernels.has_negative(x.reshape(-1)):
-            quotients = _pairs(layer.apply(x, prepared.stacked))
-            self._divide(received, prepared, quotients)
-            factor = layer.adjoint(quotients, prepared.stacked)
-            kernels.multiply(x.reshape(-1), factor.reshape(-1), factor.reshape(-1))
-            return (factor,)
-        x_positive, x_negative = np.empty_like(x), np.empty_like(x)
-        kernels.positive_part(x.reshape(-1), x_positive.reshape(-1))
-        kernels.negative_part(x.reshape(-1), x_negative.reshape(-1))
-        quotients = _pairs(layer.apply(x_positive, prepared.stacked))
-        quotients += _pairs(layer.apply(x_negative, prepared.stacked))[:, :, ::-1]
-        self._divide(received, prepared, quotients)
-        if_positive = layer.adjoint(quotients, prepared.stacked)
-        swapped = np.ascontiguousarray(quotients[:, :, ::-1])
-        if_negative = layer.adjoint(swapped, prepared.stacked)
-        flat = if_positive.reshape(-1)
-        kernels.by_sign(x.reshape(-1), flat, if_negative.reshape(-1), flat)
-        return (if_positive,)
-
-    def _divide(self, received: Blob, prepared: SignedWeights, sums: Blob) -> None:
-        kernels.alpha_beta_quotients(
-            received, prepared.bias_positive, prepared.bias_negative, self.beta, sums
+        return SignedMap(
+            layer.signed_map_of_nonnegative if nonnegative else layer.signed_map,
+            np.maximum(bias, 0).reshape(-1),
+            np.minimum(bias, 0).reshape(-1),
         )
 
-
-def _signed_parts(layer: Linear) -> Blob:
-    """W⁺ and W⁻ joined along the outputs, group by group, so that one product applies both."""
-    per_group = layer.weight.reshape(layer.groups, layer.group_outputs, -1)
-    stacked = np.empty((layer.groups, 2, *per_group.shape[1:]), np.float32)
-    np.maximum(per_group, 0, out=stacked[:, 0])
-    np.minimum(per_group, 0, out=stacked[:, 1])
-    return stacked.reshape(-1, *layer.weight.shape[1:])
-
-
-def _pairs(stacked_outputs: Blob) -> Blob:
-    """Outputs of two stacked weights (N, G, 2·O, P) viewed as (N, G, 2, O, P)."""
-    items, groups, outputs, positions = stacked_outputs.shape
-    return stacked_outputs.reshape(items, groups, 2, outputs // 2, positions)
+    def propagate(
+        self, layer: Linear, prepared: SignedMap, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        if seen.sums is None:
+            raise ValueError("αβ needs the sums of the forward pass")
+        quotients = alpha_beta_quotient(
+            pixels(relevances[0]),
+            seen.sums,
+            layer.groups,
+            prepared.bias_positive,
+            prepared.bias_negative,
+            self.beta,
+        )
+        return (prepared.map.adjoint(quotients, seen.inputs[0], workspace),)
 
 
 @dataclass(frozen=True)
@@ -258,9 +259,9 @@ class Flat(Rule):
     ignore_channels: bool
 
     def propagate(
-        self, layer: Linear, prepared: None, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        spread = layer.uniform_adjoint(relevances[0])
+        spread = layer.uniform_adjoint(relevances[0], workspace)
         spread /= np.float32(layer.taps if self.ignore_channels else layer.fan_in)
         return (spread,)
 
@@ -271,17 +272,17 @@ class WSquare(Rule):
 
     title = "w²"
 
-    def prepare(self, layer: Linear) -> Blob:
+    def prepare(self, layer: Linear, nonnegative: bool) -> LinearMap:
         squares = np.square(layer.weight)
         totals = squares.reshape(len(squares), -1).sum(axis=1)
         shares = np.divide(1, totals, out=np.zeros_like(totals), where=totals != 0)
         squares *= shares.reshape(-1, *(1,) * (squares.ndim - 1))
-        return squares
+        return layer.map_of(layer.lifted(squares))
 
     def propagate(
-        self, layer: Linear, prepared: Blob, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: Linear, prepared: LinearMap, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        return (layer.adjoint(layer.by_group(relevances[0]), prepared),)
+        return (prepared.adjoint(copied(pixels(relevances[0])), None, workspace),)
 
 
 @dataclass(frozen=True)
@@ -298,10 +299,12 @@ class Proportional(Rule):
         return True
 
     def propagate(
-        self, layer: WindowAverage, prepared: None, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: WindowAverage, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        out = np.empty_like(inputs[0])
-        average_pool_redistribute(inputs[0], relevances[0], layer.window, self.add_activations, out)
+        out = workspace.empty(seen.inputs[0].shape)
+        average_pool_redistribute(
+            pixels(seen.inputs[0]), pixels(relevances[0]), layer.window, self.add_activations, pixels(out)
+        )
         return (out,)
 
 
@@ -315,22 +318,18 @@ class TaylorNormalization(Rule):
         return True
 
     def propagate(
-        self, layer: ChannelNormalization, prepared: None, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: ChannelNormalization, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        x = inputs[0]
-        scale = layer.scale(x)
-        out = np.empty_like(scale)
-        lrn_taylor(
-            x.reshape(scale.shape),
-            scale,
-            relevances[0].reshape(scale.shape),
-            layer.local_size,
-            layer.alpha,
-            layer.beta,
-            layer.k,
-            out,
+        out = workspace.empty(seen.inputs[0].shape)
+        x, received, target = lines(seen.inputs[0]), lines(relevances[0]), lines(out)
+        workspace.share(
+            lambda first, last: lrn_taylor(
+                x[first:last], received[first:last], *layer.coefficients, target[first:last]
+            ),
+            len(x),
+            x.size,
         )
-        return (out.reshape(x.shape),)
+        return (out,)
 
 
 @dataclass(frozen=True)
@@ -343,6 +342,6 @@ class Overwrite(Rule):
         return True
 
     def propagate(
-        self, layer: Layer, prepared: None, inputs: Blobs, outputs: Blobs, relevances: Blobs
+        self, layer: Layer, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        return (outputs[0],)
+        return (seen.outputs[0],)

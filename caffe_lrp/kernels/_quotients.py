@@ -1,0 +1,64 @@
+"""Relevance divided by what it is shared among, on vectors of channels."""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from ._simd import LANES, VECTOR_BYTES, Code, expanded, number
+
+Load = Callable[[ir.Value], ir.Value]
+Store = Callable[[ir.Value, ir.Value], None]
+
+
+def each_vector(code: Code, count: ir.Value, use: Callable[[ir.Value, Load, Store], None]) -> None:
+    """``use(offset, load, store)`` for the vectors that ``count`` numbers fill, and for what is left."""
+    builder = code.builder
+    whole = builder.udiv(count, number(LANES))
+    with code.loop(whole) as index:
+        use(code.scaled(index, VECTOR_BYTES), code.load, code.store)
+    rest = builder.urem(count, number(LANES))
+    with code.where(0, rest):
+        use(
+            code.scaled(whole, VECTOR_BYTES),
+            lambda address: code.load_part(address, rest),
+            lambda vector, address: code.store_part(vector, address, rest),
+        )
+
+
+def _emit_alpha_beta(
+    code: Code, relevance: Any, sums: Any, negative_offset: Any, positive_bias: Any, negative_bias: Any,
+    coefficients: Any, out: Any, count: Any,
+) -> None:  # fmt: skip
+    alpha, minus_beta = code.broadcast(coefficients), code.broadcast(code.at(coefficients, 4))
+
+    def use(offset: ir.Value, load: Load, store: Store) -> None:
+        received = load(code.at(relevance, offset))
+        p = code.plus(load(code.at(sums, offset)), load(code.at(positive_bias, offset)))
+        n = code.plus(load(code.at(sums, negative_offset, offset)), load(code.at(negative_bias, offset)))
+        store(code.ratio(code.times(alpha, received), p), code.at(out, offset))
+        store(code.ratio(code.times(minus_beta, received), n), code.at(out, negative_offset, offset))
+
+    each_vector(code, count, use)
+
+
+def _emit_epsilon(code: Code, relevance: Any, z: Any, coefficients: Any, out: Any, count: Any) -> None:
+    stabiliser, at_zero = code.broadcast(coefficients), code.broadcast(code.at(coefficients, 4))
+
+    def use(offset: ir.Value, load: Load, store: Store) -> None:
+        value = load(code.at(z, offset))
+        divisor = code.where_positive(value, code.plus(value, stabiliser), code.minus(value, stabiliser))
+        divisor = code.where_zero(value, at_zero, divisor)
+        store(code.ratio(load(code.at(relevance, offset)), divisor), code.at(out, offset))
+
+    each_vector(code, count, use)
+
+
+#: ``relevance, sums, negative_offset, positive_bias, negative_bias, coefficients, out, count``: ``α R/p`` at
+#: ``out`` and ``−β R/n`` ``negative_offset`` bytes behind it, as the sums lie; the coefficients are α and
+#: −β. A term whose sum is 0 is 0. Source: Bach et al. 2015, eq. 60.
+alpha_beta_quotients = expanded(8, _emit_alpha_beta)
+
+#: ``relevance, z, coefficients, out, count``: ``R / (z + ε·sign(z))``; the coefficients are ε and what
+#: divides where z is 0; what would be divided by 0 is 0. Source: Bach et al. 2015, eq. 58.
+epsilon_quotients = expanded(5, _emit_epsilon)

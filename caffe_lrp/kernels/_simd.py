@@ -1,0 +1,197 @@
+"""Vector instructions for kernels that the compiler would not vectorise by itself.
+
+`Code` writes LLVM instructions on vectors; `expanded` makes a function of them that kernels can call.
+Memory is given as addresses and distances in bytes: callers answer for what lies there.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+from ._jit import cgutils, intrinsic, target_features, types
+
+#: Names of what the CPU can do that code is generated for.
+FEATURES = target_features()
+
+#: float32 numbers in one vector of the CPU that code is generated for.
+LANES = 16 if "avx512f" in FEATURES else 8 if "avx2" in FEATURES else 4
+
+_FLOAT = ir.FloatType()
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_LANE = ir.IntType(32)
+_INDEX = ir.IntType(64)
+#: Size of a vector in memory.
+VECTOR_BYTES = 4 * LANES
+
+
+def number(value: int) -> ir.Constant:
+    """An integer as instructions take it."""
+    return ir.Constant(_INDEX, value)
+
+
+class Code:
+    """Instructions on vectors, appended to what Numba has generated so far."""
+
+    def __init__(self, builder: ir.IRBuilder) -> None:
+        self.builder = builder
+        self._undefined = ir.Constant(_VECTOR, ir.Undefined)
+
+    # Integers
+
+    def at(self, address: ir.Value, *offsets: ir.Value | int) -> ir.Value:
+        """``address`` moved by ``offsets`` bytes."""
+        for offset in offsets:
+            address = self.builder.add(address, number(offset) if isinstance(offset, int) else offset)
+        return address
+
+    def scaled(self, value: ir.Value, factor: int) -> ir.Value:
+        """``value·factor``."""
+        return self.builder.mul(value, number(factor))
+
+    @contextmanager
+    def loop(self, count: ir.Value) -> Iterator[ir.Value]:
+        """Repeat the block for 0 ≤ index < ``count``."""
+        with cgutils.for_range(self.builder, count) as loop:
+            yield loop.index
+
+    @contextmanager
+    def where(self, position: int, limit: ir.Value) -> Iterator[None]:
+        """Run the block if ``position < limit``."""
+        with self.builder.if_then(self.builder.icmp_signed("<", number(position), limit)):
+            yield
+
+    def counter(self, start: ir.Value) -> ir.Value:
+        """A place for an integer, which LLVM turns into a register."""
+        place = cgutils.alloca_once(self.builder, _INDEX)
+        self.builder.store(start, place)
+        return place
+
+    # Vectors
+
+    def variable(self, start: ir.Value | None = None) -> ir.Value:
+        """A place for a vector, which LLVM turns into a register."""
+        place = cgutils.alloca_once(self.builder, _VECTOR)
+        if start is not None:
+            self.builder.store(start, place)
+        return place
+
+    def splat(self, value: float) -> ir.Constant:
+        """A vector of equal constants."""
+        return ir.Constant(_VECTOR, [value] * LANES)
+
+    def _call(self, name: str, *vectors: ir.Value) -> ir.Value:
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(vectors))
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.v{LANES}f32")
+        return self.builder.call(function, vectors)
+
+    def fma(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
+        """``left·right + total``, rounded once."""
+        return self._call("fma", left, right, total)
+
+    def plus(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        """``left + right``."""
+        return self.builder.fadd(left, right)
+
+    def minus(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        """``left − right``."""
+        return self.builder.fsub(left, right)
+
+    def times(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        """``left·right``."""
+        return self.builder.fmul(left, right)
+
+    def magnitude(self, vector: ir.Value) -> ir.Value:
+        """``|vector|``."""
+        return self._call("fabs", vector)
+
+    def largest(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        """The larger number of each lane."""
+        return self.builder.select(self.builder.fcmp_ordered(">", left, right), left, right)
+
+    def ratio(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        """``left / right``, with 0 where ``right`` is 0."""
+        return self.where_zero(right, self.splat(0), self.builder.fdiv(left, right))
+
+    def where_zero(self, vector: ir.Value, then: ir.Value, otherwise: ir.Value) -> ir.Value:
+        """``then`` in the lanes where ``vector`` is 0, ``otherwise`` elsewhere."""
+        return self.builder.select(self.builder.fcmp_ordered("==", vector, self.splat(0)), then, otherwise)
+
+    def where_positive(self, vector: ir.Value, then: ir.Value, otherwise: ir.Value) -> ir.Value:
+        """``then`` in the lanes where ``vector`` is above 0, ``otherwise`` elsewhere."""
+        return self.builder.select(self.builder.fcmp_ordered(">", vector, self.splat(0)), then, otherwise)
+
+    def of_sign(self, sign: int, vector: ir.Value, limit: ir.Value) -> ir.Value:
+        """``vector``, with 0 wherever ``sign·vector`` is not above ``limit``."""
+        size = vector if sign > 0 else self.minus(self.splat(0), vector)
+        return self.builder.select(self.builder.fcmp_ordered(">", size, limit), vector, self.splat(0))
+
+    def total(self, vector: ir.Value) -> ir.Value:
+        """Sum over the lanes, halves first."""
+        width = LANES // 2
+        while width:
+            order = [(lane + width) % LANES for lane in range(LANES)]
+            lanes = ir.Constant(ir.VectorType(_LANE, LANES), order)
+            vector = self.plus(vector, self.builder.shuffle_vector(vector, self._undefined, lanes))
+            width //= 2
+        return self.builder.extract_element(vector, ir.Constant(_LANE, 0))
+
+    # Memory
+
+    def _vector_at(self, address: ir.Value) -> ir.Value:
+        return self.builder.inttoptr(address, _VECTOR.as_pointer())
+
+    def _float_at(self, address: ir.Value) -> ir.Value:
+        return self.builder.inttoptr(address, _FLOAT.as_pointer())
+
+    def load(self, address: ir.Value) -> ir.Value:
+        """The vector at ``address``, aligned to 4 bytes or more."""
+        return self.builder.load(self._vector_at(address), align=4)
+
+    def store(self, vector: ir.Value, address: ir.Value) -> None:
+        """Put a vector at ``address``, aligned to 4 bytes or more."""
+        self.builder.store(vector, self._vector_at(address), align=4)
+
+    def broadcast(self, address: ir.Value) -> ir.Value:
+        """The number at ``address`` in every lane."""
+        found = self.builder.load(self._float_at(address))
+        first = self.builder.insert_element(self._undefined, found, ir.Constant(_LANE, 0))
+        lanes = ir.Constant(ir.VectorType(_LANE, LANES), [0] * LANES)
+        return self.builder.shuffle_vector(first, self._undefined, lanes)
+
+    def load_part(self, address: ir.Value, count: ir.Value) -> ir.Value:
+        """The ``count`` ≤ LANES numbers at ``address``, and zeros."""
+        place = self.variable(self.splat(0))
+        self._copy(self._float_at(address), self.builder.bitcast(place, _FLOAT.as_pointer()), count)
+        return self.builder.load(place)
+
+    def store_part(self, vector: ir.Value, address: ir.Value, count: ir.Value) -> None:
+        """Store the first ``count`` numbers of a vector, at most all of them."""
+        place = self.variable(vector)
+        few = self.builder.icmp_signed("<", count, number(LANES))
+        limit = self.builder.select(few, count, number(LANES))
+        self._copy(self.builder.bitcast(place, _FLOAT.as_pointer()), self._float_at(address), limit)
+
+    def _copy(self, source: ir.Value, target: ir.Value, count: ir.Value) -> None:
+        with self.loop(count) as index:
+            found = self.builder.load(self.builder.gep(source, [index]))
+            self.builder.store(found, self.builder.gep(target, [index]))
+
+
+def expanded(count: int, emit: Callable[..., ir.Value | None]) -> Any:
+    """A function of ``count`` integers whose code ``emit(code, *integers)`` writes where it is called.
+
+    The function returns the float32 number that ``emit`` returns, or nothing.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Sequence[ir.Value]) -> Any:
+        found = emit(Code(builder), *arguments)
+        return context.get_dummy_value() if found is None else found
+
+    result = types.float32 if emit.__annotations__.get("return") is ir.Value else types.void
+    names = ", ".join(f"argument{position}" for position in range(count))
+    scope: dict[str, Any] = {"answer": (result(*(types.int64,) * count), generate)}
+    # Numba reads the number of arguments from the function's signature.
+    exec(f"def expand(typing_context, {names}):\n    return answer", scope)
+    return intrinsic(scope["expand"])

@@ -1,0 +1,259 @@
+"""What enters and what leaves a convolution: reading rows on the way in, finishing them on the way out.
+
+Relevance rules wrap products in element-wise work. Done apart, it would cost more time in memory than
+the products themselves; done here, it touches rows while they are in the cache. Blobs are (N, H, W, C).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._jit import kernel
+from ._quotients import alpha_beta_quotients, epsilon_quotients
+from .gemm import Blob
+
+#: How `Source.blob` becomes the input of a product.
+COPY, BY_SIGN, ALPHA_BETA, EPSILON = range(4)
+
+
+class Source(NamedTuple):
+    """The input of a product, and how it is made from blobs.
+
+    Attributes
+    ----------
+    mode
+        `COPY`: the blob itself. `BY_SIGN`: in every group, first the positive, then the negative parts.
+        `ALPHA_BETA`: ``α R/p``, then ``−β R/n`` in every group, where the blob is R, ``other`` holds the
+        sums, and a term whose sum is 0 is 0. `EPSILON`: ``R / (z + ε·sign(z))``, where the blob is R and
+        ``other`` is z.
+    groups
+        Groups of channels.
+    blob
+        (N, H, W, C).
+    other
+        (N, H, W, ·), see ``mode``.
+    positive, negative
+        (C,): parts of the bias to add to sums.
+    coefficients
+        (2,): α and −β, or ε and what R is divided by where z is 0.
+    """
+
+    mode: int
+    groups: int
+    blob: Blob
+    other: Blob
+    positive: Blob
+    negative: Blob
+    coefficients: Blob
+
+
+NO_BLOB = np.zeros((0, 0, 0, 0), np.float32)
+NO_BIAS = np.zeros(0, np.float32)
+
+
+def copied(blob: Blob) -> Source:
+    """A blob as it is."""
+    return Source(COPY, 1, blob, NO_BLOB, NO_BIAS, NO_BIAS, NO_BIAS)
+
+
+def epsilon_quotient(
+    relevance: Blob, z: Blob, groups: int, epsilon: float, *, undivided_at_zero: bool
+) -> Source:
+    """Relevance over stabilised outputs; where z is 0, it stays as it is (Q4), or sign(0) is +1."""
+    coefficients = np.array([epsilon, 1 if undivided_at_zero else epsilon], np.float32)
+    return Source(EPSILON, groups, relevance, z, NO_BIAS, NO_BIAS, coefficients)
+
+
+def alpha_beta_quotient(
+    relevance: Blob, sums: Blob, groups: int, positive_bias: Blob, negative_bias: Blob, beta: float
+) -> Source:
+    """Relevance over the sums of positive and of negative products, times α = 1 + β and −β."""
+    coefficients = np.array([1 + beta, -beta], np.float32)
+    return Source(ALPHA_BETA, groups, relevance, sums, positive_bias, negative_bias, coefficients)
+
+
+def by_sign(blob: Blob, groups: int) -> Source:
+    """Positive and negative parts of a blob, side by side in every group."""
+    return Source(BY_SIGN, groups, blob, NO_BLOB, NO_BIAS, NO_BIAS, NO_BIAS)
+
+
+@kernel
+def _quotients(source: Source, item: int, y: int, left: int, out: Blob) -> None:
+    """The input of a product of relevance, for the pixels of a row from ``left`` on; ``out`` (columns, ·)."""
+    channels = source.blob.shape[3]
+    size = channels // source.groups
+    coefficients = source.coefficients.ctypes.data
+    for column in range(out.shape[0]):
+        relevance = source.blob[item, y, left + column].ctypes.data
+        other = source.other[item, y, left + column].ctypes.data
+        target = out[column].ctypes.data
+        if source.mode == EPSILON:
+            epsilon_quotients(relevance, other, coefficients, target, channels)
+            continue
+        for group in range(source.groups):
+            start = 4 * group * size
+            alpha_beta_quotients(
+                relevance + start, other + 2 * start, 4 * size, source.positive.ctypes.data + start,
+                source.negative.ctypes.data + start, coefficients, target + 2 * start, size,
+            )  # fmt: skip
+
+
+@kernel
+def _signed_parts(source: Source, item: int, y: int, left: int, out: Blob) -> None:
+    """Positive and negative parts of the pixels of a row from ``left`` on; ``out`` (columns, 2·C)."""
+    size = source.blob.shape[3] // source.groups
+    for column in range(out.shape[0]):
+        for group in range(source.groups):
+            start = 2 * group * size
+            for i in range(size):
+                value = source.blob[item, y, left + column, group * size + i]
+                out[column, start + i] = max(value, np.float32(0))
+                out[column, start + size + i] = min(value, np.float32(0))
+
+
+@kernel
+def fill_rows(source: Source, item: int, top: int, left: int, out: Blob) -> None:
+    """Rows of the input of a product, with zeros outside the image.
+
+    Parameters
+    ----------
+    source
+        Where they come from.
+    item, top, left
+        Item of the batch, and where the first pixel of ``out`` lies in its image; may be outside.
+    out
+        (rows, columns, channels), overwritten.
+    """
+    height, width = source.blob.shape[1], source.blob.shape[2]
+    rows, columns = out.shape[0], out.shape[1]
+    begin = min(max(0, -left), columns)
+    end = max(begin, min(columns, width - left))
+    for row in range(rows):
+        y = top + row
+        if y < 0 or y >= height:
+            out[row] = 0
+            continue
+        out[row, :begin] = 0
+        out[row, end:] = 0
+        if source.mode == COPY:
+            out[row, begin:end] = source.blob[item, y, left + begin : left + end]
+        elif source.mode == BY_SIGN:
+            _signed_parts(source, item, y, left + begin, out[row, begin:end])
+        else:
+            _quotients(source, item, y, left + begin, out[row, begin:end])
+
+
+#: What becomes of products.
+PLAIN, SUMS, TIMES, SPREAD = range(4)
+
+
+class Sink(NamedTuple):
+    """The output of a product, and what is done to it on the way.
+
+    Attributes
+    ----------
+    mode
+        `PLAIN`: products begin with the bias. `SUMS`: products are the sums of αβ, two parts in every
+        group; their total with the bias goes to ``total``. `TIMES`: products are
+        multiplied by ``factor``. `SPREAD`: the products at one pixel belong to a block of ``stride`` pixels
+        of ``out``, and to ``parts`` signs of ``factor``, by which they are multiplied.
+    out
+        (N, H, W, C) of the products, or of the result for `SPREAD`.
+    total
+        (N, H, W, C) for `SUMS`.
+    factor
+        (N, H, W, C) in the shape of the result, for `TIMES`; of shape 0 for `SPREAD` without a factor.
+    bias
+        (panels·PANEL,) of every group in turn for `PLAIN`, (C,) for `SUMS`; empty for none.
+    stride_h, stride_w, offset_h, offset_w, parts
+        For `SPREAD`: product pixel q stands for the result's pixels ``q·stride − offset`` and on.
+    """
+
+    mode: int
+    out: Blob
+    total: Blob
+    factor: Blob
+    bias: Blob
+    stride_h: int = 1
+    stride_w: int = 1
+    offset_h: int = 0
+    offset_w: int = 0
+    parts: int = 1
+
+
+@kernel
+def add_sums(sums: Blob, bias: Blob, groups: int, out: Blob) -> None:
+    """``Σ⁺ + Σ⁻ + b``: ``sums`` (rows, W, G·2·C), ``bias`` (G·C,) or empty, ``out`` (rows, W, G·C)."""
+    size = out.shape[2] // groups
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            for group in range(groups):
+                line = sums[row, column, 2 * group * size : 2 * (group + 1) * size]
+                target = out[row, column, group * size : (group + 1) * size]
+                for i in range(size):
+                    target[i] = line[i] + line[size + i]
+                if bias.size:
+                    shift = bias[group * size : (group + 1) * size]
+                    for i in range(size):
+                        target[i] += shift[i]
+
+
+@kernel
+def multiply_rows(factor: Blob, out: Blob) -> None:
+    """``out·factor`` in place; (rows, W, C)."""
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            line, other = out[row, column], factor[row, column]
+            for i in range(line.size):
+                line[i] *= other[i]
+
+
+@kernel
+def _spread_pixel(
+    line: Blob, start: int, sink: Sink, item: int, y: int, x: int, first: int, last: int
+) -> None:
+    """Channels ``first`` to ``last`` of one pixel of the result, from ``line`` at ``start``."""
+    size = last - first
+    for i in range(size):
+        value = line[start + i]
+        if sink.factor.size:
+            factor = sink.factor[item, y, x, first + i]
+            if sink.parts == 2 and factor <= 0:
+                value = line[start + size + i]
+            value *= factor
+        sink.out[item, y, x, first + i] = value
+
+
+@kernel
+def spread_rows(products: Blob, sink: Sink, groups: int, item: int, first_row: int) -> None:
+    """Hand rows of products to the pixels of the result that they belong to.
+
+    Parameters
+    ----------
+    products
+        (rows, W, G·stride_h·stride_w·parts·C).
+    sink
+        Where to; see `Sink`.
+    groups
+        G.
+    item, first_row
+        Item of the batch, and which row of products comes first.
+    """
+    height, width, channels = sink.out.shape[1], sink.out.shape[2], sink.out.shape[3] // groups
+    length = sink.parts * channels
+    for row in range(products.shape[0]):
+        for column in range(products.shape[1]):
+            line = products[row, column]
+            for phase_y in range(sink.stride_h):
+                y = (first_row + row) * sink.stride_h + phase_y - sink.offset_h
+                if y < 0 or y >= height:
+                    continue
+                for phase_x in range(sink.stride_w):
+                    x = column * sink.stride_w + phase_x - sink.offset_w
+                    if x < 0 or x >= width:
+                        continue
+                    for group in range(groups):
+                        phase = (group * sink.stride_h + phase_y) * sink.stride_w + phase_x
+                        _spread_pixel(
+                            line, phase * length, sink, item, y, x, group * channels, (group + 1) * channels
+                        )

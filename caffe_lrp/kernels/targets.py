@@ -1,0 +1,69 @@
+"""The CPUs that kernels can be compiled for ahead, by the names LLVM gives them, and what each can do.
+
+Of a CPU's features only those are listed that a compiler makes use of by itself: vector and bit
+instructions. What only an operating system or cryptography asks for (``pku``, ``aes``) decides nothing here.
+Stated after LLVM's ``X86.td`` and the psABI's levels of x86-64.
+"""
+
+from collections.abc import Set as AbstractSet
+
+from ..errors import UsageError
+from ..messages import did_you_mean
+
+#: The CPU of this machine, whatever it is: the default.
+HOST = "host"
+
+_BASE = frozenset({"64bit", "cmov", "cx8", "fxsr", "mmx", "sse", "sse2"})
+_V2 = _BASE | {"crc32", "cx16", "popcnt", "sahf", "sse3", "ssse3", "sse4.1", "sse4.2"}
+_V3 = _V2 | {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"}
+_V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+_ICELAKE = _V4 | {
+    "avx512bitalg", "avx512ifma", "avx512vbmi", "avx512vbmi2", "avx512vnni", "avx512vpopcntdq", "gfni",
+}  # fmt: skip
+
+#: LLVM's name of a CPU -> its features, for the CPUs other machines can be promised.
+BASELINES = {
+    "x86-64": _BASE,
+    "x86-64-v2": _V2,
+    "x86-64-v3": _V3,
+    "x86-64-v4": _V4,
+    "nehalem": _V2,
+    "haswell": _V3,
+    "broadwell": _V3,
+    "skylake": _V3,
+    "skylake-avx512": _V4,
+    "cascadelake": _V4 | {"avx512vnni"},
+    "icelake-server": _ICELAKE,
+    "sapphirerapids": _ICELAKE | {"avx512bf16", "avx512fp16", "avxvnni"},
+    "znver1": _V3 | {"sse4a"},
+    "znver2": _V3 | {"sse4a"},
+    "znver3": _V3 | {"sse4a"},
+    "znver4": _ICELAKE | {"sse4a", "avx512bf16"},
+    "znver5": _ICELAKE | {"sse4a", "avx512bf16", "avx512vp2intersect", "avxvnni"},
+}
+
+
+def require_baseline(name: str, host_features: AbstractSet[str]) -> None:
+    """Raise unless ``name`` is a CPU we know and this machine, with ``host_features``, can do all it can.
+
+    Raises
+    ------
+    UsageError
+        Naming what was hardly meant, or the features that this machine lacks.
+    """
+    if name not in BASELINES:
+        hint = did_you_mean(name, [HOST, *BASELINES]) or f"; known are {', '.join([HOST, *BASELINES])}"
+        raise UsageError(f"there is no CPU '{name}' to compile for{hint}")
+    missing = BASELINES[name] - host_features
+    if missing:
+        raise UsageError(
+            f"this machine cannot run code for the CPU '{name}': it lacks {', '.join(sorted(missing))}"
+        )
+
+
+def features_of(name: str, changes: str) -> frozenset[str]:
+    """Features of code for the CPU ``name``, changed as LLVM writes it (``"+avx2,-avx512f"``)."""
+    features = set(BASELINES.get(name, frozenset()))
+    for change in filter(None, changes.split(",")):
+        (features.add if change[0] == "+" else features.discard)(change[1:])
+    return frozenset(features)

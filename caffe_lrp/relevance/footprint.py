@@ -1,0 +1,122 @@
+"""How much memory explanations take, foretold from the shapes in a net and its plans.
+
+The forward pass and the walks of the plans are gone through without computing anything, and what is in
+memory at the same time is added up. Numbers are float32; an image's share grows with the batch, the
+weights do not.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from caffe_lrp.layers.activation import Dropout
+from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.combine import Split
+from caffe_lrp.layers.convolution import Convolution
+from caffe_lrp.layers.shape import Flatten
+from caffe_lrp.net.net import Net
+
+from .plan import Plan, Step
+from .rules import Flat, WSquare
+
+_BYTES = 4
+#: Transformed weights of Winograd's convolution for one of 3×3: 36 for 9.
+_WINOGRAD_GROWTH = 4
+#: Layers whose outputs are their input under another name, and take no memory of their own.
+_ALIASES = (Split, Dropout, Flatten)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of memory.
+
+    Attributes
+    ----------
+    fixed
+        Taken once, however many images and workers there are: weights, and what rules derive from them.
+    per_image
+        Taken at most by every image of a batch, while it is in the engine.
+    """
+
+    fixed: int
+    per_image: int
+
+
+def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:
+    """What it takes to explain images by ``plans``, which share one forward pass."""
+    kept = frozenset[int]().union({net.output_value}, *(plan.kept_values for plan in plans))
+    owners = _owners(net)
+    steps = [step for plan in plans for step in plan.steps]
+    sums = sum({step.layer.index: kept_floats(step) for step in steps}.values())
+    held = _floats(net, owners, kept) + sums
+    peaks = [_forward_peak(net, owners, kept) + sums]
+    peaks += [held + _walk_peak(net, plan) for plan in plans]
+    weights = sum(blob.size for layer in net.layers for blob in layer.weights)
+    derived = {(step.layer.index, type(step.rule)): derived_floats(step) for step in steps}
+    own = sum(packed_floats(layer) for layer in net.layers)
+    return Footprint(_BYTES * (weights + own + sum(derived.values())), _BYTES * max(peaks))
+
+
+def packed_floats(layer: Layer) -> int:
+    """Numbers a layer derives from its own weights for the forward pass."""
+    if not isinstance(layer, Convolution):
+        return 0
+    return layer.weight.size * (_WINOGRAD_GROWTH if layer.uses_winograd else 1)
+
+
+def kept_floats(step: Step) -> int:
+    """Numbers of an image that a rule has kept from the forward pass, besides values."""
+    return 2 * math.prod(step.layer.output_shapes[0]) if step.rule.uses_sums else 0
+
+
+def derived_floats(step: Step) -> int:
+    """Numbers a rule derives from the weights, once for all images: other weights, and what is packed."""
+    layer, rule = step.layer, step.rule
+    if not isinstance(layer, Linear) or isinstance(rule, Flat):
+        return 0
+    is_convolution = isinstance(layer, Convolution)
+    growth = _WINOGRAD_GROWTH if isinstance(layer, Convolution) and layer.uses_winograd else 1
+    if rule.uses_sums:
+        weights = layer.weight.size * (2 if step.nonnegative else 4)
+        return weights * (1 + 2 * growth * is_convolution)
+    is_own = not isinstance(rule, WSquare)
+    return layer.weight.size * (growth * is_convolution + (not is_own))
+
+
+def _owners(net: Net) -> dict[int, int]:
+    """Value -> the value whose memory it is."""
+    owners = {net.input_value: net.input_value}
+    for layer in net.layers:
+        for value in layer.outputs:
+            owners[value] = owners[layer.inputs[0]] if isinstance(layer, _ALIASES) else value
+    return owners
+
+
+def _floats(net: Net, owners: dict[int, int], values: Iterable[int]) -> int:
+    """Numbers that ``values`` of one image take together."""
+    return sum(math.prod(net.shape_of(owner)) for owner in {owners[value] for value in values})
+
+
+def _forward_peak(net: Net, owners: dict[int, int], kept: frozenset[int]) -> int:
+    """Most numbers of one image in memory during the forward pass."""
+    needed = kept.union(*(layer.inputs for layer in net.layers))
+    live, peak = {net.input_value}, 0
+    for layer in net.layers:
+        live.update(layer.outputs)
+        peak = max(peak, _floats(net, owners, live))
+        live -= set(layer.inputs) - kept
+        live &= needed
+    return peak
+
+
+def _walk_peak(net: Net, plan: Plan) -> int:
+    """Most numbers of one image that relevance takes on its way down."""
+    live = set(plan.seeds)
+    peak = 0
+    for step in plan.steps:
+        live.update(step.layer.outputs)
+        together = live.union(step.layer.inputs)
+        relevance = sum(math.prod(net.shape_of(value)) for value in together)
+        peak = max(peak, relevance)
+        live = together.difference(step.layer.outputs)
+    return peak

@@ -1,0 +1,240 @@
+"""Runs that compile every kernel ahead: small nets with a layer of every kind, by every formula.
+
+Kernels are compiled for the types of the arrays they are given, which nobody can list but the program
+itself; so it is run as a user would run it, on files made for the purpose. A kernel or a case that no
+run here reaches is compiled when it is first needed; the tests tell.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .net.build import weight_shapes
+from .proto import caffe_pb2
+from .proto.reader import read_prototxt
+from .quirks import QUIRK_MODES
+from .relevance.formulas import FORMULAS
+
+#: Side of the nets' input and of the mean image.
+SIDE = 67
+
+#: What photo nets are made of, with as many channels as have kernels of their own; for every formula.
+_PHOTO_NET = """
+name: "photo" input: "data" input_shape { dim: 2 dim: 3 dim: 67 dim: 67 }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 32 kernel_size: 7 stride: 2 } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layer { name: "norm1" type: "LRN" bottom: "pool1" top: "norm1" lrn_param { local_size: 5 alpha: 1e-4 } }
+layer { name: "wide" type: "Convolution" bottom: "norm1" top: "wide"
+  convolution_param { num_output: 64 kernel_size: 3 pad: 1 } }
+layer { name: "relu_wide" type: "ReLU" bottom: "wide" top: "wide" }
+layer { name: "deep" type: "Convolution" bottom: "wide" top: "deep"
+  convolution_param { num_output: 64 kernel_size: 3 pad: 1 } }
+layer { name: "relu_deep" type: "ReLU" bottom: "deep" top: "deep" }
+layer { name: "a" type: "Convolution" bottom: "deep" top: "a"
+  convolution_param { num_output: 16 kernel_size: 1 } }
+layer { name: "relu_a" type: "ReLU" bottom: "a" top: "a" }
+layer { name: "b" type: "Convolution" bottom: "deep" top: "b"
+  convolution_param { num_output: 32 kernel_size: 5 pad: 2 group: 2 } }
+layer { name: "relu_b" type: "ReLU" bottom: "b" top: "b" }
+layer { name: "c_pool" type: "Pooling" bottom: "deep" top: "c_pool"
+  pooling_param { pool: MAX kernel_size: 3 stride: 1 pad: 1 } }
+layer { name: "c" type: "Convolution" bottom: "c_pool" top: "c"
+  convolution_param { num_output: 16 kernel_size: 1 bias_term: false } }
+layer { name: "relu_c" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "joined" type: "Concat" bottom: "a" bottom: "b" bottom: "c" top: "joined" }
+layer { name: "pool2" type: "Pooling" bottom: "joined" top: "pool2"
+  pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "odd" type: "Convolution" bottom: "pool2" top: "odd" convolution_param {
+  num_output: 6 kernel_h: 2 kernel_w: 3 stride_h: 1 stride_w: 2 pad_h: 0 pad_w: 1 bias_term: false } }
+layer { name: "fc1" type: "InnerProduct" bottom: "odd" top: "fc1" inner_product_param { num_output: 48 } }
+layer { name: "relu_fc1" type: "ReLU" bottom: "fc1" top: "fc1" relu_param { negative_slope: 0.1 } }
+layer { name: "drop" type: "Dropout" bottom: "fc1" top: "fc1" }
+layer { name: "fc2" type: "InnerProduct" bottom: "fc1" top: "fc2"
+  inner_product_param { num_output: 10 bias_term: false } }
+layer { name: "prob" type: "Softmax" bottom: "fc2" top: "prob" }
+"""
+
+#: All other layers, and convolutions in the place of inner products; for formulas that pass them.
+_OTHER_NET = """
+name: "other" input: "data" input_shape { dim: 2 dim: 3 dim: 67 dim: 67 }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 8 kernel_size: 11 stride: 4 dilation: 2 } }
+layer { name: "tanh" type: "TanH" bottom: "conv1" top: "tanh" }
+layer { name: "pool1" type: "Pooling" bottom: "tanh" top: "pool1"
+  pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
+layer { name: "spread" type: "Convolution" bottom: "pool1" top: "spread"
+  convolution_param { num_output: 8 kernel_size: 3 pad: 1 group: 4 } }
+layer { name: "sigmoid" type: "Sigmoid" bottom: "spread" top: "spread" }
+layer { name: "absolute" type: "AbsVal" bottom: "spread" top: "absolute" }
+layer { name: "drop" type: "Dropout" bottom: "absolute" top: "drop" }
+layer { name: "mixed" type: "Softmax" bottom: "drop" top: "mixed" }
+layer { name: "whole" type: "Convolution" bottom: "mixed" top: "whole"
+  convolution_param { num_output: 24 kernel_size: 6 } }
+layer { name: "relu" type: "ReLU" bottom: "whole" top: "whole" }
+layer { name: "scores" type: "Convolution" bottom: "whole" top: "scores"
+  convolution_param { num_output: 10 kernel_size: 1 } }
+layer { name: "global" type: "Pooling" bottom: "scores" top: "global"
+  pooling_param { pool: AVE global_pooling: true } }
+layer { name: "flat" type: "Flatten" bottom: "global" top: "flat" }
+layer { name: "prob" type: "Softmax" bottom: "flat" top: "prob" }
+"""
+
+#: Normalisation within channels, which has a gradient, but relevance only where quirks are corrected.
+_WITHIN_NET = """
+name: "within" input: "data" input_shape { dim: 2 dim: 3 dim: 67 dim: 67 }
+layer { name: "norm" type: "LRN" bottom: "data" top: "norm"
+  lrn_param { local_size: 3 alpha: 1e-4 norm_region: WITHIN_CHANNEL } }
+layer { name: "fc" type: "InnerProduct" bottom: "norm" top: "fc" inner_product_param { num_output: 10 } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
+"""
+
+_NETS = {"photo": _PHOTO_NET, "other": _OTHER_NET, "within": _WITHIN_NET}
+
+#: Layers of `_PHOTO_NET`, counted with its Split, and of `_OTHER_NET`.
+_DEEP, _SCORES, _PROB = 6, 22, 23
+_OTHER_SCORES = 12
+
+#: All files lie beside the config; their names begin with that of the folder, so that no others are meant.
+_CONFIG = """
+param_file
+{folder}_{net}.prototxt
+model_file
+{folder}_{net}.caffemodel
+mean_file
+{folder}_mean{mean_mode}
+use_mean_file_asbinaryprotoblob
+{mean_mode}
+synsetfile
+{folder}_labels.txt
+lastlayerindex
+{start_layer}
+firstlayerindex
+{first_layer}
+numclasses
+10
+baseimgsize
+80
+standalone_outpath
+out
+standalone_rootpath
+images
+relpropformulatype
+{formula}
+epsstab
+0.01
+alphabeta_beta
+1
+auxiliaryvariable_maxlayerindexforflatdistinconv
+{switch_layer}
+quirks
+{quirks}
+"""
+
+_FEW_IMAGES = ("wide.jpg 3", "tall.jpg -2")
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One run: what goes into its config, and whether it reads images of all kinds."""
+
+    formulas: tuple[int, ...]
+    quirks: str
+    net: str = "photo"
+    start_layer: int = _SCORES
+    first_layer: int = 0
+    switch_layer: int = _DEEP
+    mean_mode: int = 1
+    all_images: bool = False
+
+    @property
+    def formula(self) -> int:
+        """What the config says; the command line names all."""
+        return self.formulas[0]
+
+
+def prepare_runs(folder: Path) -> list[list[str]]:
+    """Arguments of ``caffe-lrp`` for every run; the files they name are written to ``folder``."""
+    _write_models(folder)
+    _write_means(folder)
+    images = _write_images(folder / "images")
+    (folder / f"{folder.name}_labels.txt").write_text("a class\n" * 10)
+    runs = []
+    for number, case in enumerate(_cases()):
+        config, listing = folder / f"config{number}.txt", folder / f"list{number}.txt"
+        config.write_text(_CONFIG.format(folder=folder.name, formula=case.formula, **vars(case)))
+        lines = [f"{name} {number % 10}" for name in images] if case.all_images else _FEW_IMAGES
+        listing.write_text("".join(f"images/{line}\n" for line in lines))
+        for batch, threads, convolution in ((1, 1, "direct"), (1, 2, "winograd"), (2, 1, "winograd")):
+            out = f"{folder}/{number}{batch}{threads}"
+            runs.append(["-c", str(config), "-f", str(listing), "-p", out, "--image-root", str(folder)])
+            runs[-1] += ["--formula", ",".join(map(str, case.formulas)), "--suffix-target", "--quiet"]
+            runs[-1] += ["--batch", str(batch), "--threads", str(threads), "--convolution", convolution]
+    return runs
+
+
+def _cases() -> Iterator[_Case]:
+    """Every formula by every mode of quirks, and what else makes a difference."""
+    gradients = tuple(code for code, row in FORMULAS.items() if row.is_gradient)
+    general = tuple(code for code, row in FORMULAS.items() if row.passes_neurons) + gradients
+    switched = tuple(code for code, row in FORMULAS.items() if row.needs_switch_layer)
+    for quirks in QUIRK_MODES:
+        yield _Case(tuple(FORMULAS), quirks, all_images=quirks == "reference")
+        yield _Case(switched, quirks, switch_layer=_SCORES)
+        yield _Case(general, quirks, start_layer=_PROB, mean_mode=0)
+        yield _Case(general, quirks, first_layer=2, mean_mode=2)
+        yield _Case(general, quirks, "other", _OTHER_SCORES)
+        yield _Case(general if quirks == "corrected" else gradients, quirks, "within", -2)
+
+
+def _write_models(folder: Path) -> None:
+    """Prototxts, and caffemodels with random weights."""
+    random = np.random.default_rng(0)
+    for name, text in _NETS.items():
+        path = folder / f"{folder.name}_{name}.prototxt"
+        path.write_text(text)
+        model = caffe_pb2.NetParameter()
+        for layer, shapes in weight_shapes(read_prototxt(path)).items():
+            stored = model.layer.add(name=layer)
+            for shape in shapes:
+                weights = random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), np.prod(shape))
+                stored.blobs.add(shape=caffe_pb2.BlobShape(dim=shape), data=weights)
+        path.with_suffix(".caffemodel").write_bytes(model.SerializeToString())
+
+
+def _write_means(folder: Path) -> None:
+    """The same mean in all formats: text and BlobProto."""
+    levels = np.full(3 * SIDE * SIDE, 100.0)
+    blob = caffe_pb2.BlobProto(num=1, channels=3, height=SIDE, width=SIDE, data=levels)
+    (folder / f"{folder.name}_mean0").write_text(f"3\n{SIDE} {SIDE}\n" + "100 " * len(levels))
+    for mode in (1, 2):
+        (folder / f"{folder.name}_mean{mode}").write_bytes(blob.SerializeToString())
+
+
+def _write_images(folder: Path) -> list[str]:
+    """Images that are decoded and resized in different ways; returns their names."""
+    folder.mkdir()
+    levels = np.random.default_rng(0).integers(0, 256, (90, 120, 4), np.uint8)
+    wide = Image.fromarray(levels)
+    tall = wide.transpose(Image.Transpose.ROTATE_90)
+    small = wide.resize((40, 30))
+    deep = Image.fromarray(levels[..., 0].astype(np.uint16) * 257)
+    pictures = {"deep.png": deep, "palette.gif": wide.convert("P")}
+    for shape, picture in (
+        ("wide", wide),
+        ("tall", tall),
+        ("small", small),
+        ("narrow", small.transpose(Image.Transpose.ROTATE_90)),
+    ):
+        pictures[f"{shape}.jpg"] = picture.convert("RGB")
+        pictures[f"{shape}_gray.png"] = picture.convert("L")
+        pictures[f"{shape}_alpha.png"] = picture
+        pictures[f"{shape}_inks.jpg"] = picture.convert("CMYK")
+    for name, picture in pictures.items():
+        picture.save(folder / name)
+    return list(pictures)

@@ -1,0 +1,111 @@
+"""Where one worker computes: memory that is used again, and threads that share the work of a layer."""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+#: Smaller arrays are left to the system, which has them at hand.
+_SMALLEST_BLOCK = 16 * 1024
+
+#: A block serves requests down to this share of its size.
+_LEAST_USE = 0.25
+
+#: Numbers that are worth a thread: handing them over takes as long as working on some ten thousands.
+_LEAST_SHARE = 32 * 1024
+
+
+class Workspace:
+    """Memory and threads of one worker; a context manager, because threads have to end.
+
+    Fresh memory is slow: the system hands it out page by page, each filled with zeros. Blocks whose
+    arrays nobody refers to any more are used again instead.
+
+    Parameters
+    ----------
+    threads
+        How many threads share the work inside a layer; 1 runs everything in the calling thread.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._blocks: list[Floats] = []
+
+    def __enter__(self) -> "Workspace":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.forget()
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def empty(self, shape: Sequence[int]) -> Floats:
+        """A float32 array of ``shape`` with any content; N×C×H×W blobs have their channels last in memory."""
+        if len(shape) != 4:
+            return self._block(math.prod(shape)).reshape(shape)
+        items, channels, height, width = shape
+        return self.pixels((items, height, width, channels)).transpose(0, 3, 1, 2)
+
+    def pixels(self, shape: Sequence[int]) -> Floats:
+        """A float32 array (N, H, W, C) with any content, contiguous in memory."""
+        return self._block(math.prod(shape)).reshape(shape)
+
+    def _block(self, size: int) -> Floats:
+        """Memory for ``size`` numbers: the smallest unused block that is not far too large, or a new one."""
+        if size < _SMALLEST_BLOCK:
+            return np.empty(size, np.float32)
+        unused = [
+            index
+            for index in range(len(self._blocks))
+            if _references(self._blocks, index) == _REFERENCES_UNUSED
+        ]
+        fitting = [i for i in unused if size <= self._blocks[i].size <= size / _LEAST_USE]
+        if fitting:
+            return self._blocks[min(fitting, key=lambda i: self._blocks[i].size)][:size]
+        too_small = [i for i in unused if self._blocks[i].size < size]
+        if too_small:
+            # It gives way, so that the memory held stays near what is needed at once.
+            del self._blocks[max(too_small, key=lambda i: self._blocks[i].size)]
+        self._blocks.append(np.empty(size, np.float32))
+        return self._blocks[-1][:size]
+
+    def forget(self) -> None:
+        """Hand all memory back to the system; blocks in use follow when nobody refers to them any more."""
+        self._blocks.clear()
+
+    def share(self, work: Callable[[int, int], None], count: int, size: int | None = None) -> None:
+        """Call ``work(first, last)`` for ranges that make up 0..count, shared by the threads.
+
+        ``size`` says how many numbers all of it is about, so that a thread is not bothered for too few.
+        """
+        pieces = min(self.threads, count, count if size is None else size // _LEAST_SHARE)
+        if self._pool is None or pieces < 2:
+            work(0, count)
+            return
+        ends = [count * piece // pieces for piece in range(pieces + 1)]
+        others = [self._pool.submit(work, ends[piece], ends[piece + 1]) for piece in range(1, pieces)]
+        try:
+            work(ends[0], ends[1])
+        finally:
+            # Nobody may go on with memory that is handed out anew after a fault.
+            wait(others)
+        for other in others:
+            other.result()
+
+
+def _references(blocks: Sequence[Floats], index: int) -> int:
+    """References to a block: those of the list and of this call, and of every array made from it."""
+    return sys.getrefcount(blocks[index])
+
+
+#: What `_references` says of a block that no array refers to; a matter of the Python version.
+_REFERENCES_UNUSED = _references([np.empty(1, np.float32)], 0)

@@ -1,0 +1,125 @@
+"""Memory foretold from shapes."""
+
+from pathlib import Path
+
+import pytest
+from builders import build
+
+from caffe_lrp.net.net import Net
+from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.relevance import footprint
+from caffe_lrp.relevance.footprint import Footprint, footprint_of
+from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.plan import Plan, resolve_plan
+
+#: Values of one image: data 75 = 3·5·5, conv 18 = 2·3·3, relu 18, fc 4, prob 4.
+CHAIN = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 5 dim: 5 }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 2 kernel_size: 3 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 4 } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
+"""
+#: 54 + 2 weights of the convolution, 72 + 4 of the inner product.
+CHAIN_WEIGHTS = 4 * (54 + 2 + 72 + 4)
+
+#: data 12 = 3·2·2, whose Split takes nothing, a 8, b 8, joined 16.
+FORK = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 2 dim: 2 }
+layer { name: "a" type: "Convolution" bottom: "data" top: "a"
+  convolution_param { num_output: 2 kernel_size: 1 bias_term: false } }
+layer { name: "b" type: "Convolution" bottom: "data" top: "b"
+  convolution_param { num_output: 2 kernel_size: 1 bias_term: false } }
+layer { name: "join" type: "Concat" bottom: "a" bottom: "b" top: "join" }
+layer { name: "drop" type: "Dropout" bottom: "join" top: "drop" }
+"""
+
+
+DERIVED, KEPT, PACKED = footprint.derived_floats, footprint.kept_floats, footprint.packed_floats
+
+
+@pytest.fixture(autouse=True)
+def _values_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What layers and rules take besides is tested with them."""
+    for name in ("packed_floats", "kept_floats", "derived_floats"):
+        monkeypatch.setattr(footprint, name, lambda _: 0)
+
+
+def plan(net: Net, code: int, start: int) -> Plan:
+    return resolve_plan(net, find_formula(code), RuleParameters(0.01, 1, 0, REFERENCE), start, 0)
+
+
+def test_values_that_no_plan_looks_at_are_freed_on_the_way(tmp_path: Path) -> None:
+    # Deconvolution keeps the scores alone: most is in memory while the convolution runs (75 + 18), or
+    # with scores (4), output (4) and relevance of its output and input (18 + 75).
+    net = build(tmp_path, CHAIN)
+    assert footprint_of(net, [plan(net, 26, 2)]) == Footprint(CHAIN_WEIGHTS, 4 * (4 + 4 + 18 + 75))
+
+
+def test_values_that_a_plan_looks_at_stay(tmp_path: Path) -> None:
+    # ε keeps all values (75 + 18 + 18 + 4 + 4).
+    net = build(tmp_path, CHAIN)
+    assert footprint_of(net, [plan(net, 0, 2)]) == Footprint(CHAIN_WEIGHTS, 4 * (119 + 18 + 75))
+
+
+def test_plans_share_what_they_keep(tmp_path: Path) -> None:
+    net = build(tmp_path, CHAIN)
+    alone, together = (
+        footprint_of(net, [plan(net, 0, 2)]),
+        footprint_of(net, [plan(net, c, 2) for c in (26, 0)]),
+    )
+    assert alone == together
+
+
+def test_layers_that_only_rename_take_nothing_forward(tmp_path: Path) -> None:
+    # Start above the Split is the Concat: ε keeps data (12), a, b (8 each) and the joined blob (16). On the
+    # way down there are joined 16 + a 8 + b 8, then the Split's outputs (12 each) and a's output, then
+    # the Split's outputs and the data.
+    net = build(tmp_path, FORK)
+    assert footprint_of(net, [plan(net, 0, 3)]).per_image == 4 * (12 + 8 + 8 + 16 + 3 * 12)
+
+
+def test_what_layers_and_rules_take_besides_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = build(tmp_path, CHAIN)
+    plans = [plan(net, 0, 2)]
+    before = footprint_of(net, plans)
+    monkeypatch.setattr(footprint, "kept_floats", lambda step: step.layer.index == 0)
+    monkeypatch.setattr(footprint, "derived_floats", lambda step: 100 * (step.layer.index == 0))
+    monkeypatch.setattr(footprint, "packed_floats", lambda layer: 1000 * (layer.index == 0))
+    assert footprint_of(net, plans) == Footprint(before.fixed + 4400, before.per_image + 4)
+    # Two plans with the same rule derive and keep the same things once.
+    assert footprint_of(net, plans * 2) == footprint_of(net, plans)
+
+
+#: One convolution that Winograd's algorithm takes, 16 channels to 18; another first layer, signed inputs.
+WIDE = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }
+layer { name: "first" type: "Convolution" bottom: "data" top: "first"
+  convolution_param { num_output: 16 kernel_size: 5 stride: 2 pad: 2 } }
+layer { name: "relu" type: "ReLU" bottom: "first" top: "first" }
+layer { name: "second" type: "Convolution" bottom: "first" top: "second"
+  convolution_param { num_output: 18 kernel_size: 3 pad: 1 } }
+layer { name: "fc" type: "InnerProduct" bottom: "second" top: "fc" inner_product_param { num_output: 4 } }
+"""
+FIRST, SECOND, FC = 16 * 3 * 25, 18 * 16 * 9, 4 * 18 * 16
+
+
+@pytest.mark.parametrize(
+    ("code", "derived", "kept"),
+    [
+        # ε: the adjoint of the layer's own weights; of an inner product they are used as they are.
+        (0, [FIRST, 4 * SECOND, 0], [0, 0, 0]),
+        # αβ: the weights by sign, four of them for signed inputs, forwards and backwards.
+        (2, [4 * FIRST * 3, 2 * SECOND * 9, 4 * FC], [2 * 16 * 16, 2 * 18 * 16, 2 * 4]),
+        # The switch layer is 0: w² and its adjoint there; flat needs no weights.
+        (104, [2 * FIRST, 2 * SECOND * 9, 0], [0, 2 * 18 * 16, 0]),
+        (102, [0, 2 * SECOND * 9, 0], [0, 2 * 18 * 16, 0]),
+    ],
+)
+def test_what_rules_derive_and_keep(code: int, derived: list[int], kept: list[int], tmp_path: Path) -> None:
+    net = build(tmp_path, WIDE)
+    steps = [step for step in reversed(plan(net, code, 3).steps) if step.layer.weights]
+    assert [DERIVED(step) for step in steps] == derived
+    assert [KEPT(step) for step in steps] == kept
+    assert [PACKED(step.layer) for step in steps] == [FIRST, 4 * SECOND, 0]

@@ -1,0 +1,225 @@
+"""No kernel writes beyond its arrays, and nothing it reads beyond them reaches a result.
+
+Tiles read a little more than they use. Here every array lies between guards: not-a-numbers around inputs,
+which would spread to all they are added to, and a mark around outputs, which must still be there. What
+kernels get from the system for their own use is filled with huge numbers in a process of its own.
+"""
+
+import hashlib
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import channels_last, random_blob
+from convolution_cases import CASES, SOURCES, Case, make_input
+from oracle import Geometry
+
+from caffe_lrp.kernels._simd import LANES
+from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
+from caffe_lrp.kernels.convolution import convolve
+from caffe_lrp.kernels.gemm import Blob, multiply, multiply_adjoint
+from caffe_lrp.kernels.packing import pack_frequencies, pack_panels, pad_bias
+from caffe_lrp.kernels.passes import NO_BIAS, NO_BLOB, PLAIN, SPREAD, SUMS, TIMES, Sink, Source
+from caffe_lrp.kernels.winograd import convolve_tiles
+
+GUARD = 4096
+MARK = np.float32(-123456.0)
+
+
+class Guarded:
+    """Arrays between guards."""
+
+    def __init__(self) -> None:
+        self._marked: list[Blob] = []
+
+    def given(self, values: Blob) -> Blob:
+        """An input, not-a-numbers on both sides."""
+        if not values.size:
+            return values
+        memory = np.full(values.size + 2 * GUARD, np.nan, np.float32)
+        inside = memory[GUARD:-GUARD].reshape(values.shape)
+        inside[...] = values
+        return inside
+
+    def wanted(self, shape: tuple[int, ...]) -> Blob:
+        """An output, marks on both sides."""
+        memory = np.full(int(np.prod(shape)) + 2 * GUARD, MARK, np.float32)
+        memory[GUARD:-GUARD] = np.nan
+        self._marked.append(memory)
+        return memory[GUARD:-GUARD].reshape(shape)
+
+    def check(self) -> None:
+        """Fail if a mark has gone, or an output is incomplete."""
+        for memory in self._marked:
+            assert (memory[:GUARD] == MARK).all()
+            assert (memory[-GUARD:] == MARK).all()
+            assert not np.isnan(memory).any()
+
+
+class Plain(Guarded):
+    """The same arrays without guards."""
+
+    def given(self, values: Blob) -> Blob:
+        return values
+
+    def wanted(self, shape: tuple[int, ...]) -> Blob:
+        return np.full(shape, np.nan, np.float32)
+
+
+def guarded_source(source: Source, arrays: Guarded) -> Source:
+    blobs = (source.blob, source.other, source.positive, source.negative, source.coefficients)
+    return Source(source.mode, source.groups, *map(arrays.given, blobs))
+
+
+def sink_of(kind: int, case: Case, arrays: Guarded) -> tuple[Sink, list[Blob]]:
+    """A sink of any kind for the outputs of ``case``, and the arrays it fills."""
+    items, (channels, height, width) = case.items, case.output_shape
+    out = arrays.wanted((items, height, width, channels))
+    if kind == SUMS:
+        total = arrays.wanted((items, height, width, case.outputs))
+        return Sink(SUMS, out, total, NO_BLOB, arrays.given(case.bias)), [out, total]
+    if kind == TIMES:
+        factor = arrays.given(random_blob(out.shape, 8))
+        return Sink(TIMES, out, NO_BLOB, factor, NO_BIAS), [out]
+    return Sink(PLAIN, out, NO_BLOB, NO_BLOB, arrays.given(pad_bias(case.bias, case.groups))), [out]
+
+
+def run_direct(case: Case, kind: str, mode: int, rows: int, arrays: Guarded) -> list[Blob]:
+    sink, filled = sink_of(mode, case, arrays)
+    rows = min(rows, case.shape.out_h)
+    source = make_input(kind, case.items, case.channels, case.groups, case.size).source
+    convolve(
+        0, case.items * -(-case.shape.out_h // rows), rows, guarded_source(source, arrays), case.shape,
+        arrays.given(pack_panels(case.packable)), sink,
+    )  # fmt: skip
+    return filled
+
+
+def run_winograd(case: Case, kind: str, mode: int, rows: int, arrays: Guarded) -> list[Blob]:
+    sink, filled = sink_of(mode, case, arrays)
+    tile_rows = case.items * -(-case.shape.out_h // 4)
+    source = make_input(kind, case.items, case.channels, case.groups, case.size).source
+    convolve_tiles(
+        0, -(-tile_rows // rows), rows, PANEL, guarded_source(source, arrays), case.shape,
+        arrays.given(pack_frequencies(case.packable)), sink,
+    )  # fmt: skip
+    return filled
+
+
+def run_spread(kind: str, parts: int, rows: int, arrays: Guarded) -> list[Blob]:
+    """Blocks of 2×3 pixels, the outermost of which stick out of the result on all sides."""
+    case = Case("", 12, 2 * 6 * parts * 5, 2, Geometry((2, 3), pad=(1, 0)), (4, 7), items=3)
+    shape = (case.items, case.output_shape[1] * 2 - 2, case.output_shape[2] * 3 - 3, 2 * 5)
+    out, factor = arrays.wanted(shape), arrays.given(random_blob(shape, 8))
+    source = make_input(kind, case.items, case.channels, case.groups, case.size).source
+    sink = Sink(SPREAD, out, NO_BLOB, factor, NO_BIAS, 2, 3, 1, 2, parts)
+    convolve(
+        0, case.items * -(-case.shape.out_h // rows), rows, guarded_source(source, arrays), case.shape,
+        arrays.given(pack_panels(case.packable)), sink,
+    )  # fmt: skip
+    return [out]
+
+
+def run_matrix(items: int, inputs: int, outputs: int, arrays: Guarded) -> list[Blob]:
+    x, relevance = (
+        arrays.given(random_blob((items, inputs), 1)),
+        arrays.given(random_blob((items, outputs), 2)),
+    )
+    weights, bias = arrays.given(random_blob((outputs, inputs), 3)), arrays.given(random_blob((outputs,), 4))
+    out, back = arrays.wanted((items, outputs)), arrays.wanted((items, inputs))
+    multiply(0, outputs, x, weights, bias, out)
+    multiply_adjoint(0, inputs, relevance, weights, back)
+    return [out, back]
+
+
+def with_parts(case: Case, parts: int) -> Case:
+    return Case(
+        case.name, case.channels, case.outputs, case.groups, case.geometry, case.size, case.items, parts
+    )
+
+
+SQUARE = Geometry((3, 3), pad=(1, 0))
+MIXED = [
+    Case("rectangular", 6, 5, 1, Geometry((3, 2), (2, 3), (1, 0)), (11, 8)),
+    Case("groups", 12, 10, 2, Geometry((2, 3), pad=(1, 0)), (4, 7)),
+    Case("pointwise", 8, LANES + 3, 1, Geometry((1, 1)), (5, 7), items=3),
+    Case("few pixels, pointwise", 8, 3, 1, Geometry((1, 1)), (1, 2), items=1),
+    Case("a row of tiles, pointwise", 2, PANEL - 1, 1, Geometry((1, 1)), (1, TILE_ROWS), items=2),
+]
+TILED = [
+    Case("one group", 6, 5, 1, SQUARE, (9, 7)),
+    Case("groups", 4 * LANES + 4, 2 * LANES + 6, 2, SQUARE, (5, 10), items=3),
+    Case("tiny", 2, PANEL + 1, 1, SQUARE, (2, 3), items=1),
+]
+
+Work = Callable[[Guarded], list[Blob]]
+
+
+def works() -> dict[str, Work]:
+    """Everything that is tested here."""
+    found: dict[str, Work] = {
+        str(case): partial(run_direct, with_parts(case, 1), "copy", PLAIN, 2) for case in CASES
+    }
+    for title, run, cases in (("direct", run_direct, MIXED), ("winograd", run_winograd, TILED)):
+        for case, kind in itertools.product(cases, SOURCES):
+            for mode, name in ((PLAIN, "plain"), (SUMS, "sums"), (TIMES, "times")):
+                given = with_parts(case, 2 if mode == SUMS else 1)
+                found[f"{title} {case} {kind} {name}"] = partial(run, given, kind, mode, 2)
+    for kind, parts in itertools.product(SOURCES, (1, 2)):
+        found[f"spread {kind} {parts}"] = partial(run_spread, kind, parts, 2)
+    for sizes in ((1, 1, 2), (3, LANES + 3, 5), (6, 2 * LANES - 1, PANEL + 2), (5, 4099, 7)):
+        found[f"matrix {sizes}"] = partial(run_matrix, *sizes)
+    return found
+
+
+WORKS = works()
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_kernels_stay_within_their_arrays(name: str) -> None:
+    guards = Guarded()
+    found = WORKS[name](guards)
+    guards.check()
+    expected = WORKS[name](Plain())
+    assert [blob.tolist() for blob in found] == [blob.tolist() for blob in expected]
+
+
+def digest() -> str:
+    """One for the bits of all results."""
+    found = hashlib.sha256()
+    for work in WORKS.values():
+        for blob in work(Plain()):
+            assert not np.isnan(blob).any()
+            found.update(blob.tobytes())
+    return found.hexdigest()
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="glibc fills memory on request, others do not"
+)
+@pytest.mark.parametrize("fill", [128, 1])
+def test_what_lies_in_fresh_memory_does_not_matter(fill: int) -> None:
+    """Fresh memory holds 3.4e38 everywhere, or −1.7e38."""
+    result = subprocess.run(
+        [sys.executable, "-c", "import test_kernels_guards; print(test_kernels_guards.digest())"],
+        env=os.environ | {"MALLOC_PERTURB_": str(fill), "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.strip() == digest()
+
+
+def test_the_image_of_a_source_lies_as_kernels_take_it() -> None:
+    """A slip here would make all tests above void."""
+    arrays = Guarded()
+    blob = arrays.given(channels_last(random_blob((2, 3, 4, 5), 1)))
+    assert blob.flags.c_contiguous
+    assert blob.base is not None
+    assert np.isnan(blob.base[:GUARD]).all()
+    assert np.isnan(blob.base[-GUARD:]).all()

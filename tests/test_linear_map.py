@@ -1,0 +1,291 @@
+"""Maps of layers, forwards and backwards, with one and two parts on either side, against loops."""
+
+import numpy as np
+import oracle
+import pytest
+from builders import WORKSPACE, EagerWorkspace, assert_close, channels_first, channels_last, random_blob
+from convolution_cases import CASES, GEOMETRIES, Case, in_groups, make_input
+from oracle import Array, Geometry, Real
+
+from caffe_lrp.kernels._simd import LANES
+from caffe_lrp.kernels._tiles import PANEL
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.kernels.passes import copied
+from caffe_lrp.layers.linear_map import ConvolutionMap, LinearMap, MatrixMap, signed_weight
+
+SINGLE = [case for case in CASES if case.parts == 1]
+by_single = pytest.mark.parametrize("case", SINGLE, ids=str)
+by_geometry = pytest.mark.parametrize("case", GEOMETRIES, ids=str)
+by_parts_in = pytest.mark.parametrize("nonnegative", [True, False], ids=["one part in", "two parts in"])
+
+
+def lifted(case: Case) -> Blob:
+    weight = case.packable
+    return weight.reshape(*weight.shape[:3], 1, *weight.shape[3:])
+
+
+def map_of(case: Case, weight: Blob, winograd: bool = False) -> ConvolutionMap:
+    output_shape = (case.outputs, *case.output_shape[1:])
+    return ConvolutionMap(weight, case.window, case.image_shape, output_shape, winograd)
+
+
+def expected_sums(case: Case, x: Real, nonnegative: bool) -> Array:
+    """Sums of positive and of negative products, (N, G·2·O, H, W)."""
+    positive, negative = np.maximum(case.weight, 0), np.minimum(case.weight, 0)
+    above, below = np.maximum(x, 0), np.zeros_like(x) if nonnegative else np.minimum(x, 0)
+    p = oracle.linear(above, positive, None, case.edges) + oracle.linear(below, negative, None, case.edges)
+    n = oracle.linear(above, negative, None, case.edges) + oracle.linear(below, positive, None, case.edges)
+    return np.asarray(in_groups(case.groups, p, n))
+
+
+def expected_return(case: Case, handed: Real, x: Real) -> Array:
+    """Relevance at both sums, (N, G·2·O, H, W), handed back to the parts of ``x`` and multiplied by it."""
+    halves = [np.split(group, 2, axis=1) for group in np.split(handed, case.groups, axis=1)]
+    p, n = (np.concatenate([group[part] for group in halves], axis=1) for part in (0, 1))
+    positive, negative = np.maximum(case.weight, 0), np.minimum(case.weight, 0)
+    at_positive = oracle.adjoint(p, positive, case.edges) + oracle.adjoint(n, negative, case.edges)
+    at_negative = oracle.adjoint(p, negative, case.edges) + oracle.adjoint(n, positive, case.edges)
+    return np.asarray(x * np.where(x > 0, at_positive, at_negative))
+
+
+@by_single
+def test_a_map_applied_equals_loops(case: Case) -> None:
+    out = map_of(case, lifted(case)).apply(case.image, case.bias, WORKSPACE)
+    expected = oracle.linear(case.image, case.weight, case.bias, case.edges)
+    assert_close(out, expected, 2e-6)
+    without = map_of(case, lifted(case)).apply(case.image, None, WORKSPACE)
+    assert_close(without, case.products(case.image), 2e-6)
+
+
+@by_single
+def test_the_adjoint_of_a_map_equals_loops(case: Case) -> None:
+    out = map_of(case, lifted(case)).adjoint(copied(pixels(case.relevance)), None, WORKSPACE)
+    assert_close(out, oracle.adjoint(case.relevance, case.weight, case.edges), 3e-6)
+
+
+@by_single
+def test_the_adjoint_is_multiplied_by_a_factor(case: Case) -> None:
+    factor = random_blob(case.image.shape, 5)
+    out = map_of(case, lifted(case)).adjoint(copied(pixels(case.relevance)), factor, WORKSPACE)
+    assert_close(out, factor * oracle.adjoint(case.relevance, case.weight, case.edges), 3e-6)
+
+
+@by_parts_in
+@by_geometry
+def test_sums_of_a_signed_map_equal_loops(case: Case, nonnegative: bool) -> None:
+    x = np.abs(case.image) if nonnegative else case.image
+    signed = map_of(case, signed_weight(lifted(case), nonnegative))
+    sums, total = signed.apply_sums(x, case.bias, WORKSPACE)
+    assert_close(channels_first(sums), expected_sums(case, x, nonnegative), 2e-6)
+    assert_close(total, oracle.linear(x, case.weight, case.bias, case.edges), 5e-6)
+    _, without = signed.apply_sums(x, None, WORKSPACE)
+    assert_close(without, oracle.linear(x, case.weight, None, case.edges), 5e-6)
+
+
+@by_parts_in
+@pytest.mark.parametrize("kind", ["copy", "αβ"])
+@by_geometry
+def test_a_signed_map_hands_back_by_the_sign_of_the_input(case: Case, kind: str, nonnegative: bool) -> None:
+    x = np.abs(case.image) if nonnegative else case.image
+    x.reshape(-1)[::7] = 0
+    channels, size = 2 * case.outputs, case.output_shape[1:]
+    handed = make_input(kind, case.items, channels, case.groups, size)
+    signed = map_of(case, signed_weight(lifted(case), nonnegative))
+    out = signed.adjoint(handed.source, x, WORKSPACE)
+    assert_close(out, expected_return(case, handed.expected, x), 5e-6)
+
+
+@by_geometry
+def test_the_epsilon_quotient_is_handed_back(case: Case) -> None:
+    handed = make_input("ε", case.items, case.outputs, case.groups, case.output_shape[1:])
+    out = map_of(case, lifted(case)).adjoint(handed.source, case.image, WORKSPACE)
+    expected = case.image * oracle.adjoint(handed.expected, case.weight, case.edges)
+    assert_close(out, expected, 3e-6)
+
+
+def test_signed_weights_are_the_parts_of_the_products() -> None:
+    weight = random_blob((2, 1, 3, 1, 4, 2, 5), 1)
+    positive, negative = np.maximum(weight, 0)[:, 0, :, 0], np.minimum(weight, 0)[:, 0, :, 0]
+    both = signed_weight(weight, nonnegative=False)
+    assert both.shape == (2, 2, 3, 2, 4, 2, 5)
+    for part_out, part_in, expected in [
+        (0, 0, positive), (0, 1, negative), (1, 0, negative), (1, 1, positive)
+    ]:  # fmt: skip
+        assert both[:, part_out, :, part_in].tolist() == expected.tolist()
+    assert signed_weight(weight, nonnegative=True).tolist() == both[:, :, :, :1].tolist()
+
+
+@by_parts_in
+@pytest.mark.parametrize("case", [GEOMETRIES[2], GEOMETRIES[17], GEOMETRIES[21]], ids=str)
+def test_threads_do_not_change_a_bit_of_a_map(case: Case, nonnegative: bool) -> None:
+    signed = map_of(case, signed_weight(lifted(case), nonnegative))
+    x, results = np.abs(case.image), []
+    handed = make_input("αβ", case.items, 2 * case.outputs, case.groups, case.output_shape[1:])
+    for threads in (1, 2, 3):
+        with EagerWorkspace(threads) as workspace:
+            found = [*signed.apply_sums(x, case.bias, workspace), signed.adjoint(handed.source, x, workspace)]
+            results.append([blob.tolist() for blob in found])
+    assert results[0] == results[1] == results[2]
+
+
+# --- Winograd ---------------------------------------------------------------------------------------------
+
+SQUARE = Geometry((3, 3), (1, 1), (1, 1))
+TILED = [
+    Case("one group", 11, 7, 1, SQUARE, (9, 6)),
+    Case("groups", 2 * LANES + 4, 2 * LANES + 6, 2, SQUARE._replace(pad=(0, 1)), (7, 10)),
+    Case("wide", PANEL + 3, PANEL + 5, 1, SQUARE._replace(pad=(2, 0)), (6, 5)),
+    Case("wide padding", 10, 4, 1, SQUARE._replace(pad=(4, 3)), (5, 6)),
+]
+by_tiled = pytest.mark.parametrize("case", TILED, ids=str)
+
+#: Transforms add and subtract numbers up to 100 times as large as the result.
+WINOGRAD_TOLERANCE = 1e-5
+
+
+@by_tiled
+def test_winograd_maps_equal_loops(case: Case) -> None:
+    found = map_of(case, lifted(case), winograd=True)
+    assert found.forward_product.uses_winograd
+    assert found.adjoint_product.uses_winograd
+    out = found.apply(case.image, case.bias, WORKSPACE)
+    expected = oracle.linear(case.image, case.weight, case.bias, case.edges)
+    assert_close(out, expected, WINOGRAD_TOLERANCE)
+    factor = random_blob(case.image.shape, 5)
+    handed = oracle.adjoint(case.relevance, case.weight, case.edges)
+    for given, expected in ((None, handed), (factor, factor * handed)):
+        back = found.adjoint(copied(pixels(case.relevance)), given, WORKSPACE)
+        assert_close(back, expected, WINOGRAD_TOLERANCE)
+
+
+@by_tiled
+def test_winograd_sums_equal_loops(case: Case) -> None:
+    x = np.maximum(case.image, 0)
+    found = map_of(case, signed_weight(lifted(case), nonnegative=True), winograd=True)
+    assert found.forward_product.uses_winograd
+    sums, total = found.apply_sums(x, case.bias, WORKSPACE)
+    assert_close(channels_first(sums), expected_sums(case, x, True), WINOGRAD_TOLERANCE)
+    expected = oracle.linear(x, case.weight, case.bias, case.edges)
+    assert_close(total, expected, 2 * WINOGRAD_TOLERANCE)
+    handed = make_input("αβ", case.items, 2 * case.outputs, case.groups, case.output_shape[1:])
+    back = found.adjoint(handed.source, x, WORKSPACE)
+    assert_close(back, expected_return(case, handed.expected, x), WINOGRAD_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        Geometry((3, 3), (2, 2)),
+        Geometry((3, 3), (1, 2)),
+        Geometry((3, 3), dilation=(2, 2)),
+        Geometry((3, 2)),
+        Geometry((5, 3)),
+    ],
+)
+def test_other_windows_are_summed_directly(geometry: Geometry) -> None:
+    case = Case("", 18, 20, 1, geometry, (9, 8))
+    found = map_of(case, lifted(case), winograd=True)
+    assert not found.forward_product.uses_winograd
+    assert not found.adjoint_product.uses_winograd
+    assert_close(found.apply(case.image, None, WORKSPACE), case.products(case.image), 2e-6)
+
+
+def test_both_parts_of_an_input_are_summed_directly() -> None:
+    case = TILED[0]
+    found = map_of(case, signed_weight(lifted(case), nonnegative=False), winograd=True)
+    assert not found.forward_product.uses_winograd
+    assert not found.adjoint_product.uses_winograd
+
+
+# --- Matrices -----------------------------------------------------------------------------------------------
+
+MATRICES = [((7,), 5), ((3, 5, 2), PANEL + 5), ((LANES + 1, 4, 3), LANES), ((4, 3), 1)]
+by_matrix = pytest.mark.parametrize(("shape", "outputs"), MATRICES)
+
+
+def matrix(shape: tuple[int, ...], outputs: int) -> tuple[Blob, oracle.Edges]:
+    edges = oracle.inner_product_edges(shape, outputs)
+    return random_blob((outputs, int(np.prod(shape))), 2), edges
+
+
+def lifted_matrix(weight: Blob) -> Blob:
+    return weight.reshape(1, 1, len(weight), 1, -1, 1, 1)
+
+
+def matrix_map(weight: Blob, shape: tuple[int, ...], outputs: int) -> LinearMap:
+    return MatrixMap(weight, shape, (outputs,))
+
+
+@pytest.mark.parametrize("items", [1, 6])
+@by_matrix
+def test_a_matrix_equals_loops(shape: tuple[int, ...], outputs: int, items: int) -> None:
+    weight, edges = matrix(shape, outputs)
+    x, relevance = random_blob((items, *shape), 1), random_blob((items, outputs), 3)
+    bias, factor = random_blob((outputs,), 4), random_blob((items, *shape), 5)
+    found = matrix_map(lifted_matrix(weight), shape, outputs)
+    assert_close(found.apply(x, bias, WORKSPACE), oracle.linear(x, weight, bias, edges), 2e-6)
+    assert_close(found.apply(x, None, WORKSPACE), oracle.linear(x, weight, None, edges), 2e-6)
+    handed = oracle.adjoint(relevance, weight, edges)
+    assert_close(found.adjoint(copied(pixels(relevance)), None, WORKSPACE), handed, 2e-6)
+    assert_close(found.adjoint(copied(pixels(relevance)), factor, WORKSPACE), factor * handed, 2e-6)
+
+
+@by_parts_in
+@by_matrix
+def test_sums_of_a_signed_matrix_equal_loops(shape: tuple[int, ...], outputs: int, nonnegative: bool) -> None:
+    weight, edges = matrix(shape, outputs)
+    x = random_blob((3, *shape), 1)
+    x = np.abs(x) if nonnegative else x
+    x.reshape(-1)[::5] = 0
+    bias = random_blob((outputs,), 4)
+    signed = matrix_map(signed_weight(lifted_matrix(weight), nonnegative), shape, outputs)
+    sums, total = signed.apply_sums(x, bias, WORKSPACE)
+    parts = [oracle.alpha_beta_sums(item, weight, None, edges, False, 1) for item in x]
+    expected = np.stack([np.concatenate(both) for both in parts])
+    assert_close(sums.reshape(3, -1), expected, 2e-6)
+    assert_close(total, oracle.linear(x, weight, bias, edges), 5e-6)
+    _, without = signed.apply_sums(x, None, WORKSPACE)
+    assert_close(without, oracle.linear(x, weight, None, edges), 5e-6)
+    handed = make_input("αβ", 3, 2 * outputs, 1, (1, 1))
+    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
+    p, n = handed.expected[:, :outputs], handed.expected[:, outputs:]
+    at_positive = oracle.adjoint(p, positive, edges) + oracle.adjoint(n, negative, edges)
+    at_negative = oracle.adjoint(p, negative, edges) + oracle.adjoint(n, positive, edges)
+    out = signed.adjoint(handed.source, x, WORKSPACE)
+    assert_close(out, x * np.where(x > 0, at_positive, at_negative), 5e-6)
+
+
+def test_inputs_of_a_matrix_are_counted_as_caffe_does_whatever_their_order_in_memory() -> None:
+    shape, outputs = (5, 3, 4), 7
+    weight, edges = matrix(shape, outputs)
+    x = random_blob((2, *shape), 1)
+    turned = channels_last(x).transpose(0, 3, 1, 2)
+    found = matrix_map(lifted_matrix(weight), shape, outputs)
+    assert_close(found.apply(turned, None, WORKSPACE), oracle.linear(x, weight, None, edges), 2e-6)
+    relevance = random_blob((2, outputs), 3)
+    factor = channels_last(random_blob(x.shape, 5)).transpose(0, 3, 1, 2)
+    handed = oracle.adjoint(relevance, weight, edges)
+    assert_close(found.adjoint(copied(pixels(relevance)), factor, WORKSPACE), factor * handed, 2e-6)
+
+
+def test_an_adjoint_of_two_parts_needs_no_factor() -> None:
+    """Without one there is no sign: what the positive parts get counts."""
+    weight, edges = matrix((6,), 4)
+    signed = matrix_map(signed_weight(lifted_matrix(weight), False), (6,), 4)
+    handed = random_blob((2, 8), 3)
+    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
+    expected = oracle.adjoint(handed[:, :4], positive, edges) + oracle.adjoint(handed[:, 4:], negative, edges)
+    assert_close(signed.adjoint(copied(pixels(handed)), None, WORKSPACE), expected, 2e-6)
+
+
+def test_threads_do_not_change_a_bit_of_a_matrix() -> None:
+    weight, _ = matrix((5, 3, 7), PANEL + 9)
+    x, relevance = random_blob((5, 5, 3, 7), 1), random_blob((5, PANEL + 9), 3)
+    found, results = matrix_map(lifted_matrix(weight), (5, 3, 7), PANEL + 9), []
+    for threads in (1, 2, 3, 4):
+        with EagerWorkspace(threads) as workspace:
+            out = found.apply(x, None, workspace)
+            back = found.adjoint(copied(pixels(relevance)), None, workspace)
+            results.append([out.tolist(), back.tolist()])
+    assert all(result == results[0] for result in results)
