@@ -1,6 +1,7 @@
 """What the two programs take: their options, the help, and suggestions where an option is misspelt."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,17 +26,17 @@ Never tried it? scripts/demo.sh of the repository explains pictures with a small
 net that comes with it. All options: caffe-lrp --help"""
 
 _EPILOG = """\
-in place of the config file's value:
+in place of the config file's value (several formulas: --formula 0,100):
   --formula CODE  --eps ε  --beta β (α = 1 + β)  --quirks reference|corrected
   --start-layer, --first-layer, --switch-layer INDEX (--dry-run shows indices)
-
+speed: --threads N  --memory 4G  --batch N  --convolution auto|direct|winograd
+first start: caffe-lrp warmup [--cpu NAME] compiles ahead, as for a container
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed (all others are written), 130 interrupted
 """
 
-#: Options that replace a value of the config file: option -> key of the file.
+#: Options that replace a value of the config file: option -> key of the file. ``--formula`` is another.
 _OVERRIDES = {
-    "--formula": "relpropformulatype",
     "--eps": "epsstab",
     "--beta": "alphabeta_beta",
     "--quirks": "quirks",
@@ -46,6 +47,15 @@ _OVERRIDES = {
 
 #: Names of the reference's four programs, the values of ``-b``.
 BINARIES = ("default", "default_minimal", "parallel", "parallel_minimal")
+
+#: How convolutions are computed, the values of ``--convolution``.
+CONVOLUTIONS = ("auto", "direct", "winograd")
+
+#: More threads than any machine has processors are a slip of the pen.
+_MOST_THREADS = 1024
+
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_AMOUNT = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([KMGT])(i?B)?", re.IGNORECASE)
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -92,6 +102,23 @@ def demo_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return demo_parser().parse(arguments)
 
 
+def warmup_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of ``caffe-lrp warmup``; with wrong ones the program ends, see `Parser.parse`."""
+    parser = Parser(
+        prog="caffe-lrp warmup",
+        description="Compile everything ahead, so that no run has to.",
+        epilog="For machines of several kinds, name a CPU that all of them can stand in for, such\n"
+        "as x86-64-v3, and set CAFFE_LRP_CPU to the same name when they run.",
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("--cpu", metavar="NAME", help="CPU to compile for (default: this machine's)")
+    parser.add_argument("-h", "--help", action="help", help="show this help")
+    parser.set_defaults(verbose=False)
+    return parser.parse(arguments)
+
+
 def list_parser() -> Parser:
     """The parser of ``caffe-lrp``; what must be given is checked by `list_arguments`."""
     parser = Parser(
@@ -111,20 +138,37 @@ def list_parser() -> Parser:
         "-p", "--prepath", type=_not_empty, default="./", metavar="DIR", help="where output goes (default ./)"
     )  # fmt: skip
     add(
-        "-b", "--binary", type=_binary, default=BINARIES[0], metavar="KEY",
+        "-b", "--binary", type=_one_of(*BINARIES), default=BINARIES[0], metavar="KEY",
         help="default, parallel (batches); …_minimal: text only",
     )  # fmt: skip
     add("--image-root", default="", metavar="DIR", help="folder of relative image paths")
-    add("--suffix-target", action="store_true", help="put formula and class into the file names")
+    add("--suffix-target", action="store_true", help="put formula and class into file names")
+    add("--top", type=_at_least_one, metavar="K", help="maps of the K best classes, not of those listed")
     add("--dry-run", action="store_true", help="check config, net and list, show layers, stop")
     loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("--quiet", action="store_true", help="print errors only")
-    loudness.add_argument("-v", "--verbose", action="store_true", help="print a line for every image")
-    _add_common(parser)
-    for option, key in _OVERRIDES.items():
-        _add_override(parser, option, next(known for known in KEYS if known.name == key))
+    loudness.add_argument(
+        "-v", "--verbose", action="store_true", help="print a line for every map; errors only: --quiet"
+    )
+    loudness.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
+    _add_common(parser, "show this help; the version: --version", argparse.SUPPRESS)
+    _add_hidden(parser)
     parser.set_defaults(is_demo=False)
     return parser
+
+
+def _add_hidden(parser: Parser) -> None:
+    """Options that share a few lines of the epilog."""
+    parser.add_argument("--formula", dest="formulas", type=_formulas, metavar="CODES", help=argparse.SUPPRESS)
+    for option, name in _OVERRIDES.items():
+        key = next(known for known in KEYS if known.name == name)
+        parser.add_argument(
+            option, dest=key.attribute, type=_value_of(key), metavar="VALUE", help=argparse.SUPPRESS
+        )
+    for option, kind in (("--threads", _threads), ("--memory", _memory), ("--batch", _at_least_one)):
+        parser.add_argument(option, type=kind, metavar="VALUE", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--convolution", type=_one_of(*CONVOLUTIONS), default=CONVOLUTIONS[0], help=argparse.SUPPRESS
+    )
 
 
 def demo_parser() -> Parser:
@@ -138,34 +182,66 @@ def demo_parser() -> Parser:
     parser.add_argument("config", type=Path, metavar="CONFIG")
     parser.add_argument("filelist", type=Path, metavar="FILELIST")
     parser.add_argument("prepath", metavar="PREPATH")
-    _add_common(parser)
-    parser.set_defaults(
-        is_demo=True, binary=BINARIES[0], suffix_target=False, dry_run=False, quiet=False, verbose=False
-    )
+    _add_common(parser, "show this help", "show the version")
+    # Whatever cannot be said here is as where it can, but is not.
+    parser.set_defaults(**vars(list_parser().parse_args([])) | {"is_demo": True})
     return parser
 
 
-def _add_common(parser: Parser) -> None:
-    parser.add_argument(
-        "--version", action="version", version=f"caffe-lrp {__version__}", help="show the version"
-    )
-    parser.add_argument("-h", "--help", action="help", help="show this help")
+def _add_common(parser: Parser, about_help: str, about_version: str) -> None:
+    parser.add_argument("-h", "--help", action="help", help=about_help)
+    parser.add_argument("--version", action="version", version=f"caffe-lrp {__version__}", help=about_version)
 
 
-def _add_override(parser: Parser, option: str, key: Key) -> None:
-    """An option in place of a key; all of them share three lines of the epilog."""
-    parser.add_argument(
-        option, dest=key.attribute, type=_value_of(key), metavar="VALUE", help=argparse.SUPPRESS
-    )
+def _one_of(*choices: str) -> Callable[[str], str]:
+    """Parser of a value that is one of a few words."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is none of {', '.join(choices)}{did_you_mean(text, choices)}"
+            )
+        return text
+
+    return parse
 
 
-def _binary(text: str) -> str:
-    """One of `BINARIES`."""
-    if text not in BINARIES:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is none of {', '.join(BINARIES)}{did_you_mean(text, BINARIES)}"
-        )
-    return text
+def _formulas(text: str) -> tuple[int, ...]:
+    """Codes of formulas, between commas."""
+    key = next(known for known in KEYS if known.attribute == "formula")
+    try:
+        codes = tuple(key.parse(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        advice = "; write several with commas between them, such as 0,100" if "," in text else ""
+        raise argparse.ArgumentTypeError(f"{text!r} {error}{advice}") from None
+    for code in codes:
+        if codes.count(code) > 1:
+            raise argparse.ArgumentTypeError(f"{text!r} has the formula {code} twice")
+    return codes
+
+
+def _at_least_one(text: str) -> int:
+    """A whole number from 1 on."""
+    if not re.fullmatch("[+]?[0-9]+", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    """A number of threads."""
+    count = _at_least_one(text)
+    if count > _MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be at most {_MOST_THREADS}")
+    return count
+
+
+def _memory(text: str) -> int:
+    """Bytes from a number and a unit."""
+    match = _AMOUNT.fullmatch(text.strip())
+    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number and a unit, such as 800M or 1.5G")
+    return int(size)
 
 
 def _not_empty(text: str) -> str:

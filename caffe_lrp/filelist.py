@@ -22,23 +22,31 @@ _CONFIG_KEY = re.compile(r"^[ \t]*param_file\s*$", re.MULTILINE)
 class Target:
     """Which classes an image is explained for.
 
-    ``code`` is the integer of the list: a class (≥ 0), −2 for the five best classes in one map, any
-    other negative number for the best class.
+    Attributes
+    ----------
+    code
+        The integer of the list: a class (≥ 0), −2 for the five best classes in one map, any other negative
+        number for the best class.
+    rank
+        If not 0, in place of the code: the class that the net ranks there, from 1.
     """
 
     code: int
+    rank: int = 0
 
     @property
     def label(self) -> str:
-        """Name of the target in file names: ``c281``, ``top1`` or ``top5``."""
+        """Name of the target in file names: ``c281``, ``top1`` or ``top5``; ``rank3`` for a rank."""
+        if self.rank:
+            return f"rank{self.rank}"
         if self.code >= 0:
             return f"c{self.code}"
         return "top5" if self.code == BEST_FIVE else "top1"
 
     @property
     def best_count(self) -> int:
-        """Number of best classes asked for; 0 for a class given by number."""
-        if self.code >= 0:
+        """Number of best classes asked for; 0 for a class given by number or rank."""
+        if self.rank or self.code >= 0:
             return 0
         return _BEST_FIVE_COUNT if self.code == BEST_FIVE else 1
 

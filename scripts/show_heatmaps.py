@@ -23,7 +23,10 @@ except ModuleNotFoundError:
     print(f"{PROGRAM}: needs Pillow, as caffe-lrp does: run it with .venv/bin/python", file=sys.stderr)
     sys.exit(FAILED)
 
-HEATMAP = re.compile(r"(?P<image>.+?)(_f(?P<formula>\d+)_(c(?P<label>\d+)|top(?P<best>\d+)))?_heatmap\.png")
+NUMBERS = ("formula", "label", "best", "rank")
+HEATMAP = re.compile(
+    r"(?P<image>.+?)(_f(?P<formula>\d+)_(c(?P<label>\d+)|top(?P<best>\d+)|rank(?P<rank>\d+)))?_heatmap\.png"
+)
 INPUT_SUFFIX = "_as_inputted_into_the_dnn.png"
 SCORES_SUFFIX = "_top10scores.txt"
 
@@ -54,18 +57,19 @@ class Heatmap:
     formula: int | None
     class_index: int | None
     best_count: int | None
+    rank: int | None = None
 
     @property
     def input_path(self) -> Path:
         """The picture of what the net saw, written beside it."""
         return self._beside(INPUT_SUFFIX)
 
-    @property
-    def best_class(self) -> int | None:
-        """The class that the net likes best, from the scores written beside it; None without them."""
+    def class_at(self, rank: int) -> int | None:
+        """The class that the net ranks there, from the scores written beside it; None if they do not say."""
         scores = self._beside(SCORES_SUFFIX)
         text = scores.read_text(encoding="ascii", errors="replace") if scores.is_file() else ""
-        first = re.match(r"(\d{1,9}) ", text)
+        lines = text.splitlines()
+        first = re.match(r"(\d{1,9}) ", lines[rank - 1]) if rank <= len(lines) else None
         return int(first[1]) if first else None
 
     def caption(self, labels: Sequence[str]) -> str:
@@ -74,10 +78,12 @@ class Heatmap:
             return "heatmap"
         if self.class_index is not None:
             return f"formula {self.formula}: {class_name(self.class_index, labels)}"
-        if self.best_count != 1:
+        if self.rank is None and self.best_count != 1:
             return f"formula {self.formula}: best {self.best_count}"
-        best = self.best_class
-        return f"formula {self.formula}: best" + ("" if best is None else f", {class_name(best, labels)}")
+        rank = self.rank or 1
+        place = f"formula {self.formula}: " + ("best" if rank == 1 else f"no. {rank}")
+        index = self.class_at(rank)
+        return place if index is None else f"{place}, {class_name(index, labels)}"
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name.removesuffix("_heatmap.png") + suffix)
@@ -97,7 +103,7 @@ def find_heatmaps(folder: Path) -> dict[Path, list[Heatmap]]:
     for path in folder.rglob("*_heatmap.png"):
         if path.is_file() and (found := HEATMAP.fullmatch(path.name)):
             image = path.with_name(found["image"])
-            numbers = (int(found[name]) if found[name] else None for name in ("formula", "label", "best"))
+            numbers = (int(found[name]) if found[name] else None for name in NUMBERS)
             rows.setdefault(image, []).append(Heatmap(path, image, *numbers))
     return {image: sorted(rows[image], key=_order) for image in sorted(rows)}
 
@@ -105,7 +111,7 @@ def find_heatmaps(folder: Path) -> dict[Path, list[Heatmap]]:
 def _order(heatmap: Heatmap) -> tuple[int, ...]:
     return tuple(
         -1 if number is None else number
-        for number in (heatmap.formula, heatmap.class_index, heatmap.best_count)
+        for number in (heatmap.formula, heatmap.class_index, heatmap.best_count, heatmap.rank)
     )
 
 

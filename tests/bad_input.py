@@ -404,6 +404,68 @@ CATALOGUE = (
                 options=(*RUN, "--formula", "101"),
             ),
             Kind(
+                "one of several formulas is no number",
+                nothing,
+                "usage: …\n"
+                "caffe-lrp: error: argument --formula: '0,abc' must be a whole number; write "
+                "several with commas between them, such as 0,100",
+                exit_code=2,
+                options=(*RUN, "--formula", "0,abc"),
+            ),
+            Kind(
+                "a formula is chosen twice",
+                nothing,
+                "usage: …\ncaffe-lrp: error: argument --formula: '0,100,0' has the formula 0 twice",
+                exit_code=2,
+                options=(*RUN, "--formula", "0,100,0"),
+            ),
+            Kind(
+                "more classes are wanted than there are",
+                nothing,
+                "caffe-lrp: error: config.txt: line 16: numclasses is 5, but --top asks for the"
+                " 6 best classes; give 5 or fewer",
+                options=(*RUN, "--top", "6"),
+            ),
+            Kind(
+                "no classes are wanted",
+                nothing,
+                "usage: …\ncaffe-lrp: error: argument --top: '0' must be a whole number, at least 1",
+                exit_code=2,
+                options=(*RUN, "--top", "0"),
+            ),
+            Kind(
+                "batches are to be empty",
+                nothing,
+                "usage: …\ncaffe-lrp: error: argument --batch: '0' must be a whole number, at least 1",
+                exit_code=2,
+                options=(*RUN, "--batch", "0"),
+            ),
+            Kind(
+                "no threads are to compute",
+                nothing,
+                "usage: …\ncaffe-lrp: error: argument --threads: '0' must be a whole number, at least 1",
+                exit_code=2,
+                options=(*RUN, "--threads", "0"),
+            ),
+            Kind(
+                "an amount of memory has no unit",
+                nothing,
+                "usage: …\n"
+                "caffe-lrp: error: argument --memory: '4' must be a number and a unit, such as "
+                "800M or 1.5G",
+                exit_code=2,
+                options=(*RUN, "--memory", "4"),
+            ),
+            Kind(
+                "an unknown way to compute convolutions is chosen",
+                nothing,
+                "usage: …\n"
+                "caffe-lrp: error: argument --convolution: 'winograt' is none of auto, direct, "
+                "winograd; did you mean 'winograd'?",
+                exit_code=2,
+                options=(*RUN, "--convolution", "winograt"),
+            ),
+            Kind(
                 "config and list are swapped",
                 nothing,
                 "caffe-lrp: error: list.txt: has none of the keys of a config file, such as "

@@ -22,8 +22,8 @@ def config(monkeypatch: pytest.MonkeyPatch) -> HeatmapConfig:
     return read_config(Path("configs/vgg_2_eps1_beta1_aux4.txt"))
 
 
-def notes(config: HeatmapConfig) -> list[str]:
-    return notices(open_session(config), config)
+def notes(config: HeatmapConfig, *formulas: int) -> list[str]:
+    return notices(open_session(config, formulas), config)
 
 
 def test_usual_settings_are_passed_in_silence(config: HeatmapConfig) -> None:
@@ -54,6 +54,12 @@ def test_settings_that_are_seldom_meant_are_noted_with_their_place(
     assert found.startswith("configs/vgg_2_eps1_beta1_aux4.txt: line ")
 
 
+def test_the_switch_layer_is_looked_at_if_any_formula_needs_it(config: HeatmapConfig) -> None:
+    config = replace(config, switch_layer=16)
+    assert notes(config, 0, 100) == []
+    assert len(notes(config, 0, 102, 104)) == 1
+
+
 @pytest.mark.parametrize(
     ("image", "code", "fault"),
     [
@@ -65,7 +71,7 @@ def test_settings_that_are_seldom_meant_are_noted_with_their_place(
     ],
 )
 def test_faults_are_foreseen(config: HeatmapConfig, image: str, code: int, fault: str) -> None:
-    job = HeatmapJob(1, Path(image), Target(code), "out/stem")
+    job = HeatmapJob(1, Path(image), Target(code), 2, "out/stem")
     found = foreseeable_fault(open_session(config), job)
     assert fault in found
     assert bool(found) == bool(fault)

@@ -158,6 +158,95 @@ def test_suffix_target_puts_formula_and_class_into_the_names(tmp_path: Path) -> 
     assert labels == {"f100_c3", "f100_c5", "f100_top1", "f100_top5"}
 
 
+def test_several_formulas_make_a_map_each_with_the_numbers_of_runs_of_their_own(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3", "images/set/tall.png -2")
+    options = ["-b", "default_minimal", "--batch", 2]
+    together = run("-c", CONFIG, "-f", path, "-p", tmp_path / "all", "--formula", "0,100,99", *options)
+    assert (together.returncode, together.stderr) == (0, "")
+    assert together.stdout.startswith("6 of 6 heatmaps made in ")
+    for code in (0, 100, 99):
+        alone = ["-p", tmp_path / "one", "--formula", code, "--suffix-target"]
+        assert run("-c", CONFIG, "-f", path, *alone, *options).returncode == 0
+    assert files_below(tmp_path / "all") == files_below(tmp_path / "one")
+    # A forward pass that sums positive and negative products for one formula rounds differently for all.
+    for name in files_below(tmp_path / "all"):
+        first, second = (
+            np.array((tmp_path / run_name / name).read_text().split(), float) for run_name in ("all", "one")
+        )
+        np.testing.assert_allclose(first, second, rtol=0, atol=1e-5 * np.abs(second[3:]).max())
+
+
+def test_top_makes_a_map_for_each_of_the_best_classes(tmp_path: Path) -> None:
+    top = run(
+        "-c", CONFIG, "-f", listing(tmp_path, "images/set/square.jpg 3"), "-p", tmp_path / "top", "--top", 2
+    )
+    assert (top.returncode, top.stderr) == (0, "")
+    stem = "out/images/set/square.jpg_f2"
+    assert files_below(tmp_path / "top") == names(f"{stem}_rank1") + names(f"{stem}_rank2")
+    scores = (tmp_path / "top" / f"{stem}_rank1_top10scores.txt").read_text().splitlines()
+    second = scores[1].split()[0]
+    by_number = listing(tmp_path, f"images/set/square.jpg {second}")
+    run("-c", CONFIG, "-f", by_number, "-p", tmp_path / "number", "--suffix-target", "-b", "default_minimal")
+    one = tmp_path / "top" / f"{stem}_rank2_rawhm.txt"
+    other = tmp_path / "number" / f"{stem}_c{second}_rawhm.txt"
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_an_image_listed_twice_has_its_best_classes_once(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3", "images/set/square.jpg 5")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path, "--top", 2)
+    assert result.returncode == 3
+    assert "lines 1 and 2: " in result.stderr
+    assert "remove the repeated lines:" in result.stderr
+
+
+def test_a_line_that_fails_in_every_way_is_complained_of_once(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/none.jpg 3", "images/set/square.jpg 12", "images/set/tall.png 3")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path, "--formula", "0,100", "-b", "default_minimal")
+    assert result.returncode == 4
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == ["line 1", "line 2"]
+    assert result.stdout.startswith("2 of 6 heatmaps made in ")
+    dry = run("-c", CONFIG, "-f", path, "--formula", "0,100", "--dry-run")
+    assert [line.split(": ")[1] for line in dry.stderr.splitlines()] == ["line 1", "line 2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        (["--threads", 3, "--batch", 1], "batches of 1, 2 at a time on 3 threads, about "),
+        (["--threads", 1], "batches of 2, 1 at a time on 1 thread, about "),
+        (["--threads", 1, "-b", "parallel_minimal"], "batches of 1, 1 at a time on 1 thread, about "),
+        (["--threads", 2, "-b", "parallel", "--batch", 9], "batches of 9, 1 at a time on 2 threads, about "),
+    ],
+)
+def test_verbose_says_how_images_are_dealt_out(tmp_path: Path, options: list[object], chosen: str) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3", "images/set/tall.png 3")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path, "-v", *options)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[0].startswith(chosen)
+
+
+def test_less_memory_than_needed_is_noted_and_no_reason_to_fail(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3", "images/set/tall.png 3")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path, "--memory", "1M")
+    assert result.returncode == 0
+    assert re.fullmatch(
+        r"caffe-lrp: note: a single image takes about \d+ MB, more than the 1 MB that may be used "
+        r"\(--memory\); it is tried all the same\n",
+        result.stderr,
+    )
+    assert run("-c", CONFIG, "-f", path, "-p", tmp_path, "--memory", "1M", "--quiet").stderr == ""
+
+
+def test_the_nets_own_batch_size_is_cut_to_what_fits_with_a_note(tmp_path: Path) -> None:
+    batched = tmp_path / "vgg.prototxt"
+    batched.write_text((DATA / "models/vgg.prototxt").read_text().replace("dim: 1 ", "dim: 100000 "))
+    changed, path = config(tmp_path, param_file=batched), listing(tmp_path, "images/set/square.jpg 3")
+    result = run("-c", changed, "-f", path, "-p", tmp_path, "-b", "parallel", "--memory", "2G")
+    assert result.returncode == 0
+    assert "note: batches of 100000 images take about " in result.stderr
+
+
 def test_image_root_is_the_folder_of_relative_image_paths(tmp_path: Path) -> None:
     path = listing(tmp_path, "set/square.jpg 3", f"{DATA}/images/set/tall.png 3")
     result = run(
@@ -194,6 +283,10 @@ def test_the_drop_in_puts_prepath_before_image_paths_and_overwrites(tmp_path: Pa
     assert result.returncode == 0
     assert result.stdout.startswith("2 of 2 heatmaps made in ")
     assert files_below(tmp_path / "o") == names("images/set/square.jpg")
+    alone = config(tmp_path, standalone_outpath=tmp_path / "alone")
+    assert demo(alone, listing(tmp_path, "set/square.jpg 5"), "images").returncode == 0
+    for name in names("images/set/square.jpg"):
+        assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 def test_options_replace_values_of_the_config(tmp_path: Path) -> None:
@@ -237,6 +330,14 @@ def test_dry_run_prints_a_line_a_layer_and_writes_nothing(tmp_path: Path) -> Non
     assert not (tmp_path / "o").exists()
 
 
+def test_a_dry_run_has_a_column_for_every_formula() -> None:
+    result = run("-c", CONFIG, "--dry-run", "--formula", "0,11")
+    rows = [re.split("  +", line) for line in result.stdout.splitlines()]
+    assert rows[0] == ["index", "name", "type", "output", "rule of 0", "rule of 11"]
+    assert rows[1][-2:] == ["ε", "gradient"]
+    assert rows[-1][-2:] == ["-", "-"]
+
+
 def test_a_dry_run_does_without_a_list() -> None:
     result = run("-c", CONFIG, "--dry-run")
     assert (result.returncode, result.stderr) == (0, "")
@@ -277,7 +378,7 @@ def test_quiet_prints_nothing_and_verbose_a_line_an_image(tmp_path: Path) -> Non
     quiet = run("-c", CONFIG, "-f", path, "-p", tmp_path, "--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     verbose = run("-c", CONFIG, "-f", path, "-p", tmp_path, "-v")
-    assert "images/set/square.jpg: best class" in verbose.stdout
+    assert "\nimages/set/square.jpg: best class" in verbose.stdout
 
 
 def test_version(tmp_path: Path) -> None:
@@ -453,19 +554,25 @@ def test_image_names_in_any_encoding_are_explained_and_printed(tmp_path: Path) -
     assert_clean(result)
 
 
-@pytest.mark.parametrize("damage", ["read-only", "truncated"])
-def test_a_cache_of_compiled_kernels_that_cannot_be_used_costs_no_image(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_of_compiled_kernels_costs_no_image(tmp_path: Path) -> None:
     cache, path = tmp_path / "cache", listing(tmp_path, "images/set/square.jpg 3")
     command = f"{{lrp}} -f {path} -p {tmp_path} -b default_minimal"
-    if damage == "read-only":
-        cache.mkdir()
-        cache = Path("/dev/null/cache")
-    else:
-        assert shell(command, NUMBA_CACHE_DIR=str(cache)).returncode == 0
-        for stored in cache.rglob("*.nb*"):
+    for _ in range(2):
+        result = shell(command, CAFFE_LRP_CACHE_DIR=str(cache))
+        assert (result.returncode, result.stderr) == (0, "")
+        for stored in cache.glob("*/*"):
             stored.write_bytes(b"")
-    result = shell(command, NUMBA_CACHE_DIR=str(cache))
-    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("option", ["-v", "--quiet"])
+def test_a_cache_of_compiled_kernels_in_another_place_is_noted_in_a_line(tmp_path: Path, option: str) -> None:
+    command = f"{{lrp}} -f {listing(tmp_path, 'images/set/square.jpg 3')} -p {tmp_path} --dry-run {option}"
+    result = shell(command, CAFFE_LRP_CACHE_DIR="/dev/null/cache", XDG_CACHE_HOME=str(tmp_path))
+    note = (
+        "caffe-lrp: note: /dev/null/cache cannot be written, so compiled kernels are kept in "
+        f"{tmp_path}/caffe-lrp\n"
+    )
+    assert (result.returncode, result.stderr) == (0, "" if option == "--quiet" else note)
 
 
 def test_paths_that_mean_the_same_file_clash(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import make_demo_model
 import numpy as np
 import pytest
-from builders import assert_close, build, random_blob, single_layer
+from builders import WORKSPACE, assert_close, build, random_blob, single_layer
 from demo_pictures import SHAPES, SIDE, Picture, draw_picture
 from make_demo_model import (
     INPUT_SCALE,
@@ -30,10 +30,11 @@ from PIL import Image, ImageFilter
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.imaging.mean import load_mean
-from caffe_lrp.layers.base import Linear
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.engine import explain
+from caffe_lrp.relevance.engine import explain, run_forward
 
 ROOT = Path(__file__).parents[1]
 SMALL_NET = """
@@ -85,11 +86,12 @@ def test_the_net_knows_the_shapes_of_pictures_it_has_not_seen(
 def test_heatmaps_lie_on_the_shape_asked_for(session: Session, pictures: list[Picture]) -> None:
     chosen = pictures[:16]
     batch = examples_of(chosen).levels - mean_colour(session)
-    activations = session.net.forward(batch, session.plan.kept_values)
+    forward = run_forward(session.net, session.plans, batch, WORKSPACE)
     inside, elsewhere = [], []
     for which in (0, 1):
         classes = [(picture.classes[which],) for picture in chosen]
-        for picture, relevance in zip(chosen, explain(session.plan, activations, classes), strict=True):
+        found = explain(session.plan, forward, classes, WORKSPACE)
+        for picture, relevance in zip(chosen, found, strict=True):
             positive = np.maximum(relevance.mean(axis=0), 0)
             inside.append(positive[around(picture.masks[which])].sum() / positive.sum())
             elsewhere.append(positive[around(picture.masks[1 - which])].sum() / positive.sum())
@@ -144,15 +146,21 @@ def test_weight_gradients_equal_differences(tmp_path: Path, body: str, shape: tu
     gradient = random_blob((3, *layer.output_shapes[0]), 2)
     # The layer is linear in each weight, so a difference over any step is the derivative.
     for blob, found in zip(layer.weights, weight_gradients(layer, inputs, gradient), strict=True):
-        before = (layer.forward([inputs])[0].astype(np.float64) * gradient).sum()
+        before = weighted_outputs(layer, inputs, gradient)
         expected = np.empty(blob.shape)
         for index in np.ndindex(blob.shape):
             old = blob[index]
             blob.flags.writeable = True
             blob[index] = old + 1
-            expected[index] = (layer.forward([inputs])[0].astype(np.float64) * gradient).sum() - before
+            expected[index] = weighted_outputs(layer, inputs, gradient) - before
             blob[index] = old
         assert_close(found, expected, 1e-4)
+
+
+def weighted_outputs(layer: Layer, inputs: Blob, factors: Blob) -> float:
+    """Sum of the outputs times ``factors``, by a copy of the layer that derives anew from its weights."""
+    (outputs,) = replace(layer).forward([inputs], WORKSPACE)
+    return float((outputs.astype(np.float64) * factors).sum())
 
 
 def patterns(rng: np.random.Generator, count: int) -> Examples:
@@ -175,9 +183,9 @@ def test_training_lowers_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     examples = patterns(rng, 60)
     mean = np.full((3, 1, 1), 100, np.float32)
     batch = (examples.levels - mean) * np.float32(INPUT_SCALE)
-    before, _ = gradients(net, batch, examples.shown)
+    before, _ = gradients(net, batch, examples.shown, WORKSPACE)
     make_demo_model.train(net, examples, mean, 600, rng)
-    after, _ = gradients(net, batch, examples.shown)
+    after, _ = gradients(net, batch, examples.shown, WORKSPACE)
     assert after < 0.3 * before
     seen_whole = replace(
         net, layers=tuple(replace(one, weights=learned_weights(net).get(one.name, ())) for one in net.layers)
@@ -189,7 +197,7 @@ def test_gradients_of_a_net_equal_differences_of_its_loss(tmp_path: Path) -> Non
     net = small_net(tmp_path, size=6)
     batch = random_blob((4, 3, 6, 6), 3)
     shown = np.eye(3, dtype=np.float32)[[0, 1, 2, 1]]
-    _, found = gradients(net, batch, shown)
+    _, found = gradients(net, batch, shown, WORKSPACE)
     assert set(found) == {"conv", "score"}
     for layer in net.layers:
         for weight, gradient in zip(layer.weights, found.get(layer.name, ()), strict=True):
@@ -197,7 +205,7 @@ def test_gradients_of_a_net_equal_differences_of_its_loss(tmp_path: Path) -> Non
             old, losses = weight[index], []
             for step in (0.01, -0.01):
                 weight[index] = old + step
-                losses.append(gradients(net, batch, shown)[0])
+                losses.append(gradients(net, batch, shown, WORKSPACE)[0])
             weight[index] = old
             assert gradient[index] == pytest.approx((losses[0] - losses[1]) / 0.02, rel=0.02)
 
@@ -206,8 +214,8 @@ def test_the_input_scale_moves_into_the_first_layer(tmp_path: Path) -> None:
     net, batch = small_net(tmp_path), random_blob((2, 3, 12, 12), 4) * 100
     weights = learned_weights(net)
     raw = replace(net, layers=tuple(replace(one, weights=weights.get(one.name, ())) for one in net.layers))
-    scaled = net.forward(batch * np.float32(INPUT_SCALE), set())[net.output_value]
-    assert_close(raw.forward(batch, set())[net.output_value], scaled)
+    scaled = net.forward(batch * np.float32(INPUT_SCALE), set(), WORKSPACE)[net.output_value]
+    assert_close(raw.forward(batch, set(), WORKSPACE)[net.output_value], scaled)
 
 
 def test_pictures_become_blue_green_red(pictures: list[Picture]) -> None:
@@ -268,7 +276,7 @@ def test_training_writes_everything_and_the_same_seed_the_same(
 def test_accuracy_counts_pictures_all_of_whose_shapes_come_first(session: Session) -> None:
     """A blank picture that claims to show what the net thinks of it is right, one that does not wrong."""
     blank = np.zeros((2, 3, SIDE, SIDE), np.uint8)
-    scores = session.net.forward(blank - mean_colour(session), set())[session.net.output_value][0]
+    scores = session.net.forward(blank - mean_colour(session), set(), WORKSPACE)[session.net.output_value][0]
     order = np.argsort(-scores)
     shown = np.zeros((2, len(SHAPES)), np.float32)
     shown[0, order[:2]] = 1

@@ -73,6 +73,10 @@ def test_negative_codes_stand_for_the_best_classes(code: int, label: str, best_c
     assert (Target(code).label, Target(code).best_count) == (label, best_count)
 
 
+def test_a_rank_takes_the_place_of_the_code() -> None:
+    assert (Target(-1, rank=3).label, Target(-2, rank=3).best_count) == ("rank3", 0)
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_cause_anything_but_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

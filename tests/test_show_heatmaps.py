@@ -100,6 +100,17 @@ def test_the_best_class_is_read_from_the_scores(scores: str | None, caption: str
     assert best.caption(["circle", "ring", "star "]) == caption
 
 
+@pytest.mark.parametrize(
+    ("rank", "caption"), [(1, "best, class 7"), (2, "no. 2, ring"), (3, "no. 3")], ids=["1", "2", "beyond"]
+)
+def test_the_class_of_a_rank_is_read_from_the_scores(tmp_path: Path, rank: int, caption: str) -> None:
+    picture(tmp_path / f"x.png_f102_rank{rank}_heatmap.png")
+    (tmp_path / f"x.png_f102_rank{rank}_top10scores.txt").write_text("7 0.9\n1 0.1\n")
+    ((heatmap,),) = find_heatmaps(tmp_path).values()
+    assert heatmap.image.name == "x.png"
+    assert heatmap.caption(["circle", "ring"]) == f"formula 102: {caption}"
+
+
 def test_a_long_label_is_shortened() -> None:
     heatmap = Heatmap(Path("x"), Path("x"), 1, 0, None)
     assert heatmap.caption(["n02123045 tabby, tabby cat and all its relatives"]) == (

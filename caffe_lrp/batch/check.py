@@ -26,7 +26,8 @@ def notices(session: Session, config: HeatmapConfig) -> list[str]:
             f"{session.plan.start_size} elements, but the net has {outputs} outputs; class c stands for "
             "element c"
         )
-    if find_formula(config.formula).needs_switch_layer and config.switch_layer >= start.index:
+    needs_switch_layer = any(find_formula(code).needs_switch_layer for code in session.formulas)
+    if needs_switch_layer and config.switch_layer >= start.index:
         remarks.append(
             f"{config.place_of('switch_layer')}: the switch layer {config.switch_layer} is not below the "
             f"start layer {start.index}; every layer gets the lower rule"

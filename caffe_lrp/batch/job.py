@@ -1,8 +1,11 @@
-"""Jobs: which image is explained for what, and where its files go (spec/reference.md §1, §2, §7)."""
+"""Jobs: which image is explained for what, and where its files go (spec/reference.md §1, §2, §7).
+
+A line of the list is one job for every formula and, with ``--top``, for every rank: a job is one map.
+"""
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from caffe_lrp.errors import ConfigError, FileListError
@@ -12,7 +15,7 @@ from caffe_lrp.messages import listed
 
 @dataclass(frozen=True)
 class HeatmapJob:
-    """One image to explain.
+    """One map to make.
 
     Attributes
     ----------
@@ -22,6 +25,8 @@ class HeatmapJob:
         Path of the image file.
     target
         What it is explained for.
+    formula
+        Code of the formula it is explained by.
     stem
         Output path to which the suffixes of the files are appended; None where ``fault`` says why
         there is none.
@@ -32,8 +37,24 @@ class HeatmapJob:
     line: int
     image: Path
     target: Target
+    formula: int
     stem: str | None
     fault: str = ""
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds that a job took in each stage: its shares where a stage served several jobs at once."""
+
+    decode: float = 0.0
+    forward: float = 0.0
+    relevance: float = 0.0
+    write: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Seconds in all stages."""
+        return self.decode + self.forward + self.relevance + self.write
 
 
 @dataclass(frozen=True)
@@ -44,8 +65,8 @@ class JobOutcome:
     ----------
     job
         The job.
-    seconds
-        Its share of the wall time of its batch.
+    times
+        How long it took.
     error
         Why it failed; empty if it is done.
     best_class
@@ -53,7 +74,7 @@ class JobOutcome:
     """
 
     job: HeatmapJob
-    seconds: float
+    times: StageTimes = field(default_factory=StageTimes)
     error: str = ""
     best_class: int | None = None
 
@@ -78,18 +99,18 @@ class OutputLayout:
     whole_path
         Look for ``path_root`` in the whole image path, image root included, as the reference does;
         otherwise in the listed path first.
-    formula
-        Formula code to put into the names together with the target, None to leave both out.
+    names_have_targets
+        Whether formula and target become part of the names.
     """
 
     image_root: str
     output_root: str
     path_root: str
     whole_path: bool = False
-    formula: int | None = None
+    names_have_targets: bool = False
 
-    def job(self, entry: ListEntry) -> HeatmapJob:
-        """The job of one line."""
+    def jobs(self, entry: ListEntry, formulas: Sequence[int], targets: Sequence[Target]) -> list[HeatmapJob]:
+        """The jobs of one line: for each formula one for each target."""
         image = self._image(entry)
         part = self._part(entry.path, image)
         fault = ""
@@ -100,13 +121,21 @@ class OutputLayout:
             )
         elif os.path.normpath(f"./{part}").startswith(".."):
             fault = "its output would lie outside the output folder; write the path without '..'"
-        suffix = "" if self.formula is None else f"_f{self.formula}_{entry.target.label}"
-        stem = None if fault else str(Path(f"{self.output_root}/{part}")) + suffix
-        return HeatmapJob(entry.line, Path(image), entry.target, stem, fault)
+        stem = None if fault else str(Path(f"{self.output_root}/{part}"))
+        return [
+            HeatmapJob(entry.line, Path(image), target, formula, self._named(stem, formula, target), fault)
+            for formula in formulas
+            for target in targets
+        ]
 
     def finds_root(self, entry: ListEntry) -> bool:
         """Whether the path of one line contains ``path_root``."""
         return self._part(entry.path, self._image(entry)) is not None
+
+    def _named(self, stem: str | None, formula: int, target: Target) -> str | None:
+        if stem is None or not self.names_have_targets:
+            return stem
+        return f"{stem}_f{formula}_{target.label}"
 
     def _image(self, entry: ListEntry) -> str:
         return f"{self.image_root}/{entry.path}" if self._is_below_root(entry.path) else entry.path
@@ -123,21 +152,46 @@ class OutputLayout:
         return None
 
 
-def make_jobs(entries: Sequence[ListEntry], layout: OutputLayout, place: str) -> list[HeatmapJob]:
-    """One job for every line, in order.
+def make_jobs(
+    entries: Sequence[ListEntry],
+    layout: OutputLayout,
+    place: str,
+    formulas: Sequence[int],
+    top: int | None = None,
+) -> list[HeatmapJob]:
+    """The jobs of all lines, in order: of each line for each formula, of each formula for each target.
+
+    Parameters
+    ----------
+    entries
+        Lines of the list.
+    layout
+        Where images and outputs are.
+    place
+        Where the layout's ``path_root`` comes from.
+    formulas
+        Codes of the formulas.
+    top
+        How many best classes get a map each, in place of the classes of the list; None: those.
 
     Raises
     ------
     ConfigError
-        No path contains the layout's ``path_root``, so that it is the config that is wrong; ``place`` is
-        where that says so.
+        No path contains the layout's ``path_root``, so that it is the config that is wrong.
     """
     if entries and not any(layout.finds_root(entry) for entry in entries):
         raise ConfigError(
             f"{place}: no path of the list contains '{layout.path_root}', from which on output paths repeat "
             "it; set standalone_rootpath to a text that all of them contain, such as the name of a folder"
         )
-    return [layout.job(entry) for entry in entries]
+    ranks = [Target(0, rank) for rank in range(1, (top or 0) + 1)]
+    return [job for entry in entries for job in layout.jobs(entry, formulas, ranks or [entry.target])]
+
+
+def has_clashes(jobs: Sequence[HeatmapJob]) -> bool:
+    """Whether two jobs write the same files."""
+    stems = [os.path.normpath(job.stem) for job in jobs if job.stem is not None]
+    return len(set(stems)) < len(stems)
 
 
 def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path, *, names_have_targets: bool) -> None:

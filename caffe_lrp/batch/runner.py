@@ -1,9 +1,12 @@
-"""The runner: jobs to files, batch by batch. An image that fails costs no other its result."""
+"""One batch through the stages: images in, maps out. An image that fails costs no other its result.
+
+Nothing here knows of threads; `pipeline` decides when and where the stages run.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 import numpy as np
 
@@ -13,128 +16,249 @@ from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.writers import OutputKind, write_outputs
-from caffe_lrp.relevance.engine import explain
+from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, rank
+from caffe_lrp.workspace import Workspace
 
+from .batches import Batch
 from .check import require_classes
-from .job import HeatmapJob, JobOutcome
+from .job import HeatmapJob, JobOutcome, StageTimes
 from .session import Session
 
 #: Lines of the file with the best scores.
 LIST_LENGTH = 10
 
 
-@dataclass
-class _Item:
-    """One job on its way through its batch; ``error`` says why it went no further."""
+@dataclass(frozen=True, eq=False)
+class LoadedImage:
+    """What became of an image file: an input of the net, or the reason why not."""
 
-    job: HeatmapJob
+    image: PreparedImage | None
     error: str = ""
-    image: PreparedImage | None = None
-    result: HeatmapResult | None = None
+    seconds: float = 0.0
 
 
-def run_jobs(
-    session: Session, jobs: Sequence[HeatmapJob], kinds: Sequence[OutputKind], batch_size: int
-) -> Iterator[JobOutcome]:
-    """Explain every job and write its files; outcomes come in the order of the jobs.
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What became of a job before its files are written: a result, or the reason why not."""
 
-    Batches form by position in the list and keep their size whatever fails (a blank takes the place of
-    an image that cannot be read), so that the result of a job does not depend on the fate of others.
+    result: HeatmapResult | None
+    error: str = ""
+    times: StageTimes = field(default_factory=StageTimes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Slot:
+    """One image of a batch, the jobs still to do by their place in the batch, and seconds for each."""
+
+    loaded: LoadedImage
+    jobs: dict[int, HeatmapJob]
+    decode: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """One job in the engine, with its place in the batch, and the classes it is explained for."""
+
+    place: int
+    job: HeatmapJob
+    slot: _Slot
+    ranking: Ranking
+    classes: tuple[int, ...]
+    times: StageTimes
+
+
+def load_image(session: Session, jobs: Sequence[HeatmapJob]) -> LoadedImage:
+    """The input of the net for the image of ``jobs``; it is not looked for if none of them can succeed."""
+    faults = [job.fault for job in jobs]
+    if all(faults):
+        return LoadedImage(None, faults[0])
+    started = time.perf_counter()
+    try:
+        image = session.preprocessor(jobs[0].image)
+    except Exception as error:  # noqa: BLE001 - a fault in one image must not end the others' run
+        return LoadedImage(None, _reason(error), time.perf_counter() - started)
+    return LoadedImage(image, seconds=time.perf_counter() - started)
+
+
+def explain_batch(
+    session: Session, batch: Batch, loaded: Sequence[LoadedImage], workspace: Workspace
+) -> Iterator[tuple[int, Explanation]]:
+    """Each job's place in the batch and its explanation, as they come about.
+
+    A blank takes the place of an image that could not be loaded. What goes wrong with several images
+    together, a lack of memory above all, is tried again with each of them alone.
 
     Parameters
     ----------
     session
-        Net, plan and preprocessing.
-    jobs
-        What to explain.
-    kinds
-        Which files to write.
-    batch_size
-        Images per batch.
+        Net and plans.
+    batch
+        The jobs.
+    loaded
+        One for each image of the batch.
+    workspace
+        Memory and threads to use.
     """
-    for first in range(0, len(jobs), batch_size):
-        started = time.perf_counter()
-        batch = [_Item(job, job.fault) for job in jobs[first : first + batch_size]]
-        _run_batch(session, batch, kinds)
-        seconds = (time.perf_counter() - started) / len(batch)
-        for item in batch:
-            best = None if item.result is None else int(item.result.ranked_classes[0])
-            yield JobOutcome(item.job, seconds, item.error, best)
+    slots = []
+    for image, places in zip(loaded, batch.jobs_of, strict=True):
+        slot = _Slot(image, {}, image.seconds / len(places))
+        for place in places:
+            job = batch.jobs[place]
+            if job.fault or image.error:
+                yield place, Explanation(None, job.fault or image.error, StageTimes(decode=slot.decode))
+            else:
+                slot.jobs[place] = job
+        slots.append(slot)
+    yield from _explain_or_retry(session, slots, workspace)
 
 
-def _run_batch(session: Session, batch: Sequence[_Item], kinds: Sequence[OutputKind]) -> None:
-    """Take one batch through all stages; what goes wrong is noted at the items it concerns."""
-    for item in batch:
-        if not item.error:
-            with _noting_failure([item]):
-                item.image = session.preprocessor(item.job.image)
-    loaded = [item for item in batch if item.image is not None]
-    if loaded:
-        with _noting_failure(loaded):
-            _explain(session, batch)
-    for item in loaded:
-        if item.result is not None and item.job.stem is not None and not item.error:
-            with _noting_failure([item]):
-                write_outputs(item.job.stem, item.result, kinds)
-
-
-@contextmanager
-def _noting_failure(items: Sequence[_Item]) -> Iterator[None]:
-    """Turn a failure of the block into the ``error`` of the items it concerns."""
+def write_files(job: HeatmapJob, explanation: Explanation, kinds: Sequence[OutputKind]) -> JobOutcome:
+    """Write the files of a job that was explained; what became of the job."""
+    result = explanation.result
+    if result is None or job.stem is None:
+        return JobOutcome(job, explanation.times, explanation.error)
+    started, error = time.perf_counter(), ""
     try:
-        yield
-    except ImageError as error:
-        reason = str(error)
-    except MemoryError:
-        reason = "not enough memory; free some, or use smaller batches"
-    except Exception as error:  # noqa: BLE001 - a fault in one image must not end the others' run
-        reason = f"internal error, please report it: {type(error).__name__}: {error}"
-    else:
+        write_outputs(job.stem, result, kinds)
+    except Exception as fault:  # noqa: BLE001 - as in load_image
+        error = _reason(fault)
+    times = replace(explanation.times, write=time.perf_counter() - started)
+    return JobOutcome(job, times, error, int(result.ranked_classes[0]))
+
+
+def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[int, ...]:
+    """Flat elements of the start layer at which relevance of one image starts.
+
+    Raises
+    ------
+    ImageError
+        The class asked for is none of the net's, or the start layer has no such element.
+    """
+    classes: tuple[int, ...] = (target.code,)
+    if target.rank:
+        classes = (int(ranking.classes[target.rank - 1]),)
+    elif target.best_count:
+        classes = tuple(int(best) for best in ranking.classes[: target.best_count])
+    require_classes(session, classes)
+    return classes
+
+
+def _reason(error: Exception) -> str:
+    """What is said of a failure."""
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory; free some, or allow less of it (--memory)"
+    return f"internal error, please report it: {type(error).__name__}: {error}"
+
+
+def _explain_or_retry(
+    session: Session, slots: Sequence[_Slot], workspace: Workspace
+) -> Iterator[tuple[int, Explanation]]:
+    """Explanations of all jobs of ``slots``, after a failure of several images those of each alone."""
+    missing = {place for slot in slots for place in slot.jobs}
+    if not missing:
         return
-    for item in items:
-        item.error = reason
+    reason = ""
+    try:
+        for place, explanation in _explain(session, slots, workspace):
+            missing.discard(place)
+            yield place, explanation
+    except Exception as error:  # noqa: BLE001 - as in load_image
+        reason = _reason(error)
+    if len(slots) == 1:
+        for place in sorted(missing):
+            yield place, Explanation(None, reason)
+    elif missing:
+        workspace.forget()  # blocks for many images are of no use to one
+        for slot in slots:
+            left = {place: job for place, job in slot.jobs.items() if place in missing}
+            yield from _explain_or_retry(session, [replace(slot, jobs=left)], workspace)
 
 
-def _explain(session: Session, batch: Sequence[_Item]) -> None:
-    """Forward and relevance pass of one batch, results put into the items that have an image."""
-    plan, net = session.plan, session.net
+def _explain(
+    session: Session, slots: Sequence[_Slot], workspace: Workspace
+) -> Iterator[tuple[int, Explanation]]:
+    """Explanations by one forward pass, and a walk for every formula and every further target."""
+    started = time.perf_counter()
+    forward, rankings = _forward(session, slots, workspace)
+    seconds = (time.perf_counter() - started) / sum(len(slot.jobs) for slot in slots)
+    chosen = []
+    for slot, ranking in zip(slots, rankings, strict=True):
+        times = StageTimes(decode=slot.decode, forward=seconds)
+        for place, job in slot.jobs.items():
+            try:
+                classes = choose_classes(session, job.target, ranking)
+            except ImageError as error:
+                yield place, Explanation(None, str(error), times)
+            else:
+                chosen.append(_Choice(place, job, slot, ranking, classes, times))
+    for formula, plan in zip(session.formulas, session.plans, strict=True):
+        columns = [
+            [choice for choice in chosen if choice.slot is slot and choice.job.formula == formula]
+            for slot in slots
+        ]
+        for choices in zip_longest(*columns):
+            yield from _walk(session, plan, forward, choices, workspace)
+
+
+def _forward(
+    session: Session, slots: Sequence[_Slot], workspace: Workspace
+) -> tuple[ForwardPass, list[Ranking]]:
+    """One forward pass of all images, and the ranking of each."""
+    net = session.net
     blank = np.zeros(net.input_shape, np.float32)
-    blobs = np.stack([blank if item.image is None else item.image.blob for item in batch])
-    # What is not finite is found in the results and reported with its image.
-    with np.errstate(all="ignore"):
-        activations = net.forward(blobs, plan.kept_values)
-        rankings = [rank(scores, session.class_count) for scores in activations[net.output_value]]
-        classes = [_classes_of(session, item, ranking) for item, ranking in zip(batch, rankings, strict=True)]
-        relevance = explain(plan, activations, classes)
-    for item, ranking, heatmap in zip(batch, rankings, relevance, strict=True):
-        if item.image is not None and not item.error:
-            with _noting_failure([item]):
-                item.result = _result(plan, item.image, ranking, heatmap)
+    images = [slot.loaded.image for slot in slots]
+    blobs = np.stack([blank if image is None else image.blob for image in images])
+    with np.errstate(all="ignore"):  # what is not finite is found in the results
+        forward = run_forward(net, session.plans, blobs, workspace)
+    outputs = forward.activations[net.output_value]
+    return forward, [rank(scores, session.class_count) for scores in outputs]
 
 
-def _classes_of(session: Session, item: _Item, ranking: Ranking) -> tuple[int, ...]:
-    """Classes one item is explained for; none where there is no image or no such class."""
-    if item.image is not None:
-        with _noting_failure([item]):
-            return choose_classes(session, item.job.target, ranking)
-    return ()
+def _walk(
+    session: Session,
+    plan: Plan,
+    forward: ForwardPass,
+    choices: Sequence[_Choice | None],
+    workspace: Workspace,
+) -> Iterator[tuple[int, Explanation]]:
+    """Explanations of at most one job of every image by one formula."""
+    started = time.perf_counter()
+    classes = [choice.classes if choice else () for choice in choices]
+    with np.errstate(all="ignore"):  # as in _forward
+        maps = explain(plan, forward, classes, workspace)
+    share = (time.perf_counter() - started) / sum(map(bool, choices))
+    for choice, relevance in zip(choices, maps, strict=True):
+        if choice:
+            times = replace(choice.times, relevance=share)
+            try:
+                explanation = Explanation(_result(session, plan, choice, relevance), times=times)
+            except ImageError as error:
+                explanation = Explanation(None, str(error), times)
+            yield choice.place, explanation
 
 
-def _result(plan: Plan, image: PreparedImage, ranking: Ranking, relevance: Blob) -> HeatmapResult:
-    """What is written for one image.
+def _result(session: Session, plan: Plan, choice: _Choice, relevance: Blob) -> HeatmapResult:
+    """What is written for one job.
 
     Raises
     ------
     ImageError
         Scores or relevance are not finite.
     """
+    image, ranking = choice.slot.loaded.image, choice.ranking
+    assert image is not None  # jobs without an image have failed before
     if not np.isfinite(ranking.scores).all():
         raise ImageError("the net's scores are not finite; the image or the weights overflow float32")
     if not np.isfinite(relevance).all():
+        what = "the relevance"
+        if len(session.plans) > 1:
+            what += f" by formula {choice.job.formula}"
         raise ImageError(
-            "the relevance is not finite: a division by nearly 0; try a larger epsstab (--eps) "
+            f"{what} is not finite: a division by nearly 0; try a larger epsstab (--eps) "
             "or a smaller alphabeta_beta (--beta)"
         )
     return HeatmapResult(
@@ -146,22 +270,7 @@ def _result(plan: Plan, image: PreparedImage, ranking: Ranking, relevance: Blob)
     )
 
 
-def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[int, ...]:
-    """Flat elements of the start layer at which relevance of one image starts.
-
-    Raises
-    ------
-    ImageError
-        The class asked for is none of the net's, or the start layer has no such element.
-    """
-    if target.best_count:
-        classes = tuple(int(best) for best in ranking.classes[: target.best_count])
-    else:
-        classes = (target.code,)
-    require_classes(session, classes)
-    return classes
-
-
 def _as_image(relevance: Blob) -> Blob:
-    """(C, H, W) from the relevance of one item; vectors become (K, 1, 1)."""
-    return relevance.reshape((*relevance.shape, 1, 1)[:3]) if relevance.ndim < 3 else relevance
+    """(C, H, W) from the relevance of one item, copied out of its batch; vectors become (K, 1, 1)."""
+    whole = relevance.reshape((*relevance.shape, 1, 1)[:3]) if relevance.ndim < 3 else relevance
+    return np.array(whole, order="C")

@@ -1,13 +1,13 @@
 """Everything a run needs besides the images: checked and loaded before the first image is read."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import CaffeLrpError, ConfigError, ModelError
+from caffe_lrp.errors import CaffeLrpError, ConfigError, ModelError, PlanError
 from caffe_lrp.files import read_small_file
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
@@ -15,22 +15,44 @@ from caffe_lrp.net.build import build_net
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import Formula, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, find_start, resolve_plan
 
 
 @dataclass(frozen=True)
 class Session:
-    """A loaded net with its plan, and how images become its input.
+    """A loaded net with its plans, and how images become its input.
 
-    ``labels`` are the class labels of the synset file, ``class_count`` the number of ranked outputs.
+    Attributes
+    ----------
+    net
+        The net.
+    formulas
+        Codes of the formulas that images are explained by, all different.
+    plans
+        One for each formula; they start and end at the same layers.
+    preprocessor
+        Turns image files into inputs.
+    labels
+        Class labels of the synset file.
+    class_count
+        Number of ranked outputs.
+    convolution
+        How convolutions are computed: ``auto``, ``direct`` or ``winograd``.
     """
 
     net: Net
-    plan: Plan
+    formulas: tuple[int, ...]
+    plans: tuple[Plan, ...]
     preprocessor: Preprocessor
     labels: tuple[str, ...]
     class_count: int
+    convolution: str = "auto"
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the first formula."""
+        return self.plans[0]
 
     def label_of(self, class_index: int) -> str:
         """Label of a class; a synset file may have fewer than the net has outputs."""
@@ -42,8 +64,19 @@ class Session:
         return math.prod(self.net.shape_of(self.net.output_value))
 
 
-def open_session(config: HeatmapConfig) -> Session:
+def open_session(
+    config: HeatmapConfig, formulas: Sequence[int] | None = None, convolution: str = "auto"
+) -> Session:
     """Load and check everything that ``config`` names.
+
+    Parameters
+    ----------
+    config
+        The config.
+    formulas
+        Codes of the formulas in place of the config's.
+    convolution
+        How convolutions are computed: ``auto``, ``direct`` or ``winograd``.
 
     Raises
     ------
@@ -51,31 +84,29 @@ def open_session(config: HeatmapConfig) -> Session:
         Of the kind that fits the first fault found.
     """
     quirks = QUIRK_MODES[config.quirks]
-    with _naming(config.place_of("formula"), ConfigError):
-        formula = find_formula(config.formula)
-    if formula.needs_switch_layer and config.switch_layer < 0:
-        raise ConfigError(
-            f"{config.place_of('switch_layer')}: formula {config.formula} needs a switch layer; set "
-            "auxiliaryvariable_maxlayerindexforflatdistinconv (--switch-layer) to the index of a layer, not "
-            f"{config.switch_layer}"
-        )
+    codes = tuple(formulas) if formulas else (config.formula,)
+    rows = [_find_formula(code, config) for code in codes]
     labels = _read_labels(config.synset_file)
     mean = load_mean(config.mean_file, config.mean_mode, quirks)
-    net = build_net(read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel))
+    net = build_net(read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel), convolution)
     height, width = _image_size(net)
     parameters = RuleParameters(config.epsilon, config.beta, config.switch_layer, quirks)
     with _naming(config.place_of("start_layer"), ConfigError):
         start = find_start(net, config.start_layer)
-    with _naming(config.place_of("first_layer"), ConfigError):
-        plan = resolve_plan(net, formula, parameters, start.index, config.first_layer)
+    plans = []
+    for code, row in zip(codes, rows, strict=True):
+        with _naming(config.place_of("first_layer"), ConfigError), _naming(f"formula {code}", PlanError):
+            plans.append(resolve_plan(net, row, parameters, start.index, config.first_layer))
     with _naming(config.place_of("base_size"), ConfigError), _naming(config.mean_file, ModelError):
         preprocessor = Preprocessor(config.base_size, height, width, mean, quirks)
     session = Session(
         net=net,
-        plan=plan,
+        formulas=codes,
+        plans=tuple(plans),
         preprocessor=preprocessor,
         labels=labels,
         class_count=config.class_count,
+        convolution=convolution,
     )
     if config.class_count > session.output_size:
         raise ConfigError(
@@ -83,6 +114,19 @@ def open_session(config: HeatmapConfig) -> Session:
             f"{session.output_size} outputs of {net.source}; set it to {session.output_size} or fewer"
         )
     return session
+
+
+def _find_formula(code: int, config: HeatmapConfig) -> Formula:
+    """The row of a formula; ConfigError if there is none, or if it needs a switch layer that is not set."""
+    with _naming(config.place_of("formula"), ConfigError):
+        formula = find_formula(code)
+    if formula.needs_switch_layer and config.switch_layer < 0:
+        raise ConfigError(
+            f"{config.place_of('switch_layer')}: formula {code} needs a switch layer; set "
+            "auxiliaryvariable_maxlayerindexforflatdistinconv (--switch-layer) to the index of a layer, not "
+            f"{config.switch_layer}"
+        )
+    return formula
 
 
 @contextmanager

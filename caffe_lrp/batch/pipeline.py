@@ -1,0 +1,166 @@
+"""The threads of a run: images are loaded ahead, batches computed by several workers, files written behind.
+
+Three pools pass on what they have made: loaders to workers, workers to writers. What is on the way is
+bounded by the number of batches that have been started and not ended (see `Schedule`), and by a count of
+the maps that wait to be written. A stop lets every thread end what it holds (a file, a layer) and drops the
+rest, so that nothing is left half done.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import SimpleQueue
+from types import TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.outputs.writers import OutputKind
+from caffe_lrp.workspace import Workspace
+
+from .batches import Batch, form_batches
+from .job import HeatmapJob, JobOutcome
+from .runner import Explanation, LoadedImage, explain_batch, load_image, write_files
+from .schedule import Schedule
+from .session import Session
+
+#: Each loader may hold a large photo in memory.
+_MOST_LOADERS = 8
+
+
+class Stopped(BaseException):
+    """The run has ended before its time; no fault of an image, so nothing that is noted at one."""
+
+
+def run_jobs(
+    session: Session, jobs: Sequence[HeatmapJob], kinds: Sequence[OutputKind], schedule: Schedule
+) -> Generator[JobOutcome, None, None]:
+    """Explain every job and write its files; outcomes come in the order of the jobs.
+
+    Closing the generator, or an exception in the thread that uses it, stops the run: files are complete or
+    absent then, and no thread is left.
+
+    Parameters
+    ----------
+    session
+        Net, plans and preprocessing.
+    jobs
+        What to explain.
+    kinds
+        Which files to write.
+    schedule
+        Batch size, workers and threads.
+    """
+    started: deque[list[Future[JobOutcome]]] = deque()
+    with _Pipeline(session, kinds, schedule) as pipeline:
+        for batch in form_batches(jobs, schedule.batch_size):
+            started.append(pipeline.start(batch))
+            if len(started) == schedule.most_batches:
+                yield from (outcome.result() for outcome in started.popleft())
+        for outcomes in started:
+            yield from (outcome.result() for outcome in outcomes)
+
+
+class _Pipeline:
+    """The pools of one run; a context manager that stops them."""
+
+    def __init__(self, session: Session, kinds: Sequence[OutputKind], schedule: Schedule) -> None:
+        self._session, self._kinds = session, kinds
+        self._stopping = threading.Event()
+        self._room = threading.Semaphore(schedule.most_results)
+        self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
+        self._open_workspaces = ExitStack()
+        for threads in schedule.threads_of_workers:
+            workspace = self._open_workspaces.enter_context(_StoppableWorkspace(threads, self._stopping))
+            self._workspaces.put(workspace)
+        writers = 1 if schedule.keeps_order else schedule.threads
+        self._loaders = ThreadPoolExecutor(min(schedule.threads, _MOST_LOADERS), "loader")
+        self._workers = ThreadPoolExecutor(schedule.workers, "worker")
+        self._writers = ThreadPoolExecutor(writers, "writer")
+
+    def __enter__(self) -> "_Pipeline":
+        cv2.setNumThreads(1)  # different pictures are worked on at the same time instead
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        # All are cancelled before one is waited for: a pool may wait for what another one drops.
+        pools = (self._loaders, self._workers, self._writers)
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown()
+        self._open_workspaces.close()
+
+    def start(self, batch: Batch) -> list[Future[JobOutcome]]:
+        """Have one batch go its way; what becomes of its jobs, in their order."""
+        images = [
+            self._loaders.submit(load_image, self._session, [batch.jobs[place] for place in places])
+            for places in batch.jobs_of
+        ]
+        outcomes: list[Future[JobOutcome]] = [Future() for _ in batch.jobs]
+        self._workers.submit(self._compute, batch, images, outcomes)
+        return outcomes
+
+    def _compute(
+        self,
+        batch: Batch,
+        images: Sequence[Future[LoadedImage]],
+        outcomes: Sequence[Future[JobOutcome]],
+    ) -> None:
+        """Explain one batch in a worker; what is raised here comes out where the outcomes are awaited."""
+        waiting = set(range(len(outcomes)))
+        try:
+            loaded = [image.result() for image in images]
+            workspace = self._workspaces.get()
+            try:
+                for place, explanation in explain_batch(self._session, batch, loaded, workspace):
+                    self._hand_over(batch.jobs[place], explanation, outcomes[place])
+                    waiting.discard(place)
+            finally:
+                self._workspaces.put(workspace)
+        except BaseException as error:  # noqa: BLE001 - a thread has nobody else to tell
+            for place in waiting:
+                outcomes[place].set_exception(error)
+
+    def _hand_over(self, job: HeatmapJob, explanation: Explanation, outcome: Future[JobOutcome]) -> None:
+        """Have the files of a job written, as soon as not too many others wait for that."""
+        if explanation.result is None:
+            self._write(job, explanation, outcome)
+            return
+        self._room.acquire()
+        if self._stopping.is_set():
+            raise Stopped
+        written = self._writers.submit(self._write, job, explanation, outcome)
+        written.add_done_callback(lambda _: self._room.release())
+
+    def _write(self, job: HeatmapJob, explanation: Explanation, outcome: Future[JobOutcome]) -> None:
+        try:
+            outcome.set_result(write_files(job, explanation, self._kinds))
+        except BaseException as error:  # noqa: BLE001 - as in _compute
+            outcome.set_exception(error)
+
+
+class _StoppableWorkspace(Workspace):
+    """A workspace whose work ends with `Stopped` soon after the run has been stopped."""
+
+    def __init__(self, threads: int, stopping: threading.Event) -> None:
+        super().__init__(threads)
+        self._stopping = stopping
+
+    def empty(self, shape: Sequence[int]) -> NDArray[np.float32]:
+        self._refuse_stopped()
+        return super().empty(shape)
+
+    def share(self, work: Callable[[int, int], None], count: int, size: int | None = None) -> None:
+        self._refuse_stopped()
+        super().share(work, count, size)
+
+    def _refuse_stopped(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped

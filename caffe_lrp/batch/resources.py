@@ -1,0 +1,130 @@
+"""What this process may use of the machine: processors and memory, within the limits set by others.
+
+A container or a job of a cluster often sees the whole machine and may use a part of it: limits stand in
+the affinity mask, in control groups of either version, and in the limits of the process.
+"""
+
+import math
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path("/")
+#: What a process may use where nothing tells.
+_UNKNOWN_MEMORY = 2 * 2**30
+
+
+def allowed_processors(system: Path = _ROOT) -> int:
+    """Number of processors this process may use at a time, at least 1.
+
+    Parameters
+    ----------
+    system
+        Folder in which ``proc`` and ``sys`` lie.
+    """
+    return max(1, math.ceil(min(len(os.sched_getaffinity(0)), _processor_quota(system))))
+
+
+def available_memory(system: Path = _ROOT) -> int:
+    """Bytes that this process may still take without swapping and without being ended for it.
+
+    Parameters
+    ----------
+    system
+        Folder in which ``proc`` and ``sys`` lie.
+    """
+    room = [*_room_of_machine(system), *_room_of_groups(system), *_room_of_process(system)]
+    return max(0, min(room, default=_UNKNOWN_MEMORY))
+
+
+def _processor_quota(system: Path) -> float:
+    """Processors granted by the control groups; infinite where there is no quota."""
+    least = math.inf
+    for folder in _groups(system, "cpu"):
+        quota, period = _words(folder / "cpu.max", 2) or (
+            _text(folder / "cpu.cfs_quota_us"),
+            _text(folder / "cpu.cfs_period_us"),
+        )
+        if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):
+            least = min(least, int(quota) / int(period))
+    return least
+
+
+def _room_of_machine(system: Path) -> Iterator[int]:
+    available = _table(system / "proc/meminfo").get("MemAvailable:")
+    if available is not None:
+        yield available * 1024
+
+
+def _room_of_groups(system: Path) -> Iterator[int]:
+    """What each control group leaves; files in the cache do not count as used, they make way."""
+    for folder in _groups(system, "memory"):
+        statistics = _table(folder / "memory.stat")
+        cached = statistics.get("total_inactive_file", statistics.get("inactive_file", 0))
+        for limit_name, usage_name in (
+            ("memory.max", "memory.current"),
+            ("memory.high", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            limit, usage = _text(folder / limit_name), _text(folder / usage_name)
+            if limit.isdecimal() and usage.isdecimal():
+                yield int(limit) - max(0, int(usage) - cached)
+
+
+def _room_of_process(system: Path) -> Iterator[int]:
+    """What the limit on the address space leaves (``ulimit -v``, which some clusters set)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        pages = _text(system / "proc/self/statm").partition(" ")[0]
+        used = int(pages) * resource.getpagesize() if pages.isdecimal() else 0
+        yield limit - used
+
+
+def _groups(system: Path, controller: str) -> Iterator[Path]:
+    """Folders of the control groups that limit this process: its own and all above it."""
+    memberships = [line.split(":", 2) for line in _text(system / "proc/self/cgroup").splitlines()]
+    for mount in _text(system / "proc/self/mountinfo").splitlines():
+        place, _, kind = mount.partition(" - ")
+        fields, (file_system, *_, options) = place.split(), (kind.split() or ["", ""])
+        is_old = file_system == "cgroup" and controller in options.split(",")
+        if not is_old and file_system != "cgroup2":
+            continue
+        for member in memberships:
+            if len(member) == 3 and (controller in member[1].split(",") if is_old else member[1] == ""):
+                yield from _upwards(system, fields[3], fields[4], member[2])
+
+
+def _upwards(system: Path, mounted: str, mount_point: str, group: str) -> Iterator[Path]:
+    """From a group's folder to the one where its hierarchy is mounted.
+
+    In a container the path of the group can be that on the host: its beginning is then what is mounted, or
+    it is not there at all and the mounted folder is the group's own.
+    """
+    top = system / mount_point.lstrip("/")
+    below = group.removeprefix(mounted.rstrip("/")).lstrip("/") if group.startswith(mounted) else ""
+    folder = top / below
+    while folder != top and top in folder.parents:
+        yield folder
+        folder = folder.parent
+    yield top
+
+
+def _table(path: Path) -> dict[str, int]:
+    """First word of every line -> the number behind it."""
+    rows = (line.split() for line in _text(path).splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}
+
+
+def _words(path: Path, count: int) -> tuple[str, ...]:
+    """The words of a file if there are ``count``, else none."""
+    words = tuple(_text(path).split())
+    return words if len(words) == count else ()
+
+
+def _text(path: Path) -> str:
+    """Content of a small file of the system; empty if it cannot be read."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,183 @@
+"""How the images of a run are dealt out: how many run together, by how many workers, within which memory."""
+
+import math
+from dataclasses import dataclass
+
+from caffe_lrp.relevance.footprint import Footprint, footprint_of
+
+from .session import Session
+
+#: Images that run together where memory allows: more gain nothing.
+LARGEST_BATCH = 16
+#: Batches smaller than this read the weights of inner products too often; fewer workers take their place.
+_SMALLEST_BATCH = 4
+#: From so many rounds on it does not matter whether the last one occupies all workers.
+_MANY_ROUNDS = 4
+#: Batches in the pipeline for every worker: one that is computed, and one that is loaded or written.
+BATCHES_PER_WORKER = 2
+#: A batch that takes more than this gains nothing: weights are read seldom enough then.
+_ENOUGH_BYTES = 2 * 2**30
+#: Memory that is used again is cut for what was in it first; measured on VGG16 and GoogLeNet.
+_REUSE_LOSS = 1.15
+#: What the interpreter, the libraries and compiled kernels take.
+_PROCESS_BYTES = 250 * 2**20
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Who computes what.
+
+    Attributes
+    ----------
+    batch_size
+        Images in a batch.
+    workers
+        Batches that are computed at a time.
+    threads
+        Threads of all workers together, at least as many as workers.
+    memory
+        Bytes that the process is expected to take; 0: not foretold.
+    keeps_order
+        Whether files are written strictly in the order of the list, because some are written twice.
+    """
+
+    batch_size: int = 1
+    workers: int = 1
+    threads: int = 1
+    memory: int = 0
+    keeps_order: bool = False
+
+    @property
+    def threads_of_workers(self) -> tuple[int, ...]:
+        """Threads inside the layers for each worker; they differ by one at most."""
+        share, rest = divmod(self.threads, self.workers)
+        return tuple(share + (worker < rest) for worker in range(self.workers))
+
+    @property
+    def description(self) -> str:
+        """The schedule in a line for people."""
+        threads = "thread" if self.threads == 1 else "threads"
+        return (
+            f"batches of {self.batch_size}, {self.workers} at a time on {self.threads} {threads}, about "
+            f"{readable(self.memory)} of memory"
+        )
+
+    @property
+    def most_batches(self) -> int:
+        """Batches in the pipeline at a time, from the first image being loaded to the last one written."""
+        return BATCHES_PER_WORKER * self.workers
+
+    @property
+    def most_results(self) -> int:
+        """Maps that wait to be written."""
+        return self.most_batches * self.batch_size
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use.
+
+    Attributes
+    ----------
+    threads
+        Threads that compute.
+    memory
+        Bytes the process may take.
+    batch_size
+        Images wanted in a batch; None: as many as do well.
+    """
+
+    threads: int
+    memory: int
+    batch_size: int | None = None
+
+
+def plan_schedule(
+    footprint: Footprint, images: int, limits: Limits, *, keeps_order: bool = False
+) -> Schedule:
+    """The schedule of a run that does well within its limits.
+
+    A batch size that is wanted is taken if memory allows, else the largest that fits. Otherwise the size is
+    `LARGEST_BATCH`, halved as long as memory does not allow all threads a batch of their own, but not
+    below 4: then fewer workers use several threads each. A list of a few batches is dealt out evenly.
+    Where not even one image fits, one is tried.
+
+    Parameters
+    ----------
+    footprint
+        Of one image in the engine and around it (`whole_footprint`).
+    images
+        Images in the list.
+    limits
+        What may be used.
+    keeps_order
+        Whether one image has to be done after the other, all threads inside the layers.
+    """
+    size, workers = 1, 1
+    if not keeps_order:
+        room = max(1, (limits.memory - footprint.fixed) // footprint.per_image)
+        best = min(room, max(1, limits.threads * _ENOUGH_BYTES // footprint.per_image))
+        size = min(limits.batch_size or _size_for(best, limits.threads), room)
+        workers = max(1, min(limits.threads, room // size))
+        if limits.batch_size is None:
+            size = _even_size(images, workers, size)
+        workers = max(1, min(workers, math.ceil(images / size)))
+    return Schedule(
+        batch_size=size,
+        workers=workers,
+        threads=limits.threads,
+        memory=footprint.fixed + workers * size * footprint.per_image,
+        keeps_order=keeps_order,
+    )
+
+
+def _size_for(room: int, threads: int) -> int:
+    """Batch size if ``room`` images fit into memory: it changes in large steps, so that it seldom does."""
+    size = LARGEST_BATCH
+    while size > _SMALLEST_BATCH and room // size < threads:
+        size //= 2
+    return size if size <= room else 1
+
+
+def _even_size(images: int, workers: int, size: int) -> int:
+    """At most ``size``, such that ``workers`` get equally many batches of a short list."""
+    rounds = math.ceil(images / (workers * size))
+    if images == 0 or rounds > _MANY_ROUNDS:
+        return size
+    return math.ceil(images / (workers * rounds))
+
+
+def whole_footprint(session: Session) -> Footprint:
+    """Memory of the whole process: the engine's, and that of images and maps waiting around it."""
+    net = session.net
+    engine = footprint_of(net, session.plans)
+    decoded = 5 * math.prod(net.input_shape)  # a blob of float32 and a picture of bytes
+    result = 4 * max(math.prod(net.shape_of(plan.target)) for plan in session.plans)
+    return Footprint(
+        fixed=_PROCESS_BYTES + engine.fixed,
+        per_image=int(_REUSE_LOSS * engine.per_image) + BATCHES_PER_WORKER * (decoded + result),
+    )
+
+
+def remarks_on(schedule: Schedule, footprint: Footprint, limits: Limits) -> list[str]:
+    """What to tell of a schedule that is not as it was wanted."""
+    allowed = f"the {readable(limits.memory)} that may be used (--memory)"
+    if schedule.memory > limits.memory:
+        return [
+            f"a single image takes about {readable(schedule.memory)}, more than {allowed}; it is tried all "
+            "the same"
+        ]
+    wanted = limits.batch_size or 0
+    if schedule.batch_size < wanted and not schedule.keeps_order:
+        needed = readable(footprint.fixed + wanted * footprint.per_image)
+        return [
+            f"batches of {wanted} images take about {needed}, more than {allowed}; they are made of "
+            f"{schedule.batch_size}"
+        ]
+    return []
+
+
+def readable(size: int) -> str:
+    """A number of bytes for people: ``800 MB``, ``1.5 GB``."""
+    megabytes = size / 2**20
+    return f"{megabytes / 1024:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"

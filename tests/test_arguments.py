@@ -1,0 +1,85 @@
+"""Values of options."""
+
+import pytest
+
+from caffe_lrp.arguments import demo_parser, list_parser
+
+GIBIBYTE = 2**30
+
+
+def value_of(option: str, text: str) -> object:
+    return vars(list_parser().parse_args([f"{option}={text}"]))[option.strip("-")]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4G", 4 * GIBIBYTE),
+        ("1.5G", 3 * GIBIBYTE // 2),
+        ("800M", 800 * 2**20),
+        (".5g", GIBIBYTE // 2),
+        ("2 GiB", 2 * GIBIBYTE),
+        ("3000kB", 3000 * 2**10),
+        ("1T", 1024 * GIBIBYTE),
+    ],
+)
+def test_amounts_of_memory_are_a_number_and_a_unit(text: str, size: int) -> None:
+    assert value_of("--memory", text) == size
+
+
+@pytest.mark.parametrize("text", ["4", "G", "-1G", "1,5G", "4 gigs", "0G", "1e9M", "nanG", ""])
+def test_other_amounts_of_memory_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        value_of("--memory", text)
+    assert "must be a number and a unit, such as 800M or 1.5G" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--batch", "--threads", "--top"])
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "", "１"])
+def test_counts_are_whole_numbers_from_one_on(
+    option: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert value_of(option, "+12") == 12
+    with pytest.raises(SystemExit):
+        list_parser().parse_args([f"{option}={text}"])
+    assert "must be a whole number, at least 1" in capsys.readouterr().err
+
+
+def test_absurd_numbers_of_threads_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert value_of("--threads", "1024") == 1024
+    with pytest.raises(SystemExit):
+        value_of("--threads", "1025")
+    assert "'1025' must be at most 1024" in capsys.readouterr().err
+
+
+def test_formulas_stand_between_commas() -> None:
+    assert list_parser().parse_args(["--formula", "100"]).formulas == (100,)
+    assert list_parser().parse_args(["--formula", "0, 100,102"]).formulas == (0, 100, 102)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("best", "'best' must be a whole number\n"),
+        ("0,abc", "'0,abc' must be a whole number; write several with commas between them, such as 0,100\n"),
+        ("0,,2", "write several with commas"),
+        ("0,2,0", "'0,2,0' has the formula 0 twice"),
+        ("2,+2", "has the formula 2 twice"),
+    ],
+)
+def test_other_lists_of_formulas_are_refused(
+    text: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        list_parser().parse_args(["--formula", text])
+    assert complaint in capsys.readouterr().err
+
+
+def test_the_drop_in_has_the_defaults_of_the_other_program() -> None:
+    ours = vars(list_parser().parse_args([]))
+    its = vars(demo_parser().parse_args(["c", "f", "p"]))
+    places = {"config", "filelist", "prepath", "is_demo"}
+    assert {name: its[name] for name in ours.keys() - places} == {
+        name: ours[name] for name in ours.keys() - places
+    }
+    assert (str(its["config"]), str(its["filelist"]), its["prepath"], its["is_demo"]) == ("c", "f", "p", True)

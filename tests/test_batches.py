@@ -1,0 +1,60 @@
+"""Which jobs run together."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caffe_lrp.batch.batches import count_images, form_batches
+from caffe_lrp.batch.job import HeatmapJob
+from caffe_lrp.filelist import Target
+
+
+def jobs(images: str, failing: str = "") -> list[HeatmapJob]:
+    """A job for every letter, which is its image."""
+    return [
+        HeatmapJob(line, Path(name), Target(0), 0, f"out/{line}", "gone" if name in failing else "")
+        for line, name in enumerate(images, start=1)
+    ]
+
+
+def images_of(images: str, size: int) -> list[str]:
+    """Images of every batch in a row."""
+    return ["".join(map(str, batch.images)) for batch in form_batches(jobs(images), size)]
+
+
+def test_batches_have_so_many_images_and_the_last_one_what_is_left() -> None:
+    assert images_of("abcdefg", 3) == ["abc", "def", "g"]
+    assert images_of("", 3) == []
+
+
+def test_lines_of_one_image_share_its_place() -> None:
+    (first, second) = form_batches(jobs("aaabacc"), 2)
+    assert [str(image) for image in first.images] == ["a", "b"]
+    assert first.jobs_of == ((0, 1, 2, 4), (3,))
+    assert [job.line for job in first.jobs] == [1, 2, 3, 4, 5]
+    assert second.jobs_of == ((0, 1),)
+
+
+def test_an_image_that_comes_again_in_a_later_batch_is_loaded_again() -> None:
+    assert images_of("abca", 2) == ["ab", "ca"]
+
+
+def test_what_has_failed_keeps_its_place() -> None:
+    good, bad = form_batches(jobs("abcd"), 2), form_batches(jobs("abcd", failing="bc"), 2)
+    assert [batch.images for batch in good] == [batch.images for batch in bad]
+
+
+def test_images_in_a_row_are_counted_once() -> None:
+    assert [count_images(jobs(images)) for images in ("", "a", "aab", "aba")] == [0, 1, 2, 3]
+
+
+@given(st.text("abcdef", max_size=30), st.integers(1, 5))
+def test_every_job_is_in_one_batch_in_order(images: str, size: int) -> None:
+    batches = form_batches(jobs(images), size)
+    assert [job.line for batch in batches for job in batch.jobs] == list(range(1, len(images) + 1))
+    for batch in batches:
+        assert 1 <= len(batch.images) <= size
+        assert sorted(place for places in batch.jobs_of for place in places) == [*range(len(batch.jobs))]
+        for image, places in zip(batch.images, batch.jobs_of, strict=True):
+            assert {batch.jobs[place].image for place in places} == {image}

@@ -1,0 +1,265 @@
+"""The threads of a run: order, bounds, faults, and an end before its time."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from batch_builders import jobs_for, prepare, small_session
+from numpy.typing import NDArray
+
+from caffe_lrp.batch import pipeline, runner
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome
+from caffe_lrp.batch.pipeline import run_jobs
+from caffe_lrp.batch.schedule import Schedule
+from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.config import read_config
+from caffe_lrp.filelist import Target, read_filelist
+from caffe_lrp.imaging.preprocess import PreparedImage
+from caffe_lrp.outputs.writers import OUTPUTS
+from caffe_lrp.relevance import engine
+
+ROOT = Path(__file__).parents[1]
+KINDS = tuple(OUTPUTS)
+SCHEDULE = Schedule(batch_size=2, workers=2, threads=3)
+PATIENCE = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Any:
+    before = set(threading.enumerate())
+    yield
+    wait_for(lambda: set(threading.enumerate()) <= before)
+
+
+def images(count: int) -> list[tuple[str, int]]:
+    return [(f"image{number}", 1) for number in range(count)]
+
+
+def run(session: Session, jobs: Sequence[HeatmapJob], schedule: Schedule = SCHEDULE) -> list[JobOutcome]:
+    return list(run_jobs(session, jobs, KINDS, schedule))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.name.endswith(("_rawhm.txt", ".tmp")))
+
+
+def test_outcomes_come_in_the_order_of_the_list_whatever_is_done_first(tmp_path: Path) -> None:
+    def uneven(path: Path) -> PreparedImage:
+        time.sleep(0.02 * (int(path.name[-1]) % 3 == 0))
+        return prepare(path)
+
+    session = small_session(tmp_path, formulas=(0, 100), preprocessor=uneven)
+    jobs = jobs_for(*images(9), formulas=(0, 100), folder=tmp_path)
+    outcomes = run(session, jobs)
+    assert [outcome.job for outcome in outcomes] == jobs
+    assert all(outcome.is_done for outcome in outcomes)
+    assert len(written(tmp_path)) == len(jobs)
+
+
+@pytest.mark.parametrize("schedule", [Schedule(), SCHEDULE, Schedule(5, 1, 4), Schedule(1, 4, 4)])
+def test_failures_are_told_at_their_place(tmp_path: Path, schedule: Schedule) -> None:
+    jobs = jobs_for(("bad1", 1), *images(3), ("image9", 7), ("bad2", 1), folder=tmp_path)
+    errors = [outcome.error.split(":")[0] for outcome in run(small_session(tmp_path), jobs, schedule)]
+    assert errors == ["bad1", "", "", "", "class 7 does not exist", "bad2"]
+
+
+def test_an_empty_list_is_done_at_once(tmp_path: Path) -> None:
+    assert run(small_session(tmp_path), []) == []
+
+
+def test_no_more_images_are_loaded_than_batches_are_on_the_way(tmp_path: Path) -> None:
+    ended, faults = 0, []
+    loaded: list[str] = []
+
+    def counted(path: Path) -> PreparedImage:
+        loaded.append(path.name)
+        if len(loaded) > ended + SCHEDULE.most_batches * SCHEDULE.batch_size:
+            faults.append(path.name)
+        return prepare(path)
+
+    outcomes = run_jobs(
+        small_session(tmp_path, preprocessor=counted),
+        jobs_for(*images(40), folder=tmp_path),
+        ("top10",),
+        SCHEDULE,
+    )
+    for _ in outcomes:
+        ended += 1
+        time.sleep(0.01 * (ended < 5))  # a slow reader: the rest has time to run ahead
+    assert len(loaded) == 40
+    assert faults == []
+
+
+def test_no_more_maps_wait_for_a_slow_disk_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk_is_free = threading.Event()
+    explained: list[object] = []
+    real_write, real_explain = runner.write_files, engine.explain
+
+    def write(*arguments: Any) -> JobOutcome:
+        disk_is_free.wait(PATIENCE)
+        return real_write(*arguments)
+
+    def explain(*arguments: Any) -> Any:
+        explained.append(arguments)
+        return real_explain(*arguments)
+
+    monkeypatch.setattr(pipeline, "write_files", write)
+    monkeypatch.setattr(runner, "explain", explain)
+    jobs = jobs_for(*(("a", Target(0, 1 + number % 5)) for number in range(30)), folder=tmp_path)
+    schedule = Schedule(batch_size=1, workers=1, threads=1)
+    outcomes: list[JobOutcome] = []
+    session = small_session(tmp_path)
+    reader = threading.Thread(target=lambda: outcomes.extend(run(session, jobs, schedule)))
+    reader.start()
+    try:
+        wait_for(lambda: len(explained) > schedule.most_results)
+        time.sleep(0.1)
+        assert len(explained) == schedule.most_results + 1  # the last one waits for its turn to wait
+    finally:
+        disk_is_free.set()
+        reader.join(PATIENCE)
+    assert [outcome.is_done for outcome in outcomes] == [True] * 30
+
+
+@pytest.mark.parametrize("stage", ["load_image", "explain_batch", "write_files"])
+def test_a_fault_in_the_machinery_ends_the_run_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("in the machinery")
+
+    monkeypatch.setattr(pipeline, stage, broken)
+    with pytest.raises(ZeroDivisionError, match="in the machinery"):
+        run(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path))
+
+
+def test_a_run_that_is_closed_early_leaves_whole_files_and_loads_no_more(tmp_path: Path) -> None:
+    loaded: list[str] = []
+
+    def counted(path: Path) -> PreparedImage:
+        loaded.append(path.name)
+        return prepare(path)
+
+    session = small_session(tmp_path, preprocessor=counted)
+    outcomes = run_jobs(session, jobs_for(*images(100), folder=tmp_path), KINDS, SCHEDULE)
+    first = next(outcomes)
+    outcomes.close()
+    count = len(loaded)
+    assert first.is_done
+    assert count <= 1 + SCHEDULE.most_batches * SCHEDULE.batch_size
+    assert f"{first.job.stem}_rawhm.txt" in {f"{tmp_path}/{name}" for name in written(tmp_path)}
+    assert not [name for name in written(tmp_path) if name.endswith(".tmp")]
+
+
+def test_a_run_that_was_never_read_starts_nothing(tmp_path: Path) -> None:
+    outcomes = run_jobs(small_session(tmp_path), jobs_for(*images(3), folder=tmp_path), KINDS, SCHEDULE)
+    outcomes.close()
+    assert written(tmp_path) == []
+
+
+@pytest.mark.parametrize("method", ["empty", "share"])
+def test_an_interruption_ends_long_computations_between_two_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    computing = threading.Event()
+
+    def endless(net: Any, plans: Any, batch: Any, workspace: Any) -> Any:
+        while True:
+            computing.set()
+            workspace.empty((1,)) if method == "empty" else workspace.share(lambda first, last: None, 1)
+            time.sleep(0.001)
+
+    def interrupt() -> None:
+        assert computing.wait(PATIENCE)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(runner, "run_forward", endless)
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path))
+    interrupter.join()
+
+
+def test_an_interruption_ends_workers_that_wait_for_a_slow_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write = runner.write_files
+    writing = threading.Event()
+
+    def slow(*arguments: Any) -> JobOutcome:
+        writing.set()
+        time.sleep(0.2)
+        return real_write(*arguments)
+
+    monkeypatch.setattr(pipeline, "write_files", slow)
+    jobs = jobs_for(*(("a", Target(0, 1 + number % 5)) for number in range(100)), folder=tmp_path)
+    outcomes = run_jobs(small_session(tmp_path), jobs, KINDS, Schedule(1, 1, 2))
+    next(outcomes)
+    outcomes.close()
+    assert 1 <= len(written(tmp_path)) < 10
+
+
+def test_the_last_line_wins_where_files_are_written_twice(tmp_path: Path) -> None:
+    session = small_session(tmp_path)
+    lines = [("a", 1), ("a", 2), ("b", 3), ("a", 0), ("a", 4), ("b", 2)]
+    jobs = [replace(job, stem=f"{tmp_path}/same") for job in jobs_for(*lines)]
+    expected = [replace(jobs[-1], stem=f"{tmp_path}/last")]
+    run(session, expected)
+    for _ in range(5):
+        run(session, jobs, Schedule(batch_size=1, workers=1, threads=4, keeps_order=True))
+        same, last = (tmp_path / f"{name}_rawhm.txt" for name in ("same", "last"))
+        assert same.read_bytes() == last.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def demo() -> Session:
+    return open_session(read_config(ROOT / "configs" / "demo.txt"), formulas=(0, 102))
+
+
+def maps(session: Session, schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]]:
+    """The demo's maps and scores, as they would be written."""
+    found: dict[HeatmapJob, NDArray[Any]] = {}
+
+    def take(job: HeatmapJob, explanation: runner.Explanation, _: Any) -> JobOutcome:
+        if explanation.result is not None:
+            numbers = (explanation.result.relevance.ravel(), explanation.result.ranked_scores)
+            found[job] = np.concatenate(numbers)
+        return JobOutcome(job, explanation.times, explanation.error)
+
+    monkeypatch.setattr(pipeline, "write_files", take)
+    entries = read_filelist(ROOT / "filelists" / "demo.txt")[:6]
+    jobs = [
+        HeatmapJob(entry.line, ROOT / entry.path, entry.target, code, "nowhere")
+        for entry in entries
+        for code in session.formulas
+    ]
+    assert [outcome.error for outcome in run_jobs(session, jobs, KINDS, schedule)] == [""] * len(jobs)
+    return [found[job] for job in jobs]
+
+
+def test_maps_do_not_depend_on_batches_and_threads(demo: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = maps(demo, Schedule(), monkeypatch)
+    for schedule in (Schedule(2, 1, 1), Schedule(16, 1, 3), Schedule(1, 3, 3)):
+        for one, other in zip(maps(demo, schedule, monkeypatch), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_second_run_computes_the_same_bytes(demo: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(2, 2, 3)
+    first, second = (maps(demo, schedule, monkeypatch) for _ in range(2))
+    assert [one.tobytes() for one in first] == [other.tobytes() for other in second]
