@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Measures how fast caffe-lrp is, beside what the machine could do and what others do on it.
+
+D, the direct time, is what all matrix products of an explanation take if they run at the machine's best
+rate and everything else takes no time; products are counted by `bench_flops`. Every program runs in a
+process of its own, and they take turns.
+
+Modes: `throughput`, batches on all threads; `latency`, all threads on one image; `end-to-end`, from files
+to files with the command itself; `start`, the command on one image with nothing compiled, and once more;
+`count`, the operations of a direct evaluation, without measuring anything.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench_cli import decode_milliseconds, end_to_end, starts, write_milliseconds
+from bench_flops import direct_flops, forward_flops
+from bench_machine import Machine, measure_machine, others_share, read_clocks
+from bench_nets import NETS, prepare_net, prepare_photos, unloaded_plan
+from bench_report import Row, add_direct_time, machine_lines, speed_row, table, write_json
+from bench_worker import Case, Round, Worker
+
+from caffe_lrp.arguments import CONVOLUTIONS
+from caffe_lrp.batch.resources import allowed_processors
+from caffe_lrp.batch.session import open_session
+from caffe_lrp.config import read_config
+from caffe_lrp.errors import CaffeLrpError
+
+FORWARD = "forward"
+"""In the place of a formula: the forward pass alone."""
+
+FOLDER = Path(__file__).resolve().parents[1] / "build" / "bench"
+NEEDED_FOR_ZENNIT = ("torch", "zennit")
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
+    add = parser.add_argument
+    add("--mode", nargs="+", choices=list(MODES), default=["throughput"], help="what to measure")
+    add("--nets", nargs="+", choices=NETS, default=list(NETS), help="default: all")
+    add("--formulas", nargs="+", type=formula, default=[None, 100], metavar="CODE",
+        help="formulas, and 'forward' for the forward pass alone; default: forward 100")  # fmt: skip
+    add("--batch", nargs="+", type=int, default=[8], metavar="N", help="images in a batch; default: 8")
+    cores = allowed_processors()
+    add("--threads", nargs="+", type=int, default=[cores], metavar="N", help=f"default: all {cores}")
+    add("--convolution", choices=CONVOLUTIONS, default=CONVOLUTIONS[0], help="as of caffe-lrp")
+    add("--repeat", type=int, default=5, metavar="N", help="rounds of each; default: 5")
+    add("--round-seconds", type=float, default=1.0, metavar="S", help="length of a round; default: 1")
+    add("--against", choices=["zennit"], help="let zennit and PyTorch's gradient take turns with us")
+    add("--images", nargs=2, type=int, default=[32, 96], metavar=("FEW", "MANY"),
+        help="end-to-end: lengths of the two lists whose difference counts; default: 32 96")  # fmt: skip
+    add("--cli-options", type=str.split, default=[], metavar="TEXT",
+        help="end-to-end, start: options for caffe-lrp, as --cli-options='--memory 2G'")  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="write all that was measured, too")
+    add("--folder", type=Path, default=FOLDER, metavar="DIR", help="for weights and photos; made once")
+    return parser.parse_args(arguments)
+
+
+def formula(text: str) -> int | None:
+    """Return a formula from the command line, None for the forward pass alone."""
+    return None if text == FORWARD else int(text)
+
+
+def count(options: argparse.Namespace) -> list[Row]:
+    """Return the operations of direct evaluations."""
+    return [
+        {"net": net, "formula": FORWARD if code is None else code, "direct_gflop": flops_of(net, code) / 1e9}
+        for net in options.nets
+        for code in options.formulas
+    ]
+
+
+def flops_of(net: str, code: int | None) -> int:
+    """Return the operations of a direct evaluation of one image."""
+    plan = unloaded_plan(net, 0 if code is None else code)
+    return forward_flops(plan.net) if code is None else direct_flops(plan)
+
+
+def throughput(options: argparse.Namespace) -> list[Row]:
+    """Return how fast batches are explained, every thread working on its own."""
+    return [
+        speed(options, net, code, batch, threads, together=False)
+        for net in options.nets
+        for code in options.formulas
+        for batch in options.batch
+        for threads in options.threads
+    ]
+
+
+def latency(options: argparse.Namespace) -> list[Row]:
+    """Return how fast one image is explained, by one thread and by several together."""
+    return [
+        speed(options, net, code, 1, threads, together=True)
+        for net in options.nets
+        for code in options.formulas
+        for threads in sorted({1, *options.threads})
+    ]
+
+
+def speed(
+    options: argparse.Namespace, net: str, code: int | None, batch: int, threads: int, *, together: bool
+) -> Row:
+    """Return how fast images in memory are explained."""
+    case = case_of(options, net, code, batch, threads, together=together)
+    rounds, peaks = take_turns(case, options.repeat, against=options.against is not None and code is not None)
+    return told(head_of(net, case) | speed_row(rounds) | peaks)
+
+
+def case_of(
+    options: argparse.Namespace, net: str, code: int | None, batch: int, threads: int, *, together: bool
+) -> Case:
+    """Return what is measured, for which all files are there."""
+    return Case(
+        config=str(prepare_net(net, options.folder)),
+        photos=tuple(map(str, prepare_photos(options.folder, batch))),
+        formula=code,
+        batch=batch,
+        threads=threads,
+        together=together,
+        convolution=options.convolution,
+        round_seconds=options.round_seconds,
+    )
+
+
+def head_of(net: str, case: Case) -> Row:
+    """Return what a row says before anything is measured."""
+    return {
+        "net": net,
+        "formula": FORWARD if case.formula is None else case.formula,
+        "batch": case.batch,
+        "threads": case.threads,
+        "direct_gflop": flops_of(net, case.formula) / 1e9,
+    }
+
+
+def told(row: Row) -> Row:
+    """Return a row, after a word on the screen for who waits."""
+    print("  {net} {formula}, batch {batch}: {total_ms:.1f} ms".format_map(row), file=sys.stderr)
+    return row
+
+
+def take_turns(case: Case, repeat: int, *, against: bool) -> tuple[dict[str, list[Round]], Row]:
+    """Return rounds of all programs in alternation, and the largest memory of each."""
+    rounds: dict[str, list[Round]] = {"explain": []}
+    with ExitStack() as stack:
+        ours = stack.enter_context(Worker("bench_engine.py", case))
+        workers = {"explain": ours}
+        if against:
+            theirs = stack.enter_context(Worker("bench_zennit.py", case))
+            workers |= {"zennit": theirs, "gradient": theirs}
+            rounds |= {"zennit": [], "gradient": []}
+        for _ in range(repeat):
+            for what, worker in workers.items():
+                rounds[what].append(worker.run(what))
+    peaks: Row = {"peak_memory": ours.peak_memory}
+    return rounds, peaks | ({"zennit_peak_memory": theirs.peak_memory} if against else {})
+
+
+def whole_runs(options: argparse.Namespace) -> list[Row]:
+    """Return how fast the command makes all four files from an image, taking turns with the map alone."""
+    return [
+        whole_run(options, net, code) for net in options.nets for code in options.formulas if code is not None
+    ]
+
+
+def whole_run(options: argparse.Namespace, net: str, code: int) -> Row:
+    """Return how fast the command is with one net and formula."""
+    few, many = options.images
+    case = case_of(options, net, code, options.batch[0], options.threads[0], together=False)
+    config, photos = Path(case.config), prepare_photos(options.folder, many)
+    cli_options = ["--formula", str(code), "--threads", str(case.threads), "--convolution", case.convolution]
+    rounds: dict[str, list[Round]] = {"explain": [], "end_to_end": []}
+    peak = 0.0
+    with Worker("bench_engine.py", case) as ours:
+        for _ in range(options.repeat):
+            rounds["explain"].append(ours.run("explain"))
+            steady, full = end_to_end(config, photos, few, [*cli_options, *options.cli_options])
+            rounds["end_to_end"].append(steady)
+            peak = max(peak, full.peak_memory)
+    session = open_session(read_config(config))
+    row = head_of(net, case) | speed_row(rounds) | {"peak_memory": peak}
+    row["decode_ms"] = decode_milliseconds(session, photos[:few])
+    row["write_ms"] = write_milliseconds(session, photos[:few])
+    return told(row)
+
+
+def first_starts(options: argparse.Namespace) -> list[Row]:
+    """Return how long the command takes for one image, the first time and the second time."""
+    (photo,) = prepare_photos(options.folder, 1)
+    rows: list[Row] = []
+    for net in options.nets:
+        for code in (code for code in options.formulas if code is not None):
+            config = prepare_net(net, options.folder)
+            cold, warm = starts(config, photo, ["--formula", str(code), *options.cli_options])
+            rows.append({"net": net, "formula": code, "cold_s": cold.seconds, "warm_s": warm.seconds})
+    return rows
+
+
+#: Name of a mode -> what gives its rows.
+MODES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "throughput": throughput,
+    "latency": latency,
+    "end-to-end": whole_runs,
+    "start": first_starts,
+    "count": count,
+}
+COMPARED = {"throughput", "latency", "end-to-end"}
+"""Modes whose times are compared with the direct time."""
+
+
+def measured(options: argparse.Namespace) -> tuple[Machine | None, dict[str, list[Row]]]:
+    """Return what the machine can do, if that is of interest, and the rows of every mode.
+
+    The machine is measured before and after everything else, and the better half of both counts.
+    """
+    if COMPARED.isdisjoint(options.mode):
+        return None, {mode: MODES[mode](options) for mode in options.mode}
+    thread_counts = sorted({1, *options.threads} if "latency" in options.mode else set(options.threads))
+    clocks, machine = read_clocks(), measure_machine(thread_counts)
+    tables = {mode: MODES[mode](options) for mode in options.mode}
+    machine = machine.better(measure_machine(thread_counts))
+    machine = replace(machine, others=others_share(clocks, read_clocks()))
+    for row in (row for mode in COMPARED.intersection(tables) for row in tables[mode]):
+        add_direct_time(row, machine)
+    return machine, tables
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what the command line asks for and return the exit code."""
+    options = parse_options(arguments)
+    missing = [name for name in NEEDED_FOR_ZENNIT if options.against and find_spec(name) is None]
+    if missing:
+        print(
+            f"bench.py: --against zennit needs {' and '.join(missing)}: pip install '.[bench]'",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        machine, tables = measured(options)
+    except (CaffeLrpError, RuntimeError) as error:
+        print(f"bench.py: {error}", file=sys.stderr)
+        return 1
+    if machine is not None:
+        print(machine_lines(machine))
+    for mode, rows in tables.items():
+        print(f"\n{mode}\n\n{table(rows)}")
+    if options.json:
+        write_json(options.json, machine, tables)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

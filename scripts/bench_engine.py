@@ -1,0 +1,78 @@
+"""The process of the benchmark that runs caffe-lrp: forward pass and relevance of images in memory."""
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from bench_worker import Case, Round, read_case, serve
+
+from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.config import read_config
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.relevance.engine import explain, run_forward
+from caffe_lrp.workspace import Workspace
+
+ANY_FORMULA = 0
+"""To open a session for a forward pass alone."""
+
+
+def load(case: Case) -> tuple[Session, Blob]:
+    """Return the session of a case and its images as one batch."""
+    config = read_config(Path(case.config))
+    formula = ANY_FORMULA if case.formula is None else case.formula
+    session = open_session(replace(config, formula=formula), convolution=case.convolution)
+    photos = [session.preprocessor(Path(photo)).blob for photo in case.photos[: case.batch]]
+    return session, np.stack(photos)
+
+
+class Engine:
+    """Explains the images of one case over and over."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._session, self._batch = load(case)
+        self._classes = [(item,) for item in range(case.batch)]
+        workers, inside = (1, case.threads) if case.together else (case.threads, 1)
+        self._workspaces = [Workspace(inside) for _ in range(workers)]
+        self._pool = ThreadPoolExecutor(workers)
+
+    def run(self, count: int) -> Round:
+        """Have every worker explain `count` batches and return how long that took.
+
+        The shares of the two passes are those of the workers' time.
+        """
+        started = time.perf_counter()
+        passes = list(self._pool.map(lambda space: self._work(space, count), self._workspaces))
+        seconds = time.perf_counter() - started
+        forward, relevance = np.sum(passes, axis=0)
+        share = seconds / (forward + relevance)
+        images = len(self._workspaces) * count * self._case.batch
+        return Round(images, seconds, float(share * forward), float(share * relevance))
+
+    def _work(self, workspace: Workspace, count: int) -> tuple[float, float]:
+        """Explain `count` batches and return the seconds that forward and relevance passes took."""
+        session = self._session
+        plans = () if self._case.formula is None else (session.plan,)
+        forward_seconds = relevance_seconds = 0.0
+        for _ in range(count):
+            started = time.perf_counter()
+            forward = run_forward(session.net, plans, self._batch, workspace)
+            forward_seconds += time.perf_counter() - started
+            for plan in plans:
+                started = time.perf_counter()
+                explain(plan, forward, self._classes, workspace)
+                relevance_seconds += time.perf_counter() - started
+        return forward_seconds, relevance_seconds
+
+
+def main() -> None:
+    """Serve the case on the command line."""
+    case = read_case(sys.argv[1])
+    serve({"explain": Engine(case).run}, case.round_seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Counts the floating point operations that a direct evaluation of an explanation needs.
+
+The unit is the product of a linear layer: its weights applied to its input, or its adjoint, with a
+multiplication and an addition for every weight and output position. A layer counts some of them by its
+rule, forward pass included; layers that are not linear count as free.
+"""
+
+import math
+
+from caffe_lrp.layers.activation import ReLU
+from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.net.net import Net
+from caffe_lrp.relevance.plan import Plan
+from caffe_lrp.relevance.rules import AlphaBeta, Epsilon, Flat, Gradient, Rule, WSquare
+
+FORWARD_PRODUCTS = 1
+"""Products of a layer that relevance does not pass."""
+
+MAKE_NON_NEGATIVE = ("ReLU", "Sigmoid", "AbsVal", "Softmax")
+"""Types of layers whose outputs are not negative, whatever comes in."""
+
+STAY_NON_NEGATIVE = ("Pooling", "LRN", "Dropout", "Concat", "Split", "Flatten")
+"""Types of layers whose outputs are not negative if no input is."""
+
+
+def direct_flops(plan: Plan) -> int:
+    """Return the operations that the forward pass and the relevance of one image need under `plan`."""
+    known = non_negative_values(plan.net)
+    return sum(
+        2 * multiplications(layer) * products(plan.rule_of(layer), signed=layer.inputs[0] not in known)
+        for layer in plan.net.layers
+        if isinstance(layer, Linear)
+    )
+
+
+def forward_flops(net: Net) -> int:
+    """Return the operations that the forward pass of one image needs."""
+    return sum(
+        2 * multiplications(layer) * FORWARD_PRODUCTS for layer in net.layers if isinstance(layer, Linear)
+    )
+
+
+def multiplications(layer: Linear) -> int:
+    """Return the multiplications of one product of a layer with one image; those with padding count."""
+    return layer.fan_in * math.prod(layer.output_shapes[0])
+
+
+def products(rule: Rule | None, *, signed: bool) -> int:
+    """Return how many products a linear layer needs under `rule`, that of its forward pass included.
+
+    Where a count could be argued about it is the smaller one.
+
+    Parameters
+    ----------
+    rule
+        The rule, None for a layer that relevance does not pass.
+    signed
+        Whether the input may be negative: then positive and negative inputs take their own ways.
+    """
+    if rule is None or isinstance(rule, Flat | WSquare):
+        return FORWARD_PRODUCTS
+    if isinstance(rule, Epsilon | Gradient):
+        return 2
+    if not isinstance(rule, AlphaBeta):
+        raise TypeError(f"the products of the rule '{rule.title}' on linear layers are not known")
+    unsigned = 4 if rule.beta else 3
+    return 2 * unsigned - (rule.beta == 0) if signed else unsigned
+
+
+def non_negative_values(net: Net) -> frozenset[int]:
+    """Return the ids of the values that cannot be negative, by the types of the layers that write them."""
+    known: set[int] = set()
+    for layer in net.layers:
+        if _keeps_non_negative(layer, known):
+            known.update(layer.outputs)
+    return frozenset(known)
+
+
+def _keeps_non_negative(layer: Layer, known: set[int]) -> bool:
+    """Return whether the outputs of a layer are not negative, given the values that are not."""
+    if isinstance(layer, ReLU) and layer.negative_slope != 0:
+        return False
+    if layer.type in MAKE_NON_NEGATIVE:
+        return True
+    return layer.type in STAY_NON_NEGATIVE and known.issuperset(layer.inputs)

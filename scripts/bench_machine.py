@@ -1,0 +1,177 @@
+"""Measures what the machine itself can do: the rate of matrix products, and the bandwidth of memory.
+
+NumPy's BLAS chooses its kernels by the CPU and may choose older ones than the CPU could run, so products
+are timed in processes of their own, one for every choice that may be best. The best of all counts: it is
+the yardstick, and a yardstick too short would flatter.
+"""
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from caffe_lrp.batch.resources import allowed_processors
+
+PRODUCT_SIDES = (1024, 2048, 4096)
+"""Sides of the square matrices."""
+
+PRODUCT_SECONDS = 0.8
+"""Products of one size are repeated for this long."""
+
+LEAST_PRODUCTS = 3
+
+BUFFER_BYTES = 1 << 29
+"""Size of an array that memory bandwidth is measured with: larger than any cache."""
+
+COPIES = 6
+
+AVX512_KERNELS = "SkylakeX"
+"""OpenBLAS's name of its kernels with AVX-512."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was measured of a machine.
+
+    Attributes
+    ----------
+    cpu
+        Model of the CPU.
+    cores
+        Cores this process may use.
+    product_rates
+        Number of threads -> best rate of float32 matrix products, in GF/s.
+    product_kernels
+        Number of threads -> OpenBLAS kernels that gave it.
+    bandwidth
+        Bytes read and written by copies with all threads, in GB/s.
+    others
+        Share of the machine that other programs took while all this was measured; NaN if not known.
+    """
+
+    cpu: str
+    cores: int
+    product_rates: dict[int, float]
+    product_kernels: dict[int, str]
+    bandwidth: float
+    others: float = math.nan
+
+    def better(self, other: "Machine") -> "Machine":
+        """Return the better of two measurements of the same machine, number by number."""
+        rates, kernels = dict(self.product_rates), dict(self.product_kernels)
+        for threads, rate in other.product_rates.items():
+            if rate > rates.get(threads, 0.0):
+                rates[threads], kernels[threads] = rate, other.product_kernels[threads]
+        bandwidth = max(self.bandwidth, other.bandwidth)
+        return Machine(self.cpu, self.cores, rates, kernels, bandwidth)
+
+
+def measure_machine(thread_counts: Sequence[int]) -> Machine:
+    """Return what this machine can do, with matrix products on each of the given numbers of threads."""
+    cores = allowed_processors()
+    rates, kernels = {}, {}
+    for threads in thread_counts:
+        measured = {kernel: _product_rate(threads, kernel) for kernel in kernel_choices(cpu_flags())}
+        kernels[threads] = max(measured, key=measured.__getitem__)
+        rates[threads] = measured[kernels[threads]]
+    return Machine(cpu_model(), cores, rates, kernels, copy_bandwidth(cores))
+
+
+def kernel_choices(flags: frozenset[str]) -> tuple[str, ...]:
+    """Return the OpenBLAS kernels to try on a CPU with these flags; empty is OpenBLAS's own choice."""
+    return ("", AVX512_KERNELS) if "avx512f" in flags else ("",)
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Seconds since some start: of all cores together, how many of them were busy, and with us."""
+
+    passed: float
+    busy: float
+    own: float
+
+
+def read_clocks() -> Clocks:
+    """Return the clocks as they stand now; on systems other than Linux no time passes."""
+    path = Path("/proc/stat")
+    ticks = list(map(int, path.read_text().splitlines()[0].split()[1:9])) if path.exists() else [0] * 8
+    second = os.sysconf("SC_CLK_TCK")
+    idle = ticks[3] + ticks[4]
+    return Clocks(sum(ticks) / second, (sum(ticks) - idle) / second, sum(os.times()[:4]))
+
+
+def others_share(before: Clocks, after: Clocks) -> float:
+    """Return the share of the machine that went to other programs; what we started must have ended."""
+    passed = after.passed - before.passed
+    if not passed:
+        return math.nan
+    return max(0.0, after.busy - before.busy - (after.own - before.own)) / passed
+
+
+def cpu_model() -> str:
+    """Return the model of the CPU."""
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return what the CPU can do, in Linux's words; empty on other systems."""
+    return frozenset(_cpu_info("flags").split())
+
+
+def _cpu_info(key: str) -> str:
+    """Return the first value of a key of Linux's description of the CPUs, empty if there is none."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
+
+
+def _product_rate(threads: int, kernel: str) -> float:
+    """Return the best rate of products in a process of its own, in GF/s."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": str(threads)}
+    if kernel:
+        environment["OPENBLAS_CORETYPE"] = kernel
+    answer = subprocess.run([sys.executable, __file__], env=environment, stdout=subprocess.PIPE, check=True)
+    return float(json.loads(answer.stdout))
+
+
+def best_product_rate(sides: Sequence[int], seconds: float) -> float:
+    """Return the best rate of products of square float32 matrices, in GF/s, in this process."""
+    best = 0.0
+    for side in sides:
+        left, right = np.ones((2, side, side), np.float32)
+        out = np.empty_like(left)
+        np.matmul(left, right, out=out)
+        times: list[float] = []
+        while sum(times) < seconds or len(times) < LEAST_PRODUCTS:
+            started = time.perf_counter()
+            np.matmul(left, right, out=out)
+            times.append(time.perf_counter() - started)
+        best = max(best, 2e-9 * side**3 / min(times))
+    return best
+
+
+def copy_bandwidth(threads: int, size: int = BUFFER_BYTES) -> float:
+    """Return the bytes that copies with so many threads read and write, in GB/s; the best of some."""
+    source, target = np.ones((2, size // 4), np.float32)
+    parts = list(zip(np.array_split(source, threads), np.array_split(target, threads), strict=True))
+    best = 0.0
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(COPIES):
+            started = time.perf_counter()
+            for copy in [pool.submit(np.copyto, target, source) for source, target in parts]:
+                copy.result()
+            best = max(best, 2e-9 * source.nbytes / (time.perf_counter() - started))
+    return best
+
+
+if __name__ == "__main__":
+    print(json.dumps(best_product_rate(PRODUCT_SIDES, PRODUCT_SECONDS)))

@@ -1,0 +1,123 @@
+"""Makes what the benchmark runs on: nets with random weights, configs that name them, and photos.
+
+Everything is kept in one folder and made once.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from make_random_weights import class_count, labels, mean_image, replacing, write_net
+from numpy.typing import NDArray
+from PIL import Image
+
+from caffe_lrp.config import read_config
+from caffe_lrp.net.build import build_graph
+from caffe_lrp.net.net import Net
+from caffe_lrp.proto.reader import read_prototxt
+from caffe_lrp.quirks import QUIRK_MODES
+from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.plan import Plan, resolve_plan
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+NETS = ("caffenet", "googlenet", "vgg16")
+
+PHOTO_SIZE = (500, 375)
+"""Width and height of a photo in pixels, as most of ImageNet's."""
+
+PHOTO_FOLDER = "images"
+"""The text that the configs look for in the paths of images."""
+
+JPEG_QUALITY = 90
+NOISE = 6.0
+"""Standard deviation of a photo's noise, in grey levels: files come out as large as a camera's."""
+
+COARSE_CELLS = 6
+"""A photo is smooth colours between so many random ones along its longer side."""
+
+
+def prepare_net(name: str, folder: Path) -> Path:
+    """Return the config of a net in `folder`, made with its random weights unless it is there.
+
+    Parameters
+    ----------
+    name
+        Of a config in ``configs/``; everything but weights, mean and class labels is taken from there.
+    folder
+        Where all files are kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (CONFIGS / f"{name}.txt").read_text(encoding="utf-8")
+    made = {
+        "param_file": CONFIGS / name / "deploy.prototxt",
+        "model_file": folder / f"{name}.caffemodel",
+        "mean_file": folder / "mean.binaryproto",
+        "synsetfile": folder / "synset.txt",
+    }
+    _make_files({key: path.resolve() for key, path in made.items()})
+    config = folder / f"{name}.txt"
+    config.write_text(_with_values(text, made), encoding="utf-8")
+    return config
+
+
+def _make_files(made: Mapping[str, Path]) -> None:
+    """Write those files of a net that are not there."""
+    net = read_prototxt(made["param_file"])
+    if not made["mean_file"].exists():
+        with replacing(made["mean_file"]) as file:
+            file.write(mean_image().SerializeToString())
+    if not made["synsetfile"].exists():
+        with replacing(made["synsetfile"]) as file:
+            file.write(labels(class_count(net)).encode())
+    if not made["model_file"].exists():
+        with replacing(made["model_file"]) as file:
+            write_net(file, net, np.random.default_rng(0))
+
+
+def _with_values(config: str, values: Mapping[str, Path]) -> str:
+    """Return the text of a config with the values of some keys replaced."""
+    lines = config.splitlines()
+    for key, path in values.items():
+        lines[lines.index(key) + 1] = str(path.resolve())
+    return "\n".join(lines) + "\n"
+
+
+def unloaded_plan(name: str, formula: int) -> Plan:
+    """Return the plan of a net in ``configs/`` under a formula, without any weights."""
+    config = read_config(CONFIGS / f"{name}.txt")
+    graph = build_graph(read_prototxt(config.prototxt))
+    net = Net(
+        source=name,
+        layers=graph.layers,
+        value_names=graph.value_names,
+        input_value=0,
+        input_shape=graph.inputs[0].shape[1:],
+        batch_size=graph.inputs[0].shape[0],
+        output_value=graph.layers[-1].outputs[0],
+    )
+    parameters = RuleParameters(config.epsilon, config.beta, config.switch_layer, QUIRK_MODES[config.quirks])
+    return resolve_plan(net, find_formula(formula), parameters, config.start_layer, config.first_layer)
+
+
+def prepare_photos(folder: Path, count: int) -> list[Path]:
+    """Return the paths of `count` different JPEG photos below `folder`, made unless they are there."""
+    place = folder / PHOTO_FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    paths = [place / f"photo{number:04d}.jpg" for number in range(count)]
+    for number, path in enumerate(paths):
+        if not path.exists():
+            Image.fromarray(photo(number, *PHOTO_SIZE)).save(path, quality=JPEG_QUALITY)
+    return paths
+
+
+def photo(seed: int, width: int, height: int) -> NDArray[np.uint8]:
+    """Return a picture (height, width, 3) as coarse as a photo: smooth colours, edges of a disc, noise."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (COARSE_CELLS * height // width, COARSE_CELLS, 3), np.uint8)
+    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    pixels = np.asarray(smooth, np.float32) + rng.normal(0.0, NOISE, (height, width, 3))
+    row, column = np.ogrid[:height, :width]
+    centre_row, centre_column = rng.uniform(0.25, 0.75, 2) * (height, width)
+    disc = np.hypot(row - centre_row, column - centre_column) < rng.uniform(0.1, 0.4) * height
+    pixels[disc] = 255.0 - pixels[disc]
+    return np.clip(pixels, 0, 255).astype(np.uint8)

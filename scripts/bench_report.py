@@ -1,0 +1,143 @@
+"""Puts what the benchmark measured into rows, tables and JSON."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench_machine import Machine
+from bench_worker import Round
+
+#: One line of a table: key -> value; what was not measured is absent or NaN.
+Row = dict[str, Any]
+
+#: Key of a row -> heading of its column and digits behind the point, in the order of the columns.
+COLUMNS: dict[str, tuple[str, int]] = {
+    "net": ("net", 0),
+    "formula": ("formula", 0),
+    "batch": ("batch", 0),
+    "threads": ("threads", 0),
+    "direct_gflop": ("GFLOP direct", 1),
+    "decode_ms": ("decode ms", 1),
+    "forward_ms": ("forward ms", 1),
+    "relevance_ms": ("relevance ms", 1),
+    "write_ms": ("write ms", 1),
+    "total_ms": ("ms an image", 1),
+    "rate": ("GF/s", 0),
+    "direct_ms": ("D ms", 1),
+    "to_direct": ("ratio to D", 2),
+    "zennit_ms": ("zennit ms", 1),
+    "to_zennit": ("zennit / ours", 2),
+    "gradient_ms": ("PyTorch gradient ms", 1),
+    "to_gradient": ("ours / gradient", 2),
+    "end_to_end_ms": ("end to end ms", 1),
+    "to_map_only": ("ratio to map only", 2),
+    "cold_s": ("first start s", 1),
+    "warm_s": ("second start s", 1),
+    "peak_memory": ("peak MB", 0),
+    "zennit_peak_memory": ("zennit peak MB", 0),
+}
+
+QUIET = 0.05
+"""Share of the machine that other programs may take."""
+
+
+def speed_row(rounds: Mapping[str, Sequence[Round]]) -> Row:
+    """Return what a row says of rounds in alternation.
+
+    Times are medians over the rounds. Ratios between programs are medians of the ratios within a round,
+    in which the machine is most likely in the same mood.
+
+    Parameters
+    ----------
+    rounds
+        What was run -> its rounds: ``explain``, and where there are any ``zennit``, ``gradient`` and
+        ``end_to_end``.
+    """
+    ours = rounds["explain"]
+    row: Row = {
+        "forward_ms": statistics.median(1e3 * each.forward_seconds / each.images for each in ours),
+        "relevance_ms": statistics.median(1e3 * each.relevance_seconds / each.images for each in ours),
+        "total_ms": _median_ms(ours),
+        "least_ms": min(each.milliseconds for each in ours),
+        "rounds": {what: [asdict(each) for each in runs] for what, runs in rounds.items()},
+    }
+    if rounds.get("zennit"):
+        row["zennit_ms"] = _median_ms(rounds["zennit"])
+        row["to_zennit"] = _median_ratio(rounds["zennit"], ours)
+    if rounds.get("gradient"):
+        row["gradient_ms"] = _median_ms(rounds["gradient"])
+        row["to_gradient"] = _median_ratio(ours, rounds["gradient"])
+    if rounds.get("end_to_end"):
+        row["end_to_end_ms"] = _median_ms(rounds["end_to_end"])
+        row["to_map_only"] = _median_ratio(rounds["end_to_end"], ours)
+    return row
+
+
+def add_direct_time(row: Row, machine: Machine) -> None:
+    """Add how the time of a row compares with the direct time, on the threads the row had."""
+    row["rate"] = 1e3 * row["direct_gflop"] / row["total_ms"]
+    row["direct_ms"] = 1e3 * row["direct_gflop"] / machine.product_rates[row["threads"]]
+    row["to_direct"] = row["total_ms"] / row["direct_ms"]
+
+
+def _median_ms(rounds: Sequence[Round]) -> float:
+    return statistics.median(each.milliseconds for each in rounds)
+
+
+def _median_ratio(above: Sequence[Round], below: Sequence[Round]) -> float:
+    pairs = zip(above, below, strict=True)
+    return statistics.median(one.milliseconds / other.milliseconds for one, other in pairs)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown table with the columns that any of them has."""
+    columns = [key for key in COLUMNS if any(_is_known(row.get(key)) for row in rows)]
+    cells = [[COLUMNS[key][0] for key in columns]]
+    cells += [[_cell(row.get(key), COLUMNS[key][1]) for key in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in cells
+    ]
+    rule = "| " + " | ".join("-" * (width - 1) + ":" for width in widths) + " |"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _is_known(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def _cell(value: Any, digits: int) -> str:
+    if not _is_known(value):
+        return ""
+    return f"{value:,.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def machine_lines(machine: Machine) -> str:
+    """Return what was measured of the machine, in words."""
+    lines = [f"{machine.cpu}, {machine.cores} cores; memory {machine.bandwidth:.1f} GB/s (read and written)"]
+    for threads, rate in sorted(machine.product_rates.items()):
+        kernels = machine.product_kernels[threads] or "OpenBLAS's own choice"
+        lines.append(f"matrix products, {threads} threads: {rate:.0f} GF/s (kernels: {kernels})")
+    if machine.others > QUIET:
+        lines.append(f"other programs took {machine.others:.0%} of the machine: do not trust these times")
+    return "\n".join(lines)
+
+
+def write_json(path: Path, machine: Machine | None, tables: Mapping[str, Sequence[Row]]) -> None:
+    """Write all that was measured; what is not known becomes null."""
+    report = {"machine": machine and asdict(machine), "tables": tables}
+    path.write_text(json.dumps(_without_nan(report), indent=1) + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    """Return `value` with None for every NaN in it, as JSON has none."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return value if _is_known(value) else None
