@@ -48,7 +48,12 @@ layer { name: "c" type: "Convolution" bottom: "c_pool" top: "c"
   convolution_param { num_output: 16 kernel_size: 1 bias_term: false } }
 layer { name: "relu_c" type: "ReLU" bottom: "c" top: "c" }
 layer { name: "joined" type: "Concat" bottom: "a" bottom: "b" bottom: "c" top: "joined" }
-layer { name: "pool2" type: "Pooling" bottom: "joined" top: "pool2"
+layer { name: "last" type: "Convolution" bottom: "joined" top: "last"
+  convolution_param { num_output: 16 kernel_size: 3 pad: 1 } }
+layer { name: "relu_last" type: "ReLU" bottom: "last" top: "last" }
+layer { name: "last_pool" type: "Pooling" bottom: "last" top: "last_pool"
+  pooling_param { pool: MAX kernel_size: 2 stride: 1 } }
+layer { name: "pool2" type: "Pooling" bottom: "last_pool" top: "pool2"
   pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
 layer { name: "odd" type: "Convolution" bottom: "pool2" top: "odd" convolution_param {
   num_output: 6 kernel_h: 2 kernel_w: 3 stride_h: 1 stride_w: 2 pad_h: 0 pad_w: 1 bias_term: false } }

@@ -27,7 +27,7 @@ Blob = NDArray[np.float32]
 
 #: Rows and columns of weights that are multiplied with all items before the next ones are read.
 _ROWS_AT_ONCE = 32
-_COLUMNS_AT_ONCE = 4096
+_COLUMNS_AT_ONCE = 2048
 
 
 @kernel

@@ -209,19 +209,47 @@ def multiply_rows(factor: Blob, out: Blob) -> None:
 
 
 @kernel
-def _spread_pixel(
-    line: Blob, start: int, sink: Sink, item: int, y: int, x: int, first: int, last: int
+def _spread_runs(
+    products: Blob, start: int, size: int, step: int, offset: int, factor: Blob, out: Blob
 ) -> None:
-    """Channels ``first`` to ``last`` of one pixel of the result, from ``line`` at ``start``."""
-    size = last - first
-    for i in range(size):
-        value = line[start + i]
-        if sink.factor.size:
-            factor = sink.factor[item, y, x, first + i]
-            if sink.parts == 2 and factor <= 0:
-                value = line[start + size + i]
-            value *= factor
-        sink.out[item, y, x, first + i] = value
+    """Hand a run of ``size`` numbers from ``start`` on of every pixel of products to one row of the result.
+
+    Parameters
+    ----------
+    products
+        (W, ·).
+    start, size
+        Where the run begins, and how long it is.
+    step, offset
+        The run of pixel q goes to the numbers from ``q·step − offset`` on; what lies outside is dropped.
+    factor
+        In the shape of ``out``, or empty.
+    out
+        All numbers of the row (·,).
+    """
+    for column in range(products.shape[0]):
+        first = column * step - offset
+        begin, end = max(0, -first), min(size, out.size - first)
+        if factor.size:
+            for i in range(begin, end):
+                out[first + i] = products[column, start + i] * factor[first + i]
+        else:
+            for i in range(begin, end):
+                out[first + i] = products[column, start + i]
+
+
+@kernel
+def _spread_signs(
+    products: Blob, start: int, size: int, step: int, offset: int, factor: Blob, out: Blob
+) -> None:
+    """As `_spread_runs` for two runs, one after the other: the sign of the factor chooses between them."""
+    for column in range(products.shape[0]):
+        first = column * step - offset
+        for i in range(max(0, -first), min(size, out.size - first)):
+            value = products[column, start + i]
+            if factor[first + i] <= 0:
+                value = products[column, start + size + i]
+            out[first + i] = value * factor[first + i]
 
 
 @kernel
@@ -239,21 +267,24 @@ def spread_rows(products: Blob, sink: Sink, groups: int, item: int, first_row: i
     item, first_row
         Item of the batch, and which row of products comes first.
     """
-    height, width, channels = sink.out.shape[1], sink.out.shape[2], sink.out.shape[3] // groups
-    length = sink.parts * channels
+    height, channels = sink.out.shape[1], sink.out.shape[3] // groups
+    pixel = sink.out.shape[3]
+    # Without groups and signs, the pixels of a block make one run.
+    is_simple = groups == 1 and sink.parts == 1
+    runs = 1 if is_simple else sink.stride_w
+    size = channels * sink.stride_w if is_simple else channels
     for row in range(products.shape[0]):
-        for column in range(products.shape[1]):
-            line = products[row, column]
-            for phase_y in range(sink.stride_h):
-                y = (first_row + row) * sink.stride_h + phase_y - sink.offset_h
-                if y < 0 or y >= height:
-                    continue
-                for phase_x in range(sink.stride_w):
-                    x = column * sink.stride_w + phase_x - sink.offset_w
-                    if x < 0 or x >= width:
-                        continue
-                    for group in range(groups):
-                        phase = (group * sink.stride_h + phase_y) * sink.stride_w + phase_x
-                        _spread_pixel(
-                            line, phase * length, sink, item, y, x, group * channels, (group + 1) * channels
-                        )
+        for phase_y in range(sink.stride_h):
+            y = (first_row + row) * sink.stride_h + phase_y - sink.offset_h
+            if y < 0 or y >= height:
+                continue
+            out = sink.out[item, y].reshape(-1)
+            factor = sink.factor[item, y].reshape(-1) if sink.factor.size else out[:0]
+            for group in range(groups):
+                for run in range(runs):
+                    start = ((group * sink.stride_h + phase_y) * runs + run) * sink.parts * size
+                    offset = (sink.offset_w - run) * pixel - group * channels
+                    if sink.parts == 1 or not factor.size:
+                        _spread_runs(products[row], start, size, sink.stride_w * pixel, offset, factor, out)
+                    else:
+                        _spread_signs(products[row], start, size, sink.stride_w * pixel, offset, factor, out)

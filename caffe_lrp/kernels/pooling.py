@@ -8,6 +8,7 @@ channels of a pixel.
 import numpy as np
 
 from ._jit import kernel
+from ._windows import hand_back_to_first, largest_of_window
 from .gemm import Blob
 from .window import Window
 
@@ -21,19 +22,6 @@ def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> t
     first = position * stride - pad
     last = min(first + kernel_size, size + pad)
     return max(first, 0), min(last, size), last - first
-
-
-@kernel
-def _largest(
-    plane: Blob, top: int, bottom: int, left: int, right: int, first: int, last: int, out: Blob
-) -> None:
-    """Largest number in a window of channels ``first`` to ``last``; ``plane`` (H, W, C), ``out`` (C,)."""
-    out[:] = plane[top, left, first:last]
-    for y in range(top, bottom):
-        for x in range(left, right):
-            line = plane[y, x, first:last]
-            for i in range(out.size):
-                out[i] = max(out[i], line[i])
 
 
 @kernel
@@ -51,32 +39,16 @@ def max_pool(first: int, last: int, x: Blob, window: Window, out: Blob) -> None:
     out
         (N, H_out, W_out, C), those rows overwritten.
     """
-    height, width = x.shape[1], x.shape[2]
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     for line in range(first, last):
         item, row = line // out.shape[1], line % out.shape[1]
         top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
         for column in range(out.shape[2]):
             left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
-            _largest(x[item], top, bottom, left, right, 0, x.shape[3], out[item, row, column])
-
-
-@kernel
-def _hand_back(
-    plane: Blob, top: int, bottom: int, left: int, right: int, first: int, largest: Blob, received: Blob,
-    target: Blob,
-) -> None:  # fmt: skip
-    """Add what every channel received to the first element of its window that has the largest number.
-
-    ``received`` (C,) is used up; ``plane`` and ``target`` are (H, W, C), channels counted from ``first``.
-    """
-    last = first + received.size
-    for y in range(top, bottom):
-        for x in range(left, right):
-            line, out = plane[y, x, first:last], target[y, x, first:last]
-            for i in range(received.size):
-                wins = line[i] == largest[i]
-                out[i] += received[i] if wins else np.float32(0)
-                received[i] = np.float32(0) if wins else received[i]
+            largest_of_window(
+                x[item, top, left].ctypes.data, 4 * width * channels, 4 * channels, bottom - top,
+                right - left, out[item, row, column].ctypes.data, channels,
+            )  # fmt: skip
 
 
 @kernel
@@ -99,20 +71,20 @@ def max_pool_route(first: int, last: int, x: Blob, relevance: Blob, window: Wind
     out
         (N, H, W, C), those channels overwritten.
     """
-    height, width = x.shape[1], x.shape[2]
-    largest, received = np.empty(last - first, np.float32), np.empty(last - first, np.float32)
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     for item in range(relevance.shape[0]):
-        plane, target = x[item], out[item]
         for y in range(height):
             for column in range(width):
-                target[y, column, first:last] = 0
+                out[item, y, column, first:last] = 0
         for row in range(relevance.shape[1]):
             top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
             for column in range(relevance.shape[2]):
                 left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
-                _largest(plane, top, bottom, left, right, first, last, largest)
-                received[:] = relevance[item, row, column, first:last]
-                _hand_back(plane, top, bottom, left, right, first, largest, received, target)
+                hand_back_to_first(
+                    x[item, top, left, first:].ctypes.data, out[item, top, left, first:].ctypes.data,
+                    4 * width * channels, 4 * channels, bottom - top, right - left,
+                    relevance[item, row, column, first:].ctypes.data, last - first,
+                )  # fmt: skip
 
 
 @kernel

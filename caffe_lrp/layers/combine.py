@@ -27,9 +27,11 @@ class Split(Router):
     def gradient(
         self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        total = gradients[0]
-        for gradient in gradients[1:]:
-            total = np.add(total, gradient, out=workspace.empty(total.shape))
+        if len(gradients) == 1:
+            return (gradients[0],)
+        total = np.add(gradients[0], gradients[1], out=workspace.empty(gradients[0].shape))
+        for gradient in gradients[2:]:
+            total += gradient
         return (total,)
 
 
