@@ -38,7 +38,6 @@ from caffe_lrp.kernels.passes import (
     Source,
     copied,
 )
-from caffe_lrp.kernels.window import Window
 from caffe_lrp.layers.linear_map import Product
 
 ALL_ROWS = 1000
@@ -79,13 +78,6 @@ def test_products_equal_loops(case: Case, rows: int) -> None:
 def test_products_begin_with_the_bias(case: Case) -> None:
     expected = case.products(case.image) + column(case.bias)
     assert_close(convolved(case, case.image, bias=case.bias), expected, 2e-6)
-
-
-def test_only_a_window_of_one_pixel_on_every_pixel_is_pointwise() -> None:
-    assert Window(1, 1).is_pointwise
-    assert Window(1, 1, dilation_h=2, dilation_w=3).is_pointwise
-    others = [Window(1, 2), Window(2, 1), Window(1, 1, 2, 1), Window(1, 1, 1, 2), Window(1, 1, pad_w=1)]
-    assert not any(window.is_pointwise for window in others)
 
 
 def test_panels_are_whole_or_half() -> None:

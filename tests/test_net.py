@@ -703,3 +703,40 @@ def test_long_chains_of_layers_in_place_are_followed_to_the_end(tmp_path: Path) 
     relu = 'layer { name: "r" type: "ReLU" bottom: "data" top: "data" }'
     net = build(tmp_path, f'input: "data" input_shape {{ dim: 1 dim: 3 }} {relu * 1500}')
     assert net.stored_value(net.input_value) == 1500
+
+
+#: Layers between the image and a 3×3 convolution that max pooling compares.
+BETWEEN = {
+    "zeros become something else": """
+layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }
+layer { name: "m" type: "Sigmoid" bottom: "relu" top: "m" }""",
+    "zeros become shares": """
+layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }
+layer { name: "m" type: "Softmax" bottom: "relu" top: "m" }""",
+    "pixels follow from their whole column": """
+layer { name: "m" type: "Softmax" bottom: "data" top: "m" softmax_param { axis: 2 } }""",
+    "zeros are joined": """
+layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }
+layer { name: "tanh" type: "TanH" bottom: "relu" top: "tanh" }
+layer { name: "m" type: "Concat" bottom: "relu" bottom: "tanh" top: "m" }""",
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
+def test_only_equal_pixels_are_made_equal_and_all_behind_zeros_are(between: str, tmp_path: Path) -> None:
+    text = f"""
+input: "data" input_shape {{ dim: 2 dim: 16 dim: 11 dim: 9 }} {between}
+layer {{ name: "conv" type: "Convolution" bottom: "m" top: "conv"
+  convolution_param {{ num_output: 17 kernel_size: 3 pad: 1 }} }}
+layer {{ name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param {{ kernel_size: 1 }} }}"""
+    batch = random_blob((2, 16, 11, 9), 4)
+    batch[0, :, 3:] = -np.abs(batch[0, :, 3:])
+    batch[1, :, 0, 4:] = 7
+    found, wanted = (
+        net.forward(batch, frozenset(), WORKSPACE)[net.output_value]
+        for net in (build(tmp_path, text, seed=5, convolution=method) for method in ("winograd", "direct"))
+    )
+    assert_close(found, wanted, 1e-5)
+    for blob, exact in zip(found, wanted, strict=True):
+        lines, exact_lines = (one.reshape(17, -1).T for one in (blob, exact))
+        assert len(np.unique(lines, axis=0)) <= len(np.unique(exact_lines, axis=0))

@@ -25,6 +25,9 @@ _START = np.uint64(0x632BE59BD9B4E019)
 #: The identity of a pixel without any activation, which the padding of a convolution is too.
 ZERO = np.uint64(0x165667B19E3779F9)
 
+#: The identity of what a layer makes of a pixel without any activation, if that is not 0.
+_WAS_ZERO = np.uint64(0x85EBCA77C2B2AE63)
+
 #: The identity of what lies outside the image for pooling, which leaves it out.
 ABSENT = np.uint64(0x27D4EB2F165667C5)
 
@@ -77,7 +80,10 @@ def join_identities(joined: Identities, other: Identities) -> None:
 
 @kernel
 def mark_zeros(blob: Blob, identities: Identities) -> None:
-    """Give the pixels of ``blob`` (N, H, W, C) that are 0 in every channel the identity `ZERO`."""
+    """Give the identity `ZERO` to the pixels of ``blob`` (N, H, W, C) that are 0, and to no others.
+
+    Pixels that have it without being 0 come from a layer that makes something else of 0, the same of all.
+    """
     for item in range(blob.shape[0]):
         for y in range(blob.shape[1]):
             for x in range(blob.shape[2]):
@@ -86,6 +92,8 @@ def mark_zeros(blob: Blob, identities: Identities) -> None:
                     channel += 1
                 if channel == blob.shape[3]:
                     identities[item, y, x] = ZERO
+                elif identities[item, y, x] == ZERO:
+                    identities[item, y, x] = _WAS_ZERO
 
 
 @kernel

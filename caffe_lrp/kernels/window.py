@@ -22,8 +22,3 @@ class Window(NamedTuple):
     def taps(self) -> int:
         """Number of positions in the kernel."""
         return self.kernel_h * self.kernel_w
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Whether the window is one pixel that visits every pixel once."""
-        return self == (1, 1, 1, 1, 0, 0, self.dilation_h, self.dilation_w)

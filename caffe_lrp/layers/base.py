@@ -101,7 +101,10 @@ class Layer(ABC):
         return False
 
     def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
-        """Identities of the pixels of the outputs, given those of the inputs; None: not known."""
+        """Identities of the pixels of the outputs, given those of the inputs; None: not known.
+
+        Those of the inputs where every pixel of an output follows from the same pixel of the input.
+        """
         return inputs[0]
 
     def with_convolution(self, method: str, is_compared: bool) -> "Layer":

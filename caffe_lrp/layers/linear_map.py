@@ -91,8 +91,8 @@ class Product:
 
 def _rows(wanted: int, available: int, threads: int) -> int:
     """Rows in a block: about as many as wanted, in blocks of one size, one or more for every thread."""
-    blocks = max(-(-available // max(1, wanted)), min(threads, available))
-    return -(-available // blocks)
+    blocks = max(1, -(-available // max(1, wanted)), min(threads, available))
+    return max(1, -(-available // blocks))
 
 
 def _groups_together(shape: Shape) -> int:

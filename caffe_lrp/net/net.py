@@ -8,7 +8,7 @@ from types import MappingProxyType
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.identity import Identities, identities_of, make_equal, mark_zeros
 from caffe_lrp.kernels.layout import pixels
-from caffe_lrp.layers.base import Blobs, Layer, Neuron
+from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.proto.spec import Shape
 from caffe_lrp.workspace import Workspace
 
@@ -83,11 +83,8 @@ class Net:
             outputs = forward([values[value] for value in layer.inputs], workspace)
             if layer.index <= self._last_tie_breaker:
                 known = layer.identities([identities[value] for value in layer.inputs])
-                if known is not None and layer.breaks_ties:
-                    make_equal(known, pixels(outputs[0]))
-                elif known is not None and isinstance(layer, Neuron):
-                    known = known.copy()
-                    mark_zeros(pixels(outputs[0]), known)
+                if known is not None:
+                    known = _fitted(known, layer, outputs[0])
                 identities.update(dict.fromkeys(layer.outputs, known))
             for value, blob in zip(layer.outputs, outputs, strict=True):
                 if value in keep or value in self._read_values:
@@ -131,3 +128,13 @@ class Net:
         while value in in_place:
             value = in_place[value]
         return value
+
+
+def _fitted(identities: Identities, layer: Layer, output: Blob) -> Identities:
+    """Identities of the pixels of an output, which is made equal where they are equal and it should be."""
+    if layer.breaks_ties:
+        make_equal(identities, pixels(output))
+    # A layer may have passed on what another reader of its input has too.
+    identities = identities.copy()
+    mark_zeros(pixels(output), identities)
+    return identities
