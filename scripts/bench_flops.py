@@ -7,8 +7,7 @@ rule, forward pass included; layers that are not linear count as free.
 
 import math
 
-from caffe_lrp.layers.activation import ReLU
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.rules import AlphaBeta, Epsilon, Flat, Gradient, Rule, WSquare
@@ -16,16 +15,10 @@ from caffe_lrp.relevance.rules import AlphaBeta, Epsilon, Flat, Gradient, Rule, 
 FORWARD_PRODUCTS = 1
 """Products of a layer that relevance does not pass."""
 
-MAKE_NON_NEGATIVE = ("ReLU", "Sigmoid", "AbsVal", "Softmax")
-"""Types of layers whose outputs are not negative, whatever comes in."""
-
-STAY_NON_NEGATIVE = ("Pooling", "LRN", "Dropout", "Concat", "Split", "Flatten")
-"""Types of layers whose outputs are not negative if no input is."""
-
 
 def direct_flops(plan: Plan) -> int:
     """Return the operations that the forward pass and the relevance of one image need under `plan`."""
-    known = non_negative_values(plan.net)
+    known = plan.net.nonnegative_values
     return sum(
         2 * multiplications(layer) * products(plan.rule_of(layer), signed=layer.inputs[0] not in known)
         for layer in plan.net.layers
@@ -65,21 +58,3 @@ def products(rule: Rule | None, *, signed: bool) -> int:
         raise TypeError(f"the products of the rule '{rule.title}' on linear layers are not known")
     unsigned = 4 if rule.beta else 3
     return 2 * unsigned - (rule.beta == 0) if signed else unsigned
-
-
-def non_negative_values(net: Net) -> frozenset[int]:
-    """Return the ids of the values that cannot be negative, by the types of the layers that write them."""
-    known: set[int] = set()
-    for layer in net.layers:
-        if _keeps_non_negative(layer, known):
-            known.update(layer.outputs)
-    return frozenset(known)
-
-
-def _keeps_non_negative(layer: Layer, known: set[int]) -> bool:
-    """Return whether the outputs of a layer are not negative, given the values that are not."""
-    if isinstance(layer, ReLU) and layer.negative_slope != 0:
-        return False
-    if layer.type in MAKE_NON_NEGATIVE:
-        return True
-    return layer.type in STAY_NON_NEGATIVE and known.issuperset(layer.inputs)

@@ -11,7 +11,7 @@ import bench
 import bench_cli
 import numpy as np
 import pytest
-from bench_flops import direct_flops, forward_flops, multiplications, non_negative_values, products
+from bench_flops import direct_flops, forward_flops, multiplications, products
 from bench_machine import Clocks, Machine, best_product_rate, copy_bandwidth, kernel_choices, others_share
 from bench_nets import NETS, photo, prepare_net, prepare_photos, unloaded_plan
 from bench_report import add_direct_time, machine_lines, speed_row, table, write_json
@@ -128,7 +128,7 @@ def test_a_leaky_relu_leaves_signed_inputs(tmp_path: Path) -> None:
 
 def test_values_stay_non_negative_through_layers_that_move_elements(tmp_path: Path) -> None:
     net = build(tmp_path, INCEPTION)
-    known = non_negative_values(net)
+    known = net.nonnegative_values
     names = {layer.name for layer in net.layers if known.issuperset(layer.outputs)}
     linear = {"conv1", "a", "b_reduce", "b", "c", "fc1", "fc2", "relu_fc1"}  # relu_fc1 is leaky
     assert names == {layer.name for layer in net.layers} - linear
