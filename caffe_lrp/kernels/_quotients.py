@@ -1,29 +1,10 @@
 """Relevance divided by what it is shared among, on vectors of channels."""
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 
-from ._simd import LANES, VECTOR_BYTES, Code, expanded, number
-
-Load = Callable[[ir.Value], ir.Value]
-Store = Callable[[ir.Value, ir.Value], None]
-
-
-def each_vector(code: Code, count: ir.Value, use: Callable[[ir.Value, Load, Store], None]) -> None:
-    """``use(offset, load, store)`` for the vectors that ``count`` numbers fill, and for what is left."""
-    builder = code.builder
-    whole = builder.udiv(count, number(LANES))
-    with code.loop(whole) as index:
-        use(code.scaled(index, VECTOR_BYTES), code.load, code.store)
-    rest = builder.urem(count, number(LANES))
-    with code.where(0, rest):
-        use(
-            code.scaled(whole, VECTOR_BYTES),
-            lambda address: code.load_part(address, rest),
-            lambda vector, address: code.store_part(vector, address, rest),
-        )
+from ._simd import Code, Load, Store, each_vector, expanded
 
 
 def _emit_alpha_beta(

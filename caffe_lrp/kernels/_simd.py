@@ -179,6 +179,26 @@ class Code:
             self.builder.store(found, self.builder.gep(target, [index]))
 
 
+#: What loads from an address, and what stores there.
+Load = Callable[[ir.Value], ir.Value]
+Store = Callable[[ir.Value, ir.Value], None]
+
+
+def each_vector(code: Code, count: ir.Value, use: Callable[[ir.Value, Load, Store], None]) -> None:
+    """``use(offset, load, store)`` for the vectors that ``count`` numbers fill, and for what is left."""
+    builder = code.builder
+    whole = builder.udiv(count, number(LANES))
+    with code.loop(whole) as index:
+        use(code.scaled(index, VECTOR_BYTES), code.load, code.store)
+    rest = builder.urem(count, number(LANES))
+    with code.where(0, rest):
+        use(
+            code.scaled(whole, VECTOR_BYTES),
+            lambda address: code.load_part(address, rest),
+            lambda vector, address: code.store_part(vector, address, rest),
+        )
+
+
 def expanded(count: int, emit: Callable[..., ir.Value | None]) -> Any:
     """A function of ``count`` integers whose code ``emit(code, *integers)`` writes where it is called.
 

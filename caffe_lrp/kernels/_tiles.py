@@ -9,8 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ._quotients import Load, Store, each_vector
-from ._simd import FEATURES, LANES, VECTOR_BYTES, Code, expanded, number
+from ._simd import FEATURES, LANES, VECTOR_BYTES, Code, Load, Store, each_vector, expanded, number
 
 #: Rows of a tile. With two vectors each they fill the registers: 32 of them with AVX-512 and NEON, else 16.
 TILE_ROWS = 14 if FEATURES & {"avx512f", "neon"} else 6

@@ -4,8 +4,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ._quotients import Load, Store, each_vector
-from ._simd import Code, expanded
+from ._simd import Code, Load, Store, each_vector, expanded
 
 
 def _largest(

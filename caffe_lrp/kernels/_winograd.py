@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from ._quotients import Load, Store, each_vector
-from ._simd import VECTOR_BYTES, Code, expanded
+from ._simd import VECTOR_BYTES, Code, Load, Store, each_vector, expanded
 
 #: Outputs and inputs along one side of a tile, and numbers in a transformed tile.
 TILE_OUT, TILE_IN = 4, 6

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.layout import as_blob, pixels
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.net import Activations, Net
 from caffe_lrp.workspace import Workspace
@@ -42,6 +43,8 @@ def run_forward(net: Net, plans: Sequence[Plan], batch: Blob, workspace: Workspa
         for step in plan.steps
         if step.rule.uses_sums
     }
+    # Laid out once for all that read it: identities, the first layer, and its rule.
+    batch = as_blob(pixels(batch), batch.shape)
     return ForwardPass(net.forward(batch, kept, workspace, substitutes), sums)
 
 
