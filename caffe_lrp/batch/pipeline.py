@@ -9,7 +9,7 @@ rest, so that nothing is left half done.
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from queue import SimpleQueue
 from types import TracebackType
@@ -29,6 +29,9 @@ from .session import Session
 
 #: Each loader may hold a large photo in memory.
 _MOST_LOADERS = 8
+
+#: How long an interruption may go unnoticed.
+_SECONDS_DEAF = 0.5
 
 
 class Stopped(BaseException):
@@ -59,9 +62,16 @@ def run_jobs(
         for batch in form_batches(jobs, schedule.batch_size):
             started.append(pipeline.start(batch))
             if len(started) == schedule.most_batches:
-                yield from (outcome.result() for outcome in started.popleft())
+                yield from map(_awaited, started.popleft())
         for outcomes in started:
-            yield from (outcome.result() for outcome in outcomes)
+            yield from map(_awaited, outcomes)
+
+
+def _awaited(outcome: Future[JobOutcome]) -> JobOutcome:
+    """An outcome, waited for step by step: a signal right before a wait does not end that wait."""
+    while not outcome.done():
+        wait([outcome], _SECONDS_DEAF)
+    return outcome.result()
 
 
 class _Pipeline:
