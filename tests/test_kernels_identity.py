@@ -1,21 +1,19 @@
-"""Identities of pixels: equal exactly where everything they follow from is equal."""
+"""Identities of windows: equal exactly where all their numbers are."""
 
 import numpy as np
 import pytest
-from builders import channels_last, random_blob, window_of
+from builders import EagerWorkspace, channels_last, random_blob, window_of
 from oracle import Geometry
 
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.identity import (
-    ABSENT,
-    ZERO,
     Identities,
-    identities_of,
-    join_identities,
+    identity_keys,
     make_equal,
-    mark_zeros,
+    pixel_identities,
     window_identities,
 )
+from caffe_lrp.layers.ties import restore_ties
 
 
 def few_colours(shape: tuple[int, ...], seed: int) -> Blob:
@@ -23,9 +21,14 @@ def few_colours(shape: tuple[int, ...], seed: int) -> Blob:
     return np.random.default_rng(seed).integers(0, 2, shape).astype(np.float32)
 
 
-def behind(identities: Identities, geometry: Geometry, size: tuple[int, int]) -> Identities:
-    out = np.zeros((len(identities), *size), np.uint64)
-    window_identities(identities, window_of(geometry), ABSENT, out)
+def of_pixels(image: Blob, groups: int = 1) -> Identities:
+    """(groups, N, H, W) for an image (N, C, H, W)."""
+    blob = channels_last(image)
+    out = np.zeros((groups, *blob.shape[:3]), np.uint64)
+    lines = len(blob) * blob.shape[1]
+    keys = identity_keys(image.shape[1] // groups)
+    for first, last in ((lines // 2, lines), (0, lines // 2)):
+        pixel_identities(first, last, blob.view(np.uint32), keys, out)
     return out
 
 
@@ -38,98 +41,107 @@ def assert_same_classes(identities: Identities, keys: list[bytes]) -> None:
 def test_pixels_are_identical_whose_channels_all_are() -> None:
     image = few_colours((2, 3, 5, 4), 1)
     lines = channels_last(image).reshape(-1, 3)
-    assert_same_classes(identities_of(channels_last(image)), [line.tobytes() for line in lines])
+    assert_same_classes(of_pixels(image), [line.tobytes() for line in lines])
+
+
+def test_groups_of_channels_are_told_apart() -> None:
+    image = few_colours((2, 6, 5, 4), 1)
+    found = of_pixels(image, groups=2)
+    for group in (0, 1):
+        lines = channels_last(image)[..., 3 * group : 3 * group + 3].reshape(-1, 3)
+        assert_same_classes(found[group], [line.tobytes() for line in lines])
 
 
 def test_the_order_of_channels_matters() -> None:
-    image = np.array([[1, 2], [2, 1], [1, 2]], np.float32).reshape(1, 3, 1, 2)
-    first, second, third = identities_of(image).reshape(-1).tolist()
+    image = np.array([[1, 2, 1], [2, 1, 2]], np.float32).reshape(1, 2, 1, 3)
+    first, second, third = of_pixels(image).reshape(-1).tolist()
     assert first == third != second
 
 
 def test_a_difference_of_one_bit_counts() -> None:
-    image = np.full((1, 1, 2, 3), 0.1, np.float32)
-    image[0, 0, 1, 2] = np.nextafter(np.float32(0.1), np.float32(1))
-    first, second = identities_of(image).reshape(-1).tolist()
+    image = np.full((1, 3, 1, 2), 0.1, np.float32)
+    image[0, 2, 0, 1] = np.nextafter(np.float32(0.1), np.float32(1))
+    first, second = of_pixels(image).reshape(-1).tolist()
     assert first != second
+
+
+def test_signs_count_but_not_that_of_zero() -> None:
+    image = np.array([0.0, -0.0, 1.0, -1.0], np.float32).reshape(1, 1, 1, 4)
+    zero, negative_zero, one, minus_one = of_pixels(image).reshape(-1).tolist()
+    assert zero == negative_zero == 0
+    assert len({zero, one, minus_one}) == 3
+
+
+def test_small_integers_rarely_share_the_low_bits_of_their_identities() -> None:
+    """Their own low bits are all 0."""
+    image = np.arange(4096, dtype=np.float32).reshape(1, 1, 64, 64)
+    assert len({number & 0xFFFF for number in of_pixels(image).reshape(-1).tolist()}) > 3000
+
+
+def test_keys_are_odd_and_differ() -> None:
+    keys = identity_keys(512)
+    assert (keys & np.uint64(1)).all()
+    assert len(set(keys.tolist())) == 512
 
 
 @pytest.mark.parametrize(
     "geometry",
-    [
-        Geometry((3, 2)),
-        Geometry((2, 3), (2, 1), (1, 2)),
-        Geometry((2, 2), (1, 3), (0, 1), (2, 1)),
-        Geometry((1, 1)),
-        Geometry((3, 3), (3, 2), (2, 2)),
-    ],
+    [Geometry((3, 2)), Geometry((2, 5), pad=(1, 2)), Geometry((1, 1)), Geometry((4, 3), pad=(5, 4))],
 )
-def test_windows_are_identical_whose_pixels_and_padding_are(geometry: Geometry) -> None:
+def test_windows_are_identical_whose_pixels_are_and_padding_is_zero(geometry: Geometry) -> None:
     image = few_colours((2, 2, 7, 6), 1)
-    # Padding is no colour of the image.
     pad_h, pad_w = geometry.pad
-    padded = np.pad(image, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)), constant_values=9)
-    extent = [(k - 1) * d + 1 for k, d in zip(geometry.kernel, geometry.dilation, strict=True)]
-    size = tuple((padded.shape[2 + a] - extent[a]) // geometry.stride[a] + 1 for a in (0, 1))
-    found = behind(identities_of(channels_last(image)), geometry, (size[0], size[1]))
-    keys = []
-    for item, row, column in np.ndindex(2, *size):
-        y, x = row * geometry.stride[0], column * geometry.stride[1]
-        window = padded[
-            item, :, y : y + extent[0] : geometry.dilation[0], x : x + extent[1] : geometry.dilation[1]
-        ]
-        keys.append(np.ascontiguousarray(window).tobytes())
-    assert_same_classes(found, keys)
-
-
-def test_joined_pixels_are_identical_if_all_their_parts_are() -> None:
-    first, second = (identities_of(channels_last(few_colours((2, 2, 5, 4), seed))) for seed in (1, 2))
-    keys = [bytes(str(pair), "ascii") for pair in zip(first.reshape(-1), second.reshape(-1), strict=True)]
-    joined = first.copy()
-    join_identities(joined, second)
-    assert_same_classes(joined, keys)
-
-
-def test_the_order_of_joined_parts_matters() -> None:
-    one, other = np.full((1, 1, 1), 3, np.uint64), np.full((1, 1, 1), 5, np.uint64)
-    joined, turned = one.copy(), other.copy()
-    join_identities(joined, other)
-    join_identities(turned, one)
-    assert joined[0, 0, 0] != turned[0, 0, 0]
+    padded = np.pad(image, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
+    size = tuple(padded.shape[2 + axis] - geometry.kernel[axis] + 1 for axis in (0, 1))
+    found = np.full((1, 2, *size), 7, np.uint64)
+    keys = identity_keys(geometry.kernel[0] * geometry.kernel[1]).reshape(geometry.kernel)
+    window_identities(of_pixels(image), -pad_h, -pad_w, keys, found)
+    windows = [
+        padded[item, :, y : y + geometry.kernel[0], x : x + geometry.kernel[1]].tobytes()
+        for item, y, x in np.ndindex(2, *size)
+    ]
+    assert_same_classes(found, windows)
 
 
 def test_the_first_pixel_of_an_identity_gives_its_numbers_to_the_others_of_its_image() -> None:
-    identities = identities_of(channels_last(few_colours((3, 2, 7, 6), 1)))
-    blob = channels_last(random_blob((3, 5, 7, 6), 2))
+    identities = of_pixels(few_colours((3, 4, 7, 6), 1), groups=2)
+    blob = channels_last(random_blob((3, 10, 7, 6), 2))
     expected = blob.copy()
-    for item in range(3):
+    for item, group in np.ndindex(3, 2):
         first: dict[int, tuple[int, int]] = {}
         for y, x in np.ndindex(7, 6):
-            source = first.setdefault(int(identities[item, y, x]), (y, x))
-            expected[item, y, x] = blob[item, source[0], source[1]]
-    make_equal(identities, blob)
+            source = first.setdefault(int(identities[group, item, y, x]), (y, x))
+            mine = slice(5 * group, 5 * group + 5)
+            expected[item, y, x, mine] = blob[item, source[0], source[1], mine]
+    assert expected.tolist() != blob.tolist()
+    make_equal(1, 3, identities, blob)
+    make_equal(0, 1, identities, blob)
     assert blob.tolist() == expected.tolist()
 
 
 def test_pixels_that_are_all_different_stay_as_they_are() -> None:
-    identities = np.arange(2 * 7 * 6, dtype=np.uint64).reshape(2, 7, 6) * np.uint64(64)
+    identities = np.arange(2 * 7 * 6, dtype=np.uint64).reshape(1, 2, 7, 6) << np.uint64(56)
     blob = channels_last(random_blob((2, 5, 7, 6), 2))
     before = blob.tolist()
-    make_equal(identities, blob)
+    make_equal(0, 2, identities, blob)
     assert blob.tolist() == before
 
 
-def test_pixels_that_are_zero_in_every_channel_are_identical_and_those_of_a_convolutions_padding() -> None:
-    image = random_blob((2, 5, 4, 3), 1)
-    image[0, :, 1, 2] = image[1, :, 3, 0] = 0
-    image[1, :4, 0, 0] = 0
-    blob = channels_last(image)
-    before = identities_of(blob)
-    marked = before.copy()
-    mark_zeros(blob, marked)
-    assert np.argwhere(marked != before).tolist() == [[0, 1, 2], [1, 3, 0]]
-    assert (marked[marked != before] == ZERO).all()
-    found = np.zeros((2, 6, 5), np.uint64)
-    window_identities(marked, window_of(Geometry((1, 1), (1, 1), (1, 1))), ZERO, found)
-    assert found[0, 0, 0] == found[0, 2, 3] == found[1, 4, 1]
-    assert len(set(found.reshape(-1).tolist())) == 1 + 2 * 12 - 2
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ties_are_restored_within_every_image_and_group(threads: int) -> None:
+    geometry = Geometry((3, 3), pad=(1, 0))
+    image, blob = few_colours((3, 4, 7, 8), 1), channels_last(random_blob((3, 6, 7, 6), 2))
+    image[:, :2, 2:6, 2:7] = 1
+    image[:, 2:, 1:6, 1:6] = 0
+    padded = np.pad(image, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    expected = blob.copy()
+    for item, group in np.ndindex(3, 2):
+        first: dict[bytes, tuple[int, int]] = {}
+        for y, x in np.ndindex(7, 6):
+            window = padded[item, 2 * group : 2 * group + 2, y : y + 3, x : x + 3]
+            source = first.setdefault(window.tobytes(), (y, x))
+            mine = slice(3 * group, 3 * group + 3)
+            expected[item, y, x, mine] = blob[item, source[0], source[1], mine]
+    with EagerWorkspace(threads) as workspace:
+        restore_ties(channels_last(image), window_of(geometry), 2, blob, workspace)
+    assert blob.tolist() == expected.tolist()

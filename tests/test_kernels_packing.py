@@ -10,7 +10,7 @@ from oracle import Geometry
 
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL
-from caffe_lrp.kernels._winograd import FREQUENCIES, WEIGHT_TRANSFORM
+from caffe_lrp.kernels._winograd import FREQUENCIES, WINDOW_SIDES, weight_transform
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.packing import (
     adjoint_weight,
@@ -45,12 +45,13 @@ def test_panels_hold_a_row_of_outputs_for_every_tap_and_input(outputs: int) -> N
     assert pack_panels(weight).tolist() == [number for row in expected for number in row]
 
 
+@pytest.mark.parametrize("side", WINDOW_SIDES)
 @pytest.mark.parametrize("outputs", OUTPUTS)
-def test_frequencies_hold_panels_of_the_transformed_weights(outputs: int) -> None:
-    weight = random_blob((2, 3, outputs, 5, 3, 3), 1)
-    transformed = np.einsum(
-        "ay,bx,gpoiyx->abgpoi", WEIGHT_TRANSFORM, WEIGHT_TRANSFORM, weight.astype(np.float64)
-    ).reshape(FREQUENCIES, 2, 3, outputs, 5)
+def test_frequencies_hold_panels_of_the_transformed_weights(outputs: int, side: int) -> None:
+    weight, transform = random_blob((2, 3, outputs, 5, side, side), 1), weight_transform(side)
+    transformed = np.einsum("ay,bx,gpoiyx->abgpoi", transform, transform, weight.astype(np.float64)).reshape(
+        FREQUENCIES, 2, 3, outputs, 5
+    )
     expected: list[float] = []
     for frequency, group, part in np.ndindex(FREQUENCIES, 2, 3):
         first = 0

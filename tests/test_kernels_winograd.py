@@ -18,12 +18,13 @@ from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
 from caffe_lrp.kernels._winograd import (
     FREQUENCIES,
     TILE_IN,
-    TILE_OUT,
-    WEIGHT_TRANSFORM,
+    WINDOW_SIDES,
+    tile_side,
     transform_input,
     transform_output,
     transform_output_times,
     transform_sums,
+    weight_transform,
 )
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.packing import pack_frequencies, pad_bias
@@ -33,14 +34,16 @@ from caffe_lrp.layers.linear_map import Product
 from caffe_lrp.workspace import Workspace
 
 TOLERANCE = 1e-5
-SQUARE = Geometry((3, 3))
+by_side = pytest.mark.parametrize("side", WINDOW_SIDES)
 
 
 def case_of(
-    channels: int, outputs: int, groups: int, size: tuple[int, int], pad: tuple[int, int], items: int = 2
-) -> Case:
-    name = f"{channels}-{outputs} channels, {groups} group(s), {size[0]}×{size[1]}, padding {pad[0]} {pad[1]}"
-    return Case(name, channels, outputs, groups, SQUARE._replace(pad=pad), size, items)
+    channels: int, outputs: int, groups: int, size: tuple[int, int], pad: tuple[int, int], items: int = 2,
+    side: int = 3,
+) -> Case:  # fmt: skip
+    """A convolution with windows of ``side``×``side``."""
+    name = f"{side}×{side}, {channels}-{outputs} channels, {groups} group(s), {size}, padding {pad}"
+    return Case(name, channels, outputs, groups, Geometry((side, side), pad=pad), size, items)
 
 
 CASES = [
@@ -56,6 +59,13 @@ CASES = [
     case_of(3, 2, 1, (3, 3), (0, 0), 4),
     case_of(3, 5, 1, (2, 3), (4, 5), 1),
     case_of(2, 3, 1, (4 * TILE_ROWS + 3, 4), (1, 1), 1),
+    case_of(5, LANES + 1, 1, (8, 12), (1, 0), side=2),
+    case_of(2 * LANES + 2, 6, 2, (6, 11), (0, 1), 3, side=2),
+    case_of(3, PANEL + 2, 1, (9, 10), (0, 3), side=4),
+    case_of(LANES + 1, 4, 1, (5, 7), (2, 1), 3, side=4),
+    case_of(6, 10, 2, (9, 12), (2, 1), side=5),
+    case_of(LANES, PANEL + LANES + 1, 1, (5, 6), (0, 2), 1, side=5),
+    case_of(3, 5, 1, (2, 1), (4, 3), 2, side=5),
 ]
 by_case = pytest.mark.parametrize("case", CASES, ids=str)
 by_blocks = pytest.mark.parametrize(
@@ -72,7 +82,7 @@ def with_parts(case: Case, parts: int) -> Case:
 
 
 def tile_rows(case: Case) -> int:
-    return case.items * -(-case.shape.out_h // TILE_OUT)
+    return int(case.items * -(-case.shape.out_h // tile_side(case.shape.kernel_h)))
 
 
 def run(case: Case, source: Source, sink: Sink, rows: int = 2, columns: int = PANEL) -> None:
@@ -115,7 +125,13 @@ def test_products_times_a_factor_equal_loops(case: Case, rows: int, columns: int
 
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize(
-    "case", [case_of(6, 5, 1, (9, 7), (1, 0)), case_of(4 * LANES + 4, 6, 2, (5, 10), (0, 2), 3)], ids=str
+    "case",
+    [
+        case_of(6, 5, 1, (9, 7), (1, 0)),
+        case_of(4 * LANES + 4, 6, 2, (5, 10), (0, 2), 3),
+        case_of(8, 6, 2, (5, 10), (0, 2), 3, side=5),
+    ],
+    ids=str,
 )
 def test_products_of_every_source_equal_loops(case: Case, kind: str) -> None:
     given = make_input(kind, case.items, case.channels, case.groups, case.size)
@@ -215,23 +231,24 @@ def signed_products(case: Case, x: Real, weight: Blob) -> Array:
     return from_loops.reshape(len(x), case.groups, -1, *from_loops.shape[2:])
 
 
+@by_side
 @pytest.mark.parametrize("channels", [2, LANES + 3, 131, 512])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 3e4])
-def test_sums_of_nothing_are_exactly_zero_and_signs_are_right(channels: int, scale: float) -> None:
+def test_sums_of_nothing_are_exactly_zero_and_signs_are_right(channels: int, scale: float, side: int) -> None:
     """Rounding errors of a sum that is 0 would be divided by, and its sign could be wrong.
 
     Dark regions lie beside bright ones in the same tiles, and some outputs have weights of one sign.
     """
-    case = with_parts(case_of(channels, 6, 1, (14, 11), (1, 1), 3), 2)
+    case = with_parts(case_of(channels, 6, 1, (14, 13), (1, 1), 3, side), 2)
     x = np.abs(random_blob(case.image.shape, 1)) * np.float32(scale)
-    x[:, :, 3:8, 2:6] = 0
+    x[:, :, 3:9, 2:8] = 0
     x[1, :, :, 5:] = 0
-    x[2, :, np.arange(14) % 5 < 4] = 0
-    weight = random_blob((1, 1, 6, channels, 3, 3), 2)
+    x[2, :, np.arange(14) % 7 < 6] = 0
+    weight = random_blob((1, 1, 6, channels, side, side), 2)
     weight[:, :, 2], weight[:, :, 3] = np.abs(weight[:, :, 2]), -np.abs(weight[:, :, 3])
     signed = np.concatenate([np.maximum(weight, 0), np.minimum(weight, 0)], axis=1)
     found, _ = summed(case, x, signed, NO_BIAS)
-    expected = correlated(x, signed.reshape(12, channels, 3, 3), 1)
+    expected = correlated(x, signed.reshape(12, channels, side, side), 1)
     assert (expected == 0).mean() > 0.1
     assert not found[expected == 0].any()
     assert (found[:, :6] >= 0).all()
@@ -239,12 +256,13 @@ def test_sums_of_nothing_are_exactly_zero_and_signs_are_right(channels: int, sca
     assert_close(found, expected, TOLERANCE)
 
 
+@by_side
 @pytest.mark.parametrize("share", [1e-3, 1e-2])
-def test_small_sums_beside_large_ones_are_kept(share: float) -> None:
-    case = with_parts(case_of(3, 2, 1, (8, 8), (1, 1), 1), 2)
+def test_small_sums_beside_large_ones_are_kept(share: float, side: int) -> None:
+    case = with_parts(case_of(3, 2, 1, (8, 8), (1, 1), 1, side), 2)
     x = np.full(case.image.shape, share, np.float32)
     x[:, :, :, 0] = 1
-    weight = np.ones((1, 2, 2, 3, 3, 3), np.float32)
+    weight = np.ones((1, 2, 2, 3, side, side), np.float32)
     weight[:, 1] = -1
     out, _ = summed(case, x, weight, NO_BIAS)
     assert (np.abs(out) > 0).all()
@@ -252,7 +270,7 @@ def test_small_sums_beside_large_ones_are_kept(share: float) -> None:
 
 # --- Transforms ---------------------------------------------------------------------------------------------
 
-#: Bᵀ and Aᵀ of Lavin and Gray 2016, section 4.3.
+#: Bᵀ of Lavin and Gray 2016, section 4.3.
 INPUT_TRANSFORM = np.array(
     [
         [4, 0, -5, 0, 1, 0],
@@ -263,18 +281,33 @@ INPUT_TRANSFORM = np.array(
         [0, 4, 0, -5, 0, 1],
     ]
 )
-OUTPUT_TRANSFORM = np.array(
-    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
-)
 
 
-def test_the_transforms_make_up_a_convolution() -> None:
-    x, weight = random_blob((6, 6), 1).astype(np.float64), random_blob((3, 3), 2).astype(np.float64)
-    products = (INPUT_TRANSFORM @ x @ INPUT_TRANSFORM.T) * (WEIGHT_TRANSFORM @ weight @ WEIGHT_TRANSFORM.T)
-    expected = np.zeros((4, 4))
-    for row, place, y, i in np.ndindex(4, 4, 3, 3):
+def output_transform(side: int) -> Array:
+    """(outputs along a side, 6) for windows of ``side``×``side``: powers of the points, and ∞."""
+    count = tile_side(side)
+    powers = np.vander([0, 1, -1, 2, -2], count, increasing=True).T
+    return np.concatenate([powers, np.eye(count)[:, -1:]], axis=1)
+
+
+def test_transforms_for_windows_of_three_are_those_of_the_paper() -> None:
+    assert output_transform(3).tolist() == [
+        [1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]
+    ]  # fmt: skip
+    assert (24 * weight_transform(3)).round(9).tolist() == [
+        [6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]
+    ]  # fmt: skip
+
+
+@by_side
+def test_the_transforms_make_up_a_convolution(side: int) -> None:
+    x, weight = random_blob((6, 6), 1).astype(np.float64), random_blob((side, side), 2).astype(np.float64)
+    of_weight, of_output, count = weight_transform(side), output_transform(side), tile_side(side)
+    products = (INPUT_TRANSFORM @ x @ INPUT_TRANSFORM.T) * (of_weight @ weight @ of_weight.T)
+    expected = np.zeros((count, count))
+    for row, place, y, i in np.ndindex(count, count, side, side):
         expected[row, place] += x[row + y, place + i] * weight[y, i]
-    np.testing.assert_allclose(OUTPUT_TRANSFORM @ products @ OUTPUT_TRANSFORM.T, expected, atol=1e-12)
+    np.testing.assert_allclose(of_output @ products @ of_output.T, expected, atol=1e-11)
 
 
 @kernel
@@ -287,36 +320,37 @@ def call_input(x: Blob, vectors: int, out: Blob) -> None:
 
 @kernel
 def call_output(products: Blob, start: Blob, rows: int, columns: int, out: Blob) -> None:
-    """``products`` (36, ·), ``out`` (4, 4, C)."""
+    """``products`` (36, ·), ``out`` (side of the tile, side, C)."""
     transform_output(
-        products.ctypes.data, 4 * products.shape[1], out.ctypes.data, 4 * out.shape[1] * out.shape[2],
-        4 * out.shape[2], rows, columns, out.shape[2], start.ctypes.data,
+        out.shape[0], products.ctypes.data, 4 * products.shape[1], out.ctypes.data,
+        4 * out.shape[1] * out.shape[2], 4 * out.shape[2], rows, columns, out.shape[2], start.ctypes.data,
     )  # fmt: skip
 
 
 @kernel
 def call_times(products: Blob, factor: Blob, rows: int, columns: int, out: Blob) -> None:
     transform_output_times(
-        products.ctypes.data, 4 * products.shape[1], out.ctypes.data, 4 * out.shape[1] * out.shape[2],
-        4 * out.shape[2], rows, columns, out.shape[2], factor.ctypes.data,
+        out.shape[0], products.ctypes.data, 4 * products.shape[1], out.ctypes.data,
+        4 * out.shape[1] * out.shape[2], 4 * out.shape[2], rows, columns, out.shape[2], factor.ctypes.data,
     )  # fmt: skip
 
 
 @kernel
 def call_sums(products: Blob, start: Blob, noise: Blob, sums: Blob, total: Blob) -> None:
-    """``products`` (2, 36, ·), ``noise`` (1,), ``sums`` (4, 4, 2·C), ``total`` (4, 4, C)."""
+    """``products`` (2, 36, ·), ``noise`` (1,), ``sums`` (side, side, 2·C), ``total`` (side, side, C)."""
+    side = total.shape[0]
     transform_sums(
-        products.ctypes.data, products[1].ctypes.data, 4 * products.shape[2], sums.ctypes.data,
+        side, products.ctypes.data, products[1].ctypes.data, 4 * products.shape[2], sums.ctypes.data,
         4 * total.shape[2], 4 * sums.shape[1] * sums.shape[2], 4 * sums.shape[2], total.ctypes.data,
-        4 * total.shape[1] * total.shape[2], 4 * total.shape[2], 4, 4, total.shape[2], start.ctypes.data,
-        noise.ctypes.data,
+        4 * total.shape[1] * total.shape[2], 4 * total.shape[2], side, side, total.shape[2],
+        start.ctypes.data, noise.ctypes.data,
     )  # fmt: skip
 
 
-def back(products: Real) -> Array:
-    """(36, C) as outputs (4, 4, C)."""
-    table = products.reshape(TILE_IN, TILE_IN, -1).astype(np.float64)
-    return np.asarray(np.einsum("ya,xb,abc->yxc", OUTPUT_TRANSFORM, OUTPUT_TRANSFORM, table))
+def back(products: Real, side: int) -> Array:
+    """(36, C) as outputs (tile_side, tile_side, C) of windows of ``side``×``side``."""
+    table, transform = products.reshape(TILE_IN, TILE_IN, -1).astype(np.float64), output_transform(side)
+    return np.asarray(np.einsum("ya,xb,abc->yxc", transform, transform, table))
 
 
 CHANNELS = [1, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 5]
@@ -330,14 +364,17 @@ def test_inputs_are_transformed_by_definition(vectors: int) -> None:
     assert_close(out, expected.reshape(FREQUENCIES, -1), 5e-7)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (1, 3), (3, 1), (2, 4)])
+@by_side
+@pytest.mark.parametrize(("rows", "columns"), [(9, 9), (1, 3), (3, 1), (2, 4)])
 @pytest.mark.parametrize("channels", CHANNELS)
-def test_outputs_are_transformed_by_definition(channels: int, rows: int, columns: int) -> None:
+def test_outputs_are_transformed_by_definition(channels: int, rows: int, columns: int, side: int) -> None:
+    count = tile_side(side)
+    rows, columns = min(rows, count), min(columns, count)
     products, start = random_blob((FREQUENCIES, channels + 3), 1), random_blob((channels,), 2)
-    factor = random_blob((4, 4, channels), 3)
-    expected = back(products[:, :channels])
+    factor = random_blob((count, count, channels), 3)
+    expected = back(products[:, :channels], side)
     for with_bias in (True, False):
-        out = blank((4, 4, channels))
+        out = blank((count, count, channels))
         if with_bias:
             call_output(products, start, rows, columns, out)
             wanted = expected + start
@@ -349,13 +386,15 @@ def test_outputs_are_transformed_by_definition(channels: int, rows: int, columns
         assert np.isnan(out).all()
 
 
-@pytest.mark.parametrize("noise", [0.0, 1.5])
+@by_side
+@pytest.mark.parametrize("noise", [0.0, 0.5])
 @pytest.mark.parametrize("channels", CHANNELS)
-def test_sums_of_the_wrong_sign_and_noise_become_zero(channels: int, noise: float) -> None:
+def test_sums_of_the_wrong_sign_and_noise_become_zero(channels: int, noise: float, side: int) -> None:
+    count = tile_side(side)
     products, start = random_blob((2, FREQUENCIES, channels + 3), 1), random_blob((channels,), 2)
-    sums, total = blank((4, 4, 2 * channels)), blank((4, 4, channels))
+    sums, total = blank((count, count, 2 * channels)), blank((count, count, channels))
     call_sums(products, start, np.full(1, noise, np.float32), sums, total)
-    positive, negative = (back(part[:, :channels]) for part in products)
+    positive, negative = (back(part[:, :channels], side) for part in products)
     limits = noise * np.abs(products[:, :, :channels]).max(axis=1)
     p, n = np.where(positive > limits[0], positive, 0), np.where(-negative > limits[1], negative, 0)
     assert_close(sums, np.concatenate([p, n], axis=2), 5e-7)

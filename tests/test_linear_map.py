@@ -1,5 +1,7 @@
 """Maps of layers, forwards and backwards, with one and two parts on either side, against loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import oracle
 import pytest
@@ -25,9 +27,9 @@ def lifted(case: Case) -> Blob:
     return weight.reshape(*weight.shape[:3], 1, *weight.shape[3:])
 
 
-def map_of(case: Case, weight: Blob, winograd: bool = False) -> ConvolutionMap:
+def map_of(case: Case, weight: Blob, method: str = "direct", keeps_ties: bool = False) -> ConvolutionMap:
     output_shape = (case.outputs, *case.output_shape[1:])
-    return ConvolutionMap(weight, case.window, case.image_shape, output_shape, winograd)
+    return ConvolutionMap(weight, case.window, case.image_shape, output_shape, method, keeps_ties)
 
 
 def expected_sums(case: Case, x: Real, nonnegative: bool) -> Array:
@@ -137,6 +139,9 @@ TILED = [
     Case("groups", 2 * LANES + 4, 2 * LANES + 6, 2, SQUARE._replace(pad=(0, 1)), (7, 10)),
     Case("wide", PANEL + 3, PANEL + 5, 1, SQUARE._replace(pad=(2, 0)), (6, 5)),
     Case("wide padding", 10, 4, 1, SQUARE._replace(pad=(4, 3)), (5, 6)),
+    Case("2×2", 7, 6, 1, Geometry((2, 2), pad=(1, 0)), (9, 8)),
+    Case("4×4", 6, LANES + 2, 2, Geometry((4, 4), pad=(2, 1)), (9, 8)),
+    Case("5×5", 2 * LANES + 2, 6, 2, Geometry((5, 5), pad=(2, 1)), (9, 8), 3),
 ]
 by_tiled = pytest.mark.parametrize("case", TILED, ids=str)
 
@@ -146,7 +151,7 @@ WINOGRAD_TOLERANCE = 1e-5
 
 @by_tiled
 def test_winograd_maps_equal_loops(case: Case) -> None:
-    found = map_of(case, lifted(case), winograd=True)
+    found = map_of(case, lifted(case), method="winograd")
     assert found.forward_product.uses_winograd
     assert found.adjoint_product.uses_winograd
     out = found.apply(case.image, case.bias, WORKSPACE)
@@ -162,7 +167,7 @@ def test_winograd_maps_equal_loops(case: Case) -> None:
 @by_tiled
 def test_winograd_sums_equal_loops(case: Case) -> None:
     x = np.maximum(case.image, 0)
-    found = map_of(case, signed_weight(lifted(case), nonnegative=True), winograd=True)
+    found = map_of(case, signed_weight(lifted(case), nonnegative=True), method="winograd")
     assert found.forward_product.uses_winograd
     sums, total = found.apply_sums(x, case.bias, WORKSPACE)
     assert_close(channels_first(sums), expected_sums(case, x, True), WINOGRAD_TOLERANCE)
@@ -176,26 +181,82 @@ def test_winograd_sums_equal_loops(case: Case) -> None:
 @pytest.mark.parametrize(
     "geometry",
     [
-        Geometry((3, 3), (2, 2)),
-        Geometry((3, 3), (1, 2)),
         Geometry((3, 3), dilation=(2, 2)),
         Geometry((3, 2)),
         Geometry((5, 3)),
+        Geometry((6, 6)),
+        Geometry((1, 1)),
     ],
+    ids=str,
 )
 def test_other_windows_are_summed_directly(geometry: Geometry) -> None:
     case = Case("", 18, 20, 1, geometry, (9, 8))
-    found = map_of(case, lifted(case), winograd=True)
+    found = map_of(case, lifted(case), method="winograd")
     assert not found.forward_product.uses_winograd
     assert not found.adjoint_product.uses_winograd
     assert_close(found.apply(case.image, None, WORKSPACE), case.products(case.image), 2e-6)
 
 
-def test_both_parts_of_an_input_are_summed_directly() -> None:
-    case = TILED[0]
-    found = map_of(case, signed_weight(lifted(case), nonnegative=False), winograd=True)
+#: Windows with strides, whose adjoint gives blocks of pixels.
+STRIDED = [
+    Case("3×3, stride 2", 4, 6, 2, Geometry((3, 3), (2, 2), (1, 0)), (8, 11)),
+    Case("7×7, stride 2", 3, 5, 1, Geometry((7, 7), (2, 2), (3, 3)), (13, 10), 3),
+    Case("11×11, stride 4", 3, 7, 1, Geometry((11, 11), (4, 4)), (27, 24), 1),
+    Case("4×2, strides 2 and 1", 3, 7, 1, Geometry((4, 2), (2, 1)), (9, 8), 1),
+]
+
+
+@by_parts_in
+@pytest.mark.parametrize("case", STRIDED, ids=str)
+def test_winograd_adjoints_of_windows_with_strides_equal_loops(case: Case, nonnegative: bool) -> None:
+    x = np.maximum(case.image, 0) if nonnegative else case.image
+    found = map_of(case, signed_weight(lifted(case), nonnegative), method="winograd")
     assert not found.forward_product.uses_winograd
-    assert not found.adjoint_product.uses_winograd
+    assert found.adjoint_product.uses_winograd
+    handed = make_input("αβ", case.items, 2 * case.outputs, case.groups, case.output_shape[1:])
+    results = []
+    for threads in (1, 3):
+        with EagerWorkspace(threads) as workspace:
+            results.append(found.adjoint(handed.source, x, workspace))
+    assert_close(results[0], expected_return(case, handed.expected, x), WINOGRAD_TOLERANCE)
+    assert results[0].tolist() == results[1].tolist()
+
+
+@by_tiled
+def test_winograd_maps_of_both_parts_of_an_input_equal_loops(case: Case) -> None:
+    found = map_of(case, signed_weight(lifted(case), nonnegative=False), method="winograd")
+    sums, _ = found.apply_sums(case.image, case.bias, WORKSPACE)
+    assert_close(channels_first(sums), expected_sums(case, case.image, False), WINOGRAD_TOLERANCE)
+    handed = make_input("αβ", case.items, 2 * case.outputs, case.groups, case.output_shape[1:])
+    back = found.adjoint(handed.source, case.image, WORKSPACE)
+    assert_close(back, expected_return(case, handed.expected, case.image), WINOGRAD_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "chosen"),
+    [(32, 32, True), (15, 128, False), (31, 32, False)],
+)
+def test_winograd_is_chosen_where_it_pays(channels: int, outputs: int, chosen: bool) -> None:
+    case = Case("", channels, outputs, 1, Geometry((5, 5)), (9, 8))
+    assert map_of(case, lifted(case), method="auto").forward_product.uses_winograd == chosen
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("case", TILED, ids=str)
+def test_equal_windows_give_equal_outputs_if_they_have_to(case: Case, threads: int) -> None:
+    """Columns that repeat themselves, but not with the tiles: so do outputs, away from the edges."""
+    image = np.tile(random_blob((case.items, case.channels, case.size[0], 7), 7), (1, 1, 1, 5))
+    case = replace(case, size=(case.size[0], 35))
+    outputs = {}
+    for keeps_ties in (True, False):
+        found = map_of(case, lifted(case), "winograd", keeps_ties)
+        with EagerWorkspace(threads) as workspace:
+            outputs[keeps_ties] = found.apply(image, case.bias, workspace)
+    reach = case.geometry.kernel[1]
+    inside = {key: out[..., reach:-reach] for key, out in outputs.items()}
+    assert (inside[True][..., 7:] == inside[True][..., :-7]).all()
+    assert not (inside[False][..., 7:] == inside[False][..., :-7]).all()
+    assert_close(outputs[True], outputs[False].astype(np.float64), WINOGRAD_TOLERANCE)
 
 
 # --- Matrices -----------------------------------------------------------------------------------------------

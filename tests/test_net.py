@@ -298,13 +298,13 @@ def test_nonnegative_values_of_a_whole_net_have_no_negative_elements(tmp_path: P
 #: Max pooling compares what relu2, conv2, norm and conv1 give it; what conv3 and fc give comes later.
 COMPARED = (
     DATA
-    + over("conv1", "Convolution", "data", "convolution_param { num_output: 20 kernel_size: 3 pad: 1 }")
+    + over("conv1", "Convolution", "data", "convolution_param { num_output: 40 kernel_size: 3 pad: 1 }")
     + over("norm", "LRN", "conv1")
-    + over("conv2", "Convolution", "norm", "convolution_param { num_output: 18 kernel_size: 3 pad: 1 }")
+    + over("conv2", "Convolution", "norm", "convolution_param { num_output: 36 kernel_size: 3 pad: 1 }")
     + relu("relu2", "conv2", "conv2")
-    + over("side", "Convolution", "norm", "convolution_param { num_output: 18 kernel_size: 3 pad: 1 }")
+    + over("side", "Convolution", "norm", "convolution_param { num_output: 36 kernel_size: 3 pad: 1 }")
     + over("pool", "Pooling", "conv2", "pooling_param { pool: MAX kernel_size: 2 }")
-    + over("conv3", "Convolution", "pool", "convolution_param { num_output: 17 kernel_size: 3 pad: 1 }")
+    + over("conv3", "Convolution", "pool", "convolution_param { num_output: 34 kernel_size: 3 pad: 1 }")
     + over("mean", "Pooling", "conv3", "pooling_param { pool: AVE kernel_size: 2 }")
     + over("fc", "InnerProduct", "mean", "inner_product_param { num_output: 6 }")
 )
@@ -727,7 +727,7 @@ def test_only_equal_pixels_are_made_equal_and_all_behind_zeros_are(between: str,
     text = f"""
 input: "data" input_shape {{ dim: 2 dim: 16 dim: 11 dim: 9 }} {between}
 layer {{ name: "conv" type: "Convolution" bottom: "m" top: "conv"
-  convolution_param {{ num_output: 17 kernel_size: 3 pad: 1 }} }}
+  convolution_param {{ num_output: 34 kernel_size: 3 pad: 1 }} }}
 layer {{ name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param {{ kernel_size: 1 }} }}"""
     batch = random_blob((2, 16, 11, 9), 4)
     batch[0, :, 3:] = -np.abs(batch[0, :, 3:])

@@ -1,35 +1,48 @@
-"""The transforms of Winograd's convolution F(4×4, 3×3), on vectors of channels.
+"""The transforms of Winograd's convolution on tiles of 6×6 inputs, on vectors of channels.
 
-A tile of 4×4 outputs is formed from 6×6 inputs by 36 products per channel instead of 144. Points of
-interpolation: 0, ±1, ±2, ∞. Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural
-Networks", section 4.3.
+With a window of k×k, a tile gives m×m outputs, m = 7 − k, by 36 products per channel instead of m²·k²: F(4×4,
+3×3) and its like. Points of interpolation: 0, ±1, ±2, ∞. Source: Lavin and Gray 2016, "Fast Algorithms
+for Convolutional Neural Networks", sections 4.1 to 4.3.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from numpy.typing import NDArray
 
-from ._simd import VECTOR_BYTES, Code, Load, Store, each_vector, expanded
+from ._simd import VECTOR_BYTES, Code, Load, Store, each_vector, expanded, number
 
-#: Outputs and inputs along one side of a tile, and numbers in a transformed tile.
-TILE_OUT, TILE_IN = 4, 6
+#: Inputs along one side of a tile, and numbers in a transformed tile.
+TILE_IN = 6
 FREQUENCIES = TILE_IN * TILE_IN
 
-#: Transform of the weights, G in the paper.
-WEIGHT_TRANSFORM = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
+#: Sides of the windows that there are transforms for.
+WINDOW_SIDES = (2, 3, 4, 5)
+
+#: Points of interpolation that are finite, in the order of the transforms.
+_POINTS = (0, 1, -1, 2, -2)
 
 Vectors = Sequence[ir.Value]
+Transform = Callable[[Code, Vectors], Vectors]
+
+
+def tile_side(window_side: int) -> int:
+    """Outputs along one side of a tile."""
+    return TILE_IN + 1 - window_side
+
+
+def weight_transform(window_side: int) -> NDArray[np.float64]:
+    """Transform of the weights, G in the paper: (6, ``window_side``)."""
+    rows = [
+        [point**power / math.prod(point - other for other in _POINTS if other != point)
+         for power in range(window_side)]
+        for point in _POINTS
+    ]  # fmt: skip
+    return np.array([*rows, [0] * (window_side - 1) + [1]], np.float64)
 
 
 def _transform_input(code: Code, line: Vectors) -> Vectors:
@@ -47,22 +60,20 @@ def _transform_input(code: Code, line: Vectors) -> Vectors:
     )
 
 
-def _transform_output(code: Code, line: Vectors) -> Vectors:
-    """Aᵀ of the paper, applied to six vectors."""
+def _transform_output(code: Code, line: Vectors, side: int) -> Vectors:
+    """Aᵀ of the paper, applied to six vectors; gives ``side`` vectors."""
     m0, m1, m2, m3, m4, m5 = line
     even, odd = code.plus(m1, m2), code.minus(m1, m2)
     even_two, odd_two = code.plus(m3, m4), code.minus(m3, m4)
-    return (
-        code.plus(m0, code.plus(even, even_two)),
-        code.fma(odd_two, code.splat(2), odd),
-        code.fma(even_two, code.splat(4), even),
-        code.plus(code.fma(odd_two, code.splat(8), odd), m5),
-    )
+    found = [code.plus(m0, code.plus(even, even_two))]
+    for power in range(1, side):
+        once, twice = (odd, odd_two) if power % 2 else (even, even_two)
+        found.append(code.fma(twice, code.splat(2**power), once))
+    found[-1] = code.plus(found[-1], m5)
+    return found
 
 
-def _both_ways(
-    code: Code, transform: Callable[[Code, Vectors], Vectors], rows: Sequence[Vectors]
-) -> list[Vectors]:
+def _both_ways(code: Code, transform: Transform, rows: Sequence[Vectors]) -> list[Vectors]:
     """A transform applied to every column, then to every row: the rows of the result."""
     columns = [transform(code, column) for column in zip(*rows, strict=True)]
     return [transform(code, row) for row in zip(*columns, strict=True)]
@@ -97,6 +108,14 @@ def _products(code: Code, address: ir.Value, frequency_step: ir.Value) -> list[V
     ]
 
 
+def _by_side(code: Code, side: ir.Value, emit: Callable[[Transform], None]) -> None:
+    """Code for every side that a tile of outputs may have, of which that for ``side`` runs."""
+    for window_side in WINDOW_SIDES:
+        known = tile_side(window_side)
+        with code.builder.if_then(code.builder.icmp_signed("==", side, number(known))):
+            emit(partial(_transform_output, side=known))
+
+
 def _each_output(
     code: Code, outputs: Sequence[Vectors], rows: Any, columns: Any, use: Callable[[int, int], None]
 ) -> None:
@@ -113,38 +132,44 @@ def _place(code: Code, row: int, row_step: ir.Value, column: int, pixel_step: ir
 
 
 def _emit_output(
-    code: Code, products: Any, frequency_step: Any, out: Any, row_step: Any, pixel_step: Any,
+    code: Code, side: Any, products: Any, frequency_step: Any, out: Any, row_step: Any, pixel_step: Any,
     rows: Any, columns: Any, channels: Any, start: Any,
 ) -> None:  # fmt: skip
-    def use_vector(offset: ir.Value, load: Load, store: Store) -> None:
-        tile = _products(code, code.at(products, offset), frequency_step)
-        outputs = _both_ways(code, _transform_output, tile)
-        first = load(code.at(start, offset))
+    def emit(transform: Transform) -> None:
+        def use_vector(offset: ir.Value, load: Load, store: Store) -> None:
+            tile = _products(code, code.at(products, offset), frequency_step)
+            outputs = _both_ways(code, transform, tile)
+            first = load(code.at(start, offset))
 
-        def use(row: int, column: int) -> None:
-            target = code.at(out, offset, _place(code, row, row_step, column, pixel_step))
-            store(code.plus(outputs[row][column], first), target)
+            def use(row: int, column: int) -> None:
+                target = code.at(out, offset, _place(code, row, row_step, column, pixel_step))
+                store(code.plus(outputs[row][column], first), target)
 
-        _each_output(code, outputs, rows, columns, use)
+            _each_output(code, outputs, rows, columns, use)
 
-    each_vector(code, channels, use_vector)
+        each_vector(code, channels, use_vector)
+
+    _by_side(code, side, emit)
 
 
 def _emit_times(
-    code: Code, products: Any, frequency_step: Any, out: Any, row_step: Any, pixel_step: Any,
+    code: Code, side: Any, products: Any, frequency_step: Any, out: Any, row_step: Any, pixel_step: Any,
     rows: Any, columns: Any, channels: Any, factor: Any,
 ) -> None:  # fmt: skip
-    def use_vector(offset: ir.Value, load: Load, store: Store) -> None:
-        tile = _products(code, code.at(products, offset), frequency_step)
-        outputs = _both_ways(code, _transform_output, tile)
+    def emit(transform: Transform) -> None:
+        def use_vector(offset: ir.Value, load: Load, store: Store) -> None:
+            tile = _products(code, code.at(products, offset), frequency_step)
+            outputs = _both_ways(code, transform, tile)
 
-        def use(row: int, column: int) -> None:
-            place = code.at(offset, _place(code, row, row_step, column, pixel_step))
-            store(code.times(outputs[row][column], load(code.at(factor, place))), code.at(out, place))
+            def use(row: int, column: int) -> None:
+                place = code.at(offset, _place(code, row, row_step, column, pixel_step))
+                store(code.times(outputs[row][column], load(code.at(factor, place))), code.at(out, place))
 
-        _each_output(code, outputs, rows, columns, use)
+            _each_output(code, outputs, rows, columns, use)
 
-    each_vector(code, channels, use_vector)
+        each_vector(code, channels, use_vector)
+
+    _by_side(code, side, emit)
 
 
 def _noise_limit(code: Code, tile: Sequence[Vectors], noise: ir.Value) -> ir.Value:
@@ -157,44 +182,50 @@ def _noise_limit(code: Code, tile: Sequence[Vectors], noise: ir.Value) -> ir.Val
 
 
 def _emit_sums(
-    code: Code, positive: Any, negative: Any, frequency_step: Any, sums: Any, negative_offset: Any,
-    row_step: Any, pixel_step: Any, out: Any, out_row_step: Any, out_pixel_step: Any,
+    code: Code, side: Any, positive: Any, negative: Any, frequency_step: Any, sums: Any,
+    negative_offset: Any, row_step: Any, pixel_step: Any, out: Any, out_row_step: Any, out_pixel_step: Any,
     rows: Any, columns: Any, channels: Any, start: Any, noise: Any,
 ) -> None:  # fmt: skip
-    def use_vector(offset: ir.Value, load: Load, store: Store) -> None:
-        found = []
-        for products, sign in ((positive, 1), (negative, -1)):
-            tile = _products(code, code.at(products, offset), frequency_step)
+    def emit(transform: Transform) -> None:
+        def sums_of(sign: int, products: ir.Value) -> list[Vectors]:
+            tile = _products(code, products, frequency_step)
             limit = _noise_limit(code, tile, code.broadcast(noise))
-            outputs = _both_ways(code, _transform_output, tile)
-            found.append([[code.of_sign(sign, vector, limit) for vector in row] for row in outputs])
-        first = load(code.at(start, offset))
+            outputs = _both_ways(code, transform, tile)
+            return [[code.of_sign(sign, vector, limit) for vector in row] for row in outputs]
 
-        def use(row: int, column: int) -> None:
-            p, n = found[0][row][column], found[1][row][column]
-            home = code.at(sums, offset, _place(code, row, row_step, column, pixel_step))
-            store(p, home)
-            store(n, code.at(home, negative_offset))
-            target = code.at(out, offset, _place(code, row, out_row_step, column, out_pixel_step))
-            store(code.plus(code.plus(p, n), first), target)
+        def use_vector(offset: ir.Value, load: Load, store: Store) -> None:
+            above, below = (
+                sums_of(sign, code.at(products, offset)) for sign, products in ((1, positive), (-1, negative))
+            )
+            first = load(code.at(start, offset))
 
-        _each_output(code, found[0], rows, columns, use)
+            def use(row: int, column: int) -> None:
+                p, n = above[row][column], below[row][column]
+                home = code.at(sums, offset, _place(code, row, row_step, column, pixel_step))
+                store(p, home)
+                store(n, code.at(home, negative_offset))
+                target = code.at(out, offset, _place(code, row, out_row_step, column, out_pixel_step))
+                store(code.plus(code.plus(p, n), first), target)
 
-    each_vector(code, channels, use_vector)
+            _each_output(code, above, rows, columns, use)
+
+        each_vector(code, channels, use_vector)
+
+    _by_side(code, side, emit)
 
 
 #: ``x, row_step, pixel_step, out, frequency_step, vectors``: transforms 6×6 pixels of so many vectors.
 transform_input = expanded(6, _emit_input)
 
-#: ``products, frequency_step, out, row_step, pixel_step, rows, columns, channels, start``: the outputs of
-#: one tile, so many rows and columns of it, plus the bias at ``start``.
-transform_output = expanded(9, _emit_output)
+#: ``side, products, frequency_step, out, row_step, pixel_step, rows, columns, channels, start``: the outputs
+#: of one tile of ``side``×``side``, so many rows and columns of it, plus the bias at ``start``.
+transform_output = expanded(10, _emit_output)
 
 #: As `transform_output`, but the outputs are multiplied by the numbers at ``factor`` in their place.
-transform_output_times = expanded(9, _emit_times)
+transform_output_times = expanded(10, _emit_times)
 
-#: ``positive, negative, frequency_step, sums, negative_offset, row_step, pixel_step, out, out_row_step,
+#: ``side, positive, negative, frequency_step, sums, negative_offset, row_step, pixel_step, out, out_row_step,
 #: out_pixel_step, rows, columns, channels, start, noise``: the sums of products of one tile of either sign,
 #: the negative ones ``negative_offset`` bytes behind the positive ones, and their total plus the bias. Sums
 #: that are smaller than the number at ``noise`` times the largest number of their tile of products are 0.
-transform_sums = expanded(15, _emit_sums)
+transform_sums = expanded(16, _emit_sums)

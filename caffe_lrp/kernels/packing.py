@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._tiles import PANEL
-from ._winograd import FREQUENCIES, WEIGHT_TRANSFORM
+from ._winograd import FREQUENCIES, weight_transform
 from .convolution import padded_outputs
 from .gemm import Blob
 
@@ -31,7 +31,8 @@ def pack_frequencies(weight: NDArray[np.float32]) -> Blob:
     packed = np.zeros((FREQUENCIES, groups * parts, inputs * padded), np.float32)
     taps = weight.reshape(groups * parts, outputs, inputs, -1)
     # Both directions of the transform in one product: (frequencies, taps).
-    transform = np.kron(WEIGHT_TRANSFORM, WEIGHT_TRANSFORM)
+    one_way = weight_transform(weight.shape[4])
+    transform = np.kron(one_way, one_way)
     for part in range(groups * parts):
         for column in range(0, padded, PANEL):
             width = min(PANEL, padded - column)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, TypeVar
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import Identities
 from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
@@ -94,18 +93,6 @@ class Layer(ABC):
         """Whether outputs are never negative, given whether that holds for each input."""
         del inputs
         return False
-
-    @property
-    def breaks_ties(self) -> bool:
-        """Whether outputs of equal windows may differ in rounding, although max pooling compares them."""
-        return False
-
-    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
-        """Identities of the pixels of the outputs, given those of the inputs; None: not known.
-
-        Those of the inputs where every pixel of an output follows from the same pixel of the input.
-        """
-        return inputs[0]
 
     def with_convolution(self, method: str, is_compared: bool) -> "Layer":
         """The layer, using a method of convolution: ``auto``, ``direct`` or ``winograd``.

@@ -1,6 +1,5 @@
 """Layers with several inputs or outputs that move elements about."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,7 +7,6 @@ import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import Identities, join_identities
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
@@ -63,15 +61,6 @@ class Concat(Router):
         first = self.input_shapes[0]
         joined = sum(shape[self.axis] for shape in self.input_shapes)
         return ((*first[: self.axis], joined, *first[self.axis + 1 :]),)
-
-    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
-        known = [identities for identities in inputs if identities is not None]
-        if self.axis != 0 or len(known) < len(inputs):
-            return None
-        joined = known[0].copy()
-        for other in known[1:]:
-            join_identities(joined, other)
-        return joined
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         out = workspace.empty((len(inputs[0]), *self.output_shapes[0]))

@@ -1,6 +1,5 @@
 """Convolution."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +7,6 @@ import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import ZERO, Identities
 from caffe_lrp.kernels.layout import as_blob, pixels
 from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
@@ -18,10 +16,7 @@ from caffe_lrp.workspace import Workspace
 
 from .base import Linear, register
 from .linear_map import ConvolutionMap, LinearMap
-from .window import convolution_window, convolved_size, identities_behind, require_image
-
-#: Channels of a group, in and out, from which Winograd's algorithm pays.
-LEAST_CHANNELS = 16
+from .window import convolution_window, convolved_size, require_image
 
 
 @register("Convolution")
@@ -84,29 +79,12 @@ class Convolution(Linear):
     def fan_in(self) -> int:
         return self.window.taps * self.input_shapes[0][0] // self.groups
 
-    @property
-    def uses_winograd(self) -> bool:
-        """Whether products go by Winograd's algorithm, as far as it applies."""
-        window = self.window
-        applies = (window.kernel_h, window.kernel_w) == (3, 3) and window[2:4] == (1, 1) == window[6:]
-        if self.method == "auto":
-            group_inputs = self.input_shapes[0][0] // self.groups
-            return applies and min(group_inputs, self.group_outputs) >= LEAST_CHANNELS
-        return applies and self.method == "winograd"
-
     def with_convolution(self, method: str, is_compared: bool) -> "Convolution":
         return replace(self, method=method, is_compared=is_compared)
 
-    @property
-    def breaks_ties(self) -> bool:
-        return self.uses_winograd and self.is_compared
-
-    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
-        return identities_behind(self.window, inputs[0], self.output_shapes[0], ZERO)
-
     def map_of(self, weight: Blob) -> LinearMap:
         shapes = (self.input_shapes[0], self.output_shapes[0])
-        return ConvolutionMap(weight, self.window, *shapes, self.uses_winograd)
+        return ConvolutionMap(weight, self.window, *shapes, self.method, self.is_compared)
 
     @shared_property
     def _summing_map(self) -> LinearMap:
@@ -115,7 +93,7 @@ class Convolution(Linear):
         inside, outside = (
             (self.groups, *shape[1:]) for shape in (self.input_shapes[0], self.output_shapes[0])
         )
-        return ConvolutionMap(weight, self.window, inside, outside, uses_winograd=False)
+        return ConvolutionMap(weight, self.window, inside, outside, "direct", keeps_ties=False)
 
     def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
         received = pixels(relevance)

@@ -1,13 +1,11 @@
 """Inner product (fully connected layer)."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import Identities
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
@@ -56,9 +54,6 @@ class InnerProduct(Linear):
     @property
     def fan_in(self) -> int:
         return math.prod(self.input_shapes[0])
-
-    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
-        return None
 
     def map_of(self, weight: Blob) -> LinearMap:
         return MatrixMap(weight, self.input_shapes[0], self.output_shapes[0])

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_lrp.kernels._tiles import PANEL
-from caffe_lrp.kernels._winograd import TILE_OUT
-from caffe_lrp.kernels.convolution import Shape, convolve
+from caffe_lrp.kernels._winograd import WINDOW_SIDES, tile_side
+from caffe_lrp.kernels.convolution import Shape, convolve, padded_outputs
 from caffe_lrp.kernels.gemm import Blob, multiply, multiply_adjoint
 from caffe_lrp.kernels.layout import as_blob, pixels
 from caffe_lrp.kernels.packing import (
@@ -45,6 +45,8 @@ from caffe_lrp.kernels.winograd import convolve_tiles
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 
+from .ties import restore_ties
+
 #: Numbers of the input that a block of direct convolution works on (512 KiB).
 _BLOCK_NUMBERS = 128 * 1024
 
@@ -54,6 +56,9 @@ _BLOCK = 2
 #: Tiles in a block of Winograd's convolution: few enough for the cache, enough to reuse weights.
 _BLOCK_TILES = 196
 _BLOCK_COLUMNS = 128
+
+#: Channels of a group, and their products with the columns of weights, from which Winograd's algorithm pays.
+_LEAST_INPUTS, _LEAST_PRODUCTS = 16, 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +75,8 @@ class Product:
         # A number that is moved costs about as much as a hundred products.
         size = items * self.shape.out_h * self.shape.out_w * self.panels.size // 100
         if self.uses_winograd:
-            tiles_h, tiles_w = -(-self.shape.out_h // TILE_OUT), -(-self.shape.out_w // TILE_OUT)
+            side = tile_side(self.shape.kernel_h)
+            tiles_h, tiles_w = -(-self.shape.out_h // side), -(-self.shape.out_w // side)
             rows = _rows(-(-_BLOCK_TILES // tiles_w), items * tiles_h, workspace.threads)
             workspace.share(
                 lambda first, last: convolve_tiles(
@@ -93,6 +99,15 @@ def _rows(wanted: int, available: int, threads: int) -> int:
     """Rows in a block: about as many as wanted, in blocks of one size, one or more for every thread."""
     blocks = max(1, -(-available // max(1, wanted)), min(threads, available))
     return max(1, -(-available // blocks))
+
+
+def _uses_winograd(shape: Shape, method: str) -> bool:
+    """Whether Winograd's algorithm applies to a convolution, and is asked for or pays."""
+    steps = (shape.stride_h, shape.stride_w, shape.dilation_h, shape.dilation_w)
+    applies = shape.kernel_h == shape.kernel_w and shape.kernel_h in WINDOW_SIDES and steps == (1, 1, 1, 1)
+    products = shape.inputs * shape.parts * padded_outputs(shape.outputs)
+    pays = shape.inputs >= _LEAST_INPUTS and products >= _LEAST_PRODUCTS
+    return applies and (method == "winograd" or (method == "auto" and pays))
 
 
 def _groups_together(shape: Shape) -> int:
@@ -138,15 +153,18 @@ class ConvolutionMap(LinearMap):
         Geometry.
     input_shape, output_shape
         (C, H, W) of the layer.
-    uses_winograd
-        Use Winograd's algorithm where it applies.
+    method
+        ``auto``, ``direct`` or ``winograd``: how products are formed.
+    keeps_ties
+        Whether equal windows have to give bitwise equal outputs.
     """
 
     weight: Blob
     window: Window
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
-    uses_winograd: bool
+    method: str
+    keeps_ties: bool
 
     @property
     def _parts_in(self) -> int:
@@ -167,7 +185,10 @@ class ConvolutionMap(LinearMap):
     @property
     def _blocks(self) -> tuple[int, int]:
         """Pixels of the result, down and across, for which one pixel of `adjoint_product` stands."""
-        window, few_channels = self.window, self._parts_in * self.weight.shape[4] * _BLOCK**2 <= PANEL
+        window = self.window
+        few_channels = (
+            self._parts_in * self.weight.shape[4] * _BLOCK**2 <= PANEL and self.method != "winograd"
+        )
         if window.stride_h == window.stride_w == window.dilation_h == window.dilation_w == 1 and few_channels:
             return _BLOCK, _BLOCK
         return window.stride_h, window.stride_w
@@ -199,11 +220,8 @@ class ConvolutionMap(LinearMap):
         return self._product(shape, weight)
 
     def _product(self, shape: Shape, weight: Blob) -> Product:
-        window = (shape.kernel_h, shape.kernel_w, shape.stride_h, shape.stride_w)
-        is_simple = window == (3, 3, 1, 1) and shape.dilation_h == shape.dilation_w == 1
-        uses_winograd = self.uses_winograd and is_simple and self._parts_in == 1
-        if uses_winograd:
-            return Product(shape, pack_frequencies(weight), uses_winograd)
+        if _uses_winograd(shape, self.method):
+            return Product(shape, pack_frequencies(weight), True)
         count = _groups_together(shape)
         merged = shape._replace(
             groups=shape.groups // count,
@@ -222,6 +240,7 @@ class ConvolutionMap(LinearMap):
         product = self.forward_product
         padded = NO_BIAS if bias is None else pad_bias(bias, product.shape.groups)
         product.run(self._source(x), Sink(PLAIN, out, NO_BLOB, NO_BLOB, padded), workspace)
+        self._restore_ties(x, out, workspace)
         return as_blob(out, (len(x), *self.output_shape))
 
     def apply_sums(self, x: Blob, bias: Blob | None, workspace: Workspace) -> tuple[Blob, Blob]:
@@ -229,7 +248,12 @@ class ConvolutionMap(LinearMap):
         out = workspace.pixels(self._pixels_out(len(x), 1))
         sink = Sink(SUMS, sums, out, NO_BLOB, NO_BIAS if bias is None else bias)
         self.forward_product.run(self._source(x), sink, workspace)
+        self._restore_ties(x, out, workspace)
         return sums, as_blob(out, (len(x), *self.output_shape))
+
+    def _restore_ties(self, x: Blob, out: Blob, workspace: Workspace) -> None:
+        if self.keeps_ties and self.forward_product.uses_winograd:
+            restore_ties(pixels(x), self.window, self.weight.shape[0], out, workspace)
 
     def _pixels_out(self, items: int, parts: int) -> tuple[int, ...]:
         groups, _, outputs = self.weight.shape[:3]

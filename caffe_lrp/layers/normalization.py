@@ -9,7 +9,6 @@ import numpy as np
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels import normalization as kernels
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import ZERO, Identities
 from caffe_lrp.kernels.layout import as_blob, lines, pixels
 from caffe_lrp.kernels.pooling import average_pool, average_pool_gradient
 from caffe_lrp.kernels.window import Window
@@ -18,7 +17,7 @@ from caffe_lrp.proto.spec import LayerSpec
 from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, ChannelNormalization, Layer, register
-from .window import identities_behind, require_image
+from .window import require_image
 
 
 @register("LRN")
@@ -95,9 +94,6 @@ class WithinChannel(LocalResponseNormalization):
     def _window(self) -> Window:
         reach = (self.local_size - 1) // 2
         return Window(self.local_size, self.local_size, pad_h=reach, pad_w=reach)
-
-    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
-        return identities_behind(self._window, inputs[0], self.output_shapes[0], ZERO)
 
     def _scale(self, x: Blob) -> Blob:
         """``1 + α·mean(x²)`` for ``x`` (N, H, W, C)."""

@@ -9,7 +9,6 @@ import numpy as np
 
 from caffe_lrp.kernels import elementwise as kernels
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import Identities
 from caffe_lrp.proto.spec import LayerSpec
 from caffe_lrp.workspace import Workspace
 
@@ -49,9 +48,6 @@ class Softmax(Layer):
         """``blob`` as a contiguous (A, C, B), C along the softmax axis."""
         shape = self.input_shapes[0]
         return np.ascontiguousarray(blob.reshape(-1, shape[self.axis], math.prod(shape[self.axis + 1 :])))
-
-    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
-        return inputs[0] if self.axis == 0 else None
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return True

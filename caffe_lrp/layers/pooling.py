@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels import pooling as kernels
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import ABSENT, Identities
 from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.caffe_pb2 import PoolingParameter
@@ -15,7 +14,7 @@ from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, Layer, WindowAverage, Winner, register
-from .window import identities_behind, pooled_size, pooling_window, require_image
+from .window import pooled_size, pooling_window, require_image
 
 
 @register("Pooling")
@@ -42,9 +41,6 @@ class Pooling(Layer):
     def output_shapes(self) -> tuple[Shape, ...]:
         channels = self.input_shapes[0][0]
         return ((channels, *pooled_size(self.window, self.input_shapes[0], self.round_up)),)
-
-    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
-        return identities_behind(self.window, inputs[0], self.output_shapes[0], ABSENT)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)

@@ -1,13 +1,11 @@
 """Layers that change the shape of a blob and nothing else."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import Identities
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
@@ -37,9 +35,6 @@ class Flatten(Router):
         shape = self.input_shapes[0]
         joined = math.prod(shape[self.first : self.last + 1])
         return ((*shape[: self.first], joined, *shape[self.last + 1 :]),)
-
-    def identities(self, inputs: Sequence[Identities | None]) -> Identities | None:
-        return None
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         return (inputs[0].reshape(len(inputs[0]), *self.output_shapes[0]),)

@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.identity import Identities, window_identities
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
 from caffe_lrp.proto.spec import Shape
@@ -140,17 +137,3 @@ def require_image(shape: Shape) -> Shape:
     if len(shape) != 3:
         raise ModelError(f"needs an input with 4 axes (N, C, H, W), but gets {len(shape) + 1}")
     return shape
-
-
-def identities_behind(
-    window: Window, identities: Identities | None, output_shape: Shape, outside: np.uint64
-) -> Identities | None:
-    """Identities of the pixels of a layer that slides ``window`` over its input, if those are known.
-
-    ``outside`` is the identity of its padding.
-    """
-    if identities is None:
-        return None
-    out = np.empty((len(identities), *output_shape[1:]), np.uint64)
-    window_identities(identities, window, outside, out)
-    return out

@@ -6,8 +6,6 @@ from functools import cached_property
 from types import MappingProxyType
 
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import Identities, identities_of, make_equal, mark_zeros
-from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.proto.spec import Shape
 from caffe_lrp.workspace import Workspace
@@ -75,17 +73,9 @@ class Net:
         """
         keep = keep | {self.output_value}
         values: dict[int, Blob] = {self.input_value: batch}
-        identities: dict[int, Identities | None] = {}
-        if self._last_tie_breaker >= 0:
-            identities[self.input_value] = identities_of(pixels(batch))
         for layer in self.layers:
             forward = substitutes.get(layer.index, layer.forward)
             outputs = forward([values[value] for value in layer.inputs], workspace)
-            if layer.index <= self._last_tie_breaker:
-                known = layer.identities([identities[value] for value in layer.inputs])
-                if known is not None:
-                    known = _fitted(known, layer, outputs[0])
-                identities.update(dict.fromkeys(layer.outputs, known))
             for value, blob in zip(layer.outputs, outputs, strict=True):
                 if value in keep or value in self._read_values:
                     values[value] = blob
@@ -98,11 +88,6 @@ class Net:
     def _read_values(self) -> frozenset[int]:
         """Values that some layer reads."""
         return frozenset(value for layer in self.layers for value in layer.inputs)
-
-    @cached_property
-    def _last_tie_breaker(self) -> int:
-        """Index of the last layer that gives equal windows outputs that differ in rounding, or −1."""
-        return max((layer.index for layer in self.layers if layer.breaks_ties), default=-1)
 
     @cached_property
     def nonnegative_values(self) -> frozenset[int]:
@@ -128,13 +113,3 @@ class Net:
         while value in in_place:
             value = in_place[value]
         return value
-
-
-def _fitted(identities: Identities, layer: Layer, output: Blob) -> Identities:
-    """Identities of the pixels of an output, which is made equal where they are equal and it should be."""
-    if layer.breaks_ties:
-        make_equal(identities, pixels(output))
-    # A layer may have passed on what another reader of its input has too.
-    identities = identities.copy()
-    mark_zeros(pixels(output), identities)
-    return identities

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from caffe_lrp.kernels._winograd import FREQUENCIES, WINDOW_SIDES
 from caffe_lrp.layers.activation import Dropout
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.combine import Split
@@ -20,8 +21,6 @@ from .plan import Plan, Step
 from .rules import Flat, WSquare
 
 _BYTES = 4
-#: Transformed weights of Winograd's convolution for one of 3×3: 36 for 9.
-_WINOGRAD_GROWTH = 4
 #: Layers whose outputs are their input under another name, and take no memory of their own.
 _ALIASES = (Split, Dropout, Flatten)
 
@@ -59,9 +58,22 @@ def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:
 
 def packed_floats(layer: Layer) -> int:
     """Numbers a layer derives from its own weights for the forward pass."""
+    return math.ceil(layer.weight.size * _growth(layer, backwards=False)) if isinstance(layer, Linear) else 0
+
+
+def _growth(layer: Layer, backwards: bool) -> float:
+    """Numbers in packed weights for every weight, at most: Winograd's method transforms a window's taps.
+
+    An adjoint's outputs are blocks of pixels, so that a window with strides has fewer taps.
+    """
     if not isinstance(layer, Convolution):
         return 0
-    return layer.weight.size * (_WINOGRAD_GROWTH if layer.uses_winograd else 1)
+    window = layer.window
+    steps = (window.stride_h, window.stride_w)
+    sides = {-(-window.kernel_h // steps[0]), -(-window.kernel_w // steps[1])}
+    side = sides.pop()
+    applies = not sides and side in WINDOW_SIDES and (backwards or steps == (1, 1))
+    return FREQUENCIES / side**2 if applies and layer.method != "direct" else 1
 
 
 def kept_floats(step: Step) -> int:
@@ -74,13 +86,12 @@ def derived_floats(step: Step) -> int:
     layer, rule = step.layer, step.rule
     if not isinstance(layer, Linear) or isinstance(rule, Flat):
         return 0
-    is_convolution = isinstance(layer, Convolution)
-    growth = _WINOGRAD_GROWTH if isinstance(layer, Convolution) and layer.uses_winograd else 1
+    backwards = _growth(layer, backwards=True)
     if rule.uses_sums:
         weights = layer.weight.size * (2 if step.nonnegative else 4)
-        return weights * (1 + 2 * growth * is_convolution)
+        return math.ceil(weights * (1 + _growth(layer, backwards=False) + backwards))
     is_own = not isinstance(rule, WSquare)
-    return layer.weight.size * (growth * is_convolution + (not is_own))
+    return math.ceil(layer.weight.size * (backwards + (not is_own)))
 
 
 def _owners(net: Net) -> dict[int, int]:
