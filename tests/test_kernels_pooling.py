@@ -52,6 +52,12 @@ CASES = [
     Case("gaps between windows", Geometry((2, 1), (3, 2))),
     Case("whole image", Geometry((11, 8))),
     Case("one pixel", Geometry((1, 1))),
+    Case("three by three", Geometry((3, 3), (1, 1), (1, 1)), size=(6, 7)),
+    Case("three by three hanging over", Geometry((3, 3), (2, 2)), size=(8, 10)),
+    Case("three by three with gaps", Geometry((3, 3), (4, 5), (1, 2)), size=(9, 12)),
+    Case("three by three larger than the image", Geometry((3, 3), (1, 1), (1, 1)), size=(1, 2)),
+    Case("two by two", Geometry((2, 2), (2, 2)), size=(6, 10)),
+    Case("two by two padded and hanging over", Geometry((2, 2), (2, 1), (1, 1)), size=(5, 8)),
 ]
 
 
@@ -85,6 +91,16 @@ def test_max_pooling_routes_to_the_winners(case: Case) -> None:
     assert_close(
         routed(case.x, case.relevance, case.window),
         oracle.max_pool_route(case.x, case.relevance, case.geometry),
+        1e-6,
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_max_pooling_routes_to_the_first_of_equal_winners(case: Case) -> None:
+    x = np.round(case.x)
+    assert_close(
+        routed(x, case.relevance, case.window),
+        oracle.max_pool_route(x, case.relevance, case.geometry),
         1e-6,
     )
 
@@ -177,6 +193,19 @@ def test_an_element_larger_by_one_bit_wins_over_an_earlier_one() -> None:
 def test_windows_that_overlap_add_up_at_a_common_winner() -> None:
     plane: list[list[float]] = [[0, 9, 0, 1]]
     assert route(plane, [[1, 2, 4]], Window(1, 2)) == [[0, 3, 0, 4]]
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_windows_add_up_in_scan_order(size: int) -> None:
+    """In another order the small numbers would not be lost in the large ones, or others would."""
+    x = np.zeros((1, 19, size, size), np.float32)
+    x[:, :, size // 2, size // 2] = 1
+    received = random_blob(x.shape, 9) * np.float32(10) ** random_blob(x.shape, 10)
+    out = routed(x, received, Window(size, size, 1, 1, size // 2, size // 2))
+    total = np.zeros(19, np.float32)
+    for number in received.reshape(19, -1).T:
+        total += number
+    assert out[0, :, size // 2, size // 2].tolist() == total.tolist()
 
 
 def test_largest_of_negative_numbers_wins_over_the_padding() -> None:

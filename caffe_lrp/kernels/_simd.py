@@ -50,6 +50,14 @@ class Code:
         """``value·factor``."""
         return self.builder.mul(value, number(factor))
 
+    def smaller(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        """The smaller of two integers, which may be negative."""
+        return self.builder.select(self.builder.icmp_signed("<", left, right), left, right)
+
+    def larger(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        """The larger of two integers, which may be negative."""
+        return self.builder.select(self.builder.icmp_signed(">", left, right), left, right)
+
     @contextmanager
     def loop(self, count: ir.Value) -> Iterator[ir.Value]:
         """Repeat the block for 0 ≤ index < ``count``."""
@@ -152,6 +160,15 @@ class Code:
     def store(self, vector: ir.Value, address: ir.Value) -> None:
         """Put a vector at ``address``, aligned to 4 bytes or more."""
         self.builder.store(vector, self._vector_at(address), align=4)
+
+    def fetch(self, address: ir.Value) -> None:
+        """Have the memory around ``address`` brought near, for reading it soon; touches nothing."""
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, _LANE, _LANE, _LANE])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
+        # To read, data, and near but not nearest: the nearest cache is full of what is used now.
+        hints = [ir.Constant(_LANE, hint) for hint in (0, 2, 1)]
+        self.builder.call(function, [self.builder.inttoptr(address, pointer), *hints])
 
     def broadcast(self, address: ir.Value) -> ir.Value:
         """The number at ``address`` in every lane."""

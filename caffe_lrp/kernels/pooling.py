@@ -8,7 +8,7 @@ channels of a pixel.
 import numpy as np
 
 from ._jit import kernel
-from ._windows import hand_back_to_first, largest_of_window
+from ._windows import fetch_ahead, hand_back_to_first, largest_of_window
 from .gemm import Blob
 from .window import Window
 
@@ -22,6 +22,34 @@ def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> t
     first = position * stride - pad
     last = min(first + kernel_size, size + pad)
     return max(first, 0), min(last, size), last - first
+
+
+@kernel
+def _fetch_below(
+    image: int, height: int, width: int, pixel_step: int, window: Window, row: int, column: int, size: int
+) -> None:
+    """Have the pixels brought near that the window below the one at ``row``, ``column`` sees first.
+
+    A window below starts too long after for the CPU to notice by itself, and has few pixels in a row.
+
+    Parameters
+    ----------
+    image
+        Address of an image (H, W, C).
+    height, width, pixel_step
+        H, W, and the distance of two pixels in bytes.
+    window
+        Window geometry.
+    row, column
+        Which window.
+    size
+        How many bytes of every pixel are needed.
+    """
+    top = row * window.stride_h - window.pad_h + window.kernel_h
+    right = column * window.stride_w - window.pad_w + window.kernel_w
+    for y in range(max(top, 0), min(top + window.stride_h, height)):
+        for i in range(max(right - window.stride_w, 0), min(right, width)):
+            fetch_ahead(image + (y * width + i) * pixel_step, size)
 
 
 @kernel
@@ -40,15 +68,25 @@ def max_pool(first: int, last: int, x: Blob, window: Window, out: Blob) -> None:
         (N, H_out, W_out, C), those rows overwritten.
     """
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
+    pixel_step = 4 * channels
     for line in range(first, last):
         item, row = line // out.shape[1], line % out.shape[1]
-        top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
+        image, target = x[item].ctypes.data, out[item, row].ctypes.data
         for column in range(out.shape[2]):
-            left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+            _fetch_below(image, height, width, pixel_step, window, row, column, pixel_step)
             largest_of_window(
-                x[item, top, left].ctypes.data, 4 * width * channels, 4 * channels, bottom - top,
-                right - left, out[item, row, column].ctypes.data, channels,
+                image, row * window.stride_h - window.pad_h, column * window.stride_w - window.pad_w,
+                window.kernel_h, window.kernel_w, height, width, pixel_step, target + column * pixel_step,
+                channels,
             )  # fmt: skip
+
+
+@kernel
+def _clear(first: int, last: int, rows: Blob) -> None:
+    """Zeros for channels ``first`` to ``last`` of ``rows`` (H, W, C)."""
+    for y in range(rows.shape[0]):
+        for column in range(rows.shape[1]):
+            rows[y, column, first:last] = 0
 
 
 @kernel
@@ -72,19 +110,29 @@ def max_pool_route(first: int, last: int, x: Blob, relevance: Blob, window: Wind
         (N, H, W, C), those channels overwritten.
     """
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
+    rows, columns = relevance.shape[1], relevance.shape[2]
+    pixel_step, size = 4 * channels, 4 * (last - first)
     for item in range(relevance.shape[0]):
-        for y in range(height):
-            for column in range(width):
-                out[item, y, column, first:last] = 0
-        for row in range(relevance.shape[1]):
-            top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
-            for column in range(relevance.shape[2]):
-                left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+        image, target = x[item].ctypes.data + 4 * first, out[item].ctypes.data + 4 * first
+        received = relevance[item].ctypes.data + 4 * first
+        cleared = 0
+        for row in range(rows):
+            top = row * window.stride_h - window.pad_h
+            # Not all at once, so that zeros are still near when numbers are added to them.
+            bottom = min(top + window.kernel_h, height)
+            _clear(first, last, out[item, cleared:bottom])
+            cleared = max(cleared, bottom)
+            for column in range(columns):
+                _fetch_below(image, height, width, pixel_step, window, row, column, size)
+                _fetch_below(target, height, width, pixel_step, window, row, column, size)
+                if row + 1 < rows:
+                    fetch_ahead(received + ((row + 1) * columns + column) * pixel_step, size)
                 hand_back_to_first(
-                    x[item, top, left, first:].ctypes.data, out[item, top, left, first:].ctypes.data,
-                    4 * width * channels, 4 * channels, bottom - top, right - left,
-                    relevance[item, row, column, first:].ctypes.data, last - first,
+                    image, target, top, column * window.stride_w - window.pad_w, window.kernel_h,
+                    window.kernel_w, height, width, pixel_step,
+                    received + (row * columns + column) * pixel_step, last - first,
                 )  # fmt: skip
+        _clear(first, last, out[item, cleared:])
 
 
 @kernel
