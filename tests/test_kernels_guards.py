@@ -18,14 +18,17 @@ import numpy as np
 import pytest
 from builders import channels_last, random_blob
 from convolution_cases import CASES, SOURCES, Case, make_input
-from oracle import Geometry
+from oracle import Geometry, pooled_size
 
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
 from caffe_lrp.kernels.convolution import convolve
 from caffe_lrp.kernels.gemm import Blob, multiply, multiply_adjoint
+from caffe_lrp.kernels.normalization import lrn_forward, lrn_gradient, lrn_taylor
 from caffe_lrp.kernels.packing import pack_frequencies, pack_panels, pad_bias
 from caffe_lrp.kernels.passes import NO_BIAS, NO_BLOB, PLAIN, SPREAD, SUMS, TIMES, Sink, Source
+from caffe_lrp.kernels.pooling import max_pool, max_pool_route
+from caffe_lrp.kernels.window import Window
 from caffe_lrp.kernels.winograd import convolve_tiles
 
 GUARD = 4096
@@ -138,6 +141,28 @@ def run_matrix(items: int, inputs: int, outputs: int, arrays: Guarded) -> list[B
     return [out, back]
 
 
+def run_pooling(size: int, arrays: Guarded) -> list[Blob]:
+    """Windows that hang over on all sides."""
+    window, channels = Window(size, size, 2, 1, 1, 1), LANES + 3
+    rows, columns = pooled_size((6, 7), Geometry((size, size), (2, 1), (1, 1)))
+    x = arrays.given(random_blob((2, 6, 7, channels), 1))
+    received = arrays.given(random_blob((2, rows, columns, channels), 2))
+    out, back = arrays.wanted(received.shape), arrays.wanted(x.shape)
+    max_pool(0, 2 * rows, x, window, out)
+    max_pool_route(0, channels, x, received, window, back)
+    return [out, back]
+
+
+def run_normalization(local_size: int, arrays: Guarded) -> list[Blob]:
+    shape, coefficients = (5, LANES + 3), (local_size, 0.7, 0.75, 1.0)
+    x, received = arrays.given(random_blob(shape, 1)), arrays.given(random_blob(shape, 2))
+    out, gradient, relevance = (arrays.wanted(shape) for _ in range(3))
+    lrn_forward(x, *coefficients, out)
+    lrn_gradient(x, received, *coefficients, gradient)
+    lrn_taylor(x, received, *coefficients, relevance)
+    return [out, gradient, relevance]
+
+
 def with_parts(case: Case, parts: int) -> Case:
     return Case(
         case.name, case.channels, case.outputs, case.groups, case.geometry, case.size, case.items, parts
@@ -175,6 +200,10 @@ def works() -> dict[str, Work]:
         found[f"spread {kind} {parts}"] = partial(run_spread, kind, parts, 2)
     for sizes in ((1, 1, 2), (3, LANES + 3, 5), (6, 2 * LANES - 1, PANEL + 2), (5, 4099, 7)):
         found[f"matrix {sizes}"] = partial(run_matrix, *sizes)
+    for size in (2, 3, 5):
+        found[f"max pooling {size}"] = partial(run_pooling, size)
+    for local_size in (1, 5):
+        found[f"normalization {local_size}"] = partial(run_normalization, local_size)
     return found
 
 

@@ -24,17 +24,17 @@ COEFFICIENTS = [
     Lrn(1, 0.9, 0.5, 1.5),
     Lrn(15, 1.1, 0.75, 1.0),
 ]
-NAMES = ["five neighbours", "three neighbours", "one channel alone", "more than all channels"]
+NAMES = ["five neighbours", "three neighbours", "one channel alone", "fifteen neighbours"]
+
+
+@pytest.fixture(params=[7, 37], ids=["few channels", "many channels"])
+def x(request: pytest.FixtureRequest) -> Blob:
+    return 2 * random_blob((2, request.param, 4), 6)
 
 
 @pytest.fixture
-def x() -> Blob:
-    return 2 * random_blob((2, 7, 4), 6)
-
-
-@pytest.fixture
-def relevance() -> Blob:
-    return random_blob((2, 7, 4), 7)
+def relevance(x: Blob) -> Blob:
+    return random_blob(x.shape, 7)
 
 
 def lines_of(x: Blob) -> Blob:
@@ -68,6 +68,13 @@ def test_negative_power_equals_the_power(exponent: float) -> None:
     out = blank(base.shape)
     negative_power(base, exponent, out)
     np.testing.assert_allclose(out, base.astype(np.float64) ** -exponent, rtol=2e-6)
+
+
+def test_the_fast_power_is_exact_over_the_whole_range() -> None:
+    base = np.geomspace(1e-36, 1e38, 100_003).astype(np.float32)
+    out = blank(base.shape)
+    negative_power(base, 0.75, out)
+    np.testing.assert_allclose(out, base.astype(np.float64) ** -0.75, rtol=2.4e-7)
 
 
 @pytest.mark.parametrize("lrn", COEFFICIENTS, ids=NAMES)

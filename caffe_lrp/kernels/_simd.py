@@ -21,6 +21,7 @@ LANES = 16 if "avx512f" in FEATURES else 8 if "avx2" in FEATURES else 4
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _LANE = ir.IntType(32)
+_INTEGERS = ir.VectorType(_LANE, LANES)
 _INDEX = ir.IntType(64)
 #: Size of a vector in memory.
 VECTOR_BYTES = 4 * LANES
@@ -89,6 +90,18 @@ class Code:
         """A vector of equal constants."""
         return ir.Constant(_VECTOR, [value] * LANES)
 
+    def bits(self, vector: ir.Value) -> ir.Value:
+        """The bits of each number, as a vector of integers."""
+        return self.builder.bitcast(vector, _INTEGERS)
+
+    def floats(self, bits: ir.Value) -> ir.Value:
+        """The inverse of `bits`."""
+        return self.builder.bitcast(bits, _VECTOR)
+
+    def splat_bits(self, value: int) -> ir.Constant:
+        """A vector of equal integers, as `bits` gives."""
+        return ir.Constant(_INTEGERS, [value] * LANES)
+
     def _call(self, name: str, *vectors: ir.Value) -> ir.Value:
         kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(vectors))
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.v{LANES}f32")
@@ -97,6 +110,10 @@ class Code:
     def fma(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
         """``left·right + total``, rounded once."""
         return self._call("fma", left, right, total)
+
+    def times_plus(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
+        """``left·right + total``, rounded once if the CPU has an instruction for it, otherwise twice."""
+        return self._call("fmuladd", left, right, total)
 
     def plus(self, left: ir.Value, right: ir.Value) -> ir.Value:
         """``left + right``."""
@@ -140,7 +157,7 @@ class Code:
         width = LANES // 2
         while width:
             order = [(lane + width) % LANES for lane in range(LANES)]
-            lanes = ir.Constant(ir.VectorType(_LANE, LANES), order)
+            lanes = ir.Constant(_INTEGERS, order)
             vector = self.plus(vector, self.builder.shuffle_vector(vector, self._undefined, lanes))
             width //= 2
         return self.builder.extract_element(vector, ir.Constant(_LANE, 0))
@@ -174,7 +191,7 @@ class Code:
         """The number at ``address`` in every lane."""
         found = self.builder.load(self._float_at(address))
         first = self.builder.insert_element(self._undefined, found, ir.Constant(_LANE, 0))
-        lanes = ir.Constant(ir.VectorType(_LANE, LANES), [0] * LANES)
+        lanes = self.splat_bits(0)
         return self.builder.shuffle_vector(first, self._undefined, lanes)
 
     def load_part(self, address: ir.Value, count: ir.Value) -> ir.Value:

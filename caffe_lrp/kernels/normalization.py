@@ -6,16 +6,15 @@ Blobs are lines (P, C), the channels of a pixel each.
 import numpy as np
 
 from ._jit import kernel
+from ._neighbours import power_of_three_quarters, scale_of_line, sums_of_others
 from .gemm import Blob
 
 
 @kernel
 def negative_power(base: Blob, exponent: float, out: Blob) -> None:
-    """``base^(−exponent)``, element by element; (C,). AlexNet's exponent 3/4 is two roots, and fast."""
+    """``base^(−exponent)``, element by element; (C,). AlexNet's exponent 3/4 is fast."""
     if exponent == 0.75:
-        for i in range(base.size):
-            root = np.sqrt(base[i])
-            out[i] = np.float32(1) / (root * np.sqrt(root))
+        power_of_three_quarters(base.ctypes.data, out.ctypes.data, base.size)
     else:
         power = np.float32(-exponent)
         for i in range(base.size):
@@ -23,26 +22,26 @@ def negative_power(base: Blob, exponent: float, out: Blob) -> None:
 
 
 @kernel
-def _window_sums(padded: Blob, local_size: int, out: Blob) -> None:
-    """Sums over windows of ``local_size``; ``padded`` (C + local_size − 1,), ``out`` (C,)."""
-    out[:] = 0
-    for shift in range(local_size):
-        part = padded[shift : shift + out.size]
-        for i in range(out.size):
-            out[i] += part[i]
+def _scale_line(x: Blob, line: int, reach: int, coefficients: Blob, padded: Blob, out: Blob) -> None:
+    """``s_i = k + α/n Σ x_j²`` of one line of ``x`` (P, C).
 
-
-@kernel
-def _scale_line(x: Blob, local_size: int, alpha: float, k: float, padded: Blob, out: Blob) -> None:
-    """``s_i = k + α/n Σ x_j²`` of one line; ``padded`` has zeros at both ends."""
-    reach = (local_size - 1) // 2
-    factor, constant = np.float32(alpha / local_size), np.float32(k)
-    squares = padded[reach : reach + x.size]
-    for i in range(x.size):
-        squares[i] = x[i] * x[i]
-    _window_sums(padded, local_size, out)
-    for i in range(x.size):
-        out[i] = constant + factor * out[i]
+    Parameters
+    ----------
+    x, line
+        Activations, and which line of them.
+    reach
+        How many channels before and after its own a sum spans.
+    coefficients
+        α/n and k.
+    padded
+        (C + 2·reach,), with zeros at both ends; overwritten in between.
+    out
+        (C,), overwritten.
+    """
+    scale_of_line(
+        x.ctypes.data + line * x.strides[0], reach, coefficients.ctypes.data, padded.ctypes.data,
+        out.ctypes.data, out.size,
+    )  # fmt: skip
 
 
 @kernel
@@ -70,14 +69,22 @@ def lrn_forward(x: Blob, local_size: int, alpha: float, beta: float, k: float, o
     out
         (P, C), overwritten.
     """
-    padded = np.zeros(x.shape[1] + local_size - 1, np.float32)
-    scale = np.empty(x.shape[1], np.float32)
+    channels, reach = x.shape[1], local_size // 2
+    coefficients = np.array((np.float32(alpha / local_size), np.float32(k)))
+    padded = np.zeros(channels + local_size - 1, np.float32)
+    scale = np.empty(channels, np.float32)
     for line in range(x.shape[0]):
-        source, target = x[line], out[line]
-        _scale_line(source, local_size, alpha, k, padded, scale)
-        negative_power(scale, beta, target)
-        for i in range(source.size):
-            target[i] *= source[i]
+        _scale_line(x, line, reach, coefficients, padded, scale)
+        negative_power(scale, beta, scale)
+        for i in range(channels):
+            out[line, i] = scale[i] * x[line, i]
+
+
+@kernel
+def _pull_line(x: Blob, received: Blob, line: int, scale: Blob, power: Blob, out: Blob) -> None:
+    """``s_j^(−β−1) x_j R_j`` of one line of ``x`` and ``received`` (P, C) to ``out`` (C,)."""
+    for i in range(out.size):
+        out[i] = power[i] / scale[i] * x[line, i] * received[line, i]
 
 
 @kernel
@@ -88,22 +95,20 @@ def lrn_gradient(
 
     ``g_i s_i^(−β) − (2αβ/n) x_i Σ_j g_j x_j s_j^(−β−1)`` over the channels j that see i.
     """
-    reach = (local_size - 1) // 2
     factor = np.float32(2 * alpha * beta / local_size)
-    channels = x.shape[1]
+    channels, reach = x.shape[1], local_size // 2
+    coefficients = np.array((np.float32(alpha / local_size), np.float32(k)))
     padded = np.zeros(channels + local_size - 1, np.float32)
+    pull = padded[reach : reach + channels]
     scale, power = np.empty(channels, np.float32), np.empty(channels, np.float32)
     total = np.empty(channels, np.float32)
     for line in range(x.shape[0]):
-        source, received, target = x[line], gradient[line], out[line]
-        _scale_line(source, local_size, alpha, k, padded, scale)
+        _scale_line(x, line, reach, coefficients, padded, scale)
         negative_power(scale, beta, power)
-        pull = padded[reach : reach + channels]
+        _pull_line(x, gradient, line, scale, power, pull)
+        sums_of_others(padded.ctypes.data, reach, total.ctypes.data, channels)
         for i in range(channels):
-            pull[i] = power[i] / scale[i] * source[i] * received[i]
-        _window_sums(padded, local_size, total)
-        for i in range(channels):
-            target[i] = received[i] * power[i] - factor * source[i] * total[i]
+            out[line, i] = gradient[line, i] * power[i] - factor * x[line, i] * (total[i] + pull[i])
 
 
 @kernel
@@ -114,28 +119,21 @@ def lrn_taylor(
 
     ``r_i = x_i (k + α/n x_i²)^(−β) R_i − (2αβ/n) x_i² Σ_{j≠i} s_j^(−β−1) x_j R_j`` (spec/reference.md §6).
     """
-    reach = (local_size - 1) // 2
-    share, constant = np.float32(alpha / local_size), np.float32(k)
     factor = np.float32(2 * alpha * beta / local_size)
-    channels = x.shape[1]
+    channels, reach = x.shape[1], local_size // 2
+    coefficients = np.array((np.float32(alpha / local_size), np.float32(k)))
     padded = np.zeros(channels + local_size - 1, np.float32)
+    pull = padded[reach : reach + channels]
     scale, power = np.empty(channels, np.float32), np.empty(channels, np.float32)
     total = np.empty(channels, np.float32)
     for line in range(x.shape[0]):
-        source, received, target = x[line], relevance[line], out[line]
-        _scale_line(source, local_size, alpha, k, padded, scale)
+        _scale_line(x, line, reach, coefficients, padded, scale)
         negative_power(scale, beta, power)
-        pull = padded[reach : reach + channels]
+        _pull_line(x, relevance, line, scale, power, pull)
+        sums_of_others(padded.ctypes.data, reach, total.ctypes.data, channels)
         for i in range(channels):
-            pull[i] = power[i] / scale[i] * source[i] * received[i]
-        total[:] = 0
-        for shift in range(local_size):
-            if shift != reach:
-                part = padded[shift : shift + channels]
-                for i in range(channels):
-                    total[i] += part[i]
-        for i in range(channels):
-            scale[i] = constant + share * (source[i] * source[i])
+            scale[i] = coefficients[1] + coefficients[0] * (x[line, i] * x[line, i])
         negative_power(scale, beta, power)
         for i in range(channels):
-            target[i] = source[i] * power[i] * received[i] - factor * (source[i] * source[i]) * total[i]
+            square = x[line, i] * x[line, i]
+            out[line, i] = x[line, i] * power[i] * relevance[line, i] - factor * square * total[i]
