@@ -127,6 +127,17 @@ GEOMETRIES = [
     Case("a block of pixels just fits a panel", PANEL // 4, 3, 1, Geometry((3, 2), (1, 1), (1, 0)), (6, 9)),
     Case("a block of pixels does not fit", PANEL // 4 + 1, 3, 1, Geometry((3, 2), (1, 1), (1, 0)), (6, 9)),
     Case("odd padding in blocks of pixels", 2, 3, 1, Geometry((3, 4), (1, 1), (3, 5)), size=(6, 5)),
+    Case("taps of two vectors in a row", LANES // 2, 5, 1, Geometry((2, 3), (1, 2), (1, 0)), (5, 8)),
+    Case("taps of three vectors in a row", LANES - 1, 5, 1, Geometry((2, 3), (3, 2), (1, 0)), (7, 8)),
+    *(
+        Case(f"{count} channels on their own{title}", count, count, count, geometry, (6, 9))
+        for count in (3, LANES, 2 * LANES + 1)
+        for title, geometry in [
+            ("", Geometry((3, 2), (1, 1), (1, 0))),
+            (" with stride", Geometry((2, 3), (3, 2), (0, 1))),
+            (", dilated", Geometry((2, 3), (1, 1), (1, 2), (3, 2))),
+        ]
+    ),
 ]
 
 #: Output counts of a group around the sizes of panels.
@@ -227,25 +238,8 @@ def make_input(kind: str, items: int, channels: int, groups: int, size: tuple[in
 # --- What comes out of one ----------------------------------------------------------------------------
 
 
-def spread(
-    products: Real, groups: int, stride: tuple[int, int], offset: tuple[int, int], parts: int,
-    factor: Real | None, shape: tuple[int, ...],
-) -> Array:  # fmt: skip
-    """Products (N, G·stride_h·stride_w·parts·C, H, W) at the pixels of a result of ``shape`` (N, G·C, …).
-
-    Pixels that no product reaches are NaN.
-    """
-    out = np.full(shape, np.nan)
-    items, all_channels, height, width = shape
-    channels = all_channels // groups
-    table = products.reshape(items, groups, *stride, parts, channels, *products.shape[2:])
-    for n, g, a, b, c, row, column in np.ndindex(
-        items, groups, *stride, channels, *products.shape[2:]
-    ):  # fmt: skip
-        y, x = row * stride[0] + a - offset[0], column * stride[1] + b - offset[1]
-        if not (0 <= y < height and 0 <= x < width):
-            continue
-        here = (n, g * channels + c, y, x)
-        part = 1 if parts == 2 and factor is not None and factor[here] <= 0 else 0
-        out[here] = table[n, g, a, b, part, c, row, column] * (1 if factor is None else factor[here])
-    return out
+def chosen(products: Real, groups: int, factor: Real | None) -> Array:
+    """The first of two parts in every group times the factor where it is above 0, else the second."""
+    halves = [np.split(group, 2, axis=1) for group in np.split(products, groups, axis=1)]
+    first, second = (np.concatenate([group[part] for group in halves], axis=1) for part in (0, 1))
+    return np.asarray(first if factor is None else np.where(factor > 0, first, second) * factor)

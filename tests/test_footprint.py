@@ -92,7 +92,7 @@ def test_what_layers_and_rules_take_besides_is_added(tmp_path: Path, monkeypatch
     assert footprint_of(net, plans * 2) == footprint_of(net, plans)
 
 
-#: A convolution that Winograd's algorithm takes, and before it one whose adjoint it may take.
+#: One convolution that Winograd's algorithm takes, 16 channels to 18; another first layer, signed inputs.
 WIDE = """
 input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }
 layer { name: "first" type: "Convolution" bottom: "data" top: "first"
@@ -109,11 +109,11 @@ FIRST, SECOND, FC = 16 * 3 * 25, 18 * 16 * 9, 4 * 18 * 16
     ("code", "derived", "kept"),
     [
         # ε: the adjoint of the layer's own weights; of an inner product they are used as they are.
-        (0, [4 * FIRST, 4 * SECOND, 0], [0, 0, 0]),
+        (0, [FIRST, 4 * SECOND, 0], [0, 0, 0]),
         # αβ: the weights by sign, four of them for signed inputs, forwards and backwards.
-        (2, [4 * FIRST * 6, 2 * SECOND * 9, 4 * FC], [2 * 16 * 16, 2 * 18 * 16, 2 * 4]),
+        (2, [4 * FIRST * 3, 2 * SECOND * 9, 4 * FC], [2 * 16 * 16, 2 * 18 * 16, 2 * 4]),
         # The switch layer is 0: w² and its adjoint there; flat needs no weights.
-        (104, [5 * FIRST, 2 * SECOND * 9, 0], [0, 2 * 18 * 16, 0]),
+        (104, [2 * FIRST, 2 * SECOND * 9, 0], [0, 2 * 18 * 16, 0]),
         (102, [0, 2 * SECOND * 9, 0], [0, 2 * 18 * 16, 0]),
     ],
 )

@@ -17,8 +17,8 @@ from convolution_cases import (
     SOURCES,
     TILES,
     Case,
+    chosen,
     make_input,
-    spread,
 )
 from oracle import Geometry
 
@@ -31,14 +31,14 @@ from caffe_lrp.kernels.passes import (
     NO_BIAS,
     NO_BLOB,
     PLAIN,
-    SPREAD,
+    SIGNS,
     SUMS,
     TIMES,
     Sink,
     Source,
     copied,
 )
-from caffe_lrp.layers.linear_map import Product
+from caffe_lrp.layers.product import Product
 
 ALL_ROWS = 1000
 
@@ -144,33 +144,20 @@ def test_products_times_a_factor_of_every_source(case: Case, kind: str, rows: in
     assert_close(channels_first(out), case.products(given.expected) * factor, 2e-6)
 
 
-@pytest.mark.parametrize(
-    ("parts", "has_factor"), [(1, False), (1, True), (2, True)], ids=["plain", "factor", "by sign of factor"]
-)
-@pytest.mark.parametrize(
-    ("stride", "offset"), [((2, 3), (1, 2)), ((1, 2), (0, 1)), ((3, 1), (0, 0)), ((1, 1), (0, 0))]
-)
+@pytest.mark.parametrize("has_factor", [True, False], ids=["factor", "no factor"])
 @by_rows
 @by_source
-def test_products_spread_to_blocks_of_pixels(
-    kind: str, rows: int, stride: tuple[int, int], offset: tuple[int, int], parts: int, has_factor: bool
+def test_the_sign_of_a_factor_chooses_products_of_every_source(
+    kind: str, rows: int, has_factor: bool
 ) -> None:
-    channels, groups = 5, 2
-    outputs = groups * stride[0] * stride[1] * parts * channels
-    case = Case("", 12, outputs, groups, Geometry((2, 3), (1, 1), (1, 0)), (4, 7), items=3)
-    given = make_input(kind, case.items, case.channels, groups, case.size)
-    height, width = case.output_shape[1:]
-    # The last block sticks out of the result.
-    shape = (case.items, groups * channels, height * stride[0] - offset[0], width * stride[1] - offset[1])
-    shape = (*shape[:2], shape[2] - (stride[0] > 1), shape[3] - (stride[1] > 2))
-    factor = random_blob(shape, 8) if has_factor else None
-    if factor is not None:
-        factor.reshape(-1)[::6] = 0
-    out = channels_last(blank(shape))
-    other = NO_BLOB if factor is None else channels_last(factor)
-    run(case, given.source, Sink(SPREAD, out, NO_BLOB, other, NO_BIAS, *stride, *offset, parts), rows)
-    expected = spread(case.products(given.expected), groups, stride, offset, parts, factor, shape)
-    assert not np.isnan(expected).any()
+    case = Case("", 12, 2 * 2 * 5, 2, Geometry((2, 3), (1, 1), (1, 0)), (4, 7), items=3)
+    given = make_input(kind, case.items, case.channels, case.groups, case.size)
+    factor = random_blob((case.items, 2 * 5, *case.output_shape[1:]), 8)
+    factor.reshape(-1)[::6] = 0
+    out = channels_last(blank(factor.shape))
+    other = channels_last(factor) if has_factor else NO_BLOB
+    run(case, given.source, Sink(SIGNS, out, NO_BLOB, other, NO_BIAS), rows)
+    expected = chosen(case.products(given.expected), 2, factor if has_factor else None)
     assert_close(channels_first(out), expected, 2e-6)
 
 

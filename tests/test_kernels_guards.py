@@ -22,11 +22,20 @@ from oracle import Geometry, pooled_size
 
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
+from caffe_lrp.kernels.adjoint import hand_back
 from caffe_lrp.kernels.convolution import convolve
 from caffe_lrp.kernels.gemm import Blob, multiply, multiply_adjoint
 from caffe_lrp.kernels.normalization import lrn_forward, lrn_gradient, lrn_taylor
-from caffe_lrp.kernels.packing import pack_frequencies, pack_panels, pad_bias
-from caffe_lrp.kernels.passes import NO_BIAS, NO_BLOB, PLAIN, SPREAD, SUMS, TIMES, Sink, Source
+from caffe_lrp.kernels.packing import (
+    exchanged,
+    pack_channel_shares,
+    pack_channels,
+    pack_frequencies,
+    pack_panels,
+    pack_shares,
+    pad_bias,
+)
+from caffe_lrp.kernels.passes import NO_BIAS, NO_BLOB, PLAIN, SIGNS, SUMS, TIMES, Sink, Source
 from caffe_lrp.kernels.pooling import max_pool, max_pool_route
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.kernels.winograd import convolve_tiles
@@ -115,18 +124,55 @@ def run_winograd(case: Case, kind: str, mode: int, rows: int, arrays: Guarded) -
     return filled
 
 
-def run_spread(kind: str, parts: int, rows: int, arrays: Guarded) -> list[Blob]:
-    """Blocks of 2×3 pixels, the outermost of which stick out of the result on all sides."""
-    case = Case("", 12, 2 * 6 * parts * 5, 2, Geometry((2, 3), pad=(1, 0)), (4, 7), items=3)
-    shape = (case.items, case.output_shape[1] * 2 - 2, case.output_shape[2] * 3 - 3, 2 * 5)
-    out, factor = arrays.wanted(shape), arrays.given(random_blob(shape, 8))
-    source = make_input(kind, case.items, case.channels, case.groups, case.size).source
-    sink = Sink(SPREAD, out, NO_BLOB, factor, NO_BIAS, 2, 3, 1, 2, parts)
-    convolve(
-        0, case.items * -(-case.shape.out_h // rows), rows, guarded_source(source, arrays), case.shape,
-        arrays.given(pack_panels(case.packable)), sink,
+def run_shares(case: Case, kind: str, mode: int, rows: int, arrays: Guarded) -> list[Blob]:
+    """Shares of the outputs of ``case``, which are inputs here."""
+    height, inputs = case.size[0], case.channels // case.groups
+    rows, halves = min(rows, height), 2 if mode == SIGNS else 1
+    out = arrays.wanted((case.items, *case.size, case.channels // halves))
+    factor = NO_BLOB if mode == PLAIN else arrays.given(random_blob(out.shape, 8))
+    source = make_input(kind, case.items, case.outputs, case.groups, case.output_shape[1:]).source
+    hand_back(
+        0, case.items * -(-height // rows), rows, guarded_source(source, arrays),
+        case.shape._replace(inputs=case.outputs // case.groups, outputs=inputs),
+        arrays.given(pack_shares(exchanged(case.packable))), Sink(mode, out, NO_BLOB, factor, NO_BIAS),
     )  # fmt: skip
     return [out]
+
+
+def run_signs(kind: str, rows: int, arrays: Guarded) -> list[Blob]:
+    case = Case("", 12, 2 * 2 * 5, 2, Geometry((2, 3), pad=(1, 0)), (4, 7), items=3)
+    shape = (case.items, *case.output_shape[1:], 2 * 5)
+    out, factor = arrays.wanted(shape), arrays.given(random_blob(shape, 8))
+    source = make_input(kind, case.items, case.channels, case.groups, case.size).source
+    convolve(
+        0, case.items * -(-case.shape.out_h // rows), rows, guarded_source(source, arrays), case.shape,
+        arrays.given(pack_panels(case.packable)), Sink(SIGNS, out, NO_BLOB, factor, NO_BIAS),
+    )  # fmt: skip
+    return [out]
+
+
+def run_apart(channels: int, geometry: Geometry, arrays: Guarded) -> list[Blob]:
+    """Channels on their own, two parts on both sides, forwards and backwards."""
+    case = Case("", channels, channels, channels, geometry, (5, 9), items=3)
+    weight = random_blob((channels, 2, 1, 2, *geometry.kernel), 2)
+    sums = arrays.wanted((case.items, *case.output_shape[1:], 2 * channels))
+    total = arrays.wanted((case.items, *case.output_shape[1:], channels))
+    back = arrays.wanted((case.items, *case.size, channels))
+    factor = arrays.given(random_blob(back.shape, 8))
+    given, handed = (
+        guarded_source(make_input(kind, case.items, 2 * channels, 1, size).source, arrays)
+        for kind, size in (("by sign", case.size), ("αβ", case.output_shape[1:]))
+    )
+    shape = case.shape._replace(groups=1, inputs=2 * channels, apart=channels)
+    convolve(
+        0, case.items * shape.out_h, 1, given, shape._replace(parts=2, outputs=channels),
+        arrays.given(pack_channels(weight)), Sink(SUMS, sums, total, NO_BLOB, arrays.given(case.bias)),
+    )  # fmt: skip
+    hand_back(
+        0, case.items, case.size[0], handed, shape._replace(outputs=2 * channels),
+        arrays.given(pack_channel_shares(weight)), Sink(SIGNS, back, NO_BLOB, factor, NO_BIAS),
+    )  # fmt: skip
+    return [sums, total, back]
 
 
 def run_matrix(items: int, inputs: int, outputs: int, arrays: Guarded) -> list[Blob]:
@@ -182,6 +228,11 @@ TILED = [
     Case("groups", 4 * LANES + 4, 2 * LANES + 6, 2, SQUARE, (5, 10), items=3),
     Case("tiny", 2, PANEL + 1, 1, SQUARE, (2, 3), items=1),
 ]
+SHARED = [
+    Case("stride", 6, 10, 1, Geometry((3, 2), (2, 3), (1, 0)), (11, 8)),
+    Case("groups", 12, 8, 2, Geometry((2, 3), (3, 1), (1, 0)), (7, 5)),
+    Case("dilated", 4, LANES + 2, 1, Geometry((2, 3), (2, 1), (0, 2), (3, 1)), (9, 6), items=3),
+]
 
 Work = Callable[[Guarded], list[Blob]]
 
@@ -196,8 +247,12 @@ def works() -> dict[str, Work]:
             for mode, name in ((PLAIN, "plain"), (SUMS, "sums"), (TIMES, "times")):
                 given = with_parts(case, 2 if mode == SUMS else 1)
                 found[f"{title} {case} {kind} {name}"] = partial(run, given, kind, mode, 2)
-    for kind, parts in itertools.product(SOURCES, (1, 2)):
-        found[f"spread {kind} {parts}"] = partial(run_spread, kind, parts, 2)
+    for kind in SOURCES:
+        found[f"signs {kind}"] = partial(run_signs, kind, 2)
+    for case, kind, mode in itertools.product(SHARED, SOURCES, (PLAIN, TIMES, SIGNS)):
+        found[f"shares {case} {kind} {mode}"] = partial(run_shares, case, kind, mode, 2)
+    for channels, geometry in itertools.product((1, LANES, LANES + 3), (SQUARE, SHARED[0].geometry)):
+        found[f"{channels} channels apart, {geometry}"] = partial(run_apart, channels, geometry)
     for sizes in ((1, 1, 2), (3, LANES + 3, 5), (6, 2 * LANES - 1, PANEL + 2), (5, 4099, 7)):
         found[f"matrix {sizes}"] = partial(run_matrix, *sizes)
     for size in (2, 3, 5):

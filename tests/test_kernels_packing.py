@@ -1,24 +1,21 @@
 """The order of packed weights, by definition."""
 
-from collections.abc import Callable
-
 import numpy as np
-import oracle
 import pytest
 from builders import assert_close, random_blob
-from oracle import Geometry
 
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL
 from caffe_lrp.kernels._winograd import FREQUENCIES, WINDOW_SIDES, weight_transform
-from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.packing import (
     adjoint_weight,
-    blocked_adjoint_weight,
+    exchanged,
+    pack_channel_shares,
+    pack_channels,
     pack_frequencies,
     pack_panels,
+    pack_shares,
     pad_bias,
-    undilated,
 )
 
 OUTPUTS = [1, LANES, LANES + 1, PANEL, PANEL + 3, PANEL + LANES + 1]
@@ -72,74 +69,39 @@ def test_the_bias_of_every_group_fills_whole_panels(outputs: int) -> None:
     assert not padded[:, outputs:].any()
 
 
-def test_taps_of_an_undilated_window_lie_apart() -> None:
-    weight = random_blob((2, 3, 2, 3), 1)
-    whole = undilated(weight, 3, 2)
-    assert whole.shape == (2, 3, 4, 5)
-    assert whole[..., ::3, ::2].tolist() == weight.tolist()
-    assert np.count_nonzero(whole) == weight.size
-    assert undilated(weight, 1, 1).tolist() == weight.tolist()
+def test_shares_of_a_pixel_are_ordered_by_tap() -> None:
+    inputs = PANEL // 3
+    weight = random_blob((2, 1, inputs, 5, 1, 4), 1)
+    packed, first = pack_shares(weight), 0
+    for group in range(2):
+        columns = [(x, output) for x in range(4) for output in range(inputs)]
+        for width in widths(len(columns)):
+            mine, columns = columns[:width], columns[width:]
+            panel = packed[first : first + 5 * width].reshape(5, width)
+            for k in range(5):
+                row = [weight[group, 0, output, k, 0, x] for x, output in mine]
+                assert panel[k].tolist() == row + [0] * (width - len(mine))
+            first += 5 * width
+    assert first == packed.size
 
 
-def blocks_by_definition(
-    weight: Blob, relevance: Blob, adjoint: Blob, block: tuple[int, int], step: tuple[int, int]
-) -> None:
-    """The convolution by ``adjoint`` gives blocks of pixels of what the convolution of stride ``step`` got.
-
-    ``weight`` (M, C, k_h, k_w) of one group and part, relevance (1, M, H, W). Everything outside of
-    ``relevance`` is 0, so it is padded with as many zeros as a window of ``adjoint`` can see.
-    """
-    height, width = relevance.shape[2:]
-    size = tuple((n - 1) * s + k for n, s, k in zip((height, width), step, weight.shape[2:], strict=True))
-    edges = oracle.convolution_edges(
-        (weight.shape[1], *size), weight.shape, Geometry(weight.shape[2:], step), 1
-    )
-    expected = oracle.adjoint(relevance, weight, edges)[0]
-    taps_h, taps_w = adjoint.shape[4:]
-    # A block of pixels spans so many positions of the relevance.
-    apart = [b // s for b, s in zip(block, step, strict=True)]
-    wide = np.pad(relevance[0].astype(np.float64), ((0, 0), (taps_h, taps_h), (taps_w, taps_w)))
-    offset = [
-        weight.shape[2 + axis] - 1 if apart[axis] > 1 else adjoint.shape[4 + axis] - 1 for axis in (0, 1)
-    ]
-    kernels = adjoint.reshape(*block, weight.shape[1], -1, taps_h, taps_w).astype(np.float64)
-    for c, y, x in np.ndindex(*expected.shape):
-        row, column = y // block[0], x // block[1]
-        top = row * apart[0] - offset[0] + taps_h
-        left = column * apart[1] - offset[1] + taps_w
-        seen = wide[:, top : top + taps_h, left : left + taps_w]
-        found = (kernels[y % block[0], x % block[1], c] * seen).sum()
-        assert found == pytest.approx(expected[c, y, x], abs=1e-5)
+@pytest.mark.parametrize("channels", [3, LANES, LANES + 2])
+def test_weights_of_channels_on_their_own_lie_in_vectors(channels: int) -> None:
+    weight = random_blob((channels, 2, 1, 3, 4, 5), 1)
+    vectors = -(-channels // LANES)
+    by_vector = pack_channels(weight).reshape(2, vectors, 3, 4, 5, LANES)
+    shares = pack_channel_shares(weight).reshape(2, 3, 4, 5, vectors * LANES)
+    for channel in range(vectors * LANES):
+        expected = weight[channel, :, 0] if channel < channels else np.zeros((2, 3, 4, 5))
+        assert by_vector[:, channel // LANES, ..., channel % LANES].tolist() == expected.tolist()
+        assert shares[..., channel].tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("stride", [(1, 1), (2, 3), (3, 1), (1, 2), (4, 5)])
-@pytest.mark.parametrize("kernel", [(3, 2), (1, 1), (2, 5), (4, 3)])
-def test_the_adjoint_of_a_stride_gives_blocks_of_pixels(
-    kernel: tuple[int, int], stride: tuple[int, int]
-) -> None:
-    weight, relevance = random_blob((3, 2, *kernel), 1), random_blob((1, 3, 4, 5), 2)
-    adjoint = adjoint_weight(weight[np.newaxis, np.newaxis], *stride)
-    taps = tuple(-(-k // s) for k, s in zip(kernel, stride, strict=True))
-    assert adjoint.shape == (1, 1, stride[0] * stride[1] * 2, 3, *taps)
-    blocks_by_definition(weight, relevance, adjoint, stride, stride)
-
-
-@pytest.mark.parametrize("block", [2, 3])
-@pytest.mark.parametrize("kernel", [(3, 2), (1, 1), (2, 5), (4, 3)])
-def test_the_adjoint_without_stride_gives_blocks_of_pixels(kernel: tuple[int, int], block: int) -> None:
-    weight, relevance = random_blob((3, 2, *kernel), 1), random_blob((1, 3, 4, 5), 2)
-    adjoint = blocked_adjoint_weight(weight[np.newaxis, np.newaxis], block)
-    assert adjoint.shape == (1, 1, block * block * 2, 3, kernel[0] + block - 1, kernel[1] + block - 1)
-    blocks_by_definition(weight, relevance, adjoint, (block, block), (1, 1))
-
-
-def test_adjoints_of_groups_and_parts_are_those_of_their_weights() -> None:
-    weight = random_blob((2, 3, 4, 5, 3, 2), 1)
-    pairs: list[tuple[Blob, Callable[[Blob], Blob]]] = [
-        (adjoint_weight(weight, 2, 3), lambda one: adjoint_weight(one, 2, 3)),
-        (blocked_adjoint_weight(weight, 2), lambda one: blocked_adjoint_weight(one, 2)),
-    ]
-    for found, alone in pairs:
-        for group, part in np.ndindex(2, 3):
-            single = alone(weight[group : group + 1, part : part + 1])
-            assert found[group, 0, :, 4 * part : 4 * (part + 1)].tolist() == single[0, 0].tolist()
+def test_inputs_and_outputs_are_exchanged() -> None:
+    weight = random_blob((2, 3, 4, 5, 6, 7), 1)
+    back, turned = exchanged(weight), adjoint_weight(weight)
+    assert back.shape == turned.shape == (2, 1, 5, 3 * 4, 6, 7)
+    for group, part, output, channel in np.ndindex(2, 3, 4, 5):
+        taps = weight[group, part, output, channel]
+        assert back[group, 0, channel, 4 * part + output].tolist() == taps.tolist()
+        assert turned[group, 0, channel, 4 * part + output].tolist() == taps[::-1, ::-1].tolist()

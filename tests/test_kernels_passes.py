@@ -3,25 +3,21 @@
 import numpy as np
 import pytest
 from builders import assert_close, blank, channels_first, channels_last, random_blob
-from convolution_cases import SOURCES, make_input, spread
+from convolution_cases import SOURCES, chosen, make_input
 
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.passes import (
     NO_BIAS,
-    NO_BLOB,
-    PLAIN,
-    SPREAD,
-    Sink,
     Source,
     add_sums,
     alpha_beta_quotient,
     by_sign,
+    choose_parts,
     copied,
     epsilon_quotient,
     fill_rows,
     multiply_rows,
-    spread_rows,
 )
 
 ODD = [-3.0, -0.0, 0.0, 2.0]
@@ -141,27 +137,14 @@ def test_rows_are_multiplied_in_place() -> None:
     assert out.tolist() == expected
 
 
-@pytest.mark.parametrize(("parts", "has_factor"), [(1, False), (1, True), (2, True), (2, False)])
-@pytest.mark.parametrize(("stride", "offset"), [((2, 3), (1, 2)), ((1, 2), (0, 0)), ((3, 1), (2, 0))])
+@pytest.mark.parametrize("has_factor", [True, False])
 @pytest.mark.parametrize("groups", [1, 3])
-def test_products_of_blocks_reach_their_pixels(
-    groups: int, stride: tuple[int, int], offset: tuple[int, int], parts: int, has_factor: bool
-) -> None:
-    channels, height, width = 2, 4, 5
-    products = random_blob((2, groups * stride[0] * stride[1] * parts * channels, height, width), 1)
-    shape = (2, groups * channels, height * stride[0] - offset[0] - 1, width * stride[1] - offset[1] - 1)
-    factor = random_blob(shape, 2) if has_factor else None
-    if factor is not None:
-        factor.reshape(-1)[::4] = 0
-    out = channels_last(blank(shape))
-    other = NO_BLOB if factor is None else channels_last(factor)
-    sink = Sink(SPREAD, out, NO_BLOB, other, NO_BIAS, *stride, *offset, parts)
-    given = channels_last(products)
-    for item in range(2):
-        for first in (0, 3):
-            spread_rows(given[item, first : first + 3], sink, groups, item, first)
-    assert_close(channels_first(out), spread(products, groups, stride, offset, parts, factor, shape), 1e-6)
-
-
-def test_a_sink_without_stride_stands_for_single_pixels() -> None:
-    assert Sink(PLAIN, NO_BLOB, NO_BLOB, NO_BLOB, NO_BIAS)[5:] == (1, 1, 0, 0, 1)
+def test_the_sign_of_the_factor_chooses_between_two_parts(groups: int, has_factor: bool) -> None:
+    products, factor = random_blob((4, groups * 2 * 7, 3, 5), 1), random_blob((4, groups * 7, 3, 5), 2)
+    factor.reshape(-1)[::4] = 0
+    out = channels_last(blank(factor.shape))
+    for item in range(4):
+        other = channels_last(factor)[item] if has_factor else out[item, :0]
+        choose_parts(channels_last(products)[item], other, groups, out[item])
+    expected = chosen(products, groups, factor if has_factor else None)
+    assert_close(channels_first(out), expected, 1e-6)

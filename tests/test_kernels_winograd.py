@@ -30,7 +30,7 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.packing import pack_frequencies, pad_bias
 from caffe_lrp.kernels.passes import NO_BIAS, NO_BLOB, PLAIN, SUMS, TIMES, Sink, Source, copied
 from caffe_lrp.kernels.winograd import convolve_tiles
-from caffe_lrp.layers.linear_map import Product
+from caffe_lrp.layers.product import Product
 from caffe_lrp.workspace import Workspace
 
 TOLERANCE = 1e-5

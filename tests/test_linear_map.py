@@ -32,18 +32,23 @@ def map_of(case: Case, weight: Blob, method: str = "direct", keeps_ties: bool = 
     return ConvolutionMap(weight, case.window, case.image_shape, output_shape, method, keeps_ties)
 
 
+def groups_of_parts(case: Case) -> int:
+    """Groups in which parts lie side by side: one where every channel is on its own."""
+    return 1 if case.groups == case.channels == case.outputs else case.groups
+
+
 def expected_sums(case: Case, x: Real, nonnegative: bool) -> Array:
     """Sums of positive and of negative products, (N, G·2·O, H, W)."""
     positive, negative = np.maximum(case.weight, 0), np.minimum(case.weight, 0)
     above, below = np.maximum(x, 0), np.zeros_like(x) if nonnegative else np.minimum(x, 0)
     p = oracle.linear(above, positive, None, case.edges) + oracle.linear(below, negative, None, case.edges)
     n = oracle.linear(above, negative, None, case.edges) + oracle.linear(below, positive, None, case.edges)
-    return np.asarray(in_groups(case.groups, p, n))
+    return np.asarray(in_groups(groups_of_parts(case), p, n))
 
 
 def expected_return(case: Case, handed: Real, x: Real) -> Array:
     """Relevance at both sums, (N, G·2·O, H, W), handed back to the parts of ``x`` and multiplied by it."""
-    halves = [np.split(group, 2, axis=1) for group in np.split(handed, case.groups, axis=1)]
+    halves = [np.split(group, 2, axis=1) for group in np.split(handed, groups_of_parts(case), axis=1)]
     p, n = (np.concatenate([group[part] for group in halves], axis=1) for part in (0, 1))
     positive, negative = np.maximum(case.weight, 0), np.minimum(case.weight, 0)
     at_positive = oracle.adjoint(p, positive, case.edges) + oracle.adjoint(n, negative, case.edges)
@@ -92,7 +97,7 @@ def test_a_signed_map_hands_back_by_the_sign_of_the_input(case: Case, kind: str,
     x = np.abs(case.image) if nonnegative else case.image
     x.reshape(-1)[::7] = 0
     channels, size = 2 * case.outputs, case.output_shape[1:]
-    handed = make_input(kind, case.items, channels, case.groups, size)
+    handed = make_input(kind, case.items, channels, groups_of_parts(case), size)
     signed = map_of(case, signed_weight(lifted(case), nonnegative))
     out = signed.adjoint(handed.source, x, WORKSPACE)
     assert_close(out, expected_return(case, handed.expected, x), 5e-6)
@@ -123,12 +128,48 @@ def test_signed_weights_are_the_parts_of_the_products() -> None:
 def test_threads_do_not_change_a_bit_of_a_map(case: Case, nonnegative: bool) -> None:
     signed = map_of(case, signed_weight(lifted(case), nonnegative))
     x, results = np.abs(case.image), []
-    handed = make_input("αβ", case.items, 2 * case.outputs, case.groups, case.output_shape[1:])
+    handed = make_input("αβ", case.items, 2 * case.outputs, groups_of_parts(case), case.output_shape[1:])
     for threads in (1, 2, 3):
         with EagerWorkspace(threads) as workspace:
             found = [*signed.apply_sums(x, case.bias, workspace), signed.adjoint(handed.source, x, workspace)]
             results.append([blob.tolist() for blob in found])
     assert results[0] == results[1] == results[2]
+
+
+# --- Which kernel ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels", "geometry", "groups", "hands_back", "apart"),
+    [
+        (3, Geometry((7, 7), (2, 2), (3, 3)), 1, True, 0),
+        (LANES + 2, Geometry((3, 3), (1, 2)), 1, True, 0),
+        (LANES + 2, Geometry((1, 1), (2, 1)), 2, True, 0),
+        (1, Geometry((3, 5)), 1, True, 0),
+        (LANES, Geometry((3, 5)), 1, False, 0),
+        (3, Geometry((1, 1)), 1, False, 0),
+        (6, Geometry((3, 5)), 6, False, 6),
+        (6, Geometry((3, 5), (2, 2)), 6, True, 6),
+        (6, Geometry((3, 5), (1, 1), (2, 1), (2, 2)), 6, False, 6),
+    ],
+)
+def test_the_window_and_the_channels_choose_the_kernel(
+    channels: int, geometry: Geometry, groups: int, hands_back: bool, apart: int
+) -> None:
+    case = Case("", channels, channels, groups, geometry, (11, 14))
+    found = map_of(case, lifted(case))
+    assert not found.forward_product.hands_back
+    assert found.adjoint_product.hands_back == hands_back
+    assert found.forward_product.shape.apart == found.adjoint_product.shape.apart == apart
+    assert found.groups == (1 if apart else groups)
+
+
+def test_channels_with_several_outputs_each_are_computed_together() -> None:
+    case = Case("", 6, 12, 6, Geometry((3, 5), (1, 2)), (11, 14))
+    found = map_of(case, lifted(case))
+    assert found.forward_product.shape.apart == found.adjoint_product.shape.apart == 0
+    assert found.forward_product.shape.merged > 1
+    assert found.adjoint_product.shape.merged > 1
 
 
 # --- Winograd ---------------------------------------------------------------------------------------------
@@ -173,7 +214,7 @@ def test_winograd_sums_equal_loops(case: Case) -> None:
     assert_close(channels_first(sums), expected_sums(case, x, True), WINOGRAD_TOLERANCE)
     expected = oracle.linear(x, case.weight, case.bias, case.edges)
     assert_close(total, expected, 2 * WINOGRAD_TOLERANCE)
-    handed = make_input("αβ", case.items, 2 * case.outputs, case.groups, case.output_shape[1:])
+    handed = make_input("αβ", case.items, 2 * case.outputs, groups_of_parts(case), case.output_shape[1:])
     back = found.adjoint(handed.source, x, WORKSPACE)
     assert_close(back, expected_return(case, handed.expected, x), WINOGRAD_TOLERANCE)
 
@@ -195,31 +236,6 @@ def test_other_windows_are_summed_directly(geometry: Geometry) -> None:
     assert not found.forward_product.uses_winograd
     assert not found.adjoint_product.uses_winograd
     assert_close(found.apply(case.image, None, WORKSPACE), case.products(case.image), 2e-6)
-
-
-#: Windows with strides, whose adjoint gives blocks of pixels.
-STRIDED = [
-    Case("3×3, stride 2", 4, 6, 2, Geometry((3, 3), (2, 2), (1, 0)), (8, 11)),
-    Case("7×7, stride 2", 3, 5, 1, Geometry((7, 7), (2, 2), (3, 3)), (13, 10), 3),
-    Case("11×11, stride 4", 3, 7, 1, Geometry((11, 11), (4, 4)), (27, 24), 1),
-    Case("4×2, strides 2 and 1", 3, 7, 1, Geometry((4, 2), (2, 1)), (9, 8), 1),
-]
-
-
-@by_parts_in
-@pytest.mark.parametrize("case", STRIDED, ids=str)
-def test_winograd_adjoints_of_windows_with_strides_equal_loops(case: Case, nonnegative: bool) -> None:
-    x = np.maximum(case.image, 0) if nonnegative else case.image
-    found = map_of(case, signed_weight(lifted(case), nonnegative), method="winograd")
-    assert not found.forward_product.uses_winograd
-    assert found.adjoint_product.uses_winograd
-    handed = make_input("αβ", case.items, 2 * case.outputs, case.groups, case.output_shape[1:])
-    results = []
-    for threads in (1, 3):
-        with EagerWorkspace(threads) as workspace:
-            results.append(found.adjoint(handed.source, x, workspace))
-    assert_close(results[0], expected_return(case, handed.expected, x), WINOGRAD_TOLERANCE)
-    assert results[0].tolist() == results[1].tolist()
 
 
 @by_tiled

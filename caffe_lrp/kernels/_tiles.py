@@ -62,6 +62,12 @@ def _tile(rows: int, vectors: int) -> Any:
     return expanded(14, emit)
 
 
+def integer(code: Code, array: ir.Value, index: ir.Value) -> ir.Value:
+    """Number ``index`` of the integers at the address ``array``."""
+    place = code.at(array, code.scaled(index, 8))
+    return code.builder.load(code.builder.inttoptr(place, ir.IntType(64).as_pointer()))
+
+
 def _begin(code: Code, sums: Sequence[ir.Value], vectors: int, start: ir.Value) -> None:
     """Set sums to the vectors at ``start``, or to zero."""
     builder = code.builder
@@ -105,6 +111,39 @@ tile = _tile(TILE_ROWS, 2)
 half_tile = _tile(HALF_ROWS, 2)
 narrow_tile = _tile(TILE_ROWS, 1)
 narrow_half_tile = _tile(HALF_ROWS, 1)
+
+
+def _channel_tile(rows: int) -> Any:
+    """A tile of sums over taps for a vector of channels, each on its own, of ``rows`` pixels.
+
+    Arguments of the result: ``x, x_step, taps, offsets, weights, out, out_step, valid_rows,
+    valid_columns, start``.
+
+    The channels of pixel i lie at ``x + i·x_step + offset`` for so many taps, whose offsets are an array of
+    integers; the taps' weights are vectors side by side. The rest is as in `_tile`.
+    """
+
+    def emit(
+        code: Code, x: Any, x_step: Any, taps: Any, offsets: Any, weights: Any, out: Any, out_step: Any,
+        valid_rows: Any, valid_columns: Any, start: Any,
+    ) -> None:  # fmt: skip
+        builder = code.builder
+        sums = [code.variable() for _ in range(rows)]
+        _begin(code, sums, 1, start)
+        pixels = [code.at(x, code.scaled(x_step, row)) for row in range(rows)]
+        with code.loop(taps) as tap:
+            offset = integer(code, offsets, tap)
+            weight = code.load(code.at(weights, code.scaled(tap, VECTOR_BYTES)))
+            for place, pixel in zip(sums, pixels, strict=True):
+                total = code.fma(code.load(code.at(pixel, offset)), weight, builder.load(place))
+                builder.store(total, place)
+        _finish(code, sums, 1, out, out_step, valid_rows, valid_columns)
+
+    return expanded(10, emit)
+
+
+channel_tile = _channel_tile(TILE_ROWS)
+half_channel_tile = _channel_tile(HALF_ROWS)
 
 
 def _dots(rows: int, items: int) -> Any:

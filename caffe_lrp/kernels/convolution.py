@@ -8,13 +8,17 @@ outputs, and ties in max pooling stay ties.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._jit import kernel
+from ._simd import LANES, VECTOR_BYTES
 from ._tiles import (
     HALF_ROWS,
     NARROW_PANEL,
     PANEL,
     TILE_ROWS,
+    channel_tile,
+    half_channel_tile,
     half_tile,
     narrow_half_tile,
     narrow_tile,
@@ -24,15 +28,15 @@ from .gemm import Blob
 from .passes import (
     COPY,
     PLAIN,
-    SPREAD,
+    SIGNS,
     SUMS,
     TIMES,
     Sink,
     Source,
     add_sums,
+    choose_parts,
     fill_rows,
     multiply_rows,
-    spread_rows,
 )
 
 
@@ -53,6 +57,9 @@ class Shape(NamedTuple):
         Pixels of the output.
     merged
         How many groups of the layer make one group here, see `packing.merge_groups`.
+    apart
+        For a convolution of every channel on its own: how many there are. They count as one group, whose
+        inputs or outputs are so many for each part. 0 if the outputs of a group depend on all its inputs.
     """
 
     groups: int
@@ -70,6 +77,7 @@ class Shape(NamedTuple):
     out_h: int
     out_w: int
     merged: int = 1
+    apart: int = 0
 
 
 @kernel
@@ -124,6 +132,70 @@ def padded_outputs(outputs: int) -> int:
 
 
 @kernel
+def padded_lanes(count: int) -> int:
+    """``count`` numbers filled up to whole vectors."""
+    return (count + LANES - 1) // LANES * LANES
+
+
+@kernel
+def _channel_row(
+    x: int, x_step: int, taps: int, offsets: int, weights: int, out: int, out_step: int, count: int,
+    columns: int, start: int,
+) -> None:  # fmt: skip
+    """As `tile_row` for a vector of channels, each on its own."""
+    done = 0
+    while done < count:
+        half = count - done <= HALF_ROWS
+        rows = HALF_ROWS if half else TILE_ROWS
+        first = max(0, min(done, count - rows))
+        here, there = x + first * x_step, out + first * out_step
+        if half:
+            half_channel_tile(
+                here, x_step, taps, offsets, weights, there, out_step, count - first, columns, start
+            )  # fmt: skip
+        else:
+            channel_tile(
+                here, x_step, taps, offsets, weights, there, out_step, count - first, columns, start
+            )  # fmt: skip
+        done = first + rows
+
+
+@kernel
+def _tap_offsets(shape: Shape, row_step: int, pixel_step: int) -> NDArray[np.int64]:
+    """Distances in bytes of a channel's inputs from the first: (parts·k_h·k_w,)."""
+    parts = shape.inputs // max(1, shape.apart)
+    offsets = np.empty((parts, shape.kernel_h, shape.kernel_w), np.int64)
+    for part in range(parts):
+        for row in range(shape.kernel_h):
+            for column in range(shape.kernel_w):
+                pixel = row * shape.dilation_h * row_step + column * shape.dilation_w * pixel_step
+                offsets[part, row, column] = pixel + 4 * part * shape.apart
+    return offsets.reshape(-1)
+
+
+@kernel
+def _channel_block(
+    x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: Shape, out: int, rows: int,
+    row_pixels: int,
+) -> None:  # fmt: skip
+    """As `_block` for channels that take part each on its own."""
+    offsets = _tap_offsets(shape, row_step, pixel_step)
+    channels, vectors = shape.parts * shape.outputs, padded_lanes(shape.outputs) // LANES
+    for row in range(rows):
+        for part in range(shape.parts):
+            for vector in range(vectors):
+                column = vector * LANES
+                _channel_row(
+                    x + row * shape.stride_h * row_step + 4 * column, shape.stride_w * pixel_step,
+                    offsets.size, offsets.ctypes.data,
+                    panels.ctypes.data + VECTOR_BYTES * (part * vectors + vector) * offsets.size,
+                    out + 4 * ((row * row_pixels * shape.parts + part) * shape.outputs + column),
+                    4 * channels, row_pixels, min(LANES, shape.outputs - column),
+                    bias.ctypes.data + 4 * column if bias.size else 0,
+                )  # fmt: skip
+
+
+@kernel
 def _block(
     x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: Shape, out: int, rows: int,
     row_pixels: int,
@@ -154,15 +226,17 @@ def _block(
 
 @kernel
 def _finish_rows(sink: Sink, shape: Shape, products: Blob, item: int, top: int, rows: int) -> None:
-    """Do to some rows of products what the sink says; ``products`` holds them for `SPREAD`."""
+    """Do to some rows of products what the sink says; ``products`` holds them for `SIGNS`."""
     groups = shape.groups * shape.merged
     if sink.mode == SUMS:
         mine, total = sink.out[item, top : top + rows], sink.total[item, top : top + rows]
         add_sums(mine, sink.bias, groups, total)
     elif sink.mode == TIMES:
         multiply_rows(sink.factor[item, top : top + rows], sink.out[item, top : top + rows])
-    elif sink.mode == SPREAD:
-        spread_rows(products[:rows], sink, groups, item, top)
+    elif sink.mode == SIGNS:
+        out = sink.out[item, top : top + rows]
+        factor = sink.factor[item, top : top + rows] if sink.factor.size else out[:0]
+        choose_parts(products[:rows], factor, groups, out)
 
 
 @kernel
@@ -187,7 +261,7 @@ def convolve(
     shape
         Geometry; `Shape`.
     panels
-        Weights, see `packing.pack_panels`.
+        Weights, see `packing.pack_panels`; `packing.pack_channels` for channels on their own.
     sink
         The output: (N, out_h, out_w, groups·parts·outputs), and what is done to it.
     """
@@ -196,9 +270,9 @@ def convolve(
     reach = (shape.kernel_h - 1) * shape.dilation_h + 1
     columns = (shape.out_w - 1) * shape.stride_w + (shape.kernel_w - 1) * shape.dilation_w + 1
     most_rows = (rows_per_block - 1) * shape.stride_h + reach
-    # Tiles read beyond the last pixel.
-    memory = np.empty((most_rows * columns + TILE_ROWS * shape.stride_w) * channels, np.float32)
-    kept_rows = rows_per_block if sink.mode == SPREAD else 0
+    # Tiles and vectors read beyond the last pixel.
+    memory = np.empty((most_rows * columns + TILE_ROWS * shape.stride_w) * channels + LANES, np.float32)
+    kept_rows = rows_per_block if sink.mode == SIGNS else 0
     products = np.empty((kept_rows, shape.out_w, shape.groups * shape.parts * shape.outputs), np.float32)
     bias = sink.bias if sink.mode == PLAIN else memory[:0]
     pointwise = _is_pointwise(shape)
@@ -206,14 +280,18 @@ def convolve(
         item, top = block // blocks, block % blocks * rows_per_block
         rows = min(rows_per_block, shape.out_h - top)
         x = memory.ctypes.data
-        if pointwise and source.mode == COPY and rows * shape.out_w >= TILE_ROWS:
+        if pointwise and not shape.apart and source.mode == COPY and rows * shape.out_w >= TILE_ROWS:
             x = source.blob[item, top:].ctypes.data
         else:
             in_rows = (rows - 1) * shape.stride_h + reach
             lines = memory[: in_rows * columns * channels].reshape((in_rows, columns, channels))
             fill_rows(source, item, top * shape.stride_h + shape.top, shape.left, lines)
-        out = products.ctypes.data if sink.mode == SPREAD else sink.out[item, top:].ctypes.data
+        out = products.ctypes.data if sink.mode == SIGNS else sink.out[item, top:].ctypes.data
         # Rows of pixels without padding between them are one long row.
         long_rows, width = (1, rows * shape.out_w) if pointwise else (rows, shape.out_w)
-        _block(x, 4 * columns * channels, 4 * channels, panels, bias, shape, out, long_rows, width)
+        row_step, pixel_step = 4 * columns * channels, 4 * channels
+        if shape.apart:
+            _channel_block(x, row_step, pixel_step, panels, bias, shape, out, long_rows, width)
+        else:
+            _block(x, row_step, pixel_step, panels, bias, shape, out, long_rows, width)
         _finish_rows(sink, shape, products, item, top, rows)

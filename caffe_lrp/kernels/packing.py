@@ -3,12 +3,15 @@
 Weights are given as (groups, parts, outputs, inputs, k_h, k_w).
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ._simd import LANES
 from ._tiles import PANEL
 from ._winograd import FREQUENCIES, weight_transform
-from .convolution import padded_outputs
+from .convolution import padded_lanes, padded_outputs
 from .gemm import Blob
 
 
@@ -91,11 +94,8 @@ def pad_bias(bias: NDArray[np.float32], groups: int) -> Blob:
     return padded.reshape(-1)
 
 
-def adjoint_weight(weight: NDArray[np.float32], stride_h: int, stride_w: int) -> NDArray[np.float32]:
-    """Weights of the convolution of stride 1 that is the adjoint of one with ``stride``.
-
-    A pixel of the product stands for a block of ``stride_h × stride_w`` pixels of the result; its outputs
-    are ordered (row in the block, column in the block, input channel).
+def adjoint_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights of the convolution that is the adjoint of one without stride.
 
     Parameters
     ----------
@@ -105,53 +105,48 @@ def adjoint_weight(weight: NDArray[np.float32], stride_h: int, stride_w: int) ->
     Returns
     -------
     ndarray
-        (groups, 1, stride_h·stride_w·inputs, parts·outputs, ⌈k_h/stride_h⌉, ⌈k_w/stride_w⌉).
+        (groups, 1, inputs, parts·outputs, k_h, k_w), its taps in reverse.
     """
-    groups, parts, outputs, inputs, height, width = weight.shape
-    rows, columns = -(-height // stride_h), -(-width // stride_w)
-    whole = np.zeros((groups, parts, outputs, inputs, rows * stride_h, columns * stride_w), np.float32)
-    whole[..., :height, :width] = weight
-    # Tap a + stride·m reaches the pixel a of a block from m blocks before: in a window that is read
-    # forwards, m counts from its end.
-    blocks = whole.reshape(groups, parts * outputs, inputs, rows, stride_h, columns, stride_w)
-    blocks = blocks[:, :, :, ::-1, :, ::-1, :]
-    turned = blocks.transpose(0, 4, 6, 2, 1, 3, 5)
-    return np.ascontiguousarray(turned).reshape(
-        groups, 1, stride_h * stride_w * inputs, parts * outputs, rows, columns
-    )
+    return exchanged(weight)[..., ::-1, ::-1]
 
 
-def blocked_adjoint_weight(weight: NDArray[np.float32], block: int) -> NDArray[np.float32]:
-    """Weights of the adjoint of a convolution of stride 1, for blocks of ``block × block`` pixels at a time.
+def exchanged(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(groups, parts, outputs, inputs, k_h, k_w) as (groups, 1, inputs, parts·outputs, k_h, k_w)."""
+    groups, _, _, inputs, height, width = weight.shape
+    return weight.reshape(groups, 1, -1, inputs, height, width).swapaxes(2, 3)
 
-    A map with few channels leaves most lanes of a vector empty; the pixels of a block fill them.
 
-    Parameters
-    ----------
-    weight
-        (groups, parts, outputs, inputs, k_h, k_w).
+def pack_shares(weight: NDArray[np.float32]) -> Blob:
+    """Panels for `adjoint.hand_back` of `exchanged` weights.
 
-    Returns
-    -------
-    ndarray
-        (groups, 1, block²·inputs, parts·outputs, k_h + block − 1, k_w + block − 1), for a convolution of
-        stride ``block``; outputs are ordered as in `adjoint_weight`.
+    As `pack_panels` for a window of one pixel, whose outputs are those of all taps: ordered (kernel row,
+    kernel column, input channel of the layer).
     """
-    groups, parts, outputs, inputs, height, width = weight.shape
-    turned = weight[..., ::-1, ::-1].reshape(groups, parts * outputs, inputs, height, width)
-    turned = turned.transpose(0, 2, 1, 3, 4)
-    whole = np.zeros(
-        (groups, block, block, inputs, parts * outputs, height + block - 1, width + block - 1), np.float32
-    )
-    for row in range(block):
-        for column in range(block):
-            whole[:, row, column, :, :, row : row + height, column : column + width] = turned
-    return whole.reshape(groups, 1, block * block * inputs, *whole.shape[4:])
+    groups, _, outputs, inputs, height, width = weight.shape
+    rows = weight[:, 0].transpose(0, 2, 3, 4, 1).reshape(groups, inputs, height * width * outputs)
+    return _in_panels(rows)
 
 
-def undilated(weight: NDArray[np.float32], dilation_h: int, dilation_w: int) -> NDArray[np.float32]:
-    """``weight`` (…, k_h, k_w) with zeros between its taps, for a window without dilation."""
-    *outer, height, width = weight.shape
-    whole = np.zeros((*outer, (height - 1) * dilation_h + 1, (width - 1) * dilation_w + 1), np.float32)
-    whole[..., ::dilation_h, ::dilation_w] = weight
-    return whole
+def pack_channels(weight: NDArray[np.float32]) -> Blob:
+    """Weights for `convolution.convolve` of channels on their own.
+
+    Given as (channels, parts out, 1, parts in, k_h, k_w); ordered (part out, vector of channels, part in,
+    kernel row, kernel column, channel).
+    """
+    channels, parts = weight.shape[:2]
+    whole = np.zeros((padded_lanes(channels), parts, math.prod(weight.shape[3:])), np.float32)
+    whole[:channels] = weight.reshape(channels, parts, -1)
+    vectors = whole.reshape(-1, LANES, *whole.shape[1:]).transpose(2, 0, 3, 1)
+    return np.ascontiguousarray(vectors).reshape(-1)
+
+
+def pack_channel_shares(weight: NDArray[np.float32]) -> Blob:
+    """Weights for `adjoint.hand_back` of channels on their own.
+
+    Given as for `pack_channels`; ordered (part out, part in, kernel row, kernel column, channel), channels
+    filled up to whole vectors.
+    """
+    channels, parts = weight.shape[:2]
+    whole = np.zeros((parts, math.prod(weight.shape[3:]), padded_lanes(channels)), np.float32)
+    whole[..., :channels] = weight.reshape(channels, parts, -1).transpose(1, 2, 0)
+    return whole.reshape(-1)

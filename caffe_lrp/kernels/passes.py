@@ -144,7 +144,7 @@ def fill_rows(source: Source, item: int, top: int, left: int, out: Blob) -> None
 
 
 #: What becomes of products.
-PLAIN, SUMS, TIMES, SPREAD = range(4)
+PLAIN, SUMS, TIMES, SIGNS = range(4)
 
 
 class Sink(NamedTuple):
@@ -155,18 +155,16 @@ class Sink(NamedTuple):
     mode
         `PLAIN`: products begin with the bias. `SUMS`: products are the sums of αβ, two parts in every
         group; their total with the bias goes to ``total``. `TIMES`: products are
-        multiplied by ``factor``. `SPREAD`: the products at one pixel belong to a block of ``stride`` pixels
-        of ``out``, and to ``parts`` signs of ``factor``, by which they are multiplied.
+        multiplied by ``factor``. `SIGNS`: products have two parts in every group, for the two signs of
+        ``factor``, by which they are multiplied.
     out
-        (N, H, W, C) of the products, or of the result for `SPREAD`.
+        (N, H, W, C): the result.
     total
         (N, H, W, C) for `SUMS`.
     factor
-        (N, H, W, C) in the shape of the result, for `TIMES`; of shape 0 for `SPREAD` without a factor.
+        In the shape of ``out``, for `TIMES`; of shape 0 for `SIGNS` without a factor, see `choose_parts`.
     bias
         (panels·PANEL,) of every group in turn for `PLAIN`, (C,) for `SUMS`; empty for none.
-    stride_h, stride_w, offset_h, offset_w, parts
-        For `SPREAD`: product pixel q stands for the result's pixels ``q·stride − offset`` and on.
     """
 
     mode: int
@@ -174,11 +172,6 @@ class Sink(NamedTuple):
     total: Blob
     factor: Blob
     bias: Blob
-    stride_h: int = 1
-    stride_w: int = 1
-    offset_h: int = 0
-    offset_w: int = 0
-    parts: int = 1
 
 
 @kernel
@@ -209,82 +202,31 @@ def multiply_rows(factor: Blob, out: Blob) -> None:
 
 
 @kernel
-def _spread_runs(
-    products: Blob, start: int, size: int, step: int, offset: int, factor: Blob, out: Blob
-) -> None:
-    """Hand a run of ``size`` numbers from ``start`` on of every pixel of products to one row of the result.
+def choose_parts(products: Blob, factor: Blob, groups: int, out: Blob) -> None:
+    """The first of two parts times the factor where that is above 0, the second elsewhere.
 
     Parameters
     ----------
     products
-        (W, ·).
-    start, size
-        Where the run begins, and how long it is.
-    step, offset
-        The run of pixel q goes to the numbers from ``q·step − offset`` on; what lies outside is dropped.
+        (rows, W, G·2·C).
     factor
-        In the shape of ``out``, or empty.
-    out
-        All numbers of the row (·,).
-    """
-    for column in range(products.shape[0]):
-        first = column * step - offset
-        begin, end = max(0, -first), min(size, out.size - first)
-        if factor.size:
-            for i in range(begin, end):
-                out[first + i] = products[column, start + i] * factor[first + i]
-        else:
-            for i in range(begin, end):
-                out[first + i] = products[column, start + i]
-
-
-@kernel
-def _spread_signs(
-    products: Blob, start: int, size: int, step: int, offset: int, factor: Blob, out: Blob
-) -> None:
-    """As `_spread_runs` for two runs, one after the other: the sign of the factor chooses between them."""
-    for column in range(products.shape[0]):
-        first = column * step - offset
-        for i in range(max(0, -first), min(size, out.size - first)):
-            value = products[column, start + i]
-            if factor[first + i] <= 0:
-                value = products[column, start + size + i]
-            out[first + i] = value * factor[first + i]
-
-
-@kernel
-def spread_rows(products: Blob, sink: Sink, groups: int, item: int, first_row: int) -> None:
-    """Hand rows of products to the pixels of the result that they belong to.
-
-    Parameters
-    ----------
-    products
-        (rows, W, G·stride_h·stride_w·parts·C).
-    sink
-        Where to; see `Sink`.
+        (rows, W, G·C), or empty: then the first part is left as it is.
     groups
         G.
-    item, first_row
-        Item of the batch, and which row of products comes first.
+    out
+        (rows, W, G·C), overwritten.
     """
-    height, channels = sink.out.shape[1], sink.out.shape[3] // groups
-    pixel = sink.out.shape[3]
-    # Without groups and signs, the pixels of a block make one run.
-    is_simple = groups == 1 and sink.parts == 1
-    runs = 1 if is_simple else sink.stride_w
-    size = channels * sink.stride_w if is_simple else channels
-    for row in range(products.shape[0]):
-        for phase_y in range(sink.stride_h):
-            y = (first_row + row) * sink.stride_h + phase_y - sink.offset_h
-            if y < 0 or y >= height:
-                continue
-            out = sink.out[item, y].reshape(-1)
-            factor = sink.factor[item, y].reshape(-1) if sink.factor.size else out[:0]
+    size = out.shape[2] // groups
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
             for group in range(groups):
-                for run in range(runs):
-                    start = ((group * sink.stride_h + phase_y) * runs + run) * sink.parts * size
-                    offset = (sink.offset_w - run) * pixel - group * channels
-                    if sink.parts == 1 or not factor.size:
-                        _spread_runs(products[row], start, size, sink.stride_w * pixel, offset, factor, out)
-                    else:
-                        _spread_signs(products[row], start, size, sink.stride_w * pixel, offset, factor, out)
+                start = 2 * group * size
+                first = products[row, column, start : start + size]
+                second = products[row, column, start + size : start + 2 * size]
+                target = out[row, column, group * size : (group + 1) * size]
+                if not factor.size:
+                    target[:] = first
+                    continue
+                scale = factor[row, column, group * size : (group + 1) * size]
+                for i in range(size):
+                    target[i] = scale[i] * (first[i] if scale[i] > 0 else second[i])

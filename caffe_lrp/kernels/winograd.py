@@ -22,7 +22,7 @@ from ._winograd import (
 )
 from .convolution import Shape, padded_outputs, tile_row
 from .gemm import Blob
-from .passes import SPREAD, SUMS, TIMES, Sink, Source, fill_rows, spread_rows
+from .passes import SIGNS, SUMS, TIMES, Sink, Source, choose_parts, fill_rows
 
 #: A sum of products of one sign is taken for 0 if it is smaller than this share of the largest number of
 #: its tile of products. Rounding errors of 0 grow with the root of the number of channels, the second number;
@@ -52,7 +52,7 @@ class _Memory(NamedTuple):
     products, product_step, width
         Products of so many columns of weights, frequencies so many bytes apart.
     kept
-        (rows, out_w, channels): outputs that wait for `spread_rows`.
+        (rows, out_w, channels): outputs of two parts, that wait for `choose_parts`.
     zeros
         The bias of products without one.
     """
@@ -79,7 +79,7 @@ def _memory(rows_per_block: int, columns_per_block: int, shape: Shape, sink: Sin
     pixels = np.empty(TILE_IN * columns * channels + LANES, np.float32)
     step = rows_per_block * tiles_w * pitch + _APART
     product_step = rows_per_block * tiles_w * shape.parts * width + _APART
-    kept = rows_per_block * side if sink.mode == SPREAD else 0
+    kept = rows_per_block * side if sink.mode == SIGNS else 0
     return _Memory(
         pixels[: TILE_IN * columns * channels].reshape((TILE_IN, columns, channels)),
         np.empty(FREQUENCIES * step + TILE_ROWS * pitch, np.float32),
@@ -123,8 +123,7 @@ def _finish_tile(
 ) -> None:  # fmt: skip
     """Transform the products of one tile, and put them where the sink says.
 
-    ``out`` is the address of lines of pixels, and ``line`` which of them comes first; for `SPREAD` they
-    wait there for `spread_rows`.
+    ``out`` is the address of lines of pixels, and ``line`` which of them comes first.
     """
     side = TILE_IN + 1 - shape.kernel_h
     columns = min(side, shape.out_w - left)
@@ -184,11 +183,11 @@ def _finish_columns(
         stored = shape.outputs if sink.mode == SUMS else padded_outputs(shape.outputs)
         bias = sink.bias.ctypes.data + 4 * (group * stored + begin)
     noise = np.full(1, NOISE + NOISE_GROWTH * np.sqrt(shape.inputs), np.float32)
-    out = memory.kept.ctypes.data if sink.mode == SPREAD else sink.out.ctypes.data
+    out = memory.kept.ctypes.data if sink.mode == SIGNS else sink.out.ctypes.data
     products = memory.products.ctypes.data
     for row in range(first, last):
         top = row % tiles_h * side
-        line = (row - first) * side if sink.mode == SPREAD else row // tiles_h * shape.out_h + top
+        line = (row - first) * side if sink.mode == SIGNS else row // tiles_h * shape.out_h + top
         for column in range(tiles_w):
             _finish_tile(
                 products, memory.product_step, 4 * memory.width, shape, sink, out, line,
@@ -198,13 +197,15 @@ def _finish_columns(
 
 
 @kernel
-def _spread_tiles(first: int, last: int, shape: Shape, sink: Sink, kept: Blob) -> None:
-    """Hand the outputs of some rows of tiles, kept for `SPREAD`, to the pixels that they belong to."""
+def _choose_parts(first: int, last: int, shape: Shape, sink: Sink, kept: Blob) -> None:
+    """Hand some rows of tiles of two parts, kept for `SIGNS`, to the sink."""
     side, tiles_h, _ = _tiles_of(shape)
     for row in range(first, last):
-        top, line = row % tiles_h * side, (row - first) * side
+        item, top, line = row // tiles_h, row % tiles_h * side, (row - first) * side
         rows = min(side, shape.out_h - top)
-        spread_rows(kept[line : line + rows], sink, shape.groups, row // tiles_h, top)
+        out = sink.out[item, top : top + rows]
+        factor = sink.factor[item, top : top + rows] if sink.factor.size else out[:0]
+        choose_parts(kept[line : line + rows], factor, shape.groups, out)
 
 
 @kernel
@@ -239,5 +240,5 @@ def convolve_tiles(
             for begin in range(0, shape.outputs, memory.width):
                 _multiply((bottom - top) * tiles_w, panels, shape, group, begin, memory)
                 _finish_columns(top, bottom, shape, sink, group, begin, memory)
-        if sink.mode == SPREAD:
-            _spread_tiles(top, bottom, shape, sink, memory.kept)
+        if sink.mode == SIGNS:
+            _choose_parts(top, bottom, shape, sink, memory.kept)

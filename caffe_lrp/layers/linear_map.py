@@ -10,110 +10,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffe_lrp.kernels._tiles import PANEL
-from caffe_lrp.kernels._winograd import WINDOW_SIDES, tile_side
-from caffe_lrp.kernels.convolution import Shape, convolve, padded_outputs
+from caffe_lrp.kernels.convolution import Shape, padded_outputs
 from caffe_lrp.kernels.gemm import Blob, multiply, multiply_adjoint
 from caffe_lrp.kernels.layout import as_blob, pixels
 from caffe_lrp.kernels.packing import (
     adjoint_weight,
-    blocked_adjoint_weight,
-    merge_groups,
+    exchanged,
+    pack_channel_shares,
+    pack_channels,
     pack_frequencies,
     pack_panels,
+    pack_shares,
     pad_bias,
-    undilated,
 )
 from caffe_lrp.kernels.passes import (
     NO_BIAS,
     NO_BLOB,
     PLAIN,
-    SPREAD,
+    SIGNS,
     SUMS,
     TIMES,
     Sink,
     Source,
     add_sums,
     by_sign,
+    choose_parts,
     copied,
     fill_rows,
     multiply_rows,
-    spread_rows,
 )
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.kernels.winograd import convolve_tiles
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 
+from .product import Product, winograd_applies, winograd_pays, with_merged_groups
 from .ties import restore_ties
-
-#: Numbers of the input that a block of direct convolution works on (512 KiB).
-_BLOCK_NUMBERS = 128 * 1024
-
-#: Pixels of one side of a block, where the adjoint has so few channels that a block fits into a panel.
-_BLOCK = 2
-
-#: Tiles in a block of Winograd's convolution: few enough for the cache, enough to reuse weights.
-_BLOCK_TILES = 196
-_BLOCK_COLUMNS = 128
-
-#: Channels of a group, and their products with the columns of weights, from which Winograd's algorithm pays.
-_LEAST_INPUTS, _LEAST_PRODUCTS = 16, 1024
-
-
-@dataclass(frozen=True, eq=False)
-class Product:
-    """One convolution with its packed weights, forwards or backwards."""
-
-    shape: Shape
-    panels: Blob
-    uses_winograd: bool
-
-    def run(self, source: Source, sink: Sink, workspace: Workspace) -> None:
-        """Convolve ``source`` into ``sink``."""
-        items = len(source.blob)
-        # A number that is moved costs about as much as a hundred products.
-        size = items * self.shape.out_h * self.shape.out_w * self.panels.size // 100
-        if self.uses_winograd:
-            side = tile_side(self.shape.kernel_h)
-            tiles_h, tiles_w = -(-self.shape.out_h // side), -(-self.shape.out_w // side)
-            rows = _rows(-(-_BLOCK_TILES // tiles_w), items * tiles_h, workspace.threads)
-            workspace.share(
-                lambda first, last: convolve_tiles(
-                    first, last, rows, _BLOCK_COLUMNS, source, self.shape, self.panels, sink
-                ),
-                -(-items * tiles_h // rows),
-                size,
-            )
-            return
-        width = self.shape.out_w * self.shape.stride_w * self.shape.groups * self.shape.inputs
-        rows = _rows(_BLOCK_NUMBERS // (width * self.shape.stride_h), self.shape.out_h, workspace.threads)
-        workspace.share(
-            lambda first, last: convolve(first, last, rows, source, self.shape, self.panels, sink),
-            items * -(-self.shape.out_h // rows),
-            size,
-        )
-
-
-def _rows(wanted: int, available: int, threads: int) -> int:
-    """Rows in a block: about as many as wanted, in blocks of one size, one or more for every thread."""
-    blocks = max(1, -(-available // max(1, wanted)), min(threads, available))
-    return max(1, -(-available // blocks))
-
-
-def _uses_winograd(shape: Shape, method: str) -> bool:
-    """Whether Winograd's algorithm applies to a convolution, and is asked for or pays."""
-    steps = (shape.stride_h, shape.stride_w, shape.dilation_h, shape.dilation_w)
-    applies = shape.kernel_h == shape.kernel_w and shape.kernel_h in WINDOW_SIDES and steps == (1, 1, 1, 1)
-    products = shape.inputs * shape.parts * padded_outputs(shape.outputs)
-    pays = shape.inputs >= _LEAST_INPUTS and products >= _LEAST_PRODUCTS
-    return applies and (method == "winograd" or (method == "auto" and pays))
-
-
-def _groups_together(shape: Shape) -> int:
-    """How many small groups are computed as one: as many as fit into a panel, and divide all groups."""
-    room = max(1, PANEL // (shape.parts * shape.outputs))
-    return max(count for count in range(1, room + 1) if shape.groups % count == 0)
 
 
 class LinearMap(ABC):
@@ -125,7 +56,10 @@ class LinearMap(ABC):
 
     @abstractmethod
     def apply_sums(self, x: Blob, bias: Blob | None, workspace: Workspace) -> tuple[Blob, Blob]:
-        """For two parts out: the sums (N, H, W, G·2·O), and their total plus ``bias`` as `apply` gives it."""
+        """For two parts out: the sums (N, H, W, G·2·O), and their total plus ``bias`` as `apply` gives it.
+
+        G is 1 where `ConvolutionMap.groups` says so.
+        """
 
     @abstractmethod
     def adjoint(self, source: Source, factor: Blob | None, workspace: Workspace) -> Blob:
@@ -170,70 +104,82 @@ class ConvolutionMap(LinearMap):
     def _parts_in(self) -> int:
         return int(self.weight.shape[3])
 
+    @property
+    def _apart(self) -> int:
+        """Channels, if there are several and each has weights and an output of its own; else 0."""
+        groups, _, outputs, _, inputs = self.weight.shape[:5]
+        return groups if groups > 1 and outputs == inputs == 1 else 0
+
+    @property
+    def groups(self) -> int:
+        """Groups of channels, in each of which parts lie side by side."""
+        return 1 if self._apart else int(self.weight.shape[0])
+
+    @property
+    def _weight(self) -> Blob:
+        """(groups, parts out, outputs, parts in·inputs, k_h, k_w)."""
+        return self.weight.reshape(*self.weight.shape[:3], -1, *self.weight.shape[5:])
+
+    def _shape(self, groups: int, parts: int, inputs: int, outputs: int) -> Shape:
+        """The layer's geometry for other channels."""
+        window, height, width = self.window, *self.output_shape[1:]
+        return Shape(
+            groups, parts, inputs, outputs, window.kernel_h, window.kernel_w, window.stride_h,
+            window.stride_w, window.dilation_h, window.dilation_w, -window.pad_h, -window.pad_w, height,
+            width, apart=self._apart,
+        )  # fmt: skip
+
     @shared_property
     def forward_product(self) -> Product:
         """The map itself."""
-        groups, parts, outputs, parts_in, inputs, height, width = self.weight.shape
-        window = self.window
-        shape = Shape(
-            groups, parts, parts_in * inputs, outputs, height, width, window.stride_h, window.stride_w,
-            window.dilation_h, window.dilation_w, -window.pad_h, -window.pad_w, *self.output_shape[1:],
-        )  # fmt: skip
-        weight = self.weight.reshape(groups, parts, outputs, -1, height, width)
-        return self._product(shape, weight)
+        groups, parts, outputs, inputs = self._weight.shape[:4]
+        if self._apart:
+            shape = self._shape(1, parts, inputs * groups, groups)
+            return Product(shape, pack_channels(self._weight), uses_winograd=False)
+        return self._product(self._shape(groups, parts, inputs, outputs), self._weight)
 
     @property
-    def _blocks(self) -> tuple[int, int]:
-        """Pixels of the result, down and across, for which one pixel of `adjoint_product` stands."""
-        window = self.window
-        few_channels = (
-            self._parts_in * self.weight.shape[4] * _BLOCK**2 <= PANEL and self.method != "winograd"
-        )
-        if window.stride_h == window.stride_w == window.dilation_h == window.dilation_w == 1 and few_channels:
-            return _BLOCK, _BLOCK
-        return window.stride_h, window.stride_w
+    def _hands_back(self) -> bool:
+        """Whether a convolution of the outputs would waste half of its products or more."""
+        taps, inputs = self.window.taps, self._weight.shape[3]
+        is_narrow = 2 * padded_outputs(inputs * taps) <= padded_outputs(inputs) * taps
+        has_stride = (self.window.stride_h, self.window.stride_w) != (1, 1)
+        has_better = self._apart or (self.method == "winograd" and winograd_applies(self.window))
+        return has_stride or (is_narrow and not has_better)
 
     @shared_property
     def adjoint_product(self) -> Product:
-        """The adjoint, as a convolution whose outputs stand for blocks of pixels."""
-        window, blocks = self.window, self._blocks
-        weight = self.weight.reshape(*self.weight.shape[:3], -1, *self.weight.shape[5:])
-        step, dilation = (1, 1), (window.dilation_h, window.dilation_w)
-        taps = weight.shape[4:]
-        if blocks != (window.stride_h, window.stride_w):
-            weight, step = blocked_adjoint_weight(weight, _BLOCK), blocks
-        else:
-            if blocks != (1, 1):
-                weight, dilation = undilated(weight, *dilation), (1, 1)
-            weight = adjoint_weight(weight, *blocks)
-            taps = weight.shape[4:]
-        groups, _, outputs, inputs, height, width = weight.shape
-        tops, sizes = [], []
-        for axis, (side, block) in enumerate(zip(self.input_shape[1:], blocks, strict=True)):
-            pad = (window.pad_h, window.pad_w)[axis]
-            tops.append(pad // block * step[axis] - (taps[axis] - 1) * dilation[axis])
-            sizes.append((side - 1 + pad) // block - pad // block + 1)
-        (top, left), (out_h, out_w) = tops, sizes
-        shape = Shape(
-            groups, 1, inputs, outputs, height, width, *step, *dilation, top, left, out_h, out_w
-        )  # fmt: skip
-        return self._product(shape, weight)
+        """The adjoint: shares that are handed back, or a convolution of the outputs."""
+        groups, parts, outputs, inputs = self._weight.shape[:4]
+        if self._apart and self._hands_back:
+            shape = self._shape(1, 1, parts * groups, inputs * groups)
+            return Product(shape, pack_channel_shares(self._weight), uses_winograd=False, hands_back=True)
+        shape = self._shape(groups, 1, parts * outputs, inputs)
+        if self._hands_back:
+            merged, weight = with_merged_groups(shape, exchanged(self._weight))
+            return Product(merged, pack_shares(weight), uses_winograd=False, hands_back=True)
+        if self._apart:
+            turned = self._weight.swapaxes(1, 3)[..., ::-1, ::-1]
+            shape = self._turned(self._shape(1, inputs, parts * groups, groups))
+            return Product(shape, pack_channels(turned), uses_winograd=False)
+        return self._product(self._turned(shape), adjoint_weight(self._weight))
+
+    def _turned(self, shape: Shape) -> Shape:
+        """The geometry of a convolution of the outputs that gives the inputs, without stride."""
+        window, (height, width) = self.window, self.input_shape[1:]
+        top = window.pad_h - (window.kernel_h - 1) * window.dilation_h
+        left = window.pad_w - (window.kernel_w - 1) * window.dilation_w
+        return shape._replace(top=top, left=left, out_h=height, out_w=width)
 
     def _product(self, shape: Shape, weight: Blob) -> Product:
-        if _uses_winograd(shape, self.method):
+        applies = self.method != "direct" and winograd_applies(self.window)
+        if applies and (self.method == "winograd" or winograd_pays(shape)):
             return Product(shape, pack_frequencies(weight), True)
-        count = _groups_together(shape)
-        merged = shape._replace(
-            groups=shape.groups // count,
-            parts=1 if count > 1 else shape.parts,
-            inputs=count * shape.inputs,
-            outputs=count * shape.parts * shape.outputs if count > 1 else shape.outputs,
-            merged=count,
-        )
-        return Product(merged, pack_panels(merge_groups(weight, count) if count > 1 else weight), False)
+        merged, weight = with_merged_groups(shape, weight)
+        return Product(merged, pack_panels(weight), False)
 
     def _source(self, x: Blob) -> Source:
-        return copied(pixels(x)) if self._parts_in == 1 else by_sign(pixels(x), self.weight.shape[0])
+        return copied(pixels(x)) if self._parts_in == 1 else by_sign(pixels(x), self.groups)
 
     def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
         out = workspace.pixels(self._pixels_out(len(x), 1))
@@ -260,18 +206,11 @@ class ConvolutionMap(LinearMap):
         return (items, *self.output_shape[1:], groups * parts * outputs)
 
     def adjoint(self, source: Source, factor: Blob | None, workspace: Workspace) -> Blob:
-        window, product = self.window, self.adjoint_product
         channels, height, width = self.input_shape
         out = workspace.pixels((len(source.blob), height, width, channels))
-        other = NO_BLOB if factor is None else pixels(factor)
-        blocks = self._blocks
-        if blocks == (1, 1) and self._parts_in == 1:
-            mode = PLAIN if factor is None else TIMES
-            sink = Sink(mode, out, NO_BLOB, other, NO_BIAS)
-        else:
-            offsets = (window.pad_h % blocks[0], window.pad_w % blocks[1])
-            sink = Sink(SPREAD, out, NO_BLOB, other, NO_BIAS, *blocks, *offsets, self._parts_in)
-        product.run(source, sink, workspace)
+        mode = SIGNS if self._parts_in == 2 else PLAIN if factor is None else TIMES
+        sink = Sink(mode, out, NO_BLOB, NO_BLOB if factor is None else pixels(factor), NO_BIAS)
+        self.adjoint_product.run(source._replace(groups=self.groups), sink, workspace)
         return as_blob(out, (len(source.blob), *self.input_shape))
 
 
@@ -331,10 +270,8 @@ class MatrixMap(LinearMap):
         )
         if self._parts_in == 2:
             out = workspace.pixels((items, 1, 1, matrix.shape[1] // 2))
-            other = NO_BLOB if factor is None else factor.reshape(items, 1, 1, -1)
-            sink = Sink(SPREAD, out, NO_BLOB, other, NO_BIAS, parts=2)
-            for item in range(items):
-                spread_rows(products[item], sink, 1, item, 0)
+            other = NO_BLOB.reshape(0, 0, 0) if factor is None else factor.reshape(items, 1, -1)
+            choose_parts(products[:, 0], other, 1, out[:, 0])
             products = out
         elif factor is not None:
             multiply_rows(factor.reshape(items, 1, -1), products[:, 0])

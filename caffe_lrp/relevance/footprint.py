@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from caffe_lrp.kernels._winograd import FREQUENCIES, WINDOW_SIDES
+from caffe_lrp.kernels._winograd import FREQUENCIES
 from caffe_lrp.layers.activation import Dropout
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.combine import Split
 from caffe_lrp.layers.convolution import Convolution
+from caffe_lrp.layers.product import winograd_applies
 from caffe_lrp.layers.shape import Flatten
 from caffe_lrp.net.net import Net
 
@@ -58,22 +59,15 @@ def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:
 
 def packed_floats(layer: Layer) -> int:
     """Numbers a layer derives from its own weights for the forward pass."""
-    return math.ceil(layer.weight.size * _growth(layer, backwards=False)) if isinstance(layer, Linear) else 0
+    return math.ceil(layer.weight.size * _growth(layer)) if isinstance(layer, Linear) else 0
 
 
-def _growth(layer: Layer, backwards: bool) -> float:
-    """Numbers in packed weights for every weight, at most: Winograd's method transforms a window's taps.
-
-    An adjoint's outputs are blocks of pixels, so that a window with strides has fewer taps.
-    """
+def _growth(layer: Layer) -> float:
+    """Numbers in packed weights for every weight, at most: Winograd's method transforms a window's taps."""
     if not isinstance(layer, Convolution):
         return 0
-    window = layer.window
-    steps = (window.stride_h, window.stride_w)
-    sides = {-(-window.kernel_h // steps[0]), -(-window.kernel_w // steps[1])}
-    side = sides.pop()
-    applies = not sides and side in WINDOW_SIDES and (backwards or steps == (1, 1))
-    return FREQUENCIES / side**2 if applies and layer.method != "direct" else 1
+    transforms = layer.method != "direct" and winograd_applies(layer.window)
+    return FREQUENCIES / layer.window.taps if transforms else 1
 
 
 def kept_floats(step: Step) -> int:
@@ -86,12 +80,12 @@ def derived_floats(step: Step) -> int:
     layer, rule = step.layer, step.rule
     if not isinstance(layer, Linear) or isinstance(rule, Flat):
         return 0
-    backwards = _growth(layer, backwards=True)
+    growth = _growth(layer)
     if rule.uses_sums:
         weights = layer.weight.size * (2 if step.nonnegative else 4)
-        return math.ceil(weights * (1 + _growth(layer, backwards=False) + backwards))
+        return math.ceil(weights * (1 + 2 * growth))
     is_own = not isinstance(rule, WSquare)
-    return math.ceil(layer.weight.size * (backwards + (not is_own)))
+    return math.ceil(layer.weight.size * (growth + (not is_own)))
 
 
 def _owners(net: Net) -> dict[int, int]:

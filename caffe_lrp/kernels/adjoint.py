@@ -1,0 +1,247 @@
+"""Adjoints of convolutions by direct summation: every output hands back to the pixels of its window.
+
+An output pixel times all weights gives its shares for all taps of the window; they are added to the
+pixels that the window covers. A stride, or a few input channels only, cost nothing here: a convolution of
+outputs would multiply by zeros, and leave lanes of its vectors empty. Every pixel adds its shares in the
+order of the outputs that they come from, wherever it lies. Blobs are (N, H, W, C).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import kernel
+from ._scatter import add_channels, add_runs
+from ._simd import LANES
+from ._tiles import PANEL, TILE_ROWS
+from .convolution import Shape, padded_lanes, padded_outputs, tile_row
+from .gemm import Blob
+from .passes import SIGNS, TIMES, Sink, Source, choose_parts, fill_rows
+
+#: Numbers of outputs and shares at a time: few enough for the cache, but for so many pixels, if there are
+#: as many, that weights are not read too often.
+_NUMBERS_AT_ONCE = 96 * 1024
+_LEAST_PIXELS = 64
+
+Integers = NDArray[np.int64]
+
+
+class Buffers(NamedTuple):
+    """Memory for some rows of outputs and what they hand back.
+
+    Attributes
+    ----------
+    x
+        (rows, W, channels) of the outputs, and what tiles read beyond.
+    products
+        (rows, W, groups·padded columns): their shares; empty if channels take part on their own.
+    mask
+        1 for the numbers of a run of shares, and 0 for what fills up its last vector.
+    ring
+        (rows, ·): row y of the padded image lies in row ``y % rows``, with room for a vector at its end.
+    starts, targets
+        For every run, where it begins in the shares or weights, a distance in bytes, and the address that
+        takes it for the first pixel of a row of outputs.
+    """
+
+    x: Blob
+    products: Blob
+    mask: Blob
+    ring: Blob
+    starts: Integers
+    targets: Integers
+
+
+@kernel
+def _run_size(shape: Shape) -> int:
+    """How many shares of a pixel, which lie side by side, go to numbers side by side."""
+    if shape.apart:
+        return shape.apart
+    is_joined = shape.groups == 1 and shape.dilation_w == 1
+    return shape.outputs * shape.kernel_w if is_joined else shape.outputs
+
+
+@kernel
+def _columns(shape: Shape) -> int:
+    """Shares of a group's pixel as they are computed, filled up to whole panels."""
+    return 0 if shape.apart else padded_outputs(shape.kernel_h * shape.kernel_w * shape.outputs)
+
+
+@kernel
+def _rows_at_once(shape: Shape) -> int:
+    """How many rows of outputs are multiplied by the weights at a time."""
+    fitting = _NUMBERS_AT_ONCE // (shape.out_w * shape.groups * (shape.inputs + _columns(shape)))
+    return min(shape.out_h, max(fitting, (_LEAST_PIXELS + shape.out_w - 1) // shape.out_w))
+
+
+@kernel
+def _buffers(shape: Shape, rows: int, width: int) -> Buffers:
+    """Memory for ``rows`` rows of outputs at a time, and an image of ``width`` pixels."""
+    taps, reach_w = shape.kernel_h * shape.kernel_w, (shape.kernel_w - 1) * shape.dilation_w + 1
+    size = _run_size(shape)
+    mask = np.zeros(padded_lanes(size), np.float32)
+    mask[:size] = 1
+    open_rows = (rows - 1) * shape.stride_h + (shape.kernel_h - 1) * shape.dilation_h + 1
+    line = max((shape.out_w - 1) * shape.stride_w + reach_w, width - shape.left)
+    runs = taps * (shape.outputs // shape.apart if shape.apart else shape.groups)
+    return Buffers(
+        np.empty((rows * shape.out_w + TILE_ROWS) * shape.groups * shape.inputs + LANES, np.float32),
+        np.empty(rows * shape.out_w * shape.groups * _columns(shape) + LANES, np.float32),
+        mask,
+        np.empty((open_rows, line * shape.groups * shape.outputs + LANES), np.float32),
+        np.empty(runs, np.int64),
+        np.empty(runs, np.int64),
+    )
+
+
+@kernel
+def _place_runs(row: int, lowest: int, shape: Shape, buffers: Buffers) -> int:
+    """Where the shares of a row of outputs lie, and where the window of its first pixel takes them.
+
+    Parameters
+    ----------
+    row
+        Of the outputs.
+    lowest
+        The first row of the padded image that is still open.
+    shape
+        Geometry.
+    buffers
+        ``starts`` and ``targets`` are overwritten.
+
+    Returns
+    -------
+    int
+        How many runs there are.
+    """
+    taps, size = shape.kernel_h * shape.kernel_w, _run_size(shape)
+    if shape.apart:
+        groups, tap_step = shape.outputs // shape.apart, padded_lanes(shape.apart)
+        group_step = taps * tap_step
+    else:
+        groups, tap_step = shape.groups, shape.outputs
+        group_step = _columns(shape)
+    columns = 1 if size > tap_step else shape.kernel_w
+    runs = 0
+    for tap_y in range(shape.kernel_h):
+        y = row * shape.stride_h + tap_y * shape.dilation_h
+        if y < lowest:
+            continue
+        line = buffers.ring[y % len(buffers.ring)].ctypes.data
+        for group in range(groups):
+            for tap_x in range(columns):
+                buffers.starts[runs] = 4 * (group * group_step + (tap_y * shape.kernel_w + tap_x) * tap_step)
+                buffers.targets[runs] = line + 4 * size * (tap_x * shape.dilation_w * groups + group)
+                runs += 1
+    return runs
+
+
+@kernel
+def _multiply(pixels: int, shape: Shape, panels: Blob, buffers: Buffers) -> None:
+    """Shares of the first pixels of ``buffers.x``."""
+    padded = _columns(shape)
+    for group in range(shape.groups):
+        for column in range(0, padded, PANEL):
+            width, place = min(PANEL, padded - column), group * padded + column
+            tile_row(
+                buffers.x.ctypes.data + 4 * group * shape.inputs, 4 * shape.groups * shape.inputs, 1, 0, 1, 0,
+                shape.inputs, panels.ctypes.data + 4 * shape.inputs * place, width < PANEL,
+                buffers.products.ctypes.data + 4 * place, 4 * shape.groups * padded, pixels, width, 0,
+            )  # fmt: skip
+
+
+@kernel
+def _add_row(line: int, runs: int, shape: Shape, panels: Blob, buffers: Buffers) -> None:
+    """Add the shares of row ``line`` in ``buffers`` to the rows that its runs go to."""
+    mask, starts, targets = buffers.mask, buffers.starts.ctypes.data, buffers.targets.ctypes.data
+    vectors, step = mask.size // LANES, 4 * shape.stride_w * shape.groups * shape.outputs
+    if not shape.apart:
+        pixel = 4 * shape.groups * _columns(shape)
+        products = buffers.products.ctypes.data + line * shape.out_w * pixel
+        add_runs(shape.out_w, products, pixel, step, runs, starts, targets, vectors, mask.ctypes.data)
+        return
+    parts = shape.inputs // shape.apart
+    for part in range(parts):
+        x = buffers.x.ctypes.data + 4 * (line * shape.out_w * shape.inputs + part * shape.apart)
+        weights = panels.ctypes.data + 4 * part * (panels.size // parts)
+        add_channels(
+            shape.out_w, x, 4 * shape.inputs, step, runs, starts, targets, vectors, mask.ctypes.data, weights
+        )  # fmt: skip
+
+
+@kernel
+def _add_rows(
+    item: int, row: int, rows: int, lowest: int, source: Source, shape: Shape, panels: Blob, buffers: Buffers
+) -> None:
+    """Add what rows of outputs from ``row`` on hand back to rows of the padded image from ``lowest`` on."""
+    channels = shape.groups * shape.inputs
+    pixels = rows * shape.out_w
+    fill_rows(source, item, row, 0, buffers.x[: pixels * channels].reshape((rows, shape.out_w, channels)))
+    if not shape.apart:
+        _multiply(pixels, shape, panels, buffers)
+    for line in range(rows):
+        runs = _place_runs(row + line, lowest, shape, buffers)
+        _add_row(line, runs, shape, panels, buffers)
+
+
+@kernel
+def _finish_row(sums: Blob, sink: Sink, groups: int, item: int, y: int) -> None:
+    """Hand a row of the image to the sink; ``sums`` (1, W, ·)."""
+    out = sink.out[item, y : y + 1]
+    factor = sink.factor[item, y : y + 1] if sink.factor.size else out[:0]
+    if sink.mode == SIGNS:
+        choose_parts(sums, factor, groups, out)
+        return
+    numbers, result = sums.reshape(-1), out.reshape(-1)
+    if sink.mode == TIMES:
+        other = factor.reshape(-1)
+        for i in range(result.size):
+            result[i] = numbers[i] * other[i]
+    else:
+        result[:] = numbers
+
+
+@kernel
+def hand_back(
+    first: int, last: int, rows_per_block: int, source: Source, shape: Shape, panels: Blob, sink: Sink
+) -> None:
+    """Blocks ``first`` to ``last`` of an adjoint, counted over the items and their blocks of rows.
+
+    Parameters
+    ----------
+    first, last
+        Which blocks; each has ``rows_per_block`` rows of the result, the last of an item maybe fewer.
+    source
+        The layer's outputs: (N, out_h, out_w, groups·inputs).
+    shape
+        Geometry of the layer with inputs and outputs exchanged; `Shape`.
+    panels
+        Weights, see `packing.pack_shares`.
+    sink
+        The result: (N, H, W, groups·outputs) or with `SIGNS` half as many, and what is done to it.
+    """
+    height, width = sink.out.shape[1], sink.out.shape[2]
+    blocks = (height + rows_per_block - 1) // rows_per_block
+    channels = shape.groups * shape.outputs
+    at_once = _rows_at_once(shape)
+    buffers = _buffers(shape, at_once, width)
+    begin, end = -shape.left * channels, (width - shape.left) * channels
+    reach = (shape.kernel_h - 1) * shape.dilation_h + 1
+    for block in range(first, last):
+        item, top = block // blocks, block % blocks * rows_per_block
+        bottom = min(height, top + rows_per_block)
+        buffers.ring[:] = 0
+        # The first row of outputs that reaches the block, and the one behind the last.
+        row = max(0, (top - shape.top - reach + shape.stride_h) // shape.stride_h)
+        last_row = min(shape.out_h, (bottom - 1 - shape.top) // shape.stride_h + 1)
+        for y in range(top, bottom):
+            place = y - shape.top
+            while row < last_row and row * shape.stride_h <= place:
+                rows = min(at_once, last_row - row)
+                _add_rows(item, row, rows, place, source, shape, panels, buffers)
+                row += rows
+            line = buffers.ring[place % len(buffers.ring)]
+            sums = line[begin:end].reshape((1, width, channels))
+            _finish_row(sums, sink, shape.groups * shape.merged, item, y)
+            line[:] = 0

@@ -1,0 +1,115 @@
+"""One convolution, forwards or backwards: which kernel computes it, in which blocks."""
+
+from dataclasses import dataclass
+
+from caffe_lrp.kernels._tiles import PANEL
+from caffe_lrp.kernels._winograd import WINDOW_SIDES, tile_side
+from caffe_lrp.kernels.adjoint import hand_back
+from caffe_lrp.kernels.convolution import Shape, convolve, padded_outputs
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.packing import merge_groups
+from caffe_lrp.kernels.passes import Sink, Source
+from caffe_lrp.kernels.window import Window
+from caffe_lrp.kernels.winograd import convolve_tiles
+from caffe_lrp.workspace import Workspace
+
+#: Numbers of the input that a block of direct convolution works on (512 KiB).
+_BLOCK_NUMBERS = 128 * 1024
+
+#: Tiles in a block of Winograd's convolution: few enough for the cache, enough to reuse weights.
+_BLOCK_TILES = 196
+_BLOCK_COLUMNS = 128
+
+#: Channels of a group, and their products with the columns of weights, from which Winograd's algorithm pays.
+_LEAST_INPUTS, _LEAST_PRODUCTS = 16, 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """One convolution with its packed weights, forwards or backwards.
+
+    With ``hands_back`` it is an adjoint, whose shape is that of the layer: see `hand_back`.
+    """
+
+    shape: Shape
+    panels: Blob
+    uses_winograd: bool
+    hands_back: bool = False
+
+    def run(self, source: Source, sink: Sink, workspace: Workspace) -> None:
+        """Convolve ``source`` into ``sink``."""
+        items = len(source.blob)
+        # A number that is moved costs about as much as a hundred products.
+        size = items * self.shape.out_h * self.shape.out_w * self.panels.size // 100
+        if self.uses_winograd:
+            side = tile_side(self.shape.kernel_h)
+            tiles_h, tiles_w = -(-self.shape.out_h // side), -(-self.shape.out_w // side)
+            rows = _rows(-(-_BLOCK_TILES // tiles_w), items * tiles_h, workspace.threads)
+            workspace.share(
+                lambda first, last: convolve_tiles(
+                    first, last, rows, _BLOCK_COLUMNS, source, self.shape, self.panels, sink
+                ),
+                -(-items * tiles_h // rows),
+                size,
+            )
+            return
+        if self.hands_back:
+            self._hand_back(source, sink, workspace, size)
+            return
+        width = self.shape.out_w * self.shape.stride_w * self.shape.groups * self.shape.inputs
+        rows = _rows(_BLOCK_NUMBERS // (width * self.shape.stride_h), self.shape.out_h, workspace.threads)
+        workspace.share(
+            lambda first, last: convolve(first, last, rows, source, self.shape, self.panels, sink),
+            items * -(-self.shape.out_h // rows),
+            size,
+        )
+
+    def _hand_back(self, source: Source, sink: Sink, workspace: Workspace, size: int) -> None:
+        """Whole items if every thread gets as many: the rows of a block overlap those of the next one."""
+        items, height = sink.out.shape[:2]
+        threads = 1 if items % workspace.threads == 0 else workspace.threads
+        rows = _rows(height, height, threads)
+        workspace.share(
+            lambda first, last: hand_back(first, last, rows, source, self.shape, self.panels, sink),
+            items * -(-height // rows),
+            size,
+        )
+
+
+def _rows(wanted: int, available: int, threads: int) -> int:
+    """Rows in a block: about as many as wanted, in blocks of one size, one or more for every thread."""
+    blocks = max(1, -(-available // max(1, wanted)), min(threads, available))
+    return max(1, -(-available // blocks))
+
+
+def winograd_applies(window: Window) -> bool:
+    """Whether Winograd's algorithm applies to a window."""
+    steps = (window.stride_h, window.stride_w, window.dilation_h, window.dilation_w)
+    return window.kernel_h == window.kernel_w and window.kernel_h in WINDOW_SIDES and steps == (1, 1, 1, 1)
+
+
+def winograd_pays(shape: Shape) -> bool:
+    """Whether a convolution has channels enough for Winograd's algorithm."""
+    products = shape.inputs * shape.parts * padded_outputs(shape.outputs)
+    return shape.inputs >= _LEAST_INPUTS and products >= _LEAST_PRODUCTS
+
+
+def _groups_together(shape: Shape) -> int:
+    """How many small groups are computed as one: as many as fit into a panel, and divide all groups."""
+    room = max(1, PANEL // (shape.parts * shape.outputs))
+    return max(count for count in range(1, room + 1) if shape.groups % count == 0)
+
+
+def with_merged_groups(shape: Shape, weight: Blob) -> tuple[Shape, Blob]:
+    """A convolution with small groups computed together, and its weights."""
+    count = _groups_together(shape)
+    if count == 1:
+        return shape, weight
+    merged = shape._replace(
+        groups=shape.groups // count,
+        parts=1,
+        inputs=count * shape.inputs,
+        outputs=count * shape.parts * shape.outputs,
+        merged=count,
+    )
+    return merged, merge_groups(weight, count)
