@@ -7,7 +7,14 @@ from oracle import Array, Real
 
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import DOT_ITEMS, DOT_ROWS
-from caffe_lrp.kernels.gemm import _COLUMNS_AT_ONCE, _ROWS_AT_ONCE, Blob, multiply, multiply_adjoint
+from caffe_lrp.kernels.gemm import (
+    _COLUMNS_AT_ONCE,
+    _NUMBERS_AT_ONCE,
+    _ROWS_AT_ONCE,
+    Blob,
+    multiply,
+    multiply_adjoint,
+)
 
 ITEMS = sorted({*range(1, 10), DOT_ITEMS - 1, DOT_ITEMS, DOT_ITEMS + 1, 2 * DOT_ITEMS + 1})
 
@@ -91,6 +98,21 @@ def test_items_do_not_depend_on_the_batch(inputs: int, outputs: int) -> None:
         for last in range(first + 1, 10):
             assert product(x[first:last], weights).tolist() == forward[first:last].tolist()
             assert adjoint(relevance[first:last], weights).tolist() == back[first:last].tolist()
+
+
+def test_long_rows_give_the_same_bits_in_every_batch() -> None:
+    """The fewer items there are, the more columns are multiplied at a time."""
+    inputs = _NUMBERS_AT_ONCE + LANES + 5
+    x, weights = random_blob((20, inputs), 1), random_blob((3, inputs), 2)
+    together = product(x, weights)
+    for count in (1, 2, 7):
+        assert product(x[:count], weights).tolist() == together[:count].tolist()
+    assert_close(together, by_loops(x, weights), 1e-5)
+    relevance = random_blob((20, 3), 3)
+    back = adjoint(relevance, weights)
+    for count in (1, 2, 7):
+        assert adjoint(relevance[:count], weights).tolist() == back[:count].tolist()
+    assert_close(back, by_loops(relevance, weights.T), 1e-5)
 
 
 def test_outputs_outside_the_range_are_left_alone() -> None:

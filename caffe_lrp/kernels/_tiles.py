@@ -18,8 +18,8 @@ HALF_ROWS = TILE_ROWS // 2
 #: Columns of weights in a panel: a whole one, and the last one where half of it is enough.
 PANEL, NARROW_PANEL = 2 * LANES, LANES
 
-#: Rows of weights, and items, that one call of `dots` or `combine` multiplies.
-DOT_ROWS = 4 if TILE_ROWS > 8 else 2
+#: Rows of weights, and items, that one call of `dots` or `combine` multiplies: as many as registers hold.
+DOT_ROWS = 6 if TILE_ROWS > 8 else 2
 DOT_ITEMS = 4
 
 

@@ -25,14 +25,40 @@ from ._tiles import (
 
 Blob = NDArray[np.float32]
 
-#: Rows and columns of weights that are multiplied with all items before the next ones are read.
-_ROWS_AT_ONCE = 32
-_COLUMNS_AT_ONCE = 2048
+#: Rows of weights that are multiplied with all items before the next ones are read.
+_ROWS_AT_ONCE = 36
+
+#: So many of their columns, but more for few items: numbers of all items stay in the cache, and long
+#: stretches of weights are read faster.
+_COLUMNS_AT_ONCE = 1024
+_NUMBERS_AT_ONCE = 16 * 1024
+
+
+@kernel
+def _columns(items: int) -> int:
+    """Columns of weights that are multiplied at a time: whole vectors, so that sums keep their order."""
+    return max(_COLUMNS_AT_ONCE, _NUMBERS_AT_ONCE // max(1, items) // LANES * LANES)
+
+
+@kernel
+def _aligned(rows: int, columns: int) -> Blob:
+    """Memory (rows, ≥ columns) with any content, whose rows begin with whole vectors.
+
+    A vector across two lines of the cache costs twice as much. Rows are a little longer than asked for:
+    rows that lie a power of 2 apart would compete for places in the cache.
+    """
+    pitch = (columns + LANES - 1) // LANES * LANES + LANES
+    memory = np.empty((rows + 1) * pitch, np.float32)
+    skipped = (LANES - memory.ctypes.data // 4 % LANES) % LANES
+    return memory[skipped : skipped + rows * pitch].reshape((rows, pitch))
 
 
 @kernel
 def _dots_of_rows(weights: Blob, first: int, x: Blob, begin: int, end: int, sums: Blob) -> None:
-    """Add to ``sums`` (rows, N, LANES) the products of rows from ``first`` on, columns begin to end."""
+    """Add to ``sums`` (rows, N, LANES) the products of rows from ``first`` on, columns begin to end.
+
+    Rows of ``x`` may be longer than those of weights.
+    """
     rows, items = sums.shape[0], x.shape[0]
     weights_step, x_step = 4 * weights.shape[1], 4 * x.shape[1]
     sums_step = VECTOR_BYTES * items
@@ -74,13 +100,16 @@ def multiply(first: int, last: int, x: Blob, weights: Blob, bias: Blob, out: Blo
         (N, M), its columns ``first`` to ``last`` overwritten.
     """
     items, length = x.shape
-    memory = np.empty(_ROWS_AT_ONCE * items * LANES, np.float32)
+    numbers = _aligned(items, length)
+    numbers[:, :length] = x
+    columns = _columns(items)
+    memory = _aligned(1, _ROWS_AT_ONCE * items * LANES).reshape(-1)
     for top in range(first, last, _ROWS_AT_ONCE):
         rows = min(_ROWS_AT_ONCE, last - top)
         sums = memory[: rows * items * LANES].reshape((rows, items, LANES))
         sums[:] = 0
-        for begin in range(0, length, _COLUMNS_AT_ONCE):
-            _dots_of_rows(weights, top, x, begin, min(length, begin + _COLUMNS_AT_ONCE), sums)
+        for begin in range(0, length, columns):
+            _dots_of_rows(weights, top, numbers, begin, min(length, begin + columns), sums)
         for row in range(rows):
             shift = bias[top + row] if bias.size else np.float32(0)
             for item in range(items):
@@ -88,23 +117,23 @@ def multiply(first: int, last: int, x: Blob, weights: Blob, bias: Blob, out: Blo
 
 
 @kernel
-def _add_rows(x: Blob, first: int, rows: int, weights: Blob, begin: int, end: int, out: Blob) -> None:
-    """Add to columns begin to end of ``out`` what ``rows`` ≤ DOT_ROWS rows of weights give."""
-    weights_step, x_step, out_step = 4 * weights.shape[1], 4 * x.shape[1], 4 * out.shape[1]
+def _add_rows(x: Blob, first: int, rows: int, weights: Blob, begin: int, end: int, sums: Blob) -> None:
+    """Add to ``sums`` (N, ·) what ``rows`` ≤ DOT_ROWS rows of weights give for columns begin to end."""
+    weights_step, x_step, sums_step = 4 * weights.shape[1], 4 * x.shape[1], 4 * sums.shape[1]
     here = weights[first, begin:].ctypes.data
     many = rows == DOT_ROWS
     item = 0
     while item < x.shape[0]:
-        factors, target = x[item, first:].ctypes.data, out[item, begin:].ctypes.data
+        factors, target = x[item, first:].ctypes.data, sums[item].ctypes.data
         several = item + DOT_ITEMS <= x.shape[0]
         if many and several:
-            combine(here, weights_step, factors, x_step, end - begin, target, out_step)
+            combine(here, weights_step, factors, x_step, end - begin, target, sums_step)
         elif many:
-            combine_for_item(here, weights_step, factors, x_step, end - begin, target, out_step)
+            combine_for_item(here, weights_step, factors, x_step, end - begin, target, sums_step)
         elif several:
-            combine_row(here, weights_step, factors, x_step, end - begin, target, out_step)
+            combine_row(here, weights_step, factors, x_step, end - begin, target, sums_step)
         else:
-            combine_row_for_item(here, weights_step, factors, x_step, end - begin, target, out_step)
+            combine_row_for_item(here, weights_step, factors, x_step, end - begin, target, sums_step)
         item += DOT_ITEMS if several else 1
 
 
@@ -124,11 +153,14 @@ def multiply_adjoint(first: int, last: int, x: Blob, weights: Blob, out: Blob) -
         (N, K), its columns ``first`` to ``last`` overwritten.
     """
     rows = weights.shape[0]
-    out[:, first:last] = 0
-    for begin in range(first, last, _COLUMNS_AT_ONCE):
-        end = min(last, begin + _COLUMNS_AT_ONCE)
+    columns = _columns(x.shape[0])
+    sums = _aligned(x.shape[0], min(columns, last - first))
+    for begin in range(first, last, columns):
+        end = min(last, begin + columns)
+        sums[:] = 0
         whole = rows - rows % DOT_ROWS
         for row in range(0, whole, DOT_ROWS):
-            _add_rows(x, row, DOT_ROWS, weights, begin, end, out)
+            _add_rows(x, row, DOT_ROWS, weights, begin, end, sums)
         for row in range(whole, rows):
-            _add_rows(x, row, 1, weights, begin, end, out)
+            _add_rows(x, row, 1, weights, begin, end, sums)
+        out[:, begin:end] = sums[:, : end - begin]
