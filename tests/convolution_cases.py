@@ -178,7 +178,7 @@ CASES = [*GEOMETRIES, *PANELS, *TILES, *PARTS]
 # --- What goes into a product -------------------------------------------------------------------------
 
 BETA, STABILISER = 0.75, 0.25
-SOURCES = ("copy", "by sign", "αβ", "ε")
+SOURCES = ("copy", "by sign", "αβ", "α", "ε")
 
 
 def in_groups(groups: int, *parts: NDArray[Any]) -> NDArray[Any]:
@@ -201,7 +201,7 @@ class Input:
 
 
 def make_input(kind: str, items: int, channels: int, groups: int, size: tuple[int, int]) -> Input:
-    """An input with ``channels`` channels of a product; an even number of a group unless copied or ε."""
+    """An input with ``channels`` channels of a product; an even number of a group for signs and αβ."""
     if kind == "copy":
         x = random_blob((items, channels, *size), 1)
         return Input(copied(channels_last(x)), x.astype(np.float64))
@@ -218,19 +218,21 @@ def make_input(kind: str, items: int, channels: int, groups: int, size: tuple[in
         )
         stabilised = np.where(z == 0, 1, z.astype(np.float64) + STABILISER * np.sign(z))
         return Input(source, x / stabilised)
-    assert kind == "αβ", kind
-    x = random_blob((items, channels // 2, *size), 1)
+    beta, channels = {"αβ": (BETA, channels // 2), "α": (0, channels)}[kind]
+    x = random_blob((items, channels, *size), 1)
     positive = np.abs(random_blob(x.shape, 5)) + np.float32(0.5)
     negative = -np.abs(random_blob(x.shape, 6)) - np.float32(0.5)
-    bias = random_blob((channels // 2,), 7)
+    bias = random_blob((channels,), 7)
     bias[::2] = 0
     positive.reshape(-1)[::3] = 0
     negative.reshape(-1)[::4] = 0
     p, n = np.maximum(bias, 0), np.minimum(bias, 0)
     sums = channels_last(in_groups(groups, positive, negative))
-    source = alpha_beta_quotient(channels_last(x), sums, groups, p, n, BETA)
+    source = alpha_beta_quotient(channels_last(x), sums, groups, p, n, beta)
     wide = x.astype(np.float64)
-    first = divided((1 + BETA) * wide, positive + p.reshape(-1, 1, 1).astype(np.float64))
+    first = divided((1 + beta) * wide, positive + p.reshape(-1, 1, 1).astype(np.float64))
+    if kind == "α":
+        return Input(source, first)
     second = divided(-BETA * wide, negative + n.reshape(-1, 1, 1).astype(np.float64))
     return Input(source, in_groups(groups, first, second))
 

@@ -112,6 +112,11 @@ def test_alpha_beta_quotients_divide_by_the_sums_with_bias() -> None:
     assert filled(source, 4) == pytest.approx(expected, rel=1e-6)
 
 
+def test_alpha_quotients_leave_the_negative_half_out() -> None:
+    source = alpha_beta_quotient(pixel([6, 12]), pixel([2, 0, -1, -3]), 1, blob([1, 0]), blob([0, -2]), 0)
+    assert filled(source, 2) == [2, 0]
+
+
 def test_alpha_beta_quotients_skip_sums_of_zero() -> None:
     none = np.zeros(2, np.float32)
     source = alpha_beta_quotient(pixel([6, 12]), pixel([0, 4, -1, 0]), 1, none, none, 1.0)

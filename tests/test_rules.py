@@ -188,18 +188,19 @@ def test_alpha_beta_equals_loops(case: Case, sign: str, beta: float, quirk: bool
 
 
 @by_quirk
+@pytest.mark.parametrize("beta", [0.0, 0.75])
 @by_case
 def test_alpha_beta_of_inputs_known_not_to_be_negative_equals_loops(
-    case: Case, quirk: bool, tmp_path: Path
+    case: Case, beta: float, quirk: bool, tmp_path: Path
 ) -> None:
     weights, x = case.weights(tmp_path), case.x("positive")
     layer, relevance = case.build(tmp_path, weights), relevance_for(case, weights)
-    found = apply(AlphaBeta(0.75, quirk), layer, x, relevance, nonnegative=True)
+    found = apply(AlphaBeta(beta, quirk), layer, x, relevance, nonnegative=True)
     expected = oracle.alpha_beta(
-        x, weights[0], bias_of(weights), relevance, case.edges(weights), 0.75, quirk, case.groups
+        x, weights[0], bias_of(weights), relevance, case.edges(weights), beta, quirk, case.groups
     )
     assert_close(found, expected, 2e-5)
-    for_any_sign = apply(AlphaBeta(0.75, quirk), layer, x, relevance, nonnegative=False)
+    for_any_sign = apply(AlphaBeta(beta, quirk), layer, x, relevance, nonnegative=False)
     assert_close(found, for_any_sign.astype(np.float64), 2e-6)
 
 

@@ -23,6 +23,16 @@ def _emit_alpha_beta(
     each_vector(code, count, use)
 
 
+def _emit_alpha(
+    code: Code, relevance: Any, sums: Any, positive_bias: Any, out: Any, count: Any
+) -> None:  # fmt: skip
+    def use(offset: ir.Value, load: Load, store: Store) -> None:
+        p = code.plus(load(code.at(sums, offset)), load(code.at(positive_bias, offset)))
+        store(code.ratio(load(code.at(relevance, offset)), p), code.at(out, offset))
+
+    each_vector(code, count, use)
+
+
 def _emit_epsilon(code: Code, relevance: Any, z: Any, coefficients: Any, out: Any, count: Any) -> None:
     stabiliser, at_zero = code.broadcast(coefficients), code.broadcast(code.at(coefficients, 4))
 
@@ -39,6 +49,9 @@ def _emit_epsilon(code: Code, relevance: Any, z: Any, coefficients: Any, out: An
 #: ``out`` and ``−β R/n`` ``negative_offset`` bytes behind it, as the sums lie; the coefficients are α and
 #: −β. A term whose sum is 0 is 0. Source: Bach et al. 2015, eq. 60.
 alpha_beta_quotients = expanded(8, _emit_alpha_beta)
+
+#: ``relevance, sums, positive_bias, out, count``: the same for α = 1 and β = 0, ``R/p`` alone.
+alpha_quotients = expanded(5, _emit_alpha)
 
 #: ``relevance, z, coefficients, out, count``: ``R / (z + ε·sign(z))``; the coefficients are ε and what
 #: divides where z is 0; what would be divided by 0 is 0. Source: Bach et al. 2015, eq. 58.

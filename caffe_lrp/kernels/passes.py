@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
-from ._quotients import alpha_beta_quotients, epsilon_quotients
+from ._quotients import alpha_beta_quotients, alpha_quotients, epsilon_quotients
 from .gemm import Blob
 
 #: How `Source.blob` becomes the input of a product.
-COPY, BY_SIGN, ALPHA_BETA, EPSILON = range(4)
+COPY, BY_SIGN, ALPHA_BETA, ALPHA, EPSILON = range(5)
 
 
 class Source(NamedTuple):
@@ -24,8 +24,8 @@ class Source(NamedTuple):
     mode
         `COPY`: the blob itself. `BY_SIGN`: in every group, first the positive, then the negative parts.
         `ALPHA_BETA`: ``α R/p``, then ``−β R/n`` in every group, where the blob is R, ``other`` holds the
-        sums, and a term whose sum is 0 is 0. `EPSILON`: ``R / (z + ε·sign(z))``, where the blob is R and
-        ``other`` is z.
+        sums, and a term whose sum is 0 is 0. `ALPHA`: ``R/p`` alone, from the same. `EPSILON`: ``R / (z +
+        ε·sign(z))``, where the blob is R and ``other`` is z.
     groups
         Groups of channels.
     blob
@@ -67,9 +67,14 @@ def epsilon_quotient(
 def alpha_beta_quotient(
     relevance: Blob, sums: Blob, groups: int, positive_bias: Blob, negative_bias: Blob, beta: float
 ) -> Source:
-    """Relevance over the sums of positive and of negative products, times α = 1 + β and −β."""
+    """Relevance over the sums of positive and of negative products, times α = 1 + β and −β.
+
+    For β = 0 the second half is left out.
+    """
     coefficients = np.array([1 + beta, -beta], np.float32)
-    return Source(ALPHA_BETA, groups, relevance, sums, positive_bias, negative_bias, coefficients)
+    return Source(
+        ALPHA_BETA if beta else ALPHA, groups, relevance, sums, positive_bias, negative_bias, coefficients
+    )
 
 
 def by_sign(blob: Blob, groups: int) -> Source:
@@ -92,6 +97,10 @@ def _quotients(source: Source, item: int, y: int, left: int, out: Blob) -> None:
             continue
         for group in range(source.groups):
             start = 4 * group * size
+            if source.mode == ALPHA:
+                bias = source.positive.ctypes.data + start
+                alpha_quotients(relevance + start, other + 2 * start, bias, target + start, size)
+                continue
             alpha_beta_quotients(
                 relevance + start, other + 2 * start, 4 * size, source.positive.ctypes.data + start,
                 source.negative.ctypes.data + start, coefficients, target + 2 * start, size,

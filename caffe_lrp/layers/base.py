@@ -179,6 +179,16 @@ class Linear(Layer):
         """Sums of positive and of negative products, for inputs that are never negative."""
         return self.map_of(signed_weight(self.lifted(self.weight), nonnegative=True))
 
+    @shared_property
+    def positive_map(self) -> LinearMap:
+        """Sums of positive products, for any input."""
+        return self.map_of(self.signed_map.weight[:, :1])
+
+    @shared_property
+    def positive_map_of_nonnegative(self) -> LinearMap:
+        """Sums of positive products, for inputs that are never negative."""
+        return self.map_of(self.signed_map_of_nonnegative.weight[:, :1])
+
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         return (self.own_map.apply(inputs[0], self.bias, workspace),)
 

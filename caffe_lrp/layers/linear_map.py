@@ -48,7 +48,9 @@ from .ties import restore_ties
 
 
 class LinearMap(ABC):
-    """A linear map with the shapes of a layer."""
+    """A linear map with the shapes of a layer, and its lifted weights."""
+
+    weight: Blob
 
     @abstractmethod
     def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:

@@ -196,9 +196,20 @@ class Epsilon(Rule):
 
 @dataclass(frozen=True, eq=False)
 class SignedMap:
-    """What αβ derives from a layer: the map to the two sums, and the parts of the bias (C,) they lack."""
+    """What αβ derives from a layer.
+
+    Attributes
+    ----------
+    map
+        To the two sums.
+    way_back
+        The map along whose weights relevance is handed back.
+    bias_positive, bias_negative
+        (C,): the parts of the bias that the sums lack.
+    """
 
     map: LinearMap
+    way_back: LinearMap
     bias_positive: Blob
     bias_negative: Blob
 
@@ -225,8 +236,13 @@ class AlphaBeta(Rule):
             bias[:] = layer.bias.reshape(layer.groups, -1)
         if self.first_group_bias:
             bias[:] = bias[0]
+        both = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
+        way_back = both
+        if self.beta == 0:  # what negative products would hand back is 0
+            way_back = layer.positive_map_of_nonnegative if nonnegative else layer.positive_map
         return SignedMap(
-            layer.signed_map_of_nonnegative if nonnegative else layer.signed_map,
+            both,
+            way_back,
             np.maximum(bias, 0).reshape(-1),
             np.minimum(bias, 0).reshape(-1),
         )
@@ -244,7 +260,7 @@ class AlphaBeta(Rule):
             prepared.bias_negative,
             self.beta,
         )
-        return (prepared.map.adjoint(quotients, seen.inputs[0], workspace),)
+        return (prepared.way_back.adjoint(quotients, seen.inputs[0], workspace),)
 
 
 @dataclass(frozen=True)
