@@ -1,8 +1,8 @@
-"""Convolution by Winograd's algorithm: square windows of 2 to 5 pixels a side, stride 1, no dilation.
+"""Convolution by Winograd's algorithm: windows of 3×3 and 5×5, stride 1, no dilation.
 
-A fourth of the products of direct summation for windows of 3×3 or 4×4, a good third for others. Its rounding
-errors, up to about 2e-6 of the largest activations, depend on where in its tile an output lies: equal
-windows give nearly, but not bitwise, equal outputs. Blobs are (N, H, W, C).
+A fourth of the products of direct summation for windows of 3×3, a good third for 5×5. Its rounding errors,
+up to about 2e-6 of the largest activations, depend on where in its tile an output lies: equal windows give
+nearly, but not bitwise, equal outputs. Blobs are (N, H, W, C).
 """
 
 from typing import NamedTuple
