@@ -10,6 +10,7 @@ from typing import Any
 from . import __version__
 from .config import KEYS, Key
 from .messages import did_you_mean
+from .shards import Shard, parse_shard
 
 #: What ``caffe-lrp`` alone prints.
 INTRODUCTION = """\
@@ -26,13 +27,13 @@ Never tried it? scripts/demo.sh of the repository explains pictures with a small
 net that comes with it. All options: caffe-lrp --help"""
 
 _EPILOG = """\
-in place of the config file's value (several formulas: --formula 0,100):
-  --formula CODE  --eps ε  --beta β (α = 1 + β)  --quirks reference|corrected
-  --start-layer, --first-layer, --switch-layer INDEX (--dry-run shows indices)
+for the config file's: --formula CODE[,CODE]  --eps ε  --beta β  --quirks
+  reference|corrected  --start-layer, --first-layer, --switch-layer INDEX
 speed: --threads N  --memory 4G  --batch N  --convolution auto|direct|winograd
-first start: caffe-lrp warmup [--cpu NAME] compiles ahead, as for a container
+long lists: --shard I/N|auto  --retry-failed  --max-failures N  --overwrite
+also: caffe-lrp status DIR, caffe-lrp warmup [--cpu NAME] (compiles ahead)
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
-list, 4 some images failed (all others are written), 130 interrupted
+list, 4 some images failed, 5 bad output folder, 130 interrupted
 """
 
 #: Options that replace a value of the config file: option -> key of the file. ``--formula`` is another.
@@ -119,6 +120,24 @@ def warmup_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse(arguments)
 
 
+def status_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of ``caffe-lrp status``; with wrong ones the program ends, see `Parser.parse`."""
+    parser = Parser(
+        prog="caffe-lrp status",
+        description="Say how far the runs are that write into a folder: done, failed and why, missing.",
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="output root: what -p and standalone_outpath name"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+    parser.add_argument("-h", "--help", action="help", help="show this help")
+    parser.set_defaults(verbose=False)
+    return parser.parse(arguments)
+
+
 def list_parser() -> Parser:
     """The parser of ``caffe-lrp``; what must be given is checked by `list_arguments`."""
     parser = Parser(
@@ -166,6 +185,10 @@ def _add_hidden(parser: Parser) -> None:
         )
     for option, kind in (("--threads", _threads), ("--memory", _memory), ("--batch", _at_least_one)):
         parser.add_argument(option, type=kind, metavar="VALUE", help=argparse.SUPPRESS)
+    parser.add_argument("--shard", type=_shard, metavar="I/N", help=argparse.SUPPRESS)
+    parser.add_argument("--overwrite", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--retry-failed", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--max-failures", type=_at_least_one, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument(
         "--convolution", type=_one_of(*CONVOLUTIONS), default=CONVOLUTIONS[0], help=argparse.SUPPRESS
     )
@@ -242,6 +265,16 @@ def _memory(text: str) -> int:
     if size < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number and a unit, such as 800M or 1.5G")
     return int(size)
+
+
+def _shard(text: str) -> Shard | str:
+    """A part of the list, or ``auto``."""
+    if text == "auto":
+        return text
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
 
 
 def _not_empty(text: str) -> str:

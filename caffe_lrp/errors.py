@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     BAD_INPUT = 3
     IMAGES_FAILED = 4
+    OUTPUT = 5
     INTERRUPTED = 130
 
 
@@ -43,6 +44,12 @@ class ModelError(CaffeLrpError):
 
 class PlanError(CaffeLrpError):
     """The formula cannot be applied to this net: a layer has no rule."""
+
+
+class OutputError(CaffeLrpError):
+    """The output folder cannot be used: it is full, cannot be written, or holds what must not be lost."""
+
+    exit_code = ExitCode.OUTPUT
 
 
 class ImageError(CaffeLrpError):

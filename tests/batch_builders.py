@@ -65,10 +65,11 @@ def jobs_for(
     *lines: tuple[str, Target | int], formulas: Sequence[int] = (0,), folder: Path | None = None
 ) -> list[HeatmapJob]:
     """Jobs for images and targets, with output paths of their own in ``folder``."""
-    jobs = []
+    jobs: list[HeatmapJob] = []
     for line, (name, target) in enumerate(lines, start=1):
         whole = target if isinstance(target, Target) else Target(target)
         jobs += [
-            HeatmapJob(line, Path(name), whole, code, f"{folder}/{line}_{name}_{code}") for code in formulas
+            HeatmapJob(number, line, Path(name), whole, code, f"{folder}/{line}_{name}_{code}")
+            for number, code in enumerate(formulas, start=len(jobs))
         ]
     return jobs

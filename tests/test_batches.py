@@ -13,7 +13,7 @@ from caffe_lrp.filelist import Target
 def jobs(images: str, failing: str = "") -> list[HeatmapJob]:
     """A job for every letter, which is its image."""
     return [
-        HeatmapJob(line, Path(name), Target(0), 0, f"out/{line}", "gone" if name in failing else "")
+        HeatmapJob(line, line, Path(name), Target(0), 0, f"out/{line}", "gone" if name in failing else "")
         for line, name in enumerate(images, start=1)
     ]
 

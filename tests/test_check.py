@@ -71,7 +71,7 @@ def test_the_switch_layer_is_looked_at_if_any_formula_needs_it(config: HeatmapCo
     ],
 )
 def test_faults_are_foreseen(config: HeatmapConfig, image: str, code: int, fault: str) -> None:
-    job = HeatmapJob(1, Path(image), Target(code), 2, "out/stem")
+    job = HeatmapJob(0, 1, Path(image), Target(code), 2, "out/stem")
     found = foreseeable_fault(open_session(config), job)
     assert fault in found
     assert bool(found) == bool(fault)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe_lrp.errors import ImageError
+from caffe_lrp.errors import ImageError, OutputError
 from caffe_lrp.outputs import writers
 from caffe_lrp.outputs.atomic import write_atomically
 from caffe_lrp.outputs.png import encode_png
@@ -129,10 +129,21 @@ def test_the_rights_of_a_file_follow_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (errno.ENOSPC, OutputError),
+        (errno.EDQUOT, OutputError),
+        (errno.EROFS, OutputError),
+        (errno.EIO, OutputError),
+        (errno.EACCES, ImageError),
+        (errno.ENAMETOOLONG, ImageError),
+    ],
+)
 def test_a_failed_write_names_path_and_reason_and_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Exception]
 ) -> None:
+    """A fault that all files to come would have as well is none of the image."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -140,7 +151,7 @@ def test_a_failed_write_names_path_and_reason_and_leaves_the_old_file(
         raise OSError(code, os.strerror(code), str(self), None, str(target))
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(ImageError, match=f"{path}: cannot be written: {os.strerror(code)}"):
+    with pytest.raises(kind, match=f"{path}: cannot be written: {os.strerror(code)}"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -1,5 +1,6 @@
 """The threads of a run: order, bounds, faults, and an end before its time."""
 
+import itertools
 import os
 import signal
 import threading
@@ -20,9 +21,10 @@ from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import read_config
+from caffe_lrp.errors import OutputError
 from caffe_lrp.filelist import Target, read_filelist
 from caffe_lrp.imaging.preprocess import PreparedImage
-from caffe_lrp.outputs.writers import OUTPUTS
+from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
 from caffe_lrp.relevance import engine
 
 ROOT = Path(__file__).parents[1]
@@ -171,6 +173,31 @@ def test_a_run_that_was_never_read_starts_nothing(tmp_path: Path) -> None:
     assert written(tmp_path) == []
 
 
+def test_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = itertools.count()
+
+    def fill(stem: str, *rest: Any) -> None:
+        if next(count) == 5:
+            raise OutputError(f"{stem}: the disk is full")
+        write_outputs(stem, *rest)
+
+    monkeypatch.setattr(runner, "write_outputs", fill)
+    outcomes = run_jobs(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path), KINDS, Schedule(2))
+    done: list[JobOutcome] = []
+    with pytest.raises(OutputError, match="the disk is full"):
+        done.extend(outcomes)
+    assert len(done) <= 5
+    assert len(written(tmp_path)) < 20
+
+
+def test_a_run_that_is_to_end_finishes_the_batches_that_have_been_started(tmp_path: Path) -> None:
+    asked = itertools.count()
+    jobs = jobs_for(*images(20), folder=tmp_path)
+    outcomes = list(run_jobs(small_session(tmp_path), jobs, KINDS, Schedule(2), lambda: next(asked) == 4))
+    assert [outcome.job for outcome in outcomes] == jobs[:8]
+    assert len(written(tmp_path)) == 8
+
+
 @pytest.mark.parametrize("method", ["empty", "share"])
 def test_an_interruption_ends_long_computations_between_two_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
@@ -244,7 +271,7 @@ def maps(session: Session, schedule: Schedule, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pipeline, "write_files", take)
     entries = read_filelist(ROOT / "filelists" / "demo.txt")[:6]
     jobs = [
-        HeatmapJob(entry.line, ROOT / entry.path, entry.target, code, "nowhere")
+        HeatmapJob(entry.line, entry.line, ROOT / entry.path, entry.target, code, "nowhere")
         for entry in entries
         for code in session.formulas
     ]

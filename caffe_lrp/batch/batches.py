@@ -1,6 +1,6 @@
 """Which jobs run together: batches of images, formed by position in the list alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,28 +26,32 @@ class Batch:
     jobs_of: tuple[tuple[int, ...], ...]
 
 
-def form_batches(jobs: Sequence[HeatmapJob], size: int) -> list[Batch]:
+def form_batches(jobs: Iterable[HeatmapJob], size: int) -> Iterator[Batch]:
     """Batches of ``size`` different images each, fewer in the last one.
 
     Jobs that explain the same image within one batch share its place. Whether a job can succeed does not
     matter: what runs together is the same in every run of a list.
     """
-    batches: list[Batch] = []
-    first, places = 0, dict[Path, list[int]]()
-    for number, job in enumerate(jobs):
+    together: list[HeatmapJob] = []
+    places: dict[Path, list[int]] = {}
+    for job in jobs:
         if job.image not in places and len(places) == size:
-            batches.append(_batch(jobs[first:number], places))
-            first, places = number, {}
-        places.setdefault(job.image, []).append(number - first)
+            yield _batch(together, places)
+            together, places = [], {}
+        places.setdefault(job.image, []).append(len(together))
+        together.append(job)
     if places:
-        batches.append(_batch(jobs[first:], places))
-    return batches
+        yield _batch(together, places)
 
 
 def _batch(jobs: Sequence[HeatmapJob], places: dict[Path, list[int]]) -> Batch:
     return Batch(tuple(jobs), tuple(places), tuple(map(tuple, places.values())))
 
 
-def count_images(jobs: Sequence[HeatmapJob]) -> int:
+def count_images(jobs: Iterable[HeatmapJob]) -> int:
     """Number of images in a list, where one that is listed several times in a row counts once."""
-    return sum(job.image != before.image for job, before in zip(jobs[1:], jobs, strict=False)) + bool(jobs)
+    count, before = 0, None
+    for job in jobs:
+        count += job.image != before
+        before = job.image
+    return count

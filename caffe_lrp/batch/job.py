@@ -4,21 +4,26 @@ A line of the list is one job for every formula and, with ``--top``, for every r
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
+
+import numpy as np
 
 from caffe_lrp.errors import ConfigError, FileListError
 from caffe_lrp.filelist import ListEntry, Target
 from caffe_lrp.messages import listed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HeatmapJob:
     """One map to make.
 
     Attributes
     ----------
+    number
+        Which job of the whole list it is, from 0.
     line
         Line of the list, from 1.
     image
@@ -34,6 +39,7 @@ class HeatmapJob:
         Why the image cannot be explained, known before anything ran; empty otherwise.
     """
 
+    number: int
     line: int
     image: Path
     target: Target
@@ -109,8 +115,10 @@ class OutputLayout:
     whole_path: bool = False
     names_have_targets: bool = False
 
-    def jobs(self, entry: ListEntry, formulas: Sequence[int], targets: Sequence[Target]) -> list[HeatmapJob]:
-        """The jobs of one line: for each formula one for each target."""
+    def jobs(
+        self, first: int, entry: ListEntry, formulas: Sequence[int], targets: Sequence[Target]
+    ) -> list[HeatmapJob]:
+        """The jobs of one line, numbered from ``first`` on: for each formula one for each target."""
         image = self._image(entry)
         part = self._part(entry.path, image)
         fault = ""
@@ -122,10 +130,11 @@ class OutputLayout:
         elif os.path.normpath(f"./{part}").startswith(".."):
             fault = "its output would lie outside the output folder; write the path without '..'"
         stem = None if fault else str(Path(f"{self.output_root}/{part}"))
+        path = Path(image)
+        kinds = [(formula, target) for formula in formulas for target in targets]
         return [
-            HeatmapJob(entry.line, Path(image), target, formula, self._named(stem, formula, target), fault)
-            for formula in formulas
-            for target in targets
+            HeatmapJob(number, entry.line, path, target, formula, self._named(stem, formula, target), fault)
+            for number, (formula, target) in enumerate(kinds, start=first)
         ]
 
     def finds_root(self, entry: ListEntry) -> bool:
@@ -152,14 +161,74 @@ class OutputLayout:
         return None
 
 
+@dataclass(frozen=True)
+class WorkList(Sequence[HeatmapJob]):
+    """The jobs of all lines, in order: of each line for each formula, of each formula for each target.
+
+    Jobs are made when they are asked for, so that a list of a million lines takes no more memory than its
+    text.
+
+    Attributes
+    ----------
+    entries
+        Lines of the list.
+    layout
+        Where images and outputs are.
+    formulas
+        Codes of the formulas.
+    ranks
+        What stands in place of the targets of the list; empty: those.
+    """
+
+    entries: Sequence[ListEntry]
+    layout: OutputLayout
+    formulas: tuple[int, ...]
+    ranks: tuple[Target, ...] = ()
+
+    @property
+    def jobs_per_entry(self) -> int:
+        """How many jobs a line makes."""
+        return len(self.formulas) * max(1, len(self.ranks))
+
+    def __len__(self) -> int:
+        return len(self.entries) * self.jobs_per_entry
+
+    @overload
+    def __getitem__(self, place: int) -> HeatmapJob: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "list[HeatmapJob]": ...
+
+    def __getitem__(self, place: int | slice) -> "HeatmapJob | list[HeatmapJob]":
+        numbers = range(len(self))[place]
+        if isinstance(numbers, range):
+            return [self[number] for number in numbers]
+        entry, part = divmod(numbers, self.jobs_per_entry)
+        return self.jobs_of(entry)[part]
+
+    def __iter__(self) -> Iterator[HeatmapJob]:
+        return self.jobs_between(0, len(self.entries))
+
+    def jobs_between(self, first: int, last: int) -> Iterator[HeatmapJob]:
+        """The jobs of the lines from ``first`` to before ``last``, counted from 0."""
+        for entry in range(first, last):
+            yield from self.jobs_of(entry)
+
+    def jobs_of(self, entry: int) -> list[HeatmapJob]:
+        """The jobs of one line, counted from 0."""
+        line = self.entries[entry]
+        first = entry * self.jobs_per_entry
+        return self.layout.jobs(first, line, self.formulas, self.ranks or (line.target,))
+
+
 def make_jobs(
     entries: Sequence[ListEntry],
     layout: OutputLayout,
     place: str,
     formulas: Sequence[int],
     top: int | None = None,
-) -> list[HeatmapJob]:
-    """The jobs of all lines, in order: of each line for each formula, of each formula for each target.
+) -> WorkList:
+    """The jobs of all lines.
 
     Parameters
     ----------
@@ -179,19 +248,18 @@ def make_jobs(
     ConfigError
         No path contains the layout's ``path_root``, so that it is the config that is wrong.
     """
-    if entries and not any(layout.finds_root(entry) for entry in entries):
+    if len(entries) and not any(layout.finds_root(entry) for entry in entries):
         raise ConfigError(
             f"{place}: no path of the list contains '{layout.path_root}', from which on output paths repeat "
             "it; set standalone_rootpath to a text that all of them contain, such as the name of a folder"
         )
-    ranks = [Target(0, rank) for rank in range(1, (top or 0) + 1)]
-    return [job for entry in entries for job in layout.jobs(entry, formulas, ranks or [entry.target])]
+    ranks = tuple(Target(0, rank) for rank in range(1, (top or 0) + 1))
+    return WorkList(entries, layout, tuple(formulas), ranks)
 
 
 def has_clashes(jobs: Sequence[HeatmapJob]) -> bool:
     """Whether two jobs write the same files."""
-    stems = [os.path.normpath(job.stem) for job in jobs if job.stem is not None]
-    return len(set(stems)) < len(stems)
+    return bool(_repeated_stems(jobs))
 
 
 def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path, *, names_have_targets: bool) -> None:
@@ -202,10 +270,13 @@ def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path, *, names_have_targe
     FileListError
         Names the lines.
     """
+    repeated = _repeated_stems(jobs)
+    if not repeated:
+        return
     first_line: dict[str, int] = {}
     clashes = []
     for job in jobs:
-        if job.stem is None:
+        if job.stem is None or hash(os.path.normpath(job.stem)) not in repeated:
             continue
         other = first_line.setdefault(os.path.normpath(job.stem), job.line)
         if other != job.line:
@@ -217,3 +288,10 @@ def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path, *, names_have_targe
         raise FileListError(
             f"{source}: several lines would write the same files; {way_out}:\n{listed(clashes)}"
         )
+
+
+def _repeated_stems(jobs: Sequence[HeatmapJob]) -> frozenset[int]:
+    """Hashes of the stems that several jobs have; 8 bytes a job, for lists of any length."""
+    stems = (hash(os.path.normpath(job.stem)) for job in jobs if job.stem is not None)
+    hashes = np.sort(np.fromiter(stems, np.int64))
+    return frozenset(hashes[1:][hashes[1:] == hashes[:-1]].tolist())

@@ -8,7 +8,7 @@ rest, so that nothing is left half done.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from queue import SimpleQueue
@@ -39,7 +39,11 @@ class Stopped(BaseException):
 
 
 def run_jobs(
-    session: Session, jobs: Sequence[HeatmapJob], kinds: Sequence[OutputKind], schedule: Schedule
+    session: Session,
+    jobs: Iterable[HeatmapJob],
+    kinds: Sequence[OutputKind],
+    schedule: Schedule,
+    halted: Callable[[], bool] = lambda: False,
 ) -> Generator[JobOutcome, None, None]:
     """Explain every job and write its files; outcomes come in the order of the jobs.
 
@@ -56,10 +60,14 @@ def run_jobs(
         Which files to write.
     schedule
         Batch size, workers and threads.
+    halted
+        Asked before every batch; once it is true, the batches that have been started are the last ones.
     """
     started: deque[list[Future[JobOutcome]]] = deque()
     with _Pipeline(session, kinds, schedule) as pipeline:
         for batch in form_batches(jobs, schedule.batch_size):
+            if halted():
+                break
             started.append(pipeline.start(batch))
             if len(started) == schedule.most_batches:
                 yield from map(_awaited, started.popleft())

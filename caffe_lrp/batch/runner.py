@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from caffe_lrp.errors import ImageError
+from caffe_lrp.errors import ImageError, OutputError
 from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
@@ -122,6 +122,8 @@ def write_files(job: HeatmapJob, explanation: Explanation, kinds: Sequence[Outpu
     started, error = time.perf_counter(), ""
     try:
         write_outputs(job.stem, result, kinds)
+    except OutputError:  # no file after this one would fare better
+        raise
     except Exception as fault:  # noqa: BLE001 - as in load_image
         error = _reason(fault)
     times = replace(explanation.times, write=time.perf_counter() - started)

@@ -1,10 +1,12 @@
 """Files that are either complete or absent, whatever happens while they are written."""
 
 import errno
+import os
+import re
 import uuid
 from pathlib import Path
 
-from caffe_lrp.errors import ImageError
+from caffe_lrp.errors import ImageError, OutputError
 
 _ADVICE = {
     errno.ENOSPC: "free some space on the disk",
@@ -18,9 +20,34 @@ _ADVICE = {
     errno.ENAMETOOLONG: "give the image a shorter name",
 }
 
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
+#: Bytes of a name that leave room for what `_temporary` adds.
+_LONGEST_NAME = 240
+
+#: Faults that all files to come would have as well.
+_LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path``, replacing what is there, its folder created if missing.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be written; no part of it is left behind.
+    OutputError
+        The same, for a reason that holds for all other files too, such as a full disk.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+    except (OSError, ValueError) as error:
+        kind = OutputError if getattr(error, "errno", None) in _LASTING else ImageError
+        raise kind(f"{path}: cannot be written: {why_not_written(error)}") from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a complete file in the place of ``path``, or leave it as it is.
 
     The bytes go to a file with a name of its own in the same folder, which then takes the place of
     ``path``: readers and parallel writers see the old file or a complete new one. The file's rights
@@ -28,24 +55,36 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises
     ------
-    ImageError
+    OSError, ValueError
         The file cannot be written; no part of it is left behind.
     """
+    temporary = _temporary(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be written: {_reason(error)}") from error
+        with temporary.open("xb") as file:
+            file.write(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _temporary(path: Path) -> Path:
+    """A name of its own beside ``path``, from which `interrupted_writes` can tell what it was to become."""
+    name = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
+    return path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def interrupted_writes(folder: Path) -> list[tuple[Path, str]]:
+    """Files in ``folder`` left by a process that was killed, and what they were to be called."""
+    try:
+        names = [entry.name for entry in os.scandir(folder)]
+    except OSError:
+        return []
+    found = [(name, _TEMPORARY.fullmatch(name)) for name in names]
+    return [(folder / name, match[1]) for name, match in found if match]
+
+
+def why_not_written(error: OSError | ValueError) -> str:
     """What went wrong, and what to do about it where that is known."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)

@@ -1,0 +1,396 @@
+"""The journal of a run: what became of every job, on disk as soon as its files are.
+
+A journal lies in the output root, one for every fingerprint and shard. Its first line says what the run is,
+each other line what became of one job. Lines are only ever added; of several about one job the last one
+counts. A line that was cut off, because the process was killed, counts as if it were not there.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import OutputError
+from caffe_lrp.outputs.atomic import why_not_written
+from caffe_lrp.shards import Shard
+
+from .job import HeatmapJob, JobOutcome
+
+#: States of a job, as `Journal.states` holds them.
+MISSING, DONE, FAILED = range(3)
+STATES = {"done": DONE, "failed": FAILED, "replaced": MISSING}
+
+_NAME = re.compile(r"caffe-lrp-([0-9a-f]+)-([0-9]+)of([0-9]+)\.jsonl")
+
+#: How long a lock is waited for.
+_TRIES, _SECONDS_BETWEEN_TRIES = 10, 0.1
+
+#: What `flock` says where a file system has no locks.
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a journal says of its run.
+
+    Attributes
+    ----------
+    fingerprint
+        See `fingerprint`.
+    shard
+        Which part of the list.
+    jobs
+        Jobs of the whole list.
+    first, last
+        The shard's jobs: from ``first`` to before ``last``.
+    outputs
+        Kinds of files that are written.
+    description
+        What the fingerprint was made of, and what people may want to know besides.
+    """
+
+    fingerprint: str
+    shard: Shard
+    jobs: int
+    first: int
+    last: int
+    outputs: tuple[str, ...]
+    description: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of a journal.
+
+    Attributes
+    ----------
+    job
+        Number of the job in the whole list.
+    status
+        ``done``, ``failed``, or ``replaced`` by another run's files.
+    image
+        Path of the image.
+    stem
+        Output path up to the suffix, from the output root on; empty if there is none.
+    error
+        Why it failed.
+    seconds
+        How long it took.
+    time
+        When, in seconds since 1970.
+    """
+
+    job: int
+    status: str
+    image: str = ""
+    stem: str = ""
+    error: str = ""
+    seconds: float = 0.0
+    time: float = 0.0
+
+
+def journal_path(root: Path, fingerprint: str, shard: Shard) -> Path:
+    """Where the journal of a run lies."""
+    return root / f"caffe-lrp-{fingerprint}-{shard.label}.jsonl"
+
+
+def find_journals(root: Path) -> list[Path]:
+    """All journals in an output root, in order of their names."""
+    try:
+        names = [entry.name for entry in os.scandir(root) if _NAME.fullmatch(entry.name)]
+    except OSError:
+        return []
+    return [root / name for name in sorted(names)]
+
+
+def read_header(path: Path) -> Header | None:
+    """The first line of a journal; None if it has none yet, or is no journal."""
+    with path.open("rb") as file:
+        fields = _parsed(file.readline())
+    try:
+        shard = Shard(*fields["shard"])
+        first, last = fields["range"]
+        outputs = tuple(fields["outputs"])
+        return Header(
+            fields["fingerprint"], shard, fields["jobs"], first, last, outputs, fields["description"]
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The lines of a journal about jobs, in the order of writing."""
+    with path.open("rb") as file:
+        file.readline()
+        for line in file:
+            fields = _parsed(line)
+            if isinstance(fields.get("job"), int) and fields.get("status") in STATES:
+                yield Record(**{name: fields[name] for name in Record.__slots__ if name in fields})
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """The fields of a line; none if it was cut off."""
+    if not line.endswith(b"\n"):
+        return {}
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+class Journal:
+    """The journal of this run, open for adding lines; a context manager.
+
+    Nobody else may write it at the same time.
+
+    Parameters
+    ----------
+    root
+        Output root, made if missing.
+    header
+        What the run is; stands in the file already if the run is continued.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written, or another process is writing it.
+    """
+
+    def __init__(self, root: Path, header: Header) -> None:
+        self.path = journal_path(root, header.fingerprint, header.shard)
+        self._root, self.header = root, header
+        with self._naming():
+            root.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            self._lock()
+            with self._naming():
+                self._begin()
+        except BaseException:
+            os.close(self._file)
+            raise
+        #: State of every job of the shard, by its number less the first.
+        self.states = self._read_states()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+    def record(self, outcome: JobOutcome) -> None:
+        """Add what became of a job.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written.
+        """
+        job = outcome.job
+        fields: dict[str, Any] = {
+            "job": job.number,
+            "status": "done" if outcome.is_done else "failed",
+            "line": job.line,
+            "image": str(job.image),
+            "formula": job.formula,
+            "target": job.target.label,
+            "seconds": round(outcome.times.total, 4),
+            "time": round(time.time(), 3),
+        }
+        if job.stem is not None:
+            fields["stem"] = relative_stem(self._root, job)
+        if outcome.error:
+            fields["error"] = outcome.error
+        self._add(fields)
+        self.states[job.number - self.header.first] = DONE if outcome.is_done else FAILED
+
+    def discard(self) -> None:
+        """Remove the file if it says nothing but what it is, as that of a run that is refused."""
+        if next(read_records(self.path), None) is None:
+            self.path.unlink()
+
+    def _lock(self) -> None:
+        for _ in range(_TRIES):
+            if _locked(self._file, fcntl.LOCK_EX):
+                return
+            time.sleep(_SECONDS_BETWEEN_TRIES)  # somebody may just be asking whether we run
+        raise OutputError(f"{self.path}: another process is at this very run; wait for it, or end it")
+
+    def _begin(self) -> None:
+        """Write the first line, or end one that was cut off."""
+        size = os.fstat(self._file).st_size
+        if size and read_header(self.path) is None:
+            os.ftruncate(self._file, 0)
+            size = 0
+        if not size:
+            header = self.header
+            self._write(
+                {
+                    "fingerprint": header.fingerprint,
+                    "shard": [header.shard.index, header.shard.count],
+                    "jobs": header.jobs,
+                    "range": [header.first, header.last],
+                    "outputs": list(header.outputs),
+                    "description": header.description,
+                }
+            )
+        elif os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, b"\n")
+
+    def _read_states(self) -> NDArray[np.uint8]:
+        states = np.full(self.header.last - self.header.first, MISSING, np.uint8)
+        for record in read_records(self.path):
+            place = record.job - self.header.first
+            if 0 <= place < len(states):
+                states[place] = STATES[record.status]
+        return states
+
+    def _add(self, fields: Mapping[str, Any]) -> None:
+        with self._naming():
+            self._write(fields)
+
+    def _write(self, fields: Mapping[str, Any]) -> None:
+        line = json.dumps(fields).encode() + b"\n"
+        written = os.write(self._file, line)
+        if written < len(line):  # the disk is full, and says so only when asked for the rest
+            os.write(self._file, line[written:])
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as fault:
+            raise OutputError(
+                f"{self.path}: the journal cannot be written: {why_not_written(fault)}"
+            ) from fault
+
+
+def _locked(file: int, how: int) -> bool:
+    """Lock an open file, unless another process has; where there are no locks, nobody ever has."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as fault:
+        if fault.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process has the journal open for writing."""
+    with path.open("rb") as file:
+        return not _locked(file.fileno(), fcntl.LOCK_SH)
+
+
+def relative_stem(root: Path, job: HeatmapJob) -> str:
+    """A job's output path from the output root on, however the root is written."""
+    return os.path.relpath(str(job.stem), root)
+
+
+def refuse_other_counts(root: Path, header: Header) -> None:
+    """Refuse to deal a list out to another number of shards than before.
+
+    Raises
+    ------
+    OutputError
+        Names the journal that tells.
+    """
+    for path in find_journals(root):
+        match = _NAME.fullmatch(path.name)
+        if match and match[1] == header.fingerprint and int(match[3]) != header.shard.count:
+            raise OutputError(
+                f"{path}: this list was begun in {match[3]} parts, and now has {header.shard.count}; go on "
+                f"with --shard I/{match[3]} (no --shard for 1 part), or choose another output folder"
+            )
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Files of another run that this one would overwrite: its journal, and the records of those jobs."""
+
+    journal: Path
+    records: tuple[Record, ...]
+
+
+def find_overlaps(root: Path, header: Header, stems: Iterable[str]) -> list[Overlap]:
+    """Which files of other runs would be overwritten.
+
+    Parameters
+    ----------
+    root
+        Output root.
+    header
+        Of this run.
+    stems
+        What `relative_stem` says of its jobs.
+    """
+    others = [path for path in find_journals(root) if not path.name.startswith(_prefix(header))]
+    mine: frozenset[int] | None = None
+    overlaps = []
+    for path in others:
+        other = read_header(path)
+        if other is None or not set(other.outputs) & set(header.outputs):
+            continue
+        if mine is None:  # eight bytes and some for every job; mostly there is no other run
+            mine = frozenset(map(hash, stems))
+        last = {record.job: record for record in read_records(path) if hash(record.stem) in mine}
+        done = tuple(record for record in last.values() if record.status == "done")
+        if done:
+            overlaps.append(Overlap(path, done))
+    return overlaps
+
+
+def _prefix(header: Header) -> str:
+    return f"caffe-lrp-{header.fingerprint}-"
+
+
+def refuse_overlaps(overlaps: Iterable[Overlap]) -> None:
+    """Refuse to overwrite the files of other runs.
+
+    Raises
+    ------
+    OutputError
+        Names their journals, and one of the files.
+    """
+    for overlap in overlaps:
+        count = len(overlap.records)
+        example = overlap.journal.parent / overlap.records[0].stem
+        raise OutputError(
+            f"{overlap.journal}: is the journal of another run (other settings, net, list or version), and "
+            f"{count} of its results would be overwritten, such as {example}_*; choose another output folder "
+            "(-p), put formula and class into the names (--suffix-target), or add --overwrite"
+        )
+
+
+def mark_replaced(overlaps: Iterable[Overlap]) -> None:
+    """Note in the journals of other runs that their files are about to be replaced.
+
+    Raises
+    ------
+    OutputError
+        A journal cannot be written.
+    """
+    for overlap in overlaps:
+        lines = [json.dumps({"job": record.job, "status": "replaced"}) for record in overlap.records]
+        try:
+            with overlap.journal.open("ab") as file:
+                file.write(("\n".join(["", *lines]) + "\n").encode())
+        except OSError as fault:
+            raise OutputError(
+                f"{overlap.journal}: the journal cannot be written: {why_not_written(fault)}"
+            ) from fault

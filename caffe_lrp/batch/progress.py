@@ -1,0 +1,92 @@
+"""How far a run is, for people who wait, and what it was when it is over."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+
+from .job import JobOutcome, StageTimes
+
+#: Stages of a job, by the attributes of `StageTimes`.
+STAGES = tuple(stage.name for stage in fields(StageTimes))
+
+
+@dataclass
+class Progress:
+    """Counts of one run, which outcomes are added to as they come.
+
+    Attributes
+    ----------
+    total
+        Jobs to do.
+    done, failed
+        Jobs that came out one way or the other.
+    stages
+        Seconds that all jobs together spent in each stage.
+    """
+
+    total: int
+    clock: Callable[[], float] = time.monotonic
+    done: int = 0
+    failed: int = 0
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    def add(self, outcome: JobOutcome) -> None:
+        """Count one outcome."""
+        if outcome.is_done:
+            self.done += 1
+        else:
+            self.failed += 1
+        for stage in STAGES:
+            self.stages[stage] += getattr(outcome.times, stage)
+
+    @property
+    def finished(self) -> int:
+        """Jobs that came out either way."""
+        return self.done + self.failed
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began."""
+        return self.clock() - self.started
+
+    @property
+    def per_second(self) -> float:
+        """Jobs a second so far."""
+        return self.finished / max(self.seconds, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the speed so far; None before the first job has come out."""
+        return (self.total - self.finished) / self.per_second if self.finished else None
+
+    @property
+    def slowest_stage(self) -> str:
+        """Where jobs spent most of their time; empty before any has."""
+        slowest = max(STAGES, key=lambda stage: self.stages[stage])
+        return slowest if self.stages[slowest] else ""
+
+    def line(self) -> str:
+        """How far the run is, for a log."""
+        share = 100 * self.finished / self.total if self.total else 100
+        text = f"{self.finished:,} of {self.total:,} maps ({share:.0f} %)"
+        if self.failed:
+            text += f", {self.failed:,} failed"
+        if self.seconds_left is not None:
+            text += f", {self.per_second:.3g} a second, {duration(self.seconds_left)} left"
+        return text
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``40 s``, ``5 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    minutes, hours, days = round(seconds / 60), seconds / 3600, seconds / 86400
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    if hours < 36:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{days:.0f} d {round(hours) % 24} h" if days < 7 else f"{days:.0f} d"

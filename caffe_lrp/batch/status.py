@@ -1,0 +1,143 @@
+"""How far runs are that write into one output root, from their journals."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_lrp.errors import OutputError
+from caffe_lrp.messages import listed
+
+from .journal import (
+    DONE,
+    FAILED,
+    STATES,
+    Header,
+    find_journals,
+    is_being_written,
+    read_header,
+    read_records,
+)
+from .progress import duration
+
+#: Speed is that of the last so many seconds.
+_RECENT_SECONDS = 600.0
+
+
+@dataclass
+class RunStatus:
+    """One list with one fingerprint, all its shards together.
+
+    Attributes
+    ----------
+    fingerprint
+        Of the run.
+    jobs
+        Maps in the whole list.
+    shards
+        Shards whose journals are there, of how many.
+    done, failed
+        Maps that came out one way or the other.
+    reasons
+        How often each reason for a failure occurs.
+    per_second
+        Maps a second, of all shards that are running.
+    """
+
+    fingerprint: str
+    jobs: int
+    shard_count: int
+    shards: list[int] = field(default_factory=list)
+    done: int = 0
+    failed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    per_second: float = 0.0
+
+    @property
+    def missing(self) -> int:
+        """Maps that have not come out yet."""
+        return self.jobs - self.done - self.failed
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present speed; None if nothing is running."""
+        return self.missing / self.per_second if self.per_second else None
+
+    def as_json(self) -> dict[str, Any]:
+        """For other programs."""
+        return {
+            "fingerprint": self.fingerprint,
+            "maps": self.jobs,
+            "shards": {"begun": self.shards, "of": self.shard_count},
+            "done": self.done,
+            "failed": self.failed,
+            "missing": self.missing,
+            "maps_per_second": round(self.per_second, 3),
+            "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
+            "reasons": dict(self.reasons.most_common()),
+        }
+
+    def as_text(self) -> str:
+        """For people."""
+        text = f"run {self.fingerprint}: {self.done:,} of {self.jobs:,} maps done, {self.failed:,} failed, "
+        text += f"{self.missing:,} missing"
+        if self.shard_count > 1:
+            text += f"; {len(self.shards)} of {self.shard_count} shards begun"
+        if self.missing:
+            left, speed = self.seconds_left, f"{self.per_second:.3g} a second"
+            text += "; nothing is running" if left is None else f"; {speed}, {duration(left)} left"
+        if self.reasons:
+            reasons = [f"{count:,} × {reason}" for reason, count in self.reasons.most_common()]
+            text += f"\nfailed:\n{listed(reasons)}"
+        return text
+
+
+def read_status(root: Path, now: float | None = None) -> list[RunStatus]:
+    """The runs whose journals lie in ``root``, or in a folder of it.
+
+    Raises
+    ------
+    OutputError
+        There is no journal.
+    """
+    paths = find_journals(root)
+    if not paths and root.is_dir():
+        folders = sorted(folder for folder in root.iterdir() if folder.is_dir())
+        paths = [path for folder in folders for path in find_journals(folder)]
+    runs: dict[tuple[Path, str], RunStatus] = {}
+    for path in paths:
+        header = read_header(path)
+        if header is not None:
+            key = (path.parent, header.fingerprint)
+            empty = RunStatus(header.fingerprint, header.jobs, header.shard.count)
+            _add(runs.setdefault(key, empty), path, header, time.time() if now is None else now)
+    if not runs:
+        raise OutputError(
+            f"{root}: holds no journal of a run; give the folder that -p and standalone_outpath name together"
+        )
+    return list(runs.values())
+
+
+def _add(run: RunStatus, path: Path, header: Header, now: float) -> None:
+    """Count one shard."""
+    run.shards.append(header.shard.index)
+    states = np.zeros(header.last - header.first, np.uint8)
+    reasons: dict[int, str] = {}
+    recent: list[float] = []
+    for record in read_records(path):
+        place = record.job - header.first
+        if not 0 <= place < len(states):
+            continue
+        states[place] = STATES[record.status]
+        if record.status == "failed":
+            reasons[place] = record.error.removeprefix(f"{record.image}: ")
+        if now - record.time <= _RECENT_SECONDS:
+            recent.append(record.time)
+    run.done += int((states == DONE).sum())
+    run.failed += int((states == FAILED).sum())
+    run.reasons.update(reason for place, reason in reasons.items() if states[place] == FAILED)
+    if len(recent) > 1 and is_being_written(path):
+        run.per_second += len(recent) / max(now - min(recent), 1e-3)

@@ -1,0 +1,30 @@
+"""``caffe-lrp -c … -f … -p …``: explain a list of images. What can be checked in no time is checked here."""
+
+import argparse
+from typing import Any
+
+from caffe_lrp.config import KEYS, read_config
+from caffe_lrp.errors import ConfigError
+from caffe_lrp.filelist import read_filelist
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Explain all images of the list; the exit code."""
+    config = read_config(options.config, _overrides(options))
+    if options.top is not None and options.top > config.class_count:
+        raise ConfigError(
+            f"{config.place_of('class_count')}: numclasses is {config.class_count}, but --top asks for the "
+            f"{options.top} best classes; give {config.class_count} or fewer"
+        )
+    entries = read_filelist(options.filelist) if options.filelist else []
+    # Numba and OpenCV take a second to load: not for --help, nor for a wrong config.
+    from .run import Run  # noqa: PLC0415
+
+    run = Run.prepared(options, config, entries)
+    return run.check() if options.dry_run else run.start()
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    """Values given on the command line, by attribute of the config."""
+    given = vars(options) | {"formula": options.formulas and options.formulas[0]}
+    return {key.attribute: given[key.attribute] for key in KEYS if given.get(key.attribute) is not None}

@@ -1,0 +1,311 @@
+"""One run over a list: what it consists of, and what people read of it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from caffe_lrp import __version__
+from caffe_lrp.batch import schedule
+from caffe_lrp.batch.batches import count_images
+from caffe_lrp.batch.check import foreseeable_fault, notices
+from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run, digest_of_list
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome, OutputLayout, has_clashes, make_jobs, refuse_clashes
+from caffe_lrp.batch.journal import DONE, FAILED, Journal
+from caffe_lrp.batch.pipeline import run_jobs
+from caffe_lrp.batch.progress import Progress
+from caffe_lrp.batch.resources import allowed_processors, available_memory
+from caffe_lrp.batch.resume import (
+    Task,
+    find_missing,
+    jobs_left,
+    open_journal,
+    remove_leftovers,
+    write_summary,
+)
+from caffe_lrp.batch.schedule import Schedule
+from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.errors import ExitCode
+from caffe_lrp.filelist import ListEntry
+from caffe_lrp.kernels._jit import CACHE_PLACE
+from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
+from caffe_lrp.shards import Shard, shard_of_array
+from caffe_lrp.terminal import coloured, remark, say
+
+from .halt import Halt
+
+_ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
+_TEXT_FILES: tuple[OutputKind, ...] = ("top10", "rawhm")
+#: ``-b`` -> (files written, whole batches).
+_BINARIES = {
+    "default": (_ALL_FILES, False),
+    "default_minimal": (_TEXT_FILES, False),
+    "parallel": (_ALL_FILES, True),
+    "parallel_minimal": (_TEXT_FILES, True),
+}
+
+#: Where no bar is shown, a line says how far the run is once in so many seconds.
+_SECONDS_BETWEEN_LINES = 60.0
+
+
+@dataclass
+class Run:
+    """A list and all it takes to explain it.
+
+    Attributes
+    ----------
+    options
+        The command line.
+    session
+        Net, plans and preprocessing.
+    task
+        The jobs, and where their files and the journal go.
+    memory
+        Bytes that may be used.
+    """
+
+    options: argparse.Namespace
+    session: Session
+    task: Task
+    memory: int
+    last_failure: str = field(default="", init=False)
+    folder: str = field(default="", init=False)
+
+    @classmethod
+    def prepared(
+        cls, options: argparse.Namespace, config: HeatmapConfig, entries: Sequence[ListEntry]
+    ) -> "Run":
+        """A run that can start: everything is checked and loaded, and notes are printed."""
+        formulas = options.formulas or (config.formula,)
+        layout = _layout(options, config)
+        jobs = make_jobs(entries, layout, config.place_of("path_root"), formulas, options.top)
+        if not options.is_demo:
+            refuse_clashes(jobs, options.filelist, names_have_targets=layout.names_have_targets)
+        memory = options.memory or available_memory() // 2  # asked before weights take some of it
+        session = open_session(config, formulas, options.convolution)
+        kinds, _ = _BINARIES[options.binary]
+        description = {}
+        if not options.dry_run:
+            description = _description(options, config, layout, formulas, kinds, entries)
+        shard = shard_of_array(os.environ) if options.shard == "auto" else options.shard or Shard()
+        run = cls(options, session, Task(jobs, shard, kinds, Path(layout.output_root), description), memory)
+        if not options.quiet:
+            for notice in [*CACHE_PLACE.notices, *notices(session, config), *run.schedule_remarks]:
+                remark(f"note: {notice}")
+        return run
+
+    @cached_property
+    def _limits(self) -> schedule.Limits:
+        _, whole_batches = _BINARIES[self.options.binary]
+        return schedule.Limits(
+            threads=self.options.threads or allowed_processors(),
+            memory=self.memory,
+            batch_size=self.options.batch or (self.session.net.batch_size if whole_batches else None),
+        )
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """How the jobs are dealt out; that of the whole part, also where some of it is done."""
+        return schedule.plan_schedule(
+            schedule.whole_footprint(self.session),
+            count_images(self.task.jobs()),
+            self._limits,
+            keeps_order=has_clashes(self.task.work),
+        )
+
+    @property
+    def schedule_remarks(self) -> list[str]:
+        """What is to be said of the schedule."""
+        return schedule.remarks_on(self.schedule, schedule.whole_footprint(self.session), self._limits)
+
+    # Checking only
+
+    def check(self) -> int:
+        """Show layers and rules, and the lines of the list that will fail."""
+        for line in _plan_table(self.session):
+            say(line, sys.stdout)
+        faults = ((job, foreseeable_fault(self.session, job)) for job in self.task.jobs())
+        complaints = [self._failure(job, fault) for job, fault in faults if fault]
+        for complaint in dict.fromkeys(complaints):
+            say(complaint, sys.stderr)
+        return ExitCode.IMAGES_FAILED if complaints else ExitCode.DONE
+
+    # Working
+
+    def start(self) -> int:
+        """Explain what is left of the list, and print failures as they come and a summary at the end."""
+        if self.options.verbose:
+            say(self.schedule.description, sys.stdout)
+        overwrite = self.options.overwrite or self.options.is_demo
+        with open_journal(self.task, overwrite=overwrite) as journal:
+            missing = find_missing(self.task, journal, retry_failed=self.options.retry_failed)
+            progress = Progress(int(missing.sum()))
+            before = len(missing) - progress.total
+            remove_leftovers(self.task, missing)
+            if before and not self.options.quiet:
+                failed = int((journal.states[~missing] == FAILED).sum())
+                remark(_resumption(before, failed, progress.total))
+            halt = Halt()
+            self._work(journal, jobs_left(self.task, missing), progress, halt)
+            write_summary(
+                self.task, journal, progress, {"interrupted": halt.requested, **self._settings_in_force}
+            )
+            return self._end(journal, progress, halt)
+
+    @property
+    def _settings_in_force(self) -> dict[str, object]:
+        return {
+            "quirks": self.task.description["quirks"],
+            "outputs": list(self.task.kinds),
+            "batch_size": self.schedule.batch_size,
+            "threads": self.schedule.threads,
+        }
+
+    def _work(self, journal: Journal, jobs: Iterator[HeatmapJob], progress: Progress, halt: Halt) -> None:
+        """Explain jobs, until all are done, the run is to end, or too many have failed."""
+        hide_bar = self.options.quiet or not sys.stderr.isatty()
+        next_line = _SECONDS_BETWEEN_LINES
+        outcomes = run_jobs(self.session, jobs, self.task.kinds, self.schedule, lambda: halt.requested)
+        with (
+            halt.listening(),
+            tqdm(total=progress.total, unit="map", disable=hide_bar, dynamic_ncols=True) as bar,
+            closing(outcomes),
+        ):
+            for outcome in outcomes:
+                journal.record(outcome)
+                progress.add(outcome)
+                self._report(outcome, bar)
+                if progress.failed:
+                    bar.set_postfix(failed=progress.failed, refresh=False)
+                bar.update()
+                if hide_bar and not self.options.quiet and progress.seconds >= next_line:
+                    remark(progress.line())
+                    next_line = progress.seconds + _SECONDS_BETWEEN_LINES
+                if progress.failed == self.options.max_failures:
+                    break
+
+    def _report(self, outcome: JobOutcome, bar: "tqdm[Any]") -> None:
+        """Print a failure, or with ``-v`` a success."""
+        if not outcome.is_done:
+            failure = self._failure(outcome.job, outcome.error)
+            if failure != self.last_failure:  # the maps of one line mostly fail together, for one reason
+                say(failure, sys.stderr, bar.write)
+            self.last_failure = failure
+            return
+        own = str(Path(str(outcome.job.stem)).parent)
+        self.folder = (os.path.commonpath([self.folder, own]) or ".") if self.folder else own
+        if self.options.verbose:
+            say(_success(outcome, self.session), sys.stdout, bar.write)
+
+    def _end(self, journal: Journal, progress: Progress, halt: Halt) -> int:
+        """Print the summary; the exit code."""
+        done, failed = (int((journal.states == state).sum()) for state in (DONE, FAILED))
+        left = len(journal.states) - done - failed
+        if not self.options.quiet:
+            say(self._summary(done, failed, progress), sys.stdout)
+        how = coloured("interrupted" if halt.requested else "stopped", "bad", sys.stderr)
+        if left and halt.requested:
+            remark(f"{how}: {left} left; the same command goes on from here")
+            return ExitCode.INTERRUPTED
+        if left:
+            remark(
+                f"{how} after {progress.failed} failures (--max-failures), {left} left; the same command "
+                "goes on from here, --retry-failed tries those again"
+            )
+        return ExitCode.IMAGES_FAILED if failed or left else ExitCode.DONE
+
+    def _summary(self, done: int, failed: int, progress: Progress) -> str:
+        """What was done, and what was written where."""
+        total = len(self.task.lines) * self.task.work.jobs_per_entry
+        text = coloured(f"{done} of {total} heatmaps made", "bad" if done < total else "good", sys.stdout)
+        text += f" in {progress.seconds:.1f} s"
+        before = done + failed - progress.finished
+        if before:
+            text += f", {before} of them in earlier runs" if progress.finished else " in earlier runs"
+        if failed:
+            text += f", {failed} failed for the reasons given"
+        if progress.finished > 1 and progress.slowest_stage:
+            text += f"; {progress.per_second:.3g} a second, most time in {progress.slowest_stage}"
+        if done:
+            suffixes = ", ".join(OUTPUTS[kind].suffix for kind in OUTPUTS if kind in self.task.kinds)
+            text += f"\nfiles in {self.folder or self.task.root}: {suffixes}"
+        return text
+
+    def _failure(self, job: HeatmapJob, error: str) -> str:
+        """Line of the list, image and reason; a reason that begins with the image does not name it twice."""
+        image = f"{job.image}: "
+        line = coloured(f"line {job.line}", "bad", sys.stderr)
+        return f"{self.options.filelist}: {line}: {image}{error.removeprefix(image)}"
+
+
+def _resumption(before: int, failed: int, left: int) -> str:
+    """What is said when a run goes on."""
+    text = f"note: going on with an earlier run: {before} of {before + left} came out before"
+    if failed:
+        text += f", {failed} of them failed (--retry-failed tries those again)"
+    return text + f", {left} left"
+
+
+def _layout(options: argparse.Namespace, config: HeatmapConfig) -> OutputLayout:
+    """Where images and outputs are; several maps of an image have names of their own without being asked."""
+    if options.is_demo:
+        return OutputLayout(options.prepath, config.output_root, config.path_root, whole_path=True)
+    several = options.top is not None or len(options.formulas or ()) > 1
+    return OutputLayout(
+        options.image_root,
+        f"{options.prepath}/{config.output_root}",
+        config.path_root,
+        names_have_targets=options.suffix_target or several,
+    )
+
+
+def _description(
+    options: argparse.Namespace,
+    config: HeatmapConfig,
+    layout: OutputLayout,
+    formulas: Sequence[int],
+    kinds: Sequence[OutputKind],
+    entries: Sequence[ListEntry],
+) -> dict[str, object]:
+    """What decides on the files of the run."""
+    choices = {
+        "version": __version__,
+        "formulas": list(formulas),
+        "top": options.top,
+        "convolution": options.convolution,
+        "image_root": layout.image_root,
+        "names_have_targets": layout.names_have_targets,
+        "outputs": list(kinds),
+        "list": digest_of_list(entries),
+    }
+    return describe_run(config, ContentHashes(cache_folder(os.environ)), choices)
+
+
+def _plan_table(session: Session) -> Iterator[str]:
+    """One line a layer: index, name, type, output shape, and the rule of every formula."""
+    several = len(session.formulas) > 1
+    rows = [["index", "name", "type", "output"]]
+    rows[0] += [f"rule of {code}" if several else "rule" for code in session.formulas]
+    for layer in session.net.layers:
+        shape = "×".join(map(str, (session.net.batch_size, *layer.output_shapes[0])))
+        rules = [plan.rule_of(layer) for plan in session.plans]
+        titles = [rule.title if rule else "-" for rule in rules]
+        rows.append([str(layer.index), layer.name, layer.type, shape, *titles])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _success(outcome: JobOutcome, session: Session) -> str:
+    job, best = outcome.job, ""
+    if outcome.best_class is not None:
+        best = f"best class {outcome.best_class} ({session.label_of(outcome.best_class)}), "
+    return f"{job.image}: {best}{outcome.times.total:.2f} s, files {job.stem}_*"

@@ -1,0 +1,44 @@
+"""``caffe-lrp warmup``: compile everything ahead, so that no run has to."""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from caffe_lrp.arguments import list_arguments
+from caffe_lrp.errors import ExitCode, UsageError
+from caffe_lrp.terminal import remark, say
+
+from .explain import explain
+
+
+def warm_up(options: argparse.Namespace) -> int:
+    """Compile all kernels by runs that need every one of them, and say how to make use of it."""
+    if options.cpu:
+        os.environ["CAFFE_LRP_CPU"] = options.cpu
+    # What compiles reads the environment when it is imported.
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from caffe_lrp.kernels._jit import CACHE_PLACE, mark_cache_complete  # noqa: PLC0415
+    from caffe_lrp.warmup import prepare_runs  # noqa: PLC0415
+
+    notices = "; ".join(CACHE_PLACE.notices)
+    if CACHE_PLACE.folder is None:
+        raise UsageError(f"nothing is compiled ahead: {notices}")
+    if notices:
+        remark(f"note: {notices}")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="caffe-lrp-") as folder:
+        runs = prepare_runs(Path(folder))
+        for arguments in tqdm(runs, "compiling", disable=not sys.stderr.isatty(), dynamic_ncols=True):
+            if explain(list_arguments(arguments)) != ExitCode.DONE:
+                raise RuntimeError(f"failed: {' '.join(arguments)}")
+    mark_cache_complete()
+    say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_PLACE.folder}", sys.stdout)
+    names = ("CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR")
+    settings = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
+    if settings:
+        say(f"to run with it, set {' and '.join(settings)}", sys.stdout)
+    return ExitCode.DONE

@@ -1,0 +1,71 @@
+"""Shards: one list dealt out to several runs, as the tasks of a cluster's array job."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from caffe_lrp.errors import UsageError
+
+_PARTS = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
+_ARRAY = tuple(f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "MIN", "MAX", "STEP", "COUNT"))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part ``index`` of ``count``, from 0: consecutive lines, as many as in any other part or one less.
+
+    All parts together are the list, and no two share a line.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def label(self) -> str:
+        """The shard in names of files: ``3of64``."""
+        return f"{self.index}of{self.count}"
+
+    def part_of(self, length: int) -> range:
+        """Which of ``length`` lines are in this part."""
+        return range(length * self.index // self.count, length * (self.index + 1) // self.count)
+
+
+def parse_shard(text: str) -> Shard:
+    """The shard that ``I/N`` means.
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong, to follow the text itself.
+    """
+    match = _PARTS.fullmatch(text)
+    if not match:
+        raise ValueError("must be I/N, such as 0/64 for the first of 64 parts, or auto")
+    index, count = int(match[1]), int(match[2])
+    if index >= count:
+        raise ValueError(f"asks for part {index}, but {count} parts count from 0 to {count - 1}")
+    return Shard(index, count)
+
+
+def shard_of_array(environment: Mapping[str, str]) -> Shard:
+    """The shard of a task of a Slurm array job.
+
+    Raises
+    ------
+    UsageError
+        This is no such task, or its array leaves indices out, whose lines nobody would explain.
+    """
+    given = [environment.get(name, "") for name in _ARRAY]
+    if not all(re.fullmatch("[0-9]{1,9}", value) for value in given):
+        raise UsageError(
+            "--shard auto: this is no task of a Slurm array job (SLURM_ARRAY_TASK_ID is not set); start it "
+            "with sbatch --array=0-63, or give the part as --shard I/N"
+        )
+    task, first, last, step, count = map(int, given)
+    if step < 1 or (last - first) // step + 1 != count or (task - first) % step or not first <= task <= last:
+        raise UsageError(
+            f"--shard auto: the array of {count} tasks from {first} to {last} leaves indices out, and with "
+            "them parts of the list; submit it with all of them, such as --array=0-63, or give the part as "
+            "--shard I/N"
+        )
+    return Shard((task - first) // step, count)

@@ -1,0 +1,306 @@
+"""Runs that go on, share a folder, or are killed: as processes, by what they leave on disk."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import CONFIG, DATA, config, files_below, listing, run
+
+PICTURES = ("square.jpg", "tall.png")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Twelve copies of pictures, so that a run takes its time."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(12):
+        name = PICTURES[number % 2]
+        shutil.copy(DATA / "images/set" / name, folder / f"{number:02}{Path(name).suffix}")
+    return folder
+
+
+def all_of(images: Path) -> Path:
+    path = images.parent / "all.txt"
+    path.write_text(
+        "".join(f"{image} {3 + number % 4}\n" for number, image in enumerate(sorted(images.iterdir())))
+    )
+    return path
+
+
+def command(path: Path, out: Path, *options: object) -> list[str]:
+    words = ["-c", CONFIG, "-f", path, "-p", out, "--threads", 1, "--batch", 2, *options]
+    return [sys.executable, "-m", "caffe_lrp", *map(str, words)]
+
+
+def finish(path: Path, out: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(path, out, *options), cwd=DATA, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def journal_of(out: Path) -> Path:
+    (path,) = (out / "out").glob("caffe-lrp-*.jsonl")
+    return path
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()[1:]]
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in files_below(out)}
+
+
+def wait_for_records(out: Path, count: int) -> None:
+    limit = time.monotonic() + 120
+    while time.monotonic() < limit:
+        paths = list((out / "out").glob("caffe-lrp-*.jsonl"))
+        if paths and paths[0].read_bytes().count(b"\n") > count:
+            return
+        time.sleep(0.005)
+    raise AssertionError("the run does not come forward")
+
+
+def test_the_journal_says_what_became_of_every_map(images: Path, tmp_path: Path) -> None:
+    path = listing(tmp_path, f"{images}/00.jpg 3", "images/none.jpg 1", f"{images}/01.png 9999")
+    out = tmp_path / "o"
+    assert finish(path, out).returncode == 4
+    header = json.loads(journal_of(out).read_text().splitlines()[0])
+    assert (header["jobs"], header["range"], header["shard"]) == (3, [0, 3], [0, 1])
+    assert header["outputs"] == ["heatmap", "input", "top10", "rawhm"]
+    assert header["description"]["quirks"] == "reference"
+    first, second, third = records(journal_of(out))
+    assert (first["job"], first["line"], first["status"]) == (0, 1, "done")
+    assert (out / "out" / f"{first['stem']}_rawhm.txt").is_file()
+    assert first["seconds"] > 0
+    assert (second["status"], third["status"]) == ("failed", "failed")
+    assert "no such image" in second["error"]
+    assert "class 9999 does not exist" in third["error"]
+    summary = json.loads((out / "out/summary.json").read_text())
+    assert (summary["done"], summary["failed"], summary["missing"]) == (1, 2, 0)
+    assert summary["quirks"] == "reference"
+    assert summary["interrupted"] is False
+
+
+def test_a_run_goes_on_where_it_ended_and_does_what_is_missing(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    assert finish(path, out).returncode == 0
+    before = contents(out)
+    lost = next((out / "out").rglob("05.png_rawhm.txt"))
+    kept = next((out / "out").rglob("04.jpg_rawhm.txt"))
+    lost.unlink()
+    kept.write_text("of another time")
+    lines = journal_of(out).read_text().splitlines(keepends=True)
+    journal_of(out).write_text("".join(line for line in lines if '"job": 9,' not in line))
+    result = finish(path, out)
+    assert (result.returncode, len(records(journal_of(out)))) == (0, 13)
+    assert "10 of 12 came out before, 2 left" in result.stderr
+    assert result.stdout.startswith("12 of 12 heatmaps made in")
+    assert "10 of them in earlier runs" in result.stdout
+    assert kept.read_text() == "of another time"
+    kept.write_bytes(before[str(kept.relative_to(out))])
+    assert contents(out) == before
+
+
+def test_failed_maps_are_tried_again_if_asked_for(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    hidden = images / "03.png"
+    content = hidden.read_bytes()
+    hidden.unlink()
+    assert finish(path, out).returncode == 4
+    hidden.write_bytes(content)
+    again = finish(path, out)
+    assert again.returncode == 4
+    assert "1 of them failed (--retry-failed tries those again), 0 left" in again.stderr
+    retried = finish(path, out, "--retry-failed")
+    assert retried.returncode == 0
+    assert "11 of 12 came out before, 1 left" in retried.stderr
+    assert len(list(out.rglob("*_rawhm.txt"))) == 12
+
+
+def test_a_run_that_only_fails_is_stopped(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    for image in images.iterdir():
+        image.write_bytes(b"no picture")
+    result = finish(path, out, "--max-failures", 3)
+    assert result.returncode == 4
+    assert "after 3 failures (--max-failures), 9 left" in result.stderr
+    assert len(records(journal_of(out))) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on_later(
+    images: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    path, out, whole = all_of(images), tmp_path / "o", tmp_path / "whole"
+    process = subprocess.Popen(
+        command(path, out), cwd=DATA, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_records(out, 2)
+    process.send_signal(number)
+    _, complaint = process.communicate(timeout=60)
+    done = len(records(journal_of(out)))
+    assert 2 <= done < 12
+    assert process.returncode == 130
+    assert "finishing what is under way" in complaint
+    assert f"interrupted: {12 - done} left; the same command goes on from here" in complaint
+    assert json.loads((out / "out/summary.json").read_text())["interrupted"] is True
+    assert len(list(out.rglob("*_rawhm.txt"))) == done
+    assert finish(path, out).returncode == 0
+    assert finish(path, whole).returncode == 0
+    assert contents(out) == contents(whole)
+
+
+def test_runs_that_are_killed_again_and_again_equal_one_that_is_not(images: Path, tmp_path: Path) -> None:
+    """At random moments, five times at least; nothing is half written, and nothing lost."""
+    path, out, whole = all_of(images), tmp_path / "o", tmp_path / "whole"
+    started = time.monotonic()
+    assert finish(path, whole).returncode == 0
+    seconds = time.monotonic() - started
+    moments = random.Random(3)
+    for _ in range(5):
+        process = subprocess.Popen(
+            command(path, out), cwd=DATA, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(seconds * moments.uniform(0.3, 1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for name, content in contents(out).items():
+            assert Path(name).suffix == ".tmp" or content == (whole / name).read_bytes()
+    assert finish(path, out).returncode == 0
+    assert contents(out) == contents(whole)
+
+
+def test_what_was_half_written_is_removed_if_it_is_ours(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    assert finish(path, out).returncode == 0
+    folder = next((out / "out").rglob("05.png_rawhm.txt")).parent
+    (folder / "05.png_rawhm.txt").unlink()
+    ours, other = folder / ".05.png_rawhm.txt.0123abcd.tmp", folder / ".other.png_rawhm.txt.0123abcd.tmp"
+    ours.touch()
+    other.touch()
+    assert finish(path, out).returncode == 0
+    assert not ours.exists()
+    assert other.exists()
+
+
+def test_a_line_that_was_cut_off_counts_as_not_written(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    assert finish(path, out).returncode == 0
+    journal = journal_of(out)
+    journal.write_bytes(journal.read_bytes()[:-20])
+    result = finish(path, out)
+    assert "11 of 12 came out before, 1 left" in result.stderr
+    lines = journal.read_bytes().splitlines()
+    assert json.loads(lines[-1])["job"] == 11
+    journal.write_bytes(lines[0][:40])
+    assert "came out before" not in finish(path, out).stderr
+    assert len(records(journal)) == 12
+
+
+def test_other_settings_share_the_folder_unless_they_would_overwrite(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    assert finish(path, out).returncode == 0
+    before = contents(out)
+    refused = finish(path, out, "--formula", 0)
+    assert refused.returncode == 5
+    assert "is the journal of another run" in refused.stderr
+    assert "12 of its results would be overwritten" in refused.stderr
+    assert contents(out) == before
+    assert finish(path, out, "--formula", 0, "--suffix-target").returncode == 0
+    assert len(list((out / "out").glob("caffe-lrp-*.jsonl"))) == 2
+    overwritten = finish(path, out, "--formula", 0, "--overwrite")
+    assert overwritten.returncode == 0
+    assert contents(out) != before
+    # The first run has lost its files, and would overwrite those of the other one.
+    assert finish(path, out).returncode == 5
+    assert finish(path, out, "--overwrite").returncode == 0
+    assert {name: content for name, content in contents(out).items() if name in before} == before
+
+
+def test_the_drop_in_never_refuses(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(DATA / "models", tmp_path / "models")
+    changed = config(tmp_path, standalone_outpath=str(tmp_path / "o"), standalone_rootpath="images")
+    path = tmp_path / "drop.txt"
+    path.write_text("images/00.jpg 3\n")
+    code = "import sys; from caffe_lrp.cli import demo_main; sys.exit(demo_main())"
+    for formula in (2, 0):
+        text = changed.read_text().split("\n")
+        text[text.index("relpropformulatype") + 1] = str(formula)
+        changed.write_text("\n".join(text))
+        words = [sys.executable, "-c", code, str(changed), str(path), str(tmp_path)]
+        assert subprocess.run(words, cwd=DATA, check=False, timeout=120).returncode == 0
+
+
+def test_two_processes_do_not_share_a_journal(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    process = subprocess.Popen(
+        command(path, out), cwd=DATA, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for_records(out, 1)
+    process.send_signal(signal.SIGSTOP)
+    second = finish(path, out)
+    process.send_signal(signal.SIGCONT)
+    assert second.returncode == 5
+    assert "another process is at this very run" in second.stderr
+    assert process.wait(timeout=120) == 0
+
+
+def test_shards_together_make_what_one_run_makes(images: Path, tmp_path: Path) -> None:
+    path, out, whole = all_of(images), tmp_path / "o", tmp_path / "whole"
+    assert finish(path, whole).returncode == 0
+    for index in range(3):
+        assert finish(path, out, "--shard", f"{index}/3").returncode == 0
+    assert contents(out) == contents(whole)
+    ranges = [
+        json.loads(journal.read_text().splitlines()[0])["range"] for journal in (out / "out").glob("*.jsonl")
+    ]
+    assert sorted(ranges) == [[0, 4], [4, 8], [8, 12]]
+    other = finish(path, out, "--shard", "0/4")
+    assert other.returncode == 5
+    assert "was begun in 3 parts, and now has 4" in other.stderr
+    status = run("status", out / "out")
+    assert status.returncode == 0
+    assert "12 of 12 maps done, 0 failed, 0 missing; 3 of 3 shards begun" in status.stdout
+
+
+def test_a_task_of_an_array_takes_its_part(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    array = {"ID": 2, "MIN": 1, "MAX": 3, "STEP": 1, "COUNT": 3}
+    environment = os.environ | {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in array.items()}
+    words = command(path, out, "--shard", "auto")
+    assert subprocess.run(words, cwd=DATA, env=environment, check=False, timeout=120).returncode == 0
+    assert sorted(journal["job"] for journal in records(journal_of(out))) == [4, 5, 6, 7]
+    without = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
+    result = subprocess.run(
+        words, cwd=DATA, env=without, check=False, timeout=120, capture_output=True, text=True
+    )
+    assert (result.returncode, "no task of a Slurm array job" in result.stderr) == (2, True)
+
+
+def test_the_status_counts_failures_by_reason(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    (images / "02.jpg").unlink()
+    (images / "04.jpg").write_bytes(b"no picture")
+    finish(path, out, "--shard", "0/2")
+    text = run("status", out).stdout
+    assert "4 of 12 maps done, 2 failed, 6 missing; 1 of 2 shards begun; nothing is running" in text
+    assert "1 × " in text
+    (found,) = json.loads(run("status", out / "out", "--json").stdout)
+    assert (found["maps"], found["done"], found["failed"], found["missing"]) == (12, 4, 2, 6)
+    assert found["shards"] == {"begun": [0], "of": 2}
+    assert sum(found["reasons"].values()) == 2
+
+
+def test_a_folder_without_journals_has_no_status(tmp_path: Path) -> None:
+    result = run("status", tmp_path)
+    assert (result.returncode, "holds no journal" in result.stderr) == (5, True)
