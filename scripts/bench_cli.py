@@ -14,13 +14,16 @@ from bench_worker import Round, timed
 
 from caffe_lrp.batch.session import Session
 from caffe_lrp.outputs.result import HeatmapResult
-from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
+from caffe_lrp.outputs.writers import OutputKind, write_outputs
 
 BEST_SCORES = 10
 """Lines of the file with the best scores."""
 
 RELEVANCE_SCALE = 1e5
 """Relevance of a pixel is about so much smaller than its grey level."""
+
+DEFAULT_KINDS: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
+"""What a run writes unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def write_milliseconds(session: Session, photos: Sequence[Path]) -> float:
 
         def write_all() -> None:
             for number, result in enumerate(results):
-                write_outputs(f"{folder}/{number}", result, tuple(OUTPUTS))
+                write_outputs(f"{folder}/{number}", result, DEFAULT_KINDS)
 
         write_all()
         return 1e3 * timed(write_all) / len(results)

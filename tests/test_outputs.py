@@ -4,7 +4,9 @@ import errno
 import os
 import re
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,14 +17,16 @@ from hypothesis import strategies as st
 
 from caffe_lrp.errors import ImageError, OutputError
 from caffe_lrp.outputs import writers
+from caffe_lrp.outputs.arrays import Dtype
 from caffe_lrp.outputs.atomic import write_atomically
 from caffe_lrp.outputs.png import encode_png
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.text import raw_heatmap, top_scores
-from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
+from caffe_lrp.outputs.writers import OUTPUTS, OutputKind, write_outputs
 
 NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]\d\d)?|nan|inf)")
 RELEVANCE = np.array([[[1, -2.5]], [[0, 1e-7]], [[123456.7, 1 / 3]]], np.float32)
+SMALL = np.array(RELEVANCE / 1000, np.float32)  # enough for half precision
 
 
 def result(*, is_image: bool = True) -> HeatmapResult:
@@ -82,12 +86,14 @@ def test_a_picture_without_pixels_is_an_error() -> None:
         encode_png(np.zeros((0, 7, 3), np.uint8))
 
 
-def test_all_four_files_are_written_into_new_folders(tmp_path: Path) -> None:
-    write_outputs(f"{tmp_path}/a/b/cat.jpg", result(), ["rawhm", "top10", "input", "heatmap"])
+def test_all_files_are_written_into_new_folders(tmp_path: Path) -> None:
+    write_outputs(f"{tmp_path}/a/b/cat.jpg", result(), ["rawhm", "top10", "input", "heatmap", "npz", "npy"])
     assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == [
         "cat.jpg_as_inputted_into_the_dnn.png",
         "cat.jpg_heatmap.png",
         "cat.jpg_rawhm.txt",
+        "cat.jpg_relevance.npy",
+        "cat.jpg_relevance.npz",
         "cat.jpg_top10scores.txt",
     ]
 
@@ -104,11 +110,71 @@ def test_the_files_hold_the_result(tmp_path: Path) -> None:
     assert (tmp_path / "cat.jpg_as_inputted_into_the_dnn.png").read_bytes() == encode_png(result().picture)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("is_image", [True, False])
+def test_numpy_reads_the_relevance_in_the_order_of_the_text(
+    tmp_path: Path, dtype: Dtype, is_image: bool
+) -> None:
+    small = replace(result(is_image=is_image), relevance=SMALL)
+    write_outputs(f"{tmp_path}/cat.jpg", small, ["npy"], dtype)
+    read = np.load(tmp_path / "cat.jpg_relevance.npy", allow_pickle=False)
+    assert read.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(read, (SMALL[::-1] if is_image else SMALL).astype(dtype))
+
+
+def test_the_archive_says_what_was_explained_and_how(tmp_path: Path) -> None:
+    full = replace(result(), target_classes=(7, 281), description='{"net": "größer"}')
+    write_outputs(f"{tmp_path}/cat.jpg", full, ["npz"])
+    with np.load(tmp_path / "cat.jpg_relevance.npz", allow_pickle=False) as read:
+        arrays = {name: read[name] for name in read.files}
+    assert {name: (array.dtype.kind, array.shape) for name, array in arrays.items()} == {
+        "relevance": ("f", (3, 1, 2)),
+        "scores": ("f", (2,)),
+        "classes": ("i", (2,)),
+        "target": ("i", (2,)),
+        "config": ("U", ()),
+    }
+    np.testing.assert_array_equal(arrays["relevance"], RELEVANCE[::-1])
+    assert (arrays["relevance"].dtype, arrays["scores"].dtype) == (np.float32, np.float32)
+    assert (arrays["classes"].tolist(), arrays["target"].tolist()) == ([281, 7], [7, 281])
+    np.testing.assert_array_equal(arrays["scores"], result().ranked_scores)
+    assert arrays["config"].item() == '{"net": "größer"}'
+
+
+def test_an_archive_of_half_precision_without_a_description(tmp_path: Path) -> None:
+    write_outputs(f"{tmp_path}/cat.jpg", replace(result(), relevance=SMALL), ["npz"], "float16")
+    with np.load(tmp_path / "cat.jpg_relevance.npz", allow_pickle=False) as read:
+        assert read["relevance"].dtype == np.float16
+        assert (read["target"].shape, read["config"].item()) == ((0,), "")
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_the_same_result_gives_the_same_bytes_at_another_time(tmp_path: Path, kind: OutputKind) -> None:
+    path = tmp_path / f"cat.jpg_relevance.{kind}"
+    write_outputs(f"{tmp_path}/cat.jpg", result(), [kind])
+    before = path.read_bytes()
+    time.sleep(2.1)  # ZIP archives count time in steps of two seconds
+    write_outputs(f"{tmp_path}/cat.jpg", result(), [kind])
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+@pytest.mark.parametrize("largest", [65505, -1e9])
+def test_relevance_that_half_precision_cannot_hold_is_an_error(
+    tmp_path: Path, kind: OutputKind, largest: float
+) -> None:
+    large = replace(result(), relevance=np.array([[[0, 65504]], [[0, largest]]], np.float32))
+    with pytest.raises(ImageError, match=r"is too large for float16.*--dtype float32"):
+        write_outputs(f"{tmp_path}/cat.jpg", large, [kind], "float16")
+    assert not list(tmp_path.iterdir())
+    write_outputs(f"{tmp_path}/cat.jpg", large, [kind], "float32")
+
+
 def test_the_raw_heatmap_is_written_last(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(writers, "write_atomically", lambda path, _: written.append(path.name))
     write_outputs("cat.jpg", result(), ["rawhm", *OUTPUTS])
-    assert len(written) == 4
+    assert len(written) == 6
     assert written[-1] == "cat.jpg_rawhm.txt"
 
 

@@ -22,6 +22,12 @@ class HeatmapResult:
         (K,) integers, best class first.
     ranked_scores
         (K,) float32, their scores.
+    target_classes
+        The classes explained, the first of them the best.
+    scores_of_all
+        (classes,) float32, all outputs of the net; None where nobody needs them.
+    description
+        What describes the run (net, formula, settings), as a JSON text.
     """
 
     relevance: NDArray[np.float32]
@@ -29,3 +35,6 @@ class HeatmapResult:
     picture: NDArray[np.uint8]
     ranked_classes: NDArray[np.int64]
     ranked_scores: NDArray[np.float32]
+    target_classes: tuple[int, ...] = ()
+    scores_of_all: NDArray[np.float32] | None = None
+    description: str = ""
