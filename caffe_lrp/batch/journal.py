@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.outputs.atomic import why_not_written
+from caffe_lrp.outputs.atomic import why_unwritable
 from caffe_lrp.shards import Shard
 
 from .job import HeatmapJob, JobOutcome
@@ -275,7 +275,7 @@ class Journal:
             yield
         except OSError as fault:
             raise OutputError(
-                f"{self.path}: the journal cannot be written: {why_not_written(fault)}"
+                f"{self.path}: the journal cannot be written: {why_unwritable(fault)}"
             ) from fault
 
 
@@ -392,5 +392,5 @@ def mark_replaced(overlaps: Iterable[Overlap]) -> None:
                 file.write(("\n".join(["", *lines]) + "\n").encode())
         except OSError as fault:
             raise OutputError(
-                f"{overlap.journal}: the journal cannot be written: {why_not_written(fault)}"
+                f"{overlap.journal}: the journal cannot be written: {why_unwritable(fault)}"
             ) from fault

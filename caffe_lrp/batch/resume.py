@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.outputs.atomic import interrupted_writes, replace_file, why_not_written
+from caffe_lrp.outputs.atomic import interrupted_writes, replace_file, why_unwritable
 from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
 from caffe_lrp.shards import Shard
 
@@ -195,7 +195,7 @@ def write_summary(task: Task, journal: Journal, progress: Progress, extra: Mappi
     try:
         replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
     except OSError as fault:
-        raise OutputError(f"{path}: cannot be written: {why_not_written(fault)}") from fault
+        raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault
     return path
 
 

@@ -43,7 +43,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         replace_file(path, content)
     except (OSError, ValueError) as error:
         kind = OutputError if getattr(error, "errno", None) in _LASTING else ImageError
-        raise kind(f"{path}: cannot be written: {why_not_written(error)}") from error
+        raise kind(f"{path}: cannot be written: {why_unwritable(error)}") from error
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -84,7 +84,7 @@ def interrupted_writes(folder: Path) -> list[tuple[Path, str]]:
     return [(folder / name, match[1]) for name, match in found if match]
 
 
-def why_not_written(error: OSError | ValueError) -> str:
+def why_unwritable(error: Exception) -> str:
     """What went wrong, and what to do about it where that is known."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)

@@ -1,0 +1,232 @@
+"""All maps of a run in one HDF5 file, laid out as the attribution databases of ViRelAy.
+
+A row is an image. Rows are addressed by their number, so that a run which was interrupted goes on where it
+stopped, and writing one twice does no harm. With an input dataset, a second file beside the first holds
+the pictures in the same order.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import ConfigError
+
+from .arrays import Dtype, little_endian, relevance_map
+from .result import HeatmapResult
+from .table import MARK, MARK_COLUMN, UNMARKED, Column, Table, new_table
+
+#: So many rows are lost at most if nobody calls `AttributionDatabase.flush`.
+_MOST_PENDING = 256
+
+
+@dataclass(frozen=True)
+class DatabaseShape:
+    """How large a database is.
+
+    Attributes
+    ----------
+    rows
+        Number of maps.
+    channels, height, width
+        Shape of a map.
+    classes
+        Number of the net's outputs.
+    input_size
+        Height and width of the pictures in an input dataset; None: those of a map.
+    """
+
+    rows: int
+    channels: int
+    height: int
+    width: int
+    classes: int
+    input_size: tuple[int, int] | None = None
+
+    def map_columns(self, dtype: Dtype) -> tuple[Column, ...]:
+        """The datasets of the database."""
+        return (
+            Column("attribution", little_endian(dtype).str, (self.channels, self.height, self.width)),
+            Column("prediction", "<f4", (self.classes,)),
+            self._label_column,
+            MARK_COLUMN,
+        )
+
+    @property
+    def input_columns(self) -> tuple[Column, ...]:
+        """The datasets of the input dataset."""
+        size = self.input_size or (self.height, self.width)
+        return Column("data", "|u1", (3, *size)), self._label_column, MARK_COLUMN
+
+    @property
+    def _label_column(self) -> Column:
+        """ViRelAy's own databases have 16 bits."""
+        return Column("label", "<u2" if self.classes <= np.iinfo(np.uint16).max else "<u4")
+
+
+def input_path_of(path: Path) -> Path:
+    """Where the input dataset of the database ``path`` is: beside it, ``maps.input.h5`` of ``maps.h5``."""
+    return path.with_name(f"{path.stem}.input{path.suffix}")
+
+
+class AttributionDatabase:
+    """A database to write maps to: a new one, or one to go on with. Several threads may write.
+
+    What is written counts from the next `flush` on, which closing includes.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made if missing.
+    shape
+        How large it is.
+    dtype
+        Type of the maps.
+    with_input
+        Whether to write the pictures, too, into the file `input_path_of` names.
+    description
+        What describes the run. A file made with another description is refused.
+
+    Raises
+    ------
+    ConfigError
+        There is a file of this name of another shape, type or description, or of another kind; or
+        there is no room for a new one.
+    UsageError
+        h5py is missing.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: DatabaseShape,
+        dtype: Dtype = "float32",
+        with_input: bool = False,
+        description: str = "",
+    ) -> None:
+        self._dtype = dtype
+        self._pending: deque[tuple[int, int]] = deque()
+        self._flushing = threading.Lock()
+        self._maps = _open(path, shape.rows, shape.map_columns(dtype), description)
+        self._inputs: Table | None = None
+        if with_input:
+            try:
+                self._inputs = _open(input_path_of(path), shape.rows, shape.input_columns, description)
+            except BaseException:
+                self._maps.close()
+                raise
+
+    def __enter__(self) -> "AttributionDatabase":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, row: int, result: HeatmapResult, index: int) -> None:
+        """Write one map, and its picture where there is an input dataset.
+
+        Parameters
+        ----------
+        row
+            Its row.
+        result
+            The map, with all scores of the net and the classes it explains; the first of these is its label.
+        index
+            Row of its picture in the input dataset that ViRelAy is to read, which after a merge is the
+            merged one.
+
+        Raises
+        ------
+        ImageError
+            It cannot be written, or is too large for float16.
+        """
+        if result.scores_of_all is None or not result.target_classes:
+            raise ValueError("the result lacks the scores of all classes, or the classes it explains")
+        if not 0 <= index < UNMARKED:
+            raise ValueError(f"{index} is no index")
+        maps = relevance_map(result, self._dtype)[np.newaxis]
+        scores = np.asarray(result.scores_of_all, "<f4").reshape(1, -1)
+        label = np.array(result.target_classes[:1], self._maps.columns["label"].dtype)
+        if self._inputs is not None:
+            picture = result.picture.transpose(2, 0, 1)[np.newaxis]
+            self._inputs.write(row, {"data": picture, "label": label})
+        self._maps.write(row, {"attribution": maps, "prediction": scores, "label": label})
+        self._pending.append((row, index))
+        if len(self._pending) >= _MOST_PENDING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make what was written last: mark its rows as done once their content is on the disk.
+
+        Raises
+        ------
+        ImageError
+            The disk did not take it; the next call tries again.
+        """
+        with self._flushing:
+            # Only rows that were complete before the content is synced may be marked after it.
+            complete = [self._pending[place] for place in range(len(self._pending))]
+            for table in self._tables if complete else []:
+                table.sync()
+            # The mark of the map comes last: where it is, the picture is complete, too.
+            for row, index in complete:
+                for table in self._tables:
+                    table.write(row, {MARK: np.array([index], MARK_COLUMN.dtype)})
+            for _ in complete:
+                self._pending.popleft()
+
+    def rows_done(self) -> NDArray[np.bool_]:
+        """(rows,): which rows need not be written again."""
+        done = self._maps.is_marked()
+        return done & self._inputs.is_marked() if self._inputs is not None else done
+
+    def close(self) -> None:
+        """Flush, and close the files."""
+        try:
+            self.flush()
+        finally:
+            for table in self._tables:
+                table.close()
+
+    @property
+    def _tables(self) -> list[Table]:
+        """Those there are, the maps last."""
+        return [self._maps] if self._inputs is None else [self._inputs, self._maps]
+
+
+def describe_layout(table: Table) -> str:
+    """What every row of a file holds, in words."""
+    return _in_words(table.columns.values())
+
+
+def _open(path: Path, rows: int, columns: Sequence[Column], description: str) -> Table:
+    """The file ``path``, made if it is not there, of exactly these columns and this description."""
+    if not path.exists():
+        # Somebody else may make it meanwhile.
+        with suppress(FileExistsError), new_table(path, rows, columns, description):
+            pass
+    table = Table(path, writable=True)
+    found = f"{table.rows} rows of {describe_layout(table)}"
+    wanted = f"{rows} rows of {_in_words(columns)}"
+    reason = ""
+    if found != wanted:
+        reason = f"holds {found}, but this run makes {wanted}"
+    elif table.description != description:
+        reason = f"was made with other settings ({table.description}) than this run has ({description})"
+    if reason:
+        table.close()
+        raise ConfigError(f"{path}: {reason}; move it away, or give another name")
+    return table
+
+
+def _in_words(columns: Iterable[Column]) -> str:
+    """Equal words, equal columns."""
+    return ", ".join(sorted(map(str, columns)))

@@ -1,0 +1,293 @@
+"""HDF5 files of a fixed layout, whose rows are written in place.
+
+HDF5 makes the file, with room for all rows, and closes it; from then on what it keeps of the file's
+structure does not change. Rows go to their places by plain writes at the offsets that HDF5 chose. So a
+writer that is killed leaves a file that opens, threads do not wait for HDF5's one lock, and others can
+read the file meanwhile.
+
+The column `MARK` says which rows are written: it is filled with `UNMARKED` before.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import ConfigError, ImageError, UsageError
+
+from .atomic import why_unwritable
+
+MARK = "index"
+UNMARKED = np.iinfo(np.uint32).max
+
+#: The attribute of a file that says what its rows were made with.
+_DESCRIPTION = "description"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One dataset of a file.
+
+    Attributes
+    ----------
+    name
+        Name of the dataset.
+    dtype
+        Type of its numbers, as NumPy spells it, bytes in little-endian order.
+    shape
+        Shape of a row.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.name, np.dtype(self.dtype).name, "×".join(map(str, self.shape))]).strip()
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that a row takes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def unwritten(self) -> int | None:
+        """What integers are before they are written: the largest, which is no index and no class."""
+        return int(np.iinfo(self.dtype).max) if self.dtype in ("<u2", "<u4") else None
+
+
+MARK_COLUMN = Column(MARK, "<u4")
+
+
+def load_h5py() -> Any:
+    """The module h5py, which only those need who write databases; UsageError if it is not installed."""
+    try:
+        import h5py  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise UsageError(
+            f"HDF5 files need h5py, which cannot be imported ({error}); install it: pip install 'h5py>=3.10'"
+        ) from error
+    return h5py
+
+
+@contextmanager
+def new_table(path: Path, rows: int, columns: Sequence[Column], description: str) -> Iterator["Table"]:
+    """A file with room for ``rows`` rows, none of them written, that comes to ``path`` when the block ends.
+
+    It is as long then as it will ever be, but takes no space on the disk for rows that are not written.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be made, or the disk could not take all its rows.
+    FileExistsError
+        There is a file ``path``, which remains.
+    """
+    load_h5py()  # or there would be no need for a folder
+    _require_space(path, rows, columns)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {why_unwritable(error)}") from error
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            _create(temporary, rows, columns, description)
+        except (OSError, ValueError, RuntimeError) as error:  # h5py has its own mind about a full disk
+            raise ConfigError(f"{path}: cannot be written: {why_unwritable(error)}") from error
+        with Table(temporary, writable=True) as table:
+            table.path = path
+            yield table
+            table.sync()
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _create(path: Path, rows: int, columns: Sequence[Column], description: str) -> None:
+    h5py = load_h5py()
+    # Locks fail on some network file systems, and nothing needs them here.
+    with h5py.File(path, "w", libver="earliest", locking=False) as file:
+        file.attrs.create(_DESCRIPTION, np.bytes_(description.encode()))
+        for column in sorted(columns, key=lambda column: column.name):  # one order, equal bytes
+            space = h5py.h5s.create_simple((rows, *column.shape))
+            kind = h5py.h5t.py_create(np.dtype(column.dtype))
+            h5py.h5d.create(file.id, column.name.encode(), kind, space, _properties(h5py, column))
+
+
+def _properties(h5py: Any, column: Column) -> Any:
+    """How a column lies in the file: in one piece that is there from the beginning, and no dates."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_obj_track_times(False)
+    if column.unwritten is None:
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    else:
+        properties.set_fill_time(h5py.h5d.FILL_TIME_ALLOC)
+        properties.set_fill_value(np.array(column.unwritten, column.dtype))
+    return properties
+
+
+def _require_space(path: Path, rows: int, columns: Sequence[Column]) -> None:
+    """Refuse to begin what the disk cannot take."""
+    wanted = rows * sum(column.row_bytes for column in columns)
+    folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise ConfigError(
+            f"{path}: {rows} rows take {wanted / 1e9:.1f} GB, but the disk has {free / 1e9:.1f} GB left; "
+            "free some, halve the size with --dtype float16, or write to another disk"
+        )
+
+
+class Table:
+    """A file made by `new_table`, open to read rows, and to write them where ``writable``.
+
+    Rows may be read and written by several threads. Use it in a ``with`` statement, or close it.
+
+    Attributes
+    ----------
+    path
+        The file.
+    rows
+        Number of rows.
+    columns
+        Its datasets, by name.
+    description
+        What its rows were made with.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be opened, or is of another kind.
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        self.path = path
+        self._offsets: dict[str, int] = {}
+        self.columns: dict[str, Column] = {}
+        h5py = load_h5py()
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                self.description = bytes(file.attrs[_DESCRIPTION]).decode()
+                self.rows = int(file[MARK].shape[0])
+                for name, dataset in file.items():
+                    self._add(name, dataset)
+            self._file = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+        except (KeyError, ValueError, AttributeError) as error:
+            raise ConfigError(
+                f"{path}: is no database of caffe-lrp ({error}); move it away, or give another name"
+            ) from error
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: cannot be opened as a database: {why_unwritable(error)}; if it is damaged, or "
+                "another kind of file, move it away"
+            ) from error
+
+    def _add(self, name: str, dataset: Any) -> None:
+        """Note where a column lies; ValueError if that is not in one piece, or not as long as the others."""
+        offset = dataset.id.get_offset()
+        if dataset.shape[:1] != (self.rows,) or (offset is None and self.rows):
+            raise ValueError(f"dataset '{name}' is laid out differently")
+        self._offsets[name] = offset or 0
+        self.columns[name] = Column(name, dataset.dtype.str, dataset.shape[1:])
+
+    def __enter__(self) -> "Table":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, once."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def write(self, row: int, values: Mapping[str, NDArray[Any]]) -> None:
+        """Write rows from ``row`` on.
+
+        Parameters
+        ----------
+        row
+            The first.
+        values
+            Name of a column -> its rows, (count, …), of its type.
+
+        Raises
+        ------
+        ImageError
+            They cannot be written.
+        """
+        for name, rows in values.items():
+            column = self.columns[name]
+            if rows.dtype != np.dtype(column.dtype) or rows.shape[1:] != column.shape:
+                raise ValueError(f"{name}: {rows.dtype} of shape {rows.shape} does not fit {column}")
+            if not 0 <= row <= self.rows - len(rows):
+                raise ValueError(f"there are no rows {row} to {row + len(rows) - 1} among {self.rows}")
+        for name, rows in values.items():
+            self._write_bytes(self._place(name, row), np.ascontiguousarray(rows).reshape(-1).view(np.uint8))
+
+    def read(self, name: str, row: int = 0, count: int | None = None) -> NDArray[Any]:
+        """``count`` rows of a column from ``row`` on, by default all."""
+        column = self.columns[name]
+        rows = np.empty((self.rows - row if count is None else count, *column.shape), column.dtype)
+        self.read_into(rows, name, row)
+        return rows
+
+    def read_into(self, rows: NDArray[Any], name: str, row: int) -> None:
+        """Fill ``rows``, which lie in one piece, with those of a column from ``row`` on.
+
+        Raises
+        ------
+        ConfigError
+            They cannot be read.
+        """
+        left, place = rows.reshape(-1).view(np.uint8).data, self._place(name, row)
+        try:
+            while left and (done := os.preadv(self._file, [left], place)):
+                left, place = left[done:], place + done
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read: {why_unwritable(error)}") from error
+        if left:
+            raise ConfigError(f"{self.path}: ends before its last row; has it been cut off?")
+
+    def is_marked(self) -> NDArray[np.bool_]:
+        """(rows,): which rows are written."""
+        marked: NDArray[np.bool_] = self.read(MARK) != UNMARKED
+        return marked
+
+    def sync(self) -> None:
+        """Return when what was written is on the disk, not only on its way; ImageError if it cannot be."""
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise ImageError(f"{self.path}: cannot be written: {why_unwritable(error)}") from error
+
+    def _place(self, name: str, row: int) -> int:
+        return self._offsets[name] + row * self.columns[name].row_bytes
+
+    def _write_bytes(self, place: int, content: NDArray[np.uint8]) -> None:
+        left = content.data
+        try:
+            while left:
+                done = os.pwrite(self._file, left, place)
+                left, place = left[done:], place + done
+        except OSError as error:
+            raise ImageError(f"{self.path}: cannot be written: {why_unwritable(error)}") from error

@@ -1,0 +1,62 @@
+"""Databases of maps for tests: each made of results that follow from a number."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
+from caffe_lrp.outputs.result import HeatmapResult
+
+SHAPE = DatabaseShape(rows=6, channels=3, height=4, width=5, classes=7)
+SETTINGS = '{"formula": 100, "net": "größer"}'
+
+
+def result(number: int, shape: DatabaseShape = SHAPE) -> HeatmapResult:
+    random_numbers = np.random.default_rng(number)
+    scores = random_numbers.random(shape.classes, np.float32)
+    size = shape.input_size or (shape.height, shape.width)
+    return HeatmapResult(
+        relevance=random_numbers.standard_normal((shape.channels, shape.height, shape.width), np.float32),
+        is_image=True,
+        picture=random_numbers.integers(0, 256, (*size, 3), np.uint8),
+        ranked_classes=np.argsort(-scores)[:2],
+        ranked_scores=-np.sort(-scores)[:2],
+        target_classes=(number % shape.classes, 0),
+        scores_of_all=scores,
+    )
+
+
+def make(
+    path: Path,
+    numbers: Sequence[int],
+    shape: DatabaseShape = SHAPE,
+    dtype: Dtype = "float32",
+    *,
+    with_input: bool = False,
+    description: str = SETTINGS,
+) -> Path:
+    """A database whose first rows are those of the images of these numbers."""
+    with AttributionDatabase(path, shape, dtype, with_input, description) as maps:
+        for row, number in enumerate(numbers):
+            maps.write(row, result(number, shape), number)
+    return path
+
+
+def check_row(path: Path, row: int, number: int, dtype: str = "float32") -> None:
+    expected = result(number)
+    assert expected.scores_of_all is not None
+    with h5py.File(path, "r") as file:
+        np.testing.assert_array_equal(file["attribution"][row], expected.relevance[::-1].astype(dtype))
+        np.testing.assert_array_equal(file["prediction"][row], expected.scores_of_all)
+        assert (file["label"][row], file["index"][row]) == (number % 7, number)
+
+
+def shards(folder: Path, numbers: Sequence[Sequence[int]], *, with_input: bool = True) -> list[Path]:
+    return [
+        make(folder / f"shard{place}.h5", part, replace(SHAPE, rows=len(part)), with_input=with_input)
+        for place, part in enumerate(numbers)
+    ]

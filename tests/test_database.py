@@ -1,0 +1,331 @@
+"""Databases of maps: what plain h5py reads from them, what they refuse, and going on after a kill."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from database_builders import SETTINGS, SHAPE, check_row, make, result
+
+from caffe_lrp.errors import ConfigError, ImageError, UsageError
+from caffe_lrp.outputs import database, table
+from caffe_lrp.outputs.database import AttributionDatabase, input_path_of
+
+#: Writes the rows of a database that are missing, a little slower than it could.
+WRITER = """
+import sys, time
+from pathlib import Path
+from caffe_lrp.outputs.database import AttributionDatabase
+from database_builders import SHAPE, result
+from test_database import LONG
+
+folder = Path(sys.argv[1])
+with AttributionDatabase(folder / "maps.h5", LONG, with_input=True) as maps:
+    (folder / "begun").touch()
+    for count, row in enumerate((~maps.rows_done()).nonzero()[0].tolist()):
+        maps.write(row, result(row), row)
+        time.sleep(0.0005)
+        if count % 7 == 6:
+            maps.flush()
+"""
+LONG = replace(SHAPE, rows=300)
+
+
+def test_plain_h5py_reads_what_was_written(tmp_path: Path) -> None:
+    path = make(tmp_path / "new" / "maps.h5", [0, 1, 2, 3, 4, 5])
+    with h5py.File(path, "r") as file:
+        layout = {name: (dataset.dtype.str, dataset.shape) for name, dataset in file.items()}
+        assert [dataset.chunks for dataset in file.values()] == [None] * 4
+        assert file.attrs["description"].decode() == SETTINGS
+    assert layout == {
+        "attribution": ("<f4", (6, 3, 4, 5)),
+        "prediction": ("<f4", (6, 7)),
+        "label": ("<u2", (6,)),
+        "index": ("<u4", (6,)),
+    }
+    for row in range(6):
+        check_row(path, row, row)
+    assert path.read_bytes()[8] == 0  # version of the superblock: the earliest
+    assert [file.name for file in path.parent.iterdir()] == ["maps.h5"]
+
+
+def test_maps_of_half_precision(tmp_path: Path) -> None:
+    path = make(tmp_path / "maps.h5", [3], dtype="float16")
+    with h5py.File(path, "r") as file:
+        assert file["attribution"].dtype == np.float16
+    check_row(path, 0, 3, "float16")
+
+
+def test_pictures_lie_beside_the_maps(tmp_path: Path) -> None:
+    shape = replace(SHAPE, channels=8, height=2, width=2, input_size=(9, 9))
+    path = make(tmp_path / "maps.h5", [4, 5], shape, with_input=True)
+    with h5py.File(tmp_path / "maps.input.h5", "r") as file:
+        assert (file["data"].dtype, file["data"].shape) == (np.uint8, (6, 3, 9, 9))
+        assert (file["label"].dtype, file["label"].shape) == (np.uint16, (6,))
+        np.testing.assert_array_equal(file["data"][1], result(5, shape).picture.transpose(2, 0, 1))
+        assert file["label"][1] == 5
+    assert input_path_of(path) == tmp_path / "maps.input.h5"
+
+
+def test_many_classes_take_labels_of_32_bits(tmp_path: Path) -> None:
+    shape = replace(SHAPE, rows=1, classes=70_000)
+    with AttributionDatabase(tmp_path / "maps.h5", shape) as maps:
+        maps.write(0, replace(result(0, shape), target_classes=(69_999,)), 0)
+    with h5py.File(tmp_path / "maps.h5", "r") as file:
+        assert (file["label"].dtype, file["label"][0]) == (np.uint32, 69_999)
+
+
+def test_rows_that_are_not_written_are_told_apart(tmp_path: Path) -> None:
+    path = make(tmp_path / "maps.h5", [])
+    with AttributionDatabase(path, SHAPE, description=SETTINGS) as maps:
+        maps.write(4, result(1), 1)
+        maps.write(2, result(0), 0)
+        assert not maps.rows_done().any()
+        maps.flush()
+        assert maps.rows_done().nonzero()[0].tolist() == [2, 4]
+    with h5py.File(path, "r") as file:  # neither an index nor a class that there is
+        assert file["index"][0] == 2**32 - 1
+        assert file["label"][0] == 2**16 - 1
+
+
+def test_a_row_counts_when_its_picture_is_there_too(tmp_path: Path) -> None:
+    path = make(tmp_path / "maps.h5", [0, 1, 2])
+    with AttributionDatabase(path, SHAPE, "float32", True, SETTINGS) as maps:
+        assert not maps.rows_done().any()
+        maps.write(1, result(1), 1)
+        maps.flush()
+        assert maps.rows_done().tolist() == [False, True, False, False, False, False]
+
+
+def test_the_same_rows_give_the_same_bytes_in_any_order(tmp_path: Path) -> None:
+    one = make(tmp_path / "one.h5", range(6), with_input=True)
+    two = make(tmp_path / "two.h5", [0], with_input=True)
+    with AttributionDatabase(two, SHAPE, "float32", True, SETTINGS) as maps, ThreadPoolExecutor(4) as pool:
+        time.sleep(1.1)  # of which there must be no trace
+        for _ in pool.map(lambda row: maps.write(row, result(row), row), [5, 3, 1, 2, 4, 3, 0]):
+            maps.flush()
+    assert one.read_bytes() == two.read_bytes()
+    assert input_path_of(one).read_bytes() == input_path_of(two).read_bytes()
+
+
+def test_rows_count_without_a_flush_before_too_many_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_MOST_PENDING", 3)
+    with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps:
+        for row in range(4):
+            maps.write(row, result(row), row)
+        assert np.count_nonzero(maps.rows_done()) == 3
+
+
+def test_a_database_can_be_read_while_it_is_written(tmp_path: Path) -> None:
+    with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps, h5py.File(tmp_path / "maps.h5") as file:
+        maps.write(0, result(3), 3)
+        maps.flush()
+        assert file["index"][0] == 3
+
+
+def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(tmp_path: Path) -> None:
+    moments = random.Random(0)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    counts = []
+    for _ in range(5):
+        (tmp_path / "begun").unlink(missing_ok=True)
+        with subprocess.Popen(command, env=environment) as process:
+            while not (tmp_path / "begun").exists():
+                assert process.poll() is None
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0, 0.06))
+            process.send_signal(signal.SIGKILL)
+        counts.append(check_half_written(tmp_path / "maps.h5"))
+    assert counts == sorted(counts)
+    subprocess.run(command, env=environment, check=True)
+    with AttributionDatabase(tmp_path / "whole.h5", LONG, with_input=True) as maps:
+        for row in range(LONG.rows):
+            maps.write(row, result(row), row)
+    for ours, theirs in (("maps.h5", "whole.h5"), ("maps.input.h5", "whole.input.h5")):
+        assert (tmp_path / ours).read_bytes() == (tmp_path / theirs).read_bytes()
+
+
+def check_half_written(path: Path) -> int:
+    """How many rows are done, all of them complete."""
+    with h5py.File(path, "r") as maps, h5py.File(input_path_of(path), "r") as inputs:
+        done = np.flatnonzero(maps["index"][:] != 2**32 - 1).tolist()
+        for row in done:
+            np.testing.assert_array_equal(inputs["data"][row], result(row).picture.transpose(2, 0, 1))
+    for row in done:
+        check_row(path, row, row)
+    return len(done)
+
+
+@pytest.mark.parametrize("moment", ["new", "filled"])
+def test_a_kill_while_the_file_is_made_leaves_no_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*((table, "_create") if moment == "new" else (os, "link")), die)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "maps.h5", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_hard_links_the_file_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", fail)
+    check_row(make(tmp_path / "maps.h5", [2]), 0, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["maps.h5"]
+
+
+def test_a_file_that_another_process_has_just_made_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make(tmp_path / "other.h5", [5])
+
+    def be_late(_: Path, path: Path) -> None:
+        shutil.copy(other, path)
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", be_late)
+    with AttributionDatabase(tmp_path / "maps.h5", SHAPE, description=SETTINGS) as maps:
+        assert maps.rows_done()[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": 7}, "holds 6 rows of .*, but this run makes 7 rows of .*; move it away"),
+        ({"height": 5}, "attribution float32 3×4×5.* attribution float32 3×5×5"),
+        ({"classes": 8}, "prediction float32 7.* prediction float32 8"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, change: dict[str, int], message: str) -> None:
+    path = make(tmp_path / "maps.h5", [0])
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=f"{path}: .*{message}"):
+        AttributionDatabase(path, replace(SHAPE, **change), description=SETTINGS)  # type: ignore[arg-type]
+    assert path.read_bytes() == before
+
+
+def test_a_file_of_another_type_or_run_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path / "maps.h5", [0])
+    with pytest.raises(ConfigError, match=r"attribution float32 .* attribution float16"):
+        AttributionDatabase(path, SHAPE, "float16", description=SETTINGS)
+    with pytest.raises(ConfigError, match=r"made with other settings .*100.* than this run has .*102"):
+        AttributionDatabase(path, SHAPE, description='{"formula": 102}')
+    make(tmp_path / "maps.input.h5", [])
+    with pytest.raises(ConfigError, match=r"maps.input.h5: holds .* data uint8 3×4×5"):
+        AttributionDatabase(path, SHAPE, "float32", True, SETTINGS)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "maps.h5"
+    path.write_text("text")
+    with pytest.raises(ConfigError, match=f"{path}: cannot be opened as a database"):
+        AttributionDatabase(path, SHAPE)
+    with h5py.File(path, "w") as file:
+        file["attribution"] = np.zeros((6, 3))
+    with pytest.raises(ConfigError, match=f"{path}: is no database of caffe-lrp"):
+        AttributionDatabase(path, SHAPE)
+    with h5py.File(path, "a") as file:
+        file.attrs["description"] = np.bytes_(b"{}")
+        file.create_dataset("index", data=np.zeros(6, np.uint32), chunks=(1,))
+    with pytest.raises(ConfigError, match="laid out differently"):
+        AttributionDatabase(path, SHAPE)
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path / "maps.h5", [0])
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(ConfigError, match=r"cannot be opened as a database: .*truncated"):
+        AttributionDatabase(path, SHAPE, description=SETTINGS)
+
+
+def test_a_database_larger_than_the_disk_is_not_begun(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"take \d+\.\d GB, but the disk has \d+\.\d GB left"):
+        AttributionDatabase(tmp_path / "new" / "maps.h5", replace(SHAPE, rows=10**15))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_where_the_folder_should_be_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="a file stands where a folder is needed"):
+        AttributionDatabase(tmp_path / "file" / "maps.h5", SHAPE)
+
+
+def test_a_full_disk_costs_the_image_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(28, os.strerror(28))
+
+    with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps:
+        maps.write(0, result(0), 0)
+        with monkeypatch.context() as full:
+            full.setattr(os, "fsync", fail)
+            with pytest.raises(ImageError, match=r"maps.h5: cannot be written: .*; free some space"):
+                maps.flush()
+            full.setattr(os, "pwrite", fail)
+            with pytest.raises(ImageError, match=r"maps.h5: cannot be written: .*; free some space"):
+                maps.write(1, result(1), 1)
+        assert not maps.rows_done().any()
+        maps.flush()
+        assert maps.rows_done().nonzero()[0].tolist() == [0]
+
+
+def test_relevance_too_large_for_half_precision_is_refused(tmp_path: Path) -> None:
+    large = replace(result(0), relevance=np.full((3, 4, 5), -65505, np.float32))
+    with AttributionDatabase(tmp_path / "maps.h5", SHAPE, "float16") as maps:
+        with pytest.raises(ImageError, match="65505 is too large for float16"):
+            maps.write(0, large, 0)
+        maps.flush()
+        assert not maps.rows_done().any()
+
+
+@pytest.mark.parametrize(
+    ("row", "change", "index"),
+    [
+        (6, {}, 0),
+        (-1, {}, 0),
+        (0, {}, 2**32 - 1),
+        (0, {"scores_of_all": None}, 0),
+        (0, {"target_classes": ()}, 0),
+        (0, {"relevance": np.zeros((3, 5, 4), np.float32)}, 0),
+    ],
+)
+def test_what_does_not_fit_is_not_written(
+    tmp_path: Path, row: int, change: dict[str, object], index: int
+) -> None:
+    with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps:
+        before = (tmp_path / "maps.h5").read_bytes()
+        with pytest.raises(ValueError, match=r"row|index|lacks|fit"):
+            maps.write(row, replace(result(0), **change), index)  # type: ignore[arg-type]
+        assert (tmp_path / "maps.h5").read_bytes() == before
+
+
+def test_missing_h5py_is_said_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(UsageError, match=r"pip install 'h5py>=3\.10'"):
+        AttributionDatabase(tmp_path / "new" / "maps.h5", SHAPE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_database_needs_h5py_only_when_it_is_opened() -> None:
+    modules = "caffe_lrp.outputs.writers, caffe_lrp.outputs.database"
+    code = f"import sys, {modules}; sys.exit('h5py' in sys.modules)"
+    subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ":".join(sys.path)}, check=True
+    )
