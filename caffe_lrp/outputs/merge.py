@@ -1,0 +1,191 @@
+"""Several databases, of the shards of a run, joined into one."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import ConfigError, ImageError
+from caffe_lrp.messages import listed
+
+from .database import describe_layout, input_path_of
+from .table import MARK, Column, Table, new_table
+
+#: How much of a column is in memory at a time.
+_BLOCK_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, eq=False)
+class _Origins:
+    """Where the rows of a merged database come from, in their order: number of a shard, row there, index."""
+
+    shard: NDArray[np.int64]
+    row: NDArray[np.int64]
+    index: NDArray[np.int64]
+
+
+def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = False) -> None:
+    """Join databases into a new one, whose rows come in the order of ``index``.
+
+    Input datasets beside them are joined, too. There a picture comes to the row that is its index, where
+    ViRelAy looks for it. Files are complete or absent, the input dataset made first.
+
+    Parameters
+    ----------
+    paths
+        The shards, in any order.
+    out
+        The database to make.
+    allow_missing
+        Join what there is, although rows are not written, or indices in no shard. The database then has
+        fewer rows, and the input dataset black pictures in place of those that are missing.
+
+    Raises
+    ------
+    ConfigError
+        Something is missing; shards differ in what they hold, or have indices in common; a file cannot
+        be read or written, or ``out`` is there already.
+    """
+    inputs = _inputs_of(paths)
+    for target in [out, *([input_path_of(out)] if inputs else [])]:
+        if target.exists():
+            raise ConfigError(f"{target}: is there already; move it away, or give another name")
+    with ExitStack() as stack:
+        shards = _open_alike(paths, stack)
+        origins = _origins(shards)
+        if not allow_missing:
+            _refuse_gaps(shards, origins)
+        if inputs:
+            pictures = _open_alike(inputs, stack)
+            _require_same_rows(pictures, origins)
+            _join(pictures, origins, input_path_of(out), origins.index)
+        _join(shards, origins, out, np.arange(len(origins.index)))
+
+
+def _inputs_of(paths: Sequence[Path]) -> list[Path]:
+    """The input datasets of all databases, or none if there are none."""
+    inputs = [input_path_of(path) for path in paths]
+    missing = [path for path in inputs if not path.exists()]
+    if missing and len(missing) < len(inputs):
+        raise ConfigError(
+            f"{missing[0]}: is missing, though other databases have such an input dataset; bring it back, or "
+            "move the others away"
+        )
+    return [] if missing else inputs
+
+
+def _open_alike(paths: Sequence[Path], stack: ExitStack) -> list[Table]:
+    """Open databases that hold rows of the same kind."""
+    if not paths:
+        raise ConfigError("there is nothing to merge; name the databases behind the one to make")
+    tables: list[Table] = []
+    for path in paths:
+        table = stack.enter_context(Table(path))
+        tables.append(table)
+        first = tables[0]
+        if (ours := describe_layout(table)) != (other := describe_layout(first)):
+            raise ConfigError(f"{path}: holds {ours}, but {first.path} {other}; merge what is alike")
+        if table.description != first.description:
+            raise ConfigError(
+                f"{path}: was made with other settings ({table.description}) than {first.path} "
+                f"({first.description}); merge shards of one run"
+            )
+    return tables
+
+
+def _origins(shards: Sequence[Table]) -> _Origins:
+    """Where rows come from; ConfigError if there are none, or two of the same index."""
+    marks = [shard.is_marked() for shard in shards]
+    numbers = np.repeat(np.arange(len(shards)), [np.count_nonzero(marked) for marked in marks])
+    rows = np.concatenate([np.flatnonzero(marked) for marked in marks])
+    indices = [shard.read(MARK)[marked] for shard, marked in zip(shards, marks, strict=True)]
+    index = np.concatenate(indices).astype(np.int64)
+    if not len(index):
+        raise ConfigError(f"{shards[0].path}: no row is written, here and in what is to be merged with it")
+    order = np.argsort(index, kind="stable")
+    origins = _Origins(numbers[order], rows[order], index[order])
+    twins = np.flatnonzero(np.diff(origins.index) == 0)
+    if len(twins):
+        one, other = (shards[number].path for number in origins.shard[twins[0] : twins[0] + 2])
+        raise ConfigError(
+            f"{other}: has index {origins.index[twins[0]]}, as {one} has; merge every shard once, and shards "
+            "that share no image"
+        )
+    return origins
+
+
+def _refuse_gaps(shards: Sequence[Table], origins: _Origins) -> None:
+    """ConfigError if rows are not written, or indices are in no shard."""
+    complaints = [
+        f"{shard.path}: {missing} of {shard.rows} rows are not written"
+        for shard in shards
+        if (missing := shard.rows - np.count_nonzero(shard.is_marked()))
+    ]
+    last = int(origins.index[-1])
+    if not complaints and len(origins.index) <= last:
+        absent = np.setdiff1d(np.arange(last + 1), origins.index, assume_unique=True)
+        complaints = [f"{len(absent)} of the indices 0 to {last} are in no shard, the first is {absent[0]}"]
+    if complaints:
+        raise ConfigError(
+            "maps are missing; finish the runs, name all shards, or merge what there is with "
+            f"--allow-missing:\n{listed(complaints)}"
+        )
+
+
+def _require_same_rows(pictures: Sequence[Table], origins: _Origins) -> None:
+    """ConfigError if pictures of maps are missing."""
+    for number, table in enumerate(pictures):
+        ours = origins.shard == number
+        rows = origins.row[ours]
+        if rows.max(initial=-1) >= table.rows:
+            raise ConfigError(f"{table.path}: is not the input dataset of its database; bring that back")
+        if not np.array_equal(table.read(MARK)[rows], origins.index[ours]):
+            raise ConfigError(
+                f"{table.path}: lacks pictures of maps that are there; explain these images again with "
+                "--input-dataset, or move the input datasets away"
+            )
+
+
+def _join(shards: Sequence[Table], origins: _Origins, out: Path, places: NDArray[np.int64]) -> None:
+    """Make ``out``, its rows ``places`` those of the shards."""
+    columns = list(shards[0].columns.values())
+    try:
+        with new_table(out, int(places[-1]) + 1, columns, shards[0].description) as table:
+            for column in columns:
+                for start, stop in _blocks(column, len(places)):
+                    block = _gathered(shards, origins, column, start, stop)
+                    for first, last in _runs(np.diff(places[start:stop]) == 1):
+                        table.write(int(places[start + first]), {column.name: block[first:last]})
+    except ImageError as error:
+        raise ConfigError(str(error)) from error
+    except FileExistsError as error:
+        raise ConfigError(f"{out}: has appeared meanwhile; move it away, or give another name") from error
+
+
+def _blocks(column: Column, count: int) -> Iterator[tuple[int, int]]:
+    """Begins and ends of parts of ``count`` rows."""
+    step = max(1, _BLOCK_BYTES // max(1, column.row_bytes))
+    for start in range(0, count, step):
+        yield start, min(count, start + step)
+
+
+def _gathered(
+    shards: Sequence[Table], origins: _Origins, column: Column, start: int, stop: int
+) -> NDArray[Any]:
+    """Rows ``start`` to ``stop`` of the merged column."""
+    block = np.empty((stop - start, *column.shape), column.dtype)
+    shard, row = origins.shard[start:stop], origins.row[start:stop]
+    for first, last in _runs((np.diff(shard) == 0) & (np.diff(row) == 1)):
+        shards[shard[first]].read_into(block[first:last], column.name, int(row[first]))
+    return block
+
+
+def _runs(goes_on: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Begins and ends of what goes on, from a flag for every neighbour: (True, False) gives 0-2, 2-3."""
+    borders = [0, *(np.flatnonzero(~goes_on) + 1).tolist(), len(goes_on) + 1]
+    yield from pairwise(borders)

@@ -1,0 +1,114 @@
+"""The two texts with which ViRelAy opens a database: ``project.yaml`` and the label map."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from caffe_lrp.errors import ConfigError
+
+from .atomic import write_atomically
+from .database import input_path_of
+from .table import MARK, Table
+
+AttributionStrategy = Literal["true_label", "predicted_label"]
+
+#: A label of ImageNet's synset files: its number in WordNet, then its names.
+_SYNSET = re.compile(r"(n\d{8}) (.+)")
+
+
+def write_project(
+    folder: Path,
+    database: Path,
+    labels: Sequence[str],
+    *,
+    name: str,
+    model: str,
+    method: str,
+    strategy: AttributionStrategy = "true_label",
+) -> Path:
+    """Write the label map of a database with an input dataset, and the file that ViRelAy opens, returned.
+
+    Parameters
+    ----------
+    folder
+        Where to write them; made if missing.
+    database
+        The database, of the whole run: shards are merged first.
+    labels
+        Class labels, lines of a synset file; there may be fewer than the net has outputs.
+    name, model, method
+        Names of the project, of the net, and of the formula, for people.
+    strategy
+        Whether the classes explained are the true ones or those predicted, for people, too.
+
+    Raises
+    ------
+    ConfigError
+        The database or its input dataset cannot be read, or the two do not fit together.
+    ImageError
+        A file cannot be written.
+    """
+    inputs = input_path_of(database)
+    with Table(database) as maps, Table(inputs) as pictures:
+        _require_pictures_at_index(maps, pictures)
+        classes = maps.columns["prediction"].shape[0]
+        dataset = _dataset(name, os.path.relpath(inputs, folder), *pictures.columns["data"].shape[1:])
+    sources = [os.path.relpath(database, folder)]
+    project = {
+        "name": name,
+        "model": model,
+        "label_map": "label-map.json",
+        "dataset": dataset,
+        "attributions": {"attribution_method": method, "attribution_strategy": strategy, "sources": sources},
+    }
+    _write_json(folder / "label-map.json", label_map(labels, classes))
+    _write_json(folder / "project.yaml", {"project": project})  # JSON is YAML, and needs no rules of quoting
+    return folder / "project.yaml"
+
+
+def _dataset(name: str, path: str, height: int, width: int) -> dict[str, Any]:
+    """Where ViRelAy finds pictures, which are as large as it shows them."""
+    return {
+        "name": name,
+        "type": "hdf5",
+        "path": path,
+        "input_width": width,
+        "input_height": height,
+        "down_sampling_method": "none",
+        "up_sampling_method": "none",
+    }
+
+
+def label_map(labels: Sequence[str], classes: int) -> list[dict[str, Any]]:
+    """What ViRelAy shows for every class: a line of a synset file, its WordNet number apart if it has one.
+
+    ViRelAy looks classes up by that number, too; those without get their own, in eight digits.
+    """
+    entries = []
+    for index in range(classes):
+        label = labels[index] if index < len(labels) else ""
+        synset = _SYNSET.fullmatch(label)
+        number, text = synset.groups() if synset else (f"{index:08d}", label)
+        entries.append({"index": index, "word_net_id": number, "name": text or f"class {index}"})
+    return entries
+
+
+def _require_pictures_at_index(maps: Table, pictures: Table) -> None:
+    """ConfigError unless the picture of every map is in the row that ViRelAy looks into."""
+    index = maps.read(MARK)[maps.is_marked()]
+    marks = pictures.read(MARK)
+    if not (index < pictures.rows).all() or not np.array_equal(marks[index], index):
+        raise ConfigError(
+            f"{pictures.path}: does not have the picture of every map of {maps.path} in the row that is its "
+            "index; merge all shards (caffe-lrp merge) and open what comes out"
+        )
+
+
+def _write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode())

@@ -1,0 +1,155 @@
+"""Shards joined into one database, and the project with which ViRelAy opens it."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from database_builders import SETTINGS, SHAPE, check_row, make, result, shards
+
+from caffe_lrp.errors import ConfigError
+from caffe_lrp.outputs import merge
+from caffe_lrp.outputs.database import AttributionDatabase, input_path_of
+from caffe_lrp.outputs.merge import merge_databases
+from caffe_lrp.outputs.project import label_map, write_project
+
+
+@pytest.mark.parametrize("parts", [[(0, 3), (1, 4), (2, 5)], [(4, 5), (0, 1, 2), (), (3,)]])
+@pytest.mark.parametrize("block", [1, 500, 10**6])
+def test_shards_come_to_the_file_of_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Sequence[Sequence[int]], block: int
+) -> None:
+    monkeypatch.setattr(merge, "_BLOCK_BYTES", block)
+    whole = make(tmp_path / "whole.h5", range(6), with_input=True)
+    merged = tmp_path / "new" / "merged.h5"
+    merge_databases(shards(tmp_path, parts), merged)
+    assert merged.read_bytes() == whole.read_bytes()
+    assert input_path_of(merged).read_bytes() == input_path_of(whole).read_bytes()
+    assert len(list(merged.parent.iterdir())) == 2
+
+
+def test_shards_without_pictures_are_merged_without(tmp_path: Path) -> None:
+    merge_databases(shards(tmp_path, [(0, 1), (2,)], with_input=False), tmp_path / "merged.h5")
+    check_row(tmp_path / "merged.h5", 2, 2)
+    assert not (tmp_path / "merged.input.h5").exists()
+
+
+def test_gaps_are_refused_and_left_out_on_request(tmp_path: Path) -> None:
+    paths = [make(tmp_path / "one.h5", [0, 4], with_input=True), *shards(tmp_path, [(2,)])]
+    with pytest.raises(ConfigError, match=r"one\.h5: 4 of 6 rows are not written"):
+        merge_databases(paths, tmp_path / "merged.h5")
+    assert not (tmp_path / "merged.input.h5").exists()
+    merge_databases(paths, tmp_path / "merged.h5", allow_missing=True)
+    for row, number in enumerate([0, 2, 4]):
+        check_row(tmp_path / "merged.h5", row, number)
+    with h5py.File(tmp_path / "merged.input.h5", "r") as file:
+        assert file["data"].shape[0] == 5
+        for number in (0, 2, 4):
+            np.testing.assert_array_equal(file["data"][number], result(number).picture.transpose(2, 0, 1))
+        assert not file["data"][3].any()
+
+
+def test_a_shard_that_was_forgotten_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="2 of the indices 0 to 5 are in no shard, the first is 1"):
+        merge_databases(shards(tmp_path, [(0, 3), (2, 5)]), tmp_path / "merged.h5")
+
+
+def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    one, two = shards(tmp_path, [(0, 1), (2,)], with_input=False)
+    half = make(tmp_path / "half.h5", [2], replace(SHAPE, rows=1), "float16")
+    other = make(tmp_path / "other.h5", [2], replace(SHAPE, rows=1), description="{}")
+    merged = tmp_path / "merged.h5"
+    for paths, message in (
+        ([one, half], "half.h5: holds attribution float16 .* one|shard0.h5"),
+        ([one, other], "other.h5: was made with other settings"),
+        ([one, two, one], "shard0.h5: has index 0, as .*shard0.h5 has"),
+        ([one, tmp_path / "none.h5"], "none.h5: cannot be opened"),
+        ([], "nothing to merge"),
+        ([make(tmp_path / "empty.h5", [])], "no row is written"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            merge_databases(paths, merged, allow_missing=True)
+    merge_databases([one, two], merged)
+    before = merged.read_bytes()
+    with pytest.raises(ConfigError, match=r"merged\.h5: is there already"):
+        merge_databases([one, two], merged)
+    assert merged.read_bytes() == before
+
+
+def test_pictures_that_are_missing_are_noticed(tmp_path: Path) -> None:
+    one, two = shards(tmp_path, [(0, 1), (2,)])
+    hidden = input_path_of(two).rename(tmp_path / "hidden")
+    with pytest.raises(ConfigError, match=r"shard1\.input\.h5: is missing"):
+        merge_databases([one, two], tmp_path / "merged.h5")
+    with AttributionDatabase(two, replace(SHAPE, rows=1), "float32", True, SETTINGS):
+        pass
+    with pytest.raises(ConfigError, match=r"shard1\.input\.h5: lacks pictures"):
+        merge_databases([one, two], tmp_path / "merged.h5")
+    hidden.replace(input_path_of(two))
+    shutil.copy(input_path_of(two), input_path_of(one))
+    with pytest.raises(ConfigError, match=r"shard0\.input\.h5: is not the input dataset"):
+        merge_databases([one, two], tmp_path / "merged.h5")
+
+
+def test_a_merge_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = shards(tmp_path, [(0, 1), (2,)], with_input=False)
+    before = sorted(tmp_path.iterdir())
+
+    def fail(*_: object) -> int:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    with pytest.raises(ConfigError, match=r"merged\.h5: cannot be written: .*; free some space"):
+        merge_databases(paths, tmp_path / "merged.h5")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_project_names_its_files_and_classes(tmp_path: Path) -> None:
+    path = make(tmp_path / "maps.h5", range(6), with_input=True)
+    labels = ["n01440764 tench, Tinca tinca", 'a "dog"', "", "größer"]
+    project = write_project(
+        tmp_path / "view", path, labels, name="Run: 1", model="net", method="LRP", strategy="predicted_label"
+    )
+    assert json.loads(project.read_text(encoding="utf-8")) == {
+        "project": {
+            "name": "Run: 1",
+            "model": "net",
+            "label_map": "label-map.json",
+            "dataset": {
+                "name": "Run: 1",
+                "type": "hdf5",
+                "path": "../maps.input.h5",
+                "input_width": 5,
+                "input_height": 4,
+                "down_sampling_method": "none",
+                "up_sampling_method": "none",
+            },
+            "attributions": {
+                "attribution_method": "LRP",
+                "attribution_strategy": "predicted_label",
+                "sources": ["../maps.h5"],
+            },
+        }
+    }
+    read = json.loads((tmp_path / "view" / "label-map.json").read_text(encoding="utf-8"))
+    assert read == label_map(labels, 7)
+    assert read[:4] == [
+        {"index": 0, "word_net_id": "n01440764", "name": "tench, Tinca tinca"},
+        {"index": 1, "word_net_id": "00000001", "name": 'a "dog"'},
+        {"index": 2, "word_net_id": "00000002", "name": "class 2"},
+        {"index": 3, "word_net_id": "00000003", "name": "größer"},
+    ]
+    assert len(read) == 7
+
+
+def test_a_project_of_a_shard_is_refused(tmp_path: Path) -> None:
+    (path,) = shards(tmp_path, [(1, 3)])
+    with pytest.raises(ConfigError, match=r"merge all shards \(caffe-lrp merge\)"):
+        write_project(tmp_path, path, [], name="", model="", method="")
+    with pytest.raises(ConfigError, match=r"maps\.input\.h5: cannot be opened"):
+        write_project(tmp_path, make(tmp_path / "maps.h5", [0]), [], name="", model="", method="")
