@@ -11,18 +11,20 @@ PACKAGE = Path(caffe_lrp.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "caffe_pb2.py")
 
 #: Part of the package -> the parts it may import, besides itself.
-FOUNDATION = {"errors", "quirks", "messages", "files", "sharing"}
+FOUNDATION = {"errors", "quirks", "messages", "files", "imagefile", "sharing"}
 ARROWS = {
     "errors": set(),
     "quirks": set(),
     "messages": set(),
     "files": {"errors", "messages"},
+    "imagefile": {"errors", "files"},
     "sharing": set(),
     "shards": FOUNDATION,
     "terminal": set(),
     "workspace": set(),
     "config": FOUNDATION,
     "filelist": FOUNDATION,
+    "collection": FOUNDATION | {"filelist"},
     "kernels": FOUNDATION,
     "proto": FOUNDATION | {"kernels"},
     "layers": FOUNDATION | {"workspace", "kernels", "proto"},
@@ -35,7 +37,7 @@ ARROWS = {
     | {"outputs", "shards"},
     "arguments": FOUNDATION | {"config", "shards", "__init__"},
     "warmup": FOUNDATION | {"proto", "net", "relevance"},
-    "commands": FOUNDATION
+    "commands": FOUNDATION | {"collection"}
     | {"arguments", "config", "filelist", "kernels", "outputs", "batch", "warmup", "shards", "terminal"}
     | {"__init__"},
     "cli": FOUNDATION | {"arguments", "terminal", "commands"},

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from caffe_lrp import imagefile
 from caffe_lrp.errors import ImageError
 from caffe_lrp.imaging import decode as decode_module
 from caffe_lrp.imaging.decode import ColourModel, decode
@@ -376,7 +377,7 @@ def test_images_beyond_the_limit_of_pillow_are_refused_the_same_way(tmp_path: Pa
 
 
 def test_too_many_bytes_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_module, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(imagefile, "MAX_FILE_BYTES", 10)
     with pytest.raises(ImageError, match="the limit is 10"):
         decode(save(tmp_path, "rgb.png", Image.fromarray(colours())))
 

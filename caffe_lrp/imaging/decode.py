@@ -8,13 +8,11 @@ spec/reference.md §4 item 1.
 """
 
 import io
-import stat
 import struct
 import warnings
 import zlib
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -23,14 +21,12 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from caffe_lrp.errors import ImageError
-from caffe_lrp.files import foreign_kind, missing_file_advice, why_unreadable
+from caffe_lrp.files import foreign_kind
+from caffe_lrp.imagefile import ImageSource, read_image
 
 #: Images with more pixels are refused before they are decoded (about 11,500 x 11,500). Pillow's own
 #: limit, at which it raises, is a third higher.
 MAX_PIXELS = 2**27
-
-#: Larger files are refused before they are read.
-MAX_FILE_BYTES = 2**30
 
 #: Formats that are tried; others that Pillow knows start programs (EPS) or are no photographs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "DIB", "PCX")
@@ -94,8 +90,8 @@ class DecodedImage:
     uses_mitchell: bool
 
 
-def decode(path: Path) -> DecodedImage:
-    """Pixels of the image file ``path``.
+def decode(source: ImageSource) -> DecodedImage:
+    """Pixels of an image file.
 
     Raises
     ------
@@ -103,61 +99,37 @@ def decode(path: Path) -> DecodedImage:
         The file is missing, unreadable, empty, not an image, damaged, cut short, too large, or holds
         floating-point or 32-bit samples.
     """
-    content = _read(path)
+    content = read_image(source)
     # Pillow warns about metadata and about images above its own soft limit; neither concerns the user.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with _open(path, content) as image:
-            _refuse_unusable(path, image)
+        with _open(source, content) as image:
+            _refuse_unusable(source, image)
             orientation = _orientation(image)
             try:
                 image.load()
-                decoded = _deep_colours(image, content) or _samples(path, image)
+                decoded = _deep_colours(image, content) or _samples(source, image)
             except MemoryError as error:
                 raise _too_large(
-                    path, f"{image.width} x {image.height} pixels do not fit in memory"
+                    source, f"{image.width} x {image.height} pixels do not fit in memory"
                 ) from error
             except _DAMAGE as error:
-                raise _damaged(path, error) from error
+                raise _damaged(source, error) from error
     if orientation == 1:
         return decoded
     return DecodedImage(_as_stored(decoded.samples, orientation), decoded.colours, decoded.uses_mitchell)
 
 
-def _read(path: Path) -> bytes:
-    """The file's bytes, read once."""
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{path}: is a folder, not an image; list the files in it instead")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{path}: is not a regular file; give one that is")
-        if status.st_size > MAX_FILE_BYTES:
-            raise _too_large(path, f"the file has {status.st_size} bytes, the limit is {MAX_FILE_BYTES}")
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such image; {missing_file_advice(path)}") from error
-    except PermissionError as error:
-        raise ImageError(
-            f"{path}: no permission to read the image; check the rights of file and folder"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be read: {why_unreadable(error, path)}") from error
-    if not content:
-        raise ImageError(f"{path}: is empty (0 bytes); download or copy it again")
-    return content
-
-
-def _open(path: Path, content: bytes) -> Image.Image:
+def _open(source: ImageSource, content: bytes) -> Image.Image:
     """The image with its header read and its pixels not yet decoded."""
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise _too_large(path, f"it has more than {MAX_PIXELS} pixels in all") from error
+        raise _too_large(source, f"it has more than {MAX_PIXELS} pixels in all") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: {_why_unidentified(content)}") from error
+        raise ImageError(f"{source}: {_why_unidentified(content)}") from error
     except _DAMAGE as error:
-        raise _damaged(path, error) from error
+        raise _damaged(source, error) from error
 
 
 def _why_unidentified(content: bytes) -> str:
@@ -175,29 +147,29 @@ def _why_unidentified(content: bytes) -> str:
     return "is not an image of a known format; convert it to JPEG, PNG, BMP, GIF, TIFF, WebP or PNM"
 
 
-def _too_large(path: Path, reason: str) -> ImageError:
-    return ImageError(f"{path}: image is too large: {reason}; make it smaller first")
+def _too_large(source: ImageSource, reason: str) -> ImageError:
+    return ImageError(f"{source}: image is too large: {reason}; make it smaller first")
 
 
-def _damaged(path: Path, error: Exception) -> ImageError:
-    return ImageError(f"{path}: image is damaged or cut short ({error}); get a complete copy of the file")
+def _damaged(source: ImageSource, error: Exception) -> ImageError:
+    return ImageError(f"{source}: image is damaged or cut short ({error}); get a complete copy of the file")
 
 
-def _refuse_unusable(path: Path, image: Image.Image) -> None:
+def _refuse_unusable(source: ImageSource, image: Image.Image) -> None:
     """Raise ImageError for what would take too much memory or has no defined grey levels."""
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width} x {image.height}"
-        raise _too_large(path, f"{size} pixels, the limit is {MAX_PIXELS} in all")
+        raise _too_large(source, f"{size} pixels, the limit is {MAX_PIXELS} in all")
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         raise ImageError(
-            f"{path}: has floating-point or 32-bit samples, whose white level is unknown; "
+            f"{source}: has floating-point or 32-bit samples, whose white level is unknown; "
             "convert it to 8- or 16-bit PNG or TIFF"
         )
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits = image.tag_v2.get(_TIFF_BITS, (1,))
         if any(depth not in _READABLE_BITS for depth in bits):
             raise ImageError(
-                f"{path}: has samples of {'/'.join(map(str, bits))} bits; convert it to 8 or 16 bits"
+                f"{source}: has samples of {'/'.join(map(str, bits))} bits; convert it to 8 or 16 bits"
             )
 
 
@@ -220,7 +192,7 @@ def _as_stored(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint
     return np.ascontiguousarray(samples)
 
 
-def _samples(path: Path, image: Image.Image) -> DecodedImage:
+def _samples(source: ImageSource, image: Image.Image) -> DecodedImage:
     """Samples of a loaded image, as Pillow decoded them."""
     has_alpha = image.has_transparency_data or image.mode in ("RGBa", "La")
     if image.mode.startswith("I"):
@@ -233,7 +205,7 @@ def _samples(path: Path, image: Image.Image) -> DecodedImage:
         return DecodedImage(_widened(image, "CMYK"), ColourModel.CMYK, uses_mitchell=False)
     if image.mode in ("P", "RGB", "RGBX", "YCbCr", "HSV"):
         return DecodedImage(_widened(image, "RGB"), ColourModel.RGB, image.mode == "P")
-    raise ImageError(f"{path}: colours of the kind {image.mode} cannot be read; convert the image to RGB")
+    raise ImageError(f"{source}: colours of the kind {image.mode} cannot be read; convert the image to RGB")
 
 
 def _widened(image: Image.Image, mode: str) -> NDArray[np.uint16]:

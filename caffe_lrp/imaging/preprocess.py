@@ -6,13 +6,13 @@ spec/reference.md §4 items 3 to 5.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.imagefile import ImageSource
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.quirks import Quirks
 
@@ -93,15 +93,15 @@ class Preprocessor:
                 f"{self.input_height} x {self.input_width}; use the mean that belongs to the net"
             )
 
-    def __call__(self, path: Path) -> PreparedImage:
-        """Input blob of the image file ``path``.
+    def __call__(self, source: ImageSource) -> PreparedImage:
+        """Input blob of an image file.
 
         Raises
         ------
         ImageError
             The file is missing, or no image that can be decoded.
         """
-        resized = resize_to_base(decode(path), self.base_size)
+        resized = resize_to_base(decode(source), self.base_size)
         rows, columns = self.indices(resized.shape[0], resized.shape[1])
         crop = resized[rows.image[:, np.newaxis], columns.image]
         levels = (crop * (255.0 / 65535.0)).astype(np.float32)

@@ -1,0 +1,80 @@
+"""Where the bytes of an image lie, in a file of its own or in an archive; the one place that reads them."""
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_lrp.errors import ImageError
+from caffe_lrp.files import missing_file_advice, why_unreadable
+
+#: Larger files are refused before they are read.
+MAX_FILE_BYTES = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveMember:
+    """An image in an archive that is not compressed: ``size`` bytes of it from ``offset`` on."""
+
+    archive: Path
+    name: str
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.archive}/{self.name}"
+
+
+#: Either one is the name of the image in messages.
+ImageSource = Path | ArchiveMember
+
+
+def read_image(source: ImageSource) -> bytes:
+    """The bytes of an image file, read once.
+
+    Raises
+    ------
+    ImageError
+        It is missing, unreadable, empty, too large or no regular file.
+    """
+    file = source if isinstance(source, Path) else source.archive
+    try:
+        content = _read_file(source) if isinstance(source, Path) else _read_member(source)
+    except FileNotFoundError as error:
+        raise ImageError(f"{source}: no such image; {missing_file_advice(file)}") from error
+    except PermissionError as error:
+        raise ImageError(
+            f"{source}: no permission to read the image; check the rights of file and folder"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{source}: cannot be read: {why_unreadable(error, file)}") from error
+    if not content:
+        raise ImageError(f"{source}: is empty (0 bytes); download or copy it again")
+    return content
+
+
+def _read_file(path: Path) -> bytes:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path}: is a folder, not an image; list the files in it instead")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{path}: is not a regular file; give one that is")
+    _refuse_large(path, status.st_size)
+    return path.read_bytes()
+
+
+def _read_member(member: ArchiveMember) -> bytes:
+    _refuse_large(member, member.size)
+    with member.archive.open("rb") as file:
+        file.seek(member.offset)
+        content = file.read(member.size)
+    if len(content) < member.size:
+        raise ImageError(f"{member}: the archive has become shorter since the start; leave it as it is")
+    return content
+
+
+def _refuse_large(source: ImageSource, size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise ImageError(
+            f"{source}: image is too large: the file has {size} bytes, the limit is {MAX_FILE_BYTES}; "
+            "make it smaller first"
+        )
