@@ -1,24 +1,59 @@
-"""The list of images and classes to explain (spec/reference.md §3)."""
+"""The list of images and classes to explain (spec/reference.md §3).
 
+A line is checked when the list is read, and parsed again whenever it is asked for, so that a list of a
+million lines takes little more memory than its text.
+"""
+
+import hashlib
 import re
+import sys
+from abc import abstractmethod
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.files import read_small_file, why_no_text
-from caffe_lrp.messages import listed
+from caffe_lrp.files import read_bounded, read_small_file, why_no_text
+from caffe_lrp.imagefile import ArchiveMember
+from caffe_lrp.messages import MOST_LISTED, listed
 
 BEST_FIVE = -2
 _BEST_FIVE_COUNT = 5
 _SHORTEST_LINE = 3
-#: Only ASCII blanks separate, as in the reference; others belong to the path.
-_LINE = re.compile(r"[ \t\r\v\f]*(?P<path>[^ \t\r\v\f]+)[ \t\r\v\f]+(?P<code>[+-]?[0-9]+)[ \t\r\v\f]*")
+_MOST_MEGABYTES = 1024
+_WHAT = "list of images"
 
+#: Stands for standard input in place of a file.
+STANDARD_INPUT = "-"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+#: Only ASCII blanks separate, as in the reference; others belong to the path. A class of more digits than
+#: Python converts is none.
+_BLANKS = " \t\r\v\f"
+_BLANK, _OTHER = r"[ \t\r\v\f]", r"[^ \t\r\v\f]"
+_CODE = rf"(?P<code>[+-]?[0-9]{{1,1000}}){_BLANK}*"
+#: How a line can be written, in the order of trying. What looks quoted or behind a tab but is not well
+#: formed may still be a plain line, in which quotes and tabs mean nothing.
+_FORMS = tuple(
+    re.compile(form)
+    for form in (
+        rf'{_BLANK}*"(?P<path>(?:[^"]|"")+)"{_BLANK}+{_CODE}',
+        rf"{_BLANK}*'(?P<path>(?:[^']|'')+)'{_BLANK}+{_CODE}",
+        rf"{_BLANK}*(?P<path>{_OTHER}+){_BLANK}+{_CODE}",
+        rf"{_BLANK}*(?P<path>{_OTHER}(?:[^\t]*{_OTHER})?)[ \r\v\f]*\t{_BLANK}*{_CODE}",
+    )
+)
+#: A line that can only be plain, with its end: nearly all lines of nearly all lists, told at one go.
+_PLAIN = re.compile(
+    rb"[ \t\r\v\f]*[^ \t\r\v\f\n\"'#][^ \t\r\v\f\n]*[ \t\r\v\f]+[+-]?[0-9]{1,1000}[ \t\r\v\f]*(?:\n|\Z)"
+)
 #: A line that every config file has, and no list.
-_CONFIG_KEY = re.compile(r"^[ \t]*param_file\s*$", re.MULTILINE)
+_CONFIG_KEY = re.compile(rb"^[ \t]*param_file\s*$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Target:
     """Which classes an image is explained for.
 
@@ -51,53 +86,233 @@ class Target:
         return _BEST_FIVE_COUNT if self.code == BEST_FIVE else 1
 
 
-@dataclass(frozen=True)
+def parse_target(text: str) -> Target:
+    """The target that a number on the command line means.
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong, to follow the text itself.
+    """
+    if not re.fullmatch("-[12]|[0-9]{1,9}", text):
+        raise ValueError("must be a class number, -1 for the best class, or -2 for the five best in one map")
+    return Target(int(text))
+
+
+@dataclass(frozen=True, slots=True)
 class ListEntry:
-    """One line of the list: its number (from 1), the path as written, and the target."""
+    """One image to explain.
+
+    Attributes
+    ----------
+    line
+        Line of the list, or which image of a folder or archive, from 1.
+    path
+        Path as written in the list, or from the working directory on; of an image in an archive, that of
+        the archive and the name in it.
+    target
+        What the image is explained for.
+    inside
+        Path inside a folder or archive, which output paths repeat; empty for a line of a list.
+    member
+        Where the image lies in an archive; None for a file of its own.
+    fault
+        Why the image cannot be read; empty if nothing is known.
+    """
 
     line: int
     path: str
     target: Target
+    inside: str = ""
+    member: ArchiveMember | None = None
+    fault: str = ""
 
 
-def read_filelist(path: Path) -> list[ListEntry]:
-    """Entries of the list in order; blank lines and those of two characters or fewer are skipped.
+class EntryList(Sequence[ListEntry]):
+    """Images to explain, each made into a `ListEntry` when it is asked for.
+
+    Attributes
+    ----------
+    source
+        Where they come from, for messages.
+    unit
+        What `ListEntry.line` counts, for messages: ``line`` or ``image``.
+    digest
+        64 hexadecimal digits: lists of one digest ask for the same.
+    """
+
+    source: str
+    unit: str
+    digest: str
+
+    @overload
+    def __getitem__(self, place: int) -> ListEntry: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[ListEntry]: ...
+
+    def __getitem__(self, place: int | slice) -> ListEntry | list[ListEntry]:
+        places = range(len(self))[place]
+        return self._entry(places) if isinstance(places, int) else [self._entry(one) for one in places]
+
+    def __iter__(self) -> Iterator[ListEntry]:
+        return map(self._entry, range(len(self)))
+
+    @abstractmethod
+    def _entry(self, place: int) -> ListEntry:
+        """One entry, counted from 0."""
+
+
+class FileList(EntryList):
+    """The lines of a list that name an image.
+
+    Parameters
+    ----------
+    source
+        File, or what else the list was read from.
+    content
+        The list, all lines of which are well formed.
+    starts, lines
+        Where in ``content`` each line begins that names an image, and which line it is, from 1.
+    """
+
+    unit = "line"
+
+    def __init__(self, source: str, content: bytes, starts: Sequence[int], lines: Sequence[int]) -> None:
+        self.source = source
+        self.digest = hashlib.sha256(content).hexdigest()
+        self._content, self._starts, self._lines = content, starts, lines
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def _entry(self, place: int) -> ListEntry:
+        start = self._starts[place]
+        line = self._content[start : _end_of_line(self._content, start)]
+        entry = _parse(self._lines[place], _decoded(line))
+        assert entry is not None  # every line was parsed before
+        return entry
+
+
+def read_filelist(path: Path) -> FileList:
+    """The list in the file ``path``, or for ``-`` in standard input.
+
+    A line is ``path class``, the path in double or single quotes if it has blanks (a quote of the same kind
+    in it is written twice, and nothing else is special), or ``path<TAB>class``. Lines that begin with ``#``
+    are comments. Blank lines and those of two characters or fewer are skipped.
 
     Raises
     ------
     FileListError
-        The file cannot be read, names no image, or has lines that are not ``path integer``; all such
-        lines are named at once.
+        The file cannot be read, names no image, or has lines that are none of these; all such lines are
+        named at once.
     """
-    content = read_small_file(path, "list of images", FileListError, most_megabytes=1024, may_be_pipe=True)
-    text = content.decode("utf-8-sig", errors="surrogateescape")
-    entries, faults = [], []
-    begins_well = False
-    for number, line in enumerate(text.split("\n"), start=1):
-        if len(line.rstrip("\r")) < _SHORTEST_LINE or not line.strip():
-            continue
-        entry = _parse(number, line)
-        if entry is None:
-            faults.append(f"line {number}: {line.rstrip()[:120]!r}")
-        else:
-            begins_well = begins_well or not faults
-            entries.append(entry)
-    if faults:
-        other = "" if begins_well else why_no_text(content, "list of images")
-        if other:
-            raise FileListError(f"{path}: {other}")
-        if _CONFIG_KEY.search(text):
-            raise FileListError(f"{path}: is a config file, not a list of images; -c takes it, -f the list")
-        raise FileListError(
-            f"{path}: every line must be 'path class', a path without blanks and an integer "
-            f"(a class number, -1: the best class, -2: the five best); mend these:\n{listed(faults)}"
+    if str(path) == STANDARD_INPUT:
+        source, content = "standard input", _read_standard_input()
+    else:
+        source = str(path)
+        content = read_small_file(
+            path, _WHAT, FileListError, most_megabytes=_MOST_MEGABYTES, may_be_pipe=True
         )
-    if not entries:
-        raise FileListError(f"{path}: names no image; write one 'path class' a line")
-    return entries
+    lines = _Scan(content)
+    if lines.fault_count:
+        raise FileListError(f"{source}: {_why_refused(content, lines)}")
+    if not lines.starts:
+        raise FileListError(f"{source}: names no image; write one 'path class' a line")
+    return FileList(source, content, lines.starts, lines.numbers)
+
+
+def _read_standard_input() -> bytes:
+    name = "standard input"
+    try:
+        return read_bounded(sys.stdin.buffer, name, _WHAT, FileListError, _MOST_MEGABYTES)
+    except (AttributeError, OSError, ValueError) as fault:
+        raise FileListError(
+            f"{name}: the {_WHAT} cannot be read: it is closed or broken; pipe a list into it, or give a file"
+        ) from fault
+
+
+class _Scan:
+    """What became of all lines of a list.
+
+    Attributes
+    ----------
+    starts, numbers
+        Where the lines that name an image begin, and which lines they are.
+    faults
+        The first lines that cannot be understood, for messages.
+    fault_count
+        How many there are.
+    begins_well
+        Where there are faults: whether a line before them names an image.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.starts, self.numbers = array("q"), array("q")
+        self.faults: list[str] = []
+        self.fault_count = 0
+        self.begins_well = False
+        start, number, size = len(_BYTE_ORDER_MARK) * content.startswith(_BYTE_ORDER_MARK), 0, len(content)
+        match_plain, add_start, add_number = _PLAIN.match, self.starts.append, self.numbers.append
+        while start < size:
+            number += 1
+            plain = match_plain(content, start)
+            if plain:
+                add_start(start)
+                add_number(number)
+                start = plain.end()
+                continue
+            end = _end_of_line(content, start)
+            self._take(number, start, _decoded(content[start:end]))
+            start = end + 1
+
+    def _take(self, number: int, start: int, line: str) -> None:
+        """Look at a line that is not evidently a plain one."""
+        if (
+            len(line.rstrip("\r")) < _SHORTEST_LINE
+            or not line.strip()
+            or line.lstrip(_BLANKS).startswith("#")
+        ):
+            return
+        if _parse(number, line):
+            self.starts.append(start)
+            self.numbers.append(number)
+            return
+        if not self.fault_count:
+            self.begins_well = bool(self.starts)
+        self.fault_count += 1
+        if len(self.faults) < MOST_LISTED:
+            self.faults.append(f"line {number}: {line.rstrip()[:120]!r}")
+
+
+def _why_refused(content: bytes, lines: _Scan) -> str:
+    """What is wrong with a list that has lines which cannot be understood."""
+    other = "" if lines.begins_well else why_no_text(content, _WHAT)
+    if other:
+        return other
+    if _CONFIG_KEY.search(content):
+        return "is a config file, not a list of images; -c takes it, -f the list"
+    return (
+        "every line must be 'path class', the class an integer (a class number, -1: the best class, -2: the "
+        "five best), and a path with blanks in quotes; mend these:\n"
+        f"{listed(lines.faults, more=lines.fault_count - len(lines.faults))}"
+    )
+
+
+def _end_of_line(content: bytes, start: int) -> int:
+    end = content.find(b"\n", start)
+    return len(content) if end < 0 else end
+
+
+def _decoded(line: bytes) -> str:
+    return line.decode("utf-8", errors="surrogateescape")
 
 
 def _parse(number: int, line: str) -> ListEntry | None:
-    """Entry of one line, None if it is not ``path integer``."""
-    match = _LINE.fullmatch(line)
-    return match and ListEntry(number, match["path"], Target(int(match["code"])))
+    """Entry of one line that is neither blank nor a comment, None if it is not well formed."""
+    for quote, form in zip(('"', "'", "", ""), _FORMS, strict=True):
+        match = form.fullmatch(line)
+        if match:
+            path = match["path"].replace(2 * quote, quote) if quote else match["path"]
+            return ListEntry(number, path, Target(int(match["code"])))
+    return None

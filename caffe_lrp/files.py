@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from caffe_lrp.errors import CaffeLrpError
 from caffe_lrp.messages import closest, did_you_mean
@@ -32,7 +32,7 @@ PUBLISHED_FILES = {
 }
 
 _RIGHTS_ADVICE = "check the rights of the file and of its folder"
-_UNPACK_ADVICE = "unpack it first"
+UNPACK_ADVICE = "unpack it first"
 _FETCH_ADVICE = "download the file itself, not the page that shows it"
 
 
@@ -61,11 +61,12 @@ _BINARY_KINDS = (
         (b"\x89HDF\r\n",), "an HDF5 file", "in Caffe, load it and save it in the binary format (net.save)"
     ),
     ForeignKind((b"\x93NUMPY",), "a NumPy file", "write it as a BlobProto with caffe.io.array_to_blobproto"),
-    ForeignKind((b"PK\x03\x04",), "a ZIP archive", _UNPACK_ADVICE),
-    ForeignKind((b"\x1f\x8b",), "a gzip archive", _UNPACK_ADVICE),
-    ForeignKind(tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)), "a bzip2 archive", _UNPACK_ADVICE),
-    ForeignKind((b"\xfd7zXZ",), "an xz archive", _UNPACK_ADVICE),
-    ForeignKind((b"7z\xbc\xaf",), "a 7z archive", _UNPACK_ADVICE),
+    ForeignKind((b"PK\x03\x04",), "a ZIP archive", UNPACK_ADVICE),
+    ForeignKind((b"\x1f\x8b",), "a gzip archive", UNPACK_ADVICE),
+    ForeignKind(tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)), "a bzip2 archive", UNPACK_ADVICE),
+    ForeignKind((b"\xfd7zXZ",), "an xz archive", UNPACK_ADVICE),
+    ForeignKind((b"\x28\xb5\x2f\xfd",), "a Zstandard archive", UNPACK_ADVICE),
+    ForeignKind((b"7z\xbc\xaf",), "a 7z archive", UNPACK_ADVICE),
     ForeignKind((b"%PDF-",), "a PDF file", "take what is needed out of it"),
     ForeignKind((b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"), "a picture", "check the path"),
     ForeignKind((b"\xff\xfe", b"\xfe\xff"), "a text in UTF-16", "save it as UTF-8"),
@@ -132,11 +133,21 @@ def read_small_file(
     require_file(path, what, error, may_be_pipe=may_be_pipe)
     try:
         with path.open("rb") as file:
-            content = file.read(most_megabytes * MEGABYTE + 1)
+            return read_bounded(file, path, what, error, most_megabytes)
     except OSError as fault:
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
-    if len(content) > most_megabytes * MEGABYTE:
-        raise error(f"{path}: is larger than {most_megabytes} MB; is it really a {what}?")
+
+
+def read_bounded(
+    file: BinaryIO, name: Path | str, what: str, error: type[CaffeLrpError], most_megabytes: int
+) -> bytes:
+    """What is left to read of an open file; ``error`` if that is more than ``most_megabytes``."""
+    most = most_megabytes * MEGABYTE
+    size = os.fstat(file.fileno()).st_size
+    # Memory is taken for as much as is asked for; a pipe does not tell its size.
+    content = file.read(min(size, most) + 1 if size else most + 1)
+    if len(content) > most:
+        raise error(f"{name}: is larger than {most_megabytes} MB; is it really a {what}?")
     return content
 
 

@@ -42,8 +42,15 @@ def _digits(name: str) -> str:
     return re.sub("[^0-9]", "", name)
 
 
-def listed(lines: Sequence[str], most: int = 20) -> str:
-    """``lines`` one below the other, indented; of more than ``most``, the first and how many follow."""
-    rest = len(lines) - most
-    shown = [*lines[:most], f"… and {rest} more"] if rest > 0 else lines
+#: As many lines of a longer list are shown.
+MOST_LISTED = 20
+
+
+def listed(lines: Sequence[str], most: int = MOST_LISTED, more: int = 0) -> str:
+    """``lines`` one below the other, indented; of more than ``most``, the first and how many follow.
+
+    ``more`` is how many there are besides ``lines``.
+    """
+    rest = len(lines) - most if len(lines) > most else 0
+    shown = [*lines[:most], f"… and {rest + more} more"] if rest + more else lines
     return "\n".join(f"  {line}" for line in shown)

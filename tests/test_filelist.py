@@ -1,4 +1,8 @@
+import hashlib
+import io
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,13 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.filelist import Target, read_filelist
+from caffe_lrp.filelist import Target, parse_target, read_filelist
+
+BLANKS = " \t\r\v\f"
 
 
 def write(folder: Path, content: str | bytes) -> Path:
     path = folder / "list.txt"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def paths(folder: Path, content: str | bytes) -> list[tuple[str, int]]:
+    """Path and class of every line."""
+    return [(entry.path, entry.target.code) for entry in read_filelist(write(folder, content))]
 
 
 def test_entries_carry_line_path_and_target(tmp_path: Path) -> None:
@@ -83,9 +94,11 @@ def test_no_bytes_cause_anything_but_a_clear_error(
 ) -> None:
     path = write(tmp_path_factory.mktemp("list"), content)
     try:
-        assert read_filelist(path)
+        entries = read_filelist(path)
     except FileListError as error:
         assert str(path) in str(error)
+    else:
+        assert [*entries]
 
 
 def test_only_ascii_blanks_separate_and_only_plain_digits_count(tmp_path: Path) -> None:
@@ -126,3 +139,199 @@ def test_a_list_may_begin_as_other_files_do(tmp_path: Path, path: bytes) -> None
 def test_another_file_given_as_list_is_named(tmp_path: Path, content: bytes, kind: str) -> None:
     with pytest.raises(FileListError, match=f"is {kind}.*, not a list of images; "):
         read_filelist(write(tmp_path, content))
+
+
+# ---- Quotes, tabs, comments ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ('"my photos/a b.jpg" 281', "my photos/a b.jpg"),
+        ("'my photos/a b.jpg' 281", "my photos/a b.jpg"),
+        ('  "my photos/a b.jpg"\t281  \r', "my photos/a b.jpg"),
+        ("my photos/a b.jpg\t281", "my photos/a b.jpg"),
+        ("  my photos/a b.jpg \t 281 ", "my photos/a b.jpg"),
+        ('"a ""b"" c.jpg" 281', 'a "b" c.jpg'),
+        ("'it''s.jpg' 281", "it's.jpg"),
+        ('"it\'s.jpg" 281', "it's.jpg"),
+        ('"C:\\new\\a b.jpg" 281', "C:\\new\\a b.jpg"),
+        ('" a\t.jpg " 281', " a\t.jpg "),
+        ('"#1 a.jpg" 281', "#1 a.jpg"),
+        ("a#1.jpg 281", "a#1.jpg"),
+        ("set #1/a.jpg\t281", "set #1/a.jpg"),
+        ("./#1.jpg 281", "./#1.jpg"),
+        ('a"b".jpg 281', 'a"b".jpg'),
+        ("'70s.jpg 281", "'70s.jpg"),
+        ("'70s party.jpg\t281", "'70s party.jpg"),
+        ('"" 281', '""'),
+    ],
+)
+def test_a_path_may_be_quoted_or_end_at_a_tab(tmp_path: Path, line: str, path: str) -> None:
+    assert paths(tmp_path, f"{line}\n") == [(path, 281)]
+    assert paths(tmp_path, f"a.jpg 1\r\n{line}\r\nb.jpg 2") == [("a.jpg", 1), (path, 281), ("b.jpg", 2)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "my photos/a b.jpg 281",
+        '"my photos/a b.jpg 281',
+        '"my photos/a b.jpg"281',
+        '"a b.jpg" cat.jpg 3',
+        '"a "b" c.jpg" 281',
+        "a b.jpg\tlabel\t281",
+        "a b.jpg\t",
+        "\t281",
+        "a.jpg 281 # a cat",
+        f"a.jpg {'1' * 5000}",
+    ],
+)
+def test_what_is_neither_is_refused(tmp_path: Path, line: str) -> None:
+    with pytest.raises(FileListError, match="a path with blanks in quotes; mend these:\n  line 2: "):
+        read_filelist(write(tmp_path, f"a.jpg 1\n{line}\n"))
+
+
+def test_whole_lines_are_comments_and_still_counted(tmp_path: Path) -> None:
+    entries = read_filelist(write(tmp_path, "# cats and dogs\n#a.jpg 1\n  \t# 7 8\nb.jpg 2\n#"))
+    assert [(entry.line, entry.path) for entry in entries] == [(4, "b.jpg")]
+    with pytest.raises(FileListError, match="names no image"):
+        read_filelist(write(tmp_path, "# a.jpg 1\n"))
+
+
+plain_paths = st.text(st.characters(exclude_characters=f"{BLANKS}\n"), min_size=1).filter(
+    lambda path: path[0] not in "#\"'\ufeff"
+)
+codes = st.integers(-(10**20), 10**20)
+
+
+@given(st.lists(st.tuples(plain_paths, st.text(BLANKS, min_size=1), codes), min_size=1))
+def test_every_plain_line_is_read_as_it_stands(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str, int]]
+) -> None:
+    content = "".join(f"{path}{blanks}{code}\n" for path, blanks, code in lines).encode("utf-8", "replace")
+    expected = [(path.encode("utf-8", "replace").decode(), code) for path, _, code in lines]
+    assert paths(tmp_path_factory.mktemp("list"), content) == expected
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.binary(min_size=1).filter(lambda path: b"\n" not in path), st.sampled_from("\"'"), codes
+        ),
+        min_size=1,
+    )
+)
+def test_every_path_can_be_quoted(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[bytes, str, int]]
+) -> None:
+    content = b""
+    for path, quote, code in lines:
+        mark = quote.encode()
+        content += mark + path.replace(mark, 2 * mark) + mark + b" %d\n" % code
+    found = paths(tmp_path_factory.mktemp("list"), content)
+    expected = [(path.decode("utf-8", "surrogateescape"), code) for path, _, code in lines]
+    assert found == expected
+
+
+# ---- A sequence that does not grow -----------------------------------------------------------------
+
+
+def test_a_list_is_a_sequence(tmp_path: Path) -> None:
+    path = write(tmp_path, "a 1\n\n# b\n'c d' -1\ne f\t2")
+    entries = read_filelist(path)
+    assert len(entries) == 3
+    assert [entry.line for entry in entries] == [1, 4, 5]
+    assert [entry.path for entry in entries[1:]] == ["c d", "e f"]
+    assert entries[-1] == entries[2] == [*entries][2]
+    assert (entries.source, entries.unit) == (str(path), "line")
+    with pytest.raises(IndexError):
+        entries[3]
+
+
+def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf# list\r\na.jpg 3\r\n"
+    assert read_filelist(write(tmp_path, content)).digest == hashlib.sha256(content).hexdigest()
+
+
+MEASUREMENT = """
+import sys
+from pathlib import Path
+from caffe_lrp.filelist import read_filelist
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+before = peak()
+entries = read_filelist(Path(sys.argv[1]))
+assert sum(entry.target.code >= 0 for entry in entries) == len(entries) == 200_000
+print(peak() - before)
+"""
+
+
+def test_a_long_list_takes_little_more_memory_than_its_text(tmp_path: Path) -> None:
+    lines = (
+        f"imagenet/train/n{number % 1000:08d}/{number:09d}.JPEG {number % 1000}" for number in range(200_000)
+    )
+    path = write(tmp_path, "\n".join(lines))
+    result = subprocess.run(
+        [sys.executable, "-c", MEASUREMENT, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(result.stdout) < path.stat().st_size + 10_000_000  # 16 bytes a line, and some room
+
+
+def test_of_very_many_faults_the_first_are_kept(tmp_path: Path) -> None:
+    with pytest.raises(FileListError) as caught:
+        read_filelist(write(tmp_path, "noclass.jpg\n" * 100_000))
+    assert len(str(caught.value)) < 2000
+    assert str(caught.value).endswith("line 20: 'noclass.jpg'\n  … and 99980 more")
+
+
+# ---- Standard input, and targets -------------------------------------------------------------------
+
+
+def give(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Have standard input read from a file."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(path.open("rb")))
+
+
+def test_a_minus_stands_for_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, write(tmp_path, b"caf\xe9.jpg 3\n"))
+    entries = read_filelist(Path("-"))
+    assert (entries.source, os.fsencode(entries[0].path)) == ("standard input", b"caf\xe9.jpg")
+
+
+def test_what_is_wrong_with_standard_input_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, write(tmp_path, "a.jpg\n"))
+    with pytest.raises(FileListError, match=r"^standard input: every line must be 'path class'"):
+        read_filelist(Path("-"))
+    give(monkeypatch, write(tmp_path, ""))
+    with pytest.raises(FileListError, match=r"^standard input: names no image"):
+        read_filelist(Path("-"))
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(FileListError, match=r"^standard input: .* closed or broken; pipe a list into it"):
+        read_filelist(Path("-"))
+
+
+def test_a_pipe_may_be_standard_input() -> None:
+    program = "from pathlib import Path; from caffe_lrp.filelist import read_filelist as read; "
+    result = subprocess.run(
+        [sys.executable, "-c", program + "print([entry.path for entry in read(Path('-'))])"],
+        input="a.jpg 1\nb.jpg 2\n" * 100_000,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.count("a.jpg") == 100_000
+
+
+@pytest.mark.parametrize(("text", "code"), [("281", 281), ("0", 0), ("-1", -1), ("-2", -2)])
+def test_a_target_is_a_number(text: str, code: int) -> None:
+    assert parse_target(text) == Target(code)
+
+
+@pytest.mark.parametrize("text", ["", "-3", "cat", "1.5", "+1", "1_0", "１", "9" * 10])
+def test_other_targets_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be a class number, -1 for the best class"):
+        parse_target(text)
