@@ -172,7 +172,7 @@ def test_relevance_that_half_precision_cannot_hold_is_an_error(
 
 def test_the_raw_heatmap_is_written_last(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr(writers, "write_atomically", lambda path, _: written.append(path.name))
+    monkeypatch.setattr(writers, "write_atomically", lambda path, *_: written.append(path.name))
     write_outputs("cat.jpg", result(), ["rawhm", *OUTPUTS])
     assert len(written) == 6
     assert written[-1] == "cat.jpg_rawhm.txt"

@@ -40,7 +40,8 @@ def foreseeable_fault(session: Session, job: HeatmapJob) -> str:
     if job.fault:
         return job.fault
     try:
-        require_file(job.image, "image", ImageError)
+        if job.member is None:
+            require_file(job.image, "image", ImageError)
         require_classes(session, (job.target.code,))
     except ImageError as error:
         return str(error)

@@ -13,6 +13,7 @@ import numpy as np
 
 from caffe_lrp.errors import ConfigError, FileListError
 from caffe_lrp.filelist import ListEntry, Target
+from caffe_lrp.imagefile import ArchiveMember, ImageSource
 from caffe_lrp.messages import listed
 
 
@@ -27,7 +28,7 @@ class HeatmapJob:
     line
         Line of the list, from 1.
     image
-        Path of the image file.
+        Path of the image file; of an image in an archive, that of the archive and the name in it.
     target
         What it is explained for.
     formula
@@ -37,6 +38,10 @@ class HeatmapJob:
         there is none.
     fault
         Why the image cannot be explained, known before anything ran; empty otherwise.
+    member
+        Where the image lies in an archive; None for a file of its own.
+    output_root
+        Folder that its files may not leave, whatever links lie in it; None: nothing is looked at.
     """
 
     number: int
@@ -46,6 +51,13 @@ class HeatmapJob:
     formula: int
     stem: str | None
     fault: str = ""
+    member: ArchiveMember | None = None
+    output_root: Path | None = None
+
+    @property
+    def source(self) -> ImageSource:
+        """Where the bytes of the image are."""
+        return self.member or self.image
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,8 @@ class OutputLayout:
     output_root
         Where output paths begin.
     path_root
-        Output paths repeat the image path from the first occurrence of this text on.
+        Output paths repeat the image path from the first occurrence of this text on; those of images of a
+        folder or archive repeat the path inside it instead.
     whole_path
         Look for ``path_root`` in the whole image path, image root included, as the reference does;
         otherwise in the listed path first.
@@ -120,26 +133,45 @@ class OutputLayout:
     ) -> list[HeatmapJob]:
         """The jobs of one line, numbered from ``first`` on: for each formula one for each target."""
         image = self._image(entry)
-        part = self._part(entry.path, image)
-        fault = ""
-        if part is None:
-            fault = (
-                f"the path does not contain '{self.path_root}', from which on output paths repeat it; write "
-                "the path with it, or change standalone_rootpath in the config"
-            )
-        elif os.path.normpath(f"./{part}").startswith(".."):
-            fault = "its output would lie outside the output folder; write the path without '..'"
-        stem = None if fault else str(Path(f"{self.output_root}/{part}"))
-        path = Path(image)
+        part = self._part(entry, image)
+        fault = entry.fault or self._fault_of(part)
+        root = Path(f"{self.output_root}/")
+        stem = None if fault else str(root / f"./{part}")
         kinds = [(formula, target) for formula in formulas for target in targets]
         return [
-            HeatmapJob(number, entry.line, path, target, formula, self._named(stem, formula, target), fault)
+            HeatmapJob(
+                number=number,
+                line=entry.line,
+                image=Path(image),
+                target=target,
+                formula=formula,
+                stem=self._named(stem, formula, target),
+                fault=fault,
+                member=entry.member,
+                output_root=root,
+            )
             for number, (formula, target) in enumerate(kinds, start=first)
         ]
 
     def finds_root(self, entry: ListEntry) -> bool:
         """Whether the path of one line contains ``path_root``."""
-        return self._part(entry.path, self._image(entry)) is not None
+        return self._part(entry, self._image(entry)) is not None
+
+    def _fault_of(self, part: str | None) -> str:
+        """Why an image has no place for its output, empty if it has one."""
+        if part is None:
+            return (
+                f"the path does not contain '{self.path_root}', from which on output paths repeat it; write "
+                "the path with it, or change standalone_rootpath in the config"
+            )
+        if "\0" in part:
+            return "the path has a null character, which no file can have in its name; write the right one"
+        steps = os.path.normpath(f"./{part}").split("/")
+        if steps[0] == "..":
+            return "its output would lie outside the output folder; write the path without '..'"
+        if steps == ["."] or part.endswith("/.."):
+            return "the path is one of a folder; write that of an image in it"
+        return ""
 
     def _named(self, stem: str | None, formula: int, target: Target) -> str | None:
         if stem is None or not self.names_have_targets:
@@ -147,14 +179,18 @@ class OutputLayout:
         return f"{stem}_f{formula}_{target.label}"
 
     def _image(self, entry: ListEntry) -> str:
-        return f"{self.image_root}/{entry.path}" if self._is_below_root(entry.path) else entry.path
+        return f"{self.image_root}/{entry.path}" if self._is_below_root(entry) else entry.path
 
-    def _is_below_root(self, path: str) -> bool:
-        return self.whole_path or (bool(self.image_root) and not Path(path).is_absolute())
+    def _is_below_root(self, entry: ListEntry) -> bool:
+        if entry.inside:
+            return False
+        return self.whole_path or (bool(self.image_root) and not Path(entry.path).is_absolute())
 
-    def _part(self, listed: str, image: str) -> str | None:
+    def _part(self, entry: ListEntry, image: str) -> str | None:
         """What output paths repeat, None if ``path_root`` does not occur."""
-        for path in [image] if self.whole_path else [listed, image]:
+        if entry.inside:
+            return entry.inside
+        for path in [image] if self.whole_path else [entry.path, image]:
             start = path.find(self.path_root)
             if start >= 0:
                 return path[start:]
@@ -262,7 +298,7 @@ def has_clashes(jobs: Sequence[HeatmapJob]) -> bool:
     return bool(_repeated_stems(jobs))
 
 
-def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path, *, names_have_targets: bool) -> None:
+def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path | str, *, names_have_targets: bool) -> None:
     """Refuse a list in which two lines would write the same files.
 
     Raises

@@ -76,7 +76,7 @@ def load_image(session: Session, jobs: Sequence[HeatmapJob]) -> LoadedImage:
         return LoadedImage(None, faults[0])
     started = time.perf_counter()
     try:
-        image = session.preprocessor(jobs[0].image)
+        image = session.preprocessor(jobs[0].source)
     except Exception as error:  # noqa: BLE001 - a fault in one image must not end the others' run
         return LoadedImage(None, _reason(error), time.perf_counter() - started)
     return LoadedImage(image, seconds=time.perf_counter() - started)
@@ -121,7 +121,7 @@ def write_files(job: HeatmapJob, explanation: Explanation, kinds: Sequence[Outpu
         return JobOutcome(job, explanation.times, explanation.error)
     started, error = time.perf_counter(), ""
     try:
-        write_outputs(job.stem, result, kinds)
+        write_outputs(job.stem, result, kinds, root=job.output_root)
     except OutputError:  # no file after this one would fare better
         raise
     except Exception as fault:  # noqa: BLE001 - as in load_image

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from caffe_lrp.errors import ImageError, OutputError
 
+from .containment import refuse_outside
+
 _ADVICE = {
     errno.ENOSPC: "free some space on the disk",
     errno.EDQUOT: "free some of your quota",
@@ -28,8 +30,10 @@ _LONGEST_NAME = 240
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, root: Path | None = None) -> None:
     """Write ``content`` to ``path``, replacing what is there, its folder created if missing.
+
+    Where there is a ``root``, links that lead out of that folder are not followed.
 
     Raises
     ------
@@ -39,6 +43,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         The same, for a reason that holds for all other files too, such as a full disk.
     """
     try:
+        if root is not None:
+            refuse_outside(path.parent, root)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
     except (OSError, ValueError) as error:

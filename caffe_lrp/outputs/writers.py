@@ -39,7 +39,11 @@ OUTPUTS: dict[OutputKind, Output] = {
 
 
 def write_outputs(
-    stem: str, result: HeatmapResult, kinds: Sequence[OutputKind], dtype: Dtype = "float32"
+    stem: str,
+    result: HeatmapResult,
+    kinds: Sequence[OutputKind],
+    dtype: Dtype = "float32",
+    root: Path | None = None,
 ) -> None:
     """Write the files of ``kinds`` for one image, folders included, each one atomically.
 
@@ -53,13 +57,15 @@ def write_outputs(
         Which files, in any order; they are written in the order of ``OUTPUTS``.
     dtype
         Of the relevance in ``npy`` and ``npz``.
+    root
+        Folder that no file may lie outside of; None: that does not matter.
 
     Raises
     ------
     ImageError
-        A file cannot be written (disk full, no permission, a file where a folder should be), or a number
-        is too large for ``dtype``. Files written before remain.
+        A file cannot be written (disk full, no permission, a file where a folder should be, a link that
+        leads out of ``root``), or a number is too large for ``dtype``. Files written before remain.
     """
     for kind, output in OUTPUTS.items():
         if kind in kinds:
-            write_atomically(Path(stem + output.suffix), output.encode(result, dtype))
+            write_atomically(Path(stem + output.suffix), output.encode(result, dtype), root)
