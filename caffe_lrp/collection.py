@@ -1,0 +1,271 @@
+"""A folder or a tar archive of images in place of a list: all its images, for one target."""
+
+import hashlib
+import os
+import posixpath
+import stat
+import tarfile
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from caffe_lrp.errors import FileListError
+from caffe_lrp.filelist import EntryList, ListEntry, Target
+from caffe_lrp.files import HEAD_BYTES, UNPACK_ADVICE, foreign_kind, why_unreadable
+from caffe_lrp.imagefile import ArchiveMember
+
+#: Endings of the names of images, of all formats that are decoded.
+ENDINGS = (
+    ".apng", ".bmp", ".dib", ".gif", ".icb", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf",
+    ".jpg", ".jpx", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".vda", ".vst",
+    ".webp",
+)  # fmt: skip
+_WHAT = "folder or tar archive of images"
+_NO_IMAGES = "holds no image: no name in it ends in .jpg, .jpeg, .png or another ending of images"
+#: What tarfile raises on archives that are none.
+_DAMAGE = (tarfile.TarError, ValueError, LookupError, OverflowError, RecursionError)
+
+#: A folder as the operating system knows it: device and number.
+_Identity = tuple[int, int]
+
+
+class ImageCollection(EntryList):
+    """The images of a folder or an archive, by their names inside.
+
+    Parameters
+    ----------
+    source
+        The folder or archive.
+    target
+        What all images are explained for.
+    names
+        Paths inside the source, in the order of the entries.
+    state
+        What else tells this source from another one with the same names.
+    members
+        Where the images lie in an archive; None for a folder.
+    """
+
+    unit = "image"
+
+    def __init__(
+        self,
+        source: Path,
+        target: Target,
+        names: Sequence[str],
+        state: str = "",
+        members: "_Members | None" = None,
+    ) -> None:
+        self.source = str(source)
+        self._path, self._target, self._names, self._members = source, target, names, members
+        digest = hashlib.sha256(f"{target.label}\n{state}".encode())
+        for name in names:
+            digest.update(b"\0" + os.fsencode(name))
+        self.digest = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _entry(self, place: int) -> ListEntry:
+        name, member, fault = self._names[place], None, ""
+        if self._members:
+            start, size = self._members.starts[place], self._members.sizes[place]
+            member = ArchiveMember(self._path, name, start, size)
+            fault = self._members.faults.get(name, "")
+        return ListEntry(place + 1, f"{self.source}/{name}", self._target, name, member, fault)
+
+
+def read_images(source: Path, target: Target, output_root: Path | None = None) -> ImageCollection:
+    """All images below a folder, in the order of their names, or in a tar archive, in its own order.
+
+    Images are told by the ending of their names. What is hidden, files and folders whose names begin with a
+    dot, is passed over.
+
+    Parameters
+    ----------
+    source
+        Folder or archive.
+    target
+        What all images are explained for.
+    output_root
+        Folder below which heatmaps are written, in which no images are looked for.
+
+    Raises
+    ------
+    FileListError
+        The source cannot be read, is an archive of another kind, or holds no image; or it is itself the
+        output folder.
+    """
+    try:
+        if stat.S_ISDIR(source.stat().st_mode):
+            names = _names_below(source, output_root)
+            collection = ImageCollection(source, target, names)
+        else:
+            collection = _read_archive(source, target)
+    except (OSError, ValueError) as fault:
+        place = Path(fault.filename) if isinstance(fault, OSError) and fault.filename else source
+        raise FileListError(f"{place}: the images cannot be read: {why_unreadable(fault, place)}") from fault
+    if not collection:
+        raise FileListError(f"{source}: {_NO_IMAGES}")
+    return collection
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name should be an image."""
+    return name.lower().endswith(ENDINGS)
+
+
+def _names_below(folder: Path, output_root: Path | None) -> list[str]:
+    """Paths of the images below ``folder``, from it on, sorted."""
+    outputs = _identity(output_root) if output_root else None
+    if outputs and outputs == _identity(folder):
+        raise FileListError(
+            f"{folder}: is the folder for output as well, and the next run would take heatmaps for images; "
+            "choose another one with -p"
+        )
+    names: list[str] = []
+    # Links to folders are followed, but not back into a folder that they lie in.
+    waiting = [("", frozenset((_identity(folder), outputs)))]
+    while waiting:
+        inside, seen = waiting.pop()
+        with os.scandir(folder / inside) as found:
+            for item in found:
+                if item.name.startswith("."):
+                    continue
+                name = f"{inside}/{item.name}" if inside else item.name
+                if item.is_dir():
+                    identity = _identity(folder / name)
+                    if identity not in seen:
+                        waiting.append((name, seen | {identity}))
+                elif is_image_name(item.name):
+                    names.append(name)
+    return sorted(names)
+
+
+def _identity(folder: Path) -> _Identity | None:
+    """Which folder it is, however it is reached; None if there is none."""
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@dataclass(frozen=True)
+class _Members:
+    """Where the images of an archive lie, in the order of its members.
+
+    Attributes
+    ----------
+    names
+        Paths inside the archive.
+    starts, sizes
+        Where each begins and how many bytes it has; meaningless where there is a fault.
+    faults
+        Why images cannot be read, by their names.
+    """
+
+    names: list[str] = field(default_factory=list)
+    starts: "array[int]" = field(default_factory=lambda: array("q"))
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def add(self, member: tarfile.TarInfo) -> None:
+        """Take note of a member if it is an image."""
+        name = posixpath.normpath(member.name) if ".." not in member.name.split("/") else member.name
+        steps = name.split("/")
+        is_hidden = any(step.startswith(".") and step != ".." for step in steps)
+        if member.isdir() or is_hidden or not is_image_name(name):
+            return
+        fault = _fault_of(member)
+        if fault:
+            self.faults[name] = fault
+        else:
+            self.faults.pop(name, None)  # a later member of the same name counts
+        self.names.append(name)
+        self.starts.append(member.offset_data)
+        self.sizes.append(member.size)
+
+    def last_of_each_name(self) -> "_Members":
+        """Without members that a later one of the same name replaces."""
+        places = {name: place for place, name in enumerate(self.names)}
+        if len(places) == len(self.names):
+            return self
+        kept = sorted(places.values())
+        starts, sizes = (
+            array("q", [values[place] for place in kept]) for values in (self.starts, self.sizes)
+        )
+        return _Members([self.names[place] for place in kept], starts, sizes, self.faults)
+
+
+def _fault_of(member: tarfile.TarInfo) -> str:
+    """Why an image in an archive cannot be read, or its output has no place; empty if all is well."""
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        return (
+            "its name in the archive is absolute or has '..', and so its output no place; pack the images "
+            "with 'tar -C FOLDER -cf ARCHIVE .'"
+        )
+    if member.issym() or member.islnk():
+        return (
+            "is only a link in the archive; pack the file itself (tar --dereference --hard-dereference), or "
+            "explain the file it leads to"
+        )
+    if not member.isreg() or member.issparse():
+        return "is no regular file in the archive; pack the image as one"
+    return ""
+
+
+def _read_archive(path: Path, target: Target) -> ImageCollection:
+    """The images of a tar archive that is not compressed."""
+    if not path.is_file():
+        raise FileListError(f"{path}: is neither a folder nor a regular file; give a {_WHAT}")
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        try:
+            archive = tarfile.open(  # noqa: SIM115 - closed below; only here is it no archive at all
+                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
+            )
+        except tarfile.TarError as fault:
+            raise FileListError(f"{path}: {_why_no_archive(path)}") from fault
+        try:
+            with archive:
+                members = _members_of(archive, file)
+        except _DAMAGE as fault:
+            raise FileListError(
+                f"{path}: the archive is damaged or cut short ({fault}); get a complete copy of it"
+            ) from fault
+    state = f"tar of {status.st_size} bytes, {status.st_mtime_ns}"
+    return ImageCollection(path, target, members.names, state, members)
+
+
+def _members_of(archive: tarfile.TarFile, file: BinaryIO) -> _Members:
+    """The images of an archive, found by going from header to header."""
+    members, end = _Members(), 0
+    while (member := archive.next()) is not None:
+        if archive.offset <= end:
+            raise tarfile.ReadError(f"a member of negative size at byte {end}")
+        end = archive.offset
+        members.add(member)
+        archive.members.clear()  # type: ignore[attr-defined]  # a million of them would take gigabytes
+    # To tarfile a header that makes no sense is the end; the true end is a block of zeros.
+    file.seek(archive.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"neither a member nor the end at byte {archive.offset}")
+    return members.last_of_each_name()
+
+
+def _why_no_archive(path: Path) -> str:
+    """What a file is that does not begin as a tar archive does."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    kind = foreign_kind(head)
+    if kind is None:
+        return f"is not a {_WHAT}; a list of images comes behind -f"
+    if kind.advice == UNPACK_ADVICE:
+        return (
+            f"is {kind.name}, and images are read only from a tar archive that is not compressed; unpack it "
+            "and give the folder, or the .tar in it"
+        )
+    return f"is {kind.name}, not a {_WHAT}; {kind.advice}"
