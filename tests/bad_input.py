@@ -679,23 +679,26 @@ CATALOGUE = (
             Kind(
                 "lines have no class",
                 content("list.txt", "images/ant.png\nimages/bee.jpg 1\nimages/cow.png\n"),
-                "caffe-lrp: error: list.txt: every line must be 'path class', a path without blanks "
-                "and an integer (a class number, -1: the best class, -2: the five best); mend these:\n"
+                "caffe-lrp: error: list.txt: every line must be 'path class', the class an integer "
+                "(a class number, -1: the best class, -2: the five best), and a path with blanks in quotes; "
+                "mend these:\n"
                 "  line 1: 'images/ant.png'\n"
                 "  line 3: 'images/cow.png'",
             ),
             Kind(
                 "a class is a name",
                 listed("images/bee.jpg bee"),
-                "caffe-lrp: error: list.txt: every line must be 'path class', a path without blanks "
-                "and an integer (a class number, -1: the best class, -2: the five best); mend these:\n"
+                "caffe-lrp: error: list.txt: every line must be 'path class', the class an integer "
+                "(a class number, -1: the best class, -2: the five best), and a path with blanks in quotes; "
+                "mend these:\n"
                 "  line 2: 'images/bee.jpg bee'",
             ),
             Kind(
-                "a path has a blank",
+                "a path has a blank and no quotes",
                 listed("images/my bee.jpg 1"),
-                "caffe-lrp: error: list.txt: every line must be 'path class', a path without blanks "
-                "and an integer (a class number, -1: the best class, -2: the five best); mend these:\n"
+                "caffe-lrp: error: list.txt: every line must be 'path class', the class an integer "
+                "(a class number, -1: the best class, -2: the five best), and a path with blanks in quotes; "
+                "mend these:\n"
                 "  line 2: 'images/my bee.jpg 1'",
             ),
             Kind(
@@ -705,6 +708,15 @@ CATALOGUE = (
                 "repeated lines, or use --suffix-target to put formula and class into the names of "
                 "the files:\n"
                 "  lines 1 and 2: out/images/ant.png",
+            ),
+            Kind(
+                "lines are comments, or have quotes or a tab",
+                content(
+                    "list.txt",
+                    '# insects\n"images/ant.png" 1\nimages/bee.jpg\t-1\n'
+                    "#images/eel.png 4\n'images/cow.png' -2\n",
+                ),
+                exit_code=0,
             ),
             Kind(
                 "lines end in CRLF, behind a byte order mark",
@@ -1082,7 +1094,8 @@ CATALOGUE = (
             Kind(
                 "its path has a NUL",
                 listed("images/b\0e.jpg 1"),
-                "list.txt: line 2: images/b…e.jpg: cannot be read: …; check the path",
+                "list.txt: line 2: images/b…e.jpg: the path has a null character, which "
+                "no file can have in its name; write the right one",
                 exit_code=4,
             ),
             Kind(
@@ -1224,6 +1237,21 @@ CATALOGUE = (
                 "list.txt: line 2: images/bee.jpg: out/images/bee.jpg_heatmap.png: cannot be "
                 "written: Is a directory; a folder has the name of the output file; move it away",
                 exit_code=4,
+            ),
+            Kind(
+                "a link in it leads elsewhere",
+                together(
+                    a_folder("elsewhere"),
+                    a_folder("out"),
+                    lambda folder: (folder / "out/images").symlink_to("../elsewhere"),
+                ),
+                "\n".join(
+                    f"list.txt: line {line}: {image}: out/images: leads out of the output folder, to "
+                    "'…/elsewhere'; remove this link, or have the output go there in the first place (-p)"
+                    for line, image in enumerate(IMAGES, start=1)
+                ),
+                exit_code=4,
+                explained=(),
             ),
             Kind(
                 "there is no right to write into it",
