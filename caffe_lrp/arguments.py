@@ -9,6 +9,7 @@ from typing import Any
 
 from . import __version__
 from .config import KEYS, Key
+from .filelist import Target, parse_target
 from .messages import did_you_mean
 from .shards import Shard, parse_shard
 
@@ -27,11 +28,13 @@ Never tried it? scripts/demo.sh of the repository explains pictures with a small
 net that comes with it. All options: caffe-lrp --help"""
 
 _EPILOG = """\
-for the config file's: --formula CODE[,CODE]  --eps ε  --beta β  --quirks
-  reference|corrected  --start-layer, --first-layer, --switch-layer INDEX
-speed: --threads N  --memory 4G  --batch N  --convolution auto|direct|winograd
-long lists: --shard I/N|auto  --retry-failed  --max-failures N  --overwrite
-also: caffe-lrp status DIR, caffe-lrp warmup [--cpu NAME] (compiles ahead)
+in place of config values: --formula CODE[,CODE]  --eps ε  --beta β
+  --quirks MODE  --start-layer, --first-layer, --switch-layer INDEX
+images: --image-root DIR  --images DIR|TAR  --target CLASS
+output: --outputs KINDS  --dtype TYPE  --input-dataset  --suffix-target
+speed: --threads N  --memory 4G  --batch N  --convolution METHOD
+runs: --shard I/N|auto  --retry-failed  --max-failures N  --overwrite
+also: caffe-lrp status DIR, merge OUT SHARD..., warmup [--cpu NAME]
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed, 5 bad output folder, 130 interrupted
 """
@@ -51,6 +54,12 @@ BINARIES = ("default", "default_minimal", "parallel", "parallel_minimal")
 
 #: How convolutions are computed, the values of ``--convolution``.
 CONVOLUTIONS = ("auto", "direct", "winograd")
+
+#: What can be written for an image, and in one database for all: the values of ``--outputs``.
+KINDS = ("heatmap", "input", "top10", "npy", "npz", "rawhm", "h5")
+
+#: Numbers of relevance, the values of ``--dtype``.
+DTYPES = ("float32", "float16")
 
 #: More threads than any machine has processors are a slip of the pen.
 _MOST_THREADS = 1024
@@ -93,8 +102,14 @@ def list_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         )
     if options.config is None:
         parser.error("-c/--config is missing: the config file")
-    if options.filelist is None and not options.dry_run:
-        parser.error("-f/--filelist is missing: the list of images; only --dry-run does without")
+    if options.filelist is None and options.images is None and not options.dry_run:
+        parser.error("-f/--filelist is missing: the list of images; only --images and --dry-run do without")
+    if options.filelist is not None and options.images is not None:
+        parser.error("-f/--filelist and --images exclude each other: give one of them")
+    if options.target is not None and options.images is None:
+        parser.error("--target is for --images; in a list, every line has its own class")
+    if options.input_dataset and "h5" not in (options.outputs or ()):
+        parser.error("--input-dataset goes with the database of --outputs h5")
     return options
 
 
@@ -138,6 +153,23 @@ def status_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse(arguments)
 
 
+def merge_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of ``caffe-lrp merge``; with wrong ones the program ends, see `Parser.parse`."""
+    parser = Parser(
+        prog="caffe-lrp merge",
+        description="Join the databases (--outputs h5) of shards into one.",
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="the database to make")
+    parser.add_argument("shards", type=Path, nargs="+", metavar="SHARD", help="databases to join")
+    parser.add_argument("--allow-missing", action="store_true", help="leave out maps that are not there")
+    parser.add_argument("-h", "--help", action="help", help="show this help")
+    parser.set_defaults(verbose=False)
+    return parser.parse(arguments)
+
+
 def list_parser() -> Parser:
     """The parser of ``caffe-lrp``; what must be given is checked by `list_arguments`."""
     parser = Parser(
@@ -160,8 +192,6 @@ def list_parser() -> Parser:
         "-b", "--binary", type=_one_of(*BINARIES), default=BINARIES[0], metavar="KEY",
         help="default, parallel (batches); …_minimal: text only",
     )  # fmt: skip
-    add("--image-root", default="", metavar="DIR", help="folder of relative image paths")
-    add("--suffix-target", action="store_true", help="put formula and class into file names")
     add("--top", type=_at_least_one, metavar="K", help="maps of the K best classes, not of those listed")
     add("--dry-run", action="store_true", help="check config, net and list, show layers, stop")
     loudness = parser.add_mutually_exclusive_group()
@@ -185,6 +215,13 @@ def _add_hidden(parser: Parser) -> None:
         )
     for option, kind in (("--threads", _threads), ("--memory", _memory), ("--batch", _at_least_one)):
         parser.add_argument(option, type=kind, metavar="VALUE", help=argparse.SUPPRESS)
+    parser.add_argument("--image-root", default="", metavar="DIR", help=argparse.SUPPRESS)
+    parser.add_argument("--suffix-target", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--images", type=Path, metavar="DIR|TAR", help=argparse.SUPPRESS)
+    parser.add_argument("--target", type=_target, metavar="CLASS", help=argparse.SUPPRESS)
+    parser.add_argument("--outputs", type=_outputs, metavar="KINDS", help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", type=_one_of(*DTYPES), default=DTYPES[0], help=argparse.SUPPRESS)
+    parser.add_argument("--input-dataset", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--shard", type=_shard, metavar="I/N", help=argparse.SUPPRESS)
     parser.add_argument("--overwrite", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--retry-failed", action="store_true", help=argparse.SUPPRESS)
@@ -265,6 +302,20 @@ def _memory(text: str) -> int:
     if size < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number and a unit, such as 800M or 1.5G")
     return int(size)
+
+
+def _outputs(text: str) -> tuple[str, ...]:
+    """Kinds of output, between commas, in the order of writing."""
+    given = [_one_of(*KINDS)(part.strip()) for part in text.split(",")]
+    return tuple(kind for kind in KINDS if kind in given)
+
+
+def _target(text: str) -> Target:
+    """What all images are explained for."""
+    try:
+        return parse_target(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
 
 
 def _shard(text: str) -> Shard | str:

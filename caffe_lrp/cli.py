@@ -9,7 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from .arguments import INTRODUCTION, demo_arguments, list_arguments, status_arguments, warmup_arguments
+from .arguments import (
+    INTRODUCTION,
+    demo_arguments,
+    list_arguments,
+    merge_arguments,
+    status_arguments,
+    warmup_arguments,
+)
 from .errors import CaffeLrpError, ExitCode
 from .terminal import coloured, prepare_streams, say
 
@@ -35,10 +42,17 @@ def _status(options: argparse.Namespace) -> int:
     return show_status(options)
 
 
+def _merge(options: argparse.Namespace) -> int:
+    from .commands.merge import merge  # noqa: PLC0415
+
+    return merge(options)
+
+
 #: Subcommand -> how its arguments are read, and what it does.
 SUBCOMMANDS: dict[str, tuple[Read, Work]] = {
     "warmup": (warmup_arguments, _warm_up),
     "status": (status_arguments, _status),
+    "merge": (merge_arguments, _merge),
 }
 
 

@@ -35,9 +35,10 @@ ARROWS = {
     "batch": FOUNDATION
     | {"config", "filelist", "workspace", "kernels", "proto", "layers", "net", "relevance", "imaging"}
     | {"outputs", "shards"},
-    "arguments": FOUNDATION | {"config", "shards", "__init__"},
+    "arguments": FOUNDATION | {"config", "filelist", "shards", "__init__"},
     "warmup": FOUNDATION | {"proto", "net", "relevance"},
-    "commands": FOUNDATION | {"collection"}
+    "commands": FOUNDATION
+    | {"collection"}
     | {"arguments", "config", "filelist", "kernels", "outputs", "batch", "warmup", "shards", "terminal"}
     | {"__init__"},
     "cli": FOUNDATION | {"arguments", "terminal", "commands"},

@@ -10,12 +10,10 @@ from caffe_lrp.batch.fingerprint import (
     ContentHashes,
     cache_folder,
     describe_run,
-    digest_of_list,
     fingerprint_of,
 )
 from caffe_lrp.config import HeatmapConfig, read_config
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.filelist import ListEntry, Target
 from caffe_lrp.files import MEGABYTE
 
 CONFIG = Path(__file__).parent / "data/conformance/configs/vgg_2_eps1_beta1_aux4.txt"
@@ -72,14 +70,6 @@ def test_the_content_of_every_file_counts(config: HeatmapConfig, name: str) -> N
 
 def test_what_the_command_line_adds_counts(config: HeatmapConfig) -> None:
     assert fingerprint(config, formulas=[1, 2]) != fingerprint(config, formulas=[2, 1])
-
-
-def test_every_line_of_a_list_counts() -> None:
-    entries = [ListEntry(1, "a", Target(1)), ListEntry(2, "b", Target(-1))]
-    digests = {digest_of_list(entries), digest_of_list(entries[:1]), digest_of_list(entries[::-1])}
-    digests.add(digest_of_list([replace(entries[0], target=Target(2)), entries[1]]))
-    digests.add(digest_of_list([replace(entries[0], path="a\udcff"), entries[1]]))
-    assert len(digests) == 5
 
 
 def test_hashes_of_large_files_are_remembered_until_they_change(tmp_path: Path) -> None:

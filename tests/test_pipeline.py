@@ -15,7 +15,8 @@ import pytest
 from batch_builders import jobs_for, prepare, small_session
 from numpy.typing import NDArray
 
-from caffe_lrp.batch import pipeline, runner
+from caffe_lrp.batch import delivery, pipeline, runner
+from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.schedule import Schedule
@@ -28,7 +29,7 @@ from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
 from caffe_lrp.relevance import engine
 
 ROOT = Path(__file__).parents[1]
-KINDS = tuple(OUTPUTS)
+KINDS = Delivery(tuple(OUTPUTS))
 SCHEDULE = Schedule(batch_size=2, workers=2, threads=3)
 PATIENCE = 60.0
 
@@ -96,7 +97,7 @@ def test_no_more_images_are_loaded_than_batches_are_on_the_way(tmp_path: Path) -
     outcomes = run_jobs(
         small_session(tmp_path, preprocessor=counted),
         jobs_for(*images(40), folder=tmp_path),
-        ("top10",),
+        Delivery(("top10",)),
         SCHEDULE,
     )
     for _ in outcomes:
@@ -109,7 +110,7 @@ def test_no_more_images_are_loaded_than_batches_are_on_the_way(tmp_path: Path) -
 def test_no_more_maps_wait_for_a_slow_disk_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk_is_free = threading.Event()
     explained: list[object] = []
-    real_write, real_explain = runner.write_files, engine.explain
+    real_write, real_explain = runner.deliver, engine.explain
 
     def write(*arguments: Any) -> JobOutcome:
         disk_is_free.wait(PATIENCE)
@@ -119,7 +120,7 @@ def test_no_more_maps_wait_for_a_slow_disk_than_may(tmp_path: Path, monkeypatch:
         explained.append(arguments)
         return real_explain(*arguments)
 
-    monkeypatch.setattr(pipeline, "write_files", write)
+    monkeypatch.setattr(pipeline, "deliver", write)
     monkeypatch.setattr(runner, "explain", explain)
     jobs = jobs_for(*(("a", Target(0, 1 + number % 5)) for number in range(30)), folder=tmp_path)
     schedule = Schedule(batch_size=1, workers=1, threads=1)
@@ -137,7 +138,7 @@ def test_no_more_maps_wait_for_a_slow_disk_than_may(tmp_path: Path, monkeypatch:
     assert [outcome.is_done for outcome in outcomes] == [True] * 30
 
 
-@pytest.mark.parametrize("stage", ["load_image", "explain_batch", "write_files"])
+@pytest.mark.parametrize("stage", ["load_image", "explain_batch", "deliver"])
 def test_a_fault_in_the_machinery_ends_the_run_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -181,7 +182,7 @@ def test_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             raise OutputError(f"{stem}: the disk is full")
         write_outputs(stem, *rest)
 
-    monkeypatch.setattr(runner, "write_outputs", fill)
+    monkeypatch.setattr(delivery, "write_outputs", fill)
     outcomes = run_jobs(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path), KINDS, Schedule(2))
     done: list[JobOutcome] = []
     with pytest.raises(OutputError, match="the disk is full"):
@@ -225,7 +226,7 @@ def test_an_interruption_ends_long_computations_between_two_steps(
 def test_an_interruption_ends_workers_that_wait_for_a_slow_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_write = runner.write_files
+    real_write = runner.deliver
     writing = threading.Event()
 
     def slow(*arguments: Any) -> JobOutcome:
@@ -233,7 +234,7 @@ def test_an_interruption_ends_workers_that_wait_for_a_slow_disk(
         time.sleep(0.2)
         return real_write(*arguments)
 
-    monkeypatch.setattr(pipeline, "write_files", slow)
+    monkeypatch.setattr(pipeline, "deliver", slow)
     jobs = jobs_for(*(("a", Target(0, 1 + number % 5)) for number in range(100)), folder=tmp_path)
     outcomes = run_jobs(small_session(tmp_path), jobs, KINDS, Schedule(1, 1, 2))
     next(outcomes)
@@ -268,7 +269,7 @@ def maps(session: Session, schedule: Schedule, monkeypatch: pytest.MonkeyPatch) 
             found[job] = np.concatenate(numbers)
         return JobOutcome(job, explanation.times, explanation.error)
 
-    monkeypatch.setattr(pipeline, "write_files", take)
+    monkeypatch.setattr(pipeline, "deliver", take)
     entries = read_filelist(ROOT / "filelists" / "demo.txt")[:6]
     jobs = [
         HeatmapJob(entry.line, entry.line, ROOT / entry.path, entry.target, code, "nowhere")

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from caffe_lrp.batch import runner
 from caffe_lrp.batch.batches import form_batches
+from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, StageTimes
-from caffe_lrp.batch.runner import Explanation, explain_batch, load_image, write_files
+from caffe_lrp.batch.runner import Explanation, deliver, explain_batch, load_image
 from caffe_lrp.batch.session import Session
 from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
@@ -212,14 +213,14 @@ def test_files_are_written_and_what_prevents_it_is_told(tmp_path: Path) -> None:
     session = small_session(tmp_path)
     job, blocked = jobs_for(("a", 1), ("b", 1), folder=tmp_path)
     found = explain_jobs(session, [job, blocked])
-    outcome = write_files(job, found[0], tuple(OUTPUTS))
+    outcome = deliver(job, found[0], Delivery(tuple(OUTPUTS)))
     assert outcome.is_done
     assert outcome.times.write > 0
     assert sorted(path.name for path in tmp_path.glob("1_a*")) == sorted(
         f"1_a_0{output.suffix}" for output in OUTPUTS.values()
     )
     Path(f"{blocked.stem}_heatmap.png").mkdir()
-    refused = write_files(blocked, found[1], tuple(OUTPUTS))
+    refused = deliver(blocked, found[1], Delivery(tuple(OUTPUTS)))
     assert "a folder has the name" in refused.error
-    failed = write_files(job, Explanation(None, "why", StageTimes(decode=1)), tuple(OUTPUTS))
+    failed = deliver(job, Explanation(None, "why", StageTimes(decode=1)), Delivery(tuple(OUTPUTS)))
     assert (failed.error, failed.times.total, failed.best_class) == ("why", 1, None)

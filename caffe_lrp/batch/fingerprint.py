@@ -3,13 +3,12 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.filelist import ListEntry
 from caffe_lrp.files import MEGABYTE, why_unreadable
 from caffe_lrp.outputs.atomic import replace_file
 
@@ -97,15 +96,6 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
         return Path(environment["CAFFE_LRP_CACHE_DIR"])
     home = environment.get("XDG_CACHE_HOME") or (environment.get("HOME") and environment["HOME"] + "/.cache")
     return Path(home) / "caffe-lrp" if home and Path(home).is_absolute() else None
-
-
-def digest_of_list(entries: Iterable[ListEntry]) -> str:
-    """64 hexadecimal digits that change with any line."""
-    digest = hashlib.sha256()
-    for entry in entries:
-        line = f"{entry.line}\0{entry.path}\0{entry.target.code}\n"
-        digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
 
 
 def describe_run(config: HeatmapConfig, hashes: ContentHashes, choices: Mapping[str, Any]) -> dict[str, Any]:

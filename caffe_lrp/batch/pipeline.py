@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.outputs.writers import OutputKind
 from caffe_lrp.workspace import Workspace
 
 from .batches import Batch, form_batches
+from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
-from .runner import Explanation, LoadedImage, explain_batch, load_image, write_files
+from .runner import Explanation, LoadedImage, deliver, explain_batch, load_image
 from .schedule import Schedule
 from .session import Session
 
@@ -41,7 +41,7 @@ class Stopped(BaseException):
 def run_jobs(
     session: Session,
     jobs: Iterable[HeatmapJob],
-    kinds: Sequence[OutputKind],
+    delivery: Delivery,
     schedule: Schedule,
     halted: Callable[[], bool] = lambda: False,
 ) -> Generator[JobOutcome, None, None]:
@@ -56,15 +56,15 @@ def run_jobs(
         Net, plans and preprocessing.
     jobs
         What to explain.
-    kinds
-        Which files to write.
+    delivery
+        Where results go.
     schedule
         Batch size, workers and threads.
     halted
         Asked before every batch; once it is true, the batches that have been started are the last ones.
     """
     started: deque[list[Future[JobOutcome]]] = deque()
-    with _Pipeline(session, kinds, schedule) as pipeline:
+    with _Pipeline(session, delivery, schedule) as pipeline:
         for batch in form_batches(jobs, schedule.batch_size):
             if halted():
                 break
@@ -85,8 +85,8 @@ def _awaited(outcome: Future[JobOutcome]) -> JobOutcome:
 class _Pipeline:
     """The pools of one run; a context manager that stops them."""
 
-    def __init__(self, session: Session, kinds: Sequence[OutputKind], schedule: Schedule) -> None:
-        self._session, self._kinds = session, kinds
+    def __init__(self, session: Session, delivery: Delivery, schedule: Schedule) -> None:
+        self._session, self._delivery = session, delivery
         self._stopping = threading.Event()
         self._room = threading.Semaphore(schedule.most_results)
         self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
@@ -159,7 +159,7 @@ class _Pipeline:
 
     def _write(self, job: HeatmapJob, explanation: Explanation, outcome: Future[JobOutcome]) -> None:
         try:
-            outcome.set_result(write_files(job, explanation, self._kinds))
+            outcome.set_result(deliver(job, explanation, self._delivery))
         except BaseException as error:  # noqa: BLE001 - as in _compute
             outcome.set_exception(error)
 

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,8 @@ class Task:
         Which part.
     kinds
         Files that are written for every job.
+    outputs
+        The same, and the database if there is one, by the names people give them.
     root
         Output root, where the journal lies.
     description
@@ -57,6 +59,7 @@ class Task:
     work: WorkList
     shard: Shard
     kinds: tuple[OutputKind, ...]
+    outputs: tuple[str, ...]
     root: Path
     description: Mapping[str, Any]
 
@@ -79,7 +82,7 @@ class Task:
             len(self.work),
             self.lines.start * each,
             self.lines.stop * each,
-            self.kinds,
+            self.outputs,
             self.description,
         )
 
@@ -114,10 +117,12 @@ def open_journal(task: Task, *, overwrite: bool) -> Journal:
     return journal
 
 
-def find_missing(task: Task, journal: Journal, *, retry_failed: bool) -> NDArray[np.bool_]:
+def find_missing(
+    task: Task, journal: Journal, rows_done: NDArray[np.bool_] | None, *, retry_failed: bool
+) -> NDArray[np.bool_]:
     """Which jobs are left to do, by their number less the first.
 
-    A job whose last file has vanished is done again.
+    A job whose last file has vanished, or whose row of the database is empty, is done again.
 
     Parameters
     ----------
@@ -125,11 +130,15 @@ def find_missing(task: Task, journal: Journal, *, retry_failed: bool) -> NDArray
         The task.
     journal
         Its journal.
+    rows_done
+        Which rows of the database hold a map; None: there is no database.
     retry_failed
         Whether jobs that have failed are among them.
     """
     states = journal.states
-    if (states == DONE).any():
+    if rows_done is not None:
+        states[(states == DONE) & ~rows_done] = MISSING
+    if task.kinds and (states == DONE).any():
         last = [kind for kind in OUTPUTS if kind in task.kinds][-1]
         suffix, first = OUTPUTS[last].suffix, journal.header.first
         for job in task.jobs():
@@ -197,8 +206,3 @@ def write_summary(task: Task, journal: Journal, progress: Progress, extra: Mappi
     except OSError as fault:
         raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault
     return path
-
-
-def all_kinds(kinds: Sequence[OutputKind]) -> tuple[OutputKind, ...]:
-    """Kinds in the order of writing, each once."""
-    return tuple(kind for kind in OUTPUTS if kind in kinds)

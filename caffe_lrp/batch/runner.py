@@ -15,7 +15,6 @@ from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.outputs.result import HeatmapResult
-from caffe_lrp.outputs.writers import OutputKind, write_outputs
 from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, rank
@@ -23,6 +22,7 @@ from caffe_lrp.workspace import Workspace
 
 from .batches import Batch
 from .check import require_classes
+from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome, StageTimes
 from .session import Session
 
@@ -65,6 +65,7 @@ class _Choice:
     job: HeatmapJob
     slot: _Slot
     ranking: Ranking
+    scores: Blob
     classes: tuple[int, ...]
     times: StageTimes
 
@@ -114,14 +115,14 @@ def explain_batch(
     yield from _explain_or_retry(session, slots, workspace)
 
 
-def write_files(job: HeatmapJob, explanation: Explanation, kinds: Sequence[OutputKind]) -> JobOutcome:
-    """Write the files of a job that was explained; what became of the job."""
+def deliver(job: HeatmapJob, explanation: Explanation, delivery: Delivery) -> JobOutcome:
+    """Write the result of a job that was explained; what became of the job."""
     result = explanation.result
     if result is None or job.stem is None:
         return JobOutcome(job, explanation.times, explanation.error)
     started, error = time.perf_counter(), ""
     try:
-        write_outputs(job.stem, result, kinds, root=job.output_root)
+        delivery.deliver(job, result)
     except OutputError:  # no file after this one would fare better
         raise
     except Exception as fault:  # noqa: BLE001 - as in load_image
@@ -188,7 +189,9 @@ def _explain(
     forward, rankings = _forward(session, slots, workspace)
     seconds = (time.perf_counter() - started) / sum(len(slot.jobs) for slot in slots)
     chosen = []
-    for slot, ranking in zip(slots, rankings, strict=True):
+    outputs = forward.activations[session.net.output_value]
+    for slot, ranking, output in zip(slots, rankings, outputs, strict=True):
+        scores = np.array(output).reshape(-1)  # a copy: the batch's memory is used again
         times = StageTimes(decode=slot.decode, forward=seconds)
         for place, job in slot.jobs.items():
             try:
@@ -196,7 +199,7 @@ def _explain(
             except ImageError as error:
                 yield place, Explanation(None, str(error), times)
             else:
-                chosen.append(_Choice(place, job, slot, ranking, classes, times))
+                chosen.append(_Choice(place, job, slot, ranking, scores, classes, times))
     for formula, plan in zip(session.formulas, session.plans, strict=True):
         columns = [
             [choice for choice in chosen if choice.slot is slot and choice.job.formula == formula]
@@ -269,6 +272,8 @@ def _result(session: Session, plan: Plan, choice: _Choice, relevance: Blob) -> H
         picture=image.picture,
         ranked_classes=ranking.classes[:LIST_LENGTH],
         ranked_scores=ranking.scores[:LIST_LENGTH],
+        target_classes=choice.classes,
+        scores_of_all=choice.scores,
     )
 
 

@@ -1,11 +1,13 @@
 """``caffe-lrp -c … -f … -p …``: explain a list of images. What can be checked in no time is checked here."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from caffe_lrp.collection import read_images
 from caffe_lrp.config import KEYS, read_config
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.filelist import read_filelist
+from caffe_lrp.filelist import EntryList, Target, read_filelist
 
 
 def explain(options: argparse.Namespace) -> int:
@@ -16,7 +18,12 @@ def explain(options: argparse.Namespace) -> int:
             f"{config.place_of('class_count')}: numclasses is {config.class_count}, but --top asks for the "
             f"{options.top} best classes; give {config.class_count} or fewer"
         )
-    entries = read_filelist(options.filelist) if options.filelist else []
+    entries: EntryList | None = None
+    if options.images:
+        output_root = Path(f"{options.prepath}/{config.output_root}")
+        entries = read_images(options.images, options.target or Target(-1), output_root)
+    elif options.filelist:
+        entries = read_filelist(options.filelist)
     # Numba and OpenCV take a second to load: not for --help, nor for a wrong config.
     from .run import Run  # noqa: PLC0415
 

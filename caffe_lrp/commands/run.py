@@ -1,10 +1,11 @@
 """One run over a list: what it consists of, and what people read of it."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,8 @@ from caffe_lrp import __version__
 from caffe_lrp.batch import schedule
 from caffe_lrp.batch.batches import count_images
 from caffe_lrp.batch.check import foreseeable_fault, notices
-from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run, digest_of_list
+from caffe_lrp.batch.delivery import DATABASE, Delivery
+from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, OutputLayout, has_clashes, make_jobs, refuse_clashes
 from caffe_lrp.batch.journal import DONE, FAILED, Journal
 from caffe_lrp.batch.pipeline import run_jobs
@@ -33,9 +35,10 @@ from caffe_lrp.batch.resume import (
 from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import ExitCode
-from caffe_lrp.filelist import ListEntry
+from caffe_lrp.errors import ExitCode, UsageError
+from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
+from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
 from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
 from caffe_lrp.shards import Shard, shard_of_array
 from caffe_lrp.terminal import coloured, remark, say
@@ -80,23 +83,27 @@ class Run:
     folder: str = field(default="", init=False)
 
     @classmethod
-    def prepared(
-        cls, options: argparse.Namespace, config: HeatmapConfig, entries: Sequence[ListEntry]
-    ) -> "Run":
+    def prepared(cls, options: argparse.Namespace, config: HeatmapConfig, entries: EntryList | None) -> "Run":
         """A run that can start: everything is checked and loaded, and notes are printed."""
         formulas = options.formulas or (config.formula,)
         layout = _layout(options, config)
-        jobs = make_jobs(entries, layout, config.place_of("path_root"), formulas, options.top)
+        jobs = make_jobs(entries or (), layout, config.place_of("path_root"), formulas, options.top)
         if not options.is_demo:
-            refuse_clashes(jobs, options.filelist, names_have_targets=layout.names_have_targets)
+            refuse_clashes(
+                jobs, Path(entries.source if entries else ""), names_have_targets=layout.names_have_targets
+            )
         memory = options.memory or available_memory() // 2  # asked before weights take some of it
         session = open_session(config, formulas, options.convolution)
-        kinds, _ = _BINARIES[options.binary]
+        outputs = options.outputs or _BINARIES[options.binary][0]
+        kinds = tuple(kind for kind in OUTPUTS if kind in outputs)
+        if DATABASE in outputs and len(formulas) > 1:
+            raise UsageError("--outputs h5: a database holds the maps of one formula; run them one by one")
         description = {}
         if not options.dry_run:
-            description = _description(options, config, layout, formulas, kinds, entries)
+            description = _description(options, config, layout, formulas, outputs, entries)
         shard = shard_of_array(os.environ) if options.shard == "auto" else options.shard or Shard()
-        run = cls(options, session, Task(jobs, shard, kinds, Path(layout.output_root), description), memory)
+        task = Task(jobs, shard, kinds, tuple(outputs), Path(layout.output_root), description)
+        run = cls(options, session, task, memory)
         if not options.quiet:
             for notice in [*CACHE_PLACE.notices, *notices(session, config), *run.schedule_remarks]:
                 remark(f"note: {notice}")
@@ -145,8 +152,11 @@ class Run:
         if self.options.verbose:
             say(self.schedule.description, sys.stdout)
         overwrite = self.options.overwrite or self.options.is_demo
-        with open_journal(self.task, overwrite=overwrite) as journal:
-            missing = find_missing(self.task, journal, retry_failed=self.options.retry_failed)
+        with ExitStack() as stack:
+            journal = stack.enter_context(open_journal(self.task, overwrite=overwrite))
+            database = stack.enter_context(self._open_database()) if DATABASE in self.task.outputs else None
+            rows_done = database.rows_done() if database else None
+            missing = find_missing(self.task, journal, rows_done, retry_failed=self.options.retry_failed)
             progress = Progress(int(missing.sum()))
             before = len(missing) - progress.total
             remove_leftovers(self.task, missing)
@@ -154,7 +164,14 @@ class Run:
                 failed = int((journal.states[~missing] == FAILED).sum())
                 remark(_resumption(before, failed, progress.total))
             halt = Halt()
-            self._work(journal, jobs_left(self.task, missing), progress, halt)
+            delivery = Delivery(
+                self.task.kinds,
+                self.options.dtype,
+                database,
+                self.task.header.first,
+                json.dumps(self.task.description, sort_keys=True),
+            )
+            self._work(journal, jobs_left(self.task, missing), delivery, progress, halt)
             write_summary(
                 self.task, journal, progress, {"interrupted": halt.requested, **self._settings_in_force}
             )
@@ -164,23 +181,54 @@ class Run:
     def _settings_in_force(self) -> dict[str, object]:
         return {
             "quirks": self.task.description["quirks"],
-            "outputs": list(self.task.kinds),
+            "outputs": list(self.task.outputs),
             "batch_size": self.schedule.batch_size,
             "threads": self.schedule.threads,
         }
 
-    def _work(self, journal: Journal, jobs: Iterator[HeatmapJob], progress: Progress, halt: Halt) -> None:
+    @property
+    def _database_name(self) -> str:
+        shard = self.task.shard
+        return "maps.h5" if shard.count == 1 else f"maps-{shard.label}.h5"
+
+    def _open_database(self) -> AttributionDatabase:
+        """The database of this part of the list."""
+        net = self.session.net
+        channels, height, width = (*net.shape_of(self.session.plan.target), 1, 1)[:3]
+        rows = len(self.task.lines) * self.task.work.jobs_per_entry
+        picture = (net.input_shape[1], net.input_shape[2])
+        return AttributionDatabase(
+            self.task.root / self._database_name,
+            DatabaseShape(rows, channels, height, width, self.session.output_size, picture),
+            self.options.dtype,
+            self.options.input_dataset,
+            json.dumps(self.task.description, sort_keys=True),
+        )
+
+    def _work(
+        self,
+        journal: Journal,
+        jobs: Iterator[HeatmapJob],
+        delivery: Delivery,
+        progress: Progress,
+        halt: Halt,
+    ) -> None:
         """Explain jobs, until all are done, the run is to end, or too many have failed."""
         hide_bar = self.options.quiet or not sys.stderr.isatty()
         next_line = _SECONDS_BETWEEN_LINES
-        outcomes = run_jobs(self.session, jobs, self.task.kinds, self.schedule, lambda: halt.requested)
+        delivered: list[JobOutcome] = []
+        # To settle a database takes as long as several maps; files are settled at once.
+        together = self.schedule.batch_size * self.schedule.workers if delivery.database else 1
+        outcomes = run_jobs(self.session, jobs, delivery, self.schedule, lambda: halt.requested)
         with (
             halt.listening(),
             tqdm(total=progress.total, unit="map", disable=hide_bar, dynamic_ncols=True) as bar,
             closing(outcomes),
         ):
             for outcome in outcomes:
-                journal.record(outcome)
+                delivered.append(outcome)
+                if len(delivered) >= together:
+                    _note(journal, delivery, delivered)
                 progress.add(outcome)
                 self._report(outcome, bar)
                 if progress.failed:
@@ -191,6 +239,7 @@ class Run:
                     next_line = progress.seconds + _SECONDS_BETWEEN_LINES
                 if progress.failed == self.options.max_failures:
                     break
+            _note(journal, delivery, delivered)
 
     def _report(self, outcome: JobOutcome, bar: "tqdm[Any]") -> None:
         """Print a failure, or with ``-v`` a success."""
@@ -235,15 +284,28 @@ class Run:
         if progress.finished > 1 and progress.slowest_stage:
             text += f"; {progress.per_second:.3g} a second, most time in {progress.slowest_stage}"
         if done:
-            suffixes = ", ".join(OUTPUTS[kind].suffix for kind in OUTPUTS if kind in self.task.kinds)
-            text += f"\nfiles in {self.folder or self.task.root}: {suffixes}"
+            suffixes = ", ".join(OUTPUTS[kind].suffix for kind in self.task.kinds)
+            if suffixes:
+                text += f"\nfiles in {self.folder or self.task.root}: {suffixes}"
+            if DATABASE in self.task.outputs:
+                text += f"\nmaps in {self.task.root}/{self._database_name}"
         return text
 
     def _failure(self, job: HeatmapJob, error: str) -> str:
         """Line of the list, image and reason; a reason that begins with the image does not name it twice."""
         image = f"{job.image}: "
-        line = coloured(f"line {job.line}", "bad", sys.stderr)
-        return f"{self.options.filelist}: {line}: {image}{error.removeprefix(image)}"
+        entries = self.task.work.entries
+        source, unit = (entries.source, entries.unit) if isinstance(entries, EntryList) else ("", "line")
+        line = coloured(f"{unit} {job.line}", "bad", sys.stderr)
+        return f"{source}: {line}: {image}{error.removeprefix(image)}"
+
+
+def _note(journal: Journal, delivery: Delivery, delivered: list[JobOutcome]) -> None:
+    """Put outcomes into the journal, once what was delivered is safe."""
+    delivery.settle()
+    for outcome in delivered:
+        journal.record(outcome)
+    delivered.clear()
 
 
 def _resumption(before: int, failed: int, left: int) -> str:
@@ -272,8 +334,8 @@ def _description(
     config: HeatmapConfig,
     layout: OutputLayout,
     formulas: Sequence[int],
-    kinds: Sequence[OutputKind],
-    entries: Sequence[ListEntry],
+    outputs: Sequence[str],
+    entries: EntryList | None,
 ) -> dict[str, object]:
     """What decides on the files of the run."""
     choices = {
@@ -283,8 +345,10 @@ def _description(
         "convolution": options.convolution,
         "image_root": layout.image_root,
         "names_have_targets": layout.names_have_targets,
-        "outputs": list(kinds),
-        "list": digest_of_list(entries),
+        "outputs": list(outputs),
+        "dtype": options.dtype,
+        "input_dataset": options.input_dataset,
+        "list": entries.digest if entries else "",
     }
     return describe_run(config, ContentHashes(cache_folder(os.environ)), choices)
 

@@ -1,0 +1,59 @@
+"""Where results go: files for every image, one database for all of them, or both."""
+
+from dataclasses import dataclass, replace
+
+from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.outputs.database import AttributionDatabase
+from caffe_lrp.outputs.result import HeatmapResult
+from caffe_lrp.outputs.writers import OUTPUTS, OutputKind, write_outputs
+
+from .job import HeatmapJob
+
+#: Everything that can be asked for: kinds of files, and the database.
+DATABASE = "h5"
+ALL_OUTPUTS: tuple[str, ...] = (*OUTPUTS, DATABASE)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What becomes of results.
+
+    Attributes
+    ----------
+    kinds
+        Files that are written for every job.
+    dtype
+        Of relevance, in files and in a database that have a choice.
+    database
+        Where all maps go; None: there is none.
+    first
+        Number of the job in the database's first row.
+    description
+        What describes the run, as a JSON text.
+    """
+
+    kinds: tuple[OutputKind, ...]
+    dtype: Dtype = "float32"
+    database: AttributionDatabase | None = None
+    first: int = 0
+    description: str = ""
+
+    def deliver(self, job: HeatmapJob, result: HeatmapResult) -> None:
+        """Write the result of a job that has a stem.
+
+        Raises
+        ------
+        ImageError
+            It cannot be written.
+        OutputError
+            Nothing can be written any more.
+        """
+        result = replace(result, description=self.description)
+        write_outputs(str(job.stem), result, self.kinds, self.dtype, job.output_root)
+        if self.database is not None:
+            self.database.write(job.number - self.first, result, job.number)
+
+    def settle(self) -> None:
+        """Make what was delivered last, so that the journal may say so."""
+        if self.database is not None:
+            self.database.flush()
