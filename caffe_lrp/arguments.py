@@ -164,6 +164,7 @@ def merge_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="the database to make")
     parser.add_argument("shards", type=Path, nargs="+", metavar="SHARD", help="databases to join")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="class labels, as a config's synsetfile")
     parser.add_argument("--allow-missing", action="store_true", help="leave out maps that are not there")
     parser.add_argument("-h", "--help", action="help", help="show this help")
     parser.set_defaults(verbose=False)

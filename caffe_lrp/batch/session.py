@@ -86,7 +86,7 @@ def open_session(
     quirks = QUIRK_MODES[config.quirks]
     codes = tuple(formulas) if formulas else (config.formula,)
     rows = [_find_formula(code, config) for code in codes]
-    labels = _read_labels(config.synset_file)
+    labels = read_labels(config.synset_file)
     mean = load_mean(config.mean_file, config.mean_mode, quirks)
     net = build_net(read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel), convolution)
     height, width = _image_size(net)
@@ -150,7 +150,7 @@ def _image_size(net: Net) -> tuple[int, int]:
     return shape[1], shape[2]
 
 
-def _read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: Path) -> tuple[str, ...]:
     """Class labels, one a line."""
     content = read_small_file(path, "synset file", ConfigError, most_megabytes=64)
     return tuple(line.strip() for line in content.decode("utf-8-sig", errors="replace").splitlines())

@@ -3,8 +3,11 @@
 import argparse
 import sys
 
+from caffe_lrp.batch.session import read_labels
 from caffe_lrp.errors import ExitCode
+from caffe_lrp.outputs.database import input_path_of
 from caffe_lrp.outputs.merge import merge_databases
+from caffe_lrp.outputs.project import write_project
 from caffe_lrp.terminal import say
 
 
@@ -12,4 +15,10 @@ def merge(options: argparse.Namespace) -> int:
     """Join databases, and say into which."""
     merge_databases(options.shards, options.out, allow_missing=options.allow_missing)
     say(f"{len(options.shards)} databases joined in {options.out}", sys.stdout)
+    if input_path_of(options.out).exists():
+        labels = read_labels(options.labels) if options.labels else ()
+        path = write_project(
+            options.out.parent, options.out, labels, name=options.out.stem, model="Caffe net", method="LRP"
+        )
+        say(f"project for ViRelAy: {path}", sys.stdout)
     return ExitCode.DONE

@@ -39,6 +39,7 @@ from caffe_lrp.errors import ExitCode, UsageError
 from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
+from caffe_lrp.outputs.project import write_project
 from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
 from caffe_lrp.shards import Shard, shard_of_array
 from caffe_lrp.terminal import coloured, remark, say
@@ -175,7 +176,23 @@ class Run:
             write_summary(
                 self.task, journal, progress, {"interrupted": halt.requested, **self._settings_in_force}
             )
-            return self._end(journal, progress, halt)
+            code = self._end(journal, progress, halt)
+        if code == ExitCode.DONE and self.options.input_dataset and self.task.shard.count == 1:
+            self._write_project()
+        return code
+
+    def _write_project(self) -> None:
+        """Write what ViRelAy opens, once the whole database is there."""
+        path = write_project(
+            self.task.root,
+            self.task.root / self._database_name,
+            self.session.labels,
+            name=Path(self.session.net.source).stem,
+            model=Path(self.session.net.source).name,
+            method=f"LRP, formula {self.session.formulas[0]}",
+        )
+        if not self.options.quiet:
+            say(f"project for ViRelAy: {path}", sys.stdout)
 
     @property
     def _settings_in_force(self) -> dict[str, object]:
