@@ -350,7 +350,8 @@ CATALOGUE = (
                 "the list is not given",
                 nothing,
                 "usage: …\n"
-                "caffe-lrp: error: -f/--filelist is missing: the list of images; only --dry-run does without",
+                "caffe-lrp: error: -f/--filelist is missing: the list of images; only --images and --dry-run "
+                "do without",
                 exit_code=2,
                 options=("-c", "config.txt"),
             ),
@@ -1222,13 +1223,9 @@ CATALOGUE = (
             Kind(
                 "a file stands in its place",
                 content("out", "a file"),
-                "list.txt: line 1: images/ant.png: out/images/ant.png_heatmap.png: cannot be "
-                "written: Not a directory; a file stands where a folder is needed; move it away\n"
-                "list.txt: line 2: images/bee.jpg: out/images/bee.jpg_heatmap.png: cannot be "
-                "written: Not a directory; a file stands where a folder is needed; move it away\n"
-                "list.txt: line 3: images/cow.png: out/images/cow.png_heatmap.png: cannot be "
-                "written: Not a directory; a file stands where a folder is needed; move it away",
-                exit_code=4,
+                "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: File exists; a file "
+                "stands where a folder is needed; move it away",
+                exit_code=5,
                 explained=(),
             ),
             Kind(
@@ -1256,13 +1253,9 @@ CATALOGUE = (
             Kind(
                 "there is no right to write into it",
                 together(a_folder("out"), lambda folder: (folder / "out").chmod(0o500)),
-                "list.txt: line 1: images/ant.png: out/images/ant.png_heatmap.png: cannot be "
-                "written: Permission denied; check the rights of the output folder\n"
-                "list.txt: line 2: images/bee.jpg: out/images/bee.jpg_heatmap.png: cannot be "
-                "written: Permission denied; check the rights of the output folder\n"
-                "list.txt: line 3: images/cow.png: out/images/cow.png_heatmap.png: cannot be "
-                "written: Permission denied; check the rights of the output folder",
-                exit_code=4,
+                "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: Permission denied; "
+                "check the rights of the output folder",
+                exit_code=5,
                 explained=(),
                 needs_rights=True,
             ),

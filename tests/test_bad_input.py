@@ -39,11 +39,11 @@ def run(kind: Kind, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below the folder; of those that may not be read, that they are there."""
+    """Every file below the folder but journals; of those that may not be read, that they are there."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if os.access(path, os.R_OK) else b""
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.suffix != ".jsonl" and path.name != "summary.json"
     }
 
 

@@ -251,7 +251,8 @@ class Run:
                 if progress.failed:
                     bar.set_postfix(failed=progress.failed, refresh=False)
                 bar.update()
-                if hide_bar and not self.options.quiet and progress.seconds >= next_line:
+                is_over = progress.finished == progress.total
+                if hide_bar and not self.options.quiet and progress.seconds >= next_line and not is_over:
                     remark(progress.line())
                     next_line = progress.seconds + _SECONDS_BETWEEN_LINES
                 if progress.failed == self.options.max_failures:
