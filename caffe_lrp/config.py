@@ -19,6 +19,9 @@ _LEAST_SIMILARITY = 0.8
 #: Misspelt keys are looked for in so many lines; no config file comes near it.
 _MOST_LINES = 2000
 
+#: Python refuses to read numbers of thousands of digits; 64 bits hold these.
+_MOST_DIGITS = 18
+
 _BLANK_DELIMITED = re.compile(r"[^ \t\v\f]+")
 _FIRST_WORD = re.compile(r"\s*([^\s:=]+)")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -79,6 +82,8 @@ class Key:
 def _integer(text: str) -> int:
     if not re.fullmatch("[+-]?[0-9]+", text):
         raise ValueError("must be a whole number")
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"must have at most {_MOST_DIGITS} digits")
     return int(text)
 
 

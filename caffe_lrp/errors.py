@@ -3,7 +3,13 @@
 Messages name the file, line, layer or image, say what is wrong, and what to do about it.
 """
 
+import re
 from enum import IntEnum
+
+#: What a terminal would obey, or a reader not see; ends of lines are our own.
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+#: Longer lines are cut in the middle: only what was quoted from a file is as long.
+_LONGEST_LINE = 2000
 
 
 class ExitCode(IntEnum):
@@ -19,9 +25,25 @@ class ExitCode(IntEnum):
 
 
 class CaffeLrpError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """Base of all errors that a user can cause and mend.
+
+    As a text it is fit to be printed, whatever a file had for names: control characters are escaped, and
+    lines of absurd length shortened.
+    """
 
     exit_code = ExitCode.BAD_INPUT
+
+    def __str__(self) -> str:
+        """The message."""
+        return "\n".join(map(_presentable, super().__str__().split("\n")))
+
+
+def _presentable(line: str) -> str:
+    """One line of a message, without control characters and not too long."""
+    if len(line) > _LONGEST_LINE:
+        half = _LONGEST_LINE // 2
+        line = f"{line[:half]} … {line[-half:]}"
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), line)
 
 
 class UsageError(CaffeLrpError):

@@ -29,11 +29,11 @@ _WHAT = "list of images"
 STANDARD_INPUT = "-"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-#: Only ASCII blanks separate, as in the reference; others belong to the path. A class of more digits than
-#: Python converts is none.
+#: Only ASCII blanks separate, as in the reference; others belong to the path. 64 bits hold 18
+#: digits of a class.
 _BLANKS = " \t\r\v\f"
 _BLANK, _OTHER = r"[ \t\r\v\f]", r"[^ \t\r\v\f]"
-_CODE = rf"(?P<code>[+-]?[0-9]{{1,1000}}){_BLANK}*"
+_CODE = rf"(?P<code>[+-]?[0-9]{{1,18}}){_BLANK}*"
 #: How a line can be written, in the order of trying. What looks quoted or behind a tab but is not well
 #: formed may still be a plain line, in which quotes and tabs mean nothing.
 _FORMS = tuple(
@@ -47,7 +47,7 @@ _FORMS = tuple(
 )
 #: A line that can only be plain, with its end: nearly all lines of nearly all lists, told at one go.
 _PLAIN = re.compile(
-    rb"[ \t\r\v\f]*[^ \t\r\v\f\n\"'#][^ \t\r\v\f\n]*[ \t\r\v\f]+[+-]?[0-9]{1,1000}[ \t\r\v\f]*(?:\n|\Z)"
+    rb"[ \t\r\v\f]*[^ \t\r\v\f\n\"'#][^ \t\r\v\f\n]*[ \t\r\v\f]+[+-]?[0-9]{1,18}[ \t\r\v\f]*(?:\n|\Z)"
 )
 #: A line that every config file has, and no list.
 _CONFIG_KEY = re.compile(rb"^[ \t]*param_file\s*$", re.MULTILINE)

@@ -4,6 +4,9 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
+#: Longer names are no slips of the pen, and take minutes to compare.
+_LONGEST_NAME = 200
+
 
 def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
     """``"; did you mean 'x'?"`` if a known name is close to ``name``, else an empty text.
@@ -32,7 +35,10 @@ def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
         Least similarity, from 0 to 1, as difflib measures it.
     """
     wanted, digits = name.casefold(), _digits(name)
-    same_initial = (other for other in known if other[:1].casefold() == wanted[:1])
+    if len(name) > _LONGEST_NAME:
+        return None
+    short = (other for other in known if len(other) <= _LONGEST_NAME)
+    same_initial = (other for other in short if other[:1].casefold() == wanted[:1])
     folded = {other.casefold(): other for other in same_initial if _digits(other) == digits}
     alike = difflib.get_close_matches(wanted, folded, n=1, cutoff=least)
     return folded[alike[0]] if alike else None
