@@ -142,13 +142,13 @@ def read_bounded(
     file: BinaryIO, name: Path | str, what: str, error: type[CaffeLrpError], most_megabytes: int
 ) -> bytes:
     """What is left to read of an open file; ``error`` if that is more than ``most_megabytes``."""
-    most = most_megabytes * MEGABYTE
-    size = os.fstat(file.fileno()).st_size
-    # Memory is taken for as much as is asked for; a pipe does not tell its size.
-    content = file.read(min(size, most) + 1 if size else most + 1)
-    if len(content) > most:
-        raise error(f"{name}: is larger than {most_megabytes} MB; is it really a {what}?")
-    return content
+    # Memory is taken for as much as is asked for, and a pipe does not tell its size.
+    content = bytearray()
+    while piece := file.read(MEGABYTE):
+        content += piece
+        if len(content) > most_megabytes * MEGABYTE:
+            raise error(f"{name}: is larger than {most_megabytes} MB; is it really a {what}?")
+    return bytes(content)
 
 
 def require_file(path: Path, what: str, error: type[CaffeLrpError], *, may_be_pipe: bool = False) -> None:
