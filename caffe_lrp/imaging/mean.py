@@ -3,6 +3,8 @@
 Source: spec/reference.md §2 (``use_mean_file_asbinaryprotoblob``) and §4 item 4 (Q10).
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
 from caffe_lrp.files import read_small_file, why_no_text
-from caffe_lrp.proto.reader import read_blob
+from caffe_lrp.proto.reader import scan_blob
 from caffe_lrp.quirks import Quirks
 
 #: Values of the config key ``use_mean_file_asbinaryprotoblob``.
@@ -18,6 +20,13 @@ TEXT_BGR, BLOB_BGR, BLOB_RGB = 0, 1, 2
 
 _HEADER_NUMBERS = 3
 _LARGEST_SIDE = 65535
+#: Nets have inputs of a few hundred pixels a side; 4096 x 4096 make a mean of 200 MB.
+_MOST_PIXELS = 2**24
+_MOST_TEXT_MEGABYTES = 64
+#: Characters of a text mean that are made numbers at a time: as words, they take ten times the memory.
+_BLOCK = 2**20
+_BLANK = re.compile(r"\s")
+_LONGEST_COMPLAINT = 200
 _TEXT_LAYOUT = (
     "begin it with 3, the height and the width, followed by all numbers of the blue, the green and the red "
     "plane, each column by column"
@@ -62,18 +71,29 @@ def load_mean(path: Path, mode: int, quirks: Quirks) -> Mean:
 
 def _blob_mean(path: Path, quirks: Quirks) -> Mean:
     """A BlobProto mean (3, H, W), channels in the file's order."""
-    blob = read_blob(path)
-    shape = blob.shape[1:] if blob.ndim == 4 and blob.shape[0] == 1 else blob.shape
+    stored = scan_blob(path)
+    shape = stored.shape[1:] if len(stored.shape) == 4 and stored.shape[0] == 1 else stored.shape
     if len(shape) != 3 or shape[0] != 3:
-        found = " x ".join(map(str, blob.shape))
+        found = " x ".join(map(str, stored.shape))
         raise ModelError(
             f"{path}: a mean image has 1 x 3 x H x W numbers, this blob has {found}; use the mean of the "
             "net's training images"
         )
     channels, height, width = shape
+    _refuse_absurd_size(path, height, width)
+    blob = stored.read()
     if quirks.Q10_transposed_mean:
         return blob.reshape(channels, width, height).transpose(0, 2, 1)
     return blob.reshape(channels, height, width)
+
+
+def _refuse_absurd_size(path: Path, height: int, width: int) -> None:
+    """ModelError for a mean far larger than any net's input, before it takes memory."""
+    if height * width > _MOST_PIXELS:
+        raise ModelError(
+            f"{path}: the mean image has {height} x {width} pixels, the limit is {_MOST_PIXELS} in all; use "
+            "the mean that belongs to the net"
+        )
 
 
 def _text_mean(path: Path) -> NDArray[np.float64]:
@@ -96,6 +116,7 @@ def _text_mean(path: Path) -> NDArray[np.float64]:
         )
     values = numbers[_HEADER_NUMBERS:]
     height, width = int(header[1]), int(header[2])
+    _refuse_absurd_size(path, height, width)
     if len(values) != 3 * height * width:
         raise ModelError(
             f"{path}: the header promises 3 x {height} x {width} = {3 * height * width} numbers, "
@@ -107,9 +128,22 @@ def _text_mean(path: Path) -> NDArray[np.float64]:
 def _numbers(path: Path) -> NDArray[np.float64]:
     """All blank-delimited numbers of a text file."""
     advice = "for a BlobProto (binaryproto), set use_mean_file_asbinaryprotoblob to 1 or 2"
-    content = read_small_file(path, "text mean", ModelError, most_megabytes=256)
+    content = read_small_file(path, "text mean", ModelError, most_megabytes=_MOST_TEXT_MEGABYTES)
     try:
-        return np.array(content.decode("utf-8-sig").split(), dtype=np.float64)
+        blocks = [np.array(words, dtype=np.float64) for words in _words(content.decode("utf-8-sig"))]
     except ValueError as error:
-        reason = why_no_text(content, "text mean", advice) or f"a text mean holds numbers only, but {error}"
+        complaint = str(error)[:_LONGEST_COMPLAINT]
+        only_numbers = f"a text mean holds numbers only, but {complaint}"
+        reason = why_no_text(content, "text mean", advice) or only_numbers
         raise ModelError(f"{path}: {reason}") from error
+    return np.concatenate([*blocks, np.empty(0)])
+
+
+def _words(text: str) -> Iterator[list[str]]:
+    """The words of a text, block by block."""
+    start = 0
+    while start < len(text):
+        blank = _BLANK.search(text, start + _BLOCK)
+        stop = blank.start() if blank else len(text)
+        yield text[start:stop].split()
+        start = stop

@@ -17,7 +17,7 @@ from caffe_lrp.proto.spec import LayerSpec
 from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, ChannelNormalization, Layer, register
-from .window import require_image
+from .window import LARGEST_SIZE, require_image
 
 
 @register("LRN")
@@ -41,6 +41,8 @@ class LocalResponseNormalization(Layer):
         require_image(node["input_shapes"][0])
         if parameters.local_size % 2 == 0:
             raise ModelError(f"local_size must be odd, not {parameters.local_size}")
+        if parameters.local_size > LARGEST_SIZE:
+            raise ModelError(f"local_size must be at most {LARGEST_SIZE}, not {parameters.local_size}")
         across = parameters.norm_region == LRNParameter.ACROSS_CHANNELS
         return (AcrossChannels if across else WithinChannel)(
             local_size=parameters.local_size,

@@ -7,6 +7,9 @@ from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
 from caffe_lrp.proto.spec import Shape
 
+#: No window, step or border of a net for images comes near it.
+LARGEST_SIZE = 2**16
+
 
 def convolution_window(parameters: ConvolutionParameter) -> Window:
     """Window of a convolution.
@@ -14,7 +17,7 @@ def convolution_window(parameters: ConvolutionParameter) -> Window:
     Raises
     ------
     ModelError
-        A size is missing or not positive, or given in two ways.
+        A size is missing, not positive or absurdly large, or given in two ways.
     """
     kernel = _pair(parameters, "kernel", parameters.kernel_size, None)
     stride = _pair(parameters, "stride", parameters.stride, 1)
@@ -29,7 +32,8 @@ def pooling_window(parameters: PoolingParameter, input_shape: Shape) -> Window:
     Raises
     ------
     ModelError
-        A size is missing or not positive, given in two ways, or the padding reaches the kernel size.
+        A size is missing, not positive or absurdly large, given in two ways, or the padding reaches the
+        kernel size.
     """
     if parameters.global_pooling:
         return Window(input_shape[1], input_shape[2])
@@ -74,6 +78,10 @@ def _checked(window: Window) -> Window:
     sizes = (window.kernel_h, window.kernel_w, window.stride_h, window.stride_w, *window[6:])
     if min(sizes) < 1:
         raise ModelError("kernel size, stride and dilation must be at least 1")
+    if max(window) > LARGEST_SIZE:
+        raise ModelError(
+            f"kernel size, stride, padding and dilation must be at most {LARGEST_SIZE}, not {max(window)}"
+        )
     return window
 
 

@@ -8,16 +8,19 @@ from google.protobuf import text_format
 from caffe_lrp.errors import ModelError
 from caffe_lrp.files import read_small_file, why_no_text
 
-from .caffe_pb2 import NetParameter
+from .caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter
 from .spec import InputSpec, LayerSpec, NetSpec
 from .spelling import misspelt_fields, why_invalid
 from .upgrade import upgraded_layers
-from .weights import StoredBlob, read_blob, scan_caffemodel
+from .weights import StoredBlob, scan_blob, scan_caffemodel
 
-__all__ = ["StoredBlob", "read_blob", "read_prototxt", "scan_caffemodel"]
+__all__ = ["StoredBlob", "read_prototxt", "scan_blob", "scan_caffemodel"]
 
 #: The largest prototxts have a few hundred kilobytes; anything far above is another kind of file.
-LARGEST_PROTOTXT_MEGABYTES = 16
+LARGEST_PROTOTXT_MEGABYTES = 2
+#: The deepest nets have a thousand layers, and few layers read or write more than a dozen blobs.
+MOST_LAYERS = 5_000
+MOST_BLOB_NAMES = 20_000
 
 _MOST_SLIPS = 20
 
@@ -44,6 +47,7 @@ def read_prototxt(path: Path) -> NetSpec:
     slips = list(itertools.islice(misspelt_fields(text), _MOST_SLIPS))
     if slips:
         raise ModelError("\n".join(f"{path}: {slip}" for slip in slips))
+    _refuse_too_many(net, path)
     layers = tuple(
         LayerSpec(layer.name, layer.type, tuple(layer.bottom), tuple(layer.top), layer)
         for layer in upgraded_layers(net, str(path))
@@ -51,6 +55,23 @@ def read_prototxt(path: Path) -> NetSpec:
     if not layers:
         raise ModelError(f"{path}: describes no layers; give the deploy prototxt, not the solver's")
     return NetSpec(str(path), net.name, _declared_inputs(net, path), layers, net.state)
+
+
+def _refuse_too_many(net: NetParameter, path: Path) -> None:
+    """ModelError for a net larger than any that people make: text repeated without end."""
+    count = len(net.layer) + len(net.layers)
+    if count > MOST_LAYERS:
+        raise ModelError(
+            f"{path}: describes {count} layers, the limit is {MOST_LAYERS}; is it really a prototxt?"
+        )
+    names = len(net.input)
+    for layer in itertools.chain[LayerParameter | V1LayerParameter](net.layer, net.layers):
+        names += len(layer.bottom) + len(layer.top)
+    if names > MOST_BLOB_NAMES:
+        raise ModelError(
+            f"{path}: its bottom, top and input lines are {names}, the limit is {MOST_BLOB_NAMES}; is it "
+            "really a prototxt?"
+        )
 
 
 def _declared_inputs(net: NetParameter, path: Path) -> tuple[InputSpec, ...]:

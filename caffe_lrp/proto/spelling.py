@@ -13,6 +13,8 @@ from .caffe_pb2 import DESCRIPTOR, NetParameter
 #: An unknown field less similar than this to a known one is taken for one of a fork of Caffe.
 _LEAST_SIMILARITY = 0.85
 _MOST_VALUES = 8
+#: So many names of fields are compared with the known ones; forks of Caffe have added a few dozen.
+_MOST_NAMES = 2000
 _PARAMETERS = "_param"
 _AXIS = re.compile("_[a-z]$")
 
@@ -31,6 +33,7 @@ def misspelt_fields(text: str) -> Iterator[str]:
     Caffe itself refuses every unknown field. Here those of forks are let pass, so that a misspelt one
     would silently leave its value at the default.
     """
+    seen: set[tuple[str, str]] = set()
     blocks: list[tuple[str, Any]] = []
     block: tuple[str, Any] = ("the net", NetParameter.DESCRIPTOR)
     opened: tuple[str, Any] = ("", None)
@@ -44,8 +47,12 @@ def misspelt_fields(text: str) -> Iterator[str]:
             name = token["field"]
             known = {} if block[1] is None else block[1].fields_by_name
             opened = (f"'{name}'", known[name].message_type if name in known else None)
+            if (block[0], name) in seen or len(seen) == _MOST_NAMES:
+                continue
             close = _slip_of(name, known)
-            if close:
+            if not close:
+                seen.add((block[0], name))
+            else:
                 line = text.count("\n", 0, token.start()) + 1
                 yield f"line {line}: there is no field '{name}' in {block[0]}; did you mean '{close}'?"
 

@@ -27,6 +27,9 @@ _UNPACKED_RUN_BYTES = 1 << 20
 _MOST_PIECES = 4096
 #: As in Caffe.
 _MOST_AXES = 32
+#: Bytes of that many packed sizes, at ten bytes each.
+_MOST_SHAPE_BYTES = 10 * (_MOST_AXES + 1)
+_LONGEST_NAME_BYTES = 1 << 16
 #: Message field numbers (facts of the format): where a layer's name and blobs are, by the number
 #: of the field of NetParameter that holds the layer (100 current, 2 V1).
 _LAYER_FIELDS = {100: (1, 7), 2: (4, 6)}
@@ -105,8 +108,8 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
     return layers
 
 
-def read_blob(path: Path) -> NDArray[np.float32]:
-    """The array in a file that holds one BlobProto, such as ``imagenet_mean.binaryproto``.
+def scan_blob(path: Path) -> StoredBlob:
+    """The blob in a file that holds one BlobProto, such as ``imagenet_mean.binaryproto``; not yet read.
 
     Raises
     ------
@@ -118,7 +121,7 @@ def read_blob(path: Path) -> NDArray[np.float32]:
         blob = _scan_blob(file, Field(0, LENGTH_DELIMITED, 0, file.size), path, "the blob")
         if not blob.count:
             raise ModelError(f"{path}: holds no mean image (a BlobProto); check mean_file in the config")
-    return blob.read()
+    return blob
 
 
 @contextmanager
@@ -191,6 +194,8 @@ def _scan_layer(file: WireFile, layer: Field, path: Path) -> tuple[str, tuple[St
         if field.wire_type != LENGTH_DELIMITED:
             continue
         if field.number == name_field:
+            if field.stop - field.start > _LONGEST_NAME_BYTES:
+                raise WireError(f"a layer's name of {field.stop - field.start} bytes at byte {field.start}")
             name = file.read(field.start, field.stop).decode(errors="replace")
         elif field.number == blobs_field:
             blobs.append(field)
@@ -251,9 +256,8 @@ def _dimensions(file: WireFile, message: Field) -> Shape:
         if field.number == 1 and field.wire_type == VARINT:
             sizes.append(field.value)
         elif field.number == 1 and field.wire_type == LENGTH_DELIMITED:
-            sizes.extend(
-                itertools.islice(_packed_varints(file.read(field.start, field.stop)), _MOST_AXES + 1)
-            )
+            packed = file.read(field.start, min(field.stop, field.start + _MOST_SHAPE_BYTES))
+            sizes.extend(itertools.islice(_packed_varints(packed), _MOST_AXES + 1))
         if len(sizes) > _MOST_AXES:
             raise WireError(f"a blob of more than {_MOST_AXES} axes at byte {message.start}")
     return tuple(sizes)

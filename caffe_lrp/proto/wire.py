@@ -12,8 +12,8 @@ from pathlib import Path
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 _WINDOW_BYTES = 1 << 16
 _LONGEST_VARINT = 10
-#: Nets have thousands of layers; more fields than this are another kind of file.
-_MOST_FIELDS = 1_000_000
+#: Nets have thousands of layers; files with more fields than this are of another kind.
+_MOST_FIELDS = 200_000
 
 
 class WireError(ValueError):
@@ -42,6 +42,7 @@ class WireFile:
         self.size = os.fstat(self._descriptor).st_size
         self._window = b""
         self._window_start = 0
+        self._fields_seen = 0
 
     def __enter__(self) -> "WireFile":
         return self
@@ -58,11 +59,10 @@ class WireFile:
             The bytes are no message, or a length leads outside it.
         """
         position = start
-        count = 0
         while position < stop:
-            count += 1
-            if count > _MOST_FIELDS:
-                raise WireError(f"a message of more than {_MOST_FIELDS} fields at byte {start}")
+            self._fields_seen += 1
+            if self._fields_seen > _MOST_FIELDS:
+                raise WireError(f"more than {_MOST_FIELDS} fields up to byte {position}")
             tag, position = self._varint(position, stop)
             number, wire_type = tag >> 3, tag & 7
             if number == 0:
