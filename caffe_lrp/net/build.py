@@ -4,7 +4,6 @@ Knows no layer types but ``Input``, which declares an input instead of computing
 counted (Q2).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,12 +18,10 @@ from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.reader import StoredBlob
 from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
 
+from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
 from .phase import layers_at_test_time
 from .splits import insert_splits
-
-#: Blobs larger than this many elements per item are taken for a mistake in the prototxt.
-LARGEST_BLOB = 2**31
 
 _MOST_FAULTS = 5
 
@@ -39,7 +36,12 @@ class Graph:
     unread_values: tuple[int, ...]
 
 
-def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]], convolution: str = "auto") -> Net:
+def build_net(
+    spec: NetSpec,
+    weights: Mapping[str, tuple[StoredBlob, ...]],
+    convolution: str = "auto",
+    memory: int | None = None,
+) -> Net:
     """The net that ``spec`` describes, with its weights in memory.
 
     Parameters
@@ -50,12 +52,14 @@ def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]], conv
         Blobs of the caffemodel by layer name; read here, after their shapes were checked.
     convolution
         How convolutions are computed: ``auto``, ``direct`` or ``winograd`` (wherever it applies).
+    memory
+        Bytes there are; a net that needs more is refused before it takes any. None: not checked.
 
     Raises
     ------
     ModelError
-        An unknown layer type, a parameter a layer cannot take, blobs that do not fit together,
-        missing weights or weights of the wrong shape; the message names the layer.
+        An unknown layer type, a parameter a layer cannot take, blobs that do not fit together or into
+        memory, missing weights or weights of the wrong shape; the message names the layer.
     """
     graph = build_graph(spec)
     if len(graph.inputs) != 1:
@@ -64,15 +68,14 @@ def build_net(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]], conv
             f"{spec.source}: needs exactly one input blob, but declares {names}; keep the images"
         )
     batch_size, *shape = graph.inputs[0].shape
-    _refuse_missing_weights(graph.layers, weights, spec.source)
-    stored = [_stored_weights(layer, weights, spec.source) for layer in graph.layers]
+    if memory is not None:
+        refuse_beyond_memory(graph.layers, memory, spec.source)
+    stored = _checked_weights(graph.layers, weights, spec.source)
     compared = _compared_values(graph.layers)
-    layers = [
-        _with_weights(
-            layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)), blobs, spec.source
-        )
-        for layer, blobs in zip(graph.layers, stored, strict=True)
-    ]
+    chosen = (
+        layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)) for layer in graph.layers
+    )
+    layers = [_with_weights(layer, blobs, spec.source) for layer, blobs in zip(chosen, stored, strict=True)]
     return Net(
         source=spec.source,
         layers=tuple(layers),
@@ -107,10 +110,6 @@ def build_graph(spec: NetSpec) -> Graph:
         As `build_net`, weights aside.
     """
     inputs, specs = _take_inputs(spec)
-    if not specs:
-        raise ModelError(f"{spec.source}: none of its layers takes part at test time")
-    for declared in inputs:
-        _check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
     names = [declared.name for declared in inputs]
     shapes: list[Shape] = [declared.shape[1:] for declared in inputs]
     current = {name: value for value, name in enumerate(names)}
@@ -135,6 +134,7 @@ def build_graph(spec: NetSpec) -> Graph:
             unread.pop(value, None)
         unread.update(dict.fromkeys(written))
     _refuse_shared_names(layers, spec.source)
+    refuse_too_many_activations(inputs, layers, spec.source)
     return Graph(tuple(inputs), tuple(layers), tuple(names), tuple(unread))
 
 
@@ -165,12 +165,11 @@ def _take_inputs(spec: NetSpec) -> tuple[list[InputSpec], list[LayerSpec]]:
                 "shape(s); write input_param { shape { dim: 1 dim: 3 dim: H dim: W } }"
             )
         inputs.extend(InputSpec(top, shape) for top, shape in zip(layer.tops, shapes, strict=True))
+    if not layers:
+        raise ModelError(f"{spec.source}: none of its layers takes part at test time")
+    for declared in inputs:
+        check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
     return inputs, layers
-
-
-def _check_shape(shape: Shape, what: str) -> None:
-    if len(shape) < 2 or min(shape) < 1 or math.prod(shape[1:]) > LARGEST_BLOB:
-        raise ModelError(f"{what} has the impossible shape {shape}; check the sizes in the prototxt")
 
 
 def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer:
@@ -194,7 +193,7 @@ def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer
             "top another name"
         )
     for shape in shapes:
-        _check_shape((1, *shape), f"{what}: its output")
+        check_shape((1, *shape), f"{what}: its output")
     return layer
 
 
@@ -222,6 +221,14 @@ def _refuse_missing_weights(
             faults.append(f"… and {len(missing) - _MOST_FAULTS} more")
         advice = "Weights are matched by layer name; are prototxt and caffemodel of the same net?"
         raise ModelError("\n".join([*faults, advice]))
+
+
+def _checked_weights(
+    layers: Sequence[Layer], weights: Mapping[str, tuple[StoredBlob, ...]], source: str
+) -> list[tuple[StoredBlob, ...]]:
+    """The blobs of every layer in the caffemodel; none of them is missing or has another shape."""
+    _refuse_missing_weights(layers, weights, source)
+    return [_stored_weights(layer, weights, source) for layer in layers]
 
 
 def _stored_weights(

@@ -100,12 +100,15 @@ class Net:
 
     def shape_of(self, value: int) -> Shape:
         """Shape of one item of a value."""
-        if value == self.input_value:
-            return self.input_shape
+        return self._shapes[value]
+
+    @cached_property
+    def _shapes(self) -> dict[int, Shape]:
+        """Shape of one item of every value: looked for layer by layer, deep nets would take seconds."""
+        shapes = {self.input_value: self.input_shape}
         for layer in self.layers:
-            if value in layer.outputs:
-                return layer.output_shapes[layer.outputs.index(value)]
-        raise KeyError(value)
+            shapes.update(zip(layer.outputs, layer.output_shapes, strict=True))
+        return shapes
 
     def stored_value(self, value: int) -> int:
         """The value that Caffe's memory holds in the end where ``value`` was: after in-place layers."""
