@@ -30,7 +30,7 @@ net that comes with it. All options: caffe-lrp --help"""
 _EPILOG = """\
 in place of config values: --formula CODE[,CODE]  --eps ε  --beta β
   --quirks MODE  --start-layer, --first-layer, --switch-layer INDEX
-images: --image-root DIR  --images DIR|TAR  --target CLASS
+images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs KINDS  --dtype TYPE  --input-dataset  --suffix-target
 speed: --threads N  --memory 4G  --batch N  --convolution METHOD
 runs: --shard I/N|auto  --retry-failed  --max-failures N  --overwrite
@@ -63,6 +63,11 @@ DTYPES = ("float32", "float16")
 
 #: More threads than any machine has processors are a slip of the pen.
 _MOST_THREADS = 1024
+
+#: OpenCV decodes no larger images.
+_MOST_PIXELS = 10**9
+_PIXEL_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+_PIXELS = re.compile(r"([0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})\s*([KMG]?)", re.IGNORECASE)
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([KMGT])(i?B)?", re.IGNORECASE)
@@ -228,6 +233,9 @@ def _add_hidden(parser: Parser) -> None:
     parser.add_argument("--retry-failed", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--max-failures", type=_at_least_one, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument(
+        "--max-pixels", type=_pixels, default=_pixels("180M"), metavar="N", help=argparse.SUPPRESS
+    )
+    parser.add_argument(
         "--convolution", type=_one_of(*CONVOLUTIONS), default=CONVOLUTIONS[0], help=argparse.SUPPRESS
     )
 
@@ -327,6 +335,15 @@ def _shard(text: str) -> Shard | str:
         return parse_shard(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
+
+
+def _pixels(text: str) -> int:
+    """A number of pixels; units are powers of 1000, as of megapixels."""
+    match = _PIXELS.fullmatch(text.strip())
+    count = float(match[1]) * _PIXEL_UNITS[match[2].upper()] if match else 0
+    if not 1 <= count <= _MOST_PIXELS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1 to 1G, such as 180M")
+    return round(count)
 
 
 def _not_empty(text: str) -> str:

@@ -1223,8 +1223,8 @@ CATALOGUE = (
             Kind(
                 "a file stands in its place",
                 content("out", "a file"),
-                "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: File exists; a file "
-                "stands where a folder is needed; move it away",
+                "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: File exists; a "
+                "file stands where a folder is needed; move it away",
                 exit_code=5,
                 explained=(),
             ),
@@ -1253,8 +1253,8 @@ CATALOGUE = (
             Kind(
                 "there is no right to write into it",
                 together(a_folder("out"), lambda folder: (folder / "out").chmod(0o500)),
-                "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: Permission denied; "
-                "check the rights of the output folder",
+                "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: Permission "
+                "denied; check the rights of the output folder",
                 exit_code=5,
                 explained=(),
                 needs_rights=True,

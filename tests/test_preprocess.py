@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from caffe_lrp.errors import ConfigError, ImageError, ModelError
-from caffe_lrp.imaging.decode import MAX_PIXELS, decode
-from caffe_lrp.imaging.preprocess import Preprocessor
+from caffe_lrp.imaging.decode import decode
+from caffe_lrp.imaging.preprocess import LARGEST_BASE_SIZE, Preprocessor
 from caffe_lrp.imaging.resize import resize_to_base
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 
@@ -143,8 +143,8 @@ def test_a_base_size_below_the_input_is_refused_at_once() -> None:
 
 
 def test_an_absurd_base_size_is_refused_at_once() -> None:
-    with pytest.raises(ConfigError, match="the largest possible is 11585"):
-        preprocessor(int(MAX_PIXELS**0.5) + 1, 6, 8)
+    with pytest.raises(ConfigError, match="the largest possible is 8192"):
+        preprocessor(LARGEST_BASE_SIZE + 1, 6, 8)
 
 
 @pytest.mark.parametrize("size", [(6, 99), (99, 7)])

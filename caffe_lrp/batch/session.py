@@ -9,6 +9,7 @@ from pathlib import Path
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import CaffeLrpError, ConfigError, ModelError, PlanError
 from caffe_lrp.files import read_small_file
+from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.build import build_net
@@ -17,6 +18,8 @@ from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import Formula, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, find_start, resolve_plan
+
+from .resources import available_memory
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ class Session:
 
 
 def open_session(
-    config: HeatmapConfig, formulas: Sequence[int] | None = None, convolution: str = "auto"
+    config: HeatmapConfig,
+    formulas: Sequence[int] | None = None,
+    convolution: str = "auto",
+    max_pixels: int = MAX_PIXELS,
 ) -> Session:
     """Load and check everything that ``config`` names.
 
@@ -77,6 +83,8 @@ def open_session(
         Codes of the formulas in place of the config's.
     convolution
         How convolutions are computed: ``auto``, ``direct`` or ``winograd``.
+    max_pixels
+        Images with more pixels are refused.
 
     Raises
     ------
@@ -88,7 +96,8 @@ def open_session(
     rows = [_find_formula(code, config) for code in codes]
     labels = read_labels(config.synset_file)
     mean = load_mean(config.mean_file, config.mean_mode, quirks)
-    net = build_net(read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel), convolution)
+    spec, weights = read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel)
+    net = build_net(spec, weights, convolution, available_memory())
     height, width = _image_size(net)
     parameters = RuleParameters(config.epsilon, config.beta, config.switch_layer, quirks)
     with _naming(config.place_of("start_layer"), ConfigError):
@@ -98,16 +107,8 @@ def open_session(
         with _naming(config.place_of("first_layer"), ConfigError), _naming(f"formula {code}", PlanError):
             plans.append(resolve_plan(net, row, parameters, start.index, config.first_layer))
     with _naming(config.place_of("base_size"), ConfigError), _naming(config.mean_file, ModelError):
-        preprocessor = Preprocessor(config.base_size, height, width, mean, quirks)
-    session = Session(
-        net=net,
-        formulas=codes,
-        plans=tuple(plans),
-        preprocessor=preprocessor,
-        labels=labels,
-        class_count=config.class_count,
-        convolution=convolution,
-    )
+        preprocessor = Preprocessor(config.base_size, height, width, mean, quirks, max_pixels)
+    session = Session(net, codes, tuple(plans), preprocessor, labels, config.class_count, convolution)
     if config.class_count > session.output_size:
         raise ConfigError(
             f"{config.place_of('class_count')}: numclasses {config.class_count} is more than the "
@@ -152,5 +153,5 @@ def _image_size(net: Net) -> tuple[int, int]:
 
 def read_labels(path: Path) -> tuple[str, ...]:
     """Class labels, one a line."""
-    content = read_small_file(path, "synset file", ConfigError, most_megabytes=64)
+    content = read_small_file(path, "synset file", ConfigError, most_megabytes=16)
     return tuple(line.strip() for line in content.decode("utf-8-sig", errors="replace").splitlines())

@@ -94,7 +94,7 @@ class Run:
                 jobs, Path(entries.source if entries else ""), names_have_targets=layout.names_have_targets
             )
         memory = options.memory or available_memory() // 2  # asked before weights take some of it
-        session = open_session(config, formulas, options.convolution)
+        session = open_session(config, formulas, options.convolution, options.max_pixels)
         outputs = options.outputs or _BINARIES[options.binary][0]
         kinds = tuple(kind for kind in OUTPUTS if kind in outputs)
         if DATABASE in outputs and len(formulas) > 1:

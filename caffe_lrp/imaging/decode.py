@@ -8,6 +8,7 @@ spec/reference.md §4 item 1.
 """
 
 import io
+import math
 import struct
 import warnings
 import zlib
@@ -24,9 +25,18 @@ from caffe_lrp.errors import ImageError
 from caffe_lrp.files import foreign_kind
 from caffe_lrp.imagefile import ImageSource, read_image
 
-#: Images with more pixels are refused before they are decoded (about 11,500 x 11,500). Pillow's own
-#: limit, at which it raises, is a third higher.
-MAX_PIXELS = 2**27
+#: Images with more pixels are refused before they are decoded, unless others are allowed (``--max-pixels``):
+#: about 13,400 x 13,400. Decoding takes up to 28 bytes for each.
+MAX_PIXELS = 180_000_000
+
+#: Longer images are refused: resizing takes half a kilobyte for every pixel of a row.
+LARGEST_SIDE = 2**18
+
+#: Progressive JPEGs with more scans than ordinary ones are refused if all scans together have to go over
+#: so many pixels: small files can keep the decoder busy for hours.
+_ORDINARY_SCANS = 100
+_MOST_SCANNED_PIXELS = 2 * 10**9
+_JPEG_SCAN = b"\xff\xda"
 
 #: Formats that are tried; others that Pillow knows start programs (EPS) or are no photographs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "DIB", "PCX")
@@ -90,8 +100,15 @@ class DecodedImage:
     uses_mitchell: bool
 
 
-def decode(source: ImageSource) -> DecodedImage:
+def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Pixels of an image file.
+
+    Parameters
+    ----------
+    source
+        Where its bytes are.
+    max_pixels
+        Images with more pixels are refused before they take any memory.
 
     Raises
     ------
@@ -103,16 +120,16 @@ def decode(source: ImageSource) -> DecodedImage:
     # Pillow warns about metadata and about images above its own soft limit; neither concerns the user.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with _open(source, content) as image:
+        with _open(source, content, max_pixels) as image:
+            _refuse_too_large(source, image, content, max_pixels)
             _refuse_unusable(source, image)
             orientation = _orientation(image)
             try:
                 image.load()
                 decoded = _deep_colours(image, content) or _samples(source, image)
             except MemoryError as error:
-                raise _too_large(
-                    source, f"{image.width} x {image.height} pixels do not fit in memory"
-                ) from error
+                size = f"{image.width} x {image.height}"
+                raise too_large(source, f"{size} pixels do not fit in memory") from error
             except _DAMAGE as error:
                 raise _damaged(source, error) from error
     if orientation == 1:
@@ -120,16 +137,29 @@ def decode(source: ImageSource) -> DecodedImage:
     return DecodedImage(_as_stored(decoded.samples, orientation), decoded.colours, decoded.uses_mitchell)
 
 
-def _open(source: ImageSource, content: bytes) -> Image.Image:
+def _open(source: ImageSource, content: bytes, max_pixels: int) -> Image.Image:
     """The image with its header read and its pixels not yet decoded."""
+    _raise_limit_of_pillow(max_pixels)
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise _too_large(source, f"it has more than {MAX_PIXELS} pixels in all") from error
+        raise _beyond_limit(source, "it has", max_pixels) from error
+    except MemoryError as error:
+        raise too_large(source, "it does not fit in memory") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{source}: {_why_unidentified(content)}") from error
     except _DAMAGE as error:
         raise _damaged(source, error) from error
+
+
+def _raise_limit_of_pillow(max_pixels: int) -> None:
+    """Have Pillow, which refuses images of twice its limit, refuse nothing that ``max_pixels`` allows.
+
+    The limit is one for the process, and never lowered.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and 2 * limit < max_pixels:
+        Image.MAX_IMAGE_PIXELS = math.ceil(max_pixels / 2)
 
 
 def _why_unidentified(content: bytes) -> str:
@@ -147,19 +177,39 @@ def _why_unidentified(content: bytes) -> str:
     return "is not an image of a known format; convert it to JPEG, PNG, BMP, GIF, TIFF, WebP or PNM"
 
 
-def _too_large(source: ImageSource, reason: str) -> ImageError:
+def too_large(source: ImageSource, reason: str) -> ImageError:
+    """The error for an image that takes too much memory."""
     return ImageError(f"{source}: image is too large: {reason}; make it smaller first")
+
+
+def _beyond_limit(source: ImageSource, size: str, max_pixels: int) -> ImageError:
+    return ImageError(
+        f"{source}: image is too large: {size} more than the {max_pixels} pixels that are allowed; make it "
+        "smaller first, or allow more with --max-pixels"
+    )
 
 
 def _damaged(source: ImageSource, error: Exception) -> ImageError:
     return ImageError(f"{source}: image is damaged or cut short ({error}); get a complete copy of the file")
 
 
+def _refuse_too_large(source: ImageSource, image: Image.Image, content: bytes, max_pixels: int) -> None:
+    """Raise ImageError for what would take too much memory or time."""
+    size = f"{image.width} x {image.height}"
+    if image.width * image.height > max_pixels:
+        raise _beyond_limit(source, f"{size} pixels are", max_pixels)
+    if max(image.size) > LARGEST_SIDE:
+        raise too_large(source, f"it has {size} pixels, the limit is {LARGEST_SIDE} a side")
+    scans = content.count(_JPEG_SCAN) if image.format in ("JPEG", "MPO") else 0
+    if scans > _ORDINARY_SCANS and scans * image.width * image.height > _MOST_SCANNED_PIXELS:
+        raise ImageError(
+            f"{source}: {size} pixels in up to {scans} scans would take too long; convert it to a JPEG "
+            "that is not progressive"
+        )
+
+
 def _refuse_unusable(source: ImageSource, image: Image.Image) -> None:
-    """Raise ImageError for what would take too much memory or has no defined grey levels."""
-    if image.width * image.height > MAX_PIXELS:
-        size = f"{image.width} x {image.height}"
-        raise _too_large(source, f"{size} pixels, the limit is {MAX_PIXELS} in all")
+    """Raise ImageError for what has no defined grey levels."""
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         raise ImageError(
             f"{source}: has floating-point or 32-bit samples, whose white level is unknown; "

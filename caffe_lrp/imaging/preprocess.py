@@ -16,8 +16,11 @@ from caffe_lrp.imagefile import ImageSource
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.quirks import Quirks
 
-from .decode import MAX_PIXELS, decode
+from .decode import MAX_PIXELS, decode, too_large
 from .resize import resize_to_base
+
+#: No net's input comes near it, and resized images of this size take 400 MB.
+LARGEST_BASE_SIZE = 2**13
 
 
 class AxisIndices(NamedTuple):
@@ -57,6 +60,8 @@ class Preprocessor:
         (3, mean_h, mean_w) float32, channels BGR, grey levels; at least as large as the input.
     quirks
         Q1 is read here: where the mean starts on an axis whose edges are replicated.
+    max_pixels
+        Images with more pixels are refused.
 
     Raises
     ------
@@ -71,6 +76,7 @@ class Preprocessor:
     input_width: int
     mean: Blob
     quirks: Quirks
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         needed = max(self.input_height, self.input_width)
@@ -79,9 +85,9 @@ class Preprocessor:
                 f"baseimgsize is {self.base_size}, but the net's input is {self.input_height} x "
                 f"{self.input_width} pixels; set baseimgsize to {needed} or more"
             )
-        if self.base_size**2 > MAX_PIXELS:
+        if self.base_size > LARGEST_BASE_SIZE:
             raise ConfigError(
-                f"baseimgsize is {self.base_size}, the largest possible is {int(MAX_PIXELS**0.5)}; "
+                f"baseimgsize is {self.base_size}, the largest possible is {LARGEST_BASE_SIZE}; "
                 f"the net needs no more than {needed}"
             )
         if self.mean.ndim != 3 or self.mean.shape[0] != 3:
@@ -99,9 +105,12 @@ class Preprocessor:
         Raises
         ------
         ImageError
-            The file is missing, or no image that can be decoded.
+            The file is missing, no image that can be decoded, or too large.
         """
-        resized = resize_to_base(decode(source), self.base_size)
+        try:
+            resized = resize_to_base(decode(source, self.max_pixels), self.base_size)
+        except MemoryError as error:
+            raise too_large(source, "it does not fit in memory") from error
         rows, columns = self.indices(resized.shape[0], resized.shape[1])
         crop = resized[rows.image[:, np.newaxis], columns.image]
         levels = (crop * (255.0 / 65535.0)).astype(np.float32)
