@@ -1,0 +1,284 @@
+"""What `fuzz_inputs.py` damages: good files of every kind, and what caffe-lrp does with each."""
+
+import contextlib
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import fuzz_mutations
+import numpy as np
+from fuzz_mutations import Damage
+from numpy.typing import NDArray
+from PIL import Image
+
+from caffe_lrp.batch.session import open_session
+from caffe_lrp.config import read_config
+from caffe_lrp.errors import PlanError
+from caffe_lrp.filelist import read_filelist
+from caffe_lrp.imaging.mean import BLOB_BGR, TEXT_BGR, load_mean
+from caffe_lrp.imaging.preprocess import Preprocessor
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.net.build import build_net, weight_shapes
+from caffe_lrp.net.net import Net
+from caffe_lrp.proto import caffe_pb2
+from caffe_lrp.proto.reader import StoredBlob, read_prototxt, scan_caffemodel
+from caffe_lrp.proto.spec import NetSpec
+from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.relevance.footprint import footprint_of
+from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
+from caffe_lrp.relevance.plan import resolve_plan
+
+#: A layer of every kind, in a net small enough for thousands of them a minute.
+PROTOTXT = """\
+name: "fuzzed"
+input: "data"
+input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }
+# a comment
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 1 } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "norm1" type: "LRN" bottom: "conv1" top: "norm1" lrn_param { local_size: 3 alpha: 0.1 } }
+layer { name: "pool1" type: "Pooling" bottom: "norm1" top: "pool1"
+  pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layer { name: "a" type: "Convolution" bottom: "pool1" top: "a"
+  convolution_param { num_output: 4 kernel_h: 1 kernel_w: 3 pad_w: 1 group: 2 dilation: 1 } }
+layer { name: "b" type: "Pooling" bottom: "pool1" top: "b"
+  pooling_param { pool: AVE kernel_size: 3 stride: 1 pad: 1 } }
+layer { name: "joined" type: "Concat" bottom: "a" bottom: "b" top: "joined" concat_param { axis: 1 } }
+layer { name: "drop" type: "Dropout" bottom: "joined" top: "joined" dropout_param { dropout_ratio: 0.5 } }
+layer { name: "flat" type: "Flatten" bottom: "joined" top: "flat" }
+layer { name: "fc" type: "InnerProduct" bottom: "flat" top: "fc" inner_product_param { num_output: 5 } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" include { phase: TEST } }
+"""
+
+OLD_PROTOTXT = """\
+name: "old" input: "data" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9
+layers { name: "conv1" type: CONVOLUTION bottom: "data" top: "conv1" blobs_lr: 1 blobs_lr: 2
+  convolution_param { num_output: 2 kernel_size: 3 } }
+layers { name: "sig" type: SIGMOID bottom: "conv1" top: "conv1" }
+layers { name: "fc" type: INNER_PRODUCT bottom: "conv1" top: "fc" inner_product_param { num_output: 3 } }
+layers { name: "prob" type: SOFTMAX bottom: "fc" top: "prob" }
+"""
+
+CONFIG = """\
+a comment
+param_file
+deploy.prototxt
+model_file
+net.caffemodel
+mean_file
+mean.binaryproto
+use_mean_file_asbinaryprotoblob
+1
+synsetfile
+synset.txt
+lastlayerindex
+-2
+firstlayerindex
+0
+numclasses
+5
+baseimgsize
+20
+standalone_outpath
+out
+standalone_rootpath
+images
+relpropformulatype
+102
+epsstab
+0.01
+alphabeta_beta
+1.5
+auxiliaryvariable_maxlayerindexforflatdistinconv
+1
+quirks
+corrected
+"""
+
+LIST = "images/ant.png 1\nimages/bee.jpg -1\r\n\nimages/cow.png -2\n/absolute/dog.tiff +4\n"
+
+_MEAN_SIDE = 18
+#: Nets with more weights than this get none made up.
+_MOST_WEIGHTS = 10**6
+
+
+@dataclass(frozen=True)
+class Parser:
+    """A kind of file.
+
+    Attributes
+    ----------
+    name
+        As ``--parser`` has it.
+    seeds
+        Good files.
+    damages
+        What is done to them.
+    read
+        Has caffe-lrp read a file of this kind; what it refuses raises CaffeLrpError.
+    """
+
+    name: str
+    seeds: tuple[bytes, ...]
+    damages: Sequence[Damage]
+    read: Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class MadeUpBlob(StoredBlob):
+    """Weights that lie in no file."""
+
+    def read(self) -> NDArray[np.float32]:
+        """Return small numbers of either sign."""
+        return np.resize(np.array([0.5, -0.25, 0.125], np.float32), self.shape)
+
+
+def fitting_weights(spec: NetSpec) -> dict[str, tuple[StoredBlob, ...]]:
+    """Return made-up weights for a net, none if it needs too many."""
+    shapes = weight_shapes(spec)
+    if sum(math.prod(shape) for blobs in shapes.values() for shape in blobs) > _MOST_WEIGHTS:
+        return {}
+    return {
+        name: tuple(MadeUpBlob(Path("made up"), shape, ()) for shape in blobs)
+        for name, blobs in shapes.items()
+    }
+
+
+def resolve_plans(net: Net) -> None:
+    """Go on with a net to the point where its images would be read."""
+    for code in FORMULAS:
+        formula = find_formula(code)
+        parameters = RuleParameters(0.01, 1.0, 2, REFERENCE)
+        with contextlib.suppress(PlanError):  # not every formula has a rule for every layer
+            footprint_of(net, [resolve_plan(net, formula, parameters, len(net.layers) - 1, 0)])
+
+
+def read_net(path: Path) -> None:
+    """Go as far as possible with a prototxt."""
+    spec = read_prototxt(path)
+    resolve_plans(build_net(spec, fitting_weights(spec), memory=2**30))
+
+
+def read_weights(good: NetSpec, path: Path) -> None:
+    """Go as far as possible with a caffemodel."""
+    stored = scan_caffemodel(path)
+    resolve_plans(build_net(good, stored, memory=2**30))
+
+
+def read_session(path: Path) -> None:
+    """Go as far as possible with a config."""
+    open_session(read_config(path))
+
+
+def caffemodel_of(spec: NetSpec, style: str) -> bytes:
+    """Return a caffemodel in one of the styles there have been."""
+    model = caffe_pb2.NetParameter(name="fuzzed")
+    for name, blobs in fitting_weights(spec).items():
+        layer = model.layers.add(name=name) if style == "old" else model.layer.add(name=name, type="?")
+        for blob in blobs:
+            stored = layer.blobs.add()
+            numbers = blob.read().ravel().tolist()
+            (stored.double_data if style == "double" else stored.data).extend(numbers)
+            if style == "old":
+                padded = (1,) * (4 - len(blob.shape)) + blob.shape
+                stored.num, stored.channels, stored.height, stored.width = padded
+            else:
+                stored.shape.dim.extend(blob.shape)
+    return bytes(model.SerializeToString())
+
+
+def mean_blobs() -> tuple[bytes, ...]:
+    """Return binary means: with old and new shapes, and one number after the other."""
+    count = 3 * _MEAN_SIDE**2
+    old = caffe_pb2.BlobProto(num=1, channels=3, height=_MEAN_SIDE, width=_MEAN_SIDE, data=[100.0] * count)
+    new = caffe_pb2.BlobProto(
+        shape=caffe_pb2.BlobShape(dim=[3, _MEAN_SIDE, _MEAN_SIDE]), double_data=[9.5] * count
+    )
+    single = b"\x08\x01\x10\x03\x18\x02\x20\x02" + b"\x2d\x00\x00\xc8\x42" * 12
+    return bytes(old.SerializeToString()), bytes(new.SerializeToString()), single
+
+
+def mean_text() -> bytes:
+    """Return a mean as text."""
+    return f"3\n{_MEAN_SIDE} {_MEAN_SIDE}\n{'104.5 ' * 3 * _MEAN_SIDE**2}\n".encode()
+
+
+def write_good_files(folder: Path) -> NetSpec:
+    """Write what a config names, and return the net."""
+    (folder / "deploy.prototxt").write_text(PROTOTXT)
+    spec = read_prototxt(folder / "deploy.prototxt")
+    (folder / "net.caffemodel").write_bytes(caffemodel_of(spec, "new"))
+    (folder / "mean.binaryproto").write_bytes(mean_blobs()[0])
+    (folder / "synset.txt").write_text("ant\nbee\ncow\ndog\neel\n")
+    return spec
+
+
+def _pixels() -> NDArray[np.uint8]:
+    rows, columns = np.mgrid[0:20, 0:24]
+    return np.stack([rows * 12, columns * 10, (rows * columns) % 256], axis=2).astype(np.uint8)
+
+
+def _saved(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(_pixels()).convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _deep(ending: str, channels: int) -> bytes:
+    """Return an image of 16 bits a sample."""
+    pixels = np.resize(_pixels().astype(np.uint16) * 257, (20, 24, channels))
+    return cv2.imencode(ending, pixels)[1].tobytes()
+
+
+def image_seeds() -> dict[str, tuple[bytes, ...]]:
+    """Return small images of every format, in its variants."""
+    frames = [Image.fromarray(np.roll(_pixels(), shift, axis=0)) for shift in (3, 6)]
+    return {
+        "jpeg": (
+            _saved("JPEG"), _saved("JPEG", progressive=True), _saved("JPEG", "CMYK"), _saved("JPEG", "L"),
+            _saved("JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"),
+        ),
+        "png": (
+            _saved("PNG"), _saved("PNG", "RGBA"), _saved("PNG", "P", transparency=3), _saved("PNG", "LA"),
+            _saved("PNG", "1"), _saved("PNG", save_all=True, append_images=frames),
+        ),
+        "png16": (_deep(".png", 1), _deep(".png", 3), _deep(".png", 4)),
+        "bmp": (_saved("BMP"), _saved("BMP", "P"), _saved("BMP", "1"), _saved("DIB")),
+        "gif": (_saved("GIF", "P"), _saved("GIF", "P", save_all=True, append_images=frames)),
+        "tiff": (
+            _saved("TIFF"), _saved("TIFF", "CMYK"), _saved("TIFF", "P"),
+            _saved("TIFF", "1", compression="group4"), _saved("TIFF", compression="tiff_lzw"),
+            _saved("TIFF", compression="jpeg"),
+            _saved("TIFF", compression="tiff_deflate", save_all=True, append_images=frames),
+            _deep(".tiff", 1), _deep(".tiff", 3), _deep(".tiff", 4),
+        ),
+        "other": (
+            _saved("WEBP"), _saved("WEBP", "RGBA", lossless=True), _saved("PPM"), _saved("PPM", "L"),
+            _saved("TGA"), _saved("TGA", "RGBA", compression="tga_rle"), _saved("PCX"), _saved("JPEG2000"),
+            b"P3 2 2 255 1 2 3 4 5 6 7 8 9 10 11 12\n", b"P2 2 1 65535 1 65000\n",
+        ),
+    }  # fmt: skip
+
+
+def parsers(folder: Path) -> list[Parser]:
+    """Return all kinds of files; ``folder`` is where good ones are put."""
+    spec = write_good_files(folder)
+    mean: Blob = np.zeros((3, _MEAN_SIDE, _MEAN_SIDE), np.float32)
+    decode = Preprocessor(20, 16, 16, mean, REFERENCE)
+    models = tuple(caffemodel_of(spec, style) for style in ("new", "old", "double"))
+    text, message = fuzz_mutations.TEXT, fuzz_mutations.MESSAGE
+    texts = [
+        Parser("prototxt", (PROTOTXT.encode(), OLD_PROTOTXT.encode()), text, read_net),
+        Parser("caffemodel", models, message, partial(read_weights, spec)),
+        Parser("mean", mean_blobs(), message, partial(load_mean, mode=BLOB_BGR, quirks=REFERENCE)),
+        Parser("mean-text", (mean_text(),), text, partial(load_mean, mode=TEXT_BGR, quirks=REFERENCE)),
+        Parser("config", (CONFIG.encode(),), text, read_session),
+        Parser("list", (LIST.encode(),), text, read_filelist),
+    ]
+    images = [Parser(name, seeds, fuzz_mutations.BYTES, decode) for name, seeds in image_seeds().items()]
+    return [*texts, *images]
