@@ -313,10 +313,10 @@ def together(*steps: Arrange) -> Arrange:
     return lambda folder: [step(folder) for step in steps]
 
 
-def _huge_png() -> bytes:
-    """A PNG of a few bytes that claims 50,000 × 50,000 pixels."""
+def _huge_png(width: int = 50_000, height: int = 50_000) -> bytes:
+    """A PNG of a few bytes that claims to be huge."""
     chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
         (b"IDAT", b""),
         (b"IEND", b""),
     ]
@@ -456,6 +456,14 @@ CATALOGUE = (
                 "800M or 1.5G",
                 exit_code=2,
                 options=(*RUN, "--memory", "4"),
+            ),
+            Kind(
+                "a number of pixels is absurd",
+                nothing,
+                "usage: …\n"
+                "caffe-lrp: error: argument --max-pixels: '2T' must be a number from 1 to 1G, such as 180M",
+                exit_code=2,
+                options=(*RUN, "--max-pixels", "2T"),
             ),
             Kind(
                 "an unknown way to compute convolutions is chosen",
@@ -862,6 +870,32 @@ CATALOGUE = (
                 "(N×3×S×S), but it is 1×3×8×10; only nets for such images can be explained",
             ),
             Kind(
+                "the input has a million pixels a side",
+                changed("deploy.prototxt", "dim: 8 dim: 8", "dim: 1000000 dim: 1000000"),
+                "caffe-lrp: error: deploy.prototxt: input 'data' has the impossible size "
+                "3×1000000×1000000, the limit is 2147483648 numbers for one image; check the sizes in "
+                "the prototxt",
+            ),
+            Kind(
+                "a layer has a billion outputs",
+                changed("deploy.prototxt", "num_output: 4", "num_output: 1000000000"),
+                "caffe-lrp: error: deploy.prototxt: layer 0 'conv1' (Convolution): its output has the "
+                "impossible size 1000000000×6×6, the limit is 2147483648 numbers for one image; check "
+                "the sizes in the prototxt",
+            ),
+            Kind(
+                "padding is absurd",
+                changed("deploy.prototxt", "kernel_size: 3", "kernel_size: 3 pad: 4000000000"),
+                "caffe-lrp: error: deploy.prototxt: layer 0 'conv1' (Convolution): kernel size, stride, "
+                "padding and dilation must be at most 65536, not 4000000000",
+            ),
+            Kind(
+                "text is repeated without end",
+                changed("deploy.prototxt", "layer {", "layer { }\n" * 2_000 + "layer {"),
+                "caffe-lrp: error: deploy.prototxt: describes 10005 layers, the limit is 5000; is it "
+                "really a prototxt?",
+            ),
+            Kind(
                 "it has fields of a fork of Caffe",
                 changed("deploy.prototxt", "pool: MAX", "pool: MAX engine: CUDNN winograd: true"),
                 exit_code=0,
@@ -971,6 +1005,13 @@ CATALOGUE = (
                 "has weights for it that are NaN or infinite; download it again, or take a snapshot "
                 "from before its training diverged",
             ),
+            Kind(
+                "it claims to hold more numbers than it does",
+                reweighted(lambda net: net.layer[0].blobs[0].shape.dim.__setitem__(0, 1 << 62)),
+                "caffe-lrp: error: tiny.caffemodel: layer 'conv1', blob 0 says its shape is "
+                "(4611686018427387904, 3, 3, 3) but holds 108 numbers; the file is damaged, download or "
+                "copy it again",
+            ),
         ),
     ),
     Group(
@@ -1024,6 +1065,12 @@ CATALOGUE = (
                 content("mean.binaryproto", _mean(shape=(1, 3, 7, 7))),
                 "caffe-lrp: error: mean.binaryproto: the mean image has 7 x 7 pixels, fewer than the "
                 "net's input of 8 x 8; use the mean that belongs to the net",
+            ),
+            Kind(
+                "it claims to hold more numbers than it does",
+                content("mean.binaryproto", _mean() + b"\x18\xe0\xd4\x03"),  # a height of 60,000
+                "caffe-lrp: error: mean.binaryproto: the blob says its shape is (1, 3, 60000, 10) but holds "
+                "300 numbers; the file is damaged, download or copy it again",
             ),
             Kind(
                 "it holds NaN",
@@ -1150,8 +1197,23 @@ CATALOGUE = (
             Kind(
                 "it has 50,000 × 50,000 pixels",
                 content(BAD_IMAGE, _huge_png()),
-                "list.txt: line 2: images/bee.jpg: image is too large: it has more than 134217728 "
-                "pixels in all; make it smaller first",
+                "list.txt: line 2: images/bee.jpg: image is too large: it has more than the 180000000 "
+                "pixels that are allowed; make it smaller first, or allow more with --max-pixels",
+                exit_code=4,
+            ),
+            Kind(
+                "it has more pixels than `--max-pixels` allows",
+                content(BAD_IMAGE, _encoded(np.zeros((50, 60, 3), np.uint8))),
+                "list.txt: line 2: images/bee.jpg: image is too large: 60 x 50 pixels are more than the "
+                "2900 pixels that are allowed; make it smaller first, or allow more with --max-pixels",
+                exit_code=4,
+                options=(*RUN, "--max-pixels", "2.9K"),
+            ),
+            Kind(
+                "it is 300,000 pixels wide",
+                content(BAD_IMAGE, _huge_png(300_000, 2)),
+                "list.txt: line 2: images/bee.jpg: image is too large: it has 300000 x 2 pixels, the "
+                "limit is 262144 a side; make it smaller first",
                 exit_code=4,
             ),
             Kind(
