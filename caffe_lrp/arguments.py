@@ -33,8 +33,8 @@ in place of config values: --formula CODE[,CODE]  --eps ε  --beta β
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs KINDS  --dtype TYPE  --input-dataset  --suffix-target
 speed: --threads N  --memory 4G  --batch N  --convolution METHOD
-runs: --shard I/N|auto  --retry-failed  --max-failures N  --overwrite
-also: caffe-lrp status DIR, merge OUT SHARD..., warmup [--cpu NAME]
+runs: --shard I/N|auto  --dask ADDRESS  --retry-failed  --max-failures N
+  --overwrite; also: caffe-lrp status DIR, merge OUT SHARD..., warmup [--cpu NAME]
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed, 5 bad output folder, 130 interrupted
 """
@@ -229,6 +229,7 @@ def _add_hidden(parser: Parser) -> None:
     parser.add_argument("--dtype", type=_one_of(*DTYPES), default=DTYPES[0], help=argparse.SUPPRESS)
     parser.add_argument("--input-dataset", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--shard", type=_shard, metavar="I/N", help=argparse.SUPPRESS)
+    parser.add_argument("--dask", type=_not_empty, metavar="ADDRESS", help=argparse.SUPPRESS)
     parser.add_argument("--overwrite", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--retry-failed", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--max-failures", type=_at_least_one, metavar="N", help=argparse.SUPPRESS)

@@ -74,6 +74,12 @@ class OutputError(CaffeLrpError):
     exit_code = ExitCode.OUTPUT
 
 
+class ClusterError(CaffeLrpError):
+    """The cluster that did the work is lost; the same command goes on when it is there again."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class ImageError(CaffeLrpError):
     """One image cannot be explained; the others are not concerned."""
 

@@ -34,7 +34,7 @@ ARROWS = {
     "outputs": FOUNDATION | {"kernels", "imaging"},
     "batch": FOUNDATION
     | {"config", "filelist", "workspace", "kernels", "proto", "layers", "net", "relevance", "imaging"}
-    | {"outputs", "shards"},
+    | {"outputs", "shards", "__init__"},
     "arguments": FOUNDATION | {"config", "filelist", "shards", "__init__"},
     "warmup": FOUNDATION | {"proto", "net", "relevance"},
     "commands": FOUNDATION

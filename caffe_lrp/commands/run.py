@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +17,7 @@ from caffe_lrp import __version__
 from caffe_lrp.batch import schedule
 from caffe_lrp.batch.batches import count_images
 from caffe_lrp.batch.check import foreseeable_fault, notices
+from caffe_lrp.batch.cluster import LOCAL, Recipe, require_dask, run_on_cluster, with_absolute_paths
 from caffe_lrp.batch.delivery import DATABASE, Delivery
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, OutputLayout, has_clashes, make_jobs, refuse_clashes
@@ -74,12 +75,15 @@ class Run:
         The jobs, and where their files and the journal go.
     memory
         Bytes that may be used.
+    config
+        What the session was opened from.
     """
 
     options: argparse.Namespace
     session: Session
     task: Task
     memory: int
+    config: HeatmapConfig
     last_failure: str = field(default="", init=False)
     folder: str = field(default="", init=False)
 
@@ -87,6 +91,8 @@ class Run:
     def prepared(cls, options: argparse.Namespace, config: HeatmapConfig, entries: EntryList | None) -> "Run":
         """A run that can start: everything is checked and loaded, and notes are printed."""
         formulas = options.formulas or (config.formula,)
+        if options.dask:
+            require_dask()  # not only after the net was loaded
         layout = _layout(options, config)
         jobs = make_jobs(entries or (), layout, config.place_of("path_root"), formulas, options.top)
         if not options.is_demo:
@@ -99,12 +105,14 @@ class Run:
         kinds = tuple(kind for kind in OUTPUTS if kind in outputs)
         if DATABASE in outputs and len(formulas) > 1:
             raise UsageError("--outputs h5: a database holds the maps of one formula; run them one by one")
+        if DATABASE in outputs and options.dask:
+            raise UsageError("--outputs h5: a database is written by one process; use --shard instead of --dask")
         description = {}
         if not options.dry_run:
             description = _description(options, config, layout, formulas, outputs, entries)
         shard = shard_of_array(os.environ) if options.shard == "auto" else options.shard or Shard()
         task = Task(jobs, shard, kinds, tuple(outputs), Path(layout.output_root), description)
-        run = cls(options, session, task, memory)
+        run = cls(options, session, task, memory, config)
         if not options.quiet:
             for notice in [*CACHE_PLACE.notices, *notices(session, config), *run.schedule_remarks]:
                 remark(f"note: {notice}")
@@ -150,7 +158,7 @@ class Run:
 
     def start(self) -> int:
         """Explain what is left of the list, and print failures as they come and a summary at the end."""
-        if self.options.verbose:
+        if self.options.verbose and not self.options.dask:
             say(self.schedule.description, sys.stdout)
         overwrite = self.options.overwrite or self.options.is_demo
         with ExitStack() as stack:
@@ -236,7 +244,7 @@ class Run:
         delivered: list[JobOutcome] = []
         # To settle a database takes as long as several maps; files are settled at once.
         together = self.schedule.batch_size * self.schedule.workers if delivery.database else 1
-        outcomes = run_jobs(self.session, jobs, delivery, self.schedule, lambda: halt.requested)
+        outcomes = self._outcomes(jobs, delivery, lambda: halt.requested)
         with (
             halt.listening(),
             tqdm(total=progress.total, unit="map", disable=hide_bar, dynamic_ncols=True) as bar,
@@ -258,6 +266,25 @@ class Run:
                 if progress.failed == self.options.max_failures:
                     break
             _note(journal, delivery, delivered)
+
+    def _outcomes(
+        self, jobs: Iterator[HeatmapJob], delivery: Delivery, halted: Callable[[], bool]
+    ) -> Generator[JobOutcome, None, None]:
+        """What becomes of jobs, here or on a cluster."""
+        place = self.options.dask
+        if place is None:
+            return run_jobs(self.session, jobs, delivery, self.schedule, halted)
+        recipe = Recipe(
+            fingerprint=self.task.header.fingerprint,
+            config=with_absolute_paths(self.config),
+            formulas=self.session.formulas,
+            convolution=self.options.convolution,
+            delivery=delivery,
+            max_pixels=self.options.max_pixels,
+            batch_size=self._limits.batch_size,
+            memory=self.memory if place == LOCAL else self.options.memory or 0,
+        )
+        return run_on_cluster(place, recipe, jobs, self.schedule.batch_size, self.schedule.threads, halted)
 
     def _report(self, outcome: JobOutcome, bar: "tqdm[Any]") -> None:
         """Print a failure, or with ``-v`` a success."""
