@@ -32,8 +32,8 @@ in place of config values: --formula CODE[,CODE]  --eps ε  --beta β
   --quirks MODE  --start-layer, --first-layer, --switch-layer INDEX
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs KINDS  --dtype TYPE  --input-dataset  --suffix-target
-  --overwrite  speed: --threads N  --memory 4G  --batch N  --convolution METHOD
-runs: --shard I/N|auto  --dask ADDRESS  --retry-failed  --max-failures N
+speed: --threads N  --memory 4G  --batch N  --convolution METHOD
+runs: --shard I/N  --dask ADDRESS  --retry-failed  --max-failures N  --overwrite
 also: caffe-lrp status DIR, merge OUT SHARD..., warmup [--cpu NAME]
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed, 5 bad output folder, 130 interrupted

@@ -106,7 +106,7 @@ class Run:
         if DATABASE in outputs and len(formulas) > 1:
             raise UsageError("--outputs h5: a database holds the maps of one formula; run them one by one")
         if DATABASE in outputs and options.dask:
-            raise UsageError("--outputs h5: a database is written by one process; use --shard instead of --dask")
+            raise UsageError("--outputs h5: a database has one writer; use --shard in place of --dask")
         description = {}
         if not options.dry_run:
             description = _description(options, config, layout, formulas, outputs, entries)
