@@ -97,7 +97,8 @@ def dangers_in(tree: ast.AST) -> set[str]:
             is_regex = isinstance(function, ast.Attribute) and ast.unparse(function) == "re.compile"
             name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
             found.update({name} & DANGEROUS_CALLS if not is_regex else ())
-            found.update(f"{word.arg}=" for word in node.keywords if word.arg in ("shell", "allow_pickle"))
+            allowed = [word for word in node.keywords if ast.unparse(word.value) != "False"]
+            found.update(f"{word.arg}=" for word in allowed if word.arg in ("shell", "allow_pickle"))
     return found & (DANGEROUS_MODULES | DANGEROUS_CALLS | {"shell=", "allow_pickle="})
 
 

@@ -46,6 +46,7 @@ from caffe_lrp.shards import Shard, shard_of_array
 from caffe_lrp.terminal import coloured, remark, say
 
 from .halt import Halt
+from .wording import plan_table, resumption_line, success_line
 
 _ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
 _TEXT_FILES: tuple[OutputKind, ...] = ("top10", "rawhm")
@@ -146,7 +147,7 @@ class Run:
 
     def check(self) -> int:
         """Show layers and rules, and the lines of the list that will fail."""
-        for line in _plan_table(self.session):
+        for line in plan_table(self.session):
             say(line, sys.stdout)
         faults = ((job, foreseeable_fault(self.session, job)) for job in self.task.jobs())
         complaints = [self._failure(job, fault) for job, fault in faults if fault]
@@ -171,7 +172,7 @@ class Run:
             remove_leftovers(self.task, missing)
             if before and not self.options.quiet:
                 failed = int((journal.states[~missing] == FAILED).sum())
-                remark(_resumption(before, failed, progress.total))
+                remark(resumption_line(before, failed, progress.total))
             halt = Halt()
             delivery = Delivery(
                 self.task.kinds,
@@ -297,7 +298,7 @@ class Run:
         own = str(Path(str(outcome.job.stem)).parent)
         self.folder = (os.path.commonpath([self.folder, own]) or ".") if self.folder else own
         if self.options.verbose:
-            say(_success(outcome, self.session), sys.stdout, bar.write)
+            say(success_line(outcome, self.session), sys.stdout, bar.write)
 
     def _end(self, journal: Journal, progress: Progress, halt: Halt) -> int:
         """Print the summary; the exit code."""
@@ -353,14 +354,6 @@ def _note(journal: Journal, delivery: Delivery, delivered: list[JobOutcome]) -> 
     delivered.clear()
 
 
-def _resumption(before: int, failed: int, left: int) -> str:
-    """What is said when a run goes on."""
-    text = f"note: going on with an earlier run: {before} of {before + left} came out before"
-    if failed:
-        text += f", {failed} of them failed (--retry-failed tries those again)"
-    return text + f", {left} left"
-
-
 def _layout(options: argparse.Namespace, config: HeatmapConfig) -> OutputLayout:
     """Where images and outputs are; several maps of an image have names of their own without being asked."""
     if options.is_demo:
@@ -396,25 +389,3 @@ def _description(
         "list": entries.digest if entries else "",
     }
     return describe_run(config, ContentHashes(cache_folder(os.environ)), choices)
-
-
-def _plan_table(session: Session) -> Iterator[str]:
-    """One line a layer: index, name, type, output shape, and the rule of every formula."""
-    several = len(session.formulas) > 1
-    rows = [["index", "name", "type", "output"]]
-    rows[0] += [f"rule of {code}" if several else "rule" for code in session.formulas]
-    for layer in session.net.layers:
-        shape = "×".join(map(str, (session.net.batch_size, *layer.output_shapes[0])))
-        rules = [plan.rule_of(layer) for plan in session.plans]
-        titles = [rule.title if rule else "-" for rule in rules]
-        rows.append([str(layer.index), layer.name, layer.type, shape, *titles])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _success(outcome: JobOutcome, session: Session) -> str:
-    job, best = outcome.job, ""
-    if outcome.best_class is not None:
-        best = f"best class {outcome.best_class} ({session.label_of(outcome.best_class)}), "
-    return f"{job.image}: {best}{outcome.times.total:.2f} s, files {job.stem}_*"

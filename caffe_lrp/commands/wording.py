@@ -1,0 +1,37 @@
+"""What people read of a run: lines, without printing them."""
+
+from collections.abc import Iterator
+
+from caffe_lrp.batch.job import JobOutcome
+from caffe_lrp.batch.session import Session
+
+
+def plan_table(session: Session) -> Iterator[str]:
+    """One line a layer: index, name, type, output shape, and the rule of every formula."""
+    several = len(session.formulas) > 1
+    rows = [["index", "name", "type", "output"]]
+    rows[0] += [f"rule of {code}" if several else "rule" for code in session.formulas]
+    for layer in session.net.layers:
+        shape = "×".join(map(str, (session.net.batch_size, *layer.output_shapes[0])))
+        rules = [plan.rule_of(layer) for plan in session.plans]
+        titles = [rule.title if rule else "-" for rule in rules]
+        rows.append([str(layer.index), layer.name, layer.type, shape, *titles])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def success_line(outcome: JobOutcome, session: Session) -> str:
+    """The best class of an image, how long its map took, and where the files are."""
+    job, best = outcome.job, ""
+    if outcome.best_class is not None:
+        best = f"best class {outcome.best_class} ({session.label_of(outcome.best_class)}), "
+    return f"{job.image}: {best}{outcome.times.total:.2f} s, files {job.stem}_*"
+
+
+def resumption_line(before: int, failed: int, left: int) -> str:
+    """What is said when a run goes on."""
+    text = f"note: going on with an earlier run: {before} of {before + left} came out before"
+    if failed:
+        text += f", {failed} of them failed (--retry-failed tries those again)"
+    return text + f", {left} left"
