@@ -35,10 +35,10 @@ class CaffeLrpError(Exception):
 
     def __str__(self) -> str:
         """The message."""
-        return "\n".join(map(_presentable, super().__str__().split("\n")))
+        return "\n".join(map(presentable, super().__str__().split("\n")))
 
 
-def _presentable(line: str) -> str:
+def presentable(line: str) -> str:
     """One line of a message, without control characters and not too long."""
     if len(line) > _LONGEST_LINE:
         half = _LONGEST_LINE // 2

@@ -402,6 +402,13 @@ def test_the_introduction_needs_no_reader() -> None:
     assert shell(f"{sys.executable} -m caffe_lrp >&-").returncode == 2
 
 
+def test_names_of_images_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/\x1b[2Jgone.jpg 3")
+    result = run("-c", CONFIG, "-f", path, "-p", tmp_path)
+    assert (result.returncode, "\x1b" in result.stderr) == (4, False)
+    assert "line 1: images/\\x1b[2Jgone.jpg: " in result.stderr
+
+
 def test_without_arguments_it_explains_itself() -> None:
     result = run()
     assert result.returncode == 2

@@ -36,7 +36,7 @@ from caffe_lrp.batch.resume import (
 from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import ExitCode, UsageError
+from caffe_lrp.errors import ExitCode, UsageError, presentable
 from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
@@ -339,7 +339,7 @@ class Run:
 
     def _failure(self, job: HeatmapJob, error: str) -> str:
         """Line of the list, image and reason; a reason that begins with the image does not name it twice."""
-        image = f"{job.image}: "
+        image = presentable(f"{job.image}: ")
         entries = self.task.work.entries
         source, unit = (entries.source, entries.unit) if isinstance(entries, EntryList) else ("", "line")
         line = coloured(f"{unit} {job.line}", "bad", sys.stderr)
