@@ -329,6 +329,7 @@ class Run:
             text += f", {failed} failed for the reasons given"
         if progress.finished > 1 and progress.slowest_stage:
             text += f"; {progress.per_second:.3g} a second, most time in {progress.slowest_stage}"
+            text += f", quirks {self.task.description['quirks']}"
         if done:
             suffixes = ", ".join(OUTPUTS[kind].suffix for kind in self.task.kinds)
             if suffixes:
