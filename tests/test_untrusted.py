@@ -55,7 +55,7 @@ def _watched() -> Iterator[None]:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < SECONDS
 
 
-def refused(read: Callable[[], object], kind: type[CaffeLrpError], message: str) -> str:
+def assert_refused(read: Callable[[], object], kind: type[CaffeLrpError], message: str) -> str:
     with pytest.raises(kind, match=message) as caught:
         read()
     return str(caught.value)
@@ -125,7 +125,7 @@ def test_dangers_are_seen(code: str) -> None:
 
 def test_messages_have_no_control_characters(tmp_path: Path) -> None:
     text = 'layer { name: "a\\033[2J\\rb" type: "Nonsense" top: "t" }\n'
-    message = refused(lambda: build_graph(parse(tmp_path, DATA + text)), ModelError, "Nonsense")
+    message = assert_refused(lambda: build_graph(parse(tmp_path, DATA + text)), ModelError, "Nonsense")
     assert r"'a\x1b[2J\rb'" in message
     assert str(ModelError("a\tb\u202ec\nd")) == "a\\tb\\u202ec\nd"
 
@@ -169,7 +169,9 @@ def image(folder: Path, content: bytes) -> Path:
 @pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (50_000, 50_000), (2**31 - 1, 2**31 - 1)])
 def test_bombs_are_refused(tmp_path: Path, width: int, height: int, depth: int) -> None:
     path = image(tmp_path, png(width, height, depth, data=zlib.compress(bytes(10**6))))
-    message = refused(lambda: decode(path), ImageError, f"more than the {MAX_PIXELS} pixels that are allowed")
+    message = assert_refused(
+        lambda: decode(path), ImageError, f"more than the {MAX_PIXELS} pixels that are allowed"
+    )
     assert message.endswith("make it smaller first, or allow more with --max-pixels")
 
 
@@ -177,14 +179,14 @@ def test_the_limit_can_be_lower(tmp_path: Path) -> None:
     path = image(tmp_path, b"")
     Image.new("RGB", (30, 40)).save(path, "PNG")
     assert decode(path, 1200).samples.shape == (40, 30, 3)
-    refused(lambda: decode(path, 1199), ImageError, "30 x 40 pixels are more than the 1199 pixels")
+    assert_refused(lambda: decode(path, 1199), ImageError, "30 x 40 pixels are more than the 1199 pixels")
 
 
 def test_the_limit_can_be_higher_than_that_of_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     path = image(tmp_path, b"")
     Image.new("RGB", (30, 40)).save(path, "PNG")
-    refused(lambda: decode(path, 200), ImageError, "it has more than the 200 pixels")
+    assert_refused(lambda: decode(path, 200), ImageError, "it has more than the 200 pixels")
     assert Image.MAX_IMAGE_PIXELS == 100
     assert decode(path, 1201).samples.shape == (40, 30, 3)
     assert Image.MAX_IMAGE_PIXELS == 601
@@ -192,7 +194,7 @@ def test_the_limit_can_be_higher_than_that_of_pillow(tmp_path: Path, monkeypatch
 
 def test_threads_of_pixels_are_refused(tmp_path: Path) -> None:
     path = image(tmp_path, png(LARGEST_SIDE + 1, 1))
-    refused(
+    assert_refused(
         lambda: decode(path), ImageError, f"{LARGEST_SIDE + 1} x 1 pixels, the limit is {LARGEST_SIDE} a side"
     )
 
@@ -204,7 +206,9 @@ def test_jpegs_of_very_many_scans_are_refused(tmp_path: Path, monkeypatch: pytes
     last = good.rindex(b"\xff\xda")
     path.write_bytes(good[:-2] + good[last:-2] * 200 + good[-2:])
     monkeypatch.setattr(decode_module, "_MOST_SCANNED_PIXELS", 2000 * 100)
-    refused(lambda: decode(path), ImageError, r"50 x 40 pixels in up to 2\d\d scans would take too long")
+    assert_refused(
+        lambda: decode(path), ImageError, r"50 x 40 pixels in up to 2\d\d scans would take too long"
+    )
     monkeypatch.setattr(decode_module, "_MOST_SCANNED_PIXELS", 2000 * 1000)
     decode(path)
 
@@ -224,7 +228,7 @@ def test_a_frame_larger_than_its_gif_counts(tmp_path: Path) -> None:
     descriptor = content.index(b",\0\0\0\0\x14\0\x1e\0")
     content[descriptor + 5 : descriptor + 9] = struct.pack("<HH", 60_000, 60_000)
     path.write_bytes(content)
-    refused(lambda: decode(path), ImageError, "image is too large: it has more than")
+    assert_refused(lambda: decode(path), ImageError, "image is too large: it has more than")
 
 
 def test_texts_in_a_png_that_swell_are_refused_or_left_out(tmp_path: Path) -> None:
@@ -234,7 +238,7 @@ def test_texts_in_a_png_that_swell_are_refused_or_left_out(tmp_path: Path) -> No
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     content = path.read_bytes()
     path.write_bytes(content[:33] + chunk + content[33:])
-    refused(lambda: decode(path), ImageError, "damaged")
+    assert_refused(lambda: decode(path), ImageError, "damaged")
 
 
 def test_opencv_is_given_nothing_that_pillow_has_not_measured(
@@ -242,7 +246,7 @@ def test_opencv_is_given_nothing_that_pillow_has_not_measured(
 ) -> None:
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("OpenCV was asked"))
     path = image(tmp_path, png(20_000, 20_000, depth=16))
-    refused(lambda: decode(path), ImageError, "too large")
+    assert_refused(lambda: decode(path), ImageError, "too large")
 
 
 def test_what_does_not_fit_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +257,7 @@ def test_what_does_not_fit_in_memory_is_refused(tmp_path: Path, monkeypatch: pyt
     Image.new("RGB", (30, 40)).save(path, "PNG")
     preprocessor = Preprocessor(20, 16, 16, np.zeros((3, 20, 20), np.float32), REFERENCE)
     monkeypatch.setattr("caffe_lrp.imaging.preprocess.resize_to_base", fail)
-    refused(lambda: preprocessor(path), ImageError, "image is too large: it does not fit in memory")
+    assert_refused(lambda: preprocessor(path), ImageError, "image is too large: it does not fit in memory")
 
 
 @pytest.mark.parametrize(
@@ -335,7 +339,7 @@ def product(count: int) -> str:
     ],
 )
 def test_absurd_sizes_are_refused(tmp_path: Path, text: str, message: str) -> None:
-    refused(lambda: build_graph(parse(tmp_path, text)), ModelError, message)
+    assert_refused(lambda: build_graph(parse(tmp_path, text)), ModelError, message)
 
 
 def test_many_large_blobs_are_refused_together(tmp_path: Path) -> None:
@@ -346,7 +350,9 @@ def test_many_large_blobs_are_refused_together(tmp_path: Path) -> None:
         for i in range(9)
     ]
     text = DATA.replace("8", str(side)) + "".join(layers)
-    message = refused(lambda: build_graph(parse(tmp_path, text)), ModelError, "the blobs of one image have")
+    message = assert_refused(
+        lambda: build_graph(parse(tmp_path, text)), ModelError, "the blobs of one image have"
+    )
     total = (3 + 5 * 7) * side**2
     assert total > MOST_ACTIVATIONS > total - 7 * side**2
     assert f"{total} numbers up to layer 4 'c4'" in message
@@ -358,7 +364,7 @@ def test_a_net_beyond_the_memory_is_refused_unread(tmp_path: Path) -> None:
     stored = scan_caffemodel(write_caffemodel(tmp_path / "net", random_weights(spec, seed=1)))
     needed = 4 * (sum(int(np.prod(shape)) for shape in shapes["fc"]) + 192 + 1000)
     build_net(spec, stored, memory=needed)
-    message = refused(
+    message = assert_refused(
         lambda: build_net(spec, stored, memory=needed - 1), ModelError, "one image takes more than"
     )
     assert "in layer 0 'fc' (InnerProduct)" in message
@@ -369,7 +375,7 @@ def test_nets_that_double_with_every_layer_are_refused(tmp_path: Path) -> None:
         f'layer {{ name: "c{i}" type: "Concat" bottom: "{b}" bottom: "{b}" top: "c{i}" }}\n'
         for i, b in enumerate(["data", *(f"c{j}" for j in range(60))])
     ]
-    refused(
+    assert_refused(
         lambda: build_graph(parse(tmp_path, DATA + "".join(layers))), ModelError, "impossible size|one image"
     )
 
@@ -404,21 +410,23 @@ def prototxt(folder: Path, text: str) -> Path:
 )
 def test_endless_prototxts_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = prototxt(tmp_path, text)
-    refused(lambda: read_prototxt(path), ModelError, message)
+    assert_refused(lambda: read_prototxt(path), ModelError, message)
 
 
 def test_numbers_of_thousands_of_digits_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text(f"images/a.png {'9' * 5000}\n")
-    refused(lambda: read_filelist(path), FileListError, "every line must be 'path class'")
-    refused(lambda: read_prototxt(prototxt(tmp_path, f"input_dim: {'9' * 5000}")), ModelError, "line 1")
+    assert_refused(lambda: read_filelist(path), FileListError, "every line must be 'path class'")
+    assert_refused(
+        lambda: read_prototxt(prototxt(tmp_path, f"input_dim: {'9' * 5000}")), ModelError, "line 1"
+    )
     path = tmp_path / "config.txt"
     path.write_text(
         (PACKAGE.parent / "configs/demo.txt")
         .read_text()
         .replace("numclasses\n", f"numclasses\n{'9' * 5000}\n")
     )
-    message = refused(lambda: read_config(path), ConfigError, "must have at most 18 digits")
+    message = assert_refused(lambda: read_config(path), ConfigError, "must have at most 18 digits")
     assert len(message) < 2200
 
 
@@ -476,7 +484,7 @@ def shape_of(*sizes: int) -> bytes:
 def test_lying_caffemodels_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "net.caffemodel"
     path.write_bytes(content)
-    refused(lambda: scan_caffemodel(path), ModelError, message)
+    assert_refused(lambda: scan_caffemodel(path), ModelError, message)
 
 
 def sparse_mean(folder: Path, height: int, width: int) -> Path:
@@ -493,7 +501,7 @@ def sparse_mean(folder: Path, height: int, width: int) -> Path:
 def test_absurd_means_are_refused_unread(tmp_path: Path) -> None:
     path = sparse_mean(tmp_path, 60_000, 60_000)
     assert scan_blob(path).count == 3 * 60_000**2
-    refused(
+    assert_refused(
         lambda: load_mean(path, 1, REFERENCE),
         ModelError,
         "60000 x 60000 pixels, the limit is 16777216 in all",
@@ -503,8 +511,10 @@ def test_absurd_means_are_refused_unread(tmp_path: Path) -> None:
 def test_absurd_text_means_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mean.txt"
     path.write_text("3 60000 60000 1 2 3")
-    refused(lambda: load_mean(path, 0, REFERENCE), ModelError, "60000 x 60000 pixels, the limit is")
+    assert_refused(lambda: load_mean(path, 0, REFERENCE), ModelError, "60000 x 60000 pixels, the limit is")
     path.write_text("3 1 1 " + "x" * MEGABYTE)
-    assert len(refused(lambda: load_mean(path, 0, REFERENCE), ModelError, "could not convert")) < 500
+    assert len(assert_refused(lambda: load_mean(path, 0, REFERENCE), ModelError, "could not convert")) < 500
     path.write_text("3 2 2 " + "1 " * MEGABYTE)
-    refused(lambda: load_mean(path, 0, REFERENCE), ModelError, "promises .* 12 numbers, the file has 1048576")
+    assert_refused(
+        lambda: load_mean(path, 0, REFERENCE), ModelError, "promises .* 12 numbers, the file has 1048576"
+    )
