@@ -223,8 +223,31 @@ def test_other_settings_share_the_folder_unless_they_would_overwrite(images: Pat
     assert contents(out) != before
     # The first run has lost its files, and would overwrite those of the other one.
     assert finish(path, out).returncode == 5
+    assert finish(path, out, "--formula", 0).returncode == 0
     assert finish(path, out, "--overwrite").returncode == 0
     assert {name: content for name, content in contents(out).items() if name in before} == before
+
+
+def test_a_run_that_is_going_on_is_not_overwritten(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    process = subprocess.Popen(
+        command(path, out), cwd=DATA, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for_records(out, 1)
+    process.send_signal(signal.SIGSTOP)
+    second = finish(path, out, "--formula", 0, "--overwrite")
+    process.send_signal(signal.SIGCONT)
+    assert (second.returncode, "is going on" in second.stderr) == (5, True)
+    assert process.wait(timeout=120) == 0
+
+
+def test_a_database_is_overwritten_if_that_is_asked_for(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    assert finish(path, out, "--outputs", "h5").returncode == 0
+    assert finish(path, out, "--outputs", "h5", "--formula", 0).returncode == 5
+    assert "12 of 12 came out before" in finish(path, out, "--outputs", "h5").stderr
+    assert finish(path, out, "--outputs", "h5", "--formula", 0, "--overwrite").returncode == 0
+    assert "12 of 12 came out before" in finish(path, out, "--outputs", "h5", "--formula", 0).stderr
 
 
 def test_the_drop_in_never_refuses(images: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -317,80 +317,3 @@ def refuse_other_counts(root: Path, header: Header) -> None:
                 f"{path}: this list was begun in {match[3]} parts, and now has {header.shard.count}; go on "
                 f"with --shard I/{match[3]} (no --shard for 1 part), or choose another output folder"
             )
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Files of another run that this one would overwrite: its journal, and the records of those jobs."""
-
-    journal: Path
-    records: tuple[Record, ...]
-
-
-def find_overlaps(root: Path, header: Header, stems: Iterable[str]) -> list[Overlap]:
-    """Which files of other runs would be overwritten.
-
-    Parameters
-    ----------
-    root
-        Output root.
-    header
-        Of this run.
-    stems
-        What `relative_stem` says of its jobs.
-    """
-    others = [path for path in find_journals(root) if not path.name.startswith(_prefix(header))]
-    mine: frozenset[int] | None = None
-    overlaps = []
-    for path in others:
-        other = read_header(path)
-        if other is None or not set(other.outputs) & set(header.outputs):
-            continue
-        if mine is None:  # eight bytes and some for every job; mostly there is no other run
-            mine = frozenset(map(hash, stems))
-        last = {record.job: record for record in read_records(path) if hash(record.stem) in mine}
-        done = tuple(record for record in last.values() if record.status == "done")
-        if done:
-            overlaps.append(Overlap(path, done))
-    return overlaps
-
-
-def _prefix(header: Header) -> str:
-    return f"caffe-lrp-{header.fingerprint}-"
-
-
-def refuse_overlaps(overlaps: Iterable[Overlap]) -> None:
-    """Refuse to overwrite the files of other runs.
-
-    Raises
-    ------
-    OutputError
-        Names their journals, and one of the files.
-    """
-    for overlap in overlaps:
-        count = len(overlap.records)
-        example = overlap.journal.parent / overlap.records[0].stem
-        raise OutputError(
-            f"{overlap.journal}: is the journal of another run (other settings, net, list or version), and "
-            f"{count} of its results would be overwritten, such as {example}_*; choose another output folder "
-            "(-p), put formula and class into the names (--suffix-target), or add --overwrite"
-        )
-
-
-def mark_replaced(overlaps: Iterable[Overlap]) -> None:
-    """Note in the journals of other runs that their files are about to be replaced.
-
-    Raises
-    ------
-    OutputError
-        A journal cannot be written.
-    """
-    for overlap in overlaps:
-        lines = [json.dumps({"job": record.job, "status": "replaced"}) for record in overlap.records]
-        try:
-            with overlap.journal.open("ab") as file:
-                file.write(("\n".join(["", *lines]) + "\n").encode())
-        except OSError as fault:
-            raise OutputError(
-                f"{overlap.journal}: the journal cannot be written: {why_unwritable(fault)}"
-            ) from fault

@@ -18,18 +18,8 @@ from caffe_lrp.shards import Shard
 
 from .fingerprint import fingerprint_of
 from .job import HeatmapJob, WorkList
-from .journal import (
-    DONE,
-    FAILED,
-    MISSING,
-    Header,
-    Journal,
-    find_overlaps,
-    mark_replaced,
-    refuse_other_counts,
-    refuse_overlaps,
-    relative_stem,
-)
+from .journal import DONE, FAILED, MISSING, Header, Journal, refuse_other_counts, relative_stem
+from .overlaps import Overlap, find_overlaps, refuse_overlaps, refuse_running
 from .progress import Progress
 
 #: More jobs than are ever under way at a time.
@@ -87,15 +77,15 @@ class Task:
         )
 
 
-def open_journal(task: Task, *, overwrite: bool) -> Journal:
-    """The journal of a task, after a look at those of other runs.
+def open_journal(task: Task, *, overwrite: bool) -> tuple[Journal, list[Overlap]]:
+    """The journal of a task, and what of other runs it will overwrite, for `mark_replaced`.
 
     Parameters
     ----------
     task
         The task.
     overwrite
-        Whether files of other runs may be overwritten; their journals are told so.
+        Whether files of other runs may be overwritten.
 
     Raises
     ------
@@ -112,9 +102,9 @@ def open_journal(task: Task, *, overwrite: bool) -> Journal:
         overlaps = find_overlaps(task.root, header, stems)
         if not overwrite:
             refuse_overlaps(overlaps)
-        mark_replaced(overlaps)
+        refuse_running(overlaps)
         stack.pop_all()
-    return journal
+    return journal, overlaps
 
 
 def find_missing(

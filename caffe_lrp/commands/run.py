@@ -22,6 +22,7 @@ from caffe_lrp.batch.delivery import DATABASE, Delivery
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, OutputLayout, has_clashes, make_jobs, refuse_clashes
 from caffe_lrp.batch.journal import DONE, FAILED, Journal
+from caffe_lrp.batch.overlaps import mark_replaced
 from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
 from caffe_lrp.batch.resources import allowed_processors, available_memory
@@ -39,13 +40,14 @@ from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ExitCode, UsageError, presentable
 from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
-from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
+from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape, input_path_of
 from caffe_lrp.outputs.project import write_project
 from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
 from caffe_lrp.shards import Shard, shard_of_array
 from caffe_lrp.terminal import coloured, remark, say
 
 from .halt import Halt
+from .layout import layout_of
 from .wording import plan_table, resumption_line, success_line
 
 _ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
@@ -94,7 +96,7 @@ class Run:
         formulas = options.formulas or (config.formula,)
         if options.dask:
             require_dask()  # not only after the net was loaded
-        layout = _layout(options, config)
+        layout = layout_of(options, config)
         jobs = make_jobs(entries or (), layout, config.place_of("path_root"), formulas, options.top)
         if not options.is_demo:
             refuse_clashes(
@@ -163,8 +165,12 @@ class Run:
             say(self.schedule.description, sys.stdout)
         overwrite = self.options.overwrite or self.options.is_demo
         with ExitStack() as stack:
-            journal = stack.enter_context(open_journal(self.task, overwrite=overwrite))
+            opened, overlaps = open_journal(self.task, overwrite=overwrite)
+            journal = stack.enter_context(opened)
+            if overlaps and DATABASE in self.task.outputs:
+                self._remove_database()
             database = stack.enter_context(self._open_database()) if DATABASE in self.task.outputs else None
+            mark_replaced(overlaps)
             rows_done = database.rows_done() if database else None
             missing = find_missing(self.task, journal, rows_done, retry_failed=self.options.retry_failed)
             progress = Progress(int(missing.sum()))
@@ -216,6 +222,12 @@ class Run:
     def _database_name(self) -> str:
         shard = self.task.shard
         return "maps.h5" if shard.count == 1 else f"maps-{shard.label}.h5"
+
+    def _remove_database(self) -> None:
+        """Remove the database of the run that is overwritten."""
+        path = self.task.root / self._database_name
+        for file in (path, input_path_of(path)):
+            file.unlink(missing_ok=True)
 
     def _open_database(self) -> AttributionDatabase:
         """The database of this part of the list."""
@@ -353,19 +365,6 @@ def _note(journal: Journal, delivery: Delivery, delivered: list[JobOutcome]) -> 
     for outcome in delivered:
         journal.record(outcome)
     delivered.clear()
-
-
-def _layout(options: argparse.Namespace, config: HeatmapConfig) -> OutputLayout:
-    """Where images and outputs are; several maps of an image have names of their own without being asked."""
-    if options.is_demo:
-        return OutputLayout(options.prepath, config.output_root, config.path_root, whole_path=True)
-    several = options.top is not None or len(options.formulas or ()) > 1
-    return OutputLayout(
-        options.image_root,
-        f"{options.prepath}/{config.output_root}",
-        config.path_root,
-        names_have_targets=options.suffix_target or several,
-    )
 
 
 def _description(
