@@ -125,55 +125,52 @@ def demo_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def warmup_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of ``caffe-lrp warmup``; with wrong ones the program ends, see `Parser.parse`."""
-    parser = Parser(
-        prog="caffe-lrp warmup",
-        description="Compile everything ahead, so that no run has to.",
+    parser = _subcommand_parser(
+        "warmup",
+        "Compile everything ahead, so that no run has to.",
         epilog="For machines of several kinds, name a CPU that all of them can stand in for, such\n"
         "as x86-64-v3, and set CAFFE_LRP_CPU to the same name when they run.",
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
     )
     parser.add_argument("--cpu", metavar="NAME", help="CPU to compile for (default: this machine's)")
-    parser.add_argument("-h", "--help", action="help", help="show this help")
-    parser.set_defaults(verbose=False)
     return parser.parse(arguments)
 
 
 def status_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of ``caffe-lrp status``; with wrong ones the program ends, see `Parser.parse`."""
-    parser = Parser(
-        prog="caffe-lrp status",
-        description="Say how far the runs are that write into a folder: done, failed and why, missing.",
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
+    parser = _subcommand_parser(
+        "status",
+        "Say how far the runs are that write into a folder, from their journals: maps done, failed, missing.",
     )
     parser.add_argument(
         "folder", type=Path, metavar="DIR", help="output root: what -p and standalone_outpath name"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
-    parser.add_argument("-h", "--help", action="help", help="show this help")
-    parser.set_defaults(verbose=False)
     return parser.parse(arguments)
 
 
 def merge_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of ``caffe-lrp merge``; with wrong ones the program ends, see `Parser.parse`."""
-    parser = Parser(
-        prog="caffe-lrp merge",
-        description="Join the databases (--outputs h5) of shards into one.",
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
-    )
+    parser = _subcommand_parser("merge", "Join the databases (--outputs h5) of shards into one.")
     parser.add_argument("out", type=Path, metavar="OUT", help="the database to make")
     parser.add_argument("shards", type=Path, nargs="+", metavar="SHARD", help="databases to join")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class labels, as a config's synsetfile")
     parser.add_argument("--allow-missing", action="store_true", help="leave out maps that are not there")
+    return parser.parse(arguments)
+
+
+def _subcommand_parser(name: str, description: str, epilog: str = "") -> Parser:
+    """What all commands besides the list have in common."""
+    parser = Parser(
+        prog=f"caffe-lrp {name}",
+        description=description,
+        epilog=epilog,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
     parser.add_argument("-h", "--help", action="help", help="show this help")
     parser.set_defaults(verbose=False)
-    return parser.parse(arguments)
+    return parser
 
 
 def list_parser() -> Parser:

@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -149,6 +150,13 @@ def read_bounded(
         if len(content) > most_megabytes * MEGABYTE:
             raise error(f"{name}: is larger than {most_megabytes} MB; is it really a {what}?")
     return bytes(content)
+
+
+def user_cache_folder(environment: Mapping[str, str]) -> Path | None:
+    """The user's folder for caches, in ``XDG_CACHE_HOME`` or ``~/.cache``; None for a user without a home."""
+    wish = Path(environment.get("XDG_CACHE_HOME", ""))
+    folder = wish if wish.is_absolute() else Path(os.path.expanduser("~/.cache"))  # noqa: PTH111 - never fails
+    return folder / "caffe-lrp" if folder.is_absolute() else None
 
 
 def require_file(path: Path, what: str, error: type[CaffeLrpError], *, may_be_pipe: bool = False) -> None:

@@ -44,6 +44,11 @@ def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
     return folded[alike[0]] if alike else None
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 map``, ``2 maps``, ``1,000 maps``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def _digits(name: str) -> str:
     return re.sub("[^0-9]", "", name)
 

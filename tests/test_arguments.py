@@ -1,8 +1,13 @@
 """Values of options."""
 
+from typing import get_args
+
 import pytest
 
-from caffe_lrp.arguments import demo_parser, list_parser
+from caffe_lrp.arguments import DTYPES, KINDS, demo_parser, list_parser
+from caffe_lrp.batch.delivery import DATABASE
+from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.outputs.writers import OUTPUTS
 
 GIBIBYTE = 2**30
 
@@ -83,3 +88,8 @@ def test_the_drop_in_has_the_defaults_of_the_other_program() -> None:
         name: ours[name] for name in ours.keys() - places
     }
     assert (str(its["config"]), str(its["filelist"]), its["prepath"], its["is_demo"]) == ("c", "f", "p", True)
+
+
+def test_values_that_the_help_knows_without_loading_what_they_stand_for_are_all_of_them() -> None:
+    assert sorted(KINDS) == sorted([*OUTPUTS, DATABASE])
+    assert get_args(Dtype) == DTYPES

@@ -1,5 +1,6 @@
 """Databases of maps: what plain h5py reads from them, what they refuse, and going on after a kill."""
 
+import json
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from database_builders import SETTINGS, SHAPE, check_row, make, result
 
-from caffe_lrp.errors import ConfigError, ImageError, UsageError
+from caffe_lrp.errors import ImageError, OutputError, UsageError
 from caffe_lrp.outputs import database, table
 from caffe_lrp.outputs.database import AttributionDatabase, input_path_of
 
@@ -215,54 +216,55 @@ def test_a_file_that_another_process_has_just_made_is_kept(
 def test_a_file_of_another_shape_is_refused(tmp_path: Path, change: dict[str, int], message: str) -> None:
     path = make(tmp_path / "maps.h5", [0])
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match=f"{path}: .*{message}"):
+    with pytest.raises(OutputError, match=f"{path}: .*{message}"):
         AttributionDatabase(path, replace(SHAPE, **change), description=SETTINGS)  # type: ignore[arg-type]
     assert path.read_bytes() == before
 
 
 def test_a_file_of_another_type_or_run_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "maps.h5", [0])
-    with pytest.raises(ConfigError, match=r"attribution float32 .* attribution float16"):
+    with pytest.raises(OutputError, match=r"attribution float32 .* attribution float16"):
         AttributionDatabase(path, SHAPE, "float16", description=SETTINGS)
-    with pytest.raises(ConfigError, match=r"made with other settings .*100.* than this run has .*102"):
-        AttributionDatabase(path, SHAPE, description='{"formula": 102}')
+    different = r'other settings than this run has \(formula: 100, not 102; model; net: "größer", not null\)'
+    with pytest.raises(OutputError, match=different):
+        AttributionDatabase(path, SHAPE, description=json.dumps({"formula": 102, "model": 64 * "0"}))
     make(tmp_path / "maps.input.h5", [])
-    with pytest.raises(ConfigError, match=r"maps.input.h5: holds .* data uint8 3×4×5"):
+    with pytest.raises(OutputError, match=r"maps.input.h5: holds .* data uint8 3×4×5"):
         AttributionDatabase(path, SHAPE, "float32", True, SETTINGS)
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "maps.h5"
     path.write_text("text")
-    with pytest.raises(ConfigError, match=f"{path}: cannot be opened as a database"):
+    with pytest.raises(OutputError, match=f"{path}: cannot be opened as a database"):
         AttributionDatabase(path, SHAPE)
     with h5py.File(path, "w") as file:
         file["attribution"] = np.zeros((6, 3))
-    with pytest.raises(ConfigError, match=f"{path}: is no database of caffe-lrp"):
+    with pytest.raises(OutputError, match=f"{path}: is no database of caffe-lrp"):
         AttributionDatabase(path, SHAPE)
     with h5py.File(path, "a") as file:
         file.attrs["description"] = np.bytes_(b"{}")
         file.create_dataset("index", data=np.zeros(6, np.uint32), chunks=(1,))
-    with pytest.raises(ConfigError, match="laid out differently"):
+    with pytest.raises(OutputError, match="laid out differently"):
         AttributionDatabase(path, SHAPE)
 
 
 def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "maps.h5", [0])
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(ConfigError, match=r"cannot be opened as a database: .*truncated"):
+    with pytest.raises(OutputError, match=r"cannot be opened as a database: .*truncated"):
         AttributionDatabase(path, SHAPE, description=SETTINGS)
 
 
 def test_a_database_larger_than_the_disk_is_not_begun(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"take \d+\.\d GB, but the disk has \d+\.\d GB left"):
+    with pytest.raises(OutputError, match=r"take \d+\.\d GB, but the disk has \d+\.\d GB left"):
         AttributionDatabase(tmp_path / "new" / "maps.h5", replace(SHAPE, rows=10**15))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_file_where_the_folder_should_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="a file stands where a folder is needed"):
+    with pytest.raises(OutputError, match="a file stands where a folder is needed"):
         AttributionDatabase(tmp_path / "file" / "maps.h5", SHAPE)
 
 

@@ -107,8 +107,11 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/caffe-lrp"),
         ({"HOME": "/h"}, "/h/.cache/caffe-lrp"),
         ({}, None),
-        ({"HOME": ""}, None),
+        ({"XDG_CACHE_HOME": "x"}, None),
     ],
 )
-def test_hashes_are_remembered_in_the_users_cache(environment: dict[str, str], folder: str | None) -> None:
+def test_hashes_are_remembered_in_the_users_cache(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], folder: str | None
+) -> None:
+    monkeypatch.setenv("HOME", environment.get("HOME", "relative"))
     assert cache_folder(environment) == (None if folder is None else Path(folder))

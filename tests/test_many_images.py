@@ -89,7 +89,12 @@ def test_shards_of_a_database_are_merged_into_what_one_run_makes(images: Path, t
         assert found["attribution"].shape[0] == 3
         assert found["label"][:].tolist() == [0, 1, 2]
     again = run(*common, "-p", tmp_path / "whole", cwd=tmp_path)
-    assert "3 of 3 came out before, 0 left" in again.stderr
+    assert "3 of 3 maps are there; 0 left" in again.stderr
+
+
+def test_a_class_for_all_images_has_to_exist(images: Path) -> None:
+    result = run("-c", CONFIG, "--images", images, "--target", "9999")
+    assert (result.returncode, "--target: class 9999 does not exist" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from database_builders import SETTINGS, SHAPE, check_row, make, result, shards
 
-from caffe_lrp.errors import ConfigError
+from caffe_lrp.errors import ConfigError, OutputError
 from caffe_lrp.outputs import merge
 from caffe_lrp.outputs.database import AttributionDatabase, input_path_of
 from caffe_lrp.outputs.merge import merge_databases
@@ -63,12 +63,16 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     one, two = shards(tmp_path, [(0, 1), (2,)], with_input=False)
     half = make(tmp_path / "half.h5", [2], replace(SHAPE, rows=1), "float16")
     other = make(tmp_path / "other.h5", [2], replace(SHAPE, rows=1), description="{}")
+    (tmp_path / "link.h5").symlink_to(one)
+    copy = Path(shutil.copy(one, tmp_path / "copy.h5"))
     merged = tmp_path / "merged.h5"
     for paths, message in (
         ([one, half], "half.h5: holds attribution float16 .* one|shard0.h5"),
-        ([one, other], "other.h5: was made with other settings"),
-        ([one, two, one], "shard0.h5: has index 0, as .*shard0.h5 has"),
-        ([one, tmp_path / "none.h5"], "none.h5: cannot be opened"),
+        ([one, other], r"other.h5: was made with other settings than .*shard0.h5 \(formula: null, not 100;"),
+        ([one, two, one], "shard0.h5: is named twice"),
+        ([one, tmp_path / "." / "link.h5"], "link.h5: is the same file as .*shard0.h5"),
+        ([one, copy], "copy.h5: has index 0, as .*shard0.h5 has"),
+        ([one, tmp_path / "none.h5"], "none.h5: the database cannot be read: No such file"),
         ([], "nothing to merge"),
         ([make(tmp_path / "empty.h5", [])], "no row is written"),
     ):
@@ -76,9 +80,28 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
             merge_databases(paths, merged, allow_missing=True)
     merge_databases([one, two], merged)
     before = merged.read_bytes()
-    with pytest.raises(ConfigError, match=r"merged\.h5: is there already"):
+    with pytest.raises(OutputError, match=r"merged\.h5: is there already"):
         merge_databases([one, two], merged)
     assert merged.read_bytes() == before
+
+
+def test_input_datasets_are_found_beside_databases(tmp_path: Path) -> None:
+    databases = shards(tmp_path, [(0, 1), (2,)])
+    inputs = [input_path_of(path) for path in databases]
+    assert merge_databases([inputs[0], *databases, inputs[1]], tmp_path / "merged.h5") == 2
+    check_row(tmp_path / "merged.h5", 2, 2)
+    with pytest.raises(ConfigError, match=r"shard0\.input\.h5: holds no maps; name databases"):
+        merge_databases(inputs, tmp_path / "other.h5")
+
+
+@pytest.mark.parametrize("name", ["project.yaml", "label-map.json", "merged.input.h5"])
+def test_files_beside_the_result_are_not_overwritten(tmp_path: Path, name: str) -> None:
+    databases = shards(tmp_path, [(0, 1), (2,)])
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"{name}: is there already"):
+        merge_databases(databases, tmp_path / "merged.h5")
+    assert (tmp_path / name).read_text() == "mine"
+    assert not (tmp_path / "merged.h5").exists()
 
 
 def test_pictures_that_are_missing_are_noticed(tmp_path: Path) -> None:
@@ -104,7 +127,7 @@ def test_a_merge_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "pwrite", fail)
-    with pytest.raises(ConfigError, match=r"merged\.h5: cannot be written: .*; free some space"):
+    with pytest.raises(OutputError, match=r"merged\.h5: cannot be written: .*; free some space"):
         merge_databases(paths, tmp_path / "merged.h5")
     assert sorted(tmp_path.iterdir()) == before
 

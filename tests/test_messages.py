@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from caffe_lrp.messages import closest, did_you_mean, listed
+from caffe_lrp.messages import closest, counted, did_you_mean, listed
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,10 @@ def test_the_closest_name_disregards_capitals_but_not_numbers(
     name: str, known: Sequence[str], expected: str | None
 ) -> None:
     assert closest(name, known) == expected
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(count, "map") for count in (0, 1, 2, 1000)] == ["0 maps", "1 map", "2 maps", "1,000 maps"]
 
 
 def test_a_name_that_goes_on_behind_a_separator_is_suggested() -> None:

@@ -103,7 +103,7 @@ def test_a_run_goes_on_where_it_ended_and_does_what_is_missing(images: Path, tmp
     journal_of(out).write_text("".join(line for line in lines if '"job": 9,' not in line))
     result = finish(path, out)
     assert (result.returncode, len(records(journal_of(out)))) == (0, 13)
-    assert "10 of 12 came out before, 2 left" in result.stderr
+    assert "10 of 12 maps are there, the files of 1 are gone; 2 left" in result.stderr
     assert result.stdout.startswith("12 of 12 heatmaps made in")
     assert "10 of them in earlier runs" in result.stdout
     assert kept.read_text() == "of another time"
@@ -120,10 +120,10 @@ def test_failed_maps_are_tried_again_if_asked_for(images: Path, tmp_path: Path) 
     hidden.write_bytes(content)
     again = finish(path, out)
     assert again.returncode == 4
-    assert "1 of them failed (--retry-failed tries those again), 0 left" in again.stderr
+    assert "11 of 12 maps are there, 1 failed (--retry-failed tries those again); 0 left" in again.stderr
     retried = finish(path, out, "--retry-failed")
     assert retried.returncode == 0
-    assert "11 of 12 came out before, 1 left" in retried.stderr
+    assert "11 of 12 maps are there; 1 left" in retried.stderr
     assert len(list(out.rglob("*_rawhm.txt"))) == 12
 
 
@@ -199,11 +199,11 @@ def test_a_line_that_was_cut_off_counts_as_not_written(images: Path, tmp_path: P
     journal = journal_of(out)
     journal.write_bytes(journal.read_bytes()[:-20])
     result = finish(path, out)
-    assert "11 of 12 came out before, 1 left" in result.stderr
+    assert "11 of 12 maps are there; 1 left" in result.stderr
     lines = journal.read_bytes().splitlines()
     assert json.loads(lines[-1])["job"] == 11
     journal.write_bytes(lines[0][:40])
-    assert "came out before" not in finish(path, out).stderr
+    assert "earlier run" not in finish(path, out).stderr
     assert len(records(journal)) == 12
 
 
@@ -214,7 +214,8 @@ def test_other_settings_share_the_folder_unless_they_would_overwrite(images: Pat
     refused = finish(path, out, "--formula", 0)
     assert refused.returncode == 5
     assert "is the journal of another run" in refused.stderr
-    assert "12 of its results would be overwritten" in refused.stderr
+    assert "files of 12 maps would be overwritten, such as" in refused.stderr
+    assert Path(refused.stderr.split("such as ")[1].split(";")[0]).is_file()
     assert contents(out) == before
     assert finish(path, out, "--formula", 0, "--suffix-target").returncode == 0
     assert len(list((out / "out").glob("caffe-lrp-*.jsonl"))) == 2
@@ -244,10 +245,32 @@ def test_a_run_that_is_going_on_is_not_overwritten(images: Path, tmp_path: Path)
 def test_a_database_is_overwritten_if_that_is_asked_for(images: Path, tmp_path: Path) -> None:
     path, out = all_of(images), tmp_path / "o"
     assert finish(path, out, "--outputs", "h5").returncode == 0
-    assert finish(path, out, "--outputs", "h5", "--formula", 0).returncode == 5
-    assert "12 of 12 came out before" in finish(path, out, "--outputs", "h5").stderr
+    refused = finish(path, out, "--outputs", "h5", "--formula", 0)
+    assert (refused.returncode, "12 maps of its database would be overwritten" in refused.stderr) == (5, True)
+    assert "12 of 12 maps are there; 0 left" in finish(path, out, "--outputs", "h5").stderr
     assert finish(path, out, "--outputs", "h5", "--formula", 0, "--overwrite").returncode == 0
-    assert "12 of 12 came out before" in finish(path, out, "--outputs", "h5", "--formula", 0).stderr
+    assert "12 of 12 maps are there; 0 left" in finish(path, out, "--outputs", "h5", "--formula", 0).stderr
+    overwritten, other = json.loads(run("status", out, "--json").stdout)
+    if overwritten["done"]:
+        overwritten, other = other, overwritten
+    assert (overwritten["done"], overwritten["missing"], overwritten["replaced"]) == (0, 0, 12)
+    assert (other["done"], other["missing"], other["replaced"]) == (12, 0, 0)
+    assert "0 missing, 12 overwritten by another run\n" in run("status", out).stdout
+
+
+def test_a_database_that_is_gone_or_damaged_is_noticed(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    assert finish(path, out, "--outputs", "h5").returncode == 0
+    database = out / "out/maps.h5"
+    content = database.read_bytes()
+    database.unlink()
+    again = finish(path, out, "--outputs", "h5")
+    assert "0 of 12 maps are there, the files of 12 are gone; 12 left" in again.stderr
+    assert database.read_bytes() == content
+    database.write_bytes(content[:1000])
+    damaged = finish(path, out, "--outputs", "h5")
+    assert (damaged.returncode, "maps.h5: cannot be opened as a database" in damaged.stderr) == (5, True)
+    assert database.read_bytes() == content[:1000]
 
 
 def test_the_drop_in_never_refuses(images: Path, tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from caffe_lrp.outputs.arrays import Dtype
 from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.outputs.result import HeatmapResult
-from caffe_lrp.outputs.writers import OUTPUTS, OutputKind, write_outputs
+from caffe_lrp.outputs.writers import OutputKind, write_outputs
 
 from .job import HeatmapJob
 
-#: Everything that can be asked for: kinds of files, and the database.
+#: What the database is called among the outputs.
 DATABASE = "h5"
-ALL_OUTPUTS: tuple[str, ...] = (*OUTPUTS, DATABASE)
 
 
 @dataclass(frozen=True)

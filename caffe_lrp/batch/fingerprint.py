@@ -9,7 +9,7 @@ from typing import Any
 
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.files import MEGABYTE, why_unreadable
+from caffe_lrp.files import MEGABYTE, user_cache_folder, why_unreadable
 from caffe_lrp.outputs.atomic import replace_file
 
 _DIGITS = 12
@@ -91,11 +91,9 @@ def _read_cache(path: Path) -> dict[str, list[Any]]:
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
-    """Where a user's caches lie; None for a user without a home."""
-    if environment.get("CAFFE_LRP_CACHE_DIR"):
-        return Path(environment["CAFFE_LRP_CACHE_DIR"])
-    home = environment.get("XDG_CACHE_HOME") or (environment.get("HOME") and environment["HOME"] + "/.cache")
-    return Path(home) / "caffe-lrp" if home and Path(home).is_absolute() else None
+    """Where hashes are remembered; None for a user without a home who names no other place."""
+    wish = environment.get("CAFFE_LRP_CACHE_DIR")
+    return Path(wish) if wish else user_cache_folder(environment)
 
 
 def describe_run(config: HeatmapConfig, hashes: ContentHashes, choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,9 @@ from .job import HeatmapJob, JobOutcome
 
 #: States of a job, as `Journal.states` holds them.
 MISSING, DONE, FAILED = range(3)
-STATES = {"done": DONE, "failed": FAILED, "replaced": MISSING}
+#: Done, but the files are now those of another run; for the run itself this is `MISSING`.
+REPLACED = 3
+STATES = {"done": DONE, "failed": FAILED, "replaced": REPLACED}
 
 _NAME = re.compile(r"caffe-lrp-([0-9a-f]+)-([0-9]+)of([0-9]+)\.jsonl")
 
@@ -171,12 +173,12 @@ class Journal:
     def __init__(self, root: Path, header: Header) -> None:
         self.path = journal_path(root, header.fingerprint, header.shard)
         self._root, self.header = root, header
-        with self._naming():
+        with naming(self.path):
             root.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             self._lock()
-            with self._naming():
+            with naming(self.path):
                 self._begin()
         except BaseException:
             os.close(self._file)
@@ -218,6 +220,10 @@ class Journal:
         self._add(fields)
         self.states[job.number - self.header.first] = DONE if outcome.is_done else FAILED
 
+    def count(self, state: int) -> int:
+        """How many jobs are in a state."""
+        return int(np.count_nonzero(self.states == state))
+
     def discard(self) -> None:
         """Remove the file if it says nothing but what it is, as that of a run that is refused."""
         if next(read_records(self.path), None) is None:
@@ -257,10 +263,11 @@ class Journal:
             place = record.job - self.header.first
             if 0 <= place < len(states):
                 states[place] = STATES[record.status]
+        states[states == REPLACED] = MISSING
         return states
 
     def _add(self, fields: Mapping[str, Any]) -> None:
-        with self._naming():
+        with naming(self.path):
             self._write(fields)
 
     def _write(self, fields: Mapping[str, Any]) -> None:
@@ -269,14 +276,14 @@ class Journal:
         if written < len(line):  # the disk is full, and says so only when asked for the rest
             os.write(self._file, line[written:])
 
-    @contextlib.contextmanager
-    def _naming(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as fault:
-            raise OutputError(
-                f"{self.path}: the journal cannot be written: {why_unwritable(fault)}"
-            ) from fault
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Make faults of writing the journal ``path`` an OutputError that names it."""
+    try:
+        yield
+    except OSError as fault:
+        raise OutputError(f"{path}: the journal cannot be written: {why_unwritable(fault)}") from fault
 
 
 def _locked(file: int, how: int) -> bool:

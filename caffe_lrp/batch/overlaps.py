@@ -6,17 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.outputs.atomic import why_unwritable
+from caffe_lrp.messages import counted
+from caffe_lrp.outputs.writers import OUTPUTS
 
-from .journal import Header, Record, find_journals, is_being_written, read_header, read_records
+from .journal import Header, Record, find_journals, is_being_written, naming, read_header, read_records
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Files of another run that this one would overwrite: its journal, and the records of those jobs."""
+    """Files of another run that this one would overwrite.
+
+    Attributes
+    ----------
+    journal
+        Of the other run.
+    records
+        Those of its jobs that lose files.
+    outputs
+        What both runs write.
+    """
 
     journal: Path
     records: tuple[Record, ...]
+    outputs: frozenset[str]
 
 
 def find_overlaps(root: Path, header: Header, stems: Iterable[str]) -> list[Overlap]:
@@ -36,7 +48,8 @@ def find_overlaps(root: Path, header: Header, stems: Iterable[str]) -> list[Over
     overlaps = []
     for path in others:
         other = read_header(path)
-        if other is None or not set(other.outputs) & set(header.outputs):
+        common = frozenset(other.outputs if other else ()).intersection(header.outputs)
+        if not common:
             continue
         if mine is None:  # eight bytes and some for every job; mostly there is no other run
             mine = frozenset(map(hash, stems))
@@ -48,7 +61,7 @@ def find_overlaps(root: Path, header: Header, stems: Iterable[str]) -> list[Over
                 last.pop(record.job, None)
         done = tuple(last.values())
         if done:
-            overlaps.append(Overlap(path, done))
+            overlaps.append(Overlap(path, done, common))
     return overlaps
 
 
@@ -65,12 +78,16 @@ def refuse_overlaps(overlaps: Iterable[Overlap]) -> None:
         Names their journals, and one of the files.
     """
     for overlap in overlaps:
-        count = len(overlap.records)
-        example = overlap.journal.parent / overlap.records[0].stem
+        lost = f"{counted(len(overlap.records), 'map')} of its database would be overwritten"
+        way_out = "choose another output folder (-p)"
+        file = next((output for kind, output in OUTPUTS.items() if kind in overlap.outputs), None)
+        if file:
+            example = f"{overlap.journal.parent / overlap.records[0].stem}{file.suffix}"
+            lost = f"files of {counted(len(overlap.records), 'map')} would be overwritten, such as {example}"
+            way_out += ", put formula and class into the names (--suffix-target)"
         raise OutputError(
             f"{overlap.journal}: is the journal of another run (other settings, net, list or version), and "
-            f"{count} of its results would be overwritten, such as {example}_*; choose another output folder "
-            "(-p), put formula and class into the names (--suffix-target), or add --overwrite"
+            f"{lost}; {way_out}, or add --overwrite"
         )
 
 
@@ -100,10 +117,5 @@ def mark_replaced(overlaps: Iterable[Overlap]) -> None:
     """
     for overlap in overlaps:
         lines = [json.dumps({"job": record.job, "status": "replaced"}) for record in overlap.records]
-        try:
-            with overlap.journal.open("ab") as file:
-                file.write(("\n".join(["", *lines]) + "\n").encode())
-        except OSError as fault:
-            raise OutputError(
-                f"{overlap.journal}: the journal cannot be written: {why_unwritable(fault)}"
-            ) from fault
+        with naming(overlap.journal), overlap.journal.open("ab") as file:
+            file.write(("\n".join(["", *lines]) + "\n").encode())

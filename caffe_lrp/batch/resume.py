@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,21 @@ class Task:
         """Which lines of the list, counted from 0."""
         return self.shard.part_of(len(self.work.entries))
 
+    @property
+    def size(self) -> int:
+        """Number of jobs of this part."""
+        return len(self.lines) * self.work.jobs_per_entry
+
     def jobs(self) -> Iterator[HeatmapJob]:
         """The jobs of this part."""
         return self.work.jobs_between(self.lines.start, self.lines.stop)
 
-    @property
+    @cached_property
+    def description_text(self) -> str:
+        """The description as one line of JSON."""
+        return json.dumps(self.description, sort_keys=True)
+
+    @cached_property
     def header(self) -> Header:
         """What the journal begins with."""
         each = self.work.jobs_per_entry
@@ -112,7 +123,8 @@ def find_missing(
 ) -> NDArray[np.bool_]:
     """Which jobs are left to do, by their number less the first.
 
-    A job whose last file has vanished, or whose row of the database is empty, is done again.
+    A job whose last file has vanished, or whose row of the database is empty, is done again; the journal's
+    ``states`` then say that it is missing.
 
     Parameters
     ----------
@@ -172,14 +184,13 @@ def write_summary(task: Task, journal: Journal, progress: Progress, extra: Mappi
     """
     name = "summary.json" if task.shard.count == 1 else f"summary-{task.shard.label}.json"
     path = task.root / name
-    states = journal.states
     content = {
         "fingerprint": journal.header.fingerprint,
         "shard": [task.shard.index, task.shard.count],
-        "maps": len(states),
-        "done": int((states == DONE).sum()),
-        "failed": int((states == FAILED).sum()),
-        "missing": int((states == MISSING).sum()),
+        "maps": len(journal.states),
+        "done": journal.count(DONE),
+        "failed": journal.count(FAILED),
+        "missing": journal.count(MISSING),
         "this_run": {
             "done": progress.done,
             "failed": progress.failed,

@@ -1,4 +1,4 @@
-"""How far runs are that write into one output root, from their journals."""
+"""How far runs are that write into one output root, from their journals; files are not looked at."""
 
 import time
 from collections import Counter
@@ -14,6 +14,7 @@ from caffe_lrp.messages import listed
 from .journal import (
     DONE,
     FAILED,
+    REPLACED,
     STATES,
     Header,
     find_journals,
@@ -41,6 +42,8 @@ class RunStatus:
         Shards whose journals are there, of how many.
     done, failed
         Maps that came out one way or the other.
+    replaced
+        Maps whose files another run has overwritten.
     reasons
         How often each reason for a failure occurs.
     per_second
@@ -53,13 +56,14 @@ class RunStatus:
     shards: list[int] = field(default_factory=list)
     done: int = 0
     failed: int = 0
+    replaced: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     per_second: float = 0.0
 
     @property
     def missing(self) -> int:
         """Maps that have not come out yet."""
-        return self.jobs - self.done - self.failed
+        return self.jobs - self.done - self.failed - self.replaced
 
     @property
     def seconds_left(self) -> float | None:
@@ -75,6 +79,7 @@ class RunStatus:
             "done": self.done,
             "failed": self.failed,
             "missing": self.missing,
+            "replaced": self.replaced,
             "maps_per_second": round(self.per_second, 3),
             "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
             "reasons": dict(self.reasons.most_common()),
@@ -84,6 +89,8 @@ class RunStatus:
         """For people."""
         text = f"run {self.fingerprint}: {self.done:,} of {self.jobs:,} maps done, {self.failed:,} failed, "
         text += f"{self.missing:,} missing"
+        if self.replaced:
+            text += f", {self.replaced:,} overwritten by another run"
         if self.shard_count > 1:
             text += f"; {len(self.shards)} of {self.shard_count} shards begun"
         if self.missing:
@@ -138,6 +145,7 @@ def _add(run: RunStatus, path: Path, header: Header, now: float) -> None:
             recent.append(record.time)
     run.done += int((states == DONE).sum())
     run.failed += int((states == FAILED).sum())
+    run.replaced += int((states == REPLACED).sum())
     run.reasons.update(reason for place, reason in reasons.items() if states[place] == FAILED)
     if len(recent) > 1 and is_being_written(path):
         run.per_second += len(recent) / max(now - min(recent), 1e-3)

@@ -5,6 +5,7 @@ import sys
 
 from caffe_lrp.batch.session import read_labels
 from caffe_lrp.errors import ExitCode
+from caffe_lrp.messages import counted
 from caffe_lrp.outputs.database import input_path_of
 from caffe_lrp.outputs.merge import merge_databases
 from caffe_lrp.outputs.project import write_project
@@ -13,8 +14,8 @@ from caffe_lrp.terminal import say
 
 def merge(options: argparse.Namespace) -> int:
     """Join databases, and say into which."""
-    merge_databases(options.shards, options.out, allow_missing=options.allow_missing)
-    say(f"{len(options.shards)} databases joined in {options.out}", sys.stdout)
+    count = merge_databases(options.shards, options.out, allow_missing=options.allow_missing)
+    say(f"{counted(count, 'database')} joined in {options.out}", sys.stdout)
     if input_path_of(options.out).exists():
         labels = read_labels(options.labels) if options.labels else ()
         path = write_project(

@@ -1,7 +1,6 @@
 """One run over a list: what it consists of, and what people read of it."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -11,18 +10,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from caffe_lrp import __version__
 from caffe_lrp.batch import schedule
 from caffe_lrp.batch.batches import count_images
-from caffe_lrp.batch.check import foreseeable_fault, notices
+from caffe_lrp.batch.check import foreseeable_fault, notices, require_classes
 from caffe_lrp.batch.cluster import LOCAL, Recipe, require_dask, run_on_cluster, with_absolute_paths
 from caffe_lrp.batch.delivery import DATABASE, Delivery
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, OutputLayout, has_clashes, make_jobs, refuse_clashes
-from caffe_lrp.batch.journal import DONE, FAILED, Journal
-from caffe_lrp.batch.overlaps import mark_replaced
+from caffe_lrp.batch.journal import DONE, FAILED, MISSING, Journal
+from caffe_lrp.batch.overlaps import Overlap, mark_replaced
 from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
 from caffe_lrp.batch.resources import allowed_processors, available_memory
@@ -37,15 +38,16 @@ from caffe_lrp.batch.resume import (
 from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import ExitCode, UsageError, presentable
-from caffe_lrp.filelist import EntryList
+from caffe_lrp.errors import ExitCode, ImageError, UsageError, presentable
+from caffe_lrp.filelist import EntryList, Target
 from caffe_lrp.kernels._jit import CACHE_PLACE
-from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape, input_path_of
-from caffe_lrp.outputs.project import write_project
+from caffe_lrp.messages import counted
+from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
 from caffe_lrp.shards import Shard, shard_of_array
 from caffe_lrp.terminal import coloured, remark, say
 
+from .database import database_path, open_database, remove_database, write_project_of
 from .halt import Halt
 from .layout import layout_of
 from .wording import plan_table, resumption_line, success_line
@@ -99,11 +101,12 @@ class Run:
         layout = layout_of(options, config)
         jobs = make_jobs(entries or (), layout, config.place_of("path_root"), formulas, options.top)
         if not options.is_demo:
-            refuse_clashes(
-                jobs, Path(entries.source if entries else ""), names_have_targets=layout.names_have_targets
-            )
+            source = entries.source if entries else ""
+            refuse_clashes(jobs, source, names_have_targets=layout.names_have_targets)
         memory = options.memory or available_memory() // 2  # asked before weights take some of it
         session = open_session(config, formulas, options.convolution, options.max_pixels)
+        if options.target:
+            _refuse_class(session, options.target)
         outputs = options.outputs or _BINARIES[options.binary][0]
         kinds = tuple(kind for kind in OUTPUTS if kind in outputs)
         if DATABASE in outputs and len(formulas) > 1:
@@ -167,25 +170,17 @@ class Run:
         with ExitStack() as stack:
             opened, overlaps = open_journal(self.task, overwrite=overwrite)
             journal = stack.enter_context(opened)
-            if overlaps and DATABASE in self.task.outputs:
-                self._remove_database()
-            database = stack.enter_context(self._open_database()) if DATABASE in self.task.outputs else None
+            database = stack.enter_context(self._database(overlaps)) if self._has_database else None
             mark_replaced(overlaps)
-            rows_done = database.rows_done() if database else None
-            missing = find_missing(self.task, journal, rows_done, retry_failed=self.options.retry_failed)
-            progress = Progress(int(missing.sum()))
-            before = len(missing) - progress.total
+            missing = self._missing(journal, database)
             remove_leftovers(self.task, missing)
-            if before and not self.options.quiet:
-                failed = int((journal.states[~missing] == FAILED).sum())
-                remark(resumption_line(before, failed, progress.total))
-            halt = Halt()
+            progress, halt = Progress(int(np.count_nonzero(missing))), Halt()
             delivery = Delivery(
                 self.task.kinds,
                 self.options.dtype,
                 database,
                 self.task.header.first,
-                json.dumps(self.task.description, sort_keys=True),
+                self.task.description_text,
             )
             self._work(journal, jobs_left(self.task, missing), delivery, progress, halt)
             write_summary(
@@ -193,21 +188,32 @@ class Run:
             )
             code = self._end(journal, progress, halt)
         if code == ExitCode.DONE and self.options.input_dataset and self.task.shard.count == 1:
-            self._write_project()
+            project = write_project_of(self.task, self.session)
+            if not self.options.quiet:
+                say(f"project for ViRelAy: {project}", sys.stdout)
         return code
 
-    def _write_project(self) -> None:
-        """Write what ViRelAy opens, once the whole database is there."""
-        path = write_project(
-            self.task.root,
-            self.task.root / self._database_name,
-            self.session.labels,
-            name=Path(self.session.net.source).stem,
-            model=Path(self.session.net.source).name,
-            method=f"LRP, formula {self.session.formulas[0]}",
+    @property
+    def _has_database(self) -> bool:
+        return DATABASE in self.task.outputs
+
+    def _database(self, overlaps: Sequence[Overlap]) -> AttributionDatabase:
+        """The database, a new one where that of another run is overwritten."""
+        if overlaps:
+            remove_database(self.task)
+        return open_database(
+            self.task, self.session, self.options.dtype, with_input=self.options.input_dataset
         )
-        if not self.options.quiet:
-            say(f"project for ViRelAy: {path}", sys.stdout)
+
+    def _missing(self, journal: Journal, database: AttributionDatabase | None) -> NDArray[np.bool_]:
+        """Which jobs are left, see `find_missing`; says so where some are not."""
+        made = journal.count(DONE)
+        begun = len(journal.states) - journal.count(MISSING)
+        rows_done = database.rows_done() if database else None
+        missing = find_missing(self.task, journal, rows_done, retry_failed=self.options.retry_failed)
+        if begun and not self.options.quiet:
+            remark(resumption_line(journal, missing, made - journal.count(DONE)))
+        return missing
 
     @property
     def _settings_in_force(self) -> dict[str, object]:
@@ -217,31 +223,6 @@ class Run:
             "batch_size": self.schedule.batch_size,
             "threads": self.schedule.threads,
         }
-
-    @property
-    def _database_name(self) -> str:
-        shard = self.task.shard
-        return "maps.h5" if shard.count == 1 else f"maps-{shard.label}.h5"
-
-    def _remove_database(self) -> None:
-        """Remove the database of the run that is overwritten."""
-        path = self.task.root / self._database_name
-        for file in (path, input_path_of(path)):
-            file.unlink(missing_ok=True)
-
-    def _open_database(self) -> AttributionDatabase:
-        """The database of this part of the list."""
-        net = self.session.net
-        channels, height, width = (*net.shape_of(self.session.plan.target), 1, 1)[:3]
-        rows = len(self.task.lines) * self.task.work.jobs_per_entry
-        picture = (net.input_shape[1], net.input_shape[2])
-        return AttributionDatabase(
-            self.task.root / self._database_name,
-            DatabaseShape(rows, channels, height, width, self.session.output_size, picture),
-            self.options.dtype,
-            self.options.input_dataset,
-            json.dumps(self.task.description, sort_keys=True),
-        )
 
     def _work(
         self,
@@ -314,8 +295,7 @@ class Run:
 
     def _end(self, journal: Journal, progress: Progress, halt: Halt) -> int:
         """Print the summary; the exit code."""
-        done, failed = (int((journal.states == state).sum()) for state in (DONE, FAILED))
-        left = len(journal.states) - done - failed
+        done, failed, left = map(journal.count, (DONE, FAILED, MISSING))
         if not self.options.quiet:
             say(self._summary(done, failed, progress), sys.stdout)
         how = coloured("interrupted" if halt.requested else "stopped", "bad", sys.stderr)
@@ -324,19 +304,19 @@ class Run:
             return ExitCode.INTERRUPTED
         if left:
             remark(
-                f"{how} after {progress.failed} failures (--max-failures), {left} left; the same command "
-                "goes on from here, --retry-failed tries those again"
+                f"{how} after {counted(progress.failed, 'failure')} (--max-failures), {left} left; the same "
+                "command goes on from here, --retry-failed tries those again"
             )
         return ExitCode.IMAGES_FAILED if failed or left else ExitCode.DONE
 
     def _summary(self, done: int, failed: int, progress: Progress) -> str:
         """What was done, and what was written where."""
-        total = len(self.task.lines) * self.task.work.jobs_per_entry
+        total = self.task.size
         text = coloured(f"{done} of {total} heatmaps made", "bad" if done < total else "good", sys.stdout)
         text += f" in {progress.seconds:.1f} s"
-        before = done + failed - progress.finished
+        before = done - progress.done
         if before:
-            text += f", {before} of them in earlier runs" if progress.finished else " in earlier runs"
+            text += f", {before} of them in earlier runs" if progress.done else " in earlier runs"
         if failed:
             text += f", {failed} failed for the reasons given"
         if progress.finished > 1 and progress.slowest_stage:
@@ -346,8 +326,8 @@ class Run:
             suffixes = ", ".join(OUTPUTS[kind].suffix for kind in self.task.kinds)
             if suffixes:
                 text += f"\nfiles in {self.folder or self.task.root}: {suffixes}"
-            if DATABASE in self.task.outputs:
-                text += f"\nmaps in {self.task.root}/{self._database_name}"
+            if self._has_database:
+                text += f"\nmaps in {database_path(self.task)}"
         return text
 
     def _failure(self, job: HeatmapJob, error: str) -> str:
@@ -357,6 +337,14 @@ class Run:
         source, unit = (entries.source, entries.unit) if isinstance(entries, EntryList) else ("", "line")
         line = coloured(f"{unit} {job.line}", "bad", sys.stderr)
         return f"{source}: {line}: {image}{error.removeprefix(image)}"
+
+
+def _refuse_class(session: Session, target: Target) -> None:
+    """UsageError if all images are to be explained for a class that the net does not have."""
+    try:
+        require_classes(session, (target.code,))
+    except ImageError as error:
+        raise UsageError(f"--target: {error}") from error
 
 
 def _note(journal: Journal, delivery: Delivery, delivered: list[JobOutcome]) -> None:

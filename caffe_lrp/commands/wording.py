@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from caffe_lrp.batch.job import JobOutcome
+from caffe_lrp.batch.journal import DONE, FAILED, Journal
 from caffe_lrp.batch.session import Session
 
 
@@ -29,9 +33,22 @@ def success_line(outcome: JobOutcome, session: Session) -> str:
     return f"{job.image}: {best}{outcome.times.total:.2f} s, files {job.stem}_*"
 
 
-def resumption_line(before: int, failed: int, left: int) -> str:
-    """What is said when a run goes on."""
-    text = f"note: going on with an earlier run: {before} of {before + left} came out before"
+def resumption_line(journal: Journal, missing: NDArray[np.bool_], vanished: int) -> str:
+    """What is said when a run goes on.
+
+    Parameters
+    ----------
+    journal
+        The journal as it was found.
+    missing
+        What `find_missing` found.
+    vanished
+        How many maps the journal called done, and whose files are gone.
+    """
+    text = f"note: going on with an earlier run: {journal.count(DONE):,} of {len(missing):,} maps are there"
+    failed = int(np.count_nonzero(journal.states[~missing] == FAILED))
     if failed:
-        text += f", {failed} of them failed (--retry-failed tries those again)"
-    return text + f", {left} left"
+        text += f", {failed:,} failed (--retry-failed tries those again)"
+    if vanished:
+        text += f", the files of {vanished:,} are gone"
+    return text + f"; {np.count_nonzero(missing):,} left"

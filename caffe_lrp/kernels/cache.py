@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from caffe_lrp.files import user_cache_folder
+
 _STEM = "kernels-"
 _FOLDER_NAME = re.compile(_STEM + "[0-9a-f]{16}")
 _CHECKSUM_BYTES = 32
@@ -90,13 +92,7 @@ def _bases(package: Path, environment: Mapping[str, str]) -> Iterator[Path]:
     """Where the folder may lie, best first."""
     wish = environment.get("CAFFE_LRP_CACHE_DIR")
     yield Path(wish).absolute() if wish else package
-    home = Path(environment.get("XDG_CACHE_HOME", ""))
-    home = home if home.is_absolute() else Path(os.path.expanduser("~/.cache"))  # noqa: PTH111 - never fails
-    if home.is_absolute():
-        yield home / "caffe-lrp"
-    temporary = _temporary_folder()
-    if temporary:
-        yield temporary
+    yield from filter(None, (user_cache_folder(environment), _temporary_folder()))
 
 
 def _temporary_folder() -> Path | None:

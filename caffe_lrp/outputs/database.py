@@ -5,6 +5,7 @@ stopped, and writing one twice does no harm. With an input dataset, a second fil
 the pictures in the same order.
 """
 
+import json
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -12,11 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import ConfigError
+from caffe_lrp.errors import ConfigError, OutputError
 
 from .arrays import Dtype, little_endian, relevance_map
 from .result import HeatmapResult
@@ -24,6 +26,9 @@ from .table import MARK, MARK_COLUMN, UNMARKED, Column, Table, new_table
 
 #: So many rows are lost at most if nobody calls `AttributionDatabase.flush`.
 _MOST_PENDING = 256
+
+#: Longer values of settings are not quoted in messages: hashes of files.
+_LONGEST_VALUE = 40
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class AttributionDatabase:
 
     Raises
     ------
-    ConfigError
+    OutputError
         There is a file of this name of another shape, type or description, or of another kind; or
         there is no room for a new one.
     UsageError
@@ -207,23 +212,48 @@ def describe_layout(table: Table) -> str:
     return _in_words(table.columns.values())
 
 
+def differing_settings(one: str, other: str) -> str:
+    """In which settings two descriptions differ, in words, with values that are short enough."""
+    first, second = (_settings(description) for description in (one, other))
+    names = sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
+    words = []
+    for name in names:
+        values = [json.dumps(settings.get(name), ensure_ascii=False) for settings in (first, second)]
+        is_short = max(map(len, values)) <= _LONGEST_VALUE
+        words.append(f"{name}: {values[0]}, not {values[1]}" if is_short else name)
+    return "; ".join(words) or "described differently"
+
+
+def _settings(description: str) -> dict[str, Any]:
+    """What a description says; nothing if it is none of a run."""
+    try:
+        settings = json.loads(description or "{}")
+    except ValueError:
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
 def _open(path: Path, rows: int, columns: Sequence[Column], description: str) -> Table:
     """The file ``path``, made if it is not there, of exactly these columns and this description."""
     if not path.exists():
         # Somebody else may make it meanwhile.
         with suppress(FileExistsError), new_table(path, rows, columns, description):
             pass
-    table = Table(path, writable=True)
+    try:
+        table = Table(path, writable=True)
+    except ConfigError as error:
+        raise OutputError(str(error)) from error
     found = f"{table.rows} rows of {describe_layout(table)}"
     wanted = f"{rows} rows of {_in_words(columns)}"
     reason = ""
     if found != wanted:
         reason = f"holds {found}, but this run makes {wanted}"
     elif table.description != description:
-        reason = f"was made with other settings ({table.description}) than this run has ({description})"
+        different = differing_settings(table.description, description)
+        reason = f"was made with other settings than this run has ({different})"
     if reason:
         table.close()
-        raise ConfigError(f"{path}: {reason}; move it away, or give another name")
+        raise OutputError(f"{path}: {reason}; move it away, or choose another output folder (-p)")
     return table
 
 

@@ -10,14 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import ConfigError, ImageError
-from caffe_lrp.messages import listed
+from caffe_lrp.errors import ConfigError, ImageError, OutputError
+from caffe_lrp.files import require_file
+from caffe_lrp.messages import counted, listed
 
-from .database import describe_layout, input_path_of
+from .database import describe_layout, differing_settings, input_path_of
+from .project import project_files
 from .table import MARK, Column, Table, new_table
 
 #: How much of a column is in memory at a time.
 _BLOCK_BYTES = 64 * 1024 * 1024
+
+#: The column that databases have, and input datasets have not.
+_MAPS = "attribution"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +34,7 @@ class _Origins:
     index: NDArray[np.int64]
 
 
-def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = False) -> None:
+def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = False) -> int:
     """Join databases into a new one, whose rows come in the order of ``index``.
 
     Input datasets beside them are joined, too. There a picture comes to the row that is its index, where
@@ -38,25 +43,35 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
     Parameters
     ----------
     paths
-        The shards, in any order.
+        The shards, in any order. Their input datasets may be among them, as a pattern such as ``maps-*.h5``
+        names them, too.
     out
         The database to make.
     allow_missing
         Join what there is, although rows are not written, or indices in no shard. The database then has
         fewer rows, and the input dataset black pictures in place of those that are missing.
 
+    Returns
+    -------
+    How many databases were joined.
+
     Raises
     ------
     ConfigError
-        Something is missing; shards differ in what they hold, or have indices in common; a file cannot
-        be read or written, or ``out`` is there already.
+        Something is missing; shards differ in what they hold, or have indices in common; or a file cannot
+        be read.
+    OutputError
+        A file cannot be written, or one that is to be made is there already.
     """
-    inputs = _inputs_of(paths)
-    for target in [out, *([input_path_of(out)] if inputs else [])]:
-        if target.exists():
-            raise ConfigError(f"{target}: is there already; move it away, or give another name")
+    databases = _databases_among(paths)
     with ExitStack() as stack:
-        shards = _open_alike(paths, stack)
+        shards = _open_alike(databases, stack)
+        if _MAPS not in shards[0].columns:
+            raise ConfigError(
+                f"{shards[0].path}: holds no maps; name databases, input datasets are found beside them"
+            )
+        inputs = _inputs_of(databases)
+        _refuse_existing([out, input_path_of(out), *project_files(out.parent)] if inputs else [out])
         origins = _origins(shards)
         if not allow_missing:
             _refuse_gaps(shards, origins)
@@ -65,6 +80,31 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
             _require_same_rows(pictures, origins)
             _join(pictures, origins, input_path_of(out), origins.index)
         _join(shards, origins, out, np.arange(len(origins.index)))
+    return len(databases)
+
+
+def _databases_among(paths: Sequence[Path]) -> list[Path]:
+    """``paths`` without the input datasets of others; ConfigError if one is missing or named twice."""
+    inputs = {input_path_of(path) for path in paths}
+    databases = [path for path in paths if path not in inputs]
+    seen: dict[Path, Path] = {}
+    for path in databases:
+        require_file(path, "database", ConfigError)
+        other = seen.get(path.resolve())
+        if other is not None:
+            same = "is named twice" if other == path else f"is the same file as {other}"
+            raise ConfigError(f"{path}: {same}; name every database once")
+        seen[path.resolve()] = path
+    return databases
+
+
+def _refuse_existing(targets: Sequence[Path]) -> None:
+    """OutputError if a file is there that is to be made."""
+    for target in targets:
+        if target.exists():
+            raise OutputError(
+                f"{target}: is there already; move it away, or give the result another name or folder"
+            )
 
 
 def _inputs_of(paths: Sequence[Path]) -> list[Path]:
@@ -91,9 +131,10 @@ def _open_alike(paths: Sequence[Path], stack: ExitStack) -> list[Table]:
         if (ours := describe_layout(table)) != (other := describe_layout(first)):
             raise ConfigError(f"{path}: holds {ours}, but {first.path} {other}; merge what is alike")
         if table.description != first.description:
+            different = differing_settings(table.description, first.description)
             raise ConfigError(
-                f"{path}: was made with other settings ({table.description}) than {first.path} "
-                f"({first.description}); merge shards of one run"
+                f"{path}: was made with other settings than {first.path} ({different}); merge shards of one "
+                "run"
             )
     return tables
 
@@ -122,7 +163,7 @@ def _origins(shards: Sequence[Table]) -> _Origins:
 def _refuse_gaps(shards: Sequence[Table], origins: _Origins) -> None:
     """ConfigError if rows are not written, or indices are in no shard."""
     complaints = [
-        f"{shard.path}: {missing} of {shard.rows} rows are not written"
+        f"{shard.path}: {missing} of {counted(shard.rows, 'row')} are not written"
         for shard in shards
         if (missing := shard.rows - np.count_nonzero(shard.is_marked()))
     ]
@@ -162,9 +203,9 @@ def _join(shards: Sequence[Table], origins: _Origins, out: Path, places: NDArray
                     for first, last in _runs(np.diff(places[start:stop]) == 1):
                         table.write(int(places[start + first]), {column.name: block[first:last]})
     except ImageError as error:
-        raise ConfigError(str(error)) from error
+        raise OutputError(str(error)) from error
     except FileExistsError as error:
-        raise ConfigError(f"{out}: has appeared meanwhile; move it away, or give another name") from error
+        raise OutputError(f"{out}: has appeared meanwhile; move it away, or give another name") from error
 
 
 def _blocks(column: Column, count: int) -> Iterator[tuple[int, int]]:

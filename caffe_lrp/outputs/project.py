@@ -21,6 +21,11 @@ AttributionStrategy = Literal["true_label", "predicted_label"]
 _SYNSET = re.compile(r"(n\d{8}) (.+)")
 
 
+def project_files(folder: Path) -> tuple[Path, Path]:
+    """Where `write_project` puts the file that ViRelAy opens, and the label map."""
+    return folder / "project.yaml", folder / "label-map.json"
+
+
 def write_project(
     folder: Path,
     database: Path,
@@ -59,16 +64,17 @@ def write_project(
         classes = maps.columns["prediction"].shape[0]
         dataset = _dataset(name, os.path.relpath(inputs, folder), *pictures.columns["data"].shape[1:])
     sources = [os.path.relpath(database, folder)]
+    path, labels_path = project_files(folder)
     project = {
         "name": name,
         "model": model,
-        "label_map": "label-map.json",
+        "label_map": labels_path.name,
         "dataset": dataset,
         "attributions": {"attribution_method": method, "attribution_strategy": strategy, "sources": sources},
     }
-    _write_json(folder / "label-map.json", label_map(labels, classes))
-    _write_json(folder / "project.yaml", {"project": project})  # JSON is YAML, and needs no rules of quoting
-    return folder / "project.yaml"
+    _write_json(labels_path, label_map(labels, classes))
+    _write_json(path, {"project": project})  # JSON is YAML, and needs no rules of quoting
+    return path
 
 
 def _dataset(name: str, path: str, height: int, width: int) -> dict[str, Any]:

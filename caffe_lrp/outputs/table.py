@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import ConfigError, ImageError, UsageError
+from caffe_lrp.errors import ConfigError, ImageError, OutputError, UsageError
 
 from .atomic import why_unwritable
 
@@ -86,7 +86,7 @@ def new_table(path: Path, rows: int, columns: Sequence[Column], description: str
 
     Raises
     ------
-    ConfigError
+    OutputError
         The file cannot be made, or the disk could not take all its rows.
     FileExistsError
         There is a file ``path``, which remains.
@@ -96,13 +96,13 @@ def new_table(path: Path, rows: int, columns: Sequence[Column], description: str
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {why_unwritable(error)}") from error
+        raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         try:
             _create(temporary, rows, columns, description)
         except (OSError, ValueError, RuntimeError) as error:  # h5py has its own mind about a full disk
-            raise ConfigError(f"{path}: cannot be written: {why_unwritable(error)}") from error
+            raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
         with Table(temporary, writable=True) as table:
             table.path = path
             yield table
@@ -148,7 +148,7 @@ def _require_space(path: Path, rows: int, columns: Sequence[Column]) -> None:
     folder = next(folder for folder in path.absolute().parents if folder.is_dir())
     free = shutil.disk_usage(folder).free
     if wanted > free:
-        raise ConfigError(
+        raise OutputError(
             f"{path}: {rows} rows take {wanted / 1e9:.1f} GB, but the disk has {free / 1e9:.1f} GB left; "
             "free some, halve the size with --dtype float16, or write to another disk"
         )
