@@ -82,7 +82,8 @@ layer { name: "mixed" type: "Softmax" bottom: "drop" top: "mixed" }
 layer { name: "whole" type: "Convolution" bottom: "mixed" top: "whole"
   convolution_param { num_output: 24 kernel_size: 6 } }
 layer { name: "relu" type: "ReLU" bottom: "whole" top: "whole" }
-layer { name: "scores" type: "Convolution" bottom: "whole" top: "scores"
+layer { name: "twice" type: "Eltwise" bottom: "whole" bottom: "whole" top: "twice" }
+layer { name: "scores" type: "Convolution" bottom: "twice" top: "scores"
   convolution_param { num_output: 10 kernel_size: 1 } }
 layer { name: "global" type: "Pooling" bottom: "scores" top: "global"
   pooling_param { pool: AVE global_pooling: true } }
@@ -103,7 +104,7 @@ _NETS = {"photo": _PHOTO_NET, "other": _OTHER_NET, "within": _WITHIN_NET}
 
 #: Layers of `_PHOTO_NET`, counted with its Split, and of `_OTHER_NET`.
 _DEEP, _SCORES, _PROB = 6, 22, 23
-_OTHER_SCORES = 12
+_OTHER_SCORES = 14
 
 #: All files lie beside the config; their names begin with that of the folder, so that no others are meant.
 _CONFIG = """
@@ -186,7 +187,7 @@ def prepare_runs(folder: Path) -> list[list[str]]:
 def _cases() -> Iterator[_Case]:
     """Every formula by every mode of quirks, and what else makes a difference."""
     gradients = tuple(code for code, row in FORMULAS.items() if row.is_gradient)
-    general = tuple(code for code, row in FORMULAS.items() if row.passes_neurons) + gradients
+    general = (0, 2, *gradients)
     switched = tuple(code for code, row in FORMULAS.items() if row.needs_switch_layer)
     for quirks in QUIRK_MODES:
         yield _Case(tuple(FORMULAS), quirks, all_images=quirks == "reference")

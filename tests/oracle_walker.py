@@ -178,8 +178,9 @@ class Walker:
             handed = guided(x, received)
         elif kind == "ReLU":
             handed = received
+        elif kind == "TanH" and formula in (26, 166):
+            handed = self._gradient(layer, x, received)
         elif kind == "TanH":
-            assert formula in (0, 2)
             handed = received
         elif kind == "Pooling":
             geometry = pooling_geometry(layer.pooling_param, image_size(x))

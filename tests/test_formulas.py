@@ -420,19 +420,16 @@ def test_relevance_passes_tanh(code: int, corrected: bool, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["TanH", "Sigmoid", "AbsVal"])
-@pytest.mark.parametrize("code", [0, 2])
+@pytest.mark.parametrize("code", [0, 2, 54, 56, 58, 60, 100, 102, 104, 114])
 def test_relevance_passes_other_neurons_unchanged(code: int, kind: str, tmp_path: Path) -> None:
     plan = resolve_plan(build(tmp_path, neuron_net(kind)), FORMULAS[code], PARAMETERS, 2, 0)
     assert [step.rule.title for step in plan.steps][1] == "pass"
 
 
-@by_mode
-@pytest.mark.parametrize("code", [26, 54, 56, 58, 60, 100, 102, 104, 114, 166])
-def test_a_neuron_without_a_rule_is_an_error(code: int, corrected: bool, tmp_path: Path) -> None:
-    net = build(tmp_path, neuron_net("TanH"))
-    parameters = RuleParameters(0.1, 1.0, 2, CORRECTED if corrected else REFERENCE)
-    with pytest.raises(PlanError, match=r"layer 1 'neuron' \(TanH\) has no rule"):
-        resolve_plan(net, FORMULAS[code], parameters, 2, 0)
+@pytest.mark.parametrize("code", [26, 166])
+def test_gradients_with_another_relu_take_the_gradient_of_other_neurons(code: int, tmp_path: Path) -> None:
+    plan = resolve_plan(build(tmp_path, neuron_net("TanH")), FORMULAS[code], PARAMETERS, 2, 0)
+    assert [step.rule.title for step in plan.steps][1] == "gradient"
 
 
 def within_net() -> str:

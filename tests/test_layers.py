@@ -233,8 +233,10 @@ by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def test_every_layer_type_is_tested_here() -> None:
-    tested = {case.body.split('"')[1] for case in CASES}
-    assert tested | {"Concat", "Split"} == set(REGISTRY)
+    """Here, or in one of the modules beside this one."""
+    texts = [path.read_text() for path in Path(__file__).parent.glob("test_layers*.py")]
+    untested = [name for name in REGISTRY if not any(f'type: "{name}"' in text for text in texts)]
+    assert untested == ["Split"]  # which no prototxt has: it is inserted
 
 
 @by_name

@@ -8,6 +8,9 @@ import numpy as np
 from ._jit import kernel
 from .gemm import Blob
 
+#: What sums to less than this has no shares to speak of.
+ZERO_SUM = 1e-6
+
 
 @kernel
 def leaky_relu(x: Blob, slope: float, out: Blob) -> None:
@@ -109,6 +112,15 @@ def softmax_gradient(y: Blob, gradient: Blob, out: Blob) -> None:
                 out[outer, channel, inner] = y[outer, channel, inner] * (
                     gradient[outer, channel, inner] - total
                 )
+
+
+@kernel
+def share_of_contribution(contribution: Blob, total: Blob, relevance: Blob, count: int, out: Blob) -> None:
+    """``R c / z``, the relevance of what contributes ``c`` to ``z``; R / count where z is nearly 0; (P,)."""
+    for i in range(total.size):
+        is_zero = abs(total[i]) < np.float32(ZERO_SUM)
+        share = contribution[i] / (np.float32(1) if is_zero else total[i])
+        out[i] = relevance[i] * (np.float32(1) / np.float32(count) if is_zero else share)
 
 
 @kernel

@@ -89,6 +89,9 @@ class Sigmoid(KernelNeuron):
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return True
 
+    def is_gate(self, inputs: Sequence[bool]) -> bool:
+        return True
+
 
 @register("TanH")
 class TanH(KernelNeuron):
@@ -115,7 +118,12 @@ class AbsVal(KernelNeuron):
 class Dropout(Neuron):
     """Identity: dropout does nothing at test time."""
 
+    is_alias = True
+
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def is_gate(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:

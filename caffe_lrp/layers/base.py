@@ -46,6 +46,8 @@ class Layer(ABC):
     #: What `gradient` looks at besides the gradient itself.
     gradient_uses_inputs: ClassVar[bool] = False
     gradient_uses_outputs: ClassVar[bool] = False
+    #: Whether the outputs are the first input under other names, and take no memory of their own.
+    is_alias: ClassVar[bool] = False
 
     index: int
     name: str
@@ -93,6 +95,16 @@ class Layer(ABC):
         """Whether outputs are never negative, given whether that holds for each input."""
         del inputs
         return False
+
+    def is_gate(self, inputs: Sequence[bool]) -> bool:
+        """Whether outputs only say how much of others passes, given whether that holds for each input."""
+        del inputs
+        return False
+
+    def with_gates(self, inputs: Sequence[bool]) -> "Layer":
+        """The layer, knowing which of its inputs are gates."""
+        del inputs
+        return self
 
     def with_convolution(self, method: str, is_compared: bool) -> "Layer":
         """The layer, using a method of convolution: ``auto``, ``direct`` or ``winograd``.
@@ -208,9 +220,32 @@ class Router(Layer):
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
 
+    def is_gate(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
 
 class Winner(Layer):
     """Capability: every output is one of the inputs; its gradient is also how relevance travels."""
+
+
+class Combination(Layer):
+    """Capability: every output is put together from what several inputs contribute to it."""
+
+    @abstractmethod
+    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+        """What each input adds to the output, in the output's shape; they sum to it, biases aside.
+
+        None for an input that adds nothing of its own, but says how much of the others passes.
+        """
+
+    def gathered(self, number: int, share: Blob) -> Blob:
+        """Relevance of input ``number`` from its share, which has the output's shape."""
+        del number
+        return share
+
+
+class Normalization(Layer):
+    """Capability: activations are shifted and scaled, which is no reason to move relevance."""
 
 
 class WindowAverage(Layer):

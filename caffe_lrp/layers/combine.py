@@ -1,16 +1,19 @@
-"""Layers with several inputs or outputs that move elements about."""
+"""Layers with several inputs or outputs: they move elements about, or put them together."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.layout import flat
+from caffe_lrp.proto.caffe_pb2 import EltwiseParameter
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Router, canonical_axis, register
+from .base import Blobs, Combination, Layer, Router, Winner, canonical_axis, register
 
 
 @register("Split")
@@ -18,6 +21,7 @@ class Split(Router):
     """Copies of one blob for several consumers; what they hand back is summed."""
 
     output_counts: ClassVar[tuple[int, int | None]] = (1, None)
+    is_alias = True
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         return (inputs[0],) * len(self.outputs)
@@ -75,6 +79,134 @@ class Concat(Router):
         for copy, part in zip(copies, parts, strict=True):
             copy[...] = part
         return copies
+
+
+@register("Eltwise")
+class Eltwise(Layer):
+    """Blobs of one shape put together element by element; `from_spec` gives the class of the operation."""
+
+    input_counts: ClassVar[tuple[int, int | None]] = (2, None)
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "Eltwise":
+        parameters = spec.parameters.eltwise_param
+        shapes: tuple[Shape, ...] = node["input_shapes"]
+        if any(shape != shapes[0] for shape in shapes):
+            raise ModelError(f"bottoms of shapes {shapes} differ; check the layers that write them")
+        if parameters.operation == EltwiseParameter.PROD:
+            return EltwiseProduct(**node)
+        if parameters.operation == EltwiseParameter.MAX:
+            return EltwiseMaximum(**node)
+        coefficients = tuple(parameters.coeff) or (1.0,) * len(shapes)
+        if len(coefficients) != len(shapes):
+            raise ModelError(
+                f"has {len(shapes)} bottoms but {len(coefficients)} coeff; give one for each, or none"
+            )
+        return EltwiseSum(coefficients=coefficients, **node)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EltwiseSum(Eltwise, Combination):
+    """``Σ cᵢ xᵢ``."""
+
+    coefficients: tuple[float, ...]
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs) and min(self.coefficients) >= 0
+
+    def _term(self, number: int, x: Blob) -> Blob:
+        coefficient = self.coefficients[number]
+        return x if coefficient == 1 else x * np.float32(coefficient)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        out = workspace.empty(inputs[0].shape)
+        terms, target = [flat(self._term(number, x)) for number, x in enumerate(inputs)], flat(out)
+
+        def add(first: int, last: int) -> None:
+            np.add(terms[0][first:last], terms[1][first:last], out=target[first:last])
+            for term in terms[2:]:
+                target[first:last] += term[first:last]
+
+        workspace.share(add, target.size, target.size)
+        return (out,)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return tuple(self._term(number, gradients[0]) for number in range(len(self.inputs)))
+
+    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+        return tuple(self._term(number, x) for number, x in enumerate(inputs))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EltwiseProduct(Eltwise, Combination):
+    """``Π xᵢ``; ``gates`` are the inputs that only say how much of the others passes."""
+
+    gradient_uses_inputs: ClassVar[bool] = True
+
+    gates: tuple[bool, ...] = ()
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def is_gate(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def with_gates(self, inputs: Sequence[bool]) -> "EltwiseProduct":
+        return replace(self, gates=tuple(inputs))
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return (_product(inputs, workspace),)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return tuple(
+            _product([gradients[0], *inputs[:number], *inputs[number + 1 :]], workspace)
+            for number in range(len(inputs))
+        )
+
+    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+        gates = self.gates if any(self.gates) and not all(self.gates) else (False,) * len(inputs)
+        signals = len(gates) - sum(gates)
+        part = outputs[0] if signals == 1 else outputs[0] / np.float32(signals)
+        return tuple(None if is_gate else part for is_gate in gates)
+
+
+class EltwiseMaximum(Eltwise, Winner):
+    """The largest of all inputs, the first of several that are equal."""
+
+    gradient_uses_inputs: ClassVar[bool] = True
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return any(inputs)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        out = workspace.empty(inputs[0].shape)
+        np.maximum(inputs[0], inputs[1], out=out)
+        for x in inputs[2:]:
+            np.maximum(out, x, out=out)
+        return (out,)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        winners = np.argmax(np.stack(inputs), axis=0)
+        handed = []
+        for number, x in enumerate(inputs):
+            out = workspace.empty(x.shape)
+            np.multiply(gradients[0], winners == number, out=out)
+            handed.append(out)
+        return tuple(handed)
+
+
+def _product(blobs: Blobs, workspace: Workspace) -> Blob:
+    """All of ``blobs`` multiplied."""
+    out = np.multiply(blobs[0], blobs[1], out=workspace.empty(blobs[0].shape))
+    for blob in blobs[2:]:
+        out *= blob
+    return out
 
 
 def _without(axis: int, shape: Shape) -> Shape:

@@ -17,6 +17,8 @@ from .base import Blobs, Router, canonical_axis, register
 class Flatten(Router):
     """Axes ``first`` to ``last`` of one item joined into one."""
 
+    is_alias = True
+
     first: int
     last: int
 

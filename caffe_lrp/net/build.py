@@ -114,6 +114,7 @@ def build_graph(spec: NetSpec) -> Graph:
     shapes: list[Shape] = [declared.shape[1:] for declared in inputs]
     current = {name: value for value, name in enumerate(names)}
     unread = dict.fromkeys(current.values())
+    gates: set[int] = set()
     layers: list[Layer] = []
     for index, layer_spec in enumerate(insert_splits(inputs, specs, spec.source)):
         read = tuple(current[bottom] for bottom in layer_spec.bottoms)
@@ -126,7 +127,10 @@ def build_graph(spec: NetSpec) -> Graph:
             outputs=written,
             input_shapes=tuple(shapes[value] for value in read),
         )
-        layers.append(layer)
+        are_gates = [value in gates for value in read]
+        if layer.is_gate(are_gates):
+            gates.update(written)
+        layers.append(layer.with_gates(are_gates))
         names.extend(layer_spec.tops)
         shapes.extend(layer.output_shapes)
         current.update(zip(layer_spec.tops, written, strict=True))

@@ -15,8 +15,6 @@ MOST_AXES = 32
 
 _BYTES = 4
 _GIGABYTE = 2**30
-#: Types of layers whose outputs are their input under another name.
-_ALIASES = ("Split", "Dropout", "Flatten")
 
 
 def check_shape(shape: Shape, what: str) -> None:
@@ -65,7 +63,7 @@ def refuse_too_many_activations(inputs: Sequence[InputSpec], layers: Sequence[La
     """
     total = sum(math.prod(declared.shape[1:]) for declared in inputs)
     for layer in layers:
-        total += 0 if layer.type in _ALIASES else sum(map(math.prod, layer.output_shapes))
+        total += 0 if layer.is_alias else sum(map(math.prod, layer.output_shapes))
         if total > MOST_ACTIVATIONS:
             raise ModelError(
                 f"{source}: the blobs of one image have {total} numbers up to {layer.label}, the limit is "
@@ -108,4 +106,4 @@ def refuse_beyond_memory(layers: Sequence[Layer], memory: int, source: str) -> N
 def _activations(layer: Layer) -> int:
     """Numbers of one image that a layer has in memory at the same time, at least."""
     inputs = max(map(math.prod, layer.input_shapes))
-    return inputs if layer.type in _ALIASES else inputs + sum(map(math.prod, layer.output_shapes))
+    return inputs if layer.is_alias else inputs + sum(map(math.prod, layer.output_shapes))

@@ -10,20 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from caffe_lrp.kernels._winograd import FREQUENCIES
-from caffe_lrp.layers.activation import Dropout
 from caffe_lrp.layers.base import Layer, Linear
-from caffe_lrp.layers.combine import Split
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.product import winograd_applies
-from caffe_lrp.layers.shape import Flatten
 from caffe_lrp.net.net import Net
 
 from .plan import Plan, Step
 from .rules import Flat, WSquare
 
 _BYTES = 4
-#: Layers whose outputs are their input under another name, and take no memory of their own.
-_ALIASES = (Split, Dropout, Flatten)
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def _owners(net: Net) -> dict[int, int]:
     owners = {net.input_value: net.input_value}
     for layer in net.layers:
         for value in layer.outputs:
-            owners[value] = owners[layer.inputs[0]] if isinstance(layer, _ALIASES) else value
+            owners[value] = owners[layer.inputs[0]] if layer.is_alias else value
     return owners
 
 

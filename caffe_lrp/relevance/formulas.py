@@ -9,7 +9,17 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.kernels.elementwise import channel_norm
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.activation import Dropout, ReLU
-from caffe_lrp.layers.base import ChannelNormalization, Linear, Neuron, Router, WindowAverage, Winner
+from caffe_lrp.layers.base import (
+    ChannelNormalization,
+    Combination,
+    Layer,
+    Linear,
+    Neuron,
+    Normalization,
+    Router,
+    WindowAverage,
+    Winner,
+)
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.normalization import LocalResponseNormalization
 from caffe_lrp.layers.output import Softmax
@@ -19,6 +29,7 @@ from .composites import Composite, Match, any_layer, is_a, up_to
 from .rules import (
     AlphaBeta,
     Backprojection,
+    Contribution,
     Epsilon,
     Flat,
     Gradient,
@@ -108,8 +119,8 @@ class Formula:
         Rule of linear layers up to the switch layer.
     relu
         Rule of ReLU layers.
-    passes_neurons
-        Whether relevance passes other neuron layers (TanH, Sigmoid, …) unchanged.
+    elsewhere
+        Rule of all layers that the reference aborts on; None: what suits each, see `_BEYOND`.
     finish
         Applied to the map at the end.
     """
@@ -118,7 +129,7 @@ class Formula:
     convolution: RuleMaker | None = None
     below: RuleMaker | None = None
     relu: Rule = PASS
-    passes_neurons: bool = False
+    elsewhere: Rule | None = None
     finish: Callable[[Blob], Blob] | None = None
 
     @property
@@ -133,10 +144,10 @@ class Formula:
 
 
 FORMULAS: dict[int, Formula] = {
-    0: Formula(rest=EPSILON, passes_neurons=True),
-    2: Formula(rest=ALPHA_BETA, passes_neurons=True),
+    0: Formula(rest=EPSILON),
+    2: Formula(rest=ALPHA_BETA),
     11: Formula(rest=None),
-    26: Formula(rest=BACKPROJECTION, relu=PassPositive()),
+    26: Formula(rest=BACKPROJECTION, relu=PassPositive(), elsewhere=Gradient()),
     54: Formula(below=FLAT, rest=EPSILON),
     56: Formula(below=W_SQUARE, rest=EPSILON),
     58: Formula(below=FLAT, rest=ALPHA_BETA),
@@ -146,7 +157,7 @@ FORMULAS: dict[int, Formula] = {
     102: Formula(below=FLAT, convolution=ALPHA_BETA, rest=EPSILON),
     104: Formula(below=W_SQUARE, convolution=ALPHA_BETA, rest=EPSILON),
     114: Formula(below=ALPHA_BETA, rest=EPSILON),
-    166: Formula(rest=BACKPROJECTION, relu=PassGuided()),
+    166: Formula(rest=BACKPROJECTION, relu=PassGuided(), elsewhere=Gradient()),
 }
 
 
@@ -178,10 +189,24 @@ def compose(formula: Formula, parameters: RuleParameters) -> Composite:
     entries.append((is_a(Linear), formula.rest(parameters)))
     entries.append((is_a(ReLU), formula.relu))
     entries.append((is_a(Dropout), PASS))
-    if formula.passes_neurons:
-        entries.append((is_a(Neuron), PASS))
     entries.append((is_a(Router, Winner), Route()))
-    return Composite((*entries, *_quirky_entries(parameters.quirks)))
+    entries += _quirky_entries(parameters.quirks)
+    entries += [(is_a(capability), formula.elsewhere or rule) for capability, rule in _BEYOND]
+    return Composite(tuple(entries))
+
+
+#: What the reference has no rule for, and what is done instead.
+#:
+#: Neurons pass relevance as its ReLU does, and as it does itself for TanH and others under 0 and 2.
+#: Sums share it by contribution, as zennit does for residual connections; products give it to the signal
+#: and nothing to the gate (Arras et al. 2017). Normalizations pass it, as zennit's and as LRN where quirks
+#: are corrected. Deconvolution and guided backpropagation are gradients but for their ReLU, and so are
+#: these layers then (Springenberg et al. 2015).
+_BEYOND: tuple[tuple[type[Layer], Rule], ...] = (
+    (Neuron, PASS),
+    (Combination, Contribution()),
+    (Normalization, PASS),
+)
 
 
 def _quirky_entries(quirks: Quirks) -> tuple[tuple[Match, Rule], ...]:

@@ -17,7 +17,7 @@ from caffe_lrp.kernels.layout import flat, lines, pixels
 from caffe_lrp.kernels.normalization import lrn_taylor
 from caffe_lrp.kernels.passes import alpha_beta_quotient, copied, epsilon_quotient
 from caffe_lrp.kernels.pooling import average_pool_redistribute
-from caffe_lrp.layers.base import Blobs, ChannelNormalization, Layer, Linear, WindowAverage
+from caffe_lrp.layers.base import Blobs, ChannelNormalization, Combination, Layer, Linear, WindowAverage
 from caffe_lrp.layers.linear_map import LinearMap
 from caffe_lrp.workspace import Workspace
 
@@ -322,6 +322,40 @@ class Proportional(Rule):
             pixels(seen.inputs[0]), pixels(relevances[0]), layer.window, self.add_activations, pixels(out)
         )
         return (out,)
+
+
+@dataclass(frozen=True)
+class Contribution(Rule):
+    """``r = R c / Σc`` for inputs that contribute ``c``, alike where the sum is 0; nothing for gates.
+
+    Source: Bach et al. 2015, eq. 56, for sums; Arras et al. 2017 for products, where the gate gets nothing.
+    """
+
+    title = "R·c/Σc"
+
+    def uses_inputs(self, layer: Layer) -> bool:
+        return True
+
+    def uses_outputs(self, layer: Layer) -> bool:
+        return True
+
+    def propagate(
+        self, layer: Combination, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        contributions = layer.contributions(seen.inputs, seen.outputs)
+        count = sum(contribution is not None for contribution in contributions)
+        total, received = flat(seen.outputs[0]), flat(relevances[0])
+        found = []
+        for number, contribution in enumerate(contributions):
+            if contribution is None:
+                nothing = workspace.empty(seen.inputs[number].shape)
+                nothing[...] = 0
+                found.append(nothing)
+                continue
+            share = workspace.empty(seen.outputs[0].shape)
+            kernels.share_of_contribution(flat(contribution), total, received, count, flat(share))
+            found.append(layer.gathered(number, share))
+        return tuple(found)
 
 
 @dataclass(frozen=True)
