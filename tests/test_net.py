@@ -22,7 +22,6 @@ from builders import (
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.linear_map import ConvolutionMap
@@ -258,10 +257,6 @@ VARIANTS = {
     "Concat of nonnegative blobs": ("Concat", 'bottom: "sure"', False, True),
 }  # fmt: skip
 ALL_SIGNS = {kind: (kind, *rest) for kind, rest in SIGNS.items()} | VARIANTS
-
-
-def test_the_signs_of_every_layer_type_are_tested() -> None:
-    assert set(SIGNS) == set(REGISTRY)
 
 
 @pytest.mark.parametrize(
