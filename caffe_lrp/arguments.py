@@ -111,6 +111,8 @@ def list_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("-f/--filelist is missing: the list of images; only --images and --dry-run do without")
     if options.filelist is not None and options.images is not None:
         parser.error("-f/--filelist and --images exclude each other: give one of them")
+    if options.image_root and options.images is not None:
+        parser.error("--image-root is for lists; the images of --images are where it says")
     if options.target is not None and options.images is None:
         parser.error("--target is for --images; in a list, every line has its own class")
     if options.input_dataset and "h5" not in (options.outputs or ()):
@@ -169,7 +171,7 @@ def _subcommand_parser(name: str, description: str, epilog: str = "") -> Parser:
         add_help=False,
     )
     parser.add_argument("-h", "--help", action="help", help="show this help")
-    parser.set_defaults(verbose=False)
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell more of internal errors")
     return parser
 
 

@@ -45,8 +45,9 @@ def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
 
 
 def counted(count: int, noun: str) -> str:
-    """``1 map``, ``2 maps``, ``1,000 maps``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """``1 map``, ``2 maps``, ``1,000 maps``; ``2 processes``."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{plural}"
 
 
 def _digits(name: str) -> str:

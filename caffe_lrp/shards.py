@@ -42,6 +42,8 @@ def parse_shard(text: str) -> Shard:
     if not match:
         raise ValueError("must be I/N, such as 0/64 for the first of 64 parts, or auto")
     index, count = int(match[1]), int(match[2])
+    if count < 1:
+        raise ValueError("must be I/N, N at least 1")
     if index >= count:
         raise ValueError(f"asks for part {index}, but {count} parts count from 0 to {count - 1}")
     return Shard(index, count)

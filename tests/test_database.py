@@ -233,6 +233,23 @@ def test_a_file_of_another_type_or_run_is_refused(tmp_path: Path) -> None:
         AttributionDatabase(path, SHAPE, "float32", True, SETTINGS)
 
 
+def test_a_file_of_another_run_is_replaced_if_that_is_asked_for(tmp_path: Path) -> None:
+    path = make(tmp_path / "maps.h5", [0])
+    before = path.read_bytes()
+    huge = replace(SHAPE, rows=10**15)
+    with pytest.raises(OutputError, match="take "):
+        AttributionDatabase(path, huge, description="{}", overwrite=True)
+    assert path.read_bytes() == before
+    with AttributionDatabase(path, SHAPE, description=SETTINGS, overwrite=True) as maps:
+        assert maps.rows_done().nonzero()[0].tolist() == [0]
+    with AttributionDatabase(path, SHAPE, description="{}", overwrite=True) as maps:
+        assert not maps.rows_done().any()
+    path.write_text("text")
+    with AttributionDatabase(path, SHAPE, description="{}", overwrite=True) as maps:
+        assert not maps.rows_done().any()
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "maps.h5"
     path.write_text("text")
@@ -257,7 +274,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_database_larger_than_the_disk_is_not_begun(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"take \d+\.\d GB, but the disk has \d+\.\d GB left"):
+    with pytest.raises(OutputError, match=r"take [\d,]+\.\d MB, but the disk has [\d,]+\.\d MB left"):
         AttributionDatabase(tmp_path / "new" / "maps.h5", replace(SHAPE, rows=10**15))
     assert not list(tmp_path.iterdir())
 
@@ -268,7 +285,7 @@ def test_a_file_where_the_folder_should_be_is_an_error(tmp_path: Path) -> None:
         AttributionDatabase(tmp_path / "file" / "maps.h5", SHAPE)
 
 
-def test_a_full_disk_costs_the_image_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_no_fault_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> int:
         raise OSError(28, os.strerror(28))
 
@@ -276,10 +293,10 @@ def test_a_full_disk_costs_the_image_and_says_so(tmp_path: Path, monkeypatch: py
         maps.write(0, result(0), 0)
         with monkeypatch.context() as full:
             full.setattr(os, "fsync", fail)
-            with pytest.raises(ImageError, match=r"maps.h5: cannot be written: .*; free some space"):
+            with pytest.raises(OutputError, match=r"maps.h5: cannot be written: .*; free some space"):
                 maps.flush()
             full.setattr(os, "pwrite", fail)
-            with pytest.raises(ImageError, match=r"maps.h5: cannot be written: .*; free some space"):
+            with pytest.raises(OutputError, match=r"maps.h5: cannot be written: .*; free some space"):
                 maps.write(1, result(1), 1)
         assert not maps.rows_done().any()
         maps.flush()

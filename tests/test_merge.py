@@ -14,7 +14,7 @@ from database_builders import SETTINGS, SHAPE, check_row, make, result, shards
 
 from caffe_lrp.errors import ConfigError, OutputError
 from caffe_lrp.outputs import merge
-from caffe_lrp.outputs.database import AttributionDatabase, input_path_of
+from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase, input_path_of
 from caffe_lrp.outputs.merge import merge_databases
 from caffe_lrp.outputs.project import label_map, write_project
 
@@ -59,6 +59,24 @@ def test_a_shard_that_was_forgotten_is_noticed(tmp_path: Path) -> None:
         merge_databases(shards(tmp_path, [(0, 3), (2, 5)]), tmp_path / "merged.h5")
 
 
+def test_the_last_shards_are_missed_too(tmp_path: Path) -> None:
+    description = json.dumps({MAPS_OF_RUN: 6})
+    shape = replace(SHAPE, rows=2)
+    one = make(tmp_path / "one.h5", [0, 1], shape, description=description)
+    with pytest.raises(ConfigError, match="4 of the indices 0 to 5 are in no shard, the first is 2"):
+        merge_databases([one], tmp_path / "merged.h5")
+    merge_databases([one], tmp_path / "merged.h5", allow_missing=True)
+
+
+def test_what_a_killed_merge_has_left_is_removed(tmp_path: Path) -> None:
+    paths = shards(tmp_path, [(0, 1), (2,)], with_input=False)
+    ours, other = tmp_path / ".merged.h5.0123abcd.tmp", tmp_path / ".mergel.h5.0123abcd.tmp"
+    ours.touch()
+    other.touch()
+    merge_databases(paths, tmp_path / "merged.h5")
+    assert (ours.exists(), other.exists()) == (False, True)
+
+
 def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     one, two = shards(tmp_path, [(0, 1), (2,)], with_input=False)
     half = make(tmp_path / "half.h5", [2], replace(SHAPE, rows=1), "float16")
@@ -67,7 +85,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     copy = Path(shutil.copy(one, tmp_path / "copy.h5"))
     merged = tmp_path / "merged.h5"
     for paths, message in (
-        ([one, half], "half.h5: holds attribution float16 .* one|shard0.h5"),
+        ([one, half], "half.h5: holds attribution float16 .*, but .*shard0.h5 attribution float32"),
         ([one, other], r"other.h5: was made with other settings than .*shard0.h5 \(formula: null, not 100;"),
         ([one, two, one], "shard0.h5: is named twice"),
         ([one, tmp_path / "." / "link.h5"], "link.h5: is the same file as .*shard0.h5"),

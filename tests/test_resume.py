@@ -246,7 +246,7 @@ def test_a_database_is_overwritten_if_that_is_asked_for(images: Path, tmp_path: 
     path, out = all_of(images), tmp_path / "o"
     assert finish(path, out, "--outputs", "h5").returncode == 0
     refused = finish(path, out, "--outputs", "h5", "--formula", 0)
-    assert (refused.returncode, "12 maps of its database would be overwritten" in refused.stderr) == (5, True)
+    assert (refused.returncode, "its database of 12 maps would be overwritten" in refused.stderr) == (5, True)
     assert "12 of 12 maps are there; 0 left" in finish(path, out, "--outputs", "h5").stderr
     assert finish(path, out, "--outputs", "h5", "--formula", 0, "--overwrite").returncode == 0
     assert "12 of 12 maps are there; 0 left" in finish(path, out, "--outputs", "h5", "--formula", 0).stderr
@@ -256,6 +256,76 @@ def test_a_database_is_overwritten_if_that_is_asked_for(images: Path, tmp_path: 
     assert (overwritten["done"], overwritten["missing"], overwritten["replaced"]) == (0, 0, 12)
     assert (other["done"], other["missing"], other["replaced"]) == (12, 0, 0)
     assert "0 missing, 12 overwritten by another run\n" in run("status", out).stdout
+
+
+def test_a_database_is_one_whatever_its_images_are_called(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    half = tmp_path / "half.txt"
+    half.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))
+    assert finish(path, out, "--outputs", "h5", "--suffix-target").returncode == 0
+    for options in (["--suffix-target"], ["--suffix-target", "--formula", 0]):
+        refused = finish(half, out, "--outputs", "h5", *options)
+        assert (refused.returncode, "database of 12 maps would be overwritten" in refused.stderr) == (5, True)
+    # A shard has a file of its own.
+    assert finish(half, out, "--outputs", "h5", "--shard", "0/2").returncode == 0
+    assert len(list((out / "out").glob("*.jsonl"))) == 2
+    assert finish(half, out, "--outputs", "h5", "--formula", 0, "--overwrite").returncode == 0
+    states = sorted(
+        (found["done"], found["replaced"]) for found in json.loads(run("status", out, "--json").stdout)
+    )
+    assert states == [(0, 12), (2, 0), (5, 0)]
+
+
+def test_files_that_are_overwritten_leave_the_own_database_alone(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    both = ["--outputs", "heatmap,h5"]
+    assert finish(path, out, *both).returncode == 0
+    assert finish(path, out, "--outputs", "heatmap", "--formula", 0, "--overwrite").returncode == 0
+    inode = (out / "out/maps.h5").stat().st_ino
+    again = finish(path, out, *both, "--overwrite")
+    assert again.returncode == 0
+    assert (out / "out/maps.h5").stat().st_ino == inode
+
+
+def test_a_run_that_is_refused_leaves_no_journal(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    (out / "out").mkdir(parents=True)
+    (out / "out/maps.h5").write_text("mine")
+    assert finish(path, out, "--outputs", "h5").returncode == 5
+    assert [file.name for file in (out / "out").iterdir()] == ["maps.h5"]
+
+
+def test_what_virelay_opens_is_written_once(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    options = ["--outputs", "h5", "--input-dataset"]
+    assert finish(path, out, *options).returncode == 0
+    project = out / "out/project.yaml"
+    project.write_text("with analyses")
+    assert finish(path, out, *options).returncode == 0
+    assert project.read_text() == "with analyses"
+    project.unlink()
+    project.mkdir()
+    (out / "out/maps.h5").unlink()
+    failed = finish(path, out, *options)
+    assert (failed.returncode, "project.yaml: cannot be written: Is a directory" in failed.stderr) == (5, True)
+    project.rmdir()
+    assert finish(path, out, *options).returncode == 0
+    assert project.is_file()
+
+
+def test_a_run_that_goes_on_is_said_to(images: Path, tmp_path: Path) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    process = subprocess.Popen(
+        command(path, out), cwd=DATA, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for_records(out, 1)
+    process.send_signal(signal.SIGSTOP)
+    (found,) = json.loads(run("status", out, "--json").stdout)
+    process.send_signal(signal.SIGCONT)
+    assert found["running"] == 1
+    assert process.wait(timeout=120) == 0
+    (found,) = json.loads(run("status", out, "--json").stdout)
+    assert found["running"] == 0
 
 
 def test_a_database_that_is_gone_or_damaged_is_noticed(images: Path, tmp_path: Path) -> None:

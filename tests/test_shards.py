@@ -29,7 +29,7 @@ def test_a_part_is_written_as_index_and_count() -> None:
     ("text", "complaint"),
     [
         ("64/64", "asks for part 64, but 64 parts count from 0 to 63"),
-        ("0/0", "asks for part 0"),
+        ("0/0", "N at least 1"),
         ("1", "must be I/N"),
         ("-1/4", "must be I/N"),
         ("1/2/3", "must be I/N"),

@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
+from caffe_lrp.files import why_unreadable
 from caffe_lrp.outputs.atomic import why_unwritable
 from caffe_lrp.shards import Shard
 
@@ -108,17 +109,32 @@ def journal_path(root: Path, fingerprint: str, shard: Shard) -> Path:
 
 
 def find_journals(root: Path) -> list[Path]:
-    """All journals in an output root, in order of their names."""
+    """All journals in an output root, in order of their names; none if there is no such folder.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be read.
+    """
     try:
-        names = [entry.name for entry in os.scandir(root) if _NAME.fullmatch(entry.name)]
-    except OSError:
+        with os.scandir(root) as entries:
+            names = [entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as fault:
+        raise OutputError(f"{root}: the folder cannot be read: {why_unreadable(fault, root)}") from fault
     return [root / name for name in sorted(names)]
 
 
 def read_header(path: Path) -> Header | None:
-    """The first line of a journal; None if it has none yet, or is no journal."""
-    with path.open("rb") as file:
+    """The first line of a journal; None if it has none yet, or is no journal.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be read; this holds for all that read journals.
+    """
+    with _reading(path) as file:
         fields = _parsed(file.readline())
     try:
         shard = Shard(*fields["shard"])
@@ -133,12 +149,22 @@ def read_header(path: Path) -> Header | None:
 
 def read_records(path: Path) -> Iterator[Record]:
     """The lines of a journal about jobs, in the order of writing."""
-    with path.open("rb") as file:
+    with _reading(path) as file:
         file.readline()
         for line in file:
             fields = _parsed(line)
             if isinstance(fields.get("job"), int) and fields.get("status") in STATES:
                 yield Record(**{name: fields[name] for name in Record.__slots__ if name in fields})
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    """The journal ``path``, open; OutputError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as fault:
+        raise OutputError(f"{path}: the journal cannot be read: {why_unreadable(fault, path)}") from fault
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
@@ -155,7 +181,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 class Journal:
     """The journal of this run, open for adding lines; a context manager.
 
-    Nobody else may write it at the same time.
+    Nobody else may write it at the same time. A run that fails before anything came out leaves none.
 
     Parameters
     ----------
@@ -192,6 +218,8 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self._discard()
         os.close(self._file)
 
     def record(self, outcome: JobOutcome) -> None:
@@ -224,7 +252,7 @@ class Journal:
         """How many jobs are in a state."""
         return int(np.count_nonzero(self.states == state))
 
-    def discard(self) -> None:
+    def _discard(self) -> None:
         """Remove the file if it says nothing but what it is, as that of a run that is refused."""
         if next(read_records(self.path), None) is None:
             self.path.unlink()
@@ -300,7 +328,7 @@ def _locked(file: int, how: int) -> bool:
 
 def is_being_written(path: Path) -> bool:
     """Whether a process has the journal open for writing."""
-    with path.open("rb") as file:
+    with _reading(path) as file:
         return not _locked(file.fileno(), fcntl.LOCK_SH)
 
 

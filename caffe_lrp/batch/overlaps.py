@@ -7,8 +7,9 @@ from pathlib import Path
 
 from caffe_lrp.errors import OutputError
 from caffe_lrp.messages import counted
-from caffe_lrp.outputs.writers import OUTPUTS
+from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
 
+from .delivery import DATABASE
 from .journal import Header, Record, find_journals, is_being_written, naming, read_header, read_records
 
 
@@ -21,18 +22,18 @@ class Overlap:
     journal
         Of the other run.
     records
-        Those of its jobs that lose files.
-    outputs
-        What both runs write.
+        Those of its jobs that lose files, or their place in the database.
+    kind
+        A kind of files that is lost; None: it is the database.
     """
 
     journal: Path
     records: tuple[Record, ...]
-    outputs: frozenset[str]
+    kind: OutputKind | None
 
 
 def find_overlaps(root: Path, header: Header, stems: Iterable[str]) -> list[Overlap]:
-    """Which files of other runs would be overwritten.
+    """Which files of other runs would be overwritten: those of one stem, and all in a database of one name.
 
     Parameters
     ----------
@@ -48,28 +49,37 @@ def find_overlaps(root: Path, header: Header, stems: Iterable[str]) -> list[Over
     overlaps = []
     for path in others:
         other = read_header(path)
-        common = frozenset(other.outputs if other else ()).intersection(header.outputs)
-        if not common:
+        if other is None:
+            continue
+        common = {*other.outputs}.intersection(header.outputs)
+        shares_database = DATABASE in common and other.shard == header.shard
+        kind = next((kind for kind in OUTPUTS if kind in common), None)
+        if not shares_database and kind is None:
             continue
         if mine is None:  # eight bytes and some for every job; mostly there is no other run
             mine = frozenset(map(hash, stems))
-        last: dict[int, Record] = {}
-        for record in read_records(path):
-            if record.status == "done" and hash(record.stem) in mine:
-                last[record.job] = record
-            else:
-                last.pop(record.job, None)
-        done = tuple(last.values())
+        done = _last_records(path, None if shares_database else mine)
         if done:
-            overlaps.append(Overlap(path, done, common))
+            overlaps.append(Overlap(path, done, None if shares_database else kind))
     return overlaps
+
+
+def _last_records(journal: Path, stems: frozenset[int] | None) -> tuple[Record, ...]:
+    """The last records of all jobs that are done, or of those with these hashes of stems."""
+    last: dict[int, Record] = {}
+    for record in read_records(journal):
+        if record.status == "done" and (stems is None or hash(record.stem) in stems):
+            last[record.job] = record
+        else:
+            last.pop(record.job, None)
+    return tuple(last.values())
 
 
 def _prefix(header: Header) -> str:
     return f"caffe-lrp-{header.fingerprint}-"
 
 
-def refuse_overlaps(overlaps: Iterable[Overlap]) -> None:
+def refuse_overlaps(overlaps: Iterable[Overlap], header: Header) -> None:
     """Refuse to overwrite the files of other runs.
 
     Raises
@@ -78,13 +88,13 @@ def refuse_overlaps(overlaps: Iterable[Overlap]) -> None:
         Names their journals, and one of the files.
     """
     for overlap in overlaps:
-        lost = f"{counted(len(overlap.records), 'map')} of its database would be overwritten"
-        way_out = "choose another output folder (-p)"
-        file = next((output for kind, output in OUTPUTS.items() if kind in overlap.outputs), None)
-        if file:
-            example = f"{overlap.journal.parent / overlap.records[0].stem}{file.suffix}"
-            lost = f"files of {counted(len(overlap.records), 'map')} would be overwritten, such as {example}"
-            way_out += ", put formula and class into the names (--suffix-target)"
+        maps = counted(len(overlap.records), "map")
+        lost, way_out = f"its database of {maps} would be overwritten", "choose another output folder (-p)"
+        if overlap.kind:
+            example = f"{overlap.journal.parent / overlap.records[0].stem}{OUTPUTS[overlap.kind].suffix}"
+            lost = f"files of {maps} would be overwritten, such as {example}"
+            if not header.description.get("names_have_targets"):
+                way_out += ", put formula and class into the names (--suffix-target)"
         raise OutputError(
             f"{overlap.journal}: is the journal of another run (other settings, net, list or version), and "
             f"{lost}; {way_out}, or add --overwrite"

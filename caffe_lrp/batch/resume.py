@@ -107,12 +107,11 @@ def open_journal(task: Task, *, overwrite: bool) -> tuple[Journal, list[Overlap]
     header = task.header
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(task.root, header))
-        stack.callback(journal.discard)
         refuse_other_counts(task.root, header)
         stems = (relative_stem(task.root, job) for job in task.jobs() if job.stem is not None)
         overlaps = find_overlaps(task.root, header, stems)
         if not overwrite:
-            refuse_overlaps(overlaps)
+            refuse_overlaps(overlaps, header)
         refuse_running(overlaps)
         stack.pop_all()
     return journal, overlaps

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.messages import listed
+from caffe_lrp.messages import counted, listed
 
 from .journal import (
     DONE,
@@ -46,6 +46,8 @@ class RunStatus:
         Maps whose files another run has overwritten.
     reasons
         How often each reason for a failure occurs.
+    running
+        Shards that a process is at.
     per_second
         Maps a second, of all shards that are running.
     """
@@ -58,6 +60,7 @@ class RunStatus:
     failed: int = 0
     replaced: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    running: int = 0
     per_second: float = 0.0
 
     @property
@@ -67,7 +70,7 @@ class RunStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present speed; None if nothing is running."""
+        """At the present speed; None if nothing has come out lately."""
         return self.missing / self.per_second if self.per_second else None
 
     def as_json(self) -> dict[str, Any]:
@@ -80,6 +83,7 @@ class RunStatus:
             "failed": self.failed,
             "missing": self.missing,
             "replaced": self.replaced,
+            "running": self.running,
             "maps_per_second": round(self.per_second, 3),
             "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
             "reasons": dict(self.reasons.most_common()),
@@ -94,8 +98,11 @@ class RunStatus:
         if self.shard_count > 1:
             text += f"; {len(self.shards)} of {self.shard_count} shards begun"
         if self.missing:
-            left, speed = self.seconds_left, f"{self.per_second:.3g} a second"
-            text += "; nothing is running" if left is None else f"; {speed}, {duration(left)} left"
+            text += (
+                f"; {counted(self.running, 'process')} running" if self.running else "; nothing is running"
+            )
+            if self.seconds_left is not None:
+                text += f", {self.per_second:.3g} a second, {duration(self.seconds_left)} left"
         if self.reasons:
             reasons = [f"{count:,} × {reason}" for reason, count in self.reasons.most_common()]
             text += f"\nfailed:\n{listed(reasons)}"
@@ -108,12 +115,9 @@ def read_status(root: Path, now: float | None = None) -> list[RunStatus]:
     Raises
     ------
     OutputError
-        There is no journal.
+        There is no journal, or one cannot be read.
     """
-    paths = find_journals(root)
-    if not paths and root.is_dir():
-        folders = sorted(folder for folder in root.iterdir() if folder.is_dir())
-        paths = [path for folder in folders for path in find_journals(folder)]
+    paths = find_journals(root) or [path for folder in _folders_of(root) for path in find_journals(folder)]
     runs: dict[tuple[Path, str], RunStatus] = {}
     for path in paths:
         header = read_header(path)
@@ -126,6 +130,11 @@ def read_status(root: Path, now: float | None = None) -> list[RunStatus]:
             f"{root}: holds no journal of a run; give the folder that -p and standalone_outpath name together"
         )
     return list(runs.values())
+
+
+def _folders_of(root: Path) -> list[Path]:
+    """The folders in ``root``; none if it is none."""
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
 def _add(run: RunStatus, path: Path, header: Header, now: float) -> None:
@@ -147,5 +156,8 @@ def _add(run: RunStatus, path: Path, header: Header, now: float) -> None:
     run.failed += int((states == FAILED).sum())
     run.replaced += int((states == REPLACED).sum())
     run.reasons.update(reason for place, reason in reasons.items() if states[place] == FAILED)
-    if len(recent) > 1 and is_being_written(path):
+    if not is_being_written(path):
+        return
+    run.running += 1
+    if len(recent) > 1:
         run.per_second += len(recent) / max(now - min(recent), 1e-3)

@@ -5,8 +5,8 @@ from pathlib import Path
 from caffe_lrp.batch.resume import Task
 from caffe_lrp.batch.session import Session
 from caffe_lrp.outputs.arrays import Dtype
-from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape, input_path_of
-from caffe_lrp.outputs.project import write_project
+from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
+from caffe_lrp.outputs.project import project_files, write_project
 
 
 def database_path(task: Task) -> Path:
@@ -15,23 +15,27 @@ def database_path(task: Task) -> Path:
     return task.root / name
 
 
-def open_database(task: Task, session: Session, dtype: Dtype, *, with_input: bool) -> AttributionDatabase:
+def open_database(
+    task: Task, session: Session, dtype: Dtype, *, with_input: bool, overwrite: bool
+) -> AttributionDatabase:
     """The database of this part of the list, see `AttributionDatabase`."""
     net = session.net
     channels, height, width = (*net.shape_of(session.plan.target), 1, 1)[:3]
     picture = (net.input_shape[1], net.input_shape[2])
     shape = DatabaseShape(task.size, channels, height, width, session.output_size, picture)
-    return AttributionDatabase(database_path(task), shape, dtype, with_input, task.description_text)
-
-
-def remove_database(task: Task) -> None:
-    """Remove the database of a run that is overwritten."""
-    for file in (database_path(task), input_path_of(database_path(task))):
-        file.unlink(missing_ok=True)
+    return AttributionDatabase(
+        database_path(task), shape, dtype, with_input, task.description_text, overwrite=overwrite
+    )
 
 
 def write_project_of(task: Task, session: Session) -> Path:
-    """Write what ViRelAy opens, once the whole database is there; the file to open."""
+    """Write what ViRelAy opens, once the whole database is there; the file to open.
+
+    One that is there remains: CoRelAy adds its analyses to it.
+    """
+    path, _ = project_files(task.root)
+    if path.is_file():
+        return path
     return write_project(
         task.root,
         database_path(task),

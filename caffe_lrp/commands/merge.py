@@ -14,10 +14,10 @@ from caffe_lrp.terminal import say
 
 def merge(options: argparse.Namespace) -> int:
     """Join databases, and say into which."""
+    labels = read_labels(options.labels) if options.labels else ()  # not only after an hour's work
     count = merge_databases(options.shards, options.out, allow_missing=options.allow_missing)
     say(f"{counted(count, 'database')} joined in {options.out}", sys.stdout)
     if input_path_of(options.out).exists():
-        labels = read_labels(options.labels) if options.labels else ()
         path = write_project(
             options.out.parent, options.out, labels, name=options.out.stem, model="Caffe net", method="LRP"
         )

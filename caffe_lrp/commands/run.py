@@ -23,7 +23,7 @@ from caffe_lrp.batch.delivery import DATABASE, Delivery
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, OutputLayout, has_clashes, make_jobs, refuse_clashes
 from caffe_lrp.batch.journal import DONE, FAILED, MISSING, Journal
-from caffe_lrp.batch.overlaps import Overlap, mark_replaced
+from caffe_lrp.batch.overlaps import mark_replaced
 from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
 from caffe_lrp.batch.resources import allowed_processors, available_memory
@@ -42,12 +42,12 @@ from caffe_lrp.errors import ExitCode, ImageError, UsageError, presentable
 from caffe_lrp.filelist import EntryList, Target
 from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.messages import counted
-from caffe_lrp.outputs.database import AttributionDatabase
+from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase
 from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
 from caffe_lrp.shards import Shard, shard_of_array
 from caffe_lrp.terminal import coloured, remark, say
 
-from .database import database_path, open_database, remove_database, write_project_of
+from .database import database_path, open_database, write_project_of
 from .halt import Halt
 from .layout import layout_of
 from .wording import plan_table, resumption_line, success_line
@@ -100,15 +100,15 @@ class Run:
             require_dask()  # not only after the net was loaded
         layout = layout_of(options, config)
         jobs = make_jobs(entries or (), layout, config.place_of("path_root"), formulas, options.top)
-        if not options.is_demo:
+        outputs = options.outputs or _BINARIES[options.binary][0]
+        kinds = tuple(kind for kind in OUTPUTS if kind in outputs)
+        if kinds and not options.is_demo:
             source = entries.source if entries else ""
             refuse_clashes(jobs, source, names_have_targets=layout.names_have_targets)
         memory = options.memory or available_memory() // 2  # asked before weights take some of it
         session = open_session(config, formulas, options.convolution, options.max_pixels)
         if options.target:
             _refuse_class(session, options.target)
-        outputs = options.outputs or _BINARIES[options.binary][0]
-        kinds = tuple(kind for kind in OUTPUTS if kind in outputs)
         if DATABASE in outputs and len(formulas) > 1:
             raise UsageError("--outputs h5: a database holds the maps of one formula; run them one by one")
         if DATABASE in outputs and options.dask:
@@ -116,6 +116,7 @@ class Run:
         description = {}
         if not options.dry_run:
             description = _description(options, config, layout, formulas, outputs, entries)
+            description[MAPS_OF_RUN] = len(jobs)
         shard = shard_of_array(os.environ) if options.shard == "auto" else options.shard or Shard()
         task = Task(jobs, shard, kinds, tuple(outputs), Path(layout.output_root), description)
         run = cls(options, session, task, memory, config)
@@ -170,7 +171,7 @@ class Run:
         with ExitStack() as stack:
             opened, overlaps = open_journal(self.task, overwrite=overwrite)
             journal = stack.enter_context(opened)
-            database = stack.enter_context(self._database(overlaps)) if self._has_database else None
+            database = stack.enter_context(self._database(overwrite)) if self._has_database else None
             mark_replaced(overlaps)
             missing = self._missing(journal, database)
             remove_leftovers(self.task, missing)
@@ -197,12 +198,13 @@ class Run:
     def _has_database(self) -> bool:
         return DATABASE in self.task.outputs
 
-    def _database(self, overlaps: Sequence[Overlap]) -> AttributionDatabase:
-        """The database, a new one where that of another run is overwritten."""
-        if overlaps:
-            remove_database(self.task)
+    def _database(self, overwrite: bool) -> AttributionDatabase:
         return open_database(
-            self.task, self.session, self.options.dtype, with_input=self.options.input_dataset
+            self.task,
+            self.session,
+            self.options.dtype,
+            with_input=self.options.input_dataset,
+            overwrite=overwrite,
         )
 
     def _missing(self, journal: Journal, database: AttributionDatabase | None) -> NDArray[np.bool_]:
@@ -291,7 +293,7 @@ class Run:
         own = str(Path(str(outcome.job.stem)).parent)
         self.folder = (os.path.commonpath([self.folder, own]) or ".") if self.folder else own
         if self.options.verbose:
-            say(success_line(outcome, self.session), sys.stdout, bar.write)
+            say(success_line(outcome, self.session, bool(self.task.kinds)), sys.stdout, bar.write)
 
     def _end(self, journal: Journal, progress: Progress, halt: Halt) -> int:
         """Print the summary; the exit code."""
@@ -325,7 +327,8 @@ class Run:
         if done:
             suffixes = ", ".join(OUTPUTS[kind].suffix for kind in self.task.kinds)
             if suffixes:
-                text += f"\nfiles in {self.folder or self.task.root}: {suffixes}"
+                where = f"in {self.folder}" if self.folder else f"below {self.task.root}"
+                text += f"\nfiles {where}: {suffixes}"
             if self._has_database:
                 text += f"\nmaps in {database_path(self.task)}"
         return text

@@ -25,12 +25,13 @@ def plan_table(session: Session) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def success_line(outcome: JobOutcome, session: Session) -> str:
-    """The best class of an image, how long its map took, and where the files are."""
+def success_line(outcome: JobOutcome, session: Session, has_files: bool) -> str:
+    """The best class of an image, how long its map took, and where its files are, if it has any."""
     job, best = outcome.job, ""
     if outcome.best_class is not None:
         best = f"best class {outcome.best_class} ({session.label_of(outcome.best_class)}), "
-    return f"{job.image}: {best}{outcome.times.total:.2f} s, files {job.stem}_*"
+    files = f", files {job.stem}_*" if has_files else ""
+    return f"{job.image}: {best}{outcome.times.total:.2f} s{files}"
 
 
 def resumption_line(journal: Journal, missing: NDArray[np.bool_], vanished: int) -> str:

@@ -83,7 +83,7 @@ def find_place(package: Path, environment: Mapping[str, str], digest: str, targe
     first = next(bases)
     for base in itertools.chain([first], bases):
         folder = base / (_STEM + digest)
-        if _is_writable(folder) or _marker(folder, target).is_file():
+        if _is_writable(folder) or _is_complete(folder, target):
             return CachePlace(folder, "" if base == first else f"{first} cannot be written")
     return CachePlace(None, f"neither {first} nor another folder can be written")
 
@@ -134,6 +134,14 @@ def _remove_unused(folder: Path) -> None:
     for rank, (used, path) in enumerate(others):
         if rank >= MOST_OTHERS or used < time.time() - UNUSED_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_complete(folder: Path, target: str) -> bool:
+    """Whether ``folder`` holds everything for ``target``; not if nobody may look into it."""
+    try:
+        return _marker(folder, target).is_file()
+    except OSError:
+        return False
 
 
 def _marker(folder: Path, target: str) -> Path:

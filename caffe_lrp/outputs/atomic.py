@@ -23,7 +23,7 @@ _ADVICE = {
 }
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
-#: Bytes of a name that leave room for what `_temporary` adds.
+#: Bytes of a name that leave room for what `temporary_beside` adds.
 _LONGEST_NAME = 240
 
 #: Faults that all files to come would have as well.
@@ -48,8 +48,13 @@ def write_atomically(path: Path, content: bytes, root: Path | None = None) -> No
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
     except (OSError, ValueError) as error:
-        kind = OutputError if getattr(error, "errno", None) in _LASTING else ImageError
-        raise kind(f"{path}: cannot be written: {why_unwritable(error)}") from error
+        raise writing_error(path, error) from error
+
+
+def writing_error(path: Path, fault: OSError | ValueError) -> ImageError | OutputError:
+    """What to raise for ``fault``: it may concern one file, or all files to come as well."""
+    kind = OutputError if getattr(fault, "errno", None) in _LASTING else ImageError
+    return kind(f"{path}: cannot be written: {why_unwritable(fault)}")
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -64,7 +69,7 @@ def replace_file(path: Path, content: bytes) -> None:
     OSError, ValueError
         The file cannot be written; no part of it is left behind.
     """
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     try:
         with temporary.open("xb") as file:
             file.write(content)
@@ -74,7 +79,7 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def _temporary(path: Path) -> Path:
+def temporary_beside(path: Path) -> Path:
     """A name of its own beside ``path``, from which `interrupted_writes` can tell what it was to become."""
     name = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
     return path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.tmp")

@@ -27,6 +27,9 @@ from .table import MARK, MARK_COLUMN, UNMARKED, Column, Table, new_table
 #: So many rows are lost at most if nobody calls `AttributionDatabase.flush`.
 _MOST_PENDING = 256
 
+#: In a description: how many maps the whole run has.
+MAPS_OF_RUN = "maps"
+
 #: Longer values of settings are not quoted in messages: hashes of files.
 _LONGEST_VALUE = 40
 
@@ -97,12 +100,14 @@ class AttributionDatabase:
         Whether to write the pictures, too, into the file `input_path_of` names.
     description
         What describes the run. A file made with another description is refused.
+    overwrite
+        Whether a file that would be refused is replaced instead.
 
     Raises
     ------
     OutputError
-        There is a file of this name of another shape, type or description, or of another kind; or
-        there is no room for a new one.
+        There is a file of this name of another shape, type or description, or of another kind, and it is not
+        to be overwritten; or there is no room for a new one.
     UsageError
         h5py is missing.
     """
@@ -114,15 +119,19 @@ class AttributionDatabase:
         dtype: Dtype = "float32",
         with_input: bool = False,
         description: str = "",
+        *,
+        overwrite: bool = False,
     ) -> None:
         self._dtype = dtype
         self._pending: deque[tuple[int, int]] = deque()
         self._flushing = threading.Lock()
-        self._maps = _open(path, shape.rows, shape.map_columns(dtype), description)
+        self._maps = _open(path, shape.rows, shape.map_columns(dtype), description, overwrite)
         self._inputs: Table | None = None
         if with_input:
             try:
-                self._inputs = _open(input_path_of(path), shape.rows, shape.input_columns, description)
+                self._inputs = _open(
+                    input_path_of(path), shape.rows, shape.input_columns, description, overwrite
+                )
             except BaseException:
                 self._maps.close()
                 raise
@@ -152,6 +161,8 @@ class AttributionDatabase:
         ------
         ImageError
             It cannot be written, or is too large for float16.
+        OutputError
+            Nothing can be written any more.
         """
         if result.scores_of_all is None or not result.target_classes:
             raise ValueError("the result lacks the scores of all classes, or the classes it explains")
@@ -173,7 +184,7 @@ class AttributionDatabase:
 
         Raises
         ------
-        ImageError
+        OutputError
             The disk did not take it; the next call tries again.
         """
         with self._flushing:
@@ -224,6 +235,12 @@ def differing_settings(one: str, other: str) -> str:
     return "; ".join(words) or "described differently"
 
 
+def maps_of_run(description: str) -> int:
+    """How many maps the whole run has by its description, all shards together; 0 if it does not say."""
+    count = _settings(description).get(MAPS_OF_RUN)
+    return count if isinstance(count, int) else 0
+
+
 def _settings(description: str) -> dict[str, Any]:
     """What a description says; nothing if it is none of a run."""
     try:
@@ -233,12 +250,22 @@ def _settings(description: str) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def _open(path: Path, rows: int, columns: Sequence[Column], description: str) -> Table:
+def _open(path: Path, rows: int, columns: Sequence[Column], description: str, overwrite: bool) -> Table:
     """The file ``path``, made if it is not there, of exactly these columns and this description."""
-    if not path.exists():
-        # Somebody else may make it meanwhile.
-        with suppress(FileExistsError), new_table(path, rows, columns, description):
-            pass
+    if path.exists():
+        try:
+            return _open_existing(path, rows, columns, description)
+        except OutputError:
+            if not overwrite:
+                raise
+    # Somebody else may make it meanwhile.
+    with suppress(FileExistsError), new_table(path, rows, columns, description, replace=overwrite):
+        pass
+    return _open_existing(path, rows, columns, description)
+
+
+def _open_existing(path: Path, rows: int, columns: Sequence[Column], description: str) -> Table:
+    """The file ``path``; OutputError if it is not of exactly these columns and this description."""
     try:
         table = Table(path, writable=True)
     except ConfigError as error:
@@ -253,7 +280,9 @@ def _open(path: Path, rows: int, columns: Sequence[Column], description: str) ->
         reason = f"was made with other settings than this run has ({different})"
     if reason:
         table.close()
-        raise OutputError(f"{path}: {reason}; move it away, or choose another output folder (-p)")
+        raise OutputError(
+            f"{path}: {reason}; move it away, choose another output folder (-p), or add --overwrite"
+        )
     return table
 
 

@@ -14,7 +14,7 @@ from caffe_lrp.errors import ConfigError, ImageError, OutputError
 from caffe_lrp.files import require_file
 from caffe_lrp.messages import counted, listed
 
-from .database import describe_layout, differing_settings, input_path_of
+from .database import describe_layout, differing_settings, input_path_of, maps_of_run
 from .project import project_files
 from .table import MARK, Column, Table, new_table
 
@@ -167,10 +167,12 @@ def _refuse_gaps(shards: Sequence[Table], origins: _Origins) -> None:
         for shard in shards
         if (missing := shard.rows - np.count_nonzero(shard.is_marked()))
     ]
-    last = int(origins.index[-1])
-    if not complaints and len(origins.index) <= last:
-        absent = np.setdiff1d(np.arange(last + 1), origins.index, assume_unique=True)
-        complaints = [f"{len(absent)} of the indices 0 to {last} are in no shard, the first is {absent[0]}"]
+    count = max(int(origins.index[-1]) + 1, maps_of_run(shards[0].description))
+    if not complaints and len(origins.index) < count:
+        absent = np.setdiff1d(np.arange(count), origins.index, assume_unique=True)
+        complaints = [
+            f"{len(absent)} of the indices 0 to {count - 1} are in no shard, the first is {absent[0]}"
+        ]
     if complaints:
         raise ConfigError(
             "maps are missing; finish the runs, name all shards, or merge what there is with "

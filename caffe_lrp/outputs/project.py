@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from caffe_lrp.errors import ConfigError
+from caffe_lrp.errors import ConfigError, OutputError
 
-from .atomic import write_atomically
+from .atomic import replace_file, why_unwritable
 from .database import input_path_of
 from .table import MARK, Table
 
@@ -55,7 +55,7 @@ def write_project(
     ------
     ConfigError
         The database or its input dataset cannot be read, or the two do not fit together.
-    ImageError
+    OutputError
         A file cannot be written.
     """
     inputs = input_path_of(database)
@@ -117,4 +117,8 @@ def _require_pictures_at_index(maps: Table, pictures: Table) -> None:
 
 def _write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path, text.encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text.encode())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error

@@ -10,9 +10,8 @@ The column `MARK` says which rows are written: it is filled with `UNMARKED` befo
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import ConfigError, ImageError, OutputError, UsageError
+from caffe_lrp.errors import ConfigError, OutputError, UsageError
 
-from .atomic import why_unwritable
+from .atomic import interrupted_writes, temporary_beside, why_unwritable, writing_error
 
 MARK = "index"
 UNMARKED = np.iinfo(np.uint32).max
@@ -79,10 +78,14 @@ def load_h5py() -> Any:
 
 
 @contextmanager
-def new_table(path: Path, rows: int, columns: Sequence[Column], description: str) -> Iterator["Table"]:
+def new_table(
+    path: Path, rows: int, columns: Sequence[Column], description: str, *, replace: bool = False
+) -> Iterator["Table"]:
     """A file with room for ``rows`` rows, none of them written, that comes to ``path`` when the block ends.
 
     It is as long then as it will ever be, but takes no space on the disk for rows that are not written.
+    What a process that was killed has left of an earlier attempt is removed. With ``replace``, it takes the
+    place of what is at ``path``.
 
     Raises
     ------
@@ -94,10 +97,13 @@ def new_table(path: Path, rows: int, columns: Sequence[Column], description: str
     load_h5py()  # or there would be no need for a folder
     _require_space(path, rows, columns)
     try:
+        for leftover, name in interrupted_writes(path.parent):
+            if name == path.name:
+                leftover.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    temporary = temporary_beside(path)
     try:
         try:
             _create(temporary, rows, columns, description)
@@ -108,13 +114,27 @@ def new_table(path: Path, rows: int, columns: Sequence[Column], description: str
             yield table
             table.sync()
         try:
-            os.link(temporary, path)
+            if replace:
+                temporary.replace(path)
+            else:
+                _put_in_place(temporary, path)
         except FileExistsError:
             raise
-        except OSError:  # a file system without links
-            temporary.replace(path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be removed, nothing was made
+            temporary.unlink(missing_ok=True)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Give a file its name, unless there is one of that name: FileExistsError."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        temporary.replace(path)
 
 
 def _create(path: Path, rows: int, columns: Sequence[Column], description: str) -> None:
@@ -149,7 +169,7 @@ def _require_space(path: Path, rows: int, columns: Sequence[Column]) -> None:
     free = shutil.disk_usage(folder).free
     if wanted > free:
         raise OutputError(
-            f"{path}: {rows} rows take {wanted / 1e9:.1f} GB, but the disk has {free / 1e9:.1f} GB left; "
+            f"{path}: {rows} rows take {wanted / 1e6:,.1f} MB, but the disk has {free / 1e6:,.1f} MB left; "
             "free some, halve the size with --dtype float16, or write to another disk"
         )
 
@@ -232,8 +252,8 @@ class Table:
 
         Raises
         ------
-        ImageError
-            They cannot be written.
+        ImageError, OutputError
+            They cannot be written; the latter for a reason that lasts, such as a full disk.
         """
         for name, rows in values.items():
             column = self.columns[name]
@@ -274,11 +294,11 @@ class Table:
         return marked
 
     def sync(self) -> None:
-        """Return when what was written is on the disk, not only on its way; ImageError if it cannot be."""
+        """Return when what was written is on the disk, not only on its way; OutputError if it cannot be."""
         try:
             os.fsync(self._file)
         except OSError as error:
-            raise ImageError(f"{self.path}: cannot be written: {why_unwritable(error)}") from error
+            raise OutputError(f"{self.path}: cannot be written: {why_unwritable(error)}") from error
 
     def _place(self, name: str, row: int) -> int:
         return self._offsets[name] + row * self.columns[name].row_bytes
@@ -290,4 +310,4 @@ class Table:
                 done = os.pwrite(self._file, left, place)
                 left, place = left[done:], place + done
         except OSError as error:
-            raise ImageError(f"{self.path}: cannot be written: {why_unwritable(error)}") from error
+            raise writing_error(self.path, error) from error
