@@ -307,7 +307,10 @@ def test_what_virelay_opens_is_written_once(images: Path, tmp_path: Path) -> Non
     project.mkdir()
     (out / "out/maps.h5").unlink()
     failed = finish(path, out, *options)
-    assert (failed.returncode, "project.yaml: cannot be written: Is a directory" in failed.stderr) == (5, True)
+    assert (failed.returncode, "project.yaml: cannot be written: Is a directory" in failed.stderr) == (
+        5,
+        True,
+    )
     project.rmdir()
     assert finish(path, out, *options).returncode == 0
     assert project.is_file()

@@ -201,9 +201,8 @@ class Journal:
         self._root, self.header = root, header
         with naming(self.path):
             root.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        self._file = self._opened()
         try:
-            self._lock()
             with naming(self.path):
                 self._begin()
         except BaseException:
@@ -257,10 +256,15 @@ class Journal:
         if next(read_records(self.path), None) is None:
             self.path.unlink()
 
-    def _lock(self) -> None:
+    def _opened(self) -> int:
+        """The file, locked."""
         for _ in range(_TRIES):
-            if _locked(self._file, fcntl.LOCK_EX):
-                return
+            with naming(self.path):
+                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+                # A run that failed may just have removed its journal: then this is no file of that name.
+                if _locked(file, fcntl.LOCK_EX) and os.fstat(file).st_nlink:
+                    return file
+                os.close(file)
             time.sleep(_SECONDS_BETWEEN_TRIES)  # somebody may just be asking whether we run
         raise OutputError(f"{self.path}: another process is at this very run; wait for it, or end it")
 
