@@ -462,10 +462,6 @@ BAD = {
         "smaller than the kernel",
     ),
     "stochastic pooling": ('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }', "STOCHASTIC"),
-    "transposed weights": (
-        'type: "InnerProduct" inner_product_param { num_output: 5 transpose: true }',
-        "transposed weights",
-    ),
     "a softmax over the batch": ('type: "Softmax" softmax_param { axis: 0 }', "axis 0"),
     "a softmax axis too high": ('type: "Softmax" softmax_param { axis: 4 }', "axis 4"),
     "a flatten that ends before it starts": (
