@@ -525,8 +525,8 @@ def test_a_pooling_kernel_larger_than_the_image_is_clipped_to_it(tmp_path: Path)
 
 #: Types of Caffe and its forks.
 OTHER_TYPES = (
-    "BN", "Upsample", "Interp", "Permute", "ROIPooling", "Unpooling", "CReLU", "RReLU", "PReLU", "ELU",
-    "DepthwiseConvolution", "Mish", "Eltwize", "Slice", "Convolution3D", "Deconvolution", "ReLU6", "SPP",
+    "BN", "Upsample", "Interp", "Permute", "ROIPooling", "Unpooling", "CReLU", "RReLU",
+    "DepthwiseConvolution", "Mish", "Eltwize", "Slice", "Convolution3D", "Deconvolution", "SPP",
     "BatchNorm", "SoftmaxLoss", "Axpy", "Normalize", "PriorBox",
 )  # fmt: skip
 
