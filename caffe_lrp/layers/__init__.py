@@ -12,6 +12,7 @@ from . import (
     normalization,
     output,
     pooling,
+    pyramid,
     shape,
 )
 from .base import REGISTRY, Layer
@@ -28,6 +29,7 @@ __all__ = [
     "normalization",
     "output",
     "pooling",
+    "pyramid",
     "shape",
     "unsupported_type",
 ]

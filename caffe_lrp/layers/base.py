@@ -248,11 +248,19 @@ class Combination(Layer):
         return share
 
 
+class Aggregation(Layer):
+    """Capability: every output is put together from what elements of one input contribute to it."""
+
+    @abstractmethod
+    def shared(self, inputs: Blobs, relevance: Blob, workspace: Workspace) -> Blob:
+        """``relevance`` of the output shared in proportion to contributions, or alike if they sum to 0."""
+
+
 class Normalization(Layer):
     """Capability: activations are shifted and scaled, which is no reason to move relevance."""
 
 
-class WindowAverage(Layer):
+class WindowAverage(Aggregation):
     """Capability: outputs are averages over windows."""
 
     window: Window
