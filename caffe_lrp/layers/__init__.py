@@ -13,6 +13,7 @@ from . import (
     output,
     pooling,
     pyramid,
+    reduction,
     shape,
 )
 from .base import REGISTRY, Layer
@@ -30,6 +31,7 @@ __all__ = [
     "output",
     "pooling",
     "pyramid",
+    "reduction",
     "shape",
     "unsupported_type",
 ]
