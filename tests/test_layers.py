@@ -461,11 +461,6 @@ BAD = {
         'type: "Pooling" pooling_param { pool: MAX kernel_h: 3 kernel_w: 2 pad_h: 1 pad_w: 2 }',
         "smaller than the kernel",
     ),
-    "stochastic pooling": ('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }', "STOCHASTIC"),
-    "transposed weights": (
-        'type: "InnerProduct" inner_product_param { num_output: 5 transpose: true }',
-        "transposed weights",
-    ),
     "a softmax over the batch": ('type: "Softmax" softmax_param { axis: 0 }', "axis 0"),
     "a softmax axis too high": ('type: "Softmax" softmax_param { axis: 4 }', "axis 4"),
     "a flatten that ends before it starts": (
@@ -529,8 +524,8 @@ def test_a_pooling_kernel_larger_than_the_image_is_clipped_to_it(tmp_path: Path)
 
 #: Types of Caffe and its forks.
 OTHER_TYPES = (
-    "BN", "Upsample", "Interp", "Permute", "ROIPooling", "Unpooling", "CReLU", "RReLU", "PReLU", "ELU",
-    "DepthwiseConvolution", "Mish", "Eltwize", "Slice", "Convolution3D", "Deconvolution", "ReLU6", "SPP",
+    "BN", "Upsample", "Interp", "Permute", "ROIPooling", "Unpooling", "CReLU", "RReLU",
+    "DepthwiseConvolution", "Mish", "Eltwize", "Slice", "Convolution3D", "Deconvolution",
     "BatchNorm", "SoftmaxLoss", "Axpy", "Normalize", "PriorBox",
 )  # fmt: skip
 

@@ -3,7 +3,19 @@
 Importing the package fills `REGISTRY`.
 """
 
-from . import activation, combine, convolution, inner_product, normalization, output, pooling, shape
+from . import (
+    activation,
+    combine,
+    convolution,
+    inner_product,
+    neurons,
+    normalization,
+    output,
+    pooling,
+    pyramid,
+    reduction,
+    shape,
+)
 from .base import REGISTRY, Layer
 from .unsupported import unsupported_type
 
@@ -14,9 +26,12 @@ __all__ = [
     "combine",
     "convolution",
     "inner_product",
+    "neurons",
     "normalization",
     "output",
     "pooling",
+    "pyramid",
+    "reduction",
     "shape",
     "unsupported_type",
 ]

@@ -6,7 +6,7 @@ is a base class: rules are written against capabilities, never against layer typ
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 from caffe_lrp.errors import ModelError
@@ -113,6 +113,10 @@ class Layer(ABC):
         """
         del method, is_compared
         return self
+
+    def with_weights(self, weights: tuple[Blob, ...]) -> "Layer":
+        """The layer, with learned blobs in the shapes it asked for."""
+        return replace(self, weights=weights)
 
     @abstractmethod
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
@@ -244,11 +248,19 @@ class Combination(Layer):
         return share
 
 
+class Aggregation(Layer):
+    """Capability: every output is put together from what elements of one input contribute to it."""
+
+    @abstractmethod
+    def shared(self, inputs: Blobs, relevance: Blob, workspace: Workspace) -> Blob:
+        """``relevance`` of the output shared in proportion to contributions, or alike if they sum to 0."""
+
+
 class Normalization(Layer):
     """Capability: activations are shifted and scaled, which is no reason to move relevance."""
 
 
-class WindowAverage(Layer):
+class WindowAverage(Aggregation):
     """Capability: outputs are averages over windows."""
 
     window: Window

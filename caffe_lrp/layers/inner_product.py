@@ -1,47 +1,63 @@
 """Inner product (fully connected layer)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
-from .base import Linear, register
+from .base import Layer, Linear, canonical_axis, register
 from .linear_map import LinearMap, MatrixMap
+from .positions import PositionMap
 
 
 @register("InnerProduct")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class InnerProduct(Linear):
-    """Fully connected layer over everything but the batch axis."""
+    """Fully connected layer over ``axis`` of one item and all after it.
+
+    What lies before the axis are positions, each connected by the same weights. Weights that are stored
+    transposed, (K, M), are turned round when they are loaded.
+    """
 
     groups: int = 1
     output_count: int
     has_bias: bool
+    axis: int
+    is_transposed: bool
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "InnerProduct":
         parameters = spec.parameters.inner_product_param
         if parameters.num_output < 1:
             raise ModelError("num_output must be at least 1; set it in inner_product_param")
-        if parameters.axis != 1 or parameters.transpose:
-            raise ModelError(
-                "an axis other than 1 and transposed weights are not supported; nets with them cannot be "
-                "explained"
-            )
-        return cls(output_count=parameters.num_output, has_bias=parameters.bias_term, **node)
+        return cls(
+            output_count=parameters.num_output,
+            has_bias=parameters.bias_term,
+            axis=canonical_axis(parameters.axis, node["input_shapes"][0]),
+            is_transposed=parameters.transpose,
+            **node,
+        )
 
     @property
     def weight_shapes(self) -> tuple[Shape, ...]:
-        matrix = (self.output_count, self.fan_in)
+        matrix = (self.fan_in, self.output_count) if self.is_transposed else (self.output_count, self.fan_in)
         return (matrix, (self.output_count,)) if self.has_bias else (matrix,)
+
+    def with_weights(self, weights: tuple[Blob, ...]) -> Layer:
+        if not self.is_transposed:
+            return super().with_weights(weights)
+        turned = np.ascontiguousarray(weights[0].T)
+        return replace(self, is_transposed=False, weights=(turned, *weights[1:]))
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
-        return ((self.output_count,),)
+        return ((*self.input_shapes[0][: self.axis], self.output_count),)
 
     @property
     def group_outputs(self) -> int:
@@ -53,13 +69,14 @@ class InnerProduct(Linear):
 
     @property
     def fan_in(self) -> int:
-        return math.prod(self.input_shapes[0])
+        return math.prod(self.input_shapes[0][self.axis :])
 
     def map_of(self, weight: Blob) -> LinearMap:
-        return MatrixMap(weight, self.input_shapes[0], self.output_shapes[0])
+        kind = PositionMap if self.axis else MatrixMap
+        return kind(weight, self.input_shapes[0], self.output_shapes[0])
 
     def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
         out = workspace.empty((len(relevance), *self.input_shapes[0]))
-        totals = relevance.reshape(len(relevance), -1).sum(axis=1)
-        out[...] = totals.reshape(-1, *(1,) * (out.ndim - 1))
+        totals = relevance.sum(axis=-1)
+        out[...] = totals.reshape(*totals.shape, *(1,) * (out.ndim - totals.ndim))
         return out

@@ -1,8 +1,10 @@
-"""Max and average pooling."""
+"""Max, average and stochastic pooling."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels import pooling as kernels
@@ -13,8 +15,8 @@ from caffe_lrp.proto.caffe_pb2 import PoolingParameter
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Layer, WindowAverage, Winner, register
-from .window import pooled_size, pooling_window, require_image
+from .base import Aggregation, Blobs, Layer, WindowAverage, Winner, register
+from .window import Tap, pooled_size, pooling_window, require_image, rounds_up, taps
 
 
 @register("Pooling")
@@ -22,25 +24,24 @@ from .window import pooled_size, pooling_window, require_image
 class Pooling(Layer):
     """Geometry common to all pooling methods; `from_spec` gives the class of the method asked for."""
 
+    output_counts: ClassVar[tuple[int, int | None]] = (1, 2)
+
     window: Window
     round_up: bool
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Pooling":
         parameters = spec.parameters.pooling_param
-        if parameters.pool not in METHODS:
-            method = PoolingParameter.PoolMethod.Name(parameters.pool)
-            raise ModelError(f"pooling method {method} is not supported; MAX and AVE are")
-        return METHODS[parameters.pool](
-            window=pooling_window(parameters, require_image(node["input_shapes"][0])),
-            round_up=parameters.round_mode == PoolingParameter.CEIL,
-            **node,
-        )
+        if parameters.pool != PoolingParameter.MAX and len(node["outputs"]) > 1:
+            raise ModelError("has 2 tops, but only MAX pooling has a mask to write; remove the second")
+        window = pooling_window(parameters, require_image(node["input_shapes"][0]))
+        return pooling_of(parameters.pool, window, rounds_up(parameters), **node)
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
         channels = self.input_shapes[0][0]
-        return ((channels, *pooled_size(self.window, self.input_shapes[0], self.round_up)),)
+        size = pooled_size(self.window, self.input_shapes[0], self.round_up)
+        return ((channels, *size),) * len(self.outputs)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
@@ -56,14 +57,39 @@ class Pooling(Layer):
         )
         return out
 
+    def _taps(self) -> list[Tap]:
+        """Places of the kernel in scan order, to go through windows with NumPy."""
+        _, height, width = self.input_shapes[0]
+        _, rows, columns = self.output_shapes[0]
+        return list(taps(self.window, (height, width), (rows, columns)))
+
 
 class MaxPooling(Pooling, Winner):
-    """The largest element of every window; the first in scan order wins a tie."""
+    """The largest element of every window; the first in scan order wins a tie.
+
+    A second output is the mask: where in its plane each of them lies, counted row by row. Nothing is
+    handed back through it.
+    """
 
     gradient_uses_inputs: ClassVar[bool] = True
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
-        return (self._pool(kernels.max_pool, inputs[0], workspace),)
+        out = self._pool(kernels.max_pool, inputs[0], workspace)
+        if len(self.outputs) == 1:
+            return (out,)
+        return out, self._mask(inputs[0], out, workspace)
+
+    def _mask(self, x: Blob, largest: Blob, workspace: Workspace) -> Blob:
+        """Position of every element of ``largest`` in its plane; −1 where all of a window is NaN."""
+        out = workspace.empty(largest.shape)
+        source, winners, target = pixels(x), pixels(largest), pixels(out)
+        height, width = source.shape[1:3]
+        positions = np.arange(height * width).reshape(1, height, width, 1)
+        target[...] = -1
+        for tap in reversed(self._taps()):  # so that the first of equals is written last
+            is_winner = source[tap.inputs] == winners[tap.outputs]
+            np.copyto(target[tap.outputs], positions[tap.inputs], where=is_winner, casting="same_kind")
+        return out
 
     def gradient(
         self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
@@ -91,5 +117,85 @@ class AveragePooling(Pooling, WindowAverage):
         kernels.average_pool_gradient(pixels(gradients[0]), self.window, pixels(out))
         return (out,)
 
+    def shared(self, inputs: Blobs, relevance: Blob, workspace: Workspace) -> Blob:
+        out = workspace.empty(inputs[0].shape)
+        kernels.average_pool_redistribute(
+            pixels(inputs[0]), pixels(relevance), self.window, False, pixels(out)
+        )
+        return out
 
-METHODS: dict[int, type[Pooling]] = {PoolingParameter.MAX: MaxPooling, PoolingParameter.AVE: AveragePooling}
+
+class StochasticPooling(Pooling, Aggregation):
+    """``Σx²/Σx`` of every window, 0 where the sum is 0: what the choice of training is on average.
+
+    An element is chosen with probability ``x/Σx``, and so contributes ``x·x/Σx``. Source: Zeiler and
+    Fergus 2013, eq. 6.
+    """
+
+    gradient_uses_inputs: ClassVar[bool] = True
+
+    def _sums(self, numbers: Blob) -> Blob:
+        """Sum over every window of ``numbers`` (N, H, W, C)."""
+        channels, *size = self.output_shapes[0]
+        sums = np.zeros((len(numbers), *size, channels), np.float32)
+        for tap in self._taps():
+            sums[tap.outputs] += numbers[tap.inputs]
+        return sums
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        out = workspace.empty((len(inputs[0]), *self.output_shapes[0]))
+        pixels(out)[...] = self._means(pixels(inputs[0]))[0]
+        return (out,)
+
+    def _means(self, x: Blob) -> tuple[Blob, Blob]:
+        """The output, and the sum over every window."""
+        with np.errstate(all="ignore"):
+            sums, squares = self._sums(x), self._sums(np.square(x))
+            return np.divide(squares, sums, out=np.zeros_like(sums), where=sums != 0), sums
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty(inputs[0].shape)
+        x, gradient, target = pixels(inputs[0]), pixels(gradients[0]), pixels(out)
+        means, sums = self._means(x)
+        target[...] = 0
+        with np.errstate(all="ignore"):
+            pull = np.divide(gradient, sums, out=np.zeros_like(sums), where=sums != 0)
+            for tap in self._taps():
+                target[tap.inputs] += pull[tap.outputs] * (2 * x[tap.inputs] - means[tap.outputs])
+        return (out,)
+
+    def shared(self, inputs: Blobs, relevance: Blob, workspace: Workspace) -> Blob:
+        out = workspace.empty(inputs[0].shape)
+        x, received, target = pixels(inputs[0]), pixels(relevance), pixels(out)
+        counts = self._sums(np.ones_like(x))
+        target[...] = 0
+        with np.errstate(all="ignore"):
+            squares = np.square(x)
+            sums = self._sums(squares)
+            for tap in self._taps():
+                total = sums[tap.outputs]
+                share = np.divide(squares[tap.inputs], total, out=1 / counts[tap.outputs], where=total != 0)
+                target[tap.inputs] += received[tap.outputs] * share
+        return out
+
+
+def pooling_of(method: int, window: Window, round_up: bool, **node: Any) -> Pooling:
+    """A layer that pools by Caffe's ``method``; ``node`` are the attributes common to all layers.
+
+    Raises
+    ------
+    ModelError
+        The method cannot do that.
+    """
+    if method == PoolingParameter.STOCHASTIC and (window.pad_h or window.pad_w):
+        raise ModelError("STOCHASTIC pooling takes no padding; pool by MAX or AVE, or without padding")
+    return METHODS[method](window=window, round_up=round_up, **node)
+
+
+METHODS: dict[int, type[Pooling]] = {
+    PoolingParameter.MAX: MaxPooling,
+    PoolingParameter.AVE: AveragePooling,
+    PoolingParameter.STOCHASTIC: StochasticPooling,
+}

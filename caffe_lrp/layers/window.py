@@ -1,6 +1,7 @@
 """Sliding-window parameters as Caffe's messages give them, for convolution and pooling."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.window import Window
@@ -32,18 +33,22 @@ def pooling_window(parameters: PoolingParameter, input_shape: Shape) -> Window:
     Raises
     ------
     ModelError
-        A size is missing, not positive or absurdly large, given in two ways, or the padding reaches the
-        kernel size.
+        A size is missing, not positive or absurdly large, given in two ways or against global pooling, or
+        the padding reaches the kernel size.
     """
-    if parameters.global_pooling:
-        return Window(input_shape[1], input_shape[2])
 
     def given(field: str) -> list[int]:
         return [getattr(parameters, field)] if parameters.HasField(field) else []
 
-    kernel = _pair(parameters, "kernel", given("kernel_size"), None)
     stride = _pair(parameters, "stride", given("stride"), 1)
     pad = _pair(parameters, "pad", given("pad"), 0)
+    if parameters.global_pooling:
+        if any(map(parameters.HasField, ("kernel_size", "kernel_h", "kernel_w"))):
+            raise ModelError("gives a kernel size, but global_pooling takes the whole image; keep one")
+        if stride != (1, 1) or pad != (0, 0):
+            raise ModelError("global_pooling takes the whole image; remove stride and pad")
+        return Window(input_shape[1], input_shape[2])
+    kernel = _pair(parameters, "kernel", given("kernel_size"), None)
     window = _checked(Window(*kernel, *stride, *pad))
     if window.pad_h >= window.kernel_h or window.pad_w >= window.kernel_w:
         raise ModelError(f"padding {pad} must be smaller than the kernel {kernel}")
@@ -138,6 +143,62 @@ def pooled_size(window: Window, input_shape: Shape, round_up: bool) -> tuple[int
             raise ModelError(_misfit(*input_shape[1:]))
         sizes.append(steps - 1 if (steps - 1) * stride >= size + pad else steps)
     return sizes[0], sizes[1]
+
+
+def rounds_up(parameters: PoolingParameter) -> bool:
+    """Whether sizes of a pooling layer's output are rounded up; forks have a field of their own for it.
+
+    Raises
+    ------
+    ModelError
+        The two fields contradict each other.
+    """
+    by_mode = parameters.round_mode == PoolingParameter.CEIL
+    if not parameters.HasField("ceil_mode"):
+        return by_mode
+    if parameters.HasField("round_mode") and by_mode != parameters.ceil_mode:
+        raise ModelError("round_mode and ceil_mode contradict each other; keep one")
+    return parameters.ceil_mode
+
+
+Index = tuple[slice, slice, slice]
+
+
+class Tap(NamedTuple):
+    """One place of a kernel: what it sees of the input (N, H, W, C), and for which outputs."""
+
+    inputs: Index
+    outputs: Index
+
+
+def taps(window: Window, size: tuple[int, int], outputs: tuple[int, int]) -> Iterator[Tap]:
+    """Places of a kernel in scan order, without those that are never inside the image.
+
+    Parameters
+    ----------
+    window
+        Its geometry; without dilation.
+    size
+        Height and width of the image.
+    outputs
+        Height and width of the output.
+    """
+    for y in range(window.kernel_h):
+        rows = _reach(y - window.pad_h, window.stride_h, size[0], outputs[0])
+        for x in range(window.kernel_w):
+            columns = _reach(x - window.pad_w, window.stride_w, size[1], outputs[1])
+            if rows is not None and columns is not None:
+                yield Tap((slice(None), rows[0], columns[0]), (slice(None), rows[1], columns[1]))
+
+
+def _reach(offset: int, stride: int, size: int, outputs: int) -> tuple[slice, slice] | None:
+    """Pixels seen at ``offset`` from where windows would begin without padding, and who sees them."""
+    first = max(0, -(offset // stride))
+    last = min(outputs - 1, (size - 1 - offset) // stride)
+    if last < first:
+        return None
+    begin = first * stride + offset
+    return slice(begin, last * stride + offset + 1, stride), slice(first, last + 1)
 
 
 def require_image(shape: Shape) -> Shape:

@@ -5,7 +5,7 @@ counted (Q2).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -204,7 +204,8 @@ def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer
 def _check_count(count: int, limits: tuple[int, int | None], what: str, kind: str) -> None:
     least, most = limits
     if count < least or (most is not None and count > most):
-        wanted = str(least) if least == most else f"at least {least}"
+        wanted = f"at least {least}" if most is None else str(least)
+        wanted += f" to {most}" if most is not None and most > least else ""
         raise ModelError(f"{what}: has {count} {kind}(s), needs {wanted}; check its {kind} lines")
 
 
@@ -285,7 +286,7 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
                 f"{source}: {layer.label}: the caffemodel has weights for it that are NaN or "
                 "infinite; download it again, or take a snapshot from before its training diverged"
             )
-    return replace(layer, weights=blobs) if blobs else layer
+    return layer.with_weights(blobs) if blobs else layer
 
 
 def _output_value(graph: Graph) -> int:

@@ -10,6 +10,7 @@ from caffe_lrp.kernels.elementwise import channel_norm
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.activation import Dropout, ReLU
 from caffe_lrp.layers.base import (
+    Aggregation,
     ChannelNormalization,
     Combination,
     Layer,
@@ -25,6 +26,7 @@ from caffe_lrp.layers.normalization import LocalResponseNormalization
 from caffe_lrp.layers.output import Softmax
 from caffe_lrp.quirks import Quirks
 
+from .aggregation import Share
 from .composites import Composite, Match, any_layer, is_a, up_to
 from .rules import (
     AlphaBeta,
@@ -198,13 +200,15 @@ def compose(formula: Formula, parameters: RuleParameters) -> Composite:
 #: What the reference has no rule for, and what is done instead.
 #:
 #: Neurons pass relevance as its ReLU does, and as it does itself for TanH and others under 0 and 2.
-#: Sums share it by contribution, as zennit does for residual connections; products give it to the signal
+#: Sums share it by contribution, as zennit does for residual connections, and so do reductions and pooling
+#: that the reference lacks, as average pooling where quirks are corrected; products give it to the signal
 #: and nothing to the gate (Arras et al. 2017). Normalizations pass it, as zennit's and as LRN where quirks
 #: are corrected. Deconvolution and guided backpropagation are gradients but for their ReLU, and so are
 #: these layers then (Springenberg et al. 2015).
 _BEYOND: tuple[tuple[type[Layer], Rule], ...] = (
     (Neuron, PASS),
     (Combination, Contribution()),
+    (Aggregation, Share()),
     (Normalization, PASS),
 )
 
