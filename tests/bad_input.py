@@ -805,8 +805,8 @@ CATALOGUE = (
             ),
             Kind(
                 "a layer type is not supported",
-                changed("deploy.prototxt", 'type: "ReLU"', 'type: "PReLU"'),
-                "caffe-lrp: error: deploy.prototxt: layer 1 'relu1' (PReLU): layer type 'PReLU' is "
+                changed("deploy.prototxt", 'type: "ReLU"', 'type: "Embed"'),
+                "caffe-lrp: error: deploy.prototxt: layer 1 'relu1' (Embed): layer type 'Embed' is "
                 "not supported; nets with it cannot be explained (supported: AbsVal, Concat, "
                 "Convolution, Dropout, Flatten, InnerProduct, LRN, Pooling, ReLU, Sigmoid, Softmax, "
                 "Split, TanH)",
