@@ -3,7 +3,17 @@
 Importing the package fills `REGISTRY`.
 """
 
-from . import activation, combine, convolution, inner_product, normalization, output, pooling, shape
+from . import (
+    activation,
+    combine,
+    convolution,
+    inner_product,
+    interpolation,
+    normalization,
+    output,
+    pooling,
+    shape,
+)
 from .base import REGISTRY, Layer
 from .unsupported import unsupported_type
 
@@ -14,6 +24,7 @@ __all__ = [
     "combine",
     "convolution",
     "inner_product",
+    "interpolation",
     "normalization",
     "output",
     "pooling",
