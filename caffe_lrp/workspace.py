@@ -59,6 +59,18 @@ class Workspace:
         items, channels, height, width = shape
         return self.pixels((items, height, width, channels)).transpose(0, 3, 1, 2)
 
+    def zeros(self, shape: Sequence[int]) -> Floats:
+        """As `empty`, but all 0."""
+        out = self.empty(shape)
+        out[...] = 0
+        return out
+
+    def copy(self, blob: Floats) -> Floats:
+        """``blob``, in memory as `empty` lays it out."""
+        out = self.empty(blob.shape)
+        out[...] = blob
+        return out
+
     def pixels(self, shape: Sequence[int]) -> Floats:
         """A float32 array (N, H, W, C) with any content, contiguous in memory."""
         return self._block(math.prod(shape)).reshape(shape)

@@ -787,9 +787,8 @@ CATALOGUE = (
                 "a layer type is misspelt",
                 changed("deploy.prototxt", '"Convolution"', '"Convolutoin"'),
                 "caffe-lrp: error: deploy.prototxt: layer 0 'conv1' (Convolutoin): layer type "
-                "'Convolutoin' is not supported; did you mean 'Convolution'? (supported: AbsVal, "
-                "Concat, Convolution, Dropout, Flatten, InnerProduct, LRN, Pooling, ReLU, Sigmoid, "
-                "Softmax, Split, TanH)",
+                "'Convolutoin' is not supported; did you mean 'Convolution'? (supported: AbsVal, …, "
+                "Convolution, …)",
             ),
             Kind(
                 "a layer has no type",
@@ -805,11 +804,9 @@ CATALOGUE = (
             ),
             Kind(
                 "a layer type is not supported",
-                changed("deploy.prototxt", 'type: "ReLU"', 'type: "Embed"'),
-                "caffe-lrp: error: deploy.prototxt: layer 1 'relu1' (Embed): layer type 'Embed' is "
-                "not supported; nets with it cannot be explained (supported: AbsVal, Concat, "
-                "Convolution, Dropout, Flatten, InnerProduct, LRN, Pooling, ReLU, Sigmoid, Softmax, "
-                "Split, TanH)",
+                changed("deploy.prototxt", 'type: "ReLU"', 'type: "RReLU"'),
+                "caffe-lrp: error: deploy.prototxt: layer 1 'relu1' (RReLU): layer type 'RReLU' is "
+                "not supported; nets with it cannot be explained (supported: AbsVal, …, Convolution, …)",
             ),
             Kind(
                 "a pooling method is misspelt",

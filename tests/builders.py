@@ -12,7 +12,7 @@ from oracle import Geometry
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.layers.base import Layer
-from caffe_lrp.net.build import build_net, weight_shapes
+from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
@@ -230,3 +230,15 @@ def without_biases(text: str) -> str:
     for parameters in ("convolution_param {", "inner_product_param {"):
         text = text.replace(parameters, parameters + " bias_term: false")
     return text
+
+
+def lone_layer(folder: Path, body: str, *shapes: tuple[int, ...], tops: int = 1, batch: int = 2) -> Layer:
+    """The layer named ``layer`` that ``body`` describes, without weights, over inputs of any ``shapes``."""
+    text = ""
+    for number, shape in enumerate(shapes):
+        sizes = " ".join(f"dim: {size}" for size in (batch, *shape))
+        text += f'input: "input{number}" input_shape {{ {sizes} }}\n'
+    reads = " ".join(f'bottom: "input{number}"' for number in range(len(shapes)))
+    writes = " ".join(f'top: "top{number}"' for number in range(tops))
+    spec = parse(folder, text + f'layer {{ name: "layer" {reads} {writes} {body} }}\n')
+    return build_graph(spec).layers[0]

@@ -433,3 +433,41 @@ def channel_l2(gradient: Real) -> Array:
             for c in range(gradient.shape[1]):
                 out[n, c][at] = norm
     return out
+
+
+# --- Deconvolution ----------------------------------------------------------------------------------
+
+
+@cache
+def deconvolution_edges(input_shape: Shape, weight_shape: Shape, geometry: Geometry, groups: int) -> Edges:
+    """Connections of a deconvolution over (C, H, W) with weights (C, M/groups, k_h, k_w), as in the file."""
+    channels, height, width = input_shape
+    _, group_outputs, kernel_h, kernel_w = weight_shape
+    out_height, out_width = deconvolved_size((height, width), geometry)
+    found = []
+    for c in range(channels):
+        first_output = c // (channels // groups) * group_outputs
+        for row, column, m, ky, kx in np.ndindex(height, width, group_outputs, kernel_h, kernel_w):
+            y = row * geometry.stride[0] - geometry.pad[0] + ky * geometry.dilation[0]
+            x = column * geometry.stride[1] - geometry.pad[1] + kx * geometry.dilation[1]
+            if 0 <= y < out_height and 0 <= x < out_width:
+                source = (c * height + row) * width + column
+                target = ((first_output + m) * out_height + y) * out_width + x
+                found.append((source, target, ((c * group_outputs + m) * kernel_h + ky) * kernel_w + kx))
+    return _edges(found, input_shape, (groups * group_outputs, out_height, out_width))
+
+
+def deconvolved_size(size: Pair, geometry: Geometry) -> Pair:
+    """Output height and width of a deconvolution."""
+    sizes = []
+    for axis in (0, 1):
+        extent = geometry.dilation[axis] * (geometry.kernel[axis] - 1) + 1
+        sizes.append(geometry.stride[axis] * (size[axis] - 1) + extent - 2 * geometry.pad[axis])
+    return sizes[0], sizes[1]
+
+
+def shared(relevance: Real, weight: Real, edges: Edges) -> Array:
+    """Relevance in proportion to non-negative weights, over the connections that an output has."""
+    totals = _sums(weight.astype(np.float64).reshape(-1)[edges.weight], edges.target, edges.output_shape)
+    portions = np.divide(relevance, totals, out=np.zeros(relevance.shape), where=totals != 0)
+    return adjoint(portions, weight, edges)

@@ -45,6 +45,18 @@ def test_pixels_are_contiguous_as_they_are(shape: tuple[int, int, int, int]) -> 
     assert pixels.flags.c_contiguous
 
 
+@pytest.mark.parametrize("shape", [(2, 5), SHAPE])
+def test_zeros_and_copies_lie_in_memory_as_all_arrays(shape: tuple[int, ...]) -> None:
+    workspace = Workspace()
+    workspace.empty(shape)[...] = 7  # what is used again
+    original = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    nothing, copy = workspace.zeros(shape), workspace.copy(original)
+    assert not nothing.any()
+    np.testing.assert_array_equal(copy, original)
+    assert nothing.strides == copy.strides == Workspace().empty(shape).strides
+    assert not np.shares_memory(copy, original)
+
+
 def test_memory_nobody_refers_to_is_used_again() -> None:
     workspace = Workspace()
     first = workspace.empty((MANY,))

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import pixels
@@ -35,6 +37,8 @@ class Layer(ABC):
         Value ids; a layer that works in place has an output id of its own.
     input_shapes
         Shape of one item of every input.
+    batch_size
+        Items in a batch where the prototxt counts them.
     weights
         Learned blobs, empty until `Net` loads them.
     """
@@ -55,6 +59,7 @@ class Layer(ABC):
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     input_shapes: tuple[Shape, ...]
+    batch_size: int = 1
     is_in_place: bool = False
     weights: tuple[Blob, ...] = ()
 
@@ -79,6 +84,10 @@ class Layer(ABC):
     def weight_shapes(self) -> tuple[Shape, ...]:
         """Shapes of the learned blobs the layer needs, in the order of the caffemodel."""
         return ()
+
+    def with_weights(self, weights: tuple[Blob, ...]) -> "Layer":
+        """The layer with its learned blobs, which are finite and have the `weight_shapes`."""
+        return replace(self, weights=weights)
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
@@ -113,10 +122,6 @@ class Layer(ABC):
         """
         del method, is_compared
         return self
-
-    def with_weights(self, weights: tuple[Blob, ...]) -> "Layer":
-        """The layer, with learned blobs in the shapes it asked for."""
-        return replace(self, weights=weights)
 
     @abstractmethod
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
@@ -170,6 +175,27 @@ class Linear(Layer):
     @abstractmethod
     def map_of(self, weight: Blob) -> LinearMap:
         """A map with other weights, lifted; see `linear_map`."""
+
+    def sharing_map(self, weight: Blob) -> LinearMap:
+        """A map that hands relevance back in proportion to ``weight``, in the shape of the layer's own.
+
+        No weight is negative, and they may be overwritten. The shares of an output sum to 1, those that
+        fall on padding included.
+        """
+        totals = weight.reshape(len(weight), -1).sum(axis=1)
+        shares = np.divide(1, totals, out=np.zeros_like(totals), where=totals != 0)
+        weight *= shares.reshape(-1, *(1,) * (weight.ndim - 1))
+        return self.map_of(self.lifted(weight))
+
+    def shared_equally(self, relevance: Blob, is_per_channel: bool, workspace: Workspace) -> Blob:
+        """What the inputs get if every output shares its relevance equally, padding included.
+
+        ``relevance`` has the shape of the output. With ``is_per_channel`` each channel of the input gets
+        all of it.
+        """
+        spread = self.uniform_adjoint(relevance, workspace)
+        spread /= np.float32(self.taps if is_per_channel else self.fan_in)
+        return spread
 
     @abstractmethod
     def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,12 +74,82 @@ class Concat(Router):
     def gradient(
         self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        ends = np.cumsum([shape[self.axis] for shape in self.input_shapes])[:-1]
-        parts = np.split(gradients[0], ends, axis=self.axis + 1)
-        copies = tuple(workspace.empty(part.shape) for part in parts)
-        for copy, part in zip(copies, parts, strict=True):
-            copy[...] = part
-        return copies
+        return _pieces(gradients[0], [shape[self.axis] for shape in self.input_shapes], self.axis, workspace)
+
+
+@register("Slice")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Slice(Router):
+    """One blob cut into pieces along one axis, which are joined on the way back.
+
+    ``sizes`` are those of the pieces.
+    """
+
+    output_counts: ClassVar[tuple[int, int | None]] = (1, None)
+
+    axis: int
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "Slice":
+        parameters = spec.parameters.slice_param
+        old_style = parameters.HasField("slice_dim")
+        shape: Shape = node["input_shapes"][0]
+        axis = canonical_axis(parameters.slice_dim if old_style else parameters.axis, shape)
+        points = tuple(parameters.slice_point)
+        return cls(axis=axis, sizes=_piece_sizes(shape[axis], points, len(spec.tops)), **node)
+
+    @property
+    def output_shapes(self) -> tuple[Shape, ...]:
+        shape = self.input_shapes[0]
+        return tuple((*shape[: self.axis], size, *shape[self.axis + 1 :]) for size in self.sizes)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return _pieces(inputs[0], self.sizes, self.axis, workspace)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty((len(gradients[0]), *self.input_shapes[0]))
+        return (np.concatenate(gradients, axis=self.axis + 1, out=out),)
+
+
+def _piece_sizes(size: int, points: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Sizes of the ``count`` pieces that an axis of ``size`` is cut into, at ``points`` or equally."""
+    if not points:
+        if size % count:
+            raise ModelError(
+                f"cannot cut {size} into {count} equal pieces; add slice_point, or change the tops"
+            )
+        return (size // count,) * count
+    if len(points) != count - 1:
+        raise ModelError(f"has {count} tops but {len(points)} slice_point; it needs one fewer than tops")
+    ends = (0, *points, size)
+    if any(first >= last for first, last in pairwise(ends)):
+        raise ModelError(f"slice_point {points} must ascend between 0 and {size}; check slice_param")
+    return tuple(last - first for first, last in pairwise(ends))
+
+
+def _pieces(blob: Blob, sizes: Sequence[int], axis: int, workspace: Workspace) -> tuple[Blob, ...]:
+    """Copies of the pieces of ``blob`` along ``axis`` of one item."""
+    parts = np.split(blob, np.cumsum(sizes)[:-1], axis=axis + 1)
+    return tuple(workspace.copy(part) for part in parts)
+
+
+@register("Silence")
+class Silence(Router):
+    """Takes blobs that nobody else reads, so that they are no outputs of the net; does nothing."""
+
+    input_counts: ClassVar[tuple[int, int | None]] = (1, None)
+    output_counts: ClassVar[tuple[int, int | None]] = (0, 0)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return ()
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return tuple(workspace.zeros(x.shape) for x in inputs)
 
 
 @register("Eltwise")
@@ -92,8 +163,13 @@ class Eltwise(Layer):
         parameters = spec.parameters.eltwise_param
         shapes: tuple[Shape, ...] = node["input_shapes"]
         if any(shape != shapes[0] for shape in shapes):
-            raise ModelError(f"bottoms of shapes {shapes} differ; check the layers that write them")
+            raise ModelError(
+                f"bottoms of shapes {shapes} differ; check the layers that write them, or take a Scale layer "
+                "with axis: 0 to multiply channels by one number each"
+            )
         if parameters.operation == EltwiseParameter.PROD:
+            if parameters.coeff:
+                raise ModelError("takes coeff for SUM only; remove them, or scale what the PROD is made of")
             return EltwiseProduct(**node)
         if parameters.operation == EltwiseParameter.MAX:
             return EltwiseMaximum(**node)
@@ -192,13 +268,63 @@ class EltwiseMaximum(Eltwise, Winner):
     def gradient(
         self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        winners = np.argmax(np.stack(inputs), axis=0)
-        handed = []
-        for number, x in enumerate(inputs):
-            out = workspace.empty(x.shape)
-            np.multiply(gradients[0], winners == number, out=out)
-            handed.append(out)
-        return tuple(handed)
+        largest, winners = inputs[0], np.zeros_like(inputs[0], np.int32)
+        for number, x in enumerate(inputs[1:], 1):
+            np.copyto(winners, number, where=x > largest)
+            largest = np.maximum(largest, x)
+        return tuple(
+            np.multiply(gradients[0], winners == number, out=workspace.empty(largest.shape))
+            for number in range(len(inputs))
+        )
+
+
+@register("Axpy")
+class Axpy(Combination):
+    """``a·x + y`` for bottoms a, x and y: a is one number for every channel, which gates x (SE-nets)."""
+
+    input_counts: ClassVar[tuple[int, int | None]] = (3, 3)
+    gradient_uses_inputs: ClassVar[bool] = True
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "Axpy":
+        scale, x, y = node["input_shapes"]
+        if x != y or scale not in {x[:1], (*x[:1], 1, 1)}:
+            raise ModelError(
+                f"bottoms of shapes {(scale, x, y)} do not fit together; the first must have one number for "
+                "every channel, the others the same shape: check the layers that write them"
+            )
+        return cls(**node)
+
+    @property
+    def output_shapes(self) -> tuple[Shape, ...]:
+        return (self.input_shapes[1],)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        scale, x, y = inputs
+        out = np.multiply(x, _per_channel(scale, x.ndim), out=workspace.empty(x.shape))
+        out += y
+        return (out,)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        scale, x, _ = inputs
+        products = np.multiply(gradients[0], x, out=workspace.empty(x.shape))
+        for_scale = products.sum(axis=tuple(range(2, x.ndim))).reshape(scale.shape)
+        np.multiply(gradients[0], _per_channel(scale, x.ndim), out=products)
+        return for_scale, products, gradients[0]
+
+    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+        scale, x, y = inputs
+        return None, x * _per_channel(scale, x.ndim), y
+
+
+def _per_channel(numbers: Blob, axes: int) -> Blob:
+    """One number for every channel, to multiply a blob of ``axes`` axes by."""
+    return numbers.reshape(*numbers.shape[:2], *(1,) * (axes - 2))
 
 
 def _product(blobs: Blobs, workspace: Workspace) -> Blob:

@@ -10,6 +10,7 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import as_blob, pixels
 from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
+from caffe_lrp.proto.caffe_pb2 import ConvolutionParameter
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
@@ -39,7 +40,7 @@ class Convolution(Linear):
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Convolution":
         parameters = spec.parameters.convolution_param
         channels = require_image(node["input_shapes"][0])[0]
-        outputs, groups = parameters.num_output, parameters.group
+        outputs, groups = cls._output_channels(parameters, channels)
         if outputs < 1 or groups < 1:
             raise ModelError("num_output and group must be at least 1; set them in convolution_param")
         if channels % groups or outputs % groups:
@@ -56,6 +57,12 @@ class Convolution(Linear):
             has_bias=parameters.bias_term,
             **node,
         )
+
+    @classmethod
+    def _output_channels(cls, parameters: ConvolutionParameter, channels: int) -> tuple[int, int]:
+        """How many output channels and groups there are, for so many input channels."""
+        del channels
+        return parameters.num_output, parameters.group
 
     @property
     def weight_shapes(self) -> tuple[Shape, ...]:
@@ -105,3 +112,18 @@ class Convolution(Linear):
         by_group = out.reshape(*spread.shape, channels // self.groups)
         by_group[...] = spread[..., np.newaxis]
         return as_blob(out, (len(out), *self.input_shapes[0]))
+
+
+@register("ConvolutionDepthwise")
+@register("DepthwiseConvolution")
+class DepthwiseConvolution(Convolution):
+    """Every channel on its own, as forks have it: they let the numbers of groups and outputs go unsaid."""
+
+    @classmethod
+    def _output_channels(cls, parameters: ConvolutionParameter, channels: int) -> tuple[int, int]:
+        if parameters.group not in (1, channels):
+            raise ModelError(
+                f"has {parameters.group} groups for {channels} channels; leave group out, or make it a "
+                "Convolution"
+            )
+        return parameters.num_output if parameters.HasField("num_output") else channels, channels

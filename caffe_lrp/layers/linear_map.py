@@ -217,6 +217,76 @@ class ConvolutionMap(LinearMap):
 
 
 @dataclass(frozen=True, eq=False)
+class DeconvolutionMap(LinearMap):
+    """A map that spreads pixels over windows: the adjoint of a convolution that leads the other way.
+
+    Attributes
+    ----------
+    weight
+        Lifted weights, 7 axes.
+    window
+        Geometry of that convolution.
+    input_shape, output_shape
+        (C, H, W) of the layer.
+    shares
+        (1, C, H, W) of the output: what comes from there is multiplied by it on its way back; None for 1.
+    """
+
+    weight: Blob
+    window: Window
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    shares: Blob | None = None
+
+    @shared_property
+    def _reverse(self) -> ConvolutionMap:
+        """The convolution from the layer's outputs to its inputs."""
+        weight = self.weight.transpose(0, 3, 4, 1, 2, 5, 6)
+        return ConvolutionMap(weight, self.window, self.output_shape, self.input_shape, "direct", False)
+
+    @property
+    def _parts_in(self) -> int:
+        return int(self.weight.shape[3])
+
+    def _products(self, x: Blob, workspace: Workspace) -> Blob:
+        """(N, H, W, G·parts·O)."""
+        groups, parts, outputs = self.weight.shape[:3]
+        out = workspace.pixels((len(x), *self.output_shape[1:], groups * parts * outputs))
+        source = copied(pixels(x)) if self._parts_in == 1 else by_sign(pixels(x), self._reverse.groups)
+        self._reverse.adjoint_product.run(source, Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS), workspace)
+        return out
+
+    def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
+        out = self._products(x, workspace)
+        if bias is not None:
+            out += bias
+        return as_blob(out, (len(x), *self.output_shape))
+
+    def apply_sums(self, x: Blob, bias: Blob | None, workspace: Workspace) -> tuple[Blob, Blob]:
+        sums = self._products(x, workspace)
+        channels, height, width = self.output_shape
+        out = workspace.pixels((len(x), height, width, channels))
+        rows, totals = sums.reshape(-1, width, 2 * channels), out.reshape(-1, width, channels)
+        shift, groups = NO_BIAS if bias is None else bias, self._reverse.groups
+        workspace.share(
+            lambda first, last: add_sums(rows[first:last], shift, groups, totals[first:last]),
+            len(rows),
+            sums.size,
+        )
+        return sums, as_blob(out, (len(x), *self.output_shape))
+
+    def adjoint(self, source: Source, factor: Blob | None, workspace: Workspace) -> Blob:
+        channels, height, width = self.input_shape
+        out = workspace.pixels((len(source.blob), height, width, channels))
+        mode = SIGNS if self._parts_in == 2 else PLAIN if factor is None else TIMES
+        sink = Sink(mode, out, NO_BLOB, NO_BLOB if factor is None else pixels(factor), NO_BIAS)
+        blob = source.blob if self.shares is None else source.blob * pixels(self.shares)
+        given = source._replace(blob=blob, groups=self._reverse.groups)
+        self._reverse.forward_product.run(given, sink, workspace)
+        return as_blob(out, (len(out), *self.input_shape))
+
+
+@dataclass(frozen=True, eq=False)
 class MatrixMap(LinearMap):
     """A map over all of the input: a convolution whose window is the whole of it.
 

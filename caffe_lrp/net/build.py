@@ -83,7 +83,7 @@ def build_net(
         input_value=0,
         input_shape=tuple(shape),
         batch_size=batch_size,
-        output_value=_output_value(graph),
+        output_value=_output_value(graph, spec.source),
     )
 
 
@@ -126,6 +126,7 @@ def build_graph(spec: NetSpec) -> Graph:
             inputs=read,
             outputs=written,
             input_shapes=tuple(shapes[value] for value in read),
+            batch_size=inputs[0].shape[0] if inputs else 1,
         )
         are_gates = [value in gates for value in read]
         if layer.is_gate(are_gates):
@@ -204,8 +205,7 @@ def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer
 def _check_count(count: int, limits: tuple[int, int | None], what: str, kind: str) -> None:
     least, most = limits
     if count < least or (most is not None and count > most):
-        wanted = f"at least {least}" if most is None else str(least)
-        wanted += f" to {most}" if most is not None and most > least else ""
+        wanted = f"at least {least}" if most is None else " or ".join(map(str, sorted({least, most})))
         raise ModelError(f"{what}: has {count} {kind}(s), needs {wanted}; check its {kind} lines")
 
 
@@ -289,14 +289,21 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
     return layer.with_weights(blobs) if blobs else layer
 
 
-def _output_value(graph: Graph) -> int:
+def _output_value(graph: Graph, source: str) -> int:
     """The value to rank: probabilities among the values nobody reads, else the alphabetically first.
 
     The order of the names is Caffe's own for the outputs of a net.
+
+    Raises
+    ------
+    ModelError
+        No value is left unread.
     """
     writers = {value: layer for layer in graph.layers for value in layer.outputs}
     candidates = sorted(
         (value for value in graph.unread_values if value in writers), key=graph.value_names.__getitem__
     )
+    if not candidates:
+        raise ModelError(f"{source}: every blob is read by a layer; leave one as the output, out of Silence")
     probabilities = [value for value in candidates if writers[value].gives_probabilities]
     return (probabilities or candidates)[0]

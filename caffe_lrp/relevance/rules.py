@@ -277,9 +277,7 @@ class Flat(Rule):
     def propagate(
         self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        spread = layer.uniform_adjoint(relevances[0], workspace)
-        spread /= np.float32(layer.taps if self.ignore_channels else layer.fan_in)
-        return (spread,)
+        return (layer.shared_equally(relevances[0], self.ignore_channels, workspace),)
 
 
 @dataclass(frozen=True)
@@ -289,11 +287,7 @@ class WSquare(Rule):
     title = "w²"
 
     def prepare(self, layer: Linear, nonnegative: bool) -> LinearMap:
-        squares = np.square(layer.weight)
-        totals = squares.reshape(len(squares), -1).sum(axis=1)
-        shares = np.divide(1, totals, out=np.zeros_like(totals), where=totals != 0)
-        squares *= shares.reshape(-1, *(1,) * (squares.ndim - 1))
-        return layer.map_of(layer.lifted(squares))
+        return layer.sharing_map(np.square(layer.weight))
 
     def propagate(
         self, layer: Linear, prepared: LinearMap, seen: Seen, relevances: Blobs, workspace: Workspace

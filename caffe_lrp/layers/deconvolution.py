@@ -1,0 +1,112 @@
+"""Transposed convolution, which Caffe calls deconvolution."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.proto.spec import Shape
+from caffe_lrp.sharing import shared_property
+from caffe_lrp.workspace import Workspace
+
+from .base import register
+from .convolution import Convolution
+from .linear_map import DeconvolutionMap, LinearMap
+
+
+@register("Deconvolution")
+class Deconvolution(Convolution):
+    """The adjoint of a convolution, with a bias of its own: every pixel is spread over a window.
+
+    How many inputs an output sees depends on where it lies. Rules that share relevance without looking at
+    the input share it over the inputs that an output does see, so that none is lost at the border.
+    """
+
+    @property
+    def weight_shapes(self) -> tuple[Shape, ...]:
+        kernel = (self.input_shapes[0][0], self.group_outputs, self.window.kernel_h, self.window.kernel_w)
+        return (kernel, (self.output_channels,)) if self.has_bias else (kernel,)
+
+    def with_weights(self, weights: tuple[Blob, ...]) -> "Deconvolution":
+        """The layer with its learned blobs: the file has a row of weights for every input channel."""
+        stored, *bias = weights
+        by_group = stored.reshape(self.groups, -1, *stored.shape[1:]).swapaxes(1, 2)
+        rows = by_group.reshape(self.output_channels, -1, *stored.shape[2:])
+        return replace(self, weights=(rows, *bias))
+
+    @property
+    def output_shapes(self) -> tuple[Shape, ...]:
+        window, (_, height, width) = self.window, self.input_shapes[0]
+        out_height = (height - 1) * window.stride_h + window.dilation_h * (window.kernel_h - 1) + 1
+        out_width = (width - 1) * window.stride_w + window.dilation_w * (window.kernel_w - 1) + 1
+        size = (out_height - 2 * window.pad_h, out_width - 2 * window.pad_w)
+        if min(size) < 1:
+            raise ModelError(
+                f"padding leaves nothing of an output of {out_height}×{out_width}; make pad smaller"
+            )
+        return ((self.output_channels, *size),)
+
+    @property
+    def taps(self) -> int:
+        """As many as an output sees at most."""
+        window = self.window
+        rows = _most_taps(window.kernel_h, window.stride_h, window.dilation_h)
+        return rows * _most_taps(window.kernel_w, window.stride_w, window.dilation_w)
+
+    @property
+    def fan_in(self) -> int:
+        """As many as an output sees at most."""
+        return self.taps * self.input_shapes[0][0] // self.groups
+
+    @property
+    def has_partial_windows(self) -> bool:
+        """Whether some outputs see fewer inputs than others: here they do, with and without padding."""
+        return True
+
+    def with_convolution(self, method: str, is_compared: bool) -> "Deconvolution":
+        """The layer; sums are formed directly whatever the method."""
+        return replace(self, method="direct", is_compared=is_compared)
+
+    def map_of(self, weight: Blob) -> LinearMap:
+        return DeconvolutionMap(weight, self.window, self.input_shapes[0], self.output_shapes[0])
+
+    def sharing_map(self, weight: Blob) -> LinearMap:
+        given = self.map_of(self.lifted(weight))
+        received = given.apply(np.ones((1, *self.input_shapes[0]), np.float32), None, Workspace())
+        return DeconvolutionMap(
+            given.weight, self.window, self.input_shapes[0], self.output_shapes[0], _reciprocals(received)
+        )
+
+    @shared_property
+    def _summing_map(self) -> LinearMap:
+        """One number per group and pixel handed back with weights 1."""
+        weight = np.ones((self.groups, 1, 1, 1, 1, self.window.kernel_h, self.window.kernel_w), np.float32)
+        inside, outside = (
+            (self.groups, *shape[1:]) for shape in (self.input_shapes[0], self.output_shapes[0])
+        )
+        return DeconvolutionMap(weight, self.window, inside, outside)
+
+    @shared_property
+    def _shares(self) -> Blob:
+        """(H, W): what each input of a channel gets of an output's relevance."""
+        ones = np.ones((1, self.groups, *self.input_shapes[0][1:]), np.float32)
+        shares: Blob = _reciprocals(self._summing_map.apply(ones, None, Workspace()))[0, 0]
+        return shares
+
+    def shared_equally(self, relevance: Blob, is_per_channel: bool, workspace: Workspace) -> Blob:
+        spread = self.uniform_adjoint(relevance * self._shares, workspace)
+        if not is_per_channel:
+            spread /= np.float32(self.input_shapes[0][0] // self.groups)
+        return spread
+
+
+def _reciprocals(totals: Blob) -> Blob:
+    """``1 / totals``, and 0 where nothing is."""
+    return np.divide(1, totals, out=np.zeros_like(totals), where=totals != 0)
+
+
+def _most_taps(kernel: int, stride: int, dilation: int) -> int:
+    """How many taps of a window meet at one place, where it is moved by ``stride`` again and again."""
+    return -(-kernel // (stride // math.gcd(stride, dilation)))
