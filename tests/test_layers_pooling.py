@@ -338,7 +338,7 @@ BAD = {
     ),
     "three tops": (
         pooling("pool: MAX kernel_size: 2", 'top: "mask" top: "more"'),
-        r"has 3 top\(s\), needs 1 to 2; check its top lines",
+        r"has 3 top\(s\), needs 1 or 2; check its top lines",
     ),
     "rounding up and down": (
         pooling("kernel_size: 2 round_mode: CEIL ceil_mode: false"),
