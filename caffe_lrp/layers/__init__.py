@@ -3,7 +3,17 @@
 Importing the package fills `REGISTRY`.
 """
 
-from . import activation, combine, convolution, inner_product, normalization, output, pooling, shape
+from . import (
+    activation,
+    affine,
+    combine,
+    convolution,
+    inner_product,
+    normalization,
+    output,
+    pooling,
+    shape,
+)
 from .base import REGISTRY, Layer
 from .unsupported import unsupported_type
 
@@ -11,6 +21,7 @@ __all__ = [
     "REGISTRY",
     "Layer",
     "activation",
+    "affine",
     "combine",
     "convolution",
     "inner_product",

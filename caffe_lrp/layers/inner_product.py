@@ -55,6 +55,10 @@ class InnerProduct(Linear):
     def fan_in(self) -> int:
         return math.prod(self.input_shapes[0])
 
+    @property
+    def has_partial_windows(self) -> bool:
+        return False
+
     def map_of(self, weight: Blob) -> LinearMap:
         return MatrixMap(weight, self.input_shapes[0], self.output_shapes[0])
 
