@@ -18,7 +18,7 @@ from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.reader import StoredBlob
 from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
 
-from .canonize import Merge, canonized
+from .canonize import canonized
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
 from .phase import layers_at_test_time
@@ -74,17 +74,8 @@ def build_net(
     batch_size, *shape = graph.inputs[0].shape
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
-    stored = _checked_weights(graph.layers, weights, spec.source)
-    compared = _compared_values(graph.layers)
-    chosen = (
-        layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)) for layer in graph.layers
-    )
-    layers = tuple(
-        _with_weights(layer, blobs, spec.source) for layer, blobs in zip(chosen, stored, strict=True)
-    )
-    merges: tuple[Merge, ...] = ()
-    if canonize == "auto":
-        layers, merges = canonized(layers)
+    layers = _loaded(graph.layers, weights, convolution, spec.source)
+    layers, merges = canonized(layers) if canonize == "auto" else (layers, ())
     return Net(
         source=spec.source,
         layers=layers,
@@ -95,6 +86,16 @@ def build_net(
         output_value=_output_value(graph),
         merges=merges,
     )
+
+
+def _loaded(
+    layers: Sequence[Layer], weights: Mapping[str, tuple[StoredBlob, ...]], convolution: str, source: str
+) -> tuple[Layer, ...]:
+    """The layers with a method of convolution and their weights; all are checked before any is read."""
+    stored = _checked_weights(layers, weights, source)
+    compared = _compared_values(layers)
+    chosen = (layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)) for layer in layers)
+    return tuple(_with_weights(layer, blobs, source) for layer, blobs in zip(chosen, stored, strict=True))
 
 
 def _compared_values(layers: Sequence[Layer]) -> set[int]:

@@ -21,9 +21,6 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.affine import Affine, FusedAffine, Merged
 from caffe_lrp.layers.base import Layer, Linear, Numbers
 
-#: What `build_net` takes: merge where that is exact, or leave all layers as they are.
-CANONIZATIONS = ("auto", "off")
-
 
 @dataclass(frozen=True)
 class Merge:
