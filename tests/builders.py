@@ -135,15 +135,16 @@ def build(
     weights: Mapping[str, Sequence[Blob]] | None = None,
     seed: int = 0,
     convolution: str = "auto",
+    canonize: str = "auto",
 ) -> Net:
     """The net of a prototxt; random weights unless some are given. Passes through real files."""
     spec = parse(folder, text)
     if weights is None:
         weights = random_weights(spec, seed)
     if not weights:
-        return build_net(spec, {}, convolution)
+        return build_net(spec, {}, convolution, canonize=canonize)
     stored = scan_caffemodel(write_caffemodel(folder / "net.caffemodel", weights))
-    return build_net(spec, stored, convolution)
+    return build_net(spec, stored, convolution, canonize=canonize)
 
 
 def layer_net(body: str, *shapes: tuple[int, ...], tops: int = 1) -> str:
