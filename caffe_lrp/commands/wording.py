@@ -30,9 +30,8 @@ def merges_line(session: Session) -> str:
     """How many of the layers that scale and shift were merged into others."""
     merges = session.net.merges
     merged = sum(merge.into is not None for merge in merges)
-    return (
-        f"canonized: of {counted(len(merges), 'layer')} that scale and shift, {merged:,} merged into others"
-    )
+    count = counted(len(merges), "layer")
+    return f"canonized: {merged:,} of {count} that scale and shift merged into others"
 
 
 def success_line(outcome: JobOutcome, session: Session) -> str:
