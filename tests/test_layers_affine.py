@@ -342,23 +342,26 @@ def test_relevance_passes(case: Case, tmp_path: Path) -> None:
     assert isinstance(case.build(tmp_path)[0], Normalization)
 
 
-def test_many_pixels_are_done_in_blocks(tmp_path: Path) -> None:
-    """More than fit into one block, and no whole number of blocks."""
-    body, shape = 'type: "Scale" scale_param { bias_term: true }', (3, 151, 149)
-    weights = random_weights(parse(tmp_path, layer_net(body, shape)), 3)
-    layer = build(tmp_path, layer_net(body, shape), weights).layers[0]
-    x = random_blob((2, *shape), 1)
-    factor, shift = (blob.reshape(-1, 1, 1) for blob in weights["layer"])
-    assert_close(layer.forward([x], WORKSPACE)[0], x.astype(np.float64) * factor + shift, 1e-6)
-
-
 def test_a_factor_of_0_makes_statistics_0(tmp_path: Path) -> None:
     """As in Caffe: nothing has been summed up yet."""
     case = CASES[0]
     weights = {"layer": [random_blob((4,), 1), np.abs(random_blob((4,), 2)), np.zeros(1, np.float32)]}
-    layer = build(tmp_path, layer_net(case.body, IMAGE), weights).layers[0]
-    (out,) = layer.forward([case.x], WORKSPACE)
+    net = build(tmp_path, layer_net(case.body, IMAGE), weights)
+    (out,) = net.layers[0].forward([case.x], WORKSPACE)
     assert_close(out, case.x.astype(np.float64) / np.sqrt(EPSILON), 1e-6)
+
+
+@pytest.mark.parametrize(("mean", "factor", "is_odd"), [(1, 0, True), (0, 0, False), (1, 2, False)])
+def test_statistics_that_count_as_0_are_remarked_on_once(
+    mean: float, factor: float, is_odd: bool, tmp_path: Path
+) -> None:
+    names, text = ("a", "b", "c"), layer_net('type: "ReLU"', IMAGE)
+    for name in names:
+        text += f'layer {{ name: "{name}" bottom: "top0" top: "top0" {BATCH_NORM} }}\n'
+    blobs = [np.full(4, mean, np.float32), np.zeros(4, np.float32), np.full(1, factor, np.float32)]
+    net = build(tmp_path, text, dict.fromkeys(names, blobs))
+    start = f"{net.source}: layer 1 'a' (BatchNorm) and 2 more: mean and variance count as 0, as in Caffe"
+    assert [remark.startswith(start) for remark in net.remarks] == [True] * is_odd
 
 
 def test_an_image_without_contrast_has_a_gradient(tmp_path: Path) -> None:

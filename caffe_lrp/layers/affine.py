@@ -22,9 +22,6 @@ from caffe_lrp.workspace import Workspace
 from .base import Blobs, Layer, Normalization, Numbers, Router, canonical_axis, register
 from .broadcast import ScaledByBlob, ShiftedByBlob, require_part
 
-#: Numbers of a blob that are multiplied and then shifted while they are in the cache.
-_BLOCK_NUMBERS = 32 * 1024
-
 
 class Affine(Normalization):
     """``factor·x + shift``, with numbers that do not depend on the image."""
@@ -75,15 +72,12 @@ def _applied(x: Blob, factor: Blob, shift: Blob, workspace: Workspace) -> Blob:
     if x.ndim in (2, 4) and _is_of_channels(factor) and _is_of_channels(shift):
         source, target = lines(x), lines(out)
         factor, shift = factor.reshape(-1), shift.reshape(-1)
-    rows = max(1, _BLOCK_NUMBERS * len(source) // x.size)
     is_shifted = bool(shift.any())
 
     def apply(first: int, last: int) -> None:
-        for begin in range(first, last, rows):
-            block = target[begin : min(begin + rows, last)]
-            np.multiply(source[begin : begin + len(block)], factor, out=block)
-            if is_shifted:
-                block += shift
+        part = np.multiply(source[first:last], factor, out=target[first:last])
+        if is_shifted:
+            part += shift
 
     workspace.share(apply, len(source), x.size)
     return out
@@ -193,6 +187,17 @@ class Standardization(LearnedAffine):
         if "variance" in blobs:
             blobs["variance"] = blobs["variance"] + self.epsilon
         return blobs
+
+    @property
+    def remark(self) -> str:
+        blobs = super()._blobs
+        is_divided_by_0 = "factor" in blobs and not blobs["factor"].any()
+        if not is_divided_by_0 or not (blobs["mean"].any() or blobs["variance"].any()):
+            return ""
+        return (
+            "mean and variance count as 0, as in Caffe, because the third blob, by which they are divided, "
+            "is 0; NVIDIA's Caffe 0.16 wrote such files, and means 1: set it to 1 there"
+        )
 
     def with_weights(self, weights: tuple[Blob, ...]) -> "Standardization":
         layer = replace(self, weights=weights)

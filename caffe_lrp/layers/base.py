@@ -111,6 +111,11 @@ class Layer(ABC):
         return replace(self, weights=weights)
 
     @property
+    def remark(self) -> str:
+        """What is odd about the learned blobs, though they can be used; empty for most layers."""
+        return ""
+
+    @property
     def output_shapes(self) -> tuple[Shape, ...]:
         """Shape of one item of every output; the input's unless a layer says otherwise.
 

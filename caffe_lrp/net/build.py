@@ -74,8 +74,8 @@ def build_net(
     batch_size, *shape = graph.inputs[0].shape
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
-    layers = _loaded(graph.layers, weights, convolution, spec.source)
-    layers, merges = canonized(layers) if canonize == "auto" else (layers, ())
+    loaded = _loaded(graph.layers, weights, convolution, spec.source)
+    layers, merges = canonized(loaded) if canonize == "auto" else (loaded, ())
     return Net(
         source=spec.source,
         layers=layers,
@@ -85,6 +85,7 @@ def build_net(
         batch_size=batch_size,
         output_value=_output_value(graph),
         merges=merges,
+        remarks=_remarks(loaded, spec.source),
     )
 
 
@@ -309,6 +310,18 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
         return layer.with_weights(blobs)
     except ModelError as error:
         raise ModelError(f"{source}: {layer.label}: {error}") from error
+
+
+def _remarks(layers: Sequence[Layer], source: str) -> tuple[str, ...]:
+    """What is odd about weights: once for all layers of which it is true."""
+    concerned: dict[str, list[Layer]] = {}
+    for layer in layers:
+        if layer.remark:
+            concerned.setdefault(layer.remark, []).append(layer)
+    return tuple(
+        f"{source}: {found[0].label}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {remark}"
+        for remark, found in concerned.items()
+    )
 
 
 def _output_value(graph: Graph) -> int:
