@@ -244,9 +244,9 @@ class BN(Standardization):
 
     SegNet's has no statistics: for testing (``bn_mode: INFERENCE``), its scale and shift contain them.
 
-    A fork that PSPNet's descends from stored 1/√(variance + ε) in place of the variance for a while
-    (yjxiong/caffe, pull request 16, December 2015, until its cuDNN stored variances again); blobs of the two
-    cannot be told apart. They are taken for variances, which caffemodels hold before and since.
+    A fork of the same family stored 1/√(variance + ε) in place of the variance from December 2015 on
+    (yjxiong/caffe, pull request 16). Blobs of the two kinds cannot be told apart; they are taken for
+    variances, as PSPNet's and later ones are.
     """
 
     is_complete: bool
