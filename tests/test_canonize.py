@@ -1,5 +1,7 @@
 """Normalization that becomes part of linear layers: same outputs, same numbers of layers, other relevance."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -398,3 +400,36 @@ def test_other_words_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_line_says_how_many_were_merged(name: str, line: str, tmp_path: Path) -> None:
     session: Any = SimpleNamespace(net=both(tmp_path, NETS[name][0])[0])
     assert merges_line(session) == line
+
+
+CONFORMANCE = Path(__file__).parent / "data" / "conformance"
+
+
+def test_the_command_merges_unless_told_otherwise(tmp_path: Path) -> None:
+    """And it takes runs with the one and with the other choice for two."""
+    text = DATA.replace("dim: 4 dim: 9 dim: 8", "dim: 3 dim: 48 dim: 48")
+    text += conv("c", "data", 6, "stride: 8") + norm("c") + relu("c") + product("fc", "c")
+    weights = random_weights(parse(tmp_path, text), 5)
+    build(tmp_path, text, weights)
+    lines = (CONFORMANCE / "configs" / "vgg_2_eps1_beta1_aux4.txt").read_text().split("\n")
+    values = {"param_file": "deploy.prototxt", "model_file": "net.caffemodel", "numclasses": 5}
+    for key, value in values.items():
+        lines[lines.index(key) + 1] = str(value if key == "numclasses" else tmp_path / str(value))
+    (tmp_path / "config.txt").write_text("\n".join(lines))
+    (tmp_path / "list.txt").write_text("images/set/square.jpg 3\n")
+    command = [sys.executable, "-m", "caffe_lrp", "-v", "-c", str(tmp_path / "config.txt")]
+    command += ["-f", str(tmp_path / "list.txt"), "-p", str(tmp_path)]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *more], cwd=CONFORMANCE, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    maps: list[str] = []
+    for choice in ("auto", "off"):
+        assert (run("--canonize", choice).returncode == 5) == bool(maps)
+        done = run("--canonize", choice, "--overwrite")
+        assert done.returncode == 0, done.stderr
+        assert ("canonized: 2 of 2 layers that scale and shift merged" in done.stdout) == (choice == "auto")
+        maps.append((tmp_path / "out/images/set/square.jpg_rawhm.txt").read_text())
+    assert maps[0] != maps[1]
