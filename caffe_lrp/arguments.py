@@ -30,6 +30,7 @@ net that comes with it. All options: caffe-lrp --help"""
 _EPILOG = """\
 in place of config values: --formula CODE[,CODE]  --eps ε  --beta β
   --quirks MODE  --start-layer, --first-layer, --switch-layer INDEX
+net: --canonize MODE (off leaves batch normalization unmerged)
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs KINDS  --dtype TYPE  --input-dataset  --suffix-target
 speed: --threads N  --memory 4G  --batch N  --convolution METHOD
@@ -54,6 +55,9 @@ BINARIES = ("default", "default_minimal", "parallel", "parallel_minimal")
 
 #: How convolutions are computed, the values of ``--convolution``.
 CONVOLUTIONS = ("auto", "direct", "winograd")
+
+#: Whether batch normalization becomes part of the layers beside it, the values of ``--canonize``.
+CANONIZATIONS = ("auto", "off")
 
 #: What can be written for an image, and in one database for all: the values of ``--outputs``.
 KINDS = ("heatmap", "input", "top10", "npy", "npz", "rawhm", "h5")
@@ -237,6 +241,9 @@ def _add_hidden(parser: Parser) -> None:
     )
     parser.add_argument(
         "--convolution", type=_one_of(*CONVOLUTIONS), default=CONVOLUTIONS[0], help=argparse.SUPPRESS
+    )
+    parser.add_argument(
+        "--canonize", type=_one_of(*CANONIZATIONS), default=CANONIZATIONS[0], help=argparse.SUPPRESS
     )
 
 

@@ -91,7 +91,7 @@ layer { name: "flat" type: "Flatten" bottom: "global" top: "flat" }
 layer { name: "prob" type: "Softmax" bottom: "flat" top: "prob" }
 """
 
-#: Normalisation within channels, which has a gradient, but relevance only where quirks are corrected.
+#: Normalisation within channels.
 _WITHIN_NET = """
 name: "within" input: "data" input_shape { dim: 2 dim: 3 dim: 67 dim: 67 }
 layer { name: "norm" type: "LRN" bottom: "data" top: "norm"
@@ -195,7 +195,7 @@ def _cases() -> Iterator[_Case]:
         yield _Case(general, quirks, start_layer=_PROB, mean_mode=0)
         yield _Case(general, quirks, first_layer=2, mean_mode=2)
         yield _Case(general, quirks, "other", _OTHER_SCORES)
-        yield _Case(general if quirks == "corrected" else gradients, quirks, "within", -2)
+        yield _Case(general, quirks, "within", -2)
 
 
 def _write_models(folder: Path) -> None:

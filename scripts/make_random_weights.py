@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from caffe_lrp.errors import CaffeLrpError, ExitCode, ModelError
-from caffe_lrp.net.build import weight_shapes
+from caffe_lrp.net.build import weight_roles, weight_shapes
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.proto.spec import LayerSpec, NetSpec
@@ -30,6 +30,9 @@ CHUNK = 1 << 20
 
 BIAS_STD = 1.0
 """Activations of He weights are tens for pixel values: this is small, and seen in every heatmap."""
+
+FIXED_RANGES = {"variance": (0.5, 1.5), "scale": (0.5, 1.0), "factor": (1.0, 1.0)}
+"""Numbers of normalization are uniform in these; scales below 1 keep deep residual nets from growing."""
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 MEAN_SIDE = 256
@@ -55,12 +58,20 @@ def field_head(number: int, length: int) -> bytes:
     return varint(number << 3 | LENGTH_DELIMITED) + varint(length)
 
 
-def spread(shape: Shape, index: int) -> float:
-    """Return the standard deviation of blob `index` of a layer: the first is a weight, others are biases.
+def fill(role: str, shape: Shape, chunk: np.ndarray, generator: np.random.Generator) -> None:
+    """Draw some of the numbers of a blob, which is of `shape` and has `role` in its layer.
 
-    A weight has ``sqrt(2 / fan_in)`` with Caffe's fan-in, the size of one slice along the first axis.
+    A weight has the standard deviation ``sqrt(2 / fan_in)`` with Caffe's fan-in, the size of one slice along
+    the first axis; all others are biases, or as `FIXED_RANGES` says.
     """
-    return BIAS_STD if index > 0 else math.sqrt(2.0 / math.prod(shape[1:]))
+    if role in FIXED_RANGES:
+        low, high = FIXED_RANGES[role]
+        generator.random(out=chunk, dtype=np.float32)
+        chunk *= np.float32(high - low)
+        chunk += np.float32(low)
+        return
+    generator.standard_normal(out=chunk, dtype=np.float32)
+    chunk *= np.float32(math.sqrt(2.0 / math.prod(shape[1:])) if role == "weight" else BIAS_STD)
 
 
 def blob_frame(shape: Shape) -> tuple[bytes, bytes]:
@@ -70,7 +81,7 @@ def blob_frame(shape: Shape) -> tuple[bytes, bytes]:
     return head, tail
 
 
-def write_blob(file: BinaryIO, shape: Shape, std: float, generator: np.random.Generator) -> None:
+def write_blob(file: BinaryIO, shape: Shape, role: str, generator: np.random.Generator) -> None:
     """Write one blob of a layer, its numbers drawn a chunk at a time."""
     head, tail = blob_frame(shape)
     count = math.prod(shape)
@@ -78,8 +89,7 @@ def write_blob(file: BinaryIO, shape: Shape, std: float, generator: np.random.Ge
     chunk = np.empty(min(count, CHUNK), np.float32)
     for start in range(0, count, CHUNK):
         values = chunk[: count - start]
-        generator.standard_normal(out=values, dtype=np.float32)
-        values *= np.float32(std)
+        fill(role, shape, values, generator)
         file.write(values.astype("<f4", copy=False).tobytes())
     file.write(tail)
 
@@ -102,14 +112,14 @@ def layer_head(layer: LayerSpec) -> bytes:
 
 def write_net(file: BinaryIO, net: NetSpec, generator: np.random.Generator) -> int:
     """Write a net with random weights as a caffemodel and return the number of its parameters."""
-    shapes_of = weight_shapes(net)
+    shapes_of, roles_of = weight_shapes(net), weight_roles(net)
     file.write(caffe_pb2.NetParameter(name=net.name).SerializeToString())
     for layer in net.layers:
         shapes = shapes_of.get(layer.name, ())
         head = layer_head(layer)
         file.write(field_head(NET_LAYER, layer_length(head, shapes)) + head)
-        for index, shape in enumerate(shapes):
-            write_blob(file, shape, spread(shape, index), generator)
+        for shape, role in zip(shapes, roles_of.get(layer.name, ()), strict=True):
+            write_blob(file, shape, role, generator)
     return sum(math.prod(shape) for shapes in shapes_of.values() for shape in shapes)
 
 

@@ -12,7 +12,7 @@ from oracle import Geometry
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.layers.base import Layer
-from caffe_lrp.net.build import build_graph, build_net, weight_shapes
+from caffe_lrp.net.build import build_graph, build_net, weight_roles, weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
@@ -109,15 +109,24 @@ def messages(text: str) -> list[Any]:
 def random_weights(spec: NetSpec, seed: int, bias_scale: float = 0.5) -> Weights:
     """Weights for every layer that needs some, of a size that keeps activations near 1."""
     rng = np.random.default_rng(seed)
-    weights: Weights = {}
-    for name, (kernel, *bias) in weight_shapes(spec).items():
-        blob = rng.standard_normal(kernel, dtype=np.float32)
-        blob *= np.float32(np.sqrt(1.5 / blob[0].size))
-        weights[name] = [blob]
-        weights[name] += [
-            rng.standard_normal(shape, dtype=np.float32) * np.float32(bias_scale) for shape in bias
+    roles = weight_roles(spec)
+    return {
+        name: [
+            _random_weight(role, shape, rng, bias_scale)
+            for role, shape in zip(roles[name], shapes, strict=True)
         ]
-    return weights
+        for name, shapes in weight_shapes(spec).items()
+    }
+
+
+def _random_weight(role: str, shape: tuple[int, ...], rng: np.random.Generator, bias_scale: float) -> Blob:
+    """One learned blob; ``bias_scale`` is the standard deviation of what is added or subtracted."""
+    if role == "factor":
+        return np.ones(shape, np.float32)
+    if role in ("variance", "scale"):
+        return rng.uniform(0.5, 1.5, shape).astype(np.float32)
+    deviation = np.sqrt(1.5 / np.prod(shape[1:])) if role == "weight" else bias_scale
+    return rng.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
 
 
 def build(
@@ -126,15 +135,16 @@ def build(
     weights: Mapping[str, Sequence[Blob]] | None = None,
     seed: int = 0,
     convolution: str = "auto",
+    canonize: str = "auto",
 ) -> Net:
     """The net of a prototxt; random weights unless some are given. Passes through real files."""
     spec = parse(folder, text)
     if weights is None:
         weights = random_weights(spec, seed)
     if not weights:
-        return build_net(spec, {}, convolution)
+        return build_net(spec, {}, convolution, canonize=canonize)
     stored = scan_caffemodel(write_caffemodel(folder / "net.caffemodel", weights))
-    return build_net(spec, stored, convolution)
+    return build_net(spec, stored, convolution, canonize=canonize)
 
 
 def layer_net(body: str, *shapes: tuple[int, ...], tops: int = 1) -> str:

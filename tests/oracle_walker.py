@@ -185,8 +185,10 @@ class Walker:
         elif kind == "Pooling":
             geometry = pooling_geometry(layer.pooling_param, image_size(x))
             handed = average_pool_relevance(x, received, geometry, not options.corrected)
-        elif kind == "LRN":
+        elif kind == "LRN" and layer.lrn_param.norm_region == 0:
             handed = received if options.corrected else lrn_taylor(x, received, _lrn(layer))
+        elif kind == "LRN":
+            handed = self._gradient(layer, x, received) if formula in (26, 166) else received
         else:
             assert kind == "Softmax", kind
             handed = received if options.corrected else softmax(x)

@@ -1,6 +1,7 @@
 """Whole nets under every formula, against the walker of the oracle; plans and what they refuse."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from oracle_walker import Options, Walker
 
 from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
@@ -450,29 +452,52 @@ def within_net() -> str:
 WITHIN_INDICES = {"conv": 0, "relu": 1, "norm": 2, "flat": 3, "drop": 4, "fc": 5}
 
 
-@pytest.mark.parametrize("code", [0, 2, 26, 54, 56, 58, 60, 100, 102, 104, 114, 166])
-def test_normalisation_within_channels_is_refused_as_in_the_reference(code: int, tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match=r"layer 2 'norm' \(LRN\) has no rule"):
-        resolve_plan(build(tmp_path, within_net()), FORMULAS[code], PARAMETERS, 5, 0)
-
-
-@pytest.mark.parametrize(("code", "corrected"), [(0, True), (2, True), (11, False), (11, True), (99, False)])
-def test_normalisation_within_channels_has_a_gradient_and_passes_corrected_relevance(
+@by_mode
+@pytest.mark.parametrize("code", CODES)
+def test_normalisation_within_channels_passes_relevance_that_the_reference_refuses(
     code: int, corrected: bool, tmp_path: Path
 ) -> None:
     twins = Twins(tmp_path, within_net(), WITHIN_INDICES, (3, 6, 5))
-    options = Options(epsilon=0.1, beta=1.0, corrected=corrected)
+    options = Options(epsilon=0.1, beta=1.0, switch=3, corrected=corrected)
     expected = twins.walker.relevance(code, options, "fc", CLASSES, first="conv")
+    assert np.abs(expected).max() > 0
     assert_close(twins.explain(code, options, 5), expected, 1e-4)
 
 
+class Ruleless(Layer):
+    """A layer without any capability; no type that is registered is like it."""
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return tuple(inputs)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return tuple(gradients)
+
+
+def net_without_a_rule(folder: Path) -> Net:
+    """`within_net` with another layer in the place of its LRN."""
+    net = build(folder, within_net())
+    before, norm, after = net.layers[:2], net.layers[2], net.layers[3:]
+    names = ("index", "name", "type", "inputs", "outputs", "input_shapes")
+    ruleless = Ruleless(**{name: getattr(norm, name) for name in names})
+    return replace(net, layers=(*before, ruleless, *after))
+
+
+@pytest.mark.parametrize("code", [0, 2, 26, 54, 56, 58, 60, 100, 102, 104, 114, 166])
+def test_a_layer_without_a_rule_is_refused_by_name(code: int, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"layer 2 'norm' \(LRN\) has no rule"):
+        resolve_plan(net_without_a_rule(tmp_path), FORMULAS[code], PARAMETERS, 5, 0)
+
+
 def test_a_layer_without_a_rule_does_not_matter_above_the_start(tmp_path: Path) -> None:
-    plan = resolve_plan(build(tmp_path, within_net()), FORMULAS[0], PARAMETERS, 1, 0)
+    plan = resolve_plan(net_without_a_rule(tmp_path), FORMULAS[0], PARAMETERS, 1, 0)
     assert [step.layer.name for step in plan.steps] == ["relu", "conv"]
 
 
 def test_a_layer_without_a_rule_does_not_matter_below_the_first_layer(tmp_path: Path) -> None:
-    plan = resolve_plan(build(tmp_path, within_net()), FORMULAS[0], PARAMETERS, 5, 3)
+    plan = resolve_plan(net_without_a_rule(tmp_path), FORMULAS[0], PARAMETERS, 5, 3)
     assert [step.layer.name for step in plan.steps] == ["fc", "drop", "flat"]
 
 

@@ -12,9 +12,9 @@ from .session import Session
 
 
 def notices(session: Session, config: HeatmapConfig) -> list[str]:
-    """Remarks on settings that are allowed, but seldom meant."""
+    """Remarks on weights and settings that can be used, but are seldom meant."""
     start, outputs, ranked = session.plan.start, session.output_size, config.class_count
-    remarks = []
+    remarks = list(session.net.remarks)
     if ranked < outputs:
         remarks.append(
             f"{config.place_of('class_count')}: numclasses is {ranked}, but the net has {outputs} outputs; "

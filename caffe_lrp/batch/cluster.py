@@ -73,6 +73,8 @@ class Recipe:
         Images wanted in a batch; None: as many as do well.
     memory
         Bytes a worker process may take; 0: half of what Dask grants it.
+    canonize
+        Whether batch normalization is merged into the layers beside it.
     version
         Of caffe-lrp where the run was started.
     """
@@ -85,6 +87,7 @@ class Recipe:
     max_pixels: int
     batch_size: int | None = None
     memory: int = 0
+    canonize: str = "auto"
     version: str = __version__
 
 
@@ -343,7 +346,9 @@ def _open_workplace(recipe: Recipe) -> _Workplace:
     cv2.setNumThreads(1)  # as in a run without a cluster
     granted = worker.memory_manager.memory_limit or available_memory()
     try:
-        session = open_session(recipe.config, recipe.formulas, recipe.convolution, recipe.max_pixels)
+        session = open_session(
+            recipe.config, recipe.formulas, recipe.convolution, recipe.max_pixels, recipe.canonize
+        )
     except CaffeLrpError as error:
         raise type(error)(f"Dask worker {worker.address}: {error}") from error
     limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)

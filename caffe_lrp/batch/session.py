@@ -72,6 +72,7 @@ def open_session(
     formulas: Sequence[int] | None = None,
     convolution: str = "auto",
     max_pixels: int = MAX_PIXELS,
+    canonize: str = "auto",
 ) -> Session:
     """Load and check everything that ``config`` names.
 
@@ -81,8 +82,8 @@ def open_session(
         The config.
     formulas
         Codes of the formulas in place of the config's.
-    convolution
-        How convolutions are computed: ``auto``, ``direct`` or ``winograd``.
+    convolution, canonize
+        How convolutions are computed, and whether batch normalization is merged: see `build_net`.
     max_pixels
         Images with more pixels are refused.
 
@@ -97,7 +98,7 @@ def open_session(
     labels = read_labels(config.synset_file)
     mean = load_mean(config.mean_file, config.mean_mode, quirks)
     spec, weights = read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel)
-    net = build_net(spec, weights, convolution, available_memory())
+    net = build_net(spec, weights, convolution, available_memory(), canonize)
     height, width = _image_size(net)
     parameters = RuleParameters(config.epsilon, config.beta, config.switch_layer, quirks)
     with _naming(config.place_of("start_layer"), ConfigError):

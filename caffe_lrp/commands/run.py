@@ -50,7 +50,7 @@ from caffe_lrp.terminal import coloured, remark, say
 from .database import database_path, open_database, write_project_of
 from .halt import Halt
 from .layout import layout_of
-from .wording import plan_table, resumption_line, success_line
+from .wording import merges_line, plan_table, resumption_line, success_line
 
 _ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
 _TEXT_FILES: tuple[OutputKind, ...] = ("top10", "rawhm")
@@ -106,7 +106,7 @@ class Run:
             source = entries.source if entries else ""
             refuse_clashes(jobs, source, names_have_targets=layout.names_have_targets)
         memory = options.memory or available_memory() // 2  # asked before weights take some of it
-        session = open_session(config, formulas, options.convolution, options.max_pixels)
+        session = open_session(config, formulas, options.convolution, options.max_pixels, options.canonize)
         if options.target:
             _refuse_class(session, options.target)
         if DATABASE in outputs and len(formulas) > 1:
@@ -165,6 +165,8 @@ class Run:
 
     def start(self) -> int:
         """Explain what is left of the list, and print failures as they come and a summary at the end."""
+        if self.options.verbose and self.session.net.merges:
+            say(merges_line(self.session), sys.stdout)
         if self.options.verbose and not self.options.dask:
             say(self.schedule.description, sys.stdout)
         overwrite = self.options.overwrite or self.options.is_demo
@@ -279,6 +281,7 @@ class Run:
             max_pixels=self.options.max_pixels,
             batch_size=self._limits.batch_size,
             memory=self.memory if place == LOCAL else self.options.memory or 0,
+            canonize=self.options.canonize,
         )
         return run_on_cluster(place, recipe, jobs, self.schedule.batch_size, self.schedule.threads, halted)
 
@@ -372,6 +375,7 @@ def _description(
         "formulas": list(formulas),
         "top": options.top,
         "convolution": options.convolution,
+        "canonize": options.canonize,
         "image_root": layout.image_root,
         "names_have_targets": layout.names_have_targets,
         "outputs": list(outputs),

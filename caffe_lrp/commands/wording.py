@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from caffe_lrp.batch.job import JobOutcome
 from caffe_lrp.batch.journal import DONE, FAILED, Journal
 from caffe_lrp.batch.session import Session
+from caffe_lrp.messages import counted
 
 
 def plan_table(session: Session) -> Iterator[str]:
@@ -23,6 +24,14 @@ def plan_table(session: Session) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def merges_line(session: Session) -> str:
+    """How many of the layers that scale and shift were merged into others."""
+    merges = session.net.merges
+    merged = sum(merge.into is not None for merge in merges)
+    count = counted(len(merges), "layer")
+    return f"canonized: {merged:,} of {count} that scale and shift merged into others"
 
 
 def success_line(outcome: JobOutcome, session: Session, has_files: bool) -> str:

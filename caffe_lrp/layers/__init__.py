@@ -5,6 +5,7 @@ Importing the package fills `REGISTRY`.
 
 from . import (
     activation,
+    affine,
     combine,
     convolution,
     deconvolution,
@@ -25,6 +26,7 @@ __all__ = [
     "REGISTRY",
     "Layer",
     "activation",
+    "affine",
     "combine",
     "convolution",
     "deconvolution",

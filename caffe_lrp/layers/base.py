@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
@@ -23,6 +24,9 @@ from caffe_lrp.workspace import Workspace
 from .linear_map import LinearMap, signed_weight
 
 Blobs = Sequence[Blob]
+
+#: Numbers that are worked out once, in full precision, before they become part of a layer.
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,9 +89,34 @@ class Layer(ABC):
         """Shapes of the learned blobs the layer needs, in the order of the caffemodel."""
         return ()
 
+    @property
+    def weight_layouts(self) -> tuple[tuple[Shape, ...], ...]:
+        """What may stand in the place of `weight_shapes`, which comes first: forks store other blobs."""
+        return (self.weight_shapes,)
+
+    @property
+    def weight_roles(self) -> tuple[str, ...]:
+        """What each blob of `weight_shapes` is, for those who make some up.
+
+        A ``weight`` or a ``scale`` is multiplied with, a ``bias`` added; ``mean`` and ``variance`` are
+        statistics, each times ``factor``; what is ``unused`` may be any number.
+        """
+        return ("weight", *("bias",) * (len(self.weight_shapes) - 1))[: len(self.weight_shapes)]
+
     def with_weights(self, weights: tuple[Blob, ...]) -> "Layer":
-        """The layer with its learned blobs, which are finite and have the `weight_shapes`."""
+        """The layer with its learned blobs, which are finite and of one of the `weight_layouts`.
+
+        Raises
+        ------
+        ModelError
+            They cannot be used; the caller names the layer.
+        """
         return replace(self, weights=weights)
+
+    @property
+    def remark(self) -> str:
+        """What is odd about the learned blobs, though they can be used; empty for most layers."""
+        return ""
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
@@ -171,6 +200,23 @@ class Linear(Layer):
     @abstractmethod
     def fan_in(self) -> int:
         """Number of inputs that an output sees."""
+
+    @property
+    def has_partial_windows(self) -> bool:
+        """Whether some outputs see fewer inputs than others, and padding in their place."""
+        return True
+
+    def along_outputs(self, numbers: Numbers) -> Numbers:
+        """One number for every output channel, as an array that `weight` can be multiplied with."""
+        return numbers.reshape(-1, *(1,) * (self.weight.ndim - 1))
+
+    def along_inputs(self, numbers: Numbers) -> Numbers:
+        """One number for every channel of the input, as an array that `weight` can be multiplied with."""
+        weight = self.weight
+        repeats = self.groups * weight.shape[1] // len(numbers)
+        of_groups = np.repeat(numbers, repeats).reshape(self.groups, weight.shape[1])
+        rows = of_groups if self.groups == 1 else np.repeat(of_groups, self.group_outputs, axis=0)
+        return rows.reshape(*rows.shape, *(1,) * (weight.ndim - 2))
 
     @abstractmethod
     def map_of(self, weight: Blob) -> LinearMap:

@@ -86,6 +86,10 @@ class Convolution(Linear):
     def fan_in(self) -> int:
         return self.window.taps * self.input_shapes[0][0] // self.groups
 
+    @property
+    def has_partial_windows(self) -> bool:
+        return max(self.window.pad_h, self.window.pad_w) > 0
+
     def with_convolution(self, method: str, is_compared: bool) -> "Convolution":
         return replace(self, method=method, is_compared=is_compared)
 

@@ -71,6 +71,10 @@ class InnerProduct(Linear):
     def fan_in(self) -> int:
         return math.prod(self.input_shapes[0][self.axis :])
 
+    @property
+    def has_partial_windows(self) -> bool:
+        return False
+
     def map_of(self, weight: Blob) -> LinearMap:
         kind = PositionMap if self.axis else MatrixMap
         return kind(weight, self.input_shapes[0], self.output_shapes[0])

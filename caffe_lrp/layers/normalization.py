@@ -1,10 +1,11 @@
-"""Local response normalisation, across channels and within them."""
+"""Normalization by what the image itself has: local responses, means and variances, norms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels import normalization as kernels
@@ -13,10 +14,10 @@ from caffe_lrp.kernels.layout import as_blob, lines, pixels
 from caffe_lrp.kernels.pooling import average_pool, average_pool_gradient
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.caffe_pb2 import LRNParameter
-from caffe_lrp.proto.spec import LayerSpec
+from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, ChannelNormalization, Layer, register
+from .base import Blobs, ChannelNormalization, Layer, Normalization, register
 from .window import LARGEST_SIZE, require_image
 
 
@@ -86,7 +87,7 @@ class AcrossChannels(LocalResponseNormalization, ChannelNormalization):
         return (out,)
 
 
-class WithinChannel(LocalResponseNormalization):
+class WithinChannel(LocalResponseNormalization, Normalization):
     """``x (1 + α·mean(x²))^(−β)``, the mean over n×n neighbours of one channel.
 
     The mean divides by n² at the border too, and k is not used, as in Caffe.
@@ -120,3 +121,124 @@ class WithinChannel(LocalResponseNormalization):
         factor = np.float32(2 * self.alpha * self.beta)
         found = gradient * scale ** np.float32(-self.beta) - factor * x * spread
         return (as_blob(found, inputs[0].shape),)
+
+
+def _numbers(blob: Blob) -> tuple[Blob, int]:
+    """``blob`` as it lies in memory, so that sums do not depend on it, and the axis of its channels."""
+    return (pixels(blob), 3) if blob.ndim == 4 else (np.ascontiguousarray(blob), 1)
+
+
+def _in_shape(numbers: NDArray[np.floating[Any]], shape: Shape) -> Blob:
+    """The inverse of `_numbers`."""
+    return as_blob(numbers.astype(np.float32, copy=False), shape)
+
+
+def _mean(numbers: Blob, axes: tuple[int, ...]) -> Blob:
+    """Mean over some axes, which are kept."""
+    return np.asarray(np.mean(numbers, axis=axes, dtype=np.float64, keepdims=True), np.float32)
+
+
+@register("MVN")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MeanVarianceNormalization(Normalization):
+    """``(x − mean)/(√variance + ε)`` of every channel, or of all together; or only ``x − mean``."""
+
+    gradient_uses_inputs: ClassVar[bool] = True
+
+    divides: bool
+    across_channels: bool
+    epsilon: float
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "MeanVarianceNormalization":
+        parameters = spec.parameters.mvn_param
+        return cls(
+            divides=parameters.normalize_variance,
+            across_channels=parameters.across_channels,
+            epsilon=parameters.eps,
+            **node,
+        )
+
+    def _axes(self, numbers: Blob, channels: int) -> tuple[int, ...]:
+        """The axes that statistics are taken over."""
+        return tuple(axis for axis in range(1, numbers.ndim) if self.across_channels or axis != channels)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        x, channels = _numbers(inputs[0])
+        axes = self._axes(x, channels)
+        centred = x - _mean(x, axes)
+        if self.divides:
+            centred /= np.sqrt(_mean(np.square(centred), axes)) + np.float32(self.epsilon)
+        return (_in_shape(centred, inputs[0].shape),)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        (x, channels), (gradient, _) = _numbers(inputs[0]), _numbers(gradients[0])
+        axes = self._axes(x, channels)
+        found = gradient - _mean(gradient, axes)
+        if self.divides:
+            centred = x - _mean(x, axes)
+            deviation = np.sqrt(_mean(np.square(centred), axes))
+            divisor = deviation + np.float32(self.epsilon)
+            found /= divisor
+            pull = _mean(gradient * centred, axes) / (divisor * divisor)
+            found -= centred * np.divide(pull, deviation, out=np.zeros_like(pull), where=deviation != 0)
+        return (_in_shape(found, inputs[0].shape),)
+
+
+@register("Normalize")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class L2Normalization(Normalization):
+    """``s·x/√(Σ x² + ε)`` over the channels of a pixel, or over the whole image (SSD, ParseNet)."""
+
+    gradient_uses_inputs: ClassVar[bool] = True
+
+    across_spatial: bool
+    shares_scale: bool
+    epsilon: float
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "L2Normalization":
+        parameters = spec.parameters.norm_param
+        return cls(
+            across_spatial=parameters.across_spatial,
+            shares_scale=parameters.channel_shared,
+            epsilon=parameters.eps,
+            **node,
+        )
+
+    @property
+    def weight_shapes(self) -> tuple[Shape, ...]:
+        return ((1,) if self.shares_scale else self.input_shapes[0][:1],)
+
+    @property
+    def weight_roles(self) -> tuple[str, ...]:
+        return ("scale",)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs) and bool(self.weights) and bool(self.weights[0].min() >= 0)
+
+    def _scale(self, numbers: Blob, channels: int) -> Blob:
+        shape = [1] * numbers.ndim
+        shape[channels] = -1
+        return self.weights[0].reshape(shape)
+
+    def _sums(self, numbers: Blob, channels: int) -> Blob:
+        """Sums over what is normalized together."""
+        axes = tuple(range(1, numbers.ndim)) if self.across_spatial else (channels,)
+        return np.asarray(np.sum(numbers, axis=axes, dtype=np.float64, keepdims=True), np.float32)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        x, channels = _numbers(inputs[0])
+        norm = np.sqrt(self._sums(np.square(x), channels) + np.float32(self.epsilon))
+        return (_in_shape(x / norm * self._scale(x, channels), inputs[0].shape),)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        (x, channels), (gradient, _) = _numbers(inputs[0]), _numbers(gradients[0])
+        scaled = gradient * self._scale(x, channels)
+        squares = self._sums(np.square(x), channels) + np.float32(self.epsilon)
+        pull = self._sums(scaled * x, channels) / squares
+        return (_in_shape((scaled - x * pull) / np.sqrt(squares), inputs[0].shape),)

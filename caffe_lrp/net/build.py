@@ -18,6 +18,7 @@ from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.reader import StoredBlob
 from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
 
+from .canonize import canonized
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
 from .phase import layers_at_test_time
@@ -41,6 +42,7 @@ def build_net(
     weights: Mapping[str, tuple[StoredBlob, ...]],
     convolution: str = "auto",
     memory: int | None = None,
+    canonize: str = "auto",
 ) -> Net:
     """The net that ``spec`` describes, with its weights in memory.
 
@@ -54,6 +56,8 @@ def build_net(
         How convolutions are computed: ``auto``, ``direct`` or ``winograd`` (wherever it applies).
     memory
         Bytes there are; a net that needs more is refused before it takes any. None: not checked.
+    canonize
+        ``auto`` merges layers that scale and shift into others, see `canonize`; ``off`` leaves them.
 
     Raises
     ------
@@ -70,21 +74,29 @@ def build_net(
     batch_size, *shape = graph.inputs[0].shape
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
-    stored = _checked_weights(graph.layers, weights, spec.source)
-    compared = _compared_values(graph.layers)
-    chosen = (
-        layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)) for layer in graph.layers
-    )
-    layers = [_with_weights(layer, blobs, spec.source) for layer, blobs in zip(chosen, stored, strict=True)]
+    loaded = _loaded(graph.layers, weights, convolution, spec.source)
+    layers, merges = canonized(loaded) if canonize == "auto" else (loaded, ())
     return Net(
         source=spec.source,
-        layers=tuple(layers),
+        layers=layers,
         value_names=graph.value_names,
         input_value=0,
         input_shape=tuple(shape),
         batch_size=batch_size,
         output_value=_output_value(graph, spec.source),
+        merges=merges,
+        remarks=_remarks(loaded, spec.source),
     )
+
+
+def _loaded(
+    layers: Sequence[Layer], weights: Mapping[str, tuple[StoredBlob, ...]], convolution: str, source: str
+) -> tuple[Layer, ...]:
+    """The layers with a method of convolution and their weights; all are checked before any is read."""
+    stored = _checked_weights(layers, weights, source)
+    compared = _compared_values(layers)
+    chosen = (layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)) for layer in layers)
+    return tuple(_with_weights(layer, blobs, source) for layer, blobs in zip(chosen, stored, strict=True))
 
 
 def _compared_values(layers: Sequence[Layer]) -> set[int]:
@@ -99,6 +111,11 @@ def _compared_values(layers: Sequence[Layer]) -> set[int]:
 def weight_shapes(spec: NetSpec) -> dict[str, tuple[Shape, ...]]:
     """Shapes of the learned blobs of every layer that has any, by layer name, in layer order."""
     return {layer.name: layer.weight_shapes for layer in build_graph(spec).layers if layer.weight_shapes}
+
+
+def weight_roles(spec: NetSpec) -> dict[str, tuple[str, ...]]:
+    """What each of the blobs of `weight_shapes` is: see `Layer.weight_roles`."""
+    return {layer.name: layer.weight_roles for layer in build_graph(spec).layers if layer.weight_shapes}
 
 
 def build_graph(spec: NetSpec) -> Graph:
@@ -240,28 +257,29 @@ def _stored_weights(
     layer: Layer, weights: Mapping[str, tuple[StoredBlob, ...]], source: str
 ) -> tuple[StoredBlob, ...]:
     """The blobs of one layer in the caffemodel, which has some; shapes are checked."""
-    wanted = layer.weight_shapes
-    if not wanted:
+    if not layer.weight_shapes:
         return ()
     stored = weights[layer.name]
-    shapes = [blob.shape for blob in stored]
-    if len(shapes) != len(wanted) or any(map(_differ, shapes, wanted)):
+    if _fitting_layout(layer, stored) is None:
+        wanted = ", or ".join(map(_list, layer.weight_layouts))
         raise ModelError(
-            f"{source}: {layer.label}: needs weights of shapes {_list(wanted)}, but the caffemodel has "
-            f"{_list(shapes)}; are prototxt and caffemodel of the same net?"
+            f"{source}: {layer.label}: needs weights of shapes {wanted}, but the caffemodel has "
+            f"{_list([blob.shape for blob in stored])}; are prototxt and caffemodel of the same net?"
         )
     return stored
 
 
-def _differ(stored: Shape, wanted: Shape) -> bool:
-    """Whether two shapes differ in more than leading ones (old files store every blob with 4 axes)."""
-    return _without_leading_ones(stored) != _without_leading_ones(wanted)
+def _fitting_layout(layer: Layer, stored: Sequence[StoredBlob]) -> tuple[Shape, ...] | None:
+    """The first of the layer's layouts that the stored blobs have; None if they have another."""
+    shapes = [_without_ones(blob.shape) for blob in stored]
+    return next(
+        (layout for layout in layer.weight_layouts if list(map(_without_ones, layout)) == shapes), None
+    )
 
 
-def _without_leading_ones(shape: Shape) -> Shape:
-    while shape[:1] == (1,):
-        shape = shape[1:]
-    return shape
+def _without_ones(shape: Shape) -> Shape:
+    """What counts of a shape: old files store every blob with 4 axes, forks channels as 1×C×1×1."""
+    return tuple(size for size in shape if size != 1)
 
 
 def _list(shapes: Sequence[Shape]) -> str:
@@ -274,10 +292,13 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
     Raises
     ------
     ModelError
-        Weights are not finite, or cannot be read.
+        Weights are not finite, cannot be used, or cannot be read.
     """
+    if not stored:
+        return layer
+    layout = _fitting_layout(layer, stored) or ()
     blobs: tuple[Blob, ...] = tuple(
-        blob.read().reshape(shape) for blob, shape in zip(stored, layer.weight_shapes, strict=True)
+        blob.read().reshape(shape) for blob, shape in zip(stored, layout, strict=True)
     )
     for blob in blobs:
         # NaN and infinity show in the extremes, which need no copy of half a gigabyte.
@@ -286,7 +307,22 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
                 f"{source}: {layer.label}: the caffemodel has weights for it that are NaN or "
                 "infinite; download it again, or take a snapshot from before its training diverged"
             )
-    return layer.with_weights(blobs) if blobs else layer
+    try:
+        return layer.with_weights(blobs)
+    except ModelError as error:
+        raise ModelError(f"{source}: {layer.label}: {error}") from error
+
+
+def _remarks(layers: Sequence[Layer], source: str) -> tuple[str, ...]:
+    """What is odd about weights: once for all layers of which it is true."""
+    concerned: dict[str, list[Layer]] = {}
+    for layer in layers:
+        if layer.remark:
+            concerned.setdefault(layer.remark, []).append(layer)
+    return tuple(
+        f"{source}: {found[0].label}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {remark}"
+        for remark, found in concerned.items()
+    )
 
 
 def _output_value(graph: Graph, source: str) -> int:

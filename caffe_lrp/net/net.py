@@ -10,6 +10,8 @@ from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.proto.spec import Shape
 from caffe_lrp.workspace import Workspace
 
+from .canonize import Merge
+
 #: Value id -> blob of one batch.
 Activations = Mapping[int, Blob]
 
@@ -41,6 +43,10 @@ class Net:
         The batch size the prototxt asks for.
     output_value
         Id of the blob whose elements are ranked: probabilities where the net computes them.
+    merges
+        What became of layers that scale and shift, where they were merged if possible; see `canonize`.
+    remarks
+        What is odd about the weights, though they can be used.
     """
 
     source: str
@@ -50,6 +56,8 @@ class Net:
     input_shape: Shape
     batch_size: int
     output_value: int
+    merges: tuple[Merge, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def forward(
         self,

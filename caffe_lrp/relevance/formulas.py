@@ -22,7 +22,6 @@ from caffe_lrp.layers.base import (
     Winner,
 )
 from caffe_lrp.layers.convolution import Convolution
-from caffe_lrp.layers.normalization import LocalResponseNormalization
 from caffe_lrp.layers.output import Softmax
 from caffe_lrp.quirks import Quirks
 
@@ -202,8 +201,8 @@ def compose(formula: Formula, parameters: RuleParameters) -> Composite:
 #: Neurons pass relevance as its ReLU does, and as it does itself for TanH and others under 0 and 2.
 #: Sums share it by contribution, as zennit does for residual connections, and so do reductions and pooling
 #: that the reference lacks, as average pooling where quirks are corrected; products give it to the signal
-#: and nothing to the gate (Arras et al. 2017). Normalizations pass it, as zennit's and as LRN where quirks
-#: are corrected. Deconvolution and guided backpropagation are gradients but for their ReLU, and so are
+#: and nothing to the gate (Arras et al. 2017). Normalizations pass it, as zennit's and as LRN across
+#: channels where quirks are corrected. Deconvolution and guided backpropagation are gradients but for their ReLU, and so are
 #: these layers then (Springenberg et al. 2015).
 _BEYOND: tuple[tuple[type[Layer], Rule], ...] = (
     (Neuron, PASS),
@@ -215,11 +214,8 @@ _BEYOND: tuple[tuple[type[Layer], Rule], ...] = (
 
 def _quirky_entries(quirks: Quirks) -> tuple[tuple[Match, Rule], ...]:
     """Layers outside the linear path, which the reference treats in its own way."""
-    normalization: tuple[Match, Rule] = (is_a(LocalResponseNormalization), PASS)
-    if quirks.Q8_normalization_taylor:
-        normalization = (is_a(ChannelNormalization), TaylorNormalization())
     return (
         (is_a(WindowAverage), Proportional(quirks.Q7_zero_sum_adds_activations)),
-        normalization,
+        (is_a(ChannelNormalization), TaylorNormalization() if quirks.Q8_normalization_taylor else PASS),
         (is_a(Softmax), Overwrite() if quirks.Q9_softmax_overwrites else PASS),
     )

@@ -1,0 +1,332 @@
+"""Layers that scale and shift by learned numbers: batch normalization at test time, Scale and Bias.
+
+With two bottoms, Scale and Bias take their numbers from the second one: see `broadcast`.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.layout import lines
+from caffe_lrp.proto.caffe_pb2 import BiasParameter, BNParameter, ScaleParameter
+from caffe_lrp.proto.spec import LayerSpec, Shape
+from caffe_lrp.sharing import shared_property
+from caffe_lrp.workspace import Workspace
+
+from .base import Blobs, Layer, Normalization, Numbers, Router, canonical_axis, register
+from .broadcast import ScaledByBlob, ShiftedByBlob, require_part
+
+
+class Affine(Normalization):
+    """``factor·x + shift``, with numbers that do not depend on the image."""
+
+    @property
+    @abstractmethod
+    def exact(self) -> tuple[Numbers, Numbers]:
+        """Factor and shift, with as many axes as one item, to which they are broadcast."""
+
+    @property
+    def of_channels(self) -> tuple[Numbers, Numbers] | None:
+        """Factor and shift of every channel; None if they differ within a channel."""
+        if not all(map(_is_of_channels, self.exact)):
+            return None
+        channels = self.input_shapes[0][0]
+        factor, shift = (np.broadcast_to(numbers.reshape(-1), channels) for numbers in self.exact)
+        return factor, shift
+
+    @shared_property
+    def _rounded(self) -> tuple[Blob, Blob]:
+        """Factor and shift as blobs are multiplied with them."""
+        factor, shift = self.exact
+        return factor.astype(np.float32), shift.astype(np.float32)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs) and bool(self.weights) and all(part.min() >= 0 for part in self._rounded)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        factor, shift = self._rounded
+        return (_applied(inputs[0], factor, shift, workspace),)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        factor, shift = self._rounded
+        return (_applied(gradients[0], factor, np.zeros_like(shift), workspace),)
+
+
+def _is_of_channels(numbers: Numbers | Blob) -> bool:
+    """Whether there is one number for every channel, or one for all."""
+    return math.prod(numbers.shape[1:]) == 1
+
+
+def _applied(x: Blob, factor: Blob, shift: Blob, workspace: Workspace) -> Blob:
+    """``factor·x + shift``."""
+    out = workspace.empty(x.shape)
+    source, target = x, out
+    if x.ndim in (2, 4) and _is_of_channels(factor) and _is_of_channels(shift):
+        source, target = lines(x), lines(out)
+        factor, shift = factor.reshape(-1), shift.reshape(-1)
+    is_shifted = bool(shift.any())
+
+    def apply(first: int, last: int) -> None:
+        part = np.multiply(source[first:last], factor, out=target[first:last])
+        if is_shifted:
+            part += shift
+
+    workspace.share(apply, len(source), x.size)
+    return out
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FusedAffine(Affine):
+    """Several affine layers in one."""
+
+    factor: Numbers
+    shift: Numbers
+
+    @property
+    def exact(self) -> tuple[Numbers, Numbers]:
+        return self.factor, self.shift
+
+
+class Merged(Router):
+    """What is left of a layer that another one does along with its own work: its place and its name."""
+
+    is_alias = True
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return (inputs[0],)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (gradients[0],)
+
+
+# --- Learned numbers ----------------------------------------------------------------------------------------
+
+#: What learned blobs are, in the order of the caffemodel.
+_Roles = tuple[str, ...]
+
+_SINGLE_NUMBERS = frozenset(("factor", "unused"))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LearnedAffine(Affine):
+    """Scale and shift by learned numbers for a part of the axes.
+
+    Attributes
+    ----------
+    layouts
+        Roles of the blobs, for every way in which they are stored; the usual one first.
+    first, span
+        The axis of one item that the numbers begin with, and their sizes; none for a single number.
+    """
+
+    layouts: tuple[_Roles, ...]
+    first: int = 0
+    span: Shape
+
+    def _shapes(self, roles: _Roles) -> tuple[Shape, ...]:
+        return tuple((1,) if role in _SINGLE_NUMBERS else self.span or (1,) for role in roles)
+
+    @property
+    def weight_layouts(self) -> tuple[tuple[Shape, ...], ...]:
+        return tuple(map(self._shapes, self.layouts))
+
+    @property
+    def weight_shapes(self) -> tuple[Shape, ...]:
+        return self._shapes(self.weight_roles)
+
+    @property
+    def weight_roles(self) -> _Roles:
+        shapes = tuple(blob.shape for blob in self.weights) or self._shapes(self.layouts[0])
+        return next(roles for roles in self.layouts if self._shapes(roles) == shapes)
+
+    @property
+    def _blobs(self) -> dict[str, Numbers]:
+        """The learned blobs by role."""
+        pairs = zip(self.weight_roles, self.weights, strict=True)
+        return {role: blob.astype(np.float64) for role, blob in pairs}
+
+    @property
+    def exact(self) -> tuple[Numbers, Numbers]:
+        blobs, axes = self._blobs, len(self.input_shapes[0])
+        factor = blobs.get("scale", np.ones(self.span))
+        shift = blobs.get("bias", np.zeros(self.span))
+        if "variance" in blobs:
+            factor = factor / np.sqrt(blobs["variance"])
+            shift = shift - blobs["mean"] * factor
+        shape = (*(1,) * self.first, *self.span, *(1,) * (axes - self.first - len(self.span)))
+        return factor.reshape(shape), shift.reshape(shape)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Standardization(LearnedAffine):
+    """Learned scale and shift after division by standard deviations of the training, channel by channel.
+
+    ``epsilon`` is added to the variances.
+    """
+
+    epsilon: float
+
+    @property
+    def _blobs(self) -> dict[str, Numbers]:
+        """The learned blobs by role, statistics as they are used."""
+        blobs = super()._blobs
+        if "factor" in blobs:  # by which statistics were multiplied; 0 before the first step of training
+            factor = float(blobs["factor"][0])
+            share = 0 if factor == 0 else 1 / factor
+            blobs |= {role: blobs[role] * share for role in ("mean", "variance")}
+        if "variance" in blobs:
+            blobs["variance"] = blobs["variance"] + self.epsilon
+        return blobs
+
+    @property
+    def remark(self) -> str:
+        blobs = super()._blobs
+        is_divided_by_0 = "factor" in blobs and not blobs["factor"].any()
+        if not is_divided_by_0 or not (blobs["mean"].any() or blobs["variance"].any()):
+            return ""
+        return (
+            "mean and variance count as 0, as in Caffe, because the third blob, by which they are divided, "
+            "is 0; NVIDIA's Caffe 0.16 wrote such files, and means 1: set it to 1 there"
+        )
+
+    def with_weights(self, weights: tuple[Blob, ...]) -> "Standardization":
+        layer = replace(self, weights=weights)
+        variances = layer._blobs.get("variance")
+        if variances is not None and variances.min() <= 0:
+            raise ModelError(
+                f"a variance plus eps is {variances.min():.3g}, but must be above 0; the blobs of the "
+                f"caffemodel are taken for {', '.join(layer.weight_roles)}: bring them into this order, or "
+                "set eps"
+            )
+        return layer
+
+
+#: As Caffe stores them; without the number that statistics were multiplied with; with scale and bias.
+_STATISTICS = ("mean", "variance", "factor")
+_BARE_STATISTICS = ("mean", "variance")
+#: NVIDIA's Caffe, which stores a factor but does not divide by it: from 0.16 on, and before.
+_NVIDIA = ("mean", "variance", "unused", "scale", "bias")
+_NVIDIA_BEFORE = ("scale", "bias", "mean", "variance", "unused")
+_SCALED = ("mean", "variance", "scale", "bias")
+
+
+@register("BatchNorm")
+class BatchNorm(Standardization):
+    """``(x − mean)/√(variance + ε)``, with scale and bias where a fork has put them into the layer.
+
+    Statistics are always those of the training, whatever ``use_global_stats`` says: the explanation of an
+    image must not depend on the others of its batch.
+    """
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "BatchNorm":
+        parameters = spec.parameters.batch_norm_param
+        layouts: tuple[_Roles, ...] = (_NVIDIA, _NVIDIA_BEFORE, _SCALED)
+        if not parameters.scale_bias:
+            layouts = (_STATISTICS, _BARE_STATISTICS, *layouts)
+        return cls(layouts=layouts, span=node["input_shapes"][0][:1], epsilon=parameters.eps, **node)
+
+
+@register("BN")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BN(Standardization):
+    """Batch normalization of forks: with scale and shift, and statistics after them (PSPNet and others).
+
+    SegNet's has no statistics: for testing (``bn_mode: INFERENCE``), its scale and shift contain them.
+
+    A fork of the same family stored 1/√(variance + ε) in place of the variance from December 2015 on
+    (yjxiong/caffe, pull request 16). Blobs of the two kinds cannot be told apart; they are taken for
+    variances, as PSPNet's and later ones are.
+    """
+
+    is_complete: bool
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "BN":
+        parameters = spec.parameters.bn_param
+        is_complete = parameters.bn_mode == BNParameter.INFERENCE
+        layouts: tuple[_Roles, ...] = (("scale", "bias"),)
+        if not is_complete:
+            layouts = (("scale", "bias", "mean", "variance"), *layouts)
+        span = node["input_shapes"][0][:1]
+        return cls(layouts=layouts, span=span, epsilon=parameters.eps, is_complete=is_complete, **node)
+
+    def with_weights(self, weights: tuple[Blob, ...]) -> "Standardization":
+        if len(weights) == 2 and not self.is_complete:
+            raise ModelError(
+                "has 2 blobs, scale and shift, but no statistics of the training; compute them with SegNet's "
+                "compute_bn_statistics.py and give its caffemodel with the prototxt for testing, which has "
+                "bn_param { bn_mode: INFERENCE }"
+            )
+        return super().with_weights(weights)
+
+
+def _span(parameters: ScaleParameter | BiasParameter, shape: Shape) -> tuple[int, Shape]:
+    """The first axis of one item that learned numbers are for, and their sizes.
+
+    Raises
+    ------
+    ModelError
+        The blob does not have the axes, or they include the batch axis.
+    """
+    if parameters.num_axes == 0:
+        return 0, ()
+    first = canonical_axis(parameters.axis, shape)
+    last = len(shape) if parameters.num_axes == -1 else first + parameters.num_axes
+    if not first < last <= len(shape):
+        raise ModelError(
+            f"num_axes {parameters.num_axes} from axis {parameters.axis} on does not fit a blob of "
+            f"{len(shape) + 1} axes; write -1 for all that follow"
+        )
+    return first, shape[first:last]
+
+
+# --- What a prototxt says -----------------------------------------------------------------------------------
+
+
+@register("Scale")
+class Scale(Layer):
+    """Multiplication; `from_spec` gives the class for one bottom or for two."""
+
+    input_counts: ClassVar[tuple[int, int | None]] = (1, 2)
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> Layer:
+        parameters, shapes = spec.parameters.scale_param, node["input_shapes"]
+        if len(shapes) == 1:
+            first, span = _span(parameters, shapes[0])
+            roles = ("scale", "bias") if parameters.bias_term else ("scale",)
+            return LearnedAffine(layouts=(roles,), first=first, span=span, **node)
+        require_part(parameters, "scale_param", shapes)
+        if parameters.bias_term:
+            raise ModelError(
+                "bias_term with two bottoms has learned numbers for every image of a batch; put a Bias layer "
+                "after it"
+            )
+        return ScaledByBlob(**node)
+
+
+@register("Bias")
+class Bias(Layer):
+    """Addition; `from_spec` gives the class for one bottom or for two."""
+
+    input_counts: ClassVar[tuple[int, int | None]] = (1, 2)
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> Layer:
+        parameters, shapes = spec.parameters.bias_param, node["input_shapes"]
+        if len(shapes) == 1:
+            first, span = _span(parameters, shapes[0])
+            return LearnedAffine(layouts=(("bias",),), first=first, span=span, **node)
+        require_part(parameters, "bias_param", shapes)
+        return ShiftedByBlob(**node)

@@ -1,0 +1,98 @@
+"""Layers that scale and shift one blob by another, which has fewer axes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.proto.caffe_pb2 import BiasParameter, ScaleParameter
+from caffe_lrp.proto.spec import Shape
+from caffe_lrp.workspace import Workspace
+
+from .base import Blobs, Combination
+
+
+class BroadcastPair(Combination):
+    """Two blobs, the second of which is repeated over the last axes of the first."""
+
+    def _spread(self, blob: Blob) -> Blob:
+        """A blob in the shape of the second, with as many axes as the first."""
+        return blob.reshape(*blob.shape, *(1,) * (len(self.input_shapes[0]) + 1 - blob.ndim))
+
+    def _collected(self, blob: Blob) -> Blob:
+        """A blob in the shape of the first, summed over the axes that the second does not have."""
+        axes = tuple(range(len(self.input_shapes[1]) + 1, blob.ndim))
+        return blob.sum(axis=axes, dtype=np.float64).astype(np.float32) if axes else blob
+
+    def gathered(self, number: int, share: Blob) -> Blob:
+        return self._collected(share) if number == 1 else share
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+
+def require_part(parameters: ScaleParameter | BiasParameter, field: str, shapes: tuple[Shape, ...]) -> None:
+    """Refuse bottoms the second of which is no beginning of the first, image by image; ModelError."""
+    whole, part = shapes
+    if parameters.axis not in (0, -1 - len(whole)):
+        raise ModelError(
+            f"axis {parameters.axis} with two bottoms would give all images the numbers of one; write "
+            f"{field} {{ axis: 0 }}"
+        )
+    if part != whole[: len(part)]:
+        raise ModelError(
+            f"bottoms of shapes {shapes} do not go together: the second must be the beginning of the first; "
+            "put a Flatten or Reshape layer before it that drops axes of size 1"
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScaledByBlob(BroadcastPair):
+    """``x·s``; ``gates`` are the inputs that only say how much of the other passes."""
+
+    gradient_uses_inputs: ClassVar[bool] = True
+
+    gates: tuple[bool, ...] = (False, False)
+
+    def is_gate(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def with_gates(self, inputs: Sequence[bool]) -> "ScaledByBlob":
+        return replace(self, gates=tuple(inputs))
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        x, scale = inputs
+        return (np.multiply(x, self._spread(scale), out=workspace.empty(x.shape)),)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        x, scale = inputs
+        of_x = np.multiply(gradients[0], self._spread(scale), out=workspace.empty(x.shape))
+        products = np.multiply(gradients[0], x, out=workspace.empty(x.shape))
+        return of_x, self._collected(products)
+
+    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+        """Everything is the signal's: the first input, unless that is the only gate of the two."""
+        is_second = self.gates == (True, False)
+        return (None, outputs[0]) if is_second else (outputs[0], None)
+
+
+class ShiftedByBlob(BroadcastPair):
+    """``x + b``."""
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        x, bias = inputs
+        return (np.add(x, self._spread(bias), out=workspace.empty(x.shape)),)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return gradients[0], self._collected(gradients[0])
+
+    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+        x, bias = inputs
+        return x, np.broadcast_to(self._spread(bias), x.shape)
