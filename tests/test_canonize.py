@@ -257,6 +257,12 @@ LINEAR = {
         "convolution_param { num_output: 4 kernel_h: 2 kernel_w: 3 bias_term: false }",
     ],
     "InnerProduct": ["inner_product_param { num_output: 288 }"],
+    "Deconvolution": [
+        "convolution_param { num_output: 4 kernel_size: 3 stride: 2 group: 2 }",
+        "convolution_param { num_output: 4 kernel_h: 2 kernel_w: 3 bias_term: false }",
+    ],
+    "DepthwiseConvolution": ["convolution_param { num_output: 4 kernel_size: 3 pad: 1 }"],
+    "ConvolutionDepthwise": ["convolution_param { num_output: 4 kernel_size: 2 }"],
 }
 
 

@@ -202,8 +202,8 @@ def compose(formula: Formula, parameters: RuleParameters) -> Composite:
 #: Sums share it by contribution, as zennit does for residual connections, and so do reductions and pooling
 #: that the reference lacks, as average pooling where quirks are corrected; products give it to the signal
 #: and nothing to the gate (Arras et al. 2017). Normalizations pass it, as zennit's and as LRN across
-#: channels where quirks are corrected. Deconvolution and guided backpropagation are gradients but for their ReLU, and so are
-#: these layers then (Springenberg et al. 2015).
+#: channels where quirks are corrected. Deconvolution and guided backpropagation are gradients but for
+#: their ReLU, and so are these layers then (Springenberg et al. 2015).
 _BEYOND: tuple[tuple[type[Layer], Rule], ...] = (
     (Neuron, PASS),
     (Combination, Contribution()),
