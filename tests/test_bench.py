@@ -23,8 +23,17 @@ from caffe_lrp.layers.base import Linear
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.linear_rules import (
+    AlphaBeta,
+    Backprojection,
+    Epsilon,
+    Flat,
+    Gamma,
+    WSquare,
+    ZBox,
+)
 from caffe_lrp.relevance.plan import Plan, resolve_plan
-from caffe_lrp.relevance.rules import AlphaBeta, Backprojection, Epsilon, Flat, Gradient, Rule, WSquare
+from caffe_lrp.relevance.rules import Gradient, Rule
 from caffe_lrp.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +95,9 @@ def plan_of(folder: Path, formula: int, text: str, beta: float = 1.0) -> Plan:
         (AlphaBeta(1.0, True), True, 8),
         (AlphaBeta(0.0, True), False, 3),
         (AlphaBeta(0.0, True), True, 5),
+        (Gamma(0.25), False, 4),
+        (Gamma(0.25), True, 8),
+        (ZBox((-1.0,), (1.0,)), True, 5),
         (Flat(True), True, 1),
         (WSquare(), True, 1),
     ],

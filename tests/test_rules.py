@@ -23,11 +23,8 @@ from oracle import Geometry, Lrn, Shape
 
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer, Linear
+from caffe_lrp.relevance.linear_rules import AlphaBeta, Backprojection, Epsilon, Flat, WSquare
 from caffe_lrp.relevance.rules import (
-    AlphaBeta,
-    Backprojection,
-    Epsilon,
-    Flat,
     Gradient,
     Overwrite,
     Pass,
@@ -38,7 +35,6 @@ from caffe_lrp.relevance.rules import (
     Rule,
     Seen,
     TaylorNormalization,
-    WSquare,
 )
 from caffe_lrp.workspace import Workspace
 

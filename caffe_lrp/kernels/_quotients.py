@@ -74,9 +74,9 @@ alpha_beta_quotients = expanded(8, _emit_alpha_beta)
 #: ``relevance, sums, positive_bias, out, count``: the same for α = 1 and β = 0, ``R/p`` alone.
 alpha_quotients = expanded(5, _emit_alpha)
 
-#: Arguments as of `alpha_beta_quotients`; the coefficient is γ. ``R / (z + γp)`` where ``z = p + n ≥ 0``, else
-#: ``R / (z + γn)``; products of the sign of z get it times 1 + γ, the others as it is. What would be divided
-#: by 0 is 0. Source: Andéol et al. 2021, which is Montavon et al. 2019 where no input is negative and z ≥ 0.
+#: Arguments as of `alpha_beta_quotients`; the coefficient is γ. ``R / (z + γp)`` where ``z = p + n ≥ 0``,
+#: else ``R / (z + γn)``; products of the sign of z get it times 1 + γ, the others as it is. What would be
+#: divided by 0 is 0. Source: Andéol et al. 2021.
 gamma_quotients = expanded(8, _emit_gamma)
 
 #: ``relevance, z, coefficients, out, count``: ``R / (z + ε·sign(z))``; the coefficients are ε and what

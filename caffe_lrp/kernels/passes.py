@@ -113,15 +113,12 @@ def _quotients(source: Source, item: int, y: int, left: int, out: Blob) -> None:
                 bias = source.positive.ctypes.data + start
                 alpha_quotients(relevance + start, other + 2 * start, bias, target + start, size)
                 continue
+            received, sums, parts = relevance + start, other + 2 * start, target + 2 * start
             p, n = source.positive.ctypes.data + start, source.negative.ctypes.data + start
             if source.mode == GAMMA:
-                gamma_quotients(
-                    relevance + start, other + 2 * start, 4 * size, p, n, coefficients, target + 2 * start, size
-                )
+                gamma_quotients(received, sums, 4 * size, p, n, coefficients, parts, size)
                 continue
-            alpha_beta_quotients(
-                relevance + start, other + 2 * start, 4 * size, p, n, coefficients, target + 2 * start, size
-            )
+            alpha_beta_quotients(received, sums, 4 * size, p, n, coefficients, parts, size)
 
 
 @kernel

@@ -15,8 +15,8 @@ from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.product import winograd_applies
 from caffe_lrp.net.net import Net
 
+from .linear_rules import Flat, WSquare
 from .plan import Plan, Step
-from .rules import Flat, WSquare
 
 _BYTES = 4
 
