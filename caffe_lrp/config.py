@@ -91,7 +91,7 @@ def _integer(text: str) -> int:
 
 def _formula(text: str) -> int | str:
     """A number or a name; the table of formulas, which knows whether there is such a one, is not here."""
-    if _FORMULA_NAME.fullmatch(text) and text not in _NAMES:
+    if _FORMULA_NAME.fullmatch(text):
         return text
     if not re.fullmatch("[+-]?[0-9]+", text):
         raise ValueError("must be the number or the name of a formula, such as 100 or epsilon-plus")
@@ -241,7 +241,8 @@ def _read_value(key: Key, lines: list[str], number: int, config_folder: Path) ->
         raise ValueError(
             forgotten if names_a_key else f"line {number + 1}: the value {words[0]!r} of '{key.name}' {error}"
         ) from None
-    if names_a_key and key.parse is Path and not _exists(_locate(value, config_folder)):
+    is_missing = key.parse is Path and not _exists(_locate(value, config_folder))
+    if names_a_key and (is_missing or key.parse is _formula):
         raise ValueError(forgotten)
     return value
 

@@ -88,8 +88,8 @@ def twins(tmp_path: Path) -> Twins:
 # --- Every formula ------------------------------------------------------------------------------------------
 
 
-def test_the_table_has_exactly_the_formulas_tested_here() -> None:
-    assert tuple(sorted(FORMULAS)) == CODES
+def test_the_table_has_exactly_the_numbers_tested_here() -> None:
+    assert tuple(code for code in FORMULAS if isinstance(code, int)) == CODES
 
 
 @by_mode

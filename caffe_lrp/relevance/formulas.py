@@ -200,7 +200,7 @@ FORMULAS: dict[FormulaCode, Formula] = {
     "epsilon-alpha2-beta1-flat": Formula(first=FLAT, convolution=ALPHA2_BETA1, rest=EPSILON),
     "epsilon-gamma-box": Formula(first=Z_BOX, convolution=GAMMA, rest=EPSILON),
     # γ in all layers (Andéol et al. 2021).
-    "gamma": Formula(rest=GAMMA),
+    "gamma-all": Formula(rest=GAMMA),
     # Deep Taylor decomposition (Montavon et al. 2017).
     "deep-taylor": Formula(first=Z_BOX, rest=Z_PLUS),
 }
