@@ -28,7 +28,7 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.workspace import Workspace
 
@@ -61,15 +61,21 @@ class Twins:
         self.walker = Walker(messages(text), self.weights, indices)
         self.walker.forward(self.batch)
 
-    def plan(self, code: int, options: Options, start: int, first: int = 0) -> Plan:
+    def plan(self, code: FormulaCode, options: Options, start: int, first: int = 0) -> Plan:
         parameters = RuleParameters(
-            options.epsilon, options.beta, options.switch, CORRECTED if options.corrected else REFERENCE
+            epsilon=options.epsilon,
+            beta=options.beta,
+            switch_layer=options.switch,
+            quirks=CORRECTED if options.corrected else REFERENCE,
+            gamma=options.gamma,
+            lowest=options.lowest,
+            highest=options.highest,
         )
         return resolve_plan(self.net, FORMULAS[code], parameters, start, first)
 
     def explain(
         self,
-        code: int,
+        code: FormulaCode,
         options: Options,
         start: int,
         first: int = 0,
