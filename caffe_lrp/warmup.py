@@ -187,7 +187,7 @@ def prepare_runs(folder: Path) -> list[list[str]]:
 def _cases() -> Iterator[_Case]:
     """Every formula by every mode of quirks, and what else makes a difference."""
     gradients = tuple(code for code, row in FORMULAS.items() if row.is_gradient)
-    general = (0, 2, *gradients)
+    general = (0, 2, "gamma-all", *gradients)
     switched = tuple(code for code, row in FORMULAS.items() if row.needs_switch_layer)
     for quirks in QUIRK_MODES:
         yield _Case(tuple(FORMULAS), quirks, all_images=quirks == "reference")

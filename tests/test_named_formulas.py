@@ -104,6 +104,15 @@ def test_names_do_not_depend_on_the_switch_layer(twins: Twins) -> None:
         assert low.tolist() == high.tolist()
 
 
+def test_deep_taylor_of_one_class_has_the_sign_of_its_score(twins: Twins) -> None:
+    options = replace(OPTIONS, corrected=True)
+    found = twins.explain("deep-taylor", options, FC2, classes=[[3], [0]])
+    for item, chosen in ((0, 3), (1, 0)):
+        signed = found[item] * np.sign(twins.walker.values[-2][item, chosen])
+        assert signed.min() >= 0
+        assert signed.max() > 0
+
+
 # --- Rules of layers ----------------------------------------------------------------------------------------
 
 PARAMETERS = RuleParameters(0.1, 0.5, -1, CORRECTED, 0.4, LOWEST, HIGHEST)
