@@ -28,7 +28,7 @@ Never tried it? scripts/demo.sh of the repository explains pictures with a small
 net that comes with it. All options: caffe-lrp --help"""
 
 _EPILOG = """\
-in place of config values: --formula CODE[,CODE]  --eps ε  --beta β
+in place of config values: --formula CODE[,CODE]  --eps ε  --beta β  --gamma γ
   --quirks MODE  --start-layer, --first-layer, --switch-layer INDEX
 net: --canonize MODE (off leaves batch normalization unmerged)
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
@@ -44,6 +44,7 @@ list, 4 some images failed, 5 bad output folder, 130 interrupted
 _OVERRIDES = {
     "--eps": "epsstab",
     "--beta": "alphabeta_beta",
+    "--gamma": "gamma",
     "--quirks": "quirks",
     "--start-layer": "lastlayerindex",
     "--first-layer": "firstlayerindex",
@@ -282,8 +283,8 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _formulas(text: str) -> tuple[int, ...]:
-    """Codes of formulas, between commas."""
+def _formulas(text: str) -> tuple[int | str, ...]:
+    """Numbers and names of formulas, between commas."""
     key = next(known for known in KEYS if known.attribute == "formula")
     try:
         codes = tuple(key.parse(part.strip()) for part in text.split(","))

@@ -24,6 +24,7 @@ _MOST_DIGITS = 18
 
 _BLANK_DELIMITED = re.compile(r"[^ \t\v\f]+")
 _FIRST_WORD = re.compile(r"\s*([^\s:=]+)")
+_FORMULA_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]*")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -42,11 +43,12 @@ class HeatmapConfig:
     base_size: int
     output_root: str
     path_root: str
-    formula: int
+    formula: int | str
     epsilon: float
     beta: float
     switch_layer: int
     quirks: str = "reference"
+    gamma: float = 0.25
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def place_of(self, attribute: str) -> str:
@@ -85,6 +87,15 @@ def _integer(text: str) -> int:
     if len(text) > _MOST_DIGITS:
         raise ValueError(f"must have at most {_MOST_DIGITS} digits")
     return int(text)
+
+
+def _formula(text: str) -> int | str:
+    """A number or a name; the table of formulas, which knows whether there is such a one, is not here."""
+    if _FORMULA_NAME.fullmatch(text):
+        return text
+    if not re.fullmatch("[+-]?[0-9]+", text):
+        raise ValueError("must be the number or the name of a formula, such as 100 or epsilon-plus")
+    return _integer(text)
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -139,7 +150,7 @@ KEYS: tuple[Key, ...] = (
     Key("baseimgsize", "base_size", _at_least(1), "longer side of the image after resizing, in pixels"),
     Key("standalone_outpath", "output_root", str, "root of the output files"),
     Key("standalone_rootpath", "path_root", str, "output paths repeat the image path from this text on"),
-    Key("relpropformulatype", "formula", _integer, "formula"),
+    Key("relpropformulatype", "formula", _formula, "formula: its number or its name"),
     Key("epsstab", "epsilon", _non_negative, "ε of the ε rule"),
     Key("alphabeta_beta", "beta", _non_negative, "β of the αβ rule; α = 1 + β"),
     Key(
@@ -148,6 +159,7 @@ KEYS: tuple[Key, ...] = (
         _integer,
         "up to this layer, formulas 54 to 60, 102, 104 and 114 use their lower rule",
     ),
+    Key("gamma", "gamma", _non_negative, "γ of the γ rule; 0.25 unless given", required=False),
     Key("quirks", "quirks", _one_of(*QUIRK_MODES), "reference or corrected", required=False),
 )
 
@@ -229,7 +241,8 @@ def _read_value(key: Key, lines: list[str], number: int, config_folder: Path) ->
         raise ValueError(
             forgotten if names_a_key else f"line {number + 1}: the value {words[0]!r} of '{key.name}' {error}"
         ) from None
-    if names_a_key and key.parse is Path and not _exists(_locate(value, config_folder)):
+    is_missing = key.parse is Path and not _exists(_locate(value, config_folder))
+    if names_a_key and (is_missing or key.parse is _formula):
         raise ValueError(forgotten)
     return value
 

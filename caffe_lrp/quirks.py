@@ -22,11 +22,11 @@ class Quirks:
     Q3_gradient_seeded_with_score
         The gradient formulas start from the score instead of 1 (``relevance/engine.py``).
     Q4_undivided_at_zero
-        ε leaves relevance undivided where the pre-activation is 0 (``relevance/rules.py``).
+        ε leaves relevance undivided where the pre-activation is 0 (``relevance/linear_rules.py``).
     Q5_first_group_bias
-        αβ uses the biases of group 0 in every group (``relevance/rules.py``).
+        αβ uses the biases of group 0 in every group (``relevance/linear_rules.py``).
     Q6_flat_ignores_channels
-        Flat divides by the kernel area, not by the number of inputs (``relevance/rules.py``).
+        Flat divides by the kernel area, not by the number of inputs (``relevance/linear_rules.py``).
     Q7_zero_sum_adds_activations
         Average pooling adds activations to the relevance where a window sums to 0
         (``relevance/rules.py``).

@@ -16,7 +16,7 @@ from .net.build import weight_shapes
 from .proto import caffe_pb2
 from .proto.reader import read_prototxt
 from .quirks import QUIRK_MODES
-from .relevance.formulas import FORMULAS
+from .relevance.formulas import FORMULAS, FormulaCode
 
 #: Side of the nets' input and of the mean image.
 SIDE = 67
@@ -149,7 +149,7 @@ _FEW_IMAGES = ("wide.jpg 3", "tall.jpg -2")
 class _Case:
     """One run: what goes into its config, and whether it reads images of all kinds."""
 
-    formulas: tuple[int, ...]
+    formulas: tuple[FormulaCode, ...]
     quirks: str
     net: str = "photo"
     start_layer: int = _SCORES
@@ -159,7 +159,7 @@ class _Case:
     all_images: bool = False
 
     @property
-    def formula(self) -> int:
+    def formula(self) -> FormulaCode:
         """What the config says; the command line names all."""
         return self.formulas[0]
 
@@ -187,7 +187,7 @@ def prepare_runs(folder: Path) -> list[list[str]]:
 def _cases() -> Iterator[_Case]:
     """Every formula by every mode of quirks, and what else makes a difference."""
     gradients = tuple(code for code, row in FORMULAS.items() if row.is_gradient)
-    general = (0, 2, *gradients)
+    general = (0, 2, "gamma-all", *gradients)
     switched = tuple(code for code, row in FORMULAS.items() if row.needs_switch_layer)
     for quirks in QUIRK_MODES:
         yield _Case(tuple(FORMULAS), quirks, all_images=quirks == "reference")

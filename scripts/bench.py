@@ -62,9 +62,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def formula(text: str) -> int | None:
+def formula(text: str) -> int | str | None:
     """Return a formula from the command line, None for the forward pass alone."""
-    return None if text == FORWARD else int(text)
+    return None if text == FORWARD else int(text) if text.isdecimal() else text
 
 
 def count(options: argparse.Namespace) -> list[Row]:
@@ -76,7 +76,7 @@ def count(options: argparse.Namespace) -> list[Row]:
     ]
 
 
-def flops_of(net: str, code: int | None) -> int:
+def flops_of(net: str, code: int | str | None) -> int:
     """Return the operations of a direct evaluation of one image."""
     plan = unloaded_plan(net, 0 if code is None else code)
     return forward_flops(plan.net) if code is None else direct_flops(plan)
@@ -104,7 +104,7 @@ def latency(options: argparse.Namespace) -> list[Row]:
 
 
 def speed(
-    options: argparse.Namespace, net: str, code: int | None, batch: int, threads: int, *, together: bool
+    options: argparse.Namespace, net: str, code: int | str | None, batch: int, threads: int, *, together: bool
 ) -> Row:
     """Return how fast images in memory are explained."""
     case = case_of(options, net, code, batch, threads, together=together)
@@ -113,7 +113,7 @@ def speed(
 
 
 def case_of(
-    options: argparse.Namespace, net: str, code: int | None, batch: int, threads: int, *, together: bool
+    options: argparse.Namespace, net: str, code: int | str | None, batch: int, threads: int, *, together: bool
 ) -> Case:
     """Return what is measured, for which all files are there."""
     return Case(
@@ -169,7 +169,7 @@ def whole_runs(options: argparse.Namespace) -> list[Row]:
     ]
 
 
-def whole_run(options: argparse.Namespace, net: str, code: int) -> Row:
+def whole_run(options: argparse.Namespace, net: str, code: int | str) -> Row:
     """Return how fast the command is with one net and formula."""
     few, many = options.images
     case = case_of(options, net, code, options.batch[0], options.threads[0], together=False)

@@ -9,8 +9,9 @@ import math
 
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.net.net import Net
+from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox
 from caffe_lrp.relevance.plan import Plan
-from caffe_lrp.relevance.rules import AlphaBeta, Epsilon, Flat, Gradient, Rule, WSquare
+from caffe_lrp.relevance.rules import Gradient, Rule
 
 FORWARD_PRODUCTS = 1
 """Products of a layer that relevance does not pass."""
@@ -54,6 +55,10 @@ def products(rule: Rule | None, *, signed: bool) -> int:
         return FORWARD_PRODUCTS
     if isinstance(rule, Epsilon | Gradient):
         return 2
+    if isinstance(rule, ZBox):
+        return 1 + 2 * 2
+    if isinstance(rule, Gamma):
+        return 8 if signed else 4
     if not isinstance(rule, AlphaBeta):
         raise TypeError(f"the products of the rule '{rule.title}' on linear layers are not known")
     unsigned = 4 if rule.beta else 3

@@ -16,7 +16,7 @@ from caffe_lrp.net.build import build_graph
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -82,7 +82,7 @@ def _with_values(config: str, values: Mapping[str, Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def unloaded_plan(name: str, formula: int) -> Plan:
+def unloaded_plan(name: str, formula: FormulaCode) -> Plan:
     """Return the plan of a net in ``configs/`` under a formula, without any weights."""
     config = read_config(CONFIGS / f"{name}.txt")
     graph = build_graph(read_prototxt(config.prototxt))
@@ -95,7 +95,8 @@ def unloaded_plan(name: str, formula: int) -> Plan:
         batch_size=graph.inputs[0].shape[0],
         output_value=graph.layers[-1].outputs[0],
     )
-    parameters = RuleParameters(config.epsilon, config.beta, config.switch_layer, QUIRK_MODES[config.quirks])
+    quirks = QUIRK_MODES[config.quirks]
+    parameters = RuleParameters(config.epsilon, config.beta, config.switch_layer, quirks, config.gamma)
     return resolve_plan(net, find_formula(formula), parameters, config.start_layer, config.first_layer)
 
 

@@ -46,7 +46,7 @@ class Case:
 
     config: str
     photos: tuple[str, ...]
-    formula: int | None
+    formula: int | str | None
     batch: int
     threads: int
     together: bool

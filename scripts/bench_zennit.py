@@ -21,7 +21,7 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.inner_product import InnerProduct
 from caffe_lrp.layers.pooling import AveragePooling, MaxPooling
-from caffe_lrp.relevance import rules
+from caffe_lrp.relevance import linear_rules, rules
 from caffe_lrp.relevance.plan import Plan
 
 
@@ -142,19 +142,25 @@ def composite_of(plan: Plan) -> Any:
     return import_zennit("composites").NameMapComposite(hooks) if hooks else None
 
 
+def _of_channels(numbers: tuple[float, ...]) -> Any:
+    return torch.tensor(numbers).reshape(1, -1, 1, 1)
+
+
 #: Our rule -> zennit's, from the module of its rules; None where PyTorch's gradient does the same.
 HOOKS: Mapping[type[rules.Rule], Callable[[Any, Any], Any]] = {
-    rules.Epsilon: lambda theirs, rule: theirs.Epsilon(epsilon=rule.epsilon),
-    rules.AlphaBeta: lambda theirs, rule: theirs.AlphaBeta(alpha=1.0 + rule.beta, beta=rule.beta),
-    rules.Flat: lambda theirs, _: theirs.Flat(),
-    rules.WSquare: lambda theirs, _: theirs.WSquare(),
+    linear_rules.Epsilon: lambda theirs, rule: theirs.Epsilon(epsilon=rule.epsilon),
+    linear_rules.AlphaBeta: lambda theirs, rule: theirs.AlphaBeta(alpha=1.0 + rule.beta, beta=rule.beta),
+    linear_rules.Gamma: lambda theirs, rule: theirs.Gamma(gamma=rule.gamma),
+    linear_rules.ZBox: lambda theirs, rule: theirs.ZBox(*map(_of_channels, (rule.lowest, rule.highest))),
+    linear_rules.Flat: lambda theirs, _: theirs.Flat(),
+    linear_rules.WSquare: lambda theirs, _: theirs.WSquare(),
     rules.Proportional: lambda theirs, _: theirs.Norm(),
     rules.Pass: lambda theirs, _: theirs.Pass(),
     rules.PassPositive: lambda theirs, _: theirs.ReLUDeconvNet(),
     rules.PassGuided: lambda theirs, _: theirs.ReLUGuidedBackprop(),
     rules.Gradient: lambda *_: None,
     rules.Route: lambda *_: None,
-    rules.Backprojection: lambda *_: None,
+    linear_rules.Backprojection: lambda *_: None,
     rules.TaylorNormalization: lambda *_: None,
 }
 

@@ -23,9 +23,10 @@ except ModuleNotFoundError:
     print(f"{PROGRAM}: needs Pillow, as caffe-lrp does: run it with .venv/bin/python", file=sys.stderr)
     sys.exit(FAILED)
 
-NUMBERS = ("formula", "label", "best", "rank")
+NUMBERS = ("label", "best", "rank")
 HEATMAP = re.compile(
-    r"(?P<image>.+?)(_f(?P<formula>\d+)_(c(?P<label>\d+)|top(?P<best>\d+)|rank(?P<rank>\d+)))?_heatmap\.png"
+    r"(?P<image>.+?)(_f(?P<formula>[a-z\d-]+)_(c(?P<label>\d+)|top(?P<best>\d+)|rank(?P<rank>\d+)))?_heatmap"
+    r"\.png"
 )
 INPUT_SUFFIX = "_as_inputted_into_the_dnn.png"
 SCORES_SUFFIX = "_top10scores.txt"
@@ -34,6 +35,8 @@ CAPTION_HEIGHT = 18
 CAPTION_MARGIN = 6
 """Pixels that stay free right of a caption, at least."""
 FONT_SIZE = 12
+MOST_DIGITS = 18
+"""Digits of a formula's number, at most."""
 LONGEST_LABEL = 40
 """Characters of a class label that are shown, at most."""
 GAP = 4
@@ -54,7 +57,7 @@ class Heatmap:
 
     path: Path
     image: Path
-    formula: int | None
+    formula: str | None
     class_index: int | None
     best_count: int | None
     rank: int | None = None
@@ -104,14 +107,16 @@ def find_heatmaps(folder: Path) -> dict[Path, list[Heatmap]]:
         if path.is_file() and (found := HEATMAP.fullmatch(path.name)):
             image = path.with_name(found["image"])
             numbers = (int(found[name]) if found[name] else None for name in NUMBERS)
-            rows.setdefault(image, []).append(Heatmap(path, image, *numbers))
+            rows.setdefault(image, []).append(Heatmap(path, image, found["formula"], *numbers))
     return {image: sorted(rows[image], key=_order) for image in sorted(rows)}
 
 
-def _order(heatmap: Heatmap) -> tuple[int, ...]:
-    return tuple(
-        -1 if number is None else number
-        for number in (heatmap.formula, heatmap.class_index, heatmap.best_count, heatmap.rank)
+def _order(heatmap: Heatmap) -> tuple[int | str, ...]:
+    formula = heatmap.formula or ""
+    numbers = (heatmap.class_index, heatmap.best_count, heatmap.rank)
+    return (
+        formula.zfill(MOST_DIGITS) if formula.isdecimal() else formula,
+        *(-1 if number is None else number for number in numbers),
     )
 
 

@@ -401,17 +401,28 @@ CATALOGUE = (
                 nothing,
                 "caffe-lrp: error: command line: formula 101 is not supported; set "
                 "relpropformulatype (--formula) to one of 0, 2, 11, 26, 54, 56, 58, 60, 99, 100, "
-                "102, 104, 114, 166",
+                "102, 104, 114, 166, epsilon-plus, epsilon-plus-flat, epsilon-alpha2-beta1, "
+                "epsilon-alpha2-beta1-flat, epsilon-gamma-box, gamma-all, deep-taylor",
                 options=(*RUN, "--formula", "101"),
             ),
             Kind(
-                "one of several formulas is no number",
+                "the name of a formula is misspelt",
+                valued("relpropformulatype", "epsilon_gamma_box"),
+                "caffe-lrp: error: config.txt: line 24: formula epsilon_gamma_box is not supported; "
+                "set relpropformulatype (--formula) to one of 0, 2, 11, 26, 54, 56, 58, 60, 99, 100, "
+                "102, 104, 114, 166, epsilon-plus, epsilon-plus-flat, epsilon-alpha2-beta1, "
+                "epsilon-alpha2-beta1-flat, epsilon-gamma-box, gamma-all, deep-taylor; did you mean "
+                "'epsilon-gamma-box'?",
+            ),
+            Kind(
+                "one of several formulas is neither a number nor a name",
                 nothing,
                 "usage: …\n"
-                "caffe-lrp: error: argument --formula: '0,abc' must be a whole number; write "
-                "several with commas between them, such as 0,100",
+                "caffe-lrp: error: argument --formula: '0,1.5' must be the number or the name of a "
+                "formula, such as 100 or epsilon-plus; write several with commas between them, such as "
+                "0,100",
                 exit_code=2,
-                options=(*RUN, "--formula", "0,abc"),
+                options=(*RUN, "--formula", "0,1.5"),
             ),
             Kind(
                 "a formula is chosen twice",

@@ -17,7 +17,14 @@ from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import HALF_ROWS, PANEL, TILE_ROWS
 from caffe_lrp.kernels.convolution import Shape
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.passes import Source, alpha_beta_quotient, by_sign, copied, epsilon_quotient
+from caffe_lrp.kernels.passes import (
+    Source,
+    alpha_beta_quotient,
+    by_sign,
+    copied,
+    epsilon_quotient,
+    gamma_quotient,
+)
 from caffe_lrp.kernels.window import Window
 
 
@@ -177,8 +184,8 @@ CASES = [*GEOMETRIES, *PANELS, *TILES, *PARTS]
 
 # --- What goes into a product -------------------------------------------------------------------------
 
-BETA, STABILISER = 0.75, 0.25
-SOURCES = ("copy", "by sign", "αβ", "α", "ε")
+BETA, GAMMA, STABILISER = 0.75, 0.5, 0.25
+SOURCES = ("copy", "by sign", "αβ", "α", "ε", "γ")
 
 
 def in_groups(groups: int, *parts: NDArray[Any]) -> NDArray[Any]:
@@ -201,7 +208,7 @@ class Input:
 
 
 def make_input(kind: str, items: int, channels: int, groups: int, size: tuple[int, int]) -> Input:
-    """An input with ``channels`` channels of a product; an even number of a group for signs and αβ."""
+    """An input with ``channels`` channels of a product; an even number of a group for signs, αβ and γ."""
     if kind == "copy":
         x = random_blob((items, channels, *size), 1)
         return Input(copied(channels_last(x)), x.astype(np.float64))
@@ -218,7 +225,7 @@ def make_input(kind: str, items: int, channels: int, groups: int, size: tuple[in
         )
         stabilised = np.where(z == 0, 1, z.astype(np.float64) + STABILISER * np.sign(z))
         return Input(source, x / stabilised)
-    beta, channels = {"αβ": (BETA, channels // 2), "α": (0, channels)}[kind]
+    channels = channels if kind == "α" else channels // 2
     x = random_blob((items, channels, *size), 1)
     positive = np.abs(random_blob(x.shape, 5)) + np.float32(0.5)
     negative = -np.abs(random_blob(x.shape, 6)) - np.float32(0.5)
@@ -228,13 +235,23 @@ def make_input(kind: str, items: int, channels: int, groups: int, size: tuple[in
     negative.reshape(-1)[::4] = 0
     p, n = np.maximum(bias, 0), np.minimum(bias, 0)
     sums = channels_last(in_groups(groups, positive, negative))
-    source = alpha_beta_quotient(channels_last(x), sums, groups, p, n, beta)
     wide = x.astype(np.float64)
-    first = divided((1 + beta) * wide, positive + p.reshape(-1, 1, 1).astype(np.float64))
+    above, below = (
+        part + bias_part.reshape(-1, 1, 1).astype(np.float64)
+        for part, bias_part in ((positive, p), (negative, n))
+    )
+    if kind == "γ":
+        shared = divided(wide, above + below + GAMMA * np.where(above + below >= 0, above, below))
+        favoured = (1 + GAMMA) * shared
+        halves = [np.where((above + below >= 0) == is_first, favoured, shared) for is_first in (True, False)]
+        source = gamma_quotient(channels_last(x), sums, groups, p, n, GAMMA)
+        return Input(source, in_groups(groups, *halves))
+    beta = 0 if kind == "α" else BETA
+    source = alpha_beta_quotient(channels_last(x), sums, groups, p, n, beta)
+    first = divided((1 + beta) * wide, above)
     if kind == "α":
         return Input(source, first)
-    second = divided(-BETA * wide, negative + n.reshape(-1, 1, 1).astype(np.float64))
-    return Input(source, in_groups(groups, first, second))
+    return Input(source, in_groups(groups, first, divided(-BETA * wide, below)))
 
 
 # --- What comes out of one ----------------------------------------------------------------------------

@@ -49,7 +49,7 @@ class ExtendedWalker(Walker):
             return self.slow[layer.name].output(xs[0])
         return super()._output(layer, xs)
 
-    def _handed_down(self, layer: Any, received: Array, formula: int, options: Options) -> list[Array]:
+    def _handed_down(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
         slow = self.slow.get(layer.name)
         if slow is None:
             return super()._handed_down(layer, received, formula, options)

@@ -471,3 +471,53 @@ def shared(relevance: Real, weight: Real, edges: Edges) -> Array:
     totals = _sums(weight.astype(np.float64).reshape(-1)[edges.weight], edges.target, edges.output_shape)
     portions = np.divide(relevance, totals, out=np.zeros(relevance.shape), where=totals != 0)
     return adjoint(portions, weight, edges)
+
+
+# --- Rules that the reference does not have ---------------------------------------------------------
+
+
+def gamma(x: Real, weight: Real, bias: Real | None, relevance: Real, edges: Edges, gamma: float) -> Array:
+    """γ rule for inputs of either sign, by four sets of modified weights; the sign of 0 is positive.
+
+    Source: Andéol et al. 2021.
+    """
+    up, down = (
+        weight + gamma * part
+        for part in (np.maximum(weight, 0).astype(np.float64), np.minimum(weight, 0).astype(np.float64))
+    )
+    shift = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
+    positive, negative = np.maximum(x, 0), np.minimum(x, 0)
+    z = linear(x, weight, bias, edges)
+    out = np.zeros(x.shape)
+    for favours, for_positive, for_negative, biases in (
+        (z >= 0, up, down, shift + gamma * np.maximum(shift, 0)),
+        (z < 0, down, up, shift + gamma * np.minimum(shift, 0)),
+    ):
+        divisor = linear(positive, for_positive, biases, edges) + linear(negative, for_negative, None, edges)
+        shares = np.zeros(z.shape)
+        for at in np.ndindex(*z.shape):
+            if favours[at] and divisor[at] != 0:
+                shares[at] = relevance[at] / divisor[at]
+        out += positive * adjoint(shares, for_positive, edges)
+        out += negative * adjoint(shares, for_negative, edges)
+    return out
+
+
+def z_box(x: Real, weight: Real, relevance: Real, edges: Edges, lowest: Real, highest: Real) -> Array:
+    """z^B rule for inputs between ``lowest`` and ``highest``, each in the shape of one input.
+
+    Source: Montavon et al. 2017.
+    """
+    wide = weight.astype(np.float64)
+    positive, negative = np.maximum(wide, 0), np.minimum(wide, 0)
+    out = np.zeros(x.shape)
+    for item in range(len(x)):
+        at, low, high = (
+            numbers.astype(np.float64).reshape(-1)[edges.source] for numbers in (x[item], lowest, highest)
+        )
+        products = at * wide.reshape(-1)[edges.weight]
+        products -= low * positive.reshape(-1)[edges.weight] + high * negative.reshape(-1)[edges.weight]
+        z = _sums(products, edges.target, edges.output_shape)
+        shares = np.divide(relevance[item], z, out=np.zeros_like(z), where=z != 0).reshape(-1)
+        out[item] = _sums(products * shares[edges.target], edges.source, edges.input_shape)
+    return out

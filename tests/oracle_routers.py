@@ -230,7 +230,7 @@ class RouterWalker(Walker):
             return np.asarray(1 / (1 + np.exp(-xs[0])))
         return super()._output(layer, xs)
 
-    def _handed_down(self, layer: Any, received: Array, formula: int, options: Options) -> list[Array]:
+    def _handed_down(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
         xs = [self.values[value] for value in self.reads[layer.name]]
         if layer.name in self.routers:
             return gradients(self.routers[layer.name], xs, received)

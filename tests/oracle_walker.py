@@ -1,7 +1,7 @@
 """A slow float64 walk through whole nets, with its own reading of the table of formulas."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from oracle import (
     convolution_edges,
     epsilon,
     flat,
+    gamma,
     guided,
     image_size,
     inner_product_edges,
@@ -37,6 +38,7 @@ from oracle import (
     softmax,
     softmax_gradient,
     w_square,
+    z_box,
 )
 
 
@@ -48,6 +50,9 @@ class Options:
     beta: float = 0.0
     switch: int = -1
     corrected: bool = False
+    gamma: float = 0.25
+    lowest: tuple[float, ...] = ()
+    highest: tuple[float, ...] = ()
 
 
 class Walker:
@@ -97,7 +102,7 @@ class Walker:
 
     def relevance(
         self,
-        formula: int,
+        formula: int | str,
         options: Options,
         start: str,
         classes: Sequence[Sequence[int]],
@@ -156,7 +161,7 @@ class Walker:
             assert kind == "Dropout", kind
         return out
 
-    def _handed_down(self, layer: Any, received: Array, formula: int, options: Options) -> list[Array]:
+    def _handed_down(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
         xs = [self.values[value] for value in self.reads[layer.name]]
         x, kind = xs[0], layer.type
         if kind == "Concat":
@@ -195,13 +200,19 @@ class Walker:
         return [handed]
 
     def _linear_relevance(
-        self, layer: Any, x: Array, received: Array, formula: int, options: Options
+        self, layer: Any, x: Array, received: Array, formula: int | str, options: Options
     ) -> Array:
         weight, bias = self._weights(layer)
         edges = self._edges(layer, x)
         convolution = layer.type == "Convolution"
         groups = layer.convolution_param.group if convolution else 1
-        rule = table_rule(formula, convolution, self.indices[layer.name] <= options.switch)
+        if isinstance(formula, str):
+            rule, beta = named_rule(formula, convolution, self._reads_image(layer))
+            options = options if beta is None else replace(options, beta=beta)
+        else:
+            rule = table_rule(formula, convolution, self.indices[layer.name] <= options.switch)
+        if rule in ("gamma", "z-box"):
+            return _late_rule(rule, x, weight, bias, received, edges, options)
         if rule == "backprojection":
             return adjoint(received, weight, edges)
         if rule == "epsilon":
@@ -215,6 +226,16 @@ class Walker:
             return flat(received, edges, fan_in if options.corrected else area)
         assert rule == "w-square", rule
         return w_square(received, weight, edges)
+
+    def _reads_image(self, layer: Any) -> bool:
+        """Whether the image reaches a layer through no other linear layer."""
+        for value in self.reads[layer.name]:
+            writer = next((other for other in self.layers if self.writes[other.name] == [value]), None)
+            if writer is None:
+                return True
+            if writer.type not in ("Convolution", "InnerProduct") and self._reads_image(writer):
+                return True
+        return False
 
     def _gradient(self, layer: Any, x: Array, gradient: Array) -> Array:
         kind = layer.type
@@ -254,6 +275,39 @@ def table_rule(formula: int, convolution: bool, below: bool) -> str:
         return "alpha-beta"
     assert formula in (0, 54, 56, 100, 102, 104, 114), formula
     return "epsilon"
+
+
+def _late_rule(
+    rule: str, x: Array, weight: Array, bias: Array | None, received: Array, edges: Edges, options: Options
+) -> Array:
+    """Rules that the reference does not have."""
+    if rule == "gamma":
+        return gamma(x, weight, bias, received, edges, options.gamma)
+    bounds = (
+        np.repeat(numbers, x[0].size // len(numbers)).reshape(x[0].shape)
+        for numbers in (options.lowest, options.highest)
+    )
+    return z_box(x, weight, received, edges, *bounds)
+
+
+#: Name of a formula -> rule of the lowest linear layers, of convolutions, of inner products.
+NAMED = {
+    "epsilon-plus": (None, "plus", "epsilon"),
+    "epsilon-plus-flat": ("flat", "plus", "epsilon"),
+    "epsilon-alpha2-beta1": (None, "alpha2-beta1", "epsilon"),
+    "epsilon-alpha2-beta1-flat": ("flat", "alpha2-beta1", "epsilon"),
+    "epsilon-gamma-box": ("z-box", "gamma", "epsilon"),
+    "gamma-all": (None, "gamma", "gamma"),
+    "deep-taylor": ("z-box", "plus", "plus"),
+}
+BETAS = {"plus": 0.0, "alpha2-beta1": 1.0}
+
+
+def named_rule(formula: str, convolution: bool, first: bool) -> tuple[str, float | None]:
+    """Rule of a linear layer under a formula with a name, and its β where the name says it."""
+    of_first, of_convolution, of_product = NAMED[formula]
+    rule = of_first if first and of_first else of_convolution if convolution else of_product
+    return ("alpha-beta", BETAS[rule]) if rule in BETAS else (rule, None)
 
 
 def _seed(scores: Array, classes: Sequence[Sequence[int]], unit: bool) -> Array:

@@ -60,16 +60,20 @@ def test_absurd_numbers_of_threads_are_refused(capsys: pytest.CaptureFixture[str
 def test_formulas_stand_between_commas() -> None:
     assert list_parser().parse_args(["--formula", "100"]).formulas == (100,)
     assert list_parser().parse_args(["--formula", "0, 100,102"]).formulas == (0, 100, 102)
+    assert list_parser().parse_args(["--formula", "gamma-all,2"]).formulas == ("gamma-all", 2)
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("best", "'best' must be a whole number\n"),
-        ("0,abc", "'0,abc' must be a whole number; write several with commas between them, such as 0,100\n"),
+        ("1.5", "'1.5' must be the number or the name of a formula, such as 100 or epsilon-plus\n"),
+        ("0,a b", "such as 100 or epsilon-plus; write several with commas between them, such as 0,100\n"),
+        ("ε", "must be the number or the name of a formula"),
+        ("1" * 19, "must have at most 18 digits"),
         ("0,,2", "write several with commas"),
         ("0,2,0", "'0,2,0' has the formula 0 twice"),
         ("2,+2", "has the formula 2 twice"),
+        ("deep-taylor,2,deep-taylor", "has the formula deep-taylor twice"),
     ],
 )
 def test_other_lists_of_formulas_are_refused(

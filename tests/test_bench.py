@@ -22,9 +22,18 @@ from caffe_lrp.config import read_config
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
-from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
+from caffe_lrp.relevance.linear_rules import (
+    AlphaBeta,
+    Backprojection,
+    Epsilon,
+    Flat,
+    Gamma,
+    WSquare,
+    ZBox,
+)
 from caffe_lrp.relevance.plan import Plan, resolve_plan
-from caffe_lrp.relevance.rules import AlphaBeta, Backprojection, Epsilon, Flat, Gradient, Rule, WSquare
+from caffe_lrp.relevance.rules import Gradient, Rule
 from caffe_lrp.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +95,9 @@ def plan_of(folder: Path, formula: int, text: str, beta: float = 1.0) -> Plan:
         (AlphaBeta(1.0, True), True, 8),
         (AlphaBeta(0.0, True), False, 3),
         (AlphaBeta(0.0, True), True, 5),
+        (Gamma(0.25), False, 4),
+        (Gamma(0.25), True, 8),
+        (ZBox((-1.0,), (1.0,)), True, 5),
         (Flat(True), True, 1),
         (WSquare(), True, 1),
     ],
@@ -319,12 +331,17 @@ def test_without_pytorch_nothing_is_compared(
     assert "torch and zennit" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("formula", [0, 2, 11, 100])
-def test_zennit_gets_the_same_net_and_the_same_rules(tmp_path: Path, formula: int) -> None:
+#: But for those with flat, which zennit shares among the inputs inside the image, and we among all taps.
+NAMES = [code for code in FORMULAS if isinstance(code, str) and not code.endswith("-flat")]
+
+
+@pytest.mark.parametrize("formula", [0, 2, 11, 100, *NAMES])
+def test_zennit_gets_the_same_net_and_the_same_rules(tmp_path: Path, formula: int | str) -> None:
     pytest.importorskip("torch")
     bench_zennit = importlib.import_module("bench_zennit")
     quirks = replace(CORRECTED, Q3_gradient_seeded_with_score=True)
-    parameters = RuleParameters(epsilon=0.01, beta=1.0, switch_layer=0, quirks=quirks)
+    bounds = ((-6.0, -5.0, -5.5), (5.0, 7.0, 6.5))
+    parameters = RuleParameters(0.01, 1.0, 0, quirks, 0.4, *bounds)
     net = build(tmp_path, BRANCHED_NET)
     plan = resolve_plan(net, find_formula(formula), parameters, -1, 0)
     images = random_blob((3, *net.input_shape), seed=1)

@@ -470,7 +470,7 @@ def test_the_summary_is_green_if_all_is_well_else_red(tmp_path: Path) -> None:
         (["-f", "x"], "-c/--config is missing"),
         (["-c", "x", "-f", "y", "-b", "fast"], "'fast' is none of default, default_minimal, parallel"),
         (["-c", "x", "-f", "y", "--eps", "-1"], "must be at least 0"),
-        (["-c", "x", "-f", "y", "--formula", "best"], "must be a whole number"),
+        (["-c", "x", "-f", "y", "--formula", "1.5"], "must be the number or the name of a formula"),
         (["-c", "x", "-f", "y", "-p", ""], "is empty"),
         (["-c", "x", "-f", "y", "--first", "3"], "there is no option --first; did you mean '--first-layer'?"),
         (["--confg", "x", "-f", "y"], "there is no option --confg; did you mean '--config'?"),

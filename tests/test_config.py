@@ -80,6 +80,8 @@ def test_all_missing_keys_are_named_at_once(tmp_path: Path) -> None:
         ("epsstab", "1_0", "must be a number"),
         ("epsstab", "1e31", "at most 1e+30"),
         ("alphabeta_beta", "inf", "must be a number"),
+        ("relpropformulatype", "1.5", "the number or the name of a formula, such as 100 or epsilon-plus"),
+        ("relpropformulatype", "../gamma", "the number or the name of a formula"),
         ("alphabeta_beta", "one", "must be a number"),
         ("use_mean_file_asbinaryprotoblob", "3", "one of 0, 1, 2"),
         ("quirks", "fixed", "one of reference, corrected"),
@@ -95,6 +97,21 @@ def test_a_bad_value_is_reported_with_line_key_and_reason(
     assert f"{path}: line {line}:" in str(caught.value)
     assert key in str(caught.value)
     assert complaint in str(caught.value)
+
+
+def test_a_formula_has_a_number_or_a_name(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path, relpropformulatype="+26")).formula == 26
+    assert read_config(write(tmp_path, relpropformulatype="epsilon-plus")).formula == "epsilon-plus"
+
+
+def test_gamma_is_a_quarter_unless_given(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path)).gamma == 0.25
+    body = write(tmp_path).read_text()
+    assert read_config(write(tmp_path, f"gamma\n0.5\n{body}")).gamma == 0.5
+    with pytest.raises(ConfigError, match="the value '-1' of 'gamma' must be at least 0"):
+        read_config(write(tmp_path, f"gamma\n-1\n{body}"))
+    with pytest.raises(ConfigError, match=r"'gamma 0\.5' is taken for a comment; write the key 'gamma'"):
+        read_config(write(tmp_path, f"gamma 0.5\n{body}"))
 
 
 def test_a_key_without_a_value_is_reported(tmp_path: Path) -> None:
@@ -187,8 +204,8 @@ def test_values_may_be_called_like_keys(tmp_path: Path) -> None:
     assert config.output_root == "quirks:1"
 
 
-@pytest.mark.parametrize("key", ["param_file", "numclasses", "epsstab"])
-@pytest.mark.parametrize("name", ["quirks:1", "numclasses=5", "epsstab"])
+@pytest.mark.parametrize("key", ["param_file", "numclasses", "epsstab", "relpropformulatype"])
+@pytest.mark.parametrize("name", ["quirks:1", "numclasses=5", "epsstab", "gamma"])
 def test_the_name_of_a_key_is_no_value_where_it_cannot_be_one(tmp_path: Path, key: str, name: str) -> None:
     with pytest.raises(ConfigError, match=f"no value below the key '{key}'"):
         read_config(write(tmp_path, **{key: name}))

@@ -37,6 +37,9 @@ TEXT = without_biases(INCEPTION)
 FC2 = INCEPTION_INDICES["fc2"]
 CLASSES = [[3], [0]]
 
+#: Bounds of what `positive_images` gives.
+LOWEST, HIGHEST = (0.5, 0.25, 0.0), (1.5, 1.75, 2.0)
+
 
 def signed_weights(folder: Path, seed: int) -> Weights:
     """Weights whose signs alternate over channels, rows and columns, so that windows see both.
@@ -75,7 +78,7 @@ def sums_on_the_way_down(plan: Plan, forward: ForwardPass) -> Iterator[NDArray[n
         yield total
 
 
-def windows_without_both_signs(walker: Walker, formula: int) -> int:
+def windows_without_both_signs(walker: Walker, formula: int | str) -> int:
     """Outputs of αβ layers that may get relevance although their products have one sign only.
 
     A convolution's output that the ReLU on top of it silences gets none.
@@ -106,9 +109,11 @@ def walked(weights: Weights, batch: Blob) -> Walker:
     return walker
 
 
-def largest_loss(net: Net, batch: Blob, scores: Array, formula: int, beta: float, quirks: Quirks) -> float:
+def largest_loss(
+    net: Net, batch: Blob, scores: Array, formula: int | str, beta: float, quirks: Quirks
+) -> float:
     """Largest relative difference between the score and any sum on the way down."""
-    parameters = RuleParameters(epsilon=1e-6, beta=beta, switch_layer=-1, quirks=quirks)
+    parameters = RuleParameters(1e-6, beta, -1, quirks, gamma=0.25, lowest=LOWEST, highest=HIGHEST)
     plan = resolve_plan(net, FORMULAS[formula], parameters, FC2, 0)
     forward = run_forward(net, [plan], batch, WORKSPACE)
     wanted = np.array([scores[item, chosen] for item, (chosen,) in enumerate(CLASSES)])
@@ -124,6 +129,13 @@ def test_sums_stay_the_score_at_every_layer(formula: int, beta: float, tmp_path:
     assert windows_without_both_signs(walker, formula) == 0
     loss = largest_loss(build(tmp_path, TEXT, weights), batch, walker.values[-2], formula, beta, CORRECTED)
     assert loss < 1e-3
+
+
+@pytest.mark.parametrize("name", ["epsilon-plus", "epsilon-gamma-box", "gamma-all", "deep-taylor"])
+def test_sums_stay_the_score_at_every_layer_under_names(name: str, tmp_path: Path) -> None:
+    weights, batch = signed_weights(tmp_path, 1), positive_images(2)
+    net, scores = build(tmp_path, TEXT, weights), walked(weights, batch).values[-2]
+    assert largest_loss(net, batch, scores, name, 0.5, CORRECTED) < 1e-3
 
 
 def test_some_units_are_silent_and_others_are_not(tmp_path: Path) -> None:

@@ -329,7 +329,7 @@ layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
 CLASSES, FC = [[3], [1]], 4
 
 
-def walk(weights: dict[str, list[Blob]], x: Real, formula: int) -> tuple[Array, Array]:
+def walk(weights: dict[str, list[Blob]], x: Real, formula: int | str) -> tuple[Array, Array]:
     """Scores of `DECODER` and relevance of its input in float64.
 
     By formula 0, 2, 11 or 100 with quirks corrected, ε 0.01 and β 0.5.
@@ -363,7 +363,7 @@ def walk(weights: dict[str, list[Blob]], x: Real, formula: int) -> tuple[Array, 
 
 
 @pytest.mark.parametrize("formula", [0, 2, 11, 100])
-def test_relevance_passes_a_net_with_a_deconvolution(formula: int, tmp_path: Path) -> None:
+def test_relevance_passes_a_net_with_a_deconvolution(formula: int | str, tmp_path: Path) -> None:
     weights = random_weights(parse(tmp_path, DECODER), 1)
     net, x = build(tmp_path, DECODER, weights), random_blob((2, 3, 7, 9), 2)
     parameters = RuleParameters(epsilon=0.01, beta=0.5, switch_layer=-1, quirks=CORRECTED)
@@ -375,7 +375,7 @@ def test_relevance_passes_a_net_with_a_deconvolution(formula: int, tmp_path: Pat
 
 
 @pytest.mark.parametrize("formula", [0, 2, 54, 56, 58, 60, 100, 102, 104])
-def test_a_net_with_a_deconvolution_conserves_relevance(formula: int, tmp_path: Path) -> None:
+def test_a_net_with_a_deconvolution_conserves_relevance(formula: int | str, tmp_path: Path) -> None:
     """Weights are positive, so that no part of αβ is without the other where it takes part."""
     weights = {
         name: [np.abs(blobs[0])] for name, blobs in random_weights(parse(tmp_path, DECODER), 1).items()

@@ -1,5 +1,6 @@
 """Memory foretold from shapes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,12 @@ DERIVED, KEPT, PACKED = footprint.derived_floats, footprint.kept_floats, footpri
 @pytest.fixture(autouse=True)
 def _values_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What layers and rules take besides is tested with them."""
-    for name in ("packed_floats", "kept_floats", "derived_floats"):
+    for name in ("packed_floats", "kept_floats"):
         monkeypatch.setattr(footprint, name, lambda _: 0)
+    monkeypatch.setattr(footprint, "derived_floats", lambda _: {})
 
 
-def plan(net: Net, code: int, start: int) -> Plan:
+def plan(net: Net, code: int | str, start: int) -> Plan:
     return resolve_plan(net, find_formula(code), RuleParameters(0.01, 1, 0, REFERENCE), start, 0)
 
 
@@ -85,7 +87,7 @@ def test_what_layers_and_rules_take_besides_is_added(tmp_path: Path, monkeypatch
     plans = [plan(net, 0, 2)]
     before = footprint_of(net, plans)
     monkeypatch.setattr(footprint, "kept_floats", lambda step: step.layer.index == 0)
-    monkeypatch.setattr(footprint, "derived_floats", lambda step: 100 * (step.layer.index == 0))
+    monkeypatch.setattr(footprint, "derived_floats", lambda step: {"a": 100 * (step.layer.index == 0)})
     monkeypatch.setattr(footprint, "packed_floats", lambda layer: 1000 * (layer.index == 0))
     assert footprint_of(net, plans) == Footprint(before.fixed + 4400, before.per_image + 4)
     # Two plans with the same rule derive and keep the same things once.
@@ -115,11 +117,45 @@ FIRST, SECOND, FC = 16 * 3 * 25, 18 * 16 * 9, 4 * 18 * 16
         # The switch layer is 0: w² and its adjoint there; flat needs no weights.
         (104, [2 * FIRST, 2 * SECOND * 9, 0], [0, 2 * 18 * 16, 0]),
         (102, [0, 2 * SECOND * 9, 0], [0, 2 * 18 * 16, 0]),
+        # z⁺ hands back along half of the weights.
+        ("epsilon-plus", [4 * FIRST * 5 // 2, 2 * SECOND * 7, 0], [2 * 16 * 16, 2 * 18 * 16, 0]),
+        # z^B: both parts of the weights, forwards and backwards, and the bounds; γ as αβ.
+        ("epsilon-gamma-box", [2 * FIRST * 3 + 2 * 3 * 64, 2 * SECOND * 9, 0], [0, 2 * 18 * 16, 0]),
     ],
 )
-def test_what_rules_derive_and_keep(code: int, derived: list[int], kept: list[int], tmp_path: Path) -> None:
+def test_what_rules_derive_and_keep(
+    code: int | str, derived: list[int], kept: list[int], tmp_path: Path
+) -> None:
     net = build(tmp_path, WIDE)
     steps = [step for step in reversed(plan(net, code, 3).steps) if step.layer.weights]
-    assert [DERIVED(step) for step in steps] == derived
+    assert [sum(DERIVED(step).values()) for step in steps] == derived
     assert [KEPT(step) for step in steps] == kept
     assert [PACKED(step.layer) for step in steps] == [FIRST, 4 * SECOND, 0]
+
+
+def derived_together(net: Net, plans: Sequence[Plan], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Numbers that plans derive, besides the net's own weights."""
+    monkeypatch.setattr(footprint, "derived_floats", DERIVED)
+    weights = 4 * sum(blob.size for layer in net.layers for blob in layer.weights)
+    fixed = [footprint_of(net, [one]).fixed - weights for one in plans]
+    together = footprint_of(net, plans).fixed - weights
+    assert max(fixed) <= together <= sum(fixed)
+    return together // 4
+
+
+def test_rules_share_what_they_derive_from_a_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = build(tmp_path, WIDE)
+    codes = (2, "gamma-all", "epsilon-plus", 0, 11)
+    # Weights by sign forwards and backwards, and backwards their first half; own weights backwards.
+    by_sign = 4 * FIRST * 3 + 2 * SECOND * 9 + 4 * FC
+    expected = by_sign + 2 * FIRST + SECOND * 4 + FIRST + 4 * SECOND
+    assert derived_together(net, [plan(net, code, 3) for code in codes], monkeypatch) == expected
+
+
+def test_z_box_has_inputs_and_outputs_of_its_own_on_the_way(tmp_path: Path) -> None:
+    net = build(tmp_path, CHAIN)
+    # All values of ε are kept; at the convolution there are 18 + 75 of relevance, twice its inputs less a
+    # bound, its sum, and the inputs of one part.
+    held, walk = 75 + 18 + 4 + 4, 18 + 75 + 2 * 75 + 18 + 75
+    found = footprint_of(net, [plan(net, "deep-taylor", 2)]).per_image
+    assert found == 4 * (held + walk)

@@ -17,6 +17,7 @@ from caffe_lrp.kernels.passes import (
     copied,
     epsilon_quotient,
     fill_rows,
+    gamma_quotient,
     multiply_rows,
 )
 
@@ -66,7 +67,7 @@ def test_rows_are_filled_with_zeros_outside_the_image(
 @pytest.mark.parametrize("count", [1, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 5])
 @pytest.mark.parametrize("groups", [1, 2])
 def test_rows_of_any_number_of_channels_are_filled(kind: str, count: int, groups: int) -> None:
-    channels = groups * count * (2 if kind in {"by sign", "αβ"} else 1)
+    channels = groups * count * (2 if kind in {"by sign", "αβ", "γ"} else 1)
     given = make_input(kind, 2, channels, groups, (2, 3))
     out = blank((2, 3, channels))
     fill_rows(given.source, 1, 0, 0, out)
@@ -121,6 +122,19 @@ def test_alpha_beta_quotients_skip_sums_of_zero() -> None:
     none = np.zeros(2, np.float32)
     source = alpha_beta_quotient(pixel([6, 12]), pixel([0, 4, -1, 0]), 1, none, none, 1.0)
     assert filled(source, 4) == [0, 6, 6, 0]
+
+
+def test_gamma_quotients_favour_products_of_the_sign_of_the_pre_activation() -> None:
+    sums, p, n = pixel([4, 2, -2, -5]), blob([1, 0]), blob([0, -1])
+    # z = 5 − 2 and z = 2 − 6; γ adds half of 5 and half of −6.
+    expected = [1.5 * 11 / 5.5, 14 / -7, 11 / 5.5, 1.5 * 14 / -7]
+    assert filled(gamma_quotient(pixel([11, 14]), sums, 1, p, n, 0.5), 4) == pytest.approx(expected, rel=1e-6)
+
+
+def test_gamma_quotients_take_the_sign_of_zero_as_positive_and_skip_outputs_without_products() -> None:
+    none = np.zeros(2, np.float32)
+    source = gamma_quotient(pixel([6, 12]), pixel([4, 0, -4, 0]), 1, none, none, 0.5)
+    assert filled(source, 4) == [1.5 * 6 / 2, 0, 6 / 2, 0]
 
 
 # --- Sinks ------------------------------------------------------------------------------------------------

@@ -361,7 +361,7 @@ def test_silence_counts_as_a_reader(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("formula", [0, 2, 11, 100])
-def test_pieces_that_are_silenced_get_no_relevance(formula: int, tmp_path: Path) -> None:
+def test_pieces_that_are_silenced_get_no_relevance(formula: int | str, tmp_path: Path) -> None:
     weights = random_weights(parse(tmp_path, SILENT), 1)
     net, x = build(tmp_path, SILENT, weights), random_blob((2, 4, 3, 5), 2)
     found = explained(net, formula, 2, x)
@@ -424,7 +424,9 @@ layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
 CLASSES = [[2], [1]]
 
 
-def explained(net: Net, formula: int, start: int, x: Blob, epsilon: float = 0.01, beta: float = 0.5) -> Blob:
+def explained(
+    net: Net, formula: int | str, start: int, x: Blob, epsilon: float = 0.01, beta: float = 0.5
+) -> Blob:
     plan = resolve_plan(net, FORMULAS[formula], RuleParameters(epsilon, beta, -1, CORRECTED), start, 0)
     return explain(plan, run_forward(net, [plan], x, WORKSPACE), CLASSES, WORKSPACE)
 
@@ -440,7 +442,7 @@ def walk_residual(weights: Weights) -> RouterWalker:
 
 
 @pytest.mark.parametrize("formula", [0, 2, 11, 100])
-def test_relevance_passes_residual_and_gated_connections(formula: int, tmp_path: Path) -> None:
+def test_relevance_passes_residual_and_gated_connections(formula: int | str, tmp_path: Path) -> None:
     weights = random_weights(parse(tmp_path, RESIDUAL), 1)
     net, x = build(tmp_path, RESIDUAL, weights), random_blob((2, 3, 6, 5), 2)
     walker = walk_residual(weights)
@@ -453,7 +455,7 @@ def test_relevance_passes_residual_and_gated_connections(formula: int, tmp_path:
 
 
 @pytest.mark.parametrize("formula", [0, 2, 100])
-def test_residual_and_gated_connections_conserve(formula: int, tmp_path: Path) -> None:
+def test_residual_and_gated_connections_conserve(formula: int | str, tmp_path: Path) -> None:
     """Weights are positive, so that there always is a positive part for α = 1 to take."""
     weights = {
         name: [np.abs(blobs[0])] for name, blobs in random_weights(parse(tmp_path, RESIDUAL), 1).items()

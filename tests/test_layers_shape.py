@@ -435,7 +435,7 @@ def walk_winding(weights: Weights, x: Blob) -> RouterWalker:
     return walker
 
 
-def explained(weights: Weights, folder: Path, formula: int, x: Blob, **options: Any) -> Blob:
+def explained(weights: Weights, folder: Path, formula: int | str, x: Blob, **options: Any) -> Blob:
     net = build(folder, WINDING, weights)
     start = next(layer.index for layer in net.layers if layer.name == "fc")
     parameters = RuleParameters(switch_layer=-1, quirks=CORRECTED, **options)
@@ -444,7 +444,7 @@ def explained(weights: Weights, folder: Path, formula: int, x: Blob, **options: 
 
 
 @pytest.mark.parametrize("formula", [0, 2, 11, 100])
-def test_relevance_finds_its_way(formula: int, tmp_path: Path) -> None:
+def test_relevance_finds_its_way(formula: int | str, tmp_path: Path) -> None:
     weights, x = random_weights(parse(tmp_path, WINDING), 1), random_blob((2, *WINDING_SHAPE), 2)
     walker = walk_winding(weights, x)
     options = Options(epsilon=0.01, beta=0.5, corrected=True)
@@ -455,7 +455,7 @@ def test_relevance_finds_its_way(formula: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("formula", [0, 2, 100])
-def test_routers_conserve(formula: int, tmp_path: Path) -> None:
+def test_routers_conserve(formula: int | str, tmp_path: Path) -> None:
     weights = {
         name: [np.abs(blobs[0])] for name, blobs in random_weights(parse(tmp_path, WINDING), 1).items()
     }

@@ -31,6 +31,26 @@ def preprocessor(
     return Preprocessor(base_size, height, width, mean_of(*mean), quirks)
 
 
+@pytest.mark.parametrize("quirks", [REFERENCE, CORRECTED], ids=["reference", "corrected"])
+@pytest.mark.parametrize("size", [(97, 64), (64, 97), (97, 30), (30, 97), (97, 97)])
+def test_no_input_lies_outside_the_bounds_of_its_channel(
+    size: tuple[int, int], quirks: Quirks, tmp_path: Path
+) -> None:
+    prepare = preprocessor(97, 60, 60, quirks=quirks)
+    lowest, highest = (np.array(bounds)[:, np.newaxis, np.newaxis] for bounds in prepare.bounds)
+    for level in (0, 255):
+        Image.new("RGB", size, (level,) * 3).save(tmp_path / "one.png")
+        blob = prepare(tmp_path / "one.png").blob
+        assert (lowest <= blob).all()
+        assert (blob <= highest).all()
+
+
+def test_bounds_are_those_of_black_and_white_less_the_mean_of_the_channel() -> None:
+    mean = np.array([[[10, 20], [15, 12]], [[100, 100], [100, 100]], [[0, 7], [3, 255]]], np.float32)
+    bounds = Preprocessor(2, 2, 2, mean, REFERENCE).bounds
+    assert bounds == ((-20, -100, -255), (245, 155, 255))
+
+
 @pytest.mark.parametrize("key", PICTURES.files)
 def test_the_crop_is_the_references(key: str) -> None:
     name, base_size = key.split("/")

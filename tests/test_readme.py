@@ -42,7 +42,7 @@ def test_config_keys_are_documented(key: str) -> None:
 
 
 @pytest.mark.parametrize("code", FORMULAS)
-def test_formulas_are_documented_with_their_use(code: int) -> None:
+def test_formulas_are_documented_with_their_use(code: int | str) -> None:
     rows = [row.split("|")[1:-1] for row in SECTIONS["Formulas"].splitlines() if row.startswith("| ")]
     (row,) = [row for row in rows if str(code) in re.split("[, ]+", row[0])]
     assert len(row) == 5

@@ -19,15 +19,21 @@ from builders import (
     random_blob,
     random_weights,
 )
+from numpy.typing import NDArray
 from oracle import Geometry, Lrn, Shape
 
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer, Linear
-from caffe_lrp.relevance.rules import (
+from caffe_lrp.relevance.linear_rules import (
     AlphaBeta,
     Backprojection,
     Epsilon,
     Flat,
+    Gamma,
+    WSquare,
+    ZBox,
+)
+from caffe_lrp.relevance.rules import (
     Gradient,
     Overwrite,
     Pass,
@@ -38,7 +44,6 @@ from caffe_lrp.relevance.rules import (
     Rule,
     Seen,
     TaylorNormalization,
-    WSquare,
 )
 from caffe_lrp.workspace import Workspace
 
@@ -146,8 +151,27 @@ CASES = [
         (9,),
     ),
 ]
+#: Rules of linear layers that do not depend on the layer.
+RULES = [Epsilon(0.5, True), AlphaBeta(1.0, True), Gamma(0.25), Flat(True), WSquare(), Backprojection()]
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 by_quirk = pytest.mark.parametrize("quirk", [True, False], ids=["reference", "corrected"])
+
+
+def boxed(case: Case) -> ZBox:
+    """z^B for the inputs of a case, with a box of its own for every channel."""
+    steps = np.arange(case.shape[0])
+    return ZBox(tuple((-5 - 0.5 * steps).tolist()), tuple((4 + 0.25 * steps).tolist()))
+
+
+def boxed_by_loops(case: Case, x: Blob, weights: Sequence[Blob], relevance: Blob) -> oracle.Array:
+    rule = boxed(case)
+    lowest, highest = (
+        np.broadcast_to(np.array(bounds).reshape(-1, *(1,) * (len(case.shape) - 1)), case.shape)
+        for bounds in (rule.lowest, rule.highest)
+    )
+    assert (lowest < x).all()
+    assert (x < highest).all()
+    return oracle.z_box(x, weights[0], relevance, case.edges(weights), lowest, highest)
 
 
 # --- Linear layers ----------------------------------------------------------------------------------------
@@ -233,6 +257,8 @@ def test_every_rule_equals_loops_by_winograd(
         (Flat(True), oracle.flat(relevance, edges, area)),
         (WSquare(), oracle.w_square(relevance, weights[0], edges)),
         (Backprojection(), oracle.adjoint(relevance, weights[0], edges)),
+        (Gamma(0.5), oracle.gamma(x, weights[0], bias, relevance, edges, 0.5)),
+        (boxed(case), boxed_by_loops(case, x, weights, relevance)),
     ]
     for rule, wanted in expected:
         assert_close(apply(rule, layer, x, relevance, nonnegative=nonnegative), wanted, 1e-4)
@@ -242,7 +268,7 @@ def test_threads_do_not_change_a_bit_of_any_rule(tmp_path: Path) -> None:
     for case in CASES:
         layer, x = case.build(tmp_path), case.x()
         relevance = random_blob((2, *layer.output_shapes[0]), 2)
-        for rule in (Epsilon(0.5, True), AlphaBeta(1.0, True), Flat(True), WSquare(), Backprojection()):
+        for rule in (*RULES, boxed(case)):
             with EagerWorkspace(3) as workspace:
                 shared = apply(rule, layer, x, relevance, workspace=workspace)
             assert shared.tolist() == apply(rule, layer, x, relevance).tolist()
@@ -290,6 +316,132 @@ def test_alpha_beta_of_an_input_of_zeros_is_zero(case: Case, quirk: bool, tmp_pa
     x = np.zeros((2, *case.shape), np.float32)
     relevance = random_blob((2, *layer.output_shapes[0]), 2)
     assert not apply(AlphaBeta(1.0, quirk), layer, x, relevance).any()
+
+
+@pytest.mark.parametrize("gamma", [0.25, 3.0])
+@pytest.mark.parametrize("sign", ["both", "positive", "negative"])
+@by_case
+def test_gamma_equals_loops(case: Case, sign: str, gamma: float, tmp_path: Path) -> None:
+    weights, x = case.weights(tmp_path), case.x(sign)
+    layer, relevance = case.build(tmp_path, weights), relevance_for(case, weights)
+    expected = oracle.gamma(x, weights[0], bias_of(weights), relevance, case.edges(weights), gamma)
+    assert_close(apply(Gamma(gamma), layer, x, relevance), expected, 2e-5)
+    if sign == "positive":
+        assert_close(apply(Gamma(gamma), layer, x, relevance, nonnegative=True), expected, 2e-5)
+
+
+@by_case
+def test_gamma_of_zero_is_epsilon_without_stabiliser(case: Case, tmp_path: Path) -> None:
+    layer = case.build(tmp_path)
+    relevance = relevance_for(case, layer.weights)
+    expected = apply(Epsilon(0.0, False), layer, case.x(), relevance).astype(np.float64)
+    assert_close(apply(Gamma(0.0), layer, case.x(), relevance), expected, 1e-4)
+
+
+def test_gamma_by_hand(tmp_path: Path) -> None:
+    case = Case("", 'type: "InnerProduct" inner_product_param { num_output: 2 }', (3,))
+    weight = np.array([[2, -3, 1], [-2, 1, 1]], np.float32)
+    layer = case.build(tmp_path, [weight, np.array([4, -2], np.float32)])
+    x = np.array([[3, 2, -1]], np.float32)
+    found = apply(Gamma(0.5), layer, x, np.array([[90, 150]], np.float32))
+    # Products 6, −6, −1 and bias 4: z = 3, and half of 10 makes it 8. Products −6, 2, −1 and bias −2:
+    # z = −7, and half of −9 makes it −11.5.
+    first, second = 90 / 8, 150 / -11.5
+    expected = [1.5 * 6 * first - 1.5 * 6 * second, -6 * first + 2 * second, -first - 1.5 * second]
+    assert found.tolist() == [pytest.approx(expected, rel=1e-5)]
+
+
+def test_gamma_of_nonnegative_inputs_counts_positive_weights_more(tmp_path: Path) -> None:
+    """As Montavon et al. 2019 have it: ``w + γw⁺`` in the place of ``w``, for outputs above 0."""
+    layer, x = CONVOLUTION.build(tmp_path), CONVOLUTION.x("positive")
+    relevance = np.where(layer.forward([x], WORKSPACE)[0] > 0, relevance_for(CONVOLUTION, layer.weights), 0)
+    favoured = [(blob + 0.3 * np.maximum(blob, 0)).astype(np.float32) for blob in layer.weights]
+    expected = apply(Epsilon(0.0, False), CONVOLUTION.build(tmp_path, favoured), x, relevance)
+    assert (relevance != 0).any()
+    assert_close(apply(Gamma(0.3), layer, x, relevance, nonnegative=True), expected.astype(np.float64), 1e-5)
+
+
+def test_gamma_without_the_sums_of_the_forward_pass_is_an_error(tmp_path: Path) -> None:
+    layer = CONVOLUTION.build(tmp_path)
+    assert isinstance(layer, Linear)
+    relevance, rule = relevance_for(CONVOLUTION, layer.weights), Gamma(0.25)
+    with pytest.raises(ValueError, match="γ needs the sums of the forward pass"):
+        rule.propagate(layer, rule.prepare(layer, False), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE)
+
+
+def weights_without_biases(case: Case, folder: Path) -> list[Blob]:
+    weight, *biases = case.weights(folder)
+    return [weight, *map(np.zeros_like, biases)]
+
+
+@pytest.mark.parametrize("nonnegative", [True, False])
+@by_case
+def test_gamma_conserves_without_biases(case: Case, nonnegative: bool, tmp_path: Path) -> None:
+    weights = weights_without_biases(case, tmp_path)
+    layer, x = case.build(tmp_path, weights), np.abs(case.x()) if nonnegative else case.x()
+    relevance = relevance_for(case, weights)
+    reached = np.where(layer.forward([x], WORKSPACE)[0] != 0, relevance, 0)
+    found = apply(Gamma(0.25), layer, x, relevance, nonnegative=nonnegative)
+    assert conserved(found, reached) < 1e-4
+
+
+@by_case
+def test_z_plus_conserves_without_biases_where_something_is_positive(case: Case, tmp_path: Path) -> None:
+    weights = weights_without_biases(case, tmp_path)
+    layer, x, relevance = case.build(tmp_path, weights), case.x(), relevance_for(case, weights)
+    edges = case.edges(weights)
+    positive = [oracle.alpha_beta_sums(item, weights[0], None, edges, False, 1)[0] for item in x]
+    found = apply(AlphaBeta(0.0, False), layer, x, relevance)
+    assert conserved(found, np.where(np.array(positive) > 0, relevance, 0)) < 1e-4
+
+
+@by_case
+def test_z_box_conserves_with_biases_and_where_windows_hang_over_the_border(
+    case: Case, tmp_path: Path
+) -> None:
+    layer = case.build(tmp_path)
+    relevance = relevance_for(case, layer.weights)
+    has_inputs = [case.edges(layer.weights).target.tolist().count(at) > 0 for at in range(relevance[0].size)]
+    reached = np.where(np.array(has_inputs).reshape(relevance[0].shape), relevance, 0)
+    assert conserved(apply(boxed(case), layer, case.x(), relevance), reached) < 1e-5
+
+
+def conserved(found: Blob, relevance: NDArray[Any]) -> float:
+    """By how much the sums of items differ, relative to the sum of absolute values."""
+    sums = [blob.reshape(len(blob), -1).sum(axis=1, dtype=np.float64) for blob in (found, relevance)]
+    return float(np.abs(sums[0] - sums[1]).max() / np.abs(relevance).sum())
+
+
+@by_case
+def test_z_box_equals_loops(case: Case, tmp_path: Path) -> None:
+    weights, x = case.weights(tmp_path), case.x()
+    relevance = relevance_for(case, weights)
+    found = apply(boxed(case), case.build(tmp_path, weights), x, relevance)
+    assert_close(found, boxed_by_loops(case, x, weights, relevance), 2e-5)
+
+
+def test_z_box_by_hand(tmp_path: Path) -> None:
+    case = Case("", 'type: "InnerProduct" inner_product_param { num_output: 1 }', (2, 1, 2))
+    layer = case.build(tmp_path, [np.array([[1, -2, 3, 0]], np.float32), np.array([100], np.float32)])
+    x = np.array([2, 1, -1, 5], np.float32).reshape(1, 2, 1, 2)
+    found = apply(ZBox((-1.0, -4.0), (3.0, 6.0)), layer, x, np.array([[32]], np.float32))
+    # (2 + 1)·1, (1 − 3)·−2, (−1 + 4)·3 and nothing, which sum to 16; the bias does not count.
+    assert found.reshape(-1).tolist() == [6, 8, 18, 0]
+
+
+def test_z_box_gives_nothing_for_outputs_without_weights(tmp_path: Path) -> None:
+    case = Case("", 'type: "InnerProduct" inner_product_param { num_output: 2 bias_term: false }', (2,))
+    layer = case.build(tmp_path, [np.array([[0, 0], [1, 1]], np.float32)])
+    found = apply(ZBox((-1.0,), (1.0,)), layer, np.zeros((1, 2), np.float32), np.array([[7, 4]], np.float32))
+    assert found.tolist() == [[2, 2]]
+
+
+@pytest.mark.parametrize("bounds", [(), (1.0,) * 5])
+def test_a_box_that_does_not_fit_the_input_is_an_error(bounds: tuple[float, ...], tmp_path: Path) -> None:
+    layer = CONVOLUTION.build(tmp_path)
+    assert isinstance(layer, Linear)
+    with pytest.raises(ValueError, match=rf"bounds of {len(bounds)} channels do not fit .*\(4, 7, 6\)"):
+        ZBox(bounds, bounds).prepare(layer, False)
 
 
 @by_quirk
@@ -344,11 +496,7 @@ def test_backprojection_is_the_adjoint(case: Case, rule: Rule, tmp_path: Path) -
     assert_close(found, oracle.adjoint(relevance, weights[0], case.edges(weights)), 1e-5)
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [Epsilon(0.5, True), AlphaBeta(1.0, True), Flat(True), WSquare(), Backprojection()],
-    ids=lambda rule: rule.title,
-)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.title)
 @by_case
 def test_a_batch_equals_its_items_one_by_one(case: Case, rule: Rule, tmp_path: Path) -> None:
     layer, x = case.build(tmp_path), random_blob((3, *case.shape), 1)
@@ -359,11 +507,7 @@ def test_a_batch_equals_its_items_one_by_one(case: Case, rule: Rule, tmp_path: P
     assert_close(together, np.concatenate(alone), 1e-5)
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [Epsilon(0.5, True), AlphaBeta(1.0, True), Flat(True), WSquare(), Backprojection()],
-    ids=lambda rule: rule.title,
-)
+@pytest.mark.parametrize("rule", [*RULES, boxed(CONVOLUTION)], ids=lambda rule: rule.title)
 def test_rules_leave_their_arguments_unchanged(rule: Rule, tmp_path: Path) -> None:
     layer = CONVOLUTION.build(tmp_path)
     x, relevance = CONVOLUTION.x(), random_blob((2, *layer.output_shapes[0]), 2)

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 def best(tmp_path: Path) -> Heatmap:
     """A heatmap of the best class."""
     path = picture(tmp_path / "best" / "x.png_f102_top1_heatmap.png")
-    return Heatmap(path, path.with_name("x.png"), 102, None, 1)
+    return Heatmap(path, path.with_name("x.png"), "102", None, 1)
 
 
 def drawn(folder: Path, *labels: str) -> NDArray[np.uint8]:
@@ -112,7 +112,7 @@ def test_the_class_of_a_rank_is_read_from_the_scores(tmp_path: Path, rank: int, 
 
 
 def test_a_long_label_is_shortened() -> None:
-    heatmap = Heatmap(Path("x"), Path("x"), 1, 0, None)
+    heatmap = Heatmap(Path("x"), Path("x"), "1", 0, None)
     assert heatmap.caption(["n02123045 tabby, tabby cat and all its relatives"]) == (
         "formula 1: n02123045 tabby, tabby cat and all its…"
     )

@@ -13,6 +13,7 @@ from llvmlite import binding as llvm
 
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.kernels.targets import BASELINES
+from caffe_lrp.relevance.formulas import FORMULAS
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests" / "data" / "conformance"
@@ -121,7 +122,7 @@ def demo_runs(out: Path) -> Iterator[list[str]]:
     listing = out / "demo.txt"
     lines = (ROOT / "filelists" / "demo.txt").read_text().splitlines(keepends=True)[:3]
     listing.write_text("".join(lines))
-    codes = "0,2,11,26,54,56,58,60,99,100,102,104,114,166"
+    codes = ",".join(map(str, FORMULAS))
     for batch in ("1", "3"):
         run = ["-c", str(ROOT / "configs" / "demo.txt"), "-f", str(listing), "-p", f"{out}/demo{batch}"]
         yield [*run, "--image-root", str(ROOT), "--formula", codes, "--batch", batch, "--quiet"]

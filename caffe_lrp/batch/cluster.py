@@ -81,7 +81,7 @@ class Recipe:
 
     fingerprint: str
     config: HeatmapConfig
-    formulas: tuple[int, ...]
+    formulas: tuple[int | str, ...]
     convolution: str
     delivery: Delivery
     max_pixels: int

@@ -21,7 +21,7 @@ _LEAST_REMEMBERED = 16 * MEGABYTE
 #: What decides on the net and its input besides the files: attributes of the config.
 _SETTINGS = (
     "mean_mode", "start_layer", "first_layer", "class_count", "base_size", "path_root", "epsilon", "beta",
-    "switch_layer", "quirks",
+    "switch_layer", "quirks", "gamma",
 )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ class HeatmapJob:
     line: int
     image: Path
     target: Target
-    formula: int
+    formula: int | str
     stem: str | None
     fault: str = ""
     member: ArchiveMember | None = None
@@ -129,7 +129,7 @@ class OutputLayout:
     names_have_targets: bool = False
 
     def jobs(
-        self, first: int, entry: ListEntry, formulas: Sequence[int], targets: Sequence[Target]
+        self, first: int, entry: ListEntry, formulas: Sequence[int | str], targets: Sequence[Target]
     ) -> list[HeatmapJob]:
         """The jobs of one line, numbered from ``first`` on: for each formula one for each target."""
         image = self._image(entry)
@@ -173,7 +173,7 @@ class OutputLayout:
             return "the path is one of a folder; write that of an image in it"
         return ""
 
-    def _named(self, stem: str | None, formula: int, target: Target) -> str | None:
+    def _named(self, stem: str | None, formula: int | str, target: Target) -> str | None:
         if stem is None or not self.names_have_targets:
             return stem
         return f"{stem}_f{formula}_{target.label}"
@@ -218,7 +218,7 @@ class WorkList(Sequence[HeatmapJob]):
 
     entries: Sequence[ListEntry]
     layout: OutputLayout
-    formulas: tuple[int, ...]
+    formulas: tuple[int | str, ...]
     ranks: tuple[Target, ...] = ()
 
     @property
@@ -261,7 +261,7 @@ def make_jobs(
     entries: Sequence[ListEntry],
     layout: OutputLayout,
     place: str,
-    formulas: Sequence[int],
+    formulas: Sequence[int | str],
     top: int | None = None,
 ) -> WorkList:
     """The jobs of all lines.

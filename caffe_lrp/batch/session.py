@@ -16,7 +16,7 @@ from caffe_lrp.net.build import build_net
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import Formula, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, find_start, resolve_plan
 
 from .resources import available_memory
@@ -45,7 +45,7 @@ class Session:
     """
 
     net: Net
-    formulas: tuple[int, ...]
+    formulas: tuple[FormulaCode, ...]
     plans: tuple[Plan, ...]
     preprocessor: Preprocessor
     labels: tuple[str, ...]
@@ -69,7 +69,7 @@ class Session:
 
 def open_session(
     config: HeatmapConfig,
-    formulas: Sequence[int] | None = None,
+    formulas: Sequence[FormulaCode] | None = None,
     convolution: str = "auto",
     max_pixels: int = MAX_PIXELS,
     canonize: str = "auto",
@@ -100,15 +100,17 @@ def open_session(
     spec, weights = read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel)
     net = build_net(spec, weights, convolution, available_memory(), canonize)
     height, width = _image_size(net)
-    parameters = RuleParameters(config.epsilon, config.beta, config.switch_layer, quirks)
+    with _naming(config.place_of("base_size"), ConfigError), _naming(config.mean_file, ModelError):
+        preprocessor = Preprocessor(config.base_size, height, width, mean, quirks, max_pixels)
+    parameters = RuleParameters(
+        config.epsilon, config.beta, config.switch_layer, quirks, config.gamma, *preprocessor.bounds
+    )
     with _naming(config.place_of("start_layer"), ConfigError):
         start = find_start(net, config.start_layer)
     plans = []
     for code, row in zip(codes, rows, strict=True):
         with _naming(config.place_of("first_layer"), ConfigError), _naming(f"formula {code}", PlanError):
             plans.append(resolve_plan(net, row, parameters, start.index, config.first_layer))
-    with _naming(config.place_of("base_size"), ConfigError), _naming(config.mean_file, ModelError):
-        preprocessor = Preprocessor(config.base_size, height, width, mean, quirks, max_pixels)
     session = Session(net, codes, tuple(plans), preprocessor, labels, config.class_count, convolution)
     if config.class_count > session.output_size:
         raise ConfigError(
@@ -118,7 +120,7 @@ def open_session(
     return session
 
 
-def _find_formula(code: int, config: HeatmapConfig) -> Formula:
+def _find_formula(code: FormulaCode, config: HeatmapConfig) -> Formula:
     """The row of a formula; ConfigError if there is none, or if it needs a switch layer that is not set."""
     with _naming(config.place_of("formula"), ConfigError):
         formula = find_formula(code)

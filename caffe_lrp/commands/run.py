@@ -365,7 +365,7 @@ def _description(
     options: argparse.Namespace,
     config: HeatmapConfig,
     layout: OutputLayout,
-    formulas: Sequence[int],
+    formulas: Sequence[int | str],
     outputs: Sequence[str],
     entries: EntryList | None,
 ) -> dict[str, object]:

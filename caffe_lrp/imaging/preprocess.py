@@ -119,6 +119,15 @@ class Preprocessor:
         picture = ((crop.astype(np.uint32) + 128) // 257).astype(np.uint8)
         return PreparedImage(blob, picture)
 
+    @property
+    def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Least and greatest number that an input can have in each channel, wherever its pixels lie.
+
+        Which place of the mean belongs to a pixel depends on the image, so that its extremes count.
+        """
+        greatest, least = self.mean.max(axis=(1, 2)), self.mean.min(axis=(1, 2))
+        return tuple((0 - greatest).tolist()), tuple((255 - least).tolist())
+
     def indices(self, height: int, width: int) -> tuple[AxisIndices, AxisIndices]:
         """Rows and columns of a resized image of ``height`` x ``width`` pixels that make the input."""
         inputs = (self.input_height, self.input_width)

@@ -33,6 +33,27 @@ def _emit_alpha(
     each_vector(code, count, use)
 
 
+def _emit_gamma(
+    code: Code, relevance: Any, sums: Any, negative_offset: Any, positive_bias: Any, negative_bias: Any,
+    coefficients: Any, out: Any, count: Any,
+) -> None:  # fmt: skip
+    gamma = code.broadcast(coefficients)
+    favour = code.plus(code.splat(1), gamma)
+
+    def use(offset: ir.Value, load: Load, store: Store) -> None:
+        p = code.plus(load(code.at(sums, offset)), load(code.at(positive_bias, offset)))
+        n = code.plus(load(code.at(sums, negative_offset, offset)), load(code.at(negative_bias, offset)))
+        z = code.plus(p, n)
+        below_zero = code.minus(code.splat(0), z)
+        divisor = code.times_plus(gamma, code.where_positive(below_zero, n, p), z)
+        plain = code.ratio(load(code.at(relevance, offset)), divisor)
+        favoured = code.times(favour, plain)
+        store(code.where_positive(below_zero, plain, favoured), code.at(out, offset))
+        store(code.where_positive(below_zero, favoured, plain), code.at(out, negative_offset, offset))
+
+    each_vector(code, count, use)
+
+
 def _emit_epsilon(code: Code, relevance: Any, z: Any, coefficients: Any, out: Any, count: Any) -> None:
     stabiliser, at_zero = code.broadcast(coefficients), code.broadcast(code.at(coefficients, 4))
 
@@ -52,6 +73,11 @@ alpha_beta_quotients = expanded(8, _emit_alpha_beta)
 
 #: ``relevance, sums, positive_bias, out, count``: the same for α = 1 and β = 0, ``R/p`` alone.
 alpha_quotients = expanded(5, _emit_alpha)
+
+#: Arguments as of `alpha_beta_quotients`; the coefficient is γ. ``R / (z + γp)`` where ``z = p + n ≥ 0``,
+#: else ``R / (z + γn)``; products of the sign of z get it times 1 + γ, the others as it is. What would be
+#: divided by 0 is 0. Source: Andéol et al. 2021.
+gamma_quotients = expanded(8, _emit_gamma)
 
 #: ``relevance, z, coefficients, out, count``: ``R / (z + ε·sign(z))``; the coefficients are ε and what
 #: divides where z is 0; what would be divided by 0 is 0. Source: Bach et al. 2015, eq. 58.

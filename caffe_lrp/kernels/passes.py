@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
-from ._quotients import alpha_beta_quotients, alpha_quotients, epsilon_quotients
+from ._quotients import alpha_beta_quotients, alpha_quotients, epsilon_quotients, gamma_quotients
 from .gemm import Blob
 
 #: How `Source.blob` becomes the input of a product.
-COPY, BY_SIGN, ALPHA_BETA, ALPHA, EPSILON = range(5)
+COPY, BY_SIGN, ALPHA_BETA, ALPHA, EPSILON, GAMMA = range(6)
 
 
 class Source(NamedTuple):
@@ -25,7 +25,8 @@ class Source(NamedTuple):
         `COPY`: the blob itself. `BY_SIGN`: in every group, first the positive, then the negative parts.
         `ALPHA_BETA`: ``α R/p``, then ``−β R/n`` in every group, where the blob is R, ``other`` holds the
         sums, and a term whose sum is 0 is 0. `ALPHA`: ``R/p`` alone, from the same. `EPSILON`: ``R / (z +
-        ε·sign(z))``, where the blob is R and ``other`` is z.
+        ε·sign(z))``, where the blob is R and ``other`` is z. `GAMMA`: in every group what positive, then
+        what negative products of the γ rule hand back, where the blob is R and ``other`` holds the sums.
     groups
         Groups of channels.
     blob
@@ -35,7 +36,7 @@ class Source(NamedTuple):
     positive, negative
         (C,): parts of the bias to add to sums.
     coefficients
-        (2,): α and −β, or ε and what R is divided by where z is 0.
+        (2,): α and −β, or ε and what R is divided by where z is 0; (1,): γ.
     """
 
     mode: int
@@ -77,6 +78,17 @@ def alpha_beta_quotient(
     )
 
 
+def gamma_quotient(
+    relevance: Blob, sums: Blob, groups: int, positive_bias: Blob, negative_bias: Blob, gamma: float
+) -> Source:
+    """Relevance over ``z + γp`` where z ≥ 0 and over ``z + γn`` elsewhere, for products of either sign.
+
+    Products of the sign of z, which γ favours, hand back 1 + γ times of it, the others as it is.
+    """
+    coefficients = np.array([gamma], np.float32)
+    return Source(GAMMA, groups, relevance, sums, positive_bias, negative_bias, coefficients)
+
+
 def by_sign(blob: Blob, groups: int) -> Source:
     """Positive and negative parts of a blob, side by side in every group."""
     return Source(BY_SIGN, groups, blob, NO_BLOB, NO_BIAS, NO_BIAS, NO_BIAS)
@@ -101,10 +113,12 @@ def _quotients(source: Source, item: int, y: int, left: int, out: Blob) -> None:
                 bias = source.positive.ctypes.data + start
                 alpha_quotients(relevance + start, other + 2 * start, bias, target + start, size)
                 continue
-            alpha_beta_quotients(
-                relevance + start, other + 2 * start, 4 * size, source.positive.ctypes.data + start,
-                source.negative.ctypes.data + start, coefficients, target + 2 * start, size,
-            )  # fmt: skip
+            received, sums, parts = relevance + start, other + 2 * start, target + 2 * start
+            p, n = source.positive.ctypes.data + start, source.negative.ctypes.data + start
+            if source.mode == GAMMA:
+                gamma_quotients(received, sums, 4 * size, p, n, coefficients, parts, size)
+                continue
+            alpha_beta_quotients(received, sums, 4 * size, p, n, coefficients, parts, size)
 
 
 @kernel

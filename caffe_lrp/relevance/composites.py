@@ -1,6 +1,6 @@
 """Composites: which rule a layer gets. An ordered list of (match, rule); the first match wins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,11 @@ def is_a(*layer_classes: type[Any]) -> Match:
 def up_to(switch_layer: int, match: Match) -> Match:
     """``match``, restricted to layers whose index is at most ``switch_layer``."""
     return lambda layer: layer.index <= switch_layer and match(layer)
+
+
+def among(indices: Collection[int], match: Match) -> Match:
+    """``match``, restricted to layers of these ``indices``."""
+    return lambda layer: layer.index in indices and match(layer)
 
 
 def any_layer(layer: Layer) -> bool:

@@ -6,7 +6,7 @@ weights do not.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from caffe_lrp.kernels._winograd import FREQUENCIES
@@ -15,8 +15,8 @@ from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.product import winograd_applies
 from caffe_lrp.net.net import Net
 
+from .linear_rules import AlphaBeta, Flat, WSquare, ZBox
 from .plan import Plan, Step
-from .rules import Flat, WSquare
 
 _BYTES = 4
 
@@ -47,7 +47,9 @@ def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:
     peaks = [_forward_peak(net, owners, kept) + sums]
     peaks += [held + _walk_peak(net, plan) for plan in plans]
     weights = sum(blob.size for layer in net.layers for blob in layer.weights)
-    derived = {(step.layer.index, type(step.rule)): derived_floats(step) for step in steps}
+    derived = {
+        (step.layer.index, what): size for step in steps for what, size in derived_floats(step).items()
+    }
     own = sum(packed_floats(layer) for layer in net.layers)
     return Footprint(_BYTES * (weights + own + sum(derived.values())), _BYTES * max(peaks))
 
@@ -70,17 +72,36 @@ def kept_floats(step: Step) -> int:
     return 2 * math.prod(step.layer.output_shapes[0]) if step.rule.uses_sums else 0
 
 
-def derived_floats(step: Step) -> int:
-    """Numbers a rule derives from the weights, once for all images: other weights, and what is packed."""
+def derived_floats(step: Step) -> Mapping[str, int]:
+    """Numbers a rule derives from the weights, once for all images: other weights, and what is packed.
+
+    Other rules that derive the same from a layer share it.
+    """
     layer, rule = step.layer, step.rule
     if not isinstance(layer, Linear) or isinstance(rule, Flat):
-        return 0
-    growth = _growth(layer)
+        return {}
+    size, growth = layer.weight.size, _growth(layer)
     if rule.uses_sums:
-        weights = layer.weight.size * (2 if step.nonnegative else 4)
-        return math.ceil(weights * (1 + 2 * growth))
-    is_own = not isinstance(rule, WSquare)
-    return math.ceil(layer.weight.size * (growth + (not is_own)))
+        signed = size * (2 if step.nonnegative else 4)
+        found = {"both signs": math.ceil(signed * (1 + growth))}
+        if isinstance(rule, AlphaBeta) and rule.beta == 0:
+            return found | {"positive, backwards": math.ceil(signed * growth / 2)}
+        return found | {"both signs, backwards": math.ceil(signed * growth)}
+    if isinstance(rule, ZBox):
+        return {"parts": math.ceil(2 * size * (1 + 2 * growth)), "box": 2 * math.prod(layer.input_shapes[0])}
+    if isinstance(rule, WSquare):
+        return {"squares": math.ceil(size * (1 + growth))}
+    return {"own, backwards": math.ceil(size * growth)}
+
+
+def passing_floats(step: Step) -> int:
+    """Numbers of an image that a rule has in memory besides relevance while it passes the layer."""
+    if not isinstance(step.rule, ZBox):
+        return 0
+    layer = step.layer
+    inputs, outputs = math.prod(layer.input_shapes[0]), math.prod(layer.output_shapes[0])
+    # Inputs less either bound, what they sum to, and what the other bound hands back; or the sums apart.
+    return 2 * inputs + outputs + max(inputs, outputs)
 
 
 def _owners(net: Net) -> dict[int, int]:
@@ -117,6 +138,6 @@ def _walk_peak(net: Net, plan: Plan) -> int:
         live.update(step.layer.outputs)
         together = live.union(step.layer.inputs)
         relevance = sum(math.prod(net.shape_of(value)) for value in together)
-        peak = max(peak, relevance)
+        peak = max(peak, relevance + passing_floats(step))
         live = together.difference(step.layer.outputs)
     return peak

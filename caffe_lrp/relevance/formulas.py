@@ -1,6 +1,9 @@
-"""The table of formulas: code -> which rule for which layers (spec/reference.md §6)."""
+"""The table of formulas: which rule for which layers.
 
-from collections.abc import Callable
+Formulas with numbers are the reference's (spec/reference.md §6), those with names come from the literature.
+"""
+
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +26,13 @@ from caffe_lrp.layers.base import (
 )
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.output import Softmax
+from caffe_lrp.messages import did_you_mean
 from caffe_lrp.quirks import Quirks
 
-from .aggregation import Share
-from .composites import Composite, Match, any_layer, is_a, up_to
+from .composites import Composite, Match, among, any_layer, is_a, up_to
+from .linear_rules import AlphaBeta, Backprojection, Epsilon, Flat, Gamma, WSquare, ZBox
 from .rules import (
-    AlphaBeta,
-    Backprojection,
     Contribution,
-    Epsilon,
-    Flat,
     Gradient,
     Overwrite,
     Pass,
@@ -41,9 +41,12 @@ from .rules import (
     Proportional,
     Route,
     Rule,
+    Share,
     TaylorNormalization,
-    WSquare,
 )
+
+#: What names a formula: a number of the reference's, or letters, digits and hyphens.
+FormulaCode = int | str
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,20 @@ class RuleParameters:
         Layers up to this index get the formula's lower rule.
     quirks
         Quirks of the reference to reproduce.
+    gamma
+        γ ≥ 0 of the γ rule.
+    lowest, highest
+        Least and greatest number that a pixel can have in the net's input, for every channel; only z^B needs
+        them.
     """
 
     epsilon: float
     beta: float
     switch_layer: int
     quirks: Quirks
+    gamma: float = 0.25
+    lowest: tuple[float, ...] = ()
+    highest: tuple[float, ...] = ()
 
 
 RuleMaker = Callable[[RuleParameters], Rule]
@@ -81,6 +92,26 @@ def EPSILON(parameters: RuleParameters) -> Rule:  # noqa: N802 - named like the 
 def ALPHA_BETA(parameters: RuleParameters) -> Rule:  # noqa: N802
     """αβ rule."""
     return AlphaBeta(parameters.beta, parameters.quirks.Q5_first_group_bias)
+
+
+def ALPHA2_BETA1(parameters: RuleParameters) -> Rule:  # noqa: N802
+    """αβ rule with α = 2 and β = 1."""
+    return AlphaBeta(1.0, parameters.quirks.Q5_first_group_bias)
+
+
+def Z_PLUS(parameters: RuleParameters) -> Rule:  # noqa: N802
+    """z⁺ rule: αβ with α = 1 and β = 0, positive parts of biases inside the sum as with αβ."""
+    return AlphaBeta(0.0, parameters.quirks.Q5_first_group_bias)
+
+
+def GAMMA(parameters: RuleParameters) -> Rule:  # noqa: N802
+    """γ rule."""
+    return Gamma(parameters.gamma)
+
+
+def Z_BOX(parameters: RuleParameters) -> Rule:  # noqa: N802
+    """z^B rule."""
+    return ZBox(parameters.lowest, parameters.highest)
 
 
 def FLAT(parameters: RuleParameters) -> Rule:  # noqa: N802
@@ -118,6 +149,8 @@ class Formula:
         Rule of convolutions above the switch layer, where it differs from ``rest``.
     below
         Rule of linear layers up to the switch layer.
+    first
+        Rule of the lowest linear layers: those that the image reaches through no other.
     relu
         Rule of ReLU layers.
     elsewhere
@@ -129,6 +162,7 @@ class Formula:
     rest: RuleMaker | None
     convolution: RuleMaker | None = None
     below: RuleMaker | None = None
+    first: RuleMaker | None = None
     relu: Rule = PASS
     elsewhere: Rule | None = None
     finish: Callable[[Blob], Blob] | None = None
@@ -144,7 +178,7 @@ class Formula:
         return self.rest is None
 
 
-FORMULAS: dict[int, Formula] = {
+FORMULAS: dict[FormulaCode, Formula] = {
     0: Formula(rest=EPSILON),
     2: Formula(rest=ALPHA_BETA),
     11: Formula(rest=None),
@@ -159,10 +193,21 @@ FORMULAS: dict[int, Formula] = {
     104: Formula(below=W_SQUARE, convolution=ALPHA_BETA, rest=EPSILON),
     114: Formula(below=ALPHA_BETA, rest=EPSILON),
     166: Formula(rest=BACKPROJECTION, relu=PassGuided(), elsewhere=Gradient()),
+    # zennit's composites of these names (Anders et al. 2021), after Montavon et al. 2019 and Kohlbrenner et
+    # al. 2020. Theirs have the rule of the first layer for one layer only.
+    "epsilon-plus": Formula(convolution=Z_PLUS, rest=EPSILON),
+    "epsilon-plus-flat": Formula(first=FLAT, convolution=Z_PLUS, rest=EPSILON),
+    "epsilon-alpha2-beta1": Formula(convolution=ALPHA2_BETA1, rest=EPSILON),
+    "epsilon-alpha2-beta1-flat": Formula(first=FLAT, convolution=ALPHA2_BETA1, rest=EPSILON),
+    "epsilon-gamma-box": Formula(first=Z_BOX, convolution=GAMMA, rest=EPSILON),
+    # γ in all layers (Andéol et al. 2021).
+    "gamma-all": Formula(rest=GAMMA),
+    # Deep Taylor decomposition (Montavon et al. 2017).
+    "deep-taylor": Formula(first=Z_BOX, rest=Z_PLUS),
 }
 
 
-def find_formula(code: int) -> Formula:
+def find_formula(code: FormulaCode) -> Formula:
     """Row of the table.
 
     Raises
@@ -171,18 +216,25 @@ def find_formula(code: int) -> Formula:
         There is no such formula.
     """
     if code not in FORMULAS:
+        names = [name for name in FORMULAS if isinstance(name, str)]
+        numbers = ", ".join(str(number) for number in FORMULAS if isinstance(number, int))
         raise ConfigError(
-            f"formula {code} is not supported; set relpropformulatype (--formula) to one of "
-            f"{', '.join(map(str, FORMULAS))}"
+            f"formula {code} is not supported; set relpropformulatype (--formula) to one of {numbers}, "
+            f"{', '.join(names)}{did_you_mean(str(code), names)}"
         )
     return FORMULAS[code]
 
 
-def compose(formula: Formula, parameters: RuleParameters) -> Composite:
-    """The composite of a formula: rules of linear layers, then those of all others."""
+def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int]) -> Composite:
+    """The composite of a formula: rules of linear layers, then those of all others.
+
+    ``lowest`` are the indices of the lowest linear layers.
+    """
     if formula.rest is None:
         return Composite(((any_layer, Gradient()),))
     entries: list[tuple[Match, Rule]] = []
+    if formula.first is not None:
+        entries.append((among(lowest, is_a(Linear)), formula.first(parameters)))
     if formula.below is not None:
         entries.append((up_to(parameters.switch_layer, is_a(Linear)), formula.below(parameters)))
     if formula.convolution is not None:

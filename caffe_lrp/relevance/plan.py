@@ -8,7 +8,7 @@ from typing import Any
 
 from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.sharing import shared_property
 
@@ -110,7 +110,7 @@ def resolve_plan(
     ConfigError
         No such layer, layers in the wrong order or not connected.
     PlanError
-        A layer without a rule.
+        A layer without a rule, or with one that must read the image and does not.
     """
     start = find_start(net, start_layer)
     if not start.outputs:
@@ -125,7 +125,7 @@ def resolve_plan(
         )
     first = net.layers[first_layer]
     path = _layers_between(net, start, first)
-    composite = compose(formula, parameters)
+    composite = compose(formula, parameters, _lowest_linear_layers(net))
     return Plan(
         net=net,
         steps=tuple(
@@ -195,11 +195,38 @@ def _layers_between(net: Net, start: Layer, first: Layer) -> list[Layer]:
     return path
 
 
+def _lowest_linear_layers(net: Net) -> frozenset[int]:
+    """Indices of the linear layers that the image reaches through no other."""
+    reached, found = {net.input_value}, set()
+    for layer in net.layers:
+        if reached.isdisjoint(layer.inputs):
+            continue
+        if isinstance(layer, Linear):
+            found.add(layer.index)
+        else:
+            reached.update(layer.outputs)
+    return frozenset(found)
+
+
+def _image_values(net: Net) -> frozenset[int]:
+    """Values that are the image itself, be it under another name or in another shape."""
+    found = {net.input_value}
+    for layer in net.layers:
+        if layer.is_alias and layer.inputs[0] in found:
+            found.update(layer.outputs)
+    return frozenset(found)
+
+
 def _rule_for(composite: Composite, layer: Layer, net: Net) -> Rule:
     rule = composite.rule_for(layer)
     if rule is None:
         raise PlanError(
             f"{net.source}: {layer.label} has no rule under this formula; choose another "
             "formula, or start below or stop above the layer"
+        )
+    if rule.reads_image and not _image_values(net).issuperset(layer.inputs):
+        raise PlanError(
+            f"{net.source}: {layer.label} reads what other layers make of the image, but {rule.title} has to "
+            "know the range of its input; choose a formula without it, such as epsilon-plus-flat"
         )
     return rule

@@ -1,24 +1,28 @@
 """Relevance rules: how relevance at the outputs of a layer is handed to its inputs.
 
-A rule is written against a capability of layers (`Linear`, `Router`, …), never against a layer type.
-Quirks of the reference that concern one rule are its parameters. Notation: ``x`` input, ``z``
-output before the non-linearity, ``R`` relevance at the output, ``r`` at the input.
+Here is what all rules have in common, and those of layers that are not linear; see `linear_rules`. A rule is
+written against a capability of layers (`Linear`, `Router`, …), never against a layer type. Quirks of the
+reference that concern one rule are its parameters. Notation: ``x`` input, ``z`` output before the
+non-linearity, ``R`` relevance at the output, ``r`` at the input.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from caffe_lrp.kernels import elementwise as kernels
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import flat, lines, pixels
 from caffe_lrp.kernels.normalization import lrn_taylor
-from caffe_lrp.kernels.passes import alpha_beta_quotient, copied, epsilon_quotient
 from caffe_lrp.kernels.pooling import average_pool_redistribute
-from caffe_lrp.layers.base import Blobs, ChannelNormalization, Combination, Layer, Linear, WindowAverage
-from caffe_lrp.layers.linear_map import LinearMap
+from caffe_lrp.layers.base import (
+    Aggregation,
+    Blobs,
+    ChannelNormalization,
+    Combination,
+    Layer,
+    WindowAverage,
+)
 from caffe_lrp.workspace import Workspace
 
 
@@ -60,6 +64,8 @@ class Rule(ABC):
 
     #: Whether `propagate` looks at the sums of positive and of negative products.
     uses_sums: ClassVar[bool] = False
+    #: Whether the rule is for layers that read the image itself, whose range it knows.
+    reads_image: ClassVar[bool] = False
 
     def prepare(self, layer: Any, nonnegative: bool) -> Any:
         """What the rule derives from the weights, computed once per run.
@@ -158,144 +164,6 @@ class PassGuided(Rule):
 
 
 @dataclass(frozen=True)
-class Backprojection(Gradient):
-    """``r = Wᵀ R``: the gradient of a linear layer."""
-
-    title = "Wᵀ R"
-
-
-@dataclass(frozen=True)
-class Epsilon(Rule):
-    """``r = x · Wᵀ (R / (z + ε·sign(z)))``, bias inside ``z``. Source: Bach et al. 2015, eq. 58.
-
-    ``undivided_at_zero`` is Q4.
-    """
-
-    title = "ε"
-    epsilon: float
-    undivided_at_zero: bool
-
-    def uses_inputs(self, layer: Layer) -> bool:
-        return True
-
-    def uses_outputs(self, layer: Layer) -> bool:
-        return True
-
-    def propagate(
-        self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
-    ) -> tuple[Blob, ...]:
-        quotient = epsilon_quotient(
-            pixels(relevances[0]),
-            pixels(seen.outputs[0]),
-            layer.groups,
-            self.epsilon,
-            undivided_at_zero=self.undivided_at_zero,
-        )
-        return (layer.own_map.adjoint(quotient, seen.inputs[0], workspace),)
-
-
-@dataclass(frozen=True, eq=False)
-class SignedMap:
-    """What αβ derives from a layer.
-
-    Attributes
-    ----------
-    map
-        To the two sums.
-    way_back
-        The map along whose weights relevance is handed back.
-    bias_positive, bias_negative
-        (C,): the parts of the bias that the sums lack.
-    """
-
-    map: LinearMap
-    way_back: LinearMap
-    bias_positive: Blob
-    bias_negative: Blob
-
-
-@dataclass(frozen=True)
-class AlphaBeta(Rule):
-    """``r = α Σ (xw)⁺ R/p − β Σ (xw)⁻ R/n`` with α = 1 + β. Source: Bach et al. 2015, eq. 60.
-
-    ``p = Σ (xw)⁺ + b⁺`` and ``n = Σ (xw)⁻ + b⁻``; a term whose sum is 0 is skipped.
-    ``first_group_bias`` is Q5.
-    """
-
-    title = "αβ"
-    uses_sums = True
-    beta: float
-    first_group_bias: bool
-
-    def uses_inputs(self, layer: Layer) -> bool:
-        return True
-
-    def prepare(self, layer: Linear, nonnegative: bool) -> SignedMap:
-        bias = np.zeros((layer.groups, layer.group_outputs), np.float32)
-        if layer.bias is not None:
-            bias[:] = layer.bias.reshape(layer.groups, -1)
-        if self.first_group_bias:
-            bias[:] = bias[0]
-        both = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
-        way_back = both
-        if self.beta == 0:  # what negative products would hand back is 0
-            way_back = layer.positive_map_of_nonnegative if nonnegative else layer.positive_map
-        return SignedMap(
-            both,
-            way_back,
-            np.maximum(bias, 0).reshape(-1),
-            np.minimum(bias, 0).reshape(-1),
-        )
-
-    def propagate(
-        self, layer: Linear, prepared: SignedMap, seen: Seen, relevances: Blobs, workspace: Workspace
-    ) -> tuple[Blob, ...]:
-        if seen.sums is None:
-            raise ValueError("αβ needs the sums of the forward pass")
-        quotients = alpha_beta_quotient(
-            pixels(relevances[0]),
-            seen.sums,
-            layer.groups,
-            prepared.bias_positive,
-            prepared.bias_negative,
-            self.beta,
-        )
-        return (prepared.way_back.adjoint(quotients, seen.inputs[0], workspace),)
-
-
-@dataclass(frozen=True)
-class Flat(Rule):
-    """Relevance shared equally over the inputs an output sees; does not look at ``x``.
-
-    ``ignore_channels`` (Q6) divides by the kernel area instead of the number of inputs. What falls
-    on padding is lost.
-    """
-
-    title = "flat"
-    ignore_channels: bool
-
-    def propagate(
-        self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
-    ) -> tuple[Blob, ...]:
-        return (layer.shared_equally(relevances[0], self.ignore_channels, workspace),)
-
-
-@dataclass(frozen=True)
-class WSquare(Rule):
-    """``r = Σ w² R / Σ w²``; does not look at ``x``. Source: Montavon et al. 2017, eq. 12."""
-
-    title = "w²"
-
-    def prepare(self, layer: Linear, nonnegative: bool) -> LinearMap:
-        return layer.sharing_map(np.square(layer.weight))
-
-    def propagate(
-        self, layer: Linear, prepared: LinearMap, seen: Seen, relevances: Blobs, workspace: Workspace
-    ) -> tuple[Blob, ...]:
-        return (prepared.adjoint(copied(pixels(relevances[0])), None, workspace),)
-
-
-@dataclass(frozen=True)
 class Proportional(Rule):
     """Average pooling: ``r = R x / Σx`` over the window.
 
@@ -350,6 +218,24 @@ class Contribution(Rule):
             kernels.share_of_contribution(flat(contribution), total, received, count, flat(share))
             found.append(layer.gathered(number, share))
         return tuple(found)
+
+
+@dataclass(frozen=True)
+class Share(Rule):
+    """``r = R c / Σc`` for elements that contribute ``c``, alike where the sum is 0.
+
+    Source: Bach et al. 2015, eq. 56.
+    """
+
+    title = "R·c/Σc"
+
+    def uses_inputs(self, layer: Layer) -> bool:
+        return True
+
+    def propagate(
+        self, layer: Aggregation, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (layer.shared(seen.inputs, relevances[0], workspace),)
 
 
 @dataclass(frozen=True)

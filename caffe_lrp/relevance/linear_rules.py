@@ -1,0 +1,268 @@
+"""Relevance rules of linear layers, written against the capability `Linear`.
+
+Quirks of the reference that concern one rule are its parameters. Notation as in `rules`; besides, ``w`` are
+weights, ``b`` biases, ``⁺`` and ``⁻`` positive and negative parts.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.kernels.passes import alpha_beta_quotient, copied, epsilon_quotient, gamma_quotient
+from caffe_lrp.layers.base import Blobs, Layer, Linear
+from caffe_lrp.layers.linear_map import LinearMap
+from caffe_lrp.workspace import Workspace
+
+from .rules import Gradient, Rule, Seen
+
+
+@dataclass(frozen=True)
+class Backprojection(Gradient):
+    """``r = Wᵀ R``: the gradient of a linear layer."""
+
+    title = "Wᵀ R"
+
+
+@dataclass(frozen=True)
+class Epsilon(Rule):
+    """``r = x · Wᵀ (R / (z + ε·sign(z)))``, bias inside ``z``. Source: Bach et al. 2015, eq. 58.
+
+    ``undivided_at_zero`` is Q4.
+    """
+
+    title = "ε"
+    epsilon: float
+    undivided_at_zero: bool
+
+    def uses_inputs(self, layer: Layer) -> bool:
+        return True
+
+    def uses_outputs(self, layer: Layer) -> bool:
+        return True
+
+    def propagate(
+        self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        quotient = epsilon_quotient(
+            pixels(relevances[0]),
+            pixels(seen.outputs[0]),
+            layer.groups,
+            self.epsilon,
+            undivided_at_zero=self.undivided_at_zero,
+        )
+        return (layer.own_map.adjoint(quotient, seen.inputs[0], workspace),)
+
+
+@dataclass(frozen=True, eq=False)
+class SignedMap:
+    """What αβ and γ derive from a layer.
+
+    Attributes
+    ----------
+    map
+        To the two sums.
+    way_back
+        The map along whose weights relevance is handed back.
+    bias_positive, bias_negative
+        (C,): the parts of the bias that the sums lack.
+    """
+
+    map: LinearMap
+    way_back: LinearMap
+    bias_positive: Blob
+    bias_negative: Blob
+
+
+@dataclass(frozen=True)
+class AlphaBeta(Rule):
+    """``r = α Σ (xw)⁺ R/p − β Σ (xw)⁻ R/n`` with α = 1 + β. Source: Bach et al. 2015, eq. 60.
+
+    ``p = Σ (xw)⁺ + b⁺`` and ``n = Σ (xw)⁻ + b⁻``; a term whose sum is 0 is skipped.
+    ``first_group_bias`` is Q5.
+    """
+
+    title = "αβ"
+    uses_sums = True
+    beta: float
+    first_group_bias: bool
+
+    def uses_inputs(self, layer: Layer) -> bool:
+        return True
+
+    def prepare(self, layer: Linear, nonnegative: bool) -> SignedMap:
+        bias = np.zeros((layer.groups, layer.group_outputs), np.float32)
+        if layer.bias is not None:
+            bias[:] = layer.bias.reshape(layer.groups, -1)
+        if self.first_group_bias:
+            bias[:] = bias[0]
+        both = _signed_map(layer, nonnegative)
+        way_back = both
+        if self.beta == 0:  # what negative products would hand back is 0
+            way_back = layer.positive_map_of_nonnegative if nonnegative else layer.positive_map
+        return SignedMap(both, way_back, *_parts(bias.reshape(-1)))
+
+    def propagate(
+        self, layer: Linear, prepared: SignedMap, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        if seen.sums is None:
+            raise ValueError("αβ needs the sums of the forward pass")
+        quotients = alpha_beta_quotient(
+            pixels(relevances[0]),
+            seen.sums,
+            layer.groups,
+            prepared.bias_positive,
+            prepared.bias_negative,
+            self.beta,
+        )
+        return (prepared.way_back.adjoint(quotients, seen.inputs[0], workspace),)
+
+
+def _signed_map(layer: Linear, nonnegative: bool) -> LinearMap:
+    both: LinearMap = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
+    return both
+
+
+def _parts(numbers: Blob) -> tuple[Blob, Blob]:
+    """Positive and negative parts."""
+    return np.maximum(numbers, 0), np.minimum(numbers, 0)
+
+
+@dataclass(frozen=True)
+class Gamma(Rule):
+    """Products that have the sign of ``z`` count 1 + γ times: ``r = Σ (xw + γ (xw)ˢ) R / (z + γ zˢ)``.
+
+    ``zˢ`` is the sum of these products, and of the bias if it has that sign too; the sign of 0 is positive.
+    What would be divided by 0 is 0. Source: Andéol et al. 2021; where no input is negative, outputs that a
+    ReLU lets through get what Montavon et al. 2019 have, ``w + γw⁺`` in the place of ``w``.
+    """
+
+    title = "γ"
+    uses_sums = True
+    gamma: float
+
+    def uses_inputs(self, layer: Layer) -> bool:
+        return True
+
+    def prepare(self, layer: Linear, nonnegative: bool) -> SignedMap:
+        both = _signed_map(layer, nonnegative)
+        outputs = layer.groups * layer.group_outputs
+        bias = np.zeros(outputs, np.float32) if layer.bias is None else layer.bias
+        return SignedMap(both, both, *_parts(bias))
+
+    def propagate(
+        self, layer: Linear, prepared: SignedMap, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        if seen.sums is None:
+            raise ValueError("γ needs the sums of the forward pass")
+        quotients = gamma_quotient(
+            pixels(relevances[0]),
+            seen.sums,
+            layer.groups,
+            prepared.bias_positive,
+            prepared.bias_negative,
+            self.gamma,
+        )
+        return (prepared.way_back.adjoint(quotients, seen.inputs[0], workspace),)
+
+
+@dataclass(frozen=True)
+class Flat(Rule):
+    """Relevance shared equally over the inputs an output sees; does not look at ``x``.
+
+    ``ignore_channels`` (Q6) divides by the kernel area instead of the number of inputs. What falls
+    on padding is lost.
+    """
+
+    title = "flat"
+    ignore_channels: bool
+
+    def propagate(
+        self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (layer.shared_equally(relevances[0], self.ignore_channels, workspace),)
+
+
+@dataclass(frozen=True)
+class WSquare(Rule):
+    """``r = Σ w² R / Σ w²``; does not look at ``x``. Source: Montavon et al. 2017, eq. 12."""
+
+    title = "w²"
+
+    def prepare(self, layer: Linear, nonnegative: bool) -> LinearMap:
+        return layer.sharing_map(np.square(layer.weight))
+
+    def propagate(
+        self, layer: Linear, prepared: LinearMap, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (prepared.adjoint(copied(pixels(relevances[0])), None, workspace),)
+
+
+@dataclass(frozen=True, eq=False)
+class BoxedMaps:
+    """What z^B derives from a layer.
+
+    Attributes
+    ----------
+    positive, negative
+        Maps along the parts of the weights.
+    lowest, highest
+        Bounds of every input, in the shape of one item.
+    """
+
+    positive: LinearMap
+    negative: LinearMap
+    lowest: Blob
+    highest: Blob
+
+
+@dataclass(frozen=True)
+class ZBox(Rule):
+    """``r = Σ (xw − lw⁺ − hw⁻) R / Σ (xw − lw⁺ − hw⁻)`` for inputs with ``l ≤ x ≤ h``; without bias.
+
+    Formed as ``(x − l)w⁺ + (x − h)w⁻``, of which nothing is negative. What would be divided by 0 is 0.
+    Source: Montavon et al. 2017.
+
+    ``lowest`` and ``highest`` are l and h, one number for every channel of the image.
+    """
+
+    title = "zᴮ"
+    reads_image: ClassVar[bool] = True
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+
+    def uses_inputs(self, layer: Layer) -> bool:
+        return True
+
+    def prepare(self, layer: Linear, nonnegative: bool) -> BoxedMaps:
+        shape = layer.input_shapes[0]
+        positive, negative = (layer.map_of(part) for part in _parts(layer.lifted(layer.weight)))
+        return BoxedMaps(positive, negative, _bounds(self.lowest, shape), _bounds(self.highest, shape))
+
+    def propagate(
+        self, layer: Linear, prepared: BoxedMaps, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        x = seen.inputs[0]
+        above, below = workspace.empty(x.shape), workspace.empty(x.shape)
+        np.subtract(x, prepared.lowest, out=above)
+        np.subtract(x, prepared.highest, out=below)
+        z = prepared.positive.apply(above, None, workspace)
+        z += prepared.negative.apply(below, None, workspace)
+        quotient = epsilon_quotient(
+            pixels(relevances[0]), pixels(z), layer.groups, 0.0, undivided_at_zero=False
+        )
+        shared = prepared.positive.adjoint(quotient, above, workspace)
+        shared += prepared.negative.adjoint(quotient, below, workspace)
+        return (shared,)
+
+
+def _bounds(numbers: Sequence[float], shape: tuple[int, ...]) -> Blob:
+    """One number for every channel of an image, for inputs in whose ``shape`` the image comes."""
+    size = math.prod(shape)
+    if not numbers or size % len(numbers):
+        raise ValueError(f"bounds of {len(numbers)} channels do not fit inputs of shape {shape}")
+    return np.repeat(np.array(numbers, np.float32), size // len(numbers)).reshape(shape)
