@@ -30,10 +30,9 @@ net that comes with it. All options: caffe-lrp --help"""
 _EPILOG = """\
 in place of config values: --formula CODE[,CODE]  --eps ε  --beta β  --gamma γ
   --quirks MODE  --start-layer, --first-layer, --switch-layer INDEX
-net: --canonize MODE (off leaves batch normalization unmerged)
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs KINDS  --dtype TYPE  --input-dataset  --suffix-target
-speed: --threads N  --memory 4G  --batch N  --convolution METHOD
+net: --threads N  --memory 4G  --batch N  --convolution, --canonize METHOD
 runs: --shard I/N  --dask ADDRESS  --retry-failed  --max-failures N  --overwrite
 also: caffe-lrp status DIR, merge OUT SHARD..., warmup [--cpu NAME]
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
