@@ -33,17 +33,9 @@ from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.footprint import footprint_of
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.linear_rules import AlphaBeta, Backprojection, Epsilon, Flat, WSquare
 from caffe_lrp.relevance.plan import resolve_plan
-from caffe_lrp.relevance.rules import (
-    AlphaBeta,
-    Backprojection,
-    Epsilon,
-    Flat,
-    Gradient,
-    Rule,
-    Seen,
-    WSquare,
-)
+from caffe_lrp.relevance.rules import Gradient, Rule, Seen
 from caffe_lrp.workspace import Workspace
 
 
