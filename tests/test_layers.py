@@ -26,7 +26,6 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY, unsupported_type
 from caffe_lrp.layers.base import Layer
-from caffe_lrp.layers.unsupported import TRAINING_TYPES
 from caffe_lrp.net.build import build_net
 
 IMAGE = (4, 7, 6)
@@ -529,9 +528,9 @@ def test_a_pooling_kernel_larger_than_the_image_is_clipped_to_it(tmp_path: Path)
 
 #: Types of Caffe and its forks.
 OTHER_TYPES = (
-    "BN", "Upsample", "Interp", "Permute", "ROIPooling", "Unpooling", "CReLU", "RReLU", "PReLU", "ELU",
-    "DepthwiseConvolution", "Mish", "Eltwize", "Slice", "Convolution3D", "Deconvolution", "ReLU6", "SPP",
-    "BatchNorm", "SoftmaxLoss", "Axpy", "Normalize", "PriorBox",
+    "BN", "Upsample", "Interp", "Permute", "Unpooling", "CReLU", "RReLU", "PReLU", "ELU",
+    "DepthwiseConvolution", "Mish", "Eltwize", "Slice", "Deconvolution", "ReLU6", "SPP",
+    "BatchNorm", "SoftmaxLoss", "Axpy", "Normalize",
 )  # fmt: skip
 
 
@@ -556,8 +555,3 @@ def test_types_of_other_caffes_are_no_misspellings(name: str) -> None:
 )
 def test_misspelt_types_are_recognised(name: str, meant: str) -> None:
     assert f"; did you mean '{meant}'? (supported: " in unsupported_type(name)
-
-
-@pytest.mark.parametrize("name", sorted(TRAINING_TYPES))
-def test_types_for_training_are_told_apart(name: str) -> None:
-    assert unsupported_type(name).endswith("it belongs to training; use the net's deploy prototxt")

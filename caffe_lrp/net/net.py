@@ -41,6 +41,8 @@ class Net:
         The batch size the prototxt asks for.
     output_value
         Id of the blob whose elements are ranked: probabilities where the net computes them.
+    notices
+        What was read in the prototxt, or done with it, that its user should know.
     """
 
     source: str
@@ -50,6 +52,7 @@ class Net:
     input_shape: Shape
     batch_size: int
     output_value: int
+    notices: tuple[str, ...] = ()
 
     def forward(
         self,
