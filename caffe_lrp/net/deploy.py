@@ -100,12 +100,8 @@ class _Remains:
         if number not in self.net.conversions:
             return layer
         scores = layer.bottoms[self.net.wiring.read[number].index(self.net.scores_of(number))]
-        taken = {
-            blob
-            for other in self.net.kept
-            for blob in (*self.layers[other].bottoms, *self.layers[other].tops)
-        }
-        taken.difference_update(layer.tops)
+        taken = {top for other in self.net.kept if other != number for top in self.layers[other].tops}
+        taken.update(declared.name for declared in self.inputs)
         names = (*reversed(layer.tops[:2]), layer.name)
         top = next((name for name in names if name not in taken), f"{layer.name}_{scores}")
         return replace(layer, type=self.net.conversions[number], bottoms=(scores,), tops=(top,))
