@@ -436,7 +436,7 @@ BAD = {
     ),
     "half a kernel": (
         'type: "Convolution" convolution_param { num_output: 5 kernel_h: 3 }',
-        "at least 1",
+        "gives kernel_h alone; give both",
     ),
     "a stride of zero": (
         'type: "Convolution" convolution_param { num_output: 5 kernel_size: 3 stride: 0 }',

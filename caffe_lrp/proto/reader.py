@@ -43,7 +43,7 @@ def read_prototxt(path: Path) -> NetSpec:
     """
     content = read_small_file(path, "prototxt", ModelError, most_megabytes=LARGEST_PROTOTXT_MEGABYTES)
     # Comments are written in any encoding; names with other bytes are replaced here and in weights.py alike.
-    text = content.decode("utf-8-sig", errors="replace")
+    text = content.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     net = NetParameter()
     try:
         text_format.Parse(text, net, allow_unknown_field=True)

@@ -26,10 +26,15 @@ _TWICE = re.compile(r'Message type "[\w.]+" should not have multiple "(?P<field>
 _BARE_TEXT = re.compile(r"Expected string but found: '(?P<found>.*)'$")
 #: Complaints of the parser -> what to do.
 _ADVICE = (
+    (re.compile("Expected string but found: '[“”„‘’]'$"), "; write straight quotes"),
     (_BARE_TEXT, "; put the text in quotes"),
     (re.compile(r'\b(in|ex)clude\b.*Expected "\{"$'), "; write include { phase: TEST }"),
     (re.compile(r'\binput_dim\b.*Expected "\{"$'), "; write 'input_dim:' before each of the four numbers"),
+    (re.compile(r'\d,\d.*Expected "\{"$'), "; write decimals with a point"),
+    (re.compile('parse integer: "'), "; write numbers without quotes"),
     (re.compile("got /$"), "; comments begin with '#'"),
+    (re.compile(r"got \{$"), "; a block begins with its name, such as layer {"),
+    (re.compile("got ,$"), "; remove it"),
 )
 _OLD_TYPES = "caffe_lrp.V1LayerParameter.LayerType"
 
