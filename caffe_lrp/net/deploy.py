@@ -102,8 +102,8 @@ class _Remains:
         scores = layer.bottoms[self.net.wiring.read[number].index(self.net.scores_of(number))]
         taken = {top for other in self.net.kept if other != number for top in self.layers[other].tops}
         taken.update(declared.name for declared in self.inputs)
-        names = (*reversed(layer.tops[:2]), layer.name)
-        top = next((name for name in names if name not in taken), f"{layer.name}_{scores}")
+        free = [name for name in (*layer.tops[:1], layer.name) if name not in taken]
+        top = layer.tops[1] if len(layer.tops) > 1 else [*free, f"{layer.name}_{scores}"][0]
         return replace(layer, type=self.net.conversions[number], bottoms=(scores,), tops=(top,))
 
     # --- Inputs ---------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class _Remains:
             or not self.net.unsupported.isdisjoint(self.net.wiring.read[number])
         }
         heads = self.net.auxiliary_losses
-        auxiliary = self.net.wiring.layers_behind(head.scores for head in heads) & left_out - unknown
+        auxiliary = self.net.layers_behind(head.scores for head in heads) & left_out - unknown
         auxiliary |= {head.number for head in heads} & left_out
         training = left_out - unknown - auxiliary
         for reason, numbers in (

@@ -1,6 +1,6 @@
 """What of a net for training serves the scores of an image, and what only training or labels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
@@ -86,9 +86,10 @@ class TrainingNet:
         found: set[Value | None] = set()
         for number, (layer, role) in enumerate(zip(self.layers, self.roles, strict=True)):
             written = self.wiring.written(number)
-            if role is Role.LOSS:
-                found.update(written if layer.type not in _ENDS_OF_LOSSES else (*written[:1], *written[2:]))
-            elif role in (Role.MEASURE, Role.DECISION) or not found.isdisjoint(self.wiring.read[number]):
+            read = self.wiring.read[number]
+            if layer.type in _ENDS_OF_LOSSES and not found.issuperset(read):
+                found.update((*written[:1], *written[2:]))  # the second top has the probabilities
+            elif role in (Role.LOSS, Role.MEASURE, Role.DECISION) or not found.isdisjoint(read):
                 found.update(written)
             elif layer.type in LABELLED_TYPES and role is Role.DATA:
                 found.update(written[1:])
@@ -154,7 +155,20 @@ class TrainingNet:
         always = [number for number in self.numbers(Role.COMPUTATION) if not self.layers[number].tops]
         always += [number for number in self.numbers(Role.UNKNOWN) if is_slip(self.layers[number].type)]
         roots += [value for number in always for value in self.wiring.read[number]]
-        return frozenset(self.wiring.layers_behind(roots)).union(always)
+        return frozenset(self.layers_behind(roots)).union(always)
+
+    def layers_behind(self, values: Iterable[Value | None]) -> set[int]:
+        """Numbers of all layers that ``values`` follow from; of what a loss reads, only the scores count."""
+        found: set[int] = set()
+        waiting = [value for value in values if value is not None]
+        while waiting:
+            number = waiting.pop()[0]
+            if number >= 0 and number not in found:
+                found.add(number)
+                is_loss = self.roles[number] is Role.LOSS
+                read = [self.scores_of(number)] if is_loss else self.wiring.read[number]
+                waiting.extend(value for value in read if value is not None)
+        return found
 
     # --- What remains ---------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Who reads what: layers and values of a prototxt that may still be at fault, before Splits and indices."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,17 +39,6 @@ class Wiring:
     def unread(self, number: int) -> Iterator[Value]:
         """Values of the tops of a layer that nothing reads."""
         return (value for value in self.written(number) if value not in self.has_reader)
-
-    def layers_behind(self, values: Iterable[Value | None]) -> set[int]:
-        """Numbers of all layers that ``values`` follow from."""
-        found: set[int] = set()
-        waiting = [value for value in values if value is not None]
-        while waiting:
-            number = waiting.pop()[0]
-            if number >= 0 and number not in found:
-                found.add(number)
-                waiting.extend(value for value in self.read[number] if value is not None)
-        return found
 
 
 def names_of(layers: Sequence[LayerSpec], most: int = 6) -> str:

@@ -21,7 +21,7 @@ _PARAMETERS = "_param"
 _AXIS = re.compile("_[a-z]$")
 _LAYER_BLOCKS = ("layer", "layers")
 
-_ENUM_FAULT = re.compile(r'Enum type "(?P<type>[\w.]+)" has no value named "?(?P<value>[^"]*?)"?$')
+_ENUM_FAULT = re.compile(r'Enum type "(?P<type>[\w.]+)" has no value named (["\']?)(?P<value>.*)\2$')
 _TWICE = re.compile(r'Message type "[\w.]+" should not have multiple "(?P<field>\w+)" fields$')
 _BARE_TEXT = re.compile(r"Expected string but found: '(?P<found>.*)'$")
 #: Complaints of the parser -> what to do.
