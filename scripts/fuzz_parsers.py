@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import fuzz_mutations
@@ -62,6 +63,26 @@ layers { name: "conv1" type: CONVOLUTION bottom: "data" top: "conv1" blobs_lr: 1
 layers { name: "sig" type: SIGMOID bottom: "conv1" top: "conv1" }
 layers { name: "fc" type: INNER_PRODUCT bottom: "conv1" top: "fc" inner_product_param { num_output: 3 } }
 layers { name: "prob" type: SOFTMAX bottom: "fc" top: "prob" }
+"""
+
+#: All styles in one file, with what belongs to training.
+TRAINING_PROTOTXT = """\
+name: "mixed"
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
+  transform_param { mirror: true crop_size: 9 } data_param { source: "train" batch_size: 8 backend: LMDB } }
+layers { name: "data" type: IMAGE_DATA top: "data" top: "label" include: { phase: TEST }
+  image_data_param { source: "list" crop_size: 12
+    mean_file: "mean.binaryproto" new_height: 16 new_width: 16 } }
+layers { layer { name: "pad1" type: "padding" pad: 1 } bottom: "data" top: "pad1" }
+layers { layer { name: "conv1" type: "conv" num_output: 4 kernelsize: 3 } bottom: "pad1" top: "conv1" }
+layers { name: "relu1" type: RELU bottom: "conv1" top: "conv1" }
+layer { name: "side" type: "Mystery" bottom: "conv1" top: "side" mystery_param { gain: 2 } }
+layer { name: "fc1" type: "InnerProduct" bottom: "conv1" top: "fc1" inner_product_param { num_output: 5 } }
+layer { name: "loss1" type: "SoftmaxWithLoss" bottom: "fc1" bottom: "label" top: "loss1" loss_weight: 0.3 }
+layer { name: "fc" type: "InnerProduct" bottom: "conv1" top: "fc" inner_product_param { num_output: 5 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "l" top: "p" loss_weight: 1 }
+layer { name: "top1" type: "Accuracy" bottom: "p" bottom: "label" top: "top1" exclude { stage: "deploy" } }
+layer { name: "quiet" type: "Silence" bottom: "label" }
 """
 
 CONFIG = """\
@@ -175,16 +196,24 @@ def read_session(path: Path) -> None:
     open_session(read_config(path))
 
 
+def _layer_of(model: caffe_pb2.NetParameter, style: str) -> Any:
+    """Add a layer."""
+    if style == "nested":
+        return model.layers.add().layer
+    return model.layers.add() if style == "old" else model.layer.add(type="?")
+
+
 def caffemodel_of(spec: NetSpec, style: str) -> bytes:
     """Return a caffemodel in one of the styles there have been."""
     model = caffe_pb2.NetParameter(name="fuzzed")
     for name, blobs in fitting_weights(spec).items():
-        layer = model.layers.add(name=name) if style == "old" else model.layer.add(name=name, type="?")
+        layer = _layer_of(model, style)
+        layer.name = name
         for blob in blobs:
             stored = layer.blobs.add()
             numbers = blob.read().ravel().tolist()
             (stored.double_data if style == "double" else stored.data).extend(numbers)
-            if style == "old":
+            if style in ("old", "nested"):
                 padded = (1,) * (4 - len(blob.shape)) + blob.shape
                 stored.num, stored.channels, stored.height, stored.width = padded
             else:
@@ -270,10 +299,11 @@ def parsers(folder: Path) -> list[Parser]:
     spec = write_good_files(folder)
     mean: Blob = np.zeros((3, _MEAN_SIDE, _MEAN_SIDE), np.float32)
     decode = Preprocessor(20, 16, 16, mean, REFERENCE)
-    models = tuple(caffemodel_of(spec, style) for style in ("new", "old", "double"))
+    models = tuple(caffemodel_of(spec, style) for style in ("new", "old", "nested", "double"))
     text, message = fuzz_mutations.TEXT, fuzz_mutations.MESSAGE
+    prototxts = (PROTOTXT, OLD_PROTOTXT, TRAINING_PROTOTXT)
     texts = [
-        Parser("prototxt", (PROTOTXT.encode(), OLD_PROTOTXT.encode()), text, read_net),
+        Parser("prototxt", tuple(map(str.encode, prototxts)), text, read_net),
         Parser("caffemodel", models, message, partial(read_weights, spec)),
         Parser("mean", mean_blobs(), message, partial(load_mean, mode=BLOB_BGR, quirks=REFERENCE)),
         Parser("mean-text", (mean_text(),), text, partial(load_mean, mode=TEXT_BGR, quirks=REFERENCE)),

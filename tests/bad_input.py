@@ -773,14 +773,15 @@ CATALOGUE = (
                 "not the solver's",
             ),
             Kind(
-                "it is the one for training",
+                "it is the one for training, without the size of images",
                 changed(
                     "deploy.prototxt",
                     'input: "data"\ninput_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n',
                     'layer { name: "data" type: "Data" top: "data" top: "label" }\n',
                 ),
-                "caffe-lrp: error: deploy.prototxt: layer 0 'data' (Data): layer type 'Data' is not "
-                "supported: it belongs to training; use the net's deploy prototxt",
+                "caffe-lrp: error: deploy.prototxt: data layer 'data' (Data): the shape of 'data' does not "
+                'stand in the file; put in the place of the layer: input: "data" input_shape { dim: 1 dim: 3 '
+                "dim: H dim: W }",
             ),
             Kind(
                 "a field is misspelt",
@@ -811,7 +812,8 @@ CATALOGUE = (
                 "a layer type is in old capitals",
                 changed("deploy.prototxt", '"Convolution"', "CONVOLUTION"),
                 "caffe-lrp: error: deploy.prototxt: line 6: not a valid prototxt: '  type: "
-                "CONVOLUTION': Expected string but found: 'CONVOLUTION'; put the text in quotes",
+                "CONVOLUTION': Expected string but found: 'CONVOLUTION'; put the text in quotes, as the "
+                'current style has it: type: "Convolution"',
             ),
             Kind(
                 "a layer type is not supported",

@@ -105,6 +105,70 @@ def test_v1_layers_are_found(tmp_path: Path) -> None:
     assert list(scan_caffemodel(write(tmp_path, net.SerializeToString()))) == ["fc"]
 
 
+def test_v0_layers_are_found(tmp_path: Path) -> None:
+    net = NetParameter()
+    layer = net.layers.add(name="outer", bottom=["a"])
+    layer.blobs.add(data=[9.0])
+    layer.layer.name = "fc"
+    layer.layer.blobs.add(data=[1.0, 2.0], num=1, channels=1, height=1, width=2)
+    path = write(tmp_path, net.SerializeToString())
+    assert list(scan_caffemodel(path)) == ["fc"]
+    assert read_only_blob(path).tolist() == [[[[1.0, 2.0]]]]
+
+
+def test_layers_of_all_styles_are_found_in_one_file(tmp_path: Path) -> None:
+    net = NetParameter()
+    net.layers.add().layer.name = "v0"
+    net.layers[0].layer.blobs.add(data=[0.0])
+    net.layers.add(name="v1").blobs.add(data=[1.0])
+    net.layer.add(name="current").blobs.add(data=[2.0])
+    found = scan_caffemodel(write(tmp_path, net.SerializeToString()))
+    assert {name: blob.read()[0] for name, (blob,) in found.items()} == {"v0": 0, "v1": 1, "current": 2}
+
+
+def test_of_a_layer_that_is_there_twice_the_later_counts(tmp_path: Path) -> None:
+    net = NetParameter()
+    for value in (1.0, 2.0):
+        net.layer.add(name="fc").blobs.add(data=[value])
+    assert read_only_blob(write(tmp_path, net.SerializeToString())) == [2.0]
+
+
+@pytest.mark.parametrize("old_first", [True, False])
+def test_of_a_layer_in_both_styles_the_old_one_counts(tmp_path: Path, old_first: bool) -> None:
+    old, current = NetParameter(), NetParameter()
+    old.layers.add(name="fc").blobs.add(data=[1.0])
+    current.layer.add(name="fc").blobs.add(data=[2.0])
+    parts = [old.SerializeToString(), current.SerializeToString()]
+    assert read_only_blob(write(tmp_path, b"".join(parts if old_first else parts[::-1]))) == [1.0]
+
+
+@pytest.mark.parametrize(("number", "kind"), [(0, "<f8"), (1, "<f4"), (2, "<f2")])
+@pytest.mark.parametrize("type_first", [True, False])
+def test_raw_numbers_of_nvidias_caffe_are_read(
+    tmp_path: Path, number: int, kind: str, type_first: bool
+) -> None:
+    stored = WEIGHT.astype(kind)
+    shape = message(7, message(1, b"\x04\x03\x02"))
+    parts = [varint(10 << 3) + varint(number), message(12, stored.tobytes())]
+    payload = b"".join([shape, *(parts if type_first else parts[::-1])])
+    content = message(100, message(1, b"conv") + message(7, payload))
+    read = read_only_blob(write(tmp_path, content))
+    np.testing.assert_array_equal(read, stored.astype(np.float32))
+
+
+def test_raw_numbers_of_other_types_are_an_error(tmp_path: Path) -> None:
+    payload = varint(10 << 3) + b"\x03" + message(12, bytes(8))
+    content = message(100, message(1, b"conv") + message(7, payload))
+    with pytest.raises(ModelError, match="numbers of an unknown type 3"):
+        scan_caffemodel(write(tmp_path, content))
+
+
+def test_of_single_and_double_precision_the_double_counts(tmp_path: Path) -> None:
+    blob = BlobProto(data=[9.0, 9.0], double_data=[0.1, -2.5])
+    read = read_only_blob(write(tmp_path, net_with_blob(blob)))
+    np.testing.assert_array_equal(read, np.array([0.1, -2.5], np.float32))
+
+
 def test_layers_without_blobs_are_left_out(tmp_path: Path) -> None:
     net = NetParameter()
     net.layer.add(name="relu")
@@ -209,6 +273,33 @@ def test_a_solverstate_given_as_caffemodel_is_recognised(tmp_path: Path, state: 
         scan_caffemodel(write(tmp_path, state))
 
 
+#: ModelProto of ONNX: version, producer, its version, graph, versions of operators.
+ONNX = (
+    b"\x08\x07" + message(2, b"pytorch") + message(3, b"1.9") + message(7, b"graph") + message(8, b"\x10\x09")
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (ONNX, "a model in ONNX format"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(3000) + b"keras_version", "a model of Keras"),
+        (b"PK\x03\x04" + bytes(40) + b"model.weights.h5", "a model of Keras"),
+        (b"PK\x03\x04" + bytes(40) + b"archive/data.pkl", "a model of PyTorch"),
+        (b"\x80\x02ctorch._utils\n", "a model of PyTorch"),
+    ],
+)
+def test_models_of_other_programs_are_named(tmp_path: Path, content: bytes, kind: str) -> None:
+    with pytest.raises(ModelError, match=f"is {kind}, not a caffemodel; give the files of Caffe"):
+        scan_caffemodel(write(tmp_path, content))
+
+
+def test_a_caffemodel_written_as_text_is_recognised(tmp_path: Path) -> None:
+    text = b'layer { name: "fc" ' + b" " * 1000 + b"blobs { data: 1.5 shape { dim: 1 } } }\n"
+    with pytest.raises(ModelError, match=r"is a caffemodel written as text; write it in the binary format"):
+        scan_caffemodel(write(tmp_path, text))
+
+
 def test_a_prototxt_given_as_caffemodel_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is a text file, not a caffemodel; is it the prototxt"):
         scan_caffemodel(write(tmp_path, b'name: "net"\nlayer { name: "conv" }\n'))
@@ -303,18 +394,189 @@ def test_v1_types_and_parameters_are_upgraded(tmp_path: Path) -> None:
     assert layer.parameters.include[0].HasField("phase")
 
 
-def test_files_of_two_styles_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="use one style"):
-        read_prototxt(prototxt(tmp_path, f"{RELU} layers {{ name: 'x' type: RELU }}"))
+DATA = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 20 input_dim: 20\n'
+
+#: The same layers in all three styles.
+V0_LAYERS = """
+layers { layer { name: "c" type: "conv" num_output: 8 biasterm: false kernelsize: 3 stride: 2 pad: 1 group: 4
+  weight_filler { type: "gaussian" std: 0.01 } blobs_lr: 1 weight_decay: 0 } bottom: "data" top: "c" }
+layers { layer { name: "r" type: "relu" } bottom: "c" top: "c" }
+layers { layer { name: "p" type: "pool" pool: AVE kernelsize: 3 stride: 2 pad: 1 } bottom: "c" top: "p" }
+layers { layer { name: "n" type: "lrn" local_size: 3 alpha: 0.1 beta: 0.5 k: 2 } bottom: "p" top: "n" }
+layers { layer { name: "j" type: "concat" concat_dim: 2 } bottom: "n" bottom: "p" top: "j" }
+layers { layer { name: "d" type: "dropout" dropout_ratio: 0.25 } bottom: "j" top: "j" }
+layers { layer { name: "f" type: "innerproduct" num_output: 7 biasterm: true } bottom: "j" top: "f" }
+layers { layer { name: "s" type: "softmax" } bottom: "f" top: "s" }
+"""
+V1_LAYERS = """
+layers { name: "c" type: CONVOLUTION bottom: "data" top: "c" blobs_lr: 1 weight_decay: 0
+  convolution_param { num_output: 8 bias_term: false kernel_size: 3 stride: 2 pad: 1 group: 4 } }
+layers { name: "r" type: RELU bottom: "c" top: "c" }
+layers { name: "p" type: POOLING bottom: "c" top: "p"
+  pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
+layers { name: "n" type: LRN bottom: "p" top: "n" lrn_param { local_size: 3 alpha: 0.1 beta: 0.5 k: 2 } }
+layers { name: "j" type: CONCAT bottom: "n" bottom: "p" top: "j" concat_param { concat_dim: 2 } }
+layers { name: "d" type: DROPOUT bottom: "j" top: "j" dropout_param { dropout_ratio: 0.25 } }
+layers { name: "f" type: INNER_PRODUCT bottom: "j" top: "f"
+  inner_product_param { num_output: 7 bias_term: true } }
+layers { name: "s" type: SOFTMAX bottom: "f" top: "s" }
+"""
+CURRENT_LAYERS = """
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+  convolution_param { num_output: 8 bias_term: false kernel_size: 3 stride: 2 pad: 1 group: 4 } }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "p" type: "Pooling" bottom: "c" top: "p"
+  pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "n" type: "LRN" bottom: "p" top: "n" lrn_param { local_size: 3 alpha: 0.1 beta: 0.5 k: 2 } }
+layer { name: "j" type: "Concat" bottom: "n" bottom: "p" top: "j" concat_param { concat_dim: 2 } }
+layer { name: "d" type: "Dropout" bottom: "j" top: "j" dropout_param { dropout_ratio: 0.25 } }
+layer { name: "f" type: "InnerProduct" bottom: "j" top: "f"
+  inner_product_param { num_output: 7 bias_term: true } }
+layer { name: "s" type: "Softmax" bottom: "f" top: "s" }
+"""
 
 
-def test_v0_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="upgrade_net_proto_text"):
-        read_prototxt(prototxt(tmp_path, 'layers { layer { name: "c" type: "conv" } }'))
-    net = NetParameter()
-    net.layers.add().layer.name = "c"
-    with pytest.raises(ModelError, match="upgrade_net_proto_binary"):
-        scan_caffemodel(write(tmp_path, net.SerializeToString()))
+def parameters(folder: Path, layers: str) -> list[str]:
+    return [str(layer.parameters) for layer in read_prototxt(prototxt(folder, DATA + layers)).layers]
+
+
+def entries(layers: str) -> list[str]:
+    """Texts of the layers, one by one."""
+    return [f"layer{entry}" for entry in layers.split("\nlayer")[1:]]
+
+
+@pytest.mark.parametrize("old", [V0_LAYERS, V1_LAYERS], ids=["V0", "V1"])
+def test_old_styles_are_upgraded_to_the_current_one(tmp_path: Path, old: str) -> None:
+    assert parameters(tmp_path, old) == parameters(tmp_path, CURRENT_LAYERS)
+
+
+@given(st.lists(st.sampled_from([V0_LAYERS, V1_LAYERS, CURRENT_LAYERS]), min_size=8, max_size=8))
+@example([V0_LAYERS, V1_LAYERS] * 4)
+@example([CURRENT_LAYERS, V0_LAYERS] * 4)
+def test_styles_may_take_turns(tmp_path_factory: pytest.TempPathFactory, styles: list[str]) -> None:
+    folder = tmp_path_factory.mktemp("mixed")
+    mixed = "\n".join(entries(style)[number] for number, style in enumerate(styles))
+    assert parameters(folder, mixed) == parameters(folder, CURRENT_LAYERS)
+    notices = read_prototxt(prototxt(folder, DATA + mixed)).notices
+    is_refused_by_caffe = CURRENT_LAYERS in styles and set(styles) != {CURRENT_LAYERS}
+    assert len(notices) == is_refused_by_caffe
+    assert all("has both 'layer { … }' and 'layers { … }' entries" in notice for notice in notices)
+
+
+def test_layers_in_a_list_take_turns_too(tmp_path: Path) -> None:
+    first, second, third, *rest = entries(CURRENT_LAYERS)
+    joined = f"layer: [{first.removeprefix('layer')}, {second.removeprefix('layer')}] # {{ layers {{ }} }}\n"
+    old = entries(V1_LAYERS)[2].replace("layers", "layers # a comment {\n:\n")
+    mixed = joined + old + "\n".join(rest)
+    assert third
+    assert parameters(tmp_path, mixed) == parameters(tmp_path, CURRENT_LAYERS)
+
+
+@pytest.mark.parametrize("kind", ["conv", "pool"])
+def test_padding_layers_of_v0_go_into_the_layer_that_reads_them(tmp_path: Path, kind: str) -> None:
+    padded = (
+        'layers { layer { name: "pad" type: "padding" pad: 2 } bottom: "data" top: "pad" }\n'
+        f'layers {{ layer {{ name: "x" type: "{kind}" num_output: 4 kernelsize: 5 pad: 1 }} '
+        'bottom: "pad" top: "x" }\n'
+        'layers { layer { name: "r" type: "relu" } bottom: "x" top: "pad" }\n'
+    )
+    first, second = read_prototxt(prototxt(tmp_path, DATA + padded)).layers
+    assert (first.name, first.bottoms, second.name, second.bottoms) == ("x", ("data",), "r", ("x",))
+    convolution, pooling = first.parameters.convolution_param, first.parameters.pooling_param
+    assert (list(convolution.pad) if kind == "conv" else [pooling.pad]) == [2]
+
+
+@pytest.mark.parametrize(
+    ("reader", "bottoms"), [("relu", 'bottom: "data"'), ("conv", 'bottom: "data" bottom: "data"')]
+)
+def test_padding_layers_elsewhere_are_an_error(tmp_path: Path, reader: str, bottoms: str) -> None:
+    text = (
+        f'layers {{ layer {{ name: "pad" type: "padding" pad: 2 }} {bottoms} top: "pad" }}\n'
+        f'layers {{ layer {{ name: "x" type: "{reader}" }} bottom: "pad" top: "x" }}\n'
+    )
+    with pytest.raises(ModelError, match=r"padding layer 'pad' .* put its pad into the layers that read it"):
+        read_prototxt(prototxt(tmp_path, DATA + text))
+
+
+def test_unknown_types_of_v0_are_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"has no type 'inner_product'; did you mean 'innerproduct'\?"):
+        read_prototxt(prototxt(tmp_path, 'layers { layer { name: "f" type: "inner_product" } }'))
+
+
+@pytest.mark.parametrize("place", ["data_param", "image_data_param", "window_data_param"])
+def test_what_data_layers_of_old_do_to_images_is_moved(tmp_path: Path, place: str) -> None:
+    text = (
+        f'layers {{ name: "d" type: DATA top: "data" {place} {{ crop_size: 5 mean_file: "m" scale: 0.5 }} '
+        "transform_param { crop_size: 7 } }"
+    )
+    (layer,) = read_prototxt(prototxt(tmp_path, text)).layers
+    moved = layer.parameters.transform_param
+    assert (moved.crop_size, moved.mean_file, moved.scale) == (7, "m", 0.5)
+
+
+def test_v0_data_layers_keep_what_they_do_to_images(tmp_path: Path) -> None:
+    text = (
+        'layers { layer { name: "d" type: "images" cropsize: 5 meanfile: "m" scale: 0.5 new_height: 9 '
+        'new_width: 8 source: "list.txt" batchsize: 4 } top: "data" }'
+    )
+    (layer,) = read_prototxt(prototxt(tmp_path, text)).layers
+    assert layer.type == "ImageData"
+    assert (layer.parameters.image_data_param.new_height, layer.parameters.image_data_param.new_width) == (
+        9,
+        8,
+    )
+    moved = layer.parameters.transform_param
+    assert (moved.crop_size, moved.mean_file, moved.scale) == (5, "m", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("holes", "dilation"),
+    [
+        ("hole: 4", [4]),
+        ("hole_h: 2 hole_w: 3", [2, 3]),
+        ("hole_w: 3", [1, 3]),
+        ("hole: 4 dilation: 2", [2]),
+        ("", []),
+    ],
+)
+def test_holes_of_forks_are_dilation(tmp_path: Path, holes: str, dilation: list[int]) -> None:
+    text = (
+        f'layer {{ name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param {{ {holes} }} }}'
+    )
+    (layer,) = read_prototxt(prototxt(tmp_path, DATA + text)).layers
+    assert list(layer.parameters.convolution_param.dilation) == dilation
+
+
+def test_shared_blobs_of_v1_keep_their_names(tmp_path: Path) -> None:
+    text = 'layers { name: "c" type: CONVOLUTION bottom: "data" top: "c" param: "w" param: "b" }'
+    (layer,) = read_prototxt(prototxt(tmp_path, DATA + text)).layers
+    assert [parameter.name for parameter in layer.parameters.param] == ["w", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('input: "data" input_dim: 3 input_dim: 8 input_dim: 8', r"1 input\(s\) with 3 input_dim; every"),
+        (
+            'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8 '
+            "input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }",
+            r"1 input\(s\) with 1 input_shape and 4 input_dim",
+        ),
+        (
+            'input: "data" ' + 2 * "input_shape { dim: 1 dim: 3 dim: 9 dim: 9 } ",
+            r"declares 1 input\(s\) but 2 shape",
+        ),
+    ],
+)
+def test_inputs_that_contradict_themselves_are_an_error(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ModelError, match=complaint):
+        read_prototxt(prototxt(tmp_path, f"{text} {RELU}"))
+
+
+def test_the_same_shape_may_stand_in_both_styles(tmp_path: Path) -> None:
+    text = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 9 '
+    spec = read_prototxt(prototxt(tmp_path, f"{text} input_shape {{ dim: [1, 3, 8, 9] }} {RELU}"))
+    assert spec.inputs[0].shape == (1, 3, 8, 9)
 
 
 @pytest.mark.parametrize(

@@ -361,7 +361,7 @@ def test_statistics_that_count_as_0_are_remarked_on_once(
     blobs = [np.full(4, mean, np.float32), np.zeros(4, np.float32), np.full(1, factor, np.float32)]
     net = build(tmp_path, text, dict.fromkeys(names, blobs))
     start = f"{net.source}: layer 1 'a' (BatchNorm) and 2 more: mean and variance count as 0, as in Caffe"
-    assert [remark.startswith(start) for remark in net.remarks] == [True] * is_odd
+    assert [remark.startswith(start) for remark in net.notices] == [True] * is_odd
 
 
 def test_an_image_without_contrast_has_a_gradient(tmp_path: Path) -> None:

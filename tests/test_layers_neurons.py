@@ -77,6 +77,12 @@ CASES = [
         (4, 5),
     ),
     neuron(
+        "leaky relu6",
+        'type: "ReLU6" relu6_param { threshold: 0.75 negative_slope: 0.3 }',
+        lambda x: min(x if x > 0 else 0.3 * x, 0.75),
+        (4, 5),
+    ),
+    neuron(
         "clip", 'type: "Clip" clip_param { min: -0.5 max: 0.25 }', lambda x: max(-0.5, min(x, 0.25)), (4, 5)
     ),
     neuron("swish", 'type: "Swish"', lambda x: x / (1 + math.exp(-x))),
@@ -237,6 +243,7 @@ SIGNS = {
     'type: "ELU"': IF_INPUT_IS,
     'type: "ELU" elu_param { alpha: -0.5 }': ALWAYS,
     'type: "ReLU6"': ALWAYS,
+    'type: "ReLU6" relu6_param { negative_slope: 0.1 }': IF_INPUT_IS,
     'type: "Clip" clip_param { min: 0 max: 2 }': ALWAYS,
     'type: "Clip" clip_param { min: -1 max: 2 }': IF_INPUT_IS,
     'type: "Clip" clip_param { min: -1 max: -0.5 }': NEVER,

@@ -14,7 +14,7 @@ from .session import Session
 def notices(session: Session, config: HeatmapConfig) -> list[str]:
     """Remarks on weights and settings that can be used, but are seldom meant."""
     start, outputs, ranked = session.plan.start, session.output_size, config.class_count
-    remarks = list(session.net.remarks)
+    remarks = list(session.net.notices)
     if ranked < outputs:
         remarks.append(
             f"{config.place_of('class_count')}: numclasses is {ranked}, but the net has {outputs} outputs; "

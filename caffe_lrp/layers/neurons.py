@@ -139,25 +139,28 @@ class ELU(NumpyNeuron):
 @register("ReLU6")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReLU6(NumpyNeuron):
-    """``min(max(x, 0), threshold)``."""
+    """``min(max(x, 0) + slope·min(x, 0), threshold)``."""
 
     threshold: float
+    negative_slope: float
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "ReLU6":
-        threshold = spec.parameters.relu6_param.threshold
-        if not threshold > 0:
-            raise ModelError(f"threshold must be above 0, not {threshold:g}; set it in relu6_param")
-        return cls(threshold=threshold, **node)
+        parameters = spec.parameters.relu6_param
+        if not parameters.threshold > 0:
+            raise ModelError(
+                f"threshold must be above 0, not {parameters.threshold:g}; set it in relu6_param"
+            )
+        return cls(threshold=parameters.threshold, negative_slope=parameters.negative_slope, **node)
 
     def value(self, x: Numbers) -> Numbers:
-        return np.clip(x, 0, self.threshold)
+        return np.minimum(np.where(x > 0, x, np.float32(self.negative_slope) * x), self.threshold)
 
     def slope(self, x: Numbers) -> Numbers:
-        return (x > 0) & (x < self.threshold)
+        return np.where(x > 0, x < self.threshold, np.float32(self.negative_slope))
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
-        return True
+        return self.negative_slope == 0 or (self.negative_slope > 0 and all(inputs))
 
 
 @register("Clip")

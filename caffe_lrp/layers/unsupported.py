@@ -1,17 +1,59 @@
 """What to do about layer types that no class here describes."""
 
 from caffe_lrp.messages import did_you_mean
+from caffe_lrp.proto.upgrade import V1_TYPE_NAMES
 
 from .base import REGISTRY
 
-#: Types of Caffe that read their own images, or belong to training.
-TRAINING_TYPES = frozenset((
-    "Accuracy", "ContrastiveLoss", "Data", "DummyData", "EuclideanLoss", "HDF5Data", "HDF5Output",
-    "HingeLoss", "ImageData", "InfogainLoss", "MemoryData", "MultinomialLogisticLoss",
-    "SigmoidCrossEntropyLoss", "SoftmaxWithLoss", "WindowData",
-))  # fmt: skip
 #: Types less similar than this are others, not misspelt: ``RReLU`` is no ``ReLU``.
 _LEAST_SIMILARITY = 0.9
+
+_RECURRENT = (
+    "is recurrent: it reads sequences, not single images; give a classifier of images, or cut the net off "
+    "below it"
+)
+_DETECTION = (
+    "belongs to an object detector, which has no scores for the image as a whole; give the classifier "
+    "that the detector was made from, or cut the net off below the layer"
+)
+_SAMPLING = (
+    "reads at places that follow from the image, for which there is no rule; replace it by layers that read "
+    "at fixed places"
+)
+_SEQUENCE = "is for videos or volumes; only nets for single images can be explained"
+_ITEMS = "changes the number of images in a batch, and every image is explained by itself; remove it"
+#: What types are for, and what can be done without them.
+_KINDS = {
+    **dict.fromkeys(
+        ("LSTM", "LSTMUnit", "LSTMNode", "Lstm", "RNN", "Recurrent", "GRU", "Reverse", "TransposeTime"),
+        _RECURRENT,
+    ),
+    **dict.fromkeys(
+        (
+            "PriorBox", "DetectionOutput", "ROIPooling", "ROIAlign", "ROIWarping", "PSROIPooling",
+            "PSROIAlign", "Proposal", "ProposalLayer", "RPNProposal", "RegionOutput", "YoloDetectionOutput",
+            "Yolov3DetectionOutput", "BoxOutput", "DecodeBBox", "AnchorTarget", "ProposalTarget",
+        ),
+        _DETECTION,
+    ),
+    **dict.fromkeys(
+        ("SpatialTransformer", "GridGenerator", "DeformableConvolution", "FlowWarp", "Correlation", "Warp"),
+        _SAMPLING,
+    ),
+    **dict.fromkeys(("Convolution3D", "Pooling3D", "Deconvolution3D", "Conv3D"), _SEQUENCE),
+    **dict.fromkeys(("Filter", "BatchReindex"), _ITEMS),
+    "Embed": "looks up words or other indices, not images; only nets for images can be explained",
+    "Python": (
+        "runs code of the net's author, which is not read here; replace it by layers of Caffe that compute "
+        "the same, or cut the net off below it"
+    ),
+    "Im2col": (
+        "copies windows into columns; write it, and the product that follows, as one Convolution layer"
+    ),
+    "Parameter": "is a learned blob without input; only layers that read the image can be explained",
+    "MultiStageMeanfield": "is a random field over pixels; cut the net off below it and explain its scores",
+    "DenseCRF": "is a random field over pixels; cut the net off below it and explain its scores",
+}  # fmt: skip
 
 
 def unsupported_type(name: str) -> str:
@@ -19,7 +61,14 @@ def unsupported_type(name: str) -> str:
     if not name:
         return 'has no type; add one, such as type: "ReLU"'
     complaint = f"layer type '{name}' is not supported"
-    if name in TRAINING_TYPES:
-        return f"{complaint}: it belongs to training; use the net's deploy prototxt"
+    if name in _KINDS:
+        return f"{complaint}: it {_KINDS[name]}"
+    if name in V1_TYPE_NAMES:
+        return f'{complaint}; in the current style it is written type: "{V1_TYPE_NAMES[name]}"'
     advice = did_you_mean(name, REGISTRY, _LEAST_SIMILARITY) or "; nets with it cannot be explained"
     return f"{complaint}{advice} (supported: {', '.join(sorted(REGISTRY))})"
+
+
+def is_slip(name: str) -> bool:
+    """Whether the unknown type ``name`` was probably meant to be a supported one, or is missing."""
+    return not name or name in V1_TYPE_NAMES or bool(did_you_mean(name, REGISTRY, _LEAST_SIMILARITY))

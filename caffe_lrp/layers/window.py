@@ -63,6 +63,9 @@ def _pair(
     if any(parameters.HasField(field) for field in fields):
         if sizes:
             raise ModelError(f"gives both {what} and {what}_h/{what}_w; keep one")
+        alone = [field for field in fields if parameters.HasField(field)]
+        if len(alone) == 1 and default != 0:
+            raise ModelError(f"gives {alone[0]} alone; give both {what}_h and {what}_w")
         height, width = (int(getattr(parameters, field)) for field in fields)
         return height, width
     if sizes:

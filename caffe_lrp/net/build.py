@@ -19,9 +19,10 @@ from caffe_lrp.proto.reader import StoredBlob
 from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
 
 from .canonize import canonized
+from .deploy import as_deploy_net
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
-from .phase import layers_at_test_time
+from .shared_weights import with_shared_weights
 from .splits import insert_splits
 
 _MOST_FAULTS = 5
@@ -35,6 +36,7 @@ class Graph:
     layers: tuple[Layer, ...]
     value_names: tuple[str, ...]
     unread_values: tuple[int, ...]
+    notices: tuple[str, ...] = ()
 
 
 def build_net(
@@ -65,7 +67,7 @@ def build_net(
         An unknown layer type, a parameter a layer cannot take, blobs that do not fit together or into
         memory, missing weights or weights of the wrong shape; the message names the layer.
     """
-    graph = build_graph(spec)
+    graph = build_graph(spec, weights)
     if len(graph.inputs) != 1:
         names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
         raise ModelError(
@@ -74,7 +76,7 @@ def build_net(
     batch_size, *shape = graph.inputs[0].shape
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
-    loaded = _loaded(graph.layers, weights, convolution, spec.source)
+    loaded = _loaded(graph.layers, with_shared_weights(spec, weights), convolution, spec.source)
     layers, merges = canonized(loaded) if canonize == "auto" else (loaded, ())
     return Net(
         source=spec.source,
@@ -85,7 +87,7 @@ def build_net(
         batch_size=batch_size,
         output_value=_output_value(graph, spec.source),
         merges=merges,
-        remarks=_remarks(loaded, spec.source),
+        notices=(*graph.notices, *_remarks(loaded, spec.source)),
     )
 
 
@@ -118,22 +120,27 @@ def weight_roles(spec: NetSpec) -> dict[str, tuple[str, ...]]:
     return {layer.name: layer.weight_roles for layer in build_graph(spec).layers if layer.weight_shapes}
 
 
-def build_graph(spec: NetSpec) -> Graph:
+def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | None = None) -> Graph:
     """Layers of ``spec`` at test time with indices, value ids and shapes.
+
+    ``weights`` tell the number of channels of images where ``spec`` does not.
 
     Raises
     ------
     ModelError
         As `build_net`, weights aside.
     """
-    inputs, specs = _take_inputs(spec)
+    deployed = as_deploy_net(spec, weights)
+    inputs = deployed.inputs
+    for declared in inputs:
+        check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
     names = [declared.name for declared in inputs]
     shapes: list[Shape] = [declared.shape[1:] for declared in inputs]
     current = {name: value for value, name in enumerate(names)}
     unread = dict.fromkeys(current.values())
     gates: set[int] = set()
     layers: list[Layer] = []
-    for index, layer_spec in enumerate(insert_splits(inputs, specs, spec.source)):
+    for index, layer_spec in enumerate(insert_splits(inputs, deployed.layers, spec.source)):
         read = tuple(current[bottom] for bottom in layer_spec.bottoms)
         written = tuple(range(len(names), len(names) + len(layer_spec.tops)))
         layer = _build_layer(
@@ -157,7 +164,8 @@ def build_graph(spec: NetSpec) -> Graph:
         unread.update(dict.fromkeys(written))
     _refuse_shared_names(layers, spec.source)
     refuse_too_many_activations(inputs, layers, spec.source)
-    return Graph(tuple(inputs), tuple(layers), tuple(names), tuple(unread))
+    notices = (*spec.notices, *deployed.notices)
+    return Graph(inputs, tuple(layers), tuple(names), tuple(unread), notices)
 
 
 def _refuse_shared_names(layers: Sequence[Layer], source: str) -> None:
@@ -169,29 +177,6 @@ def _refuse_shared_names(layers: Sequence[Layer], source: str) -> None:
                 f"{source}: layers {owners[layer.name].index} and {layer.index} are both named "
                 f"'{layer.name}'; weights are matched by name, so rename one here and in the caffemodel"
             )
-
-
-def _take_inputs(spec: NetSpec) -> tuple[list[InputSpec], list[LayerSpec]]:
-    """Declared inputs, those of Input layers among them, and all other layers."""
-    inputs, layers = list(spec.inputs), []
-    for layer in layers_at_test_time(spec):
-        if layer.type != "Input":
-            layers.append(layer)
-            continue
-        shapes = [tuple(shape.dim) for shape in layer.parameters.input_param.shape]
-        if len(shapes) == 1:
-            shapes *= len(layer.tops)
-        if len(shapes) != len(layer.tops):
-            raise ModelError(
-                f"{spec.source}: Input layer '{layer.name}' has {len(layer.tops)} top(s) but {len(shapes)} "
-                "shape(s); write input_param { shape { dim: 1 dim: 3 dim: H dim: W } }"
-            )
-        inputs.extend(InputSpec(top, shape) for top, shape in zip(layer.tops, shapes, strict=True))
-    if not layers:
-        raise ModelError(f"{spec.source}: none of its layers takes part at test time")
-    for declared in inputs:
-        check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
-    return inputs, layers
 
 
 def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer:

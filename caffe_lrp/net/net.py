@@ -45,8 +45,8 @@ class Net:
         Id of the blob whose elements are ranked: probabilities where the net computes them.
     merges
         What became of layers that scale and shift, where they were merged if possible; see `canonize`.
-    remarks
-        What is odd about the weights, though they can be used.
+    notices
+        What was read in the files, or done with it, that their user should know.
     """
 
     source: str
@@ -57,7 +57,7 @@ class Net:
     batch_size: int
     output_value: int
     merges: tuple[Merge, ...] = ()
-    remarks: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def forward(
         self,

@@ -56,22 +56,30 @@ def _resolve_bottoms(
             if bottom not in last_writer:
                 raise ModelError(
                     f"{source}: layer '{layer.name}' ({layer.type}) reads the blob '{bottom}', which no "
-                    f"input or layer before it writes{_way_out(bottom, last_writer, layers[number:])}"
+                    f"input or layer before it writes{_way_out(bottom, last_writer, layers, number)}"
                 )
         result.append([last_writer[bottom] for bottom in layer.bottoms])
         for top_number, top in enumerate(layer.tops):
             if top in last_writer and top not in layer.bottoms:
+                forgotten = "" if layer.bottoms else f', or add bottom: "{top}" if it works in place'
                 raise ModelError(
                     f"{source}: layer '{layer.name}' ({layer.type}) writes the blob '{top}' a second time; "
-                    "give its top another name"
+                    f"give its top another name{forgotten}"
                 )
             last_writer[top] = (number, top_number)
     return result
 
 
-def _way_out(bottom: str, written: Collection[str], layers: Sequence[LayerSpec]) -> str:
-    """What to do about a bottom that is not among the blobs ``written`` before ``layers``."""
-    writer = next((layer for layer in layers if bottom in layer.tops), None)
+def _way_out(bottom: str, written: Collection[str], layers: Sequence[LayerSpec], number: int) -> str:
+    """What to do about a bottom of layer ``number`` that is not among the blobs ``written`` before it."""
+    writer = next((layer for layer in layers[number:] if bottom in layer.tops), None)
+    if bottom == "label":
+        return "; labels are for training: remove this bottom"
+    silent = next((layer for layer in layers[:number] if not layer.tops), None)
+    if silent is not None:
+        return (
+            f"; layer '{silent.name}' ({silent.type}) before it has no top: does it lack top: \"{bottom}\"?"
+        )
     if writer is not None:
         return f"; layer '{writer.name}' writes it, but later: put the layers in order, without a cycle"
     if not written:

@@ -1,6 +1,8 @@
 """Prototxt files into `NetSpec`; the front of the package for Caffe's files."""
 
 import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -9,8 +11,10 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.files import read_small_file, why_no_text
 
 from .caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter
+from .data_layers import transform_of_net
+from .scan import blocks_of
 from .spec import InputSpec, LayerSpec, NetSpec
-from .spelling import misspelt_fields, why_invalid
+from .spelling import ignored_fields, misspelt_fields, why_invalid
 from .upgrade import upgraded_layers
 from .weights import StoredBlob, scan_blob, scan_caffemodel
 
@@ -23,13 +27,14 @@ MOST_LAYERS = 5_000
 MOST_BLOB_NAMES = 20_000
 
 _MOST_SLIPS = 20
+_MOST_NOTICES = 20
 
 
 def read_prototxt(path: Path) -> NetSpec:
     """The net that a prototxt describes, upgraded to the current style.
 
-    Unknown fields are skipped, as forks of Caffe add their own, unless they are nearly known ones;
-    unknown layer types are kept for the net builder to report.
+    Unknown fields are skipped with a notice, as forks of Caffe add their own, unless they are nearly known
+    ones; unknown layer types are kept for the net builder to report.
 
     Raises
     ------
@@ -38,7 +43,7 @@ def read_prototxt(path: Path) -> NetSpec:
     """
     content = read_small_file(path, "prototxt", ModelError, most_megabytes=LARGEST_PROTOTXT_MEGABYTES)
     # Comments are written in any encoding; names with other bytes are replaced here and in weights.py alike.
-    text = content.decode("utf-8-sig", errors="replace")
+    text = content.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     net = NetParameter()
     try:
         text_format.Parse(text, net, allow_unknown_field=True)
@@ -50,11 +55,26 @@ def read_prototxt(path: Path) -> NetSpec:
     _refuse_too_many(net, path)
     layers = tuple(
         LayerSpec(layer.name, layer.type, tuple(layer.bottom), tuple(layer.top), layer)
-        for layer in upgraded_layers(net, str(path))
+        for layer in upgraded_layers(net, blocks_of(text), str(path))
     )
     if not layers:
         raise ModelError(f"{path}: describes no layers; give the deploy prototxt, not the solver's")
-    return NetSpec(str(path), net.name, _declared_inputs(net, path), layers, net.state)
+    spec = NetSpec(str(path), net.name, _declared_inputs(net, path), layers, net.state)
+    notices = tuple(f"{path}: {notice}" for notice in _notices(net, text))
+    return replace(spec, transform=transform_of_net(spec), notices=notices)
+
+
+def _notices(net: NetParameter, text: str) -> Iterator[str]:
+    """What was read in another way than its author may think."""
+    if net.layer and net.layers:
+        yield (
+            "has both 'layer { … }' and 'layers { … }' entries; all are taken, in the order of the file "
+            "(Caffe refuses such files, or leaves out those of 'layer')"
+        )
+    ignored = list(ignored_fields(text))
+    yield from ignored[:_MOST_NOTICES]
+    if len(ignored) > _MOST_NOTICES:
+        yield f"{len(ignored) - _MOST_NOTICES} more fields are not known and are ignored"
 
 
 def _refuse_too_many(net: NetParameter, path: Path) -> None:
@@ -76,10 +96,15 @@ def _refuse_too_many(net: NetParameter, path: Path) -> None:
 
 def _declared_inputs(net: NetParameter, path: Path) -> tuple[InputSpec, ...]:
     """Inputs declared by ``input:`` with ``input_shape`` or four ``input_dim`` each."""
-    shapes = [tuple(shape.dim) for shape in net.input_shape]
-    if not shapes:
-        sizes = list(net.input_dim)
-        shapes = [tuple(sizes[i : i + 4]) for i in range(0, len(sizes), 4)]
+    shapes, sizes = [tuple(shape.dim) for shape in net.input_shape], list(net.input_dim)
+    by_sizes = [tuple(sizes[i : i + 4]) for i in range(0, len(sizes), 4)]
+    if len(sizes) % 4 or (shapes and sizes and shapes != by_sizes):
+        stated = f"{len(net.input_shape)} input_shape and " if shapes else ""
+        raise ModelError(
+            f"{path}: declares {len(net.input)} input(s) with {stated}{len(sizes)} input_dim; every 'input:' "
+            "needs either four 'input_dim:' (images, channels, height, width) or an 'input_shape { dim: … }'"
+        )
+    shapes = shapes or by_sizes
     if len(shapes) != len(net.input) or any(not shape for shape in shapes):
         raise ModelError(
             f"{path}: declares {len(net.input)} input(s) but {len(shapes)} shape(s); every 'input:' needs "

@@ -16,6 +16,37 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class Transform:
+    """How a data layer made the net's input of an image: resize, crop, subtract the mean, then multiply.
+
+    Attributes
+    ----------
+    layer
+        Name of the layer.
+    resize
+        Height and width that images are given first; None: they stay as they are.
+    crop_size
+        Side of the square cut out of the middle; None: nothing is cut off.
+    mean_values
+        One number for all channels, or one for each (blue first); none: nothing of that kind.
+    mean_file
+        A mean image, as Caffe was to find it; None: there is none.
+    scale
+        What everything is multiplied with in the end.
+    is_gray
+        Whether images are read as grey ones.
+    """
+
+    layer: str
+    resize: tuple[int, int] | None = None
+    crop_size: int | None = None
+    mean_values: tuple[float, ...] = ()
+    mean_file: str | None = None
+    scale: float = 1.0
+    is_gray: bool = False
+
+
+@dataclass(frozen=True)
 class LayerSpec:
     """One layer of a prototxt.
 
@@ -39,8 +70,16 @@ class LayerSpec:
 class NetSpec:
     """A prototxt, upgraded to the current style.
 
-    ``source`` is the path for messages; ``state`` holds the phase, level and stages that the file
-    itself asks for.
+    Attributes
+    ----------
+    source
+        The path, for messages.
+    state
+        The phase, level and stages that the file itself asks for.
+    transform
+        How the data layer of a net for training prepares images; None: the file does not say.
+    notices
+        What was noticed in the file that its user should know.
     """
 
     source: str
@@ -48,3 +87,5 @@ class NetSpec:
     inputs: tuple[InputSpec, ...]
     layers: tuple[LayerSpec, ...]
     state: NetState
+    transform: Transform | None = None
+    notices: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Slips of the pen in a prototxt: misspelt names of fields and values, found and put into words."""
+"""Names in a prototxt that mean nothing here: misspelt ones are faults, those of forks worth a notice."""
 
 import re
 from collections.abc import Iterator
@@ -6,9 +6,11 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from caffe_lrp.messages import closest, did_you_mean
+from caffe_lrp.messages import closest, counted, did_you_mean
 
-from .caffe_pb2 import DESCRIPTOR, NetParameter
+from .caffe_pb2 import DESCRIPTOR
+from .scan import FieldUse, fields_of
+from .upgrade import V1_TYPE_NAMES
 
 #: An unknown field less similar than this to a known one is taken for one of a fork of Caffe.
 _LEAST_SIMILARITY = 0.85
@@ -17,14 +19,37 @@ _MOST_VALUES = 8
 _MOST_NAMES = 2000
 _PARAMETERS = "_param"
 _AXIS = re.compile("_[a-z]$")
+_LAYER_BLOCKS = ("layer", "layers")
 
-#: Comments and texts are stepped over; a name counts where a value or a block follows it.
-_TOKEN = re.compile(
-    r"""\#[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | (?P<field>[A-Za-z_]\w*)(?=\s*:|\s*[{<])"""
-    r"""| [A-Za-z_]\w* | (?P<brace>[{}<>])""",
+_ENUM_FAULT = re.compile(r'Enum type "(?P<type>[\w.]+)" has no value named (["\']?)(?P<value>.*)\2$')
+_TWICE = re.compile(r'Message type "[\w.]+" should not have multiple "(?P<field>\w+)" fields$')
+_BARE_TEXT = re.compile(r"Expected string but found: '(?P<found>.*)'$")
+#: Complaints of the parser -> what to do.
+_ADVICE = (
+    (re.compile("Expected string but found: '[“”„‘’]'$"), "; write straight quotes"),
+    (_BARE_TEXT, "; put the text in quotes"),
+    (re.compile(r'\b(in|ex)clude\b.*Expected "\{"$'), "; write include { phase: TEST }"),
+    (re.compile(r'\binput_dim\b.*Expected "\{"$'), "; write 'input_dim:' before each of the four numbers"),
+    (re.compile(r'\d,\d.*Expected "\{"$'), "; write decimals with a point"),
+    (re.compile('parse integer: "'), "; write numbers without quotes"),
+    (re.compile("got /$"), "; comments begin with '#'"),
+    (re.compile(r"got \{$"), "; a block begins with its name, such as layer {"),
+    (re.compile("got ,$"), "; remove it"),
+)
+_OLD_TYPES = "caffe_lrp.V1LayerParameter.LayerType"
+
+#: Fields of forks that change nothing at test time: training, losses, where images are read from, and on
+#: what hardware by which library in which precision things are computed.
+_HARMLESS = re.compile(
+    r"""(.*_)?engine | cudnn_.* | winograd | .*conv_algo.* | .*workspace.* | compile_net_state | mn_param
+    | (default_)?(forward|backward)_(type|math|precision) | global_grad_scale.* | bn_stats_batch_size
+    | .*_filler | (.*_)?lr(_mult|_policy)? | (.*_)?decay(_mult)? | blobs_lr | loss_weight | blob_share_mode
+    | freeze.* | need_backward | debug.* | .*data_param | .*(loss|accuracy|evaluate).*_param
+    | hdf5_output_param | parameter_param""",
     re.VERBOSE,
 )
-_ENUM_FAULT = re.compile(r'Enum type "(?P<type>[\w.]+)" has no value named (?P<value>\w+)')
+#: Blocks of which the same is true, whatever stands in them.
+_HARMLESS_BLOCKS = re.compile("transform_param|resize_param|param|.*_filler|.*data_param")
 
 
 def misspelt_fields(text: str) -> Iterator[str]:
@@ -34,37 +59,51 @@ def misspelt_fields(text: str) -> Iterator[str]:
     would silently leave its value at the default.
     """
     seen: set[tuple[str, str]] = set()
-    blocks: list[tuple[str, Any]] = []
-    block: tuple[str, Any] = ("the net", NetParameter.DESCRIPTOR)
-    opened: tuple[str, Any] = ("", None)
-    for token in _TOKEN.finditer(text):
-        if token["brace"] in ("{", "<"):
-            blocks.append(block)
-            block = opened
-        elif token["brace"]:
-            block = blocks.pop()
-        elif token["field"]:
-            name = token["field"]
-            known = {} if block[1] is None else block[1].fields_by_name
-            opened = (f"'{name}'", known[name].message_type if name in known else None)
-            if (block[0], name) in seen or len(seen) == _MOST_NAMES:
-                continue
-            close = _slip_of(name, known)
-            if not close:
-                seen.add((block[0], name))
-            else:
-                line = text.count("\n", 0, token.start()) + 1
-                yield f"line {line}: there is no field '{name}' in {block[0]}; did you mean '{close}'?"
+    for use in fields_of(text):
+        if use.is_known or (use.block, use.name) in seen or len(seen) == _MOST_NAMES:
+            continue
+        close = _slip_of(use.name, use.known)
+        if not close:
+            seen.add((use.block, use.name))
+        else:
+            block = f"'{use.block}'" if use.block else "the net"
+            yield (
+                f"line {use.line(text)}: there is no field '{use.name}' in {block}; did you mean '{close}'?"
+            )
+
+
+def ignored_fields(text: str) -> Iterator[str]:
+    """A notice for every unknown field of a valid prototxt that may matter at test time."""
+    first: dict[tuple[str, str], FieldUse] = {}
+    entries: dict[tuple[str, str], set[int]] = {}
+    names: dict[int, str] = {}
+    for use in fields_of(text):
+        if use.name == "name" and use.block in _LAYER_BLOCKS:
+            names[use.entry] = use.quoted_value(text)
+        key = (use.block, use.name)
+        if key in first:
+            entries[key].add(use.entry)
+        elif not use.is_known and not _is_harmless(use) and len(first) < _MOST_NAMES:
+            first[key] = use
+            entries[key] = {use.entry}
+    for key, use in first.items():
+        place = f" in '{use.block}'" if use.block and use.block not in _LAYER_BLOCKS else ""
+        owner = f" of layer '{names.get(use.entry, '')}'" if use.entry >= 0 else ""
+        more = len(entries[key]) - 1
+        others = f" (and so in {counted(more, 'more layer')})" if more else ""
+        yield f"line {use.line(text)}: field '{use.name}'{place}{owner} is not known and is ignored{others}"
+
+
+def _is_harmless(use: FieldUse) -> bool:
+    return bool(_HARMLESS.fullmatch(use.name) or _HARMLESS_BLOCKS.fullmatch(use.block))
 
 
 def _slip_of(name: str, known: Any) -> str | None:
-    """The field that ``name`` is a misspelling of.
+    """The field that ``name``, which is none of the ``known``, is a misspelling of.
 
     ``_param`` makes no two names alike (``mn_param``, ``mvn_param``), and ``kernel_d`` is of another
     axis than ``kernel_w``.
     """
-    if name in known:
-        return None
     if name.endswith(_PARAMETERS):
         stems = [other.removesuffix(_PARAMETERS) for other in known if other.endswith(_PARAMETERS)]
         close = closest(name.removesuffix(_PARAMETERS), stems, _LEAST_SIMILARITY)
@@ -87,13 +126,38 @@ def why_invalid(error: text_format.ParseError | RecursionError) -> str:
 
 def _explained(message: str) -> str:
     """A complaint of the parser, with what to do where that can be told."""
-    enum = _ENUM_FAULT.search(message)
+    enum, twice, bare = (pattern.search(message) for pattern in (_ENUM_FAULT, _TWICE, _BARE_TEXT))
     if enum:
-        values = DESCRIPTOR.pool.FindEnumTypeByName(enum["type"]).values_by_name
-        choice = f" (there are {', '.join(values)})" if len(values) <= _MOST_VALUES else ""
-        return f"there is no value '{enum['value']}'{did_you_mean(enum['value'], values)}{choice}"
+        return _no_such_value(enum["type"], enum["value"])
+    if twice:
+        return f"'{twice['field']}' stands twice in one block; keep one"
+    if bare and bare["found"] in V1_TYPE_NAMES:
+        return (
+            f"{message}; put the text in quotes, as the current style has it: "
+            f'type: "{V1_TYPE_NAMES[bare["found"]]}"'
+        )
     if message == 'Expected "}"':
         return "it ends before the last '}'; download or copy it again, or add what is missing"
-    if "Expected string but found" in message:
-        return f"{message}; put the text in quotes"
-    return message
+    return message + next((advice for pattern, advice in _ADVICE if pattern.search(message)), "")
+
+
+def _no_such_value(type_name: str, value: str) -> str:
+    """That a choice has no such value, and which ones it has."""
+    values = DESCRIPTOR.pool.FindEnumTypeByName(type_name).values_by_name
+    if type_name == _OLD_TYPES:
+        return _no_such_old_type(value)
+    if value in values:
+        return f"the value '{value}' stands in quotes; write it without them"
+    choice = f" (there are {', '.join(values)})" if len(values) <= _MOST_VALUES else ""
+    return f"there is no value '{value}'{did_you_mean(value, values)}{choice}"
+
+
+def _no_such_old_type(value: str) -> str:
+    """What to do about a type that ``layers { … }`` cannot have."""
+    old_names = {current: old for old, current in V1_TYPE_NAMES.items()}
+    if value in old_names:
+        return f"in 'layers {{ … }}' a type is written without quotes: type: {old_names[value]}"
+    return (
+        f"there is no value '{value}'{did_you_mean(value, V1_TYPE_NAMES)}; types that Caffe's old style "
+        "'layers { … }' does not have are written in the current one: layer { type: \"…\" … }"
+    )

@@ -1,8 +1,16 @@
-"""Upgrade of old message styles to the current one."""
+"""Upgrade of old message styles to the current one.
+
+Source: Caffe's upgrade_proto.cpp. Caffe upgrades a file as a whole, and refuses files of several styles or
+leaves out some of their layers; here every layer is upgraded by itself, in the order of the file.
+"""
+
+from collections.abc import Iterable
+from typing import Any
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.messages import did_you_mean
 
-from .caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter
+from .caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
 
 #: Names of the V1 layer types in current style; types this package does not know keep their meaning
 #: and are reported by the net builder.
@@ -49,39 +57,129 @@ V1_TYPE_NAMES = {
     "WINDOW_DATA": "WindowData",
 }
 
+#: Names of the V0 layer types in current style.
+_V0_TYPE_NAMES = {
+    "accuracy": "Accuracy",
+    "bnll": "BNLL",
+    "concat": "Concat",
+    "conv": "Convolution",
+    "data": "Data",
+    "dropout": "Dropout",
+    "euclidean_loss": "EuclideanLoss",
+    "flatten": "Flatten",
+    "hdf5_data": "HDF5Data",
+    "hdf5_output": "HDF5Output",
+    "im2col": "Im2col",
+    "images": "ImageData",
+    "infogain_loss": "InfogainLoss",
+    "innerproduct": "InnerProduct",
+    "lrn": "LRN",
+    "multinomial_logistic_loss": "MultinomialLogisticLoss",
+    "pool": "Pooling",
+    "relu": "ReLU",
+    "sigmoid": "Sigmoid",
+    "softmax": "Softmax",
+    "softmax_loss": "SoftmaxWithLoss",
+    "split": "Split",
+    "tanh": "TanH",
+    "window_data": "WindowData",
+}
+_V0_PADDING = "padding"
+#: V0 layers that take the padding of a padding layer before them.
+_V0_PADDED = ("conv", "pool")
+
+#: Where the parameters of a V0 layer went: type -> parameter message, old name -> new name.
+_V0_PARAMETERS: dict[str, tuple[str, dict[str, str]]] = {
+    "concat": ("concat_param", {"concat_dim": "concat_dim"}),
+    "conv": (
+        "convolution_param",
+        {
+            "num_output": "num_output",
+            "biasterm": "bias_term",
+            "pad": "pad",
+            "kernelsize": "kernel_size",
+            "group": "group",
+            "stride": "stride",
+        },
+    ),
+    "dropout": ("dropout_param", {"dropout_ratio": "dropout_ratio"}),
+    "images": ("image_data_param", {"new_height": "new_height", "new_width": "new_width"}),
+    "innerproduct": ("inner_product_param", {"num_output": "num_output", "biasterm": "bias_term"}),
+    "lrn": ("lrn_param", {"local_size": "local_size", "alpha": "alpha", "beta": "beta", "k": "k"}),
+    "pool": (
+        "pooling_param",
+        {"pool": "pool", "pad": "pad", "kernelsize": "kernel_size", "stride": "stride"},
+    ),
+}
+_V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_size"}
+
 _CURRENT_FIELDS = LayerParameter.DESCRIPTOR.fields_by_name
 _RENAMED = {"bottom", "top", "name", "include", "exclude", "loss_weight"}
+#: Where data layers had what is in transform_param today.
+_OLD_TRANSFORM_PLACES = ("data_param", "image_data_param", "window_data_param")
+_OLD_TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size")
 
 
-def upgraded_layers(net: NetParameter, source: str) -> list[LayerParameter]:
+def upgraded_layers(net: NetParameter, blocks: Iterable[str], source: str) -> list[LayerParameter]:
     """Layers of ``net`` in current style, in file order.
+
+    Parameters
+    ----------
+    net
+        What was parsed.
+    blocks
+        Names of the blocks of the file, in order: they tell how ``layer`` and ``layers`` take turns.
+    source
+        The file, for messages.
 
     Raises
     ------
     ModelError
-        The file mixes ``layer`` and ``layers``, or holds V0 layers.
+        A V0 layer has an unknown type, or a padding layer stands where it cannot.
     """
-    if net.layer and net.layers:
-        raise ModelError(
-            f"{source}: has both 'layer {{ … }}' and 'layers {{ … }}' entries; use one style throughout"
-        )
-    if not net.layers:
-        return list(net.layer)
-    return [_from_v1(layer, source) for layer in net.layers]
+    order = [block for block in blocks if block in ("layer", "layers")]
+    if (order.count("layer"), order.count("layers")) != (len(net.layer), len(net.layers)):
+        raise ModelError(f"{source}: 'layer' and 'layers' cannot be told apart; use one style throughout")
+    current, old = iter(net.layer), iter(_without_padding(list(net.layers), source))
+    upgraded = []
+    for block in order:
+        if block == "layer":
+            upgraded.append(next(current))
+        elif (layer := next(old)) is not None:
+            upgraded.append(_from_old(layer, source))
+    for upgraded_layer in upgraded:
+        _move_transform(upgraded_layer)
+        _move_holes(upgraded_layer)
+    return upgraded
 
 
-def _from_v1(old: V1LayerParameter, source: str) -> LayerParameter:
-    """One V1 layer in current style: same parameter messages, type by name."""
-    if old.HasField("layer"):
-        raise ModelError(
-            f"{source}: layer '{old.layer.name}' is in Caffe's V0 style (layers {{ layer {{ … }} }}); "
-            "upgrade the file with Caffe's upgrade_net_proto_text"
-        )
+def _without_padding(layers: list[V1LayerParameter], source: str) -> list[V1LayerParameter | None]:
+    """Layers with the padding of V0's padding layers in the layers that read them; None in their places."""
+    writers: dict[str, V1LayerParameter] = {}
+    result: list[V1LayerParameter | None] = []
+    for layer in layers:
+        for number, bottom in enumerate(layer.bottom):
+            padding = writers.get(bottom)
+            if padding is None or padding.layer.type != _V0_PADDING:
+                continue
+            if layer.layer.type not in _V0_PADDED or len(padding.bottom) != 1:
+                raise ModelError(
+                    f"{source}: the padding layer '{padding.layer.name}' must have one bottom, and be read "
+                    "by layers of type conv or pool only; put its pad into the layers that read it"
+                )
+            layer.layer.pad = padding.layer.pad
+            layer.bottom[number] = padding.bottom[0]
+        writers.update(dict.fromkeys(layer.top, layer))
+        result.append(None if layer.layer.type == _V0_PADDING else layer)
+    return result
+
+
+def _from_old(old: V1LayerParameter, source: str) -> LayerParameter:
+    """One layer of V1 or V0 style in current style: same parameter messages, type by name."""
     new = LayerParameter(type=V1_TYPE_NAMES[V1LayerParameter.LayerType.Name(old.type)])
     for field, value in old.ListFields():
-        if field.name not in _RENAMED and not field.name.endswith("_param"):
-            continue
-        if field.name not in _CURRENT_FIELDS:
+        is_kept = field.name in _RENAMED or field.name.endswith("_param")
+        if not is_kept or field.name not in _CURRENT_FIELDS:
             continue
         target = getattr(new, field.name)
         if field.message_type is not None and not isinstance(value, list) and hasattr(target, "CopyFrom"):
@@ -90,4 +188,54 @@ def _from_v1(old: V1LayerParameter, source: str) -> LayerParameter:
             target.extend(value)
         else:
             setattr(new, field.name, value)
+    for name in old.param:
+        new.param.add(name=name)
+    if old.HasField("layer"):
+        _take_v0(new, old.layer, source)
     return new
+
+
+def _take_v0(new: LayerParameter, old: V0LayerParameter, source: str) -> None:
+    """Put name, type and parameters of a V0 layer into ``new``."""
+    new.name = old.name
+    if old.type not in _V0_TYPE_NAMES:
+        raise ModelError(
+            f"{source}: layer '{old.name}' is in Caffe's V0 style (layers {{ layer {{ … }} }}), which has no "
+            f"type '{old.type}'{did_you_mean(old.type, _V0_TYPE_NAMES)}; types it does not have are written "
+            'in the current style: layer { type: "…" … }'
+        )
+    new.type = _V0_TYPE_NAMES[old.type]
+    if old.type in _V0_PARAMETERS:
+        parameters, names = _V0_PARAMETERS[old.type]
+        _copy_fields(old, getattr(new, parameters), names)
+    _copy_fields(old, new.transform_param, _V0_TRANSFORM)
+
+
+def _copy_fields(old: Any, new: Any, names: dict[str, str]) -> None:
+    """Copy the fields of ``old`` that are set, old name -> new name."""
+    for old_name, new_name in names.items():
+        if old.HasField(old_name):
+            value = getattr(old, old_name)
+            if hasattr(getattr(new, new_name), "append"):
+                getattr(new, new_name).append(value)
+            else:
+                setattr(new, new_name, value)
+
+
+def _move_transform(layer: LayerParameter) -> None:
+    """Put what a data layer has in its own parameters, as in old times, into ``transform_param``."""
+    for place in _OLD_TRANSFORM_PLACES:
+        if layer.HasField(place):
+            unset = [name for name in _OLD_TRANSFORM_FIELDS if not layer.transform_param.HasField(name)]
+            _copy_fields(getattr(layer, place), layer.transform_param, dict(zip(unset, unset, strict=True)))
+
+
+def _move_holes(layer: LayerParameter) -> None:
+    """Put dilation under the name it had in forks, ``hole``, where Caffe has it."""
+    if not layer.HasField("convolution_param") or layer.convolution_param.dilation:
+        return
+    parameters = layer.convolution_param
+    if parameters.HasField("hole_h") or parameters.HasField("hole_w"):
+        parameters.dilation.extend((parameters.hole_h or 1, parameters.hole_w or 1))
+    elif parameters.HasField("hole"):
+        parameters.dilation.append(parameters.hole)

@@ -8,7 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,14 @@ _MOST_AXES = 32
 _MOST_SHAPE_BYTES = 10 * (_MOST_AXES + 1)
 _LONGEST_NAME_BYTES = 1 << 16
 #: Message field numbers (facts of the format): where a layer's name and blobs are, by the number
-#: of the field of NetParameter that holds the layer (100 current, 2 V1).
-_LAYER_FIELDS = {100: (1, 7), 2: (4, 6)}
+#: of the field of NetParameter that holds the layer (100 current, 2 V1; V0 layers are nested in V1 ones).
+_CURRENT, _V1 = 100, 2
+_LAYER_FIELDS = {_CURRENT: (1, 7), _V1: (4, 6)}
+_NESTED_LAYER, _V0_FIELDS = 1, (1, 50)
 _BLOB_SHAPE, _BLOB_DATA, _BLOB_DOUBLE_DATA = 7, 5, 8
+#: In caffemodels of NVIDIA's Caffe: the numbers as they lie in memory, and of which type they are.
+_BLOB_RAW_TYPE, _BLOB_RAW_DATA = 10, 12
+_RAW_TYPES: dict[int, np.dtype[Any]] = dict(enumerate(map(np.dtype, ("<f8", "<f4", "<f2"))))
 _LEGACY_DIMENSIONS = (1, 2, 3, 4)
 _ELEMENT_TYPES: dict[int, np.dtype[Any]] = {_BLOB_DATA: np.dtype("<f4"), _BLOB_DOUBLE_DATA: np.dtype("<f8")}
 _UNPACKED_WIRE_TYPES = {_BLOB_DATA: FIXED32, _BLOB_DOUBLE_DATA: FIXED64}
@@ -44,6 +49,24 @@ _SOLVERSTATE_BEGINNINGS = (
     ((1, VARINT), (2, LENGTH_DELIMITED)),
     ((1, VARINT), (3, LENGTH_DELIMITED)),
     ((1, VARINT), (4, VARINT)),
+)
+
+
+#: Models of other programs: how the file begins, what stands near its beginning, and whose it is.
+_OTHER_FRAMEWORKS = (
+    (b"\x89HDF\r\n", b"keras", "Keras"),
+    (b"PK\x03\x04", b"model.weights.h5", "Keras"),
+    (b"PK\x03\x04", b"data.pkl", "PyTorch"),
+    (b"\x80\x02", b"torch", "PyTorch"),
+)
+_SEARCHED_BYTES = 1 << 20
+#: Graph and version of the operators, which every ONNX file has, among its first fields.
+_ONNX_FIELDS, _FIRST_FIELDS = frozenset((7, 8)), 64
+_TEXT_BLOBS = re.compile(rb"\bblobs\s*[{<:]")
+_CONVERSION = "give the files of Caffe it was made from, or convert it to Caffe's format"
+_TEXT_CONVERSION = (
+    "write it in the binary format (in Python: text_format.Parse into caffe_pb2.NetParameter(), then "
+    "SerializeToString)"
 )
 
 
@@ -95,17 +118,18 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
     ModelError
         The file is missing, truncated, no caffemodel, or holds no layer with weights.
     """
-    layers: dict[str, tuple[StoredBlob, ...]] = {}
+    layers: dict[int, dict[str, tuple[StoredBlob, ...]]] = {_CURRENT: {}, _V1: {}}
     require_file(path, "caffemodel", ModelError)
     with _opened(path, _why_no_caffemodel) as file:
         for field in file.fields(0, file.size):
             if field.number in _LAYER_FIELDS and field.wire_type == LENGTH_DELIMITED:
-                name, blobs = _scan_layer(file, field, path)
+                name, blobs = _scan_layer(file, field, _LAYER_FIELDS[field.number], path)
                 if blobs:
-                    layers[name] = blobs
-        if not layers:
+                    layers[field.number][name] = blobs
+        if not any(layers.values()):
             raise ModelError(f"{path}: holds no layer with weights; give the caffemodel of the trained net")
-    return layers
+    # Of one layer twice, Caffe takes the later; of both styles in one file, the old.
+    return layers[_CURRENT] | layers[_V1]
 
 
 def scan_blob(path: Path) -> StoredBlob:
@@ -152,12 +176,12 @@ def _why_no_caffemodel(file: WireFile) -> str:
     other = _why_other_format(file, "caffemodel", "is it the prototxt?")
     if other:
         return other
-    try:
-        first = tuple(
-            (field.number, field.wire_type) for field in itertools.islice(file.fields(0, file.size), 2)
-        )
-    except WireError:
-        return ""
+    fields: list[Field] = []
+    with suppress(WireError):
+        fields.extend(itertools.islice(file.fields(0, file.size), _FIRST_FIELDS))
+    first = tuple((field.number, field.wire_type) for field in fields[:2])
+    if first in _SOLVERSTATE_BEGINNINGS and {field.number for field in fields} >= _ONNX_FIELDS:
+        return f"is a model in ONNX format, not a caffemodel; {_CONVERSION}"
     if first in _SOLVERSTATE_BEGINNINGS:
         return (
             "is a solverstate (for going on with a training), not a caffemodel; give the caffemodel that was "
@@ -180,15 +204,23 @@ def _why_other_format(file: WireFile, what: str, advice_on_text: str) -> str:
     if file.size == 0:
         return "is empty; download or copy it again"
     head = file.read(0, min(HEAD_BYTES, file.size))
+    start = file.read(0, min(_SEARCHED_BYTES, file.size))
+    for beginning, marker, kind in _OTHER_FRAMEWORKS:
+        if head.startswith(beginning) and marker in start:
+            return f"is a model of {kind}, not a {what}; {_CONVERSION}"
     foreign = why_foreign(head, what)
-    if foreign:
+    if foreign or _NOT_TEXT.search(head):
         return foreign
-    return "" if _NOT_TEXT.search(head) else f"is a text file, not a {what}; {advice_on_text}"
+    if what == "caffemodel" and _TEXT_BLOBS.search(start):
+        return f"is a {what} written as text; {_TEXT_CONVERSION}"
+    return f"is a text file, not a {what}; {advice_on_text}"
 
 
-def _scan_layer(file: WireFile, layer: Field, path: Path) -> tuple[str, tuple[StoredBlob, ...]]:
-    """Name and blobs of one layer message."""
-    name_field, blobs_field = _LAYER_FIELDS[layer.number]
+def _scan_layer(
+    file: WireFile, layer: Field, numbers: tuple[int, int], path: Path
+) -> tuple[str, tuple[StoredBlob, ...]]:
+    """Name and blobs of one layer message, which has them in the fields ``numbers``."""
+    name_field, blobs_field = numbers
     name, blobs = "", []
     for field in file.fields(layer.start, layer.stop):
         if field.wire_type != LENGTH_DELIMITED:
@@ -199,10 +231,8 @@ def _scan_layer(file: WireFile, layer: Field, path: Path) -> tuple[str, tuple[St
             name = file.read(field.start, field.stop).decode(errors="replace")
         elif field.number == blobs_field:
             blobs.append(field)
-        elif layer.number == 2 and field.number == 1:
-            raise ModelError(
-                f"{path}: is in Caffe's V0 format; upgrade it with Caffe's upgrade_net_proto_binary"
-            )
+        elif layer.number == _V1 and field.number == _NESTED_LAYER:
+            return _scan_layer(file, field, _V0_FIELDS, path)
     what = f"layer '{name}'"
     return name, tuple(_scan_blob(file, blob, path, f"{what}, blob {i}") for i, blob in enumerate(blobs))
 
@@ -211,13 +241,19 @@ def _scan_blob(file: WireFile, message: Field, path: Path, what: str) -> StoredB
     """Shape and data pieces of one BlobProto; ``what`` names it in messages."""
     shape: Shape | None = None
     legacy = [0, 0, 0, 0]
+    raw, raw_type = None, 0
     pieces: list[_Piece] = []
     for field in _blob_fields(file, message, pieces):
         if field.number == _BLOB_SHAPE and field.wire_type == LENGTH_DELIMITED:
             shape = _dimensions(file, field)
         elif field.number in _LEGACY_DIMENSIONS and field.wire_type == VARINT:
             legacy[field.number - 1] = field.value
-    count = sum(piece.count for piece in pieces)
+        elif field.number == _BLOB_RAW_DATA and field.wire_type == LENGTH_DELIMITED:
+            raw = field
+        elif field.number == _BLOB_RAW_TYPE and field.wire_type == VARINT:
+            raw_type = field.value
+    chosen = (_raw_piece(raw, raw_type),) if raw else _most_precise(pieces)
+    count = sum(piece.count for piece in chosen)
     if shape is None:
         shape = tuple(legacy) if any(legacy) else (count,)
     if math.prod(shape) != count:
@@ -225,7 +261,27 @@ def _scan_blob(file: WireFile, message: Field, path: Path, what: str) -> StoredB
             f"{path}: {what} says its shape is {shape} but holds {count} numbers; the file is damaged, "
             "download or copy it again"
         )
-    return StoredBlob(path, shape, tuple(pieces))
+    return StoredBlob(path, shape, chosen)
+
+
+def _most_precise(pieces: list[_Piece]) -> tuple[_Piece, ...]:
+    """Of numbers in single and in double precision those in double: Caffe takes them alone."""
+    doubles = tuple(piece for piece in pieces if piece.element == _ELEMENT_TYPES[_BLOB_DOUBLE_DATA])
+    return doubles or tuple(pieces)
+
+
+def _raw_piece(field: Field, type_number: int) -> _Piece:
+    """Numbers as NVIDIA's Caffe stores them."""
+    if type_number not in _RAW_TYPES:
+        raise WireError(f"numbers of an unknown type {type_number} at byte {field.start}")
+    return _packed_piece(field, _RAW_TYPES[type_number])
+
+
+def _packed_piece(field: Field, element: np.dtype[Any]) -> _Piece:
+    length = field.stop - field.start
+    if length % element.itemsize:
+        raise WireError(f"{length} bytes of {element.itemsize}-byte numbers at byte {field.start}")
+    return _Piece(field.start, length // element.itemsize, element, is_packed=True)
 
 
 def _blob_fields(file: WireFile, message: Field, pieces: list[_Piece]) -> Iterator[Field]:
@@ -277,10 +333,7 @@ def _scan_piece(file: WireFile, field: Field, stop: int) -> _Piece:
     """The run of numbers that begins at ``field``: a packed payload, or consecutive single values."""
     element = _ELEMENT_TYPES[field.number]
     if field.wire_type == LENGTH_DELIMITED:
-        length = field.stop - field.start
-        if length % element.itemsize:
-            raise WireError(f"{length} bytes of {element.itemsize}-byte numbers at byte {field.start}")
-        return _Piece(field.start, length // element.itemsize, element, is_packed=True)
+        return _packed_piece(field, element)
     if field.wire_type != _UNPACKED_WIRE_TYPES[field.number]:
         raise WireError(f"wire type {field.wire_type} for numbers at byte {field.start}")
     first_tag = field.start - 1

@@ -3,8 +3,12 @@
 from collections.abc import Iterable
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.proto.caffe_pb2 import TEST, NetState, NetStateRule
-from caffe_lrp.proto.spec import LayerSpec, NetSpec
+
+from .caffe_pb2 import TEST, TRAIN, NetState, NetStateRule
+from .spec import LayerSpec, NetSpec
+
+#: The stage of what NVIDIA's DIGITS runs after training, in files that hold the net for training as well.
+DEPLOY_STAGE = "deploy"
 
 
 def layers_at_test_time(spec: NetSpec) -> list[LayerSpec]:
@@ -18,7 +22,19 @@ def layers_at_test_time(spec: NetSpec) -> list[LayerSpec]:
     state = NetState()
     state.CopyFrom(spec.state)
     state.phase = TEST
+    if takes_deploy_stage(spec):
+        state.stage.append(DEPLOY_STAGE)
     return [layer for layer in spec.layers if _takes_part(layer, state, spec.source)]
+
+
+def takes_deploy_stage(spec: NetSpec) -> bool:
+    """Whether rules name the stage ``deploy``, and the file itself asks for no stage."""
+    rules = (rule for layer in spec.layers for rule in _rules(layer))
+    return not spec.state.stage and any(DEPLOY_STAGE in (*rule.stage, *rule.not_stage) for rule in rules)
+
+
+def _rules(layer: LayerSpec) -> tuple[NetStateRule, ...]:
+    return (*layer.parameters.include, *layer.parameters.exclude)
 
 
 def _takes_part(layer: LayerSpec, state: NetState, source: str) -> bool:
@@ -27,7 +43,11 @@ def _takes_part(layer: LayerSpec, state: NetState, source: str) -> bool:
         raise ModelError(f"{source}: layer '{layer.name}' has both include and exclude rules; keep one kind")
     if include:
         return _any_holds(include, state)
-    return not _any_holds(exclude, state)
+    if _any_holds(exclude, state):
+        return False
+    # Caffe keeps such a layer, and has two for one blob then: meant was include { phase: TRAIN }.
+    is_source_for_training = layer.parameters.HasField("phase") and layer.parameters.phase == TRAIN
+    return bool(layer.bottoms) or not is_source_for_training
 
 
 def _any_holds(rules: Iterable[NetStateRule], state: NetState) -> bool:

@@ -1,0 +1,212 @@
+"""What of a net for training serves the scores of an image, and what only training or labels."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import cached_property
+
+from caffe_lrp.layers import REGISTRY
+from caffe_lrp.layers.unsupported import is_slip
+from caffe_lrp.proto.data_layers import LABELLED_TYPES, reads_data
+from caffe_lrp.proto.spec import LayerSpec
+
+from .wiring import Value, Wiring
+
+#: Losses that turn scores into probabilities, and the layer that does the same at test time.
+_ENDS_OF_LOSSES = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
+#: Layers that make of scores what cannot be explained: the number of the best class, a file.
+_DECISIONS = ("ArgMax", "HDF5Output")
+
+
+class Role(Enum):
+    """What a layer is there for."""
+
+    INPUT = auto()
+    DATA = auto()
+    COMPUTATION = auto()
+    UNKNOWN = auto()
+    LOSS = auto()
+    MEASURE = auto()
+    DECISION = auto()
+    SILENCE = auto()
+
+
+#: The first that is true of a layer says what it is there for.
+_TESTS: tuple[tuple[Role, Callable[[LayerSpec], bool]], ...] = (
+    (Role.DECISION, lambda layer: layer.type in _DECISIONS),
+    (Role.COMPUTATION, lambda layer: layer.type in REGISTRY),
+    (Role.INPUT, lambda layer: layer.type == "Input"),
+    (Role.DATA, reads_data),
+    (Role.LOSS, lambda layer: "Loss" in layer.type or any(layer.parameters.loss_weight)),
+    (Role.MEASURE, lambda layer: layer.type.endswith("Accuracy") or "Evaluat" in layer.type),
+    (Role.SILENCE, lambda layer: layer.type == "Silence"),
+    (Role.UNKNOWN, lambda layer: True),
+)
+
+
+def _role_of(layer: LayerSpec) -> Role:
+    return next(role for role, is_true in _TESTS if is_true(layer))
+
+
+@dataclass(frozen=True)
+class Head:
+    """A layer that takes scores: its number, and the value that holds them."""
+
+    number: int
+    scores: Value | None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingNet:
+    """A net with all that belongs to training, and what of it is needed for the scores of an image."""
+
+    declared: tuple[str, ...]
+    layers: tuple[LayerSpec, ...]
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        """Who reads what."""
+        return Wiring(self.declared, self.layers)
+
+    @cached_property
+    def roles(self) -> tuple[Role, ...]:
+        """What each layer is there for."""
+        return tuple(map(_role_of, self.layers))
+
+    def numbers(self, *roles: Role) -> Iterator[int]:
+        """Numbers of the layers with one of ``roles``."""
+        return (number for number, role in enumerate(self.roles) if role in roles)
+
+    # --- What cannot be explained ---------------------------------------------------------------------------
+
+    @cached_property
+    def from_labels(self) -> frozenset[Value | None]:
+        """Values that follow from labels, from losses, or from what was made of scores."""
+        found: set[Value | None] = set()
+        for number, (layer, role) in enumerate(zip(self.layers, self.roles, strict=True)):
+            written = self.wiring.written(number)
+            read = self.wiring.read[number]
+            if layer.type in _ENDS_OF_LOSSES and not found.issuperset(read):
+                found.update((*written[:1], *written[2:]))  # the second top has the probabilities
+            elif role in (Role.LOSS, Role.MEASURE, Role.DECISION) or not found.isdisjoint(read):
+                found.update(written)
+            elif layer.type in LABELLED_TYPES and role is Role.DATA:
+                found.update(written[1:])
+        return frozenset(found)
+
+    @cached_property
+    def unsupported(self) -> frozenset[Value | None]:
+        """Values that follow from layers of unknown types."""
+        found: set[Value | None] = set()
+        for number, role in enumerate(self.roles):
+            if role is Role.UNKNOWN or not found.isdisjoint(self.wiring.read[number]):
+                found.update(self.wiring.written(number))
+        return frozenset(found)
+
+    # --- Where the scores are -------------------------------------------------------------------------------
+
+    def heads(self, *roles: Role) -> list[Head]:
+        """Layers that take scores: the first of their bottoms that follows from no label."""
+        found = []
+        for number in self.numbers(*roles):
+            scores = [value for value in self.wiring.read[number] if value not in self.from_labels]
+            weights = self.layers[number].parameters.loss_weight
+            if scores:
+                found.append(Head(number, scores[0], weights[0] if weights else 1.0))
+        return found
+
+    @cached_property
+    def losses(self) -> list[Head]:
+        """The losses of the scores; those with less weight are of auxiliary heads."""
+        heads = self.heads(Role.LOSS)
+        most = max((head.weight for head in heads), default=0.0)
+        return [head for head in heads if head.weight == most]
+
+    @cached_property
+    def auxiliary_losses(self) -> list[Head]:
+        """The losses of heads that only help in training."""
+        return [head for head in self.heads(Role.LOSS) if head not in self.losses]
+
+    @cached_property
+    def ends(self) -> list[Value]:
+        """Values that layers compute and nothing reads, in file order."""
+        computed = self.numbers(Role.COMPUTATION, Role.UNKNOWN)
+        unread = (value for number in computed for value in self.wiring.unread(number))
+        return [value for value in unread if value not in self.from_labels]
+
+    @cached_property
+    def roots(self) -> list[Value | None]:
+        """Values that may be scores, with the most probable ones last."""
+        taken = self.losses or self.heads(Role.MEASURE)
+        decided = [head.scores for head in self.heads(Role.DECISION)]
+        ends = sorted(self.ends, key=lambda value: self.layers[value[0]].type in _ENDS_OF_LOSSES.values())
+        return [*decided, *ends, *(head.scores for head in taken)]
+
+    @cached_property
+    def needed(self) -> frozenset[int]:
+        """Numbers of the layers that scores follow from.
+
+        Without a layer of an unknown type on the way to the most probable scores there is no net; such a
+        layer is kept, for the net builder to refuse it. So is one that is probably misspelt.
+        """
+        roots = [value for value in self.roots if value not in self.unsupported]
+        roots += self.roots[-1:]
+        always = [number for number in self.numbers(Role.COMPUTATION) if not self.layers[number].tops]
+        always += [number for number in self.numbers(Role.UNKNOWN) if is_slip(self.layers[number].type)]
+        roots += [value for number in always for value in self.wiring.read[number]]
+        return frozenset(self.layers_behind(roots)).union(always)
+
+    def layers_behind(self, values: Iterable[Value | None]) -> set[int]:
+        """Numbers of all layers that ``values`` follow from; of what a loss reads, only the scores count."""
+        found: set[int] = set()
+        waiting = [value for value in values if value is not None]
+        while waiting:
+            number = waiting.pop()[0]
+            if number >= 0 and number not in found:
+                found.add(number)
+                is_loss = self.roles[number] is Role.LOSS
+                read = [self.scores_of(number)] if is_loss else self.wiring.read[number]
+                waiting.extend(value for value in read if value is not None)
+        return found
+
+    # --- What remains ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def conversions(self) -> dict[int, str]:
+        """Number of a loss -> type of the layer that takes its place."""
+        computing = [number for number in self.needed if self.roles[number] is Role.COMPUTATION]
+        there = {
+            (self.layers[number].type, value) for number in computing for value in self.wiring.read[number]
+        }
+        found = {}
+        for head in self.heads(Role.LOSS):
+            new_type = _ENDS_OF_LOSSES.get(self.layers[head.number].type)
+            is_new = head in self.losses and (new_type, head.scores) not in there and self._is_sound(head)
+            if new_type and (is_new or head.number in self.needed):
+                found[head.number] = new_type
+        return found
+
+    def _is_sound(self, head: Head) -> bool:
+        return head.scores == self.roots[-1] or head.scores not in self.unsupported
+
+    @cached_property
+    def kept(self) -> list[int]:
+        """Numbers of the layers that remain, in file order."""
+        computing = self.numbers(Role.COMPUTATION, Role.UNKNOWN)
+        return sorted([*self.conversions, *(number for number in computing if number in self.needed)])
+
+    def scores_of(self, number: int) -> Value | None:
+        """The scores that a loss takes."""
+        return next(head.scores for head in self.heads(Role.LOSS) if head.number == number)
+
+    @cached_property
+    def read_values(self) -> frozenset[Value | None]:
+        """Values that what remains reads."""
+        read = {
+            value
+            for number in self.kept
+            for value in self.wiring.read[number]
+            if number not in self.conversions
+        }
+        return frozenset(read.union(map(self.scores_of, self.conversions)))

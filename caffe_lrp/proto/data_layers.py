@@ -1,0 +1,135 @@
+"""What the data layers of a net for training tell about images: their size, and how they are prepared.
+
+Sources: Caffe's data_transformer.cpp and its data layers; for ``crop_h``, ``crop_w`` and ``resize_param`` the
+fork of SSD.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from caffe_lrp.errors import ModelError
+
+from .phase import layers_at_test_time
+from .spec import LayerSpec, NetSpec, Shape, Transform
+from .weights import scan_blob
+
+#: Data layers of Caffe and its forks whose first top is the image and all others labels.
+LABELLED_TYPES = frozenset(("AnnotatedData", "Data", "ImageData", "MemoryData", "WindowData"))
+#: Names that authors of Python layers give to the size of images in ``param_str``.
+_PYTHON_SIZE = re.compile(
+    r"""\b(?:im_shape|im_size|image_size|img_size|input_size|crop_size)['"]?\s*[:=]\s*"""
+    r"""[\[(]?\s*(?P<height>[0-9]{1,6})\b(?:\s*,\s*(?P<width>[0-9]{1,6})\b)?"""
+)
+
+
+def reads_data(layer: LayerSpec) -> bool:
+    """Whether a layer brings images or labels into the net."""
+    has_outputs_only = bool(layer.tops) and not layer.bottoms
+    return has_outputs_only and ("Data" in layer.type or layer.type == "Python")
+
+
+def transform_of_net(spec: NetSpec) -> Transform | None:
+    """How images are prepared at test time; if no data layer for that is there, in training.
+
+    Raises
+    ------
+    ModelError
+        A layer has both include and exclude rules.
+    """
+    for layers in (layers_at_test_time(spec), spec.layers):
+        for layer in filter(reads_data, layers):
+            transform = transform_of(layer)
+            if transform != Transform(layer.name):
+                return transform
+    return None
+
+
+def transform_of(layer: LayerSpec) -> Transform:
+    """How a data layer prepares images."""
+    parameters, images = layer.parameters.transform_param, layer.parameters.image_data_param
+    has_size = images.new_height > 0 and images.new_width > 0
+    transform = Transform(
+        layer=layer.name,
+        resize=(images.new_height, images.new_width) if has_size else None,
+        crop_size=parameters.crop_size or None,
+        mean_values=tuple(parameters.mean_value),
+        mean_file=parameters.mean_file or None,
+        scale=parameters.scale,
+        is_gray=parameters.force_gray or not images.is_color,
+    )
+    sizes = [(size.height, size.width) for size in parameters.resize_param if size.height and size.width]
+    return replace(transform, resize=sizes[0]) if sizes else transform
+
+
+def image_size(layer: LayerSpec, source: str) -> tuple[int, int] | None:
+    """Height and width of the images of a data layer; None if the file does not tell.
+
+    Parameters
+    ----------
+    layer
+        The data layer.
+    source
+        The prototxt: mean images are looked for where Caffe looks for them, and in its folder.
+    """
+    transform, parameters = transform_of(layer), layer.parameters.transform_param
+    if transform.crop_size:
+        return transform.crop_size, transform.crop_size
+    if parameters.crop_h and parameters.crop_w:
+        return parameters.crop_h, parameters.crop_w
+    if transform.resize:
+        return transform.resize
+    if layer.type == "Python":
+        return _python_size(layer.parameters.python_param.param_str)
+    mean = _mean_shape(transform, source)
+    return (mean[1], mean[2]) if mean else None
+
+
+def channel_count(layer: LayerSpec, source: str) -> int | None:
+    """Number of channels of the images of a data layer; None if the file does not tell for certain."""
+    transform, parameters = transform_of(layer), layer.parameters.transform_param
+    if transform.is_gray:
+        return 1
+    if parameters.force_color:
+        return 3
+    if len(transform.mean_values) > 1:
+        return len(transform.mean_values)
+    mean = _mean_shape(transform, source)
+    return mean[0] if mean else None
+
+
+def blob_shape(layer: LayerSpec, top: int) -> Shape | None:
+    """Shape of one item of a top, where the layer has it in full; None for all others."""
+    memory, dummy = layer.parameters.memory_data_param, layer.parameters.dummy_data_param
+    if layer.type == "MemoryData" and top == 0:
+        return memory.channels, memory.height, memory.width
+    if layer.type != "DummyData":
+        return None
+    shapes = [tuple(shape.dim) for shape in dummy.shape]
+    shapes = shapes or list(zip(dummy.num, dummy.channels, dummy.height, dummy.width, strict=False))
+    if len(shapes) == 1:
+        return shapes[0][1:]
+    return shapes[top][1:] if top < len(shapes) else None
+
+
+def _python_size(parameters: str) -> tuple[int, int] | None:
+    """The size of images in the parameters of a Python layer: an expression that is not evaluated."""
+    found = _PYTHON_SIZE.search(parameters)
+    if not found:
+        return None
+    height = int(found["height"])
+    return height, int(found["width"] or height)
+
+
+def _mean_shape(transform: Transform, source: str) -> Shape | None:
+    """Channels, height and width of the mean image, if there is one and it can be found."""
+    if transform.mean_file is None:
+        return None
+    name, folder = Path(transform.mean_file), Path(source).parent
+    for path in (name, folder / name, folder / name.name):
+        try:
+            shape = scan_blob(path).shape
+        except ModelError:
+            continue
+        return shape[-3:] if len(shape) >= 3 else None
+    return None

@@ -1,0 +1,93 @@
+"""Where what stands in the text of a prototxt: protobuf's own parser forgets lines, and the order of styles.
+
+For texts that protobuf has parsed; braces and quotes are known to match.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .caffe_pb2 import NetParameter
+
+#: Comments and texts are stepped over; a name counts where a value or a block follows it.
+_TOKEN = re.compile(
+    r"""\#[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'"""
+    r"""| (?P<field>[A-Za-z_]\w*|\[[A-Za-z_][\w./-]*\])(?=(?:\s|\#[^\n]*\n)*[:{<\[])"""
+    r"""| [A-Za-z_]\w* | (?P<brace>[{}<>])""",
+    re.VERBOSE,
+)
+_QUOTED = re.compile(r"""\s*:\s*(?:"((?:\\.|[^"\\\n])*)"|'((?:\\.|[^'\\\n])*)')""")
+
+
+@dataclass(frozen=True)
+class FieldUse:
+    """One place where a field has a value.
+
+    Attributes
+    ----------
+    name
+        The field.
+    start, stop
+        Where its name stands in the text.
+    block
+        Name of the block around it, empty for the net.
+    known
+        The fields that such a block has; None in a block that is unknown itself.
+    entry
+        Number of the block of the net it stands in, −1 outside.
+    """
+
+    name: str
+    start: int
+    stop: int
+    block: str
+    known: Mapping[str, Any] | None
+    entry: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the field is one of its block; so is everything in an unknown block."""
+        return self.known is None or self.name in self.known
+
+    def line(self, text: str) -> int:
+        """Number of the line it stands in."""
+        return text.count("\n", 0, self.start) + 1
+
+    def quoted_value(self, text: str) -> str:
+        """What stands in quotes behind it; empty if nothing does."""
+        found = _QUOTED.match(text, self.stop)
+        return "" if found is None else found[1] or found[2] or ""
+
+
+def fields_of(text: str) -> Iterator[FieldUse]:
+    """Every use of a field, in order."""
+    outer: list[tuple[str, Any]] = []
+    block: tuple[str, Any] = ("", NetParameter.DESCRIPTOR)
+    next_block: tuple[str, Any] = ("", None)
+    entry = -1
+    for token in _TOKEN.finditer(text):
+        if token["brace"] in ("{", "<"):
+            entry += not outer
+            outer.append(block)
+            block = next_block
+        elif token["brace"]:
+            next_block, block = block, outer.pop()  # the next element of a list is a block of the same kind
+        elif token["field"]:
+            name, known = token["field"], None if block[1] is None else block[1].fields_by_name
+            next_block = (name, known[name].message_type if known and name in known else None)
+            yield FieldUse(name, *token.span(), block[0], known, entry if outer else -1)
+
+
+def blocks_of(text: str) -> Iterator[str]:
+    """Names of the blocks of the net, in order: ``layer`` for every layer of the current style."""
+    depth, name = 0, ""
+    for token in _TOKEN.finditer(text):
+        if token["brace"] in ("{", "<"):
+            if depth == 0:
+                yield name
+            depth += 1
+        elif token["brace"]:
+            depth -= 1
+        elif token["field"] and depth == 0:
+            name = token["field"]
