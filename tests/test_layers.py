@@ -524,7 +524,7 @@ def test_a_pooling_kernel_larger_than_the_image_is_clipped_to_it(tmp_path: Path)
 #: Types of Caffe and its forks; some are supported by now.
 OTHER_TYPES = (
     "BN", "Upsample", "Interp", "Permute", "Unpooling", "CReLU", "RReLU",
-    "DepthwiseConvolution", "Mish", "Eltwize", "Slice", "Convolution3D", "Deconvolution",
+    "DepthwiseConvolution", "Mish", "Eltwize", "Slice", "Deconvolution",
     "BatchNorm", "SoftmaxLoss", "Axpy", "Normalize",
 )  # fmt: skip
 

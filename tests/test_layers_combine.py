@@ -1,4 +1,4 @@
-"""Layers with several inputs or outputs: Eltwise, Axpy, Slice, Silence."""
+"""Layers with several inputs or outputs: Eltwise, Axpy, Slice."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,12 @@ from oracle import Array, Real, Shape
 from oracle_routers import RouterWalker, gradients
 from oracle_walker import Options
 
-from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Combination, Layer, Winner
-from caffe_lrp.net.build import build_graph, build_net
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.engine import explain, run_forward
-from caffe_lrp.relevance.footprint import footprint_of
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules import Contribution, Seen
@@ -319,77 +317,6 @@ def test_a_slice_into_one_piece_is_a_copy(tmp_path: Path) -> None:
     assert layer.forward([x], WORKSPACE)[0].tolist() == x.tolist()
 
 
-# --- Silence --------------------------------------------------------------------------------------
-
-SILENT = """
-name: "silent" input: "data" input_shape { dim: 2 dim: 4 dim: 3 dim: 5 }
-layer { name: "cut" type: "Slice" bottom: "data" top: "a" top: "b" top: "c"
-  slice_param { slice_point: 1 slice_point: 3 } }
-layer { name: "hush" type: "Silence" bottom: "a" bottom: "c" }
-layer { name: "fc" type: "InnerProduct" bottom: "b" top: "fc"
-  inner_product_param { num_output: 3 bias_term: false } }
-"""
-
-#: What `SILENT` makes of its second piece.
-UNCUT = """
-name: "uncut" input: "data" input_shape { dim: 2 dim: 2 dim: 3 dim: 5 }
-layer { name: "pass" type: "Dropout" bottom: "data" top: "pass" }
-layer { name: "fc" type: "InnerProduct" bottom: "pass" top: "fc"
-  inner_product_param { num_output: 3 bias_term: false } }
-"""
-
-
-def test_silence_takes_blobs_and_gives_none(tmp_path: Path) -> None:
-    net, x = build(tmp_path, SILENT), random_blob((2, 4, 3, 5), 1)
-    assert [layer.name for layer in net.layers] == ["cut", "hush", "fc"]
-    hush = net.layers[1]
-    assert hush.output_shapes == ()
-    assert hush.forward([x, x], WORKSPACE) == ()
-    assert [blob.tolist() for blob in hush.gradient([x], [], [], WORKSPACE)] == [np.zeros(x.shape).tolist()]
-
-
-def test_silenced_blobs_are_no_outputs_of_the_net(tmp_path: Path) -> None:
-    net = build(tmp_path, SILENT)
-    assert net.value_names[net.output_value] == "fc"  # and not "a", which comes first by name
-
-
-def test_silence_counts_as_a_reader(tmp_path: Path) -> None:
-    """As in Caffe, where a blob that is read twice gets a Split, which is counted."""
-    text = SILENT.replace('bottom: "c" }', 'bottom: "c" bottom: "b" }')
-    names = [layer.name for layer in build_graph(parse(tmp_path, text)).layers]
-    assert names == ["cut", "b_cut_1_split", "hush", "fc"]
-
-
-@pytest.mark.parametrize("formula", [0, 2, 11, 100])
-def test_pieces_that_are_silenced_get_no_relevance(formula: int | str, tmp_path: Path) -> None:
-    weights = random_weights(parse(tmp_path, SILENT), 1)
-    net, x = build(tmp_path, SILENT, weights), random_blob((2, 4, 3, 5), 2)
-    found = explained(net, formula, 2, x)
-    assert not found[:, [0, 3]].any()
-    whole = build(tmp_path, UNCUT, weights)
-    np.testing.assert_array_equal(found[:, 1:3], explained(whole, formula, 1, x[:, 1:3]))
-
-
-def test_the_footprint_of_a_net_with_silence_counts_what_it_takes(tmp_path: Path) -> None:
-    net = build(tmp_path, SILENT)
-    plan = resolve_plan(net, FORMULAS[0], RuleParameters(0.01, 0.5, -1, CORRECTED), 2, 0)
-    # What ε looks at (b, fc), the piece's relevance and that of the image with its three pieces.
-    pieces, scores = 4 * 3 * 5, 3
-    assert footprint_of(net, [plan]).per_image == 4 * (2 * 3 * 5 + scores + 2 * pieces)
-
-
-def test_relevance_cannot_start_at_silence(tmp_path: Path) -> None:
-    parameters = RuleParameters(0.01, 0.5, -1, CORRECTED)
-    with pytest.raises(ConfigError, match=r"layer 1 'hush' \(Silence\) has no outputs.*another layer"):
-        resolve_plan(build(tmp_path, SILENT), FORMULAS[0], parameters, 1, 0)
-
-
-def test_a_net_that_is_silent_altogether_is_an_error(tmp_path: Path) -> None:
-    text = SILENT + 'layer { name: "hush2" type: "Silence" bottom: "fc" }'
-    with pytest.raises(ModelError, match=r"deploy\.prototxt: every blob is read.*out of Silence"):
-        build(tmp_path, text)
-
-
 # --- In nets --------------------------------------------------------------------------------------
 
 RESIDUAL = """
@@ -495,7 +422,6 @@ BAD: dict[str, tuple[str, tuple[Shape, ...], int, str]] = {
     ),
     "a slice point at the end": ('type: "Slice" slice_param { slice_point: 4 }', (IMAGE,), 2, "0 and 4"),
     "a slice of the batch": ('type: "Slice" slice_param { axis: 0 }', (IMAGE,), 2, "axis 0 is not supported"),
-    "a silence that speaks": ('type: "Silence"', (IMAGE,), 1, r"has 1 top\(s\), needs 0; check its top"),
 }  # fmt: skip
 
 
@@ -506,9 +432,3 @@ def test_bad_parameters_are_errors_that_name_the_layer(
     with pytest.raises(ModelError, match=message) as caught:
         lone_layer(tmp_path, body, *shapes, tops=tops)
     assert "layer 0 'layer'" in str(caught.value)
-
-
-def test_a_silence_of_nothing_is_an_error(tmp_path: Path) -> None:
-    text = 'input: "data" input_shape { dim: 1 dim: 3 } layer { name: "hush" type: "Silence" }'
-    with pytest.raises(ModelError, match=r"has 0 bottom\(s\), needs at least 1"):
-        build_net(parse(tmp_path, text), {})

@@ -136,22 +136,6 @@ def _pieces(blob: Blob, sizes: Sequence[int], axis: int, workspace: Workspace) -
     return tuple(workspace.copy(part) for part in parts)
 
 
-@register("Silence")
-class Silence(Router):
-    """Takes blobs that nobody else reads, so that they are no outputs of the net; does nothing."""
-
-    input_counts: ClassVar[tuple[int, int | None]] = (1, None)
-    output_counts: ClassVar[tuple[int, int | None]] = (0, 0)
-
-    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
-        return ()
-
-    def gradient(
-        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
-    ) -> tuple[Blob, ...]:
-        return tuple(workspace.zeros(x.shape) for x in inputs)
-
-
 @register("Eltwise")
 class Eltwise(Layer):
     """Blobs of one shape put together element by element; `from_spec` gives the class of the operation."""

@@ -85,7 +85,7 @@ def build_net(
         input_value=0,
         input_shape=tuple(shape),
         batch_size=batch_size,
-        output_value=_output_value(graph, spec.source),
+        output_value=_output_value(graph),
         merges=merges,
         notices=(*graph.notices, *_remarks(loaded, spec.source)),
     )
@@ -310,21 +310,14 @@ def _remarks(layers: Sequence[Layer], source: str) -> tuple[str, ...]:
     )
 
 
-def _output_value(graph: Graph, source: str) -> int:
+def _output_value(graph: Graph) -> int:
     """The value to rank: probabilities among the values nobody reads, else the alphabetically first.
 
     The order of the names is Caffe's own for the outputs of a net.
-
-    Raises
-    ------
-    ModelError
-        No value is left unread.
     """
     writers = {value: layer for layer in graph.layers for value in layer.outputs}
     candidates = sorted(
         (value for value in graph.unread_values if value in writers), key=graph.value_names.__getitem__
     )
-    if not candidates:
-        raise ModelError(f"{source}: every blob is read by a layer; leave one as the output, out of Silence")
     probabilities = [value for value in candidates if writers[value].gives_probabilities]
     return (probabilities or candidates)[0]

@@ -34,12 +34,12 @@ class Role(Enum):
 #: The first that is true of a layer says what it is there for.
 _TESTS: tuple[tuple[Role, Callable[[LayerSpec], bool]], ...] = (
     (Role.DECISION, lambda layer: layer.type in _DECISIONS),
+    (Role.SILENCE, lambda layer: layer.type == "Silence"),
     (Role.COMPUTATION, lambda layer: layer.type in REGISTRY),
     (Role.INPUT, lambda layer: layer.type == "Input"),
     (Role.DATA, reads_data),
     (Role.LOSS, lambda layer: "Loss" in layer.type or any(layer.parameters.loss_weight)),
     (Role.MEASURE, lambda layer: layer.type.endswith("Accuracy") or "Evaluat" in layer.type),
-    (Role.SILENCE, lambda layer: layer.type == "Silence"),
     (Role.UNKNOWN, lambda layer: True),
 )
 

@@ -113,11 +113,6 @@ def resolve_plan(
         A layer without a rule, or with one that must read the image and does not.
     """
     start = find_start(net, start_layer)
-    if not start.outputs:
-        raise ConfigError(
-            f"lastlayerindex {start_layer} (--start-layer): {net.source}: {start.label} has no outputs at "
-            "which relevance could start; give the index of another layer"
-        )
     if not 0 <= first_layer < start.index:
         raise ConfigError(
             f"firstlayerindex {first_layer} (--first-layer) must be at least 0 and below the start layer "
