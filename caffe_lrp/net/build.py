@@ -64,12 +64,7 @@ def build_net(
         memory, missing weights or weights of the wrong shape; the message names the layer.
     """
     graph = build_graph(spec, weights)
-    if len(graph.inputs) != 1:
-        names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
-        raise ModelError(
-            f"{spec.source}: needs exactly one input blob, but declares {names}; keep the images"
-        )
-    batch_size, *shape = graph.inputs[0].shape
+    batch_size, *shape = _only_input(graph, spec.source).shape
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
     stored = _checked_weights(graph.layers, with_shared_weights(spec, weights), spec.source)
@@ -88,6 +83,14 @@ def build_net(
         output_value=_output_value(graph),
         notices=graph.notices,
     )
+
+
+def _only_input(graph: Graph, source: str) -> InputSpec:
+    """The blob of images."""
+    if len(graph.inputs) != 1:
+        names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
+        raise ModelError(f"{source}: needs exactly one input blob, but declares {names}; keep the images")
+    return graph.inputs[0]
 
 
 def _compared_values(layers: Sequence[Layer]) -> set[int]:
