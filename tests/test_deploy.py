@@ -225,11 +225,27 @@ def test_the_best_class_and_files_are_no_part_of_the_net(tmp_path: Path) -> None
     assert labels(graph_of(tmp_path, text))[-1] == "2 fc InnerProduct"
 
 
-def test_what_is_silenced_is_left_out(tmp_path: Path) -> None:
-    text = TEST_DATA + BODY + LOSS + scores("aside", "conv") + layer("quiet", "Silence", "aside label", "")
+def test_silenced_labels_are_left_out(tmp_path: Path) -> None:
+    silences = layer("quiet", "Silence", "label", "") + layer("still", "Silence", "side", "")
+    text = TEST_DATA + BODY + LOSS + layer("side", "Mystery", "conv") + silences
     assert labels(graph_of(tmp_path, text)) == [
         "0 conv Convolution", "1 relu ReLU", "2 fc InnerProduct", "3 loss Softmax"
     ]  # fmt: skip
+
+
+def test_silence_stays_with_what_the_net_computes_for_it(tmp_path: Path) -> None:
+    """As in Caffe, where it is counted, and its bottoms are no outputs of the net."""
+    quiet = layer("quiet", "Silence", "label aside data", "")
+    deployed = as_deploy_net(parse(tmp_path, TEST_DATA + BODY + LOSS + scores("aside", "conv") + quiet))
+    assert [remaining.name for remaining in deployed.layers] == [
+        "conv",
+        "relu",
+        "fc",
+        "loss",
+        "aside",
+        "quiet",
+    ]
+    assert deployed.layers[-1].bottoms == ("aside",)
 
 
 def test_labels_from_another_data_layer_are_no_second_input(tmp_path: Path) -> None:
@@ -431,7 +447,7 @@ def test_what_remains_is_a_net(tmp_path_factory: pytest.TempPathFactory, text: s
     assert all("label" not in remaining.bottoms for remaining in deployed.layers)
     names = [remaining.name for remaining in deployed.layers]
     assert names == [original.name for original in spec.layers if original.name in names]
-    assert {remaining.type for remaining in deployed.layers} <= {*REGISTRY, "Mystery"}
+    assert {remaining.type for remaining in deployed.layers} <= {*REGISTRY, "Mystery", "Silence"}
     assert as_deploy_net(spec) == deployed
 
 

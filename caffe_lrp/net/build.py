@@ -68,12 +68,7 @@ def build_net(
         memory, missing weights or weights of the wrong shape; the message names the layer.
     """
     graph = build_graph(spec, weights)
-    if len(graph.inputs) != 1:
-        names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
-        raise ModelError(
-            f"{spec.source}: needs exactly one input blob, but declares {names}; keep the images"
-        )
-    batch_size, *shape = graph.inputs[0].shape
+    batch_size, *shape = _only_input(graph, spec.source).shape
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
     loaded = _loaded(graph.layers, with_shared_weights(spec, weights), convolution, spec.source)
@@ -99,6 +94,14 @@ def _loaded(
     compared = _compared_values(layers)
     chosen = (layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)) for layer in layers)
     return tuple(_with_weights(layer, blobs, source) for layer, blobs in zip(chosen, stored, strict=True))
+
+
+def _only_input(graph: Graph, source: str) -> InputSpec:
+    """The blob of images."""
+    if len(graph.inputs) != 1:
+        names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
+        raise ModelError(f"{source}: needs exactly one input blob, but declares {names}; keep the images")
+    return graph.inputs[0]
 
 
 def _compared_values(layers: Sequence[Layer]) -> set[int]:

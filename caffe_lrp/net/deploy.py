@@ -96,10 +96,12 @@ class _Remains:
 
     def converted(self, number: int) -> LayerSpec:
         """A layer as it remains."""
-        layer = self.layers[number]
+        layer, reads = self.layers[number], self.net.remaining_reads(number)
+        pairs = zip(layer.bottoms, self.net.wiring.read[number], strict=True)
+        bottoms = tuple(bottom for bottom, value in pairs if value in reads)
         if number not in self.net.conversions:
-            return layer
-        scores = layer.bottoms[self.net.wiring.read[number].index(self.net.scores_of(number))]
+            return replace(layer, bottoms=bottoms)
+        scores = bottoms[0]
         taken = {top for other in self.net.kept if other != number for top in self.layers[other].tops}
         taken.update(declared.name for declared in self.inputs)
         free = [name for name in (*layer.tops[:1], layer.name) if name not in taken]

@@ -155,7 +155,23 @@ class TrainingNet:
         always = [number for number in self.numbers(Role.COMPUTATION) if not self.layers[number].tops]
         always += [number for number in self.numbers(Role.UNKNOWN) if is_slip(self.layers[number].type)]
         roots += [value for number in always for value in self.wiring.read[number]]
+        roots += [value for values in self.silenced.values() for value in values]
         return frozenset(self.layers_behind(roots)).union(always)
+
+    @cached_property
+    def silenced(self) -> dict[int, tuple[Value | None, ...]]:
+        """Silence layers that remain, and what they read: not inputs, nor what cannot be explained."""
+        dropped = self.from_labels | self.unsupported
+        found = {}
+        for number in self.numbers(Role.SILENCE):
+            read = self.wiring.read[number]
+            sound = tuple(value for value in read if value not in dropped and not self._is_input(value))
+            if sound or not read:
+                found[number] = sound
+        return found
+
+    def _is_input(self, value: Value | None) -> bool:
+        return value is not None and (value[0] < 0 or self.roles[value[0]] in (Role.INPUT, Role.DATA))
 
     def layers_behind(self, values: Iterable[Value | None]) -> set[int]:
         """Numbers of all layers that ``values`` follow from; of what a loss reads, only the scores count."""
@@ -194,7 +210,8 @@ class TrainingNet:
     def kept(self) -> list[int]:
         """Numbers of the layers that remain, in file order."""
         computing = self.numbers(Role.COMPUTATION, Role.UNKNOWN)
-        return sorted([*self.conversions, *(number for number in computing if number in self.needed)])
+        remaining = (number for number in computing if number in self.needed)
+        return sorted([*self.conversions, *self.silenced, *remaining])
 
     def scores_of(self, number: int) -> Value | None:
         """The scores that a loss takes."""
@@ -203,10 +220,10 @@ class TrainingNet:
     @cached_property
     def read_values(self) -> frozenset[Value | None]:
         """Values that what remains reads."""
-        read = {
-            value
-            for number in self.kept
-            for value in self.wiring.read[number]
-            if number not in self.conversions
-        }
-        return frozenset(read.union(map(self.scores_of, self.conversions)))
+        return frozenset(value for number in self.kept for value in self.remaining_reads(number))
+
+    def remaining_reads(self, number: int) -> tuple[Value | None, ...]:
+        """What a layer reads that remains."""
+        if number in self.conversions:
+            return (self.scores_of(number),)
+        return self.silenced.get(number, self.wiring.read[number])
