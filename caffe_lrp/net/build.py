@@ -62,12 +62,7 @@ def build_net(
         memory, missing weights or weights of the wrong shape; the message names the layer.
     """
     graph = build_graph(spec)
-    if len(graph.inputs) != 1:
-        names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
-        raise ModelError(
-            f"{spec.source}: needs exactly one input blob, but declares {names}; keep the images"
-        )
-    batch_size, *shape = graph.inputs[0].shape
+    batch_size, *shape = only_input(graph.inputs, spec.source).shape
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
     stored = _checked_weights(graph.layers, weights, spec.source)
@@ -85,6 +80,14 @@ def build_net(
         batch_size=batch_size,
         output_value=_output_value(graph),
     )
+
+
+def only_input(inputs: Sequence[InputSpec], source: str) -> InputSpec:
+    """The one input of a net; ModelError if there is none, or several."""
+    if len(inputs) != 1:
+        names = ", ".join(f"'{declared.name}'" for declared in inputs) or "none"
+        raise ModelError(f"{source}: needs exactly one input blob, but declares {names}; keep the images")
+    return inputs[0]
 
 
 def _compared_values(layers: Sequence[Layer]) -> set[int]:
@@ -109,7 +112,7 @@ def build_graph(spec: NetSpec) -> Graph:
     ModelError
         As `build_net`, weights aside.
     """
-    inputs, specs = _take_inputs(spec)
+    inputs, specs = take_inputs(spec)
     names = [declared.name for declared in inputs]
     shapes: list[Shape] = [declared.shape[1:] for declared in inputs]
     current = {name: value for value, name in enumerate(names)}
@@ -153,7 +156,7 @@ def _refuse_shared_names(layers: Sequence[Layer], source: str) -> None:
             )
 
 
-def _take_inputs(spec: NetSpec) -> tuple[list[InputSpec], list[LayerSpec]]:
+def take_inputs(spec: NetSpec) -> tuple[list[InputSpec], list[LayerSpec]]:
     """Declared inputs, those of Input layers among them, and all other layers."""
     inputs, layers = list(spec.inputs), []
     for layer in layers_at_test_time(spec):
