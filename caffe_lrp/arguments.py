@@ -28,13 +28,13 @@ Never tried it? scripts/demo.sh of the repository explains pictures with a small
 net that comes with it. All options: caffe-lrp --help"""
 
 _EPILOG = """\
-in place of config values: --formula CODE[,CODE]  --eps ε  --beta β  --gamma γ
-  --quirks MODE  --start-layer, --first-layer, --switch-layer INDEX
+for config values: --formula CODES  --eps ε  --beta β  --gamma γ  --quirks MODE
+  --start-layer, --first-layer, --switch-layer LAYER  --input-size HxW
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs KINDS  --dtype TYPE  --input-dataset  --suffix-target
 net: --threads N  --memory 4G  --batch N  --convolution, --canonize METHOD
 runs: --shard I/N  --dask ADDRESS  --retry-failed  --max-failures N  --overwrite
-also: caffe-lrp status DIR, merge OUT SHARD..., warmup [--cpu NAME]
+also: caffe-lrp status DIR, merge OUT SHARD..., convert-config OLD NEW, warmup
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed, 5 bad output folder, 130 interrupted
 """
@@ -48,6 +48,7 @@ _OVERRIDES = {
     "--start-layer": "lastlayerindex",
     "--first-layer": "firstlayerindex",
     "--switch-layer": "auxiliaryvariable_maxlayerindexforflatdistinconv",
+    "--input-size": "input_size",
 }
 
 #: Names of the reference's four programs, the values of ``-b``.
@@ -161,6 +162,17 @@ def merge_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("shards", type=Path, nargs="+", metavar="SHARD", help="databases to join")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class labels, as a config's synsetfile")
     parser.add_argument("--allow-missing", action="store_true", help="leave out maps that are not there")
+    return parser.parse(arguments)
+
+
+def convert_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of ``caffe-lrp convert-config``; with wrong ones the program ends, see `Parser.parse`."""
+    parser = _subcommand_parser(
+        "convert-config",
+        "Write a config file as YAML, with every key explained; what the old one says, the new one says.",
+    )
+    parser.add_argument("old", type=Path, metavar="OLD", help="the config file")
+    parser.add_argument("new", type=Path, metavar="NEW", help="the YAML file to make, such as net.yaml")
     return parser.parse(arguments)
 
 

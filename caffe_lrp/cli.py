@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from .arguments import (
     INTRODUCTION,
+    convert_arguments,
     demo_arguments,
     list_arguments,
     merge_arguments,
@@ -48,11 +49,18 @@ def _merge(options: argparse.Namespace) -> int:
     return merge(options)
 
 
+def _convert_config(options: argparse.Namespace) -> int:
+    from .commands.convert_config import convert_config  # noqa: PLC0415
+
+    return convert_config(options)
+
+
 #: Subcommand -> how its arguments are read, and what it does.
 SUBCOMMANDS: dict[str, tuple[Read, Work]] = {
     "warmup": (warmup_arguments, _warm_up),
     "status": (status_arguments, _status),
     "merge": (merge_arguments, _merge),
+    "convert-config": (convert_arguments, _convert_config),
 }
 
 

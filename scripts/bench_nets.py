@@ -18,6 +18,7 @@ from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.start import layer_index
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NETS = ("caffenet", "googlenet", "vgg16")
@@ -95,8 +96,9 @@ def unloaded_plan(name: str, formula: FormulaCode) -> Plan:
         batch_size=graph.inputs[0].shape[0],
         output_value=graph.layers[-1].outputs[0],
     )
+    switch = layer_index(net, config.switch_layer, "the switch layer", "--switch-layer")
     quirks = QUIRK_MODES[config.quirks]
-    parameters = RuleParameters(config.epsilon, config.beta, config.switch_layer, quirks, config.gamma)
+    parameters = RuleParameters(config.epsilon, config.beta, switch, quirks, config.gamma)
     return resolve_plan(net, find_formula(formula), parameters, config.start_layer, config.first_layer)
 
 

@@ -298,16 +298,6 @@ def reweighted(change: Callable[[NetParameter], object]) -> Arrange:
     return arrange
 
 
-def another_net(shape: str) -> Arrange:
-    """Prototxt and caffemodel are of a net with an input of another shape."""
-
-    def arrange(folder: Path) -> None:
-        spec = parse(folder, PROTOTXT.replace("dim: 1 dim: 3 dim: 8 dim: 8", shape))
-        write_caffemodel(folder / "tiny.caffemodel", random_weights(spec, seed=5))
-
-    return arrange
-
-
 def together(*steps: Arrange) -> Arrange:
     """Several changes, one after the other."""
     return lambda folder: [step(folder) for step in steps]
@@ -594,8 +584,14 @@ CATALOGUE = (
                 "the start layer does not exist",
                 valued("lastlayerindex", 9),
                 "caffe-lrp: error: config.txt: line 12: lastlayerindex 9 (--start-layer): "
-                "deploy.prototxt has layers 0 to 4; give one of them, -1 (the layer before the lowest "
-                "Softmax) or -2 (the highest InnerProduct)",
+                "deploy.prototxt has layers 0 to 4; give one of them by index or name, -1 (the layer before "
+                "the lowest Softmax), -2 (the highest InnerProduct) or auto (the layer of the class scores)",
+            ),
+            Kind(
+                "no layer has the name that is given",
+                valued("lastlayerindex", "conv2"),
+                "caffe-lrp: error: config.txt: line 12: lastlayerindex conv2 (--start-layer): "
+                "deploy.prototxt has no layer of this name; names near it: conv1, …; --dry-run shows all",
             ),
             Kind(
                 "the first layer lies above the start layer",
@@ -874,10 +870,10 @@ CATALOGUE = (
                 "not fit into the input of 8×8; check kernel_size, and the size of the net's input",
             ),
             Kind(
-                "the input is not square",
-                another_net("dim: 1 dim: 3 dim: 8 dim: 10"),
-                "caffe-lrp: error: deploy.prototxt: the input must have 3 channels and be square "
-                "(N×3×S×S), but it is 1×3×8×10; only nets for such images can be explained",
+                "the input is no image",
+                changed("deploy.prototxt", "dim: 1 dim: 3 dim: 8 dim: 8", "dim: 1 dim: 192"),
+                "caffe-lrp: error: deploy.prototxt: the input must be images (N×C×H×W), but it is 1×192; "
+                "only nets for images can be explained",
             ),
             Kind(
                 "the input has a million pixels a side",

@@ -128,8 +128,10 @@ def crop_less_mean(
     starts, mean_starts = [0, 0], [0, 0]
     for axis in (0, 1):
         if (axis == 0) == is_portrait:
-            starts[axis] = (base_size - max(input_size)) // 2
-            mean_starts[axis] = min((means[0] - input_size[0]) // 2, (means[1] - input_size[1]) // 2)
+            starts[axis] = (base_size - input_size[axis]) // 2
+            mean_starts[axis] = (means[axis] - input_size[axis]) // 2
+            if input_size[0] == input_size[1]:
+                mean_starts[axis] = (min(means) - input_size[0]) // 2
         elif sides[axis] >= input_size[axis]:
             starts[axis] = (sides[axis] - input_size[axis]) // 2
             mean_starts[axis] = (means[axis] - input_size[axis]) // 2

@@ -204,6 +204,7 @@ def test_photos_are_full_of_detail() -> None:
 def test_a_prepared_net_has_all_its_files(tmp_path: Path) -> None:
     config = read_config(prepare_net("googlenet", tmp_path))
     assert config.caffemodel.stat().st_size > 4 * 6_998_552
+    assert config.mean_file is not None
     assert config.mean_file.is_file()
     assert config.synset_file.is_file()
     assert config.formula == 100

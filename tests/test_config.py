@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from caffe_lrp.config import KEYS, HeatmapConfig, read_config
 from caffe_lrp.errors import ConfigError
 
+SWITCH = "auxiliaryvariable_maxlayerindexforflatdistinconv"
 VALUES = {
     "param_file": "net.prototxt",
     "model_file": "net.caffemodel",
@@ -38,7 +39,7 @@ def write(folder: Path, text: str | None = None, **changes: str | None) -> Path:
 def test_every_value_arrives_in_its_type(tmp_path: Path) -> None:
     config = read_config(write(tmp_path))
     assert config.prototxt == Path("net.prototxt")
-    assert (config.mean_mode, config.start_layer, config.first_layer) == (1, -2, 0)
+    assert (config.mean_format, config.start_layer, config.first_layer) == (1, -2, 0)
     assert (config.class_count, config.base_size) == (12, 72)
     assert (config.output_root, config.path_root) == ("./out", "images")
     assert (config.formula, config.epsilon, config.beta, config.switch_layer) == (100, 0.01, 1.0, 4)
@@ -322,3 +323,57 @@ def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
 def test_a_device_is_refused() -> None:
     with pytest.raises(ConfigError, match="not a regular file"):
         read_config(Path("/dev/zero"))
+
+
+# --- What the reference does not know -----------------------------------------------------------------------
+
+
+def test_layers_may_be_named(tmp_path: Path) -> None:
+    names = {"lastlayerindex": "auto", "firstlayerindex": "conv1/3x3", SWITCH: "conv2"}
+    config = read_config(write(tmp_path, **names))
+    assert (config.start_layer, config.first_layer, config.switch_layer) == ("auto", "conv1/3x3", "conv2")
+
+
+def test_layers_may_be_called_like_our_own_keys_but_not_like_those_of_the_reference(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path, lastlayerindex="crop")).start_layer == "crop"
+    with pytest.raises(ConfigError, match="no value below the key 'lastlayerindex'"):
+        read_config(write(tmp_path, lastlayerindex="firstlayerindex"))
+
+
+def test_the_input_may_be_described(tmp_path: Path) -> None:
+    body = write(tmp_path, mean_file=None, use_mean_file_asbinaryprotoblob=None).read_text()
+    own = "mean_values\n104,117.5,123\ninput_scale\n0.017\nchannel_order\nRGB\nresize\nstretch\n"
+    config = read_config(write(tmp_path, f"{own}input_size\n224x300\ncrop\ncenter\n{body}"))
+    assert (config.mean_values, config.mean_file) == ((104.0, 117.5, 123.0), None)
+    assert (config.input_scale, config.channel_order, config.resize) == (0.017, "RGB", "stretch")
+    assert (config.input_size, config.crop) == ((224, 300), "center")
+
+
+def test_without_any_of_it_all_is_as_in_the_reference(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path))
+    assert (config.mean_values, config.input_scale, config.input_size) == (None, None, None)
+    assert (config.channel_order, config.resize, config.base_size) == ("BGR", "reference", 72)
+
+
+def test_a_text_file_needs_one_mean_and_not_two(tmp_path: Path) -> None:
+    body = write(tmp_path).read_text()
+    with pytest.raises(ConfigError, match="line 2: mean_values are given besides mean_file; keep one"):
+        read_config(write(tmp_path, f"mean_values\n0\n{body}"))
+    with pytest.raises(ConfigError, match="'mean_file' is missing"):
+        read_config(write(tmp_path, mean_file=None))
+
+
+@pytest.mark.parametrize("value", ["crop", "resize", "quirks", "input_scale"])
+def test_a_folder_may_be_called_like_our_own_keys(tmp_path: Path, value: str) -> None:
+    config = read_config(write(tmp_path, standalone_rootpath=value, standalone_outpath=value))
+    assert (config.path_root, config.output_root) == (value, value)
+    assert (config.crop, config.resize, config.quirks) == ("center", "reference", "reference")
+
+
+@pytest.mark.parametrize(
+    "line", ["resize: stretch", "channel_order RGB", "input_scale = 0.5", "mean_value\n3"]
+)
+def test_our_own_keys_are_not_taken_for_comments_unnoticed(tmp_path: Path, line: str) -> None:
+    body = write(tmp_path).read_text()
+    with pytest.raises(ConfigError, match=r"line 1: .* is taken for a comment"):
+        read_config(write(tmp_path, f"{line}\n{body}"))

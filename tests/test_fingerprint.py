@@ -52,7 +52,7 @@ def test_equal_runs_have_one_fingerprint_wherever_their_files_lie(config: Heatma
         {"switch_layer": 3},
         {"class_count": 7},
         {"base_size": 99},
-        {"mean_mode": 2},
+        {"mean_format": 2},
         {"path_root": "img"},
     ],
 )

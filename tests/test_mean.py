@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
-from caffe_lrp.imaging.mean import load_mean
+from caffe_lrp.imaging.mean import constant_mean, load_mean
 from caffe_lrp.proto.caffe_pb2 import BlobProto
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 
@@ -133,3 +133,46 @@ def test_a_missing_mean_is_named(tmp_path: Path, mode: int) -> None:
 def test_a_text_read_as_blob_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"mean\.txt"):
         load_mean(write_text(tmp_path, "3 1 2 1 2 3 4 5 6"), 1, REFERENCE)
+
+
+# --- Other numbers of channels ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_a_mean_may_have_as_many_channels_as_the_input(tmp_path: Path, channels: int) -> None:
+    values = np.random.default_rng(1).uniform(0, 255, (channels, HEIGHT, WIDTH)).astype(np.float32)
+    np.testing.assert_array_equal(load_mean(write_blob(tmp_path, values), 1, CORRECTED, channels), values)
+    numbers = " ".join(f"{number:.9g}" for number in values.transpose(0, 2, 1).ravel())
+    path = write_text(tmp_path, f"{channels}\n{HEIGHT} {WIDTH}\n{numbers}\n")
+    np.testing.assert_array_equal(load_mean(path, 0, REFERENCE, channels), values)
+
+
+def test_a_mean_of_another_number_of_channels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelError, match="a mean image has 1 x 1 x H x W numbers, this blob has 1 x 3 x 4 x 5"
+    ):
+        load_mean(write_blob(tmp_path, VALUES), 1, REFERENCE, 1)
+    with pytest.raises(
+        ModelError, match=r"has 3 channels; one is needed; begin it with 1, .* of every channel"
+    ):
+        load_mean(write_text(tmp_path, "3 1 2 1 2 3 4 5 6"), 0, REFERENCE, 1)
+    with pytest.raises(ModelError, match="has 3 channels; 5 are needed; begin it with 5"):
+        load_mean(write_text(tmp_path, "3 1 2 1 2 3 4 5 6"), 0, REFERENCE, 5)
+
+
+def test_only_colours_have_an_order(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"is 2 \(channels RGB\), but the net's input has 5 channels; use 0"
+    ):
+        load_mean(write_blob(tmp_path, np.ones((5, HEIGHT, WIDTH), np.float32)), 2, REFERENCE, 5)
+    gray = VALUES[:1]
+    np.testing.assert_array_equal(load_mean(write_blob(tmp_path, gray), 2, CORRECTED, 1), gray)
+
+
+def test_a_constant_mean_is_one_number_a_channel_or_one_for_all() -> None:
+    mean = constant_mean([1.5, 2, 3], 3, HEIGHT, WIDTH)
+    assert mean.dtype == np.float32
+    assert mean.shape == (3, HEIGHT, WIDTH)
+    for channel, value in enumerate((1.5, 2, 3)):
+        assert (mean[channel] == value).all()
+    assert (constant_mean([7], 5, HEIGHT, WIDTH) == np.full((5, HEIGHT, WIDTH), 7)).all()

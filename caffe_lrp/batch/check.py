@@ -14,11 +14,16 @@ from .session import Session
 def notices(session: Session, config: HeatmapConfig) -> list[str]:
     """Remarks on weights and settings that can be used, but are seldom meant."""
     start, outputs, ranked = session.plan.start, session.output_size, config.class_count
-    remarks = list(session.net.notices)
+    remarks = [*session.net.notices, *session.remarks]
     if ranked < outputs:
         remarks.append(
             f"{config.place_of('class_count')}: numclasses is {ranked}, but the net has {outputs} outputs; "
             f"those from {ranked} on are not ranked, and never chosen by -1 or -2"
+        )
+    if session.plan.origin.class_size > 1:
+        remarks.append(
+            f"{config.place_of('start_layer')}: relevance starts at {start.label}: class c stands for its "
+            f"scores at all {session.plan.origin.class_size} positions"
         )
     if session.plan.start_size != outputs:
         remarks.append(
@@ -27,10 +32,10 @@ def notices(session: Session, config: HeatmapConfig) -> list[str]:
             "element c"
         )
     needs_switch_layer = any(find_formula(code).needs_switch_layer for code in session.formulas)
-    if needs_switch_layer and config.switch_layer >= start.index:
+    if needs_switch_layer and session.switch_layer >= start.index:
         remarks.append(
-            f"{config.place_of('switch_layer')}: the switch layer {config.switch_layer} is not below the "
-            f"start layer {start.index}; every layer gets the lower rule"
+            f"{config.place_of('switch_layer')}: the switch layer {session.switch_layer} is not below "
+            f"the start layer {start.index}; every layer gets the lower rule"
         )
     return remarks
 

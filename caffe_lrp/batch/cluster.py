@@ -255,7 +255,7 @@ def with_absolute_paths(config: HeatmapConfig) -> HeatmapConfig:
         config,
         prototxt=config.prototxt.absolute(),
         caffemodel=config.caffemodel.absolute(),
-        mean_file=config.mean_file.absolute(),
+        mean_file=config.mean_file and config.mean_file.absolute(),
         synset_file=config.synset_file.absolute(),
     )
 

@@ -20,8 +20,9 @@ _LEAST_REMEMBERED = 16 * MEGABYTE
 
 #: What decides on the net and its input besides the files: attributes of the config.
 _SETTINGS = (
-    "mean_mode", "start_layer", "first_layer", "class_count", "base_size", "path_root", "epsilon", "beta",
-    "switch_layer", "quirks", "gamma",
+    "mean_format", "mean_values", "input_scale", "channel_order", "resize", "base_size", "crop", "input_size",
+    "start_layer", "first_layer", "class_count", "path_root", "epsilon", "beta", "gamma", "switch_layer",
+    "quirks",
 )  # fmt: skip
 
 
@@ -114,7 +115,7 @@ def describe_run(config: HeatmapConfig, hashes: ContentHashes, choices: Mapping[
         "mean_file": config.mean_file,
     }
     # A mean file that is not needed need not be there.
-    contents = {name: hashes.of(path) for name, path in files.items() if path.is_file()}
+    contents = {name: hashes.of(path) for name, path in files.items() if path and path.is_file()}
     settings = {name: getattr(config, name) for name in _SETTINGS}
     return {**contents, **settings, **choices}
 

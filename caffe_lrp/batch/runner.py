@@ -17,7 +17,7 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
 from caffe_lrp.relevance.plan import Plan
-from caffe_lrp.relevance.ranking import Ranking, rank
+from caffe_lrp.relevance.ranking import Ranking, class_scores, rank
 from caffe_lrp.workspace import Workspace
 
 from .batches import Batch
@@ -132,7 +132,7 @@ def deliver(job: HeatmapJob, explanation: Explanation, delivery: Delivery) -> Jo
 
 
 def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[int, ...]:
-    """Flat elements of the start layer at which relevance of one image starts.
+    """Classes of one image whose scores relevance starts as.
 
     Raises
     ------
@@ -186,12 +186,12 @@ def _explain(
 ) -> Iterator[tuple[int, Explanation]]:
     """Explanations by one forward pass, and a walk for every formula and every further target."""
     started = time.perf_counter()
-    forward, rankings = _forward(session, slots, workspace)
+    forward, scores_of_items = _forward(session, slots, workspace)
     seconds = (time.perf_counter() - started) / sum(len(slot.jobs) for slot in slots)
     chosen = []
-    outputs = forward.activations[session.net.output_value]
-    for slot, ranking, output in zip(slots, rankings, outputs, strict=True):
-        scores = np.array(output).reshape(-1)  # a copy: the batch's memory is used again
+    for slot, shared in zip(slots, scores_of_items, strict=True):
+        scores = np.array(shared)  # a copy: the batch's memory is used again
+        ranking = rank(scores, session.class_count)
         times = StageTimes(decode=slot.decode, forward=seconds)
         for place, job in slot.jobs.items():
             try:
@@ -209,18 +209,15 @@ def _explain(
             yield from _walk(session, plan, forward, choices, workspace)
 
 
-def _forward(
-    session: Session, slots: Sequence[_Slot], workspace: Workspace
-) -> tuple[ForwardPass, list[Ranking]]:
-    """One forward pass of all images, and the ranking of each."""
+def _forward(session: Session, slots: Sequence[_Slot], workspace: Workspace) -> tuple[ForwardPass, Blob]:
+    """One forward pass of all images, and their scores (N, classes)."""
     net = session.net
     blank = np.zeros(net.input_shape, np.float32)
     images = [slot.loaded.image for slot in slots]
     blobs = np.stack([blank if image is None else image.blob for image in images])
     with np.errstate(all="ignore"):  # what is not finite is found in the results
         forward = run_forward(net, session.plans, blobs, workspace)
-    outputs = forward.activations[net.output_value]
-    return forward, [rank(scores, session.class_count) for scores in outputs]
+        return forward, class_scores(forward.activations[net.output_value], session.output_size)
 
 
 def _walk(
@@ -268,7 +265,7 @@ def _result(session: Session, plan: Plan, choice: _Choice, relevance: Blob) -> H
         )
     return HeatmapResult(
         relevance=_as_image(relevance),
-        is_image=plan.is_image,
+        is_image=plan.is_image and session.is_bgr,
         picture=image.picture,
         ranked_classes=ranking.classes[:LIST_LENGTH],
         ranked_scores=ranking.scores[:LIST_LENGTH],

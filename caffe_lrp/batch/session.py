@@ -1,25 +1,31 @@
 """Everything a run needs besides the images: checked and loaded before the first image is read."""
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import CaffeLrpError, ConfigError, ModelError, PlanError
+from caffe_lrp.errors import ConfigError, ModelError, PlanError
 from caffe_lrp.files import read_small_file
 from caffe_lrp.imaging.decode import MAX_PIXELS
-from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.build import build_net
+from caffe_lrp.net.deploy import Weights
+from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
+from caffe_lrp.proto.spec import NetSpec
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, find_formula
-from caffe_lrp.relevance.plan import Plan, find_start, resolve_plan
+from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.start import find_start, layer_index
 
+from .inputs import make_preprocessor
+from .naming import naming
 from .resources import available_memory
+
+#: Key and option of the switch layer.
+_SWITCH = ("auxiliaryvariable_maxlayerindexforflatdistinconv", "--switch-layer")
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,12 @@ class Session:
         Number of ranked outputs.
     convolution
         How convolutions are computed: ``auto``, ``direct`` or ``winograd``.
+    channel_order
+        ``BGR`` or ``RGB``: order of the colours in the net's input.
+    switch_layer
+        Index up to which some formulas use their lower rule.
+    remarks
+        What was decided while the session was opened and is worth telling.
     """
 
     net: Net
@@ -51,6 +63,9 @@ class Session:
     labels: tuple[str, ...]
     class_count: int
     convolution: str = "auto"
+    channel_order: str = "BGR"
+    switch_layer: int = -1
+    remarks: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -63,8 +78,13 @@ class Session:
 
     @property
     def output_size(self) -> int:
-        """Number of the net's outputs."""
-        return math.prod(self.net.shape_of(self.net.output_value))
+        """Number of the net's outputs: of classes, where several positions are one class."""
+        return self.plan.origin.output_count
+
+    @property
+    def is_bgr(self) -> bool:
+        """Whether the net's input are colours in the order blue, green, red."""
+        return self.net.input_shape[0] == 3 and self.channel_order == "BGR"
 
 
 def open_session(
@@ -92,26 +112,35 @@ def open_session(
     CaffeLrpError
         Of the kind that fits the first fault found.
     """
-    quirks = QUIRK_MODES[config.quirks]
     codes = tuple(formulas) if formulas else (config.formula,)
     rows = [_find_formula(code, config) for code in codes]
     labels = read_labels(config.synset_file)
-    mean = load_mean(config.mean_file, config.mean_mode, quirks)
-    spec, weights = read_prototxt(config.prototxt), scan_caffemodel(config.caffemodel)
-    net = build_net(spec, weights, convolution, available_memory(), canonize)
-    height, width = _image_size(net)
-    with _naming(config.place_of("base_size"), ConfigError), _naming(config.mean_file, ModelError):
-        preprocessor = Preprocessor(config.base_size, height, width, mean, quirks, max_pixels)
+    weights = scan_caffemodel(config.caffemodel)
+    spec = _read_net(config, weights)
+    preprocessor, remarks = make_preprocessor(config, spec, weights, max_pixels)
+    net = _load_net(config, spec, weights, convolution, canonize)
+    with naming(config.place_of("switch_layer"), ConfigError):
+        switch_layer = layer_index(net, config.switch_layer, *_SWITCH)
     parameters = RuleParameters(
-        config.epsilon, config.beta, config.switch_layer, quirks, config.gamma, *preprocessor.bounds
+        config.epsilon,
+        config.beta,
+        switch_layer,
+        QUIRK_MODES[config.quirks],
+        config.gamma,
+        *preprocessor.bounds,
     )
-    with _naming(config.place_of("start_layer"), ConfigError):
-        start = find_start(net, config.start_layer)
-    plans = []
-    for code, row in zip(codes, rows, strict=True):
-        with _naming(config.place_of("first_layer"), ConfigError), _naming(f"formula {code}", PlanError):
-            plans.append(resolve_plan(net, row, parameters, start.index, config.first_layer))
-    session = Session(net, codes, tuple(plans), preprocessor, labels, config.class_count, convolution)
+    session = Session(
+        net=net,
+        formulas=codes,
+        plans=_resolve_plans(net, config, dict(zip(codes, rows, strict=True)), parameters),
+        preprocessor=preprocessor,
+        labels=labels,
+        class_count=config.class_count,
+        convolution=convolution,
+        channel_order=config.channel_order,
+        switch_layer=switch_layer,
+        remarks=remarks,
+    )
     if config.class_count > session.output_size:
         raise ConfigError(
             f"{config.place_of('class_count')}: numclasses {config.class_count} is more than the "
@@ -120,38 +149,52 @@ def open_session(
     return session
 
 
+def _read_net(config: HeatmapConfig, weights: Weights) -> NetSpec:
+    """The prototxt, with the size of the input that is asked for."""
+    spec = read_prototxt(config.prototxt)
+    if config.input_size is None:
+        return spec
+    with naming(config.place_of("input_size"), ModelError):
+        return with_input_size(spec, config.input_size, weights)
+
+
+def _resolve_plans(
+    net: Net, config: HeatmapConfig, formulas: Mapping[FormulaCode, Formula], parameters: RuleParameters
+) -> tuple[Plan, ...]:
+    """The plans of all formulas, which start and end at the same layers."""
+    with naming(config.place_of("start_layer"), ConfigError):
+        start = find_start(net, config.start_layer)
+    plans = []
+    for code, row in formulas.items():
+        with naming(config.place_of("first_layer"), ConfigError), naming(f"formula {code}", PlanError):
+            plans.append(resolve_plan(net, row, parameters, start, config.first_layer))
+    return tuple(plans)
+
+
+def _load_net(config: HeatmapConfig, spec: NetSpec, weights: Weights, convolution: str, canonize: str) -> Net:
+    """The net with its weights; says so where a size of the input that was asked for is what does not fit."""
+    try:
+        return build_net(spec, weights, convolution, available_memory(), canonize)
+    except ModelError as error:
+        if config.input_size is None:
+            raise
+        size = "x".join(map(str, config.input_size))
+        raise ModelError(
+            f"{error}\n{config.place_of('input_size')}: the input was made {size} (input_size); only nets "
+            "without inner products over positions take any size"
+        ) from error
+
+
 def _find_formula(code: FormulaCode, config: HeatmapConfig) -> Formula:
     """The row of a formula; ConfigError if there is none, or if it needs a switch layer that is not set."""
-    with _naming(config.place_of("formula"), ConfigError):
+    with naming(config.place_of("formula"), ConfigError):
         formula = find_formula(code)
-    if formula.needs_switch_layer and config.switch_layer < 0:
+    if formula.needs_switch_layer and isinstance(config.switch_layer, int) and config.switch_layer < 0:
         raise ConfigError(
             f"{config.place_of('switch_layer')}: formula {code} needs a switch layer; set "
-            "auxiliaryvariable_maxlayerindexforflatdistinconv (--switch-layer) to the index of a layer, not "
-            f"{config.switch_layer}"
+            f"{_SWITCH[0]} ({_SWITCH[1]}) to the index of a layer, not {config.switch_layer}"
         )
     return formula
-
-
-@contextmanager
-def _naming(place: Path | str, kind: type[CaffeLrpError]) -> Iterator[None]:
-    """Name the place of a fault, a file or a line of one, in errors of class ``kind`` that do not know it."""
-    try:
-        yield
-    except kind as error:
-        raise kind(f"{place}: {error}") from error
-
-
-def _image_size(net: Net) -> tuple[int, int]:
-    """(H, W) of the net's input; ModelError unless it has 3 channels and is square."""
-    shape = net.input_shape
-    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
-        sizes = "×".join(map(str, (net.batch_size, *shape)))
-        raise ModelError(
-            f"{net.source}: the input must have 3 channels and be square (N×3×S×S), but it is {sizes}; only "
-            "nets for such images can be explained"
-        )
-    return shape[1], shape[2]
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

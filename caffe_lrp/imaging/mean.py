@@ -1,10 +1,10 @@
-"""The mean image in its three file formats, always returned in BGR order.
+"""The mean image in its three file formats; one of three channels is always returned in BGR order.
 
 Source: spec/reference.md §2 (``use_mean_file_asbinaryprotoblob``) and §4 item 4 (Q10).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +27,19 @@ _MOST_TEXT_MEGABYTES = 64
 _BLOCK = 2**20
 _BLANK = re.compile(r"\s")
 _LONGEST_COMPLAINT = 200
-_TEXT_LAYOUT = (
-    "begin it with 3, the height and the width, followed by all numbers of the blue, the green and the red "
-    "plane, each column by column"
-)
+_NUMERALS = {1: "one is", 3: "three are"}
 
 Mean = NDArray[np.float32]
 
 
-def load_mean(path: Path, mode: int, quirks: Quirks) -> Mean:
-    """The mean image of ``path`` as (3, H, W) float32, channels BGR, in grey levels.
+def constant_mean(values: Sequence[float], channels: int, height: int, width: int) -> Mean:
+    """A mean (channels, height, width) that is the same everywhere; ``values`` is one a channel, or one."""
+    planes = np.array(values, np.float32).reshape(-1, 1, 1)
+    return np.ascontiguousarray(np.broadcast_to(planes, (channels, height, width)))
+
+
+def load_mean(path: Path, mode: int, quirks: Quirks, channels: int = 3) -> Mean:
+    """The mean image of ``path`` as (channels, H, W) float32, in grey levels; three channels as BGR.
 
     Parameters
     ----------
@@ -46,20 +49,27 @@ def load_mean(path: Path, mode: int, quirks: Quirks) -> Mean:
         Value of the config key ``use_mean_file_asbinaryprotoblob``.
     quirks
         Q10 is read here: whether a BlobProto mean is used transposed.
+    channels
+        As many as the net's input has.
 
     Raises
     ------
     ConfigError
-        ``mode`` is not 0, 1 or 2.
+        ``mode`` is not 0, 1 or 2, or 2 for channels that have no order.
     ModelError
-        The file is missing, unreadable, malformed, or does not hold three channels of finite numbers.
+        The file is missing, unreadable, malformed, or does not hold these channels of finite numbers.
     """
     if mode not in (TEXT_BGR, BLOB_BGR, BLOB_RGB):
         raise ConfigError(
             f"use_mean_file_asbinaryprotoblob is {mode}; use 0 (text), 1 (BlobProto, channels BGR) or 2 "
             "(BlobProto, channels RGB)"
         )
-    mean = _text_mean(path) if mode == TEXT_BGR else _blob_mean(path, quirks)
+    if mode == BLOB_RGB and channels not in (1, 3):
+        raise ConfigError(
+            f"use_mean_file_asbinaryprotoblob is 2 (channels RGB), but the net's input has {channels} "
+            "channels; use 0 (text) or 1 (BlobProto)"
+        )
+    mean = _text_mean(path, channels) if mode == TEXT_BGR else _blob_mean(path, channels, quirks)
     with np.errstate(over="ignore"):
         ordered = np.ascontiguousarray(mean[::-1] if mode == BLOB_RGB else mean, dtype=np.float32)
     if not np.isfinite(ordered).all():
@@ -69,15 +79,15 @@ def load_mean(path: Path, mode: int, quirks: Quirks) -> Mean:
     return ordered
 
 
-def _blob_mean(path: Path, quirks: Quirks) -> Mean:
-    """A BlobProto mean (3, H, W), channels in the file's order."""
+def _blob_mean(path: Path, wanted: int, quirks: Quirks) -> Mean:
+    """A BlobProto mean (wanted, H, W), channels in the file's order."""
     stored = scan_blob(path)
     shape = stored.shape[1:] if len(stored.shape) == 4 and stored.shape[0] == 1 else stored.shape
-    if len(shape) != 3 or shape[0] != 3:
+    if len(shape) != 3 or shape[0] != wanted:
         found = " x ".join(map(str, stored.shape))
         raise ModelError(
-            f"{path}: a mean image has 1 x 3 x H x W numbers, this blob has {found}; use the mean of the "
-            "net's training images"
+            f"{path}: a mean image has 1 x {wanted} x H x W numbers, this blob has {found}; use the mean of "
+            "the net's training images"
         )
     channels, height, width = shape
     _refuse_absurd_size(path, height, width)
@@ -96,11 +106,11 @@ def _refuse_absurd_size(path: Path, height: int, width: int) -> None:
         )
 
 
-def _text_mean(path: Path) -> NDArray[np.float64]:
-    """A text mean (3, H, W): "3", "H W", then per channel one column after the other."""
+def _text_mean(path: Path, wanted: int) -> NDArray[np.float64]:
+    """A text mean (wanted, H, W): the channels, "H W", then per channel one column after the other."""
     numbers = _numbers(path)
     header = numbers[:_HEADER_NUMBERS]
-    if len(numbers) == _HEADER_NUMBERS and header[0] != 3:
+    if wanted == 3 and len(numbers) == _HEADER_NUMBERS and header[0] != 3:
         raise ModelError(
             f"{path}: holds three numbers only; for one mean colour, write 3, height and width of the "
             "net's input, then the number of blue once for every pixel, that of green, and that of red"
@@ -108,21 +118,31 @@ def _text_mean(path: Path) -> NDArray[np.float64]:
     if len(header) < _HEADER_NUMBERS or not np.isin(header, np.arange(1, _LARGEST_SIDE + 1)).all():
         raise ModelError(
             f"{path}: a text mean begins with the channels, the height and the width, each a whole number; "
-            f"{_TEXT_LAYOUT}"
+            f"{_text_layout(wanted)}"
         )
-    if header[0] != 3:
+    if header[0] != wanted:
         raise ModelError(
-            f"{path}: the mean image has {header[0]:g} channels; three are needed; {_TEXT_LAYOUT}"
+            f"{path}: the mean image has {header[0]:g} channels; "
+            f"{_NUMERALS.get(wanted, f'{wanted} are')} needed; {_text_layout(wanted)}"
         )
     values = numbers[_HEADER_NUMBERS:]
     height, width = int(header[1]), int(header[2])
     _refuse_absurd_size(path, height, width)
-    if len(values) != 3 * height * width:
+    if len(values) != wanted * height * width:
         raise ModelError(
-            f"{path}: the header promises 3 x {height} x {width} = {3 * height * width} numbers, "
+            f"{path}: the header promises {wanted} x {height} x {width} = {wanted * height * width} numbers, "
             f"the file has {len(values)}; download or make it again"
         )
-    return values.reshape(3, width, height).transpose(0, 2, 1)
+    return values.reshape(wanted, width, height).transpose(0, 2, 1)
+
+
+def _text_layout(channels: int) -> str:
+    """How to write a text mean."""
+    planes = "the blue, the green and the red plane" if channels == 3 else "every channel"
+    return (
+        f"begin it with {channels}, the height and the width, followed by all numbers of {planes}, each "
+        "column by column"
+    )
 
 
 def _numbers(path: Path) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ The arithmetic of the passes is in ``kernels/resize.py``. Source: spec/reference
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,36 +28,41 @@ _LARGEST = 65535
 _SUPPORT = {MITCHELL: MITCHELL_SUPPORT, LANCZOS: LANCZOS_SUPPORT}
 
 Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+Size = tuple[int, int]
 
 
 def resize_to_base(image: DecodedImage, base_size: int) -> Samples:
-    """The image resized so that its longer side is ``base_size``, as RGB without alpha.
+    """The image resized so that its longer side is ``base_size``, see `resize`."""
+    height, width = image.samples.shape[:2]
+    return resize(image, target_size(height, width, base_size))
+
+
+def resize(image: DecodedImage, size: Size) -> Samples:
+    """The image resized, as RGB without alpha.
 
     Parameters
     ----------
     image
         A decoded image.
-    base_size
-        Longer side of the target box, in pixels.
+    size
+        Its new height and width.
 
     Returns
     -------
-    (H, W, 3) uint16 in 0..65535. The long side can be one pixel short of ``base_size``.
+    (H, W, 3) uint16 in 0..65535.
     """
-    height, width = image.samples.shape[:2]
-    new_height, new_width = target_size(height, width, base_size)
     samples = image.samples
-    if (new_height, new_width) != (height, width):
-        filter_code = choose_filter(image, new_height, new_width)
+    if size != samples.shape[:2]:
+        filter_code = choose_filter(image, *size)
         if image.colours is ColourModel.RGBA:
-            samples = _resample_matte(samples, new_height, new_width, filter_code)
+            samples = _resample_matte(samples, *size, filter_code)
         else:
-            samples = _resample(samples, new_height, new_width, filter_code)
+            samples = _resample(samples, *size, filter_code)
     return _as_rgb(samples, image.colours)
 
 
 def target_size(height: int, width: int, base_size: int) -> tuple[int, int]:
-    """Height and width after resizing.
+    """Height and width after resizing; the long side can be one pixel short of ``base_size``.
 
     The longer side is scaled to ``base_size`` and both sides are rounded (half away from zero); then the
     aspect is kept *inside* that box, which can cost the long side a pixel.
@@ -65,6 +71,35 @@ def target_size(height: int, width: int, base_size: int) -> tuple[int, int]:
     box_height, box_width = math.floor(height * scale + 0.5), math.floor(width * scale + 0.5)
     factor = min(box_height / height, box_width / width)
     return max(1, math.floor(height * factor + 0.5)), max(1, math.floor(width * factor + 0.5))
+
+
+def _stretched(sides: Size, base_size: int, inputs: Size) -> Size:
+    """The base box itself: the whole image fills it, out of proportion or not."""
+    del sides
+    return _base_box(base_size, inputs)
+
+
+def _covering(sides: Size, base_size: int, inputs: Size) -> Size:
+    """The smallest size in proportion that covers the base box."""
+    box = _base_box(base_size, inputs)
+    factor = max(box[0] / sides[0], box[1] / sides[1])
+    return max(box[0], math.floor(sides[0] * factor + 0.5)), max(box[1], math.floor(sides[1] * factor + 0.5))
+
+
+def _base_box(base_size: int, inputs: Size) -> Size:
+    """A box in proportion to the input, whose longer side is ``base_size``."""
+    scale = base_size / max(inputs)
+    return math.floor(inputs[0] * scale + 0.5), math.floor(inputs[1] * scale + 0.5)
+
+
+#: How images come to their size before the crop: name -> the size for the image's own, the base size and the
+#: size of the input. For square inputs the base box is as wide and as high as the base size.
+RESIZE_MODES: dict[str, Callable[[Size, int, Size], Size]] = {
+    "reference": lambda sides, base_size, _: target_size(*sides, base_size),
+    "stretch": _stretched,
+    "short-side": _covering,
+    "none": lambda sides, _, __: sides,
+}
 
 
 def choose_filter(image: DecodedImage, new_height: int, new_width: int) -> int:

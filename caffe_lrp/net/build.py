@@ -68,7 +68,7 @@ def build_net(
         memory, missing weights or weights of the wrong shape; the message names the layer.
     """
     graph = build_graph(spec, weights)
-    batch_size, *shape = _only_input(graph, spec.source).shape
+    batch_size, *shape = only_input(graph.inputs, spec.source).shape
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
     loaded = _loaded(graph.layers, with_shared_weights(spec, weights), convolution, spec.source)
@@ -96,12 +96,12 @@ def _loaded(
     return tuple(_with_weights(layer, blobs, source) for layer, blobs in zip(chosen, stored, strict=True))
 
 
-def _only_input(graph: Graph, source: str) -> InputSpec:
-    """The blob of images."""
-    if len(graph.inputs) != 1:
-        names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
+def only_input(inputs: Sequence[InputSpec], source: str) -> InputSpec:
+    """The one input of a net; ModelError if there is none, or several."""
+    if len(inputs) != 1:
+        names = ", ".join(f"'{declared.name}'" for declared in inputs) or "none"
         raise ModelError(f"{source}: needs exactly one input blob, but declares {names}; keep the images")
-    return graph.inputs[0]
+    return inputs[0]
 
 
 def _compared_values(layers: Sequence[Layer]) -> set[int]:

@@ -67,8 +67,7 @@ def explain(plan: Plan, forward: ForwardPass, classes: Sequence[Sequence[int]], 
     forward
         The forward pass of N items, by `run_forward` with this plan among its plans.
     classes
-        For each item, the flat elements of the start layer's output at which relevance starts; each
-        below `Plan.start_size`.
+        For each item, the classes whose scores relevance starts as; each below `Plan.start_size`.
     workspace
         Memory and threads to use.
 
@@ -78,8 +77,9 @@ def explain(plan: Plan, forward: ForwardPass, classes: Sequence[Sequence[int]], 
         (N, …) in the shape of the target value.
     """
     activations = forward.activations
+    elements = [plan.origin.elements_of(chosen) for chosen in classes]
     relevance = {
-        value: _seed(activations[scores], classes, plan.unit_seed) for value, scores in plan.seeds.items()
+        value: _seed(activations[scores], elements, plan.unit_seed) for value, scores in plan.seeds.items()
     }
     for step in plan.steps:
         handed_down = _propagate(step, forward, relevance, workspace)
@@ -88,12 +88,11 @@ def explain(plan: Plan, forward: ForwardPass, classes: Sequence[Sequence[int]], 
     return plan.finish(result) if plan.finish else result
 
 
-def _seed(scores: Blob, classes: Sequence[Sequence[int]], unit_seed: bool) -> Blob:
+def _seed(scores: Blob, elements: Sequence[list[int]], unit_seed: bool) -> Blob:
     """Zero except at the chosen elements, where it is the score itself, or 1."""
     seed = np.zeros(scores.shape, np.float32)
-    for item, chosen in enumerate(classes):
-        elements = list(chosen)
-        seed[item].reshape(-1)[elements] = 1 if unit_seed else scores[item].reshape(-1)[elements]
+    for item, chosen in enumerate(elements):
+        seed[item].reshape(-1)[chosen] = 1 if unit_seed else scores[item].reshape(-1)[chosen]
     return seed
 
 

@@ -1,6 +1,5 @@
 """Plan: which layers relevance passes, in which order, by which rule. Resolved before anything runs."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +14,7 @@ from caffe_lrp.sharing import shared_property
 from .composites import Composite
 from .formulas import Formula, RuleParameters, compose
 from .rules import Rule
-
-#: Values of ``lastlayerindex`` that are not an index.
-BEFORE_LOWEST_SOFTMAX, HIGHEST_INNER_PRODUCT = -1, -2
+from .start import LayerReference, Start, find_start, layer_index
 
 
 @dataclass(frozen=True)
@@ -42,10 +39,8 @@ class Plan:
     ----------
     steps
         From the start layer downwards.
-    start
-        Layer at whose outputs relevance starts.
-    seeds
-        Output value of the start layer -> the value that supplies the scores.
+    origin
+        Where relevance starts, and what a class is there.
     target
         Value whose relevance is the result.
     unit_seed
@@ -56,8 +51,7 @@ class Plan:
 
     net: Net
     steps: tuple[Step, ...]
-    start: Layer
-    seeds: dict[int, int]
+    origin: Start
     target: int
     unit_seed: bool
     finish: Callable[[Blob], Blob] | None
@@ -79,9 +73,19 @@ class Plan:
         return self.target == self.net.input_value
 
     @property
+    def start(self) -> Layer:
+        """The layer of the scores that relevance starts as."""
+        return self.origin.layer
+
+    @property
+    def seeds(self) -> dict[int, int]:
+        """Value where relevance starts -> the value that supplies the scores."""
+        return self.origin.seeds
+
+    @property
     def start_size(self) -> int:
-        """Number of elements at the start layer: classes must be below it."""
-        return min(math.prod(shape) for shape in self.start.output_shapes)
+        """Number of classes at the start: all that are explained must be below it."""
+        return self.origin.class_count
 
     def rule_of(self, layer: Layer) -> Rule | None:
         """The rule a layer got, None for a layer that relevance does not pass."""
@@ -89,7 +93,11 @@ class Plan:
 
 
 def resolve_plan(
-    net: Net, formula: Formula, parameters: RuleParameters, start_layer: int, first_layer: int
+    net: Net,
+    formula: Formula,
+    parameters: RuleParameters,
+    start: Start | LayerReference,
+    first_layer: LayerReference,
 ) -> Plan:
     """The plan for ``net`` under ``formula``.
 
@@ -99,11 +107,10 @@ def resolve_plan(
         The net.
     formula, parameters
         Row of the table of formulas, and its numbers.
-    start_layer
-        Index of the layer where relevance starts, or −1 (the layer before the lowest Softmax) or −2
-        (the highest InnerProduct).
+    start
+        Where relevance starts, or what `find_start` finds that by.
     first_layer
-        Index of the lowest layer to pass; its first bottom's relevance is the result.
+        Index or name of the lowest layer to pass; its first bottom's relevance is the result.
 
     Raises
     ------
@@ -112,14 +119,16 @@ def resolve_plan(
     PlanError
         A layer without a rule, or with one that must read the image and does not.
     """
-    start = find_start(net, start_layer)
-    if not 0 <= first_layer < start.index:
+    origin = start if isinstance(start, Start) else find_start(net, start)
+    highest = origin.layer
+    lowest = layer_index(net, first_layer, "firstlayerindex", "--first-layer")
+    if not 0 <= lowest < highest.index:
         raise ConfigError(
             f"firstlayerindex {first_layer} (--first-layer) must be at least 0 and below the start layer "
-            f"{start.index} ('{start.name}') of {net.source}; 0 leads down to the image"
+            f"{highest.index} ('{highest.name}') of {net.source}; 0 leads down to the image"
         )
-    first = net.layers[first_layer]
-    path = _layers_between(net, start, first)
+    first = net.layers[lowest]
+    path = _layers_between(net, origin, first)
     composite = compose(formula, parameters, _lowest_linear_layers(net))
     return Plan(
         net=net,
@@ -127,65 +136,31 @@ def resolve_plan(
             Step(layer, _rule_for(composite, layer, net), net.nonnegative_values.issuperset(layer.inputs))
             for layer in path
         ),
-        start=start,
-        seeds={value: net.stored_value(value) for value in start.outputs},
+        origin=origin,
         target=first.inputs[0],
         unit_seed=formula.is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
         finish=formula.finish,
     )
 
 
-def find_start(net: Net, start_layer: int) -> Layer:
-    """Layer where relevance starts (spec/reference.md §2, ``lastlayerindex``).
-
-    Raises
-    ------
-    ConfigError
-        No such layer.
-    """
-    if start_layer == BEFORE_LOWEST_SOFTMAX:
-        softmax = [layer.index for layer in net.layers if layer.type == "Softmax"]
-        if not softmax or softmax[0] == 0:
-            raise ConfigError(
-                f"lastlayerindex -1: {net.source} has no Softmax with a layer before it; give -2 "
-                "(the highest InnerProduct) or an index"
-            )
-        return net.layers[softmax[0] - 1]
-    if start_layer == HIGHEST_INNER_PRODUCT:
-        products = [layer for layer in net.layers if layer.type == "InnerProduct"]
-        if not products:
-            raise ConfigError(
-                f"lastlayerindex -2: {net.source} has no InnerProduct layer; give -1 (the layer before the "
-                "lowest Softmax) or an index"
-            )
-        return products[-1]
-    if not 0 <= start_layer < len(net.layers):
-        raise ConfigError(
-            f"lastlayerindex {start_layer} (--start-layer): {net.source} has layers 0 to "
-            f"{len(net.layers) - 1}; give one of them, -1 (the layer before the lowest Softmax) or -2 (the "
-            "highest InnerProduct)"
-        )
-    return net.layers[start_layer]
-
-
-def _layers_between(net: Net, start: Layer, first: Layer) -> list[Layer]:
-    """Layers that relevance passes on its way from ``start`` down to index ``first``, start first.
+def _layers_between(net: Net, origin: Start, first: Layer) -> list[Layer]:
+    """Layers that relevance passes on its way down from ``origin`` to ``first``, the highest first.
 
     Raises
     ------
     ConfigError
         ``first`` does not lead to ``start``.
     """
-    wanted = set(start.outputs)
+    wanted = set(origin.seeds)
     path = []
-    for layer in reversed(net.layers[first.index : start.index + 1]):
+    for layer in reversed(net.layers[first.index : origin.top + 1]):
         if wanted.intersection(layer.outputs):
             path.append(layer)
             wanted.update(layer.inputs)
     if path[-1] is not first:
         raise ConfigError(
             f"firstlayerindex {first.index} ('{first.name}') does not lead to the start layer "
-            f"{start.index} ('{start.name}'); give a layer that does, or 0 for the image"
+            f"{origin.layer.index} ('{origin.layer.name}'); give a layer that does, or 0 for the image"
         )
     return path
 

@@ -16,8 +16,20 @@ class Ranking:
     scores: Blob
 
 
-def rank(output: Blob, class_count: int) -> Ranking:
-    """Ranking of the first ``class_count`` elements of one item's output, equal scores by index."""
-    scores = output.reshape(-1)[:class_count]
+def class_scores(outputs: Blob, class_count: int) -> Blob:
+    """Scores (N, classes) from the net's outputs (N, …).
+
+    Where the output has several positions for a class, its score is their sum.
+    """
+    planes = outputs.reshape(len(outputs), class_count, -1)
+    if planes.shape[2] == 1:
+        return planes[:, :, 0]
+    sums: Blob = planes.sum(axis=2, dtype=np.float64).astype(np.float32)
+    return sums
+
+
+def rank(scores: Blob, class_count: int) -> Ranking:
+    """Ranking of the first ``class_count`` of one item's scores, equal ones by index."""
+    scores = scores[:class_count]
     order = np.argsort(-scores, kind="stable")
     return Ranking(order, scores[order])

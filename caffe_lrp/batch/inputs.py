@@ -1,0 +1,97 @@
+"""How images become the input of a net: as the config says, else as a prototxt for training says."""
+
+from pathlib import Path
+
+from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.imaging.mean import BLOB_BGR, Mean, constant_mean, load_mean
+from caffe_lrp.imaging.preprocess import Preprocessor
+from caffe_lrp.net.deploy import Weights
+from caffe_lrp.net.inputs import image_shape
+from caffe_lrp.proto.spec import NetSpec, Shape
+from caffe_lrp.quirks import QUIRK_MODES
+
+from .naming import naming
+
+
+def make_preprocessor(
+    config: HeatmapConfig, spec: NetSpec, weights: Weights, max_pixels: int
+) -> tuple[Preprocessor, tuple[str, ...]]:
+    """What turns images into inputs of a net, and remarks on what it takes from the prototxt.
+
+    Raises
+    ------
+    ConfigError
+        Settings that do not fit the net, or no mean.
+    ModelError
+        An input that is no image, or a mean that cannot be read or does not fit.
+    """
+    shape = channels, height, width = image_shape(spec, weights)
+    mean, taken = _mean(config, spec, shape)
+    scale = _scale(config, spec, taken)
+    base_place = config.places.get("base_size", spec.source)
+    with naming(base_place, ConfigError), naming(config.mean_file or spec.source, ModelError):
+        preprocessor = Preprocessor(
+            base_size=config.base_size or max(height, width),
+            input_height=height,
+            input_width=width,
+            mean=mean,
+            quirks=QUIRK_MODES[config.quirks],
+            max_pixels=max_pixels,
+            channels=channels,
+            channel_order=config.channel_order,
+            resize_mode=config.resize,
+            scale=scale,
+        )
+    if not taken:
+        return preprocessor, ()
+    remark = "of its transform_param is used what the config does not say"
+    return preprocessor, (f"{spec.source}: {remark}: {', '.join(taken)}",)
+
+
+def _scale(config: HeatmapConfig, spec: NetSpec, taken: list[str]) -> float:
+    """The factor of the input; if it comes from the prototxt, ``taken`` says so afterwards."""
+    if config.input_scale is not None:
+        return config.input_scale
+    transform = spec.transform
+    if transform is None or transform.scale == 1:
+        return 1.0
+    taken.append(f"scale {transform.scale:g}")
+    return transform.scale
+
+
+def _mean(config: HeatmapConfig, spec: NetSpec, shape: Shape) -> tuple[Mean, list[str]]:
+    """The mean, channels in the net's order, and what is taken from the prototxt for it."""
+    quirks, transform = QUIRK_MODES[config.quirks], spec.transform
+    if config.mean_values is not None:
+        with naming(config.place_of("mean_values"), ConfigError):
+            return _constant(config.mean_values, shape, "mean_values"), []
+    if config.mean_file is not None:
+        mean = load_mean(config.mean_file, config.mean_format, quirks, shape[0])
+        return (mean[::-1] if config.channel_order == "RGB" and shape[0] == 3 else mean), []
+    if transform is None:
+        raise ConfigError(
+            f"{spec.source}: neither the config nor the prototxt says which mean to subtract; set mean_file "
+            "or mean_values (0 for none)"
+        )
+    if transform.mean_file:
+        path = _find(transform.mean_file, Path(spec.source).parent)
+        return load_mean(path, BLOB_BGR, quirks, shape[0]), [f"mean image {path}"]
+    with naming(spec.source, ConfigError):
+        values = transform.mean_values or (0.0,)
+        return _constant(values, shape, "mean_value"), [f"mean {', '.join(f'{value:g}' for value in values)}"]
+
+
+def _constant(values: tuple[float, ...], shape: Shape, what: str) -> Mean:
+    if len(values) not in (1, shape[0]):
+        raise ConfigError(
+            f"{what} has {len(values)} numbers, but the net's input has {shape[0]} channel(s); give one "
+            "number for each, or one for all"
+        )
+    return constant_mean(values, *shape)
+
+
+def _find(name: str, folder: Path) -> Path:
+    """A file that a prototxt names: as Caffe finds it, or else in the prototxt's folder."""
+    places = (Path(name), folder / name, folder / Path(name).name)
+    return next((place for place in places if place.is_file()), places[0])

@@ -1,0 +1,46 @@
+"""``caffe-lrp convert-config``: a config file, of pairs of lines or YAML, as YAML with all keys explained."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from caffe_lrp.config import KEYS, SUFFIXES, as_yaml, is_yaml, read_entries
+from caffe_lrp.config.paths import exists
+from caffe_lrp.errors import ExitCode, OutputError, UsageError
+from caffe_lrp.outputs.atomic import why_unwritable
+from caffe_lrp.terminal import say
+
+
+def convert_config(options: argparse.Namespace) -> int:
+    """Write the YAML file, unless there is one, and say so."""
+    old, new = options.old, options.new
+    if not is_yaml(new):
+        raise UsageError(f"{new}: a config in YAML is told by its name; let it end with {SUFFIXES[0]}")
+    values = {attribute: entry.value for attribute, entry in read_entries(old).items()}
+    for key in KEYS:
+        if key.parse is Path and key.attribute in values:
+            values[key.attribute] = _moved(values[key.attribute], old.parent, new.parent)
+    _write_new(new, as_yaml(values))
+    say(f"{new} says what {old} does", sys.stdout)
+    return ExitCode.DONE
+
+
+def _moved(path: Path, old_folder: Path, new_folder: Path) -> Path:
+    """A path relative to the config file, as it is to be written in another folder.
+
+    One that exists in the current folder is found from there, whatever the config file's folder.
+    """
+    if path.is_absolute() or exists(path):
+        return path
+    return Path(os.path.relpath(old_folder / path, new_folder))
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as fault:
+        raise OutputError(f"{path}: is there already; choose another name, or remove it first") from fault
+    except (OSError, ValueError) as fault:
+        raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault

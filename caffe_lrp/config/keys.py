@@ -1,0 +1,273 @@
+"""The table of keys, how their values are parsed, and what all values together make.
+
+Both formats share it. A text file calls a key by its name; a YAML file may also call it by its attribute.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from caffe_lrp.messages import did_you_mean
+from caffe_lrp.quirks import QUIRK_MODES
+
+#: ε, β and the scale of inputs beyond this overflow float32.
+LARGEST_NUMBER = 1e30
+
+#: Python refuses to read numbers of thousands of digits; 64 bits hold these.
+_MOST_DIGITS = 18
+
+_INTEGER = re.compile("[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_FORMULA_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]*")
+_SIZE = re.compile("([0-9]{1,6})[xX×]([0-9]{1,6})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatmapConfig:
+    """Everything a config file says; attribute names are those of the package.
+
+    Layers are given by index, by name, or (where relevance starts) by ``auto``: what that means shows when
+    the net is known. None stands for what was not said.
+    """
+
+    prototxt: Path
+    caffemodel: Path
+    mean_file: Path | None = None
+    mean_format: int = 1
+    mean_values: tuple[float, ...] | None = None
+    input_scale: float | None = None
+    channel_order: str = "BGR"
+    resize: str = "reference"
+    base_size: int | None = None
+    crop: str = "center"
+    input_size: tuple[int, int] | None = None
+    synset_file: Path
+    start_layer: int | str
+    first_layer: int | str
+    class_count: int
+    output_root: str
+    path_root: str
+    formula: int | str
+    epsilon: float
+    beta: float
+    switch_layer: int | str
+    quirks: str = "reference"
+    gamma: float = 0.25
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def place_of(self, attribute: str) -> str:
+        """Where the value of an attribute that was given comes from: file and line, or command line."""
+        return self.places[attribute]
+
+
+class Entry(NamedTuple):
+    """A value in a file, and the line it stands in, from 1."""
+
+    value: Any
+    line: int
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the config file.
+
+    Attributes
+    ----------
+    name
+        As it stands in a text file.
+    attribute
+        Of `HeatmapConfig`; in YAML another name of the key.
+    parse
+        From the text of the value; a ValueError tells what is wrong with it.
+    help
+        One line for the documentation.
+    required
+        Whether a text file without the key is refused: what is not known there is a comment, and so is a
+        misspelt key.
+    stand_in
+        Name of a key that makes this one unnecessary.
+    is_preprocessing
+        Whether the key may stand in the block ``preprocess`` of a YAML file.
+    """
+
+    name: str
+    attribute: str
+    parse: Callable[[str], Any]
+    help: str
+    required: bool = True
+    stand_in: str = ""
+    is_preprocessing: bool = False
+
+    @property
+    def default(self) -> Any:
+        """What holds if nothing is said; `MISSING` if something has to be."""
+        return HeatmapConfig.__dataclass_fields__[self.attribute].default
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether every file has to say something, where misspelt keys do not pass for comments."""
+        return self.default is MISSING
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the value can have several parts."""
+        return self.parse is _numbers
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether the value can be the name of a layer."""
+        return self.attribute in ("start_layer", "first_layer", "switch_layer")
+
+
+def _integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError("must be a whole number")
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"must have at most {_MOST_DIGITS} digits")
+    return int(text)
+
+
+def _formula(text: str) -> int | str:
+    """A number or a name; the table of formulas, which knows whether there is such a one, is not here."""
+    if _FORMULA_NAME.fullmatch(text):
+        return text
+    if not _INTEGER.fullmatch(text):
+        raise ValueError("must be the number or the name of a formula, such as 100 or epsilon-plus")
+    return _integer(text)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = _integer(text)
+        if value < least:
+            raise ValueError(f"must be at least {least}")
+        return value
+
+    return parse
+
+
+def _layer(parse_index: Callable[[str], int]) -> Callable[[str], int | str]:
+    """Parser of a layer: an index, or else a name."""
+    return lambda text: parse_index(text) if _INTEGER.fullmatch(text) else text
+
+
+def _one_of(*choices: Any) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        for choice in choices:
+            if text == str(choice):
+                return choice
+        names = [str(choice) for choice in choices]
+        raise ValueError(f"must be one of {', '.join(names)}{did_you_mean(text, names)}")
+
+    return parse
+
+
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("must be a number, such as 0.01")
+    return float(text)
+
+
+def _non_negative(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= LARGEST_NUMBER:
+        raise ValueError(f"must be at least 0 and at most {LARGEST_NUMBER:g}")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
+    if not 1 / LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        raise ValueError(f"must be more than 0 and at most {LARGEST_NUMBER:g}")
+    return value
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(_number(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError("must be numbers with commas between them, such as 104,117,123") from None
+    if max(map(abs, values)) > LARGEST_NUMBER:
+        raise ValueError(f"must be at most {LARGEST_NUMBER:g}")
+    return values
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = _SIZE.fullmatch(text)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if min(size) < 1:
+        raise ValueError("must be a height and a width in pixels with an x between, such as 480x640")
+    return size
+
+
+def _preprocessing(
+    name: str, attribute: str, parse: Callable[[str], Any], description: str, stand_in: str = ""
+) -> Key:
+    """A key of the reference's that concerns the input."""
+    return Key(name, attribute, parse, description, True, stand_in, is_preprocessing=True)
+
+
+def _choice(name: str, parse: Callable[[str], Any], description: str) -> Key:
+    """A key of our own that concerns the input."""
+    return Key(name, name, parse, description, required=False, is_preprocessing=True)
+
+
+KEYS: tuple[Key, ...] = (
+    Key("param_file", "prototxt", Path, "deploy prototxt"),
+    Key("model_file", "caffemodel", Path, "caffemodel with the weights"),
+    _preprocessing("mean_file", "mean_file", Path, "mean image", "mean_values"),
+    _preprocessing(
+        "use_mean_file_asbinaryprotoblob",
+        "mean_format",
+        _one_of(0, 1, 2),
+        "format of the mean: 0 text, 1 BlobProto in BGR, 2 BlobProto in RGB",
+        "mean_values",
+    ),
+    _choice(
+        "mean_values",
+        _numbers,
+        "in place of a mean image: one number for each channel, in the order the net wants; or one for all",
+    ),
+    _choice("input_scale", _positive, "factor of the input, applied after the mean was subtracted"),
+    _choice("channel_order", _one_of("BGR", "RGB"), "order of the colours that the net wants: BGR or RGB"),
+    _choice(
+        "resize",
+        _one_of("reference", "stretch", "short-side", "none"),
+        "how images come to baseimgsize: reference (longer side), stretch (both sides), short-side, none",
+    ),
+    _preprocessing(
+        "baseimgsize", "base_size", _at_least(1), "longer side of the image after resizing, in pixels"
+    ),
+    _choice("crop", _one_of("center"), "which part of the resized image the net sees: the center"),
+    _choice("input_size", _size, "height x width of the input, in place of what the prototxt declares"),
+    Key("synsetfile", "synset_file", Path, "class labels, one a line"),
+    Key(
+        "lastlayerindex",
+        "start_layer",
+        _layer(_at_least(-2)),
+        "layer where relevance starts, by index or name; -1: before the lowest Softmax, -2: the highest "
+        "InnerProduct, auto: the layer of the class scores",
+    ),
+    Key(
+        "firstlayerindex",
+        "first_layer",
+        _layer(_at_least(0)),
+        "lowest layer to pass, by index or name; 0: down to the image",
+    ),
+    Key("numclasses", "class_count", _at_least(1), "number of outputs that are ranked"),
+    Key("standalone_outpath", "output_root", str, "root of the output files"),
+    Key("standalone_rootpath", "path_root", str, "output paths repeat the image path from this text on"),
+    Key("relpropformulatype", "formula", _formula, "formula: its number or its name"),
+    Key("epsstab", "epsilon", _non_negative, "ε of the ε rule"),
+    Key("alphabeta_beta", "beta", _non_negative, "β of the αβ rule; α = 1 + β"),
+    Key(
+        "auxiliaryvariable_maxlayerindexforflatdistinconv",
+        "switch_layer",
+        _layer(_integer),
+        "up to this layer, by index or name, formulas 54 to 60, 102, 104 and 114 use their lower rule",
+    ),
+    Key("gamma", "gamma", _non_negative, "γ of the γ rule; 0.25 unless given", required=False),
+    Key("quirks", "quirks", _one_of(*QUIRK_MODES), "reference or corrected", required=False),
+)

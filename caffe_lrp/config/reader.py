@@ -1,0 +1,60 @@
+"""From a config file of either format to the config."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from caffe_lrp.errors import ConfigError
+from caffe_lrp.files import read_small_file
+
+from .keys import KEYS, Entry, HeatmapConfig
+from .paths import locate
+from .text_file import read_text
+from .yaml_file import is_yaml, read_yaml
+
+_PATH_ATTRIBUTES = tuple(key.attribute for key in KEYS if key.parse is Path)
+
+
+def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> HeatmapConfig:
+    """The config in a file; values in ``overrides`` (by attribute) replace those of the file.
+
+    Relative paths are looked up in the current folder first, then beside the config file.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or keys are missing or have bad values; all faults are named at once.
+    """
+    values = dict(overrides or {})
+    places = dict.fromkeys(values, "command line")
+    for attribute, entry in read_entries(path, values).items():
+        values[attribute] = entry.value
+        places[attribute] = f"{path}: line {entry.line}"
+    if "mean_file" in values and "mean_values" in values:
+        raise ConfigError(
+            f"{places['mean_values']}: mean_values are given besides mean_file; keep one of the two"
+        )
+    for attribute in _PATH_ATTRIBUTES:
+        if attribute in values:
+            values[attribute] = locate(values[attribute], path.parent)
+    return HeatmapConfig(**values, places=places)
+
+
+def read_entries(path: Path, given: Collection[str] = ()) -> dict[str, Entry]:
+    """The values of a file by attribute, paths as they stand in it.
+
+    Parameters
+    ----------
+    path
+        The file; one that ends with ``.yaml`` or ``.yml`` is YAML.
+    given
+        Attributes whose values come from elsewhere; what the file says of them is not looked at.
+
+    Raises
+    ------
+    ConfigError
+        As `read_config`.
+    """
+    content = read_small_file(path, "config file", ConfigError, most_megabytes=1, may_be_pipe=True)
+    read = read_yaml if is_yaml(path) else read_text
+    return read(content, path, given)

@@ -1,0 +1,150 @@
+"""The reference's format: pairs of lines, a key and the value below it (spec/reference.md §2)."""
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from caffe_lrp.errors import ConfigError
+from caffe_lrp.files import why_no_text
+from caffe_lrp.messages import closest
+
+from .keys import KEYS, Entry, Key
+from .paths import exists, locate
+
+#: From here on a word is taken for a misspelt key.
+_LEAST_SIMILARITY = 0.8
+#: Misspelt keys are looked for in so many lines; no config file comes near it.
+_MOST_LINES = 2000
+
+_BLANK_DELIMITED = re.compile(r"[^ \t\v\f]+")
+_FIRST_WORD = re.compile(r"\s*([^\s:=]+)")
+
+_NAMES = tuple(key.name for key in KEYS)
+_REQUIRED_NAMES = tuple(key.name for key in KEYS if key.required)
+_OPTIONAL_NAMES = frozenset(_NAMES) - frozenset(_REQUIRED_NAMES)
+
+
+def read_text(content: bytes, path: Path, given: Collection[str]) -> dict[str, Entry]:
+    """The values in a text file, see `reader.read_entries`."""
+    lines = re.split("\r\n|\n|\r", content.decode("utf-8-sig", errors="surrogateescape"))
+    key_lines = _find_keys(lines)
+    if not key_lines:
+        reason = why_no_text(content, "config file") or (
+            "has none of the keys of a config file, such as 'param_file'; the config file comes behind -c, "
+            "the list of images behind -f"
+        )
+        raise ConfigError(f"{path}: {reason}")
+    entries = {}
+    faults = []
+    for key in KEYS:
+        if key.attribute in given:
+            continue
+        try:
+            if key.name in key_lines:
+                value_line = key_lines[key.name] + 1
+                value = _read_value(key, lines, value_line, path.parent)
+                entries[key.attribute] = Entry(value, value_line + 1)
+            elif key.stand_in not in key_lines:
+                _refuse_absence(key, lines, key_lines)
+        except ValueError as error:
+            faults.append(f"{path}: {error}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return entries
+
+
+def _find_keys(lines: list[str]) -> dict[str, int]:
+    """Index of the first line of every key that is there, by the key's name.
+
+    A line names a key if it begins with it, as the reference has it. Optional keys are our own and must
+    stand alone, so that no comment of an old file is taken for one, and not where the value of another key
+    belongs: folders are called ``crop``, too.
+    """
+    found: dict[str, int] = {}
+    stripped = list(map(str.strip, lines))
+    for number, line in enumerate(stripped):
+        if line.startswith(_REQUIRED_NAMES):
+            for name in _REQUIRED_NAMES:
+                if line.startswith(name):
+                    found.setdefault(name, number)
+    values = _value_lines(found)
+    for number, line in enumerate(stripped):
+        if line in _OPTIONAL_NAMES and number not in values:
+            found.setdefault(line, number)
+    return found
+
+
+def _value_lines(key_lines: Mapping[str, int]) -> set[int]:
+    """Numbers of the lines where values of required keys stand."""
+    return {key_lines[name] + 1 for name in _REQUIRED_NAMES if name in key_lines}
+
+
+def _read_value(key: Key, lines: list[str], number: int, config_folder: Path) -> Any:
+    """The value of ``key`` in line ``number`` (from 0); ValueError says what is wrong with it."""
+    line = lines[number] if number < len(lines) else ""
+    words = _BLANK_DELIMITED.findall(line)
+    forgotten = (
+        f"line {number + 1}: no value below the key '{key.name}' ({key.help}); write it on a line of its own"
+    )
+    if not words:
+        raise ValueError(forgotten)
+    # Layers are called crop or resize, too.
+    names_a_key = re.split("[:=]", words[0])[0] in (_REQUIRED_NAMES if key.is_layer else _NAMES)
+    try:
+        value = key.parse(words[0])
+        if key.parse is Path:
+            _refuse_blank(words[0], line.strip(), config_folder)
+    except ValueError as error:
+        raise ValueError(
+            forgotten if names_a_key else f"line {number + 1}: the value {words[0]!r} of '{key.name}' {error}"
+        ) from None
+    if names_a_key and not (key.parse is str or (key.parse is Path and exists(locate(value, config_folder)))):
+        raise ValueError(forgotten)
+    return value
+
+
+def _refuse_blank(first_word: str, whole: str, config_folder: Path) -> None:
+    """ValueError if the first word of a path is no file, but all of its line is one."""
+    if not exists(locate(Path(first_word), config_folder)) and exists(locate(Path(whole), config_folder)):
+        raise ValueError("ends at its first blank; rename the file so that its path has none")
+
+
+def _refuse_absence(key: Key, lines: list[str], key_lines: Mapping[str, int]) -> None:
+    """ValueError if a key that is not there is required, or optional and written like a comment."""
+    if key.required:
+        raise ValueError(f"the key '{key.name}' is missing ({key.help}); {_advice_on_missing(key, lines)}")
+    values = _value_lines(key_lines)
+    for number, line in enumerate(lines[:_MOST_LINES]):
+        below = "".join(lines[number + 1 : number + 2]).strip()
+        if number not in values and _is_slip(key, line.strip(), below):
+            raise ValueError(
+                f"line {number + 1}: '{line.strip()}' is taken for a comment; write the key '{key.name}' on "
+                "a line of its own and its value on the next"
+            )
+
+
+def _advice_on_missing(key: Key, lines: list[str]) -> str:
+    """What to do about a missing key: mend the line that nearly names it, or add one."""
+    first_words: dict[str, int] = {}
+    for number, line in enumerate(lines[:_MOST_LINES]):
+        word = _FIRST_WORD.match(line)
+        if word and word[1] not in _NAMES:
+            first_words.setdefault(word[1], number)
+    close = closest(key.name, first_words, _LEAST_SIMILARITY)
+    if close is None:
+        return "add it and its value on the next line"
+    number = first_words[close]
+    return f"write it so in line {number + 1}, where now stands '{lines[number].strip()}'"
+
+
+def _is_slip(key: Key, line: str, below: str) -> bool:
+    """Whether a line is nearly the key alone above a value, or the key and a value and nothing else."""
+    word, *rest = re.split(r"\s*[:=]\s*|\s+", line, maxsplit=1)
+    if not closest(key.name, [word], _LEAST_SIMILARITY):
+        return False
+    try:
+        key.parse("".join(rest) or below)
+    except ValueError:
+        return False
+    return True

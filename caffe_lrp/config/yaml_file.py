@@ -1,0 +1,229 @@
+"""YAML: lines ``key: value``, and a block ``preprocess`` for what concerns the input of the net.
+
+A value is parsed from its text, as in a text file; what YAML itself makes of it (``no``, ``1e-2``, ``012``)
+does not matter. Nothing is constructed, and what could make a small file large is refused.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import yaml
+
+from caffe_lrp.errors import ConfigError
+from caffe_lrp.files import why_no_text
+from caffe_lrp.messages import did_you_mean
+
+from .keys import KEYS, Entry, Key
+
+#: The block of the keys that concern the input.
+BLOCK = "preprocess"
+SUFFIXES = (".yaml", ".yml")
+
+#: Bytes of a file; configs have two thousand, and reading takes a second for every 200,000.
+_MOST_BYTES = 100_000
+#: Nodes inside nodes; a config has numbers in a list in a block in a file.
+_DEEPEST = 4
+_ORDINARY_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "null", "seq", "map")
+)
+_NULL = "tag:yaml.org,2002:null"
+#: Both names of every key.
+_KEYS_BY_NAME = {name: key for key in KEYS for name in (key.name, key.attribute)}
+
+
+class _Found(NamedTuple):
+    """A key in a file: what it is called, the line (from 1), and its value."""
+
+    name: str
+    line: int
+    value: yaml.Node
+
+
+class _Composer(yaml.SafeLoader):
+    """A loader that refuses what a config does not need, and hostile files are made of."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """One node; aliases, which can stand for gigabytes, and deep nesting are faults."""
+        event: Any = cast(Any, self).peek_event()  # whose stub has no types
+        self.depth += 1
+        fault = ""
+        if isinstance(event, yaml.AliasEvent):
+            fault = f"the alias *{event.anchor} is not allowed; write out what it stands for"
+        elif self.depth > _DEEPEST:
+            fault = f"too many levels; there is one block, '{BLOCK}', and lists have only numbers"
+        if fault:
+            raise yaml.MarkedYAMLError(problem=fault, problem_mark=event.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def is_yaml(path: Path) -> bool:
+    """Whether a config file of this name is YAML."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, Entry]:
+    """The values in a YAML file, see `reader.read_entries`."""
+    faults: list[str] = []
+    found: dict[str, _Found] = {}
+    for item in _items(_root(content, path), faults):
+        key = _KEYS_BY_NAME[item.name]
+        before = found.setdefault(key.attribute, item)
+        if before is not item:
+            also = f", as '{before.name}'" if before.name != item.name else ""
+            faults.append(
+                f"line {item.line}: '{item.name}' is given a second time, first in line {before.line}{also}; "
+                "keep one"
+            )
+    entries = {}
+    for key in KEYS:
+        if key.attribute in given:
+            continue
+        try:
+            if key.attribute in found:
+                value = found[key.attribute].value
+                entries[key.attribute] = Entry(key.parse(_text_of(value, key)), _line_of(value))
+            elif key.needs_value:
+                faults.append(f"the key '{key.attribute}' is missing ({key.help}); add it")
+        except ValueError as error:
+            item = found[key.attribute]
+            faults.append(f"line {_line_of(item.value)}: the value of '{item.name}' {error}")
+    if faults:
+        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
+    return entries
+
+
+def _root(content: bytes, path: Path) -> yaml.MappingNode:
+    """The keys and values of a file; ConfigError if it is none of that kind."""
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"{path}: is larger than {_MOST_BYTES // 1000} KB; is it really a config file?")
+    try:
+        root = yaml.compose(content.decode("utf-8-sig"), Loader=_Composer)
+    except UnicodeDecodeError as error:
+        reason = why_no_text(content, "config file") or "is not in UTF-8; save it as UTF-8"
+        raise ConfigError(f"{path}: {reason}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {why_no_text(content, 'config file') or _why_invalid(error)}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(
+            f"{path}: has no keys; a config in YAML consists of lines 'key: value', such as "
+            "'prototxt: deploy.prototxt'. One with the value below its key must not end with .yaml"
+        )
+    return root
+
+
+def _why_invalid(error: yaml.YAMLError) -> str:
+    """Line and reason of a fault in the syntax."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        context = f" {error.context}" if error.context else ""
+        return f"line {error.problem_mark.line + 1}: is no valid YAML{context}: {error.problem}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"has a character that YAML does not allow (code {error.character}); remove it"
+    return f"is no valid YAML: {error}"
+
+
+def _items(root: yaml.MappingNode, faults: list[str]) -> Iterator[_Found]:
+    """All known keys of the file, the block's among them; what is wrong with others goes to ``faults``."""
+    for name, value in _pairs(root, faults):
+        if name.value != BLOCK:
+            yield from _known(name, value, faults, in_block=False)
+        elif isinstance(value, yaml.MappingNode):
+            for inner, inner_value in _pairs(value, faults):
+                yield from _known(inner, inner_value, faults, in_block=True)
+        else:
+            faults.append(
+                f"line {_line_of(name)}: '{BLOCK}' is a block; write its keys on the lines below, indented"
+            )
+
+
+def _pairs(node: yaml.MappingNode, faults: list[str]) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+    """Names and values of one block."""
+    for name, value in node.value:
+        if isinstance(name, yaml.ScalarNode):
+            yield name, value
+        else:
+            faults.append(f"line {_line_of(name)}: a key must be a word")
+
+
+def _known(name: yaml.ScalarNode, value: yaml.Node, faults: list[str], *, in_block: bool) -> Iterator[_Found]:
+    """The key, unless there is none of this name at this place."""
+    key = _KEYS_BY_NAME.get(name.value)
+    if key is None:
+        names = [*_KEYS_BY_NAME, BLOCK]
+        faults.append(
+            f"line {_line_of(name)}: there is no key '{name.value}'{did_you_mean(name.value, names)}"
+        )
+    elif in_block and not key.is_preprocessing:
+        faults.append(
+            f"line {_line_of(name)}: '{name.value}' does not belong in the block '{BLOCK}'; move it out"
+        )
+    else:
+        yield _Found(name.value, _line_of(name), value)
+
+
+def _text_of(node: yaml.Node, key: Key) -> str:
+    """The text of a value; ValueError if it is none."""
+    if node.tag not in _ORDINARY_TAGS:
+        raise ValueError(f"has the tag {node.tag}, which means nothing here; remove it")
+    if isinstance(node, yaml.SequenceNode) and key.is_list and node.value:
+        return ",".join(_scalar(part, key) for part in node.value)
+    return _scalar(node, key)
+
+
+def _scalar(node: yaml.Node, key: Key) -> str:
+    is_single = isinstance(node, yaml.ScalarNode)
+    if not is_single:
+        raise ValueError(f"must be a single value ({key.help})")
+    if node.tag == _NULL or not node.value:
+        raise ValueError(f"is empty ({key.help}); write one, or leave the key out if it is optional")
+    return str(node.value)
+
+
+def _line_of(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def as_yaml(entries: Mapping[str, Any]) -> str:
+    """A YAML file with all keys: those of ``entries`` (values by attribute), and others as comments."""
+    lines = ["# Config of caffe-lrp; a line that begins with # is a comment.", ""]
+    for key in KEYS:
+        if not key.is_preprocessing:
+            lines += [*_lines_of(key, entries), ""]
+    lines += ["# From an image to the input of the net.", f"{BLOCK}:"]
+    for key in KEYS:
+        if key.is_preprocessing:
+            lines += [f"  {line}" for line in _lines_of(key, entries)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines_of(key: Key, entries: Mapping[str, Any]) -> Iterator[str]:
+    """What a key is for, and its value; of one that is not given, its default as a comment."""
+    old_name = f" ({key.name})" if key.name != key.attribute else ""
+    yield f"# {key.help}{old_name}"
+    if key.attribute in entries:
+        yield f"{key.attribute}: {_as_scalar(entries[key.attribute])}"
+    else:
+        default = "" if key.default is None else _as_scalar(key.default)
+        yield f"# {key.attribute}: {default}".rstrip()
+
+
+def _as_scalar(value: Any) -> str:
+    """A value as its parser reads it back; a text that looks like something else is put into quotes."""
+    if isinstance(value, tuple):
+        return _as_list(value)
+    if not isinstance(value, (str, Path)):
+        return str(value)
+    style = None if str(value).isprintable() else '"'
+    scalar = yaml.safe_dump(str(value), default_style=style, allow_unicode=True, width=2**30)
+    return scalar.removesuffix("\n").removesuffix("\n...")
+
+
+def _as_list(values: tuple[Any, ...]) -> str:
+    """A list of numbers, or a height and a width."""
+    if all(isinstance(value, int) for value in values):
+        return "x".join(map(str, values))
+    return f"[{', '.join(map(str, values))}]"

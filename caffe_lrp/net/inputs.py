@@ -1,0 +1,46 @@
+"""The input of a net before it is built: its shape, and another size in its place."""
+
+from dataclasses import replace
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.proto.spec import NetSpec, Shape
+
+from .build import only_input
+from .deploy import Weights, as_deploy_net
+from .limits import check_shape
+
+_IMAGE_AXES = 4
+
+
+def image_shape(spec: NetSpec, weights: Weights | None = None) -> Shape:
+    """Channels, height and width of the images that a net takes; ``weights`` as for `as_deploy_net`.
+
+    Raises
+    ------
+    ModelError
+        Its input is no image, or there is not exactly one.
+    """
+    shape = only_input(as_deploy_net(spec, weights).inputs, spec.source).shape
+    if len(shape) != _IMAGE_AXES:
+        raise ModelError(
+            f"{spec.source}: the input must be images (N×C×H×W), but it is {'×'.join(map(str, shape))}; only "
+            "nets for images can be explained"
+        )
+    return shape[1:]
+
+
+def with_input_size(spec: NetSpec, size: tuple[int, int], weights: Weights | None = None) -> NetSpec:
+    """The same net for images of another height and width.
+
+    Raises
+    ------
+    ModelError
+        As `image_shape`, or the size is absurd.
+    """
+    image_shape(spec, weights)
+    deployed = as_deploy_net(spec, weights)
+    declared = deployed.inputs[0]
+    resized = replace(declared, shape=(*declared.shape[:2], *size))
+    check_shape(resized.shape, f"{spec.source}: input '{resized.name}'")
+    notices = (*spec.notices, *deployed.notices)
+    return replace(spec, inputs=(resized,), layers=deployed.layers, notices=notices)

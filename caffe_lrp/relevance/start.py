@@ -1,0 +1,206 @@
+"""Where relevance starts and ends: layers by index, by name or by code, and what a class is there.
+
+The one place where what a config says of layers meets the net. Source of the codes: spec/reference.md §2.
+
+Under ``auto`` the start is found from above: from the value that is ranked down through what only
+reshapes or squashes scores (Softmax, Sigmoid), and, where the scores are averages over all positions of a
+picture, below the average. A class is then a plane of scores, one for each position, and relevance starts
+as all of them. As relevance depends linearly on where it starts, their map is that of the averaged score
+times the number of positions, except for two quirks: average pooling adds activations where a window sums
+to nearly 0 (Q7), and a gradient that starts as the scores (Q3) is that of half the sum of their squares;
+corrected, it is that of their sum.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from caffe_lrp.errors import ConfigError
+from caffe_lrp.layers.activation import Sigmoid
+from caffe_lrp.layers.base import Layer, Neuron, WindowAverage
+from caffe_lrp.layers.output import Softmax
+from caffe_lrp.messages import did_you_mean
+from caffe_lrp.net.net import Net
+
+#: A layer by index or by name; where relevance starts also a code or ``auto``.
+LayerReference = int | str
+
+#: Values of ``lastlayerindex`` that are not an index.
+BEFORE_LOWEST_SOFTMAX, HIGHEST_INNER_PRODUCT, AUTO = -1, -2, "auto"
+
+_MOST_NEIGHBOURS = 5
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where relevance starts, and what a class is there.
+
+    Attributes
+    ----------
+    layer
+        The layer that computes the scores.
+    seeds
+        Value where relevance starts -> the value that supplies the scores.
+    top
+        Index of the highest layer that relevance passes: of ``layer``, or of a neuron on it.
+    class_count
+        Number of classes of the start.
+    class_size
+        Number of elements that make a class: more than one where each position has a score.
+    output_count
+        Number of classes in the net's output.
+    """
+
+    layer: Layer
+    seeds: dict[int, int]
+    top: int
+    class_count: int
+    class_size: int
+    output_count: int
+
+    def elements_of(self, classes: Sequence[int]) -> list[int]:
+        """Flat elements of the start's values that stand for classes."""
+        size = self.class_size
+        return [element for each in classes for element in range(each * size, (each + 1) * size)]
+
+
+def find_start(net: Net, wanted: LayerReference) -> Start:
+    """Where relevance starts.
+
+    With an index, a name or a code, class c is the flat element c of the layer's output, and of the net's,
+    as in the reference.
+
+    Raises
+    ------
+    ConfigError
+        No such layer.
+    """
+    if wanted == AUTO:
+        return _find_scores(net)
+    layer = _layer_by_code(net, wanted)
+    return Start(
+        layer=layer,
+        seeds={value: net.stored_value(value) for value in layer.outputs},
+        top=layer.index,
+        class_count=min(math.prod(shape) for shape in layer.output_shapes),
+        class_size=1,
+        output_count=math.prod(net.shape_of(net.output_value)),
+    )
+
+
+def _layer_by_code(net: Net, wanted: LayerReference) -> Layer:
+    if wanted == BEFORE_LOWEST_SOFTMAX:
+        softmax = [layer.index for layer in net.layers if layer.type == "Softmax"]
+        if not softmax or softmax[0] == 0:
+            raise ConfigError(
+                f"lastlayerindex -1: {net.source} has no Softmax with a layer before it; give -2 "
+                "(the highest InnerProduct), auto or an index"
+            )
+        return net.layers[softmax[0] - 1]
+    if wanted == HIGHEST_INNER_PRODUCT:
+        products = [layer for layer in net.layers if layer.type == "InnerProduct"]
+        if not products:
+            raise ConfigError(
+                f"lastlayerindex -2: {net.source} has no InnerProduct layer; give -1 (the layer before the "
+                "lowest Softmax), auto or an index"
+            )
+        return products[-1]
+    index = layer_index(net, wanted, "lastlayerindex", "--start-layer")
+    if not 0 <= index < len(net.layers):
+        raise ConfigError(
+            f"lastlayerindex {wanted} (--start-layer): {net.source} has layers 0 to {len(net.layers) - 1}; "
+            "give one of them by index or name, -1 (the layer before the lowest Softmax), -2 (the highest "
+            "InnerProduct) or auto (the layer of the class scores)"
+        )
+    return net.layers[index]
+
+
+def layer_index(net: Net, wanted: LayerReference, key: str, option: str) -> int:
+    """The index of a layer that is given by name; an index is returned as it is.
+
+    Parameters
+    ----------
+    net
+        The net.
+    wanted
+        Index or name.
+    key, option
+        What calls for the layer: key of the config, and option.
+
+    Raises
+    ------
+    ConfigError
+        No layer has the name, or several have.
+    """
+    if isinstance(wanted, int):
+        return wanted
+    found = [layer.index for layer in net.layers if layer.name == wanted]
+    if len(found) == 1:
+        return found[0]
+    said = f"{key} {wanted} ({option}): {net.source}"
+    if found:
+        raise ConfigError(f"{said} has several layers of this name; give one by index: {_listed(found)}")
+    names = [layer.name for layer in net.layers]
+    raise ConfigError(
+        f"{said} has no layer of this name{did_you_mean(wanted, names)}{_neighbours(wanted, names)}; "
+        "--dry-run shows all"
+    )
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))
+
+
+def _neighbours(name: str, names: Sequence[str]) -> str:
+    """The names most like one that is not there."""
+    short = [other for other in names if len(other) <= _LONGEST_NAME]
+    alike = difflib.get_close_matches(name[:_LONGEST_NAME], short, n=_MOST_NEIGHBOURS, cutoff=0.0)
+    return f"; names near it: {_listed(alike)}" if alike else ""
+
+
+def _find_scores(net: Net) -> Start:
+    """The start under ``auto``."""
+    writers = {value: layer for layer in net.layers for value in layer.outputs}
+    value, is_averaged = net.output_value, False
+    count = net.shape_of(value)[0]
+    while (layer := writers.get(value)) is not None:
+        if isinstance(layer, Softmax) and not is_averaged:
+            # What lies along its axis competes: those are the classes, and what is behind are positions.
+            count = math.prod(layer.output_shapes[0][: layer.axis + 1])
+        elif _averages_all(layer) and not is_averaged:
+            is_averaged = True
+        elif not (layer.is_alias or (isinstance(layer, Sigmoid) and not is_averaged)):
+            break
+        value = layer.inputs[0]
+    if layer is None:
+        raise ConfigError(
+            f"lastlayerindex auto (--start-layer): no layer of {net.source} computes scores of classes; give "
+            "the index or the name of a layer"
+        )
+    return Start(
+        layer=_below_neurons(layer, writers),
+        seeds={value: value},
+        top=layer.index,
+        class_count=count,
+        class_size=math.prod(net.shape_of(value)) // count,
+        output_count=count,
+    )
+
+
+def _averages_all(layer: Layer) -> bool:
+    """Whether each output is the average of all elements of one channel."""
+    if not isinstance(layer, WindowAverage):
+        return False
+    height, width = layer.input_shapes[0][1:]
+    window = layer.window
+    covers = window.kernel_h - window.pad_h >= height and window.kernel_w - window.pad_w >= width
+    return covers and layer.output_shapes[0][1:] == (1, 1)
+
+
+def _below_neurons(layer: Layer, writers: Mapping[int, Layer]) -> Layer:
+    """The layer whose outputs reach those of ``layer`` through neurons alone: whose scores they are."""
+    while isinstance(layer, Neuron) and layer.inputs[0] in writers:
+        layer = writers[layer.inputs[0]]
+    return layer
