@@ -158,17 +158,21 @@ def test_overrides_and_paths_are_those_of_text_files(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("formula: 100", "formula: many", "line 9: the value of 'formula' must be a whole number"),
+        ("formula: 100", "formula: 1.5", "line 9: the value of 'formula' must be the number or the name"),
         ("formula: 100", "formula: [1, 2]", "line 9: the value of 'formula' must be a single value"),
         ("formula: 100", "formula: {a: b}", "line 9: the value of 'formula' must be a single value"),
-        ("formula: 100", "formula:", r"line 9: the value of 'formula' is empty \(formula\); write one"),
+        (
+            "formula: 100",
+            "formula:",
+            r"line 9: the value of 'formula' is empty \(formula: its number or its name\); write one",
+        ),
         ("formula: 100", "formula: ~", "line 9: the value of 'formula' is empty"),
         ("formula: 100", "formula: ''", "line 9: the value of 'formula' is empty"),
         ("formula: 100", "formula: !!python/none 1", "has the tag tag:yaml.org,2002:python/none, which"),
         ("formula: 100", "formula: !new 1", "has the tag !new, which means nothing here; remove it"),
         ("formula: 100", "formulas: 100", "line 9: there is no key 'formulas'; did you mean 'formula'?"),
         ("formula: 100", "[formula]: 100", "line 9: a key must be a word"),
-        ("formula: 100\n", "", r"the key 'formula' is missing \(formula\); add it"),
+        ("formula: 100\n", "", r"the key 'formula' is missing \(formula: its number or its name\); add it"),
         (
             "formula: 100",
             "formula: 1\nformula: 2",

@@ -121,18 +121,14 @@ def open_session(
     net = _load_net(config, spec, weights, convolution, canonize)
     with naming(config.place_of("switch_layer"), ConfigError):
         switch_layer = layer_index(net, config.switch_layer, *_SWITCH)
-    parameters = RuleParameters(
-        config.epsilon,
-        config.beta,
-        switch_layer,
-        QUIRK_MODES[config.quirks],
-        config.gamma,
-        *preprocessor.bounds,
+    quirks = QUIRK_MODES[config.quirks]
+    numbers = RuleParameters(
+        config.epsilon, config.beta, switch_layer, quirks, config.gamma, *preprocessor.bounds
     )
     session = Session(
         net=net,
         formulas=codes,
-        plans=_resolve_plans(net, config, dict(zip(codes, rows, strict=True)), parameters),
+        plans=_resolve_plans(net, config, dict(zip(codes, rows, strict=True)), numbers),
         preprocessor=preprocessor,
         labels=labels,
         class_count=config.class_count,
@@ -141,12 +137,17 @@ def open_session(
         switch_layer=switch_layer,
         remarks=remarks,
     )
+    _refuse_too_many_classes(session, config)
+    return session
+
+
+def _refuse_too_many_classes(session: Session, config: HeatmapConfig) -> None:
+    """ConfigError if more classes are to be ranked than there are."""
     if config.class_count > session.output_size:
         raise ConfigError(
             f"{config.place_of('class_count')}: numclasses {config.class_count} is more than the "
-            f"{session.output_size} outputs of {net.source}; set it to {session.output_size} or fewer"
+            f"{session.output_size} outputs of {session.net.source}; set it to {session.output_size} or fewer"
         )
-    return session
 
 
 def _read_net(config: HeatmapConfig, weights: Weights) -> NetSpec:
