@@ -98,10 +98,8 @@ def open_session(
 
     Parameters
     ----------
-    config
-        The config.
-    formulas
-        Codes of the formulas in place of the config's.
+    config, formulas
+        The config, and codes of formulas in place of its own.
     convolution, canonize
         How convolutions are computed, and whether batch normalization is merged: see `build_net`.
     max_pixels
@@ -113,7 +111,7 @@ def open_session(
         Of the kind that fits the first fault found.
     """
     codes = tuple(formulas) if formulas else (config.formula,)
-    rows = [_find_formula(code, config) for code in codes]
+    rows = {code: _find_formula(code, config) for code in codes}
     labels = read_labels(config.synset_file)
     weights = scan_caffemodel(config.caffemodel)
     spec = _read_net(config, weights)
@@ -128,7 +126,7 @@ def open_session(
     session = Session(
         net=net,
         formulas=codes,
-        plans=_resolve_plans(net, config, dict(zip(codes, rows, strict=True)), numbers),
+        plans=_resolve_plans(net, config, rows, numbers),
         preprocessor=preprocessor,
         labels=labels,
         class_count=config.class_count,
