@@ -53,12 +53,30 @@ def test_equal_runs_have_one_fingerprint_wherever_their_files_lie(config: Heatma
         {"class_count": 7},
         {"base_size": 99},
         {"mean_format": 2},
+        {"mean_values": (1.0, 2.0, 3.0)},
+        {"input_scale": 0.5},
+        {"channel_order": "RGB"},
+        {"resize": "none"},
+        {"input_size": (9, 8)},
+        {"start_layer": "auto"},
         {"path_root": "img"},
     ],
 )
 def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) -> None:
     changed = replace(config, **change)  # type: ignore[arg-type]
     assert fingerprint(changed) != fingerprint(config)
+
+
+def test_no_setting_is_forgotten(config: HeatmapConfig) -> None:
+    """Files count by content; labels and the output root do not; formulas are among the choices."""
+    described = describe_run(config, ContentHashes(None), {})
+    others = {"synset_file", "output_root", "formula", "places"}
+    assert described.keys() | others == HeatmapConfig.__dataclass_fields__.keys()
+
+
+def test_a_run_without_a_mean_image_has_a_fingerprint(config: HeatmapConfig) -> None:
+    without = replace(config, mean_file=None, mean_values=(0.0,))
+    assert fingerprint(without) != fingerprint(config)
 
 
 @pytest.mark.parametrize("name", ["net", "weights", "mean"])

@@ -1,0 +1,374 @@
+"""Nets that the reference refuses, from config to files: their inputs, and where relevance starts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import WORKSPACE, parse, random_weights, write_caffemodel
+from numpy.typing import NDArray
+from PIL import Image
+
+from caffe_lrp.batch.check import notices
+from caffe_lrp.batch.inputs import make_preprocessor
+from caffe_lrp.batch.session import open_session
+from caffe_lrp.cli import main
+from caffe_lrp.config import read_config
+from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.imaging.decode import MAX_PIXELS
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.proto.caffe_pb2 import BlobProto
+from caffe_lrp.proto.spec import NetSpec
+
+#: A classifier with an inner product, and one whose scores are an average over positions.
+DENSE = """
+input: "data" input_shape { dim: 2 dim: CHANNELS dim: 20 dim: 14 }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 4 kernel_size: 5 } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+  pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "fc1" type: "InnerProduct" bottom: "pool1" top: "fc1" inner_product_param { num_output: 6 } }
+layer { name: "prob" type: "Softmax" bottom: "fc1" top: "prob" }
+"""
+AVERAGED = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 20 dim: 14 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 4 kernel_size: 5 stride: 2 } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "conv10" type: "Convolution" bottom: "conv1" top: "conv10"
+  convolution_param { num_output: 6 kernel_size: 1 } }
+layer { name: "relu10" type: "ReLU" bottom: "conv10" top: "conv10" }
+"""
+POOLED = """
+layer { name: "pool10" type: "Pooling" bottom: "conv10" top: "pool10"
+  pooling_param { pool: AVE global_pooling: true } }
+layer { name: "prob" type: "Softmax" bottom: "pool10" top: "prob" }
+"""
+VALUES: Mapping[str, object] = {
+    "prototxt": "deploy.prototxt",
+    "caffemodel": "net.caffemodel",
+    "synset_file": "labels.txt",
+    "start_layer": "auto",
+    "first_layer": 0,
+    "class_count": 6,
+    "output_root": "out",
+    "path_root": "images",
+    "formula": 100,
+    "epsilon": 0.01,
+    "beta": 1,
+    "switch_layer": 0,
+    "quirks": "corrected",
+    "base_size": 24,
+    "mean_values": [100],
+}
+IMAGE = "images/photo.png"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image, and labels; paths are short."""
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    pixels = np.random.default_rng(4).integers(0, 256, (40, 30, 3), np.uint8)
+    Image.fromarray(pixels).resize((60, 48)).save(IMAGE)
+    Path("labels.txt").write_text("a class\n" * 6)
+
+
+def arrange(
+    text: str, weights: Mapping[str, Sequence[Blob]] | None = None, **changes: object
+) -> Mapping[str, Sequence[Blob]]:
+    """Config and net; None leaves a key out."""
+    spec = parse(Path(), text)
+    weights = weights or random_weights(spec, 2)
+    write_caffemodel(Path("net.caffemodel"), weights)
+    values = {**VALUES, **changes}
+    lines = [f"{key}: {value}\n" for key, value in values.items() if value is not None]
+    Path("config.yaml").write_text("".join(lines))
+    return weights
+
+
+def run(*options: str, image: str = IMAGE, target: int = -1) -> int:
+    """Explain one image; what options say counts."""
+    Path("list.txt").write_text(f"{image} {target}\n")
+    arguments = ["-c", "config.yaml", "-f", "list.txt", "--overwrite", "--quiet"]
+    return main([*arguments, "--outputs", "heatmap,input,top10,npy,rawhm", *options])
+
+
+def heatmap(image: str = IMAGE) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.load(f"out/{image}_relevance.npy")
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() > 0
+    return found
+
+
+def scores(image: str = IMAGE) -> dict[int, float]:
+    lines = Path(f"out/{image}_top10scores.txt").read_text().splitlines()
+    return {int(line.split()[0]): float(line.split()[1]) for line in lines}
+
+
+# --- Channels and sizes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("formula", ["0", "2", "11", "100", "102", "104", "166"])
+def test_nets_of_one_channel_are_explained(formula: str) -> None:
+    arrange(DENSE.replace("CHANNELS", "1"), input_scale=0.00390625, resize="stretch")
+    assert run("--formula", formula) == 0
+    assert heatmap().shape == (1, 20, 14)
+    assert Path(f"out/{IMAGE}_rawhm.txt").read_text().startswith("1\n20 14\n")
+    shown = np.asarray(Image.open(f"out/{IMAGE}_as_inputted_into_the_dnn.png"))
+    np.testing.assert_array_equal(shown, shown[..., :1].repeat(3, axis=2))
+
+
+def test_a_net_that_wants_red_first_gives_the_same_files() -> None:
+    weights = dict(arrange(DENSE.replace("CHANNELS", "3"), mean_values=[90, 100, 110]))
+    assert run() == 0
+    expected, picture = heatmap(), Path(f"out/{IMAGE}_as_inputted_into_the_dnn.png").read_bytes()
+    kernel, bias = weights["conv1"]
+    weights["conv1"] = [np.ascontiguousarray(kernel[:, ::-1]), bias]
+    arrange(DENSE.replace("CHANNELS", "3"), weights, mean_values=[110, 100, 90], channel_order="RGB")
+    assert run() == 0
+    np.testing.assert_allclose(heatmap(), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert Path(f"out/{IMAGE}_as_inputted_into_the_dnn.png").read_bytes() == picture
+
+
+def test_nets_of_other_channels_take_numpy_files_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    arrange(DENSE.replace("CHANNELS", "5"), mean_values=[0])
+    np.save("images/levels.npy", np.random.default_rng(1).uniform(0, 255, (5, 22, 14)).astype(np.float32))
+    assert run(image="images/levels.npy") == 0
+    assert heatmap("images/levels.npy").shape == (5, 20, 14)
+    assert run() == 4
+    assert (
+        "the net's input has 5 channels, and no image has; give NumPy files (.npy)" in capsys.readouterr().err
+    )
+
+
+def test_an_input_that_is_no_image_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    text = 'input: "data" input_shape { dim: 1 dim: 192 }'
+    text += 'layer { name: "fc1" type: "InnerProduct" bottom: "data" top: "fc1" '
+    text += "inner_product_param { num_output: 6 } }"
+    arrange(text)
+    assert run() == 3
+    assert "the input must be images (N×C×H×W), but it is 1×192; only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("size", "sides"), [("20x14", (20, 14)), ("33x40", (33, 40)), ("5x5", (5, 5))])
+def test_a_net_without_inner_products_takes_any_size(size: str, sides: tuple[int, int]) -> None:
+    arrange(AVERAGED + POOLED, base_size=None)
+    assert run("--input-size", size) == 0
+    assert heatmap().shape == (3, *sides)
+    arrange(AVERAGED + POOLED, base_size=None, input_size=size)
+    before = heatmap()
+    assert run() == 0
+    np.testing.assert_array_equal(heatmap(), before)
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "message"),
+    [
+        (DENSE.replace("CHANNELS", "3"), "33x40", "layer 3 'fc1' (InnerProduct): needs weights of shapes 6×"),
+        (AVERAGED + POOLED, "4x4", "layer 0 'conv1' (Convolution): the kernel does not fit into"),
+    ],
+)
+def test_a_size_that_does_not_fit_the_net_is_named(
+    text: str, size: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrange(text, base_size=None)
+    assert run("--input-size", size) == 3
+    error = capsys.readouterr().err
+    assert message in error
+    assert f"command line: the input was made {size} (input_size); only nets without" in error
+
+
+def test_an_absurd_size_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    arrange(AVERAGED + POOLED)
+    assert run("--input-size", "99999x99999") == 3
+    assert "command line: deploy.prototxt: input 'data' has the impossible size" in capsys.readouterr().err
+
+
+# --- What is said of the mean -------------------------------------------------------------------------------
+
+
+def test_one_mean_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    arrange(AVERAGED + POOLED, mean_values=None)
+    assert run() == 3
+    assert "neither the config nor the prototxt says which mean to subtract" in capsys.readouterr().err
+
+
+def test_a_mean_must_have_a_number_for_every_channel(capsys: pytest.CaptureFixture[str]) -> None:
+    arrange(AVERAGED + POOLED, mean_values=[1, 2])
+    assert run() == 3
+    assert "config.yaml: line 15: mean_values has 2 numbers, but the net's input has 3 channel(s)" in (
+        capsys.readouterr().err
+    )
+
+
+def write_mean(path: Path) -> NDArray[np.float32]:
+    values = np.arange(3 * 24 * 24, dtype=np.float32)
+    path.parent.mkdir(exist_ok=True)
+    blob = BlobProto(num=1, channels=3, height=24, width=24, data=values.tolist())
+    path.write_bytes(blob.SerializeToString())
+    return values.reshape(3, 24, 24)
+
+
+@pytest.mark.parametrize("order", ["BGR", "RGB"])
+@pytest.mark.parametrize("mean_format", [1, 2])
+def test_a_mean_image_is_put_in_the_order_of_the_net(order: str, mean_format: int) -> None:
+    arrange(
+        AVERAGED + POOLED,
+        mean_values=None,
+        mean_file="mean",
+        mean_format=mean_format,
+        channel_order=order,
+    )
+    mean = write_mean(Path("mean"))
+    expected = mean if (mean_format == 1) == (order == "BGR") else mean[::-1]
+    np.testing.assert_array_equal(open_session(read_config(Path("config.yaml"))).preprocessor.mean, expected)
+
+
+# --- A transform_param in the prototxt ----------------------------------------------------------------------
+
+
+def spec_with(**transform: Any) -> NetSpec:
+    """The prototxt, which says something of the input."""
+    spec = parse(Path(), AVERAGED + POOLED)
+    known = {"mean_values": (), "mean_file": None, "scale": 1.0, **transform}
+    object.__setattr__(spec, "transform", SimpleNamespace(**known))
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("transform", "mean", "scale", "remark"),
+    [
+        ({"mean_values": (104.0, 117.0, 123.0)}, [104, 117, 123], 1, "mean 104, 117, 123"),
+        ({"mean_values": (104.0,), "scale": 0.5}, [104, 104, 104], 0.5, "mean 104, scale 0.5"),
+        ({"scale": 0.5}, [0, 0, 0], 0.5, "mean 0, scale 0.5"),
+    ],
+)
+def test_the_prototxt_is_asked_where_the_config_says_nothing(
+    transform: dict[str, Any], mean: list[float], scale: float, remark: str
+) -> None:
+    arrange(AVERAGED + POOLED, mean_values=None)
+    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec_with(**transform), MAX_PIXELS)
+    assert found.mean[:, 0, 0].tolist() == mean
+    assert found.scale == scale
+    assert remarks == (
+        f"deploy.prototxt: of its transform_param is used what the config does not say: {remark}",
+    )
+
+
+def test_the_config_comes_before_the_prototxt() -> None:
+    arrange(AVERAGED + POOLED, mean_values=[7], input_scale=0.25)
+    spec = spec_with(mean_values=(104.0,), scale=0.5)
+    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec, MAX_PIXELS)
+    assert (found.mean[0, 0, 0], found.scale, remarks) == (7, 0.25, ())
+
+
+@pytest.mark.parametrize("place", ["mean", "models/mean"])
+def test_the_mean_image_of_the_prototxt_is_looked_for_beside_it(place: str) -> None:
+    arrange(AVERAGED + POOLED, mean_values=None)
+    mean = write_mean(Path(place))
+    spec = replace(spec_with(), source="models/deploy.prototxt")
+    object.__setattr__(
+        spec,
+        "transform",
+        SimpleNamespace(mean_values=(), mean_file="data/mean" if "/" in place else "mean", scale=1),
+    )
+    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec, MAX_PIXELS)
+    np.testing.assert_array_equal(found.mean, mean)
+    assert remarks[0].endswith(f"mean image {place}")
+
+
+@pytest.mark.parametrize(
+    ("transform", "kind", "message"),
+    [
+        ({"mean_file": "nowhere"}, ModelError, "nowhere"),
+        ({"mean_values": (1.0, 2.0)}, ConfigError, "deploy.prototxt: mean_value has 2 numbers"),
+    ],
+)
+def test_a_transform_that_does_not_fit_is_refused(
+    transform: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    arrange(AVERAGED + POOLED, mean_values=None)
+    with pytest.raises(kind, match=message):
+        make_preprocessor(read_config(Path("config.yaml")), spec_with(**transform), MAX_PIXELS)
+
+
+# --- Start layers -------------------------------------------------------------------------------------------
+
+
+def test_the_scores_of_all_positions_are_explained_and_noted() -> None:
+    weights = arrange(AVERAGED + POOLED)
+    config = read_config(Path("config.yaml"))
+    session = open_session(config)
+    assert (session.output_size, session.plan.start_size) == (6, 6)
+    (note,) = notices(session, config)
+    assert note == (
+        "config.yaml: line 4: relevance starts at layer 2 'conv10' (Convolution): class c stands for its "
+        "scores at all 40 positions"
+    )
+    assert run(target=5) == 0
+    planes = heatmap()
+    arrange(AVERAGED + POOLED, weights, start_layer="pool10")
+    assert run(target=5) == 0
+    np.testing.assert_allclose(planes, 40 * heatmap(), rtol=2e-3, atol=1e-4 * np.abs(planes).max())
+
+
+def test_a_net_of_class_planes_is_ranked_by_their_sums(capsys: pytest.CaptureFixture[str]) -> None:
+    arrange(AVERAGED)
+    assert run(target=-1) == 0
+    found = scores()
+    assert sorted(found) == list(range(6))
+    session = open_session(read_config(Path("config.yaml")))
+    image = session.preprocessor(Path(IMAGE)).blob
+    output = session.net.forward(image[np.newaxis], frozenset(), WORKSPACE)[session.net.output_value]
+    for each, score in found.items():
+        assert score == pytest.approx(float(output[0, each].sum()), rel=1e-4)
+    assert run(target=6) == 4
+    assert "class 6 does not exist: the net has 6 outputs" in capsys.readouterr().err
+
+
+def test_more_classes_than_planes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    arrange(AVERAGED, class_count=7)
+    assert run() == 3
+    assert "numclasses 7 is more than the 6 outputs of deploy.prototxt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("squash", ["Sigmoid", ""])
+@pytest.mark.parametrize("outputs", [1, 6])
+def test_labels_and_regressions_are_ranked_by_the_raw_output(squash: str, outputs: int) -> None:
+    text = DENSE.replace("CHANNELS", "3").replace("num_output: 6", f"num_output: {outputs}")
+    text = text.replace("Softmax", squash) if squash else text[: text.rindex("layer")]
+    arrange(text, class_count=outputs)
+    assert run("--top", "1") == 0
+    assert len(list(Path("out/images").glob("*_rank1_heatmap.png"))) == 1
+
+
+def test_layers_are_named_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    arrange(DENSE.replace("CHANNELS", "3"), formula=102)
+    options = ("--first-layer", "relu1", "--switch-layer", "conv1", "--start-layer", "fc1")
+    assert run(*options, target=2) == 0
+    by_name = heatmap()
+    assert run("--first-layer", "1", "--switch-layer", "0", "--start-layer", "3", target=2) == 0
+    np.testing.assert_array_equal(heatmap(), by_name)
+    for option, key in (
+        ("--start-layer", "lastlayerindex"),
+        ("--first-layer", "firstlayerindex"),
+        ("--switch-layer", "auxiliaryvariable_maxlayerindexforflatdistinconv"),
+    ):
+        assert run(option, "Fc1x") == 3
+        error = capsys.readouterr().err
+        assert (
+            f"command line: {key} Fc1x ({option}): deploy.prototxt has no layer of this name; did you"
+            in error
+        )
+
+
+def test_a_named_switch_layer_above_the_start_is_noted() -> None:
+    arrange(DENSE.replace("CHANNELS", "3"), formula=102, switch_layer="prob")
+    config = read_config(Path("config.yaml"))
+    (note,) = notices(open_session(config), config)
+    assert "the switch layer 4 is not below the start layer 3" in note
