@@ -1,4 +1,4 @@
-"""The nets of the zoo that factor convolutions: Inception v3 and later into rows and columns, and Xception."""
+"""The nets of the zoo that factor convolutions: Inception v3 and later by rows and columns, and Xception."""
 
 from collections.abc import Sequence
 

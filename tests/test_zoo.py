@@ -1,11 +1,14 @@
 """The zoo: prototxts that a script writes are the published nets, and their configs fit them."""
 
+import argparse
 import io
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import check_zoo
 import make_zoo
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from zoo_entry import Entry
 from zoo_shapes import SizedNet, read_sized, read_sized_text
 from zoo_table import LABELS, ZOO
 from zoo_text import Sketch
+from zoo_worker import Job, JobError, ask
 
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.net.build import build_graph, weight_shapes
@@ -341,3 +345,65 @@ def test_weights_without_biases_have_zeros_where_something_is_added() -> None:
     weight, bias = written["fc1000"]
     assert not bias.any()
     assert np.std(weight) == pytest.approx(math.sqrt(2 / 512), rel=0.01)
+
+
+# --- the check
+
+
+def test_difference_is_relative_to_the_largest_number() -> None:
+    expected = np.array([1.0, -4.0, 2.0])
+    assert check_zoo.difference(np.array([1.0, -4.0, 2.1]), expected) == pytest.approx(0.025)
+    assert check_zoo.difference(np.zeros(2), expected) == math.inf
+
+
+def test_table_has_a_column_for_whatever_any_row_has() -> None:
+    assert check_zoo.table([{"net": "a", "x": "1"}, {"net": "b", "remarks": "slow"}]) == (
+        "| net | x | remarks |\n| --- | --- | --- |\n| a | 1 |  |\n| b |  | slow |\n"
+    )
+
+
+def test_images_are_what_the_config_makes_of_them() -> None:
+    gray, colours = check_zoo.image_for(ZOO["lenet"]), check_zoo.image_for(ZOO["mobilenet_v1"])
+    assert gray.shape == (1, 1, 28, 28)
+    assert 0 <= gray.min() < gray.max() < 1
+    assert colours.shape == (1, 3, 224, 224)
+    assert -2.2 < colours.min() < -1 < 1 < colours.max() < 2.8
+
+
+def options_for(folder: Path) -> argparse.Namespace:
+    return argparse.Namespace(folder=folder, torch=sys.executable, opencv=sys.executable)
+
+
+def test_a_net_that_cannot_run_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(setting: check_zoo.Setting) -> check_zoo.Result:
+        raise JobError(f"no layer for {setting.name}")
+
+    monkeypatch.setitem(check_zoo.PARTS, "formulas", refuse)
+    result = check_zoo.checked("formulas", "lenet", options_for(tmp_path))
+    assert result.rows == [{"net": "lenet", "remarks": "FAILED: no layer for lenet"}]
+    assert result.failures == ("lenet: no layer for lenet",)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_fails_says_why() -> None:
+    with pytest.raises(JobError, match=r"absent\.prototxt"):
+        ask(
+            sys.executable,
+            "zoo_engine.py",
+            "forward",
+            Job("absent.prototxt", "absent.caffemodel", "absent.npy"),
+        )
+
+
+@pytest.mark.parametrize("part", ["formulas", "conservation"])
+def test_lenet_passes_the_check(part: str, tmp_path: Path) -> None:
+    result = check_zoo.checked(part, "lenet", options_for(tmp_path))
+    assert result.failures == ()
+    assert [row["net"] for row in result.rows] == ["lenet"] * (3 if part == "conservation" else 1)
+
+
+def test_sums_that_change_are_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = {"formula": 0, "starts": 2.0, "arrives": 2.0, "layer": "conv1", "changes": 0.01, "absolute": 1.0}
+    monkeypatch.setattr(check_zoo.Setting, "ours", lambda *_: {"rows": [lost]})
+    (failure,) = check_zoo.checked("conservation", "lenet", options_for(tmp_path)).failures
+    assert "formula 0 changes the sum" in failure
