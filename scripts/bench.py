@@ -21,7 +21,7 @@ from pathlib import Path
 from bench_cli import decode_milliseconds, end_to_end, starts, write_milliseconds
 from bench_flops import direct_flops, forward_flops
 from bench_machine import Machine, measure_machine, others_share, read_clocks
-from bench_nets import NETS, prepare_net, prepare_photos, unloaded_plan
+from bench_nets import MORE_NETS, NETS, prepare_net, prepare_photos, unloaded_plan
 from bench_report import Row, add_direct_time, machine_lines, speed_row, table, write_json
 from bench_worker import Case, Round, Worker
 
@@ -43,7 +43,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
     add = parser.add_argument
     add("--mode", nargs="+", choices=list(MODES), default=["throughput"], help="what to measure")
-    add("--nets", nargs="+", choices=NETS, default=list(NETS), help="default: all")
+    add("--nets", nargs="+", choices=[*NETS, *MORE_NETS], default=list(NETS),
+        help=f"default: {' '.join(NETS)}")  # fmt: skip
     add("--formulas", nargs="+", type=formula, default=[None, 100], metavar="CODE",
         help="formulas, and 'forward' for the forward pass alone; default: forward 100")  # fmt: skip
     add("--batch", nargs="+", type=int, default=[8], metavar="N", help="images in a batch; default: 8")

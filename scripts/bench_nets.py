@@ -22,6 +22,10 @@ from caffe_lrp.relevance.start import layer_index
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NETS = ("caffenet", "googlenet", "vgg16")
+"""Measured unless others are asked for."""
+
+MORE_NETS = {"resnet50": ("zoo/resnet50.prototxt", "vgg16")}
+"""Name -> prototxt in ``configs/``, and the net whose config serves: its input and scores are alike."""
 
 PHOTO_SIZE = (500, 375)
 """Width and height of a photo in pixels, as most of ImageNet's."""
@@ -43,14 +47,15 @@ def prepare_net(name: str, folder: Path) -> Path:
     Parameters
     ----------
     name
-        Of a config in ``configs/``; everything but weights, mean and class labels is taken from there.
+        Of a net; everything but weights, mean and class labels is taken from ``configs/``.
     folder
         Where all files are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = (CONFIGS / f"{name}.txt").read_text(encoding="utf-8")
+    prototxt, config_of = files_of(name)
+    text = config_of.read_text(encoding="utf-8")
     made = {
-        "param_file": CONFIGS / name / "deploy.prototxt",
+        "param_file": prototxt,
         "model_file": folder / f"{name}.caffemodel",
         "mean_file": folder / "mean.binaryproto",
         "synsetfile": folder / "synset.txt",
@@ -59,6 +64,12 @@ def prepare_net(name: str, folder: Path) -> Path:
     config = folder / f"{name}.txt"
     config.write_text(_with_values(text, made), encoding="utf-8")
     return config
+
+
+def files_of(name: str) -> tuple[Path, Path]:
+    """Return prototxt and config of a net."""
+    prototxt, net = MORE_NETS.get(name, (f"{name}/deploy.prototxt", name))
+    return CONFIGS / prototxt, CONFIGS / f"{net}.txt"
 
 
 def _make_files(made: Mapping[str, Path]) -> None:
@@ -85,8 +96,9 @@ def _with_values(config: str, values: Mapping[str, Path]) -> str:
 
 def unloaded_plan(name: str, formula: FormulaCode) -> Plan:
     """Return the plan of a net in ``configs/`` under a formula, without any weights."""
-    config = read_config(CONFIGS / f"{name}.txt")
-    graph = build_graph(read_prototxt(config.prototxt))
+    prototxt, config_of = files_of(name)
+    config = read_config(config_of)
+    graph = build_graph(read_prototxt(prototxt))
     net = Net(
         source=name,
         layers=graph.layers,

@@ -1,24 +1,26 @@
 #!/usr/bin/env python3
 """Fills the net of a prototxt with random weights, for tests and measurements without trained ones.
 
-Weights are He-normal, biases small but not zero. On request a mean image and a list of class labels
-that fit the net are written too. Files are written as a stream, layer by layer, under a temporary
-name; the same seed gives the same bytes.
+Weights are He-normal, biases small but not zero, and batch normalization fits what it normalizes. On request
+a mean image and a list of class labels that fit the net are written too. Files are written as a stream,
+layer by layer, under a temporary name; the same seed gives the same bytes.
 """
 
 import argparse
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
+from weight_spread import PIXEL_RMS, Draw, draws
 
 from caffe_lrp.errors import CaffeLrpError, ExitCode, ModelError
-from caffe_lrp.net.build import weight_roles, weight_shapes
+from caffe_lrp.net.build import weight_shapes
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.proto.spec import LayerSpec, NetSpec
@@ -27,12 +29,6 @@ Shape = tuple[int, ...]
 
 CHUNK = 1 << 20
 """Number of weights that are drawn and written at a time."""
-
-BIAS_STD = 1.0
-"""Activations of He weights are tens for pixel values: this is small, and seen in every heatmap."""
-
-FIXED_RANGES = {"variance": (0.5, 1.5), "scale": (0.5, 1.0), "factor": (1.0, 1.0)}
-"""Numbers of normalization are uniform in these; scales below 1 keep deep residual nets from growing."""
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 MEAN_SIDE = 256
@@ -58,22 +54,6 @@ def field_head(number: int, length: int) -> bytes:
     return varint(number << 3 | LENGTH_DELIMITED) + varint(length)
 
 
-def fill(role: str, shape: Shape, chunk: np.ndarray, generator: np.random.Generator) -> None:
-    """Draw some of the numbers of a blob, which is of `shape` and has `role` in its layer.
-
-    A weight has the standard deviation ``sqrt(2 / fan_in)`` with Caffe's fan-in, the size of one slice along
-    the first axis; all others are biases, or as `FIXED_RANGES` says.
-    """
-    if role in FIXED_RANGES:
-        low, high = FIXED_RANGES[role]
-        generator.random(out=chunk, dtype=np.float32)
-        chunk *= np.float32(high - low)
-        chunk += np.float32(low)
-        return
-    generator.standard_normal(out=chunk, dtype=np.float32)
-    chunk *= np.float32(math.sqrt(2.0 / math.prod(shape[1:])) if role == "weight" else BIAS_STD)
-
-
 def blob_frame(shape: Shape) -> tuple[bytes, bytes]:
     """Return the bytes of a BlobProto that come before and after its packed floats."""
     head = field_head(BLOB_DATA, 4 * math.prod(shape))
@@ -81,7 +61,7 @@ def blob_frame(shape: Shape) -> tuple[bytes, bytes]:
     return head, tail
 
 
-def write_blob(file: BinaryIO, shape: Shape, role: str, generator: np.random.Generator) -> None:
+def write_blob(file: BinaryIO, shape: Shape, draw: Draw, generator: np.random.Generator) -> None:
     """Write one blob of a layer, its numbers drawn a chunk at a time."""
     head, tail = blob_frame(shape)
     count = math.prod(shape)
@@ -89,12 +69,25 @@ def write_blob(file: BinaryIO, shape: Shape, role: str, generator: np.random.Gen
     chunk = np.empty(min(count, CHUNK), np.float32)
     for start in range(0, count, CHUNK):
         values = chunk[: count - start]
-        fill(role, shape, values, generator)
+        fill(values, draw, generator)
         file.write(values.astype("<f4", copy=False).tobytes())
     file.write(tail)
 
 
-def layer_length(head: bytes, shapes: tuple[Shape, ...]) -> int:
+def fill(values: NDArray[np.float32], draw: Draw, generator: np.random.Generator) -> None:
+    """Draw numbers for all of `values`."""
+    if draw.is_uniform:
+        generator.random(out=values, dtype=np.float32)
+        values *= 2
+        values -= 1
+    else:
+        generator.standard_normal(out=values, dtype=np.float32)
+    values *= np.float32(draw.spread)
+    if draw.centre:
+        values += np.float32(draw.centre)
+
+
+def layer_length(head: bytes, shapes: Sequence[Shape]) -> int:
     """Return the number of bytes of a LayerParameter with these blobs."""
     length = len(head)
     for shape in shapes:
@@ -110,16 +103,42 @@ def layer_head(layer: LayerSpec) -> bytes:
     ).SerializeToString()
 
 
-def write_net(file: BinaryIO, net: NetSpec, generator: np.random.Generator) -> int:
-    """Write a net with random weights as a caffemodel and return the number of its parameters."""
-    shapes_of, roles_of = weight_shapes(net), weight_roles(net)
+def write_net(
+    file: BinaryIO,
+    net: NetSpec,
+    generator: np.random.Generator,
+    *,
+    input_rms: float = PIXEL_RMS,
+    has_biases: bool = True,
+    shapes_of: Mapping[str, Sequence[Shape]] | None = None,
+) -> int:
+    """Write a net with random weights as a caffemodel and return the number of its parameters.
+
+    Parameters
+    ----------
+    file
+        Where to write.
+    net
+        The net.
+    generator
+        Of the numbers.
+    input_rms
+        Root of the mean square of the net's input.
+    has_biases
+        Whether biases, and the means and shifts of normalization, are other than 0.
+    shapes_of
+        Shapes of the blobs by layer name, None for those that the package needs.
+    """
+    shapes_of = weight_shapes(net) if shapes_of is None else shapes_of
+    draws_of = draws(net, shapes_of, input_rms)
     file.write(caffe_pb2.NetParameter(name=net.name).SerializeToString())
     for layer in net.layers:
         shapes = shapes_of.get(layer.name, ())
         head = layer_head(layer)
         file.write(field_head(NET_LAYER, layer_length(head, shapes)) + head)
-        for shape, role in zip(shapes, roles_of.get(layer.name, ()), strict=True):
-            write_blob(file, shape, role, generator)
+        for shape, draw in zip(shapes, draws_of.get(layer.name, ()), strict=True):
+            is_zero = draw.is_added and not has_biases
+            write_blob(file, shape, draw._replace(spread=0.0) if is_zero else draw, generator)
     return sum(math.prod(shape) for shapes in shapes_of.values() for shape in shapes)
 
 
@@ -182,6 +201,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("prototxt", type=Path, metavar="PROTOTXT", help="the net; any style")
     parser.add_argument("caffemodel", type=Path, metavar="CAFFEMODEL", help="the file to write")
     parser.add_argument("--seed", type=seed_value, default=0, metavar="N", help="the seed (default: 0)")
+    parser.add_argument(
+        "--input-rms",
+        type=float,
+        default=PIXEL_RMS,
+        metavar="X",
+        help="root of the mean square of the input (default: %(default)g, about that of pixels minus a mean)",
+    )
     parser.add_argument("--mean", type=Path, metavar="FILE", help="write a mean image, too")
     parser.add_argument("--synset", type=Path, metavar="FILE", help="write made-up class labels, too")
     return parser
@@ -200,7 +226,8 @@ def main() -> int:
             with replacing(options.mean) as file:
                 file.write(mean_image().SerializeToString())
         with replacing(options.caffemodel) as file:
-            count = write_net(file, net, np.random.default_rng(options.seed))
+            generator = np.random.default_rng(options.seed)
+            count = write_net(file, net, generator, input_rms=options.input_rms)
         print(f"{options.caffemodel}: {count:,} parameters")
     except CaffeLrpError as error:
         print(f"make_random_weights.py: {error}", file=sys.stderr)

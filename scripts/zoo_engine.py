@@ -1,0 +1,164 @@
+"""The process of the zoo's check that runs caffe-lrp on one net."""
+
+import math
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from zoo_worker import Answer, Job, serve
+
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.net.build import build_net
+from caffe_lrp.net.net import Net
+from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
+from caffe_lrp.quirks import QUIRK_MODES
+from caffe_lrp.relevance.engine import explain, run_forward
+from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.workspace import Workspace
+
+PATIENCE = 15.0
+"""Seconds: what takes longer is not run a second time to be measured without its preparations."""
+
+
+class Subject:
+    """A loaded net, its image and the class to explain: the best one, at all positions of a map of scores."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.net = build_net(read_prototxt(Path(job.prototxt)), scan_caffemodel(Path(job.caffemodel)))
+        self.image = np.load(job.image)
+        self.workspace = Workspace()
+        self.start = scoring_layer(self.net)
+        self.scores = self._scores()
+        positions = math.prod(self.scores.shape[2:])
+        best = int(self.scores[0].reshape(-1).argmax()) // positions
+        self.elements = list(range(best * positions, (best + 1) * positions))
+
+    def _scores(self) -> Blob:
+        value = self.start.outputs[0]
+        return self.net.forward(self.image, {value}, self.workspace)[value]
+
+    def plan(self, formula: int, quirks: str) -> Plan:
+        """Return the plan of a formula."""
+        job = self._job
+        switch = next(layer.index for layer in self.net.layers if layer.name == job.switch)
+        parameters = RuleParameters(job.epsilon, job.beta, switch, QUIRK_MODES[quirks])
+        return resolve_plan(self.net, find_formula(formula), parameters, self.start.index, 0)
+
+    def relevance(self, plan: Plan) -> Blob:
+        """Return the map of a plan."""
+        forward = run_forward(self.net, [plan], self.image, self.workspace)
+        return explain(plan, forward, [self.elements], self.workspace)
+
+
+def scoring_layer(net: Net) -> Layer:
+    """Return the layer before the Softmax, or the last one where there is none."""
+    if net.layers[-1].type != "Softmax":
+        return net.layers[-1]
+    (value,) = net.layers[-1].inputs
+    return next(layer for layer in net.layers if value in layer.outputs)
+
+
+def forward(job: Job) -> Answer:
+    """Save the scores."""
+    np.save(job.output, Subject(job).scores)
+    return {}
+
+
+def relevance(job: Job) -> Answer:
+    """Save the map of the first formula and the first kind of quirks."""
+    subject = Subject(job)
+    np.save(job.output, subject.relevance(subject.plan(job.formulas[0], job.quirks[0])))
+    return {"elements": subject.elements}
+
+
+def formulas(job: Job) -> Answer:
+    """Return for every formula and kind of quirks whether the map is finite, its size and its seconds."""
+    subject = Subject(job)
+    rows = [
+        {"formula": formula, "quirks": quirks} | explained(subject, subject.plan(formula, quirks))
+        for formula in job.formulas
+        for quirks in job.quirks
+    ]
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"rows": rows, "peak_memory": 1024 * kilobytes}
+
+
+def explained(subject: Subject, plan: Plan) -> Answer:
+    """Return what there is to say of one map."""
+    seconds = math.inf
+    for _ in range(2):
+        started = time.perf_counter()
+        found = subject.relevance(plan)
+        seconds = min(seconds, time.perf_counter() - started)
+        if seconds > PATIENCE:
+            break
+    largest = float(np.abs(found).max())
+    return {"seconds": seconds, "largest": largest, "is_finite": math.isfinite(largest) and largest > 0}
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A rule that notes sums of the relevance that enters and leaves, and is the rule in all else."""
+
+    rule: Any
+    notes: list[Answer]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rule, name)
+
+    def propagate(self, layer: Any, prepared: Any, seen: Any, relevances: Any, workspace: Any) -> Any:
+        """Return what the rule returns."""
+        note = {
+            "layer": layer.name,
+            "type": layer.type,
+            "enters": total(relevances),
+            "absolute": absolute(relevances),
+        }
+        handed = self.rule.propagate(layer, prepared, seen, relevances, workspace)
+        self.notes.append(note | {"leaves": total(handed)})
+        return handed
+
+
+def total(blobs: Iterator[Blob]) -> float:
+    """Return the sum of all elements."""
+    return float(sum(blob.sum(dtype=np.float64) for blob in blobs))
+
+
+def absolute(blobs: Iterator[Blob]) -> float:
+    """Return the sum of the absolute values of all elements."""
+    return float(sum(np.abs(blob).sum(dtype=np.float64) for blob in blobs))
+
+
+def conservation(job: Job) -> Answer:
+    """Return for every formula the sums that start and arrive, and the layer that changes them most."""
+    subject = Subject(job)
+    return {"rows": [conserved(subject, job, formula) for formula in job.formulas]}
+
+
+def conserved(subject: Subject, job: Job, formula: int) -> Answer:
+    """Return the sums of one formula."""
+    plan = subject.plan(formula, job.quirks[0])
+    notes: list[Answer] = []
+    steps = tuple(replace(step, rule=cast(Any, Watched(step.rule, notes))) for step in plan.steps)
+    arrives = float(subject.relevance(replace(plan, steps=steps)).sum(dtype=np.float64))
+    starts = notes[0]["enters"]
+    worst = max(notes, key=lambda note: abs(note["enters"] - note["leaves"]))
+    return {
+        "formula": formula,
+        "starts": starts,
+        "arrives": arrives,
+        "layer": f"{worst['layer']} ({worst['type']})",
+        "changes": abs(worst["enters"] - worst["leaves"]) / abs(starts),
+        "absolute": max(note["absolute"] for note in notes) / abs(starts),
+    }
+
+
+if __name__ == "__main__":
+    serve({"forward": forward, "relevance": relevance, "formulas": formulas, "conservation": conservation})

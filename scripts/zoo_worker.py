@@ -1,0 +1,80 @@
+"""How the check of the zoo asks other processes: a job goes as JSON, and an answer comes back as JSON.
+
+Every net is run in processes of their own, by several interpreters: so one net that cannot run, or takes all
+memory, does not end the check, and OpenCV and PyTorch can be of any version.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = Path(__file__).resolve().parent
+ROOT = SCRIPTS.parent
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done with one net.
+
+    Attributes
+    ----------
+    prototxt, caffemodel, image
+        Paths; the image is an array in the shape of the net's input.
+    output
+        Path of the array to write.
+    formulas, quirks
+        Codes and kinds.
+    epsilon, beta, switch
+        Parameters of the rules; the switch layer by name.
+    elements
+        Elements of the scores that are explained.
+    """
+
+    prototxt: str
+    caffemodel: str
+    image: str
+    output: str = ""
+    formulas: tuple[int, ...] = ()
+    quirks: tuple[str, ...] = ("reference", "corrected")
+    epsilon: float = 0.01
+    beta: float = 1.0
+    switch: str = ""
+    elements: tuple[int, ...] = ()
+
+
+class JobError(Exception):
+    """A process could not do its job; the text is the last line it had to say."""
+
+
+def ask(python: str, script: str, what: str, job: Job) -> Answer:
+    """Return the answer of a process.
+
+    Raises
+    ------
+    JobError
+        There is none.
+    """
+    done = subprocess.run(
+        [python, str(SCRIPTS / script), what, json.dumps(asdict(job))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+        raise JobError(lines[-1])
+    answer: Answer = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def serve(tasks: Mapping[str, Callable[[Job], Answer]]) -> None:
+    """Do the task on the command line and print the answer."""
+    sys.path.insert(0, str(ROOT))
+    what, job = sys.argv[1], Job(**json.loads(sys.argv[2]))
+    print(json.dumps(tasks[what](job)))
