@@ -252,7 +252,7 @@ def test_the_prototxt_is_asked_where_the_config_says_nothing(
     transform: dict[str, Any], mean: list[float], scale: float, remark: str
 ) -> None:
     arrange(AVERAGED + POOLED, mean_values=None)
-    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec_with(**transform), MAX_PIXELS)
+    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec_with(**transform), {}, MAX_PIXELS)
     assert found.mean[:, 0, 0].tolist() == mean
     assert found.scale == scale
     assert remarks == (
@@ -263,7 +263,7 @@ def test_the_prototxt_is_asked_where_the_config_says_nothing(
 def test_the_config_comes_before_the_prototxt() -> None:
     arrange(AVERAGED + POOLED, mean_values=[7], input_scale=0.25)
     spec = spec_with(mean_values=(104.0,), scale=0.5)
-    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec, MAX_PIXELS)
+    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec, {}, MAX_PIXELS)
     assert (found.mean[0, 0, 0], found.scale, remarks) == (7, 0.25, ())
 
 
@@ -277,7 +277,7 @@ def test_the_mean_image_of_the_prototxt_is_looked_for_beside_it(place: str) -> N
         "transform",
         SimpleNamespace(mean_values=(), mean_file="data/mean" if "/" in place else "mean", scale=1),
     )
-    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec, MAX_PIXELS)
+    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec, {}, MAX_PIXELS)
     np.testing.assert_array_equal(found.mean, mean)
     assert remarks[0].endswith(f"mean image {place}")
 
@@ -294,7 +294,7 @@ def test_a_transform_that_does_not_fit_is_refused(
 ) -> None:
     arrange(AVERAGED + POOLED, mean_values=None)
     with pytest.raises(kind, match=message):
-        make_preprocessor(read_config(Path("config.yaml")), spec_with(**transform), MAX_PIXELS)
+        make_preprocessor(read_config(Path("config.yaml")), spec_with(**transform), {}, MAX_PIXELS)
 
 
 # --- Start layers -------------------------------------------------------------------------------------------
