@@ -168,7 +168,8 @@ def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | N
     _refuse_shared_names(layers, spec.source)
     refuse_too_many_activations(inputs, layers, spec.source)
     notices = (*spec.notices, *deployed.notices)
-    return Graph(inputs, tuple(layers), tuple(names), tuple(unread), notices)
+    outputs = tuple(value for value in unread if names[value] not in deployed.silenced)
+    return Graph(inputs, tuple(layers), tuple(names), outputs, notices)
 
 
 def _refuse_shared_names(layers: Sequence[Layer], source: str) -> None:

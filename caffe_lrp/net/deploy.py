@@ -26,11 +26,15 @@ _SAME_CHANNELS = ("BatchNorm", "Bias", "BN", "MVN", "Power", "Scale", "Split")
 
 @dataclass(frozen=True)
 class DeployNet:
-    """What remains of a prototxt: inputs and layers at test time, and what was done to get there."""
+    """What remains of a prototxt: inputs and layers at test time, and what was done to get there.
+
+    ``silenced`` are blobs that nothing reads, but that are no outputs of the net either.
+    """
 
     inputs: tuple[InputSpec, ...]
     layers: tuple[LayerSpec, ...]
     notices: tuple[str, ...]
+    silenced: frozenset[str]
 
 
 def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
@@ -59,7 +63,9 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
         )
     remains = _Remains(spec, net, weights or {})
     notices = tuple(f"{spec.source}: {notice}" for notice in remains.notices())
-    return DeployNet(remains.inputs, tuple(map(remains.converted, net.kept)), notices)
+    return DeployNet(
+        remains.inputs, tuple(map(remains.converted, net.kept)), notices, frozenset(remains.silenced())
+    )
 
 
 def _participants(spec: NetSpec) -> tuple[LayerSpec, ...]:
@@ -96,17 +102,22 @@ class _Remains:
 
     def converted(self, number: int) -> LayerSpec:
         """A layer as it remains."""
-        layer, reads = self.layers[number], self.net.remaining_reads(number)
-        pairs = zip(layer.bottoms, self.net.wiring.read[number], strict=True)
-        bottoms = tuple(bottom for bottom, value in pairs if value in reads)
+        layer = self.layers[number]
         if number not in self.net.conversions:
-            return replace(layer, bottoms=bottoms)
-        scores = bottoms[0]
+            return layer
+        scores = layer.bottoms[self.net.wiring.read[number].index(self.net.scores_of(number))]
         taken = {top for other in self.net.kept if other != number for top in self.layers[other].tops}
         taken.update(declared.name for declared in self.inputs)
         free = [name for name in (*layer.tops[:1], layer.name) if name not in taken]
         top = layer.tops[1] if len(layer.tops) > 1 else [*free, f"{layer.name}_{scores}"][0]
         return replace(layer, type=self.net.conversions[number], bottoms=(scores,), tops=(top,))
+
+    def silenced(self) -> Iterator[str]:
+        """Blobs that a Silence layer read."""
+        for number in self.net.kept:
+            for top, value in zip(self.layers[number].tops, self.net.wiring.written(number), strict=True):
+                if value in self.net.silenced:
+                    yield top
 
     # --- Inputs ---------------------------------------------------------------------------------------------
 
@@ -173,7 +184,7 @@ class _Remains:
 
     def notices(self) -> Iterator[str]:
         """What was done, in words."""
-        if takes_deploy_stage(self.spec):
+        if takes_deploy_stage(self.spec) and len(layers_at_test_time(self.spec)) < len(self.spec.layers):
             yield f"its layers of stage '{DEPLOY_STAGE}' are taken"
         for (number, _), made in self.made_inputs.items():
             layer, shape = self.layers[number], "×".join(map(str, made.shape[1:]))

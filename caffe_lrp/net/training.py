@@ -155,23 +155,7 @@ class TrainingNet:
         always = [number for number in self.numbers(Role.COMPUTATION) if not self.layers[number].tops]
         always += [number for number in self.numbers(Role.UNKNOWN) if is_slip(self.layers[number].type)]
         roots += [value for number in always for value in self.wiring.read[number]]
-        roots += [value for values in self.silenced.values() for value in values]
         return frozenset(self.layers_behind(roots)).union(always)
-
-    @cached_property
-    def silenced(self) -> dict[int, tuple[Value | None, ...]]:
-        """Silence layers that remain, and what they read: not inputs, nor what cannot be explained."""
-        dropped = self.from_labels | self.unsupported
-        found = {}
-        for number in self.numbers(Role.SILENCE):
-            read = self.wiring.read[number]
-            sound = tuple(value for value in read if value not in dropped and not self._is_input(value))
-            if sound or not read:
-                found[number] = sound
-        return found
-
-    def _is_input(self, value: Value | None) -> bool:
-        return value is not None and (value[0] < 0 or self.roles[value[0]] in (Role.INPUT, Role.DATA))
 
     def layers_behind(self, values: Iterable[Value | None]) -> set[int]:
         """Numbers of all layers that ``values`` follow from; of what a loss reads, only the scores count."""
@@ -211,7 +195,13 @@ class TrainingNet:
         """Numbers of the layers that remain, in file order."""
         computing = self.numbers(Role.COMPUTATION, Role.UNKNOWN)
         remaining = (number for number in computing if number in self.needed)
-        return sorted([*self.conversions, *self.silenced, *remaining])
+        return sorted([*self.conversions, *remaining])
+
+    @cached_property
+    def silenced(self) -> frozenset[Value | None]:
+        """Values that are read by Silence alone, so that they are no outputs of the net."""
+        silent = {value for number in self.numbers(Role.SILENCE) for value in self.wiring.read[number]}
+        return frozenset(silent.difference(self.read_values, self.roots))
 
     def scores_of(self, number: int) -> Value | None:
         """The scores that a loss takes."""
@@ -226,4 +216,4 @@ class TrainingNet:
         """What a layer reads that remains."""
         if number in self.conversions:
             return (self.scores_of(number),)
-        return self.silenced.get(number, self.wiring.read[number])
+        return self.wiring.read[number]
