@@ -331,6 +331,13 @@ def test_a_net_of_class_planes_is_ranked_by_their_sums(capsys: pytest.CaptureFix
     assert "class 6 does not exist: the net has 6 outputs" in capsys.readouterr().err
 
 
+def test_elements_that_are_taken_for_classes_are_noted() -> None:
+    arrange(AVERAGED, start_layer="conv10", class_count=240)
+    config = read_config(Path("config.yaml"))
+    (note,) = notices(open_session(config), config)
+    assert "the net's outputs are 6 planes of 8×5 positions, and class c stands for element c; with" in note
+
+
 def test_more_classes_than_planes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     arrange(AVERAGED, class_count=7)
     assert run() == 3
