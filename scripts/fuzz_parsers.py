@@ -121,6 +121,29 @@ quirks
 corrected
 """
 
+YAML_CONFIG = """\
+# a comment
+prototxt: deploy.prototxt
+caffemodel: net.caffemodel
+synsetfile: 'synset.txt'
+start_layer: auto
+first_layer: "conv1"
+class_count: 5
+output_root: out
+path_root: images
+formula: 102
+epsilon: 1e-2
+beta: 1.5
+switch_layer: relu1
+preprocess:
+  mean_values: [104, 117.5, 123]
+  input_scale: 0.017
+  channel_order: RGB
+  resize: short-side
+  base_size: 20
+  input_size: 16x16
+"""
+
 LIST = "images/ant.png 1\nimages/bee.jpg -1\r\n\nimages/cow.png -2\n/absolute/dog.tiff +4\n"
 
 _MEAN_SIDE = 18
@@ -201,6 +224,13 @@ def _layer_of(model: caffe_pb2.NetParameter, style: str) -> Any:
     if style == "nested":
         return model.layers.add().layer
     return model.layers.add() if style == "old" else model.layer.add(type="?")
+
+
+def read_as(suffix: str, read: Callable[[Path], object], path: Path) -> None:
+    """Go as far as possible with a file that is told by its name."""
+    named = path.with_suffix(suffix)
+    named.write_bytes(path.read_bytes())
+    read(named)
 
 
 def caffemodel_of(spec: NetSpec, style: str) -> bytes:
@@ -294,6 +324,16 @@ def image_seeds() -> dict[str, tuple[bytes, ...]]:
     }  # fmt: skip
 
 
+def numpy_seeds() -> tuple[bytes, ...]:
+    """Return small NumPy files of several types."""
+    seeds = []
+    for dtype in ("<f4", ">f8", "|u1"):
+        buffer = io.BytesIO()
+        np.save(buffer, _pixels().transpose(2, 0, 1).astype(dtype))
+        seeds.append(buffer.getvalue())
+    return tuple(seeds)
+
+
 def parsers(folder: Path) -> list[Parser]:
     """Return all kinds of files; ``folder`` is where good ones are put."""
     spec = write_good_files(folder)
@@ -308,7 +348,9 @@ def parsers(folder: Path) -> list[Parser]:
         Parser("mean", mean_blobs(), message, partial(load_mean, mode=BLOB_BGR, quirks=REFERENCE)),
         Parser("mean-text", (mean_text(),), text, partial(load_mean, mode=TEXT_BGR, quirks=REFERENCE)),
         Parser("config", (CONFIG.encode(),), text, read_session),
+        Parser("yaml", (YAML_CONFIG.encode(),), text, partial(read_as, ".yaml", read_session)),
         Parser("list", (LIST.encode(),), text, read_filelist),
     ]
     images = [Parser(name, seeds, fuzz_mutations.BYTES, decode) for name, seeds in image_seeds().items()]
-    return [*texts, *images]
+    arrays = Parser("npy", numpy_seeds(), fuzz_mutations.BYTES, partial(read_as, ".npy", decode))
+    return [*texts, *images, arrays]

@@ -252,7 +252,9 @@ def test_the_prototxt_is_asked_where_the_config_says_nothing(
     transform: dict[str, Any], mean: list[float], scale: float, remark: str
 ) -> None:
     arrange(AVERAGED + POOLED, mean_values=None)
-    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec_with(**transform), {}, MAX_PIXELS)
+    found, remarks = make_preprocessor(
+        read_config(Path("config.yaml")), spec_with(**transform), {}, MAX_PIXELS
+    )
     assert found.mean[:, 0, 0].tolist() == mean
     assert found.scale == scale
     assert remarks == (
@@ -329,6 +331,13 @@ def test_a_net_of_class_planes_is_ranked_by_their_sums(capsys: pytest.CaptureFix
         assert score == pytest.approx(float(output[0, each].sum()), rel=1e-4)
     assert run(target=6) == 4
     assert "class 6 does not exist: the net has 6 outputs" in capsys.readouterr().err
+
+
+def test_elements_that_are_taken_for_classes_are_noted() -> None:
+    arrange(AVERAGED, start_layer="conv10", class_count=240)
+    config = read_config(Path("config.yaml"))
+    (note,) = notices(open_session(config), config)
+    assert "the net's outputs are 6 planes of 8×5 positions, and class c stands for element c; with" in note
 
 
 def test_more_classes_than_planes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

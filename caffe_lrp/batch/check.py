@@ -1,11 +1,13 @@
 """What can be said of a run before it starts: lines that will fail, settings that are seldom meant."""
 
+import math
 from collections.abc import Sequence
 
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ImageError
 from caffe_lrp.files import require_file
 from caffe_lrp.relevance.formulas import find_formula
+from caffe_lrp.relevance.start import AUTO
 
 from .job import HeatmapJob
 from .session import Session
@@ -24,6 +26,13 @@ def notices(session: Session, config: HeatmapConfig) -> list[str]:
         remarks.append(
             f"{config.place_of('start_layer')}: relevance starts at {start.label}: class c stands for its "
             f"scores at all {session.plan.origin.class_size} positions"
+        )
+    planes, *positions = session.net.shape_of(session.net.output_value)
+    if config.start_layer != AUTO and math.prod(positions) > 1:
+        remarks.append(
+            f"{config.place_of('start_layer')}: the net's outputs are {planes} planes of "
+            f"{'×'.join(map(str, positions))} positions, and class c stands for element c; with "
+            "lastlayerindex auto (--start-layer) it stands for plane c"
         )
     if session.plan.start_size != outputs:
         remarks.append(
