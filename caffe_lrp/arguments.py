@@ -30,11 +30,11 @@ net that comes with it. All options: caffe-lrp --help"""
 _EPILOG = """\
 in place of config values: --formula CODE[,CODE]  --eps ε  --beta β
   --quirks MODE  --start-layer, --first-layer, --switch-layer INDEX
-images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
-output: --outputs KINDS  --dtype TYPE  --input-dataset  --suffix-target
-speed: --threads N  --memory 4G  --batch N  --convolution METHOD
-runs: --shard I/N  --dask ADDRESS  --retry-failed  --max-failures N  --overwrite
-also: caffe-lrp status DIR, merge OUT SHARD..., warmup [--cpu NAME]
+images: --image-root DIR --images DIR|TAR --target CLASS --max-pixels N
+output: --outputs --dtype --input-dataset --dump-layers --conservation
+speed: --threads N --memory 4G --batch N --convolution METHOD --dask ADDRESS
+runs: --shard I/N --retry-failed --max-failures N --overwrite --suffix-target
+also: caffe-lrp inspect PROTOTXT, status DIR, merge OUT SHARD..., warmup
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed, 5 bad output folder, 130 interrupted
 """
@@ -56,7 +56,7 @@ BINARIES = ("default", "default_minimal", "parallel", "parallel_minimal")
 CONVOLUTIONS = ("auto", "direct", "winograd")
 
 #: What can be written for an image, and in one database for all: the values of ``--outputs``.
-KINDS = ("heatmap", "input", "top10", "npy", "npz", "rawhm", "h5")
+KINDS = ("heatmap", "input", "top10", "npy", "npz", "conservation", "rawhm", "h5")
 
 #: Numbers of relevance, the values of ``--dtype``.
 DTYPES = ("float32", "float16")
@@ -225,6 +225,8 @@ def _add_hidden(parser: Parser) -> None:
     parser.add_argument("--outputs", type=_outputs, metavar="KINDS", help=argparse.SUPPRESS)
     parser.add_argument("--dtype", type=_one_of(*DTYPES), default=DTYPES[0], help=argparse.SUPPRESS)
     parser.add_argument("--input-dataset", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--dump-layers", type=_layers, default=(), metavar="LAYERS", help=argparse.SUPPRESS)
+    parser.add_argument("--conservation", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--shard", type=_shard, metavar="I/N", help=argparse.SUPPRESS)
     parser.add_argument("--dask", type=_not_empty, metavar="ADDRESS", help=argparse.SUPPRESS)
     parser.add_argument("--overwrite", action="store_true", help=argparse.SUPPRESS)
@@ -315,6 +317,14 @@ def _outputs(text: str) -> tuple[str, ...]:
     """Kinds of output, between commas, in the order of writing."""
     given = [_one_of(*KINDS)(part.strip()) for part in text.split(",")]
     return tuple(kind for kind in KINDS if kind in given)
+
+
+def _layers(text: str) -> tuple[str, ...]:
+    """Names or indices of layers, between commas."""
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} must be names or indices of layers, such as conv5,12")
+    return names
 
 
 def _target(text: str) -> Target:

@@ -39,7 +39,8 @@ ARROWS = {
     "warmup": FOUNDATION | {"proto", "net", "relevance"},
     "commands": FOUNDATION
     | {"collection"}
-    | {"arguments", "config", "filelist", "kernels", "outputs", "batch", "warmup", "shards", "terminal"}
+    | {"arguments", "config", "filelist", "kernels", "relevance", "outputs", "batch", "warmup", "shards"}
+    | {"terminal"}
     | {"__init__"},
     "cli": FOUNDATION | {"arguments", "terminal", "commands"},
     "__main__": {"cli"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from caffe_lrp.errors import OutputError
 from caffe_lrp.messages import counted
-from caffe_lrp.outputs.writers import OUTPUTS
+from caffe_lrp.outputs.writers import file_kinds, output_of
 
 from .journal import Header, Record, find_journals, is_being_written, naming, read_header, read_records
 
@@ -80,9 +80,9 @@ def refuse_overlaps(overlaps: Iterable[Overlap]) -> None:
     for overlap in overlaps:
         lost = f"{counted(len(overlap.records), 'map')} of its database would be overwritten"
         way_out = "choose another output folder (-p)"
-        file = next((output for kind, output in OUTPUTS.items() if kind in overlap.outputs), None)
-        if file:
-            example = f"{overlap.journal.parent / overlap.records[0].stem}{file.suffix}"
+        files = file_kinds(sorted(overlap.outputs))
+        if files:
+            example = f"{overlap.journal.parent / overlap.records[0].stem}{output_of(files[0]).suffix}"
             lost = f"files of {counted(len(overlap.records), 'map')} would be overwritten, such as {example}"
             way_out += ", put formula and class into the names (--suffix-target)"
         raise OutputError(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from caffe_lrp.config import HeatmapConfig
@@ -19,6 +19,7 @@ from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import Formula, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, find_start, resolve_plan
 
+from .observation import Observation, observe
 from .resources import available_memory
 
 
@@ -42,6 +43,8 @@ class Session:
         Number of ranked outputs.
     convolution
         How convolutions are computed: ``auto``, ``direct`` or ``winograd``.
+    observation
+        What is noted while relevance passes the layers.
     """
 
     net: Net
@@ -51,6 +54,11 @@ class Session:
     labels: tuple[str, ...]
     class_count: int
     convolution: str = "auto"
+    observation: Observation = field(default_factory=Observation)
+
+    def observing(self, kinds: Sequence[str]) -> "Session":
+        """The session, noting on the way what output of ``kinds`` needs."""
+        return replace(self, observation=observe(self.plan, kinds))
 
     @property
     def plan(self) -> Plan:

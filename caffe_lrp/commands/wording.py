@@ -1,6 +1,6 @@
 """What people read of a run: lines, without printing them."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from caffe_lrp.batch.job import JobOutcome
 from caffe_lrp.batch.journal import DONE, FAILED, Journal
 from caffe_lrp.batch.session import Session
+from caffe_lrp.errors import presentable
 
 
 def plan_table(session: Session) -> Iterator[str]:
@@ -20,9 +21,18 @@ def plan_table(session: Session) -> Iterator[str]:
         rules = [plan.rule_of(layer) for plan in session.plans]
         titles = [rule.title if rule else "-" for rule in rules]
         rows.append([str(layer.index), layer.name, layer.type, shape, *titles])
+    yield from aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> Iterator[str]:
+    """The rows of a table, a line each; columns in ``right`` hold numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield presentable("  ".join(cells).rstrip())
 
 
 def success_line(outcome: JobOutcome, session: Session) -> str:
