@@ -94,8 +94,8 @@ class Record:
             self.ledger(passage, workspace)
 
     def layers(self, item: int) -> dict[str, Blob]:
-        """Kind of output -> relevance of one item, copied out of its batch."""
-        return {kind: np.array(blob[item], order="C") for kind, blob in self._blobs.items()}
+        """Kind of output -> relevance of one item, copied out of its batch; in the order of the dumps."""
+        return {dump.kind: np.array(self._blobs[dump.kind][item], order="C") for dump in self.dumps}
 
     def conservation(self, item: int) -> Conservation | None:
         """The account of one item, if there is to be one."""

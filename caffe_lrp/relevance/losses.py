@@ -134,15 +134,14 @@ def _epsilon(
     relevance, z = _item(passage.received[0], item), passage.seen.outputs[0][item]
     epsilon = np.float32(rule.epsilon)
     at_zero = np.float32(1) if rule.undivided_at_zero else epsilon
-    quotient = _over(relevance, np.where(z == 0, at_zero, z + np.where(z > 0, epsilon, -epsilon)))
+    divisor = np.where(z == 0, at_zero, z + np.where(z > 0, epsilon, -epsilon))
+    quotient = _over(relevance, divisor)
     if layer.bias is not None:
         yield "bias", float(np.sum(quotient * _bias(layer, constants, workspace)))
-    rest = relevance - quotient * z
     is_zero = z == 0
-    yield "epsilon", float(np.sum(rest, where=~is_zero))
-    if is_zero.any():
-        name = "Q4" if rule.undivided_at_zero else "epsilon" if epsilon else "zero_sum"
-        yield name, float(np.sum(rest, where=is_zero))
+    yield "epsilon", float(np.sum(quotient * (divisor.astype(np.float64) - z), where=~is_zero))
+    name = "Q4" if rule.undivided_at_zero else "epsilon" if epsilon else "zero_sum"
+    yield name, float(np.sum(relevance, where=is_zero))
 
 
 def _alpha_beta(
