@@ -23,7 +23,7 @@ CONSERVATION = "conservation"
 
 _BYTES = 4
 #: Arrays of double precision that an account of a layer's losses takes, each as large as its output.
-_DOUBLES_OF_ACCOUNT = 6
+_DOUBLES_OF_ACCOUNT = 8
 
 
 @dataclass(frozen=True)

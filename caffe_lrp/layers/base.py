@@ -4,6 +4,7 @@ Shapes of a layer are those of one item, without the batch axis; blobs have it i
 is a base class: rules are written against capabilities, never against layer types.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -162,6 +163,11 @@ class Linear(Layer):
     @abstractmethod
     def fan_in(self) -> int:
         """Number of inputs that an output sees."""
+
+    @property
+    def multiply_adds(self) -> int:
+        """Products that one item takes, those with padding included."""
+        return self.fan_in * math.prod(self.output_shapes[0])
 
     @abstractmethod
     def map_of(self, weight: Blob) -> LinearMap:

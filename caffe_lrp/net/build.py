@@ -62,12 +62,7 @@ def build_net(
         memory, missing weights or weights of the wrong shape; the message names the layer.
     """
     graph = build_graph(spec)
-    if len(graph.inputs) != 1:
-        names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
-        raise ModelError(
-            f"{spec.source}: needs exactly one input blob, but declares {names}; keep the images"
-        )
-    batch_size, *shape = graph.inputs[0].shape
+    _refuse_several_inputs(graph, spec.source)
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
     stored = _checked_weights(graph.layers, weights, spec.source)
@@ -76,8 +71,34 @@ def build_net(
         layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)) for layer in graph.layers
     )
     layers = [_with_weights(layer, blobs, spec.source) for layer, blobs in zip(chosen, stored, strict=True)]
+    return _net_of(graph, layers, spec.source)
+
+
+def build_outline(spec: NetSpec) -> Net:
+    """The net that ``spec`` describes without its weights, for what shapes alone decide.
+
+    Raises
+    ------
+    ModelError
+        As `build_net`, weights aside.
+    """
+    graph = build_graph(spec)
+    _refuse_several_inputs(graph, spec.source)
+    return _net_of(graph, graph.layers, spec.source)
+
+
+def _refuse_several_inputs(graph: Graph, source: str) -> None:
+    """ModelError unless there is exactly one input."""
+    if len(graph.inputs) != 1:
+        names = ", ".join(f"'{declared.name}'" for declared in graph.inputs) or "none"
+        raise ModelError(f"{source}: needs exactly one input blob, but declares {names}; keep the images")
+
+
+def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
+    """The net of a graph of one input, whose layers may have got their weights."""
+    batch_size, *shape = graph.inputs[0].shape
     return Net(
-        source=spec.source,
+        source=source,
         layers=tuple(layers),
         value_names=graph.value_names,
         input_value=0,

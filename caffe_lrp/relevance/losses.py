@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from caffe_lrp.kernels.elementwise import ZERO_SUM
 from caffe_lrp.kernels.layout import lines, pixels
 from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.linear_map import ConvolutionMap, LinearMap
 from caffe_lrp.workspace import Workspace
 
 from .engine import Passage
@@ -151,9 +152,9 @@ def _alpha_beta(
     layer: Any = passage.step.layer
     prepared = passage.step.prepared
     assert passage.seen.sums is not None
-    relevance = pixels(passage.received[0])[item].astype(np.float64)
+    relevance = _rows(passage.received[0], prepared.map)[item].astype(np.float64)
     groups = getattr(prepared.map, "groups", 1)
-    by_part = passage.seen.sums[item].reshape(*relevance.shape[:2], groups, 2, -1)
+    by_part = passage.seen.sums.reshape(len(passage.received[0]), len(relevance), groups, 2, -1)[item]
     sums = [by_part[..., part, :].reshape(relevance.shape) for part in (0, 1)]
     used = _signed_losses(relevance, sums, (prepared.bias_positive, prepared.bias_negative), rule.beta)
     if not (rule.first_group_bias and layer.groups > 1 and layer.has_bias):
@@ -165,10 +166,17 @@ def _alpha_beta(
     yield "Q5", sum(used.values()) - sum(meant.values())
 
 
+def _rows(blob: Singles, linear_map: LinearMap) -> Singles:
+    """(N, positions, C) from a blob in the shape of a layer's output, in the order of the map's sums."""
+    if isinstance(linear_map, ConvolutionMap):
+        return pixels(blob).reshape(len(blob), -1, blob.shape[1])
+    return np.ascontiguousarray(blob).reshape(len(blob), -1, linear_map.weight.shape[2])
+
+
 def _signed_losses(
     relevance: Doubles, sums: list[Singles], biases: tuple[Singles, Singles], beta: float
 ) -> dict[str, float]:
-    """What αβ loses with the given parts of the biases, (C,) each."""
+    """What αβ loses of (positions, C) with the given parts of the biases, (C,) each."""
     found = {"bias": 0.0, "no_positive": 0.0, "no_negative": 0.0}
     for part, (name, factor) in enumerate((("no_positive", 1 + beta), ("no_negative", -beta))):
         if factor:
@@ -293,7 +301,9 @@ def _sums_of_neighbours(numbers: Doubles, size: int) -> Doubles:
     """Sums over ``size`` neighbouring channels of (P, C)."""
     reach, channels = size // 2, numbers.shape[1]
     padded = np.pad(numbers, ((0, 0), (reach, reach)))
-    sums: Doubles = np.sum([padded[:, shift : shift + channels] for shift in range(size)], axis=0)
+    sums = np.zeros_like(numbers)
+    for shift in range(size):
+        sums += padded[:, shift : shift + channels]
     return sums
 
 

@@ -12,7 +12,6 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.sharing import shared_property
 
-from .composites import Composite
 from .formulas import Formula, RuleParameters, compose
 from .rules import Rule
 
@@ -113,23 +112,16 @@ def resolve_plan(
         A layer without a rule.
     """
     start = find_start(net, start_layer)
-    if not 0 <= first_layer < start.index:
-        raise ConfigError(
-            f"firstlayerindex {first_layer} (--first-layer) must be at least 0 and below the start layer "
-            f"{start.index} ('{start.name}') of {net.source}; 0 leads down to the image"
-        )
-    first = net.layers[first_layer]
-    path = _layers_between(net, start, first)
-    composite = compose(formula, parameters)
+    found = rules_on_the_way(net, formula, parameters, start, first_layer)
     return Plan(
         net=net,
         steps=tuple(
-            Step(layer, _rule_for(composite, layer, net), net.nonnegative_values.issuperset(layer.inputs))
-            for layer in path
+            Step(layer, _required(rule, layer, net), net.nonnegative_values.issuperset(layer.inputs))
+            for layer, rule in found
         ),
         start=start,
         seeds={value: net.stored_value(value) for value in start.outputs},
-        target=first.inputs[0],
+        target=net.layers[first_layer].inputs[0],
         unit_seed=formula.is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
         finish=formula.finish,
     )
@@ -168,14 +160,20 @@ def find_start(net: Net, start_layer: int) -> Layer:
     return net.layers[start_layer]
 
 
-def _layers_between(net: Net, start: Layer, first: Layer) -> list[Layer]:
-    """Layers that relevance passes on its way from ``start`` down to index ``first``, start first.
+def _layers_on_the_way(net: Net, start: Layer, first_layer: int) -> list[Layer]:
+    """Layers that relevance passes from ``start`` down to the one with index ``first_layer``, start first.
 
     Raises
     ------
     ConfigError
-        ``first`` does not lead to ``start``.
+        There is no such layer below ``start``, or it does not lead there.
     """
+    if not 0 <= first_layer < start.index:
+        raise ConfigError(
+            f"firstlayerindex {first_layer} (--first-layer) must be at least 0 and below the start layer "
+            f"{start.index} ('{start.name}') of {net.source}; 0 leads down to the image"
+        )
+    first = net.layers[first_layer]
     wanted = set(start.outputs)
     path = []
     for layer in reversed(net.layers[first.index : start.index + 1]):
@@ -190,8 +188,22 @@ def _layers_between(net: Net, start: Layer, first: Layer) -> list[Layer]:
     return path
 
 
-def _rule_for(composite: Composite, layer: Layer, net: Net) -> Rule:
-    rule = composite.rule_for(layer)
+def rules_on_the_way(
+    net: Net, formula: Formula, parameters: RuleParameters, start: Layer, first_layer: int
+) -> list[tuple[Layer, Rule | None]]:
+    """The layers that relevance passes, ``start`` first, each with its rule or None if there is none.
+
+    Raises
+    ------
+    ConfigError
+        There is no layer ``first_layer`` below ``start``, or it does not lead there.
+    """
+    composite = compose(formula, parameters)
+    return [(layer, composite.rule_for(layer)) for layer in _layers_on_the_way(net, start, first_layer)]
+
+
+def _required(rule: Rule | None, layer: Layer, net: Net) -> Rule:
+    """``rule``; PlanError if there is none for the layer."""
     if rule is None:
         raise PlanError(
             f"{net.source}: {layer.label} has no rule under this formula; choose another "
