@@ -10,12 +10,18 @@ from caffe_lrp.batch.journal import DONE, FAILED, Journal
 from caffe_lrp.batch.session import Session
 from caffe_lrp.errors import presentable
 
+#: The first columns of every table of layers.
+LAYER_COLUMNS = ("index", "name", "type", "output")
+
+
+def rule_columns(formulas: Sequence[int]) -> list[str]:
+    """The columns of rules in a table of layers: one for every formula."""
+    return [f"rule of {code}" for code in formulas] if len(formulas) > 1 else ["rule"]
+
 
 def plan_table(session: Session) -> Iterator[str]:
     """One line a layer: index, name, type, output shape, and the rule of every formula."""
-    several = len(session.formulas) > 1
-    rows = [["index", "name", "type", "output"]]
-    rows[0] += [f"rule of {code}" if several else "rule" for code in session.formulas]
+    rows = [[*LAYER_COLUMNS, *rule_columns(session.formulas)]]
     for layer in session.net.layers:
         shape = "×".join(map(str, (session.net.batch_size, *layer.output_shapes[0])))
         rules = [plan.rule_of(layer) for plan in session.plans]
