@@ -10,13 +10,14 @@ from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.spec import Shape
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS, Formula, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import (
     BEFORE_LOWEST_SOFTMAX,
     HIGHEST_INNER_PRODUCT,
     find_start,
     rules_on_the_way,
 )
+from caffe_lrp.relevance.rules import Rule
 
 #: Values of ``lastlayerindex`` that are found in the net, and what each stands for.
 STARTS = {
@@ -197,26 +198,39 @@ def facts_of(
         present = (found for found in starts.values() if isinstance(found, int))
         start_layer = next(present, len(net.layers) - 1)
     start = find_start(net, start_layer)
-    rules: dict[int, dict[int, str]] = {layer.index: {} for layer in net.layers}
-    gaps = []
-    for code in formulas:
-        for layer, rule in rules_on_the_way(net, find_formula(code), parameters, start, first_layer):
-            rules[layer.index][code] = rule.title if rule else NO_RULE
-            if rule is None:
-                advice = _advice(net, layer, parameters, start, first_layer)
-                gaps.append(Gap(layer.index, layer.label, code, advice))
+    way = _Way(net, parameters, start, first_layer)
+    found = {code: way.rules(find_formula(code)) for code in formulas}
     return NetFacts(
         source=net.source,
         input_value=net.input_value,
         input_shape=(net.batch_size, *net.input_shape),
         value_names=net.value_names,
-        layers=tuple(_layer_facts(layer, rules[layer.index], net.batch_size) for layer in net.layers),
+        layers=tuple(_layer_facts(layer, found, net.batch_size) for layer in net.layers),
         formulas=tuple(formulas),
         starts=starts,
         start=start.index,
         first=first_layer,
-        gaps=tuple(gaps),
+        gaps=tuple(
+            Gap(layer.index, layer.label, code, _advice(layer, way))
+            for code, rules in found.items()
+            for layer, rule in rules.items()
+            if rule is None
+        ),
     )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """From where to where relevance travels in a net, and the numbers of its rules."""
+
+    net: Net
+    parameters: RuleParameters
+    start: Layer
+    first_layer: int
+
+    def rules(self, formula: Formula) -> dict[Layer, Rule | None]:
+        """The layers that it passes, with their rules."""
+        return dict(rules_on_the_way(self.net, formula, self.parameters, self.start, self.first_layer))
 
 
 def _found(net: Net, start_layer: int) -> int | str:
@@ -227,7 +241,11 @@ def _found(net: Net, start_layer: int) -> int | str:
         return str(error)
 
 
-def _layer_facts(layer: Layer, rules: Mapping[int, str], batch_size: int) -> LayerFacts:
+def _layer_facts(
+    layer: Layer, found: Mapping[int, Mapping[Layer, Rule | None]], batch_size: int
+) -> LayerFacts:
+    """Facts of one layer; ``found`` has the rules of every formula."""
+    rules = {code: of_layers[layer] for code, of_layers in found.items() if layer in of_layers}
     return LayerFacts(
         index=layer.index,
         name=layer.name,
@@ -238,7 +256,7 @@ def _layer_facts(layer: Layer, rules: Mapping[int, str], batch_size: int) -> Lay
         parameters=sum(math.prod(shape) for shape in layer.weight_shapes),
         multiply_adds=layer.multiply_adds if isinstance(layer, Linear) else 0,
         family=family_of(type(layer)),
-        rules=rules,
+        rules={code: rule.title if rule else NO_RULE for code, rule in rules.items()},
     )
 
 
@@ -248,17 +266,13 @@ def family_of(layer_class: type[Layer]) -> str:
     return next((name for name in capabilities if name != Layer.__name__), "")
 
 
-def _advice(net: Net, layer: Layer, parameters: RuleParameters, start: Layer, first_layer: int) -> str:
+def _advice(layer: Layer, way: _Way) -> str:
     """What to do about a layer without a rule."""
     ways = []
     for mode, quirks in QUIRK_MODES.items():
-        changed = replace(parameters, quirks=quirks)
-        codes = [
-            code
-            for code, formula in FORMULAS.items()
-            if (layer, None) not in rules_on_the_way(net, formula, changed, start, first_layer)
-        ]
-        if codes and quirks == parameters.quirks:
+        other = replace(way, parameters=replace(way.parameters, quirks=quirks))
+        codes = [code for code, formula in FORMULAS.items() if other.rules(formula)[layer]]
+        if codes and quirks == way.parameters.quirks:
             ways.append(f"choose formula {' or '.join(map(str, codes))}")
         elif len(codes) == len(FORMULAS):
             ways.append(f"set --quirks {mode}, under which every formula has one")
