@@ -194,10 +194,7 @@ def facts_of(
         There are no such layers, or they are not connected.
     """
     starts = {value: _found(net, value) for value in STARTS}
-    if start_layer is None:
-        present = (found for found in starts.values() if isinstance(found, int))
-        start_layer = next(present, len(net.layers) - 1)
-    start = find_start(net, start_layer)
+    start = _chosen_start(net, start_layer, starts)
     way = _Way(net, parameters, start, first_layer)
     found = {code: way.rules(find_formula(code)) for code in formulas}
     return NetFacts(
@@ -231,6 +228,14 @@ class _Way:
     def rules(self, formula: Formula) -> dict[Layer, Rule | None]:
         """The layers that it passes, with their rules."""
         return dict(rules_on_the_way(self.net, formula, self.parameters, self.start, self.first_layer))
+
+
+def _chosen_start(net: Net, start_layer: int | None, starts: Mapping[int, int | str]) -> Layer:
+    """The layer that was asked for, or the one that `facts_of` takes where none was."""
+    if start_layer is not None:
+        return find_start(net, start_layer)
+    present = (found for found in starts.values() if isinstance(found, int))
+    return net.layers[next(present, -1)]
 
 
 def _found(net: Net, start_layer: int) -> int | str:
