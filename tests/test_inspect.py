@@ -4,6 +4,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -479,3 +480,12 @@ def test_corrected_quirks_show_in_the_rules(tmp_path: Path) -> None:
     corrected = facts_of(net, (0,), RuleParameters(0.0, 0.0, -1, CORRECTED))
     assert corrected.layers[3].rules == {0: "pass"}
     assert facts_of(net, (0,), PARAMETERS).layers[3].rules == {0: "Taylor"}
+
+
+def test_a_layer_without_outputs_ends_its_branch(tmp_path: Path) -> None:
+    facts = facts_for(tmp_path, INCEPTION)
+    silence = replace(facts.layers[20], name="silence", outputs=(), output_shapes=())
+    changed = replace(facts, layers=(*facts.layers[:20], silence))
+    assert silence.shape_text == "-"
+    assert '[label="20 silence\\nSoftmax\\n-"]' in dot_text(changed)
+    assert "silence" in texts(ET.fromstring(svg_text(changed)))

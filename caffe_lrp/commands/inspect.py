@@ -101,8 +101,7 @@ def _table(facts: NetFacts) -> Iterator[str]:
     for layer in facts.layers:
         counts = [f"{count:,}" if count else "-" for count in (layer.parameters, layer.multiply_adds)]
         rules = [layer.rules.get(code, "-") for code in facts.formulas]
-        shape = shape_text(layer.output_shapes[0])
-        rows.append([str(layer.index), layer.name, layer.type, shape, *counts, *rules])
+        rows.append([str(layer.index), layer.name, layer.type, layer.shape_text, *counts, *rules])
     return aligned(rows, right=(len(LAYER_COLUMNS), len(LAYER_COLUMNS) + 1))
 
 

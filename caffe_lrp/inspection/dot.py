@@ -28,8 +28,7 @@ def _statements(facts: NetFacts) -> Iterator[str]:
 
 
 def _attributes(layer: LayerFacts, *, is_start: bool) -> str:
-    shapes = " ".join(map(shape_text, layer.output_shapes[:1]))
-    text = f"label={_quoted(f'{layer.index} {layer.name}', layer.type, shapes)}"
+    text = f"label={_quoted(f'{layer.index} {layer.name}', layer.type, layer.shape_text)}"
     return f"{text}, penwidth=3" if is_start else text
 
 

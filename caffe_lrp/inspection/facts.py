@@ -63,6 +63,11 @@ class LayerFacts:
     rules: Mapping[int, str]
 
     @property
+    def shape_text(self) -> str:
+        """Shape of the first output, ``-`` if there is none."""
+        return shape_text(self.output_shapes[0]) if self.output_shapes else "-"
+
+    @property
     def is_on_the_way(self) -> bool:
         """Whether relevance passes the layer."""
         return bool(self.rules)
@@ -234,8 +239,8 @@ def _chosen_start(net: Net, start_layer: int | None, starts: Mapping[int, int | 
     """The layer that was asked for, or the one that `facts_of` takes where none was."""
     if start_layer is not None:
         return find_start(net, start_layer)
-    present = (found for found in starts.values() if isinstance(found, int))
-    return net.layers[next(present, -1)]
+    present = (net.layers[found] for found in starts.values() if isinstance(found, int))
+    return next(present, [layer for layer in net.layers if layer.outputs][-1])
 
 
 def _found(net: Net, start_layer: int) -> int | str:

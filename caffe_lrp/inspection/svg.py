@@ -107,7 +107,8 @@ def _boxes(facts: NetFacts) -> tuple[list[list[_Line]], list[_Edge]]:
 
 def _line(layer: LayerFacts, facts: NetFacts) -> _Line:
     rule = layer.rules.get(facts.formulas[0], "") if facts.formulas else ""
-    cells = (str(layer.index), _short(layer.name), layer.type, shape_text(layer.output_shapes[0][1:]), rule)
+    shape = shape_text(layer.output_shapes[0][1:]) if layer.output_shapes else ""
+    cells = (str(layer.index), _short(layer.name), layer.type, shape, rule)
     tops = ", ".join(facts.value_names[value] for value in layer.outputs)
     title = f"layer {layer.index} '{layer.name}' ({layer.type}) writes {tops}"
     if layer.parameters:

@@ -18,7 +18,6 @@ from caffe_lrp.layers.linear_map import ConvolutionMap, LinearMap
 from caffe_lrp.workspace import Workspace
 
 from .engine import Passage
-from .plan import Step
 from .rules import (
     AlphaBeta,
     Contribution,
@@ -152,8 +151,10 @@ def _alpha_beta(
     layer: Any = passage.step.layer
     prepared = passage.step.prepared
     assert passage.seen.sums is not None
-    relevance = _rows(passage.received[0], prepared.map)[item].astype(np.float64)
-    groups = getattr(prepared.map, "groups", 1)
+    relevance = _rows(passage.received[0], layer)[item].astype(np.float64)
+    groups, _, outputs, _, inputs = prepared.map.weight.shape[:5]
+    if outputs == inputs == 1:  # the parts of all channels lie side by side
+        groups = 1
     by_part = passage.seen.sums.reshape(len(passage.received[0]), len(relevance), groups, 2, -1)[item]
     sums = [by_part[..., part, :].reshape(relevance.shape) for part in (0, 1)]
     used = _signed_losses(relevance, sums, (prepared.bias_positive, prepared.bias_negative), rule.beta)
@@ -166,11 +167,11 @@ def _alpha_beta(
     yield "Q5", sum(used.values()) - sum(meant.values())
 
 
-def _rows(blob: Singles, linear_map: LinearMap) -> Singles:
-    """(N, positions, C) from a blob in the shape of a layer's output, in the order of the map's sums."""
-    if isinstance(linear_map, ConvolutionMap):
+def _rows(blob: Singles, layer: Any) -> Singles:
+    """(N, positions, C) from a blob in the shape of a layer's output, in the order of its sums."""
+    if hasattr(layer, "window"):
         return pixels(blob).reshape(len(blob), -1, blob.shape[1])
-    return np.ascontiguousarray(blob).reshape(len(blob), -1, linear_map.weight.shape[2])
+    return np.ascontiguousarray(blob).reshape(len(blob), -1, layer.group_outputs)
 
 
 def _signed_losses(
@@ -193,20 +194,18 @@ def _flat(
     """Of R, a share for every input that the output sees is handed down."""
     layer: Any = passage.step.layer
     relevance = _item(passage.received[0], item)
-    seen = constants.of(layer, "inputs seen", lambda: _inputs_seen(layer, workspace)).astype(np.float64)
-    yield "padding", float(np.sum(relevance * (1 - seen / layer.fan_in)))
+
+    def compute() -> Singles:
+        if not hasattr(layer, "window"):
+            return np.ones(layer.output_shapes[0], np.float32)
+        direct = _direct(layer)
+        shares = direct.map_of(direct.lifted(np.ones_like(layer.weight)))
+        return _kept(layer, shares, layer.fan_in, workspace)
+
+    kept = constants.of(layer, "kept by flat", compute).astype(np.float64)
+    yield "padding", float(np.sum(relevance * (1 - kept)))
     if rule.ignore_channels:
-        yield "Q6", float(np.sum(relevance * (seen / layer.fan_in - seen / layer.taps)))
-
-
-def _inputs_seen(layer: Any, workspace: Workspace) -> Singles:
-    """How many inputs each output sees: fewer than others where its window hangs over the border."""
-    if not hasattr(layer, "window"):
-        return np.full(layer.output_shapes[0], layer.fan_in, np.float32)
-    direct = _direct(layer)
-    counting = direct.map_of(direct.lifted(np.ones_like(layer.weight)))
-    ones = np.ones((1, *layer.input_shapes[0]), np.float32)
-    return np.array(counting.apply(ones, None, workspace)[0])
+        yield "Q6", float(np.sum(relevance * kept)) * (1 - layer.fan_in / layer.taps)
 
 
 def _w_square(
@@ -214,20 +213,29 @@ def _w_square(
 ) -> Iterator[tuple[str, float]]:
     """Of R, the share of the weights inside the input is handed down."""
     step = passage.step
+    layer: Any = step.layer
     relevance = _item(passage.received[0], item)
-    share = constants.of(step.layer, "kept by w²", lambda: _kept_share(rule, step, workspace))
-    has_weights = share.any(axis=tuple(range(1, share.ndim)), keepdims=True)
-    lost = relevance * (1 - share.astype(np.float64))
+
+    def compute() -> Singles:
+        has_window = hasattr(layer, "window")
+        shares = rule.prepare(_direct(layer), step.nonnegative) if has_window else step.prepared
+        return _kept(layer, shares, 1, workspace)
+
+    kept = constants.of(layer, "kept by w²", compute)
+    has_weights = kept.any(axis=tuple(range(1, kept.ndim)), keepdims=True)
+    lost = relevance * (1 - kept.astype(np.float64))
     yield "padding", float(np.sum(lost * has_weights))
     yield "zero_weights", float(np.sum(lost * ~has_weights))
 
 
-def _kept_share(rule: WSquare, step: Step, workspace: Workspace) -> Singles:
-    """The share of every output's squared weights that lie inside the input."""
-    layer: Any = step.layer
-    shares = rule.prepare(_direct(layer), step.nonnegative) if hasattr(layer, "window") else step.prepared
+def _kept(layer: Layer, shares: LinearMap, whole: int, workspace: Workspace) -> Singles:
+    """What part of ``whole`` the shares of every output inside the input sum to.
+
+    Only convolutions have shares outside it: all others share what there is among the inputs they see.
+    """
     ones = np.ones((1, *layer.input_shapes[0]), np.float32)
-    return np.array(shares.apply(ones, None, workspace)[0])
+    reached = shares.apply(ones, None, workspace)[0] / np.float32(whole)
+    return reached if isinstance(shares, ConvolutionMap) else (reached != 0).astype(np.float32)
 
 
 # Other layers
