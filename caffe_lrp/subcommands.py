@@ -12,6 +12,11 @@ _DEFAULT_FORMULA = 100
 
 def inspect_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of ``caffe-lrp inspect``; with wrong ones the program ends, see `Parser.parse`."""
+    return inspect_parser().parse(arguments)
+
+
+def inspect_parser() -> Parser:
+    """The parser of ``caffe-lrp inspect``."""
     parser = _parser(
         "inspect",
         "Show the layers of a net, where relevance would start, and which rule each layer would get.",
@@ -37,7 +42,7 @@ def inspect_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dot", type=Path, metavar="FILE", help="write the graph for Graphviz")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the graph, for web browsers")
     parser.set_defaults(first_layer=0, switch_layer=-1, quirks="reference")
-    return parser.parse(arguments)
+    return parser
 
 
 def warmup_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

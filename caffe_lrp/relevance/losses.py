@@ -234,7 +234,7 @@ def _kept(layer: Layer, shares: LinearMap, whole: int, workspace: Workspace) -> 
     Only convolutions have shares outside it: all others share what there is among the inputs they see.
     """
     ones = np.ones((1, *layer.input_shapes[0]), np.float32)
-    reached = shares.apply(ones, None, workspace)[0] / np.float32(whole)
+    reached: Singles = shares.apply(ones, None, workspace)[0] / np.float32(whole)
     return reached if isinstance(shares, ConvolutionMap) else (reached != 0).astype(np.float32)
 
 
