@@ -36,7 +36,7 @@ SOURCES: dict[type[Any], str] = {
     Linear: "Bach et al. 2015: eq. 58 (ε), eq. 60 (αβ)",
     ReLU: _TOOLBOX,
     Dropout: _TOOLBOX,
-    Neuron: f"{_TOOLBOX} under 0 and 2, here under all others, too",
+    Neuron: f"{_TOOLBOX} under 0 and 2, here under 54 to 114 too",
     Router: f"{_TOOLBOX}, as Split and Concat",
     Winner: f"{_TOOLBOX}, as max pooling",
     WindowAverage: _TOOLBOX,
