@@ -27,10 +27,17 @@ from caffe_lrp.inspection.dot import dot_text
 from caffe_lrp.inspection.facts import NetFacts, facts_of
 from caffe_lrp.inspection.layout import Arrangement, arrange
 from caffe_lrp.inspection.svg import svg_text
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.layers import REGISTRY, Layer
+from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import RuleParameters
+from caffe_lrp.relevance import formulas, plan
+from caffe_lrp.relevance.composites import Composite, is_a
+from caffe_lrp.relevance.formulas import Formula, RuleParameters
+from caffe_lrp.relevance.rules import Pass
+from caffe_lrp.workspace import Workspace
 
 Output = pytest.CaptureFixture[str]
 PARAMETERS = RuleParameters(0.0, 0.0, -1, REFERENCE)
@@ -146,21 +153,50 @@ def test_nets_without_classifier_layers_start_at_the_end(tmp_path: Path, capsys:
     ]
 
 
-WITHIN = INCEPTION.replace("local_size: 5", "norm_region: WITHIN_CHANNEL local_size: 5")
+class Odd(Layer):
+    """A layer that no rule is for."""
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        raise NotImplementedError
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        raise NotImplementedError
 
 
-def test_layers_without_a_rule_are_named_with_what_to_do(tmp_path: Path, capsys: Output) -> None:
-    path = tmp_path / "within.prototxt"
-    path.write_text(WITHIN)
+@pytest.fixture
+def odd(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A net with such a layer."""
+    monkeypatch.setitem(REGISTRY, "Odd", Odd)
+    return INCEPTION.replace('type: "LRN"', 'type: "Odd"')
+
+
+def test_layers_without_a_rule_are_named_with_what_to_do(odd: str, tmp_path: Path, capsys: Output) -> None:
+    path = tmp_path / "odd.prototxt"
+    path.write_text(odd)
     lines = inspect(capsys, path, "--formula", "0,11")
     assert lines[4].split()[-2:] == ["none", "gradient"]
     assert lines[-1] == (
-        "layer 3 'norm1' (LRN) has no rule under formula 0: choose formula 11 or 99, or set --quirks "
-        "corrected, under which every formula has one, or start below the layer (--start-layer), or stop "
-        "above it (--first-layer)"
+        "layer 3 'norm1' (Odd) has no rule under formula 0: choose formula 11 or 99, or start below the "
+        "layer (--start-layer), or stop above it (--first-layer)"
     )
-    corrected = inspect(capsys, path, "--quirks", "corrected")
-    assert "has no rule" not in "\n".join(corrected)
+    assert "has no rule" not in "\n".join(inspect(capsys, path, "--formula", "99"))
+    assert "has no rule" not in "\n".join(inspect(capsys, path, "--first-layer", 5))
+
+
+def test_quirks_that_would_help_are_told(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = formulas.compose
+
+    def compose(formula: Formula, parameters: RuleParameters, *others: object) -> Composite:
+        """As if the layer had a rule where Q8 is corrected, and none elsewhere."""
+        found = real(formula, parameters, *others)
+        entry = (is_a(Odd), None if parameters.quirks.Q8_normalization_taylor else Pass())
+        return Composite((entry, *found.entries))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(plan, "compose", compose)
+    (gap,) = facts_for(tmp_path, odd, 0).gaps
+    assert gap.advice.startswith("set --quirks corrected, under which every formula has one, or start below")
 
 
 # --- Weights ------------------------------------------------------------------------------------------------
@@ -284,9 +320,11 @@ def test_json_has_the_layers_and_the_totals(prototxt: Path, capsys: Output) -> N
     assert found["layers"][20]["rules"] == {}
 
 
-def test_json_says_which_layers_have_no_rule_and_what_is_not_there(tmp_path: Path, capsys: Output) -> None:
-    path = tmp_path / "within.prototxt"
-    path.write_text(WITHIN.replace("Softmax", "Sigmoid"))
+def test_json_says_which_layers_have_no_rule_and_what_is_not_there(
+    odd: str, tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / "odd.prototxt"
+    path.write_text(odd.replace("Softmax", "Sigmoid"))
     found = json.loads("\n".join(inspect(capsys, path, "--json")))
     (gap,) = found["without_rule"]
     assert (gap["index"], gap["formula"], found["layers"][3]["rules"]) == (3, 100, {"100": None})
@@ -354,8 +392,8 @@ def test_svg_is_valid_and_names_every_layer(prototxt: Path, tmp_path: Path, caps
     assert len(list(root.iter(f"{SVG}path"))) == 7  # to the first box, to three branches, and from them
 
 
-def test_what_is_said_to_be_odd_is_coloured(tmp_path: Path) -> None:
-    root = ET.fromstring(svg_text(facts_for(tmp_path, WITHIN, 0)))
+def test_what_is_said_to_be_odd_is_coloured(odd: str, tmp_path: Path) -> None:
+    root = ET.fromstring(svg_text(facts_for(tmp_path, odd, 0)))
     inks = {text.text: text.get("fill") for text in root.iter(f"{SVG}text")}
     assert inks["none"] == "#c00"
     assert inks["prob"] == "#999"

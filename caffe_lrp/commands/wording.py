@@ -14,7 +14,7 @@ from caffe_lrp.errors import presentable
 LAYER_COLUMNS = ("index", "name", "type", "output")
 
 
-def rule_columns(formulas: Sequence[int]) -> list[str]:
+def rule_columns(formulas: Sequence[object]) -> list[str]:
     """The columns of rules in a table of layers: one for every formula."""
     return [f"rule of {code}" for code in formulas] if len(formulas) > 1 else ["rule"]
 

@@ -42,6 +42,8 @@ class Layer(ABC):
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 1)
     output_counts: ClassVar[tuple[int, int | None]] = (1, 1)
+    #: Classes of the layers that `from_spec` makes, where these are not the class itself or its subclasses.
+    variants: ClassVar[tuple[type["Layer"], ...]] = ()
     #: Whether the outputs are the probabilities of the classes.
     gives_probabilities: ClassVar[bool] = False
     #: What `gradient` looks at besides the gradient itself.

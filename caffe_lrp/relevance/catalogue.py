@@ -85,13 +85,25 @@ def catalogue() -> list[Entry]:
 
 
 def _classes(layer_class: type[Layer]) -> Iterator[type[Layer]]:
-    """The classes that layers of a registered one can have: itself unless abstract, and unregistered ones."""
-    if not inspect.isabstract(layer_class):
+    """The classes that layers of a registered one can have.
+
+    These are its variants, or else its subclasses that are not registered for themselves, and the class
+    itself unless it leaves to them what it is.
+    """
+    others = layer_class.variants or [
+        other
+        for other in layer_class.__subclasses__()
+        if other.__module__.startswith("caffe_lrp.") and other not in REGISTRY.values()
+    ]
+    is_incomplete = inspect.isabstract(layer_class) or (others and not _has_source(layer_class))
+    if not is_incomplete:
         yield layer_class
-    for other in layer_class.__subclasses__():
-        is_ours = other.__module__.startswith("caffe_lrp.")
-        if is_ours and other not in REGISTRY.values():
-            yield from _classes(other)
+    for other in others:
+        yield from _classes(other)
+
+
+def _has_source(layer_class: type[Layer]) -> bool:
+    return any(base in SOURCES for base in layer_class.__mro__)
 
 
 def _rule(layer_class: type[Layer], name: str, code: int) -> str:
