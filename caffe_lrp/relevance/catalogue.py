@@ -88,9 +88,12 @@ def _classes(layer_class: type[Layer]) -> Iterator[type[Layer]]:
     """The classes that layers of a registered one can have.
 
     These are its variants, or else its subclasses that are not registered for themselves, and the class
-    itself unless it leaves to them what it is.
+    itself unless it leaves to those what it is.
     """
-    others = layer_class.variants or [
+    if layer_class.variants:
+        yield from layer_class.variants
+        return
+    others = [
         other
         for other in layer_class.__subclasses__()
         if other.__module__.startswith("caffe_lrp.") and other not in REGISTRY.values()
