@@ -1,4 +1,7 @@
-"""What the two programs take: their options, the help, and suggestions where an option is misspelt."""
+"""What the two programs take: their options, the help, and suggestions where an option is misspelt.
+
+What the commands besides the list take is in `subcommands`.
+"""
 
 import argparse
 import re
@@ -31,16 +34,17 @@ _EPILOG = """\
 for config values: --formula CODES  --eps ε  --beta β  --gamma γ  --quirks MODE
   --start-layer, --first-layer, --switch-layer LAYER  --input-size HxW
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
-output: --outputs KINDS  --dtype TYPE  --input-dataset  --suffix-target
+output: --outputs --dtype --input-dataset --dump-layers --conservation
 net: --threads N  --memory 4G  --batch N  --convolution, --canonize METHOD
-runs: --shard I/N  --dask ADDRESS  --retry-failed  --max-failures N  --overwrite
-also: caffe-lrp status DIR, merge OUT SHARD..., convert-config OLD NEW, warmup
+runs: --shard I/N --dask ADDRESS --retry-failed --max-failures N --overwrite
+  --suffix-target
+also: caffe-lrp inspect, status, merge, convert-config, warmup (each: --help)
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed, 5 bad output folder, 130 interrupted
 """
 
 #: Options that replace a value of the config file: option -> key of the file. ``--formula`` is another.
-_OVERRIDES = {
+OVERRIDES = {
     "--eps": "epsstab",
     "--beta": "alphabeta_beta",
     "--gamma": "gamma",
@@ -61,7 +65,7 @@ CONVOLUTIONS = ("auto", "direct", "winograd")
 CANONIZATIONS = ("auto", "off")
 
 #: What can be written for an image, and in one database for all: the values of ``--outputs``.
-KINDS = ("heatmap", "input", "top10", "npy", "npz", "rawhm", "h5")
+KINDS = ("heatmap", "input", "top10", "npy", "npz", "conservation", "rawhm", "h5")
 
 #: Numbers of relevance, the values of ``--dtype``.
 DTYPES = ("float32", "float16")
@@ -78,7 +82,7 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([KMGT])(i?B)?", re.IGNORECASE)
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Options and their help on one line each, in 80 columns."""
 
     def __init__(self, prog: str) -> None:
@@ -130,67 +134,6 @@ def demo_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return demo_parser().parse(arguments)
 
 
-def warmup_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of ``caffe-lrp warmup``; with wrong ones the program ends, see `Parser.parse`."""
-    parser = _subcommand_parser(
-        "warmup",
-        "Compile everything ahead, so that no run has to.",
-        epilog="For machines of several kinds, name a CPU that all of them can stand in for, such\n"
-        "as x86-64-v3, and set CAFFE_LRP_CPU to the same name when they run.",
-    )
-    parser.add_argument("--cpu", metavar="NAME", help="CPU to compile for (default: this machine's)")
-    return parser.parse(arguments)
-
-
-def status_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of ``caffe-lrp status``; with wrong ones the program ends, see `Parser.parse`."""
-    parser = _subcommand_parser(
-        "status",
-        "Say how far the runs are that write into a folder, from their journals: maps done, failed, missing.",
-    )
-    parser.add_argument(
-        "folder", type=Path, metavar="DIR", help="output root: what -p and standalone_outpath name"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
-    return parser.parse(arguments)
-
-
-def merge_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of ``caffe-lrp merge``; with wrong ones the program ends, see `Parser.parse`."""
-    parser = _subcommand_parser("merge", "Join the databases (--outputs h5) of shards into one.")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the database to make")
-    parser.add_argument("shards", type=Path, nargs="+", metavar="SHARD", help="databases to join")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="class labels, as a config's synsetfile")
-    parser.add_argument("--allow-missing", action="store_true", help="leave out maps that are not there")
-    return parser.parse(arguments)
-
-
-def convert_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of ``caffe-lrp convert-config``; with wrong ones the program ends, see `Parser.parse`."""
-    parser = _subcommand_parser(
-        "convert-config",
-        "Write a config file as YAML, with every key explained; what the old one says, the new one says.",
-    )
-    parser.add_argument("old", type=Path, metavar="OLD", help="the config file")
-    parser.add_argument("new", type=Path, metavar="NEW", help="the YAML file to make, such as net.yaml")
-    return parser.parse(arguments)
-
-
-def _subcommand_parser(name: str, description: str, epilog: str = "") -> Parser:
-    """What all commands besides the list have in common."""
-    parser = Parser(
-        prog=f"caffe-lrp {name}",
-        description=description,
-        epilog=epilog,
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-        add_help=False,
-    )
-    parser.add_argument("-h", "--help", action="help", help="show this help")
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell more of internal errors")
-    return parser
-
-
 def list_parser() -> Parser:
     """The parser of ``caffe-lrp``; what must be given is checked by `list_arguments`."""
     parser = Parser(
@@ -198,7 +141,7 @@ def list_parser() -> Parser:
         usage="caffe-lrp -c CONFIG -f FILELIST [-p DIR] [option ...]",
         description="Explain the predictions of a Caffe image classifier, pixel by pixel.",
         epilog=_EPILOG,
-        formatter_class=_HelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )
@@ -228,12 +171,11 @@ def list_parser() -> Parser:
 
 def _add_hidden(parser: Parser) -> None:
     """Options that share a few lines of the epilog."""
-    parser.add_argument("--formula", dest="formulas", type=_formulas, metavar="CODES", help=argparse.SUPPRESS)
-    for option, name in _OVERRIDES.items():
-        key = next(known for known in KEYS if known.name == name)
-        parser.add_argument(
-            option, dest=key.attribute, type=_value_of(key), metavar="VALUE", help=argparse.SUPPRESS
-        )
+    parser.add_argument(
+        "--formula", dest="formulas", type=formulas_of, metavar="CODES", help=argparse.SUPPRESS
+    )
+    for option in OVERRIDES:
+        add_override(parser, option)
     for option, kind in (("--threads", _threads), ("--memory", _memory), ("--batch", _at_least_one)):
         parser.add_argument(option, type=kind, metavar="VALUE", help=argparse.SUPPRESS)
     parser.add_argument("--image-root", default="", metavar="DIR", help=argparse.SUPPRESS)
@@ -243,6 +185,8 @@ def _add_hidden(parser: Parser) -> None:
     parser.add_argument("--outputs", type=_outputs, metavar="KINDS", help=argparse.SUPPRESS)
     parser.add_argument("--dtype", type=_one_of(*DTYPES), default=DTYPES[0], help=argparse.SUPPRESS)
     parser.add_argument("--input-dataset", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--dump-layers", type=_layers, default=(), metavar="LAYERS", help=argparse.SUPPRESS)
+    parser.add_argument("--conservation", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--shard", type=_shard, metavar="I/N", help=argparse.SUPPRESS)
     parser.add_argument("--dask", type=_not_empty, metavar="ADDRESS", help=argparse.SUPPRESS)
     parser.add_argument("--overwrite", action="store_true", help=argparse.SUPPRESS)
@@ -257,6 +201,12 @@ def _add_hidden(parser: Parser) -> None:
     parser.add_argument(
         "--canonize", type=_one_of(*CANONIZATIONS), default=CANONIZATIONS[0], help=argparse.SUPPRESS
     )
+
+
+def add_override(parser: Parser, option: str, help_text: str = argparse.SUPPRESS) -> None:
+    """Add an option of `OVERRIDES`; its value is named as the attribute of the config."""
+    key = next(known for known in KEYS if known.name == OVERRIDES[option])
+    parser.add_argument(option, dest=key.attribute, type=value_of(key), metavar="VALUE", help=help_text)
 
 
 def demo_parser() -> Parser:
@@ -294,7 +244,7 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _formulas(text: str) -> tuple[int | str, ...]:
+def formulas_of(text: str) -> tuple[int | str, ...]:
     """Numbers and names of formulas, between commas."""
     key = next(known for known in KEYS if known.attribute == "formula")
     try:
@@ -338,6 +288,14 @@ def _outputs(text: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in given)
 
 
+def _layers(text: str) -> tuple[str, ...]:
+    """Names or indices of layers, between commas."""
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} must be names or indices of layers, such as conv5,12")
+    return names
+
+
 def _target(text: str) -> Target:
     """What all images are explained for."""
     try:
@@ -372,7 +330,7 @@ def _not_empty(text: str) -> str:
     return text
 
 
-def _value_of(key: Key) -> Callable[[str], Any]:
+def value_of(key: Key) -> Callable[[str], Any]:
     """Parser of an option's value, by the rules of the config key it stands for."""
 
     def parse(text: str) -> Any:

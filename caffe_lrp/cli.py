@@ -9,16 +9,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from .arguments import (
-    INTRODUCTION,
+from .arguments import INTRODUCTION, demo_arguments, list_arguments
+from .errors import CaffeLrpError, ExitCode
+from .subcommands import (
     convert_arguments,
-    demo_arguments,
-    list_arguments,
+    inspect_arguments,
     merge_arguments,
     status_arguments,
     warmup_arguments,
 )
-from .errors import CaffeLrpError, ExitCode
 from .terminal import coloured, prepare_streams, say
 
 Read = Callable[[Sequence[str] | None], argparse.Namespace]
@@ -29,6 +28,12 @@ def _explain(options: argparse.Namespace) -> int:
     from .commands.explain import explain  # noqa: PLC0415 - as is needed, and no sooner
 
     return explain(options)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from .commands.inspect import inspect  # noqa: PLC0415
+
+    return inspect(options)
 
 
 def _warm_up(options: argparse.Namespace) -> int:
@@ -57,6 +62,7 @@ def _convert_config(options: argparse.Namespace) -> int:
 
 #: Subcommand -> how its arguments are read, and what it does.
 SUBCOMMANDS: dict[str, tuple[Read, Work]] = {
+    "inspect": (inspect_arguments, _inspect),
     "warmup": (warmup_arguments, _warm_up),
     "status": (status_arguments, _status),
     "merge": (merge_arguments, _merge),

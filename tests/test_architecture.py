@@ -35,13 +35,16 @@ ARROWS = {
     "batch": FOUNDATION
     | {"config", "filelist", "workspace", "kernels", "proto", "layers", "net", "relevance", "imaging"}
     | {"outputs", "shards", "__init__"},
+    "inspection": FOUNDATION | {"kernels", "proto", "layers", "net", "relevance"},
     "arguments": FOUNDATION | {"config", "filelist", "shards", "__init__"},
+    "subcommands": FOUNDATION | {"arguments"},
     "warmup": FOUNDATION | {"proto", "net", "relevance"},
     "commands": FOUNDATION
     | {"collection"}
-    | {"arguments", "config", "filelist", "kernels", "outputs", "batch", "warmup", "shards", "terminal"}
+    | {"arguments", "config", "filelist", "kernels", "proto", "net", "relevance", "outputs", "batch"}
+    | {"inspection", "warmup", "shards", "terminal"}
     | {"__init__"},
-    "cli": FOUNDATION | {"arguments", "terminal", "commands"},
+    "cli": FOUNDATION | {"arguments", "subcommands", "terminal", "commands"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from supported_layers import part_of_readme, rendered
 
 from caffe_lrp.arguments import BINARIES, list_parser
 from caffe_lrp.config import KEYS
@@ -12,6 +13,8 @@ from caffe_lrp.errors import ExitCode
 from caffe_lrp.outputs.writers import OUTPUTS
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
 from caffe_lrp.relevance.formulas import FORMULAS
+from caffe_lrp.relevance.losses import CAUSES
+from caffe_lrp.subcommands import inspect_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +50,23 @@ def test_formulas_are_documented_with_their_use(code: int | str) -> None:
     (row,) = [row for row in rows if str(code) in re.split("[, ]+", row[0])]
     assert len(row) == 5
     assert all(cell.strip() for cell in row)
+
+
+def test_the_table_of_layers_is_that_of_the_registry() -> None:
+    assert part_of_readme() == rendered(), "run: python tests/supported_layers.py"
+
+
+@pytest.mark.parametrize(
+    "option", [option for action in inspect_parser()._actions for option in action.option_strings[-1:]]
+)
+def test_options_of_inspect_are_documented(option: str) -> None:
+    assert option in quoted("Supported layers and rules") | {"--help"}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_causes_of_losses_are_documented(cause: str) -> None:
+    named = quoted("Supported layers and rules")
+    assert cause in named | {f"Q{number}" for number in range(4, 10)}
 
 
 @pytest.mark.parametrize("code", ExitCode)

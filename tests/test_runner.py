@@ -154,11 +154,11 @@ def test_what_is_explained_already_is_not_tried_again(
 ) -> None:
     real, calls = engine.explain, []
 
-    def explain(plan: Any, forward: Any, classes: Any, workspace: Any) -> Any:
+    def explain(plan: Any, forward: Any, classes: Any, *others: Any) -> Any:
         calls.append(classes)
         if len(calls) == 2:
             raise MemoryError
-        return real(plan, forward, classes, workspace)
+        return real(plan, forward, classes, *others)
 
     monkeypatch.setattr(runner, "explain", explain)
     found = explain_jobs(small_session(tmp_path), jobs_for(("a", 1), ("b", 2), ("b", 3)))

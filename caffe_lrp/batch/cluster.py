@@ -349,6 +349,7 @@ def _open_workplace(recipe: Recipe) -> _Workplace:
         session = open_session(
             recipe.config, recipe.formulas, recipe.convolution, recipe.max_pixels, recipe.canonize
         )
+        session = session.observing(recipe.delivery.kinds)
     except CaffeLrpError as error:
         raise type(error)(f"Dask worker {worker.address}: {error}") from error
     limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)

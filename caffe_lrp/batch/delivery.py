@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from caffe_lrp.outputs.arrays import Dtype
 from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.outputs.result import HeatmapResult
-from caffe_lrp.outputs.writers import OutputKind, write_outputs
+from caffe_lrp.outputs.writers import write_outputs
 
 from .job import HeatmapJob
 
@@ -31,7 +31,7 @@ class Delivery:
         What describes the run, as a JSON text.
     """
 
-    kinds: tuple[OutputKind, ...]
+    kinds: tuple[str, ...]
     dtype: Dtype = "float32"
     database: AttributionDatabase | None = None
     first: int = 0

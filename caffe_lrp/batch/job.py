@@ -15,6 +15,7 @@ from caffe_lrp.errors import ConfigError, FileListError
 from caffe_lrp.filelist import ListEntry, Target
 from caffe_lrp.imagefile import ArchiveMember, ImageSource
 from caffe_lrp.messages import listed
+from caffe_lrp.relevance.conservation import Conservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,15 @@ class JobOutcome:
         Why it failed; empty if it is done.
     best_class
         The net's best class, None if the job failed before it was known.
+    conservation
+        What became of the relevance on its way down, None where nobody asked for it.
     """
 
     job: HeatmapJob
     times: StageTimes = field(default_factory=StageTimes)
     error: str = ""
     best_class: int | None = None
+    conservation: Conservation | None = None
 
     @property
     def is_done(self) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from caffe_lrp.errors import OutputError
 from caffe_lrp.messages import counted
-from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
+from caffe_lrp.outputs.writers import file_kinds, output_of
 
 from .delivery import DATABASE
 from .journal import Header, Record, find_journals, is_being_written, naming, read_header, read_records
@@ -29,7 +29,7 @@ class Overlap:
 
     journal: Path
     records: tuple[Record, ...]
-    kind: OutputKind | None
+    kind: str | None
 
 
 def find_overlaps(root: Path, header: Header, stems: Iterable[str]) -> list[Overlap]:
@@ -53,7 +53,7 @@ def find_overlaps(root: Path, header: Header, stems: Iterable[str]) -> list[Over
             continue
         common = {*other.outputs}.intersection(header.outputs)
         shares_database = DATABASE in common and other.shard == header.shard
-        kind = next((kind for kind in OUTPUTS if kind in common), None)
+        kind = next(iter(file_kinds(sorted(common))), None)
         if not shares_database and kind is None:
             continue
         if mine is None:  # eight bytes and some for every job; mostly there is no other run
@@ -91,7 +91,7 @@ def refuse_overlaps(overlaps: Iterable[Overlap], header: Header) -> None:
         maps = counted(len(overlap.records), "map")
         lost, way_out = f"its database of {maps} would be overwritten", "choose another output folder (-p)"
         if overlap.kind:
-            example = f"{overlap.journal.parent / overlap.records[0].stem}{OUTPUTS[overlap.kind].suffix}"
+            example = f"{overlap.journal.parent / overlap.records[0].stem}{output_of(overlap.kind).suffix}"
             lost = f"files of {maps} would be overwritten, such as {example}"
             if not header.description.get("names_have_targets"):
                 way_out += ", put formula and class into the names (--suffix-target)"

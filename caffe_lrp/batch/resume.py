@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
 from caffe_lrp.outputs.atomic import interrupted_writes, replace_file, why_unwritable
-from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
+from caffe_lrp.outputs.writers import file_kinds, output_of
 from caffe_lrp.shards import Shard
 
 from .fingerprint import fingerprint_of
@@ -37,10 +37,8 @@ class Task:
         All jobs of the list.
     shard
         Which part.
-    kinds
-        Files that are written for every job.
     outputs
-        The same, and the database if there is one, by the names people give them.
+        What is written: kinds of files, and the database if there is one, by the names people give them.
     root
         Output root, where the journal lies.
     description
@@ -49,10 +47,14 @@ class Task:
 
     work: WorkList
     shard: Shard
-    kinds: tuple[OutputKind, ...]
     outputs: tuple[str, ...]
     root: Path
     description: Mapping[str, Any]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Files that are written for every job, in the order of writing."""
+        return file_kinds(self.outputs)
 
     @property
     def lines(self) -> range:
@@ -140,8 +142,7 @@ def find_missing(
     if rows_done is not None:
         states[(states == DONE) & ~rows_done] = MISSING
     if task.kinds and (states == DONE).any():
-        last = [kind for kind in OUTPUTS if kind in task.kinds][-1]
-        suffix, first = OUTPUTS[last].suffix, journal.header.first
+        suffix, first = output_of(task.kinds[-1]).suffix, journal.header.first
         for job in task.jobs():
             place = job.number - first
             if states[place] == DONE and not Path(f"{job.stem}{suffix}").is_file():
@@ -154,13 +155,12 @@ def remove_leftovers(task: Task, missing: NDArray[np.bool_]) -> None:
 
     Nobody else writes their files: whoever holds the journal of this part does.
     """
+    suffixes = [output_of(kind).suffix for kind in task.kinds]
     names: dict[Path, set[str]] = {}
     for job in itertools.islice(jobs_left(task, missing), _MOST_UNDER_WAY):
         if job.stem is not None:
             stem = Path(job.stem)
-            names.setdefault(stem.parent, set()).update(
-                stem.name + OUTPUTS[kind].suffix for kind in task.kinds
-            )
+            names.setdefault(stem.parent, set()).update(stem.name + suffix for suffix in suffixes)
     for folder, wanted in names.items():
         for path, name in interrupted_writes(folder):
             if name in wanted:

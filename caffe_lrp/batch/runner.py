@@ -3,6 +3,7 @@
 Nothing here knows of threads; `pipeline` decides when and where the stages run.
 """
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.outputs.result import HeatmapResult
+from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, class_scores, rank
@@ -24,6 +26,7 @@ from .batches import Batch
 from .check import require_classes
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome, StageTimes
+from .observation import Record
 from .session import Session
 
 #: Lines of the file with the best scores.
@@ -46,6 +49,7 @@ class Explanation:
     result: HeatmapResult | None
     error: str = ""
     times: StageTimes = field(default_factory=StageTimes)
+    conservation: Conservation | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +132,7 @@ def deliver(job: HeatmapJob, explanation: Explanation, delivery: Delivery) -> Jo
     except Exception as fault:  # noqa: BLE001 - as in load_image
         error = _reason(fault)
     times = replace(explanation.times, write=time.perf_counter() - started)
-    return JobOutcome(job, times, error, int(result.ranked_classes[0]))
+    return JobOutcome(job, times, error, int(result.ranked_classes[0]), explanation.conservation)
 
 
 def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[int, ...]:
@@ -230,17 +234,32 @@ def _walk(
     """Explanations of at most one job of every image by one formula."""
     started = time.perf_counter()
     classes = [choice.classes if choice else () for choice in choices]
+    record = session.observation.record(plan)
     with np.errstate(all="ignore"):  # as in _forward
-        maps = explain(plan, forward, classes, workspace)
+        maps = explain(plan, forward, classes, workspace, record)
     share = (time.perf_counter() - started) / sum(map(bool, choices))
-    for choice, relevance in zip(choices, maps, strict=True):
+    for item, (choice, relevance) in enumerate(zip(choices, maps, strict=True)):
         if choice:
             times = replace(choice.times, relevance=share)
             try:
                 explanation = Explanation(_result(session, plan, choice, relevance), times=times)
             except ImageError as error:
                 explanation = Explanation(None, str(error), times)
+            else:
+                if record is not None:
+                    explanation = _with_notes(explanation, choice, record, item)
             yield choice.place, explanation
+
+
+def _with_notes(explanation: Explanation, choice: _Choice, record: Record, item: int) -> Explanation:
+    """An explanation with what was noted of its walk."""
+    assert explanation.result is not None
+    account, text = record.conservation(item), ""
+    if account is not None:
+        what = {"formula": choice.job.formula, "classes": list(choice.classes)}
+        text = json.dumps(what | account.as_json(), indent=1, ensure_ascii=False) + "\n"
+    result = replace(explanation.result, layers=record.layers(item), conservation=text)
+    return replace(explanation, result=result, conservation=account)
 
 
 def _result(session: Session, plan: Plan, choice: _Choice, relevance: Blob) -> HeatmapResult:

@@ -153,9 +153,10 @@ def whole_footprint(session: Session) -> Footprint:
     engine = footprint_of(net, session.plans)
     decoded = 5 * math.prod(net.input_shape)  # a blob of float32 and a picture of bytes
     result = 4 * max(math.prod(net.shape_of(plan.target)) for plan in session.plans)
+    noted = session.observation.memory(net, BATCHES_PER_WORKER)
     return Footprint(
         fixed=_PROCESS_BYTES + engine.fixed,
-        per_image=int(_REUSE_LOSS * engine.per_image) + BATCHES_PER_WORKER * (decoded + result),
+        per_image=int(_REUSE_LOSS * engine.per_image) + BATCHES_PER_WORKER * (decoded + result) + noted,
     )
 
 

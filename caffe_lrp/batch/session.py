@@ -1,7 +1,7 @@
 """Everything a run needs besides the images: checked and loaded before the first image is read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from caffe_lrp.config import HeatmapConfig
@@ -22,6 +22,7 @@ from caffe_lrp.relevance.start import find_start, layer_index
 
 from .inputs import make_preprocessor
 from .naming import naming
+from .observation import Observation, observe
 from .resources import available_memory
 
 #: Key and option of the switch layer.
@@ -54,6 +55,8 @@ class Session:
         Index up to which some formulas use their lower rule.
     remarks
         What was decided while the session was opened and is worth telling.
+    observation
+        What is noted while relevance passes the layers.
     """
 
     net: Net
@@ -66,6 +69,11 @@ class Session:
     channel_order: str = "BGR"
     switch_layer: int = -1
     remarks: tuple[str, ...] = ()
+    observation: Observation = field(default_factory=Observation)
+
+    def observing(self, kinds: Sequence[str]) -> "Session":
+        """The session, noting on the way what output of ``kinds`` needs."""
+        return replace(self, observation=observe(self.plan, kinds))
 
     @property
     def plan(self) -> Plan:

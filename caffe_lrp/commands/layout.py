@@ -1,9 +1,30 @@
-"""Where images and outputs of a run are."""
+"""Where images and outputs of a run are, and which outputs there are."""
 
 import argparse
 
+from caffe_lrp.arguments import KINDS
 from caffe_lrp.batch.job import OutputLayout
+from caffe_lrp.batch.observation import CONSERVATION
 from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.outputs.writers import OutputKind
+
+_ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
+_TEXT_FILES: tuple[OutputKind, ...] = ("top10", "rawhm")
+#: ``-b`` -> (files written, whole batches).
+PROGRAMS = {
+    "default": (_ALL_FILES, False),
+    "default_minimal": (_TEXT_FILES, False),
+    "parallel": (_ALL_FILES, True),
+    "parallel_minimal": (_TEXT_FILES, True),
+}
+
+
+def outputs_of(options: argparse.Namespace) -> tuple[str, ...]:
+    """What is to be written, relevance at layers aside."""
+    wanted = {*(options.outputs or PROGRAMS[options.binary][0])}
+    if options.conservation:
+        wanted.add(CONSERVATION)
+    return tuple(kind for kind in KINDS if kind in wanted)
 
 
 def layout_of(options: argparse.Namespace, config: HeatmapConfig) -> OutputLayout:

@@ -23,6 +23,7 @@ from caffe_lrp.batch.delivery import DATABASE, Delivery
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, OutputLayout, has_clashes, make_jobs, refuse_clashes
 from caffe_lrp.batch.journal import DONE, FAILED, MISSING, Journal
+from caffe_lrp.batch.observation import layer_kinds
 from caffe_lrp.batch.overlaps import mark_replaced
 from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
@@ -43,24 +44,15 @@ from caffe_lrp.filelist import EntryList, Target
 from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.messages import counted
 from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase
-from caffe_lrp.outputs.writers import OUTPUTS, OutputKind
+from caffe_lrp.outputs.writers import file_kinds, output_of
 from caffe_lrp.shards import Shard, shard_of_array
 from caffe_lrp.terminal import coloured, remark, say
 
+from .accounts import conservation_lines
 from .database import database_path, open_database, write_project_of
 from .halt import Halt
-from .layout import layout_of
+from .layout import PROGRAMS, layout_of, outputs_of
 from .wording import merges_line, plan_table, resumption_line, success_line
-
-_ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
-_TEXT_FILES: tuple[OutputKind, ...] = ("top10", "rawhm")
-#: ``-b`` -> (files written, whole batches).
-_BINARIES = {
-    "default": (_ALL_FILES, False),
-    "default_minimal": (_TEXT_FILES, False),
-    "parallel": (_ALL_FILES, True),
-    "parallel_minimal": (_TEXT_FILES, True),
-}
 
 #: Where no bar is shown, a line says how far the run is once in so many seconds.
 _SECONDS_BETWEEN_LINES = 60.0
@@ -91,6 +83,7 @@ class Run:
     config: HeatmapConfig
     last_failure: str = field(default="", init=False)
     folder: str = field(default="", init=False)
+    has_account: bool = field(default=False, init=False)
 
     @classmethod
     def prepared(cls, options: argparse.Namespace, config: HeatmapConfig, entries: EntryList | None) -> "Run":
@@ -100,13 +93,14 @@ class Run:
             require_dask()  # not only after the net was loaded
         layout = layout_of(options, config)
         jobs = make_jobs(entries or (), layout, config.place_of("path_root"), formulas, options.top)
-        outputs = options.outputs or _BINARIES[options.binary][0]
-        kinds = tuple(kind for kind in OUTPUTS if kind in outputs)
-        if kinds and not options.is_demo:
+        outputs = outputs_of(options)
+        if file_kinds(outputs) and not options.is_demo:
             source = entries.source if entries else ""
             refuse_clashes(jobs, source, names_have_targets=layout.names_have_targets)
         memory = options.memory or available_memory() // 2  # asked before weights take some of it
         session = open_session(config, formulas, options.convolution, options.max_pixels, options.canonize)
+        outputs = (*layer_kinds(session.plan, options.dump_layers), *outputs)
+        session = session.observing(outputs)
         if options.target:
             _refuse_class(session, options.target)
         if DATABASE in outputs and len(formulas) > 1:
@@ -118,7 +112,7 @@ class Run:
             description = _description(options, config, layout, formulas, outputs, entries)
             description[MAPS_OF_RUN] = len(jobs)
         shard = shard_of_array(os.environ) if options.shard == "auto" else options.shard or Shard()
-        task = Task(jobs, shard, kinds, tuple(outputs), Path(layout.output_root), description)
+        task = Task(jobs, shard, outputs, Path(layout.output_root), description)
         run = cls(options, session, task, memory, config)
         if not options.quiet:
             for notice in [*CACHE_PLACE.notices, *notices(session, config), *run.schedule_remarks]:
@@ -127,7 +121,7 @@ class Run:
 
     @cached_property
     def _limits(self) -> schedule.Limits:
-        _, whole_batches = _BINARIES[self.options.binary]
+        _, whole_batches = PROGRAMS[self.options.binary]
         return schedule.Limits(
             threads=self.options.threads or allowed_processors(),
             memory=self.memory,
@@ -297,6 +291,10 @@ class Run:
         self.folder = (os.path.commonpath([self.folder, own]) or ".") if self.folder else own
         if self.options.verbose:
             say(success_line(outcome, self.session, bool(self.task.kinds)), sys.stdout, bar.write)
+        if outcome.conservation and not self.options.quiet:
+            for line in conservation_lines(outcome, in_full=not self.has_account):
+                say(line, sys.stdout, bar.write)
+            self.has_account = True
 
     def _end(self, journal: Journal, progress: Progress, halt: Halt) -> int:
         """Print the summary; the exit code."""
@@ -328,7 +326,7 @@ class Run:
             text += f"; {progress.per_second:.3g} a second, most time in {progress.slowest_stage}"
             text += f", quirks {self.task.description['quirks']}"
         if done:
-            suffixes = ", ".join(OUTPUTS[kind].suffix for kind in self.task.kinds)
+            suffixes = ", ".join(output_of(kind).suffix for kind in self.task.kinds)
             if suffixes:
                 where = f"in {self.folder}" if self.folder else f"below {self.task.root}"
                 text += f"\nfiles {where}: {suffixes}"

@@ -1,6 +1,6 @@
 """What people read of a run: lines, without printing them."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,22 +8,38 @@ from numpy.typing import NDArray
 from caffe_lrp.batch.job import JobOutcome
 from caffe_lrp.batch.journal import DONE, FAILED, Journal
 from caffe_lrp.batch.session import Session
+from caffe_lrp.errors import presentable
 from caffe_lrp.messages import counted
+
+#: The first columns of every table of layers.
+LAYER_COLUMNS = ("index", "name", "type", "output")
+
+
+def rule_columns(formulas: Sequence[object]) -> list[str]:
+    """The columns of rules in a table of layers: one for every formula."""
+    return [f"rule of {code}" for code in formulas] if len(formulas) > 1 else ["rule"]
 
 
 def plan_table(session: Session) -> Iterator[str]:
     """One line a layer: index, name, type, output shape, and the rule of every formula."""
-    several = len(session.formulas) > 1
-    rows = [["index", "name", "type", "output"]]
-    rows[0] += [f"rule of {code}" if several else "rule" for code in session.formulas]
+    rows = [[*LAYER_COLUMNS, *rule_columns(session.formulas)]]
     for layer in session.net.layers:
         shape = "×".join(map(str, (session.net.batch_size, *layer.output_shapes[0])))
         rules = [plan.rule_of(layer) for plan in session.plans]
         titles = [rule.title if rule else "-" for rule in rules]
         rows.append([str(layer.index), layer.name, layer.type, shape, *titles])
+    yield from aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> Iterator[str]:
+    """The rows of a table, a line each; columns in ``right`` hold numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield presentable("  ".join(cells).rstrip())
 
 
 def merges_line(session: Session) -> str:

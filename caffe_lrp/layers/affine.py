@@ -299,6 +299,7 @@ class Scale(Layer):
     """Multiplication; `from_spec` gives the class for one bottom or for two."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 2)
+    variants = (LearnedAffine, ScaledByBlob)
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> Layer:
@@ -321,6 +322,7 @@ class Bias(Layer):
     """Addition; `from_spec` gives the class for one bottom or for two."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 2)
+    variants = (LearnedAffine, ShiftedByBlob)
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> Layer:

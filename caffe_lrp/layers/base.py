@@ -4,6 +4,7 @@ Shapes of a layer are those of one item, without the batch axis; blobs have it i
 is a base class: rules are written against capabilities, never against layer types.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +50,8 @@ class Layer(ABC):
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 1)
     output_counts: ClassVar[tuple[int, int | None]] = (1, 1)
+    #: Classes of the layers that `from_spec` makes, where these are not the class itself or its subclasses.
+    variants: ClassVar[tuple[type["Layer"], ...]] = ()
     #: Whether the outputs are the probabilities of the classes.
     gives_probabilities: ClassVar[bool] = False
     #: What `gradient` looks at besides the gradient itself.
@@ -200,6 +203,11 @@ class Linear(Layer):
     @abstractmethod
     def fan_in(self) -> int:
         """Number of inputs that an output sees."""
+
+    @property
+    def multiply_adds(self) -> int:
+        """Products that one item takes, those with padding included."""
+        return self.fan_in * math.prod(self.output_shapes[0])
 
     @property
     def has_partial_windows(self) -> bool:

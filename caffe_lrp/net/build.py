@@ -5,7 +5,7 @@ counted (Q2).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,21 +68,39 @@ def build_net(
         memory, missing weights or weights of the wrong shape; the message names the layer.
     """
     graph = build_graph(spec, weights)
-    batch_size, *shape = only_input(graph.inputs, spec.source).shape
+    only_input(graph.inputs, spec.source)
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
     loaded = _loaded(graph.layers, with_shared_weights(spec, weights), convolution, spec.source)
     layers, merges = canonized(loaded) if canonize == "auto" else (loaded, ())
+    net = _net_of(graph, layers, spec.source)
+    return replace(net, merges=merges, notices=(*net.notices, *_remarks(loaded, spec.source)))
+
+
+def build_outline(spec: NetSpec) -> Net:
+    """The net that ``spec`` describes without its weights, for what shapes alone decide.
+
+    Raises
+    ------
+    ModelError
+        As `build_net`, weights aside.
+    """
+    graph = build_graph(spec)
+    return _net_of(graph, graph.layers, spec.source)
+
+
+def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
+    """The net of a graph, whose layers may have got their weights; ModelError unless it has one input."""
+    batch_size, *shape = only_input(graph.inputs, source).shape
     return Net(
-        source=spec.source,
-        layers=layers,
+        source=source,
+        layers=tuple(layers),
         value_names=graph.value_names,
         input_value=0,
         input_shape=tuple(shape),
         batch_size=batch_size,
         output_value=_output_value(graph),
-        merges=merges,
-        notices=(*graph.notices, *_remarks(loaded, spec.source)),
+        notices=graph.notices,
     )
 
 

@@ -34,10 +34,25 @@ def relevance_map(result: HeatmapResult, dtype: Dtype) -> NDArray[Any]:
     ImageError
         A number is too large for float16.
     """
-    ordered = result.relevance[::-1] if result.is_image else result.relevance
+    return _stored(result.relevance[::-1] if result.is_image else result.relevance, dtype)
+
+
+def _stored(relevance: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:
+    """``relevance`` as files hold it; ImageError if a number is too large for float16."""
     if dtype == "float16":
-        _refuse_overflow(result.relevance)
-    return np.ascontiguousarray(ordered, little_endian(dtype))
+        _refuse_overflow(relevance)
+    return np.ascontiguousarray(relevance, little_endian(dtype))
+
+
+def npy_of_blob(relevance: NDArray[np.float32], dtype: Dtype) -> bytes:
+    """The bytes of an NPY file of a blob's relevance, in its own order.
+
+    Raises
+    ------
+    ImageError
+        A number is too large for float16.
+    """
+    return _encode_npy(_stored(relevance, dtype))
 
 
 def npy_file(result: HeatmapResult, dtype: Dtype) -> bytes:

@@ -1,6 +1,7 @@
 """What one image's explanation consists of, before it is written."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,10 @@ class HeatmapResult:
         (classes,) float32, all outputs of the net; None where nobody needs them.
     description
         What describes the run (net, formula, settings), as a JSON text.
+    layers
+        Kind of output -> relevance at the layer it stands for, without the batch axis.
+    conservation
+        What entered and left every layer, as a JSON text; empty where nobody needs it.
     """
 
     relevance: NDArray[np.float32]
@@ -38,3 +43,5 @@ class HeatmapResult:
     target_classes: tuple[int, ...] = ()
     scores_of_all: NDArray[np.float32] | None = None
     description: str = ""
+    layers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    conservation: str = ""

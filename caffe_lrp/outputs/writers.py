@@ -3,19 +3,21 @@
 A new kind of file is one row. Source: spec/reference.md §7.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from caffe_lrp.imaging.render import heatmap_picture
 
 from .arrays import Dtype, npy_file, npz_file
 from .atomic import write_atomically
+from .layers import is_layer_kind, layer_file, layer_suffix
 from .png import encode_png
 from .result import HeatmapResult
 from .text import raw_heatmap, top_scores
 
-OutputKind = Literal["heatmap", "input", "top10", "npy", "npz", "rawhm"]
+OutputKind = Literal["heatmap", "input", "top10", "npy", "npz", "conservation", "rawhm"]
 
 
 class Output(NamedTuple):
@@ -25,7 +27,8 @@ class Output(NamedTuple):
     encode: Callable[[HeatmapResult, Dtype], bytes]
 
 
-#: In the order of writing. The raw heatmap comes last: where it is, the others are complete.
+#: In the order of writing, behind relevance at layers. The raw heatmap comes last: where it is, the others
+#: are complete.
 OUTPUTS: dict[OutputKind, Output] = {
     "heatmap": Output("_heatmap.png", lambda result, _: encode_png(heatmap_picture(result.relevance))),
     "input": Output("_as_inputted_into_the_dnn.png", lambda result, _: encode_png(result.picture)),
@@ -34,14 +37,28 @@ OUTPUTS: dict[OutputKind, Output] = {
     ),
     "npy": Output("_relevance.npy", npy_file),
     "npz": Output("_relevance.npz", npz_file),
+    "conservation": Output("_conservation.json", lambda result, _: result.conservation.encode()),
     "rawhm": Output("_rawhm.txt", lambda result, _: raw_heatmap(result.relevance, is_image=result.is_image)),
 }
+
+
+def file_kinds(outputs: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``outputs`` that are files of every image, in the order of writing."""
+    wanted = list(dict.fromkeys(outputs))
+    return (*filter(is_layer_kind, wanted), *(kind for kind in OUTPUTS if kind in wanted))
+
+
+def output_of(kind: str) -> Output:
+    """One of the kinds that `file_kinds` gives."""
+    if is_layer_kind(kind):
+        return Output(layer_suffix(kind), partial(layer_file, kind))
+    return OUTPUTS[cast(OutputKind, kind)]
 
 
 def write_outputs(
     stem: str,
     result: HeatmapResult,
-    kinds: Sequence[OutputKind],
+    kinds: Sequence[str],
     dtype: Dtype = "float32",
     root: Path | None = None,
 ) -> None:
@@ -54,9 +71,9 @@ def write_outputs(
     result
         What to write.
     kinds
-        Which files, in any order; they are written in the order of ``OUTPUTS``.
+        Which files, in any order; they are written in that of `file_kinds`.
     dtype
-        Of the relevance in ``npy`` and ``npz``.
+        Of the relevance in ``npy``, ``npz`` and at layers.
     root
         Folder that no file may lie outside of; None: that does not matter.
 
@@ -66,6 +83,6 @@ def write_outputs(
         A file cannot be written (disk full, no permission, a file where a folder should be, a link that
         leads out of ``root``), or a number is too large for ``dtype``. Files written before remain.
     """
-    for kind, output in OUTPUTS.items():
-        if kind in kinds:
-            write_atomically(Path(stem + output.suffix), output.encode(result, dtype), root)
+    for kind in file_kinds(kinds):
+        output = output_of(kind)
+        write_atomically(Path(stem + output.suffix), output.encode(result, dtype), root)

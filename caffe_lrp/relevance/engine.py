@@ -1,6 +1,6 @@
 """The walk: relevance from the start layer down to the target, one batch at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,6 +33,32 @@ class ForwardPass:
     sums: Mapping[int, Blob]
 
 
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """Relevance passing one layer.
+
+    Attributes
+    ----------
+    step
+        The layer and its rule.
+    seen
+        What the rule saw of the forward pass.
+    received
+        Relevance of the layer's outputs, one blob for each.
+    handed_down
+        Relevance of its inputs. These blobs and those received are not to be changed.
+    """
+
+    step: Step
+    seen: Seen
+    received: Blobs
+    handed_down: Blobs
+
+
+#: Called after every step of a walk; what it does with the passage is its own affair.
+Observer = Callable[[Passage, Workspace], None]
+
+
 def run_forward(net: Net, plans: Sequence[Plan], batch: Blob, workspace: Workspace) -> ForwardPass:
     """One forward pass for all ``plans``; ``batch`` is (N, C, H, W)."""
     kept = frozenset[int]().union(*(plan.kept_values for plan in plans))
@@ -57,7 +83,13 @@ def _forward_with_sums(
     return (output,)
 
 
-def explain(plan: Plan, forward: ForwardPass, classes: Sequence[Sequence[int]], workspace: Workspace) -> Blob:
+def explain(
+    plan: Plan,
+    forward: ForwardPass,
+    classes: Sequence[Sequence[int]],
+    workspace: Workspace,
+    observer: Observer | None = None,
+) -> Blob:
     """Relevance of the plan's target.
 
     Parameters
@@ -70,6 +102,8 @@ def explain(plan: Plan, forward: ForwardPass, classes: Sequence[Sequence[int]], 
         For each item, the classes whose scores relevance starts as; each below `Plan.start_size`.
     workspace
         Memory and threads to use.
+    observer
+        Called after every step, or None.
 
     Returns
     -------
@@ -82,7 +116,7 @@ def explain(plan: Plan, forward: ForwardPass, classes: Sequence[Sequence[int]], 
         value: _seed(activations[scores], elements, plan.unit_seed) for value, scores in plan.seeds.items()
     }
     for step in plan.steps:
-        handed_down = _propagate(step, forward, relevance, workspace)
+        handed_down = _propagate(step, forward, relevance, workspace, observer)
         relevance.update(zip(step.layer.inputs, handed_down, strict=True))
     result = relevance[plan.target]
     return plan.finish(result) if plan.finish else result
@@ -97,7 +131,11 @@ def _seed(scores: Blob, elements: Sequence[list[int]], unit_seed: bool) -> Blob:
 
 
 def _propagate(
-    step: Step, forward: ForwardPass, relevance: dict[int, Blob], workspace: Workspace
+    step: Step,
+    forward: ForwardPass,
+    relevance: dict[int, Blob],
+    workspace: Workspace,
+    observer: Observer | None,
 ) -> tuple[Blob, ...]:
     """Relevance of a step's inputs; that of its outputs is used up. Outputs without any count as 0."""
     layer, rule = step.layer, step.rule
@@ -115,4 +153,7 @@ def _propagate(
         [values[value] for value in layer.outputs] if rule.uses_outputs(layer) else (),
         forward.sums[layer.index] if rule.uses_sums else None,
     )
-    return rule.propagate(layer, step.prepared, seen, received, workspace)
+    handed_down = rule.propagate(layer, step.prepared, seen, received, workspace)
+    if observer is not None:
+        observer(Passage(step, seen, received, handed_down), workspace)
+    return handed_down

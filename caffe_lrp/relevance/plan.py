@@ -11,7 +11,6 @@ from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.sharing import shared_property
 
-from .composites import Composite
 from .formulas import Formula, RuleParameters, compose
 from .rules import Rule
 from .start import LayerReference, Start, find_start, layer_index
@@ -120,6 +119,33 @@ def resolve_plan(
         A layer without a rule, or with one that must read the image and does not.
     """
     origin = start if isinstance(start, Start) else find_start(net, start)
+    path = _layers_on_the_way(net, origin, first_layer)
+    composite = compose(formula, parameters, _lowest_linear_layers(net))
+    return Plan(
+        net=net,
+        steps=tuple(
+            Step(
+                layer,
+                _required(composite.rule_for(layer), layer, net),
+                net.nonnegative_values.issuperset(layer.inputs),
+            )
+            for layer in path
+        ),
+        origin=origin,
+        target=path[-1].inputs[0],
+        unit_seed=formula.is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
+        finish=formula.finish,
+    )
+
+
+def _layers_on_the_way(net: Net, origin: Start, first_layer: LayerReference) -> list[Layer]:
+    """Layers that relevance passes on its way down from ``origin`` to ``first_layer``, the highest first.
+
+    Raises
+    ------
+    ConfigError
+        There is no such layer below ``start``, or it does not lead there.
+    """
     highest = origin.layer
     lowest = layer_index(net, first_layer, "firstlayerindex", "--first-layer")
     if not 0 <= lowest < highest.index:
@@ -128,29 +154,6 @@ def resolve_plan(
             f"{highest.index} ('{highest.name}') of {net.source}; 0 leads down to the image"
         )
     first = net.layers[lowest]
-    path = _layers_between(net, origin, first)
-    composite = compose(formula, parameters, _lowest_linear_layers(net))
-    return Plan(
-        net=net,
-        steps=tuple(
-            Step(layer, _rule_for(composite, layer, net), net.nonnegative_values.issuperset(layer.inputs))
-            for layer in path
-        ),
-        origin=origin,
-        target=first.inputs[0],
-        unit_seed=formula.is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
-        finish=formula.finish,
-    )
-
-
-def _layers_between(net: Net, origin: Start, first: Layer) -> list[Layer]:
-    """Layers that relevance passes on its way down from ``origin`` to ``first``, the highest first.
-
-    Raises
-    ------
-    ConfigError
-        ``first`` does not lead to ``start``.
-    """
     wanted = set(origin.seeds)
     path = []
     for layer in reversed(net.layers[first.index : origin.top + 1]):
@@ -163,6 +166,29 @@ def _layers_between(net: Net, origin: Start, first: Layer) -> list[Layer]:
             f"{origin.layer.index} ('{origin.layer.name}'); give a layer that does, or 0 for the image"
         )
     return path
+
+
+def rules_on_the_way(
+    net: Net, formula: Formula, parameters: RuleParameters, origin: Start, first_layer: LayerReference
+) -> list[tuple[Layer, Rule | None]]:
+    """The layers that relevance passes, the highest first, each with its rule or None if there is none.
+
+    Raises
+    ------
+    ConfigError
+        There is no layer ``first_layer`` below ``origin``, or it does not lead there.
+    """
+    composite = compose(formula, parameters, _lowest_linear_layers(net))
+    found = []
+    for layer in _layers_on_the_way(net, origin, first_layer):
+        rule = composite.rule_for(layer)
+        found.append((layer, rule if rule and _knows_its_range(rule, layer, net) else None))
+    return found
+
+
+def _knows_its_range(rule: Rule, layer: Layer, net: Net) -> bool:
+    """Whether a rule that has to know the range of its input does."""
+    return not rule.reads_image or _image_values(net).issuperset(layer.inputs)
 
 
 def _lowest_linear_layers(net: Net) -> frozenset[int]:
@@ -187,14 +213,14 @@ def _image_values(net: Net) -> frozenset[int]:
     return frozenset(found)
 
 
-def _rule_for(composite: Composite, layer: Layer, net: Net) -> Rule:
-    rule = composite.rule_for(layer)
+def _required(rule: Rule | None, layer: Layer, net: Net) -> Rule:
+    """``rule``; PlanError if there is none for the layer, or none that it can be passed by."""
     if rule is None:
         raise PlanError(
             f"{net.source}: {layer.label} has no rule under this formula; choose another "
             "formula, or start below or stop above the layer"
         )
-    if rule.reads_image and not _image_values(net).issuperset(layer.inputs):
+    if not _knows_its_range(rule, layer, net):
         raise PlanError(
             f"{net.source}: {layer.label} reads what other layers make of the image, but {rule.title} has to "
             "know the range of its input; choose a formula without it, such as epsilon-plus-flat"

@@ -1,0 +1,73 @@
+"""What people read of the sums of relevance (``--conservation``): lines, without printing them."""
+
+from collections.abc import Iterator
+
+from caffe_lrp.batch.job import JobOutcome
+from caffe_lrp.errors import presentable
+from caffe_lrp.relevance.conservation import Conservation, LayerAccount
+from caffe_lrp.relevance.losses import CAUSES
+
+from .wording import aligned
+
+#: Causes that go by another name in a table.
+_TITLES = {
+    "epsilon": "ε",
+    "zero_sum": "z = 0",
+    "no_positive": "no +",
+    "no_negative": "no −",
+    "zero_weights": "w = 0",
+}
+
+#: What is lost below this share of a layer's relevance, sign aside, is rounding and not shown.
+_LEAST_SHARE = 1e-6
+
+
+def conservation_lines(outcome: JobOutcome, *, in_full: bool) -> Iterator[str]:
+    """How much relevance of one map arrives, and which layer takes most; ``in_full``, all layers before."""
+    account = outcome.conservation
+    if account is None:
+        return
+    job = outcome.job
+    if in_full:
+        yield presentable(f"{job.image}, formula {job.formula}: sums of relevance, and where it is lost")
+        yield from account_table(account)
+    yield presentable(f"{job.image}, formula {job.formula}: {_in_a_line(account)}")
+
+
+def account_table(account: Conservation) -> Iterator[str]:
+    """One line a layer: what enters, what leaves, and what is lost for which cause; less than 0 is gained."""
+    shown = [_shown(layer) for layer in account.layers]
+    causes = [cause for cause in CAUSES if any(cause in lost for lost in shown)]
+    rows = [["index", "name", "type", "rule", "enters", "leaves"]]
+    rows[0] += [f"to {_TITLES.get(cause, cause)}" for cause in causes]
+    for layer, lost in zip(account.layers, shown, strict=True):
+        sums = [_number(layer.enters), _number(layer.leaves)]
+        amounts = [_number(lost[cause]) if cause in lost else "-" for cause in causes]
+        rows.append([str(layer.index), layer.name, layer.type, layer.rule, *sums, *amounts])
+    totals = account.lost
+    rows.append(["all", "", "", "", _number(account.starts), _number(account.arrives)])
+    rows[-1] += [_number(totals[cause]) for cause in causes]
+    return aligned(rows, right=range(4, len(rows[0])))
+
+
+def _shown(layer: LayerAccount) -> dict[str, float]:
+    """What a layer loses, rounding aside."""
+    least = _LEAST_SHARE * layer.absolute
+    return {cause: amount for cause, amount in layer.lost.items() if abs(amount) > least}
+
+
+def _in_a_line(account: Conservation) -> str:
+    """What arrives, what stays aside, and the layer that changes the sum most."""
+    text = f"{_number(account.arrives)} of {_number(account.starts)} arrives"
+    if account.aside:
+        text += f", {_number(account.aside)} stays at other branches"
+    worst = account.worst
+    if not _shown(worst):
+        return f"{text}, nothing is lost"
+    label = f"layer {worst.index} '{worst.name}' ({worst.type}, {worst.rule})"
+    cause = _TITLES.get(worst.main_cause, worst.main_cause)
+    return f"{text}; the sum changes most at {label}: by {-worst.difference:+.4g}, mainly {cause}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"

@@ -1,0 +1,140 @@
+"""``caffe-lrp inspect``: what a net consists of, and what would become of it under a formula."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caffe_lrp.batch.resources import available_memory
+from caffe_lrp.batch.schedule import readable
+from caffe_lrp.errors import ExitCode, OutputError, UsageError, presentable
+from caffe_lrp.inspection.dot import dot_text
+from caffe_lrp.inspection.facts import STARTS, LayerFacts, NetFacts, facts_of, shape_text
+from caffe_lrp.inspection.svg import svg_text
+from caffe_lrp.messages import counted, listed
+from caffe_lrp.net.build import build_net, build_outline
+from caffe_lrp.net.net import Net
+from caffe_lrp.outputs.atomic import replace_file, why_unwritable
+from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
+from caffe_lrp.quirks import QUIRK_MODES
+from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.terminal import say
+
+from .wording import LAYER_COLUMNS, aligned, rule_columns
+
+_BYTES = 4
+#: More layers of a caffemodel that are not used are counted.
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """What is to be said of a caffemodel: its path, and the layers whose weights the net does not use."""
+
+    path: Path
+    unused: tuple[str, ...]
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Print the layers of a net, and write its graph where that is asked for."""
+    _refuse_missing_switch(options)
+    net, weights = _loaded(options)
+    parameters = RuleParameters(0.0, 0.0, options.switch_layer, QUIRK_MODES[options.quirks])
+    facts = facts_of(net, options.formulas, parameters, options.start_layer, options.first_layer)
+    for path, text in ((options.dot, dot_text), (options.svg, svg_text)):
+        if path:
+            _write(path, text, facts)
+    if options.json:
+        say(json.dumps(_as_json(facts, weights), indent=2, ensure_ascii=False), sys.stdout)
+    else:
+        for line in _lines(facts, weights):
+            say(line, sys.stdout)
+    return ExitCode.DONE
+
+
+def _refuse_missing_switch(options: argparse.Namespace) -> None:
+    """UsageError for a formula that depends on a switch layer where none is given."""
+    for code in options.formulas:
+        if find_formula(code).needs_switch_layer and options.switch_layer < 0:
+            raise UsageError(
+                f"formula {code} depends on the switch layer; give its index with --switch-layer"
+            )
+
+
+def _loaded(options: argparse.Namespace) -> tuple[Net, _Weights | None]:
+    """The net, with weights where there is a caffemodel for them."""
+    spec = read_prototxt(options.prototxt)
+    if options.caffemodel is None:
+        return build_outline(spec), None
+    stored = scan_caffemodel(options.caffemodel)
+    net = build_net(spec, stored, memory=available_memory())
+    used = {layer.name for layer in net.layers if layer.weight_shapes}
+    return net, _Weights(options.caffemodel, tuple(sorted(stored.keys() - used)))
+
+
+def _write(path: Path, text: Callable[[NetFacts], str], facts: NetFacts) -> None:
+    """Write a picture of the graph, replacing what is there."""
+    try:
+        replace_file(path, text(facts).encode())
+    except OSError as fault:
+        raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault
+
+
+def _as_json(facts: NetFacts, weights: _Weights | None) -> dict[str, Any]:
+    found = None if weights is None else {"caffemodel": str(weights.path), "unused": list(weights.unused)}
+    return facts.as_json() | {"weights": found}
+
+
+def _lines(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
+    """The table of layers, and what is to be said of the net as a whole."""
+    yield from _table(facts)
+    for line in (*_totals(facts, weights), *_starts(facts), *_gaps(facts)):
+        yield presentable(line)
+
+
+def _table(facts: NetFacts) -> Iterator[str]:
+    """One line a layer."""
+    rows = [[*LAYER_COLUMNS, "parameters", "mult-adds", *rule_columns(facts.formulas)]]
+    for layer in facts.layers:
+        counts = [f"{count:,}" if count else "-" for count in (layer.parameters, layer.multiply_adds)]
+        rules = [layer.rules.get(code, "-") for code in facts.formulas]
+        rows.append([str(layer.index), layer.name, layer.type, layer.shape_text, *counts, *rules])
+    return aligned(rows, right=(len(LAYER_COLUMNS), len(LAYER_COLUMNS) + 1))
+
+
+def _totals(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
+    name = facts.value_names[facts.input_value]
+    yield f"input '{name}' {shape_text(facts.input_shape)}; {counted(len(facts.layers), 'layer')}"
+    size = readable(_BYTES * facts.parameters)
+    yield (
+        f"{facts.parameters:,} parameters ({size}), {facts.multiply_adds:,} multiply-adds an image in "
+        "convolutions and inner products"
+    )
+    if weights is None:
+        yield "weights are not checked: no caffemodel was given"
+        return
+    yield f"{weights.path}: fits; every layer has its weights, in the right shapes"
+    if weights.unused:
+        shown = listed([f"'{name}'" for name in weights.unused], _MOST_NAMED)
+        yield f"{weights.path}: has weights besides, of layers that the net does not have:\n{shown}"
+
+
+def _starts(facts: NetFacts) -> Iterator[str]:
+    start, first = facts.layers[facts.start], facts.layers[facts.first]
+    yield f"relevance starts at {_label(start)} and ends below {_label(first)}"
+    for value, meaning in STARTS.items():
+        found = facts.starts[value]
+        place = "not in this net" if isinstance(found, str) else _label(facts.layers[found])
+        yield f"lastlayerindex {value}, {meaning}: {place}"
+
+
+def _label(layer: LayerFacts) -> str:
+    return f"layer {layer.index} '{layer.name}' ({layer.type})"
+
+
+def _gaps(facts: NetFacts) -> Iterator[str]:
+    for gap in facts.gaps:
+        yield f"{gap.label} has no rule under formula {gap.formula}: {gap.advice}"

@@ -1,0 +1,303 @@
+"""What a net consists of, where relevance would start, and which rule each layer would get."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from caffe_lrp.errors import ConfigError
+from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.net.net import Net
+from caffe_lrp.proto.spec import Shape
+from caffe_lrp.quirks import QUIRK_MODES
+from caffe_lrp.relevance.formulas import FORMULAS, Formula, FormulaCode, RuleParameters, find_formula
+from caffe_lrp.relevance.plan import rules_on_the_way
+from caffe_lrp.relevance.rules import Rule
+from caffe_lrp.relevance.start import (
+    AUTO,
+    BEFORE_LOWEST_SOFTMAX,
+    HIGHEST_INNER_PRODUCT,
+    LayerReference,
+    Start,
+    find_start,
+    layer_index,
+)
+
+#: Values of ``lastlayerindex`` that are found in the net, and what each stands for.
+STARTS: Mapping[LayerReference, str] = {
+    AUTO: "the layer of the class scores",
+    BEFORE_LOWEST_SOFTMAX: "the layer before the lowest Softmax",
+    HIGHEST_INNER_PRODUCT: "the highest InnerProduct",
+}
+
+#: What a layer that relevance passes has in the place of a rule.
+NO_RULE = "none"
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """One layer.
+
+    Attributes
+    ----------
+    index, name, type
+        As configs and messages have them.
+    inputs, outputs
+        Value ids.
+    output_shapes
+        With the batch axis.
+    parameters
+        Numbers in its learned blobs.
+    multiply_adds
+        Products that one image takes in convolutions and inner products.
+    family
+        The capability that its rule depends on, empty if it has none.
+    rules
+        Formula -> title of its rule, or `NO_RULE`; nothing for a layer that relevance does not pass.
+    """
+
+    index: int
+    name: str
+    type: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    output_shapes: tuple[Shape, ...]
+    parameters: int
+    multiply_adds: int
+    family: str
+    rules: Mapping[FormulaCode, str]
+
+    @property
+    def shape_text(self) -> str:
+        """Shape of the first output, ``-`` if there is none."""
+        return shape_text(self.output_shapes[0]) if self.output_shapes else "-"
+
+    @property
+    def is_on_the_way(self) -> bool:
+        """Whether relevance passes the layer."""
+        return bool(self.rules)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A layer on the way that has no rule under a formula.
+
+    Attributes
+    ----------
+    index, label
+        The layer.
+    formula
+        The formula.
+    advice
+        What to do.
+    """
+
+    index: int
+    label: str
+    formula: FormulaCode
+    advice: str
+
+
+@dataclass(frozen=True)
+class NetFacts:
+    """A net.
+
+    Attributes
+    ----------
+    source
+        Path of the prototxt.
+    input_value, input_shape
+        Id of the image blob, and its shape with the batch axis.
+    value_names
+        Blob name of every value id.
+    layers
+        In the order of their indices.
+    formulas
+        Those whose rules are given.
+    starts
+        Value of ``lastlayerindex`` -> index of the layer it stands for, or why there is none.
+    start
+        Index of the layer where relevance starts.
+    first
+        Index of the lowest layer it passes.
+    gaps
+        Layers without a rule.
+    """
+
+    source: str
+    input_value: int
+    input_shape: Shape
+    value_names: tuple[str, ...]
+    layers: tuple[LayerFacts, ...]
+    formulas: tuple[FormulaCode, ...]
+    starts: Mapping[LayerReference, int | str]
+    start: int
+    first: int
+    gaps: tuple[Gap, ...] = field(default=())
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all learned blobs."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Products of all convolutions and inner products for one image."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "prototxt": self.source,
+            "input": {"name": self.value_names[self.input_value], "shape": list(self.input_shape)},
+            "layers": [self._layer_as_json(layer) for layer in self.layers],
+            "totals": {
+                "layers": len(self.layers),
+                "parameters": self.parameters,
+                "multiply_adds": self.multiply_adds,
+            },
+            "starts": {str(value): found for value, found in self.starts.items()},
+            "start": self.start,
+            "first": self.first,
+            "without_rule": [vars(gap) for gap in self.gaps],
+        }
+
+    def _layer_as_json(self, layer: LayerFacts) -> dict[str, Any]:
+        return {
+            "index": layer.index,
+            "name": layer.name,
+            "type": layer.type,
+            "bottoms": [self.value_names[value] for value in layer.inputs],
+            "tops": [self.value_names[value] for value in layer.outputs],
+            "output_shapes": [list(shape) for shape in layer.output_shapes],
+            "parameters": layer.parameters,
+            "multiply_adds": layer.multiply_adds,
+            "rules": {str(code): None if rule == NO_RULE else rule for code, rule in layer.rules.items()},
+        }
+
+
+def facts_of(
+    net: Net,
+    formulas: Sequence[FormulaCode],
+    parameters: RuleParameters,
+    start_layer: LayerReference | None = None,
+    first_layer: LayerReference = 0,
+) -> NetFacts:
+    """What there is to know of ``net``, which need not have its weights.
+
+    Parameters
+    ----------
+    net
+        The net.
+    formulas
+        Codes of formulas, which there are.
+    parameters
+        Of their rules.
+    start_layer
+        As `find_start` takes it; None: the first of `STARTS` that the net has, or else its last layer.
+    first_layer
+        Index or name of the lowest layer that relevance passes.
+
+    Raises
+    ------
+    ConfigError
+        There are no such layers, or they are not connected.
+    """
+    starts = {value: _found(net, value) for value in STARTS}
+    start = _chosen_start(net, start_layer, starts)
+    way = _Way(net, parameters, start, first_layer)
+    found = {code: way.rules(find_formula(code)) for code in formulas}
+    return NetFacts(
+        source=net.source,
+        input_value=net.input_value,
+        input_shape=(net.batch_size, *net.input_shape),
+        value_names=net.value_names,
+        layers=tuple(_layer_facts(layer, found, net.batch_size) for layer in net.layers),
+        formulas=tuple(formulas),
+        starts=starts,
+        start=start.layer.index,
+        first=layer_index(net, first_layer, "firstlayerindex", "--first-layer"),
+        gaps=tuple(
+            Gap(layer.index, layer.label, code, _advice(layer, way))
+            for code, rules in found.items()
+            for layer, rule in rules.items()
+            if rule is None
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """From where to where relevance travels in a net, and the numbers of its rules."""
+
+    net: Net
+    parameters: RuleParameters
+    start: Start
+    first_layer: LayerReference
+
+    def rules(self, formula: Formula) -> dict[Layer, Rule | None]:
+        """The layers that it passes, with their rules."""
+        return dict(rules_on_the_way(self.net, formula, self.parameters, self.start, self.first_layer))
+
+
+def _chosen_start(
+    net: Net, start_layer: LayerReference | None, starts: Mapping[LayerReference, int | str]
+) -> Start:
+    """The start that was asked for, or the one that `facts_of` takes where none was."""
+    if start_layer is not None:
+        return find_start(net, start_layer)
+    present = (value for value, found in starts.items() if isinstance(found, int))
+    return find_start(net, next(present, net.layers[-1].index))
+
+
+def _found(net: Net, start_layer: LayerReference) -> int | str:
+    """Index of the layer that a value of ``lastlayerindex`` stands for, or why there is none."""
+    try:
+        return find_start(net, start_layer).layer.index
+    except ConfigError as error:
+        return str(error)
+
+
+def _layer_facts(
+    layer: Layer, found: Mapping[FormulaCode, Mapping[Layer, Rule | None]], batch_size: int
+) -> LayerFacts:
+    """Facts of one layer; ``found`` has the rules of every formula."""
+    rules = {code: of_layers[layer] for code, of_layers in found.items() if layer in of_layers}
+    return LayerFacts(
+        index=layer.index,
+        name=layer.name,
+        type=layer.type,
+        inputs=layer.inputs,
+        outputs=layer.outputs,
+        output_shapes=tuple((batch_size, *shape) for shape in layer.output_shapes),
+        parameters=sum(math.prod(shape) for shape in layer.weight_shapes),
+        multiply_adds=layer.multiply_adds if isinstance(layer, Linear) else 0,
+        family=family_of(type(layer)),
+        rules={code: rule.title if rule else NO_RULE for code, rule in rules.items()},
+    )
+
+
+def family_of(layer_class: type[Layer]) -> str:
+    """Name of the most special capability of a class of layers; empty if it has none."""
+    capabilities = (base.__name__ for base in layer_class.__mro__ if base.__module__ == Layer.__module__)
+    return next((name for name in capabilities if name != Layer.__name__), "")
+
+
+def _advice(layer: Layer, way: _Way) -> str:
+    """What to do about a layer without a rule."""
+    ways = []
+    for mode, quirks in QUIRK_MODES.items():
+        other = replace(way, parameters=replace(way.parameters, quirks=quirks))
+        codes = [code for code, formula in FORMULAS.items() if other.rules(formula)[layer]]
+        if codes and quirks == way.parameters.quirks:
+            ways.append(f"choose formula {' or '.join(map(str, codes))}")
+        elif len(codes) == len(FORMULAS):
+            ways.append(f"set --quirks {mode}, under which every formula has one")
+    ways.append("start below the layer (--start-layer)")
+    ways.append("stop above it (--first-layer)")
+    return ", or ".join(ways)
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """``1×3×224×224``."""
+    return "×".join(map(str, shape))

@@ -1,0 +1,170 @@
+"""The account of a walk: how much relevance enters and leaves every layer, and what became of the rest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.workspace import Workspace
+
+from .engine import Passage
+from .losses import Constants, losses_of
+from .plan import Plan
+
+#: The causes that stand for a difference itself, see `losses.CAUSES`.
+BY_RULE, REST = "rule", "rest"
+
+
+@dataclass(frozen=True)
+class LayerAccount:
+    """What became of the relevance of one item at one layer.
+
+    Attributes
+    ----------
+    index, name, type
+        The layer.
+    rule
+        Title of its rule.
+    enters
+        Sum over its outputs.
+    leaves
+        Sum over its inputs.
+    absolute
+        Sum of the absolute values over its outputs: what errors of rounding are to be compared with.
+    lost
+        Cause -> relevance that enters and does not leave; negative where some is added. They sum to
+        ``enters − leaves``.
+    """
+
+    index: int
+    name: str
+    type: str
+    rule: str
+    enters: float
+    leaves: float
+    absolute: float
+    lost: Mapping[str, float]
+
+    @property
+    def difference(self) -> float:
+        """Relevance that enters and does not leave."""
+        return self.enters - self.leaves
+
+    @property
+    def main_cause(self) -> str:
+        """The cause that takes, or adds, most."""
+        return max(self.lost, key=lambda cause: abs(self.lost[cause]))
+
+
+@dataclass(frozen=True)
+class Conservation:
+    """What became of the relevance of one item on its way down.
+
+    Attributes
+    ----------
+    starts
+        Sum where it starts.
+    arrives
+        Sum where it ends, before a formula's last touch.
+    aside
+        Sum of what stays at values beside the way: at other branches, where the way ends above the image.
+    layers
+        Those on the way, in the order of the walk.
+    """
+
+    starts: float
+    arrives: float
+    aside: float
+    layers: tuple[LayerAccount, ...]
+
+    @property
+    def lost(self) -> dict[str, float]:
+        """Cause -> relevance lost in all layers together; with what arrives and stays aside, what started."""
+        totals: dict[str, float] = {}
+        for layer in self.layers:
+            for cause, amount in layer.lost.items():
+                totals[cause] = totals.get(cause, 0.0) + amount
+        return totals
+
+    @property
+    def worst(self) -> LayerAccount:
+        """The layer that changes the sum most."""
+        return max(self.layers, key=lambda layer: abs(layer.difference))
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "starts": self.starts,
+            "arrives": self.arrives,
+            "aside": self.aside,
+            "lost": self.lost,
+            "layers": [vars(layer) | {"lost": dict(layer.lost)} for layer in self.layers],
+        }
+
+
+@dataclass(eq=False)
+class Ledger:
+    """An observer of one walk that keeps its accounts, see `engine.explain`.
+
+    Attributes
+    ----------
+    plan
+        Whose walk it is.
+    constants
+        Of the plan's net; several ledgers may share them.
+    """
+
+    plan: Plan
+    constants: Constants
+    _accounts: list[list[LayerAccount]] = field(default_factory=list)
+    _waiting: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+
+    def __call__(self, passage: Passage, workspace: Workspace) -> None:
+        """Note one step."""
+        layer, rule = passage.step.layer, passage.step.rule
+        enters = np.sum([_sums(blob) for blob in passage.received], axis=0)
+        absolute = np.sum([_sums(np.abs(blob)) for blob in passage.received], axis=0)
+        handed = [_sums(blob) for blob in passage.handed_down]
+        leaves = np.sum(handed, axis=0)
+        for value in layer.outputs:
+            self._waiting.pop(value, None)
+        self._waiting.update(zip(layer.inputs, handed, strict=True))
+        self._accounts.append(
+            [
+                LayerAccount(
+                    index=layer.index,
+                    name=layer.name,
+                    type=layer.type,
+                    rule=rule.title,
+                    enters=float(enters[item]),
+                    leaves=float(leaves[item]),
+                    absolute=float(absolute[item]),
+                    lost=_complete(
+                        losses_of(passage, item, self.constants, workspace),
+                        float(enters[item] - leaves[item]),
+                    ),
+                )
+                for item in range(len(enters))
+            ]
+        )
+
+    def report(self, item: int) -> Conservation:
+        """The account of one item, once the walk is over."""
+        layers = tuple(accounts[item] for accounts in self._accounts)
+        left = {value: float(sums[item]) for value, sums in self._waiting.items()}
+        arrives = left.pop(self.plan.target)
+        return Conservation(layers[0].enters, arrives, sum(left.values()), layers)
+
+
+def _complete(known: dict[str, float] | None, difference: float) -> dict[str, float]:
+    """An account with what it does not explain, or all of it where there is none; without zeros."""
+    lost = {BY_RULE: difference} if known is None else known | {REST: difference - sum(known.values())}
+    return {cause: amount for cause, amount in lost.items() if amount} or {REST: 0.0}
+
+
+def _sums(blob: Blob) -> NDArray[np.float64]:
+    """(N,): sums of the items, in double precision."""
+    return np.asarray(np.sum(blob, axis=tuple(range(1, blob.ndim)), dtype=np.float64))
