@@ -15,10 +15,11 @@ from zoo_entry import Entry
 from zoo_worker import ROOT, JobError
 
 PHOTO_SIZE = (500, 375)
-QUIRKS = ("reference", "corrected")
 
 
-def run_command(folder: Path, config: str, prototxt: Path, entry: Entry, formulas: Sequence[int]) -> float:
+def run_command(
+    folder: Path, config: str, prototxt: Path, entry: Entry, formulas: Sequence[int], quirks: Sequence[str]
+) -> float:
     """Return the seconds that the command takes for all formulas, quirks both ways.
 
     Parameters
@@ -29,8 +30,8 @@ def run_command(folder: Path, config: str, prototxt: Path, entry: Entry, formula
         Text of the net's config.
     prototxt, entry
         The net.
-    formulas
-        Codes.
+    formulas, quirks
+        Codes and kinds.
 
     Raises
     ------
@@ -46,15 +47,15 @@ def run_command(folder: Path, config: str, prototxt: Path, entry: Entry, formula
     Image.fromarray(photo(1, *PHOTO_SIZE)).save(folder / "images" / "photo.png")
     (folder / "list.txt").write_text("images/photo.png -1\n", encoding="utf-8")
     started = time.perf_counter()
-    for quirks in QUIRKS:
-        _run(folder, quirks, formulas)
-        maps = sorted((folder / quirks).rglob("*_relevance.npy"))
+    for kind in quirks:
+        _run(folder, kind, formulas)
+        maps = sorted((folder / kind).rglob("*_relevance.npy"))
         if len(maps) != len(formulas):
             raise JobError(f"{len(maps)} maps were written, not {len(formulas)}")
         for path in maps:
             found = np.load(path)
             if not (np.isfinite(found).all() and found.any()):
-                raise JobError(f"{path.name} ({quirks}) is zero or not finite")
+                raise JobError(f"{path.name} ({kind}) is zero or not finite")
     return time.perf_counter() - started
 
 

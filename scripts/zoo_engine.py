@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from zoo_worker import Answer, Job, serve
 
 from caffe_lrp.kernels.gemm import Blob
@@ -20,6 +21,7 @@ from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules import AlphaBeta
 from caffe_lrp.workspace import Workspace
 
 PATIENCE = 15.0
@@ -115,15 +117,32 @@ class Watched:
 
     def propagate(self, layer: Any, prepared: Any, seen: Any, relevances: Any, workspace: Any) -> Any:
         """Return what the rule returns."""
-        note = {
-            "layer": layer.name,
-            "type": layer.type,
-            "enters": total(relevances),
-            "absolute": absolute(relevances),
-        }
+        note = {"layer": layer.name, "type": layer.type, "enters": total(relevances)}
+        note |= {"absolute": absolute(relevances), "one_sided": 0.0}
+        if isinstance(self.rule, AlphaBeta):
+            note["one_sided"] = one_sided(layer, seen.inputs[0], relevances[0], self.rule.beta, workspace)
         handed = self.rule.propagate(layer, prepared, seen, relevances, workspace)
         self.notes.append(note | {"leaves": total(handed)})
         return handed
+
+
+def one_sided(layer: Any, x: Blob, relevance: Blob, beta: float, workspace: Workspace) -> float:
+    """Return what αβ takes (or adds, below 0) where a window has products of one sign only; biases are 0.
+
+    The products of each sign are summed up anew, directly: rounding must not make something of nothing.
+    """
+    direct = layer.with_convolution("direct", False)
+
+    def has_products(sign: float) -> NDArray[np.bool_]:
+        found = np.zeros(relevance.shape, np.bool_)
+        for part, weight in ((np.maximum(x, 0), layer.weight), (np.maximum(-x, 0), -layer.weight)):
+            if part.any():
+                products = direct.map_of(direct.lifted(np.maximum(sign * weight, 0)))
+                found |= products.apply(part, None, workspace) > 0
+        return found
+
+    handed = (1 + beta) * has_products(1.0) - beta * has_products(-1.0)
+    return float(np.sum(relevance * (1 - handed), dtype=np.float64))
 
 
 def total(blobs: Iterator[Blob]) -> float:
@@ -149,15 +168,21 @@ def conserved(subject: Subject, job: Job, formula: int) -> Answer:
     steps = tuple(replace(step, rule=cast(Any, Watched(step.rule, notes))) for step in plan.steps)
     arrives = float(subject.relevance(replace(plan, steps=steps)).sum(dtype=np.float64))
     starts = notes[0]["enters"]
-    worst = max(notes, key=lambda note: abs(note["enters"] - note["leaves"]))
+    worst = max(notes, key=unexplained)
     return {
         "formula": formula,
         "starts": starts,
         "arrives": arrives,
+        "one_sided": sum(note["one_sided"] for note in notes),
         "layer": f"{worst['layer']} ({worst['type']})",
-        "changes": abs(worst["enters"] - worst["leaves"]) / abs(starts),
+        "unexplained": unexplained(worst) / abs(starts),
         "absolute": max(note["absolute"] for note in notes) / abs(starts),
     }
+
+
+def unexplained(note: Answer) -> float:
+    """Return by how much a layer changes the sum, apart from what one-sided windows take."""
+    return float(abs(note["enters"] - note["one_sided"] - note["leaves"]))
 
 
 if __name__ == "__main__":

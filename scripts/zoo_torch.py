@@ -21,6 +21,9 @@ from zoo_worker import Answer, Job, serve
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import scan_caffemodel
 
+TINY = 1e-12
+"""What zennit adds to divisors where we add nothing."""
+
 Tensor = Any
 Blobs = Sequence[Tensor]
 
@@ -103,10 +106,15 @@ def _filled(module: Any, blobs: Blobs) -> Any:
 
 
 def _batch_norm(layer: Any, blobs: Blobs) -> Any:
-    """Return the normalization; `TorchNet` adds scale and shift where they follow."""
+    """Return the normalization; `TorchNet` adds scale and shift where they follow.
+
+    What is added to variances is part of them: zennit 0.5.1 adds it a second time to what it has merged, so
+    that scores shrink by 5e-6 with every layer.
+    """
     mean, variance, factor = blobs
-    module = torch.nn.BatchNorm2d(len(mean), eps=layer.batch_norm_param.eps)
-    module.running_mean, module.running_var = mean / factor, variance / factor
+    module = torch.nn.BatchNorm2d(len(mean), eps=0.0)
+    module.running_mean = mean / factor
+    module.running_var = variance / factor + layer.batch_norm_param.eps
     return module
 
 
@@ -240,15 +248,15 @@ def hooks_of(net: TorchNet, layer: Any, job: Job) -> list[Any]:
     """Return zennit's rule for a layer under a formula, none where its gradient is the same."""
     rules = import_zennit("rules")
     epsilon = rules.Epsilon(epsilon=job.epsilon)
-    alpha_beta = rules.AlphaBeta(alpha=1 + job.beta, beta=job.beta)
+    alpha_beta = rules.AlphaBeta(alpha=1 + job.beta, beta=job.beta, stabilizer=TINY)
     hooks = {
         "Convolution": epsilon if job.formulas[0] == 0 else alpha_beta,
         "InnerProduct": epsilon,
         "ReLU": rules.Pass(),
-        "Eltwise": rules.Norm(),
+        "Eltwise": rules.Norm(TINY),
     }
     if layer.type == "Pooling" and net.module_of(layer).is_average:
-        return [rules.Norm()]
+        return [rules.Norm(TINY)]
     return [hooks[layer.type]] if layer.type in hooks else []
 
 
