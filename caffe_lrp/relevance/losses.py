@@ -150,13 +150,7 @@ def _alpha_beta(
     """Of ``α R`` the bias takes ``b⁺/p``, and all is lost where p is 0; likewise of ``−β R``."""
     layer: Any = passage.step.layer
     prepared = passage.step.prepared
-    assert passage.seen.sums is not None
-    relevance = _rows(passage.received[0], layer)[item].astype(np.float64)
-    groups, _, outputs, _, inputs = prepared.map.weight.shape[:5]
-    if outputs == inputs == 1:  # the parts of all channels lie side by side
-        groups = 1
-    by_part = passage.seen.sums.reshape(len(passage.received[0]), len(relevance), groups, 2, -1)[item]
-    sums = [by_part[..., part, :].reshape(relevance.shape) for part in (0, 1)]
+    relevance, sums = _signed_sums(passage, item)
     used = _signed_losses(relevance, sums, (prepared.bias_positive, prepared.bias_negative), rule.beta)
     if not (rule.first_group_bias and layer.groups > 1 and layer.has_bias):
         yield from used.items()
@@ -165,6 +159,17 @@ def _alpha_beta(
     meant = _signed_losses(relevance, sums, (np.maximum(own, 0), np.minimum(own, 0)), rule.beta)
     yield from meant.items()
     yield "Q5", sum(used.values()) - sum(meant.values())
+
+
+def _signed_sums(passage: Passage, item: int) -> tuple[Doubles, list[Singles]]:
+    """(positions, C): relevance of one item, and the sums of its positive and of its negative products."""
+    assert passage.seen.sums is not None
+    relevance = _rows(passage.received[0], passage.step.layer)[item].astype(np.float64)
+    groups, _, outputs, _, inputs = passage.step.prepared.map.weight.shape[:5]
+    if outputs == inputs == 1:  # the parts of all channels lie side by side
+        groups = 1
+    by_part = passage.seen.sums.reshape(len(passage.received[0]), len(relevance), groups, 2, -1)[item]
+    return relevance, [by_part[..., part, :].reshape(relevance.shape) for part in (0, 1)]
 
 
 def _rows(blob: Singles, layer: Any) -> Singles:
