@@ -31,13 +31,12 @@ Never tried it? scripts/demo.sh of the repository explains pictures with a small
 net that comes with it. All options: caffe-lrp --help"""
 
 _EPILOG = """\
-for config values: --formula CODES  --eps ε  --beta β  --gamma γ  --quirks MODE
+for config values: --formula CODES --eps ε --beta β --gamma γ --quirks MODE
   --start-layer, --first-layer, --switch-layer LAYER  --input-size HxW
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs --dtype --input-dataset --dump-layers --conservation
 net: --threads N  --memory 4G  --batch N  --convolution, --canonize METHOD
-runs: --shard I/N --dask ADDRESS --retry-failed --max-failures N --overwrite
-  --suffix-target
+runs: --shard --dask --retry-failed --max-failures --overwrite --suffix-target
 also: caffe-lrp inspect, status, merge, convert-config, warmup (each: --help)
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed, 5 bad output folder, 130 interrupted

@@ -1,6 +1,7 @@
 """``caffe-lrp inspect``: the table, the JSON, the pictures, and what it says of nets that lack something."""
 
 import json
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Collection
@@ -411,6 +412,13 @@ def test_long_and_hostile_names_are_cut_and_escaped(tmp_path: Path) -> None:
     assert 'a"\\b<c>&\\x01é' in texts(root)
     long = facts_for(tmp_path, INCEPTION.replace('name: "fc1"', f'name: "{"n" * 50}{"m" * 50}"'))
     assert f"{'n' * 15}…{'m' * 16}" in texts(ET.fromstring(svg_text(long)))
+
+
+def test_paths_in_other_encodings_can_be_drawn(tmp_path: Path, capsys: Output) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.prototxt")
+    path.write_text(INCEPTION)
+    inspect(capsys, path, "--svg", tmp_path / "net.svg")
+    assert f"{tmp_path}/caf\\udce9.prototxt" in texts(ET.parse(tmp_path / "net.svg").getroot())
 
 
 def rectangles(facts: NetFacts) -> list[tuple[float, float, float, float]]:

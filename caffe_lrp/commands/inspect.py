@@ -78,7 +78,7 @@ def _loaded(options: argparse.Namespace) -> tuple[Net, _Weights | None]:
 def _write(path: Path, text: Callable[[NetFacts], str], facts: NetFacts) -> None:
     """Write a picture of the graph, replacing what is there."""
     try:
-        replace_file(path, text(facts).encode())
+        replace_file(path, text(facts).encode(errors="backslashreplace"))
     except OSError as fault:
         raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault
 

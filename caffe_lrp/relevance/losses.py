@@ -151,10 +151,9 @@ def _alpha_beta(
 
 
 def _signed_sums(passage: Passage, item: int) -> tuple[Doubles, list[Singles]]:
-    """Relevance of one item, (positions, C), and its sums of positive and of negative products likewise."""
-    layer: Any = passage.step.layer
+    """(positions, C): relevance of one item, and the sums of its positive and of its negative products."""
     assert passage.seen.sums is not None
-    relevance = _rows(passage.received[0], layer)[item].astype(np.float64)
+    relevance = _rows(passage.received[0], passage.step.layer)[item].astype(np.float64)
     groups, _, outputs, _, inputs = passage.step.prepared.map.weight.shape[:5]
     if outputs == inputs == 1:  # the parts of all channels lie side by side
         groups = 1
