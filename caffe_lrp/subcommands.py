@@ -38,6 +38,7 @@ def inspect_parser() -> Parser:
     add_override(parser, "--first-layer", "lowest layer that it passes (default 0)")
     add_override(parser, "--switch-layer", "up to this layer, lower rules apply")
     add_override(parser, "--quirks", "reference (default) or corrected")
+    add_override(parser, "--input-size", "height x width of the input, such as 480x640")
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
     parser.add_argument("--dot", type=Path, metavar="FILE", help="write the graph for Graphviz")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the graph, for web browsers")

@@ -223,7 +223,30 @@ def test_a_caffemodel_that_fits_is_said_to(tmp_path: Path, prototxt: Path, capsy
     assert json.loads("\n".join(inspect(capsys, prototxt, path, "--json")))["weights"] == {
         "caffemodel": str(path),
         "unused": [f"aux{number}" for number in range(7)],
+        "merges": [],
     }
+
+
+def test_a_caffemodel_shows_what_is_merged(tmp_path: Path, capsys: Output) -> None:
+    text = NIN.replace('bottom: "scores" top: "pool"', 'bottom: "norm" top: "pool"') + (
+        'layer { name: "after" type: "ReLU" bottom: "pool" top: "after" }\n'
+        'layer { name: "shift" type: "Bias" bottom: "after" top: "shift" }'
+    )
+    text = text.replace(
+        'layer { name: "pool"',
+        'layer { name: "norm" type: "BatchNorm" bottom: "scores" top: "norm" }\nlayer { name: "pool"',
+    )
+    path = tmp_path / "normal.prototxt"
+    path.write_text(text)
+    model = write_caffemodel(tmp_path / "normal.caffemodel", random_weights(parse(tmp_path, text), 0))
+    lines = inspect(capsys, path, model)
+    place = lines.index("canonized: 1 of 2 layers that scale and shift merged into others")
+    assert lines[place + 1].startswith("  layer 5 'shift' (Bias): not merged: ")
+    found = json.loads("\n".join(inspect(capsys, path, model, "--json")))
+    assert found["weights"]["merges"][0] == (
+        "layer 2 'norm' (BatchNorm): merged into layer 1 'scores' (Convolution)"
+    )
+    assert found["layers"][2]["parameters"] == 4 + 4 + 1
 
 
 def test_a_caffemodel_that_does_not_fit_is_refused(tmp_path: Path, prototxt: Path, capsys: Output) -> None:
@@ -300,6 +323,7 @@ def test_json_has_the_layers_and_the_totals(prototxt: Path, capsys: Output) -> N
     found = json.loads("\n".join(inspect(capsys, prototxt, "--json", "--formula", "0,100")))
     assert found.keys() == {
         "prototxt", "input", "layers", "totals", "starts", "start", "first", "without_rule", "weights",
+        "notices",
     }  # fmt: skip
     assert found["prototxt"] == str(prototxt)
     assert found["input"] == {"name": "data", "shape": [2, 3, 13, 11]}

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,17 @@ from caffe_lrp.inspection.facts import STARTS, LayerFacts, NetFacts, facts_of, s
 from caffe_lrp.inspection.svg import svg_text
 from caffe_lrp.messages import counted, listed
 from caffe_lrp.net.build import build_net, build_outline
+from caffe_lrp.net.canonize import Merge, canonized
+from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.outputs.atomic import replace_file, why_unwritable
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import RuleParameters, find_formula
-from caffe_lrp.terminal import say
+from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
+from caffe_lrp.relevance.start import layer_index
+from caffe_lrp.terminal import remark, say
 
-from .wording import LAYER_COLUMNS, aligned, rule_columns
+from .wording import LAYER_COLUMNS, aligned, merges_line, rule_columns
 
 _BYTES = 4
 #: More layers of a caffemodel that are not used are counted.
@@ -32,47 +35,65 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class _Weights:
-    """What is to be said of a caffemodel: its path, and the layers whose weights the net does not use."""
+    """What is to be said of a caffemodel.
+
+    Attributes
+    ----------
+    path
+        The file.
+    unused
+        Layers in it that the net does not have.
+    merges
+        What a run makes of layers that scale and shift (``--canonize auto``).
+    """
 
     path: Path
     unused: tuple[str, ...]
+    merges: tuple[Merge, ...]
 
 
 def inspect(options: argparse.Namespace) -> int:
     """Print the layers of a net, and write its graph where that is asked for."""
-    _refuse_missing_switch(options)
     net, weights = _loaded(options)
-    parameters = RuleParameters(0.0, 0.0, options.switch_layer, QUIRK_MODES[options.quirks])
+    switch_layer = layer_index(net, options.switch_layer, "the switch layer", "--switch-layer")
+    _refuse_missing_switch(options.formulas, switch_layer)
+    parameters = RuleParameters(0.0, 0.0, switch_layer, QUIRK_MODES[options.quirks])
     facts = facts_of(net, options.formulas, parameters, options.start_layer, options.first_layer)
     for path, text in ((options.dot, dot_text), (options.svg, svg_text)):
         if path:
             _write(path, text, facts)
     if options.json:
-        say(json.dumps(_as_json(facts, weights), indent=2, ensure_ascii=False), sys.stdout)
-    else:
-        for line in _lines(facts, weights):
-            say(line, sys.stdout)
+        say(json.dumps(_as_json(facts, weights, net.notices), indent=2, ensure_ascii=False), sys.stdout)
+        return ExitCode.DONE
+    for line in _lines(facts, weights):
+        say(line, sys.stdout)
+    for notice in net.notices:
+        remark(f"note: {notice}")
     return ExitCode.DONE
 
 
-def _refuse_missing_switch(options: argparse.Namespace) -> None:
+def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -> None:
     """UsageError for a formula that depends on a switch layer where none is given."""
-    for code in options.formulas:
-        if find_formula(code).needs_switch_layer and options.switch_layer < 0:
+    for code in formulas:
+        if find_formula(code).needs_switch_layer and switch_layer < 0:
             raise UsageError(
-                f"formula {code} depends on the switch layer; give its index with --switch-layer"
+                f"formula {code} depends on the switch layer; give its index or name with --switch-layer"
             )
 
 
 def _loaded(options: argparse.Namespace) -> tuple[Net, _Weights | None]:
     """The net, with weights where there is a caffemodel for them."""
     spec = read_prototxt(options.prototxt)
-    if options.caffemodel is None:
+    stored = None if options.caffemodel is None else scan_caffemodel(options.caffemodel)
+    if options.input_size is not None:
+        spec = with_input_size(spec, options.input_size, stored)
+    if stored is None:
         return build_outline(spec), None
-    stored = scan_caffemodel(options.caffemodel)
-    net = build_net(spec, stored, memory=available_memory())
+    # The layers are shown as they stand in the file, and what a run merges besides.
+    net = build_net(spec, stored, memory=available_memory(), canonize="off")
+    _, merges = canonized(net.layers)
     used = {layer.name for layer in net.layers if layer.weight_shapes}
-    return net, _Weights(options.caffemodel, tuple(sorted(stored.keys() - used)))
+    return net, _Weights(options.caffemodel, tuple(sorted(stored.keys() - used)), merges)
 
 
 def _write(path: Path, text: Callable[[NetFacts], str], facts: NetFacts) -> None:
@@ -83,9 +104,12 @@ def _write(path: Path, text: Callable[[NetFacts], str], facts: NetFacts) -> None
         raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault
 
 
-def _as_json(facts: NetFacts, weights: _Weights | None) -> dict[str, Any]:
-    found = None if weights is None else {"caffemodel": str(weights.path), "unused": list(weights.unused)}
-    return facts.as_json() | {"weights": found}
+def _as_json(facts: NetFacts, weights: _Weights | None, notices: Sequence[str]) -> dict[str, Any]:
+    found = None
+    if weights is not None:
+        merges = [merge.text for merge in weights.merges]
+        found = {"caffemodel": str(weights.path), "unused": list(weights.unused), "merges": merges}
+    return facts.as_json() | {"weights": found, "notices": list(notices)}
 
 
 def _lines(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
@@ -120,6 +144,9 @@ def _totals(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
     if weights.unused:
         shown = listed([f"'{name}'" for name in weights.unused], _MOST_NAMED)
         yield f"{weights.path}: has weights besides, of layers that the net does not have:\n{shown}"
+    if weights.merges:
+        yield merges_line(weights.merges)
+        yield from (f"  {merge.text}" for merge in weights.merges if merge.into is None)
 
 
 def _starts(facts: NetFacts) -> Iterator[str]:

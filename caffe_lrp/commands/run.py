@@ -160,7 +160,7 @@ class Run:
     def start(self) -> int:
         """Explain what is left of the list, and print failures as they come and a summary at the end."""
         if self.options.verbose and self.session.net.merges:
-            say(merges_line(self.session), sys.stdout)
+            say(merges_line(self.session.net.merges), sys.stdout)
         if self.options.verbose and not self.options.dask:
             say(self.schedule.description, sys.stdout)
         overwrite = self.options.overwrite or self.options.is_demo

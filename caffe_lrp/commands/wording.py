@@ -10,6 +10,7 @@ from caffe_lrp.batch.journal import DONE, FAILED, Journal
 from caffe_lrp.batch.session import Session
 from caffe_lrp.errors import presentable
 from caffe_lrp.messages import counted
+from caffe_lrp.net.canonize import Merge
 
 #: The first columns of every table of layers.
 LAYER_COLUMNS = ("index", "name", "type", "output")
@@ -42,9 +43,8 @@ def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> Iterat
         yield presentable("  ".join(cells).rstrip())
 
 
-def merges_line(session: Session) -> str:
+def merges_line(merges: Sequence[Merge]) -> str:
     """How many of the layers that scale and shift were merged into others."""
-    merges = session.net.merges
     merged = sum(merge.into is not None for merge in merges)
     count = counted(len(merges), "layer")
     return f"canonized: {merged:,} of {count} that scale and shift merged into others"
