@@ -275,7 +275,7 @@ def test_facts_do_not_depend_on_weights(tmp_path: Path) -> None:
         (
             ("--formula", "102"),
             2,
-            "formula 102 depends on the switch layer; give its index with --switch-layer",
+            "formula 102 depends on the switch layer; give its index or name with --switch-layer",
         ),
         (("--formula", "7"), 3, "formula 7 is not supported"),
         (("--start-layer", "21"), 3, "lastlayerindex 21 (--start-layer)"),
