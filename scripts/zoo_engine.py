@@ -24,6 +24,9 @@ from caffe_lrp.relevance.linear_rules import AlphaBeta
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.workspace import Workspace
 
+ALPHA_BETA = "αβ"
+"""Title of the rule that loses relevance where all products have one sign."""
+
 PATIENCE = 15.0
 """Seconds: what takes longer is not run a second time to be measured without its preparations."""
 
@@ -119,7 +122,7 @@ class Watched:
         """Return what the rule returns."""
         note = {"layer": layer.name, "type": layer.type, "enters": total(relevances)}
         note |= {"absolute": absolute(relevances), "one_sided": 0.0}
-        if isinstance(self.rule, AlphaBeta):
+        if self.rule.title == ALPHA_BETA:
             note["one_sided"] = one_sided(layer, seen.inputs[0], relevances[0], self.rule.beta, workspace)
         handed = self.rule.propagate(layer, prepared, seen, relevances, workspace)
         self.notes.append(note | {"leaves": total(handed)})
