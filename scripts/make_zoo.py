@@ -77,7 +77,12 @@ Well-known nets for Caffe, written by `scripts/make_zoo.py` from the publication
 prototxt, and a config for each. There are no weights here: put them into this folder under the name in the
 table. Layers are called as in the weights that were published for Caffe, except where a prototxt says
 otherwise. `scripts/make_random_weights.py` fills any of the nets with random weights, for measurements and
-tests.
+tests. With weights in their place:
+
+    caffe-lrp -c configs/zoo/resnet50.yaml --images photos/ -p out
+
+Lists (`-f`) want paths that contain `images`, as `standalone_rootpath` in the configs says. The configs for
+ImageNet share the class labels `configs/synset_words.txt`, which `scripts/fetch_model.py` downloads.
 
 | net | config | input | parameters | multiply-adds | weights |
 | --- | --- | --- | ---: | ---: | --- |

@@ -155,6 +155,24 @@ def test_an_input_that_is_no_image_is_refused(capsys: pytest.CaptureFixture[str]
     assert "the input must be images (N×C×H×W), but it is 1×192; only" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("bottom", "message"),
+    [
+        ('bottom: "image"', 'reads the blob \'image\', which no input or layer before it writes; declare the '
+         'input: input: "image" input_shape { dim: 1 dim: 3 dim: H dim: W }'),
+        ("", 'declares no input; add one: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }'),
+    ],
+)  # fmt: skip
+def test_a_net_without_an_input_is_told_how_to_declare_one(
+    bottom: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrange(DENSE.replace("CHANNELS", "3"))
+    layer = f'layer {{ name: "conv1" type: "Convolution" {bottom} top: "conv1" '
+    Path("deploy.prototxt").write_text(layer + "convolution_param { num_output: 4 kernel_size: 5 } }")
+    assert run() == 3
+    assert capsys.readouterr().err.endswith(f"{message}\n")
+
+
 @pytest.mark.parametrize(("size", "sides"), [("20x14", (20, 14)), ("33x40", (33, 40)), ("5x5", (5, 5))])
 def test_a_net_without_inner_products_takes_any_size(size: str, sides: tuple[int, int]) -> None:
     arrange(AVERAGED + POOLED, base_size=None)

@@ -1,6 +1,7 @@
 """The README names everything a user can set, and every way a run can end, where one would look for it."""
 
 import re
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from supported_layers import part_of_readme, rendered
 
 from caffe_lrp.arguments import BINARIES, list_parser
-from caffe_lrp.config import KEYS
+from caffe_lrp.config import KEYS, Key, read_config
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.outputs.writers import OUTPUTS
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
@@ -42,6 +43,19 @@ def test_programs_to_choose_are_documented(value: str) -> None:
 @pytest.mark.parametrize("key", [key.name for key in KEYS])
 def test_config_keys_are_documented(key: str) -> None:
     assert key in quoted("The config file")
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key.attribute != key.name])
+def test_other_names_of_config_keys_are_documented(key: Key) -> None:
+    assert key.attribute in quoted("The config file")
+
+
+def test_the_config_in_yaml_is_one_that_can_be_read(tmp_path: Path) -> None:
+    section = SECTIONS["The config file"].split("### Configs in YAML")[1]
+    block = re.findall("\n((?: {4}.*\n|\n)+)", section)[0]
+    path = tmp_path / "config.yaml"
+    path.write_text(textwrap.dedent(block), encoding="utf-8")
+    assert read_config(path).formula in FORMULAS
 
 
 @pytest.mark.parametrize("code", FORMULAS)

@@ -121,8 +121,7 @@ def open_session(
     codes = tuple(formulas) if formulas else (config.formula,)
     rows = {code: _find_formula(code, config) for code in codes}
     labels = read_labels(config.synset_file)
-    weights = scan_caffemodel(config.caffemodel)
-    spec = _read_net(config, weights)
+    spec, weights = _read_net(config)
     preprocessor, remarks = make_preprocessor(config, spec, weights, max_pixels)
     net = _load_net(config, spec, weights, convolution, canonize)
     with naming(config.place_of("switch_layer"), ConfigError):
@@ -156,13 +155,14 @@ def _refuse_too_many_classes(session: Session, config: HeatmapConfig) -> None:
         )
 
 
-def _read_net(config: HeatmapConfig, weights: Weights) -> NetSpec:
-    """The prototxt, with the size of the input that is asked for."""
+def _read_net(config: HeatmapConfig) -> tuple[NetSpec, Weights]:
+    """The prototxt, with the size of the input that is asked for, and where the weights are."""
     spec = read_prototxt(config.prototxt)
+    weights = scan_caffemodel(config.caffemodel)
     if config.input_size is None:
-        return spec
+        return spec, weights
     with naming(config.place_of("input_size"), ModelError):
-        return with_input_size(spec, config.input_size, weights)
+        return with_input_size(spec, config.input_size, weights), weights
 
 
 def _resolve_plans(

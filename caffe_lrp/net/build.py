@@ -116,8 +116,13 @@ def _loaded(
 
 def only_input(inputs: Sequence[InputSpec], source: str) -> InputSpec:
     """The one input of a net; ModelError if there is none, or several."""
+    if not inputs:
+        raise ModelError(
+            f'{source}: declares no input; add one: input: "data" input_shape {{ dim: 1 dim: 3 dim: H '
+            "dim: W }"
+        )
     if len(inputs) != 1:
-        names = ", ".join(f"'{declared.name}'" for declared in inputs) or "none"
+        names = ", ".join(f"'{declared.name}'" for declared in inputs)
         raise ModelError(f"{source}: needs exactly one input blob, but declares {names}; keep the images")
     return inputs[0]
 

@@ -8,6 +8,7 @@ from caffe_lrp.proto.spec import NetSpec, Shape
 from .build import only_input
 from .deploy import Weights, as_deploy_net
 from .limits import check_shape
+from .splits import insert_splits
 
 _IMAGE_AXES = 4
 
@@ -18,9 +19,14 @@ def image_shape(spec: NetSpec, weights: Weights | None = None) -> Shape:
     Raises
     ------
     ModelError
-        Its input is no image, or there is not exactly one.
+        Its input is no image or absurdly large, there is not exactly one, or a layer reads what nothing
+        writes.
     """
-    shape = only_input(as_deploy_net(spec, weights).inputs, spec.source).shape
+    deployed = as_deploy_net(spec, weights)
+    insert_splits(deployed.inputs, deployed.layers, spec.source)  # knows what an undeclared input is called
+    declared = only_input(deployed.inputs, spec.source)
+    check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
+    shape = declared.shape
     if len(shape) != _IMAGE_AXES:
         raise ModelError(
             f"{spec.source}: the input must be images (N×C×H×W), but it is {'×'.join(map(str, shape))}; only "
