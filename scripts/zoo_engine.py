@@ -20,7 +20,6 @@ from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
-from caffe_lrp.relevance.linear_rules import AlphaBeta
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.workspace import Workspace
 

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,16 @@ from caffe_lrp.relevance import engine
 
 ROOT = Path(__file__).parents[1]
 KINDS = Delivery(tuple(OUTPUTS))
+
+
+@pytest.fixture(autouse=True)
+def _heeded_interrupts() -> Iterator[None]:
+    """Programs that a shell has started in the background ignore SIGINT, and so would these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 SCHEDULE = Schedule(batch_size=2, workers=2, threads=3)
 PATIENCE = 60.0
 
