@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -404,8 +403,8 @@ def test_other_words_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_a_line_says_how_many_were_merged(name: str, line: str, tmp_path: Path) -> None:
-    session: Any = SimpleNamespace(net=both(tmp_path, NETS[name][0])[0])
-    assert merges_line(session) == line
+    net, _ = both(tmp_path, NETS[name][0])
+    assert merges_line(net.merges) == line
 
 
 CONFORMANCE = Path(__file__).parent / "data" / "conformance"

@@ -314,6 +314,22 @@ def test_a_batch_equals_its_items_one_by_one(case: Case, tmp_path: Path) -> None
         assert_close(together[item : item + 1], alone, 1e-6)
 
 
+#: What is true of every layer; the modules beside this one put their cases to it.
+by_check = pytest.mark.parametrize(
+    "check",
+    [
+        test_output_shape,
+        test_forward_equals_loops,
+        test_forward_does_not_change_its_input,
+        test_the_order_of_a_blob_in_memory_does_not_matter,
+        test_threads_that_share_a_layer_give_the_same_bits,
+        test_gradient_equals_central_differences,
+        test_a_batch_equals_its_items_one_by_one,
+    ],
+    ids=lambda check: check.__name__[5:],
+)
+
+
 def test_average_pooling_keeps_caffes_divisor_at_the_border(tmp_path: Path) -> None:
     layer = single_layer(
         tmp_path, 'type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }', (1, 2, 4)

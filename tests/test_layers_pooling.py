@@ -178,19 +178,7 @@ by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 @by_name
-@pytest.mark.parametrize(
-    "check",
-    [
-        test_layers.test_output_shape,
-        test_layers.test_forward_equals_loops,
-        test_layers.test_forward_does_not_change_its_input,
-        test_layers.test_the_order_of_a_blob_in_memory_does_not_matter,
-        test_layers.test_threads_that_share_a_layer_give_the_same_bits,
-        test_layers.test_gradient_equals_central_differences,
-        test_layers.test_a_batch_equals_its_items_one_by_one,
-    ],
-    ids=lambda check: check.__name__[5:],
-)
+@test_layers.by_check
 def test_as_every_layer(check: Callable[[Case, Path], None], case: Case, tmp_path: Path) -> None:
     check(case, tmp_path)
 

@@ -10,7 +10,7 @@ from caffe_lrp.kernels.layout import flat
 from caffe_lrp.proto.spec import LayerSpec
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Neuron, register
+from .base import Blobs, Identity, Neuron, register
 
 
 class KernelNeuron(Neuron):
@@ -115,21 +115,11 @@ class AbsVal(KernelNeuron):
 
 
 @register("Dropout")
-class Dropout(Neuron):
+class Dropout(Neuron, Identity):
     """Identity: dropout does nothing at test time."""
-
-    is_alias = True
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
 
     def is_gate(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
-
-    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
-        return (inputs[0],)
-
-    def gradient(
-        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
-    ) -> tuple[Blob, ...]:
-        return (gradients[0],)

@@ -19,7 +19,7 @@ from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Layer, Normalization, Numbers, Router, canonical_axis, register
+from .base import Blobs, Identity, Layer, Normalization, Numbers, Router, canonical_axis, register
 from .broadcast import ScaledByBlob, ShiftedByBlob, require_part
 
 
@@ -95,18 +95,8 @@ class FusedAffine(Affine):
         return self.factor, self.shift
 
 
-class Merged(Router):
+class Merged(Router, Identity):
     """What is left of a layer that another one does along with its own work: its place and its name."""
-
-    is_alias = True
-
-    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
-        return (inputs[0],)
-
-    def gradient(
-        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
-    ) -> tuple[Blob, ...]:
-        return (gradients[0],)
 
 
 # --- Learned numbers ----------------------------------------------------------------------------------------

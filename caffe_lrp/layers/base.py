@@ -294,6 +294,20 @@ class Linear(Layer):
         return (self.own_map.adjoint(copied(pixels(gradients[0])), None, workspace),)
 
 
+class Identity(Layer):
+    """Capability: hands on what it gets."""
+
+    is_alias = True
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return (inputs[0],)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (gradients[0],)
+
+
 class Neuron(Layer):
     """Capability: works element by element, so that relevance can pass unchanged."""
 
