@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.combine import EltwiseSum
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.inner_product import InnerProduct
 from caffe_lrp.layers.pooling import AveragePooling, MaxPooling
@@ -80,6 +81,20 @@ def _pooling(layer: MaxPooling | AveragePooling) -> Any:
     )
 
 
+def _merged(layer: Layer) -> Any:
+    """Return a module for a layer that became part of another."""
+    if layer.weights:
+        raise TypeError(f"{layer.label}: there is a module only for normalization that was merged")
+    return torch.nn.Identity()
+
+
+def _sum(layer: Layer) -> Any:
+    """Return zennit's sum for a layer that adds blobs up as they are."""
+    if not isinstance(layer, EltwiseSum) or set(layer.coefficients) != {1.0}:
+        raise TypeError(f"{layer.label}: there is a module only for sums without coefficients")
+    return import_zennit("layer").Sum()
+
+
 #: Caffe's type of a layer -> the PyTorch module for it.
 MODULES: Mapping[str, Callable[[Any], Any]] = {
     "Convolution": _convolution,
@@ -92,6 +107,9 @@ MODULES: Mapping[str, Callable[[Any], Any]] = {
     "Sigmoid": lambda layer: torch.nn.Sigmoid(),
     "Dropout": lambda layer: torch.nn.Identity(),
     "LRN": lambda layer: torch.nn.Identity(),
+    "BatchNorm": _merged,
+    "Scale": _merged,
+    "Eltwise": _sum,
 }
 
 
@@ -128,6 +146,8 @@ class TorchNet(torch.nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch
             return torch.cat(inputs, dim=layer.axis + 1)
         if layer.type == "Split":
             return inputs[0]
+        if layer.type == "Eltwise":
+            return getattr(self, module_name(layer))(torch.stack(inputs, dim=-1))
         if layer.type == "Flatten":
             return inputs[0].reshape(len(inputs[0]), *layer.output_shapes[0])
         if layer.type == "InnerProduct":
@@ -155,6 +175,7 @@ HOOKS: Mapping[type[rules.Rule], Callable[[Any, Any], Any]] = {
     linear_rules.Flat: lambda theirs, _: theirs.Flat(),
     linear_rules.WSquare: lambda theirs, _: theirs.WSquare(),
     rules.Proportional: lambda theirs, _: theirs.Norm(),
+    rules.Contribution: lambda theirs, _: theirs.Norm(),
     rules.Pass: lambda theirs, _: theirs.Pass(),
     rules.PassPositive: lambda theirs, _: theirs.ReLUDeconvNet(),
     rules.PassGuided: lambda theirs, _: theirs.ReLUGuidedBackprop(),

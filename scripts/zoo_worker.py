@@ -5,6 +5,7 @@ memory, does not end the check, and OpenCV and PyTorch can be of any version.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -62,6 +63,7 @@ def ask(python: str, script: str, what: str, job: Job) -> Answer:
     """
     done = subprocess.run(
         [python, str(SCRIPTS / script), what, json.dumps(asdict(job))],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -75,6 +77,5 @@ def ask(python: str, script: str, what: str, job: Job) -> Answer:
 
 def serve(tasks: Mapping[str, Callable[[Job], Answer]]) -> None:
     """Do the task on the command line and print the answer."""
-    sys.path.insert(0, str(ROOT))
     what, job = sys.argv[1], Job(**json.loads(sys.argv[2]))
     print(json.dumps(tasks[what](job)))

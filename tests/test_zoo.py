@@ -1,6 +1,7 @@
 """The zoo: prototxts that a script writes are the published nets, and their configs fit them."""
 
 import argparse
+import importlib
 import io
 import math
 import sys
@@ -8,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bench_nets
 import check_zoo
 import make_zoo
 import numpy as np
 import pytest
-from builders import WORKSPACE, build
+from builders import WORKSPACE, assert_close, build, random_blob
 from google.protobuf import text_format
 from make_random_weights import write_net
 from weight_spread import PIXEL_RMS, Draw, draws
@@ -28,6 +30,10 @@ from caffe_lrp.layers import REGISTRY
 from caffe_lrp.net.build import build_graph, weight_shapes
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import read_prototxt
+from caffe_lrp.quirks import CORRECTED
+from caffe_lrp.relevance.engine import explain, run_forward
+from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.plan import resolve_plan
 
 NETS = tuple(ZOO)
 FOLDER = make_zoo.FOLDER
@@ -446,3 +452,50 @@ def test_windows_with_products_of_one_sign_are_found(tmp_path: Path) -> None:
     handed = 1.5 * np.array(positive) - 0.5 * np.array(negative)
     taken = (relevance[0, :, 0] * (1 - handed)).sum()
     assert one_sided(layer, x, relevance, 0.5, WORKSPACE) == pytest.approx(taken)
+
+
+# --- ResNet-50 in the benchmark
+
+
+def test_the_benchmark_has_a_config_for_resnet50() -> None:
+    prototxt, config = bench_nets.files_of("resnet50")
+    assert prototxt.resolve() == prototxt_of("resnet50")
+    assert read_config(config).start_layer == -2  # the highest inner product: fc1000
+    assert bench_nets.files_of("caffenet")[0].resolve() == prototxt_of("caffenet")
+
+
+SHORTCUT = """
+name: "n"
+input: "data"
+input_shape { dim: 1 dim: 3 dim: 6 dim: 5 }
+layer { name: "c1" type: "Convolution" bottom: "data" top: "c1"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
+layer { name: "r1" type: "ReLU" bottom: "c1" top: "c1" }
+layer { name: "c2" type: "Convolution" bottom: "c1" top: "c2"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
+layer { name: "sum" type: "Eltwise" bottom: "c1" bottom: "c2" top: "sum"
+  eltwise_param { operation: SUM FACTORS } }
+layer { name: "r2" type: "ReLU" bottom: "sum" top: "sum" }
+layer { name: "fc" type: "InnerProduct" bottom: "sum" top: "fc" inner_product_param { num_output: 7 } }
+"""
+
+
+@pytest.mark.parametrize("formula", [0, 100])
+def test_zennit_gets_sums(formula: int, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    bench_zennit = importlib.import_module("bench_zennit")
+    net = build(tmp_path, SHORTCUT.replace("FACTORS", ""))
+    plan = resolve_plan(net, find_formula(formula), RuleParameters(0.01, 1.0, 0, CORRECTED), -2, 0)
+    images = random_blob((2, *net.input_shape), seed=1)
+    forward = run_forward(net, (plan,), images, WORKSPACE)
+    relevance = explain(plan, forward, [(0,), (1,)], WORKSPACE)
+    assert_close(np.ascontiguousarray(relevance), bench_zennit.Zennit(plan, images).attribute(), 1e-4)
+
+
+def test_zennit_gets_no_sums_with_coefficients(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    bench_zennit = importlib.import_module("bench_zennit")
+    net = build(tmp_path, SHORTCUT.replace("FACTORS", "coeff: 1 coeff: 0.5"))
+    plan = resolve_plan(net, find_formula(0), RuleParameters(0.01, 1.0, 0, CORRECTED), -2, 0)
+    with pytest.raises(TypeError, match="sum"):
+        bench_zennit.Zennit(plan, random_blob((2, *net.input_shape), seed=1))
