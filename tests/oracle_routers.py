@@ -153,12 +153,12 @@ def interpolate(size: Pair, cropped: Pair = (0, 0)) -> Layer:
         inner = x[..., cropped[0] : x.shape[2] - cropped[1], cropped[0] : x.shape[3] - cropped[1]]
         steps = [(n - 1) / (m - 1) if m > 1 else 0.0 for n, m in zip(inner.shape[2:], size, strict=True)]
         out = np.zeros((*x.shape[:2], *size))
-        for n, c, row, column in np.ndindex(*out.shape):
+        for row, column in np.ndindex(*size):
             y, i = row * steps[0], column * steps[1]
-            for v in range(inner.shape[2]):
-                for w in range(inner.shape[3]):
-                    weight = max(0.0, 1 - abs(y - v)) * max(0.0, 1 - abs(i - w))
-                    out[n, c, row, column] += weight * float(inner[n, c, v, w])
+            for v, w in np.ndindex(*inner.shape[2:]):
+                weight = max(0.0, 1 - abs(y - v)) * max(0.0, 1 - abs(i - w))
+                if weight:
+                    out[:, :, row, column] += weight * inner[:, :, v, w].astype(np.float64)
         return out
 
     return layer
