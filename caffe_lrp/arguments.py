@@ -197,8 +197,13 @@ def _add_hidden(parser: Parser) -> None:
     parser.add_argument(
         "--convolution", type=_one_of(*CONVOLUTIONS), default=CONVOLUTIONS[0], help=argparse.SUPPRESS
     )
+    add_canonize(parser)
+
+
+def add_canonize(parser: Parser, help_text: str = argparse.SUPPRESS) -> None:
+    """Add the option that says whether batch normalization is merged."""
     parser.add_argument(
-        "--canonize", type=_one_of(*CANONIZATIONS), default=CANONIZATIONS[0], help=argparse.SUPPRESS
+        "--canonize", type=_one_of(*CANONIZATIONS), default=CANONIZATIONS[0], metavar="MODE", help=help_text
     )
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import HelpFormatter, Parser, add_override, formulas_of
+from .arguments import HelpFormatter, Parser, add_canonize, add_override, formulas_of
 
 #: The formula whose rules ``caffe-lrp inspect`` shows.
 _DEFAULT_FORMULA = 100
@@ -39,6 +39,7 @@ def inspect_parser() -> Parser:
     add_override(parser, "--switch-layer", "up to this layer, lower rules apply")
     add_override(parser, "--quirks", "reference (default) or corrected")
     add_override(parser, "--input-size", "height x width of the input, such as 480x640")
+    add_canonize(parser, "auto (default) shows what a run with the caffemodel merges, off nothing")
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
     parser.add_argument("--dot", type=Path, metavar="FILE", help="write the graph for Graphviz")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the graph, for web browsers")

@@ -9,6 +9,8 @@ from google.protobuf import text_format
 from numpy.typing import NDArray
 from oracle import Geometry
 
+from caffe_lrp.imaging.decode import DecodedImage
+from caffe_lrp.imaging.resize import resize, target_size
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.layers.base import Layer
@@ -90,6 +92,12 @@ def write_caffemodel(
                 stored.shape.dim.extend(blob.shape)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def resize_to_base(image: DecodedImage, base_size: int) -> NDArray[np.uint16]:
+    """The image resized so that its longer side is ``base_size``, as the reference does."""
+    height, width = image.samples.shape[:2]
+    return resize(image, target_size(height, width, base_size))
 
 
 def parse(folder: Path, text: str) -> NetSpec:

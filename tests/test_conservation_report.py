@@ -240,10 +240,16 @@ FC2 = INCEPTION_INDICES["fc2"]
 CLASSES = [[3], [0]]
 
 
+#: Bounds of `images` in every channel.
+BOX = (3 * (-6.0,), 3 * (6.0,))
+
+
 def plan_for(
-    net: Net, code: int, quirks: Quirks, *, epsilon: float = 0.1, start: int = FC2, first: int = 0
+    net: Net, code: int | str, quirks: Quirks, *, epsilon: float = 0.1, start: int = FC2, first: int = 0
 ) -> Plan:
-    return resolve_plan(net, FORMULAS[code], RuleParameters(epsilon, 1.0, 8, quirks), start, first)
+    return resolve_plan(
+        net, FORMULAS[code], RuleParameters(epsilon, 1.0, 8, quirks, 0.25, *BOX), start, first
+    )
 
 
 def reports_of(plan: Plan, batch: Blob, classes: list[list[int]] = CLASSES) -> list[Conservation]:
@@ -259,8 +265,12 @@ def images(seed: int = 3) -> Blob:
 
 
 @pytest.mark.parametrize("quirks", [REFERENCE, CORRECTED], ids=["reference", "corrected"])
-@pytest.mark.parametrize("formula", [0, 2, 54, 56, 58, 60, 100, 102, 104, 114])
-def test_what_enters_is_what_leaves_and_what_is_lost(formula: int, quirks: Quirks, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "formula", [0, 2, 54, 56, 58, 60, 100, 102, 104, 114, "gamma-all", "epsilon-gamma-box", "deep-taylor"]
+)
+def test_what_enters_is_what_leaves_and_what_is_lost(
+    formula: int | str, quirks: Quirks, tmp_path: Path
+) -> None:
     net = build(tmp_path, INCEPTION)
     for report in reports_of(plan_for(net, formula, quirks), images()):
         assert [layer.index for layer in report.layers] == [*range(FC2, -1, -1)]

@@ -524,10 +524,18 @@ def test_a_start_layer_the_net_does_not_have_is_an_error(start: int, twins: Twin
         twins.plan(0, Options(), start)
 
 
-@pytest.mark.parametrize(("start", "first"), [(5, 5), (5, 6), (19, 30), (19, -1), (0, 0), (-1, 19)])
+@pytest.mark.parametrize(("start", "first"), [(5, 5), (5, 6), (19, 30), (19, -1), (0, 1), (-1, 19)])
 def test_a_first_layer_at_or_above_the_start_is_an_error(start: int, first: int, twins: Twins) -> None:
     with pytest.raises(ConfigError, match=rf"firstlayerindex {first} .*at least 0 and below the start"):
         twins.plan(0, Options(), start, first)
+
+
+def test_scores_may_be_those_of_the_first_layer(tmp_path: Path) -> None:
+    text = """input: "data" input_shape { dim: 2 dim: 5 }
+    layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 3 } }
+    layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }"""
+    twins = Twins(tmp_path, text, {"fc": 0, "prob": 1}, (5,))
+    assert [step.layer.name for step in twins.plan(0, Options(), -1).steps] == ["fc"]
 
 
 def test_a_first_layer_that_does_not_lead_to_the_start_is_an_error(twins: Twins) -> None:

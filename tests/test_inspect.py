@@ -150,8 +150,9 @@ def test_nets_without_classifier_layers_start_at_the_scores(tmp_path: Path, caps
     path = tmp_path / "nin.prototxt"
     path.write_text(NIN)
     lines = inspect(capsys, path)
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "relevance starts at layer 1 'scores' (Convolution) and ends below layer 0 'conv' (Convolution)",
+        "class c stands for its scores at all 16 positions",
         "lastlayerindex auto, the layer of the class scores: layer 1 'scores' (Convolution)",
         "lastlayerindex -1, the layer before the lowest Softmax: not in this net",
         "lastlayerindex -2, the highest InnerProduct: not in this net",
@@ -322,8 +323,8 @@ def test_the_command_explains_itself(capsys: Output) -> None:
 def test_json_has_the_layers_and_the_totals(prototxt: Path, capsys: Output) -> None:
     found = json.loads("\n".join(inspect(capsys, prototxt, "--json", "--formula", "0,100")))
     assert found.keys() == {
-        "prototxt", "input", "layers", "totals", "starts", "start", "first", "without_rule", "weights",
-        "notices",
+        "prototxt", "input", "layers", "totals", "starts", "start", "first", "positions", "without_rule",
+        "weights", "notices",
     }  # fmt: skip
     assert found["prototxt"] == str(prototxt)
     assert found["input"] == {"name": "data", "shape": [2, 3, 13, 11]}
@@ -362,7 +363,6 @@ def test_json_says_which_layers_have_no_rule_and_what_is_not_there(
 
 def test_dot_has_every_layer_and_every_blob(prototxt: Path, tmp_path: Path, capsys: Output) -> None:
     path = tmp_path / "net.dot"
-    path.write_text("old")
     inspect(capsys, prototxt, "--dot", path)
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "digraph net {"
@@ -377,6 +377,13 @@ def test_dot_has_every_layer_and_every_blob(prototxt: Path, tmp_path: Path, caps
         f'  layer{index} -> layer14 [label="{name}"];' for index, name in ((6, "a"), (10, "b"), (13, "c"))
     ]
     assert len(edges) == 20 + 3
+
+
+@pytest.mark.parametrize("option", ["--dot", "--svg"])
+def test_no_file_is_overwritten_by_a_picture(option: str, prototxt: Path, capsys: Output) -> None:
+    before = prototxt.read_bytes()
+    assert "net.prototxt: is there already" in refusal(capsys, 5, prototxt, option, prototxt)
+    assert prototxt.read_bytes() == before
 
 
 HOSTILE = 'a"\\\\b<c>&\\001é'

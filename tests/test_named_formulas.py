@@ -26,7 +26,7 @@ from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
-from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, Gamma, ZBox
+from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 
 #: Wider than the inputs, which are normally distributed, and different for every channel.
@@ -159,7 +159,7 @@ def test_the_lowest_layers_are_those_that_the_image_reaches_through_no_other(tmp
         0,
     )
     lowest = dict.fromkeys(["left", "right", "pooled", "late"], "flat")
-    assert rules_by_layer(plan) == lowest | {"above": "αβ", "fc": "ε"}
+    assert rules_by_layer(plan) == lowest | {"above": "z⁺", "fc": "ε"}
 
 
 def test_an_inner_product_may_be_the_lowest_layer(tmp_path: Path) -> None:
@@ -210,13 +210,13 @@ def test_above_the_lowest_layers_no_box_is_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "lowest", "middle", "top"),
     [
-        ("epsilon-plus", AlphaBeta(0.0, True), AlphaBeta(0.0, True), Epsilon(0.1, True)),
-        ("epsilon-plus-flat", Flat(True), AlphaBeta(0.0, True), Epsilon(0.1, True)),
+        ("epsilon-plus", ZPlus(0.0, True), ZPlus(0.0, True), Epsilon(0.1, True)),
+        ("epsilon-plus-flat", Flat(True), ZPlus(0.0, True), Epsilon(0.1, True)),
         ("epsilon-alpha2-beta1", AlphaBeta(1.0, True), AlphaBeta(1.0, True), Epsilon(0.1, True)),
         ("epsilon-alpha2-beta1-flat", Flat(True), AlphaBeta(1.0, True), Epsilon(0.1, True)),
         ("epsilon-gamma-box", ZBox(LOWEST, HIGHEST), Gamma(0.4), Epsilon(0.1, True)),
         ("gamma-all", Gamma(0.4), Gamma(0.4), Gamma(0.4)),
-        ("deep-taylor", ZBox(LOWEST, HIGHEST), AlphaBeta(0.0, True), AlphaBeta(0.0, True)),
+        ("deep-taylor", ZBox(LOWEST, HIGHEST), ZPlus(0.0, True), ZPlus(0.0, True)),
     ],
 )
 def test_quirks_of_a_rule_hold_under_names_too(

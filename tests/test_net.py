@@ -223,6 +223,15 @@ def test_a_softmax_is_the_output_among_several_blobs_nobody_reads(tmp_path: Path
     assert net.value_names[net.output_value] == "prob"
 
 
+def test_of_several_outputs_the_one_that_is_ranked_is_told(tmp_path: Path) -> None:
+    net = build(tmp_path, DATA + relu("b", "data", "b") + relu("a", "data", "a"))
+    assert net.notices == (
+        f"{tmp_path}/deploy.prototxt: has 2 outputs; classes are those of 'a', not of 'b'",
+    )
+    softmax = 'layer { name: "prob" type: "Softmax" bottom: "data" top: "prob" }\n'
+    assert build(tmp_path, DATA + softmax + relu("a", "data", "a")).notices == ()
+
+
 # --- What a graph tells about its values ----------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import oracle_imaging as oracle
 import pytest
+from builders import resize_to_base
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from PIL import Image
 from caffe_lrp.errors import ConfigError, ImageError, ModelError
 from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.preprocess import LARGEST_BASE_SIZE, Preprocessor
-from caffe_lrp.imaging.resize import RESIZE_MODES, Size, resize, resize_to_base
+from caffe_lrp.imaging.resize import RESIZE_MODES, Size, resize
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 
 DATA = Path(__file__).parent / "data" / "imaging"

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import oracle_imaging as oracle
 import pytest
+from builders import resize_to_base
 from numpy.typing import NDArray
 
 from caffe_lrp.imaging.decode import ColourModel, DecodedImage
-from caffe_lrp.imaging.resize import choose_filter, resize_to_base, target_size
+from caffe_lrp.imaging.resize import choose_filter, target_size
 from caffe_lrp.kernels.resize import LANCZOS, MITCHELL, contributions, filter_value, reciprocal, to_sample
 
 PLANES = {ColourModel.GRAY: 1, ColourModel.RGB: 3, ColourModel.RGBA: 4, ColourModel.CMYK: 4}

@@ -12,11 +12,18 @@ from caffe_lrp.batch.resources import available_memory
 from caffe_lrp.batch.schedule import readable
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, presentable
 from caffe_lrp.inspection.dot import dot_text
-from caffe_lrp.inspection.facts import STARTS, LayerFacts, NetFacts, facts_of, shape_text
+from caffe_lrp.inspection.facts import (
+    STARTS,
+    LayerFacts,
+    NetFacts,
+    facts_of,
+    shape_text,
+    with_parameters_of,
+)
 from caffe_lrp.inspection.svg import svg_text
 from caffe_lrp.messages import counted, listed
 from caffe_lrp.net.build import build_net, build_outline
-from caffe_lrp.net.canonize import Merge, canonized
+from caffe_lrp.net.canonize import Merge
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.outputs.atomic import replace_file, why_unwritable
@@ -44,7 +51,7 @@ class _Weights:
     unused
         Layers in it that the net does not have.
     merges
-        What a run makes of layers that scale and shift (``--canonize auto``).
+        What becomes of layers that scale and shift.
     """
 
     path: Path
@@ -54,11 +61,15 @@ class _Weights:
 
 def inspect(options: argparse.Namespace) -> int:
     """Print the layers of a net, and write its graph where that is asked for."""
-    net, weights = _loaded(options)
+    for path in (options.dot, options.svg):
+        if path and path.exists():
+            raise OutputError(f"{path}: is there already; move it away, or give another name")
+    outline, net, weights = _loaded(options)
     switch_layer = layer_index(net, options.switch_layer, "the switch layer", "--switch-layer")
     _refuse_missing_switch(options.formulas, switch_layer)
     parameters = RuleParameters(0.0, 0.0, switch_layer, QUIRK_MODES[options.quirks])
     facts = facts_of(net, options.formulas, parameters, options.start_layer, options.first_layer)
+    facts = with_parameters_of(facts, outline)
     for path, text in ((options.dot, dot_text), (options.svg, svg_text)):
         if path:
             _write(path, text, facts)
@@ -81,23 +92,22 @@ def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -
             )
 
 
-def _loaded(options: argparse.Namespace) -> tuple[Net, _Weights | None]:
-    """The net, with weights where there is a caffemodel for them."""
+def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _Weights | None]:
+    """The net as its files have it, and as a run has it where there is a caffemodel, of which is told."""
     spec = read_prototxt(options.prototxt)
     stored = None if options.caffemodel is None else scan_caffemodel(options.caffemodel)
     if options.input_size is not None:
         spec = with_input_size(spec, options.input_size, stored)
+    outline = build_outline(spec, stored)
     if stored is None:
-        return build_outline(spec), None
-    # The layers are shown as they stand in the file, and what a run merges besides.
-    net = build_net(spec, stored, memory=available_memory(), canonize="off")
-    _, merges = canonized(net.layers)
-    used = {layer.name for layer in net.layers if layer.weight_shapes}
-    return net, _Weights(options.caffemodel, tuple(sorted(stored.keys() - used)), merges)
+        return outline, outline, None
+    net = build_net(spec, stored, memory=available_memory(), canonize=options.canonize)
+    used = {layer.name for layer in outline.layers if layer.weight_shapes}
+    return outline, net, _Weights(options.caffemodel, tuple(sorted(stored.keys() - used)), net.merges)
 
 
 def _write(path: Path, text: Callable[[NetFacts], str], facts: NetFacts) -> None:
-    """Write a picture of the graph, replacing what is there."""
+    """Write a picture of the graph."""
     try:
         replace_file(path, text(facts).encode(errors="backslashreplace"))
     except OSError as fault:
@@ -152,6 +162,8 @@ def _totals(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
 def _starts(facts: NetFacts) -> Iterator[str]:
     start, first = facts.layers[facts.start], facts.layers[facts.first]
     yield f"relevance starts at {_label(start)} and ends below {_label(first)}"
+    if facts.positions > 1:
+        yield f"class c stands for its scores at all {facts.positions} positions"
     for value, meaning in STARTS.items():
         found = facts.starts[value]
         place = "not in this net" if isinstance(found, str) else _label(facts.layers[found])

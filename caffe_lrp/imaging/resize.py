@@ -31,12 +31,6 @@ Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 Size = tuple[int, int]
 
 
-def resize_to_base(image: DecodedImage, base_size: int) -> Samples:
-    """The image resized so that its longer side is ``base_size``, see `resize`."""
-    height, width = image.samples.shape[:2]
-    return resize(image, target_size(height, width, base_size))
-
-
 def resize(image: DecodedImage, size: Size) -> Samples:
     """The image resized, as RGB without alpha.
 

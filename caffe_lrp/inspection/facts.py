@@ -120,6 +120,8 @@ class NetFacts:
         Index of the layer where relevance starts.
     first
         Index of the lowest layer it passes.
+    positions
+        At how many places the start has scores of every class.
     gaps
         Layers without a rule.
     """
@@ -133,6 +135,7 @@ class NetFacts:
     starts: Mapping[LayerReference, int | str]
     start: int
     first: int
+    positions: int = 1
     gaps: tuple[Gap, ...] = field(default=())
 
     @property
@@ -159,6 +162,7 @@ class NetFacts:
             "starts": {str(value): found for value, found in self.starts.items()},
             "start": self.start,
             "first": self.first,
+            "positions": self.positions,
             "without_rule": [vars(gap) for gap in self.gaps],
         }
 
@@ -217,6 +221,7 @@ def facts_of(
         starts=starts,
         start=start.layer.index,
         first=layer_index(net, first_layer, "firstlayerindex", "--first-layer"),
+        positions=start.class_size,
         gaps=tuple(
             Gap(layer.index, layer.label, code, _advice(layer, way))
             for code, rules in found.items()
@@ -224,6 +229,18 @@ def facts_of(
             if rule is None
         ),
     )
+
+
+def with_parameters_of(facts: NetFacts, outline: Net) -> NetFacts:
+    """Facts with the learned blobs as files have them, before any were merged into others."""
+    counts = [_parameters(layer) for layer in outline.layers]
+    layers = zip(facts.layers, counts, strict=True)
+    return replace(facts, layers=tuple(replace(layer, parameters=count) for layer, count in layers))
+
+
+def _parameters(layer: Layer) -> int:
+    """Numbers in the learned blobs of a layer."""
+    return sum(math.prod(shape) for shape in layer.weight_shapes)
 
 
 @dataclass(frozen=True)
@@ -270,7 +287,7 @@ def _layer_facts(
         inputs=layer.inputs,
         outputs=layer.outputs,
         output_shapes=tuple((batch_size, *shape) for shape in layer.output_shapes),
-        parameters=sum(math.prod(shape) for shape in layer.weight_shapes),
+        parameters=_parameters(layer),
         multiply_adds=layer.multiply_adds if isinstance(layer, Linear) else 0,
         family=family_of(type(layer)),
         rules={code: rule.title if rule else NO_RULE for code, rule in rules.items()},

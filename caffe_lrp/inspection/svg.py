@@ -125,9 +125,9 @@ def _short(name: str) -> str:
 
 
 def _column_widths(box: Sequence[_Line]) -> list[int]:
-    """Letters of every column of a box, with the blanks behind it."""
+    """Letters of every column of a box, with blanks behind it: fonts differ in width."""
     widths = [max(len(line.cells[column]) for line in box) for column in range(len(box[0].cells))]
-    return [width + 1 if width else 0 for width in widths]
+    return [width + 2 if width else 0 for width in widths]
 
 
 # From boxes to SVG

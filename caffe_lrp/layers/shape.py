@@ -65,9 +65,10 @@ class Reshape(Router):
             (node["batch_size"], *shape), tuple(parameters.shape.dim), parameters.axis, parameters.num_axes
         )
         if len(wanted) < 2 or min(wanted) < 1 or math.prod(wanted[1:]) != math.prod(shape):
+            sizes = tuple(parameters.shape.dim)
             raise ModelError(
-                f"cannot reshape items of {shape} to {wanted[1:]}; check reshape_param, whose first dim must "
-                "be 0, to keep the batch, where axis is 0"
+                f"cannot reshape items of {shape} by the dims {sizes} from axis {parameters.axis} on; check "
+                "reshape_param, whose first dim must be 0, to keep the batch, where axis is 0"
             )
         return cls(shape=wanted[1:], **node)
 

@@ -77,15 +77,17 @@ def build_net(
     return replace(net, merges=merges, notices=(*net.notices, *_remarks(loaded, spec.source)))
 
 
-def build_outline(spec: NetSpec) -> Net:
+def build_outline(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | None = None) -> Net:
     """The net that ``spec`` describes without its weights, for what shapes alone decide.
+
+    ``weights`` as for `build_graph`.
 
     Raises
     ------
     ModelError
         As `build_net`, weights aside.
     """
-    graph = build_graph(spec)
+    graph = build_graph(spec, weights)
     return _net_of(graph, graph.layers, spec.source)
 
 
@@ -100,7 +102,7 @@ def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
         input_shape=tuple(shape),
         batch_size=batch_size,
         output_value=_output_value(graph),
-        notices=graph.notices,
+        notices=(*graph.notices, *_notices_on_outputs(graph, source)),
     )
 
 
@@ -342,9 +344,24 @@ def _output_value(graph: Graph) -> int:
 
     The order of the names is Caffe's own for the outputs of a net.
     """
+    return _outputs(graph)[0]
+
+
+def _outputs(graph: Graph) -> list[int]:
+    """Values that may be ranked, in the order of their names."""
     writers = {value: layer for layer in graph.layers for value in layer.outputs}
     candidates = sorted(
         (value for value in graph.unread_values if value in writers), key=graph.value_names.__getitem__
     )
     probabilities = [value for value in candidates if writers[value].gives_probabilities]
-    return (probabilities or candidates)[0]
+    return probabilities or candidates
+
+
+def _notices_on_outputs(graph: Graph, source: str) -> tuple[str, ...]:
+    """Which of several outputs is ranked."""
+    first, *others = (f"'{graph.value_names[value]}'" for value in _outputs(graph))
+    if not others:
+        return ()
+    return (
+        f"{source}: has {1 + len(others)} outputs; classes are those of {first}, not of {', '.join(others)}",
+    )

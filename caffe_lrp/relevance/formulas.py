@@ -12,6 +12,7 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.kernels.elementwise import channel_norm
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.activation import Dropout, ReLU
+from caffe_lrp.layers.affine import Merged
 from caffe_lrp.layers.base import (
     Aggregation,
     ChannelNormalization,
@@ -30,10 +31,11 @@ from caffe_lrp.messages import did_you_mean
 from caffe_lrp.quirks import Quirks
 
 from .composites import Composite, Match, among, any_layer, is_a, up_to
-from .linear_rules import AlphaBeta, Backprojection, Epsilon, Flat, Gamma, WSquare, ZBox
+from .linear_rules import AlphaBeta, Backprojection, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
 from .rules import (
     Contribution,
     Gradient,
+    HandOn,
     Overwrite,
     Pass,
     PassGuided,
@@ -101,7 +103,7 @@ def ALPHA2_BETA1(parameters: RuleParameters) -> Rule:  # noqa: N802
 
 def Z_PLUS(parameters: RuleParameters) -> Rule:  # noqa: N802
     """z⁺ rule: αβ with α = 1 and β = 0, positive parts of biases inside the sum as with αβ."""
-    return AlphaBeta(0.0, parameters.quirks.Q5_first_group_bias)
+    return ZPlus(0.0, parameters.quirks.Q5_first_group_bias)
 
 
 def GAMMA(parameters: RuleParameters) -> Rule:  # noqa: N802
@@ -242,6 +244,7 @@ def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int
     entries.append((is_a(Linear), formula.rest(parameters)))
     entries.append((is_a(ReLU), formula.relu))
     entries.append((is_a(Dropout), PASS))
+    entries.append((is_a(Merged), HandOn()))
     entries.append((is_a(Router, Winner), Route()))
     entries += _quirky_entries(parameters.quirks)
     entries += [(is_a(capability), formula.elsewhere or rule) for capability, rule in _BEYOND]

@@ -122,6 +122,13 @@ class AlphaBeta(Rule):
         return (prepared.way_back.adjoint(quotients, seen.inputs[0], workspace),)
 
 
+@dataclass(frozen=True)
+class ZPlus(AlphaBeta):
+    """αβ with α = 1 and β = 0. Source: Montavon et al. 2017, eq. 14."""
+
+    title = "z⁺"
+
+
 def _signed_map(layer: Linear, nonnegative: bool) -> LinearMap:
     both: LinearMap = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
     return both

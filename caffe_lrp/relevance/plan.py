@@ -148,7 +148,8 @@ def _layers_on_the_way(net: Net, origin: Start, first_layer: LayerReference) -> 
     """
     highest = origin.layer
     lowest = layer_index(net, first_layer, "firstlayerindex", "--first-layer")
-    if not 0 <= lowest < highest.index:
+    # A net whose scores are its first layer has nothing else for relevance to pass.
+    if not 0 <= lowest < max(highest.index, 1):
         raise ConfigError(
             f"firstlayerindex {first_layer} (--first-layer) must be at least 0 and below the start layer "
             f"{highest.index} ('{highest.name}') of {net.source}; 0 leads down to the image"

@@ -121,6 +121,13 @@ class Route(Gradient):
 
 
 @dataclass(frozen=True)
+class HandOn(Route):
+    """Relevance passes the place of a layer that was merged into another one."""
+
+    title = "merged"
+
+
+@dataclass(frozen=True)
 class Pass(Rule):
     """Relevance passes unchanged."""
 
