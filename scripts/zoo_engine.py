@@ -26,7 +26,7 @@ from caffe_lrp.workspace import Workspace
 ALPHA_BETA = "αβ"
 """Title of the rule that loses relevance where all products have one sign."""
 
-PATIENCE = 15.0
+PATIENCE = 30.0
 """Seconds: what takes longer is not run a second time to be measured without its preparations."""
 
 
