@@ -188,9 +188,10 @@ HOOKS: Mapping[type[rules.Rule], Callable[[Any, Any], Any]] = {
 
 def hook_of(rule: rules.Rule) -> Any:
     """Return zennit's rule for ours, None where there is nothing to change about the gradient."""
-    if type(rule) not in HOOKS:
+    hook = next((HOOKS[kind] for kind in type(rule).__mro__ if kind in HOOKS), None)
+    if hook is None:
         raise TypeError(f"zennit has no rule like '{rule.title}'")
-    return HOOKS[type(rule)](import_zennit("rules"), rule)
+    return hook(import_zennit("rules"), rule)
 
 
 class Zennit:
