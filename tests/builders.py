@@ -14,7 +14,7 @@ from caffe_lrp.imaging.resize import resize, target_size
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.layers.base import Layer
-from caffe_lrp.net.build import build_graph, build_net, weight_roles, weight_shapes
+from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
@@ -112,6 +112,11 @@ def messages(text: str) -> list[Any]:
     net = caffe_pb2.NetParameter()
     text_format.Parse(text, net)
     return list(net.layer)
+
+
+def weight_roles(spec: NetSpec) -> dict[str, tuple[str, ...]]:
+    """What each of the blobs of `weight_shapes` is: see `Layer.weight_roles`."""
+    return {layer.name: layer.weight_roles for layer in build_graph(spec).layers if layer.weight_shapes}
 
 
 def random_weights(spec: NetSpec, seed: int, bias_scale: float = 0.5) -> Weights:

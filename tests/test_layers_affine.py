@@ -19,13 +19,14 @@ from builders import (
     parse,
     random_blob,
     random_weights,
+    weight_roles,
 )
 from oracle import Array, Real, Shape
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Combination, Layer, Normalization
-from caffe_lrp.net.build import build_graph, build_net, weight_roles, weight_shapes
+from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.relevance.rules import Contribution, Seen
 
 IMAGE = (4, 7, 6)

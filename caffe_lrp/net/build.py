@@ -143,11 +143,6 @@ def weight_shapes(spec: NetSpec) -> dict[str, tuple[Shape, ...]]:
     return {layer.name: layer.weight_shapes for layer in build_graph(spec).layers if layer.weight_shapes}
 
 
-def weight_roles(spec: NetSpec) -> dict[str, tuple[str, ...]]:
-    """What each of the blobs of `weight_shapes` is: see `Layer.weight_roles`."""
-    return {layer.name: layer.weight_roles for layer in build_graph(spec).layers if layer.weight_shapes}
-
-
 def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | None = None) -> Graph:
     """Layers of ``spec`` at test time with indices, value ids and shapes.
 
