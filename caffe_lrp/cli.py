@@ -4,12 +4,14 @@ Plain options explain a list of images. A first word that is no option is a subc
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from .arguments import INTRODUCTION, demo_arguments, list_arguments
+from .environment import environment_fault, require_address_space
 from .errors import CaffeLrpError, ExitCode
 from .subcommands import (
     convert_arguments,
@@ -18,25 +20,28 @@ from .subcommands import (
     status_arguments,
     warmup_arguments,
 )
-from .terminal import coloured, prepare_streams, say
+from .terminal import coloured, prepared_streams, say
 
 Read = Callable[[Sequence[str] | None], argparse.Namespace]
 Work = Callable[[argparse.Namespace], int]
 
 
 def _explain(options: argparse.Namespace) -> int:
+    require_address_space()
     from .commands.explain import explain  # noqa: PLC0415 - as is needed, and no sooner
 
     return explain(options)
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    require_address_space()
     from .commands.inspect import inspect  # noqa: PLC0415
 
     return inspect(options)
 
 
 def _warm_up(options: argparse.Namespace) -> int:
+    require_address_space()
     from .commands.warmup import warm_up  # noqa: PLC0415
 
     return warm_up(options)
@@ -73,13 +78,9 @@ SUBCOMMANDS: dict[str, tuple[Read, Work]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``caffe-lrp``; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    if not given:
-        prepare_streams()
-        say(INTRODUCTION, sys.stdout)
-        return ExitCode.USAGE
-    if given[0] in SUBCOMMANDS:
+    if given and given[0] in SUBCOMMANDS:
         return _guarded(*SUBCOMMANDS[given[0]], given[1:])
-    return _guarded(list_arguments, _explain, given)
+    return _guarded(list_arguments, _explain, given) if given else _guarded(_nothing, _introduce, given)
 
 
 def demo_main(arguments: Sequence[str] | None = None) -> int:
@@ -87,20 +88,44 @@ def demo_main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(demo_arguments, _explain, arguments)
 
 
+def _nothing(_: Sequence[str] | None) -> argparse.Namespace:
+    return argparse.Namespace(verbose=False)
+
+
+def _introduce(_: argparse.Namespace) -> int:
+    say(INTRODUCTION, sys.stdout)
+    return ExitCode.USAGE
+
+
 def _guarded(read: Read, work: Work, arguments: Sequence[str] | None) -> int:
-    """Work with every foreseeable end turned into an exit code."""
-    prepare_streams()
-    signal.signal(signal.SIGTERM, _interrupt)
-    options = read(arguments)
+    """Work with every foreseeable end turned into an exit code, results that cannot be printed included."""
+    with prepared_streams() as output:
+        signal.signal(signal.SIGTERM, _interrupt)
+        code: int | str | None
+        try:
+            code = _finished(read(arguments), work)
+        except SystemExit as end:  # --help, --version, and wrong usage
+            code = end.code
+        output.flush()
+        if output.fault:
+            why = f"standard output cannot be written: {output.fault}; send it to a place that can be"
+            unprinted = _stopped(ExitCode.OUTPUT, "error", why)
+            code = code or unprinted
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _finished(options: argparse.Namespace, work: Work) -> int:
+    """The exit code of what the options ask for."""
     try:
         return work(options)
     except CaffeLrpError as error:
         return _stopped(error.exit_code, "error", str(error))
     except KeyboardInterrupt:
         return _stopped(ExitCode.INTERRUPTED, "interrupted", "files written so far are complete")
-    except MemoryError:
-        return _stopped(ExitCode.INTERNAL, "error", "not enough memory to load the net; end other programs")
     except Exception as error:
+        fault = environment_fault(error, os.environ)
+        if fault:
+            return _stopped(ExitCode.USAGE, "error", fault)
         if options.verbose:
             raise
         reason = f"please report it with what -v prints: {type(error).__name__}: {error}"

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from caffe_lrp.environment import advice_on_limits
 from caffe_lrp.errors import CaffeLrpError
 from caffe_lrp.messages import closest, did_you_mean
 
@@ -181,7 +182,8 @@ def why_unreadable(fault: OSError | ValueError, path: Path) -> str:
     reason = fault.strerror or str(fault)
     if fault.errno in (errno.ENOENT, errno.ENOTDIR):
         return f"{reason}; {missing_file_advice(path)}"
-    return f"{reason}; {_RIGHTS_ADVICE}" if fault.errno in (errno.EACCES, errno.EPERM) else reason
+    advice = _RIGHTS_ADVICE if fault.errno in (errno.EACCES, errno.EPERM) else advice_on_limits(fault)
+    return f"{reason}; {advice}" if advice else reason
 
 
 def missing_file_advice(path: Path) -> str:

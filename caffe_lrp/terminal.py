@@ -3,7 +3,8 @@
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 #: Escape sequences of the colours we use; only a terminal is sent them.
@@ -11,21 +12,88 @@ _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m"}
 _NO_COLOUR = "\x1b[0m"
 
 
-def prepare_streams() -> None:
-    """Make printing safe: a closed stream swallows, and characters the terminal lacks are escaped."""
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - open until the end
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+class StandardOutput(io.TextIOBase):
+    """Standard output that remembers why it could not be written, while the work goes on.
+
+    Attributes
+    ----------
+    fault
+        Why not; None if all was written, or nobody wanted to read more (``caffe-lrp … | head``).
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self.fault: str | None = None
+
+    def write(self, text: str) -> int:
+        """Write ``text``, or swallow it."""
+        if self._stream is None:
+            if text:
+                self.fault = "it is closed"
+        else:
+            self._attempt(lambda stream: stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        self._attempt(lambda stream: stream.flush())
+
+    def _attempt(self, work: Callable[[TextIO], object]) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        try:
+            work(stream)
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.fault = error.strerror or str(error)
+            _discard(stream)
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream is not None and self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # it is not for setting
+        """How characters become bytes."""
+        return self._stream.encoding if self._stream else "utf-8"
+
+
+@contextmanager
+def prepared_streams() -> Iterator[StandardOutput]:
+    """Standard streams that are safe to print to, within the block; gives that for the results.
+
+    Characters the terminal lacks are escaped. What cannot be written is swallowed.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    before = sys.stdout, sys.stderr
+    if before[0] is None:
+        # Or the next file that is opened gets its number, and what libraries print.
+        os.open(os.devnull, os.O_WRONLY)
+    output = StandardOutput(before[0])
+    sys.stdout = output
+    sys.stderr = before[1] or open(os.devnull, "w")  # noqa: SIM115, PTH123 - open until the end
+    try:
+        yield output
+    finally:
+        output.flush()
+        sys.stdout, sys.stderr = before
 
 
 def say(text: str, stream: TextIO, write: Callable[..., None] = print) -> None:
-    """Print a line; if nobody can read it any more (``caffe-lrp … | head``), the work goes on silently."""
+    """Print a line; if nobody can read it any more, the work goes on silently."""
     try:
         write(text, file=stream)
         stream.flush()
     except OSError:
+        _discard(stream)
+
+
+def _discard(stream: TextIO) -> None:
+    """Have what is written to ``stream`` from now on go nowhere, with what it holds back already."""
+    with suppress(OSError):  # a stream of a test may have no number
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

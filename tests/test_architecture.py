@@ -11,12 +11,13 @@ PACKAGE = Path(caffe_lrp.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "caffe_pb2.py")
 
 #: Part of the package -> the parts it may import, besides itself.
-FOUNDATION = {"errors", "quirks", "messages", "files", "imagefile", "sharing"}
+FOUNDATION = {"errors", "quirks", "messages", "environment", "files", "imagefile", "sharing"}
 ARROWS = {
     "errors": set(),
     "quirks": set(),
     "messages": set(),
-    "files": {"errors", "messages"},
+    "environment": {"errors"},
+    "files": {"errors", "messages", "environment"},
     "imagefile": {"errors", "files"},
     "sharing": set(),
     "shards": FOUNDATION,

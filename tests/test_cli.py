@@ -541,6 +541,9 @@ def test_all_images_are_explained_even_if_nobody_can_read_the_output(
     )
     result = shell(f"{{lrp}} -f {path} -p {tmp_path} {redirection}; exit ${{{{PIPESTATUS[0]}}}}")
     assert result.returncode == 4
+    assert ("standard output cannot be written" in result.stderr) == (
+        redirection in (">&-", "-v > /dev/full")
+    )
     assert len([name for name in files_below(tmp_path / "out") if name.endswith("_rawhm.txt")]) == 3
     assert_clean(result)
 

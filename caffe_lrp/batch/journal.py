@@ -6,7 +6,6 @@ counts. A line that was cut off, because the process was killed, counts as if it
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -14,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -38,9 +38,6 @@ _NAME = re.compile(r"caffe-lrp-([0-9a-f]+)-([0-9]+)of([0-9]+)\.jsonl")
 
 #: How long a lock is waited for.
 _TRIES, _SECONDS_BETWEEN_TRIES = 10, 0.1
-
-#: What `flock` says where a file system has no locks.
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 @dataclass(frozen=True)
@@ -201,7 +198,8 @@ class Journal:
         self._root, self.header = root, header
         with naming(self.path):
             root.mkdir(parents=True, exist_ok=True)
-        self._file = self._opened()
+        #: Whether another process that is at the same run would be noticed.
+        self._file, self.is_locked = self._opened()
         try:
             with naming(self.path):
                 self._begin()
@@ -256,14 +254,15 @@ class Journal:
         if next(read_records(self.path), None) is None:
             self.path.unlink()
 
-    def _opened(self) -> int:
-        """The file, locked."""
+    def _opened(self) -> tuple[int, bool]:
+        """The file, and whether it is locked: where its file system has no locks, it is not."""
         for _ in range(_TRIES):
             with naming(self.path):
                 file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
                 # A run that failed may just have removed its journal: then this is no file of that name.
-                if _locked(file, fcntl.LOCK_EX) and os.fstat(file).st_nlink:
-                    return file
+                lock = _lock(file, fcntl.LOCK_EX)
+                if lock is not _Lock.TAKEN and os.fstat(file).st_nlink:
+                    return file, lock is _Lock.OURS
                 os.close(file)
             time.sleep(_SECONDS_BETWEEN_TRIES)  # somebody may just be asking whether we run
         raise OutputError(f"{self.path}: another process is at this very run; wait for it, or end it")
@@ -318,22 +317,32 @@ def naming(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: the journal cannot be written: {why_unwritable(fault)}") from fault
 
 
-def _locked(file: int, how: int) -> bool:
-    """Lock an open file, unless another process has; where there are no locks, nobody ever has."""
+class _Lock(Enum):
+    """What became of an attempt to lock a file."""
+
+    OURS = auto()
+    TAKEN = auto()
+    UNKNOWN = auto()
+
+
+def _lock(file: int, how: int) -> _Lock:
+    """Lock an open file, unless another process has.
+
+    File systems without locks say so with errors of many kinds; there nobody can tell who has a file.
+    """
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
-    except OSError as fault:
-        if fault.errno not in _NO_LOCKS:
-            raise
-    return True
+        return _Lock.TAKEN
+    except OSError:
+        return _Lock.UNKNOWN
+    return _Lock.OURS
 
 
 def is_being_written(path: Path) -> bool:
     """Whether a process has the journal open for writing."""
     with _reading(path) as file:
-        return not _locked(file.fileno(), fcntl.LOCK_SH)
+        return _lock(file.fileno(), fcntl.LOCK_SH) is _Lock.TAKEN
 
 
 def relative_stem(root: Path, job: HeatmapJob) -> str:

@@ -34,8 +34,9 @@ def available_memory(system: Path = _ROOT) -> int:
     system
         Folder in which ``proc`` and ``sys`` lie.
     """
-    room = [*_room_of_machine(system), *_room_of_groups(system), *_room_of_process(system)]
-    return max(0, min(room, default=_UNKNOWN_MEMORY))
+    room = [*_room_of_machine(system), *_room_of_groups(system)]
+    left = address_space_left(system)
+    return max(0, min(room if left is None else [*room, left], default=_UNKNOWN_MEMORY))
 
 
 def _processor_quota(system: Path) -> float:
@@ -72,13 +73,20 @@ def _room_of_groups(system: Path) -> Iterator[int]:
                 yield int(limit) - max(0, int(usage) - cached)
 
 
-def _room_of_process(system: Path) -> Iterator[int]:
-    """What the limit on the address space leaves (``ulimit -v``, which some clusters set)."""
+def address_space_left(system: Path = _ROOT) -> int | None:
+    """What the limit on the address space leaves (``ulimit -v``, which some clusters set); None without one.
+
+    Parameters
+    ----------
+    system
+        Folder in which ``proc`` and ``sys`` lie.
+    """
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY:
-        pages = _text(system / "proc/self/statm").partition(" ")[0]
-        used = int(pages) * resource.getpagesize() if pages.isdecimal() else 0
-        yield limit - used
+    if limit == resource.RLIM_INFINITY:
+        return None
+    pages = _text(system / "proc/self/statm").partition(" ")[0]
+    used = int(pages) * resource.getpagesize() if pages.isdecimal() else 0
+    return limit - used
 
 
 def _groups(system: Path, controller: str) -> Iterator[Path]:

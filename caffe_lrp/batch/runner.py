@@ -11,6 +11,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from caffe_lrp.environment import environment_fault
 from caffe_lrp.errors import ImageError, OutputError
 from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
@@ -156,9 +157,7 @@ def _reason(error: Exception) -> str:
     """What is said of a failure."""
     if isinstance(error, ImageError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return "not enough memory; free some, or allow less of it (--memory)"
-    return f"internal error, please report it: {type(error).__name__}: {error}"
+    return environment_fault(error) or f"internal error, please report it: {type(error).__name__}: {error}"
 
 
 def _explain_or_retry(

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from caffe_lrp.errors import UsageError
 from caffe_lrp.relevance.footprint import Footprint, footprint_of
 
 from .session import Session
@@ -21,6 +22,9 @@ _ENOUGH_BYTES = 2 * 2**30
 _REUSE_LOSS = 1.15
 #: What the interpreter, the libraries and compiled kernels take.
 _PROCESS_BYTES = 250 * 2**20
+#: Address space that a worker takes with its threads, most of it never used, and all other threads
+#: together; measured on the demo with 1, 2 and 4 workers.
+_ADDRESS_SPACE_OF_WORKER = 215 * 2**20
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,30 @@ def remarks_on(schedule: Schedule, footprint: Footprint, limits: Limits) -> list
             f"{schedule.batch_size}"
         ]
     return []
+
+
+def refuse_beyond_address_space(schedule: Schedule, left: int | None) -> None:
+    """Refuse a run that would crash for want of address space: what fails then is not in our hands.
+
+    Parameters
+    ----------
+    schedule
+        The schedule.
+    left
+        Bytes of address space that the process may still take; None: any number.
+
+    Raises
+    ------
+    UsageError
+        There are too few; the message names the limit.
+    """
+    needed = schedule.memory - _PROCESS_BYTES + (schedule.workers + 1) * _ADDRESS_SPACE_OF_WORKER
+    if left is not None and needed > left:
+        raise UsageError(
+            f"the limit on the address space of this process (ulimit -v) leaves {readable(max(left, 0))}, "
+            f"but about {readable(needed)} are needed; raise that limit"
+            f"{', or use --threads 1' if schedule.workers > 1 else ''}"
+        )
 
 
 def readable(size: int) -> str:

@@ -27,7 +27,7 @@ from caffe_lrp.batch.observation import layer_kinds
 from caffe_lrp.batch.overlaps import mark_replaced
 from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
-from caffe_lrp.batch.resources import allowed_processors, available_memory
+from caffe_lrp.batch.resources import address_space_left, allowed_processors, available_memory
 from caffe_lrp.batch.resume import (
     Task,
     find_missing,
@@ -161,12 +161,19 @@ class Run:
         """Explain what is left of the list, and print failures as they come and a summary at the end."""
         if self.options.verbose and self.session.net.merges:
             say(merges_line(self.session.net.merges), sys.stdout)
+        if not self.options.dask:
+            schedule.refuse_beyond_address_space(self.schedule, address_space_left())
         if self.options.verbose and not self.options.dask:
             say(self.schedule.description, sys.stdout)
         overwrite = self.options.overwrite or self.options.is_demo
         with ExitStack() as stack:
             opened, overlaps = open_journal(self.task, overwrite=overwrite)
             journal = stack.enter_context(opened)
+            if not journal.is_locked and not self.options.quiet:
+                remark(
+                    f"note: {journal.path}: the file system has no locks; make sure that no other process "
+                    "works on the same run"
+                )
             database = stack.enter_context(self._database(overwrite)) if self._has_database else None
             mark_replaced(overlaps)
             missing = self._missing(journal, database)

@@ -6,6 +6,7 @@ import re
 import uuid
 from pathlib import Path
 
+from caffe_lrp.environment import advice_on_limits
 from caffe_lrp.errors import ImageError, OutputError
 
 from .containment import refuse_outside
@@ -19,6 +20,7 @@ _ADVICE = {
     errno.EEXIST: "a file stands where a folder is needed; move it away",
     errno.ENOTDIR: "a file stands where a folder is needed; move it away",
     errno.EISDIR: "a folder has the name of the output file; move it away",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
     errno.ENAMETOOLONG: "give the image a shorter name",
 }
 
@@ -99,5 +101,5 @@ def why_unwritable(error: Exception) -> str:
     """What went wrong, and what to do about it where that is known."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
-    advice = _ADVICE.get(error.errno)
+    advice = _ADVICE.get(error.errno) or advice_on_limits(error)
     return f"{error.strerror}; {advice}" if advice else str(error.strerror)

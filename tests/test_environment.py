@@ -1,0 +1,195 @@
+"""What is said, and with which exit code, where the environment is at fault: limits, variables, streams."""
+
+import errno
+import fcntl
+import io
+import os
+import resource
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from caffe_lrp import cli
+from caffe_lrp.batch.journal import Header, Journal, is_being_written
+from caffe_lrp.batch.schedule import Schedule, refuse_beyond_address_space
+from caffe_lrp.environment import environment_fault, require_address_space
+from caffe_lrp.errors import ExitCode, UsageError
+from caffe_lrp.files import why_unreadable
+from caffe_lrp.outputs.atomic import why_unwritable
+from caffe_lrp.shards import Shard
+from caffe_lrp.subcommands import status_arguments
+
+DEPLOY = Path(__file__).parent / "data" / "conformance" / "models"
+GIGABYTE = 2**30
+HEADER = Header("0123abcd", Shard(), jobs=3, first=0, last=3, outputs=("npy",), description={})
+
+
+def raised_in(module: str, error: Exception) -> Exception:
+    """``error``, as it comes out of a function of ``module``."""
+    library = types.ModuleType(module)
+    exec("def fail(error):\n    raise error", library.__dict__)
+    with pytest.raises(type(error)) as caught:
+        library.fail(error)
+    return caught.value
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, int]]:
+    """Limits of the process, as tests like to have them; there are no others."""
+    found: dict[int, int] = {}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (found.get(kind, resource.RLIM_INFINITY), -1))
+    yield found
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "variables", "named"),
+    [
+        ("google.protobuf.internal", ImportError("no '_message'"), {"PROTOCOL_BUFFERS_X": "cpp"}, "'cpp'"),
+        ("tqdm.std", ValueError("could not convert string to float: 'abc'"), {"TQDM_Y": "abc"}, "TQDM_Y"),
+        ("numba.core", ValueError("NUMBA_Z must be a number"), {"NUMBA_Z": "x1"}, "NUMBA_Z"),
+    ],
+)
+def test_a_variable_with_which_a_library_fails_is_named(
+    module: str, error: Exception, variables: dict[str, str], named: str
+) -> None:
+    fault = environment_fault(raised_in(module, error), {"HOME": "/home/abc"} | variables)
+    assert named in fault
+    assert fault.endswith("; unset it")
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "variables"),
+    [
+        ("numba.core", TypeError("cannot unify"), {"NUMBA_NUM_THREADS": "4"}),
+        ("caffe_lrp.net", ValueError("abc"), {"TQDM_Y": "abc"}),
+        ("tqdm.std", ValueError(""), {"TQDM_Y": ""}),
+        ("caffe_lrp.net", ImportError("no such name", name="caffe_lrp.nett"), {}),
+        ("caffe_lrp.net", RuntimeError("dictionary changed"), {}),
+    ],
+)
+def test_our_own_faults_are_not_blamed_on_the_environment(
+    module: str, error: Exception, variables: dict[str, str]
+) -> None:
+    assert environment_fault(raised_in(module, error), variables) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "limit", "named"),
+    [
+        (MemoryError(), resource.RLIMIT_AS, 800_000 * 1024, "781 MB of address space (ulimit -v)"),
+        (ImportError("x.so: failed to map segment"), resource.RLIMIT_AS, GIGABYTE, "1024 MB"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), resource.RLIMIT_AS, GIGABYTE, "ulimit -v"),
+        (RuntimeError("can't start new thread"), resource.RLIMIT_NPROC, 60, "60 processes and threads"),
+        (OSError(errno.EMFILE, "Too many open files"), resource.RLIMIT_NOFILE, 20, "have 20 files open"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_is_reached_is_named(
+    limits: dict[int, int], error: Exception, kind: int, limit: int, named: str
+) -> None:
+    limits[kind] = limit
+    assert named in environment_fault(error)
+
+
+def test_what_is_wrong_is_said_where_there_is_no_limit(limits: dict[int, int]) -> None:
+    assert environment_fault(MemoryError()).startswith("not enough memory; free some")
+    assert "use --threads 1" in environment_fault(RuntimeError("can't start new thread"))
+    missing = ImportError("libGL.so.1: cannot open shared object file", name="cv2")
+    assert environment_fault(missing).startswith("the Python package 'cv2' cannot be loaded: libGL.so.1")
+
+
+def test_faults_of_files_name_limits_too(limits: dict[int, int], tmp_path: Path) -> None:
+    limits[resource.RLIMIT_NOFILE] = 20
+    assert why_unreadable(OSError(errno.EMFILE, "Too many"), tmp_path) == (
+        "Too many; this process may have 20 files open (ulimit -n); raise that limit"
+    )
+    assert why_unwritable(OSError(errno.EFBIG, "File too large")).endswith("(ulimit -f)")
+
+
+def test_the_libraries_are_not_loaded_into_too_little_address_space(limits: dict[int, int]) -> None:
+    require_address_space()
+    limits[resource.RLIMIT_AS] = 600 * 2**20
+    with pytest.raises(UsageError, match=r"600 MB of address space \(ulimit -v\), but needs at least 700 MB"):
+        require_address_space()
+
+
+def test_a_run_that_would_crash_for_want_of_address_space_is_refused() -> None:
+    schedule = Schedule(batch_size=2, workers=3, threads=3, memory=GIGABYTE)
+    refuse_beyond_address_space(schedule, None)
+    refuse_beyond_address_space(schedule, 2 * GIGABYTE)
+    with pytest.raises(UsageError, match=r"\(ulimit -v\) leaves 512 MB, but about 1.6 GB .* --threads 1$"):
+        refuse_beyond_address_space(schedule, GIGABYTE // 2)
+
+
+def full() -> io.TextIOWrapper:
+    return io.TextIOWrapper(Path("/dev/full").open("wb"), encoding="utf-8")
+
+
+def closed_pipe() -> io.TextIOWrapper:
+    ours, its = os.pipe()
+    os.close(ours)
+    return io.TextIOWrapper(os.fdopen(its, "wb"), encoding="utf-8")
+
+
+COMMANDS = [
+    ["--help"],
+    ["--version"],
+    ["inspect", "--json", str(DEPLOY / "vgg.prototxt")],
+    ["status", "{root}"],
+]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("stdout", "code", "said"),
+    [
+        (full, ExitCode.OUTPUT, "standard output cannot be written: No space left on device"),
+        (lambda: None, ExitCode.OUTPUT, "standard output cannot be written: it is closed"),
+        (closed_pipe, ExitCode.DONE, ""),
+    ],
+)
+def test_results_that_cannot_be_printed_are_no_success(
+    command: list[str], stdout: Callable[[], io.TextIOWrapper | None], code: int, said: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    Journal(tmp_path, HEADER).__exit__(None, None, None)
+    monkeypatch.setattr(sys, "stdout", stdout())
+    assert cli.main([part.format(root=tmp_path) for part in command]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_wrong_usage_stays_wrong_usage_where_nothing_can_be_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main([]) == ExitCode.USAGE
+    assert "it is closed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO, errno.EPERM, errno.ESTALE])
+def test_a_file_system_without_locks_takes_a_journal(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_locks(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    with Journal(tmp_path, HEADER) as journal:
+        assert not journal.is_locked
+        assert not is_being_written(journal.path)
+
+
+def test_an_error_of_the_environment_asks_for_no_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setitem(cli.SUBCOMMANDS, "status", (status_arguments, failing))
+    assert cli.main(["status", "."]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert said.startswith("caffe-lrp: error: no more threads can be started")
+    assert "report" not in said
