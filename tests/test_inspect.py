@@ -94,6 +94,8 @@ def test_totals_and_starts_follow(prototxt: Path, capsys: Output) -> None:
         "lastlayerindex auto, the layer of the class scores: layer 19 'fc2' (InnerProduct)",
         "lastlayerindex -1, the layer before the lowest Softmax: layer 19 'fc2' (InnerProduct)",
         "lastlayerindex -2, the highest InnerProduct: layer 19 'fc2' (InnerProduct)",
+        "a formula that suits this net: epsilon-plus (z⁺ does not gather relevance in single pixels; flat "
+        "would blur the picture, as a window of the lowest layer covers 4 % of it)",
     ]
 
 
@@ -150,7 +152,7 @@ def test_nets_without_classifier_layers_start_at_the_scores(tmp_path: Path, caps
     path = tmp_path / "nin.prototxt"
     path.write_text(NIN)
     lines = inspect(capsys, path)
-    assert lines[-5:] == [
+    assert lines[-6:-1] == [
         "relevance starts at layer 1 'scores' (Convolution) and ends below layer 0 'conv' (Convolution)",
         "class c stands for its scores at all 16 positions",
         "lastlayerindex auto, the layer of the class scores: layer 1 'scores' (Convolution)",
@@ -321,14 +323,15 @@ def test_the_command_explains_itself(capsys: Output) -> None:
 def test_json_has_the_layers_and_the_totals(prototxt: Path, capsys: Output) -> None:
     found = json.loads("\n".join(inspect(capsys, prototxt, "--json", "--formula", "0,100")))
     assert found.keys() == {
-        "prototxt", "input", "layers", "totals", "starts", "start", "first", "positions", "without_rule",
-        "weights", "notices",
+        "prototxt", "input", "layers", "totals", "starts", "start", "first", "positions",
+        "suitable_formula", "without_rule", "weights", "notices",
     }  # fmt: skip
     assert found["prototxt"] == str(prototxt)
     assert found["input"] == {"name": "data", "shape": [2, 3, 13, 11]}
     assert found["totals"] == {"layers": 21, "parameters": 982, "multiply_adds": 19924}
     assert (found["start"], found["first"], found["weights"]) == (19, 0, None)
     assert found["starts"] == {"auto": 19, "-1": 19, "-2": 19}
+    assert found["suitable_formula"]["formula"] == "epsilon-plus"
     assert found["layers"][14] == {
         "index": 14,
         "name": "joined",

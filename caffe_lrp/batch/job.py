@@ -17,6 +17,8 @@ from caffe_lrp.imagefile import ArchiveMember, ImageSource
 from caffe_lrp.messages import listed
 from caffe_lrp.relevance.conservation import Conservation
 
+from .darkness import Darkness
+
 
 @dataclass(frozen=True, slots=True)
 class HeatmapJob:
@@ -92,6 +94,8 @@ class JobOutcome:
         The net's best class, None if the job failed before it was known.
     conservation
         What became of the relevance on its way down, None where nobody asked for it.
+    darkness
+        Why the map says nothing, None if it says something.
     """
 
     job: HeatmapJob
@@ -99,6 +103,7 @@ class JobOutcome:
     error: str = ""
     best_class: int | None = None
     conservation: Conservation | None = None
+    darkness: Darkness | None = None
 
     @property
     def is_done(self) -> bool:

@@ -1,9 +1,11 @@
 """How far a run is, for people who wait, and what it was when it is over."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
+from .darkness import Cause
 from .job import JobOutcome, StageTimes
 
 #: Stages of a job, by the attributes of `StageTimes`.
@@ -22,6 +24,8 @@ class Progress:
         Jobs that came out one way or the other.
     stages
         Seconds that all jobs together spent in each stage.
+    dark
+        How many maps say nothing, by the cause.
     """
 
     total: int
@@ -29,6 +33,7 @@ class Progress:
     done: int = 0
     failed: int = 0
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    dark: Counter[Cause] = field(default_factory=Counter)
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -38,6 +43,8 @@ class Progress:
         """Count one outcome."""
         if outcome.is_done:
             self.done += 1
+            if outcome.darkness:
+                self.dark[outcome.darkness.cause] += 1
         else:
             self.failed += 1
         for stage in STAGES:

@@ -197,6 +197,7 @@ def write_summary(task: Task, journal: Journal, progress: Progress, extra: Mappi
             "maps_per_second": round(progress.per_second, 3),
             "seconds_in_stages": {stage: round(value, 3) for stage, value in progress.stages.items()},
             "slowest_stage": progress.slowest_stage,
+            "dark": {cause.value: count for cause, count in progress.dark.items()},
         },
         **extra,
         "description": dict(task.description),

@@ -25,6 +25,7 @@ from caffe_lrp.workspace import Workspace
 
 from .batches import Batch
 from .check import require_classes
+from .darkness import Darkness, darkness_of
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome, StageTimes
 from .observation import Record
@@ -51,6 +52,7 @@ class Explanation:
     error: str = ""
     times: StageTimes = field(default_factory=StageTimes)
     conservation: Conservation | None = None
+    darkness: Darkness | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +135,8 @@ def deliver(job: HeatmapJob, explanation: Explanation, delivery: Delivery) -> Jo
     except Exception as fault:  # noqa: BLE001 - as in load_image
         error = _reason(fault)
     times = replace(explanation.times, write=time.perf_counter() - started)
-    return JobOutcome(job, times, error, int(result.ranked_classes[0]), explanation.conservation)
+    best = int(result.ranked_classes[0])
+    return JobOutcome(job, times, error, best, explanation.conservation, explanation.darkness)
 
 
 def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[int, ...]:
@@ -241,10 +244,12 @@ def _walk(
         if choice:
             times = replace(choice.times, relevance=share)
             try:
-                explanation = Explanation(_result(session, plan, choice, relevance), times=times)
+                result = _result(session, plan, choice, relevance)
             except ImageError as error:
                 explanation = Explanation(None, str(error), times)
             else:
+                darkness = darkness_of(plan, forward, item, choice.classes, result.relevance)
+                explanation = Explanation(result, times=times, darkness=darkness)
                 if record is not None:
                     explanation = _with_notes(explanation, choice, record, item)
             yield choice.place, explanation

@@ -125,7 +125,7 @@ def _as_json(facts: NetFacts, weights: _Weights | None, notices: Sequence[str]) 
 def _lines(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
     """The table of layers, and what is to be said of the net as a whole."""
     yield from _table(facts)
-    for line in (*_totals(facts, weights), *_starts(facts), *_gaps(facts)):
+    for line in (*_totals(facts, weights), *_starts(facts), _advice(facts), *_gaps(facts)):
         yield presentable(line)
 
 
@@ -172,6 +172,10 @@ def _starts(facts: NetFacts) -> Iterator[str]:
 
 def _label(layer: LayerFacts) -> str:
     return f"layer {layer.index} '{layer.name}' ({layer.type})"
+
+
+def _advice(facts: NetFacts) -> str:
+    return f"a formula that suits this net: {facts.suitable.formula} ({facts.suitable.reason})"
 
 
 def _gaps(facts: NetFacts) -> Iterator[str]:

@@ -49,6 +49,7 @@ from caffe_lrp.shards import Shard, shard_of_array
 from caffe_lrp.terminal import coloured, remark, say
 
 from .accounts import conservation_lines
+from .dark_maps import DarkMaps, why_dark
 from .database import database_path, open_database, write_project_of
 from .halt import Halt
 from .layout import PROGRAMS, layout_of, outputs_of
@@ -84,6 +85,7 @@ class Run:
     last_failure: str = field(default="", init=False)
     folder: str = field(default="", init=False)
     has_account: bool = field(default=False, init=False)
+    dark: DarkMaps = field(default_factory=DarkMaps, init=False)
 
     @classmethod
     def prepared(cls, options: argparse.Namespace, config: HeatmapConfig, entries: EntryList | None) -> "Run":
@@ -150,7 +152,7 @@ class Run:
         for line in plan_table(self.session):
             say(line, sys.stdout)
         faults = ((job, foreseeable_fault(self.session, job)) for job in self.task.jobs())
-        complaints = [self._failure(job, fault) for job, fault in faults if fault]
+        complaints = [self._about(job, fault) for job, fault in faults if fault]
         for complaint in dict.fromkeys(complaints):
             say(complaint, sys.stderr)
         return ExitCode.IMAGES_FAILED if complaints else ExitCode.DONE
@@ -289,15 +291,20 @@ class Run:
     def _report(self, outcome: JobOutcome, bar: "tqdm[Any]") -> None:
         """Print a failure, or with ``-v`` a success."""
         if not outcome.is_done:
-            failure = self._failure(outcome.job, outcome.error)
+            failure = self._about(outcome.job, outcome.error)
             if failure != self.last_failure:  # the maps of one line mostly fail together, for one reason
                 say(failure, sys.stderr, bar.write)
             self.last_failure = failure
             return
         own = str(Path(str(outcome.job.stem)).parent)
         self.folder = (os.path.commonpath([self.folder, own]) or ".") if self.folder else own
+        why = ""
+        if outcome.darkness:
+            why = why_dark(outcome.darkness, self.session, outcome.job.formula)
+            self.dark.add(outcome.job, outcome.darkness, self._about(outcome.job, why))
         if self.options.verbose:
-            say(success_line(outcome, self.session, bool(self.task.kinds)), sys.stdout, bar.write)
+            line = success_line(outcome, self.session, bool(self.task.kinds))
+            say(f"{line}; {why}" if why else line, sys.stdout, bar.write)
         if outcome.conservation and not self.options.quiet:
             for line in conservation_lines(outcome, in_full=not self.has_account):
                 say(line, sys.stdout, bar.write)
@@ -308,6 +315,8 @@ class Run:
         done, failed, left = map(journal.count, (DONE, FAILED, MISSING))
         if not self.options.quiet:
             say(self._summary(done, failed, progress), sys.stdout)
+            if note := self.dark.note(progress.done, self.session, self.task.description["quirks"]):
+                remark(f"note: {note}")
         how = coloured("interrupted" if halt.requested else "stopped", "bad", sys.stderr)
         if left and halt.requested:
             remark(f"{how}: {left} left; the same command goes on from here")
@@ -341,13 +350,13 @@ class Run:
                 text += f"\nmaps in {database_path(self.task)}"
         return text
 
-    def _failure(self, job: HeatmapJob, error: str) -> str:
-        """Line of the list, image and reason; a reason that begins with the image does not name it twice."""
+    def _about(self, job: HeatmapJob, what: str) -> str:
+        """Line of the list, image and ``what`` is to be said; the image is not named twice if that does."""
         image = presentable(f"{job.image}: ")
         entries = self.task.work.entries
         source, unit = (entries.source, entries.unit) if isinstance(entries, EntryList) else ("", "line")
         line = coloured(f"{unit} {job.line}", "bad", sys.stderr)
-        return f"{source}: {line}: {image}{error.removeprefix(image)}"
+        return f"{source}: {line}: {image}{what.removeprefix(image)}"
 
 
 def _refuse_class(session: Session, target: Target) -> None:

@@ -1,9 +1,18 @@
-"""From relevance to a picture. Source: spec/reference.md §7."""
+"""From relevance to a picture, and whether anything can be seen in it. Source: spec/reference.md §7."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.kernels.render import heatmap_colours
+from caffe_lrp.kernels.render import count_visible, heatmap_colours
+
+#: A pixel can be seen if one of its colours reaches this share of the brightest in its picture, 255.
+LEAST_BRIGHTNESS = 0.2
+#: Share of the largest positive value that the picture rounds up to that.
+_LEAST_RELEVANCE = (LEAST_BRIGHTNESS * 255 - 0.5) / 255
+#: A picture with a smaller share of such pixels is dark.
+LEAST_VISIBLE = 0.005
 
 
 def heatmap_picture(relevance: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -16,3 +25,13 @@ def heatmap_picture(relevance: NDArray[np.float32]) -> NDArray[np.uint8]:
     picture = np.empty((*per_pixel.shape, 3), np.uint8)
     heatmap_colours(per_pixel, float(per_pixel.max()), picture)
     return picture
+
+
+def visible_share(relevance: NDArray[np.float32], enough: float = LEAST_VISIBLE) -> float:
+    """Share of the pixels of a `heatmap_picture` that can be seen, for relevance (C, H, W).
+
+    The picture is not painted for it. Counting may end at ``enough``: of a picture that has so many, the
+    result says no more than that.
+    """
+    pixels: int = math.prod(relevance.shape[1:])
+    return count_visible(relevance, _LEAST_RELEVANCE, math.ceil(enough * pixels)) / pixels

@@ -10,6 +10,7 @@ from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.spec import Shape
 from caffe_lrp.quirks import QUIRK_MODES
+from caffe_lrp.relevance.advice import Advice, suitable_formula
 from caffe_lrp.relevance.formulas import FORMULAS, Formula, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import rules_on_the_way
 from caffe_lrp.relevance.rules import Rule
@@ -120,6 +121,8 @@ class NetFacts:
         Index of the layer where relevance starts.
     first
         Index of the lowest layer it passes.
+    suitable
+        The formula that suits the net.
     positions
         At how many places the start has scores of every class.
     gaps
@@ -135,6 +138,7 @@ class NetFacts:
     starts: Mapping[LayerReference, int | str]
     start: int
     first: int
+    suitable: Advice
     positions: int = 1
     gaps: tuple[Gap, ...] = field(default=())
 
@@ -163,6 +167,7 @@ class NetFacts:
             "start": self.start,
             "first": self.first,
             "positions": self.positions,
+            "suitable_formula": vars(self.suitable),
             "without_rule": [vars(gap) for gap in self.gaps],
         }
 
@@ -221,6 +226,7 @@ def facts_of(
         starts=starts,
         start=start.layer.index,
         first=layer_index(net, first_layer, "firstlayerindex", "--first-layer"),
+        suitable=suitable_formula(net),
         positions=start.class_size,
         gaps=tuple(
             Gap(layer.index, layer.label, code, _advice(layer, way))

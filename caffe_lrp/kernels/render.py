@@ -1,4 +1,4 @@
-"""Colours of a heatmap. Source: spec/reference.md §7, ``_heatmap.png``."""
+"""Colours of a heatmap, and how much of it can be seen. Source: spec/reference.md §7, ``_heatmap.png``."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,3 +31,49 @@ def heatmap_colours(relevance: NDArray[np.float64], peak: float, out: NDArray[np
             out[row, column, 0] = yellow
             out[row, column, 1] = yellow
             out[row, column, 2] = int(min(max(0.0, -share), 1.0) * 255.0 + 0.5)
+
+
+@kernel
+def count_visible(relevance: NDArray[np.float32], least: float, most: int) -> int:
+    """How many pixels of the heatmap reach ``least`` of its brightest colour in any colour.
+
+    The brightest colour is that of the largest positive value, so nothing is visible without one. Counting
+    ends at ``most``: that a map shows enough is mostly known after a few rows.
+
+    Parameters
+    ----------
+    relevance
+        (C, H, W).
+    least
+        Share of the brightest colour, above 0 and at most 1.
+    most
+        The largest number that matters.
+    """
+    height = relevance.shape[1]
+    sums = np.empty(relevance.shape[2])  # over channels: as good as means, for what is relative
+    peak = 0.0
+    for row in range(height):
+        _sum_row(relevance, row, sums)
+        for pixel in sums:
+            if pixel > peak:  # noqa: PLR1730 - a branch that is hardly ever taken, not a chain of maxima
+                peak = pixel
+    count = 0
+    if peak > 0.0:
+        faintest = least * peak
+        for row in range(height):
+            if count >= most:
+                break
+            _sum_row(relevance, row, sums)
+            for pixel in sums:
+                if abs(pixel) >= faintest:
+                    count += 1
+    return min(count, most)
+
+
+@kernel
+def _sum_row(relevance: NDArray[np.float32], row: int, out: NDArray[np.float64]) -> None:
+    """One row of pixels, summed over the channels, into ``out``."""
+    out[:] = 0.0
+    for channel in range(relevance.shape[0]):
+        for column in range(out.size):
+            out[column] += relevance[channel, row, column]

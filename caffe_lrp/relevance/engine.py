@@ -122,6 +122,15 @@ def explain(
     return plan.finish(result) if plan.finish else result
 
 
+def starting_scores(plan: Plan, forward: ForwardPass, item: int, classes: Sequence[int]) -> Blob:
+    """(K,): what relevance starts as for one item and its ``classes``, see `explain`."""
+    elements = plan.origin.elements_of(classes)
+    if plan.unit_seed:
+        return np.ones(len(elements), np.float32)
+    found = [forward.activations[scores][item].reshape(-1)[elements] for scores in plan.seeds.values()]
+    return np.concatenate(found)
+
+
 def _seed(scores: Blob, elements: Sequence[list[int]], unit_seed: bool) -> Blob:
     """Zero except at the chosen elements, where it is the score itself, or 1."""
     seed = np.zeros(scores.shape, np.float32)

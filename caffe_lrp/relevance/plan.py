@@ -120,7 +120,7 @@ def resolve_plan(
     """
     origin = start if isinstance(start, Start) else find_start(net, start)
     path = _layers_on_the_way(net, origin, first_layer)
-    composite = compose(formula, parameters, _lowest_linear_layers(net))
+    composite = compose(formula, parameters, lowest_linear_layers(net))
     return Plan(
         net=net,
         steps=tuple(
@@ -179,7 +179,7 @@ def rules_on_the_way(
     ConfigError
         There is no layer ``first_layer`` below ``origin``, or it does not lead there.
     """
-    composite = compose(formula, parameters, _lowest_linear_layers(net))
+    composite = compose(formula, parameters, lowest_linear_layers(net))
     found = []
     for layer in _layers_on_the_way(net, origin, first_layer):
         rule = composite.rule_for(layer)
@@ -192,7 +192,7 @@ def _knows_its_range(rule: Rule, layer: Layer, net: Net) -> bool:
     return not rule.reads_image or _image_values(net).issuperset(layer.inputs)
 
 
-def _lowest_linear_layers(net: Net) -> frozenset[int]:
+def lowest_linear_layers(net: Net) -> frozenset[int]:
     """Indices of the linear layers that the image reaches through no other."""
     reached, found = {net.input_value}, set()
     for layer in net.layers:

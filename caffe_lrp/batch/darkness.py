@@ -1,0 +1,79 @@
+"""Maps that say nothing: black pictures, and those in which hardly a pixel can be seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from caffe_lrp.imaging.render import LEAST_BRIGHTNESS, LEAST_VISIBLE, visible_share
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.relevance.engine import ForwardPass, starting_scores
+from caffe_lrp.relevance.plan import Plan
+
+
+def percent(share: float) -> str:
+    """A share for people: ``0.5 %``."""
+    return f"{100 * share:.2g} %"
+
+
+#: What is dark about maps, for people.
+DARK = f"fewer than {percent(LEAST_VISIBLE)} of their pixels reach {percent(LEAST_BRIGHTNESS)} of the brightest colour"
+
+
+class Cause(Enum):
+    """Why a map is dark, by the names that programs read."""
+
+    STARTS_AT_ZERO = "starts_at_zero"
+    LOST = "lost_on_the_way"
+    NOTHING_POSITIVE = "nothing_positive"
+    FEW_PIXELS = "few_visible_pixels"
+
+
+@dataclass(frozen=True)
+class Darkness:
+    """A map that says nothing.
+
+    Attributes
+    ----------
+    cause
+        Why.
+    classes
+        The classes it explains.
+    starts
+        The sum that relevance started as.
+    visible
+        Share of the pixels that can be seen.
+    """
+
+    cause: Cause
+    classes: tuple[int, ...]
+    starts: float
+    visible: float = 0.0
+
+
+def darkness_of(
+    plan: Plan, forward: ForwardPass, item: int, classes: Sequence[int], relevance: Blob
+) -> Darkness | None:
+    """What is dark about one map of a forward pass; None if it is not.
+
+    Parameters
+    ----------
+    plan, forward
+        What made the map.
+    item
+        Which item of the batch it is of.
+    classes
+        The classes it explains.
+    relevance
+        The map, (C, H, W), finite.
+    """
+    scores = starting_scores(plan, forward, item, classes)
+    visible = visible_share(relevance)
+    if not scores.any():  # whatever quirks make of it further down
+        cause = Cause.STARTS_AT_ZERO
+    elif visible >= LEAST_VISIBLE:
+        return None
+    elif not relevance.any():
+        cause = Cause.LOST
+    else:
+        cause = Cause.FEW_PIXELS if visible else Cause.NOTHING_POSITIVE
+    return Darkness(cause, tuple(classes), float(scores.sum(dtype="float64")), visible)

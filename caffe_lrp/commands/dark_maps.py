@@ -1,0 +1,94 @@
+"""What people read of maps that say nothing: one note for all of a run, without printing it."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from caffe_lrp.batch.darkness import DARK, Cause, Darkness, percent
+from caffe_lrp.batch.job import HeatmapJob
+from caffe_lrp.batch.session import Session
+from caffe_lrp.messages import listed
+from caffe_lrp.relevance.advice import suitable_formula
+from caffe_lrp.relevance.formulas import FormulaCode
+
+#: Maps that are named in the note; of any number.
+_MOST_NAMED = 5
+
+#: What to do about all causes but one, which depends on the net.
+_ADVICE = {
+    Cause.STARTS_AT_ZERO: "relevance that starts at 0: explain another class (-1 is the net's best one), or "
+    "start at another layer (--start-layer)",
+    Cause.LOST: "relevance that is lost: see at which layer (--conservation), and try another formula there",
+    Cause.NOTHING_POSITIVE: "no positive relevance: what speaks against a class is only shown beside what "
+    "speaks for it; explain another class (-1), or read the numbers (--outputs npy)",
+}
+
+
+def why_dark(darkness: Darkness, session: Session, formula: FormulaCode) -> str:
+    """Why a map by ``formula`` says nothing."""
+    if darkness.cause is Cause.STARTS_AT_ZERO:
+        subject = "the score of class" if len(darkness.classes) == 1 else "all scores of classes"
+        classes = ", ".join(map(str, darkness.classes))
+        verb = "is" if len(darkness.classes) == 1 else "are"
+        text = f"relevance starts at 0: {subject} {classes} {verb} 0 at {session.plan.start.label}"
+    elif darkness.cause is Cause.LOST:
+        text = f"relevance is lost on the way: it starts at {darkness.starts:.3g}, and all of the map is 0"
+    elif darkness.cause is Cause.NOTHING_POSITIVE:
+        text = "no pixel has positive relevance, so the heatmap is black; relevance starts at "
+        text += f"{darkness.starts:.3g}"
+    else:
+        text = f"{percent(darkness.visible)} of the pixels are visible"
+    return f"{text} (formula {formula})" if len(session.formulas) > 1 else text
+
+
+@dataclass
+class DarkMaps:
+    """Maps of a run that say nothing, as they come.
+
+    Attributes
+    ----------
+    first
+        Lines on the first of them.
+    causes
+        How many there are of each cause.
+    pale_formulas
+        Formulas of those with too few visible pixels.
+    """
+
+    first: list[str] = field(default_factory=list)
+    causes: Counter[Cause] = field(default_factory=Counter)
+    pale_formulas: set[FormulaCode] = field(default_factory=set)
+
+    def add(self, job: HeatmapJob, darkness: Darkness, line: str) -> None:
+        """Count a map; ``line`` says which it is, and why it says nothing."""
+        if len(self.first) < _MOST_NAMED:
+            self.first.append(line)
+        self.causes[darkness.cause] += 1
+        if darkness.cause is Cause.FEW_PIXELS:
+            self.pale_formulas.add(job.formula)
+
+    def note(self, done: int, session: Session, quirks: object) -> str:
+        """What is said of all when ``done`` maps were made; empty if there are none.
+
+        ``quirks`` are those of the run, ``reference`` or ``corrected``.
+        """
+        count = self.causes.total()
+        if not count:
+            return ""
+        advice = dict(_ADVICE)
+        if self.pale_formulas:
+            advice[Cause.FEW_PIXELS] = f"few visible pixels: {self._for_few_pixels(session, quirks)}"
+        others = count - len(self.first)
+        lines = listed([*self.first, f"… and {others:,} more (-v tells of each)"] if others else self.first)
+        ways = listed([text for cause, text in advice.items() if self.causes[cause]])
+        return (
+            f"maps that show nothing or next to nothing: {count:,} of {done:,} ({DARK})\n{lines}\n"
+            f"what to try:\n{ways}"
+        )
+
+    def _for_few_pixels(self, session: Session, quirks: object) -> str:
+        suitable = suitable_formula(session.net)
+        if suitable.formula not in self.pale_formulas:
+            return f"--formula {suitable.formula}: {suitable.reason}"
+        if quirks == "reference":
+            return "--quirks corrected"
+        return "stop at a higher layer (--first-layer), or read the numbers (--outputs npy)"
