@@ -6,14 +6,21 @@ Everything is made from the table in zoo_table.py; the same table gives the same
 
 import argparse
 import sys
+import tempfile
 import textwrap
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from zoo_entry import Entry
 from zoo_shapes import read_sized_text
 from zoo_table import LABELS, ZOO
 from zoo_text import Sketch
+
+from caffe_lrp.net.build import build_outline
+from caffe_lrp.proto.reader import read_prototxt
+from caffe_lrp.relevance.advice import Advice, suitable_formula
+from caffe_lrp.relevance.formulas import FormulaCode
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FOLDER = CONFIGS / "zoo"
@@ -51,17 +58,27 @@ preprocess:
 standalone_outpath: ./heatmaps
 standalone_rootpath: images
 
-# Formula: 100 is alpha-beta on convolutions, epsilon on fully connected layers.
-# Others: 0 epsilon, 2 alpha-beta, 11 and 99 gradient, 26 deconvolution, 166 guided
-# backpropagation, 102 and 104 flat and w-squared on the lower layers.
-relpropformulatype: 100
+{formula_comment}relpropformulatype: {formula}
 epsstab: 0.01
-# alpha = 1 + beta
+# Of formulas with numbers: alpha = 1 + beta.
 alphabeta_beta: 1
 
 # Formulas 54 to 60, 102, 104 and 114 change their rule after this layer.
 auxiliaryvariable_maxlayerindexforflatdistinconv: {switch}
 """
+
+#: What a formula does, in configs.
+FORMULAS: Mapping[FormulaCode, str] = {
+    "epsilon-plus": "z⁺ (alpha-beta with a beta of 0) on convolutions, epsilon on fully connected layers",
+    "epsilon-plus-flat": "flat on the lowest layer, z⁺ (alpha-beta with a beta of 0) on other convolutions, "
+    "epsilon on fully connected layers",
+}
+
+OTHER_FORMULAS = """\
+Others: deep-taylor, which keeps closer to contours; epsilon-alpha2-beta1-flat, which shows in blue what \
+speaks against the class; 0 epsilon, 2 alpha-beta, 100 alpha-beta on convolutions (with a beta of 1 nearly \
+black in deep nets), 102 and 104 flat and w-squared on the lower layers, 11 and 99 gradient, 26 \
+deconvolution, 166 guided backpropagation."""
 
 #: How images come to their size -> what gets that size.
 SIDE_NAMES = {
@@ -83,6 +100,11 @@ tests. With weights in their place:
 
 Lists (`-f`) want paths that contain `images`, as `standalone_rootpath` in the configs says. The configs for
 ImageNet share the class labels `configs/synset_words.txt`, which `scripts/fetch_model.py` downloads.
+
+The configs have the formula that suits the net according to `caffe-lrp inspect`: epsilon-plus-flat, and for
+LeNet epsilon-plus. It was chosen on SqueezeNet 1.0, LeNet and a ResNet-20 for small pictures, all with
+trained weights: see "How much a heatmap shows" in the README of caffe-lrp. For the other nets here it follows
+from their layers alone; no maps of theirs were looked at.
 
 | net | config | input | parameters | multiply-adds | weights |
 | --- | --- | --- | ---: | ---: | --- |
@@ -106,6 +128,7 @@ def wrapped(text: str) -> str:
 def config(name: str, entry: Entry) -> str:
     """Return the config of a net."""
     folder = f"{entry.folder}/" if entry.folder else ""
+    advice = advice_for(prototxt(entry))
     return CONFIG.format(
         title=entry.title,
         weights=entry.weights,
@@ -120,7 +143,19 @@ def config(name: str, entry: Entry) -> str:
         resize=entry.preprocessing.resize,
         side_name=SIDE_NAMES[entry.preprocessing.resize],
         switch=entry.switch,
+        formula=advice.formula,
+        formula_comment=wrapped(f"Formula: {FORMULAS[advice.formula]}. Why: {advice.reason}; see README.md.")
+        + wrapped(OTHER_FORMULAS),
     )
+
+
+@cache
+def advice_for(text: str) -> Advice:
+    """Return which formula suits the net of a prototxt."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "deploy.prototxt")
+        path.write_text(text, encoding="utf-8")
+        return suitable_formula(build_outline(read_prototxt(path)))
 
 
 def prototxt_path(name: str, entry: Entry) -> str:

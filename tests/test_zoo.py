@@ -270,6 +270,12 @@ def test_package_reads_the_config(name: str) -> None:
     assert str(found.switch_layer) == entry.switch
 
 
+def test_configs_have_the_formula_that_suits_the_net() -> None:
+    formulas = {name: settings_of(name)["relpropformulatype"] for name in NETS}
+    assert formulas.pop("lenet") == "epsilon-plus"
+    assert set(formulas.values()) == {"epsilon-plus-flat"}
+
+
 # --- the builder and the counter
 
 

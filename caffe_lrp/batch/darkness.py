@@ -16,7 +16,10 @@ def percent(share: float) -> str:
 
 
 #: What is dark about maps, for people.
-DARK = f"fewer than {percent(LEAST_VISIBLE)} of their pixels reach {percent(LEAST_BRIGHTNESS)} of the brightest colour"
+DARK = (
+    f"fewer than {percent(LEAST_VISIBLE)} of their pixels reach {percent(LEAST_BRIGHTNESS)} of the brightest "
+    "colour"
+)
 
 
 class Cause(Enum):
