@@ -211,7 +211,7 @@ def test_maps_beyond_the_first_are_counted_and_verbose_runs_tell_of_each(
     assert printed.out.count("0.25 % of the pixels are visible") == 7
     assert printed.err.count("0.25 % of the pixels are visible") == 5
     assert "  … and 2 more (-v tells of each)\n" in printed.err
-    assert "few visible pixels: --quirks corrected\n" in printed.err
+    assert "few visible pixels: look at the map of a higher layer (--first-layer), or" in printed.err
 
 
 @pytest.mark.usefixtures("_field")

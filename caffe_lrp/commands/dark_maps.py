@@ -66,17 +66,14 @@ class DarkMaps:
         if darkness.cause is Cause.FEW_PIXELS:
             self.pale_formulas.add(job.formula)
 
-    def note(self, done: int, session: Session, quirks: object) -> str:
-        """What is said of all when ``done`` maps were made; empty if there are none.
-
-        ``quirks`` are those of the run, ``reference`` or ``corrected``.
-        """
+    def note(self, done: int, session: Session) -> str:
+        """What is said of all when ``done`` maps were made; empty if there are none."""
         count = self.causes.total()
         if not count:
             return ""
         advice = dict(_ADVICE)
         if self.pale_formulas:
-            advice[Cause.FEW_PIXELS] = f"few visible pixels: {self._for_few_pixels(session, quirks)}"
+            advice[Cause.FEW_PIXELS] = f"few visible pixels: {self._for_few_pixels(session)}"
         others = count - len(self.first)
         lines = listed([*self.first, f"… and {others:,} more (-v tells of each)"] if others else self.first)
         ways = listed([text for cause, text in advice.items() if self.causes[cause]])
@@ -85,10 +82,8 @@ class DarkMaps:
             f"what to try:\n{ways}"
         )
 
-    def _for_few_pixels(self, session: Session, quirks: object) -> str:
+    def _for_few_pixels(self, session: Session) -> str:
         suitable = suitable_formula(session.net)
         if suitable.formula not in self.pale_formulas:
             return f"--formula {suitable.formula}: {suitable.reason}"
-        if quirks == "reference":
-            return "--quirks corrected"
-        return "stop at a higher layer (--first-layer), or read the numbers (--outputs npy)"
+        return "look at the map of a higher layer (--first-layer), or read the numbers (--outputs npy)"
