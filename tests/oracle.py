@@ -207,13 +207,14 @@ class PoolWindow(NamedTuple):
 
 
 def pooled_size(size: Pair, geometry: Geometry, round_up: bool = True) -> Pair:
-    """Output height and width: a last window that starts in the padding is dropped."""
+    """Output height and width: with padding on either axis, a last window that starts in it is dropped."""
     sizes = []
     for axis in (0, 1):
         span = size[axis] + 2 * geometry.pad[axis] - geometry.kernel[axis]
         steps = span / geometry.stride[axis]
         count = (math.ceil(steps) if round_up else math.floor(steps)) + 1
-        if (count - 1) * geometry.stride[axis] >= size[axis] + geometry.pad[axis]:
+        is_outside = (count - 1) * geometry.stride[axis] >= size[axis] + geometry.pad[axis]
+        if max(geometry.pad) > 0 and is_outside:
             count -= 1
         sizes.append(count)
     return sizes[0], sizes[1]
@@ -248,11 +249,13 @@ def image_size(x: Real) -> Pair:
 
 
 def max_pool(x: Real, geometry: Geometry, round_up: bool = True) -> Array:
-    """Largest element of every window."""
+    """Largest element of every window; the lowest number of all where it sees none."""
+    lowest = -float(np.finfo(np.float32).max)
     out = np.zeros((*x.shape[:2], *pooled_size(image_size(x), geometry, round_up)))
     for n, c in _planes(x):
         for window in pool_windows(image_size(x), geometry, round_up):
-            out[n, c, window.row, window.column] = max(float(x[n, c, y, i]) for y, i in window.pixels)
+            numbers = (float(x[n, c, y, i]) for y, i in window.pixels)
+            out[n, c, window.row, window.column] = max(numbers, default=lowest)
     return out
 
 
@@ -261,6 +264,8 @@ def max_pool_route(x: Real, relevance: Real, geometry: Geometry, round_up: bool 
     out = np.zeros(x.shape)
     for n, c in _planes(x):
         for window in pool_windows(image_size(x), geometry, round_up):
+            if not window.pixels:
+                continue
             winner = window.pixels[0]
             for pixel in window.pixels:
                 if x[n, c][pixel] > x[n, c][winner]:

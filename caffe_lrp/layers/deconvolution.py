@@ -41,7 +41,7 @@ class Deconvolution(Convolution):
         window, (_, height, width) = self.window, self.input_shapes[0]
         out_height = (height - 1) * window.stride_h + window.dilation_h * (window.kernel_h - 1) + 1
         out_width = (width - 1) * window.stride_w + window.dilation_w * (window.kernel_w - 1) + 1
-        size = (out_height - 2 * window.pad_h, out_width - 2 * window.pad_w)
+        size = (out_height - window.pad_h - self.ends[0], out_width - window.pad_w - self.ends[1])
         if min(size) < 1:
             raise ModelError(
                 f"padding leaves nothing of an output of {out_height}×{out_width}; make pad smaller"
