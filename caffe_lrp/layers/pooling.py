@@ -264,9 +264,9 @@ def pooling_of(method: int, placement: Placement, round_up: bool, **node: Any) -
         raise ModelError("STOCHASTIC pooling takes no padding; pool by MAX or AVE, or without padding")
     pooling = METHODS[method](window=placement.window, ends=placement.ends, round_up=round_up, **node)
     if isinstance(pooling, AveragePooling) and pooling.has_empty_windows:
-        (rows, columns), (filled_rows, filled_columns) = pooling.output_shapes[0][1:], pooling.filled_size
+        (rows, columns), filled = pooling.output_shapes[0][1:], pooling.filled_size
         raise ModelError(
-            f"of its {rows}×{columns} windows only {filled_rows}×{filled_columns} hold pixels; the others lie "
+            f"only {filled[0]}×{filled[1]} of its {rows}×{columns} windows hold pixels; the others are "
             "outside the image, and a mean over nothing is NaN, as in Caffe; make the stride at most the "
             "kernel size, round sizes down (round_mode: FLOOR), or pool by MAX"
         )
