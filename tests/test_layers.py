@@ -449,19 +449,15 @@ BAD = {
     "no inner product outputs": ('type: "InnerProduct" inner_product_param { }', "num_output"),
     "pad beside the pads of sides": (
         'type: "Convolution" convolution_param { num_output: 5 kernel_size: 3 pad: 1 pad_l: 1 }',
-        "gives padding in two ways, pad and pad_l, pad_r, pad_t and pad_b; keep one",
+        "gives padding in two ways, pad and pad_l/pad_r/pad_t/pad_b; keep one",
     ),
     "pad_h beside the pads of sides in pooling": (
         'type: "Pooling" pooling_param { kernel_size: 3 pad_h: 0 pad_w: 1 pad_b: 1 }',
-        "gives padding in two ways, pad and pad_l",
+        "gives padding in two ways, pad and pad_l/",
     ),
     "pads of sides beside a type of padding": (
-        'type: "Pooling" pooling_param { kernel_size: 3 pad_type: 1 pad_b: 1 }',
-        "in two ways, pad_l, pad_r, pad_t and pad_b and pad_type; keep one",
-    ),
-    "an unknown type of padding": (
-        'type: "Convolution" convolution_param { num_output: 5 kernel_size: 3 pad_type: 2 }',
-        "pad_type 2 is not known; give pad, or pad_l",
+        'type: "Pooling" pooling_param { kernel_size: 3 pad_type: SAME pad_b: 1 }',
+        "in two ways, pad_l/pad_r/pad_t/pad_b and pad_type; keep one",
     ),
     "a type of padding of a deconvolution": (
         'type: "Deconvolution" convolution_param { num_output: 5 kernel_size: 3 pad_type: 1 }',

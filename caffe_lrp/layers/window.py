@@ -8,7 +8,7 @@ import numpy as np
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
+from caffe_lrp.proto.caffe_pb2 import SAME, ConvolutionParameter, PoolingParameter
 from caffe_lrp.proto.spec import Shape
 
 #: No window, step or border of a net for images comes near it.
@@ -19,9 +19,6 @@ Pad = tuple[int, int]
 
 #: Fields of forks for the padding of each side: above and left of the image, below and right of it.
 _BEGINS, _ENDS = ("pad_t", "pad_l"), ("pad_b", "pad_r")
-
-#: Values of ``pad_type``, which forks have: padding as it is given, and as much as TensorFlow's SAME takes.
-_AS_GIVEN, _SAME = 0, 1
 
 
 class Placement(NamedTuple):
@@ -100,18 +97,14 @@ def _placed(
         raise ModelError("kernel size, stride and dilation must be at least 1")
     begins, ends = (tuple(int(getattr(parameters, side)) for side in sides) for sides in (_BEGINS, _ENDS))
     ways = {
-        "pad": bool(parameters.pad or parameters.HasField("pad_h") or parameters.HasField("pad_w")),
-        "pad_l, pad_r, pad_t and pad_b": any((*begins, *ends)),
-        "pad_type": parameters.pad_type != _AS_GIVEN,
+        "pad": any((window.pad_h, window.pad_w)),
+        "pad_l/pad_r/pad_t/pad_b": any((*begins, *ends)),
+        "pad_type": parameters.pad_type == SAME,
     }
     chosen = [way for way, is_given in ways.items() if is_given]
     if len(chosen) > 1:
         raise ModelError(f"gives padding in two ways, {' and '.join(chosen[:2])}; keep one")
-    if parameters.pad_type not in (_AS_GIVEN, _SAME):
-        raise ModelError(
-            f"pad_type {parameters.pad_type} is not known; give pad, or pad_l, pad_r, pad_t and pad_b"
-        )
-    if parameters.pad_type == _SAME:
+    if parameters.pad_type == SAME:
         begins, ends = _same_padding(window, input_shape[1:])
     elif not any((*begins, *ends)):
         begins = ends = (window.pad_h, window.pad_w)
@@ -246,7 +239,7 @@ def rounds_up(parameters: PoolingParameter) -> bool:
     ModelError
         The two fields contradict each other.
     """
-    if parameters.pad_type == _SAME:  # whose sizes follow from the stride alone
+    if parameters.pad_type == SAME:  # whose sizes follow from the stride alone
         return False
     by_mode = parameters.round_mode == PoolingParameter.CEIL
     if not parameters.HasField("ceil_mode"):
