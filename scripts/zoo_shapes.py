@@ -178,8 +178,8 @@ def pooling_geometry(parameters: Any, size: Sequence[int]) -> tuple[tuple[int, i
     for side, taps, move, border in zip(size, kernel, stride, pad, strict=True):
         steps = (side + 2 * border - taps) / move
         count = (math.ceil(steps) if rounds_up else math.floor(steps)) + 1
-        # Caffe has every window begin inside the image or the padding before it.
-        out.append(count - 1 if border and (count - 1) * move >= side + border else count)
+        # With padding, Caffe has every window begin inside the image or the padding before it.
+        out.append(count - 1 if any(pad) and (count - 1) * move >= side + border else count)
     return kernel, stride, pad, (out[0], out[1])
 
 

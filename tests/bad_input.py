@@ -813,15 +813,15 @@ CATALOGUE = (
             ),
             Kind(
                 "a layer type is not supported",
-                changed("deploy.prototxt", 'type: "ReLU"', 'type: "RReLU"'),
-                "caffe-lrp: error: deploy.prototxt: layer 1 'relu1' (RReLU): layer type 'RReLU' is "
+                changed("deploy.prototxt", 'type: "ReLU"', 'type: "CReLU"'),
+                "caffe-lrp: error: deploy.prototxt: layer 1 'relu1' (CReLU): layer type 'CReLU' is "
                 "not supported; nets with it cannot be explained (supported: AbsVal, …, Convolution, …)",
             ),
             Kind(
                 "a pooling method is misspelt",
                 changed("deploy.prototxt", "pool: MAX", "pool: MXA"),
                 "caffe-lrp: error: deploy.prototxt: line 17: not a valid prototxt: there is no value "
-                "'MXA'; did you mean 'MAX'? (there are MAX, AVE, STOCHASTIC)",
+                "'MXA'; did you mean 'MAX'? (there are MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF)",
             ),
             Kind(
                 "a layer reads a blob that is misspelt",

@@ -121,6 +121,8 @@ GEOMETRIES = [
     Case("dilated groups", 4, 6, 2, Geometry((2, 3), (1, 2), (0, 2), (3, 2))),
     Case("taps that lie in the padding only", 3, 4, 1, Geometry((2, 1), (2, 3), (1, 5)), size=(7, 4)),
     Case("padding larger than the kernel", 3, 4, 1, Geometry((2, 3), (1, 1), (4, 5)), size=(7, 6)),
+    Case("padded at the end only", 3, 4, 1, Geometry((2, 3), (2, 1), ends=(1, 2)), size=(7, 6)),
+    Case("padded more at the beginning", 4, 6, 2, Geometry((3, 2), (1, 3), (2, 1), (2, 1), (1, 0)), (7, 6)),
     Case("pixels that no window sees", 3, 4, 1, Geometry((2, 1), (5, 4)), size=(10, 7)),
     Case("kernel as large as the input", 3, 4, 1, Geometry((11, 8))),
     Case("kernel larger than the input", 3, 4, 1, Geometry((9, 7), (1, 2), (3, 2)), size=(4, 5)),
@@ -143,6 +145,7 @@ GEOMETRIES = [
             ("", Geometry((3, 2), (1, 1), (1, 0))),
             (" with stride", Geometry((2, 3), (3, 2), (0, 1))),
             (", dilated", Geometry((2, 3), (1, 1), (1, 2), (3, 2))),
+            (", padded unequally", Geometry((2, 3), (1, 2), (1, 0), ends=(0, 2))),
         ]
     ),
 ]

@@ -20,12 +20,22 @@ Shape = tuple[int, ...]
 
 
 class Geometry(NamedTuple):
-    """A sliding window; every pair is (vertical, horizontal)."""
+    """A sliding window; every pair is (vertical, horizontal).
+
+    ``ends`` is the padding below and right, where that is not ``pad`` as above and left.
+    """
 
     kernel: Pair
     stride: Pair = (1, 1)
     pad: Pair = (0, 0)
     dilation: Pair = (1, 1)
+    ends: Pair | None = None
+
+    @property
+    def pads(self) -> tuple[Pair, Pair]:
+        """Padding of either axis: before the image and after it."""
+        ends = self.pad if self.ends is None else self.ends
+        return (self.pad[0], ends[0]), (self.pad[1], ends[1])
 
 
 # --- Linear layers --------------------------------------------------------------------------------
@@ -46,7 +56,7 @@ def convolved_size(size: Pair, geometry: Geometry) -> Pair:
     sizes = []
     for axis in (0, 1):
         extent = geometry.dilation[axis] * (geometry.kernel[axis] - 1) + 1
-        sizes.append((size[axis] + 2 * geometry.pad[axis] - extent) // geometry.stride[axis] + 1)
+        sizes.append((size[axis] + sum(geometry.pads[axis]) - extent) // geometry.stride[axis] + 1)
     return sizes[0], sizes[1]
 
 
@@ -207,13 +217,14 @@ class PoolWindow(NamedTuple):
 
 
 def pooled_size(size: Pair, geometry: Geometry, round_up: bool = True) -> Pair:
-    """Output height and width: a last window that starts in the padding is dropped."""
+    """Output height and width: with padding on either axis, a last window that starts in it is dropped."""
     sizes = []
     for axis in (0, 1):
-        span = size[axis] + 2 * geometry.pad[axis] - geometry.kernel[axis]
+        span = size[axis] + sum(geometry.pads[axis]) - geometry.kernel[axis]
         steps = span / geometry.stride[axis]
         count = (math.ceil(steps) if round_up else math.floor(steps)) + 1
-        if (count - 1) * geometry.stride[axis] >= size[axis] + geometry.pad[axis]:
+        is_outside = (count - 1) * geometry.stride[axis] >= size[axis] + geometry.pad[axis]
+        if is_outside and max(map(max, geometry.pads)) > 0:
             count -= 1
         sizes.append(count)
     return sizes[0], sizes[1]
@@ -231,7 +242,7 @@ def pool_windows(size: Pair, geometry: Geometry, round_up: bool = True) -> tuple
                 for kx in range(geometry.kernel[1]):
                     y = row * geometry.stride[0] - geometry.pad[0] + ky
                     x = column * geometry.stride[1] - geometry.pad[1] + kx
-                    if y < size[0] + geometry.pad[0] and x < size[1] + geometry.pad[1]:
+                    if y < size[0] + geometry.pads[0][1] and x < size[1] + geometry.pads[1][1]:
                         divisor += 1
                         if 0 <= y < size[0] and 0 <= x < size[1]:
                             pixels.append((y, x))
@@ -248,11 +259,13 @@ def image_size(x: Real) -> Pair:
 
 
 def max_pool(x: Real, geometry: Geometry, round_up: bool = True) -> Array:
-    """Largest element of every window."""
+    """Largest element of every window; the lowest number of all where it sees none."""
+    lowest = -float(np.finfo(np.float32).max)
     out = np.zeros((*x.shape[:2], *pooled_size(image_size(x), geometry, round_up)))
     for n, c in _planes(x):
         for window in pool_windows(image_size(x), geometry, round_up):
-            out[n, c, window.row, window.column] = max(float(x[n, c, y, i]) for y, i in window.pixels)
+            numbers = (float(x[n, c, y, i]) for y, i in window.pixels)
+            out[n, c, window.row, window.column] = max(numbers, default=lowest)
     return out
 
 
@@ -261,6 +274,8 @@ def max_pool_route(x: Real, relevance: Real, geometry: Geometry, round_up: bool 
     out = np.zeros(x.shape)
     for n, c in _planes(x):
         for window in pool_windows(image_size(x), geometry, round_up):
+            if not window.pixels:
+                continue
             winner = window.pixels[0]
             for pixel in window.pixels:
                 if x[n, c][pixel] > x[n, c][winner]:
@@ -269,13 +284,14 @@ def max_pool_route(x: Real, relevance: Real, geometry: Geometry, round_up: bool 
     return out
 
 
-def average_pool(x: Real, geometry: Geometry, round_up: bool = True) -> Array:
-    """Mean of every window over its part of the padded image."""
+def average_pool(x: Real, geometry: Geometry, round_up: bool = True, pixels_only: bool = False) -> Array:
+    """Mean of every window over its part of the padded image, or over its pixels alone."""
     out = np.zeros((*x.shape[:2], *pooled_size(image_size(x), geometry, round_up)))
     for n, c in _planes(x):
         for window in pool_windows(image_size(x), geometry, round_up):
             total = sum(float(x[n, c, y, i]) for y, i in window.pixels)
-            out[n, c, window.row, window.column] = total / window.divisor
+            divisor = len(window.pixels) if pixels_only else window.divisor
+            out[n, c, window.row, window.column] = total / divisor
     return out
 
 
@@ -462,7 +478,7 @@ def deconvolved_size(size: Pair, geometry: Geometry) -> Pair:
     sizes = []
     for axis in (0, 1):
         extent = geometry.dilation[axis] * (geometry.kernel[axis] - 1) + 1
-        sizes.append(geometry.stride[axis] * (size[axis] - 1) + extent - 2 * geometry.pad[axis])
+        sizes.append(geometry.stride[axis] * (size[axis] - 1) + extent - sum(geometry.pads[axis]))
     return sizes[0], sizes[1]
 
 

@@ -124,6 +124,18 @@ def tile(axis: int, count: int) -> Layer:
     return layer
 
 
+def flip(axes: Sequence[int]) -> Layer:
+    """Axes of one item in reverse order."""
+
+    def layer(x: Real) -> Array:
+        shape = x.shape[1:]
+        return moved(
+            x, shape, lambda *at: tuple(shape[n] - 1 - a if n in axes else a for n, a in enumerate(at))
+        )
+
+    return layer
+
+
 def shuffle(groups: int) -> Layer:
     """Channel j of group i goes to place i of group j."""
 

@@ -118,6 +118,11 @@ NETS = {
         1,
     ),
     "image before a convolution with padding": (DATA + norm("data") + conv("c", "data", 6), 1, 1),
+    "image before a convolution padded at one side": (
+        DATA + norm("data") + conv("c", "data", 6, "pad_r: 1"),
+        1,
+        1,
+    ),
     "scale alone before a convolution with padding": (
         DATA + layer("s", "Scale", "data", "s") + conv("c", "s", 6),
         1,

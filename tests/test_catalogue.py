@@ -31,7 +31,7 @@ def test_every_entry_says_what_the_layer_does_and_who_chose_its_rule() -> None:
 
 
 def test_types_of_several_operations_have_an_entry_for_each() -> None:
-    assert len(entries("Eltwise")) == 3
+    assert len(entries("Eltwise")) == 4
     assert len(entries("Pooling")) >= 2
     assert "Taylor; corrected: pass" in [entry.rules["ε"] for entry in entries("LRN")]
 

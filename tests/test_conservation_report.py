@@ -170,13 +170,17 @@ def test_losses_of_w_square_equal_loops(case: Case, tmp_path: Path) -> None:
 POOLING = 'type: "Pooling" pooling_param { pool: AVE kernel_h: 3 kernel_w: 2 stride: 2 pad_h: 1 }'
 
 
-def test_average_pooling_loses_to_q7_alone(tmp_path: Path) -> None:
-    layer = single_layer(tmp_path, POOLING, (3, 8, 5))
+@pytest.mark.parametrize(
+    ("body", "ends"),
+    [(POOLING, (1, 0)), (POOLING.replace("AVE", "AVE_EXC_PAD").replace("pad_h", "pad_t"), (0, 0))],
+)
+def test_average_pooling_loses_to_q7_alone(body: str, ends: tuple[int, int], tmp_path: Path) -> None:
+    layer = single_layer(tmp_path, body, (3, 8, 5))
     x = random_blob((2, 3, 8, 5), 1)
     x[1, :, :5] = 0
     (y,) = layer.forward([x], WORKSPACE)
     relevance = random_blob(y.shape, 2)
-    rows = oracle.pool_windows((8, 5), oracle.Geometry((3, 2), (2, 2), (1, 0)))
+    rows = oracle.pool_windows((8, 5), oracle.Geometry((3, 2), (2, 2), (1, 0), ends=ends))
     expected = 0.0
     for channel in range(3):
         for window in rows:

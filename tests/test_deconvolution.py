@@ -55,10 +55,15 @@ class Case:
 
     @property
     def body(self) -> str:
-        kernel, stride, pad, dilation = self.geometry
+        kernel, stride, _, dilation, _ = self.geometry
+        (top, bottom), (left, right) = self.geometry.pads
         fields = [f"num_output: {self.outputs} group: {self.groups} bias_term: {str(self.has_bias).lower()}"]
         fields += [f"kernel_h: {kernel[0]} kernel_w: {kernel[1]} stride_h: {stride[0]} stride_w: {stride[1]}"]
-        fields += [f"pad_h: {pad[0]} pad_w: {pad[1]} dilation: {dilation[0]} dilation: {dilation[1]}"]
+        fields += [f"dilation: {dilation[0]} dilation: {dilation[1]}"]
+        if self.geometry.ends is None:
+            fields += [f"pad_h: {top} pad_w: {left}"]
+        else:
+            fields += [f"pad_t: {top} pad_b: {bottom} pad_l: {left} pad_r: {right}"]
         return f'type: "Deconvolution" convolution_param {{ {" ".join(fields)} }}'
 
     def weights(self, folder: Path) -> list[Blob]:
@@ -104,6 +109,7 @@ CASES = [
     Case("outputs that no input reaches", (3, 4, 2), 5, Geometry((1, 2), (3, 4))),
     Case("one pixel", (7, 1, 1), 3, Geometry((5, 4))),
     Case("padding that cuts a window off", (3, 4, 2), 2, Geometry((2, 3), (1, 4), (1, 2))),
+    Case("padded unequally", (3, 4, 5), 4, Geometry((3, 4), (2, 1), (1, 0), (1, 2), (0, 2))),
     Case("many channels", (LANES + 2, 3, 4), PANEL + 5, Geometry((2, 3), (2, 1))),
 ]
 by_case = pytest.mark.parametrize("case", CASES, ids=str)

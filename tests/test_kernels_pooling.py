@@ -49,7 +49,7 @@ CASES = [
     Case("padded", Geometry((3, 4), (2, 3), (1, 2))),
     Case("padded and hanging over", Geometry((4, 3), (3, 2), (2, 1)), size=(7, 6)),
     Case("dropped last window", Geometry((2, 3), (3, 2), (1, 0)), size=(5, 8)),
-    Case("gaps between windows", Geometry((2, 1), (3, 2))),
+    Case("gaps between windows", Geometry((2, 1), (3, 2)), size=(11, 9)),
     Case("whole image", Geometry((11, 8))),
     Case("one pixel", Geometry((1, 1))),
     Case("three by three", Geometry((3, 3), (1, 1), (1, 1)), size=(6, 7)),
@@ -66,6 +66,18 @@ def pooled(pool: Callable[..., None], x: Blob, window: Window, output_shape: tup
     out = channels_last(blank(output_shape))
     pool(0, out.shape[0] * out.shape[1], channels_last(x), window, out)
     return channels_first(out)
+
+
+def averaging(geometry: Geometry, size: tuple[int, int]) -> Callable[..., None]:
+    """`average_pool` over an image of ``size``, with Caffe's divisors."""
+    areas = divisors(geometry, size)
+    return lambda first, last, x, window, out: average_pool(first, last, x, window, areas, out)
+
+
+def divisors(geometry: Geometry, size: tuple[int, int]) -> Blob:
+    """What the sums over all windows of an image of ``size`` are divided by."""
+    found = [window.divisor for window in oracle.pool_windows(size, geometry)]
+    return np.array(found, np.float32).reshape(oracle.pooled_size(size, geometry))
 
 
 def routed(x: Blob, relevance: Blob, window: Window) -> Blob:
@@ -107,14 +119,15 @@ def test_max_pooling_routes_to_the_first_of_equal_winners(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_average_pooling_equals_loops(case: Case) -> None:
-    out = pooled(average_pool, case.x, case.window, case.output_shape)
+    out = pooled(averaging(case.geometry, case.size), case.x, case.window, case.output_shape)
     assert_close(out, oracle.average_pool(case.x, case.geometry), 1e-6)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_average_pooling_gradient_equals_loops(case: Case) -> None:
     out = channels_last(blank(case.x.shape))
-    average_pool_gradient(channels_last(case.relevance), case.window, out)
+    areas = divisors(case.geometry, case.size)
+    average_pool_gradient(channels_last(case.relevance), case.window, areas, out)
     expected = oracle.average_pool_gradient(case.relevance, case.size, case.geometry)
     assert_close(channels_first(out), expected, 1e-6)
 
@@ -132,9 +145,10 @@ def test_average_pooling_relevance_equals_loops(case: Case, add_activations: boo
     assert_close(out, expected, 1e-4)
 
 
-@pytest.mark.parametrize("pool", [max_pool, average_pool], ids=["max", "average"])
+@pytest.mark.parametrize("is_average", [False, True], ids=["max", "average"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_pooling_of_ranges_of_rows_makes_up_the_whole(pool: Callable[..., None], case: Case) -> None:
+def test_pooling_of_ranges_of_rows_makes_up_the_whole(is_average: bool, case: Case) -> None:
+    pool = averaging(case.geometry, case.size) if is_average else max_pool
     out, x = channels_last(blank(case.output_shape)), channels_last(case.x)
     rows = out.shape[0] * out.shape[1]
     whole = pooled(pool, case.x, case.window, case.output_shape)
@@ -216,13 +230,6 @@ def test_largest_of_negative_numbers_wins_over_the_padding() -> None:
 
 def test_negative_only_windows_route_to_their_maximum() -> None:
     assert route([[-5, -2, -3]], [[1, 2]], Window(1, 3, 1, 2, 0, 1)) == [[0, 3, 0]]
-
-
-def test_average_divides_by_the_window_clipped_to_the_padded_image() -> None:
-    x = np.full((1, 1, 2, 3), 12, np.float32)
-    out = pooled(average_pool, x, Window(3, 4, 2, 3, 1, 1), (1, 1, 2, 2))
-    # Rows −1..1 and 1..2 of the padded −1..2; columns −1..2 and 2..3 of the padded −1..3.
-    assert out.tolist() == [[[[12 * 2 * 3 / 12, 12 * 2 * 1 / 6], [12 * 1 * 3 / 8, 12 * 1 * 1 / 4]]]]
 
 
 def redistribute(plane: list[list[float]], received: float, add_activations: bool) -> list[float]:

@@ -97,6 +97,22 @@ CASES = [
         convolution(Geometry((2, 3), (3, 1), (0, 1), (2, 1))),
     ),
     Case(
+        "convolution padded on every side",
+        'type: "Convolution" convolution_param { num_output: 5 kernel_h: 3 kernel_w: 2 '
+        "stride_h: 2 stride_w: 1 pad_l: 1 pad_r: 2 pad_t: 0 pad_b: 3 }",
+        IMAGE,
+        (5, 4, 8),
+        convolution(Geometry((3, 2), (2, 1), (0, 1), ends=(3, 2))),
+    ),
+    Case(
+        "convolution to the same size",
+        'type: "Convolution" convolution_param { num_output: 3 kernel_h: 2 kernel_w: 3 stride_h: 2 '
+        "stride_w: 3 dilation: 3 dilation: 2 pad_type: 1 }",
+        IMAGE,
+        (3, 4, 2),
+        convolution(Geometry((2, 3), (2, 3), (1, 1), (3, 2), (2, 1))),
+    ),
+    Case(
         "dilated grouped convolution",
         'type: "Convolution" convolution_param { num_output: 6 kernel_h: 3 kernel_w: 2 pad_h: 2 pad_w: 1 '
         "dilation: 2 group: 2 }",
@@ -183,6 +199,13 @@ CASES = [
         (3, 7, 4),
         (3, 7, 4),
         lambda x, _: oracle.lrn_within(x, Lrn(5, 0.5, 0.75)),
+    ),
+    Case(
+        "randomized leaky relu",
+        'type: "RReLU" rrelu_param { negative_slope_lower: 3 negative_slope_upper: 8 }',
+        IMAGE,
+        IMAGE,
+        lambda x, _: oracle.relu(x, 2 / 11),
     ),
     Case("relu", 'type: "ReLU"', IMAGE, IMAGE, lambda x, _: oracle.relu(x, 0)),
     Case(
@@ -424,6 +447,35 @@ BAD = {
     ),
     "no outputs": ('type: "Convolution" convolution_param { kernel_size: 1 }', "num_output"),
     "no inner product outputs": ('type: "InnerProduct" inner_product_param { }', "num_output"),
+    "pad beside the pads of sides": (
+        'type: "Convolution" convolution_param { num_output: 5 kernel_size: 3 pad: 1 pad_l: 1 }',
+        "gives padding in two ways, pad and pad_l/pad_r/pad_t/pad_b; keep one",
+    ),
+    "pad_h beside the pads of sides in pooling": (
+        'type: "Pooling" pooling_param { kernel_size: 3 pad_h: 0 pad_w: 1 pad_b: 1 }',
+        "gives padding in two ways, pad and pad_l/",
+    ),
+    "pads of sides beside a type of padding": (
+        'type: "Pooling" pooling_param { kernel_size: 3 pad_type: SAME pad_b: 1 }',
+        "in two ways, pad_l/pad_r/pad_t/pad_b and pad_type; keep one",
+    ),
+    "a type of padding of a deconvolution": (
+        'type: "Deconvolution" convolution_param { num_output: 5 kernel_size: 3 pad_type: 1 }',
+        "pad_type is for convolution and pooling; give pad_l, pad_r, pad_t and pad_b",
+    ),
+    "an absurd pad of a side": (
+        'type: "Convolution" convolution_param { num_output: 5 kernel_size: 3 pad_r: 70000 }',
+        "at most 65536, not 70000",
+    ),
+    "a pad of a side as large as the pooling kernel": (
+        'type: "Pooling" pooling_param { kernel_size: 3 pad_l: 2 pad_r: 3 }',
+        r"padding \(0, 3\) must be smaller than the kernel \(3, 3\)",
+    ),
+    "bounds of a slope in the wrong order": (
+        'type: "RReLU" rrelu_param { negative_slope_lower: 8 negative_slope_upper: 3 }',
+        "between 8 and 3, which must be above 0 and in this order; set negative_slope_lower",
+    ),
+    "no bounds of a slope": ('type: "RReLU"', "between 0 and 0, which must be above 0"),
     "no kernel": ('type: "Convolution" convolution_param { num_output: 5 }', "no kernel size"),
     "no pooling kernel": ('type: "Pooling" pooling_param { pool: MAX }', "no kernel size"),
     "a kernel larger than the input": (

@@ -38,6 +38,8 @@ IMAGE = (4, 3, 5)
 SUM = 'type: "Eltwise"'
 WEIGHTED = 'type: "Eltwise" eltwise_param { operation: SUM coeff: 0.5 coeff: -2 coeff: 3 }'
 PRODUCT = 'type: "Eltwise" eltwise_param { operation: PROD }'
+ADD = 'type: "Add"'
+MINIMUM = 'type: "Eltwise" eltwise_param { operation: MIN }'
 MAXIMUM = 'type: "Eltwise" eltwise_param { operation: MAX }'
 
 
@@ -66,6 +68,29 @@ class Case:
         return random_blob((2, *self.output_shape), 9)
 
 
+def broadcast_sum(*xs: Real) -> Array:
+    """A sum of blobs that are repeated along axes of size 1."""
+    return oracle.eltwise_sum([1] * len(xs))(*repeated(*xs))
+
+
+def repeated(*xs: Real) -> list[Array]:
+    """All in the same shape."""
+    shape = tuple(max(sizes) for sizes in zip(*(x.shape for x in xs), strict=True))
+    found = [np.zeros(shape) for _ in xs]
+    for out, x in zip(found, xs, strict=True):
+        for at in np.ndindex(*shape):
+            out[at] = x[tuple(min(place, size - 1) for place, size in zip(at, x.shape, strict=True))]
+    return found
+
+
+def gathered(share: Real, shape: Shape) -> Array:
+    """Summed to ``shape``, along axes where it has size 1."""
+    out = np.zeros(shape)
+    for at in np.ndindex(*share.shape):
+        out[tuple(min(place, size - 1) for place, size in zip(at, shape, strict=True))] += share[at]
+    return out
+
+
 CASES = [
     Case("sum", SUM, (IMAGE,) * 2, oracle.eltwise_sum((1, 1))),
     Case("sum of vectors", SUM, ((7,),) * 2, oracle.eltwise_sum((1, 1)), (7,)),
@@ -75,6 +100,10 @@ CASES = [
     Case("product of three", PRODUCT, ((6, 5),) * 3, oracle.eltwise_product, (6, 5)),
     Case("maximum", MAXIMUM, (IMAGE,) * 2, oracle.eltwise_maximum),
     Case("maximum of four", MAXIMUM, (IMAGE,) * 4, oracle.eltwise_maximum),
+    Case("minimum of three", MINIMUM, (IMAGE,) * 3, lambda *xs: -oracle.eltwise_maximum(*(-x for x in xs))),
+    Case("added", ADD, (IMAGE,) * 2, oracle.eltwise_sum((1, 1))),
+    Case("added and repeated", ADD, ((4, 1, 1), IMAGE, (1, 3, 1)), broadcast_sum),
+    Case("added to a whole", ADD, ((1, 1, 5), (4, 3, 1)), broadcast_sum),
     Case("axpy", 'type: "Axpy"', ((4, 1, 1), IMAGE, IMAGE), oracle.axpy),
     Case("axpy by a vector", 'type: "Axpy"', ((4,), IMAGE, IMAGE), oracle.axpy),
     Case("axpy of vectors", 'type: "Axpy"', ((7,), (7,), (7,)), oracle.axpy, (7,)),
@@ -140,6 +169,14 @@ def test_a_maximum_goes_to_the_first_of_equal_inputs(tmp_path: Path) -> None:
     assert [blob.tolist() for blob in handed] == [[[10, 0, 30, 0]], [[0, 20, 0, 40]], [[0, 0, 0, 0]]]
 
 
+def test_a_minimum_goes_to_the_first_of_equal_inputs(tmp_path: Path) -> None:
+    layer = lone_layer(tmp_path, MINIMUM, (3,), (3,))
+    inputs = [np.array([row], np.float32) for row in ([1, 2, -3], [1, -5, 3])]
+    assert layer.forward(inputs, WORKSPACE)[0].tolist() == [[1, -5, -3]]
+    handed = layer.gradient(inputs, [], [np.array([[10, 20, 30]], np.float32)], WORKSPACE)
+    assert [blob.tolist() for blob in handed] == [[[10, 0, 30]], [[0, 20, 0]]]
+
+
 # --- Contributions --------------------------------------------------------------------------------
 
 
@@ -151,9 +188,10 @@ def contribute(layer: Layer, inputs: Sequence[Blob], relevance: Blob) -> tuple[B
     return rule.propagate(layer, None, Seen(inputs, outputs), [relevance], WORKSPACE)
 
 
-COMBINATIONS = [case for case in CASES if not case.name.startswith("maximum")]
+COMBINATIONS = [case for case in CASES if not case.name.startswith(("maximum", "minimum"))]
 CONTRIBUTED: dict[str, Callable[..., list[Real | None]]] = {
     "sum": lambda *xs: list(xs),
+    "added": lambda *xs: list(repeated(*xs)),
     "weighted sum": lambda x, y, z: [0.5 * x, -2 * y, 3 * z],
     "product": lambda *xs: [oracle.eltwise_product(*xs) / len(xs)] * len(xs),
     "axpy": lambda scale, x, y: [None, oracle.axpy(scale, x, np.zeros_like(y)), y],
@@ -172,7 +210,7 @@ def test_relevance_is_shared_by_contribution(case: Case, tmp_path: Path) -> None
     handed = contribute(layer, case.inputs, relevance)
     expected = oracle.shares(contributed(case), case.slow(*case.inputs), relevance)
     for found, wanted, x in zip(handed, expected, case.inputs, strict=True):
-        assert_close(found, np.zeros(x.shape) if wanted is None else wanted, 1e-4)
+        assert_close(found, np.zeros(x.shape) if wanted is None else gathered(wanted, x.shape), 1e-4)
 
 
 @pytest.mark.parametrize("case", COMBINATIONS, ids=str)
@@ -239,6 +277,10 @@ def test_gates_of_a_product_get_nothing_unless_there_is_nothing_else(
         (PRODUCT, (True, True, False), False),
         (MAXIMUM, (False, True, False), True),
         (MAXIMUM, (False, False, False), False),
+        (MINIMUM, (True, False, True), False),
+        (MINIMUM, (True, True, True), True),
+        (ADD, (True, True, True), True),
+        (ADD, (True, False, True), False),
     ],
 )
 def test_signs_of_eltwise(body: str, signs: Sequence[bool], expected: bool, tmp_path: Path) -> None:
@@ -408,6 +450,11 @@ BAD: dict[str, tuple[str, tuple[Shape, ...], int, str]] = {
         'type: "Eltwise" eltwise_param { operation: PROD coeff: 1 coeff: 2 }', (IMAGE, IMAGE), 1,
         "coeff for SUM only",
     ),
+    "a quotient": (
+        'type: "Eltwise" eltwise_param { operation: DIV }', (IMAGE, IMAGE), 1, "DIV.*no rule; cut the net",
+    ),
+    "sizes that do not fit": (ADD, (IMAGE, (4, 2, 5)), 1, "cannot be added: along every axis"),
+    "axes that do not fit": (ADD, (IMAGE, (4,)), 1, "cannot be added: along every axis"),
     "two bottoms of an axpy": ('type: "Axpy"', ((4,), IMAGE), 1, r"has 2 bottom\(s\), needs 3"),
     "an axpy of unequal blobs": ('type: "Axpy"', ((4,), IMAGE, (4, 3, 6)), 1, "do not fit together.*first"),
     "a scale of other channels": ('type: "Axpy"', ((3,), IMAGE, IMAGE), 1, "do not fit together.*first"),

@@ -50,6 +50,14 @@ def slow_prelu(x: Real, weights: list[Blob]) -> Array:
     return out
 
 
+def gelu(x: float) -> float:
+    return x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+
+
+def selu(factor: float, alpha: float) -> Callable[[float], float]:
+    return lambda x: factor * (x if x > 0 else alpha * (math.exp(x) - 1))
+
+
 def neuron(name: str, body: str, function: Callable[[float], float], shape: tuple[int, ...] = IMAGE) -> Case:
     return Case(name, body, shape, shape, each(function))
 
@@ -90,6 +98,16 @@ CASES = [
         "swish with beta",
         'type: "Swish" swish_param { beta: -1.5 }',
         lambda x: x / (1 + math.exp(1.5 * x)),
+        (9,),
+    ),
+    neuron("gelu", 'type: "GELU"', gelu),
+    neuron("gelu with a factor", 'type: "GELU" gelu_param { coeff: 1.5 }', lambda x: 1.5 * gelu(x), (9,)),
+    neuron("selu", 'type: "SeLU"', selu(1.050700987, 1.67326324)),
+    neuron("selu of one fork", 'type: "SeLu"', selu(1.050700987, 1.67326324), (4, 5)),
+    neuron(
+        "selu with numbers of its own",
+        'type: "SELU" selu_param { lambda: 0.75 alpha: 2.5 }',
+        selu(0.75, 2.5),
         (9,),
     ),
     neuron("power that does nothing", 'type: "Power"', lambda x: x),
@@ -192,6 +210,8 @@ def test_overflow_is_silent_in_threads(tmp_path: Path) -> None:
         ('type: "Swish"', [0, 0, 0, 0, 1e4, 3e38]),
         ('type: "ELU" elu_param { alpha: 2 }', [-2, -2, 0, 0, 1e4, 3e38]),
         ('type: "ReLU6"', [0, 0, 0, 0, 6, 6]),
+        ('type: "GELU"', [0, 0, 0, 0, 1e4, 3e38]),
+        ('type: "SELU" selu_param { lambda: 0.5 alpha: 2 }', [-1, -1, 0, 0, 5e3, 1.5e38]),
         ('type: "Exp"', [0, 0, 1, 1, math.inf, math.inf]),
         ('type: "Log"', [math.nan, math.nan, -math.inf, -math.inf, math.log(1e4), math.log(3e38)]),
         ('type: "Power" power_param { power: 2 }', [math.inf, 1e8, 0, 0, 1e8, math.inf]),
@@ -209,6 +229,8 @@ def test_far_out_values_are_those_of_the_limit(body: str, expected: list[float],
         ('type: "Swish"', [0, 0, 0.5, 0.5, 1, 1]),
         ('type: "ELU" elu_param { alpha: 2 }', [0, 0, 2, 2, 1, 1]),
         ('type: "ReLU6"', [0, 0, 0, 0, 0, 0]),
+        ('type: "GELU"', [0, 0, 0.5, 0.5, 1, 1]),
+        ('type: "SELU" selu_param { lambda: 0.5 alpha: 2 }', [0, 0, 1, 1, 0.5, 0.5]),
         ('type: "Clip" clip_param { min: 0 max: 10000 }', [0, 0, 1, 1, 1, 0]),
         ('type: "Power" power_param { power: 0 }', [0, 0, 0, 0, 0, 0]),
         ('type: "Power"', [1, 1, 1, 1, 1, 1]),
@@ -238,6 +260,11 @@ SIGNS = {
     'type: "Clip" clip_param { min: -1 max: -0.5 }': NEVER,
     'type: "Swish"': IF_INPUT_IS,
     'type: "Swish" swish_param { beta: -2 }': IF_INPUT_IS,
+    'type: "GELU"': IF_INPUT_IS,
+    'type: "GELU" gelu_param { coeff: -1 }': NEVER,
+    'type: "SELU"': IF_INPUT_IS,
+    'type: "SELU" selu_param { alpha: -2 }': ALWAYS,
+    'type: "SELU" selu_param { lambda: -1 }': NEVER,
     'type: "Power"': IF_INPUT_IS,
     'type: "Power" power_param { power: 2 shift: -1 }': ALWAYS,
     'type: "Power" power_param { power: -2 scale: -1 }': ALWAYS,

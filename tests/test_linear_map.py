@@ -180,6 +180,8 @@ TILED = [
     Case("groups", 2 * LANES + 4, 2 * LANES + 6, 2, SQUARE._replace(pad=(0, 1)), (7, 10)),
     Case("wide", PANEL + 3, PANEL + 5, 1, SQUARE._replace(pad=(2, 0)), (6, 5)),
     Case("wide padding", 10, 4, 1, SQUARE._replace(pad=(4, 3)), (5, 6)),
+    Case("3×3, padded at the end only", 7, LANES + 6, 1, Geometry((3, 3), ends=(1, 2)), (9, 8)),
+    Case("5×5, padded unequally", 7, LANES + 6, 1, Geometry((5, 5), pad=(3, 0), ends=(1, 4)), (9, 8)),
     Case("5×5, wide padding", 7, LANES + 6, 1, Geometry((5, 5), pad=(5, 4)), (9, 8)),
     Case("5×5", 2 * LANES + 2, 6, 2, Geometry((5, 5), pad=(2, 1)), (9, 8), 3),
 ]

@@ -138,6 +138,12 @@ CASES = [
         geometry=Geometry((3, 2), (2, 1), (0, 0), (2, 3)),
     ),
     Case(
+        "convolution padded unequally",
+        RECTANGULAR + "pad_t: 2 pad_b: 1 pad_r: 3 }",
+        (4, 7, 6),
+        geometry=Geometry((3, 2), (2, 1), (2, 0), ends=(1, 3)),
+    ),
+    Case(
         "pointwise convolution",
         'type: "Convolution" convolution_param { num_output: 6 kernel_size: 1 group: 2 }',
         (4, 7, 5),

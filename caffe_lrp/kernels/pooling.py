@@ -1,8 +1,8 @@
 """Max and average pooling with Caffe's geometry: forward, gradient, and relevance.
 
-Windows start at ``row·stride − pad`` and are clipped to the image; averages divide by the window
-clipped to the *padded* image (spec/reference.md §6). Blobs are (N, H, W, C), so that loops run over the
-channels of a pixel.
+Windows start at ``row·stride − pad`` and are clipped to the image, of which each has at least one pixel;
+averages divide by areas that they are given (spec/reference.md §6). Blobs are (N, H, W, C), so that loops
+run over the channels of a pixel.
 """
 
 import numpy as np
@@ -17,11 +17,10 @@ ZERO_SUM = 1e-6
 
 
 @kernel
-def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> tuple[int, int, int]:
-    """Where one axis of a window lies: first and last-plus-one pixel, and its length in the padded image."""
+def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> tuple[int, int]:
+    """Where one axis of a window lies in the image: first and last-plus-one pixel."""
     first = position * stride - pad
-    last = min(first + kernel_size, size + pad)
-    return max(first, 0), min(last, size), last - first
+    return max(first, 0), min(first + kernel_size, size)
 
 
 @kernel
@@ -136,14 +135,14 @@ def max_pool_route(first: int, last: int, x: Blob, relevance: Blob, window: Wind
 
 
 @kernel
-def average_pool(first: int, last: int, x: Blob, window: Window, out: Blob) -> None:
-    """Mean of every window; as `max_pool`."""
+def average_pool(first: int, last: int, x: Blob, window: Window, areas: Blob, out: Blob) -> None:
+    """Mean of every window; as `max_pool`. ``areas`` (H_out, W_out) is what sums are divided by."""
     height, width = x.shape[1], x.shape[2]
     for number in range(first, last):
         item, row = number // out.shape[1], number % out.shape[1]
-        top, bottom, rows = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
+        top, bottom = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
         for column in range(out.shape[2]):
-            left, right, columns = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+            left, right = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
             total = out[item, row, column]
             total[:] = 0
             for y in range(top, bottom):
@@ -151,23 +150,23 @@ def average_pool(first: int, last: int, x: Blob, window: Window, out: Blob) -> N
                     line = x[item, y, i]
                     for channel in range(total.size):
                         total[channel] += line[channel]
-            area = np.float32(rows * columns)
+            area = areas[row, column]
             for channel in range(total.size):
                 total[channel] /= area
 
 
 @kernel
-def average_pool_gradient(gradient: Blob, window: Window, out: Blob) -> None:
+def average_pool_gradient(gradient: Blob, window: Window, areas: Blob, out: Blob) -> None:
     """Gradient of `average_pool`: ``gradient`` (N, H_out, W_out, C), ``out`` (N, H, W, C) overwritten."""
     height, width = out.shape[1], out.shape[2]
     out[:] = 0
     for item in range(gradient.shape[0]):
         for row in range(gradient.shape[1]):
-            top, bottom, rows = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
+            top, bottom = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
             for column in range(gradient.shape[2]):
-                left, right, columns = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+                left, right = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
                 received = gradient[item, row, column]
-                area = np.float32(rows * columns)
+                area = areas[row, column]
                 for y in range(top, bottom):
                     for i in range(left, right):
                         line = out[item, y, i]
@@ -213,9 +212,9 @@ def average_pool_redistribute(
     out[:] = 0
     for item in range(relevance.shape[0]):
         for row in range(relevance.shape[1]):
-            top, bottom, _ = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
+            top, bottom = span(row, window.kernel_h, window.stride_h, window.pad_h, height)
             for column in range(relevance.shape[2]):
-                left, right, _ = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
+                left, right = span(column, window.kernel_w, window.stride_w, window.pad_w, width)
                 scales[:] = 0
                 for y in range(top, bottom):
                     for i in range(left, right):

@@ -16,6 +16,7 @@ from . import (
     output,
     pooling,
     pyramid,
+    rectifiers,
     reduction,
     shape,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "output",
     "pooling",
     "pyramid",
+    "rectifiers",
     "reduction",
     "shape",
     "unsupported_type",

@@ -155,8 +155,13 @@ class Eltwise(Layer):
             if parameters.coeff:
                 raise ModelError("takes coeff for SUM only; remove them, or scale what the PROD is made of")
             return EltwiseProduct(**node)
-        if parameters.operation == EltwiseParameter.MAX:
-            return EltwiseMaximum(**node)
+        if parameters.operation in _WINNERS:
+            return _WINNERS[parameters.operation](**node)
+        if parameters.operation == EltwiseParameter.DIV:
+            raise ModelError(
+                "divides by its second bottom (operation: DIV), for which there is no rule; cut the net off "
+                "below it"
+            )
         coefficients = tuple(parameters.coeff) or (1.0,) * len(shapes)
         if len(coefficients) != len(shapes):
             raise ModelError(
@@ -238,28 +243,93 @@ class EltwiseMaximum(Eltwise, Winner):
     """The largest of all inputs, the first of several that are equal."""
 
     gradient_uses_inputs: ClassVar[bool] = True
+    #: The winner of two, and whether one beats another that comes before it.
+    winner_of: ClassVar[np.ufunc] = np.maximum
+    beats: ClassVar[np.ufunc] = np.greater
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return any(inputs)
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         out = workspace.empty(inputs[0].shape)
-        np.maximum(inputs[0], inputs[1], out=out)
+        self.winner_of(inputs[0], inputs[1], out=out)
         for x in inputs[2:]:
-            np.maximum(out, x, out=out)
+            self.winner_of(out, x, out=out)
         return (out,)
 
     def gradient(
         self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        largest, winners = inputs[0], np.zeros_like(inputs[0], np.int32)
+        best, winners = inputs[0], np.zeros_like(inputs[0], np.int32)
         for number, x in enumerate(inputs[1:], 1):
-            np.copyto(winners, number, where=x > largest)
-            largest = np.maximum(largest, x)
+            np.copyto(winners, number, where=self.beats(x, best))
+            best = self.winner_of(best, x)
         return tuple(
-            np.multiply(gradients[0], winners == number, out=workspace.empty(largest.shape))
+            np.multiply(gradients[0], winners == number, out=workspace.empty(best.shape))
             for number in range(len(inputs))
         )
+
+
+class EltwiseMinimum(EltwiseMaximum):
+    """The smallest of all inputs, the first of several that are equal (forks only)."""
+
+    winner_of: ClassVar[np.ufunc] = np.minimum
+    beats: ClassVar[np.ufunc] = np.less
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+
+@register("Add")
+class Add(Combination):
+    """The sum of all inputs; along axes where one has size 1 it is repeated (forks only)."""
+
+    input_counts: ClassVar[tuple[int, int | None]] = (2, None)
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "Add":
+        shapes: tuple[Shape, ...] = node["input_shapes"]
+        sizes = [{size for size in axis if size != 1} for axis in zip(*shapes, strict=False)]
+        if len(set(map(len, shapes))) > 1 or any(len(different) > 1 for different in sizes):
+            raise ModelError(
+                f"bottoms of shapes {shapes} cannot be added: along every axis they must have the same size, "
+                "or 1; check the layers that write them"
+            )
+        return cls(**node)
+
+    @property
+    def output_shapes(self) -> tuple[Shape, ...]:
+        return (tuple(max(axis) for axis in zip(*self.input_shapes, strict=True)),)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        out = workspace.empty((len(inputs[0]), *self.output_shapes[0]))
+        np.add(inputs[0], inputs[1], out=out)
+        for x in inputs[2:]:
+            out += x
+        return (out,)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return tuple(self.gathered(number, gradients[0]) for number in range(len(self.inputs)))
+
+    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+        return tuple(np.broadcast_to(x, (len(x), *self.output_shapes[0])) for x in inputs)
+
+    def gathered(self, number: int, share: Blob) -> Blob:
+        """Summed over the axes along which the input is repeated."""
+        sizes = zip(self.input_shapes[number], self.output_shapes[0], strict=True)
+        axes = tuple(axis for axis, (own, whole) in enumerate(sizes, 1) if own != whole)
+        return share.sum(axis=axes, dtype=np.float64, keepdims=True).astype(np.float32) if axes else share
+
+
+_WINNERS: dict[int, type[EltwiseMaximum]] = {
+    EltwiseParameter.MAX: EltwiseMaximum,
+    EltwiseParameter.MIN: EltwiseMinimum,
+}
 
 
 @register("Axpy")

@@ -17,7 +17,7 @@ from caffe_lrp.workspace import Workspace
 
 from .base import Linear, register
 from .linear_map import ConvolutionMap, LinearMap
-from .window import convolution_window, convolved_size, require_image
+from .window import Pad, Placement, convolution_placement, convolved_size, require_image
 
 
 @register("Convolution")
@@ -25,11 +25,13 @@ from .window import convolution_window, convolved_size, require_image
 class Convolution(Linear):
     """2-D convolution with groups, stride, padding, dilation, and an optional bias.
 
-    ``method`` is ``auto``, ``direct`` or ``winograd``: how products are formed. ``is_compared`` is whether
-    max pooling compares what follows from the outputs.
+    ``window`` has the padding above and left of the image, ``ends`` is that below and right. ``method`` is
+    ``auto``, ``direct`` or ``winograd``: how products are formed. ``is_compared`` is whether max pooling
+    compares what follows from the outputs.
     """
 
     window: Window
+    ends: Pad
     output_channels: int
     groups: int
     has_bias: bool
@@ -39,7 +41,8 @@ class Convolution(Linear):
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Convolution":
         parameters = spec.parameters.convolution_param
-        channels = require_image(node["input_shapes"][0])[0]
+        shape = require_image(node["input_shapes"][0])
+        channels = shape[0]
         outputs, groups = cls._output_channels(parameters, channels)
         if outputs < 1 or groups < 1:
             raise ModelError("num_output and group must be at least 1; set them in convolution_param")
@@ -50,8 +53,10 @@ class Convolution(Linear):
             )
         if parameters.axis not in (1, -3):
             raise ModelError(f"axis {parameters.axis} is not supported; channels must be axis 1")
+        window, ends = convolution_placement(parameters, shape)
         return cls(
-            window=convolution_window(parameters),
+            window=window,
+            ends=ends,
             output_channels=outputs,
             groups=groups,
             has_bias=parameters.bias_term,
@@ -72,7 +77,11 @@ class Convolution(Linear):
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
-        return ((self.output_channels, *convolved_size(self.window, self.input_shapes[0])),)
+        return ((self.output_channels, *convolved_size(self._placement, self.input_shapes[0])),)
+
+    @property
+    def _placement(self) -> Placement:
+        return Placement(self.window, self.ends)
 
     @property
     def group_outputs(self) -> int:
@@ -88,7 +97,7 @@ class Convolution(Linear):
 
     @property
     def has_partial_windows(self) -> bool:
-        return max(self.window.pad_h, self.window.pad_w) > 0
+        return self._placement.is_padded
 
     def with_convolution(self, method: str, is_compared: bool) -> "Convolution":
         return replace(self, method=method, is_compared=is_compared)

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.proto.spec import Shape
+from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 
@@ -23,6 +24,14 @@ class Deconvolution(Convolution):
     How many inputs an output sees depends on where it lies. Rules that share relevance without looking at
     the input share it over the inputs that an output does see, so that none is lost at the border.
     """
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "Deconvolution":
+        if spec.parameters.convolution_param.pad_type:
+            raise ModelError("pad_type is for convolution and pooling; give pad_l, pad_r, pad_t and pad_b")
+        layer = super().from_spec(spec, **node)
+        assert isinstance(layer, cls)
+        return layer
 
     @property
     def weight_shapes(self) -> tuple[Shape, ...]:
@@ -41,7 +50,7 @@ class Deconvolution(Convolution):
         window, (_, height, width) = self.window, self.input_shapes[0]
         out_height = (height - 1) * window.stride_h + window.dilation_h * (window.kernel_h - 1) + 1
         out_width = (width - 1) * window.stride_w + window.dilation_w * (window.kernel_w - 1) + 1
-        size = (out_height - 2 * window.pad_h, out_width - 2 * window.pad_w)
+        size = (out_height - window.pad_h - self.ends[0], out_width - window.pad_w - self.ends[1])
         if min(size) < 1:
             raise ModelError(
                 f"padding leaves nothing of an output of {out_height}×{out_width}; make pad smaller"

@@ -250,7 +250,12 @@ class Unpooling(Upsample):
         """(N, C, P): places in the planes of the output."""
         places = mask.reshape(*mask.shape[:2], -1).astype(np.intp)
         largest, room = int(places.max(initial=0)), self.size[0] * self.size[1]
-        if largest >= room or places.min(initial=0) < 0:
+        if places.min(initial=0) < 0:
+            raise ModelError(
+                f"{self.label}: its mask points nowhere, where all of a pooling window is NaN or outside the "
+                "image; check the image, and the kernel and stride of the pooling layer"
+            )
+        if largest >= room:
             raise ModelError(
                 f"{self.label}: its mask points at pixel {largest} of {room}; check that its size is that "
                 "of the pooling layer's input"

@@ -18,7 +18,7 @@ from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, ChannelNormalization, Layer, Normalization, register
-from .window import LARGEST_SIZE, require_image
+from .window import LARGEST_SIZE, Placement, require_image, window_areas
 
 
 @register("LRN")
@@ -98,10 +98,17 @@ class WithinChannel(LocalResponseNormalization, Normalization):
         reach = (self.local_size - 1) // 2
         return Window(self.local_size, self.local_size, pad_h=reach, pad_w=reach)
 
+    @property
+    def _areas(self) -> Blob:
+        """What the means divide by: windows clipped to the padded image."""
+        window, size = self._window, (self.input_shapes[0][1], self.input_shapes[0][2])
+        ends = (window.pad_h, window.pad_w)
+        return window_areas(Placement(window, ends), size, size, counts_padding=True)
+
     def _scale(self, x: Blob) -> Blob:
         """``1 + α·mean(x²)`` for ``x`` (N, H, W, C)."""
         squares, mean = np.square(x), np.empty_like(x)
-        average_pool(0, len(x) * x.shape[1], squares, self._window, mean)
+        average_pool(0, len(x) * x.shape[1], squares, self._window, self._areas, mean)
         return np.float32(1) + np.float32(self.alpha) * mean
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
@@ -117,7 +124,7 @@ class WithinChannel(LocalResponseNormalization, Normalization):
         scale = self._scale(x)
         pull = gradient * x * scale ** np.float32(-self.beta - 1)
         spread = np.empty_like(x)
-        average_pool_gradient(pull, self._window, spread)
+        average_pool_gradient(pull, self._window, self._areas, spread)
         factor = np.float32(2 * self.alpha * self.beta)
         found = gradient * scale ** np.float32(-self.beta) - factor * x * spread
         return (as_blob(found, inputs[0].shape),)

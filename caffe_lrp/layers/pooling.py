@@ -13,20 +13,39 @@ from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.caffe_pb2 import PoolingParameter
 from caffe_lrp.proto.spec import LayerSpec, Shape
+from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 
 from .base import Aggregation, Blobs, Layer, WindowAverage, Winner, register
-from .window import Tap, pooled_size, pooling_window, require_image, rounds_up, taps
+from .window import (
+    Pad,
+    Placement,
+    Tap,
+    filled_size,
+    pooled_size,
+    pooling_placement,
+    require_image,
+    rounds_up,
+    taps,
+    window_areas,
+)
+
+#: What Caffe starts looking for a maximum from, and so the maximum of nothing.
+LOWEST = np.finfo(np.float32).min
 
 
 @register("Pooling")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pooling(Layer):
-    """Geometry common to all pooling methods; `from_spec` gives the class of the method asked for."""
+    """Geometry common to all pooling methods; `from_spec` gives the class of the method asked for.
+
+    ``window`` has the padding above and left of the image, ``ends`` is that below and right.
+    """
 
     output_counts: ClassVar[tuple[int, int | None]] = (1, 2)
 
     window: Window
+    ends: Pad
     round_up: bool
 
     @classmethod
@@ -34,21 +53,41 @@ class Pooling(Layer):
         parameters = spec.parameters.pooling_param
         if parameters.pool != PoolingParameter.MAX and len(node["outputs"]) > 1:
             raise ModelError("has 2 tops, but only MAX pooling has a mask to write; remove the second")
-        window = pooling_window(parameters, require_image(node["input_shapes"][0]))
-        return pooling_of(parameters.pool, window, rounds_up(parameters), **node)
+        placement = pooling_placement(parameters, require_image(node["input_shapes"][0]))
+        return pooling_of(parameters.pool, placement, rounds_up(parameters), **node)
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
         channels = self.input_shapes[0][0]
-        size = pooled_size(self.window, self.input_shapes[0], self.round_up)
+        size = pooled_size(self._placement, self.input_shapes[0], self.round_up)
         return ((channels, *size),) * len(self.outputs)
+
+    @property
+    def _placement(self) -> Placement:
+        return Placement(self.window, self.ends)
+
+    @property
+    def _sizes(self) -> tuple[Pad, Pad]:
+        """Height and width of the input, and of the output."""
+        (_, height, width), (_, rows, columns) = self.input_shapes[0], self.output_shapes[0]
+        return (height, width), (rows, columns)
+
+    @property
+    def filled_size(self) -> tuple[int, int]:
+        """Rows and columns of the output, the first ones, whose windows see pixels of the image."""
+        return filled_size(self.window, *self._sizes)
+
+    @property
+    def has_empty_windows(self) -> bool:
+        """Whether the last windows lie outside the image, where a stride is larger than the kernel."""
+        return self.filled_size != self._sizes[1]
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
 
     def _pool(self, pool: Callable[..., None], x: Blob, workspace: Workspace) -> Blob:
-        """The output of the forward kernel ``pool``."""
-        out = workspace.empty((len(x), *self.output_shapes[0]))
+        """What the forward kernel ``pool`` makes of the windows that see pixels."""
+        out = workspace.empty((len(x), x.shape[1], *self.filled_size))
         source, target = pixels(x), pixels(out)
         workspace.share(
             lambda first, last: pool(first, last, source, self.window, target),
@@ -59,28 +98,39 @@ class Pooling(Layer):
 
     def _taps(self) -> list[Tap]:
         """Places of the kernel in scan order, to go through windows with NumPy."""
-        _, height, width = self.input_shapes[0]
-        _, rows, columns = self.output_shapes[0]
-        return list(taps(self.window, (height, width), (rows, columns)))
+        return list(taps(self.window, *self._sizes))
 
 
 class MaxPooling(Pooling, Winner):
     """The largest element of every window; the first in scan order wins a tie.
 
     A second output is the mask: where in its plane each of them lies, counted row by row. Nothing is
-    handed back through it.
+    handed back through it. A window without a pixel has the lowest number there is and the place −1, as in
+    Caffe, and hands nothing back.
     """
 
     gradient_uses_inputs: ClassVar[bool] = True
 
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs) and not self.has_empty_windows
+
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         out = self._pool(kernels.max_pool, inputs[0], workspace)
+        if self.has_empty_windows:
+            out = self._with_empty_windows(out, workspace)
         if len(self.outputs) == 1:
             return (out,)
         return out, self._mask(inputs[0], out, workspace)
 
+    def _with_empty_windows(self, filled: Blob, workspace: Workspace) -> Blob:
+        """The output, given that of the windows that see pixels."""
+        out = workspace.empty((len(filled), *self.output_shapes[0]))
+        out[...] = LOWEST
+        out[:, :, : filled.shape[2], : filled.shape[3]] = filled
+        return out
+
     def _mask(self, x: Blob, largest: Blob, workspace: Workspace) -> Blob:
-        """Position of every element of ``largest`` in its plane; −1 where all of a window is NaN."""
+        """Position of every element of ``largest`` in its plane; −1 where a window is empty or all NaN."""
         out = workspace.empty(largest.shape)
         source, winners, target = pixels(x), pixels(largest), pixels(out)
         height, width = source.shape[1:3]
@@ -95,7 +145,9 @@ class MaxPooling(Pooling, Winner):
         self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
         out = workspace.empty(inputs[0].shape)
-        x, gradient, target = pixels(inputs[0]), pixels(gradients[0]), pixels(out)
+        rows, columns = self.filled_size
+        x, gradient = pixels(inputs[0]), pixels(gradients[0][:, :, :rows, :columns])
+        target = pixels(out)
         workspace.share(
             lambda first, last: kernels.max_pool_route(first, last, x, gradient, self.window, target),
             target.shape[3],
@@ -107,14 +159,27 @@ class MaxPooling(Pooling, Winner):
 class AveragePooling(Pooling, WindowAverage):
     """The mean of every window, over the window clipped to the padded image."""
 
+    #: Whether the mean is also over what lies in the padding, as zeros.
+    counts_padding: ClassVar[bool] = True
+
+    @shared_property
+    def _areas(self) -> Blob:
+        """(rows, columns): what the sum over every window is divided by."""
+        return window_areas(self._placement, *self._sizes, self.counts_padding)
+
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
-        return (self._pool(kernels.average_pool, inputs[0], workspace),)
+        areas = self._areas
+
+        def pool(first: int, last: int, x: Blob, window: Window, out: Blob) -> None:
+            kernels.average_pool(first, last, x, window, areas, out)
+
+        return (self._pool(pool, inputs[0], workspace),)
 
     def gradient(
         self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
         out = workspace.empty((len(gradients[0]), *self.input_shapes[0]))
-        kernels.average_pool_gradient(pixels(gradients[0]), self.window, pixels(out))
+        kernels.average_pool_gradient(pixels(gradients[0]), self.window, self._areas, pixels(out))
         return (out,)
 
     def shared(self, inputs: Blobs, relevance: Blob, workspace: Workspace) -> Blob:
@@ -123,6 +188,12 @@ class AveragePooling(Pooling, WindowAverage):
             pixels(inputs[0]), pixels(relevance), self.window, False, pixels(out)
         )
         return out
+
+
+class AverageOfPixels(AveragePooling):
+    """The mean of every window, over the window clipped to the image (``AVE_EXC_PAD`` of forks)."""
+
+    counts_padding: ClassVar[bool] = False
 
 
 class StochasticPooling(Pooling, Aggregation):
@@ -181,7 +252,7 @@ class StochasticPooling(Pooling, Aggregation):
         return out
 
 
-def pooling_of(method: int, window: Window, round_up: bool, **node: Any) -> Pooling:
+def pooling_of(method: int, placement: Placement, round_up: bool, **node: Any) -> Pooling:
     """A layer that pools by Caffe's ``method``; ``node`` are the attributes common to all layers.
 
     Raises
@@ -189,13 +260,23 @@ def pooling_of(method: int, window: Window, round_up: bool, **node: Any) -> Pool
     ModelError
         The method cannot do that.
     """
-    if method == PoolingParameter.STOCHASTIC and (window.pad_h or window.pad_w):
+    if method == PoolingParameter.STOCHASTIC and placement.is_padded:
         raise ModelError("STOCHASTIC pooling takes no padding; pool by MAX or AVE, or without padding")
-    return METHODS[method](window=window, round_up=round_up, **node)
+    pooling = METHODS[method](window=placement.window, ends=placement.ends, round_up=round_up, **node)
+    if isinstance(pooling, AveragePooling) and pooling.has_empty_windows:
+        (rows, columns), filled = pooling.output_shapes[0][1:], pooling.filled_size
+        raise ModelError(
+            f"only {filled[0]}×{filled[1]} of its {rows}×{columns} windows hold pixels; the others are "
+            "outside the image, and a mean over nothing is NaN, as in Caffe; make the stride at most the "
+            "kernel size, round sizes down (round_mode: FLOOR), or pool by MAX"
+        )
+    return pooling
 
 
 METHODS: dict[int, type[Pooling]] = {
     PoolingParameter.MAX: MaxPooling,
     PoolingParameter.AVE: AveragePooling,
+    PoolingParameter.AVE_EXC_PAD: AverageOfPixels,
+    PoolingParameter.AVE_TF: AverageOfPixels,
     PoolingParameter.STOCHASTIC: StochasticPooling,
 }

@@ -15,7 +15,7 @@ from caffe_lrp.workspace import Workspace
 
 from .base import Aggregation, Blobs, Layer, Winner, register
 from .pooling import AveragePooling, Pooling, StochasticPooling, pooling_of
-from .window import require_image
+from .window import Placement, require_image
 
 
 @register("SPP")
@@ -36,8 +36,8 @@ class SpatialPyramid(Layer):
         if parameters.pyramid_height < 1:
             raise ModelError("pyramid_height must be at least 1; set it in spp_param")
         _, *size = require_image(node["input_shapes"][0])
-        windows = [_bins(level, size) for level in range(parameters.pyramid_height)]
-        levels = tuple(pooling_of(parameters.pool, window, True, **node) for window in windows)
+        placements = [_bins(level, size) for level in range(parameters.pyramid_height)]
+        levels = tuple(pooling_of(parameters.pool, placement, True, **node) for placement in placements)
         kind = MaxPyramid if parameters.pool == SPPParameter.MAX else AveragePyramid
         return kind(levels=levels, **node)
 
@@ -91,7 +91,7 @@ class AveragePyramid(SpatialPyramid, Aggregation):
         return _sum(level.shared(inputs, part, workspace) for level, part in parts)
 
 
-def _bins(level: int, size: Sequence[int]) -> Window:
+def _bins(level: int, size: Sequence[int]) -> Placement:
     """Window of a level over an image of ``size``: as many bins as it asks for, padded to equal size.
 
     Raises
@@ -109,7 +109,7 @@ def _bins(level: int, size: Sequence[int]) -> Window:
             f"an input of {size[0]}×{size[1]} is too small for {count}×{count} bins; set pyramid_height in "
             f"spp_param to at most {level}, or make the net's input larger"
         )
-    return Window(*kernel, *kernel, *pad)
+    return Placement(Window(*kernel, *kernel, *pad), (pad[0], pad[1]))
 
 
 def _sum(blobs: Iterator[Blob]) -> Blob:

@@ -13,6 +13,7 @@ from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, Router, canonical_axis, register
+from .window import require_image
 
 
 @register("Flatten")
@@ -105,6 +106,37 @@ def _reshaped(shape: Shape, sizes: Sequence[int], axis: int, axes: int) -> Shape
     others = math.prod(size for size in (*shape[:first], *copied, *shape[end:]) if size != -1)
     missing = math.prod(shape) // max(1, others)
     return (*shape[:first], *(missing if size == -1 else size for size in copied), *shape[end:])
+
+
+@register("Flip")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Flip(Router):
+    """The mirror image: elements in reverse order along ``axes`` of the batch (forks only)."""
+
+    axes: tuple[int, ...]
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "Flip":
+        parameters = spec.parameters.flip_param
+        shape: Shape = node["input_shapes"][0]
+        if parameters.keep_original:
+            raise ModelError(
+                "keep_original puts the mirror images into the batch as further images, and every image is "
+                "explained by itself; remove it, and join the two by a Concat or Eltwise layer"
+            )
+        if parameters.HasField("axis"):
+            return cls(axes=(1 + canonical_axis(parameters.axis, shape),), **node)
+        require_image(shape)
+        flipped = ((2, parameters.flip_height), (3, parameters.flip_width))
+        return cls(axes=tuple(axis for axis, is_flipped in flipped if is_flipped), **node)
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        return (workspace.copy(np.flip(inputs[0], self.axes)),)
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (workspace.copy(np.flip(gradients[0], self.axes)),)
 
 
 @register("Permute")

@@ -5,7 +5,7 @@ from caffe_lrp.proto.upgrade import V1_TYPE_NAMES
 
 from .base import REGISTRY
 
-#: Types less similar than this are others, not misspelt: ``RReLU`` is no ``ReLU``.
+#: Types less similar than this are others, not misspelt: ``CReLU`` is no ``ReLU``.
 _LEAST_SIMILARITY = 0.9
 
 _RECURRENT = (

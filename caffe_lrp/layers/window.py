@@ -3,17 +3,41 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from caffe_lrp.errors import ModelError
+from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
+from caffe_lrp.proto.caffe_pb2 import SAME, ConvolutionParameter, PoolingParameter
 from caffe_lrp.proto.spec import Shape
 
 #: No window, step or border of a net for images comes near it.
 LARGEST_SIZE = 2**16
 
+#: Padding of the two axes.
+Pad = tuple[int, int]
 
-def convolution_window(parameters: ConvolutionParameter) -> Window:
-    """Window of a convolution.
+#: Fields of forks for the padding of each side: above and left of the image, below and right of it.
+_BEGINS, _ENDS = ("pad_t", "pad_l"), ("pad_b", "pad_r")
+
+
+class Placement(NamedTuple):
+    """A window, whose own padding is that above and left of the image, and the padding below and right.
+
+    The sizes of outputs, and what averages divide by, are all that depends on the latter.
+    """
+
+    window: Window
+    ends: Pad
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether there is padding anywhere."""
+        return max(self.window.pad_h, self.window.pad_w, *self.ends) > 0
+
+
+def convolution_placement(parameters: ConvolutionParameter, input_shape: Shape) -> Placement:
+    """Window and padding of a convolution over (C, H, W).
 
     Raises
     ------
@@ -24,11 +48,11 @@ def convolution_window(parameters: ConvolutionParameter) -> Window:
     stride = _pair(parameters, "stride", parameters.stride, 1)
     pad = _pair(parameters, "pad", parameters.pad, 0)
     dilation = _spatial(parameters.dilation, "dilation") if parameters.dilation else (1, 1)
-    return _checked(Window(*kernel, *stride, *pad, *dilation))
+    return _placed(parameters, Window(*kernel, *stride, *pad, *dilation), input_shape)
 
 
-def pooling_window(parameters: PoolingParameter, input_shape: Shape) -> Window:
-    """Window of a pooling layer; the whole image for global pooling.
+def pooling_placement(parameters: PoolingParameter, input_shape: Shape) -> Placement:
+    """Window and padding of pooling over (C, H, W); the whole image for global pooling.
 
     Raises
     ------
@@ -45,14 +69,61 @@ def pooling_window(parameters: PoolingParameter, input_shape: Shape) -> Window:
     if parameters.global_pooling:
         if any(map(parameters.HasField, ("kernel_size", "kernel_h", "kernel_w"))):
             raise ModelError("gives a kernel size, but global_pooling takes the whole image; keep one")
-        if stride != (1, 1) or pad != (0, 0):
+        is_padded = any((*pad, *(getattr(parameters, side) for side in (*_BEGINS, *_ENDS, "pad_type"))))
+        if stride != (1, 1) or is_padded:
             raise ModelError("global_pooling takes the whole image; remove stride and pad")
-        return Window(input_shape[1], input_shape[2])
+        return Placement(Window(input_shape[1], input_shape[2]), (0, 0))
     kernel = _pair(parameters, "kernel", given("kernel_size"), None)
-    window = _checked(Window(*kernel, *stride, *pad))
-    if window.pad_h >= window.kernel_h or window.pad_w >= window.kernel_w:
-        raise ModelError(f"padding {pad} must be smaller than the kernel {kernel}")
-    return window
+    placed = _placed(parameters, Window(*kernel, *stride, *pad), input_shape)
+    begins = (placed.window.pad_h, placed.window.pad_w)
+    for pad in (begins, placed.ends):
+        if pad[0] >= kernel[0] or pad[1] >= kernel[1]:
+            raise ModelError(f"padding {pad} must be smaller than the kernel {kernel}")
+    return placed
+
+
+def _placed(
+    parameters: ConvolutionParameter | PoolingParameter, window: Window, input_shape: Shape
+) -> Placement:
+    """``window``, whose padding is that of both sides, with the padding that forks' fields may ask for.
+
+    Raises
+    ------
+    ModelError
+        A size is not positive or absurdly large, or padding is given in two ways.
+    """
+    sizes = (window.kernel_h, window.kernel_w, window.stride_h, window.stride_w, *window[6:])
+    if min(sizes) < 1:
+        raise ModelError("kernel size, stride and dilation must be at least 1")
+    begins, ends = (tuple(int(getattr(parameters, side)) for side in sides) for sides in (_BEGINS, _ENDS))
+    ways = {
+        "pad": any((window.pad_h, window.pad_w)),
+        "pad_l/pad_r/pad_t/pad_b": any((*begins, *ends)),
+        "pad_type": parameters.pad_type == SAME,
+    }
+    chosen = [way for way, is_given in ways.items() if is_given]
+    if len(chosen) > 1:
+        raise ModelError(f"gives padding in two ways, {' and '.join(chosen[:2])}; keep one")
+    if parameters.pad_type == SAME:
+        begins, ends = _same_padding(window, input_shape[1:])
+    elif not any((*begins, *ends)):
+        begins = ends = (window.pad_h, window.pad_w)
+    largest = max(*sizes, *begins, *ends)
+    if largest > LARGEST_SIZE:
+        raise ModelError(
+            f"kernel size, stride, padding and dilation must be at most {LARGEST_SIZE}, not {largest}"
+        )
+    return Placement(window._replace(pad_h=begins[0], pad_w=begins[1]), (ends[0], ends[1]))
+
+
+def _same_padding(window: Window, size: Shape) -> tuple[Pad, Pad]:
+    """Padding before and after the image that gives ⌈size/stride⌉ outputs; an odd pixel comes after it."""
+    totals = []
+    for length, kernel, stride, dilation in zip(size, window[:2], window[2:4], window[6:], strict=True):
+        extent = dilation * (kernel - 1) + 1
+        totals.append(max(extent - (length % stride or stride), 0))
+    begins = (totals[0] // 2, totals[1] // 2)
+    return begins, (totals[0] - begins[0], totals[1] - begins[1])
 
 
 def _pair(
@@ -82,18 +153,7 @@ def _spatial(sizes: Sequence[int], what: str) -> tuple[int, int]:
     return int(sizes[0]), int(sizes[-1])
 
 
-def _checked(window: Window) -> Window:
-    sizes = (window.kernel_h, window.kernel_w, window.stride_h, window.stride_w, *window[6:])
-    if min(sizes) < 1:
-        raise ModelError("kernel size, stride and dilation must be at least 1")
-    if max(window) > LARGEST_SIZE:
-        raise ModelError(
-            f"kernel size, stride, padding and dilation must be at most {LARGEST_SIZE}, not {max(window)}"
-        )
-    return window
-
-
-def convolved_size(window: Window, input_shape: Shape) -> tuple[int, int]:
+def convolved_size(placement: Placement, input_shape: Shape) -> tuple[int, int]:
     """Output height and width of a convolution over (C, H, W).
 
     Raises
@@ -101,9 +161,10 @@ def convolved_size(window: Window, input_shape: Shape) -> tuple[int, int]:
     ModelError
         The kernel is larger than the padded input.
     """
-    _, height, width = input_shape
-    out_height = _floor_steps(height + 2 * window.pad_h, window.kernel_h, window.stride_h, window.dilation_h)
-    out_width = _floor_steps(width + 2 * window.pad_w, window.kernel_w, window.stride_w, window.dilation_w)
+    (window, ends), (_, height, width) = placement, input_shape
+    padded = (height + window.pad_h + ends[0], width + window.pad_w + ends[1])
+    out_height = _floor_steps(padded[0], window.kernel_h, window.stride_h, window.dilation_h)
+    out_width = _floor_steps(padded[1], window.kernel_w, window.stride_w, window.dilation_w)
     if out_height < 1 or out_width < 1:
         raise ModelError(_misfit(height, width))
     return out_height, out_width
@@ -121,31 +182,53 @@ def _floor_steps(padded: int, kernel: int, stride: int, dilation: int) -> int:
     return (padded - extent) // stride + 1 if padded >= extent else 0
 
 
-def pooled_size(window: Window, input_shape: Shape, round_up: bool) -> tuple[int, int]:
+def pooled_size(placement: Placement, input_shape: Shape, round_up: bool) -> tuple[int, int]:
     """Output height and width of pooling over (C, H, W).
 
-    Sizes are rounded up, as Caffe does, unless the layer asks for rounding down; a last window that
-    would hold no pixel of the image is dropped.
+    Sizes are rounded up, as Caffe does, unless the layer asks for rounding down. A last window that would
+    hold no pixel of the image is dropped if there is padding on either axis; without any it stays, and is
+    empty.
 
     Raises
     ------
     ModelError
         The kernel is larger than the padded input.
     """
+    window, ends = placement
     sizes = []
-    for size, kernel, stride, pad in zip(
-        input_shape[1:],
-        window[:2],
-        (window.stride_h, window.stride_w),
-        (window.pad_h, window.pad_w),
-        strict=True,
+    for size, kernel, stride, begin, end in zip(
+        input_shape[1:], window[:2], window[2:4], window[4:6], ends, strict=True
     ):
-        span = size + 2 * pad - kernel
+        span = size + begin + end - kernel
         steps = (-(-span // stride) if round_up else span // stride) + 1
         if steps < 1:
             raise ModelError(_misfit(*input_shape[1:]))
-        sizes.append(steps - 1 if (steps - 1) * stride >= size + pad else steps)
+        is_dropped = placement.is_padded and (steps - 1) * stride >= size + begin
+        sizes.append(steps - 1 if is_dropped else steps)
     return sizes[0], sizes[1]
+
+
+def filled_size(window: Window, size: Pad, outputs: Pad) -> tuple[int, int]:
+    """How many of the ``outputs`` along each axis, the first ones, see pixels of an image of ``size``."""
+    found = [
+        min(count, -(-(length + begin) // stride))
+        for length, count, stride, begin in zip(size, outputs, window[2:4], window[4:6], strict=True)
+    ]
+    return found[0], found[1]
+
+
+def window_areas(placement: Placement, size: Pad, outputs: Pad, counts_padding: bool) -> Blob:
+    """(rows, columns): how many pixels of an image of ``size`` every window has, with padding or without."""
+    window, ends = placement
+    lengths = []
+    for length, count, kernel, stride, begin, end in zip(
+        size, outputs, window[:2], window[2:4], window[4:6], ends, strict=True
+    ):
+        first = np.arange(count) * stride - begin
+        last = np.minimum(first + kernel, length + (end if counts_padding else 0))
+        lengths.append(last - (first if counts_padding else np.maximum(first, 0)))
+    areas: Blob = np.multiply.outer(*lengths).astype(np.float32)
+    return areas
 
 
 def rounds_up(parameters: PoolingParameter) -> bool:
@@ -156,6 +239,8 @@ def rounds_up(parameters: PoolingParameter) -> bool:
     ModelError
         The two fields contradict each other.
     """
+    if parameters.pad_type == SAME:  # whose sizes follow from the stride alone
+        return False
     by_mode = parameters.round_mode == PoolingParameter.CEIL
     if not parameters.HasField("ceil_mode"):
         return by_mode

@@ -20,6 +20,7 @@ from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
 
 from .canonize import canonized
 from .deploy import as_deploy_net
+from .empty_windows import notices_on_empty_windows
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
 from .shared_weights import with_shared_weights
@@ -102,7 +103,11 @@ def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
         input_shape=tuple(shape),
         batch_size=batch_size,
         output_value=_output_value(graph),
-        notices=(*graph.notices, *_notices_on_outputs(graph, source)),
+        notices=(
+            *graph.notices,
+            *_notices_on_outputs(graph, source),
+            *notices_on_empty_windows(layers, source),
+        ),
     )
 
 

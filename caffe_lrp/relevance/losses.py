@@ -15,6 +15,7 @@ from caffe_lrp.kernels.elementwise import ZERO_SUM
 from caffe_lrp.kernels.layout import lines, pixels
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.linear_map import ConvolutionMap, LinearMap
+from caffe_lrp.layers.pooling import Pooling
 from caffe_lrp.workspace import Workspace
 
 from .engine import Passage
@@ -29,7 +30,7 @@ CAUSES: dict[str, str] = {
     "bias": "the share of the bias, which is no input",
     "epsilon": "ε makes the divisor larger than the sum that is shared",
     "zero_sum": "the sum that is shared is 0",
-    "padding": "the share of taps that lie outside the layer's input",
+    "padding": "the share of taps, or of pooling windows, that lie outside the layer's input",
     "no_positive": "αβ: the window has no positive products to take α R",
     "no_negative": "αβ: the window has no negative products to take −β R; the sum grows",
     "zero_weights": "w²: all weights of the output are 0",
@@ -294,6 +295,17 @@ def _window_sums(x: Singles, layer: Any) -> Singles:
     return sums
 
 
+def _outside(
+    rule: Rule, passage: Passage, item: int, constants: Constants, workspace: Workspace
+) -> Iterator[tuple[str, float]]:
+    """What pooling windows without a pixel get has nowhere to go."""
+    layer = passage.step.layer
+    if isinstance(layer, Pooling) and layer.has_empty_windows:
+        rows, columns = layer.filled_size
+        received = _item(passage.received[0], item)
+        yield "padding", float(np.sum(received[:, rows:]) + np.sum(received[:, :rows, columns:]))
+
+
 def _contribution(
     rule: Contribution, passage: Passage, item: int, constants: Constants, workspace: Workspace
 ) -> Iterator[tuple[str, float]]:
@@ -355,9 +367,9 @@ ACCOUNTS: dict[type[Rule], Account] = {
     WSquare: _w_square,
     Proportional: _proportional,
     Contribution: _contribution,
-    Share: _nothing,
+    Share: _outside,
     TaylorNormalization: _taylor,
     Overwrite: _overwrite,
     Pass: _nothing,
-    Route: _nothing,
+    Route: _outside,
 }

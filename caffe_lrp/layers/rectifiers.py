@@ -1,0 +1,101 @@
+"""Neuron layers that only forks of Caffe have: relatives of ReLU."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.proto.spec import LayerSpec
+
+from .activation import ReLU
+from .base import register
+from .neurons import Numbers, NumpyNeuron
+
+_CUBIC = 0.044715
+_STEEPNESS = math.sqrt(2 / math.pi)
+#: Where GELU has long been 0 or ``x`` in single precision, and squares are far from overflowing.
+_FAR = 20.0
+
+
+@register("GELU")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GELU(NumpyNeuron):
+    """``c·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2``, the approximation that forks compute.
+
+    ``coefficient`` is c. Source: Hendrycks and Gimpel 2016.
+    """
+
+    coefficient: float
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "GELU":
+        return cls(coefficient=spec.parameters.gelu_param.coeff, **node)
+
+    def value(self, x: Numbers) -> Numbers:
+        share: Numbers = 0.5 * (1 + self._tanh(np.clip(x, -_FAR, _FAR)))
+        return self.coefficient * x * share
+
+    def slope(self, x: Numbers) -> Numbers:
+        near = np.clip(x, -_FAR, _FAR)
+        tanh = self._tanh(near)
+        rise = _STEEPNESS * (1 + 3 * _CUBIC * near * near)
+        slope: Numbers = 0.5 * (1 + tanh + near * (1 - tanh * tanh) * rise)
+        return self.coefficient * slope
+
+    @staticmethod
+    def _tanh(x: Numbers) -> Numbers:
+        return np.tanh(_STEEPNESS * (x + _CUBIC * x * x * x))
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs) and self.coefficient >= 0
+
+
+@register("SELU")
+@register("SeLU")
+@register("SeLu")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SELU(NumpyNeuron):
+    """``λx`` above 0, ``λα(e^x − 1)`` below; forks spell its name in three ways.
+
+    ``factor`` is λ. Source: Klambauer et al. 2017.
+    """
+
+    factor: float
+    alpha: float
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "SELU":
+        parameters = spec.parameters.selu_param
+        # The name of the field is a word of Python's own.
+        return cls(factor=getattr(parameters, "lambda"), alpha=parameters.alpha, **node)
+
+    def value(self, x: Numbers) -> Numbers:
+        return self.factor * (np.maximum(x, 0) + self.alpha * np.expm1(np.minimum(x, 0)))
+
+    def slope(self, x: Numbers) -> Numbers:
+        return self.factor * ((x > 0) + (x <= 0) * np.exp(np.minimum(x, 0)) * self.alpha)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return self.factor >= 0 and (all(inputs) or self.alpha <= 0)
+
+
+@register("RReLU")
+class RReLU(ReLU):
+    """Randomized leaky ReLU at test time: what is below 0 is divided by the mean of the two bounds.
+
+    In training it is divided by a random number between them. Source: Xu et al. 2015.
+    """
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "RReLU":
+        parameters = spec.parameters.rrelu_param
+        bounds = (parameters.negative_slope_lower, parameters.negative_slope_upper)
+        if not 0 < bounds[0] <= bounds[1] < math.inf:
+            raise ModelError(
+                f"divides by numbers between {bounds[0]:g} and {bounds[1]:g}, which must be above 0 and in "
+                "this order; set negative_slope_lower and negative_slope_upper in rrelu_param"
+            )
+        return cls(negative_slope=2 / sum(bounds), **node)
