@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from .arguments import INTRODUCTION, demo_arguments, list_arguments
-from .errors import CaffeLrpError, ExitCode
+from .errors import CaffeLrpError, ExitCode, notices_of
 from .subcommands import (
     convert_arguments,
     inspect_arguments,
@@ -18,7 +18,7 @@ from .subcommands import (
     status_arguments,
     warmup_arguments,
 )
-from .terminal import coloured, prepare_streams, say
+from .terminal import coloured, prepare_streams, remark, say
 
 Read = Callable[[Sequence[str] | None], argparse.Namespace]
 Work = Callable[[argparse.Namespace], int]
@@ -95,6 +95,9 @@ def _guarded(read: Read, work: Work, arguments: Sequence[str] | None) -> int:
     try:
         return work(options)
     except CaffeLrpError as error:
+        if not vars(options).get("quiet"):  # not every subcommand has that option
+            for notice in notices_of(error):
+                remark(f"note: {notice}")
         return _stopped(error.exit_code, "error", str(error))
     except KeyboardInterrupt:
         return _stopped(ExitCode.INTERRUPTED, "interrupted", "files written so far are complete")
