@@ -96,7 +96,7 @@ OTHERS = {
     + leaky("l", "c", 0.2)
     + conv("fc", "l", 125),
     "scores of a region": BODY + layer("cls_score", "InnerProduct", "r", DENSE % 21),
-    "names with parts of words": BODY + conv("mboxing", "r", 4) + conv("regional", "mboxing", 7),
+    "names with parts of words": BODY + conv("mboxing", "r", 4) + conv("fc_region", "mboxing", 7),
     "a loss written in Python": BODY
     + layer("fc", "InnerProduct", "r", DENSE % 7)
     + layer("triplet", "Python", "fc", "loss_weight: 1 python_param { module: 'losses' layer: 'Heroic' }"),

@@ -19,8 +19,8 @@ _TRAINING_TYPES = re.compile(
 _PYTHON = re.compile(r"\b(rpn|roi)|proposal|anchor|bbox", re.IGNORECASE)
 #: Names that authors of detectors give to heads: SSD, RefineDet, Faster R-CNN, SSH, R-FCN, DetectNet, YOLO.
 _HEADS = re.compile(
-    r"""(.*[_/@-])?( mbox_.* | (arm|odm)_(loc|conf).* | rpn[_/-].* | rfcn_.* | ssh_cls.* | bbox(es)?([_/-].*)?
-    | cvg/.* | yolo.* | region\d* | conv_reg )""",
+    r"""region\d* | (.*[_/@-])?( mbox_.* | (arm|odm)_(loc|conf).* | rpn[_/-].* | rfcn_.* | ssh_cls.*
+    | bbox(es)?([_/-].*)? | cvg/.* | yolo.* )""",
     re.VERBOSE | re.IGNORECASE,
 )
 _MOST_NAMED = 3
