@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from .arguments import INTRODUCTION, demo_arguments, list_arguments
 from .environment import environment_fault, require_address_space
-from .errors import CaffeLrpError, ExitCode
+from .errors import CaffeLrpError, ExitCode, notices_of
 from .subcommands import (
     convert_arguments,
     inspect_arguments,
@@ -20,7 +20,7 @@ from .subcommands import (
     status_arguments,
     warmup_arguments,
 )
-from .terminal import coloured, prepared_streams, say
+from .terminal import coloured, prepared_streams, remark, say
 
 Read = Callable[[Sequence[str] | None], argparse.Namespace]
 Work = Callable[[argparse.Namespace], int]
@@ -119,6 +119,9 @@ def _finished(options: argparse.Namespace, work: Work) -> int:
     try:
         return work(options)
     except CaffeLrpError as error:
+        if not vars(options).get("quiet"):  # not every subcommand has that option
+            for notice in notices_of(error):
+                remark(f"note: {notice}")
         return _stopped(error.exit_code, "error", str(error))
     except KeyboardInterrupt:
         return _stopped(ExitCode.INTERRUPTED, "interrupted", "files written so far are complete")

@@ -4,6 +4,8 @@ Messages name the file, line, layer or image, say what is wrong, and what to do 
 """
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 #: What a terminal would obey, or a reader not see; ends of lines are our own.
@@ -28,14 +30,35 @@ class CaffeLrpError(Exception):
     """Base of all errors that a user can cause and mend.
 
     As a text it is fit to be printed, whatever a file had for names: control characters are escaped, and
-    lines of absurd length shortened.
+    lines of absurd length shortened. ``notices`` were gathered before it was raised, and may explain it.
     """
 
     exit_code = ExitCode.BAD_INPUT
+    notices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The message."""
         return "\n".join(map(presentable, super().__str__().split("\n")))
+
+
+@contextmanager
+def noticing(notices: Sequence[str]) -> Iterator[None]:
+    """Give errors that are raised meanwhile what was noticed before them."""
+    try:
+        yield
+    except CaffeLrpError as error:
+        error.notices = (*notices, *error.notices)
+        raise
+
+
+def notices_of(error: BaseException) -> tuple[str, ...]:
+    """What was noticed before an error, and before those that it was made from; nothing twice."""
+    found: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        found.extend(cause.notices if isinstance(cause, CaffeLrpError) else ())
+        cause = cause.__cause__
+    return tuple(dict.fromkeys(found))
 
 
 def presentable(line: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from weight_spread import PIXEL_RMS, Draw, draws
 
-from caffe_lrp.errors import CaffeLrpError, ExitCode, ModelError
+from caffe_lrp.errors import CaffeLrpError, ExitCode, ModelError, notices_of
 from caffe_lrp.net.build import weight_shapes
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.reader import read_prototxt
@@ -230,6 +230,8 @@ def main() -> int:
             count = write_net(file, net, generator, input_rms=options.input_rms)
         print(f"{options.caffemodel}: {count:,} parameters")
     except CaffeLrpError as error:
+        for notice in notices_of(error):
+            print(f"make_random_weights.py: note: {notice}", file=sys.stderr)
         print(f"make_random_weights.py: {error}", file=sys.stderr)
         return int(error.exit_code)
     except OSError as error:

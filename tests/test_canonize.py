@@ -378,6 +378,22 @@ def test_relevance_is_conserved_without_shifts(code: int, text: str, tmp_path: P
             assert found[item].sum() == pytest.approx(scores[item, chosen].sum(), rel=1e-3)
 
 
+@pytest.mark.parametrize("code", [0, 2, 11, 26, 100])
+def test_dropout_that_scales_is_merged_and_hands_on_all_relevance(code: int, tmp_path: Path) -> None:
+    """As the scaling of the inner product's weights does, written by hand."""
+    drop = layer("drop", "Dropout", "c", "c", "dropout_param { dropout_ratio: 0.75 scale_train: false }")
+    text = DATA + conv("c", "data", 6) + relu("c") + drop + product("fc", "c")
+    weights = random_weights(parse(tmp_path, text), 5)
+    ours, plain = both(tmp_path, text, weights)
+    scaled = {**weights, "fc": [weights["fc"][0] * np.float32(0.25), weights["fc"][1]]}
+    by_hand = build(tmp_path, text.replace(drop, ""), scaled)
+    batch, options = random_blob((2, *ours.input_shape), 8), Options(epsilon=0.1)
+    assert [merge.into for merge in ours.merges] == [3]
+    expected = relevance(by_hand, code, options, 2, 0, batch).astype(np.float64)
+    for net in (ours, plain):
+        assert_close(relevance(net, code, options, 3, 0, batch), expected, 1e-5)
+
+
 def test_merged_layers_take_no_memory(tmp_path: Path) -> None:
     ours, plain = both(tmp_path, NETS["convolution with a bias"][0])
     pixels = 4 * 9 * 8

@@ -85,8 +85,8 @@ def test_notices_reach_the_net(tmp_path: Path) -> None:
     text = TEST_DATA + BODY.replace("num_output: 4", "num_output: 4 fancy: 3") + LOSS
     net = build(tmp_path, text)
     assert len(net.notices) == 3
-    field = "field 'fancy' in 'convolution_param' of layer 'conv'"
-    assert net.notices[0] == f"{tmp_path / 'deploy.prototxt'}: line 2: {field} is not known and is ignored"
+    field = "field 'fancy' in 'convolution_param' of 'conv' (Convolution)"
+    assert net.notices[-1].startswith(f"{tmp_path / 'deploy.prototxt'}: line 2: {field} is unknown and is")
 
 
 def test_a_net_for_images_stays_as_it_is(tmp_path: Path) -> None:

@@ -317,6 +317,24 @@ def test_a_transform_that_does_not_fit_is_refused(
         make_preprocessor(read_config(Path("config.yaml")), spec_with(**transform), {}, MAX_PIXELS)
 
 
+@pytest.mark.parametrize(
+    ("options", "notes"), [((), 1), (("--dry-run",), 1), (("--quiet",), 0), (("--input-size", "20x14"), 1)]
+)
+def test_notes_come_before_the_error_unless_quiet(
+    options: tuple[str, ...], notes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrange(DENSE.replace("CHANNELS", "3"))
+    parse(Path(), Path("deploy.prototxt").read_text().replace("num_output: 6", "num_output: 7 fancy: 1"))
+    Path("list.txt").write_text(f"{IMAGE} -1\n")
+    assert main(["-c", "config.yaml", "-f", "list.txt", "-p", "out", *options]) == 3
+    said = capsys.readouterr().err.splitlines()
+    assert ["note: deploy.prototxt: line 8: field 'fancy' in" in line for line in said[: notes + 1]] == [
+        *[True] * notes,
+        False,
+    ]
+    assert "error: deploy.prototxt: layer 3 'fc1' (InnerProduct): needs weights of shapes" in said[notes]
+
+
 # --- Start layers -------------------------------------------------------------------------------------------
 
 

@@ -378,6 +378,29 @@ def test_dropout_is_the_identity(tmp_path: Path) -> None:
     layer = single_layer(tmp_path, 'type: "Dropout" dropout_param { dropout_ratio: 0.9 }', IMAGE)
     x = random_blob((2, *IMAGE), 1)
     assert layer.forward([x], WORKSPACE)[0].tolist() == x.tolist()
+    assert layer.is_alias
+
+
+@pytest.mark.parametrize(("ratio", "kept"), [("", 0.5), ("dropout_ratio: 0.8", 0.2), ("dropout_ratio: 0", 1)])
+@pytest.mark.parametrize("shape", [IMAGE, (9,)])
+def test_dropout_that_did_not_scale_in_training_multiplies_by_what_was_kept(
+    ratio: str, kept: float, shape: Shape, tmp_path: Path
+) -> None:
+    layer = single_layer(tmp_path, f'type: "Dropout" dropout_param {{ {ratio} scale_train: false }}', shape)
+    x = random_blob((2, *shape), 1)
+    assert_close(layer.forward([x], WORKSPACE)[0], kept * x.astype(np.float64), 1e-6)
+    assert_close(layer.gradient([], [], [x], WORKSPACE)[0], kept * x.astype(np.float64), 1e-6)
+    assert layer.is_nonnegative([True])
+    assert not layer.is_nonnegative([False])
+
+
+@pytest.mark.parametrize("ratio", [1, 1.5, -0.5])
+def test_dropout_that_keeps_nothing_is_refused(ratio: float, tmp_path: Path) -> None:
+    body = f'type: "Dropout" dropout_param {{ dropout_ratio: {ratio} scale_train: false }}'
+    with pytest.raises(
+        ModelError, match=r"'layer' \(Dropout\): dropout_ratio must be at least 0 and below 1"
+    ):
+        single_layer(tmp_path, body, IMAGE)
 
 
 # --- Several inputs or outputs ----------------------------------------------------------------------

@@ -365,6 +365,17 @@ def test_statistics_that_count_as_0_are_remarked_on_once(
     assert [remark.startswith(start) for remark in net.notices] == [True] * is_odd
 
 
+@pytest.mark.parametrize(("number", "is_odd"), [(0, False), (1, False), (999.5, True)])
+def test_a_number_that_one_fork_divides_by_and_another_does_not_is_remarked_on(
+    number: float, is_odd: bool, tmp_path: Path
+) -> None:
+    ones = np.ones(4, np.float32)
+    weights = {"layer": [ones, ones, np.full(1, number, np.float32), ones, ones]}
+    net = build(tmp_path, layer_net(BATCH_NORM, IMAGE), weights)
+    start = f"{net.source}: layer 0 'layer' (BatchNorm): the last number of its statistics is 999.5: they"
+    assert [remark.startswith(start) for remark in net.notices] == [True] * is_odd
+
+
 def test_an_image_without_contrast_has_a_gradient(tmp_path: Path) -> None:
     layer, _ = next(case for case in CASES if case.name == "mean and variance of channels").build(tmp_path)
     gradient = random_blob((1, *IMAGE), 2)

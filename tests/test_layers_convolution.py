@@ -64,6 +64,20 @@ def test_depthwise_convolution_is_a_convolution_of_as_many_groups(kind: str, tmp
     assert issubclass(DepthwiseConvolution, Convolution)
 
 
+@pytest.mark.parametrize("numbers", ["group: 2", "num_output: 9 group: 3", "num_output: 2"])
+def test_what_a_fork_of_depthwise_convolution_never_reads_changes_nothing(
+    numbers: str, tmp_path: Path
+) -> None:
+    """``ConvolutionDepthwise`` has as many groups and outputs as channels, whatever stands in the file."""
+    text = layer_net(f"{DEPTHWISE[1]} convolution_param {{ {WINDOW} }}", IMAGE)
+    weights = random_weights(parse(tmp_path, text), 3)
+    x, results = random_blob((2, *IMAGE), 1), []
+    for more in ("", numbers):
+        layer = build(tmp_path, text.replace(WINDOW, f"{WINDOW} {more}"), weights).layers[0]
+        results.append(layer.forward([x], WORKSPACE)[0])
+    np.testing.assert_array_equal(results[0], results[1])
+
+
 BAD: dict[str, tuple[str, Shape, str]] = {
     "outputs that are no multiple": (
         DEPTHWISE[0] + " convolution_param { num_output: 9 kernel_size: 3 }",
@@ -76,7 +90,7 @@ BAD: dict[str, tuple[str, Shape, str]] = {
         "least 1",
     ),
     "groups of several channels": (
-        DEPTHWISE[1] + " convolution_param { group: 2 kernel_size: 3 }",
+        DEPTHWISE[0] + " convolution_param { group: 2 kernel_size: 3 }",
         IMAGE,
         "2 groups for 6 channels; leave group out",
     ),

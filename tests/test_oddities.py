@@ -290,7 +290,7 @@ STYLES = (
     Oddity(
         "a choice is one of a fork",
         changed(("pool: MAX", "pool: SUM")),
-        f"line 8: {INVALID}there is no value 'SUM' (there are MAX, AVE, STOCHASTIC)",
+        f"line 8: {INVALID}there is no value 'SUM' (there are MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF)",
     ),
     Oddity(
         "a number stands in quotes",
@@ -325,12 +325,23 @@ STYLES = (
     ),
     Oddity(
         "a layer has a field of a fork",
-        changed(("pad: 1", "pad: 1 pad_type: 2"), ('"ReLU"', '"ReLU" quantize_param { bits: 8 }')),
+        changed(("pad: 1", "pad: 1 dilate: 2"), ('"ReLU"', '"ReLU" quantize_param { bits: 8 }')),
         notices=(
-            "line 5: field 'pad_type' in 'convolution_param' of layer 'conv1' is not known and is ignored",
-            "line 6: field 'quantize_param' of layer 'relu1' is not known and is ignored",
+            "line 5: field 'dilate' in 'convolution_param' of 'conv1' (Convolution) is unknown and is "
+            "ignored; if it changes the forward pass, scores will be wrong",
+            "line 6: field 'quantize_param' of 'relu1' (ReLU) is unknown and is ignored; if it changes the "
+            "forward pass, scores will be wrong",
         ),
         seen="xiamenwcy/ScleraSegNet#3",
+    ),
+    Oddity(
+        "a layer has a field with which a fork pads in another way",
+        changed(("pad: 1", "pad: 1 auto_pad: SAME")),
+        notices=(
+            "line 5: 'auto_pad: SAME' in 'convolution_param' of 'conv1' (Convolution) is not followed, so "
+            "scores will be wrong if the net was trained with a fork of Caffe where it decides on the "
+            "padding; write the padding as numbers",
+        ),
     ),
     Oddity(
         "dilation has the name it has in DeepLab's Caffe",

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.proto import caffe_pb2
+from caffe_lrp.proto.foreign import unknown_fields
 from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.proto.scan import blocks_of
-from caffe_lrp.proto.spelling import ignored_fields, misspelt_fields, why_invalid
+from caffe_lrp.proto.spelling import misspelt_fields, why_invalid
 
 ROOT = Path(__file__).parents[1]
 PROTOTXTS = sorted([*(ROOT / "configs").rglob("*.prototxt"), *(ROOT / "tests" / "data").rglob("*.prototxt")])
@@ -75,59 +76,6 @@ def test_fields_of_caffe_and_its_forks_are_no_misspellings(message: str) -> None
     assert list(misspelt_fields(wrapped.format(fields))) == []
 
 
-#: Fields of forks that change nothing at test time, by the block they stand in.
-HARMLESS_FIELDS = {
-    "layer": "accuracy_param contrastive_loss_param hdf5_data_param hdf5_output_param hinge_loss_param "
-    "multibox_loss_param detection_evaluate_param annotated_data_param loss_param mn_param forward_type "
-    "backward_type forward_math backward_math cudnn_math_override lr_mult need_backward debug",
-    "convolution_param": "engine winograd conv_algo_seeker cudnn_convolution_algo cudnn_workspace_limit_mb "
-    "extra_filler",
-    "transform_param": "brightness noise_param force_size std",
-    "data_param": "backend batch_size prefetch source label_map_file",
-    "weight_filler": "diag_val file",
-    "param": "lr decay",
-}
-
-
-@pytest.mark.parametrize("block", HARMLESS_FIELDS)
-def test_fields_that_do_not_matter_are_ignored_without_a_word(block: str) -> None:
-    fields = " ".join(f"{field}: 1" for field in HARMLESS_FIELDS[block].split())
-    blocks = f"{block} {{ {fields} }}" if block != "layer" else fields
-    assert list(ignored_fields(f'layer {{ name: "x" {blocks} }}')) == []
-
-
-def test_fields_of_forks_that_may_matter_are_told_with_line_and_layer() -> None:
-    text = """
-layer {
-  # name: "no name"
-  pooling_param { pads_as: SAME kernel_size: 3 }
-  bottom: "x" name: "pool1"
-  round: { name: "no name either" } # comes later
-}
-layers { type: POOLING name: 'pool2' pooling_param { pads_as: [VALID] pads_as: 3 } }
-layers { layer { name: "v0" type: "conv" dilate: 2 } top: "y" }
-layer { pooling_param < pads_as: SAME > }
-unknown { unknown: 1 } [my.extension]: 3
-"""
-    assert list(ignored_fields(text)) == [
-        "line 4: field 'pads_as' in 'pooling_param' of layer 'pool1' is not known and is ignored (and so in "
-        "2 more layers)",
-        "line 6: field 'round' of layer 'pool1' is not known and is ignored",
-        "line 9: field 'dilate' of layer 'v0' is not known and is ignored",
-        "line 11: field 'unknown' is not known and is ignored",
-        "line 11: field '[my.extension]' is not known and is ignored",
-    ]
-
-
-def test_of_many_ignored_fields_twenty_are_told(tmp_path: Path) -> None:
-    path = tmp_path / "net.prototxt"
-    path.write_text(f"layer {{ {' '.join(f'zz{number}zz: 1' for number in range(23))} }}")
-    notices = read_prototxt(path).notices
-    assert len(notices) == 21
-    assert notices[0] == f"{path}: line 1: field 'zz0zz' of layer '' is not known and is ignored"
-    assert notices[-1] == f"{path}: 3 more fields are not known and are ignored"
-
-
 @pytest.mark.parametrize(
     ("text", "blocks"),
     [
@@ -145,7 +93,8 @@ def test_blocks_of_a_net_are_found_in_order(text: str, blocks: list[str]) -> Non
 @pytest.mark.parametrize("path", PROTOTXTS, ids=lambda path: path.name)
 def test_the_prototxts_of_the_repository_have_none(path: Path) -> None:
     text = path.read_text()
-    assert [*misspelt_fields(text), *ignored_fields(text)] == []
+    assert list(misspelt_fields(text)) == []
+    assert unknown_fields(text) == {}
 
 
 @given(st.data())

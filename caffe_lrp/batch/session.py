@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import ConfigError, ModelError, PlanError
+from caffe_lrp.errors import ConfigError, ModelError, PlanError, noticing
 from caffe_lrp.files import read_small_file
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.preprocess import Preprocessor
@@ -124,6 +124,19 @@ def open_session(
     spec, weights = _read_net(config)
     preprocessor, remarks = make_preprocessor(config, spec, weights, max_pixels)
     net = _load_net(config, spec, weights, convolution, canonize)
+    with noticing((*net.notices, *remarks)):
+        session = _session_of(net, config, rows, labels, preprocessor)
+    return replace(session, convolution=convolution, remarks=remarks)
+
+
+def _session_of(
+    net: Net,
+    config: HeatmapConfig,
+    rows: Mapping[FormulaCode, Formula],
+    labels: tuple[str, ...],
+    preprocessor: Preprocessor,
+) -> Session:
+    """A session with plans for a net that is loaded."""
     with naming(config.place_of("switch_layer"), ConfigError):
         switch_layer = layer_index(net, config.switch_layer, *_SWITCH)
     quirks = QUIRK_MODES[config.quirks]
@@ -132,15 +145,13 @@ def open_session(
     )
     session = Session(
         net=net,
-        formulas=codes,
+        formulas=tuple(rows),
         plans=_resolve_plans(net, config, rows, numbers),
         preprocessor=preprocessor,
         labels=labels,
         class_count=config.class_count,
-        convolution=convolution,
         channel_order=config.channel_order,
         switch_layer=switch_layer,
-        remarks=remarks,
     )
     _refuse_too_many_classes(session, config)
     return session

@@ -10,7 +10,7 @@ from typing import Any
 
 from caffe_lrp.batch.resources import available_memory
 from caffe_lrp.batch.schedule import readable
-from caffe_lrp.errors import ExitCode, OutputError, UsageError, presentable
+from caffe_lrp.errors import ExitCode, OutputError, UsageError, noticing, presentable
 from caffe_lrp.inspection.dot import dot_text
 from caffe_lrp.inspection.facts import (
     STARTS,
@@ -65,11 +65,8 @@ def inspect(options: argparse.Namespace) -> int:
         if path and path.exists():
             raise OutputError(f"{path}: is there already; move it away, or give another name")
     outline, net, weights = _loaded(options)
-    switch_layer = layer_index(net, options.switch_layer, "the switch layer", "--switch-layer")
-    _refuse_missing_switch(options.formulas, switch_layer)
-    parameters = RuleParameters(0.0, 0.0, switch_layer, QUIRK_MODES[options.quirks])
-    facts = facts_of(net, options.formulas, parameters, options.start_layer, options.first_layer)
-    facts = with_parameters_of(facts, outline)
+    with noticing(net.notices):
+        facts = with_parameters_of(_facts(net, options), outline)
     for path, text in ((options.dot, dot_text), (options.svg, svg_text)):
         if path:
             _write(path, text, facts)
@@ -81,6 +78,14 @@ def inspect(options: argparse.Namespace) -> int:
     for notice in net.notices:
         remark(f"note: {notice}")
     return ExitCode.DONE
+
+
+def _facts(net: Net, options: argparse.Namespace) -> NetFacts:
+    """What there is to know of a net under the formulas that were asked for."""
+    switch_layer = layer_index(net, options.switch_layer, "the switch layer", "--switch-layer")
+    _refuse_missing_switch(options.formulas, switch_layer)
+    parameters = RuleParameters(0.0, 0.0, switch_layer, QUIRK_MODES[options.quirks])
+    return facts_of(net, options.formulas, parameters, options.start_layer, options.first_layer)
 
 
 def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -> None:

@@ -4,13 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
+from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels import elementwise as kernels
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import flat
 from caffe_lrp.proto.spec import LayerSpec
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Identity, Neuron, register
+from .affine import Affine
+from .base import Blobs, Identity, Layer, Neuron, Numbers, register
 
 
 class KernelNeuron(Neuron):
@@ -114,8 +118,7 @@ class AbsVal(KernelNeuron):
         return True
 
 
-@register("Dropout")
-class Dropout(Neuron, Identity):
+class IdleDropout(Neuron, Identity):
     """Identity: dropout does nothing at test time."""
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
@@ -123,3 +126,40 @@ class Dropout(Neuron, Identity):
 
     def is_gate(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScaledDropout(Affine):
+    """``kept·x``, for the share of units that training has kept: `scale_train: false` of forks."""
+
+    kept: float
+
+    @property
+    def exact(self) -> tuple[Numbers, Numbers]:
+        shape = (1,) * len(self.input_shapes[0])
+        return np.full(shape, self.kept), np.zeros(shape)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def is_gate(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+
+@register("Dropout")
+class Dropout(Layer):
+    """What dropout is at test time; `from_spec` gives the class."""
+
+    variants = (IdleDropout, ScaledDropout)
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> Layer:
+        parameters = spec.parameters.dropout_param
+        if parameters.scale_train:
+            return IdleDropout(**node)
+        if not 0 <= parameters.dropout_ratio < 1:
+            raise ModelError(
+                f"dropout_ratio must be at least 0 and below 1, not {parameters.dropout_ratio:g}; correct it "
+                "in dropout_param"
+            )
+        return ScaledDropout(kept=1 - parameters.dropout_ratio, **node)

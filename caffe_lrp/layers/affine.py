@@ -181,6 +181,13 @@ class Standardization(LearnedAffine):
     @property
     def remark(self) -> str:
         blobs = super()._blobs
+        unused = float(blobs["unused"][0]) if "unused" in blobs else 1.0
+        if unused not in (0, 1):
+            return (
+                f"the last number of its statistics is {unused:g}: they are taken as they are, as in "
+                "NVIDIA's Caffe; Intel's divides them by it. If the caffemodel is Intel's, scores are wrong: "
+                "divide mean and variance by this number there, and set it to 1"
+            )
         is_divided_by_0 = "factor" in blobs and not blobs["factor"].any()
         if not is_divided_by_0 or not (blobs["mean"].any() or blobs["variance"].any()):
             return ""

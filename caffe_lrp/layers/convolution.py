@@ -127,7 +127,6 @@ class Convolution(Linear):
         return as_blob(out, (len(out), *self.input_shapes[0]))
 
 
-@register("ConvolutionDepthwise")
 @register("DepthwiseConvolution")
 class DepthwiseConvolution(Convolution):
     """Every channel on its own, as forks have it: they let the numbers of groups and outputs go unsaid."""
@@ -140,3 +139,16 @@ class DepthwiseConvolution(Convolution):
                 "Convolution"
             )
         return parameters.num_output if parameters.HasField("num_output") else channels, channels
+
+
+@register("ConvolutionDepthwise")
+class ConvolutionDepthwise(DepthwiseConvolution):
+    """Every channel on its own; of a fork that reads neither ``group`` nor ``num_output``.
+
+    Another one reads ``num_output``, and has several outputs for every channel.
+    """
+
+    @classmethod
+    def _output_channels(cls, parameters: ConvolutionParameter, channels: int) -> tuple[int, int]:
+        wanted = parameters.num_output if parameters.HasField("num_output") else channels
+        return (channels if wanted % channels else wanted), channels

@@ -22,20 +22,19 @@ _SAMPLING = (
 )
 _SEQUENCE = "is for videos or volumes; only nets for single images can be explained"
 _ITEMS = "changes the number of images in a batch, and every image is explained by itself; remove it"
+#: Layers of object detectors.
+DETECTION_TYPES = (
+    "PriorBox", "DetectionOutput", "ROIPooling", "ROIAlign", "ROIWarping", "PSROIPooling",
+    "PSROIAlign", "Proposal", "ProposalLayer", "RPNProposal", "RegionOutput", "YoloDetectionOutput",
+    "Yolov3DetectionOutput", "BoxOutput", "DecodeBBox", "AnchorTarget", "ProposalTarget",
+)  # fmt: skip
 #: What types are for, and what can be done without them.
 _KINDS = {
     **dict.fromkeys(
         ("LSTM", "LSTMUnit", "LSTMNode", "Lstm", "RNN", "Recurrent", "GRU", "Reverse", "TransposeTime"),
         _RECURRENT,
     ),
-    **dict.fromkeys(
-        (
-            "PriorBox", "DetectionOutput", "ROIPooling", "ROIAlign", "ROIWarping", "PSROIPooling",
-            "PSROIAlign", "Proposal", "ProposalLayer", "RPNProposal", "RegionOutput", "YoloDetectionOutput",
-            "Yolov3DetectionOutput", "BoxOutput", "DecodeBBox", "AnchorTarget", "ProposalTarget",
-        ),
-        _DETECTION,
-    ),
+    **dict.fromkeys(DETECTION_TYPES, _DETECTION),
     **dict.fromkeys(
         ("SpatialTransformer", "GridGenerator", "DeformableConvolution", "FlowWarp", "Correlation", "Warp"),
         _SAMPLING,

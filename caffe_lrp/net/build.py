@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_lrp.errors import ModelError
+from caffe_lrp.errors import ModelError, noticing
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
 from caffe_lrp.layers.base import Winner
@@ -19,7 +19,8 @@ from caffe_lrp.proto.reader import StoredBlob
 from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
 
 from .canonize import canonized
-from .deploy import as_deploy_net
+from .deploy import DeployNet, as_deploy_net
+from .detectors import notices_on_detectors
 from .empty_windows import notices_on_empty_windows
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
@@ -69,10 +70,11 @@ def build_net(
         memory, missing weights or weights of the wrong shape; the message names the layer.
     """
     graph = build_graph(spec, weights)
-    only_input(graph.inputs, spec.source)
-    if memory is not None:
-        refuse_beyond_memory(graph.layers, memory, spec.source)
-    loaded = _loaded(graph.layers, with_shared_weights(spec, weights), convolution, spec.source)
+    with noticing(graph.notices):
+        only_input(graph.inputs, spec.source)
+        if memory is not None:
+            refuse_beyond_memory(graph.layers, memory, spec.source)
+        loaded = _loaded(graph.layers, with_shared_weights(spec, weights), convolution, spec.source)
     layers, merges = canonized(loaded) if canonize == "auto" else (loaded, ())
     net = _net_of(graph, layers, spec.source)
     return replace(net, merges=merges, notices=(*net.notices, *_remarks(loaded, spec.source)))
@@ -89,7 +91,8 @@ def build_outline(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] |
         As `build_net`, weights aside.
     """
     graph = build_graph(spec, weights)
-    return _net_of(graph, graph.layers, spec.source)
+    with noticing(graph.notices):
+        return _net_of(graph, graph.layers, spec.source)
 
 
 def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
@@ -158,7 +161,16 @@ def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | N
     ModelError
         As `build_net`, weights aside.
     """
-    deployed = as_deploy_net(spec, weights)
+    with noticing(spec.notices):
+        deployed = as_deploy_net(spec, weights)
+    # What was made for another size of its input has been told already of what was done then.
+    notices = tuple(dict.fromkeys((*spec.notices, *deployed.notices)))
+    with noticing(notices):
+        return _graph_of(spec, deployed, notices)
+
+
+def _graph_of(spec: NetSpec, deployed: DeployNet, notices: tuple[str, ...]) -> Graph:
+    """The graph of what remains of ``spec``."""
     inputs = deployed.inputs
     for declared in inputs:
         check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
@@ -192,8 +204,9 @@ def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | N
         unread.update(dict.fromkeys(written))
     _refuse_shared_names(layers, spec.source)
     refuse_too_many_activations(inputs, layers, spec.source)
-    notices = (*spec.notices, *deployed.notices)
     outputs = tuple(value for value in unread if names[value] not in deployed.silenced)
+    on_detectors = notices_on_detectors(layers, outputs, deployed.left_out)
+    notices += tuple(f"{spec.source}: {notice}" for notice in on_detectors)
     return Graph(inputs, tuple(layers), tuple(names), outputs, notices)
 
 

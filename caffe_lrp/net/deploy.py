@@ -15,6 +15,7 @@ from caffe_lrp.proto.phase import DEPLOY_STAGE, layers_at_test_time, takes_deplo
 from caffe_lrp.proto.reader import StoredBlob
 from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
 
+from .options import notices_on_options
 from .training import Role, TrainingNet
 from .wiring import Value, Wiring, names_of
 
@@ -28,13 +29,15 @@ _SAME_CHANNELS = ("BatchNorm", "Bias", "BN", "MVN", "Power", "Scale", "Split")
 class DeployNet:
     """What remains of a prototxt: inputs and layers at test time, and what was done to get there.
 
-    ``silenced`` are blobs that nothing reads, but that are no outputs of the net either.
+    ``silenced`` are blobs that nothing reads, but that are no outputs of the net either. ``left_out`` are the
+    layers that do not remain.
     """
 
     inputs: tuple[InputSpec, ...]
     layers: tuple[LayerSpec, ...]
     notices: tuple[str, ...]
     silenced: frozenset[str]
+    left_out: tuple[LayerSpec, ...] = ()
 
 
 def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
@@ -61,10 +64,14 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
             f"{spec.source}: nothing is left of it but layers for training, or such that follow from labels; "
             "give the net's deploy prototxt"
         )
-    remains = _Remains(spec, net, weights or {})
+    remains, kept = _Remains(spec, net, weights or {}), set(net.kept)
     notices = tuple(f"{spec.source}: {notice}" for notice in remains.notices())
     return DeployNet(
-        remains.inputs, tuple(map(remains.converted, net.kept)), notices, frozenset(remains.silenced())
+        remains.inputs,
+        tuple(map(remains.converted, net.kept)),
+        notices,
+        frozenset(remains.silenced()),
+        (*spec.left_out, *(layer for number, layer in enumerate(net.layers) if number not in kept)),
     )
 
 
@@ -194,6 +201,8 @@ class _Remains:
             yield f"loss layer '{layer.name}' ({layer.type}) became a layer of type {new_type}"
         yield from self._notices_on_inputs()
         yield from self._notices_on_layers()
+        made_of = [self.layers[number] for number, _ in self.made_inputs]
+        yield from notices_on_options([self.layers[number] for number in self.net.kept], made_of)
 
     def _notices_on_inputs(self) -> Iterator[str]:
         dropped = [spec.name for spec in self.declared.values() if spec not in self.inputs]

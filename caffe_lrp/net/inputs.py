@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from caffe_lrp.errors import ModelError
+from caffe_lrp.errors import ModelError, noticing
 from caffe_lrp.proto.spec import NetSpec, Shape
 
 from .build import only_input
-from .deploy import Weights, as_deploy_net
+from .deploy import DeployNet, Weights, as_deploy_net
 from .limits import check_shape
 from .splits import insert_splits
 
@@ -22,7 +22,13 @@ def image_shape(spec: NetSpec, weights: Weights | None = None) -> Shape:
         Its input is no image or absurdly large, there is not exactly one, or a layer reads what nothing
         writes.
     """
-    deployed = as_deploy_net(spec, weights)
+    with noticing(spec.notices):
+        deployed = as_deploy_net(spec, weights)
+    with noticing((*spec.notices, *deployed.notices)):
+        return _image_shape(spec, deployed)
+
+
+def _image_shape(spec: NetSpec, deployed: DeployNet) -> Shape:
     insert_splits(deployed.inputs, deployed.layers, spec.source)  # knows what an undeclared input is called
     declared = only_input(deployed.inputs, spec.source)
     check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
@@ -48,5 +54,10 @@ def with_input_size(spec: NetSpec, size: tuple[int, int], weights: Weights | Non
     declared = deployed.inputs[0]
     resized = replace(declared, shape=(*declared.shape[:2], *size))
     check_shape(resized.shape, f"{spec.source}: input '{resized.name}'")
-    notices = (*spec.notices, *deployed.notices)
-    return replace(spec, inputs=(resized,), layers=deployed.layers, notices=notices)
+    return replace(
+        spec,
+        inputs=(resized,),
+        layers=deployed.layers,
+        notices=(*spec.notices, *deployed.notices),
+        left_out=deployed.left_out,
+    )

@@ -1,20 +1,21 @@
 """Prototxt files into `NetSpec`; the front of the package for Caffe's files."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from google.protobuf import text_format
 
-from caffe_lrp.errors import ModelError
+from caffe_lrp.errors import ModelError, noticing
 from caffe_lrp.files import read_small_file, why_no_text
 
 from .caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter
 from .data_layers import transform_of_net
+from .foreign import LAYER_BLOCKS, place_of, unknown_fields
 from .scan import blocks_of
-from .spec import InputSpec, LayerSpec, NetSpec
-from .spelling import ignored_fields, misspelt_fields, why_invalid
+from .spec import InputSpec, LayerSpec, NetSpec, UnknownField
+from .spelling import misspelt_fields, why_invalid
 from .upgrade import upgraded_layers
 from .weights import StoredBlob, scan_blob, scan_caffemodel
 
@@ -27,7 +28,8 @@ MOST_LAYERS = 5_000
 MOST_BLOB_NAMES = 20_000
 
 _MOST_SLIPS = 20
-_MOST_NOTICES = 20
+#: Notices of one kind; more are counted.
+MOST_NOTICES = 20
 
 
 def read_prototxt(path: Path) -> NetSpec:
@@ -53,28 +55,41 @@ def read_prototxt(path: Path) -> NetSpec:
     if slips:
         raise ModelError("\n".join(f"{path}: {slip}" for slip in slips))
     _refuse_too_many(net, path)
-    layers = tuple(
-        LayerSpec(layer.name, layer.type, tuple(layer.bottom), tuple(layer.top), layer)
-        for layer in upgraded_layers(net, blocks_of(text), str(path))
-    )
-    if not layers:
-        raise ModelError(f"{path}: describes no layers; give the deploy prototxt, not the solver's")
-    spec = NetSpec(str(path), net.name, _declared_inputs(net, path), layers, net.state)
-    notices = tuple(f"{path}: {notice}" for notice in _notices(net, text))
-    return replace(spec, transform=transform_of_net(spec), notices=notices)
+    blocks, unknown = list(blocks_of(text)), unknown_fields(text)
+    notices = tuple(f"{path}: {notice}" for notice in _notices(net, blocks, unknown))
+    with noticing(notices):
+        layers = tuple(
+            LayerSpec(
+                layer.name, layer.type, tuple(layer.bottom), tuple(layer.top), layer, unknown.get(number, ())
+            )
+            for number, layer in upgraded_layers(net, blocks, str(path)).items()
+        )
+        if not layers:
+            raise ModelError(f"{path}: describes no layers; give the deploy prototxt, not the solver's")
+        spec = NetSpec(str(path), net.name, _declared_inputs(net, path), layers, net.state)
+        return replace(spec, transform=transform_of_net(spec), notices=notices)
 
 
-def _notices(net: NetParameter, text: str) -> Iterator[str]:
-    """What was read in another way than its author may think."""
+def _notices(
+    net: NetParameter, blocks: Sequence[str], unknown: Mapping[int, Sequence[UnknownField]]
+) -> Iterator[str]:
+    """What was read in another way than its author may think, fields of layers aside."""
     if net.layer and net.layers:
         yield (
             "has both 'layer { … }' and 'layers { … }' entries; all are taken, in the order of the file "
             "(Caffe refuses such files, or leaves out those of 'layer')"
         )
-    ignored = list(ignored_fields(text))
-    yield from ignored[:_MOST_NOTICES]
-    if len(ignored) > _MOST_NOTICES:
-        yield f"{len(ignored) - _MOST_NOTICES} more fields are not known and are ignored"
+    of_net = [
+        field
+        for number, fields in unknown.items()
+        if number < 0 or blocks[number] not in LAYER_BLOCKS
+        for field in fields
+    ]
+    told = list({(field.block, field.name): field for field in reversed(of_net)}.values())[::-1]
+    for field in told[:MOST_NOTICES]:
+        yield f"line {field.line}: field '{field.name}'{place_of(field)} is unknown and is ignored"
+    if len(told) > MOST_NOTICES:
+        yield f"{len(told) - MOST_NOTICES} more fields are unknown and are ignored"
 
 
 def _refuse_too_many(net: NetParameter, path: Path) -> None:

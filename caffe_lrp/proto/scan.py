@@ -17,6 +17,8 @@ _TOKEN = re.compile(
     r"""| [A-Za-z_]\w* | (?P<brace>[{}<>])""",
     re.VERBOSE,
 )
+#: A value that is neither a block nor a list.
+_SCALAR = re.compile(r"(?:\s|\#[^\n]*\n)*:(?:\s|\#[^\n]*\n)*([^\s{<\[\"'#,;}>]+)")
 _QUOTED = re.compile(r"""\s*:\s*(?:"((?:\\.|[^"\\\n])*)"|'((?:\\.|[^'\\\n])*)')""")
 
 
@@ -58,6 +60,11 @@ class FieldUse:
         """What stands in quotes behind it; empty if nothing does."""
         found = _QUOTED.match(text, self.stop)
         return "" if found is None else found[1] or found[2] or ""
+
+    def plain_value(self, text: str) -> str:
+        """The number, truth value or choice that stands behind it; empty if anything else does."""
+        found = _SCALAR.match(text, self.stop)
+        return "" if found is None else found[1]
 
 
 def fields_of(text: str) -> Iterator[FieldUse]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .caffe_pb2 import LayerParameter, NetState
+from .caffe_pb2 import TRAIN, LayerParameter, NetState
 
 Shape = tuple[int, ...]
 
@@ -47,11 +47,31 @@ class Transform:
 
 
 @dataclass(frozen=True)
+class UnknownField:
+    """A field of a layer that Caffe does not have, and that may matter at test time.
+
+    Attributes
+    ----------
+    name, value
+        The field, and its number, truth value or choice; empty for a text, a list or a block.
+    block
+        Name of the block it stands in.
+    line
+        Where it stands.
+    """
+
+    name: str
+    value: str
+    block: str
+    line: int
+
+
+@dataclass(frozen=True)
 class LayerSpec:
     """One layer of a prototxt.
 
     ``parameters`` is the protobuf message the layer was described by (current style); layers read
-    their own ``…_param`` from it and nobody changes it.
+    their own ``…_param`` from it and nobody changes it. What it has no place for are ``unknown_fields``.
     """
 
     name: str
@@ -59,11 +79,17 @@ class LayerSpec:
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     parameters: LayerParameter
+    unknown_fields: tuple[UnknownField, ...] = ()
 
     @property
     def is_in_place(self) -> bool:
         """Whether the layer overwrites its bottom."""
         return bool(self.bottoms) and self.bottoms[:1] == self.tops[:1]
+
+    @property
+    def is_always_training(self) -> bool:
+        """Whether the layer says that it works as in training whatever the phase of the net."""
+        return self.parameters.HasField("phase") and self.parameters.phase == TRAIN
 
 
 @dataclass(frozen=True)
@@ -80,6 +106,8 @@ class NetSpec:
         How the data layer of a net for training prepares images; None: the file does not say.
     notices
         What was noticed in the file that its user should know.
+    left_out
+        Layers that stand in the file, but were found to be of no use for the scores.
     """
 
     source: str
@@ -89,3 +117,4 @@ class NetSpec:
     state: NetState
     transform: Transform | None = None
     notices: tuple[str, ...] = ()
+    left_out: tuple[LayerSpec, ...] = ()

@@ -1,4 +1,4 @@
-"""Names in a prototxt that mean nothing here: misspelt ones are faults, those of forks worth a notice."""
+"""Names in a prototxt that are nearly known ones, and what is wrong with one that cannot be parsed."""
 
 import re
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from caffe_lrp.messages import closest, counted, did_you_mean
+from caffe_lrp.messages import closest, did_you_mean
 
 from .caffe_pb2 import DESCRIPTOR
-from .scan import FieldUse, fields_of
+from .scan import fields_of
 from .upgrade import V1_TYPE_NAMES
 
 #: An unknown field less similar than this to a known one is taken for one of a fork of Caffe.
@@ -19,7 +19,6 @@ _MOST_VALUES = 8
 _MOST_NAMES = 2000
 _PARAMETERS = "_param"
 _AXIS = re.compile("_[a-z]$")
-_LAYER_BLOCKS = ("layer", "layers")
 
 _ENUM_FAULT = re.compile(r'Enum type "(?P<type>[\w.]+)" has no value named (["\']?)(?P<value>.*)\2$')
 _TWICE = re.compile(r'Message type "[\w.]+" should not have multiple "(?P<field>\w+)" fields$')
@@ -37,19 +36,6 @@ _ADVICE = (
     (re.compile("got ,$"), "; remove it"),
 )
 _OLD_TYPES = "caffe_lrp.V1LayerParameter.LayerType"
-
-#: Fields of forks that change nothing at test time: training, losses, where images are read from, and on
-#: what hardware by which library in which precision things are computed.
-_HARMLESS = re.compile(
-    r"""(.*_)?engine | cudnn_.* | winograd | .*conv_algo.* | .*workspace.* | compile_net_state | mn_param
-    | (default_)?(forward|backward)_(type|math|precision) | global_grad_scale.* | bn_stats_batch_size
-    | .*_filler | (.*_)?lr(_mult|_policy)? | (.*_)?decay(_mult)? | blobs_lr | loss_weight | blob_share_mode
-    | freeze.* | need_backward | debug.* | .*data_param | .*(loss|accuracy|evaluate).*_param
-    | hdf5_output_param | parameter_param""",
-    re.VERBOSE,
-)
-#: Blocks of which the same is true, whatever stands in them.
-_HARMLESS_BLOCKS = re.compile("transform_param|resize_param|param|.*_filler|.*data_param")
 
 
 def misspelt_fields(text: str) -> Iterator[str]:
@@ -70,32 +56,6 @@ def misspelt_fields(text: str) -> Iterator[str]:
             yield (
                 f"line {use.line(text)}: there is no field '{use.name}' in {block}; did you mean '{close}'?"
             )
-
-
-def ignored_fields(text: str) -> Iterator[str]:
-    """A notice for every unknown field of a valid prototxt that may matter at test time."""
-    first: dict[tuple[str, str], FieldUse] = {}
-    entries: dict[tuple[str, str], set[int]] = {}
-    names: dict[int, str] = {}
-    for use in fields_of(text):
-        if use.name == "name" and use.block in _LAYER_BLOCKS:
-            names[use.entry] = use.quoted_value(text)
-        key = (use.block, use.name)
-        if key in first:
-            entries[key].add(use.entry)
-        elif not use.is_known and not _is_harmless(use) and len(first) < _MOST_NAMES:
-            first[key] = use
-            entries[key] = {use.entry}
-    for key, use in first.items():
-        place = f" in '{use.block}'" if use.block and use.block not in _LAYER_BLOCKS else ""
-        owner = f" of layer '{names.get(use.entry, '')}'" if use.entry >= 0 else ""
-        more = len(entries[key]) - 1
-        others = f" (and so in {counted(more, 'more layer')})" if more else ""
-        yield f"line {use.line(text)}: field '{use.name}'{place}{owner} is not known and is ignored{others}"
-
-
-def _is_harmless(use: FieldUse) -> bool:
-    return bool(_HARMLESS.fullmatch(use.name) or _HARMLESS_BLOCKS.fullmatch(use.block))
 
 
 def _slip_of(name: str, known: Any) -> str | None:

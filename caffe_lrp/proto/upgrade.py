@@ -120,8 +120,8 @@ _OLD_TRANSFORM_PLACES = ("data_param", "image_data_param", "window_data_param")
 _OLD_TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size")
 
 
-def upgraded_layers(net: NetParameter, blocks: Iterable[str], source: str) -> list[LayerParameter]:
-    """Layers of ``net`` in current style, in file order.
+def upgraded_layers(net: NetParameter, blocks: Iterable[str], source: str) -> dict[int, LayerParameter]:
+    """Layers of ``net`` in current style, in file order, by the number of the block each comes from.
 
     Parameters
     ----------
@@ -137,17 +137,18 @@ def upgraded_layers(net: NetParameter, blocks: Iterable[str], source: str) -> li
     ModelError
         A V0 layer has an unknown type, or a padding layer stands where it cannot.
     """
-    order = [block for block in blocks if block in ("layer", "layers")]
+    places = {number: block for number, block in enumerate(blocks) if block in ("layer", "layers")}
+    order = list(places.values())
     if (order.count("layer"), order.count("layers")) != (len(net.layer), len(net.layers)):
         raise ModelError(f"{source}: 'layer' and 'layers' cannot be told apart; use one style throughout")
     current, old = iter(net.layer), iter(_without_padding(list(net.layers), source))
-    upgraded = []
-    for block in order:
+    upgraded = {}
+    for number, block in places.items():
         if block == "layer":
-            upgraded.append(next(current))
+            upgraded[number] = next(current)
         elif (layer := next(old)) is not None:
-            upgraded.append(_from_old(layer, source))
-    for upgraded_layer in upgraded:
+            upgraded[number] = _from_old(layer, source)
+    for upgraded_layer in upgraded.values():
         _move_transform(upgraded_layer)
         _move_holes(upgraded_layer)
     return upgraded

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_lrp.layers import REGISTRY, Layer
-from caffe_lrp.layers.activation import Dropout, ReLU
+from caffe_lrp.layers.activation import IdleDropout, ReLU
 from caffe_lrp.layers.base import (
     Aggregation,
     ChannelNormalization,
@@ -36,7 +36,7 @@ _TOOLBOX = "LRP Toolbox"
 SOURCES: dict[type[Any], str] = {
     Linear: "Bach et al. 2015: eq. 58 (ε), eq. 60 (αβ)",
     ReLU: _TOOLBOX,
-    Dropout: _TOOLBOX,
+    IdleDropout: _TOOLBOX,
     Neuron: f"{_TOOLBOX} under 0 and 2, here under 54 to 114 too",
     Router: f"{_TOOLBOX}, as Split and Concat",
     Winner: f"{_TOOLBOX}, as max pooling",

@@ -11,7 +11,7 @@ import numpy as np
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.kernels.elementwise import channel_norm
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.layers.activation import Dropout, ReLU
+from caffe_lrp.layers.activation import IdleDropout, ReLU
 from caffe_lrp.layers.affine import Merged
 from caffe_lrp.layers.base import (
     Aggregation,
@@ -243,7 +243,7 @@ def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int
         entries.append((is_a(Convolution), formula.convolution(parameters)))
     entries.append((is_a(Linear), formula.rest(parameters)))
     entries.append((is_a(ReLU), formula.relu))
-    entries.append((is_a(Dropout), PASS))
+    entries.append((is_a(IdleDropout), PASS))
     entries.append((is_a(Merged), HandOn()))
     entries.append((is_a(Router, Winner), Route()))
     entries += _quirky_entries(parameters.quirks)

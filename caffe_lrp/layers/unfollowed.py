@@ -1,0 +1,86 @@
+"""Options that layers understand but do not follow, though they change scores in Caffe.
+
+What is followed is not told, nor what changes no scores: engines, fillers, rates of learning,
+``propagate_down``, ``moving_average_fraction`` and the like.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from caffe_lrp.proto.caffe_pb2 import PoolingParameter
+from caffe_lrp.proto.spec import LayerSpec
+
+
+@dataclass(frozen=True)
+class Unfollowed:
+    """One such option.
+
+    Attributes
+    ----------
+    type
+        The layers that have it.
+    option
+        It, with the value that is not followed.
+    is_set
+        Whether a layer asks for it.
+    text
+        What is done instead.
+    """
+
+    type: str
+    option: str
+    is_set: Callable[[LayerSpec], bool]
+    text: str
+
+
+def _uses_batch_statistics(layer: LayerSpec) -> bool:
+    parameters = layer.parameters.batch_norm_param
+    return parameters.HasField("use_global_stats") and not parameters.use_global_stats
+
+
+def _trains_statistics(layer: LayerSpec) -> bool:
+    has_choice = layer.parameters.batch_norm_param.HasField("use_global_stats")
+    return layer.is_always_training and not has_choice
+
+
+def _trains_scales(layer: LayerSpec) -> bool:
+    return layer.is_always_training and not layer.parameters.bn_param.frozen
+
+
+def _is_always_training(layer: LayerSpec) -> bool:
+    return layer.is_always_training
+
+
+def _chooses_at_random(layer: LayerSpec) -> bool:
+    is_stochastic = layer.parameters.pooling_param.pool == PoolingParameter.STOCHASTIC
+    return layer.is_always_training and is_stochastic
+
+
+_TRAINING = "phase: TRAIN"
+_STATISTICS = (
+    "the stored mean and variance are used, so that the map of an image does not depend on the rest of its "
+    "batch; Caffe takes those of the batch, and gives other scores"
+)
+
+UNFOLLOWED = (
+    Unfollowed("BatchNorm", "use_global_stats: false", _uses_batch_statistics, _STATISTICS),
+    Unfollowed("BatchNorm", _TRAINING, _trains_statistics, _STATISTICS),
+    Unfollowed("BN", _TRAINING, _trains_scales, _STATISTICS),
+    Unfollowed(
+        "Dropout",
+        _TRAINING,
+        _is_always_training,
+        "nothing is dropped; Caffe drops units at random, at test time too",
+    ),
+    Unfollowed(
+        "Pooling",
+        _TRAINING,
+        _chooses_at_random,
+        "STOCHASTIC pooling gives the mean of what may be chosen; Caffe chooses at random, at test time too",
+    ),
+)
+
+
+def not_followed(layer: LayerSpec) -> tuple[Unfollowed, ...]:
+    """The options of a layer that are not followed."""
+    return tuple(row for row in UNFOLLOWED if row.type == layer.type and row.is_set(layer))
