@@ -49,4 +49,4 @@ def with_input_size(spec: NetSpec, size: tuple[int, int], weights: Weights | Non
     resized = replace(declared, shape=(*declared.shape[:2], *size))
     check_shape(resized.shape, f"{spec.source}: input '{resized.name}'")
     notices = (*spec.notices, *deployed.notices)
-    return replace(spec, inputs=(resized,), layers=deployed.layers, notices=notices)
+    return replace(spec, inputs=(resized,), layers=deployed.layers, notices=notices, outputs=deployed.outputs)
