@@ -40,24 +40,19 @@ def in_order(
     precedence
         Name of an output -> what losses and measures say for it.
     """
-    writers = {value: layer for layer in layers for value in layer.outputs}
     depths: dict[int, int] = {}
+    probabilities: set[int] = set()
     for layer in layers:
         below = max((depths.get(value, 0) for value in layer.inputs), default=0)
         depths.update(dict.fromkeys(layer.outputs, below + (not layer.is_alias)))
+        if layer.gives_probabilities or (layer.is_alias and layer.inputs[0] in probabilities):
+            probabilities.update(layer.outputs)
 
     def key(value: int) -> tuple[Precedence, bool, int, str]:
         name = value_names[value]
-        return precedence.get(name, UNCLAIMED), not _is_probability(value, writers), -depths[value], name
+        return precedence.get(name, UNCLAIMED), value not in probabilities, -depths[value], name
 
-    return tuple(sorted((value for value in outputs if value in writers), key=key))
-
-
-def _is_probability(value: int, writers: Mapping[int, Layer]) -> bool:
-    """Whether a value has probabilities, be it in another shape."""
-    while (layer := writers.get(value)) is not None and layer.is_alias:
-        value = layer.inputs[0]
-    return layer is not None and layer.gives_probabilities
+    return tuple(sorted((value for value in outputs if value in depths), key=key))
 
 
 def outputs_above(net: Net, values: Iterable[int]) -> tuple[int, ...]:
