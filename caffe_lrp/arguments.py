@@ -31,8 +31,8 @@ Never tried it? scripts/demo.sh of the repository explains pictures with a small
 net that comes with it. All options: caffe-lrp --help"""
 
 _EPILOG = """\
-for config values: --formula CODES --eps ε --beta β --gamma γ --quirks MODE
-  --start-layer, --first-layer, --switch-layer LAYER  --input-size HxW
+for config values: --formula CODES --eps ε --beta β --gamma γ --head NAME
+  --start-layer, --first-layer, --switch-layer LAYER --quirks, --input-size
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs --dtype --input-dataset --dump-layers --conservation
 net: --threads N  --memory 4G  --batch N  --convolution, --canonize METHOD
@@ -50,6 +50,7 @@ OVERRIDES = {
     "--quirks": "quirks",
     "--start-layer": "lastlayerindex",
     "--first-layer": "firstlayerindex",
+    "--head": "head",
     "--switch-layer": "auxiliaryvariable_maxlayerindexforflatdistinconv",
     "--input-size": "input_size",
 }

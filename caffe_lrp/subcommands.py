@@ -36,6 +36,7 @@ def inspect_parser() -> Parser:
     )
     add_override(parser, "--start-layer", "where relevance starts (default: -1, -2 or the end)")
     add_override(parser, "--first-layer", "lowest layer that it passes (default 0)")
+    add_override(parser, "--head", "output whose classes are ranked, by name")
     add_override(parser, "--switch-layer", "up to this layer, lower rules apply")
     add_override(parser, "--quirks", "reference (default) or corrected")
     add_override(parser, "--input-size", "height x width of the input, such as 480x640")

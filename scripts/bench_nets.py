@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from caffe_lrp.config import read_config
-from caffe_lrp.net.build import build_graph
-from caffe_lrp.net.net import Net
+from caffe_lrp.net.build import build_outline
 from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
@@ -98,16 +97,7 @@ def unloaded_plan(name: str, formula: FormulaCode) -> Plan:
     """Return the plan of a net in ``configs/`` under a formula, without any weights."""
     prototxt, config_of = files_of(name)
     config = read_config(config_of)
-    graph = build_graph(read_prototxt(prototxt))
-    net = Net(
-        source=name,
-        layers=graph.layers,
-        value_names=graph.value_names,
-        input_value=0,
-        input_shape=graph.inputs[0].shape[1:],
-        batch_size=graph.inputs[0].shape[0],
-        output_value=graph.layers[-1].outputs[0],
-    )
+    net = build_outline(read_prototxt(prototxt))
     switch = layer_index(net, config.switch_layer, "the switch layer", "--switch-layer")
     quirks = QUIRK_MODES[config.quirks]
     parameters = RuleParameters(config.epsilon, config.beta, switch, quirks, config.gamma)

@@ -594,6 +594,12 @@ CATALOGUE = (
                 "deploy.prototxt has no layer of this name; names near it: conv1, …; --dry-run shows all",
             ),
             Kind(
+                "no output of the net has the name of the head",
+                changed("config.txt", "numclasses\n", "head\nprop\nnumclasses\n"),
+                "caffe-lrp: error: config.txt: line 16: head prop (--head): deploy.prototxt has no head of "
+                "this name; did you mean 'prob'?; its heads: 'prob'",
+            ),
+            Kind(
                 "the first layer lies above the start layer",
                 valued("firstlayerindex", 4),
                 "caffe-lrp: error: config.txt: line 14: firstlayerindex 4 (--first-layer) must be at "

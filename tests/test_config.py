@@ -363,7 +363,24 @@ def test_a_text_file_needs_one_mean_and_not_two(tmp_path: Path) -> None:
         read_config(write(tmp_path, mean_file=None))
 
 
-@pytest.mark.parametrize("value", ["crop", "resize", "quirks", "input_scale"])
+def test_a_head_may_be_chosen(tmp_path: Path) -> None:
+    body = write(tmp_path).read_text()
+    assert read_config(write(tmp_path, body)).head is None
+    assert read_config(write(tmp_path, f"head\nloss3/loss3 trailing words\n{body}")).head == "loss3/loss3"
+    config = read_config(write(tmp_path, f"head\ncrop\n{body}"))
+    assert (config.head, config.crop) == ("crop", "center")
+    for line in ("head: prob", "head prob", "heads = prob", "heads\nprob"):
+        with pytest.raises(ConfigError, match=r"line 1: .* is taken for a comment"):
+            read_config(write(tmp_path, f"{line}\n{body}"))
+
+
+@pytest.mark.parametrize("comment", ["Heads of the net", "Header", "# head", "Heads\n\n", "head: age or sex"])
+def test_comments_about_heads_stay_comments(tmp_path: Path, comment: str) -> None:
+    body = write(tmp_path).read_text()
+    assert read_config(write(tmp_path, f"{comment}\n{body}")).head is None
+
+
+@pytest.mark.parametrize("value", ["crop", "resize", "quirks", "input_scale", "head"])
 def test_a_folder_may_be_called_like_our_own_keys(tmp_path: Path, value: str) -> None:
     config = read_config(write(tmp_path, standalone_rootpath=value, standalone_outpath=value))
     assert (config.path_root, config.output_root) == (value, value)

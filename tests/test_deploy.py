@@ -237,8 +237,8 @@ def test_what_is_silenced_is_left_out(tmp_path: Path) -> None:
 def test_silenced_blobs_are_no_outputs_of_the_net(tmp_path: Path) -> None:
     text = DEPLOY + layer("cut", "Split", "data", "a b") + scores("fc", "b")
     loud, silent = build(tmp_path, text), build(tmp_path, text + layer("quiet", "Silence", "a", ""))
-    assert loud.value_names[loud.output_value] == "a"  # the first by name
-    assert silent.value_names[silent.output_value] == "fc"
+    assert [loud.value_names[value] for value in loud.outputs] == ["fc", "a"]
+    assert [silent.value_names[value] for value in silent.outputs] == ["fc"]
     assert [remaining.name for remaining in silent.layers] == ["cut", "fc"]
 
 

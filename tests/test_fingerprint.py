@@ -60,6 +60,7 @@ def test_equal_runs_have_one_fingerprint_wherever_their_files_lie(config: Heatma
         {"input_size": (9, 8)},
         {"start_layer": "auto"},
         {"path_root": "img"},
+        {"head": "prob"},
     ],
 )
 def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) -> None:
@@ -69,9 +70,13 @@ def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) 
 
 def test_no_setting_is_forgotten(config: HeatmapConfig) -> None:
     """Files count by content; labels and the output root do not; formulas are among the choices."""
-    described = describe_run(config, ContentHashes(None), {})
+    described = describe_run(replace(config, head="prob"), ContentHashes(None), {})
     others = {"synset_file", "output_root", "formula", "places"}
     assert described.keys() | others == HeatmapConfig.__dataclass_fields__.keys()
+
+
+def test_a_run_without_a_head_is_described_as_before_there_were_any(config: HeatmapConfig) -> None:
+    assert "head" not in describe_run(config, ContentHashes(None), {})
 
 
 def test_a_run_without_a_mean_image_has_a_fingerprint(config: HeatmapConfig) -> None:

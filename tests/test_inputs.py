@@ -1,5 +1,6 @@
 """Nets that the reference refuses, from config to files: their inputs, and where relevance starts."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -410,6 +411,124 @@ def test_layers_are_named_on_the_command_line(capsys: pytest.CaptureFixture[str]
             f"command line: {key} Fc1x ({option}): deploy.prototxt has no layer of this name; did you"
             in error
         )
+
+
+#: Two heads whose scores are their biases, whatever the image.
+HEADS = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 20 dim: 14 }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 2 kernel_size: 5 stride: 3 } }
+layer { name: "fc_age" type: "InnerProduct" bottom: "conv" top: "fc_age"
+  inner_product_param { num_output: 3 } }
+layer { name: "p_age" type: "Softmax" bottom: "fc_age" top: "p_age" }
+layer { name: "fc_sex" type: "InnerProduct" bottom: "conv" top: "fc_sex"
+  inner_product_param { num_output: 5 } }
+layer { name: "p_sex" type: "Softmax" bottom: "fc_sex" top: "p_sex" }
+"""
+BIASES = {"fc_age": [2.0, 0.0, 1.0], "fc_sex": [0.0, 3.0, 1.0, 0.0, 4.0]}
+
+
+def arrange_heads(**changes: object) -> None:
+    weights = {name: list(blobs) for name, blobs in random_weights(parse(Path(), HEADS), 2).items()}
+    for name, biases in BIASES.items():
+        weights[name] = [np.zeros_like(weights[name][0]), np.array(biases, np.float32)]
+    arrange(HEADS, weights, **{"class_count": 3, **changes})
+
+
+def probabilities(name: str, count: int) -> dict[int, float]:
+    """The first classes of a head, best first."""
+    powers = [math.exp(bias) for bias in BIASES[name]]
+    best = sorted(range(count), key=lambda index: -powers[index])
+    return {index: powers[index] / sum(powers) for index in best}
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "name"),
+    [
+        ([], {}, "fc_age"),
+        (["--head", "p_sex"], {}, "fc_sex"),
+        (["--head", "fc_sex"], {}, "fc_sex"),
+        ([], {"head": "p_sex"}, "fc_sex"),
+        (["--head", "p_age"], {"head": "p_sex"}, "fc_age"),
+        ([], {"start_layer": "fc_sex"}, "fc_sex"),
+        ([], {"start_layer": -2}, "fc_sex"),
+        (["--head", "p_sex"], {"start_layer": -1}, "fc_sex"),
+    ],
+)
+def test_the_classes_of_the_head_that_is_chosen_are_ranked_and_counted(
+    options: list[str], changes: dict[str, object], name: str
+) -> None:
+    arrange_heads(**changes)
+    assert run(*options) == 0
+    expected = probabilities(name, 3)
+    assert list(scores()) == list(expected)
+    assert scores() == pytest.approx(expected, rel=1e-5)
+    assert run(*options, target=4) == (0 if name == "fc_sex" else 4)
+
+
+def test_limits_of_classes_name_the_head(capsys: pytest.CaptureFixture[str]) -> None:
+    arrange_heads(class_count=5)
+    assert run("--head", "p_sex") == 0
+    assert list(scores()) == [4, 1, 2, 0, 3]
+    assert run() == 3
+    assert (
+        "numclasses 5 is more than the 3 outputs of the head 'p_age' of deploy.prototxt; set it to 3 or "
+        "fewer, or choose another head (--head): 'p_sex'"
+    ) in capsys.readouterr().err
+    arrange_heads()
+    assert run(target=4) == 4
+    assert "class 4 does not exist: the head 'p_age' has 3 outputs" in capsys.readouterr().err
+
+
+def test_a_head_that_is_chosen_is_not_noted_and_one_that_is_not_is() -> None:
+    arrange_heads()
+    config = read_config(Path("config.yaml"))
+    (note,) = notices(open_session(config), config)
+    assert note == (
+        "deploy.prototxt: has 2 heads; classes are those of 'p_age', not of 'p_sex'; head (--head) chooses "
+        "another"
+    )
+    chosen = read_config(Path("config.yaml"), {"head": "fc_sex"})
+    (note,) = notices(open_session(chosen), chosen)
+    assert "numclasses is 3, but the head 'p_sex' has 5 outputs; those from 3 on are not ranked" in note
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--head", "conv"],
+            "command line: head conv (--head): deploy.prototxt: 'conv' leads to several heads",
+        ),
+        (["--head", "p_sax"], "no head of this name; did you mean 'p_sex'?; its heads: 'p_age', 'p_sex'"),
+        (
+            ["--head", "p_sex", "--start-layer", "fc_age"],
+            "command line: lastlayerindex fc_age (--start-layer): deploy.prototxt: layer 2 'fc_age' "
+            "(InnerProduct) does not lead to the head 'p_sex' (--head) but to 'p_age'",
+        ),
+    ],
+)
+def test_heads_that_cannot_be_chosen_are_refused(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrange_heads()
+    assert run(*options) == 3
+    assert message in capsys.readouterr().err
+
+
+def test_the_map_is_that_of_the_head() -> None:
+    """As of a net that has no other."""
+    text = DENSE.replace("CHANNELS", "3")
+    weights = arrange(text)
+    assert run(target=2) == 0
+    expected = heatmap()
+    other = 'layer { name: "fc2" type: "InnerProduct" bottom: "conv1" top: "fc2" '
+    other += (
+        'inner_product_param { num_output: 3 } }\nlayer { name: "a" type: "Softmax" bottom: "fc2" top: "a" }'
+    )
+    arrange(text + other, {**random_weights(parse(Path(), text + other), 5), **weights}, switch_layer=0)
+    assert run("--head", "prob", target=2) == 0
+    np.testing.assert_array_equal(heatmap(), expected)
 
 
 def test_a_named_switch_layer_above_the_start_is_noted() -> None:

@@ -161,6 +161,56 @@ def test_nets_without_classifier_layers_start_at_the_scores(tmp_path: Path, caps
     ]
 
 
+HEADS = (
+    NIN.replace('"pool"', '"prob"')
+    + """
+layer { name: "aside" type: "Convolution" bottom: "conv" top: "aside"
+  convolution_param { num_output: 2 kernel_size: 3 } }
+"""
+)
+
+
+def test_heads_are_listed_and_the_one_that_is_chosen_is_ranked(tmp_path: Path, capsys: Output) -> None:
+    path = tmp_path / "heads.prototxt"
+    path.write_text(HEADS)
+    assert main(["inspect", str(path)]) == 0
+    printed = capsys.readouterr()
+    expected = ["classes are those of the head 'prob' 1×4×1×1; the others (--head):", "  'aside' 1×2×2×2"]
+    assert printed.out.splitlines()[-7:-5] == expected
+    assert printed.err == (
+        f"caffe-lrp: note: {path}: has 2 heads; classes are those of 'prob', not of 'aside'; head (--head) "
+        "chooses another\n"
+    )
+    lines = inspect(capsys, path, "--head", "aside")
+    assert (
+        "relevance starts at layer 4 'aside' (Convolution) and ends below layer 0 'conv' (Convolution)"
+        in lines
+    )
+    found = json.loads("\n".join(inspect(capsys, path, "--json", "--head", "aside")))
+    assert (found["head"], found["starts"]["auto"], found["notices"]) == ("aside", 4, [])
+    assert found["heads"] == [
+        {"name": "aside", "shape": [1, 2, 2, 2]},
+        {"name": "prob", "shape": [1, 4, 1, 1]},
+    ]
+    refused = refusal(capsys, 3, path, "--head", "aside", "--start-layer", "scores")
+    assert "does not lead to the head 'aside' (--head) but to 'prob'" in refused
+
+
+def test_an_auxiliary_head_is_shown_if_it_is_asked_for(tmp_path: Path, capsys: Output) -> None:
+    path = tmp_path / "train.prototxt"
+    losses = "".join(
+        f'layer {{ name: "loss_{blob}" type: "SoftmaxWithLoss" bottom: "{blob}" bottom: "label" {weight} }}\n'
+        for blob, weight in (("prob", ""), ("aside", "loss_weight: 0.3"))
+    )
+    path.write_text(HEADS + losses)
+    assert main(["inspect", str(path), "--json", "--input-size", "8x7"]) == 0
+    assert [head["name"] for head in json.loads(capsys.readouterr().out)["heads"]] == ["loss_prob"]
+    assert main(["inspect", str(path), "--json", "--input-size", "8x7", "--head", "aside"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [head["name"] for head in found["heads"]] == ["loss_aside", "loss_prob"]
+    assert found["layers"][found["start"]]["name"] == "aside"
+
+
 class Odd(Layer):
     """A layer that no rule is for."""
 
@@ -323,8 +373,8 @@ def test_the_command_explains_itself(capsys: Output) -> None:
 def test_json_has_the_layers_and_the_totals(prototxt: Path, capsys: Output) -> None:
     found = json.loads("\n".join(inspect(capsys, prototxt, "--json", "--formula", "0,100")))
     assert found.keys() == {
-        "prototxt", "input", "layers", "totals", "starts", "start", "first", "positions",
-        "suitable_formula", "without_rule", "weights", "notices",
+        "prototxt", "input", "layers", "totals", "starts", "start", "first", "positions", "without_rule",
+        "suitable_formula", "head", "heads", "weights", "notices",
     }  # fmt: skip
     assert found["prototxt"] == str(prototxt)
     assert found["input"] == {"name": "data", "shape": [2, 3, 13, 11]}

@@ -26,6 +26,7 @@ from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.linear_map import ConvolutionMap
 from caffe_lrp.net.build import build_net, weight_shapes
+from caffe_lrp.net.heads import head_notices
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.reader import scan_caffemodel
 from caffe_lrp.proto.spec import NetSpec
@@ -225,11 +226,11 @@ def test_a_softmax_is_the_output_among_several_blobs_nobody_reads(tmp_path: Path
 
 def test_of_several_outputs_the_one_that_is_ranked_is_told(tmp_path: Path) -> None:
     net = build(tmp_path, DATA + relu("b", "data", "b") + relu("a", "data", "a"))
-    assert net.notices == (
-        f"{tmp_path}/deploy.prototxt: has 2 outputs; classes are those of 'a', not of 'b'",
+    assert head_notices(net, net.output_value) == (
+        f"{tmp_path}/deploy.prototxt: has 2 heads; classes are those of 'a', not of 'b'; head (--head) "
+        "chooses another",
     )
-    softmax = 'layer { name: "prob" type: "Softmax" bottom: "data" top: "prob" }\n'
-    assert build(tmp_path, DATA + softmax + relu("a", "data", "a")).notices == ()
+    assert head_notices(build(tmp_path, DATA + relu("a", "data", "a")), 1) == ()
 
 
 # --- What a graph tells about its values ----------------------------------------------------------------

@@ -337,6 +337,7 @@ def test_a_converted_config_explains_every_key(tmp_path: Path) -> None:
         ("path_root", "x" * 3000),
         ("start_layer", "conv1/3x3, [2]"),
         ("start_layer", -1),
+        ("head", "loss3/loss3: [2]"),
         ("epsilon", 1e-30),
         ("mean_values", (0.1, -2.0)),
         ("mean_values", (3.0,)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ImageError
 from caffe_lrp.files import require_file
+from caffe_lrp.net.heads import head_notices
 from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.start import AUTO
 
@@ -17,10 +18,12 @@ def notices(session: Session, config: HeatmapConfig) -> list[str]:
     """Remarks on weights and settings that can be used, but are seldom meant."""
     start, outputs, ranked = session.plan.start, session.output_size, config.class_count
     remarks = [*session.net.notices, *session.remarks]
+    if config.head is None:
+        remarks += head_notices(session.net, session.net.output_value)
     if ranked < outputs:
         remarks.append(
-            f"{config.place_of('class_count')}: numclasses is {ranked}, but the net has {outputs} outputs; "
-            f"those from {ranked} on are not ranked, and never chosen by -1 or -2"
+            f"{config.place_of('class_count')}: numclasses is {ranked}, but {session.ranked} has {outputs} "
+            f"outputs; those from {ranked} on are not ranked, and never chosen by -1 or -2"
         )
     if session.plan.origin.class_size > 1:
         remarks.append(
@@ -37,8 +40,8 @@ def notices(session: Session, config: HeatmapConfig) -> list[str]:
     if session.plan.start_size != outputs:
         remarks.append(
             f"{config.place_of('start_layer')}: relevance starts at {start.label}, which has "
-            f"{session.plan.start_size} elements, but the net has {outputs} outputs; class c stands for "
-            "element c"
+            f"{session.plan.start_size} elements, but {session.ranked} has {outputs} outputs; class c stands "
+            "for element c"
         )
     needs_switch_layer = any(find_formula(code).needs_switch_layer for code in session.formulas)
     if needs_switch_layer and session.switch_layer >= start.index:
@@ -73,8 +76,8 @@ def require_classes(session: Session, classes: Sequence[int]) -> None:
     largest, start = max(classes), session.plan.start
     if largest >= session.output_size:
         raise ImageError(
-            f"class {largest} does not exist: the net has {session.output_size} outputs, which count "
-            f"from 0 to {session.output_size - 1}"
+            f"class {largest} does not exist: {session.ranked} has {session.output_size} outputs, which "
+            f"count from 0 to {session.output_size - 1}"
         )
     if largest >= session.plan.start_size:
         raise ImageError(

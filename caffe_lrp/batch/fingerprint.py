@@ -24,6 +24,8 @@ _SETTINGS = (
     "start_layer", "first_layer", "class_count", "path_root", "epsilon", "beta", "gamma", "switch_layer",
     "quirks",
 )  # fmt: skip
+#: The same, where they are given: without them, fingerprints are those of versions that had none.
+_OPTIONAL_SETTINGS = ("head",)
 
 
 class ContentHashes:
@@ -117,6 +119,8 @@ def describe_run(config: HeatmapConfig, hashes: ContentHashes, choices: Mapping[
     # A mean file that is not needed need not be there.
     contents = {name: hashes.of(path) for name, path in files.items() if path and path.is_file()}
     settings = {name: getattr(config, name) for name in _SETTINGS}
+    given = {name: getattr(config, name) for name in _OPTIONAL_SETTINGS}
+    settings |= {name: value for name, value in given.items() if value is not None}
     return {**contents, **settings, **choices}
 
 

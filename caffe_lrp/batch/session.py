@@ -11,6 +11,7 @@ from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.build import build_net
 from caffe_lrp.net.deploy import Weights
+from caffe_lrp.net.heads import find_head, names_of
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
@@ -18,7 +19,7 @@ from caffe_lrp.proto.spec import NetSpec
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
-from caffe_lrp.relevance.start import find_start, layer_index
+from caffe_lrp.relevance.start import Start, find_start, layer_index
 
 from .inputs import make_preprocessor
 from .naming import naming
@@ -90,6 +91,12 @@ class Session:
         return self.plan.origin.output_count
 
     @property
+    def ranked(self) -> str:
+        """What has these outputs, for messages: the net, or one of its heads."""
+        name = self.net.value_names[self.net.output_value]
+        return "the net" if len(self.net.outputs) == 1 else f"the head '{name}'"
+
+    @property
     def is_bgr(self) -> bool:
         """Whether the net's input are colours in the order blue, green, red."""
         return self.net.input_shape[0] == 3 and self.channel_order == "BGR"
@@ -137,38 +144,51 @@ def _session_of(
     preprocessor: Preprocessor,
 ) -> Session:
     """A session with plans for a net that is loaded."""
-    with naming(config.place_of("switch_layer"), ConfigError):
-        switch_layer = layer_index(net, config.switch_layer, *_SWITCH)
-    quirks = QUIRK_MODES[config.quirks]
-    numbers = RuleParameters(
-        config.epsilon, config.beta, switch_layer, quirks, config.gamma, *preprocessor.bounds
-    )
+    numbers = _rule_parameters(net, config, preprocessor)
+    start = _find_start(net, config)
+    net = replace(net, output_value=start.output)
     session = Session(
         net=net,
         formulas=tuple(rows),
-        plans=_resolve_plans(net, config, rows, numbers),
+        plans=_resolve_plans(net, config, rows, numbers, start),
         preprocessor=preprocessor,
         labels=labels,
         class_count=config.class_count,
         channel_order=config.channel_order,
-        switch_layer=switch_layer,
+        switch_layer=numbers.switch_layer,
     )
     _refuse_too_many_classes(session, config)
     return session
 
 
+def _rule_parameters(net: Net, config: HeatmapConfig, preprocessor: Preprocessor) -> RuleParameters:
+    """The numbers of rules, the switch layer among them; ConfigError if there is no such layer."""
+    with naming(config.place_of("switch_layer"), ConfigError):
+        switch_layer = layer_index(net, config.switch_layer, *_SWITCH)
+    quirks = QUIRK_MODES[config.quirks]
+    return RuleParameters(
+        config.epsilon, config.beta, switch_layer, quirks, config.gamma, *preprocessor.bounds
+    )
+
+
 def _refuse_too_many_classes(session: Session, config: HeatmapConfig) -> None:
     """ConfigError if more classes are to be ranked than there are."""
     if config.class_count > session.output_size:
+        net, advice = session.net, f"set it to {session.output_size} or fewer"
+        others = [value for value in net.outputs if value != net.output_value]
+        head = ""
+        if others:
+            head = f"the head '{net.value_names[net.output_value]}' of "
+            advice += f", or choose another head (--head): {names_of(net, others)}"
         raise ConfigError(
             f"{config.place_of('class_count')}: numclasses {config.class_count} is more than the "
-            f"{session.output_size} outputs of {session.net.source}; set it to {session.output_size} or fewer"
+            f"{session.output_size} outputs of {head}{net.source}; {advice}"
         )
 
 
 def _read_net(config: HeatmapConfig) -> tuple[NetSpec, Weights]:
-    """The prototxt, with the size of the input that is asked for, and where the weights are."""
-    spec = read_prototxt(config.prototxt)
+    """The prototxt, with the head and the size of the input that are asked for; where the weights are."""
+    spec = replace(read_prototxt(config.prototxt), head=config.head)
     weights = scan_caffemodel(config.caffemodel)
     if config.input_size is None:
         return spec, weights
@@ -176,12 +196,24 @@ def _read_net(config: HeatmapConfig) -> tuple[NetSpec, Weights]:
         return with_input_size(spec, config.input_size, weights), weights
 
 
+def _find_start(net: Net, config: HeatmapConfig) -> Start:
+    """Where relevance starts, on the way to the head that is asked for, if any is."""
+    head = None
+    if config.head is not None:
+        with naming(config.place_of("head"), ConfigError):
+            head = find_head(net, config.head)
+    with naming(config.place_of("start_layer"), ConfigError):
+        return find_start(net, config.start_layer, head)
+
+
 def _resolve_plans(
-    net: Net, config: HeatmapConfig, formulas: Mapping[FormulaCode, Formula], parameters: RuleParameters
+    net: Net,
+    config: HeatmapConfig,
+    formulas: Mapping[FormulaCode, Formula],
+    parameters: RuleParameters,
+    start: Start,
 ) -> tuple[Plan, ...]:
     """The plans of all formulas, which start and end at the same layers."""
-    with naming(config.place_of("start_layer"), ConfigError):
-        start = find_start(net, config.start_layer)
     plans = []
     for code, row in formulas.items():
         with naming(config.place_of("first_layer"), ConfigError), naming(f"formula {code}", PlanError):

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from caffe_lrp.inspection.svg import svg_text
 from caffe_lrp.messages import counted, listed
 from caffe_lrp.net.build import build_net, build_outline
 from caffe_lrp.net.canonize import Merge
+from caffe_lrp.net.heads import find_head, head_notices
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.outputs.atomic import replace_file, why_unwritable
@@ -67,15 +68,16 @@ def inspect(options: argparse.Namespace) -> int:
     outline, net, weights = _loaded(options)
     with noticing(net.notices):
         facts = with_parameters_of(_facts(net, options), outline)
+    notices = net.notices if options.head else (*net.notices, *head_notices(net, facts.head))
     for path, text in ((options.dot, dot_text), (options.svg, svg_text)):
         if path:
             _write(path, text, facts)
     if options.json:
-        say(json.dumps(_as_json(facts, weights, net.notices), indent=2, ensure_ascii=False), sys.stdout)
+        say(json.dumps(_as_json(facts, weights, notices), indent=2, ensure_ascii=False), sys.stdout)
         return ExitCode.DONE
     for line in _lines(facts, weights):
         say(line, sys.stdout)
-    for notice in net.notices:
+    for notice in notices:
         remark(f"note: {notice}")
     return ExitCode.DONE
 
@@ -85,7 +87,8 @@ def _facts(net: Net, options: argparse.Namespace) -> NetFacts:
     switch_layer = layer_index(net, options.switch_layer, "the switch layer", "--switch-layer")
     _refuse_missing_switch(options.formulas, switch_layer)
     parameters = RuleParameters(0.0, 0.0, switch_layer, QUIRK_MODES[options.quirks])
-    return facts_of(net, options.formulas, parameters, options.start_layer, options.first_layer)
+    head = None if options.head is None else find_head(net, options.head)
+    return facts_of(net, options.formulas, parameters, options.start_layer, options.first_layer, head)
 
 
 def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -> None:
@@ -99,7 +102,7 @@ def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -
 
 def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _Weights | None]:
     """The net as its files have it, and as a run has it where there is a caffemodel, of which is told."""
-    spec = read_prototxt(options.prototxt)
+    spec = replace(read_prototxt(options.prototxt), head=options.head)
     stored = None if options.caffemodel is None else scan_caffemodel(options.caffemodel)
     if options.input_size is not None:
         spec = with_input_size(spec, options.input_size, stored)
@@ -167,6 +170,11 @@ def _totals(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
 def _starts(facts: NetFacts) -> Iterator[str]:
     start, first = facts.layers[facts.start], facts.layers[facts.first]
     yield f"relevance starts at {_label(start)} and ends below {_label(first)}"
+    if len(facts.heads) > 1:
+        ranked, *others = (
+            f"'{facts.value_names[value]}' {shape_text(shape)}" for value, shape in facts.head_shapes.items()
+        )
+        yield f"classes are those of the head {ranked}; the others (--head):\n{listed(others)}"
     if facts.positions > 1:
         yield f"class c stands for its scores at all {facts.positions} positions"
     for value, meaning in STARTS.items():

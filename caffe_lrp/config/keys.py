@@ -46,6 +46,7 @@ class HeatmapConfig:
     synset_file: Path
     start_layer: int | str
     first_layer: int | str
+    head: str | None = None
     class_count: int
     output_root: str
     path_root: str
@@ -117,8 +118,8 @@ class Key:
 
     @property
     def is_layer(self) -> bool:
-        """Whether the value can be the name of a layer."""
-        return self.attribute in ("start_layer", "first_layer", "switch_layer")
+        """Whether the value can be the name of a layer or of what it writes."""
+        return self.attribute in ("start_layer", "first_layer", "head", "switch_layer")
 
 
 def _integer(text: str) -> int:
@@ -151,6 +152,12 @@ def _at_least(least: int) -> Callable[[str], int]:
 def _layer(parse_index: Callable[[str], int]) -> Callable[[str], int | str]:
     """Parser of a layer: an index, or else a name."""
     return lambda text: parse_index(text) if _INTEGER.fullmatch(text) else text
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must be a name")
+    return text
 
 
 def _one_of(*choices: Any) -> Callable[[str], Any]:
@@ -255,6 +262,14 @@ KEYS: tuple[Key, ...] = (
         "first_layer",
         _layer(_at_least(0)),
         "lowest layer to pass, by index or name; 0: down to the image",
+    ),
+    Key(
+        "head",
+        "head",
+        _name,
+        "of a net with several outputs the one whose classes are ranked, by its name; unless given, the one "
+        "that the start layer leads to",
+        required=False,
     ),
     Key("numclasses", "class_count", _at_least(1), "number of outputs that are ranked"),
     Key("standalone_outpath", "output_root", str, "root of the output files"),

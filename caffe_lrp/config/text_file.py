@@ -59,7 +59,7 @@ def _find_keys(lines: list[str]) -> dict[str, int]:
 
     A line names a key if it begins with it, as the reference has it. Optional keys are our own and must
     stand alone, so that no comment of an old file is taken for one, and not where the value of another key
-    belongs: folders are called ``crop``, too.
+    belongs: folders and heads are called ``crop``, too.
     """
     found: dict[str, int] = {}
     stripped = list(map(str.strip, lines))
@@ -72,6 +72,7 @@ def _find_keys(lines: list[str]) -> dict[str, int]:
     for number, line in enumerate(stripped):
         if line in _OPTIONAL_NAMES and number not in values:
             found.setdefault(line, number)
+            values.add(number + 1)
     return found
 
 
@@ -143,8 +144,11 @@ def _is_slip(key: Key, line: str, below: str) -> bool:
     word, *rest = re.split(r"\s*[:=]\s*|\s+", line, maxsplit=1)
     if not closest(key.name, [word], _LEAST_SIMILARITY):
         return False
+    value = "".join(rest) or below
+    if key.is_layer and (value in _NAMES or len(value.split()) > 1):
+        return False  # anything may be a name: a title above a key is none, and neither is a sentence
     try:
-        key.parse("".join(rest) or below)
+        key.parse(value)
     except ValueError:
         return False
     return True

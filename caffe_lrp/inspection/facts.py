@@ -7,6 +7,7 @@ from typing import Any
 
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.net.heads import layers_below
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.spec import Shape
 from caffe_lrp.quirks import QUIRK_MODES
@@ -123,6 +124,10 @@ class NetFacts:
         Index of the lowest layer it passes.
     suitable
         The formula that suits the net.
+    heads
+        Ids of the values that nothing reads, the one to rank if nothing else is asked for first.
+    head
+        Id of the one whose classes are ranked.
     positions
         At how many places the start has scores of every class.
     gaps
@@ -139,8 +144,20 @@ class NetFacts:
     start: int
     first: int
     suitable: Advice
+    heads: tuple[int, ...]
+    head: int
     positions: int = 1
     gaps: tuple[Gap, ...] = field(default=())
+
+    @property
+    def head_shapes(self) -> dict[int, Shape]:
+        """Shape of every head, with the batch axis: the one whose classes are ranked first."""
+        shapes = {
+            value: shape
+            for layer in self.layers
+            for value, shape in zip(layer.outputs, layer.output_shapes, strict=True)
+        }
+        return {value: shapes[value] for value in sorted(self.heads, key=lambda value: value != self.head)}
 
     @property
     def parameters(self) -> int:
@@ -166,6 +183,11 @@ class NetFacts:
             "starts": {str(value): found for value, found in self.starts.items()},
             "start": self.start,
             "first": self.first,
+            "head": self.value_names[self.head],
+            "heads": [
+                {"name": self.value_names[value], "shape": list(shape)}
+                for value, shape in self.head_shapes.items()
+            ],
             "positions": self.positions,
             "suitable_formula": vars(self.suitable),
             "without_rule": [vars(gap) for gap in self.gaps],
@@ -191,6 +213,7 @@ def facts_of(
     parameters: RuleParameters,
     start_layer: LayerReference | None = None,
     first_layer: LayerReference = 0,
+    head: int | None = None,
 ) -> NetFacts:
     """What there is to know of ``net``, which need not have its weights.
 
@@ -206,14 +229,16 @@ def facts_of(
         As `find_start` takes it; None: the first of `STARTS` that the net has, or else its last layer.
     first_layer
         Index or name of the lowest layer that relevance passes.
+    head
+        The output that is asked for, as `find_start` takes it.
 
     Raises
     ------
     ConfigError
         There are no such layers, or they are not connected.
     """
-    starts = {value: _found(net, value) for value in STARTS}
-    start = _chosen_start(net, start_layer, starts)
+    starts = {value: _found(net, value, head) for value in STARTS}
+    start = _chosen_start(net, start_layer, starts, head)
     way = _Way(net, parameters, start, first_layer)
     found = {code: way.rules(find_formula(code)) for code in formulas}
     return NetFacts(
@@ -227,13 +252,10 @@ def facts_of(
         start=start.layer.index,
         first=layer_index(net, first_layer, "firstlayerindex", "--first-layer"),
         suitable=suitable_formula(net),
+        heads=net.outputs,
+        head=start.output,
         positions=start.class_size,
-        gaps=tuple(
-            Gap(layer.index, layer.label, code, _advice(layer, way))
-            for code, rules in found.items()
-            for layer, rule in rules.items()
-            if rule is None
-        ),
+        gaps=_gaps(found, way),
     )
 
 
@@ -264,21 +286,35 @@ class _Way:
 
 
 def _chosen_start(
-    net: Net, start_layer: LayerReference | None, starts: Mapping[LayerReference, int | str]
+    net: Net,
+    start_layer: LayerReference | None,
+    starts: Mapping[LayerReference, int | str],
+    head: int | None,
 ) -> Start:
     """The start that was asked for, or the one that `facts_of` takes where none was."""
     if start_layer is not None:
-        return find_start(net, start_layer)
+        return find_start(net, start_layer, head)
     present = (value for value, found in starts.items() if isinstance(found, int))
-    return find_start(net, next(present, net.layers[-1].index))
+    last = net.layers[-1] if head is None else layers_below(net, head)[-1]
+    return find_start(net, next(present, last.index), head)
 
 
-def _found(net: Net, start_layer: LayerReference) -> int | str:
+def _found(net: Net, start_layer: LayerReference, head: int | None) -> int | str:
     """Index of the layer that a value of ``lastlayerindex`` stands for, or why there is none."""
     try:
-        return find_start(net, start_layer).layer.index
+        return find_start(net, start_layer, head).layer.index
     except ConfigError as error:
         return str(error)
+
+
+def _gaps(found: Mapping[FormulaCode, Mapping[Layer, Rule | None]], way: _Way) -> tuple[Gap, ...]:
+    """Layers without a rule; ``found`` has the rules of every formula."""
+    return tuple(
+        Gap(layer.index, layer.label, code, _advice(layer, way))
+        for code, rules in found.items()
+        for layer, rule in rules.items()
+        if rule is None
+    )
 
 
 def _layer_facts(

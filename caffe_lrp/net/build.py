@@ -22,6 +22,7 @@ from .canonize import canonized
 from .deploy import DeployNet, as_deploy_net
 from .detectors import notices_on_detectors
 from .empty_windows import notices_on_empty_windows
+from .heads import in_order
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
 from .shared_weights import with_shared_weights
@@ -32,12 +33,12 @@ _MOST_FAULTS = 5
 
 @dataclass(frozen=True)
 class Graph:
-    """Layers with indices, value ids and shapes, but without weights."""
+    """Layers with indices, value ids and shapes, but without weights; ``outputs`` as `in_order` has them."""
 
     inputs: tuple[InputSpec, ...]
     layers: tuple[Layer, ...]
     value_names: tuple[str, ...]
-    unread_values: tuple[int, ...]
+    outputs: tuple[int, ...]
     notices: tuple[str, ...] = ()
 
 
@@ -105,12 +106,9 @@ def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
         input_value=0,
         input_shape=tuple(shape),
         batch_size=batch_size,
-        output_value=_output_value(graph),
-        notices=(
-            *graph.notices,
-            *_notices_on_outputs(graph, source),
-            *notices_on_empty_windows(layers, source),
-        ),
+        outputs=graph.outputs,
+        output_value=graph.outputs[0],
+        notices=(*graph.notices, *notices_on_empty_windows(layers, source)),
     )
 
 
@@ -204,7 +202,8 @@ def _graph_of(spec: NetSpec, deployed: DeployNet, notices: tuple[str, ...]) -> G
         unread.update(dict.fromkeys(written))
     _refuse_shared_names(layers, spec.source)
     refuse_too_many_activations(inputs, layers, spec.source)
-    outputs = tuple(value for value in unread if names[value] not in deployed.silenced)
+    heard = [value for value in unread if names[value] not in deployed.outputs.silenced]
+    outputs = in_order(heard, layers, names, deployed.outputs.precedence)
     on_detectors = notices_on_detectors(layers, outputs, deployed.left_out)
     notices += tuple(f"{spec.source}: {notice}" for notice in on_detectors)
     return Graph(inputs, tuple(layers), tuple(names), outputs, notices)
@@ -349,32 +348,4 @@ def _remarks(layers: Sequence[Layer], source: str) -> tuple[str, ...]:
     return tuple(
         f"{source}: {found[0].label}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {remark}"
         for remark, found in concerned.items()
-    )
-
-
-def _output_value(graph: Graph) -> int:
-    """The value to rank: probabilities among the values nobody reads, else the alphabetically first.
-
-    The order of the names is Caffe's own for the outputs of a net.
-    """
-    return _outputs(graph)[0]
-
-
-def _outputs(graph: Graph) -> list[int]:
-    """Values that may be ranked, in the order of their names."""
-    writers = {value: layer for layer in graph.layers for value in layer.outputs}
-    candidates = sorted(
-        (value for value in graph.unread_values if value in writers), key=graph.value_names.__getitem__
-    )
-    probabilities = [value for value in candidates if writers[value].gives_probabilities]
-    return probabilities or candidates
-
-
-def _notices_on_outputs(graph: Graph, source: str) -> tuple[str, ...]:
-    """Which of several outputs is ranked."""
-    first, *others = (f"'{graph.value_names[value]}'" for value in _outputs(graph))
-    if not others:
-        return ()
-    return (
-        f"{source}: has {1 + len(others)} outputs; classes are those of {first}, not of {', '.join(others)}",
     )

@@ -13,10 +13,11 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.proto.data_layers import blob_shape, channel_count, image_size, reads_data
 from caffe_lrp.proto.phase import DEPLOY_STAGE, layers_at_test_time, takes_deploy_stage
 from caffe_lrp.proto.reader import StoredBlob
-from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
+from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, OutputFacts, Shape
 
+from .claims import claims_elsewhere, precedence_of
 from .options import notices_on_options
-from .training import Role, TrainingNet
+from .training import Claim, Role, TrainingNet
 from .wiring import Value, Wiring, names_of
 
 Weights = Mapping[str, tuple[StoredBlob, ...]]
@@ -29,14 +30,13 @@ _SAME_CHANNELS = ("BatchNorm", "Bias", "BN", "MVN", "Power", "Scale", "Split")
 class DeployNet:
     """What remains of a prototxt: inputs and layers at test time, and what was done to get there.
 
-    ``silenced`` are blobs that nothing reads, but that are no outputs of the net either. ``left_out`` are the
-    layers that do not remain.
+    ``left_out`` are the layers that do not remain.
     """
 
     inputs: tuple[InputSpec, ...]
     layers: tuple[LayerSpec, ...]
     notices: tuple[str, ...]
-    silenced: frozenset[str]
+    outputs: OutputFacts
     left_out: tuple[LayerSpec, ...] = ()
 
 
@@ -56,7 +56,9 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
     ModelError
         No layer takes part at test time, an input has no shape, or nothing computes scores from images.
     """
-    net = TrainingNet(tuple(declared.name for declared in spec.inputs), _participants(spec))
+    present = _participants(spec)
+    names = tuple(declared.name for declared in spec.inputs)
+    net = TrainingNet(names, present, claims_elsewhere(spec, present), spec.head)
     if all(role in (Role.INPUT, Role.DATA) for role in net.roles):
         raise ModelError(f"{spec.source}: none of its layers takes part at test time")
     if not net.kept:
@@ -66,11 +68,12 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
         )
     remains, kept = _Remains(spec, net, weights or {}), set(net.kept)
     notices = tuple(f"{spec.source}: {notice}" for notice in remains.notices())
+    layers = tuple(map(remains.converted, net.kept))
     return DeployNet(
         remains.inputs,
-        tuple(map(remains.converted, net.kept)),
+        layers,
         notices,
-        frozenset(remains.silenced()),
+        spec.outputs or remains.outputs(layers),
         (*spec.left_out, *(layer for number, layer in enumerate(net.layers) if number not in kept)),
     )
 
@@ -119,7 +122,23 @@ class _Remains:
         top = layer.tops[1] if len(layer.tops) > 1 else [*free, f"{layer.name}_{scores}"][0]
         return replace(layer, type=self.net.conversions[number], bottoms=(scores,), tops=(top,))
 
-    def silenced(self) -> Iterator[str]:
+    # --- Outputs --------------------------------------------------------------------------------------------
+
+    def outputs(self, layers: Sequence[LayerSpec]) -> OutputFacts:
+        """What the file says of the outputs of ``layers``, which are those that remain."""
+        names = [declared.name for declared in self.inputs]
+        return OutputFacts(frozenset(self._silenced()), precedence_of(names, layers, list(self._claims())))
+
+    def _claims(self) -> Iterator[Claim]:
+        """Claims on values that remain, by the numbers that their layers have then."""
+        places = {number: place for place, number in enumerate(self.net.kept)}
+        for claim in self.net.claims:
+            number, top = claim.scores
+            if number in places:
+                is_made_of_loss = number in self.net.conversions
+                yield replace(claim, scores=(places[number], 0 if is_made_of_loss else top))
+
+    def _silenced(self) -> Iterator[str]:
         """Blobs that a Silence layer read."""
         for number in self.net.kept:
             for top, value in zip(self.layers[number].tops, self.net.wiring.written(number), strict=True):

@@ -60,4 +60,5 @@ def with_input_size(spec: NetSpec, size: tuple[int, int], weights: Weights | Non
         layers=deployed.layers,
         notices=(*spec.notices, *deployed.notices),
         left_out=deployed.left_out,
+        outputs=deployed.outputs,
     )

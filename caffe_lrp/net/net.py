@@ -41,8 +41,10 @@ class Net:
         (C, H, W).
     batch_size
         The batch size the prototxt asks for.
+    outputs
+        Ids of the blobs that nothing reads, its heads: the one to rank if nothing else is asked for first.
     output_value
-        Id of the blob whose elements are ranked: probabilities where the net computes them.
+        Id of the blob whose elements are ranked: one of them.
     merges
         What became of layers that scale and shift, where they were merged if possible; see `canonize`.
     notices
@@ -55,6 +57,7 @@ class Net:
     input_value: int
     input_shape: Shape
     batch_size: int
+    outputs: tuple[int, ...]
     output_value: int
     merges: tuple[Merge, ...] = ()
     notices: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from caffe_lrp.proto.spec import LayerSpec
 from .wiring import Value, Wiring
 
 #: Losses that turn scores into probabilities, and the layer that does the same at test time.
-_ENDS_OF_LOSSES = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
+ENDS_OF_LOSSES = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
 #: Layers that make of scores what cannot be explained: the number of the best class, a file.
 _DECISIONS = ("ArgMax", "HDF5Output")
 
@@ -58,11 +58,44 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """That a loss or a measure takes a value for scores.
+
+    Attributes
+    ----------
+    number
+        Of the layer; -1 if it does not run at test time.
+    scores
+        The value.
+    weight
+        How much the loss weighs; None for what is no loss.
+    """
+
+    number: int
+    scores: Value
+    weight: float | None
+
+
+@dataclass(frozen=True)
 class TrainingNet:
-    """A net with all that belongs to training, and what of it is needed for the scores of an image."""
+    """A net with all that belongs to training, and what of it is needed for the scores of an image.
+
+    Attributes
+    ----------
+    declared
+        Names of the inputs that the file declares.
+    layers
+        Those that run at test time.
+    elsewhere
+        Claims of layers that do not, on values of those that do.
+    head
+        Name of the head that is wanted, auxiliary or not; None: no particular one.
+    """
 
     declared: tuple[str, ...]
     layers: tuple[LayerSpec, ...]
+    elsewhere: tuple[Claim, ...] = ()
+    head: str | None = None
 
     @cached_property
     def wiring(self) -> Wiring:
@@ -87,7 +120,7 @@ class TrainingNet:
         for number, (layer, role) in enumerate(zip(self.layers, self.roles, strict=True)):
             written = self.wiring.written(number)
             read = self.wiring.read[number]
-            if layer.type in _ENDS_OF_LOSSES and not found.issuperset(read):
+            if layer.type in ENDS_OF_LOSSES and not found.issuperset(read):
                 found.update((*written[:1], *written[2:]))  # the second top has the probabilities
             elif role in (Role.LOSS, Role.MEASURE, Role.DECISION) or not found.isdisjoint(read):
                 found.update(written)
@@ -118,10 +151,37 @@ class TrainingNet:
 
     @cached_property
     def losses(self) -> list[Head]:
-        """The losses of the scores; those with less weight are of auxiliary heads."""
+        """The losses of the scores; those with less weight are of auxiliary heads, but for the one wanted."""
         heads = self.heads(Role.LOSS)
         most = max((head.weight for head in heads), default=0.0)
-        return [head for head in heads if head.weight == most]
+        return [head for head in heads if head.weight == most or self._is_wanted(head)]
+
+    def _is_wanted(self, head: Head) -> bool:
+        """Whether a head is meant by the name that is asked for: its own, or that of its scores."""
+        taker = self.layers[head.number]
+        names = {taker.name, *taker.tops}
+        if head.scores is not None and head.scores[0] >= 0:
+            writer = self.layers[head.scores[0]]
+            names.update((writer.name, writer.tops[head.scores[1]]))
+        return self.head in names
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """What layers of any phase take for scores: losses, measures, and what decides on a class."""
+        heads = self.heads(Role.LOSS, Role.MEASURE, Role.DECISION)
+        weights = [head.weight if self.roles[head.number] is Role.LOSS else None for head in heads]
+        here = [
+            Claim(head.number, head.scores, weight)
+            for head, weight in zip(heads, weights, strict=True)
+            if head.scores is not None
+        ]
+        return (*here, *self.elsewhere)
+
+    @cached_property
+    def trained_elsewhere(self) -> list[Value]:
+        """Scores whose losses do not run at test time, but weigh as much as any."""
+        most = max((claim.weight for claim in self.claims if claim.weight is not None), default=0.0)
+        return [claim.scores for claim in self.elsewhere if claim.weight == most]
 
     @cached_property
     def auxiliary_losses(self) -> list[Head]:
@@ -138,10 +198,13 @@ class TrainingNet:
     @cached_property
     def roots(self) -> list[Value | None]:
         """Values that may be scores, with the most probable ones last."""
-        taken = self.losses or self.heads(Role.MEASURE)
+        measures = self.heads(Role.MEASURE)
+        taken: list[Value | None] = [head.scores for head in self.losses or measures]
+        taken += [head.scores for head in measures if self._is_wanted(head)]
+        trained: list[Value | None] = [*self.trained_elsewhere]
         decided = [head.scores for head in self.heads(Role.DECISION)]
-        ends = sorted(self.ends, key=lambda value: self.layers[value[0]].type in _ENDS_OF_LOSSES.values())
-        return [*decided, *ends, *(head.scores for head in taken)]
+        ends = sorted(self.ends, key=lambda value: self.layers[value[0]].type in ENDS_OF_LOSSES.values())
+        return [*decided, *ends, *(trained + taken if self.losses else taken + trained)]
 
     @cached_property
     def needed(self) -> frozenset[int]:
@@ -181,7 +244,7 @@ class TrainingNet:
         }
         found = {}
         for head in self.heads(Role.LOSS):
-            new_type = _ENDS_OF_LOSSES.get(self.layers[head.number].type)
+            new_type = ENDS_OF_LOSSES.get(self.layers[head.number].type)
             is_new = head in self.losses and (new_type, head.scores) not in there and self._is_sound(head)
             if new_type and (is_new or head.number in self.needed):
                 found[head.number] = new_type

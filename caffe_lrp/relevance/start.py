@@ -21,6 +21,7 @@ from caffe_lrp.layers.activation import Sigmoid
 from caffe_lrp.layers.base import Layer, Neuron, WindowAverage
 from caffe_lrp.layers.output import Softmax
 from caffe_lrp.messages import did_you_mean
+from caffe_lrp.net.heads import layers_below, names_of, outputs_above
 from caffe_lrp.net.net import Net
 
 #: A layer by index or by name; where relevance starts also a code or ``auto``.
@@ -49,8 +50,11 @@ class Start:
         Number of classes of the start.
     class_size
         Number of elements that make a class: more than one where each position has a score.
+    output
+        The output whose classes are ranked: of those that the start leads to, the one that was asked for, or
+        else the first.
     output_count
-        Number of classes in the net's output.
+        Number of classes in that output.
     """
 
     layer: Layer
@@ -58,6 +62,7 @@ class Start:
     top: int
     class_count: int
     class_size: int
+    output: int
     output_count: int
 
     def elements_of(self, classes: Sequence[int]) -> list[int]:
@@ -66,44 +71,73 @@ class Start:
         return [element for each in classes for element in range(each * size, (each + 1) * size)]
 
 
-def find_start(net: Net, wanted: LayerReference) -> Start:
+def find_start(net: Net, wanted: LayerReference, head: int | None = None) -> Start:
     """Where relevance starts.
 
     With an index, a name or a code, class c is the flat element c of the layer's output, and of the net's,
     as in the reference.
 
+    Parameters
+    ----------
+    net
+        The net.
+    wanted
+        Index or name of a layer, or a code.
+    head
+        The output that is asked for: codes stand for layers that lead to it. None: none in particular.
+
     Raises
     ------
     ConfigError
-        No such layer.
+        No such layer, or it does not lead to ``head``.
     """
     if wanted == AUTO:
-        return _find_scores(net)
-    layer = _layer_by_code(net, wanted)
+        return _find_scores(net, net.output_value if head is None else head)
+    layer = _layer_by_code(net, wanted, head)
+    output = _output_above(net, layer, wanted, head)
     return Start(
         layer=layer,
         seeds={value: net.stored_value(value) for value in layer.outputs},
         top=layer.index,
         class_count=min(math.prod(shape) for shape in layer.output_shapes),
         class_size=1,
-        output_count=math.prod(net.shape_of(net.output_value)),
+        output=output,
+        output_count=math.prod(net.shape_of(output)),
     )
 
 
-def _layer_by_code(net: Net, wanted: LayerReference) -> Layer:
+def _output_above(net: Net, layer: Layer, wanted: LayerReference, head: int | None) -> int:
+    """The output to rank where relevance starts at ``layer``; ConfigError if that leads to another head."""
+    outputs = outputs_above(net, layer.outputs)
+    if head is None:
+        return net.output_value if net.output_value in outputs else (*outputs, net.output_value)[0]
+    if head not in outputs:
+        others = names_of(net, outputs) or "none"
+        raise ConfigError(
+            f"lastlayerindex {wanted} (--start-layer): {net.source}: {layer.label} does not lead to the "
+            f"head '{net.value_names[head]}' (--head) but to {others}; give a layer that does, or auto, or "
+            "another head"
+        )
+    return head
+
+
+def _layer_by_code(net: Net, wanted: LayerReference, head: int | None) -> Layer:
+    way, where = list(net.layers), net.source
+    if head is not None:
+        way, where = layers_below(net, head), f"the way to the head '{net.value_names[head]}' of {net.source}"
     if wanted == BEFORE_LOWEST_SOFTMAX:
-        softmax = [layer.index for layer in net.layers if layer.type == "Softmax"]
+        softmax = [place for place, layer in enumerate(way) if layer.type == "Softmax"]
         if not softmax or softmax[0] == 0:
             raise ConfigError(
-                f"lastlayerindex -1: {net.source} has no Softmax with a layer before it; give -2 "
+                f"lastlayerindex -1: {where} has no Softmax with a layer before it; give -2 "
                 "(the highest InnerProduct), auto or an index"
             )
-        return net.layers[softmax[0] - 1]
+        return way[softmax[0] - 1]
     if wanted == HIGHEST_INNER_PRODUCT:
-        products = [layer for layer in net.layers if layer.type == "InnerProduct"]
+        products = [layer for layer in way if layer.type == "InnerProduct"]
         if not products:
             raise ConfigError(
-                f"lastlayerindex -2: {net.source} has no InnerProduct layer; give -1 (the layer before the "
+                f"lastlayerindex -2: {where} has no InnerProduct layer; give -1 (the layer before the "
                 "lowest Softmax), auto or an index"
             )
         return products[-1]
@@ -160,10 +194,10 @@ def _neighbours(name: str, names: Sequence[str]) -> str:
     return f"; names near it: {_listed(alike)}" if alike else ""
 
 
-def _find_scores(net: Net) -> Start:
-    """The start under ``auto``."""
+def _find_scores(net: Net, output: int) -> Start:
+    """The start under ``auto`` where the classes of ``output`` are ranked."""
     writers = {value: layer for layer in net.layers for value in layer.outputs}
-    value, is_averaged = net.output_value, False
+    value, is_averaged = output, False
     count = net.shape_of(value)[0]
     while (layer := writers.get(value)) is not None:
         if isinstance(layer, Softmax) and not is_averaged:
@@ -185,6 +219,7 @@ def _find_scores(net: Net) -> Start:
         top=layer.index,
         class_count=count,
         class_size=math.prod(net.shape_of(value)) // count,
+        output=output,
         output_count=count,
     )
 

@@ -1,0 +1,119 @@
+"""What a prototxt says of its outputs: which of them its losses and measures are for, whatever their phase.
+
+Most losses run in training alone, and most measures in testing alone, so they are looked for among all
+layers of the file. None of this decides what a net computes; it puts its outputs in order.
+"""
+
+from collections.abc import Sequence
+from math import inf
+
+from caffe_lrp.layers import REGISTRY
+from caffe_lrp.proto.spec import LayerSpec, NetSpec, Precedence
+
+from .training import ENDS_OF_LOSSES, Claim, TrainingNet
+from .wiring import Value, Wiring
+
+#: Types of layers that make probabilities of scores.
+_ENDS = frozenset((*ENDS_OF_LOSSES, *ENDS_OF_LOSSES.values()))
+#: What is said for an output of which losses and measures say nothing.
+UNCLAIMED: Precedence = (0, inf, inf, inf)
+
+
+def claims_elsewhere(spec: NetSpec, present: Sequence[LayerSpec]) -> tuple[Claim, ...]:
+    """Claims of layers of ``spec`` that are not among those ``present`` at test time, for values of these."""
+    numbers = {id(layer): number for number, layer in enumerate(present)}
+    if all(id(layer) in numbers for layer in spec.layers):
+        return ()
+    whole = TrainingNet(tuple(declared.name for declared in spec.inputs), spec.layers)
+    last_writers = {
+        top: (number, place) for number, layer in enumerate(present) for place, top in enumerate(layer.tops)
+    }
+    found = []
+    for claim in whole.claims:
+        scores = _at_test_time(claim.scores, whole, numbers, last_writers)
+        if id(whole.layers[claim.number]) not in numbers and scores is not None:
+            found.append(Claim(-1, scores, claim.weight))
+    return tuple(found)
+
+
+def _at_test_time(
+    value: Value | None, whole: TrainingNet, numbers: dict[int, int], last_writers: dict[str, Value]
+) -> Value | None:
+    """The value that stands for one of the whole file at test time; None if none does.
+
+    Parameters
+    ----------
+    value
+        A value of ``whole``.
+    whole
+        All layers of the file.
+    numbers
+        Identity of a layer -> its number at test time.
+    last_writers
+        Name of a blob -> its last value at test time.
+    """
+    while value is not None and value[0] >= 0:
+        layer = whole.layers[value[0]]
+        if id(layer) in numbers:
+            return numbers[id(layer)], value[1]
+        if layer.tops[value[1]] in last_writers:
+            return last_writers[layer.tops[value[1]]]
+        value = whole.wiring.read[value[0]][0] if layer.bottoms and _keeps_classes(layer) else None
+    return None
+
+
+def _keeps_classes(layer: LayerSpec) -> bool:
+    """Whether the layer hands scores on, or makes probabilities of them."""
+    if layer.type in _ENDS:
+        return True
+    known = REGISTRY.get(layer.type)
+    return known is not None and any(each.is_alias for each in (known, *known.variants))
+
+
+def precedence_of(
+    inputs: Sequence[str], layers: Sequence[LayerSpec], claims: Sequence[Claim]
+) -> dict[str, Precedence]:
+    """Name of an output -> what ``claims`` say for it, if anything.
+
+    For an output speaks the nearest loss: the one between whose scores and the output are the fewest layers
+    that do more than hand scores on. Losses come before measures, and a loss that nothing reads is last.
+
+    Parameters
+    ----------
+    inputs
+        Names of the inputs.
+    layers
+        Layers as they remain.
+    claims
+        Claims on values of these layers.
+    """
+    wiring = Wiring(tuple(inputs), tuple(layers))
+    losses = _nearest([(claim.scores, -claim.weight) for claim in claims if claim.weight is not None], wiring)
+    measures = _nearest([(claim.scores, 0.0) for claim in claims if claim.weight is None], wiring)
+    found = {}
+    for number, layer in enumerate(layers):
+        for value in wiring.unread(number):
+            steps, weight = losses.get(value, (inf, inf))
+            is_loss = float(layer.type not in _ENDS and any(layer.parameters.loss_weight))
+            precedence = (is_loss, weight, steps, measures.get(value, (inf, inf))[0])
+            if precedence != UNCLAIMED:
+                found[layer.tops[value[1]]] = precedence
+    return found
+
+
+def _nearest(claims: Sequence[tuple[Value, float]], wiring: Wiring) -> dict[Value, tuple[float, float]]:
+    """Of every value that follows from one with a claim, the least claim and how many layers are between.
+
+    ``claims`` are values, and a number for each: of several at the same distance, the least counts.
+    """
+    nearest: dict[Value, tuple[float, float]] = {}
+    for value, number in claims:
+        nearest[value] = min((0.0, number), nearest.get(value, (inf, inf)))
+    for place, layer in enumerate(wiring.layers):
+        below = [nearest[value] for value in wiring.read[place] if value in nearest]
+        if below:
+            steps, number = min(below)
+            passed = (steps + (not _keeps_classes(layer)), number)
+            for value in wiring.written(place):
+                nearest[value] = min(passed, nearest.get(value, passed))
+    return nearest

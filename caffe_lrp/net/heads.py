@@ -1,0 +1,124 @@
+"""Heads: the outputs of a net, which of them comes first, and the one that is asked for by name.
+
+An output is a blob that nothing reads. The classes of one are ranked.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from caffe_lrp.errors import ConfigError
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.messages import did_you_mean
+from caffe_lrp.proto.spec import Precedence
+
+from .claims import UNCLAIMED
+from .net import Net
+
+#: More heads are counted in messages.
+_MOST_NAMED = 10
+
+
+def in_order(
+    outputs: Iterable[int],
+    layers: Sequence[Layer],
+    value_names: Sequence[str],
+    precedence: Mapping[str, Precedence],
+) -> tuple[int, ...]:
+    """Outputs of a net, the one to rank first.
+
+    First come those that losses and measures are for, see `precedence_of`, then probabilities, then the
+    deepest: those that most layers that compute something lead to, one after the other. What is equal in all
+    of that is in the order of the names, which is Caffe's own.
+
+    Parameters
+    ----------
+    outputs
+        Values that nothing reads.
+    layers
+        All layers.
+    value_names
+        Blob name of every value id.
+    precedence
+        Name of an output -> what losses and measures say for it.
+    """
+    depths: dict[int, int] = {}
+    probabilities: set[int] = set()
+    for layer in layers:
+        below = max((depths.get(value, 0) for value in layer.inputs), default=0)
+        depths.update(dict.fromkeys(layer.outputs, below + (not layer.is_alias)))
+        if layer.gives_probabilities or (layer.is_alias and layer.inputs[0] in probabilities):
+            probabilities.update(layer.outputs)
+
+    def key(value: int) -> tuple[Precedence, bool, int, str]:
+        name = value_names[value]
+        return precedence.get(name, UNCLAIMED), value not in probabilities, -depths[value], name
+
+    return tuple(sorted((value for value in outputs if value in depths), key=key))
+
+
+def outputs_above(net: Net, values: Iterable[int]) -> tuple[int, ...]:
+    """Outputs that follow from ``values``, the one to rank first."""
+    reached = set(values)
+    for layer in net.layers:
+        if not reached.isdisjoint(layer.inputs):
+            reached.update(layer.outputs)
+    return tuple(output for output in net.outputs if output in reached)
+
+
+def layers_below(net: Net, value: int) -> list[Layer]:
+    """Layers that a value follows from, in order."""
+    wanted, found = {value}, []
+    for layer in reversed(net.layers):
+        if not wanted.isdisjoint(layer.outputs):
+            found.append(layer)
+            wanted.update(layer.inputs)
+    return found[::-1]
+
+
+def find_head(net: Net, name: str) -> int:
+    """The output that ``name`` stands for.
+
+    That is an output of this name, or of a layer of this name; or the only one that follows from a blob or
+    layer of this name, such as the scores below a Softmax.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or there are several.
+    """
+    by_name = [value for value in net.outputs if net.value_names[value] == name]
+    named = {value for layer in net.layers if layer.name == name for value in layer.outputs}
+    by_layer = [value for value in net.outputs if value in named]
+    for found in (by_name, by_layer):
+        if len(found) == 1:
+            return found[0]
+    named.update(value for value, other in enumerate(net.value_names) if other == name)
+    above = outputs_above(net, named)
+    if len(above) == 1:
+        return above[0]
+    said = f"head {name} (--head): {net.source}"
+    if above:
+        raise ConfigError(
+            f"{said}: '{name}' leads to several heads; give one of them: {names_of(net, above)}"
+        )
+    known = [*(net.value_names[value] for value in net.outputs), *(layer.name for layer in net.layers)]
+    raise ConfigError(
+        f"{said} has no head of this name{did_you_mean(name, known)}; its heads: {names_of(net, net.outputs)}"
+    )
+
+
+def names_of(net: Net, outputs: Sequence[int]) -> str:
+    """Names of heads for messages."""
+    named = [f"'{net.value_names[value]}'" for value in outputs[:_MOST_NAMED]]
+    rest = len(outputs) - _MOST_NAMED
+    return ", ".join([*named, *([f"and {rest} more"] if rest > 0 else [])])
+
+
+def head_notices(net: Net, ranked: int) -> tuple[str, ...]:
+    """Which of several heads is ``ranked``; nothing where there is only one."""
+    others = [value for value in net.outputs if value != ranked]
+    if not others:
+        return ()
+    return (
+        f"{net.source}: has {len(net.outputs)} heads; classes are those of "
+        f"'{net.value_names[ranked]}', not of {names_of(net, others)}; head (--head) chooses another",
+    )
