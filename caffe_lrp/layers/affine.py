@@ -254,9 +254,9 @@ class BN(Standardization):
     def with_weights(self, weights: tuple[Blob, ...]) -> "Standardization":
         if len(weights) == 2 and not self.is_complete:
             raise ModelError(
-                "has 2 blobs, scale and shift, but no statistics of the training; compute them with SegNet's "
-                "compute_bn_statistics.py and give its caffemodel with the prototxt for testing, which has "
-                "bn_param { bn_mode: INFERENCE }"
+                "has 2 blobs, scale and shift, but no statistics of the training images; give the caffemodel "
+                "for testing, which SegNet's compute_bn_statistics.py wrote, with the prototxt for testing, "
+                "which has bn_param { bn_mode: INFERENCE }"
             )
         return super().with_weights(weights)
 

@@ -82,7 +82,7 @@ def image_size(layer: LayerSpec, source: str) -> tuple[int, int] | None:
     if layer.type == "Python":
         return _python_size(layer.parameters.python_param.param_str)
     mean = _mean_shape(transform, source)
-    return (mean[1], mean[2]) if mean else None
+    return (mean[1], mean[2]) if mean and mean[1:] != (1, 1) else None
 
 
 def channel_count(layer: LayerSpec, source: str) -> int | None:
@@ -122,14 +122,18 @@ def _python_size(parameters: str) -> tuple[int, int] | None:
 
 
 def _mean_shape(transform: Transform, source: str) -> Shape | None:
-    """Channels, height and width of the mean image, if there is one and it can be found."""
+    """Channels, height and width of the mean image, if there is one and it can be found.
+
+    Height and width are 1 where it has one number for every channel.
+    """
     if transform.mean_file is None:
         return None
     name, folder = Path(transform.mean_file), Path(source).parent
     for path in (name, folder / name, folder / name.name):
         try:
-            shape = scan_blob(path).shape
+            stored = scan_blob(path)
         except ModelError:
             continue
-        return shape[-3:] if len(shape) >= 3 else None
+        is_pixel = max(stored.shape, default=1) == stored.count
+        return (stored.count, 1, 1) if is_pixel else stored.shape[-3:] if len(stored.shape) >= 3 else None
     return None
