@@ -633,3 +633,94 @@ def test_shared_weights_that_are_stored_once_serve_all_their_layers(tmp_path: Pa
         other = text.replace('{ name: "b" }', '{ name: "c" }', 1)
         path = write_caffemodel(tmp_path / "net.caffemodel", {"one": weights["one"]})
         build_net(parse(tmp_path, other), scan_caffemodel(path))
+
+
+def twice(first: str, second: str, more: str = "", other: str | None = None) -> str:
+    """Two inner products of 4 numbers, one after the other, and what else they say of themselves."""
+    text = 'input: "data" input_shape { dim: 1 dim: 4 }\n'
+    body = "inner_product_param {{ num_output: 4 {} }} "
+    text += layer(first, "InnerProduct", "data", "one", body.format("") + more)
+    return text + layer(
+        second, "InnerProduct", "one", "two", body.format("") + (more if other is None else other)
+    )
+
+
+SHARED = 'param { name: "w" } param { name: "b" }'
+
+
+def test_layers_of_one_name_that_share_all_weights_have_one_set(tmp_path: Path) -> None:
+    spec = parse(tmp_path, twice("same", "same", SHARED))
+    weights = {"same": [random_blob((4, 4), 1), random_blob((4,), 2)]}
+    path = write_caffemodel(tmp_path / "net.caffemodel", weights)
+    path.write_bytes(path.read_bytes() * 2)  # Caffe stores them once for each layer
+    for copy in (path, write_caffemodel(tmp_path / "once.caffemodel", weights)):
+        for built in build_net(spec, scan_caffemodel(copy)).layers:
+            np.testing.assert_array_equal(built.weights[0], weights["same"][0])
+            np.testing.assert_array_equal(built.weights[1], weights["same"][1])
+
+
+@pytest.mark.parametrize(
+    ("more", "other"),
+    [
+        ("", ""),
+        (SHARED, ""),
+        (SHARED, 'param { name: "w" } param { name: "c" }'),
+        (SHARED, 'param { name: "w" }'),
+        ('param { name: "w" }', 'param { name: "w" }'),
+        ('param { name: "w" } param { }', 'param { name: "w" } param { }'),
+    ],
+)
+def test_layers_of_one_name_with_weights_of_their_own_are_refused(
+    tmp_path: Path, more: str, other: str
+) -> None:
+    with pytest.raises(ModelError, match=r"0 and 1 are both named 'same'.*give every blob the same param"):
+        build_graph(parse(tmp_path, twice("same", "same", more, other)))
+
+
+def test_layers_of_one_name_must_have_weights_of_one_shape(tmp_path: Path) -> None:
+    text = 'input: "data" input_shape { dim: 1 dim: 4 }\n'
+    for top, bottom, count in (("a", "data", 4), ("b", "a", 2)):
+        body = f"{SHARED} inner_product_param {{ num_output: {count} }}"
+        text += layer("same", "InnerProduct", bottom, top, body)
+    with pytest.raises(ModelError, match="both named 'same'"):
+        build_graph(parse(tmp_path, text))
+
+
+def test_a_layer_without_weights_may_have_the_name_of_one_with_weights(tmp_path: Path) -> None:
+    text = 'input: "data" input_shape { dim: 1 dim: 4 }\n' + scores("fc", "data") + layer("fc", "ReLU", "fc")
+    weights = {"fc": [random_blob((5, 4), 1), random_blob((5,), 2)]}
+    np.testing.assert_array_equal(build(tmp_path, text, weights).layers[0].weights[0], weights["fc"][0])
+
+
+def test_it_does_not_matter_which_layer_shared_weights_are_stored_for(tmp_path: Path) -> None:
+    weights = {"two": [random_blob((4, 4), 1), random_blob((4,), 2)]}
+    net = build(tmp_path, twice("one", "two", SHARED), weights)
+    for number in (0, 1):
+        for built in net.layers:
+            np.testing.assert_array_equal(built.weights[number], weights["two"][number])
+
+
+@pytest.mark.parametrize("style", ["current", "V1"])
+def test_shared_weights_may_have_another_shape_where_that_is_permitted(tmp_path: Path, style: str) -> None:
+    is_old = style == "V1"
+    one, kinds = ("layers", "CONVOLUTION POOLING INNER_PRODUCT") if is_old else (
+        "layer", '"Convolution" "Pooling" "InnerProduct"'
+    )  # fmt: skip
+    names = 'param: "w" param: "b" blob_share_mode: PERMISSIVE' if is_old else (
+        'param { name: "w" share_mode: PERMISSIVE } param { name: "b" }'
+    )  # fmt: skip
+    conv, pool, product = kinds.split()
+    text = f"""
+    input: "data" input_dim: 1 input_dim: 2 input_dim: 4 input_dim: 3
+    {one} {{ name: "conv" type: {conv} bottom: "data" top: "conv" {names}
+      convolution_param {{ num_output: 8 kernel_size: 2 }} }}
+    {one} {{ name: "pool" type: {pool} bottom: "conv" top: "pool"
+      pooling_param {{ pool: AVE kernel_h: 3 kernel_w: 2 }} }}
+    {one} {{ name: "fc" type: {product} bottom: "pool" top: "fc" {names}
+      inner_product_param {{ num_output: 8 }} }}
+    """
+    weights = {"conv": [random_blob((8, 2, 2, 2), 1), random_blob((8,), 2)]}
+    layers = build(tmp_path, text, weights).layers
+    np.testing.assert_array_equal(layers[2].weights[0], weights["conv"][0].reshape(8, 8))
+    with pytest.raises(ModelError, match=r"'fc' .* needs weights of shapes 8×8 and 8"):
+        build(tmp_path, text.replace("PERMISSIVE", "STRICT"), weights)

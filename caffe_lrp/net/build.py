@@ -22,7 +22,7 @@ from .canonize import canonized
 from .deploy import as_deploy_net
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
-from .shared_weights import with_shared_weights
+from .shared_weights import refuse_shared_names, with_shared_weights
 from .splits import insert_splits
 
 _MOST_FAULTS = 5
@@ -71,7 +71,8 @@ def build_net(
     only_input(graph.inputs, spec.source)
     if memory is not None:
         refuse_beyond_memory(graph.layers, memory, spec.source)
-    loaded = _loaded(graph.layers, with_shared_weights(spec, weights), convolution, spec.source)
+    completed = with_shared_weights(spec, graph.layers, weights)
+    loaded = _loaded(graph.layers, completed, convolution, spec.source)
     layers, merges = canonized(loaded) if canonize == "auto" else (loaded, ())
     net = _net_of(graph, layers, spec.source)
     return replace(net, merges=merges, notices=(*net.notices, *_remarks(loaded, spec.source)))
@@ -163,7 +164,8 @@ def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | N
     unread = dict.fromkeys(current.values())
     gates: set[int] = set()
     layers: list[Layer] = []
-    for index, layer_spec in enumerate(insert_splits(inputs, deployed.layers, spec.source)):
+    layer_specs = insert_splits(inputs, deployed.layers, spec.source)
+    for index, layer_spec in enumerate(layer_specs):
         read = tuple(current[bottom] for bottom in layer_spec.bottoms)
         written = tuple(range(len(names), len(names) + len(layer_spec.tops)))
         layer = _build_layer(
@@ -185,22 +187,11 @@ def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | N
         for value in read:
             unread.pop(value, None)
         unread.update(dict.fromkeys(written))
-    _refuse_shared_names(layers, spec.source)
+    refuse_shared_names(layer_specs, layers, spec.source)
     refuse_too_many_activations(inputs, layers, spec.source)
     notices = (*spec.notices, *deployed.notices)
     outputs = tuple(value for value in unread if names[value] not in deployed.silenced)
     return Graph(inputs, tuple(layers), tuple(names), outputs, notices)
-
-
-def _refuse_shared_names(layers: Sequence[Layer], source: str) -> None:
-    """Weights are matched by name: two layers that have some cannot share one."""
-    owners: dict[str, Layer] = {}
-    for layer in layers:
-        if layer.weight_shapes and owners.setdefault(layer.name, layer) is not layer:
-            raise ModelError(
-                f"{source}: layers {owners[layer.name].index} and {layer.index} are both named "
-                f"'{layer.name}'; weights are matched by name, so rename one here and in the caffemodel"
-            )
 
 
 def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer:
