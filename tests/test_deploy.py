@@ -75,7 +75,8 @@ def test_a_net_for_training_becomes_one_for_images(tmp_path: Path) -> None:
 
 def test_what_was_done_is_told(tmp_path: Path) -> None:
     assert notices(tmp_path, TRAIN_DATA + TEST_DATA + BODY + LOSS + ACCURACY) == [
-        "data layer 'data' (Data) became an input 'data' of 3×11×11",
+        "data layer 'data' (Data) became an input 'data' of 3×11×11; 3 channels are a guess, as neither the "
+        "file nor weights tell",
         "loss layer 'loss' (SoftmaxWithLoss) became a layer of type Softmax",
         "left out, as they are for training or measure results: 'accuracy' (Accuracy)",
     ]
@@ -543,7 +544,7 @@ def test_without_a_shape_of_images_there_is_an_error_that_shows_what_to_write(
     text = f'layer {{ name: "d" type: {data} top: "data" top: "label" }}\n' + BODY + LOSS
     shown = 'put in the place of the layer: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }'
     with pytest.raises(
-        ModelError, match=r"data layer 'd' \(\w+\): the shape of 'data' does not stand"
+        ModelError, match=r"data layer 'd' \(\w+\): the file does not say how large 'data' is; .*--input-size"
     ) as caught:
         graph_of(tmp_path, text)
     assert str(caught.value).endswith(shown)
@@ -554,7 +555,7 @@ def test_several_blobs_from_data_layers_are_an_error(tmp_path: Path) -> None:
     text += layer("both", "Concat", "data more") + scores("fc", "both")
     with pytest.raises(ModelError, match="exactly one input blob, but declares 'data', 'more'"):
         build_net(parse(tmp_path, text), {})
-    with pytest.raises(ModelError, match=r"\(HDF5Data\): the shape of 'data' does not stand in the file"):
+    with pytest.raises(ModelError, match=r"\(HDF5Data\): the file does not say how large 'data' is"):
         graph_of(tmp_path, text.replace("DummyData", "HDF5Data"))
 
 

@@ -124,6 +124,8 @@ class NetFacts:
         At how many places the start has scores of every class.
     gaps
         Layers without a rule.
+    constants
+        Ids of values that no layer writes and that do not depend on the image, with their shapes.
     """
 
     source: str
@@ -137,6 +139,7 @@ class NetFacts:
     first: int
     positions: int = 1
     gaps: tuple[Gap, ...] = field(default=())
+    constants: Mapping[int, Shape] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -228,6 +231,7 @@ def facts_of(
             for layer, rule in rules.items()
             if rule is None
         ),
+        constants={value: constant.shape for value, constant in net.constants.items()},
     )
 
 

@@ -5,7 +5,7 @@ counted (Q2).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
 from caffe_lrp.layers.base import Winner
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.reader import StoredBlob
-from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
+from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
 
 from .canonize import canonized
 from .deploy import as_deploy_net
@@ -24,6 +24,7 @@ from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activatio
 from .net import Net
 from .shared_weights import refuse_shared_names, with_shared_weights
 from .splits import insert_splits
+from .values import Values
 
 _MOST_FAULTS = 5
 
@@ -37,6 +38,7 @@ class Graph:
     value_names: tuple[str, ...]
     unread_values: tuple[int, ...]
     notices: tuple[str, ...] = ()
+    constants: Mapping[int, ConstantSpec] = field(default_factory=dict)
 
 
 def build_net(
@@ -104,6 +106,7 @@ def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
         batch_size=batch_size,
         output_value=_output_value(graph),
         notices=(*graph.notices, *_notices_on_outputs(graph, source)),
+        constants=graph.constants,
     )
 
 
@@ -158,40 +161,38 @@ def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | N
     inputs = deployed.inputs
     for declared in inputs:
         check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
-    names = [declared.name for declared in inputs]
-    shapes: list[Shape] = [declared.shape[1:] for declared in inputs]
-    current = {name: value for value, name in enumerate(names)}
-    unread = dict.fromkeys(current.values())
+    for constant in deployed.constants:
+        check_shape(constant.shape, f"{spec.source}: constant '{constant.name}'")
+    values = Values(inputs, deployed.constants)
+    unread = dict.fromkeys(range(len(inputs)))
     gates: set[int] = set()
     layers: list[Layer] = []
-    layer_specs = insert_splits(inputs, deployed.layers, spec.source)
+    layer_specs = insert_splits(inputs, deployed.layers, spec.source, deployed.constants)
     for index, layer_spec in enumerate(layer_specs):
-        read = tuple(current[bottom] for bottom in layer_spec.bottoms)
-        written = tuple(range(len(names), len(names) + len(layer_spec.tops)))
+        read = tuple(map(values.read, layer_spec.bottoms))
+        written = values.next(len(layer_spec.tops))
         layer = _build_layer(
             layer_spec,
             spec.source,
             index=index,
             inputs=read,
             outputs=written,
-            input_shapes=tuple(shapes[value] for value in read),
+            input_shapes=tuple(values.shapes[value] for value in read),
             batch_size=inputs[0].shape[0] if inputs else 1,
         )
-        are_gates = [value in gates for value in read]
+        are_gates = [value in gates or value in values.fixed for value in read]
         if layer.is_gate(are_gates):
             gates.update(written)
         layers.append(layer.with_gates(are_gates))
-        names.extend(layer_spec.tops)
-        shapes.extend(layer.output_shapes)
-        current.update(zip(layer_spec.tops, written, strict=True))
+        values.write(layer_spec.tops, layer)
         for value in read:
             unread.pop(value, None)
-        unread.update(dict.fromkeys(written))
+        unread.update(dict.fromkeys(value for value in written if value not in values.fixed))
     refuse_shared_names(layer_specs, layers, spec.source)
     refuse_too_many_activations(inputs, layers, spec.source)
     notices = (*spec.notices, *deployed.notices)
-    outputs = tuple(value for value in unread if names[value] not in deployed.silenced)
-    return Graph(inputs, tuple(layers), tuple(names), outputs, notices)
+    outputs = tuple(value for value in unread if values.names[value] not in deployed.silenced)
+    return Graph(inputs, tuple(layers), tuple(values.names), outputs, notices, values.constants)
 
 
 def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer:

@@ -16,6 +16,15 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class ConstantSpec:
+    """A blob that does not depend on images, and its full shape; ``value`` is every number in it."""
+
+    name: str
+    shape: Shape
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
 class Transform:
     """How a data layer made the net's input of an image: resize, crop, subtract the mean, then multiply.
 
@@ -80,6 +89,8 @@ class NetSpec:
         How the data layer of a net for training prepares images; None: the file does not say.
     notices
         What was noticed in the file that its user should know.
+    input_size
+        Height and width of images in place of what the file says; None: what it says.
     """
 
     source: str
@@ -89,3 +100,4 @@ class NetSpec:
     state: NetState
     transform: Transform | None = None
     notices: tuple[str, ...] = ()
+    input_size: tuple[int, int] | None = None
