@@ -137,6 +137,12 @@ MIXES: dict[str, tuple[str, str, Callable[[Doubles], Doubles], Callable[[Doubles
         lambda x: -1.5 * x,
         lambda x, r: r,
     ),
+    "product with a gate": (
+        constant(0.5, 1, 3, 4, 5) + 'layer { name: "gate" type: "Sigmoid" bottom: "data" top: "gate" }\n',
+        mix('type: "Eltwise" eltwise_param { operation: PROD }', "gate fixed"),
+        lambda x: 0.5 / (1 + np.exp(-x)),
+        lambda x, r: r,
+    ),
     "sum": (
         constant(0.25, 1, 3, 4, 5),
         mix('type: "Eltwise" eltwise_param { coeff: 2 coeff: -3 }'),
@@ -181,7 +187,7 @@ MIXES: dict[str, tuple[str, str, Callable[[Doubles], Doubles], Callable[[Doubles
 def test_constants_take_their_share_and_the_image_the_rest(title: str, tmp_path: Path) -> None:
     fixed, reader, output, handed = MIXES[title]
     net = build(tmp_path, INPUT + fixed + reader, seed=4)
-    assert net.layers[-1].index == len(net.layers) - 1 == (2 if "minus" in fixed else 1)
+    assert net.layers[-1].index == len(net.layers) - 1 == 1 + fixed.count("bottom:")
     found, passages, account = relevance_of(net)
     x, mixed = BATCH.astype(np.float64), passages["mix"]
     assert_close(passages["fc"].seen.inputs[0], output(x))

@@ -14,6 +14,7 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.layers import REGISTRY, unsupported_type
 from caffe_lrp.net.build import Graph, build_graph, build_net
 from caffe_lrp.net.deploy import as_deploy_net
+from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.splits import insert_splits
 from caffe_lrp.proto.caffe_pb2 import BlobProto
 from caffe_lrp.proto.reader import scan_caffemodel
@@ -580,6 +581,69 @@ def test_weights_tell_the_number_of_channels(tmp_path: Path, channels: int, mean
     stored = scan_caffemodel(write_caffemodel(tmp_path / "net.caffemodel", weights))
     net = build_net(parse(tmp_path, DATA.format("", f"crop_size: 7 {mean}") + body + LOSS), stored)
     assert net.input_shape == (channels, 7, 7)
+
+
+CONV = "convolution_param { num_output: 6 kernel_size: 3 }"
+#: Layers that read ``data`` first and write ``low``, for an image of 5×7×9 or of as many channels as stated.
+FIRST_READERS = {
+    "convolution": (5, layer("c", "Convolution", "data", "low", CONV)),
+    "groups": (6, layer("c", "Convolution", "data", "low", CONV.replace("{", "{ group: 3"))),
+    "depthwise": (6, layer("c", "DepthwiseConvolution", "data", "low", CONV)),
+    "deconvolution": (5, layer("d", "Deconvolution", "data", "low", CONV)),
+    "inner product": (5, scores("low", "data")),
+    "transposed inner product": (
+        5,
+        layer("f", "Flatten", "data")
+        + layer("low", "InnerProduct", "f", more="inner_product_param { num_output: 5 transpose: true }"),
+    ),
+    "batch normalization": (5, layer("n", "BatchNorm", "data", "low")),
+    "scale": (5, layer("s", "Scale", "data", "low")),
+    "PReLU": (5, layer("p", "PReLU", "data", "low")),
+    "behind others": (
+        5,
+        layer("r", "Power", "data")
+        + layer("a", "Pooling", "r", more="pooling_param { pool: AVE kernel_size: 3 }")
+        + layer("l", "LRN", "a")
+        + layer("c", "Convolution", "l", "low", CONV),
+    ),
+}
+
+
+@pytest.mark.parametrize("title", FIRST_READERS)
+@pytest.mark.parametrize("data", ['"Data"', '"HDF5Data"', '"MemoryData" memory_data_param { batch_size: 2 }'])
+def test_a_size_that_the_file_lacks_can_be_given(tmp_path: Path, title: str, data: str) -> None:
+    channels, body = FIRST_READERS[title]
+    body += scores("fc", "low")
+    deploy = f'input: "data" input_shape {{ dim: 1 dim: {channels} dim: 7 dim: 9 }}\n'
+    weights = random_weights(parse(tmp_path, deploy + body), 1)
+    stored = scan_caffemodel(write_caffemodel(tmp_path / "net.caffemodel", weights))
+    text = f'layer {{ name: "d" type: {data} top: "data" top: "label" transform_param {{ scale: 0.5 }} }}\n'
+    spec = with_input_size(parse(tmp_path, text + body + LOSS), (7, 9), stored)
+    net = build_net(spec, stored)
+    assert net.input_shape == (channels, 7, 9)
+    assert not any("guess" in notice for notice in net.notices)
+
+
+def test_channels_that_nothing_tells_are_said_to_be_a_guess(tmp_path: Path) -> None:
+    spec = parse(tmp_path, DATA.format("", "scale: 0.5") + BODY + LOSS)
+    graph = build_graph(with_input_size(spec, (7, 9)))
+    assert graph.inputs[0].shape == (1, 3, 7, 9)
+    assert graph.notices[0].endswith("of 3×7×9; 3 channels are a guess, as neither the file nor weights tell")
+
+
+@pytest.mark.parametrize("kind", ["HDF5Data", "Python"])
+def test_images_may_come_second_from_layers_of_any_order(tmp_path: Path, kind: str) -> None:
+    text = layer("d", kind, "", "label data") + BODY + LOSS
+    assert build_graph(with_input_size(parse(tmp_path, text), (7, 9))).inputs[0].shape == (1, 3, 7, 9)
+
+
+def test_a_mean_of_one_pixel_tells_the_channels_but_no_size(tmp_path: Path) -> None:
+    blob = BlobProto(num=1, channels=2, height=1, width=1, data=[0.5, 0.25])
+    (tmp_path / "mean").write_bytes(blob.SerializeToString())
+    spec = parse(tmp_path, DATA.format("", 'mean_file: "mean"') + BODY + LOSS)
+    with pytest.raises(ModelError, match="does not say how large 'data' is"):
+        build_graph(spec)
+    assert build_graph(with_input_size(spec, (7, 9))).inputs[0].shape == (1, 2, 7, 9)
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,6 @@ def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | N
         check_shape(constant.shape, f"{spec.source}: constant '{constant.name}'")
     values = Values(inputs, deployed.constants)
     unread = dict.fromkeys(range(len(inputs)))
-    gates: set[int] = set()
     layers: list[Layer] = []
     layer_specs = insert_splits(inputs, deployed.layers, spec.source, deployed.constants)
     for index, layer_spec in enumerate(layer_specs):
@@ -180,10 +179,7 @@ def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | N
             input_shapes=tuple(values.shapes[value] for value in read),
             batch_size=inputs[0].shape[0] if inputs else 1,
         )
-        are_gates = [value in gates or value in values.fixed for value in read]
-        if layer.is_gate(are_gates):
-            gates.update(written)
-        layers.append(layer.with_gates(are_gates))
+        layers.append(layer.with_gates(values.gates_among(read)))
         values.write(layer_spec.tops, layer)
         for value in read:
             unread.pop(value, None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.proto.data_layers import LABELLED_TYPES, blob_shape, channel_count, image_size, reads_data
+from caffe_lrp.proto.data_layers import blob_shape, channel_count, image_size, reads_data
 from caffe_lrp.proto.phase import DEPLOY_STAGE, layers_at_test_time, takes_deploy_stage
 from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
 
@@ -178,7 +178,7 @@ class _Remains:
             return shape
         asked = self.spec.input_size
         size = asked or image_size(layer, self.spec.source)
-        if size is None or (top > 0 and (asked is None or layer.type in LABELLED_TYPES)):
+        if size is None or (top > 0 and asked is None):  # which of several is the image, only users know
             name = self._name_of(value)
             raise ModelError(
                 f"{self._what(number)}: the file does not say how large '{name}' is; give height and width "
