@@ -167,6 +167,12 @@ MIXES: dict[str, tuple[str, str, Callable[[Doubles], Doubles], Callable[[Doubles
         lambda x: 3 * x,
         lambda x, r: r,
     ),
+    "scaled constant": (
+        constant(3, 2, 3, 4, 5),
+        mix('type: "Scale" scale_param { axis: 0 }', "fixed data"),
+        lambda x: 3 * x,
+        lambda x, r: r,
+    ),
     "scale of channels": (constant(3, 3), mix('type: "Scale"'), lambda x: 3 * x, lambda x, r: r),
     "bias of channels": (
         constant(0.75, 3),

@@ -81,29 +81,25 @@ class Constants:
                 f"{what}: fills '{name}' with random numbers, on which the scores depend; make it a constant "
                 '(data_filler { type: "constant" value: … }), or remove it'
             )
-        return ConstantSpec(name, (1, *shape) if self._is_for_items(value) else shape, filling)
+        return ConstantSpec(name, (1, *shape) if self._has_no_batch(value) else shape, filling)
 
     # --- Constants without a batch axis ---------------------------------------------------------------------
 
-    def _is_for_items(self, value: Value) -> bool:
-        """Whether a constant has no batch axis: all that read it are Scale or Bias layers with axis 1."""
+    def _has_no_batch(self, value: Value) -> bool:
+        """Whether a constant has no batch axis: it is the second bottom of Scale or Bias layers of axis 1."""
         readers = [number for number in self.net.kept if value in self.net.remaining_reads(number)]
-        return all(self._puts_second_at_items(number) for number in readers)
+        return all(self._takes_from_axis_1(number, value) for number in readers)
 
-    def _puts_second_at_items(self, number: int) -> bool:
+    def _takes_from_axis_1(self, number: int, value: Value) -> bool:
         layer, reads = self.net.layers[number], self.net.remaining_reads(number)
-        return (
-            layer.type in ("Scale", "Bias")
-            and len(reads) == 2
-            and _numbers_of(layer.parameters, layer).axis == 1
-        )
+        is_second = layer.type in ("Scale", "Bias") and len(reads) == 2 and reads.index(value) == 1
+        return is_second and _numbers_of(layer.parameters, layer).axis == 1
 
     def converted(self, number: int) -> LayerSpec:
-        """A layer with axis 0 where it puts a constant without a batch axis at axis 1."""
+        """A layer with axis 0 where it takes a constant without a batch axis from axis 1 on."""
         layer = self.net.layers[number]
         second = self.net.remaining_reads(number)[1:2]
-        is_for_items = any(value in self.values and self._is_for_items(value) for value in second)
-        if not is_for_items:
+        if not any(value in self.values and self._has_no_batch(value) for value in second):
             return layer
         parameters = LayerParameter()
         parameters.CopyFrom(layer.parameters)
@@ -116,11 +112,8 @@ class Constants:
         """What was taken for a constant."""
         for value, spec in zip(self.values, self.specs, strict=True):
             shape = "×".join(map(str, spec.shape))
-            use = (
-                f"is {spec.value:g} everywhere"
-                if value in self.net.consulted_values
-                else "gives only its shape"
-            )
+            is_consulted = value in self.net.consulted_values
+            use = f"is {spec.value:g} everywhere" if is_consulted else "gives only its shape"
             yield f"'{spec.name}' of {shape} is no image: it {use}"
 
 

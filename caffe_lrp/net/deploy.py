@@ -181,9 +181,9 @@ class _Remains:
         if size is None or (top > 0 and asked is None):  # which of several is the image, only users know
             name = self._name_of(value)
             raise ModelError(
-                f"{self._what(number)}: the file does not say how large '{name}' is; give height and width "
-                "(input_size in the config, --input-size), or put in the place of the layer: "
-                f'input: "{name}" input_shape {{ dim: 1 dim: 3 dim: H dim: W }}'
+                f"{self.spec.source}: data layer '{layer.name}' ({layer.type}): the file does not say how "
+                f"large '{name}' is; give height and width (input_size in the config, --input-size), or put "
+                f'in the place of the layer: input: "{name}" input_shape {{ dim: 1 dim: 3 dim: H dim: W }}'
             )
         default = 1 if len(layer.parameters.transform_param.mean_value) == 1 else 3
         return (self._known_channels(value, *size) or default, *size)
@@ -192,10 +192,6 @@ class _Remains:
         """Number of channels of what a data layer gives; None if neither the file nor weights tell."""
         told = channel_count(self.layers[value[0]], self.spec.source)
         return told or channels_by_weights(self.net, self.weights, value, (height, width))
-
-    def _what(self, number: int) -> str:
-        layer = self.layers[number]
-        return f"{self.spec.source}: data layer '{layer.name}' ({layer.type})"
 
     # --- What users should know -----------------------------------------------------------------------------
 
