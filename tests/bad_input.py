@@ -782,9 +782,9 @@ CATALOGUE = (
                     'input: "data"\ninput_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n',
                     'layer { name: "data" type: "Data" top: "data" top: "label" }\n',
                 ),
-                "caffe-lrp: error: deploy.prototxt: data layer 'data' (Data): the shape of 'data' does not "
-                'stand in the file; put in the place of the layer: input: "data" input_shape { dim: 1 dim: 3 '
-                "dim: H dim: W }",
+                "caffe-lrp: error: deploy.prototxt: data layer 'data' (Data): the file does not say how "
+                "large 'data' is; give height and width (input_size in the config, --input-size), or put in "
+                'the place of the layer: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }',
             ),
             Kind(
                 "a field is misspelt",
@@ -1064,7 +1064,7 @@ CATALOGUE = (
             Kind(
                 "it is one number a channel",
                 together(
-                    content("mean.binaryproto", "104 117 123\n"), valued("use_mean_file_asbinaryprotoblob", 0)
+                    content("mean.binaryproto", "100 100 100\n"), valued("use_mean_file_asbinaryprotoblob", 0)
                 ),
                 exit_code=0,
             ),
