@@ -60,9 +60,11 @@ _TEXT_KINDS = (
 )
 _BINARY_KINDS = (
     ForeignKind(
-        (b"\x89HDF\r\n",), "an HDF5 file", "in Caffe, load it and save it in the binary format (net.save)"
+        (b"\x89HDF\r\n",),
+        "an HDF5 file",
+        "write it in the binary format, see 'Converting weights' in the README",
     ),
-    ForeignKind((b"\x93NUMPY",), "a NumPy file", "write it as a BlobProto with caffe.io.array_to_blobproto"),
+    ForeignKind((b"\x93NUMPY",), "a NumPy file", "check the path: only images and mean images can be such"),
     ForeignKind((b"PK\x03\x04",), "a ZIP archive", UNPACK_ADVICE),
     ForeignKind((b"\x1f\x8b",), "a gzip archive", UNPACK_ADVICE),
     ForeignKind(tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)), "a bzip2 archive", UNPACK_ADVICE),
@@ -136,6 +138,16 @@ def read_small_file(
     try:
         with path.open("rb") as file:
             return read_bounded(file, path, what, error, most_megabytes)
+    except OSError as fault:
+        raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
+
+
+def read_head(path: Path, what: str, error: type[CaffeLrpError]) -> bytes:
+    """The first bytes of the file ``path``; raises as `read_small_file`."""
+    require_file(path, what, error)
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
     except OSError as fault:
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
 

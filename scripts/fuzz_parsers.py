@@ -85,6 +85,25 @@ layer { name: "top1" type: "Accuracy" bottom: "p" bottom: "label" top: "top1" ex
 layer { name: "quiet" type: "Silence" bottom: "label" }
 """
 
+#: Blobs beside the image, and layers that share a name and their weights.
+CONSTANTS_PROTOTXT = """\
+name: "beside" input: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }
+input: "size" input_shape { dim: 1 dim: 1 dim: 7 dim: 7 }
+layer { name: "fixed" type: "DummyData" top: "fixed" top: "half" dummy_data_param {
+  data_filler { value: 2 } data_filler { type: "constant" value: 0.5 } shape { dim: 3 }
+  shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }
+layer { name: "power" type: "Power" bottom: "data" top: "power" power_param { scale: 0.1 shift: 1 } }
+layer { name: "mul" type: "Eltwise" bottom: "power" bottom: "half" top: "mul"
+  eltwise_param { operation: PROD } }
+layer { name: "bias" type: "Bias" bottom: "mul" bottom: "fixed" top: "bias" bias_param { axis: 1 } }
+layer { name: "crop" type: "Crop" bottom: "bias" bottom: "size" top: "crop" crop_param { axis: 2 offset: 1 } }
+layer { name: "conv" type: "Convolution" bottom: "crop" top: "conv" param { name: "w" } param { name: "b" }
+  convolution_param { num_output: 3 kernel_size: 3 pad: 1 } }
+layer { name: "conv" type: "Convolution" bottom: "conv" top: "again" param { name: "w" } param { name: "b" }
+  convolution_param { num_output: 3 kernel_size: 3 pad: 1 } }
+layer { name: "fc" type: "InnerProduct" bottom: "again" top: "fc" inner_product_param { num_output: 4 } }
+"""
+
 CONFIG = """\
 a comment
 param_file
@@ -197,7 +216,8 @@ def resolve_plans(net: Net) -> None:
     """Go on with a net to the point where its images would be read."""
     for code in FORMULAS:
         formula = find_formula(code)
-        parameters = RuleParameters(0.01, 1.0, 2, REFERENCE)
+        ends = ((number,) * net.input_shape[0] for number in (-100.0, 155.0))
+        parameters = RuleParameters(0.01, 1.0, 2, REFERENCE, 0.25, *ends)
         with contextlib.suppress(PlanError):  # not every formula has a rule for every layer
             footprint_of(net, [resolve_plan(net, formula, parameters, len(net.layers) - 1, 0)])
 
@@ -340,13 +360,15 @@ def parsers(folder: Path) -> list[Parser]:
     mean: Blob = np.zeros((3, _MEAN_SIDE, _MEAN_SIDE), np.float32)
     decode = Preprocessor(20, 16, 16, mean, REFERENCE)
     models = tuple(caffemodel_of(spec, style) for style in ("new", "old", "nested", "double"))
+    read_mean = partial(load_mean, mode=BLOB_BGR, quirks=REFERENCE)
     text, message = fuzz_mutations.TEXT, fuzz_mutations.MESSAGE
-    prototxts = (PROTOTXT, OLD_PROTOTXT, TRAINING_PROTOTXT)
+    prototxts = (PROTOTXT, OLD_PROTOTXT, TRAINING_PROTOTXT, CONSTANTS_PROTOTXT)
     texts = [
         Parser("prototxt", tuple(map(str.encode, prototxts)), text, read_net),
         Parser("caffemodel", models, message, partial(read_weights, spec)),
-        Parser("mean", mean_blobs(), message, partial(load_mean, mode=BLOB_BGR, quirks=REFERENCE)),
+        Parser("mean", mean_blobs(), message, read_mean),
         Parser("mean-text", (mean_text(),), text, partial(load_mean, mode=TEXT_BGR, quirks=REFERENCE)),
+        Parser("mean-npy", numpy_seeds(), fuzz_mutations.BYTES, read_mean),
         Parser("config", (CONFIG.encode(),), text, read_session),
         Parser("yaml", (YAML_CONFIG.encode(),), text, partial(read_as, ".yaml", read_session)),
         Parser("list", (LIST.encode(),), text, read_filelist),

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from builders import parse, random_weights, write_caffemodel
+from numpy.typing import NDArray
 from PIL import Image
 
 from caffe_lrp.proto.caffe_pb2 import BlobProto, NetParameter
@@ -174,6 +175,12 @@ def _mean(value: float = 100, shape: tuple[int, ...] = (1, 3, 10, 10)) -> bytes:
     blob = BlobProto(num=num, channels=channels, height=height, width=width)
     blob.data.extend([value] * (num * channels * height * width))
     return bytes(blob.SerializeToString())
+
+
+def _array(array: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def arrange_good_run(folder: Path) -> None:
@@ -781,9 +788,9 @@ CATALOGUE = (
                     'input: "data"\ninput_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n',
                     'layer { name: "data" type: "Data" top: "data" top: "label" }\n',
                 ),
-                "caffe-lrp: error: deploy.prototxt: data layer 'data' (Data): the shape of 'data' does not "
-                'stand in the file; put in the place of the layer: input: "data" input_shape { dim: 1 dim: 3 '
-                "dim: H dim: W }",
+                "caffe-lrp: error: deploy.prototxt: data layer 'data' (Data): the file does not say how "
+                "large 'data' is; give height and width (input_size in the config, --input-size), or put in "
+                'the place of the layer: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }',
             ),
             Kind(
                 "a field is misspelt",
@@ -867,7 +874,8 @@ CATALOGUE = (
                 "two layers with weights have one name",
                 changed("deploy.prototxt", 'name: "fc1"', 'name: "conv1"'),
                 "caffe-lrp: error: deploy.prototxt: layers 0 and 3 are both named 'conv1'; weights "
-                "are matched by name, so rename one here and in the caffemodel",
+                "are matched by name, so rename one here and in the caffemodel; if they share all weights, "
+                "give every blob the same param { name: … } in both",
             ),
             Kind(
                 "a kernel is larger than its input",
@@ -974,8 +982,8 @@ CATALOGUE = (
             Kind(
                 "it is an HDF5 file",
                 content("tiny.caffemodel", b"\x89HDF\r\n\x1a\n" + bytes(100)),
-                "caffe-lrp: error: tiny.caffemodel: is an HDF5 file, not a caffemodel; in Caffe, "
-                "load it and save it in the binary format (net.save)",
+                "caffe-lrp: error: tiny.caffemodel: is an HDF5 file, not a caffemodel; write it in the "
+                "binary format, see 'Converting weights' in the README",
             ),
             Kind(
                 "it is a solverstate",
@@ -1036,10 +1044,16 @@ CATALOGUE = (
                 "directory; did you mean 'mean.binaryprot'?",
             ),
             Kind(
-                "it is a NumPy file",
-                content("mean.binaryproto", b"\x93NUMPY\x01\x00" + bytes(100)),
-                "caffe-lrp: error: mean.binaryproto: is a NumPy file, not a binary mean image; write "
-                "it as a BlobProto with caffe.io.array_to_blobproto",
+                "it is a NumPy file of another size",
+                content("mean.binaryproto", _array(np.zeros((4, 10, 10)))),
+                "caffe-lrp: error: mean.binaryproto: holds 4×10×10 numbers, but the net's input has 3 "
+                "channel(s); save it with numpy.save, as an array (3, height, width) of real numbers",
+            ),
+            Kind(
+                "it is a NumPy file of objects",
+                content("mean.binaryproto", _array(np.array([None]))),
+                "caffe-lrp: error: mean.binaryproto: holds 1 of the type object, not an image; save it with "
+                "numpy.save, as an array (3, height, width) of real numbers",
             ),
             Kind(
                 "it is a text and the config says binary",
@@ -1054,13 +1068,11 @@ CATALOGUE = (
                 "BlobProto (binaryproto), set use_mean_file_asbinaryprotoblob to 1 or 2",
             ),
             Kind(
-                "it is three numbers",
+                "it is one number a channel",
                 together(
-                    content("mean.binaryproto", "104 117 123\n"), valued("use_mean_file_asbinaryprotoblob", 0)
+                    content("mean.binaryproto", "100 100 100\n"), valued("use_mean_file_asbinaryprotoblob", 0)
                 ),
-                "caffe-lrp: error: mean.binaryproto: holds three numbers only; for one mean colour, "
-                "write 3, height and width of the net's input, then the number of blue once for every "
-                "pixel, that of green, and that of red",
+                exit_code=0,
             ),
             Kind(
                 "it is a text of numbers only",

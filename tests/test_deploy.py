@@ -14,6 +14,7 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.layers import REGISTRY, unsupported_type
 from caffe_lrp.net.build import Graph, build_graph, build_net
 from caffe_lrp.net.deploy import as_deploy_net
+from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.splits import insert_splits
 from caffe_lrp.proto.caffe_pb2 import BlobProto
 from caffe_lrp.proto.reader import scan_caffemodel
@@ -75,7 +76,8 @@ def test_a_net_for_training_becomes_one_for_images(tmp_path: Path) -> None:
 
 def test_what_was_done_is_told(tmp_path: Path) -> None:
     assert notices(tmp_path, TRAIN_DATA + TEST_DATA + BODY + LOSS + ACCURACY) == [
-        "data layer 'data' (Data) became an input 'data' of 3×11×11",
+        "data layer 'data' (Data) became an input 'data' of 3×11×11; 3 channels are a guess, as neither the "
+        "file nor weights tell",
         "loss layer 'loss' (SoftmaxWithLoss) became a layer of type Softmax",
         "left out, as they are for training or measure results: 'accuracy' (Accuracy)",
     ]
@@ -543,7 +545,7 @@ def test_without_a_shape_of_images_there_is_an_error_that_shows_what_to_write(
     text = f'layer {{ name: "d" type: {data} top: "data" top: "label" }}\n' + BODY + LOSS
     shown = 'put in the place of the layer: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }'
     with pytest.raises(
-        ModelError, match=r"data layer 'd' \(\w+\): the shape of 'data' does not stand"
+        ModelError, match=r"data layer 'd' \(\w+\): the file does not say how large 'data' is; .*--input-size"
     ) as caught:
         graph_of(tmp_path, text)
     assert str(caught.value).endswith(shown)
@@ -554,7 +556,7 @@ def test_several_blobs_from_data_layers_are_an_error(tmp_path: Path) -> None:
     text += layer("both", "Concat", "data more") + scores("fc", "both")
     with pytest.raises(ModelError, match="exactly one input blob, but declares 'data', 'more'"):
         build_net(parse(tmp_path, text), {})
-    with pytest.raises(ModelError, match=r"\(HDF5Data\): the shape of 'data' does not stand in the file"):
+    with pytest.raises(ModelError, match=r"\(HDF5Data\): the file does not say how large 'data' is"):
         graph_of(tmp_path, text.replace("DummyData", "HDF5Data"))
 
 
@@ -579,6 +581,69 @@ def test_weights_tell_the_number_of_channels(tmp_path: Path, channels: int, mean
     stored = scan_caffemodel(write_caffemodel(tmp_path / "net.caffemodel", weights))
     net = build_net(parse(tmp_path, DATA.format("", f"crop_size: 7 {mean}") + body + LOSS), stored)
     assert net.input_shape == (channels, 7, 7)
+
+
+CONV = "convolution_param { num_output: 6 kernel_size: 3 }"
+#: Layers that read ``data`` first and write ``low``, for an image of 5×7×9 or of as many channels as stated.
+FIRST_READERS = {
+    "convolution": (5, layer("c", "Convolution", "data", "low", CONV)),
+    "groups": (6, layer("c", "Convolution", "data", "low", CONV.replace("{", "{ group: 3"))),
+    "depthwise": (6, layer("c", "DepthwiseConvolution", "data", "low", CONV)),
+    "deconvolution": (5, layer("d", "Deconvolution", "data", "low", CONV)),
+    "inner product": (5, scores("low", "data")),
+    "transposed inner product": (
+        5,
+        layer("f", "Flatten", "data")
+        + layer("low", "InnerProduct", "f", more="inner_product_param { num_output: 5 transpose: true }"),
+    ),
+    "batch normalization": (5, layer("n", "BatchNorm", "data", "low")),
+    "scale": (5, layer("s", "Scale", "data", "low")),
+    "PReLU": (5, layer("p", "PReLU", "data", "low")),
+    "behind others": (
+        5,
+        layer("r", "Power", "data")
+        + layer("a", "Pooling", "r", more="pooling_param { pool: AVE kernel_size: 3 }")
+        + layer("l", "LRN", "a")
+        + layer("c", "Convolution", "l", "low", CONV),
+    ),
+}
+
+
+@pytest.mark.parametrize("title", FIRST_READERS)
+@pytest.mark.parametrize("data", ['"Data"', '"HDF5Data"', '"MemoryData" memory_data_param { batch_size: 2 }'])
+def test_a_size_that_the_file_lacks_can_be_given(tmp_path: Path, title: str, data: str) -> None:
+    channels, body = FIRST_READERS[title]
+    body += scores("fc", "low")
+    deploy = f'input: "data" input_shape {{ dim: 1 dim: {channels} dim: 7 dim: 9 }}\n'
+    weights = random_weights(parse(tmp_path, deploy + body), 1)
+    stored = scan_caffemodel(write_caffemodel(tmp_path / "net.caffemodel", weights))
+    text = f'layer {{ name: "d" type: {data} top: "data" top: "label" transform_param {{ scale: 0.5 }} }}\n'
+    spec = with_input_size(parse(tmp_path, text + body + LOSS), (7, 9), stored)
+    net = build_net(spec, stored)
+    assert net.input_shape == (channels, 7, 9)
+    assert not any("guess" in notice for notice in net.notices)
+
+
+def test_channels_that_nothing_tells_are_said_to_be_a_guess(tmp_path: Path) -> None:
+    spec = parse(tmp_path, DATA.format("", "scale: 0.5") + BODY + LOSS)
+    graph = build_graph(with_input_size(spec, (7, 9)))
+    assert graph.inputs[0].shape == (1, 3, 7, 9)
+    assert graph.notices[0].endswith("of 3×7×9; 3 channels are a guess, as neither the file nor weights tell")
+
+
+@pytest.mark.parametrize("kind", ["HDF5Data", "Python"])
+def test_images_may_come_second_from_layers_of_any_order(tmp_path: Path, kind: str) -> None:
+    text = layer("d", kind, "", "label data") + BODY + LOSS
+    assert build_graph(with_input_size(parse(tmp_path, text), (7, 9))).inputs[0].shape == (1, 3, 7, 9)
+
+
+def test_a_mean_of_one_pixel_tells_the_channels_but_no_size(tmp_path: Path) -> None:
+    blob = BlobProto(num=1, channels=2, height=1, width=1, data=[0.5, 0.25])
+    (tmp_path / "mean").write_bytes(blob.SerializeToString())
+    spec = parse(tmp_path, DATA.format("", 'mean_file: "mean"') + BODY + LOSS)
+    with pytest.raises(ModelError, match="does not say how large 'data' is"):
+        build_graph(spec)
+    assert build_graph(with_input_size(spec, (7, 9))).inputs[0].shape == (1, 2, 7, 9)
 
 
 @pytest.mark.parametrize(
@@ -633,3 +698,94 @@ def test_shared_weights_that_are_stored_once_serve_all_their_layers(tmp_path: Pa
         other = text.replace('{ name: "b" }', '{ name: "c" }', 1)
         path = write_caffemodel(tmp_path / "net.caffemodel", {"one": weights["one"]})
         build_net(parse(tmp_path, other), scan_caffemodel(path))
+
+
+def twice(first: str, second: str, more: str = "", other: str | None = None) -> str:
+    """Two inner products of 4 numbers, one after the other, and what else they say of themselves."""
+    text = 'input: "data" input_shape { dim: 1 dim: 4 }\n'
+    body = "inner_product_param {{ num_output: 4 {} }} "
+    text += layer(first, "InnerProduct", "data", "one", body.format("") + more)
+    return text + layer(
+        second, "InnerProduct", "one", "two", body.format("") + (more if other is None else other)
+    )
+
+
+SHARED = 'param { name: "w" } param { name: "b" }'
+
+
+def test_layers_of_one_name_that_share_all_weights_have_one_set(tmp_path: Path) -> None:
+    spec = parse(tmp_path, twice("same", "same", SHARED))
+    weights = {"same": [random_blob((4, 4), 1), random_blob((4,), 2)]}
+    path = write_caffemodel(tmp_path / "net.caffemodel", weights)
+    path.write_bytes(path.read_bytes() * 2)  # Caffe stores them once for each layer
+    for copy in (path, write_caffemodel(tmp_path / "once.caffemodel", weights)):
+        for built in build_net(spec, scan_caffemodel(copy)).layers:
+            np.testing.assert_array_equal(built.weights[0], weights["same"][0])
+            np.testing.assert_array_equal(built.weights[1], weights["same"][1])
+
+
+@pytest.mark.parametrize(
+    ("more", "other"),
+    [
+        ("", ""),
+        (SHARED, ""),
+        (SHARED, 'param { name: "w" } param { name: "c" }'),
+        (SHARED, 'param { name: "w" }'),
+        ('param { name: "w" }', 'param { name: "w" }'),
+        ('param { name: "w" } param { }', 'param { name: "w" } param { }'),
+    ],
+)
+def test_layers_of_one_name_with_weights_of_their_own_are_refused(
+    tmp_path: Path, more: str, other: str
+) -> None:
+    with pytest.raises(ModelError, match=r"0 and 1 are both named 'same'.*give every blob the same param"):
+        build_graph(parse(tmp_path, twice("same", "same", more, other)))
+
+
+def test_layers_of_one_name_must_have_weights_of_one_shape(tmp_path: Path) -> None:
+    text = 'input: "data" input_shape { dim: 1 dim: 4 }\n'
+    for top, bottom, count in (("a", "data", 4), ("b", "a", 2)):
+        body = f"{SHARED} inner_product_param {{ num_output: {count} }}"
+        text += layer("same", "InnerProduct", bottom, top, body)
+    with pytest.raises(ModelError, match="both named 'same'"):
+        build_graph(parse(tmp_path, text))
+
+
+def test_a_layer_without_weights_may_have_the_name_of_one_with_weights(tmp_path: Path) -> None:
+    text = 'input: "data" input_shape { dim: 1 dim: 4 }\n' + scores("fc", "data") + layer("fc", "ReLU", "fc")
+    weights = {"fc": [random_blob((5, 4), 1), random_blob((5,), 2)]}
+    np.testing.assert_array_equal(build(tmp_path, text, weights).layers[0].weights[0], weights["fc"][0])
+
+
+def test_it_does_not_matter_which_layer_shared_weights_are_stored_for(tmp_path: Path) -> None:
+    weights = {"two": [random_blob((4, 4), 1), random_blob((4,), 2)]}
+    net = build(tmp_path, twice("one", "two", SHARED), weights)
+    for number in (0, 1):
+        for built in net.layers:
+            np.testing.assert_array_equal(built.weights[number], weights["two"][number])
+
+
+@pytest.mark.parametrize("style", ["current", "V1"])
+def test_shared_weights_may_have_another_shape_where_that_is_permitted(tmp_path: Path, style: str) -> None:
+    is_old = style == "V1"
+    one, kinds = ("layers", "CONVOLUTION POOLING INNER_PRODUCT") if is_old else (
+        "layer", '"Convolution" "Pooling" "InnerProduct"'
+    )  # fmt: skip
+    names = 'param: "w" param: "b" blob_share_mode: PERMISSIVE' if is_old else (
+        'param { name: "w" share_mode: PERMISSIVE } param { name: "b" }'
+    )  # fmt: skip
+    conv, pool, product = kinds.split()
+    text = f"""
+    input: "data" input_dim: 1 input_dim: 2 input_dim: 4 input_dim: 3
+    {one} {{ name: "conv" type: {conv} bottom: "data" top: "conv" {names}
+      convolution_param {{ num_output: 8 kernel_size: 2 }} }}
+    {one} {{ name: "pool" type: {pool} bottom: "conv" top: "pool"
+      pooling_param {{ pool: AVE kernel_h: 3 kernel_w: 2 }} }}
+    {one} {{ name: "fc" type: {product} bottom: "pool" top: "fc" {names}
+      inner_product_param {{ num_output: 8 }} }}
+    """
+    weights = {"conv": [random_blob((8, 2, 2, 2), 1), random_blob((8,), 2)]}
+    layers = build(tmp_path, text, weights).layers
+    np.testing.assert_array_equal(layers[2].weights[0], weights["conv"][0].reshape(8, 8))
+    with pytest.raises(ModelError, match=r"'fc' .* needs weights of shapes 8×8 and 8"):
+        build(tmp_path, text.replace("PERMISSIVE", "STRICT"), weights)

@@ -248,6 +248,17 @@ def test_a_mean_image_is_put_in_the_order_of_the_net(order: str, mean_format: in
     np.testing.assert_array_equal(open_session(read_config(Path("config.yaml"))).preprocessor.mean, expected)
 
 
+@pytest.mark.parametrize("order", ["BGR", "RGB"])
+def test_a_mean_of_one_pixel_is_that_of_all_pixels(order: str) -> None:
+    arrange(AVERAGED + POOLED, mean_values=None, mean_file="mean", channel_order=order)
+    Path("mean").write_bytes(
+        BlobProto(num=1, channels=3, height=1, width=1, data=[1, 2, 4]).SerializeToString()
+    )
+    mean = open_session(read_config(Path("config.yaml"))).preprocessor.mean
+    expected = np.array([1, 2, 4] if order == "BGR" else [4, 2, 1], np.float32).reshape(3, 1, 1)
+    np.testing.assert_array_equal(mean, np.broadcast_to(expected, (3, 20, 14)))
+
+
 # --- A transform_param in the prototxt ----------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from builders import (
     INCEPTION_INDICES,
     build,
     parse,
+    random_blob,
     random_weights,
     without_biases,
     write_caffemodel,
@@ -356,6 +357,36 @@ def test_nets_that_cannot_be_loaded_are_refused_as_elsewhere(
     path = tmp_path / "bad.prototxt"
     path.write_text(INCEPTION.replace(*change))
     assert complaint in refusal(capsys, 3, path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "complaint"),
+    [
+        ("dim: 64 dim: 100", "the input must be images (N×C×H×W), but it is 64×100; only nets for images"),
+        ("dim: 2 dim: 3 dim: 4 dim: 5 dim: 6", "the input must be images (N×C×H×W), but it is 2×3×4×5×6"),
+        ("dim: 64", "input 'data' has the impossible shape (64,)"),
+    ],
+)
+def test_inputs_that_a_run_refuses_are_refused(
+    tmp_path: Path, capsys: Output, sizes: str, complaint: str
+) -> None:
+    text = f'input: "data" input_shape {{ {sizes} }} layer {{ name: "fc" type: "InnerProduct" bottom: "data"'
+    parse(tmp_path, text + ' top: "fc" inner_product_param { num_output: 3 } }')
+    assert complaint in refusal(capsys, 3, tmp_path / "deploy.prototxt")
+    weights = write_caffemodel(tmp_path / "net.caffemodel", {"fc": [random_blob((3, 100), 1)]})
+    assert complaint in refusal(capsys, 3, tmp_path / "deploy.prototxt", weights)
+
+
+def test_a_size_that_the_file_lacks_is_asked_for_and_can_be_given(tmp_path: Path, capsys: Output) -> None:
+    data = 'layer { name: "data" type: "Data" top: "data" transform_param { scale: 0.1 } }'
+    _, layers = INCEPTION.split("}", 1)
+    path = tmp_path / "train_val.prototxt"
+    path.write_text(data + layers)
+    assert "give height and width (input_size in the config, --input-size)" in refusal(capsys, 3, path)
+    assert main(["inspect", str(path), "--input-size", "13x11"]) == 0
+    printed = capsys.readouterr()
+    assert "input 'data' 1×3×13×11; 21 layers" in printed.out
+    assert "3 channels are a guess" in printed.err
 
 
 def test_the_command_explains_itself(capsys: Output) -> None:

@@ -1,6 +1,7 @@
-"""The three formats of the mean image, its transposition (Q10), and bad files."""
+"""The formats of the mean image, its transposition (Q10), and bad files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import oracle_imaging as oracle
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from caffe_lrp.errors import ConfigError, ModelError
 from caffe_lrp.imaging.mean import constant_mean, load_mean
 from caffe_lrp.proto.caffe_pb2 import BlobProto
-from caffe_lrp.quirks import CORRECTED, REFERENCE
+from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 
 HEIGHT, WIDTH = 4, 5
 VALUES = np.random.default_rng(0).uniform(0, 255, (3, HEIGHT, WIDTH)).astype(np.float32)
@@ -135,6 +136,112 @@ def test_a_text_read_as_blob_is_refused(tmp_path: Path) -> None:
         load_mean(write_text(tmp_path, "3 1 2 1 2 3 4 5 6"), 1, REFERENCE)
 
 
+# --- One number a channel -----------------------------------------------------------------------------------
+
+COLOUR = [104.5, 117.25, 123.0]
+
+
+def write_array(folder: Path, array: NDArray[Any]) -> Path:
+    """A NumPy file under the name of a BlobProto: it is known by its content."""
+    path = folder / "mean.binaryproto"
+    with path.open("wb") as file:
+        np.save(file, array)
+    return path
+
+
+@pytest.mark.parametrize("mode", [1, 2])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"num": 1, "channels": 3, "height": 1, "width": 1},
+        {"num": 3, "channels": 1, "height": 1, "width": 1},
+        {"shape": {"dim": [1, 3, 1, 1]}},
+        {"shape": {"dim": [3, 1, 1]}},
+        {"shape": {"dim": [3]}},
+        {},
+    ],
+    ids=str,
+)
+def test_a_blob_of_one_number_a_channel_is_a_mean(tmp_path: Path, sizes: dict[str, Any], mode: int) -> None:
+    path = tmp_path / "mean.binaryproto"
+    path.write_bytes(BlobProto(data=COLOUR, **sizes).SerializeToString())
+    mean = load_mean(path, mode, REFERENCE)
+    assert mean.shape == (3, 1, 1)
+    assert mean.ravel().tolist() == COLOUR[:: 3 - 2 * mode]
+
+
+def test_a_text_of_one_number_a_channel_is_a_mean(tmp_path: Path) -> None:
+    assert load_mean(write_text(tmp_path, "104.5\n117.25 123\n"), 0, REFERENCE).ravel().tolist() == COLOUR
+    assert load_mean(write_text(tmp_path, "33.25"), 0, REFERENCE, 1).ravel().tolist() == [33.25]
+    assert load_mean(write_text(tmp_path, "3 1 1 2 4"), 0, REFERENCE, 5).ravel().tolist() == [3, 1, 1, 2, 4]
+
+
+# --- NumPy files --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("quirks", [REFERENCE, CORRECTED], ids=["reference", "corrected"])
+@pytest.mark.parametrize(
+    "array",
+    [
+        VALUES.astype(np.float64),
+        VALUES[np.newaxis],
+        np.asfortranarray(VALUES),
+        VALUES.astype(">f4"),
+        VALUES.transpose(1, 2, 0),
+    ],
+    ids=["channels first", "an item", "Fortran order", "big endian", "channels last"],
+)
+def test_a_numpy_mean_is_never_transposed(tmp_path: Path, array: Any, quirks: Quirks, mode: int) -> None:
+    mean = load_mean(write_array(tmp_path, array), mode, quirks)
+    assert mean.dtype == np.float32
+    assert mean.flags.c_contiguous
+    np.testing.assert_array_equal(mean, VALUES[::-1] if mode == 2 else VALUES)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1, 1), (1, 3), (1, 1, 3), (1, 3, 1, 1)])
+def test_a_numpy_mean_may_have_one_number_a_channel(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    mean = load_mean(write_array(tmp_path, np.array([104, 117, 123], np.uint8).reshape(shape)), 1, REFERENCE)
+    np.testing.assert_array_equal(mean, np.array([104, 117, 123], np.float32).reshape(3, 1, 1))
+
+
+def test_a_gray_numpy_mean_needs_no_axis_of_channels(tmp_path: Path) -> None:
+    mean = load_mean(write_array(tmp_path, VALUES[0]), 1, REFERENCE, 1)
+    np.testing.assert_array_equal(mean, VALUES[:1])
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (
+            np.ones((4, 5)),
+            r"holds 4×5 numbers, but the net's input has 3 channel\(s\); save it with numpy.save",
+        ),
+        (np.ones((2, 3, 4, 5)), "holds 2×3×4×5 numbers"),
+        (np.ones((4, 5, 6)), "holds 4×5×6 numbers"),
+        (np.ones((3, 4, 3)), r"may come first or last; .* as an array \(1, 3, height, width\)"),
+        (np.ones((3, 4, 5), complex), "of the type complex128, not an image"),
+        (np.empty((3, 4, 0)), "holds 3×4×0"),
+        (np.array({"not": "unpickled"}), "of the type object"),
+        (np.full((3, 4, 5), 1e300), "not finite"),
+    ],
+    ids=str,
+)
+def test_a_numpy_file_that_is_no_mean_is_refused(tmp_path: Path, array: NDArray[Any], reason: str) -> None:
+    with pytest.raises(ModelError, match=rf"mean\.binaryproto: .*{reason}"):
+        load_mean(write_array(tmp_path, array), 1, REFERENCE)
+
+
+def test_a_numpy_mean_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    path = write_array(tmp_path, VALUES)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="is cut short"):
+        load_mean(path, 1, REFERENCE)
+    path.write_bytes(path.read_bytes()[:8])
+    with pytest.raises(ModelError, match="is no NumPy file that can be read"):
+        load_mean(path, 1, REFERENCE)
+
+
 # --- Other numbers of channels ------------------------------------------------------------------------------
 
 
@@ -149,7 +256,7 @@ def test_a_mean_may_have_as_many_channels_as_the_input(tmp_path: Path, channels:
 
 def test_a_mean_of_another_number_of_channels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ModelError, match="a mean image has 1 x 1 x H x W numbers, this blob has 1 x 3 x 4 x 5"
+        ModelError, match="has 1 x 1 x H x W numbers, or 1 alone, this blob has 1 x 3 x 4 x 5"
     ):
         load_mean(write_blob(tmp_path, VALUES), 1, REFERENCE, 1)
     with pytest.raises(

@@ -15,6 +15,9 @@ from builders import (
     EagerWorkspace,
     assert_close,
     build,
+    parse,
+    random_blob,
+    random_weights,
 )
 from oracle_walker import NAMED, Options
 from test_cli import CONFIG, DATA, config, files_below, listing, run
@@ -23,6 +26,8 @@ from test_formulas import CLASSES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 from caffe_lrp.batch.session import open_session
 from caffe_lrp.config import KEYS, read_config
 from caffe_lrp.errors import ConfigError, PlanError
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
@@ -299,3 +304,140 @@ def test_a_dry_run_shows_the_rules_of_a_formula_with_a_name() -> None:
     head, first = result.stdout.splitlines()[:2]
     assert head.endswith("rule of epsilon-gamma-box  rule of 100")
     assert first.split()[-2:] == ["zᴮ", "αβ"]
+
+
+# --- The box behind layers that move, scale and shift -------------------------------------------------------
+
+BOXED = 'input: "data" input_shape { dim: 2 dim: 3 dim: 6 dim: 5 }\n'
+READER = """
+layer { name: "conv" type: "Convolution" bottom: "read" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 5 } }
+"""
+
+
+def floats(*numbers: float) -> Blob:
+    return np.array(numbers, np.float32)
+
+
+#: Factors and shifts of the channels; the second is turned round.
+FACTORS, SHIFTS = floats(0.0125, -0.5, 2), floats(3, -7, 0.5)
+
+
+def learned(name: str, kind: str, bottom: str, top: str, more: str = "") -> str:
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{top}" {more} }}\n'
+
+
+ONE_SHIFT = "dummy_data_param { data_filler { value: 2.5 } shape { dim: [1, 3, 6, 5] } }"
+#: Title -> layers between image and convolution, their weights, and the factors and shifts that they make.
+BEHIND: dict[str, tuple[str, dict[str, list[Blob]], Blob | float, Blob | float]] = {
+    "Power": (learned("p", "Power", "data", "read", "power_param { scale: -0.25 shift: 3 }"), {}, -0.25, 3.0),
+    "Scale": (
+        learned("s", "Scale", "data", "read", "scale_param { bias_term: true }"),
+        {"s": [FACTORS, SHIFTS]},
+        FACTORS,
+        SHIFTS,
+    ),
+    "Bias": (learned("b", "Bias", "data", "read"), {"b": [SHIFTS]}, 1.0, SHIFTS),
+    "BatchNorm and Scale": (
+        learned("n", "BatchNorm", "data", "n", "batch_norm_param { eps: 0 }")
+        + learned("s", "Scale", "n", "read", "scale_param { bias_term: true }"),
+        {
+            "n": [floats(1, 2, 3), floats(4, 4, 16), floats(1)],
+            "s": [floats(2, -2, 4), SHIFTS],
+        },
+        floats(1, -1, 1),
+        floats(2, -5, -2.5),
+    ),
+    "Dropout and Split": (
+        learned("d", "Dropout", "data", "d")
+        + learned("p", "Power", "d", "read", "power_param { scale: 0.5 }")
+        + learned("aside", "Power", "d", "aside", "power_param { power: 2 }"),
+        {},
+        0.5,
+        0.0,
+    ),
+    "a constant": (
+        f'layer {{ name: "c" type: "DummyData" top: "c" {ONE_SHIFT} }}\n'
+        'layer { name: "sum" type: "Eltwise" bottom: "c" bottom: "data" top: "read" '
+        "eltwise_param { coeff: [1, -0.5] } }\n",
+        {},
+        -0.5,
+        2.5,
+    ),
+    "Slice and Concat": (
+        'layer { name: "cut" type: "Slice" bottom: "data" top: "a" top: "b" '
+        "slice_param { slice_point: 1 } }\n"
+        + learned("p", "Power", "a", "scaled", "power_param { scale: -4 }")
+        + 'layer { name: "cat" type: "Concat" bottom: "scaled" bottom: "b" top: "read" }\n',
+        {},
+        floats(-4, 1, 1),
+        0.0,
+    ),
+}  # fmt: skip
+
+
+def box_maps(net: Net, batch: Blob, lowest: Blob, highest: Blob, start: str) -> list[Blob]:
+    """Maps by both formulas with zᴮ, for l and h of every channel."""
+    parameters = replace(PARAMETERS, lowest=tuple(lowest.tolist()), highest=tuple(highest.tolist()))
+    found = []
+    for name in ("epsilon-gamma-box", "deep-taylor"):
+        plan = resolve_plan(net, find_formula(name), parameters, start, 0)
+        forward = run_forward(net, [plan], batch, WORKSPACE)
+        found.append(explain(plan, forward, [[1], [3]], WORKSPACE))
+    return found
+
+
+@pytest.mark.parametrize("canonize", ["auto", "off"])
+@pytest.mark.parametrize("title", BEHIND)
+def test_z_box_follows_what_is_scaled_and_shifted(title: str, canonize: str, tmp_path: Path) -> None:
+    text, weights, factor, shift = BEHIND[title]
+    twin_text = BOXED + READER.replace('"read"', '"data"')
+    reading = random_weights(parse(tmp_path, twin_text), 8)
+    low, high = floats(-104, -117, -30), floats(151, 138, 225)
+    batch = np.random.default_rng(2).uniform(-30, 138, (2, 3, 6, 5)).astype(np.float32)
+    net = build(tmp_path, BOXED + text + READER, {**weights, **reading}, canonize=canonize)
+    found = box_maps(net, batch, low, high, "fc")
+
+    factors, shifts = (np.broadcast_to(np.asarray(part, np.float32), 3) for part in (factor, shift))
+    ends = np.sort([low * factors + shifts, high * factors + shifts], axis=0)
+    moved = batch * factors.reshape(3, 1, 1) + shifts.reshape(3, 1, 1)
+    twin = build(tmp_path, twin_text, reading)
+    expected = box_maps(twin, moved, ends[0], ends[1], "fc")
+    if title == "a constant":  # which takes its share as a bias does
+        expected = [relevance * (-0.5 * batch) / moved for relevance in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other, 1e-4)
+
+
+def test_z_box_has_bounds_of_its_own_where_they_differ_within_a_channel(tmp_path: Path) -> None:
+    text = BOXED + learned("s", "Scale", "data", "read", "scale_param { num_axes: -1 }") + READER
+    factors = random_blob((3, 6, 5), 6)
+    reading = random_weights(parse(tmp_path, BOXED + READER.replace('"read"', '"data"')), 8)
+    net = build(tmp_path, text, {"s": [factors], **reading})
+    parameters = replace(PARAMETERS, lowest=(-1.0, -2.0, -3.0), highest=(4.0, 5.0, 6.0))
+    plan = resolve_plan(net, find_formula("deep-taylor"), parameters, "fc", 0)
+    (rule,) = (step.rule for step in plan.steps if step.layer.name == "conv")
+    assert isinstance(rule, ZBox)
+    low, high = floats(-1, -2, -3).reshape(3, 1, 1), floats(4, 5, 6).reshape(3, 1, 1)
+    ends = np.sort([low * factors, high * factors], axis=0)
+    np.testing.assert_array_equal(floats(*rule.lowest), ends[0].ravel())
+    np.testing.assert_array_equal(floats(*rule.highest), ends[1].ravel())
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        learned("p", "Power", "data", "read", "power_param { power: 2 }"),
+        learned("a", "AbsVal", "data", "read"),
+        'layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "data" top: "read" }',
+    ],
+)
+def test_z_box_does_not_follow_what_else_is_made_of_the_image(between: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        PlanError, match=r"'conv' \(Convolution\) reads what .* not only by moving, scaling or"
+    ):
+        resolve_plan(
+            build(tmp_path, BOXED + between + READER), find_formula("deep-taylor"), PARAMETERS, "fc", 0
+        )

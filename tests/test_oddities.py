@@ -506,8 +506,8 @@ WEIGHTS = (
     Oddity(
         "it is written as text",
         caffemodel=replaced(b'layer { name: "fc1" blobs { data: 1.5 } }\n'),
-        error="net.caffemodel: is a caffemodel written as text; write it in the binary format (in Python: "
-        "text_format.Parse into caffe_pb2.NetParameter(), then SerializeToString)",
+        error="net.caffemodel: is a caffemodel written as text; write it in the binary format, see "
+        "'Converting weights' in the README",
     ),
     Oddity(
         "it is of Keras",

@@ -394,7 +394,7 @@ def npy_header(text: str) -> bytes:
         ),
         (
             npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 99999999, 99999999)}"),
-            "more than the .* pixels",
+            "is cut short",
         ),
         (npy_header("(" * 9000), "is no NumPy file that can be read"),
         (npy_header("{'descr': '|O', 'fortran_order': False, 'shape': (5, 7, 8)}"), "not an image"),

@@ -12,6 +12,7 @@ from caffe_lrp.arguments import BINARIES, list_parser
 from caffe_lrp.config import KEYS, Key, read_config
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.outputs.writers import OUTPUTS
+from caffe_lrp.proto.reader import scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
 from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.losses import CAUSES
@@ -113,3 +114,16 @@ def test_scripts_are_documented(name: str) -> None:
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))
 def test_what_is_linked_exists(link: str) -> None:
     assert (ROOT / link).exists()
+
+
+def test_the_conversion_of_weights_in_text_gives_the_same_blobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = SECTIONS["Nets"].split("**Converting weights.**")[1]
+    block = re.findall("\n((?: {4}.*\n|\n)+)", section)[0]
+    monkeypatch.chdir(tmp_path)
+    text = 'layer { name: "fc" type: "Odd" blobs { shape { dim: 2 } data: [1.5, -2] } odd_field: 3 }'
+    Path("net.caffemodel.txt").write_text(text)
+    exec(textwrap.dedent(block), {})
+    (blob,) = scan_caffemodel(Path("net.caffemodel"))["fc"]
+    assert blob.read().tolist() == [1.5, -2]

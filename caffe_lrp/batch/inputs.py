@@ -6,7 +6,7 @@ from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError
 from caffe_lrp.imaging.mean import BLOB_BGR, Mean, constant_mean, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
-from caffe_lrp.net.deploy import Weights
+from caffe_lrp.net.channels import Weights
 from caffe_lrp.net.inputs import image_shape
 from caffe_lrp.proto.spec import NetSpec, Shape
 from caffe_lrp.quirks import QUIRK_MODES
@@ -67,7 +67,7 @@ def _mean(config: HeatmapConfig, spec: NetSpec, shape: Shape) -> tuple[Mean, lis
         with naming(config.place_of("mean_values"), ConfigError):
             return _constant(config.mean_values, shape, "mean_values"), []
     if config.mean_file is not None:
-        mean = load_mean(config.mean_file, config.mean_format, quirks, shape[0])
+        mean = _everywhere(load_mean(config.mean_file, config.mean_format, quirks, shape[0]), shape)
         return (mean[::-1] if config.channel_order == "RGB" and shape[0] == 3 else mean), []
     if transform is None:
         raise ConfigError(
@@ -76,10 +76,15 @@ def _mean(config: HeatmapConfig, spec: NetSpec, shape: Shape) -> tuple[Mean, lis
         )
     if transform.mean_file:
         path = _find(transform.mean_file, Path(spec.source).parent)
-        return load_mean(path, BLOB_BGR, quirks, shape[0]), [f"mean image {path}"]
+        return _everywhere(load_mean(path, BLOB_BGR, quirks, shape[0]), shape), [f"mean image {path}"]
     with naming(spec.source, ConfigError):
         values = transform.mean_values or (0.0,)
         return _constant(values, shape, "mean_value"), [f"mean {', '.join(f'{value:g}' for value in values)}"]
+
+
+def _everywhere(mean: Mean, shape: Shape) -> Mean:
+    """A mean of one pixel as large as the net's input; any other one as it is."""
+    return constant_mean(mean.reshape(-1).tolist(), *shape) if mean.shape[1:] == (1, 1) else mean
 
 
 def _constant(values: tuple[float, ...], shape: Shape, what: str) -> Mean:

@@ -10,7 +10,7 @@ from caffe_lrp.files import read_small_file
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.build import build_net
-from caffe_lrp.net.deploy import Weights
+from caffe_lrp.net.channels import Weights
 from caffe_lrp.net.heads import find_head, names_of
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net

@@ -25,7 +25,7 @@ from caffe_lrp.messages import counted, listed
 from caffe_lrp.net.build import build_net, build_outline
 from caffe_lrp.net.canonize import Merge
 from caffe_lrp.net.heads import find_head, head_notices
-from caffe_lrp.net.inputs import with_input_size
+from caffe_lrp.net.inputs import image_shape, with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.outputs.atomic import replace_file, why_unwritable
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
@@ -106,6 +106,7 @@ def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _Weights | None]:
     stored = None if options.caffemodel is None else scan_caffemodel(options.caffemodel)
     if options.input_size is not None:
         spec = with_input_size(spec, options.input_size, stored)
+    image_shape(spec, stored)  # as a run has it: only nets for images can be explained
     outline = build_outline(spec, stored)
     if stored is None:
         return outline, outline, None

@@ -229,7 +229,7 @@ KEYS: tuple[Key, ...] = (
         "use_mean_file_asbinaryprotoblob",
         "mean_format",
         _one_of(0, 1, 2),
-        "format of the mean: 0 text, 1 BlobProto in BGR, 2 BlobProto in RGB",
+        "format of the mean: 0 text, 1 BlobProto in BGR, 2 in RGB; .npy files are known by their content",
         "mean_values",
     ),
     _choice(

@@ -1,19 +1,24 @@
-"""The mean image in its three file formats; one of three channels is always returned in BGR order.
+"""The mean image in its file formats; one of three channels is always returned in BGR order.
 
-Source: spec/reference.md §2 (``use_mean_file_asbinaryprotoblob``) and §4 item 4 (Q10).
+The reference has text and BlobProtos (spec/reference.md §2, ``use_mean_file_asbinaryprotoblob``, and §4 item
+4, Q10). NumPy files, and files with one number for every channel, are ours.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
-from caffe_lrp.files import read_small_file, why_no_text
+from caffe_lrp.files import read_head, read_small_file, why_no_text
 from caffe_lrp.proto.reader import scan_blob
 from caffe_lrp.quirks import Quirks
+
+from .numpy_file import MAGIC, array_of
 
 #: Values of the config key ``use_mean_file_asbinaryprotoblob``.
 TEXT_BGR, BLOB_BGR, BLOB_RGB = 0, 1, 2
@@ -22,7 +27,7 @@ _HEADER_NUMBERS = 3
 _LARGEST_SIDE = 65535
 #: Nets have inputs of a few hundred pixels a side; 4096 x 4096 make a mean of 200 MB.
 _MOST_PIXELS = 2**24
-_MOST_TEXT_MEGABYTES = 64
+_MOST_MEGABYTES = 64
 #: Characters of a text mean that are made numbers at a time: as words, they take ten times the memory.
 _BLOCK = 2**20
 _BLANK = re.compile(r"\s")
@@ -41,10 +46,13 @@ def constant_mean(values: Sequence[float], channels: int, height: int, width: in
 def load_mean(path: Path, mode: int, quirks: Quirks, channels: int = 3) -> Mean:
     """The mean image of ``path`` as (channels, H, W) float32, in grey levels; three channels as BGR.
 
+    Where the file has one number for every channel, H and W are 1.
+
     Parameters
     ----------
     path
-        A text mean (``mode`` 0) or a file with one BlobProto (1: channels BGR, 2: channels RGB).
+        A text mean (``mode`` 0) or a file with one BlobProto (1: channels BGR, 2: channels RGB). A NumPy
+        file is known by its content; in it channels are RGB under 2, else BGR.
     mode
         Value of the config key ``use_mean_file_asbinaryprotoblob``.
     quirks
@@ -62,14 +70,17 @@ def load_mean(path: Path, mode: int, quirks: Quirks, channels: int = 3) -> Mean:
     if mode not in (TEXT_BGR, BLOB_BGR, BLOB_RGB):
         raise ConfigError(
             f"use_mean_file_asbinaryprotoblob is {mode}; use 0 (text), 1 (BlobProto, channels BGR) or 2 "
-            "(BlobProto, channels RGB)"
+            "(BlobProto, channels RGB); NumPy files are BGR under 0 and 1, RGB under 2"
         )
     if mode == BLOB_RGB and channels not in (1, 3):
         raise ConfigError(
             f"use_mean_file_asbinaryprotoblob is 2 (channels RGB), but the net's input has {channels} "
             "channels; use 0 (text) or 1 (BlobProto)"
         )
-    mean = _text_mean(path, channels) if mode == TEXT_BGR else _blob_mean(path, channels, quirks)
+    if read_head(path, "mean image", ModelError).startswith(MAGIC):
+        mean = _numpy_mean(path, channels)
+    else:
+        mean = _text_mean(path, channels) if mode == TEXT_BGR else _blob_mean(path, channels, quirks)
     with np.errstate(over="ignore"):
         ordered = np.ascontiguousarray(mean[::-1] if mode == BLOB_RGB else mean, dtype=np.float32)
     if not np.isfinite(ordered).all():
@@ -82,12 +93,14 @@ def load_mean(path: Path, mode: int, quirks: Quirks, channels: int = 3) -> Mean:
 def _blob_mean(path: Path, wanted: int, quirks: Quirks) -> Mean:
     """A BlobProto mean (wanted, H, W), channels in the file's order."""
     stored = scan_blob(path)
+    if stored.count == wanted:
+        return stored.read().reshape(wanted, 1, 1)
     shape = stored.shape[1:] if len(stored.shape) == 4 and stored.shape[0] == 1 else stored.shape
     if len(shape) != 3 or shape[0] != wanted:
         found = " x ".join(map(str, stored.shape))
         raise ModelError(
-            f"{path}: a mean image has 1 x {wanted} x H x W numbers, this blob has {found}; use the mean of "
-            "the net's training images"
+            f"{path}: a mean image has 1 x {wanted} x H x W numbers, or {wanted} alone, this blob has "
+            f"{found}; use the mean of the net's training images"
         )
     channels, height, width = shape
     _refuse_absurd_size(path, height, width)
@@ -95,6 +108,36 @@ def _blob_mean(path: Path, wanted: int, quirks: Quirks) -> Mean:
     if quirks.Q10_transposed_mean:
         return blob.reshape(channels, width, height).transpose(0, 2, 1)
     return blob.reshape(channels, height, width)
+
+
+def _numpy_mean(path: Path, wanted: int) -> NDArray[Any]:
+    """The mean (wanted, H, W) of a NumPy file, channels in the file's order; never transposed.
+
+    Channels come first, as in Caffe, or last, as OpenCV has them.
+    """
+    advice = f"save it with numpy.save, as an array ({wanted}, height, width) of real numbers"
+    content = read_small_file(path, "mean image", ModelError, most_megabytes=_MOST_MEGABYTES)
+    array = array_of(content, path, ModelError, advice)
+    shape, found = array.shape, "×".join(map(str, array.shape))
+    if math.prod(shape) == wanted:
+        mean = array.reshape(wanted, 1, 1)
+    elif len(shape) == 4 and shape[:2] == (1, wanted):
+        mean = array[0]
+    elif len(shape) == 2 and wanted == 1:
+        mean = array[np.newaxis]
+    elif len(shape) == 3 and shape[0] == shape[2] == wanted:
+        raise ModelError(
+            f"{path}: the channels of {found} numbers may come first or last; save it with numpy.save, as an "
+            f"array (1, {wanted}, height, width)"
+        )
+    elif len(shape) == 3 and wanted in (shape[0], shape[2]):
+        mean = array if shape[0] == wanted else array.transpose(2, 0, 1)
+    else:
+        raise ModelError(
+            f"{path}: holds {found} numbers, but the net's input has {wanted} channel(s); {advice}"
+        )
+    _refuse_absurd_size(path, *mean.shape[1:])
+    return mean
 
 
 def _refuse_absurd_size(path: Path, height: int, width: int) -> None:
@@ -107,14 +150,14 @@ def _refuse_absurd_size(path: Path, height: int, width: int) -> None:
 
 
 def _text_mean(path: Path, wanted: int) -> NDArray[np.float64]:
-    """A text mean (wanted, H, W): the channels, "H W", then per channel one column after the other."""
+    """A text mean (wanted, H, W): the channels, "H W", then per channel one column after the other.
+
+    Or one number for every channel, and nothing else.
+    """
     numbers = _numbers(path)
     header = numbers[:_HEADER_NUMBERS]
-    if wanted == 3 and len(numbers) == _HEADER_NUMBERS and header[0] != 3:
-        raise ModelError(
-            f"{path}: holds three numbers only; for one mean colour, write 3, height and width of the "
-            "net's input, then the number of blue once for every pixel, that of green, and that of red"
-        )
+    if len(numbers) == wanted and not header[0] == wanted == _HEADER_NUMBERS:
+        return numbers.reshape(wanted, 1, 1)
     if len(header) < _HEADER_NUMBERS or not np.isin(header, np.arange(1, _LARGEST_SIDE + 1)).all():
         raise ModelError(
             f"{path}: a text mean begins with the channels, the height and the width, each a whole number; "
@@ -148,7 +191,7 @@ def _text_layout(channels: int) -> str:
 def _numbers(path: Path) -> NDArray[np.float64]:
     """All blank-delimited numbers of a text file."""
     advice = "for a BlobProto (binaryproto), set use_mean_file_asbinaryprotoblob to 1 or 2"
-    content = read_small_file(path, "text mean", ModelError, most_megabytes=_MOST_TEXT_MEGABYTES)
+    content = read_small_file(path, "text mean", ModelError, most_megabytes=_MOST_MEGABYTES)
     try:
         blocks = [np.array(words, dtype=np.float64) for words in _words(content.decode("utf-8-sig"))]
     except ValueError as error:

@@ -1,20 +1,23 @@
-"""NumPy files (``.npy``) in place of images: grey levels that no image file can hold.
+"""NumPy files (``.npy``): images with grey levels that no image file can hold, and mean images.
 
-The array is (C, H, W), channels in the order of the net's input; nothing is resized. Nothing is unpickled,
-and no memory is taken for numbers that the file promises and does not have.
+Nothing is unpickled, and no memory is taken for numbers that the file promises and does not have.
 """
 
 import io
 import math
 import tokenize
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import ImageError
+from caffe_lrp.errors import CaffeLrpError, ImageError
 from caffe_lrp.imagefile import ImageSource, read_image
 
 SUFFIX = ".npy"
+#: How these files begin, whatever they are called.
+MAGIC = b"\x93NUMPY"
 
 _KINDS = "fiu"
 #: What NumPy raises on headers that are none.
@@ -37,14 +40,14 @@ def is_numpy_file(source: ImageSource) -> bool:
 
 
 def read_numpy_file(source: ImageSource, channels: int, max_pixels: int) -> NDArray[np.float32]:
-    """The array of a NumPy file, (channels, H, W).
+    """The array of a NumPy file in place of an image, (channels, H, W); nothing is resized.
 
     Parameters
     ----------
     source
         Where the bytes of the file are.
     channels
-        As many as the net's input has.
+        As many as the net's input has, in its order.
     max_pixels
         Arrays with more pixels are refused.
 
@@ -53,33 +56,59 @@ def read_numpy_file(source: ImageSource, channels: int, max_pixels: int) -> NDAr
     ImageError
         The file cannot be read, is none of this kind, or holds something else than such an array.
     """
-    content = io.BytesIO(read_image(source))
-    try:
-        version = np.lib.format.read_magic(content)
-        read_header = np.lib.format.read_array_header_1_0
-        if version != (1, 0):
-            read_header = np.lib.format.read_array_header_2_0
-        shape, is_fortran, dtype = read_header(content)
-    except _DAMAGE as error:
-        raise ImageError(f"{source}: is no NumPy file that can be read ({error}); {_ADVICE}") from error
-    found = "×".join(map(str, shape)) or "one number"
-    if dtype.kind not in _KINDS or len(shape) != 3 or min(shape) < 1:
-        raise ImageError(f"{source}: holds {found} of the type {dtype}, not an image; {_ADVICE}")
-    if shape[0] != channels:
+    array = array_of(read_image(source), source, ImageError, _ADVICE)
+    found = "×".join(map(str, array.shape))
+    if array.ndim != 3:
+        raise ImageError(f"{source}: holds {found} of the type {array.dtype}, not an image; {_ADVICE}")
+    if array.shape[0] != channels:
         raise ImageError(
             f"{source}: holds {found} numbers, but the net's input has {channels} channel(s); {_ADVICE}"
         )
-    if shape[1] * shape[2] > max_pixels:
+    if array.shape[1] * array.shape[2] > max_pixels:
         raise ImageError(
             f"{source}: {found} numbers have more than the {max_pixels} pixels that are allowed; allow more "
             "with --max-pixels"
         )
-    numbers = content.getbuffer()[content.tell() :]
-    if len(numbers) < math.prod(shape) * dtype.itemsize:
-        raise ImageError(f"{source}: is cut short; get a complete copy of the file")
-    array = np.frombuffer(numbers, dtype, math.prod(shape)).reshape(shape, order="F" if is_fortran else "C")
     with np.errstate(over="ignore"):
         levels = array.astype(np.float32)
     if not np.isfinite(levels).all():
         raise ImageError(f"{source}: holds numbers that are not finite in float32; replace them")
     return levels
+
+
+def array_of(
+    content: bytes, source: ImageSource | Path, error: type[CaffeLrpError], advice: str
+) -> NDArray[Any]:
+    """The array in a NumPy file, of real numbers of any type: a view of ``content``.
+
+    Parameters
+    ----------
+    content
+        The bytes of the file.
+    source, advice
+        The file, and how to write the right one, for messages.
+    error
+        Class of the error to raise.
+
+    Raises
+    ------
+    CaffeLrpError
+        Of class ``error``: it is no NumPy file, is cut short, or holds no numbers, or other things.
+    """
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read_header = np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(file)
+    except _DAMAGE as fault:
+        raise error(f"{source}: is no NumPy file that can be read ({fault}); {advice}") from fault
+    found = "×".join(map(str, shape)) or "one number"
+    if dtype.kind not in _KINDS or not shape or min(shape) < 1:
+        raise error(f"{source}: holds {found} of the type {dtype}, not an image; {advice}")
+    numbers = file.getbuffer()[file.tell() :]
+    if len(numbers) < math.prod(shape) * dtype.itemsize:
+        raise error(f"{source}: is cut short; get a complete copy of the file")
+    array: NDArray[Any] = np.frombuffer(numbers, dtype, math.prod(shape))
+    return array.reshape(shape, order="F" if is_fortran else "C")

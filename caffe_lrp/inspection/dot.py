@@ -18,6 +18,9 @@ def _statements(facts: NetFacts) -> Iterator[str]:
     name = facts.value_names[facts.input_value]
     yield f"input [shape=oval, label={_quoted(f'{name}', shape_text(facts.input_shape))}]"
     writers = {facts.input_value: "input"}
+    for value, shape in facts.constants.items():
+        yield f"constant{value} [shape=oval, label={_quoted(facts.value_names[value], shape_text(shape))}]"
+        writers[value] = f"constant{value}"
     for layer in facts.layers:
         yield f"layer{layer.index} [{_attributes(layer, is_start=layer.index == facts.start)}]"
         writers |= dict.fromkeys(layer.outputs, f"layer{layer.index}")

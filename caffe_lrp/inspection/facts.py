@@ -132,6 +132,8 @@ class NetFacts:
         At how many places the start has scores of every class.
     gaps
         Layers without a rule.
+    constants
+        Ids of values that no layer writes and that do not depend on the image, with their shapes.
     """
 
     source: str
@@ -148,6 +150,7 @@ class NetFacts:
     head: int
     positions: int = 1
     gaps: tuple[Gap, ...] = field(default=())
+    constants: Mapping[int, Shape] = field(default_factory=dict)
 
     @property
     def head_shapes(self) -> dict[int, Shape]:
@@ -256,6 +259,7 @@ def facts_of(
         head=start.output,
         positions=start.class_size,
         gaps=_gaps(found, way),
+        constants={value: constant.shape for value, constant in net.constants.items()},
     )
 
 

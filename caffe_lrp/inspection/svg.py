@@ -92,6 +92,10 @@ def _boxes(facts: NetFacts) -> tuple[list[list[_Line]], list[_Edge]]:
     name = facts.value_names[facts.input_value]
     boxes = [[_Line(("", _short(name), "input", shape_text(facts.input_shape[1:]), ""), name, _OTHERS[0])]]
     box_of = {facts.input_value: 0}
+    for value, shape in facts.constants.items():
+        title = facts.value_names[value]
+        box_of[value] = len(boxes)
+        boxes.append([_Line(("", _short(title), "constant", shape_text(shape[1:]), ""), title, _OTHERS[0])])
     lone = {layer.outputs[0] for layer in facts.layers if len(layer.outputs) == 1}
     edges = []
     for layer in facts.layers:

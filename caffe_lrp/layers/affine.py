@@ -19,7 +19,8 @@ from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Identity, Layer, Normalization, Numbers, Router, canonical_axis, register
+from .axes import canonical_axis
+from .base import Blobs, Identity, Layer, Normalization, Numbers, Router, register
 from .broadcast import ScaledByBlob, ShiftedByBlob, require_part
 
 
@@ -45,6 +46,9 @@ class Affine(Normalization):
         """Factor and shift as blobs are multiplied with them."""
         factor, shift = self.exact
         return factor.astype(np.float32), shift.astype(np.float32)
+
+    def keeps_bounds(self, varying: int) -> bool:
+        return True
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs) and bool(self.weights) and all(part.min() >= 0 for part in self._rounded)
@@ -261,9 +265,9 @@ class BN(Standardization):
     def with_weights(self, weights: tuple[Blob, ...]) -> "Standardization":
         if len(weights) == 2 and not self.is_complete:
             raise ModelError(
-                "has 2 blobs, scale and shift, but no statistics of the training; compute them with SegNet's "
-                "compute_bn_statistics.py and give its caffemodel with the prototxt for testing, which has "
-                "bn_param { bn_mode: INFERENCE }"
+                "has 2 blobs, scale and shift, but no statistics of the training images; give the caffemodel "
+                "for testing, which SegNet's compute_bn_statistics.py wrote, with the prototxt for testing, "
+                "which has bn_param { bn_mode: INFERENCE }"
             )
         return super().with_weights(weights)
 

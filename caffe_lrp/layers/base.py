@@ -13,7 +13,6 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.kernels.passes import copied
@@ -57,6 +56,8 @@ class Layer(ABC):
     #: What `gradient` looks at besides the gradient itself.
     gradient_uses_inputs: ClassVar[bool] = False
     gradient_uses_outputs: ClassVar[bool] = False
+    #: Numbers of the inputs of which nothing but the shape matters.
+    shape_inputs: ClassVar[frozenset[int]] = frozenset()
     #: Whether the outputs are the first input under other names, and take no memory of their own.
     is_alias: ClassVar[bool] = False
 
@@ -140,6 +141,14 @@ class Layer(ABC):
     def is_gate(self, inputs: Sequence[bool]) -> bool:
         """Whether outputs only say how much of others passes, given whether that holds for each input."""
         del inputs
+        return False
+
+    def keeps_bounds(self, varying: int) -> bool:
+        """Whether outputs for the bounds of inputs are the bounds of the outputs, one way round or the other.
+
+        ``varying`` is how many inputs depend on the image.
+        """
+        del varying
         return False
 
     def with_gates(self, inputs: Sequence[bool]) -> "Layer":
@@ -299,6 +308,9 @@ class Identity(Layer):
 
     is_alias = True
 
+    def keeps_bounds(self, varying: int) -> bool:
+        return True
+
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         return (inputs[0],)
 
@@ -314,6 +326,9 @@ class Neuron(Layer):
 
 class Router(Layer):
     """Capability: moves or copies elements; its gradient is also how relevance travels."""
+
+    def keeps_bounds(self, varying: int) -> bool:
+        return True
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
@@ -382,18 +397,3 @@ def register(type_name: str) -> Callable[[LayerClass], LayerClass]:
         return layer_class
 
     return enter
-
-
-def canonical_axis(axis: int, shape: Shape) -> int:
-    """``axis`` of the full blob (negative counts from the end) as an axis of one item.
-
-    Raises
-    ------
-    ModelError
-        The axis is the batch axis, or the blob does not have it.
-    """
-    axes = len(shape) + 1
-    resolved = axis + axes if axis < 0 else axis
-    if not 0 < resolved < axes:
-        raise ModelError(f"axis {axis} is not supported on a blob of {axes} axes")
-    return resolved - 1

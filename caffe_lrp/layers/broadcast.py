@@ -33,6 +33,9 @@ class BroadcastPair(Combination):
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
 
+    def keeps_bounds(self, varying: int) -> bool:
+        return varying == 1
+
 
 def require_part(parameters: ScaleParameter | BiasParameter, field: str, shapes: tuple[Shape, ...]) -> None:
     """Refuse bottoms the second of which is no beginning of the first, image by image; ModelError."""

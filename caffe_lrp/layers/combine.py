@@ -14,7 +14,8 @@ from caffe_lrp.proto.caffe_pb2 import EltwiseParameter
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Combination, Layer, Router, Winner, canonical_axis, register
+from .axes import canonical_axis
+from .base import Blobs, Combination, Layer, Router, Winner, register
 
 
 @register("Split")
@@ -141,6 +142,9 @@ class Eltwise(Layer):
     """Blobs of one shape put together element by element; `from_spec` gives the class of the operation."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (2, None)
+
+    def keeps_bounds(self, varying: int) -> bool:
+        return varying == 1
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Eltwise":

@@ -11,7 +11,8 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
-from .base import Layer, Linear, canonical_axis, register
+from .axes import canonical_axis
+from .base import Layer, Linear, register
 from .linear_map import LinearMap, MatrixMap
 from .positions import PositionMap
 

@@ -84,6 +84,8 @@ class Interpolation(Resizer):
     ``cropped`` is how many pixels are left out before, and after, the image.
     """
 
+    shape_inputs: ClassVar[frozenset[int]] = frozenset((1,))
+
     cropped: Size
 
     @classmethod

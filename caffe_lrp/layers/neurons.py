@@ -236,6 +236,9 @@ class Power(NumpyNeuron):
         # A constant has slope 0 also where the power of one less is infinite.
         return factor * np.power(self.scale * x + self.shift, self.power - 1) if factor else np.zeros_like(x)
 
+    def keeps_bounds(self, varying: int) -> bool:
+        return self.power == 1
+
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         if self.power % 2 != 1:  # even, or a root, which negative numbers do not have
             return True

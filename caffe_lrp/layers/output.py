@@ -12,7 +12,8 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.proto.spec import LayerSpec
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Layer, canonical_axis, register
+from .axes import canonical_axis
+from .base import Blobs, Layer, register
 
 
 @register("Softmax")

@@ -14,7 +14,8 @@ from caffe_lrp.proto.caffe_pb2 import ReductionParameter
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
-from .base import Aggregation, Blobs, canonical_axis, register
+from .axes import canonical_axis
+from .base import Aggregation, Blobs, register
 
 Numbers = NDArray[Any]
 

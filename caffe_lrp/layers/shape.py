@@ -12,7 +12,8 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
-from .base import Blobs, Router, canonical_axis, register
+from .axes import canonical_axis
+from .base import Blobs, Router, register
 from .window import require_image
 
 
@@ -249,6 +250,7 @@ class Crop(Router):
     """
 
     input_counts: ClassVar[tuple[int, int | None]] = (2, 2)
+    shape_inputs: ClassVar[frozenset[int]] = frozenset((1,))
 
     offsets: tuple[int, ...]
     size: Shape

@@ -5,7 +5,7 @@ counted (Q2).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
 from caffe_lrp.layers.base import Winner
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.reader import StoredBlob
-from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, Shape
+from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
 
 from .canonize import canonized
 from .deploy import DeployNet, as_deploy_net
@@ -25,8 +25,9 @@ from .empty_windows import notices_on_empty_windows
 from .heads import in_order
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
-from .shared_weights import with_shared_weights
+from .shared_weights import refuse_shared_names, with_shared_weights
 from .splits import insert_splits
+from .values import Values
 
 _MOST_FAULTS = 5
 
@@ -40,6 +41,7 @@ class Graph:
     value_names: tuple[str, ...]
     outputs: tuple[int, ...]
     notices: tuple[str, ...] = ()
+    constants: Mapping[int, ConstantSpec] = field(default_factory=dict)
 
 
 def build_net(
@@ -75,7 +77,8 @@ def build_net(
         only_input(graph.inputs, spec.source)
         if memory is not None:
             refuse_beyond_memory(graph.layers, memory, spec.source)
-        loaded = _loaded(graph.layers, with_shared_weights(spec, weights), convolution, spec.source)
+        completed = with_shared_weights(spec, graph.layers, weights)
+        loaded = _loaded(graph.layers, completed, convolution, spec.source)
     layers, merges = canonized(loaded) if canonize == "auto" else (loaded, ())
     net = _net_of(graph, layers, spec.source)
     return replace(net, merges=merges, notices=(*net.notices, *_remarks(loaded, spec.source)))
@@ -109,6 +112,7 @@ def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
         outputs=graph.outputs,
         output_value=graph.outputs[0],
         notices=(*graph.notices, *notices_on_empty_windows(layers, source)),
+        constants=graph.constants,
     )
 
 
@@ -161,8 +165,7 @@ def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | N
     """
     with noticing(spec.notices):
         deployed = as_deploy_net(spec, weights)
-    # What was made for another size of its input has been told already of what was done then.
-    notices = tuple(dict.fromkeys((*spec.notices, *deployed.notices)))
+    notices = (*spec.notices, *deployed.notices)
     with noticing(notices):
         return _graph_of(spec, deployed, notices)
 
@@ -172,52 +175,36 @@ def _graph_of(spec: NetSpec, deployed: DeployNet, notices: tuple[str, ...]) -> G
     inputs = deployed.inputs
     for declared in inputs:
         check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
-    names = [declared.name for declared in inputs]
-    shapes: list[Shape] = [declared.shape[1:] for declared in inputs]
-    current = {name: value for value, name in enumerate(names)}
-    unread = dict.fromkeys(current.values())
-    gates: set[int] = set()
+    for constant in deployed.constants:
+        check_shape(constant.shape, f"{spec.source}: constant '{constant.name}'")
+    values = Values(inputs, deployed.constants)
+    unread = dict.fromkeys(range(len(inputs)))
     layers: list[Layer] = []
-    for index, layer_spec in enumerate(insert_splits(inputs, deployed.layers, spec.source)):
-        read = tuple(current[bottom] for bottom in layer_spec.bottoms)
-        written = tuple(range(len(names), len(names) + len(layer_spec.tops)))
+    layer_specs = insert_splits(inputs, deployed.layers, spec.source, deployed.constants)
+    for index, layer_spec in enumerate(layer_specs):
+        read = tuple(map(values.read, layer_spec.bottoms))
+        written = values.next(len(layer_spec.tops))
         layer = _build_layer(
             layer_spec,
             spec.source,
             index=index,
             inputs=read,
             outputs=written,
-            input_shapes=tuple(shapes[value] for value in read),
+            input_shapes=tuple(values.shapes[value] for value in read),
             batch_size=inputs[0].shape[0] if inputs else 1,
         )
-        are_gates = [value in gates for value in read]
-        if layer.is_gate(are_gates):
-            gates.update(written)
-        layers.append(layer.with_gates(are_gates))
-        names.extend(layer_spec.tops)
-        shapes.extend(layer.output_shapes)
-        current.update(zip(layer_spec.tops, written, strict=True))
+        layers.append(layer.with_gates(values.gates_among(read)))
+        values.write(layer_spec.tops, layer)
         for value in read:
             unread.pop(value, None)
-        unread.update(dict.fromkeys(written))
-    _refuse_shared_names(layers, spec.source)
+        unread.update(dict.fromkeys(value for value in written if value not in values.fixed))
+    refuse_shared_names(layer_specs, layers, spec.source)
     refuse_too_many_activations(inputs, layers, spec.source)
-    heard = [value for value in unread if names[value] not in deployed.outputs.silenced]
-    outputs = in_order(heard, layers, names, deployed.outputs.precedence)
+    heard = [value for value in unread if values.names[value] not in deployed.outputs.silenced]
+    outputs = in_order(heard, layers, values.names, deployed.outputs.precedence)
     on_detectors = notices_on_detectors(layers, outputs, deployed.left_out)
     notices += tuple(f"{spec.source}: {notice}" for notice in on_detectors)
-    return Graph(inputs, tuple(layers), tuple(names), outputs, notices)
-
-
-def _refuse_shared_names(layers: Sequence[Layer], source: str) -> None:
-    """Weights are matched by name: two layers that have some cannot share one."""
-    owners: dict[str, Layer] = {}
-    for layer in layers:
-        if layer.weight_shapes and owners.setdefault(layer.name, layer) is not layer:
-            raise ModelError(
-                f"{source}: layers {owners[layer.name].index} and {layer.index} are both named "
-                f"'{layer.name}'; weights are matched by name, so rename one here and in the caffemodel"
-            )
+    return Graph(inputs, tuple(layers), tuple(values.names), outputs, notices, values.constants)
 
 
 def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer:

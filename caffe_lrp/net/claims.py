@@ -4,19 +4,38 @@ Most losses run in training alone, and most measures in testing alone, so they a
 layers of the file. None of this decides what a net computes; it puts its outputs in order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 
 from caffe_lrp.layers import REGISTRY
-from caffe_lrp.proto.spec import LayerSpec, NetSpec, Precedence
+from caffe_lrp.proto.spec import LayerSpec, NetSpec
 
 from .training import ENDS_OF_LOSSES, Claim, TrainingNet
 from .wiring import Value, Wiring
 
 #: Types of layers that make probabilities of scores.
 _ENDS = frozenset((*ENDS_OF_LOSSES, *ENDS_OF_LOSSES.values()))
+#: What losses and measures say for an output, see `precedence_of`; the least is of the one to rank.
+Precedence = tuple[float, float, float, float]
 #: What is said for an output of which losses and measures say nothing.
 UNCLAIMED: Precedence = (0, inf, inf, inf)
+
+
+@dataclass(frozen=True)
+class OutputFacts:
+    """What a file says of blobs that nothing reads.
+
+    Attributes
+    ----------
+    silenced
+        Blobs that are no outputs, as a Silence layer reads them.
+    precedence
+        Name of an output -> what losses and measures say for it, where they say anything.
+    """
+
+    silenced: frozenset[str]
+    precedence: Mapping[str, Precedence]
 
 
 def claims_elsewhere(spec: NetSpec, present: Sequence[LayerSpec]) -> tuple[Claim, ...]:

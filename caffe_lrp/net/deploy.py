@@ -1,42 +1,42 @@
 """Nets for training made into nets for images, as people do by hand to get a deploy prototxt.
 
-Data layers become inputs. Losses and measures are left out with all that serves nothing else: labels,
+Data layers become inputs; those beside the image that only give a shape, or constants, become constants.
+Losses and measures are left out with all that serves nothing else: labels,
 auxiliary heads, layers of unknown types. What a softmax loss turned into probabilities gets a Softmax.
 Whatever stays is numbered as if it had been alone in the file.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.proto.data_layers import blob_shape, channel_count, image_size, reads_data
 from caffe_lrp.proto.phase import DEPLOY_STAGE, layers_at_test_time, takes_deploy_stage
-from caffe_lrp.proto.reader import StoredBlob
-from caffe_lrp.proto.spec import InputSpec, LayerSpec, NetSpec, OutputFacts, Shape
+from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
 
-from .claims import claims_elsewhere, precedence_of
+from .channels import Weights, channels_by_weights
+from .claims import OutputFacts, claims_elsewhere, precedence_of
+from .constants import Constants
 from .options import notices_on_options
 from .training import Claim, Role, TrainingNet
 from .wiring import Value, Wiring, names_of
 
-Weights = Mapping[str, tuple[StoredBlob, ...]]
-
-#: Layers between an input and a convolution that leave the number of channels alone.
-_SAME_CHANNELS = ("BatchNorm", "Bias", "BN", "MVN", "Power", "Scale", "Split")
+_IMAGE_AXES = 4
 
 
 @dataclass(frozen=True)
 class DeployNet:
     """What remains of a prototxt: inputs and layers at test time, and what was done to get there.
 
-    ``left_out`` are the layers that do not remain.
+    ``constants`` are blobs that layers read as they do inputs; ``left_out`` are layers that do not remain.
     """
 
     inputs: tuple[InputSpec, ...]
     layers: tuple[LayerSpec, ...]
     notices: tuple[str, ...]
     outputs: OutputFacts
+    constants: tuple[ConstantSpec, ...] = ()
     left_out: tuple[LayerSpec, ...] = ()
 
 
@@ -48,13 +48,14 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
     spec
         The prototxt.
     weights
-        Blobs of the caffemodel by layer name, if there are any: the first convolution knows the number of
-        channels where the prototxt does not.
+        Blobs of the caffemodel by layer name, if there are any: the first layers that learn know the number
+        of channels where the prototxt does not.
 
     Raises
     ------
     ModelError
-        No layer takes part at test time, an input has no shape, or nothing computes scores from images.
+        No layer takes part at test time, an input has no shape, nothing computes scores from images, or
+        numbers beside the image are random.
     """
     present = _participants(spec)
     names = tuple(declared.name for declared in spec.inputs)
@@ -73,8 +74,9 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
         remains.inputs,
         layers,
         notices,
-        spec.outputs or remains.outputs(layers),
-        (*spec.left_out, *(layer for number, layer in enumerate(net.layers) if number not in kept)),
+        remains.outputs(layers),
+        remains.constants.specs,
+        tuple(layer for number, layer in enumerate(net.layers) if number not in kept),
     )
 
 
@@ -114,7 +116,7 @@ class _Remains:
         """A layer as it remains."""
         layer = self.layers[number]
         if number not in self.net.conversions:
-            return layer
+            return self.constants.converted(number)
         scores = layer.bottoms[self.net.wiring.read[number].index(self.net.scores_of(number))]
         taken = {top for other in self.net.kept if other != number for top in self.layers[other].tops}
         taken.update(declared.name for declared in self.inputs)
@@ -160,51 +162,63 @@ class _Remains:
     @cached_property
     def inputs(self) -> tuple[InputSpec, ...]:
         """Inputs of what remains: the declared ones, and those that data layers became."""
-        read = {value: declared for value, declared in self.declared.items() if value in self.net.read_values}
+        read = {
+            value: self._sized(declared)
+            for value, declared in self.declared.items()
+            if value in self.net.read_values and value not in self.constants.values
+        }
         made = self.made_inputs
-        return (*(read or ({} if made else self.declared)).values(), *made.values())
+        unread = map(self._sized, self.declared.values())
+        return (*(read.values() or ([] if made else unread)), *made.values())
+
+    @cached_property
+    def constants(self) -> Constants:
+        """What is read besides images."""
+        return Constants(self.spec.source, self.net, self.declared)
 
     @cached_property
     def made_inputs(self) -> dict[Value, InputSpec]:
         """Inputs that data layers became."""
+        given = (value for number in self.net.numbers(Role.DATA) for value in self.net.wiring.written(number))
         return {
-            (number, top): InputSpec(name, (1, *self._image_shape(number, top)))
-            for number in self.net.numbers(Role.DATA)
-            for top, name in enumerate(self.layers[number].tops)
-            if (number, top) in self.net.read_values
+            value: self._sized(InputSpec(self._name_of(value), (1, *self._image_shape(value))))
+            for value in given
+            if value in self.net.read_values and value not in self.constants.values
         }
 
-    def _image_shape(self, number: int, top: int) -> Shape:
+    def _name_of(self, value: Value) -> str:
+        """Name of a value that a layer gives."""
+        return self.layers[value[0]].tops[value[1]]
+
+    def _sized(self, declared: InputSpec) -> InputSpec:
+        """An input of the height and width that is asked for, where it has any."""
+        if self.spec.input_size is None or len(declared.shape) != _IMAGE_AXES:
+            return declared
+        return replace(declared, shape=(*declared.shape[:2], *self.spec.input_size))
+
+    def _image_shape(self, value: Value) -> Shape:
         """Shape of one item of what a data layer gives."""
-        layer, source = self.layers[number], self.spec.source
-        what = f"{source}: data layer '{layer.name}' ({layer.type})"
-        name = layer.tops[top]
+        number, top = value
+        layer = self.layers[number]
         shape = blob_shape(layer, top)
         if shape is not None:
             return shape
-        size = image_size(layer, source)
-        if top > 0 or size is None:
+        asked = self.spec.input_size
+        size = asked or image_size(layer, self.spec.source)
+        if size is None or (top > 0 and asked is None):  # which of several is the image, only users know
+            name = self._name_of(value)
             raise ModelError(
-                f"{what}: the shape of '{name}' does not stand in the file; put in the place of the layer: "
-                f'input: "{name}" input_shape {{ dim: 1 dim: 3 dim: H dim: W }}'
+                f"{self.spec.source}: data layer '{layer.name}' ({layer.type}): the file does not say how "
+                f"large '{name}' is; give height and width (input_size in the config, --input-size), or put "
+                f'in the place of the layer: input: "{name}" input_shape {{ dim: 1 dim: 3 dim: H dim: W }}'
             )
-        channels = channel_count(layer, source) or self._channels_of_weights((number, top))
         default = 1 if len(layer.parameters.transform_param.mean_value) == 1 else 3
-        return (channels or default, *size)
+        return (self._known_channels(value, *size) or default, *size)
 
-    def _channels_of_weights(self, value: Value) -> int | None:
-        """Number of channels that the first convolution reads; None if that is not known."""
-        values = {value}
-        for number in self.net.kept:
-            layer = self.layers[number]
-            if values.isdisjoint(self.net.wiring.read[number]):
-                continue
-            stored = self.weights.get(layer.name, ())
-            if layer.type == "Convolution" and stored and len(stored[0].shape) == 4:
-                return stored[0].shape[1] * layer.parameters.convolution_param.group
-            if layer.type in _SAME_CHANNELS:
-                values.update(self.net.wiring.written(number))
-        return None
+    def _known_channels(self, value: Value, height: int, width: int) -> int | None:
+        """Number of channels of what a data layer gives; None if neither the file nor weights tell."""
+        told = channel_count(self.layers[value[0]], self.spec.source)
+        return told or channels_by_weights(self.net, self.weights, value, (height, width))
 
     # --- What users should know -----------------------------------------------------------------------------
 
@@ -212,9 +226,13 @@ class _Remains:
         """What was done, in words."""
         if takes_deploy_stage(self.spec) and len(layers_at_test_time(self.spec)) < len(self.spec.layers):
             yield f"its layers of stage '{DEPLOY_STAGE}' are taken"
-        for (number, _), made in self.made_inputs.items():
-            layer, shape = self.layers[number], "×".join(map(str, made.shape[1:]))
-            yield f"data layer '{layer.name}' ({layer.type}) became an input '{made.name}' of {shape}"
+        for value, made in self.made_inputs.items():
+            layer, shape = self.layers[value[0]], "×".join(map(str, made.shape[1:]))
+            notice = f"data layer '{layer.name}' ({layer.type}) became an input '{made.name}' of {shape}"
+            if not (blob_shape(layer, value[1]) or self._known_channels(value, *made.shape[2:])):
+                notice += f"; {made.shape[1]} channels are a guess, as neither the file nor weights tell"
+            yield notice
+        yield from self.constants.notices()
         for number, new_type in self.net.conversions.items():
             layer = self.layers[number]
             yield f"loss layer '{layer.name}' ({layer.type}) became a layer of type {new_type}"
@@ -224,7 +242,9 @@ class _Remains:
         yield from notices_on_options([self.layers[number] for number in self.net.kept], made_of)
 
     def _notices_on_inputs(self) -> Iterator[str]:
-        dropped = [spec.name for spec in self.declared.values() if spec not in self.inputs]
+        kept = {declared.name for declared in self.inputs}
+        kept.update(constant.name for constant in self.constants.specs)
+        dropped = [declared.name for declared in self.declared.values() if declared.name not in kept]
         if dropped:
             names = ", ".join(f"'{name}'" for name in dropped)
             yield f"left out, as the scores do not follow from it: input {names}"

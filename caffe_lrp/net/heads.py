@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.messages import did_you_mean
-from caffe_lrp.proto.spec import Precedence
 
-from .claims import UNCLAIMED
+from .claims import UNCLAIMED, Precedence
 from .net import Net
 
 #: More heads are counted in messages.

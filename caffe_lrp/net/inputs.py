@@ -6,7 +6,8 @@ from caffe_lrp.errors import ModelError, noticing
 from caffe_lrp.proto.spec import NetSpec, Shape
 
 from .build import only_input
-from .deploy import DeployNet, Weights, as_deploy_net
+from .channels import Weights
+from .deploy import DeployNet, as_deploy_net
 from .limits import check_shape
 from .splits import insert_splits
 
@@ -29,7 +30,8 @@ def image_shape(spec: NetSpec, weights: Weights | None = None) -> Shape:
 
 
 def _image_shape(spec: NetSpec, deployed: DeployNet) -> Shape:
-    insert_splits(deployed.inputs, deployed.layers, spec.source)  # knows what an undeclared input is called
+    # Knows what an undeclared input is called.
+    insert_splits(deployed.inputs, deployed.layers, spec.source, deployed.constants)
     declared = only_input(deployed.inputs, spec.source)
     check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
     shape = declared.shape
@@ -49,16 +51,6 @@ def with_input_size(spec: NetSpec, size: tuple[int, int], weights: Weights | Non
     ModelError
         As `image_shape`, or the size is absurd.
     """
-    image_shape(spec, weights)
-    deployed = as_deploy_net(spec, weights)
-    declared = deployed.inputs[0]
-    resized = replace(declared, shape=(*declared.shape[:2], *size))
-    check_shape(resized.shape, f"{spec.source}: input '{resized.name}'")
-    return replace(
-        spec,
-        inputs=(resized,),
-        layers=deployed.layers,
-        notices=(*spec.notices, *deployed.notices),
-        left_out=deployed.left_out,
-        outputs=deployed.outputs,
-    )
+    resized = replace(spec, input_size=size)
+    image_shape(resized, weights)
+    return resized

@@ -1,13 +1,15 @@
 """The layer graph and its forward pass."""
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
+import numpy as np
+
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer
-from caffe_lrp.proto.spec import Shape
+from caffe_lrp.proto.spec import ConstantSpec, Shape
 from caffe_lrp.workspace import Workspace
 
 from .canonize import Merge
@@ -49,6 +51,8 @@ class Net:
         What became of layers that scale and shift, where they were merged if possible; see `canonize`.
     notices
         What was read in the files, or done with it, that their user should know.
+    constants
+        Ids of values that no layer writes and that do not depend on the image, and what they are.
     """
 
     source: str
@@ -61,6 +65,7 @@ class Net:
     output_value: int
     merges: tuple[Merge, ...] = ()
     notices: tuple[str, ...] = ()
+    constants: Mapping[int, ConstantSpec] = field(default_factory=dict)
 
     def forward(
         self,
@@ -83,7 +88,7 @@ class Net:
             Index of a layer -> what to call in place of its forward pass.
         """
         keep = keep | {self.output_value}
-        values: dict[int, Blob] = {self.input_value: batch}
+        values: dict[int, Blob] = {self.input_value: batch, **self.filled_constants(len(batch))}
         for layer in self.layers:
             forward = substitutes.get(layer.index, layer.forward)
             outputs = forward([values[value] for value in layer.inputs], workspace)
@@ -100,10 +105,26 @@ class Net:
         """Values that some layer reads."""
         return frozenset(value for layer in self.layers for value in layer.inputs)
 
+    def filled_constants(self, items: int) -> dict[int, Blob]:
+        """The constants of a batch, by the ids of their values."""
+        return {
+            value: np.full((items, *constant.shape[1:]), constant.value, np.float32)
+            for value, constant in self.constants.items()
+        }
+
+    @cached_property
+    def fixed_values(self) -> frozenset[int]:
+        """Values that do not depend on the image: constants, and what follows from these alone."""
+        found = set(self.constants)
+        for layer in self.layers:
+            if found.issuperset(layer.inputs):
+                found.update(layer.outputs)
+        return frozenset(found)
+
     @cached_property
     def nonnegative_values(self) -> frozenset[int]:
         """Values that never have negative elements, whatever the image."""
-        found: set[int] = set()
+        found = {value for value, constant in self.constants.items() if constant.value >= 0}
         for layer in self.layers:
             if layer.is_nonnegative([value in found for value in layer.inputs]):
                 found.update(layer.outputs)
@@ -117,6 +138,7 @@ class Net:
     def _shapes(self) -> dict[int, Shape]:
         """Shape of one item of every value: looked for layer by layer, deep nets would take seconds."""
         shapes = {self.input_value: self.input_shape}
+        shapes |= {value: constant.shape[1:] for value, constant in self.constants.items()}
         for layer in self.layers:
             shapes.update(zip(layer.outputs, layer.output_shapes, strict=True))
         return shapes

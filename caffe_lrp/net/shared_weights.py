@@ -1,25 +1,92 @@
-"""Layers that share learned blobs, which their ``param { name: … }`` say."""
+"""Layers that share learned blobs, which their ``param { name: … }`` say.
 
-from collections.abc import Mapping
+Sources: Caffe's net.cpp, where a caffemodel has the blobs of every layer, shared ones again and again, and
+where layers are found by name. Other programs that write caffemodels store a shared blob once.
+"""
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.layers import Layer
+from caffe_lrp.proto.caffe_pb2 import ParamSpec
 from caffe_lrp.proto.reader import StoredBlob
-from caffe_lrp.proto.spec import NetSpec
+from caffe_lrp.proto.spec import LayerSpec, NetSpec, Shape
 
 Weights = Mapping[str, tuple[StoredBlob, ...]]
 
 
-def with_shared_weights(spec: NetSpec, weights: Weights) -> Weights:
+def with_shared_weights(spec: NetSpec, layers: Sequence[Layer], weights: Weights) -> Weights:
     """``weights``, and those of layers that have none of their own but share all with others.
 
-    Caffe stores shared blobs once for every layer; other programs that write caffemodels do not.
+    Parameters
+    ----------
+    spec
+        The prototxt.
+    layers
+        The net's layers, which need no weights yet.
+    weights
+        Blobs of the caffemodel by layer name.
     """
+    needed = {layer.name: layer.weight_shapes for layer in layers if layer.weight_shapes}
     owners: dict[str, StoredBlob] = {}
+    for layer in spec.layers:
+        for parameter, blob in zip(layer.parameters.param, weights.get(layer.name, ()), strict=False):
+            if parameter.name:
+                owners.setdefault(parameter.name, blob)
     completed = dict(weights)
     for layer in spec.layers:
-        names = [parameter.name for parameter in layer.parameters.param]
-        if names and layer.name not in weights and all(name in owners for name in names):
-            completed[layer.name] = tuple(owners[name] for name in names)
-        for name, blob in zip(names, weights.get(layer.name, ()), strict=False):
-            if name:
-                owners.setdefault(name, blob)
+        parameters = layer.parameters.param
+        if layer.name not in weights and parameters and all(each.name in owners for each in parameters):
+            stored = [owners[parameter.name] for parameter in parameters]
+            shapes = needed.get(layer.name, ())
+            completed[layer.name] = tuple(
+                _reshaped(blob, parameter, shapes[number] if number < len(shapes) else blob.shape)
+                for number, (parameter, blob) in enumerate(zip(parameters, stored, strict=True))
+            )
     return completed
+
+
+def _reshaped(blob: StoredBlob, parameter: ParamSpec, shape: Shape) -> StoredBlob:
+    """A shared blob in the shape of the layer that takes it, if that needs no more than as many numbers."""
+    fits = parameter.share_mode == ParamSpec.PERMISSIVE and math.prod(shape) == blob.count
+    return replace(blob, shape=shape) if fits else blob
+
+
+def refuse_shared_names(specs: Sequence[LayerSpec], layers: Sequence[Layer], source: str) -> None:
+    """Refuse layers of one name with weights of their own: weights are matched by name.
+
+    Layers that share all their weights can have one name.
+
+    Parameters
+    ----------
+    specs, layers
+        The layers, as the prototxt describes them and as they are.
+    source
+        The prototxt, for messages.
+
+    Raises
+    ------
+    ModelError
+        Names the layers.
+    """
+    owners: dict[str, tuple[LayerSpec, Layer]] = {}
+    for spec, layer in zip(specs, layers, strict=True):
+        if not layer.weight_shapes:
+            continue
+        other_spec, other = owners.setdefault(layer.name, (spec, layer))
+        names, shapes = _parameter_names(spec), layer.weight_shapes
+        is_one_set = (names, shapes) == (_parameter_names(other_spec), other.weight_shapes)
+        if other is not layer and not (is_one_set and len(names) == len(shapes)):
+            raise ModelError(
+                f"{source}: layers {other.index} and {layer.index} are both named '{layer.name}'; weights "
+                "are matched by name, so rename one here and in the caffemodel; if they share all weights, "
+                "give every blob the same param { name: … } in both"
+            )
+
+
+def _parameter_names(spec: LayerSpec) -> tuple[str, ...]:
+    """Names of all learned blobs of a layer; none if one has no name."""
+    names = tuple(parameter.name for parameter in spec.parameters.param)
+    return names if all(names) else ()

@@ -11,31 +11,39 @@ from dataclasses import replace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.proto.caffe_pb2 import LayerParameter
-from caffe_lrp.proto.spec import InputSpec, LayerSpec
+from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec
 
-#: A place that writes a blob: number of the layer (−1 for an input) and of its top.
+#: A place that writes a blob: number of the layer (−1 for an input, −2 for a constant) and of its top.
 _Writer = tuple[int, int]
+_INPUT, _CONSTANT = -1, -2
 
 
-def insert_splits(inputs: Sequence[InputSpec], layers: Sequence[LayerSpec], source: str) -> list[LayerSpec]:
+def insert_splits(
+    inputs: Sequence[InputSpec],
+    layers: Sequence[LayerSpec],
+    source: str,
+    constants: Sequence[ConstantSpec] = (),
+) -> list[LayerSpec]:
     """``layers`` with Split layers between, bottoms renamed to the split tops.
+
+    Constants are read by any number of layers without one: no relevance is to be summed there.
 
     Raises
     ------
     ModelError
         A bottom is written by no layer before (a misspelt name, or a cycle).
     """
-    writers_of_bottoms = _resolve_bottoms(inputs, layers, source)
+    writers_of_bottoms = _resolve_bottoms(inputs, layers, source, constants)
     readers = Counter(writer for writers in writers_of_bottoms for writer in writers)
     taken: Counter[_Writer] = Counter()
     result: list[LayerSpec] = []
     for number, declared in enumerate(inputs):
-        result.extend(_split(declared.name, "input", number, readers[-1, number]))
+        result.extend(_split(declared.name, "input", number, readers[_INPUT, number]))
     for number, (layer, writers) in enumerate(zip(layers, writers_of_bottoms, strict=True)):
         bottoms = []
         for bottom, writer in zip(layer.bottoms, writers, strict=True):
             bottoms.append(bottom)
-            if readers[writer] > 1:
+            if readers[writer] > 1 and writer[0] != _CONSTANT:
                 writer_name = "input" if writer[0] < 0 else layers[writer[0]].name
                 bottoms[-1] = _split_top(bottom, writer_name, writer[1], taken[writer])
                 taken[writer] += 1
@@ -46,10 +54,16 @@ def insert_splits(inputs: Sequence[InputSpec], layers: Sequence[LayerSpec], sour
 
 
 def _resolve_bottoms(
-    inputs: Sequence[InputSpec], layers: Sequence[LayerSpec], source: str
+    inputs: Sequence[InputSpec],
+    layers: Sequence[LayerSpec],
+    source: str,
+    constants: Sequence[ConstantSpec],
 ) -> list[list[_Writer]]:
     """For every layer, who last wrote each of its bottoms."""
-    last_writer: dict[str, _Writer] = {declared.name: (-1, number) for number, declared in enumerate(inputs)}
+    last_writer: dict[str, _Writer] = {
+        constant.name: (_CONSTANT, number) for number, constant in enumerate(constants)
+    }
+    last_writer |= {declared.name: (_INPUT, number) for number, declared in enumerate(inputs)}
     result = []
     for number, layer in enumerate(layers):
         for bottom in layer.bottoms:

@@ -275,6 +275,20 @@ class TrainingNet:
         """Values that what remains reads."""
         return frozenset(value for number in self.kept for value in self.remaining_reads(number))
 
+    @cached_property
+    def consulted_values(self) -> frozenset[Value | None]:
+        """Values whose numbers matter to what remains; of others that it reads nothing but the shape does."""
+        found: set[Value | None] = set()
+        for number in reversed(self.kept):
+            written = self.wiring.written(number)
+            if self.read_values.issuperset(written) and found.isdisjoint(written) and written:
+                continue
+            layer_class = REGISTRY.get(self.layers[number].type)
+            of_shape = layer_class.shape_inputs if layer_class else frozenset()
+            reads = self.remaining_reads(number)
+            found.update(value for place, value in enumerate(reads) if place not in of_shape)
+        return frozenset(found)
+
     def remaining_reads(self, number: int) -> tuple[Value | None, ...]:
         """What a layer reads that remains."""
         if number in self.conversions:

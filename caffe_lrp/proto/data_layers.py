@@ -5,14 +5,19 @@ fork of SSD.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from caffe_lrp.errors import ModelError
 
+from .caffe_pb2 import FillerParameter
 from .phase import layers_at_test_time
 from .spec import LayerSpec, NetSpec, Shape, Transform
 from .weights import scan_blob
+
+Said = TypeVar("Said")
 
 #: Data layers of Caffe and its forks whose first top is the image and all others labels.
 LABELLED_TYPES = frozenset(("AnnotatedData", "Data", "ImageData", "MemoryData", "WindowData"))
@@ -82,7 +87,7 @@ def image_size(layer: LayerSpec, source: str) -> tuple[int, int] | None:
     if layer.type == "Python":
         return _python_size(layer.parameters.python_param.param_str)
     mean = _mean_shape(transform, source)
-    return (mean[1], mean[2]) if mean else None
+    return (mean[1], mean[2]) if mean and mean[1:] != (1, 1) else None
 
 
 def channel_count(layer: LayerSpec, source: str) -> int | None:
@@ -100,16 +105,38 @@ def channel_count(layer: LayerSpec, source: str) -> int | None:
 
 def blob_shape(layer: LayerSpec, top: int) -> Shape | None:
     """Shape of one item of a top, where the layer has it in full; None for all others."""
-    memory, dummy = layer.parameters.memory_data_param, layer.parameters.dummy_data_param
-    if layer.type == "MemoryData" and top == 0:
+    memory = layer.parameters.memory_data_param
+    if layer.type == "MemoryData" and top == 0 and min(memory.channels, memory.height, memory.width) > 0:
         return memory.channels, memory.height, memory.width
+    shape = dummy_shape(layer, top)
+    return None if shape is None else shape[1:]
+
+
+def dummy_shape(layer: LayerSpec, top: int) -> Shape | None:
+    """Full shape of a top of a DummyData layer; None if the layer is another one, or does not say."""
+    parameters = layer.parameters.dummy_data_param
+    shapes = [tuple(shape.dim) for shape in parameters.shape]
     if layer.type != "DummyData":
         return None
-    shapes = [tuple(shape.dim) for shape in dummy.shape]
-    shapes = shapes or list(zip(dummy.num, dummy.channels, dummy.height, dummy.width, strict=False))
-    if len(shapes) == 1:
-        return shapes[0][1:]
-    return shapes[top][1:] if top < len(shapes) else None
+    if shapes:
+        return _of_top(shapes, top)
+    sizes = (parameters.num, parameters.channels, parameters.height, parameters.width)
+    legacy = [_of_top(numbers, top) for numbers in sizes]
+    return None if None in legacy else tuple(size for size in legacy if size is not None)
+
+
+def constant_of(layer: LayerSpec, top: int) -> float | None:
+    """The number that a top of a DummyData layer is filled with; None if there are others."""
+    fillers = layer.parameters.dummy_data_param.data_filler
+    filler = _of_top(fillers, top) if fillers else FillerParameter()
+    return filler.value if filler is not None and filler.type == "constant" else None
+
+
+def _of_top(said: Sequence[Said], top: int) -> Said | None:
+    """What a DummyData layer says of a top: the same of all, or something of each."""
+    if len(said) == 1:
+        return said[0]
+    return said[top] if top < len(said) else None
 
 
 def _python_size(parameters: str) -> tuple[int, int] | None:
@@ -122,14 +149,18 @@ def _python_size(parameters: str) -> tuple[int, int] | None:
 
 
 def _mean_shape(transform: Transform, source: str) -> Shape | None:
-    """Channels, height and width of the mean image, if there is one and it can be found."""
+    """Channels, height and width of the mean image, if there is one and it can be found.
+
+    Height and width are 1 where it has one number for every channel.
+    """
     if transform.mean_file is None:
         return None
     name, folder = Path(transform.mean_file), Path(source).parent
     for path in (name, folder / name, folder / name.name):
         try:
-            shape = scan_blob(path).shape
+            stored = scan_blob(path)
         except ModelError:
             continue
-        return shape[-3:] if len(shape) >= 3 else None
+        is_pixel = max(stored.shape, default=1) == stored.count
+        return (stored.count, 1, 1) if is_pixel else stored.shape[-3:] if len(stored.shape) >= 3 else None
     return None

@@ -1,7 +1,6 @@
 """What the files said: frozen descriptions of a net, its inputs and its layers, without arrays."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .caffe_pb2 import TRAIN, LayerParameter, NetState
 
@@ -14,6 +13,15 @@ class InputSpec:
 
     name: str
     shape: Shape
+
+
+@dataclass(frozen=True)
+class ConstantSpec:
+    """A blob that does not depend on images, and its full shape; ``value`` is every number in it."""
+
+    name: str
+    shape: Shape
+    value: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,26 +101,6 @@ class LayerSpec:
         return self.parameters.HasField("phase") and self.parameters.phase == TRAIN
 
 
-#: What losses and measures say for an output, see `caffe_lrp.net.claims`; the least is of the one to rank.
-Precedence = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class OutputFacts:
-    """What a file says of blobs that nothing reads.
-
-    Attributes
-    ----------
-    silenced
-        Blobs that are no outputs, as a Silence layer reads them.
-    precedence
-        Name of an output -> what losses and measures say for it, where they say anything.
-    """
-
-    silenced: frozenset[str] = frozenset()
-    precedence: Mapping[str, Precedence] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class NetSpec:
     """A prototxt, upgraded to the current style.
@@ -127,13 +115,11 @@ class NetSpec:
         How the data layer of a net for training prepares images; None: the file does not say.
     notices
         What was noticed in the file that its user should know.
-    left_out
-        Layers that stand in the file, but were found to be of no use for the scores.
     head
         Name of the output that is wanted, which stays although losses say that it only helps in training;
         None: no particular one.
-    outputs
-        What the file said of its outputs, where the layers that said so are not among ``layers`` any more.
+    input_size
+        Height and width of images in place of what the file says; None: what it says.
     """
 
     source: str
@@ -143,6 +129,5 @@ class NetSpec:
     state: NetState
     transform: Transform | None = None
     notices: tuple[str, ...] = ()
-    left_out: tuple[LayerSpec, ...] = ()
     head: str | None = None
-    outputs: OutputFacts | None = None
+    input_size: tuple[int, int] | None = None

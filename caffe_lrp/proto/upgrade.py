@@ -10,7 +10,7 @@ from typing import Any
 from caffe_lrp.errors import ModelError
 from caffe_lrp.messages import did_you_mean
 
-from .caffe_pb2 import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
+from .caffe_pb2 import LayerParameter, NetParameter, ParamSpec, V0LayerParameter, V1LayerParameter
 
 #: Names of the V1 layer types in current style; types this package does not know keep their meaning
 #: and are reported by the net builder.
@@ -191,6 +191,9 @@ def _from_old(old: V1LayerParameter, source: str) -> LayerParameter:
             setattr(new, field.name, value)
     for name in old.param:
         new.param.add(name=name)
+    for parameter, mode in zip(new.param, old.blob_share_mode, strict=False):
+        if mode == V1LayerParameter.PERMISSIVE:
+            parameter.share_mode = ParamSpec.PERMISSIVE
     if old.HasField("layer"):
         _take_v0(new, old.layer, source)
     return new

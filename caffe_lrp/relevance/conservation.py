@@ -16,6 +16,8 @@ from .plan import Plan
 
 #: The causes that stand for a difference itself, see `losses.CAUSES`.
 BY_RULE, REST = "rule", "rest"
+#: What stays at constants, whatever the rule.
+CONSTANT = "constant"
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,13 @@ class Ledger:
         layer, rule = passage.step.layer, passage.step.rule
         enters = np.sum([_sums(blob) for blob in passage.received], axis=0)
         absolute = np.sum([_sums(np.abs(blob)) for blob in passage.received], axis=0)
-        handed = [_sums(blob) for blob in passage.handed_down]
-        leaves = np.sum(handed, axis=0)
+        handed = dict(zip(layer.inputs, map(_sums, passage.handed_down), strict=True))
+        fixed = self.plan.net.fixed_values.intersection(handed)
+        taken = np.sum([handed.pop(value) for value in fixed] or [np.zeros(len(enters))], axis=0)
+        leaves = np.sum(list(handed.values()), axis=0)
         for value in layer.outputs:
             self._waiting.pop(value, None)
-        self._waiting.update(zip(layer.inputs, handed, strict=True))
+        self._waiting.update(handed)
         self._accounts.append(
             [
                 LayerAccount(
@@ -144,6 +148,7 @@ class Ledger:
                     absolute=float(absolute[item]),
                     lost=_complete(
                         losses_of(passage, item, self.constants, workspace),
+                        float(taken[item]),
                         float(enters[item] - leaves[item]),
                     ),
                 )
@@ -159,9 +164,13 @@ class Ledger:
         return Conservation(layers[0].enters, arrives, sum(left.values()), layers)
 
 
-def _complete(known: dict[str, float] | None, difference: float) -> dict[str, float]:
-    """An account with what it does not explain, or all of it where there is none; without zeros."""
-    lost = {BY_RULE: difference} if known is None else known | {REST: difference - sum(known.values())}
+def _complete(known: dict[str, float] | None, taken: float, difference: float) -> dict[str, float]:
+    """An account with what constants have taken and what it does not explain; without zeros.
+
+    Where there is no account, the rule explains all else.
+    """
+    causes = {**(known or {}), CONSTANT: taken}
+    lost = {**causes, BY_RULE if known is None else REST: difference - sum(causes.values())}
     return {cause: amount for cause, amount in lost.items() if amount} or {REST: 0.0}
 
 

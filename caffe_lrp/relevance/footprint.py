@@ -106,7 +106,7 @@ def passing_floats(step: Step) -> int:
 
 def _owners(net: Net) -> dict[int, int]:
     """Value -> the value whose memory it is."""
-    owners = {net.input_value: net.input_value}
+    owners = {value: value for value in (net.input_value, *net.constants)}
     for layer in net.layers:
         for value in layer.outputs:
             owners[value] = owners[layer.inputs[0]] if layer.is_alias else value
@@ -121,7 +121,7 @@ def _floats(net: Net, owners: dict[int, int], values: Iterable[int]) -> int:
 def _forward_peak(net: Net, owners: dict[int, int], kept: frozenset[int]) -> int:
     """Most numbers of one image in memory during the forward pass."""
     needed = kept.union(*(layer.inputs for layer in net.layers))
-    live, peak = {net.input_value}, 0
+    live, peak = {net.input_value, *net.constants}, 0
     for layer in net.layers:
         live.update(layer.outputs)
         peak = max(peak, _floats(net, owners, live))

@@ -6,7 +6,7 @@ weights, ``b`` biases, ``⁺`` and ``⁻`` positive and negative parts.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -234,13 +234,16 @@ class ZBox(Rule):
     Formed as ``(x − l)w⁺ + (x − h)w⁻``, of which nothing is negative. What would be divided by 0 is 0.
     Source: Montavon et al. 2017.
 
-    ``lowest`` and ``highest`` are l and h, one number for every channel of the image.
+    ``lowest`` and ``highest`` are l and h: one number for every channel of the input, or for every element.
     """
 
     title = "zᴮ"
-    reads_image: ClassVar[bool] = True
+    needs_bounds: ClassVar[bool] = True
     lowest: tuple[float, ...]
     highest: tuple[float, ...]
+
+    def within(self, lowest: Blob, highest: Blob) -> "ZBox":
+        return replace(self, lowest=_by_channel(lowest), highest=_by_channel(highest))
 
     def uses_inputs(self, layer: Layer) -> bool:
         return True
@@ -265,6 +268,13 @@ class ZBox(Rule):
         shared = prepared.positive.adjoint(quotient, above, workspace)
         shared += prepared.negative.adjoint(quotient, below, workspace)
         return (shared,)
+
+
+def _by_channel(bound: Blob) -> tuple[float, ...]:
+    """One number for every channel of (1, C, …), or for every element where they differ within a channel."""
+    channels = bound.reshape(bound.shape[1], -1)
+    is_alike = bool((channels == channels[:, :1]).all())
+    return tuple((channels[:, 0] if is_alike else channels.reshape(-1)).tolist())
 
 
 def _bounds(numbers: Sequence[float], shape: tuple[int, ...]) -> Blob:

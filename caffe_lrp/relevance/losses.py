@@ -29,6 +29,7 @@ Singles = NDArray[np.float32]
 CAUSES: dict[str, str] = {
     "bias": "the share of the bias, which is no input",
     "epsilon": "ε makes the divisor larger than the sum that is shared",
+    "constant": "the share of constants that layers read beside the image",
     "zero_sum": "the sum that is shared is 0",
     "padding": "the share of taps, or of pooling windows, that lie outside the layer's input",
     "no_positive": "αβ: the window has no positive products to take α R",

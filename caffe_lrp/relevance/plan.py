@@ -1,6 +1,6 @@
 """Plan: which layers relevance passes, in which order, by which rule. Resolved before anything runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.sharing import shared_property
 
+from .bounds import bounded_values, bounds_of_values
 from .formulas import Formula, RuleParameters, compose
 from .rules import Rule
 from .start import LayerReference, Start, find_start, layer_index
@@ -121,18 +122,15 @@ def resolve_plan(
     origin = start if isinstance(start, Start) else find_start(net, start)
     path = _layers_on_the_way(net, origin, first_layer)
     composite = compose(formula, parameters, lowest_linear_layers(net))
+    rules = [_required(composite.rule_for(layer), layer, net) for layer in path]
     return Plan(
         net=net,
         steps=tuple(
-            Step(
-                layer,
-                _required(composite.rule_for(layer), layer, net),
-                net.nonnegative_values.issuperset(layer.inputs),
-            )
-            for layer in path
+            Step(layer, rule, net.nonnegative_values.issuperset(layer.inputs))
+            for layer, rule in zip(path, _within_bounds(rules, path, parameters, net), strict=True)
         ),
         origin=origin,
-        target=path[-1].inputs[0],
+        target=next(value for value in path[-1].inputs if value not in net.fixed_values),
         unit_seed=formula.is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
         finish=formula.finish,
     )
@@ -154,14 +152,15 @@ def _layers_on_the_way(net: Net, origin: Start, first_layer: LayerReference) -> 
             f"firstlayerindex {first_layer} (--first-layer) must be at least 0 and below the start layer "
             f"{highest.index} ('{highest.name}') of {net.source}; 0 leads down to the image"
         )
-    first = net.layers[lowest]
+    # Layers that make something of constants alone may stand before the first that reads the image.
+    first = net.layers[lowest] if lowest else _first_on_image(net)
     wanted = set(origin.seeds)
     path = []
     for layer in reversed(net.layers[first.index : origin.top + 1]):
         if wanted.intersection(layer.outputs):
             path.append(layer)
-            wanted.update(layer.inputs)
-    if path[-1] is not first:
+            wanted.update(value for value in layer.inputs if value not in net.fixed_values)
+    if not path or path[-1] is not first:
         raise ConfigError(
             f"firstlayerindex {first.index} ('{first.name}') does not lead to the start layer "
             f"{origin.layer.index} ('{origin.layer.name}'); give a layer that does, or 0 for the image"
@@ -183,13 +182,32 @@ def rules_on_the_way(
     found = []
     for layer in _layers_on_the_way(net, origin, first_layer):
         rule = composite.rule_for(layer)
-        found.append((layer, rule if rule and _knows_its_range(rule, layer, net) else None))
+        found.append((layer, rule if rule and _knows_its_bounds(rule, layer, net) else None))
     return found
 
 
-def _knows_its_range(rule: Rule, layer: Layer, net: Net) -> bool:
-    """Whether a rule that has to know the range of its input does."""
-    return not rule.reads_image or _image_values(net).issuperset(layer.inputs)
+def _first_on_image(net: Net) -> Layer:
+    """The lowest layer that depends on the image, or of all if none does."""
+    on_image = (layer for layer in net.layers if not net.fixed_values.issuperset(layer.inputs))
+    return next(on_image, net.layers[0])
+
+
+def _within_bounds(
+    rules: Sequence[Rule], layers: Sequence[Layer], parameters: RuleParameters, net: Net
+) -> list[Rule]:
+    """The rules of layers, knowing the bounds of their inputs where they need to and these are known."""
+    if not parameters.lowest or not any(rule.needs_bounds for rule in rules):
+        return list(rules)
+    bounds = bounds_of_values(net, parameters.lowest, parameters.highest)
+    return [
+        rule.within(*bounds[layer.inputs[0]]) if rule.needs_bounds else rule
+        for rule, layer in zip(rules, layers, strict=True)
+    ]
+
+
+def _knows_its_bounds(rule: Rule, layer: Layer, net: Net) -> bool:
+    """Whether a rule that has to know the bounds of its input does."""
+    return not rule.needs_bounds or bounded_values(net).issuperset(layer.inputs)
 
 
 def lowest_linear_layers(net: Net) -> frozenset[int]:
@@ -205,15 +223,6 @@ def lowest_linear_layers(net: Net) -> frozenset[int]:
     return frozenset(found)
 
 
-def _image_values(net: Net) -> frozenset[int]:
-    """Values that are the image itself, be it under another name or in another shape."""
-    found = {net.input_value}
-    for layer in net.layers:
-        if layer.is_alias and layer.inputs[0] in found:
-            found.update(layer.outputs)
-    return frozenset(found)
-
-
 def _required(rule: Rule | None, layer: Layer, net: Net) -> Rule:
     """``rule``; PlanError if there is none for the layer, or none that it can be passed by."""
     if rule is None:
@@ -221,9 +230,10 @@ def _required(rule: Rule | None, layer: Layer, net: Net) -> Rule:
             f"{net.source}: {layer.label} has no rule under this formula; choose another "
             "formula, or start below or stop above the layer"
         )
-    if not _knows_its_range(rule, layer, net):
+    if not _knows_its_bounds(rule, layer, net):
         raise PlanError(
-            f"{net.source}: {layer.label} reads what other layers make of the image, but {rule.title} has to "
-            "know the range of its input; choose a formula without it, such as epsilon-plus-flat"
+            f"{net.source}: {layer.label} reads what other layers make of the image, and not only by moving, "
+            f"scaling or shifting it, but {rule.title} has to know the range of its input; choose a formula "
+            "without it, such as epsilon-plus-flat"
         )
     return rule

@@ -64,8 +64,13 @@ class Rule(ABC):
 
     #: Whether `propagate` looks at the sums of positive and of negative products.
     uses_sums: ClassVar[bool] = False
-    #: Whether the rule is for layers that read the image itself, whose range it knows.
-    reads_image: ClassVar[bool] = False
+    #: Whether the rule has to know between which numbers its input lies: see `within`.
+    needs_bounds: ClassVar[bool] = False
+
+    def within(self, lowest: Blob, highest: Blob) -> "Rule":
+        """The rule for a layer whose input lies between these numbers, (1, …) in the shape of one item."""
+        del lowest, highest
+        return self
 
     def prepare(self, layer: Any, nonnegative: bool) -> Any:
         """What the rule derives from the weights, computed once per run.

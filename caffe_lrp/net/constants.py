@@ -1,0 +1,122 @@
+"""Blobs that a net reads beside the image: nothing but their shape matters, or they are constants.
+
+Source of the numbers: Caffe's dummy_data_layer.cpp.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from caffe_lrp.errors import ModelError
+from caffe_lrp.proto.caffe_pb2 import BiasParameter, LayerParameter, ScaleParameter
+from caffe_lrp.proto.data_layers import constant_of, dummy_shape
+from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec
+
+from .training import Role, TrainingNet
+from .wiring import Value
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What of the inputs of a net is no image.
+
+    Attributes
+    ----------
+    source
+        The prototxt, for messages.
+    net
+        The net.
+    declared
+        Inputs that the file declares.
+    """
+
+    source: str
+    net: TrainingNet
+    declared: Mapping[Value, InputSpec]
+
+    @cached_property
+    def values(self) -> tuple[Value, ...]:
+        """Declared inputs of which only the shape matters, and DummyData layers beside an image.
+
+        A DummyData layer stands for the image where nothing else can be it.
+        """
+        data = [value for number in self.net.numbers(Role.DATA) for value in self.net.wiring.written(number)]
+        read = [value for value in (*self.declared, *data) if value in self.net.read_values]
+        consulted = [value for value in read if value in self.net.consulted_values]
+        images = [value for value in consulted if not self._is_dummy(value)] or consulted
+        others = [value for value in read if value in self.declared or self._is_dummy(value)]
+        return tuple(value for value in others if value not in images) if images else ()
+
+    def _is_dummy(self, value: Value) -> bool:
+        return value not in self.declared and self.net.layers[value[0]].type == "DummyData"
+
+    @cached_property
+    def specs(self) -> tuple[ConstantSpec, ...]:
+        """The blobs; those of which only the shape matters are 0.
+
+        Raises
+        ------
+        ModelError
+            Scores depend on numbers that are random, or the file says no shape.
+        """
+        return tuple(map(self._spec, self.values))
+
+    def _spec(self, value: Value) -> ConstantSpec:
+        if value in self.declared:
+            return ConstantSpec(self.declared[value].name, self.declared[value].shape)
+        number, top = value
+        layer = self.net.layers[number]
+        name, shape = layer.tops[top], dummy_shape(layer, top)
+        what = f"{self.source}: data layer '{layer.name}' ({layer.type})"
+        if shape is None:
+            raise ModelError(
+                f"{what}: the file does not say how large '{name}' is; add dummy_data_param {{ shape "
+                "{ dim: … } }"
+            )
+        if value not in self.net.consulted_values:
+            return ConstantSpec(name, shape)
+        filling = constant_of(layer, top)
+        if filling is None:
+            raise ModelError(
+                f"{what}: fills '{name}' with random numbers, on which the scores depend; make it a constant "
+                '(data_filler { type: "constant" value: … }), or remove it'
+            )
+        return ConstantSpec(name, (1, *shape) if self._has_no_batch(value) else shape, filling)
+
+    # --- Constants without a batch axis ---------------------------------------------------------------------
+
+    def _has_no_batch(self, value: Value) -> bool:
+        """Whether a constant has no batch axis: it is the second bottom of Scale or Bias layers of axis 1."""
+        readers = [number for number in self.net.kept if value in self.net.remaining_reads(number)]
+        return all(self._takes_from_axis_1(number, value) for number in readers)
+
+    def _takes_from_axis_1(self, number: int, value: Value) -> bool:
+        layer, reads = self.net.layers[number], self.net.remaining_reads(number)
+        is_second = layer.type in ("Scale", "Bias") and len(reads) == 2 and reads.index(value) == 1
+        return is_second and _numbers_of(layer.parameters, layer).axis == 1
+
+    def converted(self, number: int) -> LayerSpec:
+        """A layer with axis 0 where it takes a constant without a batch axis from axis 1 on."""
+        layer = self.net.layers[number]
+        second = self.net.remaining_reads(number)[1:2]
+        if not any(value in self.values and self._has_no_batch(value) for value in second):
+            return layer
+        parameters = LayerParameter()
+        parameters.CopyFrom(layer.parameters)
+        _numbers_of(parameters, layer).axis = 0
+        return replace(layer, parameters=parameters)
+
+    # --- What users should know -----------------------------------------------------------------------------
+
+    def notices(self) -> Iterator[str]:
+        """What was taken for a constant."""
+        for value, spec in zip(self.values, self.specs, strict=True):
+            shape = "×".join(map(str, spec.shape))
+            is_consulted = value in self.net.consulted_values
+            use = f"is {spec.value:g} everywhere" if is_consulted else "gives only its shape"
+            yield f"'{spec.name}' of {shape} is no image: it {use}"
+
+
+def _numbers_of(parameters: LayerParameter, layer: LayerSpec) -> ScaleParameter | BiasParameter:
+    """The parameters of a Scale or Bias layer."""
+    return parameters.scale_param if layer.type == "Scale" else parameters.bias_param
