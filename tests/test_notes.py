@@ -304,7 +304,6 @@ def test_errors_without_notes_have_none() -> None:
         ),
         ("mood: 3 layer { name: 'a' type: 'ReLU' bottom: 'a' top: 'a' }", "reads the blob 'a'"),
         ("mood: 3 layers { layer { name: 'f' type: 'cnv' } }", "has no type 'cnv'"),
-        ("mood: 3", "describes no layers"),
         (DATA + "mood: 3 layer { type: 'ReLU' include { phase: TRAIN } }", "takes part at test time"),
     ],
 )

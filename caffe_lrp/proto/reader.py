@@ -54,6 +54,8 @@ def read_prototxt(path: Path) -> NetSpec:
     slips = list(itertools.islice(misspelt_fields(text), _MOST_SLIPS))
     if slips:
         raise ModelError("\n".join(f"{path}: {slip}" for slip in slips))
+    if not (net.layer or net.layers):
+        raise ModelError(f"{path}: describes no layers; give the deploy prototxt, not the solver's")
     _refuse_too_many(net, path)
     blocks, unknown = list(blocks_of(text)), unknown_fields(text)
     notices = tuple(f"{path}: {notice}" for notice in _notices(net, blocks, unknown))
@@ -64,8 +66,6 @@ def read_prototxt(path: Path) -> NetSpec:
             )
             for number, layer in upgraded_layers(net, blocks, str(path)).items()
         )
-        if not layers:
-            raise ModelError(f"{path}: describes no layers; give the deploy prototxt, not the solver's")
         spec = NetSpec(str(path), net.name, _declared_inputs(net, path), layers, net.state)
         return replace(spec, transform=transform_of_net(spec), notices=notices)
 
