@@ -333,6 +333,7 @@ def test_a_head_that_is_only_measured_stays_if_it_is_asked_for(tmp_path: Path) -
 
 def test_asking_for_the_main_head_changes_nothing(tmp_path: Path) -> None:
     text = TEST_DATA + BODY + LOSS + ACCURACY
-    plain, asked = build(tmp_path, text), build_outline(wanting(tmp_path, text, "fc"))
+    spec = wanting(tmp_path, text, "fc")
+    plain, asked = build_outline(replace(spec, head=None)), build_outline(spec)
     assert [each.name for each in asked.layers] == [each.name for each in plain.layers]
     assert asked.notices == plain.notices

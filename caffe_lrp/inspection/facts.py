@@ -222,12 +222,8 @@ def facts_of(
 
     Parameters
     ----------
-    net
-        The net.
-    formulas
-        Codes of formulas, which there are.
-    parameters
-        Of their rules.
+    net, formulas, parameters
+        The net, codes of formulas, which there are, and the numbers of their rules.
     start_layer
         As `find_start` takes it; None: the first of `STARTS` that the net has, or else its last layer.
     first_layer
