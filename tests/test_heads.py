@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import build, parse
+from builders import parse
 from test_deploy import (
     ACCURACY,
     BODY,
