@@ -290,7 +290,7 @@ STYLES = (
     Oddity(
         "a choice is one of a fork",
         changed(("pool: MAX", "pool: SUM")),
-        f"line 8: {INVALID}there is no value 'SUM' (there are MAX, AVE, STOCHASTIC)",
+        f"line 8: {INVALID}there is no value 'SUM' (there are MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF)",
     ),
     Oddity(
         "a number stands in quotes",
