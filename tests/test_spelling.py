@@ -100,17 +100,17 @@ def test_fields_of_forks_that_may_matter_are_told_with_line_and_layer() -> None:
     text = """
 layer {
   # name: "no name"
-  pooling_param { pads_as: SAME kernel_size: 3 }
+  pooling_param { pad_type: SAME kernel_size: 3 }
   bottom: "x" name: "pool1"
   round: { name: "no name either" } # comes later
 }
-layers { type: POOLING name: 'pool2' pooling_param { pads_as: [VALID] pads_as: 3 } }
+layers { type: POOLING name: 'pool2' pooling_param { pad_type: [VALID] pad_type: 3 } }
 layers { layer { name: "v0" type: "conv" dilate: 2 } top: "y" }
-layer { pooling_param < pads_as: SAME > }
+layer { pooling_param < pad_type: SAME > }
 unknown { unknown: 1 } [my.extension]: 3
 """
     assert list(ignored_fields(text)) == [
-        "line 4: field 'pads_as' in 'pooling_param' of layer 'pool1' is not known and is ignored (and so in "
+        "line 4: field 'pad_type' in 'pooling_param' of layer 'pool1' is not known and is ignored (and so in "
         "2 more layers)",
         "line 6: field 'round' of layer 'pool1' is not known and is ignored",
         "line 9: field 'dilate' of layer 'v0' is not known and is ignored",
