@@ -105,14 +105,6 @@ CASES = [
         convolution(Geometry((3, 2), (2, 1), (0, 1), ends=(3, 2))),
     ),
     Case(
-        "convolution to the same size",
-        'type: "Convolution" convolution_param { num_output: 3 kernel_h: 2 kernel_w: 3 stride_h: 2 '
-        "stride_w: 3 dilation: 3 dilation: 2 pad_type: 1 }",
-        IMAGE,
-        (3, 4, 2),
-        convolution(Geometry((2, 3), (2, 3), (1, 1), (3, 2), (2, 1))),
-    ),
-    Case(
         "dilated grouped convolution",
         'type: "Convolution" convolution_param { num_output: 6 kernel_h: 3 kernel_w: 2 pad_h: 2 pad_w: 1 '
         "dilation: 2 group: 2 }",
@@ -477,14 +469,6 @@ BAD = {
     "pad_h beside the pads of sides in pooling": (
         'type: "Pooling" pooling_param { kernel_size: 3 pad_h: 0 pad_w: 1 pad_b: 1 }',
         "gives padding in two ways, pad and pad_l/",
-    ),
-    "pads of sides beside a type of padding": (
-        'type: "Pooling" pooling_param { kernel_size: 3 pad_type: SAME pad_b: 1 }',
-        "in two ways, pad_l/pad_r/pad_t/pad_b and pad_type; keep one",
-    ),
-    "a type of padding of a deconvolution": (
-        'type: "Deconvolution" convolution_param { num_output: 5 kernel_size: 3 pad_type: 1 }',
-        "pad_type is for convolution and pooling; give pad_l, pad_r, pad_t and pad_b",
     ),
     "an absurd pad of a side": (
         'type: "Convolution" convolution_param { num_output: 5 kernel_size: 3 pad_r: 70000 }',

@@ -197,14 +197,6 @@ CASES = [
         ),
     ),
     Case(
-        "max pooling to the size of the steps",
-        'type: "Pooling" pooling_param { pool: MAX kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 4 '
-        "pad_type: SAME }",
-        (3, 7, 9),
-        (3, 4, 3),
-        lambda x, _: oracle.max_pool(x, Geometry((3, 2), (2, 4), (1, 0), ends=(1, 1)), round_up=False),
-    ),
-    Case(
         "global pooling with all that Caffe allows",
         'type: "Pooling" pooling_param { pool: AVE global_pooling: true pad: 0 stride_h: 1 stride_w: 1 '
         "round_mode: FLOOR }",

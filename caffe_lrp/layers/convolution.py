@@ -41,8 +41,7 @@ class Convolution(Linear):
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Convolution":
         parameters = spec.parameters.convolution_param
-        shape = require_image(node["input_shapes"][0])
-        channels = shape[0]
+        channels = require_image(node["input_shapes"][0])[0]
         outputs, groups = cls._output_channels(parameters, channels)
         if outputs < 1 or groups < 1:
             raise ModelError("num_output and group must be at least 1; set them in convolution_param")
@@ -53,7 +52,7 @@ class Convolution(Linear):
             )
         if parameters.axis not in (1, -3):
             raise ModelError(f"axis {parameters.axis} is not supported; channels must be axis 1")
-        window, ends = convolution_placement(parameters, shape)
+        window, ends = convolution_placement(parameters)
         return cls(
             window=window,
             ends=ends,

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.proto.spec import LayerSpec, Shape
+from caffe_lrp.proto.spec import Shape
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 
@@ -24,14 +23,6 @@ class Deconvolution(Convolution):
     How many inputs an output sees depends on where it lies. Rules that share relevance without looking at
     the input share it over the inputs that an output does see, so that none is lost at the border.
     """
-
-    @classmethod
-    def from_spec(cls, spec: LayerSpec, **node: Any) -> "Deconvolution":
-        if spec.parameters.convolution_param.pad_type:
-            raise ModelError("pad_type is for convolution and pooling; give pad_l, pad_r, pad_t and pad_b")
-        layer = super().from_spec(spec, **node)
-        assert isinstance(layer, cls)
-        return layer
 
     @property
     def weight_shapes(self) -> tuple[Shape, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.proto.caffe_pb2 import SAME, ConvolutionParameter, PoolingParameter
+from caffe_lrp.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
 from caffe_lrp.proto.spec import Shape
 
 #: No window, step or border of a net for images comes near it.
@@ -36,8 +36,8 @@ class Placement(NamedTuple):
         return max(self.window.pad_h, self.window.pad_w, *self.ends) > 0
 
 
-def convolution_placement(parameters: ConvolutionParameter, input_shape: Shape) -> Placement:
-    """Window and padding of a convolution over (C, H, W).
+def convolution_placement(parameters: ConvolutionParameter) -> Placement:
+    """Window and padding of a convolution.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def convolution_placement(parameters: ConvolutionParameter, input_shape: Shape) 
     stride = _pair(parameters, "stride", parameters.stride, 1)
     pad = _pair(parameters, "pad", parameters.pad, 0)
     dilation = _spatial(parameters.dilation, "dilation") if parameters.dilation else (1, 1)
-    return _placed(parameters, Window(*kernel, *stride, *pad, *dilation), input_shape)
+    return _placed(parameters, Window(*kernel, *stride, *pad, *dilation))
 
 
 def pooling_placement(parameters: PoolingParameter, input_shape: Shape) -> Placement:
@@ -69,12 +69,12 @@ def pooling_placement(parameters: PoolingParameter, input_shape: Shape) -> Place
     if parameters.global_pooling:
         if any(map(parameters.HasField, ("kernel_size", "kernel_h", "kernel_w"))):
             raise ModelError("gives a kernel size, but global_pooling takes the whole image; keep one")
-        is_padded = any((*pad, *(getattr(parameters, side) for side in (*_BEGINS, *_ENDS, "pad_type"))))
+        is_padded = any((*pad, *(getattr(parameters, side) for side in (*_BEGINS, *_ENDS))))
         if stride != (1, 1) or is_padded:
             raise ModelError("global_pooling takes the whole image; remove stride and pad")
         return Placement(Window(input_shape[1], input_shape[2]), (0, 0))
     kernel = _pair(parameters, "kernel", given("kernel_size"), None)
-    placed = _placed(parameters, Window(*kernel, *stride, *pad), input_shape)
+    placed = _placed(parameters, Window(*kernel, *stride, *pad))
     begins = (placed.window.pad_h, placed.window.pad_w)
     for pad in (begins, placed.ends):
         if pad[0] >= kernel[0] or pad[1] >= kernel[1]:
@@ -82,9 +82,7 @@ def pooling_placement(parameters: PoolingParameter, input_shape: Shape) -> Place
     return placed
 
 
-def _placed(
-    parameters: ConvolutionParameter | PoolingParameter, window: Window, input_shape: Shape
-) -> Placement:
+def _placed(parameters: ConvolutionParameter | PoolingParameter, window: Window) -> Placement:
     """``window``, whose padding is that of both sides, with the padding that forks' fields may ask for.
 
     Raises
@@ -96,34 +94,16 @@ def _placed(
     if min(sizes) < 1:
         raise ModelError("kernel size, stride and dilation must be at least 1")
     begins, ends = (tuple(int(getattr(parameters, side)) for side in sides) for sides in (_BEGINS, _ENDS))
-    ways = {
-        "pad": any((window.pad_h, window.pad_w)),
-        "pad_l/pad_r/pad_t/pad_b": any((*begins, *ends)),
-        "pad_type": parameters.pad_type == SAME,
-    }
-    chosen = [way for way, is_given in ways.items() if is_given]
-    if len(chosen) > 1:
-        raise ModelError(f"gives padding in two ways, {' and '.join(chosen[:2])}; keep one")
-    if parameters.pad_type == SAME:
-        begins, ends = _same_padding(window, input_shape[1:])
-    elif not any((*begins, *ends)):
+    if not any((*begins, *ends)):
         begins = ends = (window.pad_h, window.pad_w)
+    elif window.pad_h or window.pad_w:
+        raise ModelError("gives padding in two ways, pad and pad_l/pad_r/pad_t/pad_b; keep one")
     largest = max(*sizes, *begins, *ends)
     if largest > LARGEST_SIZE:
         raise ModelError(
             f"kernel size, stride, padding and dilation must be at most {LARGEST_SIZE}, not {largest}"
         )
     return Placement(window._replace(pad_h=begins[0], pad_w=begins[1]), (ends[0], ends[1]))
-
-
-def _same_padding(window: Window, size: Shape) -> tuple[Pad, Pad]:
-    """Padding before and after the image that gives ⌈size/stride⌉ outputs; an odd pixel comes after it."""
-    totals = []
-    for length, kernel, stride, dilation in zip(size, window[:2], window[2:4], window[6:], strict=True):
-        extent = dilation * (kernel - 1) + 1
-        totals.append(max(extent - (length % stride or stride), 0))
-    begins = (totals[0] // 2, totals[1] // 2)
-    return begins, (totals[0] - begins[0], totals[1] - begins[1])
 
 
 def _pair(
@@ -239,8 +219,6 @@ def rounds_up(parameters: PoolingParameter) -> bool:
     ModelError
         The two fields contradict each other.
     """
-    if parameters.pad_type == SAME:  # whose sizes follow from the stride alone
-        return False
     by_mode = parameters.round_mode == PoolingParameter.CEIL
     if not parameters.HasField("ceil_mode"):
         return by_mode
