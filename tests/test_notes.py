@@ -145,7 +145,7 @@ FOREIGN = {
     ("dropout_param", "sample_weights_test"): ("true", "f"),
     ("inner_product_param", "normalize"): ("true", "false"),
     ("eltwise_param", "coeff_blob"): ("true", "false"),
-    ("convolution_param", "auto_pad"): ("SAME", "0"),
+    ("convolution_param", "pad_type"): ("SAME", "0"),
     ("pooling_param", "pad_mode"): ("VALID", "CAFFE"),
     ("crop_param", "offset_height"): ("2", None),
     ("transform_param", "bgr2rgb"): ("true", "false"),

@@ -336,9 +336,9 @@ STYLES = (
     ),
     Oddity(
         "a layer has a field with which a fork pads in another way",
-        changed(("pad: 1", "pad: 1 auto_pad: SAME")),
+        changed(("pad: 1", "pad: 1 pad_type: SAME")),
         notices=(
-            "line 5: 'auto_pad: SAME' in 'convolution_param' of 'conv1' (Convolution) is not followed, so "
+            "line 5: 'pad_type: SAME' in 'convolution_param' of 'conv1' (Convolution) is not followed, so "
             "scores will be wrong if the net was trained with a fork of Caffe where it decides on the "
             "padding; write the padding as numbers",
         ),

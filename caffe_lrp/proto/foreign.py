@@ -84,7 +84,7 @@ EFFECTS = (
         "takes the coefficients from the last bottom, which is added here",
     ),
     Effect(
-        re.compile(r"(convolution|pooling)_param/(pad_mode|padding_type|auto_pad)"),
+        re.compile(r"(convolution|pooling)_param/(pad_type|pad_mode|padding_type|auto_pad)"),
         re.compile("EXPLICIT|CAFFE|NOTSET|NONE|0", re.IGNORECASE),
         "decides on the padding; write the padding as numbers",
     ),
