@@ -551,6 +551,12 @@ def test_without_a_shape_of_images_there_is_an_error_that_shows_what_to_write(
     assert str(caught.value).endswith(shown)
 
 
+def test_a_data_layer_of_numbers_without_axes_is_refused_as_an_input(tmp_path: Path) -> None:
+    data = 'layer { name: "d" type: "DummyData" top: "data" dummy_data_param { shape { dim: 4 } } }\n'
+    with pytest.raises(ModelError, match=r"input 'data' has the impossible shape \(1,\)"):
+        graph_of(tmp_path, data + BODY)
+
+
 def test_several_blobs_from_data_layers_are_an_error(tmp_path: Path) -> None:
     text = layer("d", "DummyData", "", "data more", "dummy_data_param { shape { dim: [1, 3, 7, 8] } }")
     text += layer("both", "Concat", "data more") + scores("fc", "both")

@@ -229,7 +229,8 @@ class _Remains:
         for value, made in self.made_inputs.items():
             layer, shape = self.layers[value[0]], "×".join(map(str, made.shape[1:]))
             notice = f"data layer '{layer.name}' ({layer.type}) became an input '{made.name}' of {shape}"
-            if not (blob_shape(layer, value[1]) or self._known_channels(value, *made.shape[2:])):
+            is_told = blob_shape(layer, value[1]) is not None
+            if not (is_told or self._known_channels(value, *made.shape[2:])):
                 notice += f"; {made.shape[1]} channels are a guess, as neither the file nor weights tell"
             yield notice
         yield from self.constants.notices()
