@@ -11,7 +11,7 @@ from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.build import build_net
 from caffe_lrp.net.channels import Weights
-from caffe_lrp.net.heads import find_head, names_of
+from caffe_lrp.net.heads import find_head, head_names
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
@@ -179,7 +179,7 @@ def _refuse_too_many_classes(session: Session, config: HeatmapConfig) -> None:
         head = ""
         if others:
             head = f"the head '{net.value_names[net.output_value]}' of "
-            advice += f", or choose another head (--head): {names_of(net, others)}"
+            advice += f", or choose another head (--head): {head_names(net, others)}"
         raise ConfigError(
             f"{config.place_of('class_count')}: numclasses {config.class_count} is more than the "
             f"{session.output_size} outputs of {head}{net.source}; {advice}"

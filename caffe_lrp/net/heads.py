@@ -97,15 +97,15 @@ def find_head(net: Net, name: str) -> int:
     said = f"head {name} (--head): {net.source}"
     if above:
         raise ConfigError(
-            f"{said}: '{name}' leads to several heads; give one of them: {names_of(net, above)}"
+            f"{said}: '{name}' leads to several heads; give one of them: {head_names(net, above)}"
         )
     known = [*(net.value_names[value] for value in net.outputs), *(layer.name for layer in net.layers)]
     raise ConfigError(
-        f"{said} has no head of this name{did_you_mean(name, known)}; its heads: {names_of(net, net.outputs)}"
+        f"{said} has no head of this name{did_you_mean(name, known)}; its heads: {head_names(net, net.outputs)}"
     )
 
 
-def names_of(net: Net, outputs: Sequence[int]) -> str:
+def head_names(net: Net, outputs: Sequence[int]) -> str:
     """Names of heads for messages."""
     named = [f"'{net.value_names[value]}'" for value in outputs[:_MOST_NAMED]]
     rest = len(outputs) - _MOST_NAMED
@@ -119,5 +119,5 @@ def head_notices(net: Net, ranked: int) -> tuple[str, ...]:
         return ()
     return (
         f"{net.source}: has {len(net.outputs)} heads; classes are those of "
-        f"'{net.value_names[ranked]}', not of {names_of(net, others)}; head (--head) chooses another",
+        f"'{net.value_names[ranked]}', not of {head_names(net, others)}; head (--head) chooses another",
     )

@@ -21,7 +21,7 @@ from caffe_lrp.layers.activation import Sigmoid
 from caffe_lrp.layers.base import Layer, Neuron, WindowAverage
 from caffe_lrp.layers.output import Softmax
 from caffe_lrp.messages import did_you_mean
-from caffe_lrp.net.heads import layers_below, names_of, outputs_above
+from caffe_lrp.net.heads import head_names, layers_below, outputs_above
 from caffe_lrp.net.net import Net
 
 #: A layer by index or by name; where relevance starts also a code or ``auto``.
@@ -112,7 +112,7 @@ def _output_above(net: Net, layer: Layer, wanted: LayerReference, head: int | No
     if head is None:
         return net.output_value if net.output_value in outputs else (*outputs, net.output_value)[0]
     if head not in outputs:
-        others = names_of(net, outputs) or "none"
+        others = head_names(net, outputs) or "none"
         raise ConfigError(
             f"lastlayerindex {wanted} (--start-layer): {net.source}: {layer.label} does not lead to the "
             f"head '{net.value_names[head]}' (--head) but to {others}; give a layer that does, or auto, or "
