@@ -26,6 +26,7 @@ _VARIABLES = {
     "numpy": ("NPY_", "OPENBLAS_", "OMP_"),
     "tqdm": ("TQDM_",),
 }
+_CHOICE_OF_IMPORT = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 #: What the loader of shared libraries says where memory is short.
@@ -59,13 +60,18 @@ def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIA
 
 
 def _variable_at_fault(error: Exception, variables: Mapping[str, str]) -> str | None:
-    """The variable that the failing library reads, and that its message, or a failed import, points to."""
+    """The variable that the failing library reads, and that its message points to.
+
+    A message does so with the name of the variable, or with its value in quotes: a number such as 1 is in
+    many messages. Protobuf chooses by its variable what to import, and fails with the name of that module.
+    """
     packages = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    prefixes = {prefix for package in packages for prefix in _VARIABLES.get(package.partition(".")[0], ())}
+    readers = {package.partition(".")[0] for package in packages}
     text = str(error)
     for name, value in variables.items():
-        is_read = any(name.startswith(prefix) for prefix in prefixes)
-        if is_read and value and (name in text or value in text or isinstance(error, ImportError)):
+        is_read = any(name.startswith(_VARIABLES.get(reader, ())) for reader in readers)
+        is_choice = isinstance(error, ImportError) and name == _CHOICE_OF_IMPORT
+        if is_read and value and (name in text or f"'{value}'" in text or is_choice):
             return name
     return None
 

@@ -74,9 +74,15 @@ FORMULAS: Mapping[FormulaCode, str] = {
     "epsilon on fully connected layers",
 }
 
+#: Formula -> others that are like it, and what they are good for.
+KINDRED: Mapping[FormulaCode, str] = {
+    "epsilon-plus": "epsilon-alpha2-beta1, which shows in blue what speaks against the class",
+    "epsilon-plus-flat": "epsilon-plus and deep-taylor, which keep closer to contours; "
+    "epsilon-alpha2-beta1-flat, which shows in blue what speaks against the class",
+}
+
 OTHER_FORMULAS = """\
-Others: deep-taylor, which keeps closer to contours; epsilon-alpha2-beta1-flat, which shows in blue what \
-speaks against the class; 0 epsilon, 2 alpha-beta, 100 alpha-beta on convolutions (with a beta of 1 nearly \
+Others: {kindred}; 0 epsilon, 2 alpha-beta, 100 alpha-beta on convolutions (with a beta of 1 nearly \
 black in deep nets), 102 and 104 flat and w-squared on the lower layers, 11 and 99 gradient, 26 \
 deconvolution, 166 guided backpropagation."""
 
@@ -145,7 +151,7 @@ def config(name: str, entry: Entry) -> str:
         switch=entry.switch,
         formula=advice.formula,
         formula_comment=wrapped(f"Formula: {FORMULAS[advice.formula]}. Why: {advice.reason}; see README.md.")
-        + wrapped(OTHER_FORMULAS),
+        + wrapped(OTHER_FORMULAS.format(kindred=KINDRED[advice.formula])),
     )
 
 
@@ -155,7 +161,8 @@ def advice_for(text: str) -> Advice:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "deploy.prototxt")
         path.write_text(text, encoding="utf-8")
-        return suitable_formula(build_outline(read_prototxt(path)))
+        net = build_outline(read_prototxt(path))
+        return suitable_formula(net, net.output_value)
 
 
 def prototxt_path(name: str, entry: Entry) -> str:

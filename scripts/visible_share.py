@@ -13,10 +13,9 @@ from statistics import fmean
 import numpy as np
 from show_heatmaps import DONE, FAILED, SheetError, find_heatmaps, read_picture
 
+from caffe_lrp.imaging.render import LEAST_BRIGHTNESS, LEAST_VISIBLE
+
 PROGRAM = "visible_share.py"
-LEAST_BRIGHTNESS = 0.2
-DARK = 0.005
-"""Heatmaps with a smaller share show nothing or next to nothing."""
 
 
 def visible_share(path: Path) -> float:
@@ -36,7 +35,7 @@ def table(shares: dict[str, list[float]]) -> list[str]:
     lines = ["| formula | heatmaps | visible, mean | least | most | dark |", "| --- " + "| ---: " * 5 + "|"]
     for formula, found in shares.items():
         numbers = (f"{100 * number:.2f} %" for number in (fmean(found), min(found), max(found)))
-        dark = sum(share < DARK for share in found)
+        dark = sum(share < LEAST_VISIBLE for share in found)
         lines.append(f"| {formula} | {len(found)} | {' | '.join(numbers)} | {dark} |")
     return lines
 

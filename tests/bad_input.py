@@ -598,13 +598,14 @@ CATALOGUE = (
                 "no layer has the name that is given",
                 valued("lastlayerindex", "conv2"),
                 "caffe-lrp: error: config.txt: line 12: lastlayerindex conv2 (--start-layer): "
-                "deploy.prototxt has no layer of this name; names near it: conv1, …; --dry-run shows all",
+                "deploy.prototxt has no layer of this name; names near it: conv1, …; caffe-lrp inspect shows "
+                "all",
             ),
             Kind(
                 "no output of the net has the name of the head",
                 changed("config.txt", "numclasses\n", "head\nprop\nnumclasses\n"),
                 "caffe-lrp: error: config.txt: line 16: head prop (--head): deploy.prototxt has no head of "
-                "this name; did you mean 'prob'?; its heads: 'prob'",
+                "this name; did you mean 'prob'? Its heads are 'prob'",
             ),
             Kind(
                 "the first layer lies above the start layer",

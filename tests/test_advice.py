@@ -31,7 +31,8 @@ def convolution(name: str, sizes: str) -> str:
 def advice_for(folder: Path, text: str, shape: tuple[int, int, int]) -> tuple[str, str]:
     for name, size in zip(("CHANNELS", "HEIGHT", "WIDTH"), shape, strict=True):
         text = text.replace(name, str(size))
-    found = suitable_formula(build_outline(parse(folder, text)))
+    net = build_outline(parse(folder, text))
+    found = suitable_formula(net, net.output_value)
     return str(found.formula), found.reason
 
 
@@ -95,3 +96,10 @@ def test_a_folder_without_heatmaps_is_refused(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "a.png_heatmap.png").write_text("no picture")
     assert visible_share.main([str(tmp_path)]) == 3
     assert "cannot be decoded as a picture" in capsys.readouterr().err
+
+
+def test_what_only_other_heads_read_does_not_count(tmp_path: Path) -> None:
+    product = 'layer { name: "aside" type: "InnerProduct" bottom: "data" top: "aside"'
+    product += " inner_product_param { num_output: 3 } }"
+    text = HEAD + convolution("lowest", "kernel_size: 3") + BODY.replace("LAST", "lowest") + product
+    assert advice_for(tmp_path, text, (3, 64, 48))[0] == "epsilon-plus-flat"

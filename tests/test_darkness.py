@@ -169,8 +169,8 @@ def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.Ca
     lines = [f"img/full.npy {code}" for code in (PLAIN, ZERO, AGAINST, SHIFTED)]
     assert run(*lines, "img/spot.npy 0", options=("--formula", "epsilon-plus,26")) == 0
     assert capsys.readouterr().err == (
-        "caffe-lrp: note: maps that show nothing or next to nothing: 5 of 10 (fewer than 0.5 % of their "
-        "pixels reach 20 % of the brightest colour)\n"
+        "caffe-lrp: note: 5 of 10 maps show nothing or hardly anything (under 0.5 % of the pixels reach 20 % "
+        "of the brightest colour)\n"
         "  list.txt: line 2: img/full.npy: relevance starts at 0: the score of class 1 is 0 at layer 2 'fc' "
         "(InnerProduct) (formula epsilon-plus)\n"
         "  list.txt: line 2: img/full.npy: relevance starts at 0: the score of class 1 is 0 at layer 2 'fc' "
@@ -181,13 +181,12 @@ def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.Ca
         "map is 0 (formula 26)\n"
         "  list.txt: line 5: img/spot.npy: 0.25 % of the pixels are visible (formula epsilon-plus)\n"
         "what to try:\n"
-        "  relevance that starts at 0: explain another class (-1 is the net's best one), or start at another "
-        "layer (--start-layer)\n"
-        "  relevance that is lost: see at which layer (--conservation), and try another formula there\n"
-        "  no positive relevance: what speaks against a class is only shown beside what speaks for it; "
-        "explain another class (-1), or read the numbers (--outputs npy)\n"
-        "  few visible pixels: --formula epsilon-plus-flat: z⁺ does not gather relevance in single pixels, "
-        "and flat smooths the lowest layer\n"
+        "  relevance that starts at 0: explain another class, or start at another layer (--start-layer)\n"
+        "  relevance that is lost: see at which layer (--conservation), and try another formula\n"
+        "  no positive relevance: pictures are scaled by the largest positive value, and there is none; "
+        "explain another class, or read the numbers in place of the picture\n"
+        "  few visible pixels: --formula epsilon-plus-flat: flat spreads relevance over the windows of the "
+        "lowest layer, and z⁺ keeps it from gathering in single pixels\n"
     )
     summary = json.loads(Path("out/summary.json").read_text())
     assert summary["this_run"]["dark"] == {
@@ -196,6 +195,10 @@ def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.Ca
         "lost_on_the_way": 1,
         "few_visible_pixels": 1,
     }
+    (journal,) = Path("out").glob("*.jsonl")
+    records = map(json.loads, journal.read_text().splitlines()[1:])
+    causes = ["lost_on_the_way", "nothing_positive", "starts_at_zero", "starts_at_zero"]
+    assert sorted(record["dark"] for record in records if "dark" in record) == ["few_visible_pixels", *causes]
 
 
 @pytest.mark.usefixtures("_field")
@@ -210,7 +213,7 @@ def test_maps_beyond_the_first_are_counted_and_verbose_runs_tell_of_each(
     printed = capsys.readouterr()
     assert printed.out.count("0.25 % of the pixels are visible") == 7
     assert printed.err.count("0.25 % of the pixels are visible") == 5
-    assert "  … and 2 more (-v tells of each)\n" in printed.err
+    assert '  … and 2 more (their lines in the journal say "dark")\n' in printed.err
     assert "few visible pixels: look at the map of a higher layer (--first-layer), or" in printed.err
 
 

@@ -47,7 +47,12 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, int]]:
 @pytest.mark.parametrize(
     ("module", "error", "variables", "named"),
     [
-        ("google.protobuf.internal", ImportError("no '_message'"), {"PROTOCOL_BUFFERS_X": "cpp"}, "'cpp'"),
+        (
+            "google.protobuf.internal",
+            ImportError("no '_message'"),
+            {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "cpp"},
+            "'cpp'",
+        ),
         ("tqdm.std", ValueError("could not convert string to float: 'abc'"), {"TQDM_Y": "abc"}, "TQDM_Y"),
         ("numba.core", ValueError("NUMBA_Z must be a number"), {"NUMBA_Z": "x1"}, "NUMBA_Z"),
     ],
@@ -64,6 +69,8 @@ def test_a_variable_with_which_a_library_fails_is_named(
     ("module", "error", "variables"),
     [
         ("numba.core", TypeError("cannot unify"), {"NUMBA_NUM_THREADS": "4"}),
+        ("numpy.lib", ValueError("shapes (1,) and (2,) differ"), {"OMP_NUM_THREADS": "1"}),
+        ("numpy.core", ImportError("no such name", name="caffe_lrp.nett"), {"OMP_NUM_THREADS": "4"}),
         ("caffe_lrp.net", ValueError("abc"), {"TQDM_Y": "abc"}),
         ("tqdm.std", ValueError(""), {"TQDM_Y": ""}),
         ("caffe_lrp.net", ImportError("no such name", name="caffe_lrp.nett"), {}),

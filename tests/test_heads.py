@@ -111,10 +111,13 @@ def test_the_name_of_a_head_comes_before_that_of_a_layer(tmp_path: Path) -> None
     [
         (
             "p_sx",
-            "head p_sx (--head): X has no head of this name; did you mean 'p_sex'?; its heads: 'p_race', "
+            "head p_sx (--head): X has no head of this name; did you mean 'p_sex'? Its heads are 'p_race', "
             "'p_age', 'p_sex'",
         ),
-        ("label", "head label (--head): X has no head of this name; its heads: 'p_race', 'p_age', 'p_sex'"),
+        (
+            "label",
+            "head label (--head): X has no head of this name. Its heads are 'p_race', 'p_age', 'p_sex'",
+        ),
         ("conv2", ""),
         (
             "conv",
@@ -138,7 +141,7 @@ def test_a_name_that_stands_for_no_head_is_refused_with_those_there_are(
 def test_of_many_heads_the_rest_is_counted(tmp_path: Path) -> None:
     text = TRUNK + "".join(scores(f"h{number:02}", "conv", 1) for number in range(13))
     net = build_outline(parse(tmp_path, text))
-    with pytest.raises(ConfigError, match=r"its heads: 'h00', .*, 'h09', and 3 more$"):
+    with pytest.raises(ConfigError, match=r"Its heads are 'h00', .*, 'h09', and 3 more$"):
         find_head(net, "none")
 
 

@@ -511,7 +511,7 @@ def test_a_head_that_is_chosen_is_not_noted_and_one_that_is_not_is() -> None:
             ["--head", "conv"],
             "command line: head conv (--head): deploy.prototxt: 'conv' leads to several heads",
         ),
-        (["--head", "p_sax"], "no head of this name; did you mean 'p_sex'?; its heads: 'p_age', 'p_sex'"),
+        (["--head", "p_sax"], "no head of this name; did you mean 'p_sex'? Its heads are 'p_age', 'p_sex'"),
         (
             ["--head", "p_sex", "--start-layer", "fc_age"],
             "command line: lastlayerindex fc_age (--start-layer): deploy.prototxt: layer 2 'fc_age' "

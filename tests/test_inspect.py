@@ -95,7 +95,7 @@ def test_totals_and_starts_follow(prototxt: Path, capsys: Output) -> None:
         "lastlayerindex auto, the layer of the class scores: layer 19 'fc2' (InnerProduct)",
         "lastlayerindex -1, the layer before the lowest Softmax: layer 19 'fc2' (InnerProduct)",
         "lastlayerindex -2, the highest InnerProduct: layer 19 'fc2' (InnerProduct)",
-        "a formula that suits this net: epsilon-plus (z⁺ does not gather relevance in single pixels; flat "
+        "recommended formula: epsilon-plus (z⁺ does not gather relevance in single pixels; flat "
         "would blur the picture, as a window of the lowest layer covers 4 % of it)",
     ]
 

@@ -110,9 +110,9 @@ def test_a_start_at_several_tops_has_the_classes_that_all_have(tmp_path: Path) -
         (
             "Con10",
             r"lastlayerindex Con10 \(--start-layer\): .*deploy.prototxt has no layer of this name; "
-            r"did you mean 'conv10'\?; names near it: conv10, conv1, .*; --dry-run shows all",
+            r"did you mean 'conv10'\?; names near it: conv10, conv1, .*; caffe-lrp inspect shows all",
         ),
-        ("fc8", "no layer of this name; names near it: .*; --dry-run shows all"),
+        ("fc8", "no layer of this name; names near it: .*; caffe-lrp inspect shows all"),
         ("x" * 300, "no layer of this name"),
         ("", "no layer of this name"),
         ("1.5", "no layer of this name"),

@@ -15,10 +15,9 @@ def percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-#: What is dark about maps, for people.
+#: What makes a map dark, for people.
 DARK = (
-    f"fewer than {percent(LEAST_VISIBLE)} of their pixels reach {percent(LEAST_BRIGHTNESS)} of the brightest "
-    "colour"
+    f"under {percent(LEAST_VISIBLE)} of the pixels reach {percent(LEAST_BRIGHTNESS)} of the brightest colour"
 )
 
 

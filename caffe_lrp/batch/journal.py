@@ -242,6 +242,8 @@ class Journal:
             fields["stem"] = relative_stem(self._root, job)
         if outcome.error:
             fields["error"] = outcome.error
+        if outcome.darkness:
+            fields["dark"] = outcome.darkness.cause.value
         self._add(fields)
         self.states[job.number - self.header.first] = DONE if outcome.is_done else FAILED
 

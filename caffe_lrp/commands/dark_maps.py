@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from caffe_lrp.batch.darkness import DARK, Cause, Darkness, percent
 from caffe_lrp.batch.job import HeatmapJob
 from caffe_lrp.batch.session import Session
-from caffe_lrp.messages import listed
+from caffe_lrp.messages import counted, listed
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
 
@@ -15,11 +15,11 @@ _MOST_NAMED = 5
 
 #: What to do about all causes but one, which depends on the net.
 _ADVICE = {
-    Cause.STARTS_AT_ZERO: "relevance that starts at 0: explain another class (-1 is the net's best one), or "
-    "start at another layer (--start-layer)",
-    Cause.LOST: "relevance that is lost: see at which layer (--conservation), and try another formula there",
-    Cause.NOTHING_POSITIVE: "no positive relevance: what speaks against a class is only shown beside what "
-    "speaks for it; explain another class (-1), or read the numbers (--outputs npy)",
+    Cause.STARTS_AT_ZERO: "relevance that starts at 0: explain another class, or start at another layer "
+    "(--start-layer)",
+    Cause.LOST: "relevance that is lost: see at which layer (--conservation), and try another formula",
+    Cause.NOTHING_POSITIVE: "no positive relevance: pictures are scaled by the largest positive value, and "
+    "there is none; explain another class, or read the numbers in place of the picture",
 }
 
 
@@ -75,15 +75,18 @@ class DarkMaps:
         if self.pale_formulas:
             advice[Cause.FEW_PIXELS] = f"few visible pixels: {self._for_few_pixels(session)}"
         others = count - len(self.first)
-        lines = listed([*self.first, f"… and {others:,} more (-v tells of each)"] if others else self.first)
+        more = [f'… and {others:,} more (their lines in the journal say "dark")'] if others else []
+        lines = listed([*self.first, *more])
         ways = listed([text for cause, text in advice.items() if self.causes[cause]])
         return (
-            f"maps that show nothing or next to nothing: {count:,} of {done:,} ({DARK})\n{lines}\n"
+            f"{count:,} of {counted(done, 'map')} show nothing or hardly anything ({DARK})\n{lines}\n"
             f"what to try:\n{ways}"
         )
 
     def _for_few_pixels(self, session: Session) -> str:
-        suitable = suitable_formula(session.net)
+        suitable = suitable_formula(session.net, session.net.output_value)
         if suitable.formula not in self.pale_formulas:
             return f"--formula {suitable.formula}: {suitable.reason}"
-        return "look at the map of a higher layer (--first-layer), or read the numbers (--outputs npy)"
+        return (
+            "look at the map of a higher layer (--first-layer), or read the numbers in place of the picture"
+        )

@@ -189,7 +189,7 @@ def _label(layer: LayerFacts) -> str:
 
 
 def _advice(facts: NetFacts) -> str:
-    return f"a formula that suits this net: {facts.suitable.formula} ({facts.suitable.reason})"
+    return f"recommended formula: {facts.suitable.formula} ({facts.suitable.reason})"
 
 
 def _gaps(facts: NetFacts) -> Iterator[str]:

@@ -250,7 +250,7 @@ def facts_of(
         starts=starts,
         start=start.layer.index,
         first=layer_index(net, first_layer, "firstlayerindex", "--first-layer"),
-        suitable=suitable_formula(net),
+        suitable=suitable_formula(net, start.output),
         heads=net.outputs,
         head=start.output,
         positions=start.class_size,

@@ -15,6 +15,7 @@ from caffe_lrp.kernels.pooling import average_pool, average_pool_gradient
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.proto.caffe_pb2 import LRNParameter
 from caffe_lrp.proto.spec import LayerSpec, Shape
+from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, ChannelNormalization, Layer, Normalization, register
@@ -98,7 +99,7 @@ class WithinChannel(LocalResponseNormalization, Normalization):
         reach = (self.local_size - 1) // 2
         return Window(self.local_size, self.local_size, pad_h=reach, pad_w=reach)
 
-    @property
+    @shared_property
     def _areas(self) -> Blob:
         """What the means divide by: windows clipped to the padded image."""
         window, size = self._window, (self.input_shapes[0][1], self.input_shapes[0][2])

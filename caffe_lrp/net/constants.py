@@ -113,8 +113,8 @@ class Constants:
         for value, spec in zip(self.values, self.specs, strict=True):
             shape = "×".join(map(str, spec.shape))
             is_consulted = value in self.net.consulted_values
-            use = f"is {spec.value:g} everywhere" if is_consulted else "gives only its shape"
-            yield f"'{spec.name}' of {shape} is no image: it {use}"
+            use = f"is the constant {spec.value:g}" if is_consulted else "gives only its shape"
+            yield f"'{spec.name}' ({shape}) is not the image: it {use}"
 
 
 def _numbers_of(parameters: LayerParameter, layer: LayerSpec) -> ScaleParameter | BiasParameter:

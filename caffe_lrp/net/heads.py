@@ -100,8 +100,8 @@ def find_head(net: Net, name: str) -> int:
             f"{said}: '{name}' leads to several heads; give one of them: {head_names(net, above)}"
         )
     known = [*(net.value_names[value] for value in net.outputs), *(layer.name for layer in net.layers)]
-    heads = head_names(net, net.outputs)
-    raise ConfigError(f"{said} has no head of this name{did_you_mean(name, known)}; its heads: {heads}")
+    meant, heads = did_you_mean(name, known), head_names(net, net.outputs)
+    raise ConfigError(f"{said} has no head of this name{meant or '.'} Its heads are {heads}")
 
 
 def head_names(net: Net, outputs: Sequence[int]) -> str:

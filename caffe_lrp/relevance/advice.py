@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.net.heads import layers_below
 from caffe_lrp.net.net import Net
 
 from .formulas import FormulaCode
@@ -26,13 +27,16 @@ class Advice:
     reason: str
 
 
-def suitable_formula(net: Net) -> Advice:
-    """The formula to begin with, by what the lowest linear layers see of the picture.
+def suitable_formula(net: Net, output: int) -> Advice:
+    """The formula to begin with for ``output``, by what the lowest linear layers below it see of the picture.
 
     Always one with z⁺ on convolutions: αβ with β = 1 gathers the relevance of deep nets in single pixels, and
     ε makes noise of it.
     """
-    covered = max((_covered(net.layers[index]) for index in lowest_linear_layers(net)), default=0.0)
+    lowest = lowest_linear_layers(net)
+    covered = max(
+        (_covered(layer) for layer in layers_below(net, output) if layer.index in lowest), default=0.0
+    )
     if covered > _MOST_COVERED:
         return Advice(
             "epsilon-plus",
@@ -41,7 +45,8 @@ def suitable_formula(net: Net) -> Advice:
         )
     return Advice(
         "epsilon-plus-flat",
-        "z⁺ does not gather relevance in single pixels, and flat smooths the lowest layer",
+        "flat spreads relevance over the windows of the lowest layer, and z⁺ keeps it from gathering in "
+        "single pixels",
     )
 
 

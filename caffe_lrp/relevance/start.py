@@ -110,7 +110,7 @@ def _output_above(net: Net, layer: Layer, wanted: LayerReference, head: int | No
     """The output to rank where relevance starts at ``layer``; ConfigError if that leads to another head."""
     outputs = outputs_above(net, layer.outputs)
     if head is None:
-        return net.output_value if net.output_value in outputs else (*outputs, net.output_value)[0]
+        return net.output_value if net.output_value in outputs else next(iter(outputs), net.output_value)
     if head not in outputs:
         others = head_names(net, outputs) or "none"
         raise ConfigError(
@@ -179,7 +179,7 @@ def layer_index(net: Net, wanted: LayerReference, key: str, option: str) -> int:
     names = [layer.name for layer in net.layers]
     raise ConfigError(
         f"{said} has no layer of this name{did_you_mean(wanted, names)}{_neighbours(wanted, names)}; "
-        "--dry-run shows all"
+        "caffe-lrp inspect shows all"
     )
 
 
