@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import ImageError
+from caffe_lrp.errors import ConfigError, ImageError, UsageError
+from caffe_lrp.filelist import Target
 from caffe_lrp.files import require_file
 from caffe_lrp.net.heads import head_notices
 from caffe_lrp.relevance.formulas import find_formula
@@ -84,3 +85,20 @@ def require_classes(session: Session, classes: Sequence[int]) -> None:
             f"class {largest} is not an element of the start layer '{start.name}', "
             f"which has {session.plan.start_size}"
         )
+
+
+def refuse_too_many_ranks(config: HeatmapConfig, top: int) -> None:
+    """ConfigError if more of the best classes are to be explained than are ranked."""
+    if top > config.class_count:
+        raise ConfigError(
+            f"{config.place_of('class_count')}: numclasses is {config.class_count}, but --top asks for the "
+            f"{top} best classes; give {config.class_count} or fewer"
+        )
+
+
+def refuse_class(session: Session, target: Target) -> None:
+    """UsageError if all images are to be explained for a class that the net does not have."""
+    try:
+        require_classes(session, (target.code,))
+    except ImageError as error:
+        raise UsageError(f"--target: {error}") from error

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.config import COMMAND_LINE, HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError, PlanError, noticing
 from caffe_lrp.files import read_small_file
 from caffe_lrp.imaging.decode import MAX_PIXELS
@@ -153,7 +153,7 @@ def _session_of(
         plans=_resolve_plans(net, config, rows, numbers, start),
         preprocessor=preprocessor,
         labels=labels,
-        class_count=config.class_count,
+        class_count=_ranked_count(config, start),
         channel_order=config.channel_order,
         switch_layer=numbers.switch_layer,
     )
@@ -171,9 +171,15 @@ def _rule_parameters(net: Net, config: HeatmapConfig, preprocessor: Preprocessor
     )
 
 
+def _ranked_count(config: HeatmapConfig, start: Start) -> int:
+    """How many classes are ranked; what a config says is not meant for a head that the command line names."""
+    is_named = config.head is not None and config.place_of("head") == COMMAND_LINE
+    return start.output_count if is_named else config.class_count
+
+
 def _refuse_too_many_classes(session: Session, config: HeatmapConfig) -> None:
     """ConfigError if more classes are to be ranked than there are."""
-    if config.class_count > session.output_size:
+    if session.class_count > session.output_size:
         net, advice = session.net, f"set it to {session.output_size} or fewer"
         others = [value for value in net.outputs if value != net.output_value]
         head = ""

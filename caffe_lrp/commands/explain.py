@@ -6,18 +6,12 @@ from typing import Any
 
 from caffe_lrp.collection import read_images
 from caffe_lrp.config import KEYS, read_config
-from caffe_lrp.errors import ConfigError
 from caffe_lrp.filelist import EntryList, Target, read_filelist
 
 
 def explain(options: argparse.Namespace) -> int:
     """Explain all images of the list; the exit code."""
     config = read_config(options.config, _overrides(options))
-    if options.top is not None and options.top > config.class_count:
-        raise ConfigError(
-            f"{config.place_of('class_count')}: numclasses is {config.class_count}, but --top asks for the "
-            f"{options.top} best classes; give {config.class_count} or fewer"
-        )
     entries: EntryList | None = None
     if options.images:
         output_root = Path(f"{options.prepath}/{config.output_root}")

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from caffe_lrp import __version__
 from caffe_lrp.batch import schedule
 from caffe_lrp.batch.batches import count_images
-from caffe_lrp.batch.check import foreseeable_fault, notices, require_classes
+from caffe_lrp.batch.check import foreseeable_fault, notices, refuse_class, refuse_too_many_ranks
 from caffe_lrp.batch.cluster import LOCAL, Recipe, require_dask, run_on_cluster, with_absolute_paths
 from caffe_lrp.batch.delivery import DATABASE, Delivery
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
@@ -39,8 +39,8 @@ from caffe_lrp.batch.resume import (
 from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import ExitCode, ImageError, UsageError, presentable
-from caffe_lrp.filelist import EntryList, Target
+from caffe_lrp.errors import ExitCode, UsageError, presentable
+from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.messages import counted
 from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase
@@ -101,10 +101,13 @@ class Run:
             refuse_clashes(jobs, source, names_have_targets=layout.names_have_targets)
         memory = options.memory or available_memory() // 2  # asked before weights take some of it
         session = open_session(config, formulas, options.convolution, options.max_pixels, options.canonize)
+        config = replace(config, class_count=session.class_count)
+        if options.top is not None:
+            refuse_too_many_ranks(config, options.top)
         outputs = (*layer_kinds(session.plan, options.dump_layers), *outputs)
         session = session.observing(outputs)
         if options.target:
-            _refuse_class(session, options.target)
+            refuse_class(session, options.target)
         if DATABASE in outputs and len(formulas) > 1:
             raise UsageError("--outputs h5: a database holds the maps of one formula; run them one by one")
         if DATABASE in outputs and options.dask:
@@ -357,14 +360,6 @@ class Run:
         source, unit = (entries.source, entries.unit) if isinstance(entries, EntryList) else ("", "line")
         line = coloured(f"{unit} {job.line}", "bad", sys.stderr)
         return f"{source}: {line}: {image}{what.removeprefix(image)}"
-
-
-def _refuse_class(session: Session, target: Target) -> None:
-    """UsageError if all images are to be explained for a class that the net does not have."""
-    try:
-        require_classes(session, (target.code,))
-    except ImageError as error:
-        raise UsageError(f"--target: {error}") from error
 
 
 def _note(journal: Journal, delivery: Delivery, delivered: list[JobOutcome]) -> None:

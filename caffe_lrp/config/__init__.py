@@ -1,7 +1,17 @@
 """The config file: what a run is made of. One table of keys, two formats: pairs of lines, and YAML."""
 
-from .keys import KEYS, HeatmapConfig, Key
+from .keys import COMMAND_LINE, KEYS, HeatmapConfig, Key
 from .reader import read_config, read_entries
 from .yaml_file import SUFFIXES, as_yaml, is_yaml
 
-__all__ = ["KEYS", "SUFFIXES", "HeatmapConfig", "Key", "as_yaml", "is_yaml", "read_config", "read_entries"]
+__all__ = [
+    "COMMAND_LINE",
+    "KEYS",
+    "SUFFIXES",
+    "HeatmapConfig",
+    "Key",
+    "as_yaml",
+    "is_yaml",
+    "read_config",
+    "read_entries",
+]

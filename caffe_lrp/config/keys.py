@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.quirks import QUIRK_MODES
 
+#: The place of values that replace those of a file.
+COMMAND_LINE = "command line"
+
 #: ε, β and the scale of inputs beyond this overflow float32.
 LARGEST_NUMBER = 1e30
 

@@ -7,7 +7,7 @@ from typing import Any
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files import read_small_file
 
-from .keys import KEYS, Entry, HeatmapConfig
+from .keys import COMMAND_LINE, KEYS, Entry, HeatmapConfig
 from .paths import locate
 from .text_file import read_text
 from .yaml_file import is_yaml, read_yaml
@@ -26,7 +26,7 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
         The file cannot be read, or keys are missing or have bad values; all faults are named at once.
     """
     values = dict(overrides or {})
-    places = dict.fromkeys(values, "command line")
+    places = dict.fromkeys(values, COMMAND_LINE)
     for attribute, entry in read_entries(path, values).items():
         values[attribute] = entry.value
         places[attribute] = f"{path}: line {entry.line}"
