@@ -10,11 +10,10 @@ from caffe_lrp.files import read_small_file
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.build import build_net
-from caffe_lrp.net.channels import Weights
 from caffe_lrp.net.heads import find_head, head_names
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
-from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
+from caffe_lrp.proto.reader import Weights, read_prototxt, scan_caffemodel
 from caffe_lrp.proto.spec import NetSpec
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, find_formula

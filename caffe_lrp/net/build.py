@@ -15,7 +15,7 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
 from caffe_lrp.layers.base import Winner
 from caffe_lrp.messages import did_you_mean
-from caffe_lrp.proto.reader import StoredBlob
+from caffe_lrp.proto.reader import StoredBlob, Weights
 from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
 
 from .canonize import canonized
@@ -46,7 +46,7 @@ class Graph:
 
 def build_net(
     spec: NetSpec,
-    weights: Mapping[str, tuple[StoredBlob, ...]],
+    weights: Weights,
     convolution: str = "auto",
     memory: int | None = None,
     canonize: str = "auto",
@@ -84,7 +84,7 @@ def build_net(
     return replace(net, merges=merges, notices=(*net.notices, *_remarks(loaded, spec.source)))
 
 
-def build_outline(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | None = None) -> Net:
+def build_outline(spec: NetSpec, weights: Weights | None = None) -> Net:
     """The net that ``spec`` describes without its weights, for what shapes alone decide.
 
     ``weights`` as for `build_graph`.
@@ -116,9 +116,7 @@ def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
     )
 
 
-def _loaded(
-    layers: Sequence[Layer], weights: Mapping[str, tuple[StoredBlob, ...]], convolution: str, source: str
-) -> tuple[Layer, ...]:
+def _loaded(layers: Sequence[Layer], weights: Weights, convolution: str, source: str) -> tuple[Layer, ...]:
     """The layers with a method of convolution and their weights; all are checked before any is read."""
     stored = _checked_weights(layers, weights, source)
     compared = _compared_values(layers)
@@ -153,7 +151,7 @@ def weight_shapes(spec: NetSpec) -> dict[str, tuple[Shape, ...]]:
     return {layer.name: layer.weight_shapes for layer in build_graph(spec).layers if layer.weight_shapes}
 
 
-def build_graph(spec: NetSpec, weights: Mapping[str, tuple[StoredBlob, ...]] | None = None) -> Graph:
+def build_graph(spec: NetSpec, weights: Weights | None = None) -> Graph:
     """Layers of ``spec`` at test time with indices, value ids and shapes.
 
     ``weights`` tell the number of channels of images where ``spec`` does not.
@@ -239,9 +237,7 @@ def _check_count(count: int, limits: tuple[int, int | None], what: str, kind: st
         raise ModelError(f"{what}: has {count} {kind}(s), needs {wanted}; check its {kind} lines")
 
 
-def _refuse_missing_weights(
-    layers: Sequence[Layer], weights: Mapping[str, tuple[StoredBlob, ...]], source: str
-) -> None:
+def _refuse_missing_weights(layers: Sequence[Layer], weights: Weights, source: str) -> None:
     """Every layer that learns needs weights under its name; a name nobody asks for may be a misspelt one."""
     needed = [layer for layer in layers if layer.weight_shapes]
     unclaimed = sorted(weights.keys() - {layer.name for layer in needed})
@@ -258,17 +254,13 @@ def _refuse_missing_weights(
         raise ModelError("\n".join([*faults, advice]))
 
 
-def _checked_weights(
-    layers: Sequence[Layer], weights: Mapping[str, tuple[StoredBlob, ...]], source: str
-) -> list[tuple[StoredBlob, ...]]:
+def _checked_weights(layers: Sequence[Layer], weights: Weights, source: str) -> list[tuple[StoredBlob, ...]]:
     """The blobs of every layer in the caffemodel; none of them is missing or has another shape."""
     _refuse_missing_weights(layers, weights, source)
     return [_stored_weights(layer, weights, source) for layer in layers]
 
 
-def _stored_weights(
-    layer: Layer, weights: Mapping[str, tuple[StoredBlob, ...]], source: str
-) -> tuple[StoredBlob, ...]:
+def _stored_weights(layer: Layer, weights: Weights, source: str) -> tuple[StoredBlob, ...]:
     """The blobs of one layer in the caffemodel, which has some; shapes are checked."""
     if not layer.weight_shapes:
         return ()

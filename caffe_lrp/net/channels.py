@@ -5,13 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.base import Neuron
-from caffe_lrp.proto.reader import StoredBlob
+from caffe_lrp.proto.reader import Weights
 from caffe_lrp.proto.spec import LayerSpec, Shape
 
 from .training import TrainingNet
 from .wiring import Value
-
-Weights = Mapping[str, tuple[StoredBlob, ...]]
 
 #: Layers, besides neurons, that change neither the number of channels nor height and width.
 _SAME_SHAPE = ("BatchNorm", "Bias", "BN", "Eltwise", "LRN", "MVN", "Normalize", "Scale", "Split")

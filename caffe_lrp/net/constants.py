@@ -17,7 +17,7 @@ from .wiring import Value
 
 
 @dataclass(frozen=True)
-class Constants:
+class SideInputs:
     """What of the inputs of a net is no image.
 
     Attributes

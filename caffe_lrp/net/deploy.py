@@ -13,11 +13,12 @@ from functools import cached_property
 from caffe_lrp.errors import ModelError
 from caffe_lrp.proto.data_layers import blob_shape, channel_count, image_size, reads_data
 from caffe_lrp.proto.phase import DEPLOY_STAGE, layers_at_test_time, takes_deploy_stage
+from caffe_lrp.proto.reader import Weights
 from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
 
-from .channels import Weights, channels_by_weights
+from .channels import channels_by_weights
 from .claims import OutputFacts, claims_elsewhere, precedence_of
-from .constants import Constants
+from .constants import SideInputs
 from .options import notices_on_options
 from .training import Claim, Role, TrainingNet
 from .wiring import Value, Wiring, names_of
@@ -172,9 +173,9 @@ class _Remains:
         return (*(read.values() or ([] if made else unread)), *made.values())
 
     @cached_property
-    def constants(self) -> Constants:
+    def constants(self) -> SideInputs:
         """What is read besides images."""
-        return Constants(self.spec.source, self.net, self.declared)
+        return SideInputs(self.spec.source, self.net, self.declared)
 
     @cached_property
     def made_inputs(self) -> dict[Value, InputSpec]:
@@ -261,9 +262,9 @@ class _Remains:
             if self.net.roles[number] is Role.UNKNOWN
             or not self.net.unsupported.isdisjoint(self.net.wiring.read[number])
         }
-        heads = self.net.auxiliary_losses
-        auxiliary = self.net.layers_behind(head.scores for head in heads) & left_out - unknown
-        auxiliary |= {head.number for head in heads} & left_out
+        takers = self.net.auxiliary_losses
+        auxiliary = self.net.layers_behind(taker.scores for taker in takers) & left_out - unknown
+        auxiliary |= {taker.number for taker in takers} & left_out
         training = left_out - unknown - auxiliary
         for reason, numbers in (
             ("as they are for training or measure results", training),

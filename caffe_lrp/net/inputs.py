@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from caffe_lrp.errors import ModelError, noticing
+from caffe_lrp.proto.reader import Weights
 from caffe_lrp.proto.spec import NetSpec, Shape
 
 from .build import only_input
-from .channels import Weights
 from .deploy import DeployNet, as_deploy_net
 from .limits import check_shape
 from .splits import insert_splits

@@ -5,16 +5,14 @@ where layers are found by name. Other programs that write caffemodels store a sh
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.layers import Layer
 from caffe_lrp.proto.caffe_pb2 import ParamSpec
-from caffe_lrp.proto.reader import StoredBlob
+from caffe_lrp.proto.reader import StoredBlob, Weights
 from caffe_lrp.proto.spec import LayerSpec, NetSpec, Shape
-
-Weights = Mapping[str, tuple[StoredBlob, ...]]
 
 
 def with_shared_weights(spec: NetSpec, layers: Sequence[Layer], weights: Weights) -> Weights:

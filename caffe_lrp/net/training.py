@@ -49,7 +49,7 @@ def _role_of(layer: LayerSpec) -> Role:
 
 
 @dataclass(frozen=True)
-class Head:
+class Taker:
     """A layer that takes scores: its number, and the value that holds them."""
 
     number: int
@@ -139,41 +139,41 @@ class TrainingNet:
 
     # --- Where the scores are -------------------------------------------------------------------------------
 
-    def heads(self, *roles: Role) -> list[Head]:
+    def takers(self, *roles: Role) -> list[Taker]:
         """Layers that take scores: the first of their bottoms that follows from no label."""
         found = []
         for number in self.numbers(*roles):
             scores = [value for value in self.wiring.read[number] if value not in self.from_labels]
             weights = self.layers[number].parameters.loss_weight
             if scores:
-                found.append(Head(number, scores[0], weights[0] if weights else 1.0))
+                found.append(Taker(number, scores[0], weights[0] if weights else 1.0))
         return found
 
     @cached_property
-    def losses(self) -> list[Head]:
+    def losses(self) -> list[Taker]:
         """The losses of the scores; those with less weight are of auxiliary heads, but for the one wanted."""
-        heads = self.heads(Role.LOSS)
-        most = max((head.weight for head in heads), default=0.0)
-        return [head for head in heads if head.weight == most or self._is_wanted(head)]
+        takers = self.takers(Role.LOSS)
+        most = max((taker.weight for taker in takers), default=0.0)
+        return [taker for taker in takers if taker.weight == most or self._is_wanted(taker)]
 
-    def _is_wanted(self, head: Head) -> bool:
+    def _is_wanted(self, taker: Taker) -> bool:
         """Whether a head is meant by the name that is asked for: its own, or that of its scores."""
-        taker = self.layers[head.number]
-        names = {taker.name, *taker.tops}
-        if head.scores is not None and head.scores[0] >= 0:
-            writer = self.layers[head.scores[0]]
-            names.update((writer.name, writer.tops[head.scores[1]]))
+        layer = self.layers[taker.number]
+        names = {layer.name, *layer.tops}
+        if taker.scores is not None and taker.scores[0] >= 0:
+            writer = self.layers[taker.scores[0]]
+            names.update((writer.name, writer.tops[taker.scores[1]]))
         return self.head in names
 
     @cached_property
     def claims(self) -> tuple[Claim, ...]:
         """What layers of any phase take for scores: losses, measures, and what decides on a class."""
-        heads = self.heads(Role.LOSS, Role.MEASURE, Role.DECISION)
-        weights = [head.weight if self.roles[head.number] is Role.LOSS else None for head in heads]
+        takers = self.takers(Role.LOSS, Role.MEASURE, Role.DECISION)
+        weights = [taker.weight if self.roles[taker.number] is Role.LOSS else None for taker in takers]
         here = [
-            Claim(head.number, head.scores, weight)
-            for head, weight in zip(heads, weights, strict=True)
-            if head.scores is not None
+            Claim(taker.number, taker.scores, weight)
+            for taker, weight in zip(takers, weights, strict=True)
+            if taker.scores is not None
         ]
         return (*here, *self.elsewhere)
 
@@ -184,9 +184,9 @@ class TrainingNet:
         return [claim.scores for claim in self.elsewhere if claim.weight == most]
 
     @cached_property
-    def auxiliary_losses(self) -> list[Head]:
+    def auxiliary_losses(self) -> list[Taker]:
         """The losses of heads that only help in training."""
-        return [head for head in self.heads(Role.LOSS) if head not in self.losses]
+        return [taker for taker in self.takers(Role.LOSS) if taker not in self.losses]
 
     @cached_property
     def ends(self) -> list[Value]:
@@ -198,11 +198,11 @@ class TrainingNet:
     @cached_property
     def roots(self) -> list[Value | None]:
         """Values that may be scores, with the most probable ones last."""
-        measures = self.heads(Role.MEASURE)
-        taken: list[Value | None] = [head.scores for head in self.losses or measures]
-        taken += [head.scores for head in measures if self._is_wanted(head)]
+        measures = self.takers(Role.MEASURE)
+        taken: list[Value | None] = [taker.scores for taker in self.losses or measures]
+        taken += [taker.scores for taker in measures if self._is_wanted(taker)]
         trained: list[Value | None] = [*self.trained_elsewhere]
-        decided = [head.scores for head in self.heads(Role.DECISION)]
+        decided = [taker.scores for taker in self.takers(Role.DECISION)]
         ends = sorted(self.ends, key=lambda value: self.layers[value[0]].type in ENDS_OF_LOSSES.values())
         return [*decided, *ends, *(trained + taken if self.losses else taken + trained)]
 
@@ -243,15 +243,15 @@ class TrainingNet:
             (self.layers[number].type, value) for number in computing for value in self.wiring.read[number]
         }
         found = {}
-        for head in self.heads(Role.LOSS):
-            new_type = ENDS_OF_LOSSES.get(self.layers[head.number].type)
-            is_new = head in self.losses and (new_type, head.scores) not in there and self._is_sound(head)
-            if new_type and (is_new or head.number in self.needed):
-                found[head.number] = new_type
+        for taker in self.takers(Role.LOSS):
+            new_type = ENDS_OF_LOSSES.get(self.layers[taker.number].type)
+            is_new = taker in self.losses and (new_type, taker.scores) not in there and self._is_sound(taker)
+            if new_type and (is_new or taker.number in self.needed):
+                found[taker.number] = new_type
         return found
 
-    def _is_sound(self, head: Head) -> bool:
-        return head.scores == self.roots[-1] or head.scores not in self.unsupported
+    def _is_sound(self, taker: Taker) -> bool:
+        return taker.scores == self.roots[-1] or taker.scores not in self.unsupported
 
     @cached_property
     def kept(self) -> list[int]:
@@ -268,7 +268,7 @@ class TrainingNet:
 
     def scores_of(self, number: int) -> Value | None:
         """The scores that a loss takes."""
-        return next(head.scores for head in self.heads(Role.LOSS) if head.number == number)
+        return next(taker.scores for taker in self.takers(Role.LOSS) if taker.number == number)
 
     @cached_property
     def read_values(self) -> frozenset[Value | None]:

@@ -17,9 +17,9 @@ from .scan import blocks_of
 from .spec import InputSpec, LayerSpec, NetSpec, UnknownField
 from .spelling import misspelt_fields, why_invalid
 from .upgrade import upgraded_layers
-from .weights import StoredBlob, scan_blob, scan_caffemodel
+from .weights import StoredBlob, Weights, scan_blob, scan_caffemodel
 
-__all__ = ["StoredBlob", "read_prototxt", "scan_blob", "scan_caffemodel"]
+__all__ = ["StoredBlob", "Weights", "read_prototxt", "scan_blob", "scan_caffemodel"]
 
 #: The largest prototxts have a few hundred kilobytes; anything far above is another kind of file.
 LARGEST_PROTOTXT_MEGABYTES = 2

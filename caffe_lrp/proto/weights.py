@@ -7,7 +7,7 @@ aligned array.
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,10 @@ class StoredBlob:
                 _read_piece(file, piece, blob[position : position + piece.count])
                 position += piece.count
         return blob.reshape(self.shape)
+
+
+#: Blobs of a caffemodel by layer name.
+Weights = Mapping[str, tuple[StoredBlob, ...]]
 
 
 def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
