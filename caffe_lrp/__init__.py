@@ -1,3 +1,3 @@
 """Layer-wise Relevance Propagation for Caffe image classifiers, without Caffe."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -43,16 +43,16 @@ def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIA
     variables
         The environment variables.
     """
+    if _is_lack_of_memory(error):
+        return lack_of_memory()
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return _no_more_threads()
     variable = _variable_at_fault(error, variables)
     if variable:
         return (
             f"the environment variable {variable} is '{variables[variable]}', with which a library that "
             f"reads it fails ({error}); unset it"
         )
-    if _is_lack_of_memory(error):
-        return lack_of_memory()
-    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return _no_more_threads()
     if isinstance(error, ImportError):
         return _broken_package(error)
     advice = advice_on_limits(error) if isinstance(error, OSError) else ""
@@ -79,7 +79,13 @@ def _variable_at_fault(error: Exception, variables: Mapping[str, str]) -> str | 
 def _is_lack_of_memory(error: Exception) -> bool:
     if isinstance(error, ImportError):
         return any(hint in str(error).lower() for hint in _OUT_OF_MEMORY_WHILE_LOADING)
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    if isinstance(error, OSError):
+        # llvmlite says no more than that, whatever the reason; a limit is the likeliest one.
+        is_limited = _limit(resource.RLIMIT_AS) is not None
+        return error.errno == errno.ENOMEM or (
+            "Could not find/load shared object" in str(error) and is_limited
+        )
+    return isinstance(error, MemoryError)
 
 
 def lack_of_memory() -> str:

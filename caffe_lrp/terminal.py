@@ -69,9 +69,8 @@ def prepared_streams() -> Iterator[StandardOutput]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     before = sys.stdout, sys.stderr
-    if before[0] is None:
-        # Or the next file that is opened gets its number, and what libraries print.
-        os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        _occupy(number)
     output = StandardOutput(before[0])
     sys.stdout = output
     sys.stderr = before[1] or open(os.devnull, "w")  # noqa: SIM115, PTH123 - open until the end
@@ -80,6 +79,14 @@ def prepared_streams() -> Iterator[StandardOutput]:
     finally:
         output.flush()
         sys.stdout, sys.stderr = before
+
+
+def _occupy(number: int) -> None:
+    """Lead a standard stream that is closed nowhere, or the next file opened gets what libraries print."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def say(text: str, stream: TextIO, write: Callable[..., None] = print) -> None:

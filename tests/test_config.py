@@ -369,12 +369,18 @@ def test_a_head_may_be_chosen(tmp_path: Path) -> None:
     assert read_config(write(tmp_path, f"head\nloss3/loss3 trailing words\n{body}")).head == "loss3/loss3"
     config = read_config(write(tmp_path, f"head\ncrop\n{body}"))
     assert (config.head, config.crop) == ("crop", "center")
-    for line in ("head: prob", "head prob", "heads = prob", "heads\nprob"):
+    for line in ("head: prob", "head prob", "head = prob"):
         with pytest.raises(ConfigError, match=r"line 1: .* is taken for a comment"):
             read_config(write(tmp_path, f"{line}\n{body}"))
 
 
-@pytest.mark.parametrize("comment", ["Heads of the net", "Header", "# head", "Heads\n\n", "head: age or sex"])
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "Heads of the net", "Header", "# head", "Heads\n\n", "head: age or sex", "Header\n-------",
+        "heads\nhere", "header: mine", "Head section", "head -", "head", "head\n",
+    ],
+)  # fmt: skip
 def test_comments_about_heads_stay_comments(tmp_path: Path, comment: str) -> None:
     body = write(tmp_path).read_text()
     assert read_config(write(tmp_path, f"{comment}\n{body}")).head is None

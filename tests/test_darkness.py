@@ -96,6 +96,13 @@ def test_scores_of_0_are_where_relevance_starts_at_0(classes: tuple[int, ...], t
     assert darkness(plan_of(tmp_path, 0), FULL, (ZERO, PLAIN)) is None
 
 
+def test_a_map_that_shows_something_is_not_dark_whatever_it_starts_at(tmp_path: Path) -> None:
+    """Quirks can add relevance on the way: Q9 that of the softmax, Q7 activations."""
+    plan = plan_of(tmp_path, 0)
+    forward = run_forward(plan.net, (plan,), FULL[None], WORKSPACE)
+    assert darkness_of(plan, forward, 0, (ZERO,), FULL) is None
+
+
 def test_a_gradient_that_starts_from_1_does_not_start_at_0(tmp_path: Path) -> None:
     from_score, from_one = (plan_of(tmp_path, 11, quirks) for quirks in (REFERENCE, CORRECTED))
     assert darkness(from_score, FULL, (ZERO,)) == Darkness(Cause.STARTS_AT_ZERO, (ZERO,), 0.0)

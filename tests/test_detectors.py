@@ -95,6 +95,7 @@ OTHERS = {
     + conv("c", "data", 5, 8, 8)
     + leaky("l", "c", 0.2)
     + conv("fc", "l", 125),
+    "segmentation of VOC with leaky neurons": DARKNET + conv("fc", "l", 21) + conv("fine", "l", 30),
     "scores of a region": BODY + layer("cls_score", "InnerProduct", "r", DENSE % 21),
     "names with parts of words": BODY + conv("mboxing", "r", 4) + conv("fc_region", "mboxing", 7),
     "a loss written in Python": BODY

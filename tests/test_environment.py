@@ -10,15 +10,18 @@ import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numba
 import pytest
 
 from caffe_lrp import cli
 from caffe_lrp.batch.journal import Header, Journal, is_being_written
-from caffe_lrp.batch.schedule import Schedule, refuse_beyond_address_space
+from caffe_lrp.batch.schedule import Limits, Schedule, remarks_on, within_address_space
 from caffe_lrp.environment import environment_fault, require_address_space
 from caffe_lrp.errors import ExitCode, UsageError
 from caffe_lrp.files import why_unreadable
+from caffe_lrp.kernels._jit import refuse_disabled_compiler
 from caffe_lrp.outputs.atomic import why_unwritable
+from caffe_lrp.relevance.footprint import Footprint
 from caffe_lrp.shards import Shard
 from caffe_lrp.subcommands import status_arguments
 
@@ -89,6 +92,7 @@ def test_our_own_faults_are_not_blamed_on_the_environment(
         (MemoryError(), resource.RLIMIT_AS, 800_000 * 1024, "781 MB of address space (ulimit -v)"),
         (ImportError("x.so: failed to map segment"), resource.RLIMIT_AS, GIGABYTE, "1024 MB"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), resource.RLIMIT_AS, GIGABYTE, "ulimit -v"),
+        (OSError("Could not find/load shared object file 'x.so'"), resource.RLIMIT_AS, GIGABYTE, "1024 MB"),
         (RuntimeError("can't start new thread"), resource.RLIMIT_NPROC, 60, "60 processes and threads"),
         (OSError(errno.EMFILE, "Too many open files"), resource.RLIMIT_NOFILE, 20, "have 20 files open"),
     ],
@@ -107,6 +111,18 @@ def test_what_is_wrong_is_said_where_there_is_no_limit(limits: dict[int, int]) -
     assert environment_fault(missing).startswith("the Python package 'cv2' cannot be loaded: libGL.so.1")
 
 
+def test_lack_of_memory_is_blamed_on_no_variable(limits: dict[int, int]) -> None:
+    error = raised_in("numpy.core", MemoryError("Unable to allocate 1.49 GiB for an array, OMP_NUM_THREADS"))
+    assert environment_fault(error, {"OMP_NUM_THREADS": "1"}).startswith("not enough memory")
+
+
+def test_kernels_that_may_not_be_compiled_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_disabled_compiler()
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    with pytest.raises(UsageError, match=r"NUMBA_DISABLE_JIT is set, .*; unset it$"):
+        refuse_disabled_compiler()
+
+
 def test_faults_of_files_name_limits_too(limits: dict[int, int], tmp_path: Path) -> None:
     limits[resource.RLIMIT_NOFILE] = 20
     assert why_unreadable(OSError(errno.EMFILE, "Too many"), tmp_path) == (
@@ -122,12 +138,15 @@ def test_the_libraries_are_not_loaded_into_too_little_address_space(limits: dict
         require_address_space()
 
 
-def test_a_run_that_would_crash_for_want_of_address_space_is_refused() -> None:
+def test_a_run_that_would_crash_for_want_of_address_space_has_fewer_workers_or_is_refused() -> None:
     schedule = Schedule(batch_size=2, workers=3, threads=3, memory=GIGABYTE)
-    refuse_beyond_address_space(schedule, None)
-    refuse_beyond_address_space(schedule, 2 * GIGABYTE)
-    with pytest.raises(UsageError, match=r"\(ulimit -v\) leaves 512 MB, but about 1.6 GB .* --threads 1$"):
-        refuse_beyond_address_space(schedule, GIGABYTE // 2)
+    assert within_address_space(schedule, None) == within_address_space(schedule, 2 * GIGABYTE) == schedule
+    fewer = within_address_space(schedule, 1300 * 2**20)
+    assert (fewer.workers, fewer.threads_of_workers) == (2, (2, 1))
+    assert fewer.notes[0].endswith("leaves 1.3 GB, so batches are computed 2 at a time in place of 3")
+    assert remarks_on(fewer, Footprint(0, 1), Limits(3, GIGABYTE)) == list(fewer.notes)
+    with pytest.raises(UsageError, match=r"\(ulimit -v\) leaves 512 MB, but about 1.0 GB are needed; raise"):
+        within_address_space(schedule, GIGABYTE // 2)
 
 
 def full() -> io.TextIOWrapper:

@@ -534,6 +534,24 @@ def test_a_notice_says_where_the_lowest_number_is_computed_with(
         assert f"'{reader}'" in notice
 
 
+def test_what_reaches_sums_is_found_without_a_blob_of_that_size(tmp_path: Path) -> None:
+    """Which would have 6 GB."""
+    text = 'input: "data" input_shape { dim: 1 dim: 2 dim: 28000 dim: 28000 }\n'
+    text += f'layer {{ name: "pool" bottom: "data" top: "pool" {EMPTY_POOL} }}\n'
+    text += f'layer {{ name: "relu" bottom: "pool" top: "relu" {RELU} }}\n'
+    assert build_outline(parse(tmp_path, text.replace("stride: 2", "stride: 31"))).notices == ()
+
+
+def test_a_mask_that_has_no_place_for_a_window_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    text = 'input: "data" input_shape { dim: 1 dim: 2 dim: 4 dim: 6 }\n'
+    text += f'layer {{ name: "pool" bottom: "data" top: "pool" top: "mask" {EMPTY_POOL} }}\n'
+    text += 'layer { name: "up" bottom: "pool" bottom: "mask" top: "up" type: "Upsample" '
+    text += "upsample_param { upsample_h: 4 upsample_w: 6 } }\n"
+    with pytest.raises(ModelError, match=r"layer 1 'up' \(Upsample\) reads the mask of layer 0 'pool'"):
+        build_outline(parse(tmp_path, text))
+    assert build_outline(parse(tmp_path, text.replace("stride: 2", "stride: 2 round_mode: FLOOR"))).layers
+
+
 # --- Padding and means --------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,10 @@ UNFOLLOWED = {
         "'phase: TRAIN' of 'a' (Dropout) is not followed: nothing is dropped; Caffe drops units at random, "
         "at test time too"
     ),
+    'type: "RReLU" rrelu_param { negative_slope_lower: 3 negative_slope_upper: 8 } phase: TRAIN': (
+        "'phase: TRAIN' of 'a' (RReLU) is not followed: the mean of its bounds is used; Caffe takes a number "
+        "between them at random, at test time too"
+    ),
     f"{STOCHASTIC} phase: TRAIN": (
         "'phase: TRAIN' of 'a' (Pooling) is not followed: STOCHASTIC pooling gives the mean of what may be "
         "chosen; Caffe chooses at random, at test time too"

@@ -68,12 +68,12 @@ def darkness_of(
     relevance
         The map, (C, H, W), finite.
     """
-    scores = starting_scores(plan, forward, item, classes)
     visible = visible_share(relevance)
-    if not scores.any():  # whatever quirks make of it further down
-        cause = Cause.STARTS_AT_ZERO
-    elif visible >= LEAST_VISIBLE:
+    if visible >= LEAST_VISIBLE:
         return None
+    scores = starting_scores(plan, forward, item, classes)
+    if not scores.any():
+        cause = Cause.STARTS_AT_ZERO
     elif not relevance.any():
         cause = Cause.LOST
     else:

@@ -12,7 +12,7 @@ from itertools import zip_longest
 import numpy as np
 
 from caffe_lrp.environment import environment_fault
-from caffe_lrp.errors import ImageError, OutputError
+from caffe_lrp.errors import CaffeLrpError, ImageError, OutputError
 from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
@@ -158,7 +158,7 @@ def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[
 
 def _reason(error: Exception) -> str:
     """What is said of a failure."""
-    if isinstance(error, ImageError):
+    if isinstance(error, CaffeLrpError):
         return str(error)
     return environment_fault(error) or f"internal error, please report it: {type(error).__name__}: {error}"
 

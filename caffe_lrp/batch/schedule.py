@@ -1,7 +1,7 @@
 """How the images of a run are dealt out: how many run together, by how many workers, within which memory."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from caffe_lrp.errors import UsageError
 from caffe_lrp.relevance.footprint import Footprint, footprint_of
@@ -22,9 +22,10 @@ _ENOUGH_BYTES = 2 * 2**30
 _REUSE_LOSS = 1.15
 #: What the interpreter, the libraries and compiled kernels take.
 _PROCESS_BYTES = 250 * 2**20
-#: Address space that a worker takes with its threads, most of it never used, and all other threads
-#: together; measured on the demo with 1, 2 and 4 workers.
+#: Address space that a worker takes with its threads, most of it never used, and what all else takes;
+#: measured on the demo with 1, 2 and 4 workers.
 _ADDRESS_SPACE_OF_WORKER = 215 * 2**20
+_ADDRESS_SPACE_BESIDES = 85 * 2**20
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Schedule:
         Bytes that the process is expected to take; 0: not foretold.
     keeps_order
         Whether files are written strictly in the order of the list, because some are written twice.
+    notes
+        What was decided against what was wanted.
     """
 
     batch_size: int = 1
@@ -50,6 +53,7 @@ class Schedule:
     threads: int = 1
     memory: int = 0
     keeps_order: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def threads_of_workers(self) -> tuple[int, ...]:
@@ -167,23 +171,26 @@ def whole_footprint(session: Session) -> Footprint:
 def remarks_on(schedule: Schedule, footprint: Footprint, limits: Limits) -> list[str]:
     """What to tell of a schedule that is not as it was wanted."""
     allowed = f"the {readable(limits.memory)} that may be used (--memory)"
+    notes = list(schedule.notes)
     if schedule.memory > limits.memory:
         return [
+            *notes,
             f"a single image takes about {readable(schedule.memory)}, more than {allowed}; it is tried all "
-            "the same"
+            "the same",
         ]
     wanted = limits.batch_size or 0
     if schedule.batch_size < wanted and not schedule.keeps_order:
         needed = readable(footprint.fixed + wanted * footprint.per_image)
         return [
+            *notes,
             f"batches of {wanted} images take about {needed}, more than {allowed}; they are made of "
-            f"{schedule.batch_size}"
+            f"{schedule.batch_size}",
         ]
-    return []
+    return notes
 
 
-def refuse_beyond_address_space(schedule: Schedule, left: int | None) -> None:
-    """Refuse a run that would crash for want of address space: what fails then is not in our hands.
+def within_address_space(schedule: Schedule, left: int | None) -> Schedule:
+    """The schedule with no more workers than there is address space for: the process would crash.
 
     Parameters
     ----------
@@ -195,15 +202,20 @@ def refuse_beyond_address_space(schedule: Schedule, left: int | None) -> None:
     Raises
     ------
     UsageError
-        There are too few; the message names the limit.
+        It is too little for one worker; the message names the limit.
     """
-    needed = schedule.memory - _PROCESS_BYTES + (schedule.workers + 1) * _ADDRESS_SPACE_OF_WORKER
-    if left is not None and needed > left:
-        raise UsageError(
-            f"the limit on the address space of this process (ulimit -v) leaves {readable(max(left, 0))}, "
-            f"but about {readable(needed)} are needed; raise that limit"
-            f"{', or use --threads 1' if schedule.workers > 1 else ''}"
-        )
+    if left is None:
+        return schedule
+    besides = _ADDRESS_SPACE_BESIDES + schedule.memory - _PROCESS_BYTES
+    workers = min(schedule.workers, (left - besides) // _ADDRESS_SPACE_OF_WORKER)
+    limit = f"the limit on the address space of this process (ulimit -v) leaves {readable(max(left, 0))}"
+    if workers < 1:
+        needed = readable(besides + _ADDRESS_SPACE_OF_WORKER)
+        raise UsageError(f"{limit}, but about {needed} are needed; raise that limit")
+    if workers == schedule.workers:
+        return schedule
+    note = f"{limit}, so batches are computed {workers} at a time in place of {schedule.workers}"
+    return replace(schedule, workers=workers, notes=(*schedule.notes, note))
 
 
 def readable(size: int) -> str:

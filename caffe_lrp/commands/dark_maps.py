@@ -23,13 +23,19 @@ _ADVICE = {
 }
 
 
+def _scored_by(session: Session) -> str:
+    """The layer whose output relevance starts as: of those that work in place on the start, the last."""
+    scores = set(session.plan.seeds.values())
+    return next(layer.label for layer in session.net.layers if not scores.isdisjoint(layer.outputs))
+
+
 def why_dark(darkness: Darkness, session: Session, formula: FormulaCode) -> str:
     """Why a map by ``formula`` says nothing."""
     if darkness.cause is Cause.STARTS_AT_ZERO:
         subject = "the score of class" if len(darkness.classes) == 1 else "all scores of classes"
         classes = ", ".join(map(str, darkness.classes))
         verb = "is" if len(darkness.classes) == 1 else "are"
-        text = f"relevance starts at 0: {subject} {classes} {verb} 0 at {session.plan.start.label}"
+        text = f"relevance starts at 0: {subject} {classes} {verb} 0 at {_scored_by(session)}"
     elif darkness.cause is Cause.LOST:
         text = f"relevance is lost on the way: it starts at {darkness.starts:.3g}, and all of the map is 0"
     elif darkness.cause is Cause.NOTHING_POSITIVE:

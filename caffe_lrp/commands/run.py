@@ -136,12 +136,13 @@ class Run:
     @cached_property
     def schedule(self) -> Schedule:
         """How the jobs are dealt out; that of the whole part, also where some of it is done."""
-        return schedule.plan_schedule(
+        planned = schedule.plan_schedule(
             schedule.whole_footprint(self.session),
             count_images(self.task.jobs()),
             self._limits,
             keeps_order=has_clashes(self.task.work),
         )
+        return planned if self.options.dask else schedule.within_address_space(planned, address_space_left())
 
     @property
     def schedule_remarks(self) -> list[str]:
@@ -166,8 +167,6 @@ class Run:
         """Explain what is left of the list, and print failures as they come and a summary at the end."""
         if self.options.verbose and self.session.net.merges:
             say(merges_line(self.session.net.merges), sys.stdout)
-        if not self.options.dask:
-            schedule.refuse_beyond_address_space(self.schedule, address_space_left())
         if self.options.verbose and not self.options.dask:
             say(self.schedule.description, sys.stdout)
         overwrite = self.options.overwrite or self.options.is_demo

@@ -18,6 +18,7 @@ _LEAST_SIMILARITY = 0.8
 _MOST_LINES = 2000
 
 _BLANK_DELIMITED = re.compile(r"[^ \t\v\f]+")
+_NAME = re.compile(r"\w[^\s]*")
 _FIRST_WORD = re.compile(r"\s*([^\s:=]+)")
 
 _NAMES = tuple(key.name for key in KEYS)
@@ -70,10 +71,17 @@ def _find_keys(lines: list[str]) -> dict[str, int]:
                     found.setdefault(name, number)
     values = _value_lines(found)
     for number, line in enumerate(stripped):
-        if line in _OPTIONAL_NAMES and number not in values:
+        below = stripped[number + 1] if number + 1 < len(stripped) else ""
+        if line in _OPTIONAL_NAMES and number not in values and not _is_title(line, below):
             found.setdefault(line, number)
             values.add(number + 1)
     return found
+
+
+def _is_title(line: str, below: str) -> bool:
+    """Whether a line that is an optional key, any name as its value, is a title over keys rather."""
+    key = next(key for key in KEYS if key.name == line)
+    return key.is_layer and (not below or below.startswith(_REQUIRED_NAMES))
 
 
 def _value_lines(key_lines: Mapping[str, int]) -> set[int]:
@@ -145,8 +153,8 @@ def _is_slip(key: Key, line: str, below: str) -> bool:
     if not closest(key.name, [word], _LEAST_SIMILARITY):
         return False
     value = "".join(rest) or below
-    if key.is_layer and (value in _NAMES or len(value.split()) > 1):
-        return False  # anything may be a name: a title above a key is none, and neither is a sentence
+    if key.is_layer and (word != key.name or not rest or not _NAME.fullmatch(value)):
+        return False  # anything may be a name, so that titles and sentences look like one
     try:
         key.parse(value)
     except ValueError:

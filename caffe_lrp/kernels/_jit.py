@@ -22,6 +22,8 @@ import llvmlite
 import numpy as np
 from llvmlite import binding as llvm
 
+from caffe_lrp.errors import UsageError
+
 from . import cache
 from .targets import HOST, features_of, require_baseline
 
@@ -52,6 +54,17 @@ from numba.extending import intrinsic as intrinsic  # noqa: E402, PLC0414
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 _SETTINGS: Any = numba.config
+
+
+def refuse_disabled_compiler() -> None:
+    """UsageError if Numba is told to compile nothing: vector instructions mean nothing to an interpreter."""
+    if _SETTINGS.DISABLE_JIT:
+        raise UsageError(
+            "the environment variable NUMBA_DISABLE_JIT is set, but kernels have to be compiled; unset it"
+        )
+
+
+refuse_disabled_compiler()
 
 
 def _cpu() -> tuple[str, str]:
@@ -158,6 +171,6 @@ def kernel(function: Kernel) -> Kernel:
     """
     compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
     is_watched = Path(inspect.getfile(function)).parent == _SOURCES and not function.__closure__
-    if CACHE_PLACE.folder and is_watched and hasattr(compiled, "py_func"):  # else NUMBA_DISABLE_JIT is set
+    if CACHE_PLACE.folder and is_watched:
         compiled._cache = KernelCache(function, CACHE_PLACE.folder)
     return cast(Kernel, compiled)

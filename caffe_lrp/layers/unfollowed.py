@@ -73,6 +73,12 @@ UNFOLLOWED = (
         "nothing is dropped; Caffe drops units at random, at test time too",
     ),
     Unfollowed(
+        "RReLU",
+        _TRAINING,
+        _is_always_training,
+        "the mean of its bounds is used; Caffe takes a number between them at random, at test time too",
+    ),
+    Unfollowed(
         "Pooling",
         _TRAINING,
         _chooses_at_random,

@@ -21,7 +21,7 @@ from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Sh
 from .canonize import canonized
 from .deploy import DeployNet, as_deploy_net
 from .detectors import notices_on_detectors
-from .empty_windows import notices_on_empty_windows
+from .empty_windows import notices_on_empty_windows, refuse_masks_of_empty_windows
 from .heads import in_order
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
@@ -100,7 +100,14 @@ def build_outline(spec: NetSpec, weights: Weights | None = None) -> Net:
 
 
 def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
-    """The net of a graph, whose layers may have got their weights; ModelError unless it has one input."""
+    """The net of a graph, whose layers may have got their weights.
+
+    Raises
+    ------
+    ModelError
+        It has not exactly one input, or a mask has no places to say.
+    """
+    refuse_masks_of_empty_windows(layers, source)
     batch_size, *shape = only_input(graph.inputs, source).shape
     return Net(
         source=source,

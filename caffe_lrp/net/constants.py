@@ -3,6 +3,7 @@
 Source of the numbers: Caffe's dummy_data_layer.cpp.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -80,6 +81,10 @@ class SideInputs:
             raise ModelError(
                 f"{what}: fills '{name}' with random numbers, on which the scores depend; make it a constant "
                 '(data_filler { type: "constant" value: … }), or remove it'
+            )
+        if not math.isfinite(filling):
+            raise ModelError(
+                f"{what}: fills '{name}' with {filling}; give a number that single precision has"
             )
         return ConstantSpec(name, (1, *shape) if self._has_no_batch(value) else shape, filling)
 

@@ -25,8 +25,9 @@ _HEADS = re.compile(
 )
 _MOST_NAMED = 3
 #: Of YOLO: numbers of a box besides the scores of classes, anchors of a position (versions 2 and 3),
-#: positions and boxes of a position (version 1). More classes are taken for those of a classifier.
-_BOX_NUMBERS, _ANCHORS, _GRID, _BOXES, _MOST_CLASSES = 5, (3, 5), 49, 2, 95
+#: positions and boxes of a position (version 1), and classes of VOC and COCO: with other numbers of classes,
+#: there are as many channels as in segmentation.
+_BOX_NUMBERS, _ANCHORS, _GRID, _BOXES, _CLASSES = 5, (3, 5), 49, 2, (20, 80)
 #: Slope of Darknet's leaky ReLU.
 _DARKNET_SLOPE = 0.1
 
@@ -94,12 +95,12 @@ def _boxes(shape: tuple[int, ...]) -> str:
     if not positions:
         classes, rest = divmod(channels, _GRID)
         classes -= _BOXES * _BOX_NUMBERS
-        is_grid = not rest and 1 <= classes <= _MOST_CLASSES
+        is_grid = not rest and classes in _CLASSES
         return f"{_BOXES}×{_BOX_NUMBERS}+{classes} numbers at each of {_GRID} positions" if is_grid else ""
     for anchors in _ANCHORS:
         numbers, rest = divmod(channels, anchors)
         classes = numbers - _BOX_NUMBERS
-        if not rest and 1 <= classes <= _MOST_CLASSES and max(positions) > 1:
+        if not rest and classes in _CLASSES and max(positions) > 1:
             grid = "×".join(map(str, positions))
             return f"{anchors}×({_BOX_NUMBERS}+{classes}) numbers at each of {grid} positions"
     return ""

@@ -5,10 +5,13 @@ not: in single precision they overflow, in Caffe as well.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from caffe_lrp.errors import ModelError
 from caffe_lrp.layers.base import Layer, Neuron, Router, Winner
+from caffe_lrp.layers.combine import Split
 from caffe_lrp.layers.pooling import LOWEST, MaxPooling
 from caffe_lrp.workspace import Workspace
 
@@ -37,6 +40,30 @@ def notices_on_empty_windows(layers: Sequence[Layer], source: str) -> Iterator[s
             )
 
 
+def refuse_masks_of_empty_windows(layers: Sequence[Layer], source: str) -> None:
+    """Refuse layers that put values where a mask says, if windows without a pixel have no place to say.
+
+    Raises
+    ------
+    ModelError
+        Names both layers.
+    """
+    masks = {
+        layer.outputs[1]: layer
+        for layer in layers
+        if isinstance(layer, MaxPooling) and layer.has_empty_windows and len(layer.outputs) > 1
+    }
+    for layer in layers:
+        pooling = next((masks[value] for value in layer.inputs if value in masks), None)
+        if isinstance(layer, Split) and pooling is not None:
+            masks.update(dict.fromkeys(layer.outputs, pooling))
+        elif pooling is not None:
+            raise ModelError(
+                f"{source}: {layer.label} reads the mask of {pooling.label}, some of whose windows lie "
+                "outside the image and have no place in it; round sizes down there (round_mode: FLOOR)"
+            )
+
+
 def _makes_harmless(layer: Layer) -> bool:
     """Whether a layer turns the lowest number into one that can be computed with.
 
@@ -46,5 +73,8 @@ def _makes_harmless(layer: Layer) -> bool:
         return True
     if not isinstance(layer, Neuron) or layer.is_alias or len(layer.weights) < len(layer.weight_shapes):
         return False
-    lowest = np.full((1, *layer.input_shapes[0]), LOWEST, np.float32)
-    return bool(np.abs(layer.forward((lowest,), Workspace())[0]).max() < _FAR)
+    channels, *sides = layer.input_shapes[0]
+    pixel = (channels, *(1 for _ in sides))  # all pixels are treated alike, and a whole blob may be large
+    lowest = np.full((1, *pixel), LOWEST, np.float32)
+    output = replace(layer, input_shapes=(pixel,)).forward((lowest,), Workspace())[0]
+    return bool(np.abs(output).max() < _FAR)
