@@ -176,8 +176,8 @@ def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.Ca
     lines = [f"img/full.npy {code}" for code in (PLAIN, ZERO, AGAINST, SHIFTED)]
     assert run(*lines, "img/spot.npy 0", options=("--formula", "epsilon-plus,26")) == 0
     assert capsys.readouterr().err == (
-        "caffe-lrp: note: 5 of 10 maps show nothing or hardly anything (under 0.5 % of the pixels reach 20 % "
-        "of the brightest colour)\n"
+        "caffe-lrp: note: maps that show nothing or hardly anything: 5 of 10 (under 0.5 % of the pixels "
+        "reach 20 % of the brightest colour)\n"
         "  list.txt: line 2: img/full.npy: relevance starts at 0: the score of class 1 is 0 at layer 2 'fc' "
         "(InnerProduct) (formula epsilon-plus)\n"
         "  list.txt: line 2: img/full.npy: relevance starts at 0: the score of class 1 is 0 at layer 2 'fc' "

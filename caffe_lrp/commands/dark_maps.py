@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from caffe_lrp.batch.darkness import DARK, Cause, Darkness, percent
 from caffe_lrp.batch.job import HeatmapJob
 from caffe_lrp.batch.session import Session
-from caffe_lrp.messages import counted, listed
+from caffe_lrp.messages import listed
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
 
@@ -85,7 +85,7 @@ class DarkMaps:
         lines = listed([*self.first, *more])
         ways = listed([text for cause, text in advice.items() if self.causes[cause]])
         return (
-            f"{count:,} of {counted(done, 'map')} show nothing or hardly anything ({DARK})\n{lines}\n"
+            f"maps that show nothing or hardly anything: {count:,} of {done:,} ({DARK})\n{lines}\n"
             f"what to try:\n{ways}"
         )
 
