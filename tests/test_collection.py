@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -257,7 +257,6 @@ def test_a_damaged_member_does_not_pass_for_the_end(tmp_path: Path) -> None:
 ARCHIVE = [file("a.jpg"), file("x" * 150 + ".jpg"), other("b.jpg", tarfile.SYMTYPE, "a.jpg"), file("c.png")]
 
 
-@settings(deadline=None)
 @given(st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]), st.data())
 def test_no_archive_causes_anything_but_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, form: int, data: st.DataObject

@@ -156,7 +156,6 @@ def test_the_reference_does_not_conserve(formula: int, tmp_path: Path) -> None:
 
 @settings(
     max_examples=12,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

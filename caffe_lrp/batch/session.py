@@ -236,7 +236,7 @@ def _load_net(config: HeatmapConfig, spec: NetSpec, weights: Weights, convolutio
         size = "x".join(map(str, config.input_size))
         raise ModelError(
             f"{error}\n{config.place_of('input_size')}: the input was made {size} (input_size); only nets "
-            "without inner products over positions take any size"
+            "without inner products over positions, and without constants of a fixed size, take any size"
         ) from error
 
 
