@@ -44,7 +44,7 @@ def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIA
         The environment variables.
     """
     if _is_lack_of_memory(error):
-        return lack_of_memory()
+        return _lack_of_memory()
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return _no_more_threads()
     variable = _variable_at_fault(error, variables)
@@ -88,7 +88,7 @@ def _is_lack_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError)
 
 
-def lack_of_memory() -> str:
+def _lack_of_memory() -> str:
     """What to say where memory is short: which limit there is, or what takes less."""
     limit = _limit(resource.RLIMIT_AS)
     if limit is None:

@@ -50,6 +50,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{plural}"
 
 
+def enumerated(names: Sequence[str], most: int) -> str:
+    """``a, b``, or of more than ``most`` names ``a, b, and 3 more``."""
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])
+
+
 def _digits(name: str) -> str:
     return re.sub("[^0-9]", "", name)
 

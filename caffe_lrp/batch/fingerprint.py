@@ -24,7 +24,7 @@ _SETTINGS = (
     "start_layer", "first_layer", "class_count", "path_root", "epsilon", "beta", "gamma", "switch_layer",
     "quirks",
 )  # fmt: skip
-#: The same, where they are given: without them, fingerprints are those of versions that had none.
+#: The same, where they are given: a run without them is described as before there were any.
 _OPTIONAL_SETTINGS = ("head",)
 
 

@@ -1,10 +1,10 @@
 """What people read of maps that say nothing: one note for all of a run, without printing it."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from caffe_lrp.batch.darkness import DARK, Cause, Darkness, percent
 from caffe_lrp.batch.job import HeatmapJob
+from caffe_lrp.batch.progress import Progress
 from caffe_lrp.batch.session import Session
 from caffe_lrp.messages import listed
 from caffe_lrp.relevance.advice import suitable_formula
@@ -54,27 +54,23 @@ class DarkMaps:
     ----------
     first
         Lines on the first of them.
-    causes
-        How many there are of each cause.
     pale_formulas
         Formulas of those with too few visible pixels.
     """
 
     first: list[str] = field(default_factory=list)
-    causes: Counter[Cause] = field(default_factory=Counter)
     pale_formulas: set[FormulaCode] = field(default_factory=set)
 
     def add(self, job: HeatmapJob, darkness: Darkness, line: str) -> None:
-        """Count a map; ``line`` says which it is, and why it says nothing."""
+        """Remember a map; ``line`` says which it is, and why it says nothing."""
         if len(self.first) < _MOST_NAMED:
             self.first.append(line)
-        self.causes[darkness.cause] += 1
         if darkness.cause is Cause.FEW_PIXELS:
             self.pale_formulas.add(job.formula)
 
-    def note(self, done: int, session: Session) -> str:
-        """What is said of all when ``done`` maps were made; empty if there are none."""
-        count = self.causes.total()
+    def note(self, progress: Progress, session: Session) -> str:
+        """What is said of all that ``progress`` has counted; empty if there are none."""
+        count = progress.dark.total()
         if not count:
             return ""
         advice = dict(_ADVICE)
@@ -83,9 +79,9 @@ class DarkMaps:
         others = count - len(self.first)
         more = [f'… and {others:,} more (their lines in the journal say "dark")'] if others else []
         lines = listed([*self.first, *more])
-        ways = listed([text for cause, text in advice.items() if self.causes[cause]])
+        ways = listed([text for cause, text in advice.items() if progress.dark[cause]])
         return (
-            f"maps that show nothing or hardly anything: {count:,} of {done:,} ({DARK})\n{lines}\n"
+            f"maps that show nothing or hardly anything: {count:,} of {progress.done:,} ({DARK})\n{lines}\n"
             f"what to try:\n{ways}"
         )
 

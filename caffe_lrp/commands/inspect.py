@@ -104,9 +104,10 @@ def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _Weights | None]:
     """The net as its files have it, and as a run has it where there is a caffemodel, of which is told."""
     spec = replace(read_prototxt(options.prototxt), head=options.head)
     stored = None if options.caffemodel is None else scan_caffemodel(options.caffemodel)
-    if options.input_size is not None:
+    if options.input_size is None:
+        image_shape(spec, stored)  # as a run has it: only nets for images can be explained
+    else:
         spec = with_input_size(spec, options.input_size, stored)
-    image_shape(spec, stored)  # as a run has it: only nets for images can be explained
     outline = build_outline(spec, stored)
     if stored is None:
         return outline, outline, None

@@ -317,7 +317,7 @@ class Run:
         done, failed, left = map(journal.count, (DONE, FAILED, MISSING))
         if not self.options.quiet:
             say(self._summary(done, failed, progress), sys.stdout)
-            if note := self.dark.note(progress.done, self.session):
+            if note := self.dark.note(progress, self.session):
                 remark(f"note: {note}")
         how = coloured("interrupted" if halt.requested else "stopped", "bad", sys.stderr)
         if left and halt.requested:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.layers.base import Layer
-from caffe_lrp.messages import did_you_mean
+from caffe_lrp.messages import did_you_mean, enumerated
 
 from .claims import UNCLAIMED, Precedence
 from .net import Net
@@ -106,9 +106,7 @@ def find_head(net: Net, name: str) -> int:
 
 def head_names(net: Net, outputs: Sequence[int]) -> str:
     """Names of heads for messages."""
-    named = [f"'{net.value_names[value]}'" for value in outputs[:_MOST_NAMED]]
-    rest = len(outputs) - _MOST_NAMED
-    return ", ".join([*named, *([f"and {rest} more"] if rest > 0 else [])])
+    return enumerated([f"'{net.value_names[value]}'" for value in outputs], _MOST_NAMED)
 
 
 def head_notices(net: Net, ranked: int) -> tuple[str, ...]:

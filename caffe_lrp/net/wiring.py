@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from caffe_lrp.messages import enumerated
 from caffe_lrp.proto.spec import LayerSpec
 
 #: What a layer writes: number of the layer (−1: an input of the net) and of its top (of the input).
@@ -43,5 +44,4 @@ class Wiring:
 
 def names_of(layers: Sequence[LayerSpec], most: int = 6) -> str:
     """Names and types of layers for messages, the first ``most`` of them."""
-    named = [f"'{layer.name}' ({layer.type})" for layer in layers[:most]]
-    return ", ".join([*named, *([f"and {len(layers) - most} more"] if len(layers) > most else [])])
+    return enumerated([f"'{layer.name}' ({layer.type})" for layer in layers], most)
