@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -187,8 +188,51 @@ def require_file(path: Path, what: str, error: type[CaffeLrpError], *, may_be_pi
         raise error(f"{path}: the {what} cannot be read: it is not a regular file; give one that is")
 
 
+class NotRegularError(OSError):
+    """What stands in place of a file of our own is a link, a folder, a pipe or a device; the text says so."""
+
+
+def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file that caffe-lrp made, or is about to make: a descriptor, which child processes do not get.
+
+    Whoever can write into a folder can put anything in the place of such a file. So no link is followed, a
+    pipe is not waited for, and nothing is cut off: `flags` may say ``O_CREAT``, but not ``O_TRUNC``.
+
+    Raises
+    ------
+    NotRegularError
+        A link, a folder, a pipe or a device is in its place.
+    OSError
+        It cannot be opened.
+    """
+    with suppress(FileNotFoundError):
+        _require_regular(path.lstat().st_mode, path)  # to open a device may already do something
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        _require_regular(os.fstat(file).st_mode, path)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _require_regular(mode: int, path: Path) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kinds = {
+        stat.S_IFLNK: "a link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    kind = kinds.get(stat.S_IFMT(mode), "a device")
+    raise NotRegularError(f"{kind} is in the place of this file; move it away")
+
+
 def why_unreadable(fault: OSError | ValueError, path: Path) -> str:
     """The operating system's reason for not opening ``path``, and what to do about it."""
+    if isinstance(fault, NotRegularError):
+        return str(fault)
     if not isinstance(fault, OSError) or fault.errno is None:
         return f"{fault}; check the path"
     reason = fault.strerror or str(fault)

@@ -5,7 +5,9 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,15 @@ from PIL import Image
 
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ConfigError, ImageError
-from caffe_lrp.files import PUBLISHED_FILES, foreign_kind, missing_file_advice, require_file, why_no_text
+from caffe_lrp.files import (
+    PUBLISHED_FILES,
+    NotRegularError,
+    foreign_kind,
+    missing_file_advice,
+    open_own,
+    require_file,
+    why_no_text,
+)
 from caffe_lrp.imaging.decode import decode
 
 
@@ -151,3 +161,43 @@ def test_a_path_longer_than_paths_can_be_is_not_looked_up_in_vain(tmp_path: Path
     path.write_text(f"param_file\n{'x' * 5000}\n")
     with pytest.raises(ConfigError, match="'model_file' is missing"):
         read_config(path)
+
+
+def _link(path: Path) -> None:
+    victim = path.with_name("of somebody else")
+    victim.write_text("precious")
+    path.symlink_to(victim)
+
+
+@pytest.mark.parametrize(
+    ("stands", "kind"),
+    [
+        (_link, "a link"),
+        (lambda path: path.symlink_to("nowhere"), "a link"),
+        (os.mkdir, "a folder"),
+        (os.mkfifo, "a pipe"),
+    ],
+)
+@pytest.mark.parametrize(
+    "flags", [os.O_RDONLY, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_CREAT | os.O_APPEND]
+)
+def test_what_is_in_the_place_of_a_file_of_our_own_is_not_opened(
+    stands: Callable[[Path], None], kind: str, flags: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "journal"
+    stands(path)
+    with pytest.raises(NotRegularError, match=f"^{kind} is in the place of this file; move it away$"):
+        open_own(path, flags)
+    assert {child.name for child in tmp_path.iterdir()} <= {"journal", "of somebody else"}
+
+
+def test_a_file_of_our_own_is_opened_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with pytest.raises(FileNotFoundError):
+        open_own(path)
+    os.close(open_own(path, os.O_RDWR | os.O_CREAT))
+    path.write_text("one line")
+    file = open_own(path, os.O_RDWR | os.O_CREAT)
+    assert os.read(file, 100) == b"one line"
+    assert not os.get_inheritable(file)
+    os.close(file)
