@@ -1,0 +1,294 @@
+"""What stands in a lease (see `lease`), and whether the run that wrote it lives."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import OutputError
+from caffe_lrp.files import open_own, why_unreadable
+from caffe_lrp.outputs.writers import file_kinds
+
+from .delivery import DATABASE
+from .records import Header
+
+_NAME = re.compile(
+    r"\.caffe-lrp-(?P<fingerprint>[0-9a-f]{12})-(?P<shard>(?P<index>[0-9]{1,9})of(?P<count>[0-9]{1,9}))"
+    r"-(?P<ticket>[0-9a-f]{32})\.lease"
+)
+#: What a lease begins with: its run asks whether it may begin, or has begun.
+ASKS, HOLDS = b"asks \n", b"holds\n"
+_LONGEST_DESCRIPTION: Final = 2**16
+#: A lease of more stems is one of all files: it would be read for too long.
+_MOST_STEMS: Final = 2**26
+_ALL_FILES = -1
+#: A run that has not renewed its lease for so long is dead. Disks of a cluster stall now and then.
+SECONDS_TO_LIVE = 60.0
+#: States of a process that is over, though its parent has not asked yet how it ended.
+_ENDED = ("Z", "X")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process, as others can tell it from one that took its number later.
+
+    Attributes
+    ----------
+    host
+        Name of its machine, for people.
+    machine
+        The machine since it was last started, and which numbers of processes hold there; empty where there is
+        no way to tell.
+    process
+        Number of the process.
+    started
+        When it was started, in the machine's own unit; empty as for ``machine``.
+    """
+
+    host: str
+    machine: str
+    process: int
+    started: str
+
+    @classmethod
+    def this_process(cls) -> "Holder":
+        """The process that asks."""
+        process = os.getpid()
+        return cls(socket.gethostname(), _machine(), process, _start_of(process) or "")
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host}"
+
+
+def _machine() -> str:
+    """The machine since its start, and the process namespace: a container counts its processes anew."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _start_of(process: int) -> str | None:
+    """When a process was started; None if it has ended, empty if it does not show."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "" if _exists(process) else None
+    state, *fields = stat.rpartition(")")[2].split()  # the name in brackets may hold blanks and brackets
+    return None if state in _ENDED else fields[18]
+
+
+def _exists(process: int) -> bool:
+    """Whether there is such a process, though it may not show when it was started."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What a lease is about.
+
+    Attributes
+    ----------
+    fingerprint, shard
+        Of the run; the shard as in names of files: ``3of64``.
+    outputs
+        Kinds of files, and the database if there is one.
+    stems
+        Hashes of the stems of its files, see `hashes_of`; None: it may write any file.
+    """
+
+    fingerprint: str
+    shard: str
+    outputs: tuple[str, ...]
+    stems: NDArray[np.uint64] | None
+
+    def is_of_run(self, other: "Claim") -> bool:
+        """Whether both are of one run and one part of its list."""
+        return (self.fingerprint, self.shard) == (other.fingerprint, other.shard)
+
+    def meets(self, other: "Claim") -> bool:
+        """Whether both may write one file. Parts of one run do not, each having its own lines."""
+        if self.is_of_run(other):
+            return True
+        if self._whole_run == other._whole_run:
+            return False
+        common = {*self.outputs}.intersection(other.outputs)
+        if DATABASE in common and self.shard == other.shard:
+            return True
+        if not file_kinds(sorted(common)):
+            return False
+        return self.stems is None or other.stems is None or bool(np.isin(self.stems, other.stems).any())
+
+    @property
+    def _whole_run(self) -> tuple[str, str]:
+        """The run, and the number of parts of its list."""
+        return self.fingerprint, self.shard.partition("of")[2]
+
+
+def claim_of(header: Header, stems: Iterable[str]) -> Claim:
+    """What a run claims, whose files have these stems, from the output root on."""
+    hashes = hashes_of(stems)
+    claimed = hashes if len(hashes) <= _MOST_STEMS else None
+    return Claim(header.fingerprint, header.shard.label, header.outputs, claimed)
+
+
+def hashes_of(stems: Iterable[str]) -> NDArray[np.uint64]:
+    """(stems,): `hash_of` each."""
+    return np.frombuffer(b"".join(map(_digest, stems)), "<u8")
+
+
+def hash_of(stem: str) -> int:
+    """64 bits of a stem, the same in every process."""
+    return int.from_bytes(_digest(stem), "little")
+
+
+def _digest(stem: str) -> bytes:
+    # A journal may say anything, and so also what no path can be.
+    return hashlib.blake2b(stem.encode(errors="surrogatepass"), digest_size=8).digest()
+
+
+def lease_path(root: Path, claim: Claim, ticket: str) -> Path:
+    """Where a lease lies; all have tickets of their own, 32 hexadecimal digits."""
+    return root / f".caffe-lrp-{claim.fingerprint}-{claim.shard}-{ticket}.lease"
+
+
+def lease_content(claim: Claim, holder: Holder) -> bytes:
+    """What is written into a lease of a run that asks."""
+    description = {
+        "outputs": list(claim.outputs),
+        "stems": _ALL_FILES if claim.stems is None else len(claim.stems),
+        "host": holder.host,
+        "machine": holder.machine,
+        "process": holder.process,
+        "started": holder.started,
+    }
+    hashes = b"" if claim.stems is None else claim.stems.astype("<u8").tobytes()
+    return ASKS + json.dumps(description).encode() + b"\n" + hashes
+
+
+#: What the values of a description are.
+_TYPES: Mapping[str, type] = {
+    "outputs": list, "stems": int, "host": str, "machine": str, "process": int, "started": str,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class FoundLease:
+    """A lease in the folder.
+
+    Attributes
+    ----------
+    path
+        Its file.
+    ticket
+        The last part of its name, different for all.
+    holds
+        Whether its run has begun.
+    claim, holder
+        What it says.
+    is_locked
+        Whether a process has it open, as far as locks tell.
+    renewed
+        When it was renewed, by the clock of the file system.
+    """
+
+    path: Path
+    ticket: str
+    holds: bool
+    claim: Claim
+    holder: Holder
+    is_locked: bool
+    renewed: float
+
+    def is_alive(self, now: float) -> bool | None:
+        """Whether its run lives; None if that cannot be told yet. ``now`` is by the same clock."""
+        if self.is_locked:
+            return True
+        if self.holder.machine and self.holder.machine == _machine():
+            started = _start_of(self.holder.process)
+            if started != "":
+                return started == self.holder.started
+        return False if now - self.renewed > SECONDS_TO_LIVE else None
+
+
+def find_leases(root: Path) -> list[FoundLease]:
+    """All leases in a folder that can be read and are whole.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be read.
+    """
+    try:
+        with os.scandir(root) as entries:
+            names = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as fault:
+        raise OutputError(f"{root}: the folder cannot be read: {why_unreadable(fault, root)}") from fault
+    return [lease for name in sorted(names) if (lease := _read(root / name))]
+
+
+def _read(path: Path) -> FoundLease | None:
+    """What a lease says; None if it is gone, or none."""
+    try:
+        file = os.fdopen(open_own(path), "rb")
+    except OSError:
+        return None
+    with file:
+        try:
+            state, line = file.read(len(ASKS)), file.readline(_LONGEST_DESCRIPTION)
+            fields = _described(line)
+            hashes = file.read(8 * max(0, fields.get("stems", 0)) + 1)
+            renewed, is_locked = os.fstat(file.fileno()).st_mtime, _is_locked(file.fileno())
+        except OSError:
+            return None
+    match = _NAME.fullmatch(path.name)
+    is_whole = bool(fields) and len(hashes) == 8 * max(0, fields["stems"])
+    if match is None or state not in (ASKS, HOLDS) or not is_whole:
+        return None
+    stems = None if fields["stems"] == _ALL_FILES else np.frombuffer(hashes, "<u8")
+    claim = Claim(match["fingerprint"], match["shard"], tuple(map(str, fields["outputs"])), stems)
+    holder = Holder(fields["host"], fields["machine"], fields["process"], fields["started"])
+    return FoundLease(path, match["ticket"], state == HOLDS, claim, holder, is_locked, renewed)
+
+
+def _described(line: bytes) -> dict[str, Any]:
+    """The description in a lease; empty if it is none."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(fields, dict) or any(
+        type(fields.get(name)) is not kind for name, kind in _TYPES.items()
+    ):
+        return {}
+    is_sound = 0 < fields["process"] < 2**31 and _ALL_FILES <= fields["stems"] <= _MOST_STEMS
+    return fields if is_sound else {}
+
+
+def _is_locked(file: int) -> bool:
+    """Whether another process has locked an open file; not where there are no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

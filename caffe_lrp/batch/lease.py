@@ -1,0 +1,189 @@
+"""Leases: who may write which files of an output folder, so that no two runs mix theirs.
+
+A run writes a lease into the output folder before anything else: what it is, who it is, and a hash of every
+stem it may write. Then it looks at the leases of others. Whoever comes second sees the first, however close
+they start: each has written its own before it looks. A run that finds another one that writes the same files,
+and is alive, is refused.
+
+A lease of a run that has died must not keep others out. Three things tell, so that no single one has to be
+relied on: a lock on the file, which some network file systems lack or keep to one machine; the process, if it
+was started on this machine; and the time of the file's last change, which a run that lives renews.
+"""
+
+import fcntl
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from caffe_lrp.errors import OutputError
+from caffe_lrp.files import open_own
+from caffe_lrp.outputs.atomic import temporary_beside, why_unwritable
+from caffe_lrp.shards import Shard
+
+from .claim import HOLDS, SECONDS_TO_LIVE, Claim, FoundLease, Holder, find_leases, lease_content, lease_path
+from .records import journal_path
+
+#: How often a run renews its lease.
+SECONDS_BETWEEN_RENEWALS = 10.0
+_SECONDS_BETWEEN_LOOKS, _SECONDS_OF_DOUBT = 0.05, 1.0
+
+
+class Lease:
+    """The lease of this run; `leased` makes it.
+
+    Attributes
+    ----------
+    claim
+        What it is about.
+    """
+
+    def __init__(self, root: Path, claim: Claim) -> None:
+        self._root, self.claim, self._ticket = root, claim, uuid.uuid4().hex
+        self._path = lease_path(root, claim, self._ticket)
+        self._file = self._written()
+        self._ended = threading.Event()
+        self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def _written(self) -> int:
+        """The file, complete from the moment it has its name, and locked before it has."""
+        temporary = temporary_beside(self._path)
+        file = open_own(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            with suppress(OSError):  # no locks here: process and time tell
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with os.fdopen(file, "wb", closefd=False) as stream:
+                stream.write(lease_content(self.claim, Holder.this_process()))
+            temporary.replace(self._path)
+        except BaseException:
+            os.close(file)
+            temporary.unlink(missing_ok=True)
+            raise
+        return file
+
+    def hold(self, waiting: Callable[[Holder, float], None]) -> None:
+        """Begin, or be refused.
+
+        Parameters
+        ----------
+        waiting
+            Told once of a run on another machine that may have died, and for how many seconds at most it is
+            waited for.
+
+        Raises
+        ------
+        OutputError
+            Another run that lives writes the same files.
+        """
+        until = time.monotonic() + 2 * SECONDS_TO_LIVE
+        doubtful: dict[Path, float] = {}
+        while True:
+            now, rivals = self._rivals()
+            if not rivals:
+                break
+            for rival in rivals:
+                # Of those that ask at a time, the one of the smallest ticket goes first.
+                comes_first = rival.holds or rival.ticket < self._ticket
+                lives = rival.is_alive(now) or rival.renewed > doubtful.get(rival.path, rival.renewed)
+                if (lives and comes_first) or time.monotonic() > until:
+                    raise self._refusal(rival)
+            unsure = [rival for rival in rivals if rival.is_alive(now) is None]
+            if unsure and not doubtful:
+                waiting(unsure[0].holder, SECONDS_TO_LIVE)
+            doubtful = {rival.path: rival.renewed for rival in unsure}
+            time.sleep(_SECONDS_OF_DOUBT if unsure else _SECONDS_BETWEEN_LOOKS)
+        os.pwrite(self._file, HOLDS, 0)
+        self._renewing.start()
+
+    def _refusal(self, rival: FoundLease) -> OutputError:
+        ours, theirs = self.claim, rival.claim
+        if ours.is_of_run(theirs):
+            what = f"another process is at this very run ({rival.holder})"
+        else:
+            what = f"a run that writes the same files is going on ({rival.holder})"
+        return OutputError(f"{_journal_of(self._root, theirs)}: {what}; wait for it, or end it")
+
+    def _rivals(self) -> tuple[float, list[FoundLease]]:
+        """The time, and leases of others that may write the same files; those of the dead are removed."""
+        os.utime(self._file)
+        now, rivals = os.fstat(self._file).st_mtime, []
+        for found in find_leases(self._root):
+            if found.ticket == self._ticket:
+                continue
+            if found.is_alive(now) is False:
+                with suppress(OSError):  # somebody else was faster
+                    found.path.unlink()
+            elif self.claim.meets(found.claim):
+                rivals.append(found)
+        return now, rivals
+
+    def _renew(self) -> None:
+        """Show that the run lives, in a thread of its own."""
+        while not self._ended.wait(SECONDS_BETWEEN_RENEWALS):
+            with suppress(OSError):  # without the folder there is nothing to hold, which the journal notices
+                os.utime(self._file)
+
+    def require(self) -> None:
+        """Raise OutputError if the lease is lost: others may write the same files by now."""
+        if not self._is_there():
+            raise OutputError(
+                f"{self._root}: the lease of this run is not there any more: the output folder was deleted "
+                "or replaced during the run, or the run stood still for so long that another one took over; "
+                "the same command goes on with what is there"
+            )
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(self._path.lstat(), os.fstat(self._file))
+        except OSError:
+            return False
+
+    def end(self) -> None:
+        """Let others begin."""
+        self._ended.set()
+        if self._renewing.is_alive():
+            self._renewing.join()  # or it might renew a file that gets the same number
+        if self._is_there():
+            with suppress(OSError):  # in a folder that has become read-only; the lock ends, too
+                self._path.unlink()
+        os.close(self._file)
+
+
+@contextmanager
+def leased(root: Path, claim: Claim, waiting: Callable[[Holder, float], None]) -> Iterator[Lease]:
+    """Hold a lease within the block, in a folder that is there.
+
+    Raises
+    ------
+    OutputError
+        Another run that lives writes the same files, or nothing can be written into the folder.
+    """
+    with ExitStack() as stack:
+        try:
+            lease = Lease(root, claim)
+            stack.callback(lease.end)
+            lease.hold(waiting)
+        except OSError as fault:
+            # People know the journal, which would be written next.
+            raise OutputError(
+                f"{_journal_of(root, claim)}: the journal cannot be written: {why_unwritable(fault)}"
+            ) from fault
+        yield lease
+
+
+def _journal_of(root: Path, claim: Claim) -> Path:
+    index, _, count = claim.shard.partition("of")
+    return journal_path(root, claim.fingerprint, Shard(int(index), int(count)))
+
+
+def running(root: Path) -> frozenset[tuple[str, str]]:
+    """Fingerprint and shard of the runs in a folder that live, as far as can be told without waiting."""
+    now = time.time()
+    return frozenset(
+        (found.claim.fingerprint, found.claim.shard)
+        for found in find_leases(root)
+        if found.is_alive(now) is not False
+    )

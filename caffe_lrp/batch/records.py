@@ -1,0 +1,294 @@
+"""What stands in a journal, and the one reader of it.
+
+A journal's first line says what the run is, each other line what became of one job. Whoever can write into
+an output folder can change a journal, and a disk can damage it. So nothing of it is believed before it was
+checked: what is no record of this run is passed over and counted, and no line, however long, is read whole.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from caffe_lrp.errors import OutputError
+from caffe_lrp.files import open_own, why_unreadable
+from caffe_lrp.shards import Shard
+
+#: States of a job, as `Journal.states` holds them.
+MISSING, DONE, FAILED = range(3)
+#: Done, but the files are now those of another run; for the run itself this is `MISSING`.
+REPLACED = 3
+STATES = {"done": DONE, "failed": FAILED, "replaced": REPLACED}
+
+_NAME = re.compile(r"caffe-lrp-([0-9a-f]+)-([0-9]{1,9})of([0-9]{1,9})\.jsonl")
+
+#: Longer lines are damaged: a header quotes all settings, a record one path and one message.
+LONGEST_LINE: Final = 2**20
+#: Where no line ends within so many bytes, the rest of a file is not looked through.
+_LONGEST_DAMAGE = 16 * 2**20
+#: No list has more: its text has at most 1 GB, and a map takes a millisecond.
+MOST_JOBS: Final = 2**32
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a journal says of its run.
+
+    Attributes
+    ----------
+    fingerprint
+        See `fingerprint`.
+    shard
+        Which part of the list.
+    jobs
+        Jobs of the whole list.
+    first, last
+        The shard's jobs: from ``first`` to before ``last``.
+    outputs
+        Kinds of files that are written.
+    description
+        What the fingerprint was made of, and what people may want to know besides.
+    """
+
+    fingerprint: str
+    shard: Shard
+    jobs: int
+    first: int
+    last: int
+    outputs: tuple[str, ...]
+    description: Mapping[str, Any]
+
+    @property
+    def line(self) -> bytes:
+        """The first line of the journal."""
+        fields = {
+            "fingerprint": self.fingerprint,
+            "shard": [self.shard.index, self.shard.count],
+            "jobs": self.jobs,
+            "range": [self.first, self.last],
+            "outputs": list(self.outputs),
+            "description": self.description,
+        }
+        return json.dumps(fields).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of a journal.
+
+    Attributes
+    ----------
+    job
+        Number of the job in the whole list.
+    status
+        ``done``, ``failed``, or ``replaced`` by another run's files.
+    image
+        Path of the image.
+    stem
+        Output path up to the suffix, from the output root on; empty if there is none.
+    error
+        Why it failed.
+    seconds
+        How long it took.
+    time
+        When, in seconds since 1970.
+    """
+
+    job: int
+    status: str
+    image: str = ""
+    stem: str = ""
+    error: str = ""
+    seconds: float = 0.0
+    time: float = 0.0
+
+
+def journal_path(root: Path, fingerprint: str, shard: Shard) -> Path:
+    """Where the journal of a run lies."""
+    return root / f"caffe-lrp-{fingerprint}-{shard.label}.jsonl"
+
+
+def identity_of(path: Path) -> tuple[str, int, int] | None:
+    """Fingerprint, shard and number of shards in the name of a journal; None if it is no such name."""
+    match = _NAME.fullmatch(path.name)
+    return (match[1], int(match[2]), int(match[3])) if match else None
+
+
+def find_journals(root: Path) -> list[Path]:
+    """All journals in an output root, in order of their names; none if there is no such folder.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be read.
+    """
+    try:
+        with os.scandir(root) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            ]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as fault:
+        raise OutputError(f"{root}: the folder cannot be read: {why_unreadable(fault, root)}") from fault
+    return [root / name for name in sorted(names)]
+
+
+class JournalReader:
+    """A journal, open for reading; a context manager.
+
+    Attributes
+    ----------
+    header
+        What its first line says; None if that is nothing of a run, or not what the file's name says.
+    passed_over
+        How many of the lines that were read are no records. A last line that was cut off, because a process
+        was killed, counts as if it were not there.
+    end
+        Where the last whole line that was read ends.
+    is_whole
+        Whether the file was read to its end, once the records were.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be read; this holds for reading records, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.passed_over, self.end, self.is_whole = 0, 0, False
+        with _reading(path):
+            self._file = os.fdopen(open_own(path), "rb")
+        try:
+            with _reading(path):
+                self.header = _header(path, self._line() or b"")
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "JournalReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def records(self) -> Iterator[Record]:
+        """The lines about jobs of this run, in the order of writing; none where there is no header."""
+        with _reading(self.path):
+            while self.header is not None and (line := self._line()) is not None:
+                record = _record(self.header, line)
+                if record:
+                    yield record
+                elif line.strip():
+                    self.passed_over += 1
+
+    def _line(self) -> bytes | None:
+        """The next line, empty if it is too long; None at the end, or where nothing makes sense any more."""
+        line = self._file.readline(LONGEST_LINE)
+        if line.endswith(b"\n"):
+            self.end += len(line)
+            return line
+        if len(line) < LONGEST_LINE:
+            self.is_whole = True
+            return None
+        self.passed_over += 1
+        length = len(line)
+        while length < _LONGEST_DAMAGE and (line := self._file.readline(LONGEST_LINE)):
+            length += len(line)
+            if line.endswith(b"\n"):
+                self.end += length
+                return b""
+        return None
+
+
+def read_header(path: Path) -> Header | None:
+    """What the first line of a journal says, see `JournalReader`."""
+    with JournalReader(path) as journal:
+        return journal.header
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Make faults of reading the journal ``path`` an OutputError that names it."""
+    try:
+        yield
+    except OSError as fault:
+        raise OutputError(f"{path}: the journal cannot be read: {why_unreadable(fault, path)}") from fault
+
+
+def _fields(line: bytes) -> dict[str, Any]:
+    """The fields of a line; none if it is no JSON object."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _header(path: Path, line: bytes) -> Header | None:
+    """What a first line says of the run; None unless it says all, and what the name of the file says."""
+    fields = _fields(line)
+    fingerprint, shard, count = identity_of(path) or ("", 0, 0)
+    outputs, bounds, description = (fields.get(name) for name in ("outputs", "range", "description"))
+    if not (isinstance(outputs, list) and isinstance(bounds, list) and isinstance(description, dict)):
+        return None
+    counts = (*bounds, fields.get("jobs"))
+    is_sound = (
+        fields.get("fingerprint") == fingerprint
+        and fields.get("shard") == [shard, count]
+        and shard < count
+        and all(map(_is_text, outputs))
+        and len(counts) == 3
+        and all(map(_is_count, counts))
+        and counts[0] <= counts[1] <= counts[2] <= MOST_JOBS
+    )
+    if not is_sound:
+        return None
+    first, last, jobs = counts
+    return Header(fingerprint, Shard(shard, count), jobs, first, last, tuple(outputs), description)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_time(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) < MOST_JOBS
+
+
+#: Field of a record -> what it may be.
+_MAY_BE: Mapping[str, Callable[[object], bool]] = {
+    "job": _is_count,
+    "status": lambda value: isinstance(value, str) and value in STATES,
+    "image": _is_text,
+    "stem": _is_text,
+    "error": _is_text,
+    "seconds": _is_time,
+    "time": _is_time,
+}
+
+
+def _record(header: Header, line: bytes) -> Record | None:
+    """What a line says of a job; None if it is no record of this run."""
+    fields = _fields(line)
+    known = {name: fields[name] for name in _MAY_BE if name in fields}
+    if not (known.keys() >= {"job", "status"} and all(_MAY_BE[name](value) for name, value in known.items())):
+        return None
+    return Record(**known) if header.first <= known["job"] < header.last else None
