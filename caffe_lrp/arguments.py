@@ -35,8 +35,9 @@ for config values: --formula CODES --eps ε --beta β --gamma γ --head NAME
   --start-layer, --first-layer, --switch-layer LAYER --quirks, --input-size
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs --dtype --input-dataset --dump-layers --conservation
+        --suffix-target
 net: --threads N  --memory 4G  --batch N  --convolution, --canonize METHOD
-runs: --shard --dask --retry-failed --max-failures --overwrite --suffix-target
+runs: --shard --dask --retry-failed --max-failures --overwrite --no-sync
 also: caffe-lrp inspect, status, merge, convert-config, warmup (each: --help)
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed, 5 bad output folder, 130 interrupted
@@ -190,6 +191,7 @@ def _add_hidden(parser: Parser) -> None:
     parser.add_argument("--shard", type=_shard, metavar="I/N", help=argparse.SUPPRESS)
     parser.add_argument("--dask", type=_not_empty, metavar="ADDRESS", help=argparse.SUPPRESS)
     parser.add_argument("--overwrite", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--no-sync", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--retry-failed", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--max-failures", type=_at_least_one, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument(

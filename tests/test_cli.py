@@ -65,9 +65,11 @@ def config(folder: Path, **changes: object) -> Path:
 
 
 def files_below(folder: Path) -> list[str]:
-    """Files of results; journals and summaries are tested with the runs that go on."""
+    """Files of results; journals, leases and summaries are tested with the runs that go on."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    return sorted(str(path.relative_to(folder)) for path in files if path.suffix not in {".json", ".jsonl"})
+    return sorted(
+        str(path.relative_to(folder)) for path in files if path.suffix not in {".json", ".jsonl", ".lease"}
+    )
 
 
 def names(stem: str, suffixes: Iterable[str] = SUFFIXES) -> list[str]:

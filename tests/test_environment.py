@@ -1,7 +1,6 @@
 """What is said, and with which exit code, where the environment is at fault: limits, variables, streams."""
 
 import errno
-import fcntl
 import io
 import os
 import resource
@@ -14,7 +13,8 @@ import numba
 import pytest
 
 from caffe_lrp import cli
-from caffe_lrp.batch.journal import Header, Journal, is_being_written
+from caffe_lrp.batch.journal import Journal
+from caffe_lrp.batch.records import Header
 from caffe_lrp.batch.schedule import Limits, Schedule, remarks_on, within_address_space
 from caffe_lrp.environment import environment_fault, require_address_space
 from caffe_lrp.errors import ExitCode, UsageError
@@ -193,19 +193,6 @@ def test_wrong_usage_stays_wrong_usage_where_nothing_can_be_printed(
     monkeypatch.setattr(sys, "stdout", None)
     assert cli.main([]) == ExitCode.USAGE
     assert "it is closed" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO, errno.EPERM, errno.ESTALE])
-def test_a_file_system_without_locks_takes_a_journal(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def without_locks(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", without_locks)
-    with Journal(tmp_path, HEADER) as journal:
-        assert not journal.is_locked
-        assert not is_being_written(journal.path)
 
 
 def test_an_error_of_the_environment_asks_for_no_report(

@@ -8,11 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_cli import CONFIG, DATA, config, files_below, listing, run
+
+from caffe_lrp import cli
+from caffe_lrp.batch.delivery import Delivery
+from caffe_lrp.batch.job import HeatmapJob
 
 PICTURES = ("square.jpg", "tall.png")
 
@@ -95,20 +100,58 @@ def test_a_run_goes_on_where_it_ended_and_does_what_is_missing(images: Path, tmp
     path, out = all_of(images), tmp_path / "o"
     assert finish(path, out).returncode == 0
     before = contents(out)
-    lost = next((out / "out").rglob("05.png_rawhm.txt"))
+    lost = next((out / "out").rglob("05.png_heatmap.png"))
+    emptied = next((out / "out").rglob("06.jpg_top10scores.txt"))
     kept = next((out / "out").rglob("04.jpg_rawhm.txt"))
     lost.unlink()
+    emptied.write_bytes(b"")
     kept.write_text("of another time")
     lines = journal_of(out).read_text().splitlines(keepends=True)
     journal_of(out).write_text("".join(line for line in lines if '"job": 9,' not in line))
     result = finish(path, out)
-    assert (result.returncode, len(records(journal_of(out)))) == (0, 13)
-    assert "10 of 12 maps are there, the files of 1 are gone; 2 left" in result.stderr
+    assert (result.returncode, len(records(journal_of(out)))) == (0, 14)
+    assert "9 of 12 maps are there, the files of 2 are gone; 3 left" in result.stderr
     assert result.stdout.startswith("12 of 12 heatmaps made in")
-    assert "10 of them in earlier runs" in result.stdout
+    assert "9 of them in earlier runs" in result.stdout
     assert kept.read_text() == "of another time"
     kept.write_bytes(before[str(kept.relative_to(out))])
     assert contents(out) == before
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda out, path: path.unlink(), "00.jpg_heatmap.png: files of 1 map, of 12 that this run has made"),
+        (lambda out, path: shutil.rmtree(out), "out: the lease of this run is not there any more"),
+        (lambda out, path: out.rename(out.with_name("moved")), "out: the lease of this run is not there any"),
+    ],
+)
+def test_what_vanishes_during_a_run_is_said_at_its_end(
+    loss: Callable[[Path, Path], object],
+    said: str,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, out = all_of(images), tmp_path / "o"
+    deliver = Delivery.deliver
+    delivered: list[HeatmapJob] = []
+
+    def deliver_and_lose(delivery: Delivery, job: HeatmapJob, result: Any) -> None:
+        deliver(delivery, job, result)
+        delivered.append(job)
+        if len(delivered) == 3:
+            loss(out / "out", Path(f"{delivered[0].stem}_heatmap.png"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Delivery, "deliver", deliver_and_lose)
+        patched.chdir(DATA)
+        assert cli.main(command(path, out)[3:]) == 5
+        assert said in capsys.readouterr().err
+    monkeypatch.chdir(DATA)
+    assert cli.main(command(path, out)[3:]) == 0
+    assert len(list((out / "out").rglob("*_heatmap.png"))) == 12
 
 
 def test_failed_maps_are_tried_again_if_asked_for(images: Path, tmp_path: Path) -> None:

@@ -331,7 +331,9 @@ class _Workplace:
             place: deliver(batch.jobs[place], explanation, self._delivery)
             for place, explanation in explain_batch(self._session, batch, images, workspace)
         }
-        return [outcomes[place] for place in range(len(batch.jobs))]
+        made = [outcomes[place] for place in range(len(batch.jobs))]
+        self._delivery.settle(made)
+        return made
 
 
 @lru_cache(maxsize=_MOST_NETS)

@@ -1,13 +1,15 @@
 """Where results go: files for every image, one database for all of them, or both."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.outputs.atomic import sync_files
 from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.outputs.result import HeatmapResult
-from caffe_lrp.outputs.writers import write_outputs
+from caffe_lrp.outputs.writers import paths_of, write_outputs
 
-from .job import HeatmapJob
+from .job import HeatmapJob, JobOutcome
 
 #: What the database is called among the outputs.
 DATABASE = "h5"
@@ -29,6 +31,8 @@ class Delivery:
         Number of the job in the database's first row.
     description
         What describes the run, as a JSON text.
+    is_synced
+        Whether `settle` returns only when the disk has everything.
     """
 
     kinds: tuple[str, ...]
@@ -36,6 +40,7 @@ class Delivery:
     database: AttributionDatabase | None = None
     first: int = 0
     description: str = ""
+    is_synced: bool = True
 
     def deliver(self, job: HeatmapJob, result: HeatmapResult) -> None:
         """Write the result of a job that has a stem.
@@ -52,7 +57,17 @@ class Delivery:
         if self.database is not None:
             self.database.write(job.number - self.first, result, job.number)
 
-    def settle(self) -> None:
-        """Make what was delivered last, so that the journal may say so."""
+    def settle(self, outcomes: Sequence[JobOutcome]) -> None:
+        """Make what was delivered last, so that the journal may say so.
+
+        Raises
+        ------
+        OutputError
+            The disk did not take it.
+        """
+        if self.is_synced:
+            written = [outcome.job for outcome in outcomes if outcome.is_done]
+            paths = [path for job in written for path in paths_of(str(job.stem), self.kinds)]
+            sync_files(paths, {job.output_root for job in written if job.output_root})
         if self.database is not None:
             self.database.flush()

@@ -6,179 +6,44 @@ counts. A line that was cut off, because the process was killed, counts as if it
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import re
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum, auto
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.files import why_unreadable
-from caffe_lrp.outputs.atomic import why_unwritable
-from caffe_lrp.shards import Shard
+from caffe_lrp.files import open_own
+from caffe_lrp.outputs.atomic import sync_open, sync_path, why_unwritable
 
 from .job import HeatmapJob, JobOutcome
+from .records import (
+    DONE,
+    FAILED,
+    LONGEST_LINE,
+    MISSING,
+    REPLACED,
+    STATES,
+    Header,
+    JournalReader,
+    find_journals,
+    identity_of,
+    journal_path,
+)
 
-#: States of a job, as `Journal.states` holds them.
-MISSING, DONE, FAILED = range(3)
-#: Done, but the files are now those of another run; for the run itself this is `MISSING`.
-REPLACED = 3
-STATES = {"done": DONE, "failed": FAILED, "replaced": REPLACED}
-
-_NAME = re.compile(r"caffe-lrp-([0-9a-f]+)-([0-9]+)of([0-9]+)\.jsonl")
-
-#: How long a lock is waited for.
-_TRIES, _SECONDS_BETWEEN_TRIES = 10, 0.1
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a journal says of its run.
-
-    Attributes
-    ----------
-    fingerprint
-        See `fingerprint`.
-    shard
-        Which part of the list.
-    jobs
-        Jobs of the whole list.
-    first, last
-        The shard's jobs: from ``first`` to before ``last``.
-    outputs
-        Kinds of files that are written.
-    description
-        What the fingerprint was made of, and what people may want to know besides.
-    """
-
-    fingerprint: str
-    shard: Shard
-    jobs: int
-    first: int
-    last: int
-    outputs: tuple[str, ...]
-    description: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One line of a journal.
-
-    Attributes
-    ----------
-    job
-        Number of the job in the whole list.
-    status
-        ``done``, ``failed``, or ``replaced`` by another run's files.
-    image
-        Path of the image.
-    stem
-        Output path up to the suffix, from the output root on; empty if there is none.
-    error
-        Why it failed.
-    seconds
-        How long it took.
-    time
-        When, in seconds since 1970.
-    """
-
-    job: int
-    status: str
-    image: str = ""
-    stem: str = ""
-    error: str = ""
-    seconds: float = 0.0
-    time: float = 0.0
-
-
-def journal_path(root: Path, fingerprint: str, shard: Shard) -> Path:
-    """Where the journal of a run lies."""
-    return root / f"caffe-lrp-{fingerprint}-{shard.label}.jsonl"
-
-
-def find_journals(root: Path) -> list[Path]:
-    """All journals in an output root, in order of their names; none if there is no such folder.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be read.
-    """
-    try:
-        with os.scandir(root) as entries:
-            names = [entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_file()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as fault:
-        raise OutputError(f"{root}: the folder cannot be read: {why_unreadable(fault, root)}") from fault
-    return [root / name for name in sorted(names)]
-
-
-def read_header(path: Path) -> Header | None:
-    """The first line of a journal; None if it has none yet, or is no journal.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be read; this holds for all that read journals.
-    """
-    with _reading(path) as file:
-        fields = _parsed(file.readline())
-    try:
-        shard = Shard(*fields["shard"])
-        first, last = fields["range"]
-        outputs = tuple(fields["outputs"])
-        return Header(
-            fields["fingerprint"], shard, fields["jobs"], first, last, outputs, fields["description"]
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def read_records(path: Path) -> Iterator[Record]:
-    """The lines of a journal about jobs, in the order of writing."""
-    with _reading(path) as file:
-        file.readline()
-        for line in file:
-            fields = _parsed(line)
-            if isinstance(fields.get("job"), int) and fields.get("status") in STATES:
-                yield Record(**{name: fields[name] for name in Record.__slots__ if name in fields})
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
-    """The journal ``path``, open; OutputError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as fault:
-        raise OutputError(f"{path}: the journal cannot be read: {why_unreadable(fault, path)}") from fault
-
-
-def _parsed(line: bytes) -> dict[str, Any]:
-    """The fields of a line; none if it was cut off."""
-    if not line.endswith(b"\n"):
-        return {}
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+_NO_JOURNAL = "is no journal of this run, or a damaged one; move it away"
 
 
 class Journal:
     """The journal of this run, open for adding lines; a context manager.
 
-    Nobody else may write it at the same time. A run that fails before anything came out leaves none.
+    Nobody else may write it at the same time: see `lease`. A run that fails before anything came out leaves
+    none.
 
     Parameters
     ----------
@@ -186,28 +51,35 @@ class Journal:
         Output root, made if missing.
     header
         What the run is; stands in the file already if the run is continued.
+    is_synced
+        Whether lines are on the disk, not only on their way, once they are added.
+
+    Attributes
+    ----------
+    states
+        State of every job of the shard, by its number less the first.
+    passed_over
+        How many lines of an earlier run are damaged.
 
     Raises
     ------
     OutputError
-        The file cannot be written, or another process is writing it.
+        The file cannot be written, or is none of ours.
     """
 
-    def __init__(self, root: Path, header: Header) -> None:
+    def __init__(self, root: Path, header: Header, *, is_synced: bool = True) -> None:
         self.path = journal_path(root, header.fingerprint, header.shard)
-        self._root, self.header = root, header
+        self._root, self.header, self.is_synced = root, header, is_synced
+        self.states: NDArray[np.uint8] = np.full(header.last - header.first, MISSING, np.uint8)
+        self.passed_over, self._says_nothing = 0, True
         with naming(self.path):
-            root.mkdir(parents=True, exist_ok=True)
-        #: Whether another process that is at the same run would be noticed.
-        self._file, self.is_locked = self._opened()
+            self._file = open_own(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             with naming(self.path):
                 self._begin()
         except BaseException:
             os.close(self._file)
             raise
-        #: State of every job of the shard, by its number less the first.
-        self.states = self._read_states()
 
     def __enter__(self) -> "Journal":
         return self
@@ -219,14 +91,28 @@ class Journal:
             self._discard()
         os.close(self._file)
 
-    def record(self, outcome: JobOutcome) -> None:
-        """Add what became of a job.
+    def record(self, outcomes: Iterable[JobOutcome]) -> None:
+        """Add what became of jobs.
 
         Raises
         ------
         OutputError
             The file cannot be written.
         """
+        noted = list(outcomes)
+        now = round(time.time(), 3)
+        with naming(self.path):
+            self._says_nothing = False
+            self._write(b"".join(map(_line, (self._fields(outcome, now) for outcome in noted))))
+        for outcome in noted:
+            self.states[outcome.job.number - self.header.first] = DONE if outcome.is_done else FAILED
+
+    def count(self, state: int) -> int:
+        """How many jobs are in a state."""
+        return int(np.count_nonzero(self.states == state))
+
+    def _fields(self, outcome: JobOutcome, now: float) -> dict[str, Any]:
+        """What is noted of a job."""
         job = outcome.job
         fields: dict[str, Any] = {
             "job": job.number,
@@ -236,7 +122,7 @@ class Journal:
             "formula": job.formula,
             "target": job.target.label,
             "seconds": round(outcome.times.total, 4),
-            "time": round(time.time(), 3),
+            "time": now,
         }
         if job.stem is not None:
             fields["stem"] = relative_stem(self._root, job)
@@ -244,70 +130,54 @@ class Journal:
             fields["error"] = outcome.error
         if outcome.darkness:
             fields["dark"] = outcome.darkness.cause.value
-        self._add(fields)
-        self.states[job.number - self.header.first] = DONE if outcome.is_done else FAILED
-
-    def count(self, state: int) -> int:
-        """How many jobs are in a state."""
-        return int(np.count_nonzero(self.states == state))
+        return fields
 
     def _discard(self) -> None:
         """Remove the file if it says nothing but what it is, as that of a run that is refused."""
-        if next(read_records(self.path), None) is None:
-            self.path.unlink()
-
-    def _opened(self) -> tuple[int, bool]:
-        """The file, and whether it is locked: where its file system has no locks, it is not."""
-        for _ in range(_TRIES):
-            with naming(self.path):
-                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-                # A run that failed may just have removed its journal: then this is no file of that name.
-                lock = _lock(file, fcntl.LOCK_EX)
-                if lock is not _Lock.TAKEN and os.fstat(file).st_nlink:
-                    return file, lock is _Lock.OURS
-                os.close(file)
-            time.sleep(_SECONDS_BETWEEN_TRIES)  # somebody may just be asking whether we run
-        raise OutputError(f"{self.path}: another process is at this very run; wait for it, or end it")
+        with contextlib.suppress(FileNotFoundError):
+            if self._says_nothing and os.path.samestat(self.path.lstat(), os.fstat(self._file)):
+                self.path.unlink()
 
     def _begin(self) -> None:
-        """Write the first line, or end one that was cut off."""
+        """Write the first line, or read what is there and get ready to go on."""
         size = os.fstat(self._file).st_size
-        if size and read_header(self.path) is None:
+        if size == 0 or self._is_beginning(size):
             os.ftruncate(self._file, 0)
-            size = 0
-        if not size:
-            header = self.header
-            self._write(
-                {
-                    "fingerprint": header.fingerprint,
-                    "shard": [header.shard.index, header.shard.count],
-                    "jobs": header.jobs,
-                    "range": [header.first, header.last],
-                    "outputs": list(header.outputs),
-                    "description": header.description,
-                }
-            )
-        elif os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")
+            self._write(self.header.line)
+            if self.is_synced:
+                sync_path(self._root)
+            return
+        with JournalReader(self.path) as reader:
+            # All else follows from the fingerprint, which the file's name has in common with ours.
+            bounds = reader.header and (reader.header.first, reader.header.last, reader.header.jobs)
+            if bounds != (self.header.first, self.header.last, self.header.jobs):
+                raise OutputError(f"{self.path}: {_NO_JOURNAL}")
+            for record in reader.records():
+                self._says_nothing = False
+                self.states[record.job - self.header.first] = STATES[record.status]
+            self.passed_over = reader.passed_over
+            self._says_nothing &= not self.passed_over
+            if reader.is_whole:
+                os.ftruncate(self._file, reader.end)  # what is behind the last whole line was cut off
+            else:
+                self._write(b"\n")
+        self.states[self.states == REPLACED] = MISSING
 
-    def _read_states(self) -> NDArray[np.uint8]:
-        states = np.full(self.header.last - self.header.first, MISSING, np.uint8)
-        for record in read_records(self.path):
-            place = record.job - self.header.first
-            if 0 <= place < len(states):
-                states[place] = STATES[record.status]
-        states[states == REPLACED] = MISSING
-        return states
+    def _is_beginning(self, size: int) -> bool:
+        """Whether the file is what a run leaves that is killed, or cut off from power, while it begins it."""
+        whole = self.header.line
+        content = os.pread(self._file, LONGEST_LINE, 0) if size <= len(whole) else b"\n"
+        return content != whole and (whole.startswith(content) or not content.strip(b"\0"))
 
-    def _add(self, fields: Mapping[str, Any]) -> None:
-        with naming(self.path):
-            self._write(fields)
+    def _write(self, content: bytes) -> None:
+        while content:  # a disk that is full says so only when asked for the rest
+            content = content[os.write(self._file, content) :]
+        if self.is_synced:
+            sync_open(self._file)
 
-    def _write(self, fields: Mapping[str, Any]) -> None:
-        line = json.dumps(fields).encode() + b"\n"
-        written = os.write(self._file, line)
-        if written < len(line):  # the disk is full, and says so only when asked for the rest
-            os.write(self._file, line[written:])
+
+def _line(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields).encode() + b"\n"
 
 
 @contextlib.contextmanager
@@ -319,37 +189,34 @@ def naming(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: the journal cannot be written: {why_unwritable(fault)}") from fault
 
 
-class _Lock(Enum):
-    """What became of an attempt to lock a file."""
+def mark_replaced(path: Path, jobs: Iterable[int], *, is_synced: bool = True) -> None:
+    """Note in the journal of another run that files of its jobs are about to be replaced.
 
-    OURS = auto()
-    TAKEN = auto()
-    UNKNOWN = auto()
-
-
-def _lock(file: int, how: int) -> _Lock:
-    """Lock an open file, unless another process has.
-
-    File systems without locks say so with errors of many kinds; there nobody can tell who has a file.
+    Raises
+    ------
+    OutputError
+        The journal cannot be written.
     """
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _Lock.TAKEN
-    except OSError:
-        return _Lock.UNKNOWN
-    return _Lock.OURS
-
-
-def is_being_written(path: Path) -> bool:
-    """Whether a process has the journal open for writing."""
-    with _reading(path) as file:
-        return _lock(file.fileno(), fcntl.LOCK_SH) is _Lock.TAKEN
+    lines = [_line({"job": job, "status": "replaced"}) for job in jobs]
+    with naming(path):
+        file = open_own(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            with os.fdopen(file, "ab", closefd=False) as stream:
+                stream.write(b"".join([b"\n", *lines]))  # behind a line that was cut off
+            if is_synced:
+                sync_open(file)
+        finally:
+            os.close(file)
 
 
 def relative_stem(root: Path, job: HeatmapJob) -> str:
     """A job's output path from the output root on, however the root is written."""
-    return os.path.relpath(str(job.stem), root)
+    stem, beginning = str(job.stem), f"{root}/"
+    if stem.startswith(beginning) and "/.." not in stem:
+        return stem[
+            len(beginning) :
+        ]  # a path has no other steps that lead nowhere; relpath takes ten times as long
+    return os.path.relpath(stem, root)
 
 
 def refuse_other_counts(root: Path, header: Header) -> None:
@@ -361,9 +228,9 @@ def refuse_other_counts(root: Path, header: Header) -> None:
         Names the journal that tells.
     """
     for path in find_journals(root):
-        match = _NAME.fullmatch(path.name)
-        if match and match[1] == header.fingerprint and int(match[3]) != header.shard.count:
+        fingerprint, _, count = identity_of(path) or ("", 0, 0)
+        if fingerprint == header.fingerprint and count != header.shard.count:
             raise OutputError(
-                f"{path}: this list was begun in {match[3]} parts, and now has {header.shard.count}; go on "
-                f"with --shard I/{match[3]} (no --shard for 1 part), or choose another output folder"
+                f"{path}: this list was begun in {count} parts, and now has {header.shard.count}; go on "
+                f"with --shard I/{count} (no --shard for 1 part), or choose another output folder"
             )

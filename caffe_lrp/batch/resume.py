@@ -2,8 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.outputs.atomic import interrupted_writes, replace_file, why_unwritable
-from caffe_lrp.outputs.writers import file_kinds, output_of
+from caffe_lrp.messages import counted
+from caffe_lrp.outputs.atomic import interrupted_writes, make_folder, replace_file, why_unwritable
+from caffe_lrp.outputs.writers import file_kinds, output_of, paths_of
 from caffe_lrp.shards import Shard
 
+from .claim import Holder, claim_of
 from .fingerprint import fingerprint_of
 from .job import HeatmapJob, WorkList
-from .journal import DONE, FAILED, MISSING, Header, Journal, refuse_other_counts, relative_stem
-from .overlaps import Overlap, find_overlaps, refuse_overlaps, refuse_running
+from .journal import Journal, mark_replaced, naming, refuse_other_counts, relative_stem
+from .lease import Lease, leased
+from .overlaps import Overlap, find_overlaps, refuse_overlaps
+from .presence import absent
 from .progress import Progress
+from .records import DONE, FAILED, MISSING, Header, journal_path
 
 #: More jobs than are ever under way at a time.
 _MOST_UNDER_WAY = 10_000
@@ -90,33 +95,70 @@ class Task:
         )
 
 
-def open_journal(task: Task, *, overwrite: bool) -> tuple[Journal, list[Overlap]]:
-    """The journal of a task, and what of other runs it will overwrite, for `mark_replaced`.
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run that may write.
+
+    Attributes
+    ----------
+    journal
+        Its journal.
+    lease
+        Keeps others from writing the same files.
+    overlaps
+        What of other runs it will overwrite.
+    """
+
+    journal: Journal
+    lease: Lease
+    overlaps: Sequence[Overlap]
+
+    def mark_replaced(self) -> None:
+        """Note in the journals of other runs what is about to be overwritten; raises OutputError."""
+        for overlap in self.overlaps:
+            mark_replaced(
+                overlap.journal,
+                (record.job for record in overlap.records),
+                is_synced=self.journal.is_synced,
+            )
+
+
+@contextmanager
+def opened_run(
+    task: Task, waiting: Callable[[Holder, float], None], *, overwrite: bool, is_synced: bool
+) -> Iterator[OpenedRun]:
+    """Have the output folder to write the files of a task within the block.
 
     Parameters
     ----------
     task
         The task.
+    waiting
+        See `Lease.hold`.
     overwrite
         Whether files of other runs may be overwritten.
+    is_synced
+        Whether what is noted is on the disk, not only on its way.
 
     Raises
     ------
     OutputError
-        The journal cannot be written or is in use, the list was begun in another number of parts, or files
-        of other runs would be overwritten.
+        The journal cannot be written, another run that lives writes the same files, the list was begun in
+        another number of parts, or files of other runs would be overwritten.
     """
     header = task.header
-    with ExitStack() as stack:
-        journal = stack.enter_context(Journal(task.root, header))
+    with naming(journal_path(task.root, header.fingerprint, header.shard)):
+        make_folder(task.root, is_synced=is_synced)
+    stems = (relative_stem(task.root, job) for job in task.jobs() if job.stem is not None)
+    with (
+        leased(task.root, claim_of(header, stems), waiting) as lease,
+        Journal(task.root, header, is_synced=is_synced) as journal,
+    ):
         refuse_other_counts(task.root, header)
-        stems = (relative_stem(task.root, job) for job in task.jobs() if job.stem is not None)
-        overlaps = find_overlaps(task.root, header, stems)
+        overlaps = find_overlaps(task.root, header, lease.claim.stems)
         if not overwrite:
             refuse_overlaps(overlaps, header)
-        refuse_running(overlaps)
-        stack.pop_all()
-    return journal, overlaps
+        yield OpenedRun(journal, lease, overlaps)
 
 
 def find_missing(
@@ -124,8 +166,8 @@ def find_missing(
 ) -> NDArray[np.bool_]:
     """Which jobs are left to do, by their number less the first.
 
-    A job whose last file has vanished, or whose row of the database is empty, is done again; the journal's
-    ``states`` then say that it is missing.
+    A job of which a file has vanished or is empty, or whose row of the database is, is done again; the
+    journal's ``states`` then say that it is missing.
 
     Parameters
     ----------
@@ -141,13 +183,69 @@ def find_missing(
     states = journal.states
     if rows_done is not None:
         states[(states == DONE) & ~rows_done] = MISSING
-    if task.kinds and (states == DONE).any():
-        suffix, first = output_of(task.kinds[-1]).suffix, journal.header.first
-        for job in task.jobs():
-            place = job.number - first
-            if states[place] == DONE and not Path(f"{job.stem}{suffix}").is_file():
-                states[place] = MISSING
+    made = states == DONE
+    gone = absent_files(task, made)
+    states[gone] = MISSING
     return np.asarray((states == MISSING) | (retry_failed & (states == FAILED)))
+
+
+def absent_files(task: Task, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(jobs,): which of some jobs of a task lack one of their files, by their number less the first."""
+    gone = np.zeros_like(among)
+    if task.kinds and among.any():
+        first = task.header.first
+        gone[among] = absent((job for job in task.jobs() if among[job.number - first]), task.kinds)
+    return gone
+
+
+@dataclass(frozen=True)
+class LostFiles:
+    """Maps of this run that were written, but are not there any more.
+
+    Attributes
+    ----------
+    count
+        How many.
+    made
+        How many the run has made.
+    example
+        One of their files.
+    """
+
+    count: int
+    made: int
+    example: str = ""
+
+    def __str__(self) -> str:
+        """What is said of them; nothing if there are none."""
+        if not self.count:
+            return ""
+        return (
+            f"{self.example}: files of {counted(self.count, 'map')}, of {self.made} that this run has made, "
+            "are not there any more: they were removed during the run; the same command makes them again"
+        )
+
+
+def lost_files(task: Task, journal: Journal, missing: NDArray[np.bool_]) -> LostFiles:
+    """What is not there any more of the maps that were ``missing`` when the run began, and were made."""
+    made = missing & (journal.states == DONE)
+    gone = absent_files(task, made)
+    count, example = int(np.count_nonzero(gone)), ""
+    if count:
+        job = task.work[task.header.first + int(np.argmax(gone))]
+        paths = paths_of(str(job.stem), task.kinds)
+        example = next((path for path in paths if not Path(path).exists()), paths[0])
+    return LostFiles(count, int(np.count_nonzero(made)), example)
+
+
+@contextmanager
+def naming_lost_files(task: Task, journal: Journal, missing: NDArray[np.bool_]) -> Iterator[None]:
+    """Have an OutputError that ends the run say which of its maps are not there any more."""
+    try:
+        yield
+    except OutputError as error:
+        lost = str(lost_files(task, journal, missing))
+        raise OutputError(f"{error}\n{lost}" if lost else str(error)) from error
 
 
 def remove_leftovers(task: Task, missing: NDArray[np.bool_]) -> None:

@@ -6,23 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from caffe_lrp.errors import OutputError
+from caffe_lrp.errors import OutputError, presentable
 from caffe_lrp.messages import counted, listed
 
-from .journal import (
-    DONE,
-    FAILED,
-    REPLACED,
-    STATES,
-    Header,
-    find_journals,
-    is_being_written,
-    read_header,
-    read_records,
-)
+from .lease import running
 from .progress import duration
+from .records import DONE, FAILED, REPLACED, STATES, JournalReader, find_journals
 
 #: Speed is that of the last so many seconds.
 _RECENT_SECONDS = 600.0
@@ -48,6 +37,8 @@ class RunStatus:
         How often each reason for a failure occurs.
     running
         Shards that a process is at.
+    damaged
+        Lines of journals that are no records, and were passed over.
     per_second
         Maps a second, of all shards that are running.
     """
@@ -62,6 +53,7 @@ class RunStatus:
     reasons: Counter[str] = field(default_factory=Counter)
     running: int = 0
     per_second: float = 0.0
+    damaged: int = 0
 
     @property
     def missing(self) -> int:
@@ -84,6 +76,7 @@ class RunStatus:
             "missing": self.missing,
             "replaced": self.replaced,
             "running": self.running,
+            "damaged_lines": self.damaged,
             "maps_per_second": round(self.per_second, 3),
             "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
             "reasons": dict(self.reasons.most_common()),
@@ -103,6 +96,8 @@ class RunStatus:
             )
             if self.seconds_left is not None:
                 text += f", {self.per_second:.3g} a second, {duration(self.seconds_left)} left"
+        if self.damaged:
+            text += f"\n{counted(self.damaged, 'damaged line')} of its journal passed over"
         if self.reasons:
             reasons = [f"{count:,} × {reason}" for reason, count in self.reasons.most_common()]
             text += f"\nfailed:\n{listed(reasons)}"
@@ -119,12 +114,14 @@ def read_status(root: Path, now: float | None = None) -> list[RunStatus]:
     """
     paths = find_journals(root) or [path for folder in _folders_of(root) for path in find_journals(folder)]
     runs: dict[tuple[Path, str], RunStatus] = {}
+    alive = {folder: running(folder) for folder in {path.parent for path in paths}}
     for path in paths:
-        header = read_header(path)
-        if header is not None:
-            key = (path.parent, header.fingerprint)
-            empty = RunStatus(header.fingerprint, header.jobs, header.shard.count)
-            _add(runs.setdefault(key, empty), path, header, time.time() if now is None else now)
+        with JournalReader(path) as reader:
+            if (header := reader.header) is not None:
+                empty = RunStatus(header.fingerprint, header.jobs, header.shard.count)
+                run = runs.setdefault((path.parent, header.fingerprint), empty)
+                is_running = (header.fingerprint, header.shard.label) in alive[path.parent]
+                _add(run, reader, time.time() if now is None else now, is_running=is_running)
     if not runs:
         raise OutputError(
             f"{root}: holds no journal of a run; give the folder that -p and standalone_outpath name together"
@@ -137,27 +134,26 @@ def _folders_of(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
-def _add(run: RunStatus, path: Path, header: Header, now: float) -> None:
+def _add(run: RunStatus, reader: JournalReader, now: float, *, is_running: bool) -> None:
     """Count one shard."""
-    run.shards.append(header.shard.index)
-    states = np.zeros(header.last - header.first, np.uint8)
+    assert reader.header is not None
+    run.shards.append(reader.header.shard.index)
+    states: dict[int, int] = {}  # a header can promise any number of jobs
     reasons: dict[int, str] = {}
     recent: list[float] = []
-    for record in read_records(path):
-        place = record.job - header.first
-        if not 0 <= place < len(states):
-            continue
-        states[place] = STATES[record.status]
+    for record in reader.records():
+        states[record.job] = STATES[record.status]
         if record.status == "failed":
-            reasons[place] = record.error.removeprefix(f"{record.image}: ")
+            reasons[record.job] = presentable(record.error.removeprefix(f"{record.image}: "))
         if now - record.time <= _RECENT_SECONDS:
             recent.append(record.time)
-    run.done += int((states == DONE).sum())
-    run.failed += int((states == FAILED).sum())
-    run.replaced += int((states == REPLACED).sum())
-    run.reasons.update(reason for place, reason in reasons.items() if states[place] == FAILED)
-    if not is_being_written(path):
-        return
-    run.running += 1
-    if len(recent) > 1:
-        run.per_second += len(recent) / max(now - min(recent), 1e-3)
+    counts = Counter(states.values())
+    run.done += counts[DONE]
+    run.failed += counts[FAILED]
+    run.replaced += counts[REPLACED]
+    run.damaged += reader.passed_over
+    run.reasons.update(reason for job, reason in reasons.items() if states[job] == FAILED)
+    if is_running:
+        run.running += 1
+        if len(recent) > 1:
+            run.per_second += len(recent) / max(now - min(recent), 1e-3)

@@ -1,11 +1,16 @@
-"""Where images and outputs of a run are, and which outputs there are."""
+"""Where images and outputs of a run are, which outputs there are, and what decides on them."""
 
 import argparse
+import os
+from collections.abc import Sequence
 
+from caffe_lrp import __version__
 from caffe_lrp.arguments import KINDS
+from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import OutputLayout
 from caffe_lrp.batch.observation import CONSERVATION
 from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.filelist import EntryList
 from caffe_lrp.outputs.writers import OutputKind
 
 _ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
@@ -38,3 +43,28 @@ def layout_of(options: argparse.Namespace, config: HeatmapConfig) -> OutputLayou
         config.path_root,
         names_have_targets=options.suffix_target or several,
     )
+
+
+def description_of(
+    options: argparse.Namespace,
+    config: HeatmapConfig,
+    layout: OutputLayout,
+    formulas: Sequence[int | str],
+    outputs: Sequence[str],
+    entries: EntryList | None,
+) -> dict[str, object]:
+    """What decides on the files of the run."""
+    choices = {
+        "version": __version__,
+        "formulas": list(formulas),
+        "top": options.top,
+        "convolution": options.convolution,
+        "canonize": options.canonize,
+        "image_root": layout.image_root,
+        "names_have_targets": layout.names_have_targets,
+        "outputs": list(outputs),
+        "dtype": options.dtype,
+        "input_dataset": options.input_dataset,
+        "list": entries.digest if entries else "",
+    }
+    return describe_run(config, ContentHashes(cache_folder(os.environ)), choices)

@@ -14,32 +14,35 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from caffe_lrp import __version__
 from caffe_lrp.batch import schedule
 from caffe_lrp.batch.batches import count_images
 from caffe_lrp.batch.check import foreseeable_fault, notices, refuse_class, refuse_too_many_ranks
+from caffe_lrp.batch.claim import Holder
 from caffe_lrp.batch.cluster import LOCAL, Recipe, require_dask, run_on_cluster, with_absolute_paths
 from caffe_lrp.batch.delivery import DATABASE, Delivery
-from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
-from caffe_lrp.batch.job import HeatmapJob, JobOutcome, OutputLayout, has_clashes, make_jobs, refuse_clashes
-from caffe_lrp.batch.journal import DONE, FAILED, MISSING, Journal
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome, has_clashes, make_jobs, refuse_clashes
+from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.observation import layer_kinds
-from caffe_lrp.batch.overlaps import mark_replaced
 from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
+from caffe_lrp.batch.recorder import Recorder
+from caffe_lrp.batch.records import DONE, FAILED, MISSING
 from caffe_lrp.batch.resources import address_space_left, allowed_processors, available_memory
 from caffe_lrp.batch.resume import (
+    OpenedRun,
     Task,
     find_missing,
     jobs_left,
-    open_journal,
+    lost_files,
+    naming_lost_files,
+    opened_run,
     remove_leftovers,
     write_summary,
 )
 from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import ExitCode, UsageError, presentable
+from caffe_lrp.errors import ExitCode, OutputError, UsageError, presentable
 from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.messages import counted
@@ -52,7 +55,7 @@ from .accounts import conservation_lines
 from .dark_maps import DarkMaps, why_dark
 from .database import database_path, open_database, write_project_of
 from .halt import Halt
-from .layout import PROGRAMS, layout_of, outputs_of
+from .layout import PROGRAMS, description_of, layout_of, outputs_of
 from .wording import merges_line, plan_table, resumption_line, success_line
 
 #: Where no bar is shown, a line says how far the run is once in so many seconds.
@@ -114,7 +117,7 @@ class Run:
             raise UsageError("--outputs h5: a database has one writer; use --shard in place of --dask")
         description = {}
         if not options.dry_run:
-            description = _description(options, config, layout, formulas, outputs, entries)
+            description = description_of(options, config, layout, formulas, outputs, entries)
             description[MAPS_OF_RUN] = len(jobs)
         shard = shard_of_array(os.environ) if options.shard == "auto" else options.shard or Shard()
         task = Task(jobs, shard, outputs, Path(layout.output_root), description)
@@ -170,16 +173,14 @@ class Run:
         if self.options.verbose and not self.options.dask:
             say(self.schedule.description, sys.stdout)
         overwrite = self.options.overwrite or self.options.is_demo
+        is_synced = not self.options.no_sync
         with ExitStack() as stack:
-            opened, overlaps = open_journal(self.task, overwrite=overwrite)
-            journal = stack.enter_context(opened)
-            if not journal.is_locked and not self.options.quiet:
-                remark(
-                    f"note: {journal.path}: the file system has no locks; make sure that no other process "
-                    "works on the same run"
-                )
+            opened = stack.enter_context(
+                opened_run(self.task, self._tell_of_wait, overwrite=overwrite, is_synced=is_synced)
+            )
+            journal = opened.journal
             database = stack.enter_context(self._database(overwrite)) if self._has_database else None
-            mark_replaced(overlaps)
+            opened.mark_replaced()
             missing = self._missing(journal, database)
             remove_leftovers(self.task, missing)
             progress, halt = Progress(int(np.count_nonzero(missing))), Halt()
@@ -189,17 +190,29 @@ class Run:
                 database,
                 self.task.header.first,
                 self.task.description_text,
+                is_synced,
             )
-            self._work(journal, jobs_left(self.task, missing), delivery, progress, halt)
-            write_summary(
-                self.task, journal, progress, {"interrupted": halt.requested, **self._settings_in_force}
-            )
+            with naming_lost_files(self.task, journal, missing):
+                self._work(opened, jobs_left(self.task, missing), delivery, progress, halt)
+            gone = lost_files(self.task, journal, missing)
+            extra = {"interrupted": halt.requested, "gone": gone.count, **self._settings_in_force}
+            write_summary(self.task, journal, progress, extra)
             code = self._end(journal, progress, halt)
+        if gone.count:
+            raise OutputError(str(gone))
         if code == ExitCode.DONE and self.options.input_dataset and self.task.shard.count == 1:
             project = write_project_of(self.task, self.session)
             if not self.options.quiet:
                 say(f"project for ViRelAy: {project}", sys.stdout)
         return code
+
+    def _tell_of_wait(self, holder: Holder, seconds: float) -> None:
+        """Say that a run on another machine is waited for, which may have died."""
+        if not self.options.quiet:
+            remark(
+                f"note: {self.task.root}: {holder} was writing the same files less than {seconds:.0f} s ago; "
+                f"waiting up to {seconds:.0f} s to see whether it still is"
+            )
 
     @property
     def _has_database(self) -> bool:
@@ -220,7 +233,7 @@ class Run:
         begun = len(journal.states) - journal.count(MISSING)
         rows_done = database.rows_done() if database else None
         missing = find_missing(self.task, journal, rows_done, retry_failed=self.options.retry_failed)
-        if begun and not self.options.quiet:
+        if (begun or journal.passed_over) and not self.options.quiet:
             remark(resumption_line(journal, missing, made - journal.count(DONE)))
         return missing
 
@@ -235,7 +248,7 @@ class Run:
 
     def _work(
         self,
-        journal: Journal,
+        opened: OpenedRun,
         jobs: Iterator[HeatmapJob],
         delivery: Delivery,
         progress: Progress,
@@ -244,19 +257,15 @@ class Run:
         """Explain jobs, until all are done, the run is to end, or too many have failed."""
         hide_bar = self.options.quiet or not sys.stderr.isatty()
         next_line = _SECONDS_BETWEEN_LINES
-        delivered: list[JobOutcome] = []
-        # To settle a database takes as long as several maps; files are settled at once.
-        together = self.schedule.batch_size * self.schedule.workers if delivery.database else 1
         outcomes = self._outcomes(jobs, delivery, lambda: halt.requested)
         with (
             halt.listening(),
+            Recorder(self._note(opened, delivery)) as recorder,
             tqdm(total=progress.total, unit="map", disable=hide_bar, dynamic_ncols=True) as bar,
             closing(outcomes),
         ):
             for outcome in outcomes:
-                delivered.append(outcome)
-                if len(delivered) >= together:
-                    _note(journal, delivery, delivered)
+                recorder.add(outcome)
                 progress.add(outcome)
                 self._report(outcome, bar)
                 if progress.failed:
@@ -268,7 +277,17 @@ class Run:
                     next_line = progress.seconds + _SECONDS_BETWEEN_LINES
                 if progress.failed == self.options.max_failures:
                     break
-            _note(journal, delivery, delivered)
+
+    def _note(self, opened: OpenedRun, delivery: Delivery) -> Callable[[Sequence[JobOutcome]], None]:
+        """What makes outcomes last, and then puts them into the journal."""
+
+        def note(outcomes: Sequence[JobOutcome]) -> None:
+            opened.lease.require()
+            if not self.options.dask:  # there the workers have done it
+                delivery.settle(outcomes)
+            opened.journal.record(outcomes)
+
+        return note
 
     def _outcomes(
         self, jobs: Iterator[HeatmapJob], delivery: Delivery, halted: Callable[[], bool]
@@ -359,36 +378,3 @@ class Run:
         source, unit = (entries.source, entries.unit) if isinstance(entries, EntryList) else ("", "line")
         line = coloured(f"{unit} {job.line}", "bad", sys.stderr)
         return f"{source}: {line}: {image}{what.removeprefix(image)}"
-
-
-def _note(journal: Journal, delivery: Delivery, delivered: list[JobOutcome]) -> None:
-    """Put outcomes into the journal, once what was delivered is safe."""
-    delivery.settle()
-    for outcome in delivered:
-        journal.record(outcome)
-    delivered.clear()
-
-
-def _description(
-    options: argparse.Namespace,
-    config: HeatmapConfig,
-    layout: OutputLayout,
-    formulas: Sequence[int | str],
-    outputs: Sequence[str],
-    entries: EntryList | None,
-) -> dict[str, object]:
-    """What decides on the files of the run."""
-    choices = {
-        "version": __version__,
-        "formulas": list(formulas),
-        "top": options.top,
-        "convolution": options.convolution,
-        "canonize": options.canonize,
-        "image_root": layout.image_root,
-        "names_have_targets": layout.names_have_targets,
-        "outputs": list(outputs),
-        "dtype": options.dtype,
-        "input_dataset": options.input_dataset,
-        "list": entries.digest if entries else "",
-    }
-    return describe_run(config, ContentHashes(cache_folder(os.environ)), choices)

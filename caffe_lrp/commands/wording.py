@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.batch.job import JobOutcome
-from caffe_lrp.batch.journal import DONE, FAILED, Journal
+from caffe_lrp.batch.journal import Journal
+from caffe_lrp.batch.records import DONE, FAILED
 from caffe_lrp.batch.session import Session
 from caffe_lrp.errors import presentable
 from caffe_lrp.messages import counted
@@ -77,4 +78,6 @@ def resumption_line(journal: Journal, missing: NDArray[np.bool_], vanished: int)
         text += f", {failed:,} failed (--retry-failed tries those again)"
     if vanished:
         text += f", the files of {vanished:,} are gone"
+    if journal.passed_over:
+        text += f", {counted(journal.passed_over, 'damaged line')} of its journal passed over"
     return text + f"; {np.count_nonzero(missing):,} left"

@@ -4,6 +4,9 @@ import errno
 import os
 import re
 import uuid
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from caffe_lrp.environment import advice_on_limits
@@ -27,6 +30,11 @@ _ADVICE = {
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
 #: Bytes of a name that leave room for what `temporary_beside` adds.
 _LONGEST_NAME = 240
+
+#: Files that are waited for at a time.
+_SYNCED_TOGETHER = 8
+#: What file systems say that have no way to sync a file or a folder; there is nothing to wait for then.
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 
 #: Faults that all files to come would have as well.
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
@@ -79,6 +87,85 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_folder(path: Path, *, is_synced: bool) -> None:
+    """Make a folder, and those it lies in, where they are missing; raises OSError where that cannot be."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    if is_synced:
+        for folder in missing:
+            sync_path(folder.parent)
+
+
+def sync_files(paths: Sequence[str], roots: Collection[Path] = ()) -> None:
+    """Return when files and their folders are on the disk, not only on their way.
+
+    What is no longer there is passed over.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    roots
+        Folders that they lie in, however deep: those between may be new as well.
+
+    Raises
+    ------
+    OutputError
+        The disk did not take them.
+    """
+    folders = {parent for path in {os.path.dirname(path) for path in paths} for parent in _up_to(path, roots)}  # noqa: PTH120 - many paths
+    try:
+        # A disk can do several at a time, and a journaling file system writes its journal once for them.
+        with ThreadPoolExecutor(min(len(paths), _SYNCED_TOGETHER) or 1, "sync") as pool:
+            for _ in pool.map(_sync_if_there, paths):
+                pass
+        for folder in sorted(folders, key=len, reverse=True):
+            _sync_if_there(folder)
+    except OSError as fault:
+        raise OutputError(
+            f"{fault.filename or paths[0]}: cannot be written: {why_unwritable(fault)}"
+        ) from fault
+
+
+def _up_to(folder: str, roots: Collection[Path]) -> list[str]:
+    """A folder, and those that it lies in up to one of ``roots``."""
+    path = Path(folder or ".")
+    found = [path]
+    while path not in roots and any(root in path.parents for root in roots):
+        path = path.parent
+        found.append(path)
+    return list(map(str, found))
+
+
+def _sync_if_there(path: str) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        sync_path(path)
+
+
+def sync_path(path: Path | str) -> None:
+    """Return when a file is on the disk; of a folder, which files are in it under which names.
+
+    Raises
+    ------
+    OSError
+        The disk did not take it, or it is not there.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        sync_open(file)
+    finally:
+        os.close(file)
+
+
+def sync_open(file: int) -> None:
+    """The same for an open file or folder."""
+    try:
+        os.fsync(file)
+    except OSError as fault:
+        if fault.errno not in _CANNOT_SYNC:
+            raise
 
 
 def temporary_beside(path: Path) -> Path:

@@ -55,6 +55,11 @@ def output_of(kind: str) -> Output:
     return OUTPUTS[cast(OutputKind, kind)]
 
 
+def paths_of(stem: str, kinds: Iterable[str]) -> list[str]:
+    """The files of ``kinds`` that `write_outputs` writes for a stem."""
+    return [stem + output_of(kind).suffix for kind in kinds]
+
+
 def write_outputs(
     stem: str,
     result: HeatmapResult,

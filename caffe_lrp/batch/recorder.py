@@ -1,0 +1,85 @@
+"""From outcomes to the journal, while the run goes on.
+
+A line of the journal promises that files are there, even if the machine loses its power the next moment. To
+wait for the disk takes longer than to make a small map, so a thread waits: for all that has come meanwhile
+at a time, and then it adds their lines.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from .job import JobOutcome
+
+#: With more outcomes waiting, the run waits, too: the disk is too slow for it.
+_MOST_WAITING = 1024
+#: How long an interruption may go unnoticed.
+_SECONDS_DEAF = 0.5
+
+
+class Recorder:
+    """Notes outcomes in a thread of its own; a context manager, which ends when all are noted.
+
+    Parameters
+    ----------
+    note
+        Makes outcomes last, and adds them to the journal.
+    """
+
+    def __init__(self, note: Callable[[Sequence[JobOutcome]], None]) -> None:
+        self._note = note
+        self._waiting: list[JobOutcome] = []
+        self._is_ending = False
+        self._fault: BaseException | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="recorder")
+
+    def __enter__(self) -> "Recorder":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._is_ending = True
+            self._changed.notify_all()
+        while self._thread.is_alive():
+            self._thread.join(_SECONDS_DEAF)
+        if error is None and self._fault is not None:
+            raise self._fault
+
+    def add(self, outcome: JobOutcome) -> None:
+        """Have an outcome noted.
+
+        Raises
+        ------
+        OutputError
+            Earlier ones could not be.
+        """
+        with self._changed:
+            while len(self._waiting) >= _MOST_WAITING and self._fault is None:
+                self._changed.wait(_SECONDS_DEAF)
+            if self._fault is not None:
+                raise self._fault
+            self._waiting.append(outcome)
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while outcomes := self._taken():
+            try:
+                self._note(outcomes)
+            except BaseException as fault:  # noqa: BLE001 - a thread has nobody else to tell
+                with self._changed:
+                    self._fault = fault
+                    self._changed.notify_all()
+                return
+
+    def _taken(self) -> list[JobOutcome]:
+        """All outcomes that wait, at least one; none at the end."""
+        with self._changed:
+            while not self._waiting and not self._is_ending:
+                self._changed.wait()
+            taken, self._waiting = self._waiting, []
+            self._changed.notify_all()
+        return taken

@@ -1,0 +1,331 @@
+"""What a journal may be, what is made of a damaged one, and what is on the disk before it says so."""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caffe_lrp import cli
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome
+from caffe_lrp.batch.journal import Journal, mark_replaced
+from caffe_lrp.batch.overlaps import find_overlaps
+from caffe_lrp.batch.presence import absent
+from caffe_lrp.batch.recorder import Recorder
+from caffe_lrp.batch.records import DONE, FAILED, LONGEST_LINE, MISSING, Header, JournalReader, find_journals
+from caffe_lrp.batch.status import read_status
+from caffe_lrp.errors import OutputError
+from caffe_lrp.filelist import Target
+from caffe_lrp.outputs.atomic import sync_files
+from caffe_lrp.shards import Shard
+
+FINGERPRINT = "0123456789ab"
+HEADER = Header(FINGERPRINT, Shard(1, 2), jobs=9, first=4, last=9, outputs=("npy",), description={"a": 1})
+NAME = f"caffe-lrp-{FINGERPRINT}-1of2.jsonl"
+
+
+def journal(root: Path, *lines: object, header: Any = None) -> Path:
+    """A journal with the header and these lines, given as bytes or as what JSON says."""
+    first = HEADER.line if header is None else header
+    path = root / NAME
+    path.write_bytes(first + b"".join(map(line_of, lines)))
+    return path
+
+
+def line_of(line: object) -> bytes:
+    return line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n"
+
+
+def done(job: Any = 4, **more: Any) -> dict[str, Any]:
+    return {"job": job, "status": "done", "stem": f"set/{job}", **more}
+
+
+def outcome(number: int, root: Path, error: str = "") -> JobOutcome:
+    job = HeatmapJob(number, number + 1, Path(f"{number}.jpg"), Target(1), 0, str(root / "set" / str(number)))
+    return JobOutcome(job, error=error)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}\n",
+        b"[]\n",
+        b"17\n",
+        b"null\n",
+        b"\0" * 50 + b"\n",
+        b"\xff\xfe\n",
+        b'{"job": 5, "status": "done"\n',
+        b'{"a":' * 20_000 + b"1" + b"}" * 20_000 + b"\n",
+        b'{"job": 1' + b"0" * 5000 + b', "status": "done"}\n',
+        b" " * (LONGEST_LINE + 5) + line_of(done()),
+        done(3),
+        done(9),
+        done(-5),
+        done(4.0),
+        done("4"),
+        done(True),
+        done(None),
+        {"job": 4},
+        {"status": "done"},
+        {"job": 4, "status": []},
+        {"job": 4, "status": {}},
+        {"job": 4, "status": "perhaps"},
+        done(stem=[]),
+        done(stem=None),
+        done(image=5),
+        done(error={}),
+        done(seconds="1"),
+        done(time=True),
+        done(time=[0]),
+        b'{"job": 4, "status": "done", "time": NaN}\n',
+        b'{"job": 4, "status": "done", "time": 1e999}\n',
+        done(time=10**400),
+    ],
+    ids=lambda line: repr(line)[:40],
+)
+def test_what_is_no_record_is_passed_over_and_counted(line: object, tmp_path: Path) -> None:
+    path = journal(tmp_path, done(5), line, {"job": 6, "status": "failed", "error": "why", "image": "b"})
+    with JournalReader(path) as reader:
+        assert [(record.job, record.status) for record in reader.records()] == [(5, "done"), (6, "failed")]
+        assert (reader.passed_over, reader.is_whole, reader.end) == (1, True, path.stat().st_size)
+    (run,) = read_status(tmp_path)
+    assert (run.done, run.failed, run.damaged, dict(run.reasons)) == (1, 1, 1, {"why": 1})
+    assert "1 damaged line of its journal passed over" in run.as_text()
+    assert (
+        find_overlaps(tmp_path, Header("ba9876543210", Shard(), 1, 0, 1, ("npy",), {}), None)[0].kind == "npy"
+    )
+    with Journal(tmp_path, HEADER) as opened:
+        assert opened.states.tolist() == [MISSING, DONE, FAILED, MISSING, MISSING]
+        assert opened.passed_over == 1
+
+
+def changed(**changes: Any) -> bytes:
+    return line_of(json.loads(HEADER.line) | changes)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\n",
+        b"{}\n",
+        b"{" * 50_000 + b"\n",
+        b'{"fingerprint": "0123456789ab"}\n',
+        b" " * LONGEST_LINE + HEADER.line,
+        changed(range=[0, 4 * 10**9]),
+        changed(range=[4, 10**30], jobs=10**30),
+        changed(range=[9, 4]),
+        changed(range=[-1, 4]),
+        changed(range=[4, 9, 9]),
+        changed(range=[4.0, 9]),
+        changed(range=[False, True]),
+        changed(range=None),
+        changed(range=[3, 9]),
+        changed(jobs="9"),
+        changed(jobs=None),
+        changed(shard=[0, 0]),
+        changed(shard=[1, 3]),
+        changed(shard={}),
+        changed(fingerprint="ba9876543210"),
+        changed(outputs="npy"),
+        changed(outputs=[["npy"]]),
+        changed(description=[]),
+    ],
+    ids=lambda line: line.decode()[:60].strip(),
+)
+def test_a_journal_that_says_nothing_of_its_run_is_neither_believed_nor_overwritten(
+    header: bytes, tmp_path: Path
+) -> None:
+    path = journal(tmp_path, done(5), header=header)
+    content = path.read_bytes()
+    with pytest.raises(
+        OutputError, match=f"{NAME}: is no journal of this run, or a damaged one; move it away"
+    ):
+        Journal(tmp_path, HEADER)
+    assert path.read_bytes() == content
+    if header != changed(range=[3, 9]):  # one of a run that might be
+        with pytest.raises(OutputError, match="holds no journal of a run"):
+            read_status(tmp_path)
+
+
+def test_a_header_that_promises_too_much_takes_no_memory(tmp_path: Path) -> None:
+    journal(tmp_path, done(4), header=changed(range=[0, 2**32], jobs=2**32))
+    assert read_status(tmp_path)[0].done == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 40, len(HEADER.line) - 1])
+@pytest.mark.parametrize("fill", [b"", b"\0" * 7])
+def test_a_header_that_was_cut_off_is_written_again(count: int, fill: bytes, tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(fill or HEADER.line[:count])
+    with Journal(tmp_path, HEADER) as opened:
+        assert opened.count(MISSING) == 5
+    assert path.read_bytes() == HEADER.line
+
+
+def test_a_line_that_was_cut_off_leaves_no_trace(tmp_path: Path) -> None:
+    path = journal(tmp_path, done(5), line_of(done(6))[:-9])
+    with JournalReader(path) as reader:
+        assert (len(list(reader.records())), reader.passed_over) == (1, 0)
+    with Journal(tmp_path, HEADER) as opened:
+        opened.record([outcome(7, tmp_path), outcome(8, tmp_path, "no picture")])
+    with JournalReader(path) as reader:
+        assert [record.stem for record in reader.records()] == ["set/5", "set/7", "set/8"]
+        assert reader.passed_over == 0
+
+
+def test_a_hole_as_a_failing_machine_leaves_it_costs_no_line_behind_it(tmp_path: Path) -> None:
+    path = journal(tmp_path, done(5), b"\0" * 3_000_000 + b"\n", done(6))
+    with JournalReader(path) as reader:
+        assert [record.job for record in reader.records()] == [5, 6]
+        assert (reader.passed_over, reader.is_whole) == (1, True)
+
+
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = journal(tmp_path, done(5))
+    os.truncate(path, 2**42)
+    with JournalReader(path) as reader:
+        assert [record.job for record in reader.records()] == [5]
+        assert (reader.passed_over, reader.is_whole) == (1, False)
+    assert read_status(tmp_path)[0].done == 1
+
+
+def _link(path: Path) -> None:
+    path.with_name("precious").write_bytes(b"precious")
+    path.symlink_to("precious")
+
+
+@pytest.mark.parametrize("stands", [_link, os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_in_the_place_of_a_journal_is_left_alone(
+    stands: Callable[[Path], None], tmp_path: Path
+) -> None:
+    stands(tmp_path / NAME)
+    with pytest.raises(
+        OutputError, match=f"{NAME}: the journal cannot be written: a .* in the place of this"
+    ):
+        Journal(tmp_path, HEADER)
+    with pytest.raises(
+        OutputError, match=f"{NAME}: the journal cannot be written: a .* in the place of this"
+    ):
+        mark_replaced(tmp_path / NAME, [4])
+    assert find_journals(tmp_path) == []
+    if (tmp_path / "precious").exists():
+        assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_what_another_run_replaces_is_missing(tmp_path: Path) -> None:
+    path = journal(tmp_path, done(5), line_of(done(6))[:-9])
+    mark_replaced(path, [5])
+    assert read_status(tmp_path)[0].replaced == 1
+    with Journal(tmp_path, HEADER) as opened:
+        assert opened.count(MISSING) == 5
+
+
+def test_a_run_that_is_refused_leaves_no_journal_unless_somebody_wrote_into_it(tmp_path: Path) -> None:
+    def refused() -> None:
+        with pytest.raises(OutputError), Journal(tmp_path, HEADER):
+            raise OutputError("the folder is another run's")
+
+    refused()
+    assert list(tmp_path.iterdir()) == []
+    journal(tmp_path, b"damaged\n")
+    refused()
+    assert (tmp_path / NAME).exists()
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what was synced, in this order."""
+    names: list[str] = []
+
+    def noting(file: int) -> None:
+        names.append(Path(f"/proc/self/fd/{file}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    return names
+
+
+def test_files_are_synced_before_the_folders_that_name_them(tmp_path: Path, synced: list[str]) -> None:
+    folder = tmp_path / "root/new/set"
+    folder.mkdir(parents=True)
+    (folder / "a").write_bytes(b"a")
+    (folder.parent / "b").write_bytes(b"b")
+    sync_files([str(folder / "a"), str(folder.parent / "b"), str(folder / "gone")], [tmp_path / "root"])
+    assert sorted(synced[:2]) == ["a", "b"]
+    assert synced[2:] == ["set", "new", "root"]
+
+
+def test_a_journal_is_synced_line_by_line_unless_nobody_wants_that(tmp_path: Path, synced: list[str]) -> None:
+    with Journal(tmp_path, HEADER) as opened:
+        assert synced == [NAME, tmp_path.name]
+        opened.record([outcome(4, tmp_path), outcome(5, tmp_path)])
+        assert synced[2:] == [NAME]
+    shutil.copy(tmp_path / NAME, tmp_path / "copy")
+    with Journal(tmp_path, HEADER, is_synced=False) as opened:
+        opened.record([outcome(6, tmp_path)])
+    assert synced[3:] == []
+
+
+def test_outcomes_are_noted_in_order_and_together_while_the_disk_is_slow(tmp_path: Path) -> None:
+    noted: list[list[int]] = []
+    may_go_on = threading.Event()
+
+    def note(outcomes: Any) -> None:
+        may_go_on.wait()
+        noted.append([found.job.number for found in outcomes])
+
+    with Recorder(note) as recorder:
+        for number in range(50):
+            recorder.add(outcome(number, tmp_path))
+        may_go_on.set()
+    assert [number for part in noted for number in part] == [*range(50)]
+    assert len(noted) <= 3
+
+
+def test_what_cannot_be_noted_ends_the_run(tmp_path: Path) -> None:
+    def failing(outcomes: Any) -> None:
+        raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError, match="the disk is full"), Recorder(failing) as recorder:
+        recorder.add(outcome(0, tmp_path))
+    with pytest.raises(OutputError, match="the disk is full"), Recorder(failing) as recorder:
+        for number in range(10**6):
+            recorder.add(outcome(number, tmp_path))
+    with pytest.raises(ZeroDivisionError), Recorder(failing) as recorder:
+        recorder.add(outcome(0, tmp_path))
+        raise ZeroDivisionError
+
+
+def test_a_map_is_there_if_all_its_files_are_and_none_is_empty(tmp_path: Path) -> None:
+    kinds = ("heatmap", "npy", "rawhm")
+    jobs = [outcome(number, tmp_path).job for number in range(6)]
+    (tmp_path / "set").mkdir()
+    for job in jobs[:5]:
+        for suffix in ("_heatmap.png", "_relevance.npy", "_rawhm.txt"):
+            Path(f"{job.stem}{suffix}").write_bytes(b"content")
+    (tmp_path / "set/1_heatmap.png").unlink()
+    (tmp_path / "set/2_relevance.npy").write_bytes(b"")
+    (tmp_path / "set/3_rawhm.txt").unlink()
+    (tmp_path / "set/3_rawhm.txt").mkdir()
+    (tmp_path / "set/4_rawhm.txt").rename(tmp_path / "elsewhere")
+    (tmp_path / "set/4_rawhm.txt").symlink_to(tmp_path / "elsewhere")
+    assert absent(jobs, kinds).tolist() == [False, True, True, True, False, True]
+    assert absent(jobs[4:], kinds[:2]).tolist() == [False, True]
+    shutil.rmtree(tmp_path / "set")
+    assert absent(jobs, kinds).all()
+    assert absent([], kinds).tolist() == []
+
+
+def test_status_reads_a_folder_of_hostile_journals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal(
+        tmp_path, {"job": 1, "status": []}, {"job": 4, "status": "failed", "error": "\x1b[2Jred", "image": ""}
+    )
+    assert cli.main(["status", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "1 damaged line" in out
+    assert "\x1b" not in out
