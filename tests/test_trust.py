@@ -14,7 +14,7 @@ from caffe_lrp import trust
 from caffe_lrp.files import NotRegularError
 from caffe_lrp.trust import Distrust, UntrustedError, open_trusted, why_untrusted
 
-STRANGER = 12345
+STRANGER = 54321
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ def test_what_the_user_alone_can_write_is_trusted_and_so_is_what_is_not_there_ye
 @pytest.mark.parametrize("is_parent", [False, True])
 @pytest.mark.parametrize(
     ("mode", "who", "remedy"),
-    [(0o777, "every user", "go-w"), (0o757, "every user", "go-w"), (0o775, "the group '{group}'", "g-w")],
+    [(0o777, "every user", "go-w"), (0o757, "every user", "go-w"), (0o775, "the group 'lab'", "g-w")],
 )
 def test_a_folder_that_others_can_write_to_is_not_trusted_nor_is_what_is_in_it(
-    mode: int, who: str, remedy: str, is_parent: bool, folder: Path
+    mode: int, who: str, remedy: str, is_parent: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_to_others = folder.parent if is_parent else folder
     open_to_others.chmod(mode)
-    who = who.format(group=grp.getgrgid(open_to_others.stat().st_gid).gr_name)
+    monkeypatch.setattr(grp, "getgrgid", lambda number: SimpleNamespace(gr_name="lab"))
     assert why_untrusted(folder) == Distrust(
         f"{who} can write to {open_to_others}", f"run 'chmod {remedy} {open_to_others}'"
     )
@@ -154,7 +154,7 @@ def test_a_file_of_another_user_is_not_opened(folder: Path, give: Callable[..., 
     path.write_text("")
     path.chmod(0o644)
     give(path)
-    with pytest.raises(UntrustedError, match="belongs to the user 12345"):
+    with pytest.raises(UntrustedError, match="belongs to the user 54321"):
         open_trusted(path)
     file = open_trusted(path, owners={STRANGER})
     assert stat.S_ISREG(os.fstat(file).st_mode)
