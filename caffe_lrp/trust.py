@@ -65,7 +65,7 @@ def why_untrusted(path: Path, owners: Collection[int] = (), below: Path = _ROOT)
     Raises
     ------
     OSError
-        It cannot be told, as a folder on the way may not be looked into, or links go round in circles.
+        It cannot be told: what is on the way is no folder, or may not be looked into, or is a link to itself.
     """
     steps = list(_steps(path.absolute().relative_to(below.absolute()), below))
     trusted = {os.geteuid(), _ROOT_USER, *owners}
@@ -98,6 +98,26 @@ def open_trusted(path: Path, owners: Collection[int] = ()) -> int:
     return file
 
 
+def make_trusted_folder(folder: Path) -> None:
+    """Make ``folder``, and folders above it, such that nobody else can write to them, whatever the umask.
+
+    Raises OSError where that is impossible.
+    """
+    for step in reversed([folder, *folder.parents]):
+        if not step.is_dir():
+            step.mkdir(mode=0o755, exist_ok=True)
+
+
+def create_trusted(path: Path) -> int:
+    """Make a new file that nobody else can write to, whatever the umask: a descriptor for writing.
+
+    Raises OSError where that is impossible, or something is in its place.
+    """
+    file = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    os.fchmod(file, os.fstat(file).st_mode & 0o755)
+    return file
+
+
 def _require_trusted(path: Path, state: os.stat_result, trusted: Collection[int]) -> None:
     doubt = _why_doubted(path, state, trusted, is_on_the_way=False)
     if doubt:
@@ -118,7 +138,7 @@ def _steps(way: Path, start: Path) -> Iterator[tuple[Path, os.stat_result | None
         step = here.parent if name == ".." else here / name
         try:
             state = step.lstat()
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             yield step, None
             return
         yield step, state
@@ -137,7 +157,7 @@ def _why_doubted(
     path: Path, state: os.stat_result, trusted: Collection[int], *, is_on_the_way: bool
 ) -> Distrust | None:
     """Why not to trust what has the owner and the rights ``state``."""
-    is_known = state.st_uid in trusted or (is_on_the_way and _is_unknown(state.st_uid))
+    is_known = state.st_uid in trusted or (is_on_the_way and is_unknown(state.st_uid))
     if not is_known:
         return Distrust(f"{path} belongs to {_user(state.st_uid)}")
     is_sticky = stat.S_ISDIR(state.st_mode) and bool(state.st_mode & stat.S_ISVTX)
@@ -152,7 +172,7 @@ def _why_doubted(
     return None
 
 
-def _is_unknown(user: int) -> bool:
+def is_unknown(user: int) -> bool:
     """Whether ``user`` stands for all whom this user namespace has no number for, such as the machine's root.
 
     In a container that was not started by root the folders above one's home seem to belong to nobody.

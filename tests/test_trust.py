@@ -12,23 +12,16 @@ import pytest
 
 from caffe_lrp import trust
 from caffe_lrp.files import NotRegularError
-from caffe_lrp.trust import Distrust, UntrustedError, open_trusted, why_untrusted
+from caffe_lrp.trust import (
+    Distrust,
+    UntrustedError,
+    create_trusted,
+    make_trusted_folder,
+    open_trusted,
+    why_untrusted,
+)
 
 STRANGER = 54321
-
-
-@pytest.fixture
-def give(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A function that has files and folders seem to belong to another user, which only root could do."""
-    owners: dict[Path, int] = {}
-    really = trust._why_doubted
-
-    def as_if(path: Path, state: os.stat_result, *others: object, **more: object) -> Distrust | None:
-        fields = [*state[:4], owners.get(path, state.st_uid), *state[5:]]
-        return really(path, os.stat_result(fields), *others, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(trust, "_why_doubted", as_if)
-    return lambda path, owner=STRANGER: owners.update({path: owner})
 
 
 @pytest.fixture
@@ -74,15 +67,17 @@ def test_a_folder_with_the_sticky_bit_may_be_on_the_way_but_not_be_the_cache(fol
 
 
 def test_what_belongs_to_others_is_not_trusted_wherever_it_is_on_the_way(
-    folder: Path, give: Callable[..., None]
+    folder: Path, give: Callable[[Path, int], None]
 ) -> None:
-    give(folder.parent)
+    give(folder.parent, STRANGER)
     assert why_untrusted(folder) == Distrust(f"{folder.parent} belongs to the user {STRANGER}")
     assert why_untrusted(folder, owners={STRANGER}) is None
     assert why_untrusted(folder, below=folder.parent) is None
 
 
-def test_a_link_is_trusted_if_its_owner_and_its_target_are(folder: Path, give: Callable[..., None]) -> None:
+def test_a_link_is_trusted_if_its_owner_and_its_target_are(
+    folder: Path, give: Callable[[Path, int], None]
+) -> None:
     link = folder / "link"
     elsewhere = folder.parent / "elsewhere"
     elsewhere.mkdir()
@@ -94,7 +89,7 @@ def test_a_link_is_trusted_if_its_owner_and_its_target_are(folder: Path, give: C
     link.unlink()
     link.symlink_to(elsewhere.absolute())
     assert why_untrusted(link, below=folder) is None
-    give(link)
+    give(link, STRANGER)
     assert why_untrusted(link, below=folder) == Distrust(f"{link} belongs to the user {STRANGER}")
 
 
@@ -130,7 +125,7 @@ def test_a_group_that_is_its_owner_alone_is_nobody_else(
 
 
 def test_in_a_user_namespace_folders_of_unknown_users_may_be_on_the_way_but_hold_no_cache(
-    folder: Path, give: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    folder: Path, give: Callable[[Path, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give(folder.parent, 65534)
     numbers = {"": "0 0 4294967295\n", "namespace": "1000 1000 1\n"}
@@ -149,11 +144,11 @@ def test_a_file_that_others_can_write_to_is_not_opened(mode: int, folder: Path) 
         open_trusted(path)
 
 
-def test_a_file_of_another_user_is_not_opened(folder: Path, give: Callable[..., None]) -> None:
+def test_a_file_of_another_user_is_not_opened(folder: Path, give: Callable[[Path, int], None]) -> None:
     path = folder / "file"
     path.write_text("")
     path.chmod(0o644)
-    give(path)
+    give(path, STRANGER)
     with pytest.raises(UntrustedError, match="belongs to the user 54321"):
         open_trusted(path)
     file = open_trusted(path, owners={STRANGER})
@@ -168,3 +163,26 @@ def test_a_link_or_a_pipe_in_place_of_a_file_is_not_opened(folder: Path) -> None
     for name in ("link", "pipe"):
         with pytest.raises(NotRegularError):
             open_trusted(folder / name)
+
+
+def test_what_is_made_is_open_to_nobody_else_whatever_the_umask(folder: Path) -> None:
+    usual = os.umask(0)
+    try:
+        make_trusted_folder(folder / "one" / "two")
+        path = folder / "one" / "two" / "file"
+        os.close(create_trusted(path))
+    finally:
+        os.umask(usual)
+    assert [stat.S_IMODE(made.stat().st_mode) for made in (folder / "one", path.parent, path)] == [
+        0o755,
+        0o755,
+        0o644,
+    ]
+    with pytest.raises(FileExistsError):
+        create_trusted(path)
+
+
+def test_where_something_on_the_way_is_no_folder_it_cannot_be_told(folder: Path) -> None:
+    (folder / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        why_untrusted(folder / "file" / "cache")
