@@ -167,8 +167,8 @@ def _why_doubted(
     if state.st_mode & stat.S_IWOTH:
         return Distrust(f"every user can write to {path}", f"run 'chmod go-w {path}'" if can_mend else "")
     if state.st_mode & stat.S_IWGRP and not _is_private_group(path, state):
-        reason = f"{_group(state.st_gid)} can write to {path}"
-        return Distrust(reason, f"run 'chmod g-w {path}'" if can_mend else "")
+        others = "users on its access list" if _has_access_list(path) else _group(state.st_gid)
+        return Distrust(f"{others} can write to {path}", f"run 'chmod g-w {path}'" if can_mend else "")
     return None
 
 

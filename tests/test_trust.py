@@ -121,7 +121,11 @@ def test_a_group_that_is_its_owner_alone_is_nobody_else(
     )
     monkeypatch.setattr(os, "getxattr", lambda path, name: list_of_rights)
     tmp_path.chmod(0o775)
-    assert (why_untrusted(tmp_path) is None) == is_trusted
+    doubt = why_untrusted(tmp_path)
+    assert (doubt is None) == is_trusted
+    if doubt:
+        others = "users on its access list" if list_of_rights else f"the group '{group}'"
+        assert doubt.reason == f"{others} can write to {tmp_path}"
 
 
 def test_in_a_user_namespace_folders_of_unknown_users_may_be_on_the_way_but_hold_no_cache(
