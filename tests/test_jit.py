@@ -580,6 +580,8 @@ def test_the_features_of_the_target_are_those_of_the_baseline(tmp_path: Path) ->
     code = "from caffe_lrp.kernels._jit import target_features as features; print(*sorted(features()))"
     for name in ("x86-64", "x86-64-v3"):
         assert output(start(tmp_path, code, CAFFE_LRP_CPU=name)).split() == sorted(BASELINES[name])
+    behind = start(tmp_path, f"import numba; {code}", CAFFE_LRP_CPU="x86-64")
+    assert output(behind).split() == sorted(BASELINES["x86-64"])
 
 
 def test_read_only_arrays_have_code_of_their_own(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def _configured(**ours: str) -> Iterator[None]:
     Numba also reads a file of settings in the current folder, whoever put it there, if it finds a parser.
     """
     theirs = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_VARIABLES)}
-    parser = {name: sys.modules[name] for name in ("yaml",) if name in sys.modules}
+    parser = sys.modules.get("yaml")
     sys.modules["yaml"] = cast(Any, None)
     os.environ.update(ours)
     try:
@@ -52,7 +52,8 @@ def _configured(**ours: str) -> Iterator[None]:
             del os.environ[name]
         os.environ.update(theirs)
         del sys.modules["yaml"]
-        sys.modules.update(parser)
+        if parser:
+            sys.modules["yaml"] = parser
 
 
 with _configured():
@@ -69,10 +70,11 @@ def _choice_of_cpu(name: str) -> dict[str, str]:
     return {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""}
 
 
-#: A program that has loaded Numba before has made its own choices.
+#: A program that has loaded Numba before has made its own choices, all but that of the CPU.
 _IS_FIRST = "numba" not in sys.modules
+_CHOICE = _choice_of_cpu(os.environ.get("CAFFE_LRP_CPU", ""))
 
-with _configured(**_choice_of_cpu(os.environ.get("CAFFE_LRP_CPU", ""))):
+with _configured(**_CHOICE):
     import numba
     from numba import types as types  # noqa: PLC0414 - for `_simd`
     from numba.core import cgutils as cgutils  # noqa: PLC0414
@@ -91,6 +93,8 @@ _SETTINGS: Any = numba.config
 if _IS_FIRST:
     # Before anything is compiled, it would read environment and file again.
     _SETTINGS.reload_config = lambda: None
+for _name, _value in _CHOICE.items():
+    setattr(_SETTINGS, _name.removeprefix("NUMBA_"), _value)
 
 
 def refuse_disabled_compiler() -> None:
