@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from llvmlite import binding as llvm
 
+from caffe_lrp import trust
 from caffe_lrp.errors import UsageError
 from caffe_lrp.kernels import _jit, cache
 from caffe_lrp.kernels._jit import KernelCache, kernel, target_features
@@ -165,13 +167,69 @@ def test_a_damaged_file_is_compiled_anew_and_replaced(
 def test_a_full_disk_costs_no_result_and_leaves_no_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full_disk(path: Path, data: bytes) -> int:
+    def full_disk(path: Path) -> int:
         path.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr(cache, "create_trusted", full_disk)
     assert cached(twice, tmp_path)(21) == 42
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["of another user", "that others can write", "link", "pipe"])
+def test_what_can_be_the_work_of_others_is_not_loaded_but_compiled_anew_and_replaced(
+    kind: str, tmp_path: Path, give: Callable[[Path, int], None]
+) -> None:
+    folder = tmp_path / "cache"
+    assert cached(twice, folder)(21) == 42
+    (path,) = folder.iterdir()
+    if kind == "of another user":
+        give(path, STRANGER)
+    elif kind == "that others can write":
+        path.chmod(0o666)
+    elif kind == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.unlink()
+        os.mkfifo(path)
+    again = cached(twice, folder)
+    assert (again(21), hits(again)) == (42, 0)
+    give(path, os.geteuid())
+    assert stat.S_IFMT(path.lstat().st_mode) == stat.S_IFREG
+    fresh = cached(twice, folder)
+    assert (fresh(21), hits(fresh)) == (42, 1)
+
+
+def several(values: Any) -> Any:
+    doubled = values * 2
+    return doubled, (doubled.shape, doubled[0] > 1), 2.5, 7
+
+
+def test_results_of_all_kinds_are_the_same_from_loaded_code(tmp_path: Path) -> None:
+    values = np.ones((3,), np.float32)
+    cached(several, tmp_path)(values)
+    fresh = cached(several, tmp_path)
+    doubled, *others = fresh(values)
+    assert (doubled.tolist(), doubled.dtype, others) == ([2, 2, 2], np.float32, [((3,), True), 2.5, 7])
+    assert hits(fresh) == 1
+
+
+def named(value: int) -> str:
+    return "odd" if value % 2 else "even"
+
+
+def test_a_kernel_with_a_result_that_cannot_be_described_is_not_stored(tmp_path: Path) -> None:
+    assert cached(named, tmp_path)(3) == "odd"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_stored_is_a_line_of_json_and_code(tmp_path: Path) -> None:
+    """Nothing in it is executed but the code of the kernel: no pickle."""
+    cache.store(tmp_path / "file", {"key": [1, "ä"]}, [b"one\n", b"", b"three"])
+    content = (tmp_path / "file").read_bytes()[32:]
+    assert content == b'{"key": [1, "\\u00e4"], "sizes": [4, 0, 5]}\none\nthree'
+    assert cache.load(tmp_path / "file") == ({"key": [1, "ä"]}, [b"one\n", b"", b"three"])
 
 
 def test_a_cache_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
@@ -214,6 +272,13 @@ class Places:
     def find(self) -> cache.CachePlace:
         return cache.find_place(self.package, self.environment, "0123456789abcdef", "cpu")
 
+    def why_passed_over(self, wish: Path) -> tuple[str, ...]:
+        """What there is to say if the user's own cache is taken in place of the folder ``wish``."""
+        self.environment["CAFFE_LRP_CACHE_DIR"] = str(wish)
+        found = self.find()
+        assert found.folder == self.home / "caffe-lrp" / FOLDER
+        return found.notices
+
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
@@ -221,6 +286,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
 
 
 FOLDER = "kernels-0123456789abcdef"
+STRANGER = 54321
 
 
 def test_the_packages_own_folder_comes_first(places: Places) -> None:
@@ -259,25 +325,108 @@ def test_without_a_home_a_folder_for_temporary_files_serves(places: Places) -> N
     assert found.folder.parent.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("kind", ["rights of others", "link", "file"])
+@pytest.mark.parametrize("kind", ["rights of others", "owner", "link", "file"])
 def test_a_temporary_folder_that_others_can_have_written_to_is_not_used(
-    kind: str, places: Places, tmp_path: Path
+    kind: str, places: Places, tmp_path: Path, give: Callable[[Path, int], None]
 ) -> None:
     ours = places.temporary / f"caffe-lrp-{os.getuid()}"
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    reason = f"every user can write to {ours}"
     if kind == "link":
-        (tmp_path / "theirs").mkdir(mode=0o700)
-        ours.symlink_to(tmp_path / "theirs")
+        ours.symlink_to(theirs)
+        reason = f"every user can write to {theirs}"
     elif kind == "file":
         ours.write_text("")
+    elif kind == "owner":
+        ours.mkdir()
+        give(ours, STRANGER)
+        reason = f"{ours} belongs to the user {STRANGER}"
     else:
         ours.mkdir()
         ours.chmod(0o777)
     found = places.seal(places.package, places.home).find()
     assert found.folder is None
-    assert found.notices == (
-        f"every run compiles its kernels anew, as neither {places.package} nor another folder can be "
-        "written; set CAFFE_LRP_CACHE_DIR to one that can",
+    if kind == "file":
+        told = f"neither {places.package} nor another folder can be written"
+        advice = "set CAFFE_LRP_CACHE_DIR to one that can"
+    else:
+        told = f"{places.package} cannot be written, {reason} and no other folder can be written"
+        chmod = f"run 'chmod go-w {ours if kind != 'link' else theirs}' or " if kind != "owner" else ""
+        advice = f"{chmod}set CAFFE_LRP_CACHE_DIR to a folder that only you can write to"
+    assert found.notices == (f"every run compiles its kernels anew, as {told}; {advice}",)
+
+
+def test_a_cache_of_a_group_is_passed_over_with_a_note_that_says_how_to_make_it_ones_own(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "_is_private_group", lambda path, state: False)
+    monkeypatch.setattr(trust, "_group", lambda number: "the group 'lab'")
+    shared = tmp_path / "shared"
+    cache.mark_complete(shared / FOLDER, "cpu")
+    shared.chmod(0o2775)
+    assert places.why_passed_over(shared) == (
+        f"the group 'lab' can write to {shared}, so compiled kernels are kept in {places.home}/caffe-lrp; "
+        f"run 'chmod g-w {shared}' or set CAFFE_LRP_CACHE_DIR to a folder that only you can write to",
     )
+    shared.chmod(0o755)
+    assert places.find() == cache.CachePlace(shared / FOLDER)
+
+
+@pytest.mark.parametrize("theirs", ["", FOLDER])
+def test_a_cache_of_another_user_is_passed_over_with_a_note_even_if_it_says_that_it_is_complete(
+    theirs: str, places: Places, tmp_path: Path, give: Callable[[Path, int], None]
+) -> None:
+    wish = tmp_path / "wish"
+    cache.mark_complete(wish / FOLDER, "cpu")
+    give(wish / theirs, STRANGER)
+    assert places.why_passed_over(wish) == (
+        f"{wish / theirs} belongs to the user {STRANGER}, so compiled kernels are kept in "
+        f"{places.home}/caffe-lrp; set CAFFE_LRP_CACHE_DIR to a folder that only you can write to",
+    )
+
+
+def test_a_users_cache_that_is_passed_over_is_named_too(
+    places: Places, give: Callable[[Path, int], None]
+) -> None:
+    places.home.mkdir()
+    give(places.home, STRANGER)
+    found = places.seal(places.package).find()
+    assert found.folder == places.temporary / f"caffe-lrp-{os.getuid()}" / FOLDER
+    assert found.reason == (
+        f"{places.package} cannot be written and {places.home} belongs to the user {STRANGER}"
+    )
+
+
+def test_a_new_folder_that_a_file_server_gives_to_another_user_is_not_used(
+    places: Places, give: Callable[[Path, int], None]
+) -> None:
+    give(places.package / FOLDER, 65534)
+    assert places.find().folder == places.home / "caffe-lrp" / FOLDER
+
+
+def test_in_a_read_only_cache_only_a_mark_of_its_owner_counts(
+    places: Places, give: Callable[[Path, int], None]
+) -> None:
+    cache.mark_complete(places.package / FOLDER, "cpu")
+    places.seal(places.package)
+    give(places.package / FOLDER / "complete-cpu", STRANGER)
+    assert places.find().folder == places.home / "caffe-lrp" / FOLDER
+
+
+def test_whoever_owns_the_package_is_trusted_with_the_kernels_in_it(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was installed by somebody who is neither the user nor root, and may lie wherever it likes."""
+    cache.mark_complete(places.package / FOLDER, "cpu")
+    places.package.parent.chmod(0o777)
+    places.seal(places.package)
+    monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+    monkeypatch.setattr(trust, "_ROOT_USER", STRANGER)
+    assert places.find() == cache.CachePlace(places.package / FOLDER)
+    places.package.chmod(0o777)
+    assert places.find().folder is None
 
 
 def test_a_new_cache_removes_those_unused_for_long_and_nothing_else(places: Places) -> None:
@@ -288,6 +437,33 @@ def test_a_new_cache_removes_those_unused_for_long_and_nothing_else(places: Plac
         os.utime(places.package / name, (time.time() - days * 24 * 3600,) * 2)
     places.find()
     assert {path.name for path in places.package.iterdir()} == {FOLDER, *names} - {"kernels-00000000000000aa"}
+
+
+def test_a_new_cache_removes_nothing_of_others_and_follows_no_link(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("")
+    old, with_link, link = (places.package / f"kernels-00000000000000{end}" for end in ("aa", "bb", "cc"))
+    for folder in (old, with_link):
+        folder.mkdir(parents=True)
+        (folder / "kernel").write_text("")
+    link.symlink_to(elsewhere)
+    (with_link / "link").symlink_to(elsewhere / "file")
+    for path in (old, with_link, link, elsewhere):
+        os.utime(path, (0, 0), follow_symlinks=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: STRANGER)
+        cache._remove_unused(places.package / FOLDER)
+        assert (old / "kernel").exists()
+    cache._remove_unused(places.package / FOLDER)
+    assert [path.exists() for path in (old, with_link / "link", link, elsewhere / "file")] == [
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_of_many_caches_the_last_used_stay(places: Places) -> None:
@@ -368,6 +544,26 @@ def test_a_cpu_that_this_machine_cannot_stand_in_for_is_refused() -> None:
         require_baseline("haswell", BASELINES["haswell"] - {"avx2", "fma"})
 
 
+def test_settings_of_numba_in_the_environment_or_the_current_folder_change_nothing(tmp_path: Path) -> None:
+    """They would disable the compiler, end the run, change what is compiled or print what it does."""
+    (tmp_path / ".numba_config.yaml").write_text("disable_jit: 1\nboundscheck: 1\n")
+    settings = {
+        "NUMBA_NUM_THREADS": "0",
+        "NUMBA_OPT": "banana",
+        "NUMBA_DISABLE_JIT": "1",
+        "NUMBA_DUMP_LLVM": "1",
+        "NUMBA_CPU_NAME": "x86-64",
+        "VS_PROFILER": "1",
+    }
+    ours = {"PYTHONPATH": str(PACKAGE.parent)}
+    code = CALL + "import os, yaml; print(os.environ.get('NUMBA_OPT'), yaml.safe_load('1'))"
+    hidden = start(tmp_path / "cache", code, tmp_path, **ours, **settings)
+    stdout, stderr = hidden.communicate()
+    assert (stdout, stderr) == (f"{COMPILED}banana 1\n", "")
+    (tmp_path / ".numba_config.yaml").write_text("{")
+    assert output(start(tmp_path / "cache", CALL, tmp_path, **ours)) == LOADED
+
+
 @needs_v3
 def test_code_for_a_baseline_is_kept_apart_and_uses_no_feature_beyond_it(tmp_path: Path) -> None:
     assembly = CALL + "print(*absolute.inspect_asm().values())"
@@ -384,6 +580,8 @@ def test_the_features_of_the_target_are_those_of_the_baseline(tmp_path: Path) ->
     code = "from caffe_lrp.kernels._jit import target_features as features; print(*sorted(features()))"
     for name in ("x86-64", "x86-64-v3"):
         assert output(start(tmp_path, code, CAFFE_LRP_CPU=name)).split() == sorted(BASELINES[name])
+    behind = start(tmp_path, f"import numba; {code}", CAFFE_LRP_CPU="x86-64")
+    assert output(behind).split() == sorted(BASELINES["x86-64"])
 
 
 def test_read_only_arrays_have_code_of_their_own(tmp_path: Path) -> None:

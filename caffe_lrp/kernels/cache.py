@@ -4,31 +4,50 @@ The folder's name is a digest of all modules of kernels and of the versions that
 to, so that an edited kernel, or an edited function that others call, never runs stale. In the folder
 every compiled kernel has a file of its own, whose name is a digest of what it was compiled for. Nothing
 is ever changed in place, so any number of processes, on any kinds of CPU, may share a folder.
+
+What is kept there is executed. So nothing counts that somebody else can have written: see `trust`.
 """
 
 import contextlib
 import hashlib
-import itertools
+import json
 import os
 import re
-import shutil
 import stat
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from caffe_lrp.files import user_cache_folder
+from caffe_lrp.trust import (
+    Distrust,
+    create_trusted,
+    is_unknown,
+    make_trusted_folder,
+    open_trusted,
+    why_untrusted,
+)
 
 _STEM = "kernels-"
 _FOLDER_NAME = re.compile(_STEM + "[0-9a-f]{16}")
 _CHECKSUM_BYTES = 32
+_SIZES = "sizes"
 
 #: Folders of other states of the sources are removed when unused for so long, or beyond so many.
 UNUSED_SECONDS = 30 * 24 * 3600
 MOST_OTHERS = 8
+
+
+class _Base(NamedTuple):
+    """Where the folder may lie, whose work may be found there, and from where on that matters."""
+
+    folder: Path
+    owners: Collection[int]
+    below: Path = Path("/")
 
 
 @dataclass(frozen=True)
@@ -41,20 +60,23 @@ class CachePlace:
         None: they are kept nowhere.
     reason
         Why it is not the first choice; empty where it is.
+    remedy
+        What the user can do about that; empty where nobody has to.
     """
 
     folder: Path | None
     reason: str = ""
+    remedy: str = ""
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What a user has to know of the place: nothing, if it is the first choice."""
+        if not self.reason:
+            return ()
         if self.folder is None:
-            advice = "set CAFFE_LRP_CACHE_DIR to one that can"
-            return (f"every run compiles its kernels anew, as {self.reason}; {advice}",)
-        return (
-            (f"{self.reason}, so compiled kernels are kept in {self.folder.parent}",) if self.reason else ()
-        )
+            return (f"every run compiles its kernels anew, as {self.reason}; {self.remedy}",)
+        kept = f"{self.reason}, so compiled kernels are kept in {self.folder.parent}"
+        return (f"{kept}; {self.remedy}" if self.remedy else kept,)
 
 
 def sources_digest(folder: Path, versions: Iterable[str]) -> str:
@@ -66,12 +88,13 @@ def sources_digest(folder: Path, versions: Iterable[str]) -> str:
 
 
 def find_place(package: Path, environment: Mapping[str, str], digest: str, target: str) -> CachePlace:
-    """The first folder that can be written, or holds all that is needed.
+    """The first folder that can be written, or holds all that is needed, and that nobody else can write.
 
     Parameters
     ----------
     package
-        First choice, unless the environment's ``CAFFE_LRP_CACHE_DIR`` names another one.
+        First choice, unless the environment's ``CAFFE_LRP_CACHE_DIR`` names another one. The owner of the
+        folder it lies in, the package's, is trusted: their code runs anyway.
     environment
         Environment variables.
     digest
@@ -79,40 +102,77 @@ def find_place(package: Path, environment: Mapping[str, str], digest: str, targe
     target
         Name of what is compiled for, as given to `mark_complete`.
     """
-    bases = _bases(package, environment)
-    first = next(bases)
-    for base in itertools.chain([first], bases):
-        folder = base / (_STEM + digest)
-        if _is_writable(folder) or _is_complete(folder, target):
-            return CachePlace(folder, "" if base == first else f"{first} cannot be written")
-    return CachePlace(None, f"neither {first} nor another folder can be written")
+    first, *others = _bases(package, environment)
+    reasons: list[str] = []
+    remedies: list[str] = []
+    for base in (first, *others):
+        folder = base.folder / (_STEM + digest)
+        is_usable, doubt = _look_at(folder, base, target)
+        if is_usable:
+            return CachePlace(folder, _joined(reasons), _remedy(remedies) if remedies else "")
+        if doubt:
+            reasons.append(doubt.reason)
+            remedies.append(doubt.remedy)
+        elif base is first:
+            reasons.append(f"{base.folder} cannot be written")
+    if not remedies:
+        reason = f"neither {first.folder} nor another folder can be written"
+        return CachePlace(None, reason, "set CAFFE_LRP_CACHE_DIR to one that can")
+    return CachePlace(None, _joined([*reasons, "no other folder can be written"]), _remedy(remedies))
 
 
-def _bases(package: Path, environment: Mapping[str, str]) -> Iterator[Path]:
+def _look_at(folder: Path, base: _Base, target: str) -> tuple[bool, Distrust | None]:
+    """Whether ``folder`` serves; if it does not as others can have a hand in it, why they can."""
+    try:
+        doubt = why_untrusted(folder, base.owners, base.below)
+        if doubt or not (_is_writable(folder) or _is_complete(folder, target, base.owners)):
+            return False, doubt
+        # What was made now may belong to somebody else: a server of files may do that to root.
+        doubt = why_untrusted(folder, base.owners, base.below)
+    except OSError:
+        return False, None
+    return doubt is None, doubt
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    *others, last = reasons or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _remedy(remedies: Sequence[str]) -> str:
+    """What to do where others can write: mend it, where the user can, or choose another folder."""
+    return " or ".join(
+        [*filter(None, remedies), "set CAFFE_LRP_CACHE_DIR to a folder that only you can write to"]
+    )
+
+
+def _bases(package: Path, environment: Mapping[str, str]) -> Iterator[_Base]:
     """Where the folder may lie, best first."""
+    owner = package.parent.stat().st_uid
+    # A number that stands for several users says nothing of who wrote files elsewhere.
+    owners = () if is_unknown(owner) else (owner,)
     wish = environment.get("CAFFE_LRP_CACHE_DIR")
-    yield Path(wish).absolute() if wish else package
-    yield from filter(None, (user_cache_folder(environment), _temporary_folder()))
+    yield _Base(Path(wish).absolute(), owners) if wish else _Base(package, (owner,), package.parent)
+    for folder in filter(None, (user_cache_folder(environment), _temporary_folder())):
+        yield _Base(folder, owners)
 
 
 def _temporary_folder() -> Path | None:
-    """A folder below the one for temporary files that nobody else can have put anything into."""
+    """A folder of the user's own below the one for temporary files; None where none can be made."""
     try:
         folder = Path(tempfile.gettempdir()) / f"caffe-lrp-{os.getuid()}"
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        state = folder.lstat()
     except OSError:
         return None
-    is_ours = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o077
-    return folder if is_ours else None
+    return folder
 
 
 def _is_writable(folder: Path) -> bool:
     """Whether files can be made in ``folder``, which is made itself; then it counts as used now."""
     try:
         is_new = not folder.is_dir()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_trusted_folder(folder)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError:
         return False
@@ -128,56 +188,89 @@ def _remove_unused(folder: Path) -> None:
     others = []
     with contextlib.suppress(OSError):
         for path in folder.parent.iterdir():
-            if path != folder and _FOLDER_NAME.fullmatch(path.name) and not path.is_symlink():
-                others.append((path.stat().st_mtime, path))
+            state = path.lstat()
+            is_ours = stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid()
+            if path != folder and _FOLDER_NAME.fullmatch(path.name) and is_ours:
+                others.append((state.st_mtime, path))
     others.sort(reverse=True)
     for rank, (used, path) in enumerate(others):
         if rank >= MOST_OTHERS or used < time.time() - UNUSED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+            # What is not as it should be stays: somebody else may be at work there.
+            with contextlib.suppress(OSError):
+                _remove_own(path)
 
 
-def _is_complete(folder: Path, target: str) -> bool:
+def _remove_own(folder: Path) -> None:
+    """Remove a folder of the user's own files; OSError if there is anything else in it, which stays."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with os.scandir(opened) as entries:
+            for entry in list(entries):
+                is_file = entry.is_file(follow_symlinks=False)
+                if is_file and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
+                    os.unlink(entry.name, dir_fd=opened)
+    finally:
+        os.close(opened)
+    folder.rmdir()
+
+
+def _is_complete(folder: Path, target: str, owners: Collection[int]) -> bool:
     """Whether ``folder`` holds everything for ``target``; not if nobody may look into it."""
     try:
-        return _marker(folder, target).is_file()
+        os.close(open_trusted(_marker(folder, target), owners))
     except OSError:
         return False
+    return True
 
 
 def _marker(folder: Path, target: str) -> Path:
     return folder / f"complete-{target}"
 
 
-def mark_complete(folder: Path, target: str) -> None:
+def mark_complete(folder: Path, target: str, owners: Collection[int] = ()) -> None:
     """Note that ``folder`` holds everything for ``target``: it then serves even where it is read-only.
 
     Raises OSError where there is no room for that, and so probably was none for kernels.
     """
-    if not _marker(folder, target).is_file():
+    if not _is_complete(folder, target, owners):
         _write(_marker(folder, target), f"every kernel, for {target}\n".encode())
 
 
-def store(path: Path, data: bytes) -> None:
-    """Keep ``data``, with a checksum, in a file of our folder; raises OSError where it cannot be kept."""
+def store(path: Path, header: Mapping[str, Any], parts: Sequence[bytes]) -> None:
+    """Keep ``header`` and ``parts``, with a checksum, in a file of our folder; OSError where that cannot be.
+
+    The header is a line of JSON, so that nothing but compiled code in such a file can be executed.
+    """
+    line = json.dumps({**header, _SIZES: [len(part) for part in parts]}).encode() + b"\n"
+    data = b"".join([line, *parts])
     _write(path, hashlib.sha256(data).digest() + data)
 
 
-def load(path: Path) -> memoryview | None:
-    """What `store` kept in a file; None if that is nothing, or no longer whole."""
+def load(path: Path, owners: Collection[int] = ()) -> tuple[dict[str, Any], list[bytes]] | None:
+    """What `store` kept in a file; None if that is nothing, no longer whole, or can be the work of others."""
     try:
-        stored = memoryview(path.read_bytes())
+        with os.fdopen(open_trusted(path, owners), "rb") as file:
+            checksum, data = file.read(_CHECKSUM_BYTES), file.read()
     except OSError:
         return None
-    checksum, data = stored[:_CHECKSUM_BYTES], stored[_CHECKSUM_BYTES:]
-    return data if hashlib.sha256(data).digest() == checksum else None
+    if hashlib.sha256(data).digest() != checksum:
+        return None
+    start = data.index(b"\n") + 1
+    header = json.loads(data[:start])
+    parts = []
+    for size in header.pop(_SIZES):
+        parts.append(data[start : start + size])
+        start += size
+    return header, parts
 
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file that is either complete or absent, by way of one that no other process knows."""
-    path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have tidied it away
+    make_trusted_folder(path.parent)  # somebody may have tidied it away
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}.tmp")
     try:
-        temporary.write_bytes(data)
+        with os.fdopen(create_trusted(temporary), "wb") as file:
+            file.write(data)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
