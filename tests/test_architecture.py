@@ -11,7 +11,7 @@ PACKAGE = Path(caffe_lrp.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "caffe_pb2.py")
 
 #: Part of the package -> the parts it may import, besides itself.
-FOUNDATION = {"errors", "quirks", "messages", "environment", "files", "imagefile", "sharing"}
+FOUNDATION = {"errors", "quirks", "messages", "environment", "files", "imagefile", "sharing", "trust"}
 ARROWS = {
     "errors": set(),
     "quirks": set(),
@@ -20,6 +20,7 @@ ARROWS = {
     "files": {"errors", "messages", "environment"},
     "imagefile": {"errors", "files"},
     "sharing": set(),
+    "trust": {"files"},
     "shards": FOUNDATION,
     "terminal": set(),
     "workspace": set(),
