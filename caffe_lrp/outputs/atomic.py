@@ -81,6 +81,18 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
+def sync_folder(folder: Path) -> None:
+    """Return when the names in ``folder`` are on the disk, not only the files; OSError if they are not."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot
+            raise
+    finally:
+        os.close(file)
+
+
 def temporary_beside(path: Path) -> Path:
     """A name of its own beside ``path``, from which `interrupted_writes` can tell what it was to become."""
     name = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
