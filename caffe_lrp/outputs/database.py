@@ -244,7 +244,7 @@ def differing_settings(one: str, other: str) -> str:
 def maps_of_run(description: str) -> int:
     """How many maps the whole run has by its description, all shards together; 0 if it does not say."""
     count = _settings(description).get(MAPS_OF_RUN)
-    return count if isinstance(count, int) and 0 < count <= MOST_ROWS else 0
+    return count if type(count) is int and 0 < count <= MOST_ROWS else 0
 
 
 def _settings(description: str) -> dict[str, Any]:

@@ -67,6 +67,8 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
     OutputError
         A file cannot be written, or one that is to be made is there already.
     """
+    if not out.name or out.name == "..":
+        raise OutputError(f"{out}: is a folder; give the result a name in it")
     databases = _databases_among(paths)
     with ExitStack() as stack:
         shards = _open_alike(databases, stack)
