@@ -207,7 +207,17 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
     """
     with suppress(FileNotFoundError):
         _require_regular(path.lstat().st_mode, path)  # to open a device may already do something
-    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    return _open(path, flags | os.O_NOFOLLOW)
+
+
+def open_regular(path: Path) -> int:
+    """Open a file that the user names, for reading: a descriptor; raises as `open_own`, but follows links."""
+    _require_regular(path.stat().st_mode, path)
+    return _open(path, os.O_RDONLY)
+
+
+def _open(path: Path, flags: int) -> int:
+    file = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     try:
         _require_regular(os.fstat(file).st_mode, path)
     except BaseException:

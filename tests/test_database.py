@@ -1,5 +1,6 @@
 """Databases of maps: what plain h5py reads from them, what they refuse, and going on after a kill."""
 
+import errno
 import json
 import os
 import random
@@ -8,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -19,6 +22,7 @@ from database_builders import SETTINGS, SHAPE, check_row, make, result
 
 from caffe_lrp.errors import ImageError, OutputError, UsageError
 from caffe_lrp.outputs import database, table
+from caffe_lrp.outputs.atomic import sync_path
 from caffe_lrp.outputs.database import AttributionDatabase, input_path_of
 
 #: Writes the rows of a database that are missing, a little slower than it could.
@@ -331,6 +335,133 @@ def test_what_does_not_fit_is_not_written(
         with pytest.raises(ValueError, match=r"row|index|lacks|fit"):
             maps.write(row, replace(result(0), **change), index)  # type: ignore[arg-type]
         assert (tmp_path / "maps.h5").read_bytes() == before
+
+
+def test_rows_of_a_file_that_is_no_longer_there_are_not_done(tmp_path: Path) -> None:
+    for name, change, message in (
+        ("maps.h5", Path.unlink, r"maps\.h5: was moved away or deleted while this run was writing it; see"),
+        ("maps.input.h5", Path.unlink, r"maps\.input\.h5: was moved away or deleted"),
+        ("maps.h5", lambda path: path.rename(path.with_name("mine.h5")), "was moved away or deleted"),
+        (
+            "maps.h5",
+            lambda path: Path(shutil.copy(path, path.with_name("copy"))).replace(path),
+            "was replaced by another file",
+        ),
+        (
+            "maps.h5",
+            lambda path: path.parent.rename(path.parent.with_name("gone")),
+            "was moved away or deleted",
+        ),
+    ):
+        folder = tmp_path / "out"
+        maps = AttributionDatabase(folder / "maps.h5", SHAPE, "float32", True, SETTINGS)
+        maps.write(0, result(0), 0)
+        maps.flush()
+        maps.write(1, result(1), 1)
+        change(folder / name)
+        with pytest.raises(OutputError, match=message):
+            maps.flush()
+        assert maps.rows_done().nonzero()[0].tolist() == [0]
+        with pytest.raises(OutputError, match=message):
+            maps.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(tmp_path / "gone", ignore_errors=True)
+
+
+def test_closing_says_that_the_file_is_gone_though_all_was_flushed(tmp_path: Path) -> None:
+    maps = AttributionDatabase(tmp_path / "maps.h5", SHAPE)
+    maps.write(0, result(0), 0)
+    maps.flush()
+    (tmp_path / "maps.h5").unlink()
+    with pytest.raises(OutputError, match="was moved away or deleted"):
+        maps.close()
+
+
+def test_two_runs_that_overwrite_each_other_do_not_mix_their_maps(tmp_path: Path) -> None:
+    path = tmp_path / "maps.h5"
+    one = AttributionDatabase(path, SHAPE, description='{"formula": 1}', overwrite=True)
+    with AttributionDatabase(path, SHAPE, description='{"formula": 2}', overwrite=True) as two:
+        two.write(3, result(3), 3)
+        one.write(0, result(0), 0)
+        with pytest.raises(OutputError, match=r"was replaced by another file, perhaps of another run"):
+            one.flush()
+    with pytest.raises(OutputError, match="was replaced"):
+        one.close()
+    with h5py.File(path) as file:
+        assert file["index"][:].tolist() == [2**32 - 1] * 3 + [3] + [2**32 - 1] * 2
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["maps.h5", "maps.input.h5"])
+@pytest.mark.parametrize(
+    ("put", "kind"),
+    [
+        (lambda path: path.symlink_to("target"), "a link"),
+        (lambda path: path.symlink_to("absent"), "a link"),
+        (lambda path: path.symlink_to("/dev/zero"), "a link"),
+        (os.mkfifo, "a pipe"),
+        (Path.mkdir, "a folder"),
+    ],
+)
+def test_only_files_are_opened_or_overwritten(
+    tmp_path: Path, put: Callable[[Path], None], kind: str, name: str, overwrite: bool
+) -> None:
+    target = make(tmp_path / "target", [0])
+    before = target.read_bytes()
+    put(tmp_path / name)
+    with pytest.raises(
+        OutputError, match=f"{name}: cannot be opened as a database: {kind} is in the place of"
+    ):
+        AttributionDatabase(tmp_path / "maps.h5", SHAPE, "float32", True, SETTINGS, overwrite=overwrite)
+    assert target.read_bytes() == before
+    assert not (tmp_path / "absent").exists()
+
+
+def test_what_another_process_is_still_making_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "maps.h5"
+    columns = SHAPE.map_columns("float32")
+    with table.new_table(path, 6, columns, SETTINGS):
+        (unfinished,) = tmp_path.iterdir()
+        os.mkfifo(tmp_path / ".maps.h5.0123abcd.tmp")
+        with pytest.raises(ValueError, match="give up"), table.new_table(path, 6, columns, SETTINGS):
+            raise ValueError("give up")
+        assert unfinished.exists()
+    assert path.exists()
+
+
+def test_without_hard_links_a_file_made_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", fail)
+    columns = SHAPE.map_columns("float32")
+    with pytest.raises(FileExistsError), table.new_table(tmp_path / "maps.h5", 6, columns, SETTINGS):
+        (tmp_path / "maps.h5").write_text("theirs")
+    assert (tmp_path / "maps.h5").read_text() == "theirs"
+
+
+def test_the_name_of_a_new_file_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    really = os.fsync
+
+    def sync(file: int) -> None:
+        synced.append((os.fstat(file).st_ino, (tmp_path / "maps.h5").exists()))
+        really(file)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    make(tmp_path / "maps.h5", [])
+    assert synced == [((tmp_path / "maps.h5").stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (errno.EINVAL, errno.ENOTSUP):
+        monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(number, "")))
+        sync_path(tmp_path)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(errno.EIO, "")))
+    with pytest.raises(OSError, match=str(errno.EIO)):
+        sync_path(tmp_path)
 
 
 def test_missing_h5py_is_said_with_the_command_that_installs_it(

@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from database_builders import SETTINGS, SHAPE, check_row, make, result, shards
 
 from caffe_lrp.errors import ConfigError, OutputError
-from caffe_lrp.outputs import merge
+from caffe_lrp.outputs import merge, table
+from caffe_lrp.outputs import project as project_module
 from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase, input_path_of
 from caffe_lrp.outputs.merge import merge_databases
 from caffe_lrp.outputs.project import label_map, write_project
@@ -66,6 +68,153 @@ def test_the_last_shards_are_missed_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="4 of the indices 0 to 5 are in no shard, the first is 2"):
         merge_databases([one], tmp_path / "merged.h5")
     merge_databases([one], tmp_path / "merged.h5", allow_missing=True)
+
+
+def test_a_last_index_that_no_run_has_is_refused_before_room_is_made_for_it(tmp_path: Path) -> None:
+    """The input dataset has a row for every index up to the last."""
+    one = make(tmp_path / "one.h5", [0, 7], with_input=True, description=json.dumps({MAPS_OF_RUN: 7}))
+    with pytest.raises(ConfigError, match=r"one\.h5: has index 7, but its run has 7 maps at most"):
+        merge_databases([one], tmp_path / "merged.h5", allow_missing=True)
+    with AttributionDatabase(tmp_path / "two.h5", SHAPE, with_input=True) as maps:
+        maps.write(0, result(0), 2**32 - 2)
+    with pytest.raises(ConfigError, match=r"two\.h5: has index 4294967294, but its run has 134,217,728 maps"):
+        merge_databases([tmp_path / "two.h5"], tmp_path / "merged.h5", allow_missing=True)
+
+
+@pytest.mark.parametrize(
+    "maps", ["4000000000", "1" + 30 * "0", "1" + 5000 * "0", "true", "-7", "1e9", '"6"', "[" * 9999]
+)
+def test_a_count_of_maps_that_makes_no_sense_counts_for_nothing(tmp_path: Path, maps: str) -> None:
+    one = make(tmp_path / "one.h5", range(6), description=f'{{"{MAPS_OF_RUN}": {maps}}}')
+    merge_databases([one], tmp_path / "merged.h5")
+    check_row(tmp_path / "merged.h5", 5, 5)
+
+
+def test_settings_are_compared_however_odd_they_are(tmp_path: Path) -> None:
+    deep = "[" * 990 + "]" * 990
+    one, *others = (
+        make(tmp_path / f"{number}.h5", [number], replace(SHAPE, rows=1), description=text)
+        for number, text in enumerate(
+            [
+                '{"formula": 1}',
+                "[" * 30_000,
+                f'{{"formula": {deep}}}',
+                '{"\\ud800": 1}',
+                '{"\\u0000": NaN}',
+                "7",
+            ]
+        )
+    )
+    for other in others:
+        with pytest.raises(ConfigError, match=r"\.h5: was made with other settings than .*0\.h5 \("):
+            merge_databases([one, other], tmp_path / "merged.h5")
+
+
+def test_a_file_of_very_many_equal_marks_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """Nor is what the marks of a hundred million rows are."""
+    path = tmp_path / "maps.h5"
+    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    how.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    how.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    with h5py.File(path, "w") as file:
+        file.attrs["description"] = np.bytes_(b"{}")
+        for name in (b"attribution", b"index"):
+            space = h5py.h5s.create_simple((10**8,))
+            h5py.h5d.create(file.id, name, h5py.h5t.py_create(np.dtype("<u4")), space, how)
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match=r"has index 0, as .* has"):
+        merge_databases([path], tmp_path / "merged.h5")
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+
+
+def test_rows_longer_than_a_block_are_copied_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge, "_BLOCK_BYTES", 7)
+    monkeypatch.setattr(table, "_PIECE_BYTES", 7)
+    whole = make(tmp_path / "whole.h5", range(6), with_input=True)
+    merge_databases(shards(tmp_path, [(1, 4), (0, 3), (2, 5)]), tmp_path / "merged.h5")
+    assert (tmp_path / "merged.h5").read_bytes() == whole.read_bytes()
+    assert (tmp_path / "merged.input.h5").read_bytes() == input_path_of(whole).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (
+            os.mkfifo,
+            r"shard1\.input\.h5: cannot be opened as a database: a pipe is in the place of this file",
+        ),
+        (Path.mkdir, r"shard1\.input\.h5: cannot be opened as a database: a folder is in the place"),
+        (lambda path: path.symlink_to("/dev/zero"), r"shard1\.input\.h5: cannot be opened .*a device is"),
+        (
+            lambda path: path.symlink_to("/absent"),
+            r"shard1\.input\.h5: cannot be opened .*a link to '/absent'",
+        ),
+    ],
+)
+def test_only_files_are_merged(tmp_path: Path, put: Callable[[Path], None], message: str) -> None:
+    paths = shards(tmp_path, [(0, 1), (2,)])
+    kept = input_path_of(paths[1]).rename(tmp_path / "kept")
+    put(input_path_of(paths[1]))
+    with pytest.raises(ConfigError, match=message):
+        merge_databases(paths, tmp_path / "merged.h5")
+    for odd in (Path("/"), Path(), tmp_path):
+        with pytest.raises(ConfigError, match="it is a folder; give a file"):
+            merge_databases([*paths, odd], tmp_path / "merged.h5")
+    if put != Path.mkdir:
+        input_path_of(paths[1]).unlink()
+        input_path_of(paths[1]).symlink_to(kept)  # a link that the user made to a file is one
+        merge_databases(paths, tmp_path / "merged.h5")
+
+
+def test_a_link_is_not_followed_to_the_place_of_the_result(tmp_path: Path) -> None:
+    (tmp_path / "merged.h5").symlink_to("absent")
+    with pytest.raises(OutputError, match=r"merged\.h5: is there already"):
+        merge_databases(shards(tmp_path, [(0, 1)]), tmp_path / "merged.h5")
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("out", ["/", ".", ".."])
+def test_a_result_without_a_name_is_refused(tmp_path: Path, out: str) -> None:
+    with pytest.raises(OutputError, match="is a folder; give the result a name"):
+        merge_databases(shards(tmp_path, [(0, 1)]), Path(out))
+
+
+@pytest.mark.parametrize(("place", "name"), [("maps.h5", "prediction"), ("maps.input.h5", "data")])
+def test_what_a_project_cannot_show_is_refused_before_it_is_merged(
+    tmp_path: Path, place: str, name: str
+) -> None:
+    make(tmp_path / "maps.h5", range(6), with_input=True)
+    for shape in (None, (6, 1, 1)):
+        with h5py.File(tmp_path / place, "a") as file:
+            if shape is None:
+                del file[name]
+            else:
+                file[name] = np.zeros(shape, "<f4")
+        with pytest.raises(ConfigError, match=f"has no dataset '{name}' as databases of caffe-lrp have it"):
+            merge_databases([tmp_path / "maps.h5"], tmp_path / "merged.h5")
+    assert not (tmp_path / "merged.input.h5").exists()
+
+
+def test_a_label_map_has_so_many_classes_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project_module, "_MOST_CLASSES", 6)
+    make(tmp_path / "maps.h5", range(6), with_input=True)
+    with pytest.raises(
+        ConfigError, match=r"maps\.h5: has scores of 7 classes, and a label map has 6 at most"
+    ):
+        merge_databases([tmp_path / "maps.h5"], tmp_path / "merged.h5")
+
+
+def test_names_in_another_encoding_are_shown_as_far_as_they_can_be(tmp_path: Path) -> None:
+    path = make(tmp_path / "maps.h5", range(6), with_input=True)
+    name = os.fsdecode(b"n\xff")
+    project = write_project(tmp_path, path, [], name=name, model=name, method="LRP")
+    assert json.loads(project.read_text(encoding="utf-8"))["project"]["model"] == "n\ufffd"
+    odd = make(tmp_path / f"{name}.h5", range(6), with_input=True)
+    with pytest.raises(OutputError, match=r"project\.yaml: cannot be written: 'utf-8' codec can't encode"):
+        write_project(tmp_path, odd, [], name="", model="", method="")
 
 
 def test_what_a_killed_merge_has_left_is_removed(tmp_path: Path) -> None:

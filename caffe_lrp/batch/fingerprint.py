@@ -1,20 +1,21 @@
 """What a run depends on, in a few letters: runs of one fingerprint make the same files."""
 
-import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.files import MEGABYTE, user_cache_folder, why_unreadable
-from caffe_lrp.outputs.atomic import replace_file
+from caffe_lrp.files import MEGABYTE, open_regular, user_cache_folder, why_unreadable
+from caffe_lrp.proto.reader import read_prototxt
+
+from .hash_memory import HashMemory, state_of
+from .inputs import mean_of_prototxt
 
 _DIGITS = 12
-_NAME_OF_CACHE = "content-hashes.json"
-_MOST_CACHED = 1000
 #: Smaller files are read sooner than remembered.
 _LEAST_REMEMBERED = 16 * MEGABYTE
 
@@ -29,7 +30,7 @@ _OPTIONAL_SETTINGS = ("head",)
 
 
 class ContentHashes:
-    """Hashes of files by content, remembered by path, size and time of the last change.
+    """Hashes of files by content, those of large files remembered.
 
     Parameters
     ----------
@@ -38,8 +39,7 @@ class ContentHashes:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._path = folder / _NAME_OF_CACHE if folder else None
-        self._known = _read_cache(self._path) if self._path else {}
+        self._memory = HashMemory(folder)
 
     def of(self, path: Path) -> str:
         """64 hexadecimal digits.
@@ -47,50 +47,27 @@ class ContentHashes:
         Raises
         ------
         ConfigError
-            The file cannot be read.
+            The file cannot be read, or changes while it is.
         """
         try:
-            state, name = path.stat(), str(path.resolve())
-            mark = [state.st_size, state.st_mtime_ns]
-            known = self._known.get(name)
-            if known and known[:2] == mark:
-                return str(known[2])
-            found = _digest(path)
-        except OSError as fault:
+            with os.fdopen(open_regular(path), "rb") as file:
+                state = state_of(path, file.fileno())
+                found = self._memory.find(state) or _digest(file)
+                is_same = state_of(path, file.fileno()) == state
+        except (OSError, ValueError) as fault:
             raise ConfigError(f"{path}: cannot be read: {why_unreadable(fault, path)}") from fault
-        if state.st_size >= _LEAST_REMEMBERED:
-            self._remember(name, [*mark, found])
+        if not is_same:
+            raise ConfigError(f"{path}: changed while it was read; start again when it is complete")
+        if state.size >= _LEAST_REMEMBERED and not self._memory.find(state):
+            self._memory.remember(state, found)
         return found
 
-    def _remember(self, name: str, entry: list[Any]) -> None:
-        self._known.pop(name, None)
-        self._known[name] = entry
-        for oldest in list(self._known)[:-_MOST_CACHED]:
-            del self._known[oldest]
-        if self._path:
-            # Without the file the next run hashes again: slower, and nothing else.
-            with contextlib.suppress(OSError):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(self._path, json.dumps(self._known).encode())
 
-
-def _digest(path: Path) -> str:
+def _digest(file: BinaryIO) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(MEGABYTE):
-            digest.update(piece)
+    while piece := file.read(MEGABYTE):
+        digest.update(piece)
     return digest.hexdigest()
-
-
-def _read_cache(path: Path) -> dict[str, list[Any]]:
-    """What is remembered in ``path``; nothing if it cannot be read or is not ours."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {name: entry for name, entry in found.items() if isinstance(entry, list) and len(entry) == 3}
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
@@ -118,6 +95,9 @@ def describe_run(config: HeatmapConfig, hashes: ContentHashes, choices: Mapping[
     }
     # A mean file that is not needed need not be there.
     contents = {name: hashes.of(path) for name, path in files.items() if path and path.is_file()}
+    if config.mean_file is None and config.mean_values is None:
+        mean = mean_of_prototxt(read_prototxt(config.prototxt))
+        contents |= {"mean_file_of_prototxt": hashes.of(mean)} if mean else {}
     settings = {name: getattr(config, name) for name in _SETTINGS}
     given = {name: getattr(config, name) for name in _OPTIONAL_SETTINGS}
     settings |= {name: value for name, value in given.items() if value is not None}

@@ -74,12 +74,18 @@ def _mean(config: HeatmapConfig, spec: NetSpec, shape: Shape) -> tuple[Mean, lis
             f"{spec.source}: neither the config nor the prototxt says which mean to subtract; set mean_file "
             "or mean_values (0 for none)"
         )
-    if transform.mean_file:
-        path = _find(transform.mean_file, Path(spec.source).parent)
+    if path := mean_of_prototxt(spec):
         return _everywhere(load_mean(path, BLOB_BGR, quirks, shape[0]), shape), [f"mean image {path}"]
     with naming(spec.source, ConfigError):
         values = transform.mean_values or (0.0,)
         return _constant(values, shape, "mean_value"), [f"mean {', '.join(f'{value:g}' for value in values)}"]
+
+
+def mean_of_prototxt(spec: NetSpec) -> Path | None:
+    """The mean image that a prototxt names, which counts where the config says nothing of a mean."""
+    if spec.transform is None or not spec.transform.mean_file:
+        return None
+    return _find(spec.transform.mean_file, Path(spec.source).parent)
 
 
 def _everywhere(mean: Mean, shape: Shape) -> Mean:

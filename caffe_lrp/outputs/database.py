@@ -6,6 +6,7 @@ the pictures in the same order.
 """
 
 import json
+import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -19,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, OutputError
+from caffe_lrp.files import NotRegularError
 
 from .arrays import Dtype, little_endian, relevance_map
 from .result import HeatmapResult
-from .table import MARK, MARK_COLUMN, UNMARKED, Column, Table, new_table
+from .structure import MARK, MARK_COLUMN, MOST_ROWS, UNMARKED, Column
+from .table import Table, new_table
 
 #: So many rows are lost at most if nobody calls `AttributionDatabase.flush`.
 _MOST_PENDING = 256
@@ -185,13 +188,16 @@ class AttributionDatabase:
         Raises
         ------
         OutputError
-            The disk did not take it; the next call tries again.
+            The disk did not take it; the next call tries again. Or the files that this run writes are no
+            longer those of this name.
         """
         with self._flushing:
             # Only rows that were complete before the content is synced may be marked after it.
             complete = [self._pending[place] for place in range(len(self._pending))]
-            for table in self._tables if complete else []:
-                table.sync()
+            for table in self._tables:
+                if complete:
+                    table.sync()
+                table.require_in_place()
             # The mark of the map comes last: where it is, the picture is complete, too.
             for row, index in complete:
                 for table in self._tables:
@@ -238,24 +244,29 @@ def differing_settings(one: str, other: str) -> str:
 def maps_of_run(description: str) -> int:
     """How many maps the whole run has by its description, all shards together; 0 if it does not say."""
     count = _settings(description).get(MAPS_OF_RUN)
-    return count if isinstance(count, int) else 0
+    return count if type(count) is int and 0 < count <= MOST_ROWS else 0
 
 
 def _settings(description: str) -> dict[str, Any]:
     """What a description says; nothing if it is none of a run."""
     try:
         settings = json.loads(description or "{}")
-    except ValueError:
+        json.dumps(settings)  # what was barely read may be too deep to be written
+    except (ValueError, RecursionError):
         return {}
     return settings if isinstance(settings, dict) else {}
 
 
+class _OtherContentError(OutputError):
+    """A file that does not belong to this run, but may be replaced on request."""
+
+
 def _open(path: Path, rows: int, columns: Sequence[Column], description: str, overwrite: bool) -> Table:
     """The file ``path``, made if it is not there, of exactly these columns and this description."""
-    if path.exists():
+    if os.path.lexists(path):
         try:
             return _open_existing(path, rows, columns, description)
-        except OutputError:
+        except _OtherContentError:
             if not overwrite:
                 raise
     # Somebody else may make it meanwhile.
@@ -269,7 +280,8 @@ def _open_existing(path: Path, rows: int, columns: Sequence[Column], description
     try:
         table = Table(path, writable=True)
     except ConfigError as error:
-        raise OutputError(str(error)) from error
+        is_file = not isinstance(error.__cause__, NotRegularError)
+        raise (_OtherContentError if is_file else OutputError)(str(error)) from error
     found = f"{table.rows} rows of {describe_layout(table)}"
     wanted = f"{rows} rows of {_in_words(columns)}"
     reason = ""
@@ -280,7 +292,7 @@ def _open_existing(path: Path, rows: int, columns: Sequence[Column], description
         reason = f"was made with other settings than this run has ({different})"
     if reason:
         table.close()
-        raise OutputError(
+        raise _OtherContentError(
             f"{path}: {reason}; move it away, choose another output folder (-p), or add --overwrite"
         )
     return table

@@ -1,6 +1,7 @@
 """Several databases, of the shards of a run, joined into one."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,11 +16,14 @@ from caffe_lrp.files import require_file
 from caffe_lrp.messages import counted, listed
 
 from .database import describe_layout, differing_settings, input_path_of, maps_of_run
-from .project import project_files
-from .table import MARK, Column, Table, new_table
+from .project import project_files, require_presentable
+from .structure import MARK, MOST_ROWS, UNMARKED, Column
+from .table import Table, new_table
 
 #: How much of a column is in memory at a time.
 _BLOCK_BYTES = 64 * 1024 * 1024
+#: How many marks are looked at at a time: a damaged file may claim to have very many.
+_MARKS_AT_ONCE = 2**20
 
 #: The column that databases have, and input datasets have not.
 _MAPS = "attribution"
@@ -63,6 +67,8 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
     OutputError
         A file cannot be written, or one that is to be made is there already.
     """
+    if not out.name or out.name == "..":
+        raise OutputError(f"{out}: is a folder; give the result a name in it")
     databases = _databases_among(paths)
     with ExitStack() as stack:
         shards = _open_alike(databases, stack)
@@ -77,6 +83,7 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
             _refuse_gaps(shards, origins)
         if inputs:
             pictures = _open_alike(inputs, stack)
+            require_presentable(shards[0], pictures[0])
             _require_same_rows(pictures, origins)
             _join(pictures, origins, input_path_of(out), origins.index)
         _join(shards, origins, out, np.arange(len(origins.index)))
@@ -85,11 +92,12 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
 
 def _databases_among(paths: Sequence[Path]) -> list[Path]:
     """``paths`` without the input datasets of others; ConfigError if one is missing or named twice."""
+    for path in paths:
+        require_file(path, "database", ConfigError)
     inputs = {input_path_of(path) for path in paths}
     databases = [path for path in paths if path not in inputs]
     seen: dict[Path, Path] = {}
     for path in databases:
-        require_file(path, "database", ConfigError)
         other = seen.get(path.resolve())
         if other is not None:
             same = "is named twice" if other == path else f"is the same file as {other}"
@@ -101,7 +109,7 @@ def _databases_among(paths: Sequence[Path]) -> list[Path]:
 def _refuse_existing(targets: Sequence[Path]) -> None:
     """OutputError if a file is there that is to be made."""
     for target in targets:
-        if target.exists():
+        if os.path.lexists(target):
             raise OutputError(
                 f"{target}: is there already; move it away, or give the result another name or folder"
             )
@@ -110,7 +118,7 @@ def _refuse_existing(targets: Sequence[Path]) -> None:
 def _inputs_of(paths: Sequence[Path]) -> list[Path]:
     """The input datasets of all databases, or none if there are none."""
     inputs = [input_path_of(path) for path in paths]
-    missing = [path for path in inputs if not path.exists()]
+    missing = [path for path in inputs if not os.path.lexists(path)]
     if missing and len(missing) < len(inputs):
         raise ConfigError(
             f"{missing[0]}: is missing, though other databases have such an input dataset; bring it back, or "
@@ -141,37 +149,64 @@ def _open_alike(paths: Sequence[Path], stack: ExitStack) -> list[Table]:
 
 def _origins(shards: Sequence[Table]) -> _Origins:
     """Where rows come from; ConfigError if there are none, or two of the same index."""
-    marks = [shard.is_marked() for shard in shards]
-    numbers = np.repeat(np.arange(len(shards)), [np.count_nonzero(marked) for marked in marks])
-    rows = np.concatenate([np.flatnonzero(marked) for marked in marks])
-    indices = [shard.read(MARK)[marked] for shard, marked in zip(shards, marks, strict=True)]
-    index = np.concatenate(indices).astype(np.int64)
+    parts = [part for number, shard in enumerate(shards) for part in _origins_in(shard, number)]
+    index = np.concatenate([part.index for part in parts]) if parts else np.empty(0, np.int64)
     if not len(index):
         raise ConfigError(f"{shards[0].path}: no row is written, here and in what is to be merged with it")
     order = np.argsort(index, kind="stable")
-    origins = _Origins(numbers[order], rows[order], index[order])
-    twins = np.flatnonzero(np.diff(origins.index) == 0)
-    if len(twins):
-        one, other = (shards[number].path for number in origins.shard[twins[0] : twins[0] + 2])
+    origins = _Origins(
+        np.concatenate([part.shard for part in parts])[order],
+        np.concatenate([part.row for part in parts])[order],
+        index[order],
+    )
+    _refuse_twins(origins, shards)
+    count = maps_of_run(shards[0].description) or MOST_ROWS
+    if origins.index[-1] >= count:
         raise ConfigError(
-            f"{other}: has index {origins.index[twins[0]]}, as {one} has; merge every shard once, and shards "
-            "that share no image"
+            f"{shards[origins.shard[-1]].path}: has index {origins.index[-1]}, but its run has "
+            f"{counted(count, 'map')} at most; is it damaged?"
         )
     return origins
 
 
+def _origins_in(shard: Table, number: int) -> Iterator[_Origins]:
+    """Where the rows of one shard come from, a part at a time, as it may claim to have very many."""
+    for start in range(0, shard.rows, _MARKS_AT_ONCE):
+        marks = shard.read(MARK, start, min(_MARKS_AT_ONCE, shard.rows - start))
+        rows = np.flatnonzero(marks != UNMARKED)
+        index = marks[rows].astype(np.int64)
+        order = np.argsort(index, kind="stable")
+        part = _Origins(np.full(len(rows), number), start + rows, index)
+        _refuse_twins(_Origins(part.shard, part.row[order], index[order]), {number: shard})
+        yield part
+
+
+def _refuse_twins(origins: _Origins, shards: Sequence[Table] | Mapping[int, Table]) -> None:
+    """ConfigError if an index comes twice."""
+    twins = np.flatnonzero(np.diff(origins.index) == 0)
+    if len(twins):
+        one, other = (shards[number].path for number in origins.shard[twins[0] : twins[0] + 2].tolist())
+        raise ConfigError(
+            f"{other}: has index {origins.index[twins[0]]}, as {one} has; merge every shard once, and shards "
+            "that share no image"
+        )
+
+
 def _refuse_gaps(shards: Sequence[Table], origins: _Origins) -> None:
     """ConfigError if rows are not written, or indices are in no shard."""
+    written = np.bincount(origins.shard, minlength=len(shards)).tolist()
     complaints = [
-        f"{shard.path}: {missing} of {counted(shard.rows, 'row')} are not written"
-        for shard in shards
-        if (missing := shard.rows - np.count_nonzero(shard.is_marked()))
+        f"{shard.path}: {shard.rows - count} of {counted(shard.rows, 'row')} are not written"
+        for shard, count in zip(shards, written, strict=True)
+        if count < shard.rows
     ]
     count = max(int(origins.index[-1]) + 1, maps_of_run(shards[0].description))
     if not complaints and len(origins.index) < count:
-        absent = np.setdiff1d(np.arange(count), origins.index, assume_unique=True)
+        gaps = np.flatnonzero(origins.index != np.arange(len(origins.index)))
+        first = gaps[0] if len(gaps) else len(origins.index)
         complaints = [
-            f"{len(absent)} of the indices 0 to {count - 1} are in no shard, the first is {absent[0]}"
+            f"{count - len(origins.index)} of the indices 0 to {count - 1} are in no shard, the first is "
+            f"{first}"
         ]
     if complaints:
         raise ConfigError(
@@ -187,7 +222,7 @@ def _require_same_rows(pictures: Sequence[Table], origins: _Origins) -> None:
         rows = origins.row[ours]
         if rows.max(initial=-1) >= table.rows:
             raise ConfigError(f"{table.path}: is not the input dataset of its database; bring that back")
-        if not np.array_equal(table.read(MARK)[rows], origins.index[ours]):
+        if not np.array_equal(table.read(MARK, 0, rows.max(initial=-1) + 1)[rows], origins.index[ours]):
             raise ConfigError(
                 f"{table.path}: lacks pictures of maps that are there; explain these images again with "
                 "--input-dataset, or move the input datasets away"
@@ -200,6 +235,10 @@ def _join(shards: Sequence[Table], origins: _Origins, out: Path, places: NDArray
     try:
         with new_table(out, int(places[-1]) + 1, columns, shards[0].description) as table:
             for column in columns:
+                if column.row_bytes > _BLOCK_BYTES:
+                    for shard, row, place in zip(origins.shard, origins.row, places, strict=True):
+                        table.copy_row(int(place), column.name, shards[shard], int(row))
+                    continue
                 for start, stop in _blocks(column, len(places)):
                     block = _gathered(shards, origins, column, start, stop)
                     for first, last in _runs(np.diff(places[start:stop]) == 1):

@@ -12,10 +12,14 @@ import numpy as np
 from caffe_lrp.errors import ConfigError, OutputError
 
 from .atomic import replace_file, why_unwritable
-from .database import input_path_of
-from .table import MARK, Table
+from .database import describe_layout, input_path_of
+from .structure import MARK
+from .table import Table
 
 AttributionStrategy = Literal["true_label", "predicted_label"]
+
+#: More than any net tells apart; their label map takes 300 MB of memory.
+_MOST_CLASSES = 2**18
 
 #: A label of ImageNet's synset files: its number in WordNet, then its names.
 _SYNSET = re.compile(r"(n\d{8}) (.+)")
@@ -58,23 +62,45 @@ def write_project(
     OutputError
         A file cannot be written.
     """
+    name, model = _in_utf8(name), _in_utf8(model)
     inputs = input_path_of(database)
     with Table(database) as maps, Table(inputs) as pictures:
+        require_presentable(maps, pictures)
         _require_pictures_at_index(maps, pictures)
         classes = maps.columns["prediction"].shape[0]
         dataset = _dataset(name, os.path.relpath(inputs, folder), *pictures.columns["data"].shape[1:])
-    sources = [os.path.relpath(database, folder)]
     path, labels_path = project_files(folder)
     project = {
         "name": name,
         "model": model,
         "label_map": labels_path.name,
         "dataset": dataset,
-        "attributions": {"attribution_method": method, "attribution_strategy": strategy, "sources": sources},
+        "attributions": _attributions(method, strategy, os.path.relpath(database, folder)),
     }
     _write_json(labels_path, label_map(labels, classes))
     _write_json(path, {"project": project})  # JSON is YAML, and needs no rules of quoting
     return path
+
+
+def require_presentable(maps: Table, pictures: Table) -> None:
+    """ConfigError unless the two hold what ViRelAy needs: scores of not too many classes, and pictures."""
+    for table, name, dimensions in ((maps, "prediction", 1), (pictures, "data", 3)):
+        if name not in table.columns or len(table.columns[name].shape) != dimensions:
+            raise ConfigError(
+                f"{table.path}: has no dataset '{name}' as databases of caffe-lrp have it, but "
+                f"{describe_layout(table)}; is it another file?"
+            )
+    classes = maps.columns["prediction"].shape[0]
+    if classes > _MOST_CLASSES:
+        raise ConfigError(
+            f"{maps.path}: has scores of {classes:,} classes, and a label map has {_MOST_CLASSES:,} at most; "
+            "to merge it without one, move the input datasets away"
+        )
+
+
+def _in_utf8(name: str) -> str:
+    """A name for people, which may come from the name of a file in another encoding."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _dataset(name: str, path: str, height: int, width: int) -> dict[str, Any]:
@@ -88,6 +114,11 @@ def _dataset(name: str, path: str, height: int, width: int) -> dict[str, Any]:
         "down_sampling_method": "none",
         "up_sampling_method": "none",
     }
+
+
+def _attributions(method: str, strategy: AttributionStrategy, path: str) -> dict[str, Any]:
+    """Where ViRelAy finds maps."""
+    return {"attribution_method": method, "attribution_strategy": strategy, "sources": [path]}
 
 
 def label_map(labels: Sequence[str], classes: int) -> list[dict[str, Any]]:
@@ -120,5 +151,5 @@ def _write_json(path: Path, content: Any) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text.encode())
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:  # the latter of paths that are not in UTF-8
         raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error

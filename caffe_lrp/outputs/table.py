@@ -8,11 +8,11 @@ read the file meanwhile.
 The column `MARK` says which rows are written: it is filled with `UNMARKED` before.
 """
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,61 +20,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import ConfigError, OutputError, UsageError
+from caffe_lrp.errors import ConfigError, OutputError
+from caffe_lrp.files import MEGABYTE, NotRegularError, open_own, open_regular, why_unreadable
 
-from .atomic import interrupted_writes, temporary_beside, why_unwritable, writing_error
+from .atomic import interrupted_writes, sync_path, temporary_beside, why_unwritable, writing_error
+from .structure import (
+    DAMAGE,
+    DESCRIPTION,
+    MARK,
+    MOST_ROWS,
+    UNMARKED,
+    Column,
+    Structure,
+    load_h5py,
+    read_structure,
+)
 
-MARK = "index"
-UNMARKED = np.iinfo(np.uint32).max
-
-#: The attribute of a file that says what its rows were made with.
-_DESCRIPTION = "description"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One dataset of a file.
-
-    Attributes
-    ----------
-    name
-        Name of the dataset.
-    dtype
-        Type of its numbers, as NumPy spells it, bytes in little-endian order.
-    shape
-        Shape of a row.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...] = ()
-
-    def __str__(self) -> str:
-        return " ".join([self.name, np.dtype(self.dtype).name, "×".join(map(str, self.shape))]).strip()
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes that a row takes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
-
-    @property
-    def unwritten(self) -> int | None:
-        """What integers are before they are written: the largest, which is no index and no class."""
-        return int(np.iinfo(self.dtype).max) if self.dtype in ("<u2", "<u4") else None
-
-
-MARK_COLUMN = Column(MARK, "<u4")
-
-
-def load_h5py() -> Any:
-    """The module h5py, which only those need who write databases; UsageError if it is not installed."""
-    try:
-        import h5py  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise UsageError(
-            f"HDF5 files need h5py, which cannot be imported ({error}); install it: pip install 'h5py>=3.10'"
-        ) from error
-    return h5py
+#: How much of a row is in memory at a time while it is copied.
+_PIECE_BYTES = 16 * MEGABYTE
 
 
 @contextmanager
@@ -97,9 +60,7 @@ def new_table(
     load_h5py()  # or there would be no need for a folder
     _require_space(path, rows, columns)
     try:
-        for leftover, name in interrupted_writes(path.parent):
-            if name == path.name:
-                leftover.unlink(missing_ok=True)
+        _remove_abandoned(path)
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
@@ -110,38 +71,67 @@ def new_table(
         except (OSError, ValueError, RuntimeError) as error:  # h5py has its own mind about a full disk
             raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
         with Table(temporary, writable=True) as table:
+            table.hold()
             table.path = path
             yield table
             table.sync()
-        try:
-            if replace:
-                temporary.replace(path)
-            else:
-                _put_in_place(temporary, path)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
+            try:
+                _put_in_place(temporary, path, replace=replace)
+                sync_path(path.parent)
+            except FileExistsError:
+                raise
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
     finally:
         with suppress(OSError):  # where nothing can be removed, nothing was made
             temporary.unlink(missing_ok=True)
 
 
-def _put_in_place(temporary: Path, path: Path) -> None:
-    """Give a file its name, unless there is one of that name: FileExistsError."""
+def _remove_abandoned(path: Path) -> None:
+    """Remove files that were to become ``path``, unless somebody is still at work on them."""
+    for leftover, name in interrupted_writes(path.parent):
+        if name == path.name and not _is_held(leftover):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process holds the file with `Table.hold`, or it is no file of ours at all."""
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        temporary.replace(path)
+        file = open_own(path)
+    except NotRegularError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(file)
+    return False
+
+
+def _put_in_place(temporary: Path, path: Path, *, replace: bool) -> None:
+    """Give a file its name; unless it is to replace one of that name, FileExistsError if there is one."""
+    if not replace:
+        try:
+            os.link(temporary, path)
+        except (FileExistsError, FileNotFoundError):
+            raise
+        except OSError:  # a file system without links: the name is taken by an empty file first
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        else:
+            return
+    temporary.replace(path)
 
 
 def _create(path: Path, rows: int, columns: Sequence[Column], description: str) -> None:
     h5py = load_h5py()
     # Locks fail on some network file systems, and nothing needs them here.
-    with h5py.File(path, "w", libver="earliest", locking=False) as file:
-        file.attrs.create(_DESCRIPTION, np.bytes_(description.encode()))
+    with h5py.File(path, "x", libver="earliest", locking=False) as file:
+        file.attrs.create(DESCRIPTION, np.bytes_(description.encode()))
         for column in sorted(columns, key=lambda column: column.name):  # one order, equal bytes
             space = h5py.h5s.create_simple((rows, *column.shape))
             kind = h5py.h5t.py_create(np.dtype(column.dtype))
@@ -163,7 +153,7 @@ def _properties(h5py: Any, column: Column) -> Any:
 
 
 def _require_space(path: Path, rows: int, columns: Sequence[Column]) -> None:
-    """Refuse to begin what the disk cannot take."""
+    """Refuse to begin what the disk, or a database, cannot take."""
     wanted = rows * sum(column.row_bytes for column in columns)
     folder = next(folder for folder in path.absolute().parents if folder.is_dir())
     free = shutil.disk_usage(folder).free
@@ -171,6 +161,11 @@ def _require_space(path: Path, rows: int, columns: Sequence[Column]) -> None:
         raise OutputError(
             f"{path}: {rows} rows take {wanted / 1e6:,.1f} MB, but the disk has {free / 1e6:,.1f} MB left; "
             "free some, halve the size with --dtype float16, or write to another disk"
+        )
+    if rows > MOST_ROWS:
+        raise OutputError(
+            f"{path}: a database has {MOST_ROWS:,} rows at most, not {rows:,}; make several, of parts of the "
+            "list (--shard)"
         )
 
 
@@ -198,33 +193,33 @@ class Table:
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self.path = path
-        self._offsets: dict[str, int] = {}
-        self.columns: dict[str, Column] = {}
-        h5py = load_h5py()
         try:
-            with h5py.File(path, "r", locking=False) as file:
-                self.description = bytes(file.attrs[_DESCRIPTION]).decode()
-                self.rows = int(file[MARK].shape[0])
-                for name, dataset in file.items():
-                    self._add(name, dataset)
-            self._file = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
-        except (KeyError, ValueError, AttributeError) as error:
+            self._file = open_own(path, os.O_RDWR) if writable else open_regular(path)
+        except (OSError, ValueError) as error:
             raise ConfigError(
-                f"{path}: is no database of caffe-lrp ({error}); move it away, or give another name"
+                f"{path}: cannot be opened as a database: {why_unreadable(error, path)}"
+            ) from error
+        try:
+            structure = self._structure()
+        except BaseException:
+            self.close()
+            raise
+        self.description, self.rows = structure.description, structure.rows
+        self.columns = {name: dataset.column for name, dataset in structure.datasets.items()}
+        self._offsets = {name: dataset.offset for name, dataset in structure.datasets.items()}
+
+    def _structure(self) -> Structure:
+        try:
+            return read_structure(self._file)
+        except DAMAGE as error:
+            raise ConfigError(
+                f"{self.path}: is no database of caffe-lrp ({error}); move it away, or give another name"
             ) from error
         except OSError as error:
             raise ConfigError(
-                f"{path}: cannot be opened as a database: {why_unwritable(error)}; if it is damaged, or "
+                f"{self.path}: cannot be opened as a database: {why_unwritable(error)}; if it is damaged, or "
                 "another kind of file, move it away"
             ) from error
-
-    def _add(self, name: str, dataset: Any) -> None:
-        """Note where a column lies; ValueError if that is not in one piece, or not as long as the others."""
-        offset = dataset.id.get_offset()
-        if dataset.shape[:1] != (self.rows,) or (offset is None and self.rows):
-            raise ValueError(f"dataset '{name}' is laid out differently")
-        self._offsets[name] = offset or 0
-        self.columns[name] = Column(name, dataset.dtype.str, dataset.shape[1:])
 
     def __enter__(self) -> "Table":
         return self
@@ -279,7 +274,21 @@ class Table:
         ConfigError
             They cannot be read.
         """
-        left, place = rows.reshape(-1).view(np.uint8).data, self._place(name, row)
+        self._read_bytes(rows.reshape(-1).view(np.uint8), self._place(name, row))
+
+    def copy_row(self, row: int, name: str, source: "Table", source_row: int) -> None:
+        """Write a row as another file has it, a piece at a time: it may be larger than the memory.
+
+        Raises as `write` and `read_into` do.
+        """
+        size = self.columns[name].row_bytes
+        for start in range(0, size, _PIECE_BYTES):
+            piece = np.empty(min(_PIECE_BYTES, size - start), np.uint8)
+            source._read_bytes(piece, source._place(name, source_row) + start)
+            self._write_bytes(self._place(name, row) + start, piece)
+
+    def _read_bytes(self, content: NDArray[np.uint8], place: int) -> None:
+        left = content.data
         try:
             while left and (done := os.preadv(self._file, [left], place)):
                 left, place = left[done:], place + done
@@ -292,6 +301,26 @@ class Table:
         """(rows,): which rows are written."""
         marked: NDArray[np.bool_] = self.read(MARK) != UNMARKED
         return marked
+
+    def hold(self) -> None:
+        """Keep others from taking the file for one that nobody works on any more; all can read it."""
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def require_in_place(self) -> None:
+        """Raise OutputError if this file, since it was opened, has been moved away, deleted or replaced."""
+        try:
+            is_there = os.path.samestat(self.path.lstat(), os.fstat(self._file))
+            what = "was replaced by another file, perhaps of another run,"
+        except (FileNotFoundError, NotADirectoryError):
+            is_there, what = False, "was moved away or deleted"
+        except OSError as error:
+            raise OutputError(f"{self.path}: can no longer be reached: {why_unwritable(error)}") from error
+        if not is_there:
+            raise OutputError(
+                f"{self.path}: {what} while this run was writing it; see that nobody else writes there, and "
+                "run the same command again to make what is lost"
+            )
 
     def sync(self) -> None:
         """Return when what was written is on the disk, not only on its way; OutputError if it cannot be."""

@@ -1,0 +1,140 @@
+"""Hashes of large files remembered from run to run, so that a model is not read once more to be known.
+
+They are found by what tells a file from another, and one state of it from the next. Both times that a file
+has are part of that, as the time of its last change, unlike that of its content, cannot be set. A wrong
+hash would have a run take maps of another model for its own, so whatever could be wrong is forgotten.
+"""
+
+import json
+import os
+import re
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from caffe_lrp.files import MEGABYTE
+from caffe_lrp.outputs.atomic import temporary_beside
+from caffe_lrp.trust import open_trusted, why_untrusted
+
+_NAME = "content-hashes.json"
+_MOST_ENTRIES = 1000
+_MOST_BYTES = 4 * MEGABYTE
+_SHA256 = re.compile("[0-9a-f]{64}")
+_LARGEST_NUMBER = 2**64
+
+#: A file changed less long ago may change again and have the same times: some file systems count in steps of
+#: two seconds.
+_LEAST_AGE = 2_000_000_000
+#: The same where only our own clock is at hand, and a server's may be slow.
+_LEAST_AGE_ELSEWHERE = 60_000_000_000
+
+
+class FileState(NamedTuple):
+    """What tells one state of a file from another; times in nanoseconds."""
+
+    path: str
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+
+def state_of(path: Path, file: int) -> FileState:
+    """The state of an open file that has the name ``path``."""
+    state = os.fstat(file)
+    return FileState(
+        str(path.resolve()), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+    )
+
+
+class HashMemory:
+    """What is remembered in a folder; nothing, if others can write there.
+
+    Parameters
+    ----------
+    folder
+        Where; None: nowhere.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / _NAME if folder else None
+        self._known = _read(self._path) if self._path else {}
+
+    def find(self, state: FileState) -> str | None:
+        """The hash of a file in this state, 64 hexadecimal digits; None if it is not known."""
+        return self._known.get(state)
+
+    def remember(self, state: FileState, digest: str) -> None:
+        """Keep the hash of a file, unless that is too young or there is no place for it.
+
+        Without it the next run hashes again: slower, and nothing else.
+        """
+        if self._path is None:
+            return
+        with suppress(OSError):
+            folder = self._path.parent
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if why_untrusted(folder) or _is_young(state, folder):
+                return
+            # What other runs have remembered meanwhile is kept.
+            others = {
+                known: value
+                for known, value in _read(self._path).items()
+                if known[:2] != state[:2]  # the path, and its device: a network's has one on every machine
+            }
+            self._known = others | {state: digest}
+            _write(self._path, self._known)
+
+
+def _is_young(state: FileState, folder: Path) -> bool:
+    """Whether a file was changed so lately that it can change again without being noticed."""
+    with tempfile.TemporaryFile(dir=folder) as probe:  # tells the time by the clock of its file system
+        here = os.fstat(probe.fileno())
+    now, least = here.st_mtime_ns, _LEAST_AGE
+    if here.st_dev != state.device:
+        now, least = time.time_ns(), _LEAST_AGE_ELSEWHERE
+    return max(state.modified, state.changed) > now - least
+
+
+def _read(path: Path) -> dict[FileState, str]:
+    """What is remembered in ``path``; nothing if it cannot be read, is not ours, or others can write it."""
+    try:
+        if why_untrusted(path.parent):
+            return {}
+        with os.fdopen(open_trusted(path), "rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        found = json.loads(content) if len(content) <= _MOST_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return dict(map(_entry, filter(_is_entry, found))) if isinstance(found, list) else {}
+
+
+def _is_entry(found: Any) -> bool:
+    if not isinstance(found, list) or len(found) != len(FileState._fields) + 1:
+        return False
+    path, *numbers, digest = found
+    are_numbers = all(type(number) is int and abs(number) < _LARGEST_NUMBER for number in numbers)
+    return (
+        are_numbers and isinstance(path, str) and isinstance(digest, str) and bool(_SHA256.fullmatch(digest))
+    )
+
+
+def _entry(found: list[Any]) -> tuple[FileState, str]:
+    return FileState(*found[:-1]), found[-1]
+
+
+def _write(path: Path, known: dict[FileState, str]) -> None:
+    """Put what is known, the last of it if it is much, in the place of ``path``; raises OSError."""
+    entries = [[*state, digest] for state, digest in list(known.items())[-_MOST_ENTRIES:]]
+    temporary = temporary_beside(path)
+    try:
+        # Whatever the umask says, nobody else may write it, or it would not be believed.
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
+            file.write(json.dumps(entries).encode())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
