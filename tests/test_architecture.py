@@ -46,7 +46,7 @@ ARROWS = {
     | {"inspection", "warmup", "shards", "terminal"}
     | {"__init__"},
     "cli": FOUNDATION | {"arguments", "subcommands", "terminal", "commands"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "commands"},
     "__init__": set(),
 }
 

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -163,7 +163,7 @@ class Run:
 
     # Working
 
-    def start(self) -> int:
+    def start(self, halt: Halt) -> int:
         """Explain what is left of the list, and print failures as they come and a summary at the end."""
         if self.options.verbose and self.session.net.merges:
             say(merges_line(self.session.net.merges), sys.stdout)
@@ -182,7 +182,7 @@ class Run:
             mark_replaced(overlaps)
             missing = self._missing(journal, database)
             remove_leftovers(self.task, missing)
-            progress, halt = Progress(int(np.count_nonzero(missing))), Halt()
+            progress = Progress(int(np.count_nonzero(missing)))
             delivery = Delivery(
                 self.task.kinds,
                 self.options.dtype,
@@ -190,6 +190,7 @@ class Run:
                 self.task.header.first,
                 self.task.description_text,
             )
+            stack.enter_context(halt.finishing())
             self._work(journal, jobs_left(self.task, missing), delivery, progress, halt)
             write_summary(
                 self.task, journal, progress, {"interrupted": halt.requested, **self._settings_in_force}
@@ -247,9 +248,8 @@ class Run:
         delivered: list[JobOutcome] = []
         # To settle a database takes as long as several maps; files are settled at once.
         together = self.schedule.batch_size * self.schedule.workers if delivery.database else 1
-        outcomes = self._outcomes(jobs, delivery, lambda: halt.requested)
+        outcomes = self._outcomes(jobs, delivery, halt)
         with (
-            halt.listening(),
             tqdm(total=progress.total, unit="map", disable=hide_bar, dynamic_ncols=True) as bar,
             closing(outcomes),
         ):
@@ -271,12 +271,12 @@ class Run:
             _note(journal, delivery, delivered)
 
     def _outcomes(
-        self, jobs: Iterator[HeatmapJob], delivery: Delivery, halted: Callable[[], bool]
+        self, jobs: Iterator[HeatmapJob], delivery: Delivery, halt: Halt
     ) -> Generator[JobOutcome, None, None]:
         """What becomes of jobs, here or on a cluster."""
-        place = self.options.dask
+        place, stop = self.options.dask, (halt.is_requested, lambda: halt.at_once)
         if place is None:
-            return run_jobs(self.session, jobs, delivery, self.schedule, halted)
+            return run_jobs(self.session, jobs, delivery, self.schedule, *stop)
         recipe = Recipe(
             fingerprint=self.task.header.fingerprint,
             config=with_absolute_paths(self.config),
@@ -288,7 +288,7 @@ class Run:
             memory=self.memory if place == LOCAL else self.options.memory or 0,
             canonize=self.options.canonize,
         )
-        return run_on_cluster(place, recipe, jobs, self.schedule.batch_size, self.schedule.threads, halted)
+        return run_on_cluster(place, recipe, jobs, self.schedule.batch_size, self.schedule.threads, *stop)
 
     def _report(self, outcome: JobOutcome, bar: "tqdm[Any]") -> None:
         """Print a failure, or with ``-v`` a success."""
