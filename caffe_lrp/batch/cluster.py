@@ -250,6 +250,10 @@ class _Cluster:
             )
 
 
+#: What a terminal sends to all processes in it: Ctrl-C, and its own end.
+_OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)
+
+
 @contextmanager
 def _deaf_to_terminals() -> Iterator[None]:
     """Processes started within the block, or later by its threads, are deaf to what terminals send them.
@@ -257,10 +261,11 @@ def _deaf_to_terminals() -> Iterator[None]:
     Ctrl-C and the end of a terminal are for this process, which hears them after the block, and ends the
     others in time.
     """
-    # Whoever starts this process of Python's own clears the mask of his thread; so nobody else shall.
-    import_module("multiprocessing.resource_tracker").ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
     try:
+        # A thread that starts this process of Python's own hears Ctrl-C again, so no other one shall.
+        import_module("multiprocessing.resource_tracker").ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
