@@ -5,12 +5,11 @@ Plain options explain a list of images. A first word that is no option is a subc
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from .arguments import INTRODUCTION, demo_arguments, list_arguments
+from .commands.halt import Halt
 from .environment import environment_fault, require_address_space
 from .errors import CaffeLrpError, ExitCode, notices_of
 from .subcommands import (
@@ -30,13 +29,14 @@ def _explain(options: argparse.Namespace) -> int:
     require_address_space()
     from .commands.explain import explain  # noqa: PLC0415 - as is needed, and no sooner
 
-    return explain(options)
+    return explain(options, options.halt)
 
 
 def _inspect(options: argparse.Namespace) -> int:
     require_address_space()
     from .commands.inspect import inspect  # noqa: PLC0415
 
+    options.halt.unwind()
     return inspect(options)
 
 
@@ -56,6 +56,7 @@ def _status(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     from .commands.merge import merge  # noqa: PLC0415
 
+    options.halt.unwind()
     return merge(options)
 
 
@@ -75,17 +76,21 @@ SUBCOMMANDS: dict[str, tuple[Read, Work]] = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``caffe-lrp``; returns the exit code."""
+def main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:
+    """Run ``caffe-lrp``; returns the exit code. Without a ``halt``, signals are heard until then."""
     given = sys.argv[1:] if arguments is None else arguments
     if given and given[0] in SUBCOMMANDS:
-        return _guarded(*SUBCOMMANDS[given[0]], given[1:])
-    return _guarded(list_arguments, _explain, given) if given else _guarded(_nothing, _introduce, given)
+        return _guarded(*SUBCOMMANDS[given[0]], given[1:], halt)
+    return (
+        _guarded(list_arguments, _explain, given, halt)
+        if given
+        else _guarded(_nothing, _introduce, given, halt)
+    )
 
 
-def demo_main(arguments: Sequence[str] | None = None) -> int:
+def demo_main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:
     """Run ``caffe-lrp-demo CONFIG FILELIST PREPATH``, the drop-in for the reference's program."""
-    return _guarded(demo_arguments, _explain, arguments)
+    return _guarded(demo_arguments, _explain, arguments, halt)
 
 
 def _nothing(_: Sequence[str] | None) -> argparse.Namespace:
@@ -97,15 +102,18 @@ def _introduce(_: argparse.Namespace) -> int:
     return ExitCode.USAGE
 
 
-def _guarded(read: Read, work: Work, arguments: Sequence[str] | None) -> int:
+def _guarded(read: Read, work: Work, arguments: Sequence[str] | None, halt: Halt | None) -> int:
     """Work with every foreseeable end turned into an exit code, results that cannot be printed included."""
+    if halt is None:
+        with Halt().listening() as heard:
+            return _guarded(read, work, arguments, heard)
     with prepared_streams() as output:
-        signal.signal(signal.SIGTERM, _interrupt)
         code: int | str | None
         try:
-            code = _finished(read(arguments), work)
-        except SystemExit as end:  # --help, --version, and wrong usage
-            code = end.code
+            code = _finished(read, work, arguments, halt)
+            halt.conclude()
+        except KeyboardInterrupt:
+            code = _interrupted()
         output.flush()
         if output.fault:
             why = f"standard output cannot be written: {output.fault}; send it to a place that can be"
@@ -114,32 +122,42 @@ def _guarded(read: Read, work: Work, arguments: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else ExitCode.DONE
 
 
-def _finished(options: argparse.Namespace, work: Work) -> int:
-    """The exit code of what the options ask for."""
+def _finished(read: Read, work: Work, arguments: Sequence[str] | None, halt: Halt) -> int | str | None:
+    """The exit code of what the arguments ask for."""
+    try:
+        options = read(arguments)
+    except SystemExit as end:  # --help, --version, and wrong usage
+        return end.code
+    options.halt = halt
     try:
         return work(options)
-    except CaffeLrpError as error:
+    except Exception as error:  # noqa: BLE001 - it is told apart, and said or raised
+        if halt.is_unwinding:  # a library made an error of its own of the interruption
+            return _interrupted()
+        return _complaint(error, options)
+
+
+def _complaint(error: Exception, options: argparse.Namespace) -> ExitCode:
+    """Say what is wrong; the exit code. With ``-v``, internal errors are raised."""
+    if isinstance(error, CaffeLrpError):
         if not vars(options).get("quiet"):  # not every subcommand has that option
             for notice in notices_of(error):
                 remark(f"note: {notice}")
         return _stopped(error.exit_code, "error", str(error))
-    except KeyboardInterrupt:
-        return _stopped(ExitCode.INTERRUPTED, "interrupted", "files written so far are complete")
-    except Exception as error:
-        fault = environment_fault(error, os.environ)
-        if fault:
-            return _stopped(ExitCode.USAGE, "error", fault)
-        if options.verbose:
-            raise
-        reason = f"please report it with what -v prints: {type(error).__name__}: {error}"
-        return _stopped(ExitCode.INTERNAL, "internal error", reason)
+    fault = environment_fault(error, os.environ)
+    if fault:
+        return _stopped(ExitCode.USAGE, "error", fault)
+    if options.verbose:
+        raise error
+    reason = f"please report it with what -v prints: {type(error).__name__}: {error}"
+    return _stopped(ExitCode.INTERNAL, "internal error", reason)
+
+
+def _interrupted() -> ExitCode:
+    return _stopped(ExitCode.INTERRUPTED, "interrupted", "files written so far are complete")
 
 
 def _stopped(code: ExitCode, how: str, why: str) -> ExitCode:
     """Say how and why the run ended before its time; returns ``code``."""
     say(f"caffe-lrp: {coloured(how, 'bad', sys.stderr)}: {why}", sys.stderr)
     return code
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt

@@ -47,7 +47,7 @@ ARROWS = {
     | {"inspection", "warmup", "shards", "terminal"}
     | {"__init__"},
     "cli": FOUNDATION | {"arguments", "subcommands", "terminal", "commands"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "commands"},
     "__init__": set(),
 }
 

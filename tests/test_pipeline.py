@@ -209,6 +209,33 @@ def test_a_run_that_is_to_end_finishes_the_batches_that_have_been_started(tmp_pa
     assert len(written(tmp_path)) == 8
 
 
+def test_maps_that_are_done_are_told_although_a_stop_ends_the_wait_for_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write, others = runner.deliver, threading.Semaphore(0)
+    hanging, stopped = threading.Event(), threading.Event()
+
+    def write(job: HeatmapJob, *arguments: Any) -> JobOutcome:
+        if job.number == 0:
+            for _ in range(3):
+                assert others.acquire(timeout=PATIENCE)
+            stopped.set()
+            assert hanging.wait(PATIENCE)  # as a disk that answers no more
+        outcome = real_write(job, *arguments)
+        others.release()
+        return outcome
+
+    monkeypatch.setattr(pipeline, "deliver", write)
+    jobs = jobs_for(*images(4), folder=tmp_path)
+    schedule = Schedule(batch_size=4, workers=1, threads=2)
+    outcomes = run_jobs(small_session(tmp_path), jobs, KINDS, schedule, lambda: False, stopped.is_set)
+    told = [next(outcomes).job.number for _ in range(3)]
+    hanging.set()
+    told += [outcome.job.number for outcome in outcomes]
+    assert told == [1, 2, 3, 0]
+    assert len(written(tmp_path)) == 4
+
+
 @pytest.mark.parametrize("method", ["empty", "share"])
 def test_an_interruption_ends_long_computations_between_two_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str

@@ -38,6 +38,8 @@ LOCAL = "local"
 
 #: A scheduler that does not answer within so many seconds is not there.
 _SECONDS_TO_CONNECT = 30
+#: How long a stop may go unnoticed.
+_SECONDS_DEAF = 0.1
 #: Nets that a worker keeps: two runs that share it do not make it load a net for every batch.
 _MOST_NETS = 2
 #: As many as any list has, so that a worker does not deal out its batches as those of a short one.
@@ -115,6 +117,7 @@ def run_on_cluster(
     batch_size: int,
     threads: int,
     halted: Callable[[], bool] = lambda: False,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Generator[JobOutcome, None, None]:
     """Have every job explained and its files written; outcomes come as batches are done, in any order.
 
@@ -134,6 +137,8 @@ def run_on_cluster(
         Threads of a local cluster, all processes together.
     halted
         Asked before every batch; once it is true, the batches that have been handed out are the last ones.
+    stopped
+        Asked while a batch is waited for; once it is true, none is waited for any more.
 
     Raises
     ------
@@ -145,9 +150,9 @@ def run_on_cluster(
             if halted():
                 break
             cluster.hand_out(batch)
-            while cluster.is_busy:
+            while cluster.is_busy and cluster.awaits_next(stopped):
                 yield from cluster.take_back()
-        while cluster.batches:
+        while cluster.batches and cluster.awaits_next(stopped):
             yield from cluster.take_back()
 
 
@@ -195,6 +200,15 @@ class _Cluster:
         self.batches[future.key] = batch, future
         self._finished.add(future)
 
+    def awaits_next(self, stopped: Callable[[], bool]) -> bool:
+        """Whether a batch is done, once one is; what is done is taken back even after a stop."""
+        while not self._finished.has_ready():
+            if stopped():
+                return False
+            with self._finished.thread_condition:
+                self._finished.thread_condition.wait(_SECONDS_DEAF)
+        return True
+
     def take_back(self) -> list[JobOutcome]:
         """What became of the jobs of the batch that is done next."""
         future = next(self._finished)
@@ -230,23 +244,31 @@ class _Cluster:
         split = import_module("distributed.deploy.utils").nprocesses_nthreads
         processes, threads = split(self._threads)
         self._recipe = replace(self._recipe, memory=self._recipe.memory // processes)
-        with _deaf_to_interrupts():
+        with _deaf_to_terminals():
             return self._distributed.LocalCluster(
                 n_workers=processes, threads_per_worker=threads, memory_limit=0, dashboard_address=None
             )
 
 
+#: What a terminal sends to all processes in it: Ctrl-C, and its own end.
+_OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)
+
+
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started within the block do not hear Ctrl-C: it is for this one, which ends them in time."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _deaf_to_terminals() -> Iterator[None]:
+    """Processes started within the block, or later by its threads, are deaf to what terminals send them.
+
+    Ctrl-C and the end of a terminal are for this process, which hears them after the block, and ends the
+    others in time.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
     try:
+        # A thread that starts this process of Python's own hears Ctrl-C again, so no other one shall.
+        import_module("multiprocessing.resource_tracker").ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def with_absolute_paths(config: HeatmapConfig) -> HeatmapConfig:

@@ -8,7 +8,7 @@ rest, so that nothing is left half done.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from queue import SimpleQueue
@@ -31,7 +31,7 @@ from .session import Session
 _MOST_LOADERS = 8
 
 #: How long an interruption may go unnoticed.
-_SECONDS_DEAF = 0.5
+_SECONDS_DEAF = 0.1
 
 
 class Stopped(BaseException):
@@ -44,11 +44,13 @@ def run_jobs(
     delivery: Delivery,
     schedule: Schedule,
     halted: Callable[[], bool] = lambda: False,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Generator[JobOutcome, None, None]:
     """Explain every job and write its files; outcomes come in the order of the jobs.
 
     Closing the generator, or an exception in the thread that uses it, stops the run: files are complete or
-    absent then, and no thread is left.
+    absent then, and no thread is left. So does ``stopped``, after which outcomes of jobs that are done
+    still come.
 
     Parameters
     ----------
@@ -62,24 +64,54 @@ def run_jobs(
         Batch size, workers and threads.
     halted
         Asked before every batch; once it is true, the batches that have been started are the last ones.
+    stopped
+        Asked while a job is waited for; once it is true, batches that have been started are dropped, too.
     """
-    started: deque[list[Future[JobOutcome]]] = deque()
+    started: deque[deque[Future[JobOutcome]]] = deque()
     with _Pipeline(session, delivery, schedule) as pipeline:
-        for batch in form_batches(jobs, schedule.batch_size):
-            if halted():
-                break
-            started.append(pipeline.start(batch))
-            if len(started) == schedule.most_batches:
-                yield from map(_awaited, started.popleft())
-        for outcomes in started:
-            yield from map(_awaited, outcomes)
+        try:
+            for batch in form_batches(jobs, schedule.batch_size):
+                if halted():
+                    break
+                started.append(deque(pipeline.start(batch)))
+                if len(started) == schedule.most_batches:
+                    yield from _in_order(started, stopped)
+            while started:
+                yield from _in_order(started, stopped)
+        except Stopped:
+            pipeline.drop()
+            yield from _done(started)  # before anything is waited for, which may never come
+            pipeline.join()
+            yield from _done(started)
 
 
-def _awaited(outcome: Future[JobOutcome]) -> JobOutcome:
+def _in_order(started: deque[deque[Future[JobOutcome]]], stopped: Callable[[], bool]) -> Iterator[JobOutcome]:
+    """The outcomes of the first batch that was started, each taken out of it as it comes."""
+    batch = started[0]
+    while batch:
+        outcome = _awaited(batch[0], stopped)
+        batch.popleft()
+        yield outcome
+    started.popleft()
+
+
+def _awaited(outcome: Future[JobOutcome], stopped: Callable[[], bool]) -> JobOutcome:
     """An outcome, waited for step by step: a signal right before a wait does not end that wait."""
     while not outcome.done():
+        if stopped():
+            raise Stopped
         wait([outcome], _SECONDS_DEAF)
     return outcome.result()
+
+
+def _done(started: Iterable[deque[Future[JobOutcome]]]) -> Iterator[JobOutcome]:
+    """The outcomes there are by now, taken out of their batches."""
+    for batch in started:
+        for outcome in list(batch):
+            if outcome.done():
+                batch.remove(outcome)
+                if outcome.exception() is None:
+                    yield outcome.result()
 
 
 class _Pipeline:
@@ -98,6 +130,7 @@ class _Pipeline:
         self._loaders = ThreadPoolExecutor(min(schedule.threads, _MOST_LOADERS), "loader")
         self._workers = ThreadPoolExecutor(schedule.workers, "worker")
         self._writers = ThreadPoolExecutor(writers, "writer")
+        self._pools = (self._loaders, self._workers, self._writers)
 
     def __enter__(self) -> "_Pipeline":
         cv2.setNumThreads(1)  # different pictures are worked on at the same time instead
@@ -106,14 +139,20 @@ class _Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
-        # All are cancelled before one is waited for: a pool may wait for what another one drops.
-        pools = (self._loaders, self._workers, self._writers)
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in pools:
-            pool.shutdown()
+        self.drop()
+        self.join()
         self._open_workspaces.close()
+
+    def drop(self) -> None:
+        """Have every thread end what it holds, and drop the rest."""
+        self._stopping.set()
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def join(self) -> None:
+        """Wait until all threads have ended. All pools must have been told to: one may wait for another."""
+        for pool in self._pools:
+            pool.shutdown()
 
     def start(self, batch: Batch) -> list[Future[JobOutcome]]:
         """Have one batch go its way; what becomes of its jobs, in their order."""

@@ -21,7 +21,9 @@ def convert_config(options: argparse.Namespace) -> int:
     for key in KEYS:
         if key.parse is Path and key.attribute in values:
             values[key.attribute] = _moved(values[key.attribute], old.parent, new.parent)
-    _write_new(new, as_yaml(values))
+    text = as_yaml(values)
+    with options.halt.concluding():
+        _write_new(new, text)
     say(f"{new} says what {old} does", sys.stdout)
     return ExitCode.DONE
 

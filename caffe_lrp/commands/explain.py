@@ -8,8 +8,10 @@ from caffe_lrp.collection import read_images
 from caffe_lrp.config import KEYS, read_config
 from caffe_lrp.filelist import EntryList, Target, read_filelist
 
+from .halt import Halt
 
-def explain(options: argparse.Namespace) -> int:
+
+def explain(options: argparse.Namespace, halt: Halt) -> int:
     """Explain all images of the list; the exit code."""
     config = read_config(options.config, _overrides(options))
     entries: EntryList | None = None
@@ -21,8 +23,9 @@ def explain(options: argparse.Namespace) -> int:
     # Numba and OpenCV take a second to load: not for --help, nor for a wrong config.
     from .run import Run  # noqa: PLC0415
 
+    halt.unwind()
     run = Run.prepared(options, config, entries)
-    return run.check() if options.dry_run else run.start()
+    return run.check() if options.dry_run else run.start(halt)
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:

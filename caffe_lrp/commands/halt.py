@@ -1,53 +1,208 @@
-"""Ending a run in good order when somebody asks for it."""
+"""Signals that ask the program to end, from its first instruction to its last.
+
+This imports next to nothing: until somebody listens, a signal ends the program as Python sees fit.
+"""
 
 import os
+import select
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType, TracebackType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Ctrl-C; what a cluster sends; and what a terminal sends when it closes.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 #: Batches that are under way may take so many seconds more; a cluster waits 30 before it kills.
 _SECONDS_TO_FINISH = 20
 
-_MESSAGE = "\ncaffe-lrp: finishing what is under way; once more (Ctrl-C) stops at once\n"
+#: `ExitCode.INTERRUPTED`, whose module takes too long to import.
+_INTERRUPTED = 130
+
+_FINISHING = "\ncaffe-lrp: finishing what is under way; once more (Ctrl-C) stops at once\n"
+_LEAVING = "\ncaffe-lrp: interrupted: files written so far are complete\n"
+
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Halt:
-    """A request to begin nothing new, made by SIGINT (Ctrl-C) or SIGTERM.
+    """A request to end, made by SIGINT (Ctrl-C), SIGTERM or SIGHUP, and what it does at the time.
 
-    A second signal, or one that has had no effect for 20 seconds, raises KeyboardInterrupt.
+    KeyboardInterrupt is raised once at most: whatever it sets going, such as the removal of a file that is
+    half written, comes to its end under any number of signals. Later ones let go of standard streams that
+    nobody reads, as a write to them could wait for ever. Signals that the process was told to ignore, as
+    by ``nohup``, stay ignored.
 
     Attributes
     ----------
     requested
-        Whether it was made.
+        Whether a signal has come: nothing new is to begin.
+    at_once
+        Whether not even what is under way is to be finished.
+    is_unwinding
+        Whether KeyboardInterrupt was raised; errors since then may come of it.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = self.at_once = self.is_unwinding = False
+        self._is_asked = self._owns_process = False
+        self._answer = self._unwind
+
+    # Who listens
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take signals for requests within the block; in the main thread only."""
-        before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
-        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
+    def listening(self) -> Iterator["Halt"]:
+        """Hear signals within the block; in the main thread only. The first one raises KeyboardInterrupt."""
+        before = self._listen()
         try:
-            yield
+            yield self
         finally:
             signal.alarm(0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def __enter__(self) -> "Halt":
+        """Hear signals from now on, in a process of our own: until something is begun, one ends it."""
+        self._owns_process = True
+        self._answer = self._leave
+        self._listen()
+        sys.unraisablehook = self._report_unraisable
+        sys.excepthook = self._report
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Hear none any more: Python is all that has to end, and would do so with a traceback."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.alarm(0)
+
+    def _listen(self) -> dict[signal.Signals, _Handler]:
+        """Hear signals; who has heard them before."""
+        heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before: dict[signal.Signals, _Handler] = {
+            number: signal.signal(number, self._receive) for number in heard
+        }
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
+        return before
+
+    # What the work says of itself
+
+    def unwind(self) -> None:
+        """From now on, a signal raises KeyboardInterrupt: there is something to put in order."""
+        self._answer = self._unwind
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Within the block, a signal only requests the end, and the second one stops what is under way.
+
+        That raises KeyboardInterrupt, unless `is_requested` has been asked.
+        """
+        with self._answering(self._finish):
+            yield
+
+    def is_requested(self) -> bool:
+        """Whether to begin nothing new. Whoever asks looks at `at_once`, too, whenever there is a wait."""
+        self._is_asked = True
+        return self.requested
+
+    @contextmanager
+    def concluding(self) -> Iterator[None]:
+        """Within the block, signals change nothing: what is left is short, and must be done as a whole."""
+        with self._answering(self._conclude):
+            yield
+
+    def conclude(self) -> None:
+        """From now on, signals change nothing: how the program ends is decided."""
+        self._answer = self._conclude
+
+    @contextmanager
+    def _answering(self, answer: Callable[[], None]) -> Iterator[None]:
+        before, self._answer = self._answer, answer
+        try:
+            yield
+        finally:
+            self._answer = before
+
+    # What a signal does
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._answer()
+
+    def _leave(self) -> None:
+        _interject(_LEAVING)
+        os._exit(_INTERRUPTED)
+
+    def _unwind(self) -> None:
+        if self._is_first():
+            self._raise()
+
+    def _finish(self) -> None:
+        if self._is_first():
+            _interject(_FINISHING)
+        elif not self.at_once and not self._is_asked:
+            self._raise()
+        elif not self.at_once:
+            self.at_once = True
+            signal.alarm(_SECONDS_TO_FINISH)
+
+    def _conclude(self) -> None:
+        self._is_first()
+
+    def _is_first(self) -> bool:
+        """Whether nothing was requested yet; now it is. Later signals are for writes that nobody reads."""
         if self.requested:
-            raise KeyboardInterrupt
+            _let_go()
+            return False
         self.requested = True
         signal.alarm(_SECONDS_TO_FINISH)
-        # A print could meet another one half done.
-        os.write(sys.stderr.fileno(), _MESSAGE.encode())
+        return True
+
+    def _raise(self) -> None:
+        self.at_once = self.is_unwinding = True
+        signal.alarm(_SECONDS_TO_FINISH)
+        _let_go()
+        raise KeyboardInterrupt
 
     def _give_up(self, number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        """The alarm: what was requested has not come about."""
+        if self._owns_process and (self.at_once or self._answer != self._finish):
+            self._leave()
+        self._answer()
+
+    # Where Python would print a traceback and go on: destructors, callbacks from C
+
+    def _report_unraisable(self, fault: "sys.UnraisableHookArgs") -> None:
+        self._leave_if_lost(fault.exc_type)
+        sys.__unraisablehook__(fault)
+
+    def _report(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        self._leave_if_lost(kind)
+        sys.__excepthook__(kind, error, trace)
+
+    def _leave_if_lost(self, kind: type[BaseException]) -> None:
+        """End the process if ``kind`` is a request to do so, which nobody else will hear of."""
+        if issubclass(kind, KeyboardInterrupt):
+            self._leave()
+
+
+def _interject(text: str) -> None:
+    """Say something in the middle of anything, a print included, unless that would mean to wait."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None and _is_writable(sys.stderr.fileno()):
+            os.write(sys.stderr.fileno(), text.encode())
+
+
+def _let_go() -> None:
+    """Where a write to a standard stream would wait, have it go nowhere, one under way included."""
+    for number in (1, 2):
+        with suppress(OSError, ValueError):
+            if not _is_writable(number):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def _is_writable(number: int) -> bool:
+    """Whether a stream takes a few bytes now, or fails now."""
+    return bool(select.select([], [number], [], 0)[1])

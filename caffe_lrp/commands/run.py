@@ -166,7 +166,7 @@ class Run:
 
     # Working
 
-    def start(self) -> int:
+    def start(self, halt: Halt) -> int:
         """Explain what is left of the list, and print failures as they come and a summary at the end."""
         if self.options.verbose and self.session.net.merges:
             say(merges_line(self.session.net.merges), sys.stdout)
@@ -183,7 +183,7 @@ class Run:
             opened.mark_replaced()
             missing = self._missing(journal, database)
             remove_leftovers(self.task, missing)
-            progress, halt = Progress(int(np.count_nonzero(missing))), Halt()
+            progress = Progress(int(np.count_nonzero(missing)))
             delivery = Delivery(
                 self.task.kinds,
                 self.options.dtype,
@@ -192,6 +192,7 @@ class Run:
                 self.task.description_text,
                 is_synced,
             )
+            stack.enter_context(halt.finishing())
             with naming_lost_files(self.task, journal, missing):
                 self._work(opened, jobs_left(self.task, missing), delivery, progress, halt)
             gone = lost_files(self.task, journal, missing)
@@ -257,9 +258,8 @@ class Run:
         """Explain jobs, until all are done, the run is to end, or too many have failed."""
         hide_bar = self.options.quiet or not sys.stderr.isatty()
         next_line = _SECONDS_BETWEEN_LINES
-        outcomes = self._outcomes(jobs, delivery, lambda: halt.requested)
+        outcomes = self._outcomes(jobs, delivery, halt)
         with (
-            halt.listening(),
             Recorder(self._note(opened, delivery)) as recorder,
             tqdm(total=progress.total, unit="map", disable=hide_bar, dynamic_ncols=True) as bar,
             closing(outcomes),
@@ -290,12 +290,12 @@ class Run:
         return note
 
     def _outcomes(
-        self, jobs: Iterator[HeatmapJob], delivery: Delivery, halted: Callable[[], bool]
+        self, jobs: Iterator[HeatmapJob], delivery: Delivery, halt: Halt
     ) -> Generator[JobOutcome, None, None]:
         """What becomes of jobs, here or on a cluster."""
-        place = self.options.dask
+        place, stop = self.options.dask, (halt.is_requested, lambda: halt.at_once)
         if place is None:
-            return run_jobs(self.session, jobs, delivery, self.schedule, halted)
+            return run_jobs(self.session, jobs, delivery, self.schedule, *stop)
         recipe = Recipe(
             fingerprint=self.task.header.fingerprint,
             config=with_absolute_paths(self.config),
@@ -307,7 +307,7 @@ class Run:
             memory=self.memory if place == LOCAL else self.options.memory or 0,
             canonize=self.options.canonize,
         )
-        return run_on_cluster(place, recipe, jobs, self.schedule.batch_size, self.schedule.threads, halted)
+        return run_on_cluster(place, recipe, jobs, self.schedule.batch_size, self.schedule.threads, *stop)
 
     def _report(self, outcome: JobOutcome, bar: "tqdm[Any]") -> None:
         """Print a failure, or with ``-v`` a success."""

@@ -24,6 +24,7 @@ def warm_up(options: argparse.Namespace) -> int:
     from caffe_lrp.kernels._jit import CACHE_PLACE, mark_cache_complete  # noqa: PLC0415
     from caffe_lrp.warmup import prepare_runs  # noqa: PLC0415
 
+    options.halt.unwind()
     notices = "; ".join(CACHE_PLACE.notices)
     if CACHE_PLACE.folder is None:
         raise UsageError(f"nothing is compiled ahead: {notices}")
@@ -33,7 +34,10 @@ def warm_up(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="caffe-lrp-") as folder:
         runs = prepare_runs(Path(folder))
         for arguments in tqdm(runs, "compiling", disable=not sys.stderr.isatty(), dynamic_ncols=True):
-            if explain(list_arguments(arguments)) != ExitCode.DONE:
+            code = explain(list_arguments(arguments), options.halt)
+            if options.halt.requested:
+                raise KeyboardInterrupt
+            if code != ExitCode.DONE:
                 raise RuntimeError(f"failed: {' '.join(arguments)}")
     mark_cache_complete()
     say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_PLACE.folder}", sys.stdout)
