@@ -1,4 +1,4 @@
-"""The small run that `fuzz_situations.py`, `fuzz_pairs.py` and `fuzz_powercut.py` disturb: its files and results."""
+"""The small run that `fuzz_situations.py`, `fuzz_pairs.py` and `fuzz_powercut.py` disturb, and its results."""
 
 import contextlib
 import hashlib
@@ -248,10 +248,9 @@ def snapshot(folder: Path, spared: frozenset[str] = OF_RUNS) -> dict[str, str]:
 
 def _walk(folder: Path, spared: frozenset[str]) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
-        if Path(place) == folder:
-            folders[:] = [name for name in folders if name not in spared]
-            names = [name for name in names if name not in spared]
-        yield from (Path(place, name) for name in (*folders, *names))
+        left = spared if Path(place) == folder else frozenset()
+        folders[:] = [name for name in folders if name not in left]
+        yield from (Path(place, name) for name in (*folders, *names) if name not in left)
 
 
 def _state_of(path: Path) -> str:
