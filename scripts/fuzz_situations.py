@@ -95,7 +95,17 @@ class Tally:
 
 def table(tallies: Sequence[Tally]) -> str:
     """Return the results, a line for every kind of situation."""
-    head = ["kind", "situations", "ended 0", "ended 4", "refused", "others", "findings", "slowest s", "peak MB"]
+    head = [
+        "kind",
+        "situations",
+        "ended 0",
+        "ended 4",
+        "refused",
+        "others",
+        "findings",
+        "slowest s",
+        "peak MB",
+    ]
     rows = [head, *(tally.row for tally in tallies)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)

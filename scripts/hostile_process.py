@@ -222,7 +222,9 @@ def _work(attempt: Attempt, tell: int) -> int:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt as interrupt:
         code = 130
-        if any(frame.filename.startswith(_PACKAGE) for frame in traceback.extract_tb(interrupt.__traceback__)):
+        if any(
+            frame.filename.startswith(_PACKAGE) for frame in traceback.extract_tb(interrupt.__traceback__)
+        ):
             traceback.print_exc()
     except BaseException:  # noqa: BLE001 - Python would print it, too
         traceback.print_exc()

@@ -12,7 +12,17 @@ from pathlib import Path
 
 from fuzz_mutations import EXTREMES, NUMBERS, PIECES
 from hostile_process import Attempt
-from hostile_scene import OUT, OUTSIDE, Size, command, copy_scene, reference_of, results_in, run_here, write_scene
+from hostile_scene import (
+    OUT,
+    OUTSIDE,
+    Size,
+    command,
+    copy_scene,
+    reference_of,
+    results_in,
+    run_here,
+    write_scene,
+)
 
 #: Options of the two good runs that situations begin with.
 FILES = ("--outputs", "heatmap,rawhm,top10,npy")

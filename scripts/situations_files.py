@@ -47,7 +47,10 @@ def _repeated_record(lines: list[bytes], chance: random.Random) -> list[bytes]:
 
 
 def _other_status(lines: list[bytes], chance: random.Random) -> list[bytes]:
-    fields = {**json.loads(chance.choice(lines[1:])), "status": chance.choice(("failed", "replaced", "done", "gone"))}
+    fields = {
+        **json.loads(chance.choice(lines[1:])),
+        "status": chance.choice(("failed", "replaced", "done", "gone")),
+    }
     return [*lines, json.dumps(fields).encode()]
 
 
@@ -58,7 +61,16 @@ def _other_job(lines: list[bytes], chance: random.Random) -> list[bytes]:
 
 
 def _noise(lines: list[bytes], chance: random.Random) -> list[bytes]:
-    noise = (b"\0" * 100, b"\xff\xfe" * 50, b"\n" * _MILLION, b"[]\n" * 1000, b"x" * 10 * _MILLION, b"{}", b"null", b"\r")
+    noise = (
+        b"\0" * 100,
+        b"\xff\xfe" * 50,
+        b"\n" * _MILLION,
+        b"[]\n" * 1000,
+        b"x" * 10 * _MILLION,
+        b"{}",
+        b"null",
+        b"\r",
+    )
     lines.insert(chance.randrange(len(lines) + 1), chance.choice((*noise, chance.randbytes(1000))))
     return lines
 
@@ -82,21 +94,32 @@ def _hostile_range(lines: list[bytes], chance: random.Random) -> list[bytes]:
     fields = json.loads(lines[0])
     numbers = (0, 1, 2, 3, 5, -1, -3, 10**6, 4 * 10**9, 2**31, 2**63, 2**64, 10**30, 1.5, None, "1", True)
     name = chance.choice(("range", "range", "shard", "jobs"))
-    fields[name] = chance.choice(numbers) if name == "jobs" else [chance.choice(numbers), chance.choice(numbers)]
+    fields[name] = (
+        chance.choice(numbers) if name == "jobs" else [chance.choice(numbers), chance.choice(numbers)]
+    )
     return [json.dumps(fields).encode(), *lines[1:]]
 
 
 def _hostile_description(lines: list[bytes], chance: random.Random) -> list[bytes]:
     fields = json.loads(lines[0])
     text = with_hostile_values(json.dumps(fields.pop("description")), chance, chance.randint(1, 3))
-    return [object_text([*((k, json.dumps(v)) for k, v in fields.items()), ("description", text)]).encode(), *lines[1:]]
+    return [
+        object_text([*((k, json.dumps(v)) for k, v in fields.items()), ("description", text)]).encode(),
+        *lines[1:],
+    ]
 
 
 _OF_RECORDS: tuple[Damage, ...] = (
     _hostile_record, _hostile_record, _hostile_record, _repeated_record, _other_status, _other_job, _noise,
     _shuffled, _bytes_damaged,
 )  # fmt: skip
-_OF_HEADERS: tuple[Damage, ...] = (_hostile_header, _hostile_header, _hostile_range, _hostile_range, _hostile_description)
+_OF_HEADERS: tuple[Damage, ...] = (
+    _hostile_header,
+    _hostile_header,
+    _hostile_range,
+    _hostile_range,
+    _hostile_description,
+)
 
 
 def _lose_jobs(scene: Path, chance: random.Random) -> None:
@@ -123,7 +146,9 @@ def _damaged_journal(journal: Path, damages: Sequence[Damage], chance: random.Ra
 def _renamed(journal: Path, chance: random.Random) -> tuple[Path, str]:
     """Sometimes give a journal another name, so that it is that of another run or shard."""
     fingerprint = chance.choice((journal.name.split("-")[2], "0" * 12, "a", "f" * 64))
-    label = chance.choice(("0of1", "0of1", "0of2", "1of1", "0of0", "5of3", "00of01", "9" * 30 + "of1", "0of" + "9" * 100))
+    label = chance.choice(
+        ("0of1", "0of1", "0of2", "1of1", "0of0", "5of3", "00of01", "9" * 30 + "of1", "0of" + "9" * 100)
+    )
     other = journal.with_name(f"caffe-lrp-{fingerprint}-{label}.jsonl")
     if other == journal or chance.random() < 0.3:
         return journal, ""
@@ -139,7 +164,9 @@ def _journal_run(options: tuple[str, ...], chance: random.Random) -> Attempt:
     choice = chance.randrange(6)
     if choice == 0:
         return Attempt(("status", OUT, *chance.choice(((), ("--json",)))))
-    more = chance.choice(((), (), ("--retry-failed",), ("--overwrite",), ("--shard", "0/2"), ("--formula", "0")))
+    more = chance.choice(
+        ((), (), ("--retry-failed",), ("--overwrite",), ("--shard", "0/2"), ("--formula", "0"))
+    )
     return Attempt(command(*options, *more))
 
 
@@ -188,7 +215,9 @@ def _virtual(file: Any, name: str, _: random.Random) -> None:
 
 def _linked(file: Any, name: str, chance: random.Random) -> None:
     del file[name]
-    file[name] = chance.choice((h5py.ExternalLink(f"../{OUTSIDE}/other.h5", name), h5py.SoftLink(f"/{name}"), h5py.SoftLink("/")))
+    file[name] = chance.choice(
+        (h5py.ExternalLink(f"../{OUTSIDE}/other.h5", name), h5py.SoftLink(f"/{name}"), h5py.SoftLink("/"))
+    )
 
 
 def _reshaped(file: Any, name: str, chance: random.Random) -> None:
@@ -209,7 +238,18 @@ def _huge(file: Any, name: str, _: random.Random) -> None:
 def _retyped(file: Any, name: str, chance: random.Random) -> None:
     shape = file[name].shape
     del file[name]
-    kinds = (">f4", "f8", "f2", "i8", "u4", "S5", h5py.string_dtype(), h5py.vlen_dtype("i4"), [("a", "f4"), ("b", "i8")], "c8")
+    kinds = (
+        ">f4",
+        "f8",
+        "f2",
+        "i8",
+        "u4",
+        "S5",
+        h5py.string_dtype(),
+        h5py.vlen_dtype("i4"),
+        [("a", "f4"), ("b", "i8")],
+        "c8",
+    )
     file.create_dataset(name, shape, chance.choice(kinds))
 
 
@@ -229,7 +269,9 @@ def _gone(file: Any, name: str, _: random.Random) -> None:
 
 
 def _more(file: Any, name: str, chance: random.Random) -> None:
-    file.create_dataset(chance.choice((f"{name}2", "é" * 100, "x" * 5000)), data=np.arange(chance.choice((0, 3, 4))))
+    file.create_dataset(
+        chance.choice((f"{name}2", "é" * 100, "x" * 5000)), data=np.arange(chance.choice((0, 3, 4)))
+    )
 
 
 def _described(file: Any, _: str, chance: random.Random) -> None:
@@ -280,7 +322,12 @@ def databases(stage: Stage, scene: Path, chance: random.Random) -> Situation:
         for journal in (scene / OUT).glob("*.jsonl"):
             lines = journal.read_bytes().splitlines(keepends=True)
             journal.write_bytes(b"".join(lines[: chance.randrange(1, len(lines))]))
-    merging = ("merge", f"{OUT}/merged.h5", f"{OUT}/maps.h5", *chance.choice(((), ("--allow-missing",), ("--labels", "synset.txt"))))
+    merging = (
+        "merge",
+        f"{OUT}/merged.h5",
+        f"{OUT}/maps.h5",
+        *chance.choice(((), ("--allow-missing",), ("--labels", "synset.txt"))),
+    )
     runs = (command(*ROWS), command(*ROWS), command(*ROWS, "--overwrite"), merging)
     attempt = Attempt(chance.choice(runs), {"HDF5_USE_FILE_LOCKING": chance.choice(("TRUE", "FALSE"))})
     return Situation(attempt, f"{name}: {what}", ROWS, is_compared=False)

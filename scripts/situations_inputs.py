@@ -78,7 +78,9 @@ def yaml(_: Stage, scene: Path, chance: random.Random) -> Situation:
         for _count in range(chance.choice((1, 1, 2, 3))):
             place = chance.randrange(len(lines))
             key = lines[place].partition(":")[0]
-            value = chance.choice((chance.choice(_YAML_VALUES), json.dumps(hostile_text(chance)), hostile_text(chance)))
+            value = chance.choice(
+                (chance.choice(_YAML_VALUES), json.dumps(hostile_text(chance)), hostile_text(chance))
+            )
             lines[place] = chance.choice((f"{key}: {value}", f"{key}: {value}", chance.choice(_YAML_LINES)))
         text, what = "\n".join(lines), "values"
     path.write_bytes(text.encode(errors="surrogateescape"))
@@ -87,7 +89,9 @@ def yaml(_: Stage, scene: Path, chance: random.Random) -> Situation:
 
 def configs(_: Stage, scene: Path, chance: random.Random) -> Situation:
     """Configs as text, and the files that they name."""
-    name = chance.choice(("config.txt", "config.txt", "config.txt", "deploy.prototxt", "net.caffemodel", "synset.txt"))
+    name = chance.choice(
+        ("config.txt", "config.txt", "config.txt", "deploy.prototxt", "net.caffemodel", "synset.txt")
+    )
     path = scene / name
     choice = chance.randrange(4)
     if choice == 0:
@@ -124,14 +128,33 @@ def _npy(chance: random.Random) -> bytes:
     kind, shape = chance.choice((*kinds[:1] * 8, *kinds)), chance.choice((*shapes[:1] * 5, *shapes))
     order = chance.choice(("False", "False", "True", "1", "None", "[]"))
     header = f"{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}, }}"
-    wholes = ("{}", "[]", "1", "", "{'descr'", "__import__('os').system('touch outside/run')", "(" * 3000, "{'a': " * 200)
-    header = chance.choice((*[header] * 9, chance.choice(wholes))) + " " * chance.choice((0, 7, 70_000)) + "\n"
+    wholes = (
+        "{}",
+        "[]",
+        "1",
+        "",
+        "{'descr'",
+        "__import__('os').system('touch outside/run')",
+        "(" * 3000,
+        "{'a': " * 200,
+    )
+    header = (
+        chance.choice((*[header] * 9, chance.choice(wholes))) + " " * chance.choice((0, 7, 70_000)) + "\n"
+    )
     version = chance.choice((1, 1, 1, 2, 3, 4, 0, 255))
     length = struct.pack("<H" if version == 1 else "<I", min(len(header), 65535 if version == 1 else 2**31))
     if chance.random() < 0.15:
         length = struct.pack("<H" if version == 1 else "<I", chance.choice((0, 1, 65535)))
-    numbers = struct.pack("<432f", *[chance.choice((0.0, 1.0, -1e38, 3e38, float("nan"), float("inf"))) for _ in range(432)])
-    return b"\x93NUMPY" + bytes([version, 0]) + length + header.encode() + numbers[: chance.choice((0, 5, 1728, 1728, 1728))]
+    numbers = struct.pack(
+        "<432f", *[chance.choice((0.0, 1.0, -1e38, 3e38, float("nan"), float("inf"))) for _ in range(432)]
+    )
+    return (
+        b"\x93NUMPY"
+        + bytes([version, 0])
+        + length
+        + header.encode()
+        + numbers[: chance.choice((0, 5, 1728, 1728, 1728))]
+    )
 
 
 def _chunk(kind: bytes, body: bytes, length: int | None = None) -> bytes:
@@ -149,10 +172,20 @@ def _bomb(megabytes: int) -> bytes:
 def _png(chance: random.Random) -> bytes:
     """Return a PNG of chunks that do not fit together."""
     width, height = (chance.choice((1, 12, 12, 15, 0, 70_000, 2**31 - 1, 2**31, 2**32 - 1)) for _ in range(2))
-    depth, colour = chance.choice(((8, 2), (8, 2), (16, 6), (1, 0), (8, 3), (2, 3), (3, 2), (255, 7), (16, 3)))
-    ihdr = struct.pack(">IIBBBBB", width, height, depth, colour, chance.choice((0, 0, 0, 1)), 0, chance.choice((0, 0, 1, 9)))
+    depth, colour = chance.choice(
+        ((8, 2), (8, 2), (16, 6), (1, 0), (8, 3), (2, 3), (3, 2), (255, 7), (16, 3))
+    )
+    ihdr = struct.pack(
+        ">IIBBBBB", width, height, depth, colour, chance.choice((0, 0, 0, 1)), 0, chance.choice((0, 0, 1, 9))
+    )
     data = chance.choice(
-        (zlib.compress(bytes(15 * 46)), zlib.compress(chance.randbytes(1000)), b"", b"\0" * 50, _bomb(chance.choice((1, 30, 120))))
+        (
+            zlib.compress(bytes(15 * 46)),
+            zlib.compress(chance.randbytes(1000)),
+            b"",
+            b"\0" * 50,
+            _bomb(chance.choice((1, 30, 120))),
+        )
     )
     texts = (
         _chunk(b"zTXt", b"Comment\0\0" + _bomb(100)), _chunk(b"iCCP", b"x\0\0" + _bomb(100)),
@@ -162,7 +195,12 @@ def _png(chance: random.Random) -> bytes:
         _chunk(b"fcTL", chance.randbytes(26)), _chunk(b"fdAT", chance.randbytes(30)), _chunk(b"abcd", b"", chance.choice(EXTREMES)),
         _chunk(b"IHDR", ihdr), _chunk(b"sBIT", b"\xff" * 4), _chunk(b"cHRM", bytes(32)), _chunk(b"\0\0\0\0", b""), _chunk(b"tEXt", b"x") * 20_000,
     )  # fmt: skip
-    parts = [_chunk(b"IHDR", ihdr), *chance.sample(texts, chance.choice((0, 0, 1, 2))), _chunk(b"IDAT", data), _chunk(b"IEND", b"")]
+    parts = [
+        _chunk(b"IHDR", ihdr),
+        *chance.sample(texts, chance.choice((0, 0, 1, 2))),
+        _chunk(b"IDAT", data),
+        _chunk(b"IEND", b""),
+    ]
     if chance.random() < 0.2:
         chance.shuffle(parts)
     if chance.random() < 0.1:
@@ -181,7 +219,11 @@ def npy(_: Stage, scene: Path, chance: random.Random) -> Situation:
     content = _npy(chance)
     if chance.random() < 0.25:
         (scene / "mean.npy").write_bytes(content)
-        text = (scene / "config.yaml").read_text().replace("mean_values: [104, 117.5, 123]", "mean_file: mean.npy\n  mean_format: 1")
+        text = (
+            (scene / "config.yaml")
+            .read_text()
+            .replace("mean_values: [104, 117.5, 123]", "mean_file: mean.npy\n  mean_format: 1")
+        )
         (scene / "config.yaml").write_text(text)
         return Situation(Attempt(command()), "a mean in a NumPy file")
     situation = _image_situation(scene, "images/hostile.npy", content, "a NumPy file")
@@ -208,7 +250,12 @@ def images(_: Stage, scene: Path, chance: random.Random) -> Situation:
         return Situation(Attempt(run), f"an image is {what}")
     kind = chance.choice(sorted(_IMAGE_SEEDS))
     content = mutated(_IMAGE_SEEDS[kind], fuzz_mutations.BYTES, chance)
-    return _image_situation(scene, f"images/hostile.{chance.choice(('jpg', 'tif', 'gif', 'webp', 'png'))}", content, f"a damaged {kind}")
+    return _image_situation(
+        scene,
+        f"images/hostile.{chance.choice(('jpg', 'tif', 'gif', 'webp', 'png'))}",
+        content,
+        f"a damaged {kind}",
+    )
 
 
 def _tar(scene: Path, chance: random.Random) -> bytes:
@@ -222,16 +269,24 @@ def _tar(scene: Path, chance: random.Random) -> bytes:
         "images/\udcff.png", "images/a\nb.png", "images//./e.png", "images/f.png/g.png",
     )  # fmt: skip
     content = (scene / "images" / "000.png").read_bytes()
-    with tarfile.open(fileobj=buffer, mode="w", format=chance.choice((tarfile.PAX_FORMAT, tarfile.GNU_FORMAT))) as archive:
+    with tarfile.open(
+        fileobj=buffer, mode="w", format=chance.choice((tarfile.PAX_FORMAT, tarfile.GNU_FORMAT))
+    ) as archive:
         for _ in range(chance.randint(1, 5)):
             member = tarfile.TarInfo(chance.choice(names))
             member.type = chance.choice(kinds)
             member.linkname = chance.choice(("images/a.png", f"../{OUTSIDE}/canary.txt", ""))
             if member.type == tarfile.REGTYPE:
                 member.size = len(content)
-            member.pax_headers = chance.choice(({}, {}, {"path": "../x"}, {"size": "9" * 40}, {"comment": "x" * 100_000}))
+            member.pax_headers = chance.choice(
+                ({}, {}, {"path": "../x"}, {"size": "9" * 40}, {"comment": "x" * 100_000})
+            )
             archive.addfile(member, io.BytesIO(content))
-    return mutated([buffer.getvalue()], fuzz_mutations.BYTES, chance) if chance.random() < 0.6 else buffer.getvalue()
+    return (
+        mutated([buffer.getvalue()], fuzz_mutations.BYTES, chance)
+        if chance.random() < 0.6
+        else buffer.getvalue()
+    )
 
 
 # Lists
@@ -263,8 +318,14 @@ def _list_contents(chance: random.Random) -> tuple[Callable[[], bytes], ...]:
         lambda: b"images/" + b"a/" * 50_000 + b"x.png 1\n",
         lambda: b"images/" + b"../" * 5000 + b"x.png 1\n",
         lambda: b"images/\xff\xfe.png 1\n",
-        lambda: b"".join(b"images/000.png %s\n" % hostile_text(chance).encode(errors="surrogateescape") for _ in range(20)),
-        lambda: b"".join(b"%s 1\n" % hostile_text(chance).encode(errors="surrogateescape") for _ in range(20)) + image + b" 1\n",
+        lambda: b"".join(
+            b"images/000.png %s\n" % hostile_text(chance).encode(errors="surrogateescape") for _ in range(20)
+        ),
+        lambda: (
+            b"".join(b"%s 1\n" % hostile_text(chance).encode(errors="surrogateescape") for _ in range(20))
+            + image
+            + b" 1\n"
+        ),
     )
 
 
@@ -277,7 +338,10 @@ def lists(_: Stage, scene: Path, chance: random.Random) -> Situation:
         return Situation(Attempt(command("--dry-run", images=argument(chance) or "x")), "a list of that name")
     if choice == 1:
         content = mutated([path.read_bytes()], fuzz_mutations.TEXT, chance)[:60_000]
-        return Situation(Attempt(command(*more, images="/dev/stdin"), standard_input=content), "a damaged list through a pipe")
+        return Situation(
+            Attempt(command(*more, images="/dev/stdin"), standard_input=content),
+            "a damaged list through a pipe",
+        )
     if choice == 2:
         os.symlink(f"../{OUTSIDE}", scene / "images" / "linked")
         path.write_text(f"images/000.png 1\nimages/linked/canary.txt 1\n{OUTSIDE}/images/x.png 1\n")
@@ -288,4 +352,11 @@ def lists(_: Stage, scene: Path, chance: random.Random) -> Situation:
     return Situation(Attempt(command(*more)), "a hostile list")
 
 
-KINDS: dict[str, Kind] = {"yaml": yaml, "configs": configs, "npy": npy, "png": png, "images": images, "lists": lists}
+KINDS: dict[str, Kind] = {
+    "yaml": yaml,
+    "configs": configs,
+    "npy": npy,
+    "png": png,
+    "images": images,
+    "lists": lists,
+}

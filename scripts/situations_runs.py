@@ -18,7 +18,18 @@ _MEGABYTE = 2**20
 
 #: Option -> values that mean something; others are made up. None: it takes no value.
 _OPTIONS: dict[str, tuple[str, ...] | None] = {
-    "--shard": ("0/1", "0/2", "1/2", "3/4", "0/999999999", "999999998/999999999", "auto", "1/1", "-1/2", "0/0"),
+    "--shard": (
+        "0/1",
+        "0/2",
+        "1/2",
+        "3/4",
+        "0/999999999",
+        "999999998/999999999",
+        "auto",
+        "1/1",
+        "-1/2",
+        "0/0",
+    ),
     "--batch": ("1", "2", "16", "1000000000", "0"),
     "--memory": ("1G", "1K", "1T", "0.5M", "1e3G", "999999999999T"),
     "--threads": ("1", "2", "64", "1024", "1025"),
@@ -44,7 +55,17 @@ _OPTIONS: dict[str, tuple[str, ...] | None] = {
     "--images": ("images", "images/000.png", OUTSIDE, "images/loop", "list.txt"),
     "--target": ("0", "-1", "-2", "4", "5"),
     "-b": ("parallel", "parallel_minimal", "default_minimal"),
-    "-p": (OUT, f"{OUT}/a/b", f"{OUT}/../{OUT}", "config.yaml", "/dev/null", "/dev/full", "/proc", "/proc/self/fd", f"{OUT}/" + "x" * 300),
+    "-p": (
+        OUT,
+        f"{OUT}/a/b",
+        f"{OUT}/../{OUT}",
+        "config.yaml",
+        "/dev/null",
+        "/dev/full",
+        "/proc",
+        "/proc/self/fd",
+        f"{OUT}/" + "x" * 300,
+    ),
     "--suffix-target": None,
     "--overwrite": None,
     "--retry-failed": None,
@@ -95,9 +116,38 @@ _VARIABLES = (
 #: Read by the interpreter itself, which refuses what it does not understand before anything of ours runs.
 _OF_PYTHON = "PYTHON"
 #: With these, kernels are compiled anew, which takes longer than a run may.
-_OF_COMPILER = ("NUMBA_", "CAFFE_LRP_", "HOME", "XDG_CACHE_HOME", "TMPDIR", "NPY_", "PYTHONOPTIMIZE", "PYTHONDEVMODE")
-_PYTHON_VALUES = {"PYTHONIOENCODING": ("ascii", "latin-1", "utf-16", "cp1252:ignore"), "PYTHONHASHSEED": ("0", "5", "random")}
-_VALUES = ("", "0", "1", "-1", "2", "none", "C", "C.UTF-8", "POSIX", "xx_YY.ISO-8859-1", "tr_TR.UTF-8", "dumb", "sequential", "tbb", "python", "cpp")
+_OF_COMPILER = (
+    "NUMBA_",
+    "CAFFE_LRP_",
+    "HOME",
+    "XDG_CACHE_HOME",
+    "TMPDIR",
+    "NPY_",
+    "PYTHONOPTIMIZE",
+    "PYTHONDEVMODE",
+)
+_PYTHON_VALUES = {
+    "PYTHONIOENCODING": ("ascii", "latin-1", "utf-16", "cp1252:ignore"),
+    "PYTHONHASHSEED": ("0", "5", "random"),
+}
+_VALUES = (
+    "",
+    "0",
+    "1",
+    "-1",
+    "2",
+    "none",
+    "C",
+    "C.UTF-8",
+    "POSIX",
+    "xx_YY.ISO-8859-1",
+    "tr_TR.UTF-8",
+    "dumb",
+    "sequential",
+    "tbb",
+    "python",
+    "cpp",
+)
 
 
 def environment(stage: Stage, scene: Path, chance: random.Random) -> Situation:
@@ -110,13 +160,25 @@ def environment(stage: Stage, scene: Path, chance: random.Random) -> Situation:
         made_up = (argument(chance), chance.choice(_VALUES), chance.choice(_VALUES))
         given[name] = chance.choice(values or made_up).replace("=", "")
         if name in ("CAFFE_LRP_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "TMPDIR", "TMP"):
-            given[name] = chance.choice((str(scene / "home"), str(scene / "config.yaml"), "/dev/null", "/proc/self", "", "relative", "\udcff"))
+            given[name] = chance.choice(
+                (
+                    str(scene / "home"),
+                    str(scene / "config.yaml"),
+                    "/dev/null",
+                    "/proc/self",
+                    "",
+                    "relative",
+                    "\udcff",
+                )
+            )
     if any(given.get(name) in ("relative", "\udcff") for name in given):
         (scene / "relative").touch()  # a file stands where they would put things beside the output
         (scene / os.fsdecode(b"\xff")).touch()
     arguments = command(*chance.choice((FILES, ROWS, ("--shard", "auto"), ("-v",))))
     if is_fresh and any(name.startswith(_OF_COMPILER) for name in names):
-        arguments = chance.choice((("--version",), ("--help",), ("status", OUT), ("inspect", "deploy.prototxt")))
+        arguments = chance.choice(
+            (("--version",), ("--help",), ("status", OUT), ("inspect", "deploy.prototxt"))
+        )
         stage.begin(scene, FILES)
     what = ", ".join(f"{name}={value[:30]!r}" for name, value in given.items())
     return Situation(Attempt(arguments, given, is_fresh=is_fresh), what)
@@ -154,7 +216,9 @@ def limits(stage: Stage, scene: Path, chance: random.Random) -> Situation:
 
 
 def _limited(attempt: Attempt, kind: int, value: int) -> Attempt:
-    return Attempt(attempt.arguments, limits={kind: value}, is_fresh=attempt.is_fresh, is_nobody=attempt.is_nobody)
+    return Attempt(
+        attempt.arguments, limits={kind: value}, is_fresh=attempt.is_fresh, is_nobody=attempt.is_nobody
+    )
 
 
 def _address_space() -> int:
@@ -178,7 +242,17 @@ def _without_rights(stage: Stage, scene: Path, chance: random.Random) -> Situati
     journal = stage.begin(scene, chosen)
     _give_away(scene)
     out = scene / OUT
-    places = (out, journal, out / "images", out / "maps.h5", out / "summary.json", scene / "config.yaml", scene / "images", scene / "net.caffemodel", scene / "list.txt")
+    places = (
+        out,
+        journal,
+        out / "images",
+        out / "maps.h5",
+        out / "summary.json",
+        scene / "config.yaml",
+        scene / "images",
+        scene / "net.caffemodel",
+        scene / "list.txt",
+    )
     path = chance.choice([place for place in places if place.exists()])
     mode = chance.choice((0o000, 0o111, 0o444, 0o222, 0o555))
     if chance.random() < 0.5 and (out / "images").is_dir():
@@ -198,18 +272,31 @@ def signals(stage: Stage, scene: Path, chance: random.Random) -> Situation:
     is_fresh = chance.random() < 0.1
     span = stage.seconds * (3 if not is_fresh else 30)
     moments = sorted(chance.uniform(0, span) for _ in range(chance.choice((0, 1, 1, 1, 2, 3, 8))))
-    numbers = (*TERMINATIONS * 3, signal.SIGKILL, signal.SIGALRM, signal.SIGPIPE, signal.SIGCONT, signal.SIGWINCH)
+    numbers = (
+        *TERMINATIONS * 3,
+        signal.SIGKILL,
+        signal.SIGALRM,
+        signal.SIGPIPE,
+        signal.SIGCONT,
+        signal.SIGWINCH,
+    )
     numbers = numbers if not is_fresh else numbers[:-4]
     sent = [chance.choice(numbers) for _ in moments]
     if signal.SIGALRM in sent or signal.SIGPIPE in sent:
         sent = [number for number in sent if number in TERMINATIONS] or [signal.SIGTERM] * len(moments)
     streams = {}
     if chance.random() < 0.5 or not moments:
-        streams = {number: chance.choice(("closed", "full", "broken")) for number in chance.choice(((1,), (2,), (1, 2)))}
+        streams = {
+            number: chance.choice(("closed", "full", "broken"))
+            for number in chance.choice(((1,), (2,), (1, 2)))
+        }
     disturbances = tuple(sending(*pair) for pair in zip(moments, sent, strict=False))
     more = chance.choice(((), ("-v",), ("--conservation",), ("--dry-run",)))
     attempt = Attempt(command(*chosen, *more), streams=streams, disturbances=disturbances, is_fresh=is_fresh)
-    names = [f"{signal.Signals(number).name} at {moment:.3f} s" for moment, number in zip(moments, sent, strict=False)]
+    names = [
+        f"{signal.Signals(number).name} at {moment:.3f} s"
+        for moment, number in zip(moments, sent, strict=False)
+    ]
     broken = [f"stream {number} {how}" for number, how in streams.items()]
     return Situation(attempt, ", ".join([*names, *broken]), () if "--conservation" in more else chosen)
 
