@@ -15,7 +15,6 @@ error, a summary to standard output, and the exit code is 1 if anything was foun
 
 import argparse
 import contextlib
-import io
 import random
 import signal
 import subprocess
@@ -29,20 +28,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import h5py
-import numpy as np
 from hostile_process import Attempt, Outcome, faults_of, quoted, sending
+from hostile_reference import Reference, reference_in, states_in, wrong_files, wrong_rows
 from hostile_scene import (
     OUT,
     Size,
     command,
     copy_scene,
     documented_codes,
-    journal_lines,
     process_command,
     process_environment,
     remove_scene,
-    results_in,
     run_here,
     write_list,
     write_scene,
@@ -118,28 +114,6 @@ class Plan:
         return text
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What a run makes alone.
-
-    Attributes
-    ----------
-    journal
-        Name of its journal.
-    files
-        The files of every job, by its number: path -> content.
-    rows
-        Name of a database -> its content; none without one.
-    first
-        Number of the first job, which has the first row.
-    """
-
-    journal: str
-    files: Mapping[int, Mapping[str, bytes]]
-    rows: Mapping[str, bytes]
-    first: int
-
-
 @dataclass
 class Lone:
     """References, each made once."""
@@ -154,21 +128,9 @@ class Lone:
             code, text = run_here(scene, spec.arguments())
             if code:
                 raise RuntimeError(f"{spec}: ended {code}: {text}")
-            (journal,) = (scene / OUT).glob("caffe-lrp-*.jsonl")
-            self.known[spec] = _reference(journal)
+            self.known[spec] = reference_in(scene / OUT)
             remove_scene(scene)
         return self.known[spec]
-
-
-def _reference(journal: Path) -> Reference:
-    results = results_in(journal.parent)
-    header, *records = journal_lines(journal)
-    files = {
-        record["job"]: {name: content for name, content in results.items() if name.startswith(f"{record['stem']}_")}
-        for record in records
-    }  # fmt: skip
-    rows = {name: content for name, content in results.items() if name.endswith(".h5")}
-    return Reference(journal.name, files, rows, header["range"][0])
 
 
 def write_template(folder: Path) -> Path:
@@ -198,8 +160,8 @@ def plans_of(seed: int, number: int) -> list[Plan]:
 
 def _random_spec(chance: random.Random) -> RunSpec:
     options = ("--outputs", chance.choice(_OUTPUTS), "--formula", chance.choice(_FORMULAS))
-    options += ("--suffix-target",) if chance.random() < 0.2 else ()
-    return RunSpec(chance.choice(_LISTS), (*options, *chance.choice(_SHARDS)))
+    suffix = ("--suffix-target",) if chance.random() < 0.2 else ()
+    return RunSpec(chance.choice(_LISTS), (*options, *suffix, *chance.choice(_SHARDS)))
 
 
 def _nearly(one: RunSpec, other: RunSpec, chance: random.Random) -> RunSpec:
@@ -267,7 +229,11 @@ def _process(plan: Plan, scene: Path, seconds: float, end: float | None) -> Outc
 
 
 def faults_in(
-    plans: Sequence[Plan], ends: Sequence[Sequence[Outcome]], out: Path, lone: Lone, documented: frozenset[int]
+    plans: Sequence[Plan],
+    ends: Sequence[Sequence[Outcome]],
+    out: Path,
+    lone: Lone,
+    documented: frozenset[int],
 ) -> list[str]:
     """Return what is wrong after a pair, in words."""
     found = []
@@ -291,49 +257,24 @@ def faults_in(
     return found
 
 
-def states_in(journal: Path) -> dict[int, str]:
-    """Return the last state of every job in a journal."""
-    return {record["job"]: record["status"] for record in journal_lines(journal) if "job" in record}
-
-
 def _wrong_claims(
     name: str, reference: Reference, states: Mapping[int, str], out: Path, owners: dict[str, str]
 ) -> list[str]:
     """Return what a journal calls done that is not there, is another run's, or is claimed by another."""
     done = [job for job, state in states.items() if state == "done"]
-    wrong = []
-    for job in done:
-        for path, content in reference.files[job].items():
-            if owners.setdefault(path, name) != name:
-                wrong.append(f"{path} is claimed by another journal, too")
-            elif not (out / path).is_file():
-                wrong.append(f"{path} is not there")
-            elif (out / path).read_bytes() != content:
-                wrong.append(f"{path} has other bytes")
+    claims = [
+        *(path for job in done for path in reference.files.get(job, {})),
+        *(reference.rows if done else ()),
+    ]
+    wrong = [
+        f"{path} is claimed by another journal, too"
+        for path in claims
+        if owners.setdefault(path, name) != name
+    ]
+    wrong += wrong_files(out, reference, done)
     for path, content in reference.rows.items() if done else ():
-        if owners.setdefault(path, name) != name:
-            wrong.append(f"{path} is claimed by another journal, too")
-        else:
-            wrong += wrong_rows(out / path, content, [job - reference.first for job in done])
+        wrong += wrong_rows(out / path, content, [job - reference.first for job in done])
     return [f"{name}: of {len(done)} done, {len(wrong)} faults, such as: {wrong[0]}"] if wrong else []
-
-
-def wrong_rows(path: Path, reference: bytes, rows: Sequence[int]) -> list[str]:
-    """Return which rows of a database differ from those of a reference."""
-    if not path.is_file():
-        return [f"{path.name} is not there"]
-    if path.read_bytes() == reference:
-        return []
-    try:
-        with h5py.File(path, "r", locking=False) as found, h5py.File(io.BytesIO(reference), "r") as wanted:
-            return [
-                f"{path.name}: row {row} of {name} differs"
-                for name in wanted
-                for row in rows
-                if not np.array_equal(found[name][row], wanted[name][row])
-            ]
-    except (OSError, KeyError, ValueError) as error:
-        return [f"{path.name}: {error}"]
 
 
 def _not_done(reference: Reference, states: Mapping[int, str], *, may_be_replaced: bool) -> str:
@@ -346,7 +287,9 @@ def _not_done(reference: Reference, states: Mapping[int, str], *, may_be_replace
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Start runs on one output folder, and see whether maps are lost.")
+    parser = argparse.ArgumentParser(
+        description="Start runs on one output folder, and see whether maps are lost."
+    )
     parser.add_argument("--count", type=int, default=200, metavar="N", help="pairs (200)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the seed (0)")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="only the pair of this number")
@@ -373,8 +316,19 @@ def main(given: Sequence[str] | None = None) -> int:
             codes.update(outcome.code for outcomes in ends for outcome in outcomes)
             findings += bool(faults)
             if faults:
-                told = [f"run {place}: {plan}: ended {[end.code for end in ends[place]]}" for place, plan in enumerate(plans)]
-                print(f"seed {options.seed}, --only {number}:", *told, *faults, "", sep="\n  ", file=sys.stderr, flush=True)
+                told = [
+                    f"run {place}: {plan}: ended {[end.code for end in ends[place]]}"
+                    for place, plan in enumerate(plans)
+                ]
+                print(
+                    f"seed {options.seed}, --only {number}:",
+                    *told,
+                    *faults,
+                    "",
+                    sep="\n  ",
+                    file=sys.stderr,
+                    flush=True,
+                )
             remove_scene(scene)
     ended = ", ".join(f"{count} ended {code}" for code, count in sorted(codes.items()))
     print(f"{len(numbers)} pairs, {findings} with findings; of their processes {ended}")

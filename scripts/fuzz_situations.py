@@ -3,16 +3,16 @@
 
 A situation is a small run with one hostile thing: a journal that lies, a database that is none, a pipe in the
 place of a file, values that no config has, variables full of junk, limits that leave too little, signals at
-random moments, an output folder that is taken away. Whatever it is, the run has to end within 10 seconds and
-1 GB, with an exit code that the README has, without a traceback or an internal error, and without touching
-anything outside of its output folder. Where it can, a good run follows in the same output folder: it must
-either make every map as if nothing had happened, or be refused.
+random moments, an output folder that is taken away. Whatever it is, the run has to end within 10 seconds
+and 1 GB, with an exit code that the README has, without a traceback or an internal error, and without
+touching anything outside of its output folder. Where it can, a good run follows in the same output folder:
+it must either make every map as if nothing had happened, or be refused.
 
-Situations are numbered; the number and ``--seed`` decide on everything but the time that things take. Most runs
-are forks of this process, so that a thousand situations take a few minutes. Needs Linux; as root, some runs are
-given to a user without rights. What is wrong is printed to standard error, a table to standard output, and the
-exit code is 1 if anything was found. ``--only NUMBER`` tries one situation again, and ``--keep`` keeps the scenes
-of those with findings.
+Situations are numbered; the number and ``--seed`` decide on everything but the time that things take. Most
+runs are forks of this process, so that a thousand situations take a few minutes. Needs Linux; as root, some
+runs are given to a user without rights. What is wrong is printed to standard error, a table to standard
+output, and the exit code is 1 if anything was found. ``--only NUMBER`` tries one situation again, and
+``--keep`` keeps the scenes of those with findings.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from pathlib import Path
 
 import situations_files
 import situations_inputs
+import situations_outputs
 import situations_runs
 from hostile_process import Attempt, Outcome, faults_of, quoted, run_attempt
 from hostile_scene import (
@@ -41,7 +42,12 @@ from hostile_scene import (
 )
 from situations_base import Kind, Situation, Stage, prepare_stage
 
-KINDS: dict[str, Kind] = {**situations_files.KINDS, **situations_inputs.KINDS, **situations_runs.KINDS}
+KINDS: dict[str, Kind] = {
+    **situations_files.KINDS,
+    **situations_inputs.KINDS,
+    **situations_runs.KINDS,
+    **situations_outputs.KINDS,
+}
 
 #: Longest time a run may take, in seconds.
 MOST_SECONDS = 10.0

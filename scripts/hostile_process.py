@@ -17,19 +17,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hostile_scene import TERMINATIONS, process_command, process_environment
+
 import caffe_lrp
 import caffe_lrp.cli
-from hostile_scene import TERMINATIONS, process_command, process_environment
 
 #: Most memory a run may take, in bytes.
 MOST_MEMORY = 2**30
+
+#: A run that has to load everything first may take longer, most of all on a busy machine.
+_FRESH_IS_SLOWER = 3
 
 #: Who runs where rights matter, and this process may do everything.
 NOBODY = 65534
 
 _PACKAGE = str(Path(caffe_lrp.__file__).parent)
 _LONGEST_QUOTE = 1500
-_BAD_WORDS = re.compile(r"Traceback \(most recent|internal error|please report|Exception ignored")
+_BAD_WORDS = re.compile(
+    r"Traceback \(most recent|caffe-lrp: .{0,10}internal error|please report it|Exception ignored|Fatal Python"
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ class Outcome:
         How long it took, and how much memory, in bytes.
     is_hung
         Whether it had to be killed.
+    computed
+        Seconds of processors that it took.
     """
 
     code: int
@@ -112,6 +120,7 @@ class Outcome:
     seconds: float
     peak: int
     is_hung: bool = False
+    computed: float = 0.0
 
 
 def run_attempt(attempt: Attempt, folder: Path, console: Path, most_seconds: float) -> Outcome:
@@ -131,12 +140,14 @@ def run_attempt(attempt: Attempt, folder: Path, console: Path, most_seconds: flo
         os.read(ready, 1)  # it begins now, or cannot
     os.close(ready)
     started = time.perf_counter()
-    is_hung = _watch(child, attempt.disturbances, started, most_seconds)
+    allowed = most_seconds * (_FRESH_IS_SLOWER if attempt.is_fresh else 1)
+    is_hung = _watch(child, attempt.disturbances, started, allowed)
     _, status, usage = os.wait4(child, 0)
     seconds = time.perf_counter() - started
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     text = "".join((console / name).read_text(errors="replace") for name in ("1", "2"))
-    return Outcome(code, text, seconds, usage.ru_maxrss * 1024, is_hung)
+    computed = usage.ru_utime + usage.ru_stime
+    return Outcome(code, text, seconds, usage.ru_maxrss * 1024, is_hung, computed)
 
 
 def _watch(child: int, disturbances: tuple[Disturbance, ...], started: float, most_seconds: float) -> bool:
@@ -203,10 +214,10 @@ def _lead_streams(attempt: Attempt, console: Path) -> None:
         os.dup2(target, number)
         if how == "closed":
             os.close(number)
-    sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115 - open until the end
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open until the end
     for number, name in ((1, "stdout"), (2, "stderr")):
         is_closed = attempt.streams.get(number) == "closed"
-        stream = None if is_closed else open(number, "w", closefd=False)  # noqa: PTH123, SIM115
+        stream = None if is_closed else open(number, "w", closefd=False)  # noqa: SIM115
         vars(sys)[name] = stream
 
 
@@ -244,7 +255,7 @@ def faults_of(attempt: Attempt, outcome: Outcome, documented: frozenset[int]) ->
     sent = {disturbance.number for disturbance in attempt.disturbances} - {0}
     text = _without_start(outcome.text) if attempt.is_fresh and signal.SIGINT in sent else outcome.text
     if outcome.is_hung:
-        found.append(f"takes more than {outcome.seconds:.0f} seconds")
+        found.append(f"takes more than {outcome.seconds:.0f} seconds, {outcome.computed:.1f} of computing")
     elif outcome.code < 0:
         is_early = attempt.is_fresh and not text.strip() and -outcome.code in sent
         if not is_early and outcome.code != -signal.SIGKILL:

@@ -1,4 +1,4 @@
-"""The small run that `fuzz_situations.py`, `fuzz_pairs.py` and `fuzz_powercut.py` disturb, and its results."""
+"""The small run that `fuzz_situations`, `fuzz_pairs` and `fuzz_powercut` disturb, and its results."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""What the situations of `fuzz_situations.py` are made of: the stage, hostile values, and things that are no file."""
+"""What the situations of `fuzz_situations.py` are made of: the stage, hostile values, and no files."""
 
 import json
 import os
@@ -30,21 +30,23 @@ ROWS = ("--outputs", "h5", "--input-dataset")
 
 #: Texts that some reader takes for something else than text.
 TEXTS = (
-    "", " ", "\x00", "\x1b]0;x\x07", "\udcff\udc80", "\ufeff", "\u2028", "\u202e", "é" * 300, "a" * 300, "9" * 5000, "1" * 70000,
-    "%s%n", "{0}", "~", "~root", "-", "--", "-x", "/", ".", "..", "../" * 40, "/dev/zero", "/dev/full",
-    "/proc/self/mem", "/proc/self/environ", "CON", "a/b", "a\\b", "a\nb", "a\tb", "'", '"', "`id`", "$(id)",
-    "http://localhost/", "file:///etc/passwd", "*", "?", "[", "conv", "prob", "auto", "0", "images",
+    "", " ", "\x00", "\x1b]0;x\x07", "\udcff\udc80", "\ufeff", "\u2028", "\u202e", "é" * 300, "a" * 300,
+    "9" * 5000, "1" * 70000, "%s%n", "{0}", "~", "~root", "-", "--", "-x", "/", ".", "..", "../" * 40,
+    "/dev/zero", "/dev/full", "/proc/self/mem", "/proc/self/environ", "CON", "a/b", "a\\b", "a\nb", "a\tb",
+    "'", '"', "`id`", "$(id)", "http://localhost/", "file:///etc/passwd", "*", "?", "[", "conv", "prob",
+    "auto", "0", "images",
 )  # fmt: skip
 
 #: Values as JSON has them, or nearly.
 JSON_VALUES = (
-    "null", "true", "false", "[]", "{}", '""', "NaN", "Infinity", "-Infinity", "1e400", "-0", "0", "1", "2", "-1", "1.5",
-    "0.0", "4000000000", "9223372036854775807", "9223372036854775808", "-9223372036854775809", "9" * 30,
-    "9" * 5000, '"\\ud800"', '"\\u0000"', '"\\u001b[2J"', '"\\udfff\\ud800"', '"done"', '"failed"', '"replaced"',
-    '"../outside/canary.txt"', '"/etc/passwd"', '"images"', "[0, 1]", "[1, 0]", "[0, 0]", "[0, 4000000000]",
-    "[-5, 3]", "[3, 0]", "[0, 9223372036854775808]", "[null, null]", "[[0, 1]]", "[1]", "[1, 2, 3]", '["heatmap"]',
-    '[["heatmap"]]', "[{}]", '{"a": {"b": []}}', "[" * 900 + "]" * 900, "[" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000,
-    "1e999999999", "0x10", "'done'", "undefined", "01", "+1", ".5",
+    "null", "true", "false", "[]", "{}", '""', "NaN", "Infinity", "-Infinity", "1e400", "-0", "0", "1", "2",
+    "-1", "1.5", "0.0", "4000000000", "9223372036854775807", "9223372036854775808", "-9223372036854775809",
+    "9" * 30, "9" * 5000, '"\\ud800"', '"\\u0000"', '"\\u001b[2J"', '"\\udfff\\ud800"', '"done"', '"failed"',
+    '"replaced"', '"../outside/canary.txt"', '"/etc/passwd"', '"images"', "[0, 1]", "[1, 0]", "[0, 0]",
+    "[0, 4000000000]", "[-5, 3]", "[3, 0]", "[0, 9223372036854775808]", "[null, null]", "[[0, 1]]", "[1]",
+    "[1, 2, 3]", '["heatmap"]', '[["heatmap"]]', "[{}]", '{"a": {"b": []}}', "[" * 900 + "]" * 900,
+    "[" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000, "1e999999999", "0x10", "'done'", "undefined", "01",
+    "+1", ".5",
 )  # fmt: skip
 
 _LONG = 10_000_000
@@ -107,7 +109,7 @@ Kind = Callable[[Stage, Path, random.Random], Situation]
 def prepare_stage(folder: Path) -> Stage:
     """Return the stage, once the good runs have shown what they leave."""
     template = write_scene(folder / "template", Size())
-    references = {}
+    references: dict[tuple[str, ...], dict[str, bytes]] = {}
     for options in (FILES, ROWS):
         references[options] = reference_of(template, command(*options))
         scene = copy_scene(template, folder / "scene")
@@ -168,9 +170,13 @@ def with_hostile_values(line: str, chance: random.Random, count: int = 1) -> str
     return object_text(fields)
 
 
-def put_something_else(path: Path, chance: random.Random) -> str:
-    """Put what is no file of its own in the place of ``path``; what, in words."""
-    things = (_link_outside, _dangling_link, _link_to_itself, _pipe, _folder, _device_link, _socket, _device)
+def put_something_else(path: Path, chance: random.Random, *, with_pipes: bool = True) -> str:
+    """Put what is no file of its own in the place of ``path``; what, in words.
+
+    Without pipes where one may be given: nobody writes to ours.
+    """
+    things = [_link_outside, _dangling_link, _link_to_itself, _folder, _device_link, _socket, _device]
+    things += [_pipe] if with_pipes else []
     if path.is_symlink() or path.exists():
         path.unlink()
     return chance.choice(things)(path)

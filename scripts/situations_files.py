@@ -1,4 +1,4 @@
-"""Situations of `fuzz_situations.py` with files that caffe-lrp has made itself, and others have changed since."""
+"""Situations of `fuzz_situations.py` with files that caffe-lrp has made, and others have changed since."""
 
 import json
 import os
@@ -276,8 +276,8 @@ def _more(file: Any, name: str, chance: random.Random) -> None:
 
 def _described(file: Any, _: str, chance: random.Random) -> None:
     values = (
-        "", "{}", "[1]", b"\xff\xfe", "[" * 100_000, "9" * 5000, 5, 1.5, [1, 2], h5py.Empty("f"), "x" * 60_000,
-        object_text([("maps", hostile_json(chance))])[:60_000],
+        "", "{}", "[1]", b"\xff\xfe", "[" * 100_000, "9" * 5000, 5, 1.5, [1, 2], h5py.Empty("f"),
+        "x" * 60_000, object_text([("maps", hostile_json(chance))])[:60_000],
     )  # fmt: skip
     del file.attrs["description"]
     if chance.random() < 0.9:
@@ -292,7 +292,8 @@ def _marked(file: Any, _: str, chance: random.Random) -> None:
 
 
 _STRUCTURE = (
-    _external, _virtual, _linked, _reshaped, _huge, _retyped, _chunked, _group, _gone, _more, _described, _described, _marked,
+    _external, _virtual, _linked, _reshaped, _huge, _retyped, _chunked, _group, _gone, _more, _described,
+    _described, _marked,
 )  # fmt: skip
 
 

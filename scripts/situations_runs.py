@@ -1,16 +1,14 @@
-"""Situations of `fuzz_situations.py` around good files: options, environment, limits, signals, and the output folder."""
+"""Situations of `fuzz_situations.py` around good files: options, environment, limits, rights, signals."""
 
 import os
 import random
 import resource
-import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
-from hostile_process import NOBODY, Attempt, Disturbance, sending
+from hostile_process import NOBODY, Attempt, sending
 from hostile_scene import OUT, OUTSIDE, TERMINATIONS, command
-from situations_base import FILES, ROWS, Kind, Situation, Stage, argument, hostile_text, put_something_else
+from situations_base import FILES, ROWS, Kind, Situation, Stage, argument
 
 _MEGABYTE = 2**20
 
@@ -100,18 +98,22 @@ def options(stage: Stage, scene: Path, chance: random.Random) -> Situation:
 # Environment
 
 _VARIABLES = (
-    "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DEBUG", "NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT", "NUMBA_OPT", "NUMBA_CPU_NAME",
-    "NUMBA_CPU_FEATURES", "NUMBA_BOUNDSCHECK", "NUMBA_DEVELOPER_MODE", "NUMBA_WARNINGS", "NUMBA_ENABLE_CUDASIM", "NUMBA_COLOR_SCHEME",
-    "TQDM_DISABLE", "TQDM_MININTERVAL", "TQDM_ASCII", "TQDM_NCOLS", "TQDM_UNIT", "TQDM_BAR_FORMAT", "TQDM_POSITION", "TQDM_DELAY",
-    "OPENCV_LOG_LEVEL", "OPENCV_IO_MAX_IMAGE_PIXELS", "OPENCV_IO_MAX_IMAGE_WIDTH", "OPENCV_FOR_THREADS_NUM", "OPENCV_CPU_DISABLE",
-    "OMP_NUM_THREADS", "OMP_STACKSIZE", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPY_DISABLE_CPU_FEATURES", "NPY_PROMOTION_STATE",
-    "HDF5_USE_FILE_LOCKING", "HDF5_PLUGIN_PATH", "HDF5_DISABLE_VERSION_CHECK", "HDF5_DRIVER", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION",
-    "LANG", "LC_ALL", "LC_CTYPE", "LANGUAGE", "HOME", "XDG_CACHE_HOME", "TMPDIR", "TMP", "COLUMNS", "LINES", "TERM", "NO_COLOR",
-    "FORCE_COLOR", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_STEP",
-    "SLURM_ARRAY_TASK_COUNT", "SLURM_CPUS_PER_TASK", "SLURM_MEM_PER_NODE", "CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR", "PYTHONIOENCODING",
-    "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONOPTIMIZE", "PYTHONFAULTHANDLER",
-    "PYTHONDEVMODE", "PYTHONPROFILEIMPORTTIME", "PYTHONINTMAXSTRDIGITS", "PYTHONUNBUFFERED", "PYTHONCOERCECLOCALE", "PILLOW_ALIGNMENT",
-    "PILLOW_BLOCK_SIZE", "DASK_CONFIG", "MALLOC_ARENA_MAX", "TZ", "PATH", "USER", "PWD",
+    "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DEBUG", "NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT",
+    "NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_BOUNDSCHECK", "NUMBA_DEVELOPER_MODE",
+    "NUMBA_WARNINGS", "NUMBA_ENABLE_CUDASIM", "NUMBA_COLOR_SCHEME", "TQDM_DISABLE", "TQDM_MININTERVAL",
+    "TQDM_ASCII", "TQDM_NCOLS", "TQDM_UNIT", "TQDM_BAR_FORMAT", "TQDM_POSITION", "TQDM_DELAY",
+    "OPENCV_LOG_LEVEL", "OPENCV_IO_MAX_IMAGE_PIXELS", "OPENCV_IO_MAX_IMAGE_WIDTH", "OPENCV_FOR_THREADS_NUM",
+    "OPENCV_CPU_DISABLE", "OMP_NUM_THREADS", "OMP_STACKSIZE", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "NPY_DISABLE_CPU_FEATURES", "NPY_PROMOTION_STATE", "HDF5_USE_FILE_LOCKING", "HDF5_PLUGIN_PATH",
+    "HDF5_DISABLE_VERSION_CHECK", "HDF5_DRIVER", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "LANG", "LC_ALL",
+    "LC_CTYPE", "LANGUAGE", "HOME", "XDG_CACHE_HOME", "TMPDIR", "TMP", "COLUMNS", "LINES", "TERM", "NO_COLOR",
+    "FORCE_COLOR", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX",
+    "SLURM_ARRAY_TASK_STEP", "SLURM_ARRAY_TASK_COUNT", "SLURM_CPUS_PER_TASK", "SLURM_MEM_PER_NODE",
+    "CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS",
+    "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONOPTIMIZE", "PYTHONFAULTHANDLER",
+    "PYTHONDEVMODE", "PYTHONPROFILEIMPORTTIME", "PYTHONINTMAXSTRDIGITS", "PYTHONUNBUFFERED",
+    "PYTHONCOERCECLOCALE", "PILLOW_ALIGNMENT", "PILLOW_BLOCK_SIZE", "DASK_CONFIG", "MALLOC_ARENA_MAX", "TZ",
+    "PATH", "USER", "PWD",
 )  # fmt: skip
 #: Read by the interpreter itself, which refuses what it does not understand before anything of ours runs.
 _OF_PYTHON = "PYTHON"
@@ -129,6 +131,8 @@ _OF_COMPILER = (
 _PYTHON_VALUES = {
     "PYTHONIOENCODING": ("ascii", "latin-1", "utf-16", "cp1252:ignore"),
     "PYTHONHASHSEED": ("0", "5", "random"),
+    "PYTHONINTMAXSTRDIGITS": ("0", "640", "5000"),
+    "PYTHONMALLOC": ("malloc", "debug", "pymalloc"),
 }
 _VALUES = (
     "",
@@ -208,7 +212,7 @@ def limits(stage: Stage, scene: Path, chance: random.Random) -> Situation:
         attempt = _limited(Attempt(attempt.arguments, is_fresh=True), resource.RLIMIT_AS, value)
         what = f"{value // _MEGABYTE} MB of address space from the start"
     else:
-        _give_away(scene)
+        give_away(scene)
         value = chance.choice((0, 1, 2, 3, 5))
         attempt = _limited(Attempt(attempt.arguments, is_nobody=True), resource.RLIMIT_NPROC, value)
         what = f"{value} threads"
@@ -227,7 +231,7 @@ def _address_space() -> int:
     return pages * resource.getpagesize()
 
 
-def _give_away(scene: Path) -> None:
+def give_away(scene: Path) -> None:
     """Make a scene that of the user without rights."""
     if os.geteuid():
         return
@@ -240,7 +244,7 @@ def _without_rights(stage: Stage, scene: Path, chance: random.Random) -> Situati
     """Files and folders that may not be read or written."""
     chosen = chance.choice((FILES, ROWS))
     journal = stage.begin(scene, chosen)
-    _give_away(scene)
+    give_away(scene)
     out = scene / OUT
     places = (
         out,
@@ -272,150 +276,28 @@ def signals(stage: Stage, scene: Path, chance: random.Random) -> Situation:
     is_fresh = chance.random() < 0.1
     span = stage.seconds * (3 if not is_fresh else 30)
     moments = sorted(chance.uniform(0, span) for _ in range(chance.choice((0, 1, 1, 1, 2, 3, 8))))
-    numbers = (
-        *TERMINATIONS * 3,
-        signal.SIGKILL,
-        signal.SIGALRM,
-        signal.SIGPIPE,
-        signal.SIGCONT,
-        signal.SIGWINCH,
-    )
-    numbers = numbers if not is_fresh else numbers[:-4]
+    numbers = (*TERMINATIONS * 3, signal.SIGKILL, signal.SIGCONT, signal.SIGWINCH)
     sent = [chance.choice(numbers) for _ in moments]
-    if signal.SIGALRM in sent or signal.SIGPIPE in sent:
-        sent = [number for number in sent if number in TERMINATIONS] or [signal.SIGTERM] * len(moments)
     streams = {}
     if chance.random() < 0.5 or not moments:
         streams = {
             number: chance.choice(("closed", "full", "broken"))
             for number in chance.choice(((1,), (2,), (1, 2)))
         }
-    disturbances = tuple(sending(*pair) for pair in zip(moments, sent, strict=False))
+    disturbances = tuple(sending(*pair) for pair in zip(moments, sent, strict=True))
     more = chance.choice(((), ("-v",), ("--conservation",), ("--dry-run",)))
     attempt = Attempt(command(*chosen, *more), streams=streams, disturbances=disturbances, is_fresh=is_fresh)
     names = [
         f"{signal.Signals(number).name} at {moment:.3f} s"
-        for moment, number in zip(moments, sent, strict=False)
+        for moment, number in zip(moments, sent, strict=True)
     ]
     broken = [f"stream {number} {how}" for number, how in streams.items()]
     return Situation(attempt, ", ".join([*names, *broken]), () if "--conservation" in more else chosen)
 
 
-# The output folder
-
-_Change = Callable[[Path], object]
-
-
-def _remove(scene: Path) -> None:
-    shutil.rmtree(scene / OUT, ignore_errors=True)
-
-
-def _remove_images(scene: Path) -> None:
-    shutil.rmtree(scene / OUT / "images", ignore_errors=True)
-
-
-def _move_away(scene: Path) -> None:
-    (scene / OUT).rename(scene / "home" / "moved")
-
-
-def _link_images(scene: Path) -> None:
-    _remove_images(scene)
-    (scene / OUT / "images").symlink_to(f"../{OUTSIDE}")
-
-
-def _file_for_folder(scene: Path) -> None:
-    _remove(scene)
-    (scene / OUT).write_text("a file\n")
-
-
-def _links_for_files(scene: Path) -> None:
-    for path in (scene / OUT).rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            path.unlink()
-            path.symlink_to(os.path.relpath(scene / OUTSIDE / "canary.txt", path.parent))
-
-
-def _folders_for_files(scene: Path) -> None:
-    for image in ("000.png", "001.jpg"):
-        (scene / OUT / "images" / f"{image}_rawhm.txt").mkdir(parents=True, exist_ok=True)
-
-
-def _forbid(scene: Path) -> None:
-    (scene / OUT).chmod(0o500)
-
-
-def _cut_journal(scene: Path) -> None:
-    for path in (scene / OUT).glob("*.jsonl"):
-        os.truncate(path, path.stat().st_size // 2)
-
-
-def _remove_journal(scene: Path) -> None:
-    for path in (scene / OUT).glob("*.jsonl"):
-        path.unlink()
-
-
-def _link_journal(scene: Path) -> None:
-    for path in (scene / OUT).glob("*.jsonl"):
-        path.unlink()
-        path.symlink_to(f"../{OUTSIDE}/canary.txt")
-
-
-def _cut_database(scene: Path) -> None:
-    for path in (scene / OUT).glob("maps*.h5"):
-        os.truncate(path, path.stat().st_size // 2)
-
-
-#: Changes, and whether a later run can know of them.
-_CHANGES: tuple[_Change, ...] = (
-    _remove, _remove_images, _move_away, _link_images, _file_for_folder, _links_for_files, _folders_for_files, _forbid,
-    _cut_journal, _remove_journal, _link_journal, _cut_database,
-)  # fmt: skip
-
-
-def outputs(stage: Stage, scene: Path, chance: random.Random) -> Situation:
-    """An output folder that is deleted, replaced, or full of links, before the run or while it goes on."""
-    chosen = chance.choice((FILES, FILES, ROWS))
-    attempt = Attempt(command(*chosen))
-    choice = chance.randrange(4)
-    if choice == 0:
-        stage.begin(scene, chosen)
-        changed = chance.choice([path for path in (scene / OUT).rglob("*") if path.is_file()])
-        what = f"{changed.relative_to(scene)} is {put_something_else(changed, chance)}"
-        return Situation(attempt, what, chosen, is_compared=False)
-    change = chance.choice(_CHANGES)
-    if choice == 1:
-        stage.begin(scene, chosen)
-        change(scene)
-        return Situation(attempt, f"before: {change.__name__}", chosen, is_compared=False)
-    _give_away(scene)
-    moment = chance.uniform(0, stage.seconds * 1.2)
-    disturbed = Attempt(
-        attempt.arguments, disturbances=(Disturbance(moment, lambda _: change(scene)),), is_nobody=True
-    )
-    what = f"at {moment:.3f} s: {change.__name__}"
-    return Situation(disturbed, what, chosen, is_compared=False)
-
-
-def names(_: Stage, scene: Path, chance: random.Random) -> Situation:
-    """Images whose names are hostile to what is made of them."""
-    content = (scene / "images" / "000.png").read_bytes()
-    made = []
-    for _count in range(chance.randint(1, 4)):
-        name = hostile_text(chance).replace("\0", "").replace("/", "_")[:240].strip("\n") or "x"
-        name = name.encode(errors="surrogateescape")[:240].decode(errors="surrogateescape")
-        if name not in (".", ".."):
-            (scene / "images" / name).write_bytes(content)
-            made.append(name)
-    more = chance.choice(((), ("--suffix-target",), ("--top", "2"), ROWS))
-    attempt = Attempt(("-c", "config.yaml", "--images", "images", "-p", OUT, *more))
-    return Situation(attempt, f"images called {', '.join(name[:30] for name in made)!r}")
-
-
 KINDS: dict[str, Kind] = {
     "options": options,
-    "names": names,
     "environment": environment,
     "limits": limits,
     "signals": signals,
-    "outputs": outputs,
 }
