@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Cuts the power of runs of caffe-lrp at random moments, and sees whether their journals still say the truth.
 
-The cut is simulated: a layer (`powercut_layer`) drops what was not synced, or leaves some of it, or of a file
-only its beginning, its length or some of its sectors. At random moments of a run, and right after its
-end, it puts into a new folder what would be left. There, every complete line of a journal that calls a map done
-must find all its files with exactly the bytes of a run without a cut; in a database, every row that is
+The cut is simulated: a layer (`powercut_layer`) drops what was not synced, or leaves some of it, or of a
+file only its beginning, its length or some of its sectors. At random moments of a run, and right after its
+end, it puts into a new folder what would be left. There, every complete line of a journal that calls a map
+done must find all its files with exactly the bytes of a run without a cut; in a database, every row that is
 marked must be that of such a run. After every fourth cut the same command runs again in what was left, and
 must end 0 with all files as they should be.
 

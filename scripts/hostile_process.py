@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from hostile_scene import TERMINATIONS, process_command, process_environment
 
@@ -34,7 +35,7 @@ NOBODY = 65534
 _PACKAGE = str(Path(caffe_lrp.__file__).parent)
 _LONGEST_QUOTE = 1500
 _BAD_WORDS = re.compile(
-    r"Traceback \(most recent|caffe-lrp: .{0,10}internal error|please report it|Exception ignored|Fatal Python"
+    r"Traceback \(most recent|please report|caffe-lrp: .{0,9}internal err|Exception ignored|Fatal Python"
 )
 
 
@@ -178,8 +179,7 @@ def _become(attempt: Attempt, folder: Path, console: Path, tell: int) -> None:
     """Become the run that is asked for; does not return."""
     os.chdir(folder)
     for number in TERMINATIONS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, signal.SIG_DFL if attempt.is_fresh else _as_at_start)
     _lead_streams(attempt, console)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     environment = process_environment(**attempt.environment) if attempt.is_fresh else attempt.environment
@@ -195,6 +195,21 @@ def _become(attempt: Attempt, folder: Path, console: Path, tell: int) -> None:
         os.execve(words[0], words, environment)
     os.environ.update(environment)
     os._exit(_work(attempt, tell))
+
+
+def _as_at_start(number: int, frame: FrameType | None) -> None:
+    """Do what Python does at a signal that nobody listens to, but only while caffe-lrp is running.
+
+    A signal right before that or right after it means nothing here.
+    """
+    while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _lead_streams(attempt: Attempt, console: Path) -> None:
@@ -231,12 +246,6 @@ def _work(attempt: Attempt, tell: int) -> int:
         code = ended if isinstance(ended, int) else 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt as interrupt:
-        code = 130
-        if any(
-            frame.filename.startswith(_PACKAGE) for frame in traceback.extract_tb(interrupt.__traceback__)
-        ):
-            traceback.print_exc()
     except BaseException:  # noqa: BLE001 - Python would print it, too
         traceback.print_exc()
     with contextlib.suppress(BaseException):
