@@ -18,6 +18,7 @@ output, and the exit code is 1 if anything was found. ``--only NUMBER`` tries on
 import argparse
 import random
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ import situations_outputs
 import situations_runs
 from hostile_process import Attempt, Outcome, faults_of, quoted, run_attempt
 from hostile_scene import (
+    LARGEST_FILE,
     OUT,
     command,
     copy_scene,
@@ -201,16 +203,20 @@ def keep(folder: Path, stage: Stage, verdict: Verdict) -> None:
     remove_scene(target)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        shutil.copytree(stage.folder / "scene", target, symlinks=True, ignore=_no_files)
+        shutil.copytree(stage.folder / "scene", target, symlinks=True, ignore=_unfit)
     except shutil.Error as error:
         print(f"fuzz_situations.py: {target}: not all could be kept: {error}", file=sys.stderr)
     (target.with_suffix(".why.txt")).write_text(str(verdict), errors="surrogateescape")
 
 
-def _no_files(folder: str, names: list[str]) -> list[str]:
-    """What cannot be copied: pipes and sockets."""
-    paths = [Path(folder, name) for name in names]
-    return [path.name for path in paths if path.is_fifo() or path.is_socket()]
+def _unfit(folder: str, names: list[str]) -> list[str]:
+    """What cannot be copied, pipes and sockets, or is not worth it, gigabytes of zeros."""
+    states = {name: Path(folder, name).lstat() for name in names}
+    return [
+        name
+        for name, state in states.items()
+        if stat.S_ISFIFO(state.st_mode) or stat.S_ISSOCK(state.st_mode) or state.st_size > LARGEST_FILE
+    ]
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:

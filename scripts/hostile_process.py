@@ -26,6 +26,9 @@ import caffe_lrp.cli
 #: Most memory a run may take, in bytes.
 MOST_MEMORY = 2**30
 
+#: So much address space a run may take besides that of this process: a hungry one shall not starve others.
+_MOST_ADDRESS_SPACE = 4 * 2**30
+
 #: A run that has to load everything first may take longer, most of all on a busy machine.
 _FRESH_IS_SLOWER = 3
 
@@ -172,6 +175,12 @@ def _has_ended(handle: int, seconds: float) -> bool:
     return bool(select.select([handle], [], [], max(0.0, seconds))[0])
 
 
+def address_space() -> int:
+    """Return the bytes of address space that a fork of this process begins with."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return pages * resource.getpagesize()
+
+
 # In the child
 
 
@@ -187,7 +196,8 @@ def _become(attempt: Attempt, folder: Path, console: Path, tell: int) -> None:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    for kind, value in attempt.limits.items():
+    own = {} if attempt.is_fresh else {resource.RLIMIT_AS: address_space() + _MOST_ADDRESS_SPACE}
+    for kind, value in (own | dict(attempt.limits)).items():
         resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
     if attempt.is_fresh:
         os.set_inheritable(tell, False)

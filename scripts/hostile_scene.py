@@ -90,6 +90,9 @@ OUTSIDE = "outside"
 #: What a run may change besides its output.
 OF_RUNS = frozenset({OUT, "cache", "home", "temporary"})
 
+#: What is larger is no file of such a small run.
+LARGEST_FILE = 2**26
+
 _ENDINGS = (".png", ".jpg", ".png", ".npy", ".bmp", ".png")
 
 
@@ -160,7 +163,8 @@ def results_in(root: Path) -> dict[str, bytes]:
     for place, _, names in os.walk(root):
         for name in names:
             path = Path(place, name)
-            if is_result(name) and stat.S_ISREG(path.lstat().st_mode):
+            state = path.lstat()
+            if is_result(name) and stat.S_ISREG(state.st_mode) and state.st_size < LARGEST_FILE:
                 found[str(path.relative_to(root))] = path.read_bytes()
     return found
 
@@ -304,10 +308,12 @@ def documented_codes() -> frozenset[int]:
 
 
 def journal_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the complete lines of a journal that hold a JSON object."""
+    """Return the complete lines of a journal that hold a JSON object; none of what is no file, or is huge."""
     found = []
     with contextlib.suppress(OSError):
-        for line in path.read_bytes().split(b"\n")[:-1]:
+        state = path.lstat()
+        is_sound = stat.S_ISREG(state.st_mode) and state.st_size < LARGEST_FILE
+        for line in path.read_bytes().split(b"\n")[:-1] if is_sound else ():
             with contextlib.suppress(ValueError, RecursionError):
                 fields = json.loads(line)
                 if isinstance(fields, dict):

@@ -6,7 +6,7 @@ import resource
 import signal
 from pathlib import Path
 
-from hostile_process import NOBODY, Attempt, sending
+from hostile_process import NOBODY, Attempt, address_space, sending
 from hostile_scene import OUT, OUTSIDE, TERMINATIONS, command
 from situations_base import FILES, ROWS, Kind, Situation, Stage, argument
 
@@ -205,7 +205,7 @@ def limits(stage: Stage, scene: Path, chance: random.Random) -> Situation:
         value = chance.choice((0, 1, 100, 1000, 4096, 10_000, 20_000))
         attempt, what = _limited(attempt, resource.RLIMIT_FSIZE, value), f"files of {value} bytes"
     elif choice == 3:
-        value = _address_space() + chance.choice((0, 1, 5, 20, 60)) * _MEGABYTE
+        value = address_space() + chance.choice((0, 1, 5, 20, 60)) * _MEGABYTE
         attempt, what = _limited(attempt, resource.RLIMIT_AS, value), "little address space"
     elif choice == 4:
         value = chance.choice((200, 400, 650, 720, 800, 1000, 1300)) * _MEGABYTE
@@ -223,12 +223,6 @@ def _limited(attempt: Attempt, kind: int, value: int) -> Attempt:
     return Attempt(
         attempt.arguments, limits={kind: value}, is_fresh=attempt.is_fresh, is_nobody=attempt.is_nobody
     )
-
-
-def _address_space() -> int:
-    """Bytes that a fork of this process begins with."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    return pages * resource.getpagesize()
 
 
 def give_away(scene: Path) -> None:
