@@ -174,6 +174,8 @@ def _faults_afterwards(
     outcome = run_attempt(attempt, scene, console, seconds)
     faults = faults_of(attempt, outcome, documented)
     faults += filter(None, [difference(before, snapshot(scene))])
+    if outcome.code not in (0, 4) and not situation.may_be_refused:
+        faults.append("nothing in the folder is hostile, but it does not go on")
     if situation.is_compared and outcome.code in (0, 4):
         faults += wrong_maps(scene / OUT, stage.references[situation.follow])
     if faults:

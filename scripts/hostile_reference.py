@@ -36,7 +36,8 @@ def reference_in(out: Path) -> Reference:
     """Return what the one run in an output folder has made, all of whose jobs must be done."""
     (journal,) = out.glob("caffe-lrp-*.jsonl")
     results = results_in(out)
-    header, *records = journal_lines(journal)
+    header, *lines = journal_lines(journal)
+    records = [line for line in lines if line.get("status") == "done"]
     files = {
         record["job"]: {
             name: content for name, content in results.items() if name.startswith(f"{record['stem']}_")
@@ -49,7 +50,7 @@ def reference_in(out: Path) -> Reference:
 
 def states_in(journal: Path) -> dict[int, str]:
     """Return the last state of every job in a journal."""
-    return {record["job"]: record["status"] for record in journal_lines(journal) if "job" in record}
+    return {line["job"]: line["status"] for line in journal_lines(journal) if "job" in line}
 
 
 def wrong_files(out: Path, reference: Reference, done: Sequence[int]) -> list[str]:

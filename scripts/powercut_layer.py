@@ -66,7 +66,7 @@ class Disk:
         opened = f"/proc/self/fd/{descriptor}"
         with self.lock:
             if node not in self.held:
-                self.held[node] = os.dup(descriptor)
+                self.held[node] = os.open(opened, os.O_RDONLY | os.O_CLOEXEC)  # shares no lock with the other
             if stat.S_ISDIR(status.st_mode):
                 with os.scandir(opened) as entries:
                     self.names[node] = {

@@ -94,12 +94,15 @@ class Situation:
         run follows.
     is_compared
         Whether the results of that run have to be those of a run that nobody disturbed.
+    may_be_refused
+        Whether that run may be refused, as the output folder itself is hostile.
     """
 
     attempt: Attempt
     what: str
     follow: tuple[str, ...] = ()
     is_compared: bool = True
+    may_be_refused: bool = True
 
 
 #: Makes a scene hostile, by chance.

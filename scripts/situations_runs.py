@@ -216,7 +216,7 @@ def limits(stage: Stage, scene: Path, chance: random.Random) -> Situation:
         value = chance.choice((0, 1, 2, 3, 5))
         attempt = _limited(Attempt(attempt.arguments, is_nobody=True), resource.RLIMIT_NPROC, value)
         what = f"{value} threads"
-    return Situation(attempt, f"limit: {what}", chosen)
+    return Situation(attempt, f"limit: {what}", chosen, may_be_refused=False)
 
 
 def _limited(attempt: Attempt, kind: int, value: int) -> Attempt:
@@ -286,7 +286,8 @@ def signals(stage: Stage, scene: Path, chance: random.Random) -> Situation:
         for moment, number in zip(moments, sent, strict=True)
     ]
     broken = [f"stream {number} {how}" for number, how in streams.items()]
-    return Situation(attempt, ", ".join([*names, *broken]), () if "--conservation" in more else chosen)
+    follow = () if "--conservation" in more else chosen
+    return Situation(attempt, ", ".join([*names, *broken]), follow, may_be_refused=False)
 
 
 KINDS: dict[str, Kind] = {
