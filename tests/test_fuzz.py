@@ -158,10 +158,10 @@ DOCUMENTED = frozenset({0, 2, 3, 4, 5, 130})
 TINY = Size(images=2, side=8)
 
 
-def script(name: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    """One of the scripts in a process of its own, as it forks."""
+def python(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Python in a process of its own, for what forks."""
     return subprocess.run(
-        [sys.executable, str(SCRIPT.with_name(name)), *options],
+        [sys.executable, *words],
         capture_output=True,
         text=True,
         check=False,
@@ -172,7 +172,8 @@ def script(name: str, *options: str) -> "subprocess.CompletedProcess[str]":
 def test_hostile_situations_end_as_they_should() -> None:
     """Five of those that were never a danger."""
     kinds = ("yaml", "lists", "options", "images", "names")
-    result = script("fuzz_situations.py", "--count", "5", "--seed", "5", "--seconds", "60", "--kind", *kinds)
+    options = ("--count", "5", "--seed", "5", "--seconds", "60")
+    result = python(str(SCRIPT.with_name("fuzz_situations.py")), *options, "--kind", *kinds)
     assert (result.returncode, result.stderr) == (0, "")
     rows = {row.split()[0]: row.split()[1:] for row in result.stdout.splitlines()[1:]}
     assert sorted(rows) == sorted(kinds)
@@ -342,8 +343,7 @@ def test_where_all_is_synced_at_once_a_power_cut_costs_nothing(
 
 def test_a_run_that_never_ends_is_found(tmp_path: Path) -> None:
     """A list that comes through a pipe to which nobody writes."""
-    folder = tmp_path / "scene"
-    script_text = (
+    script = (
         "import os, sys, hostile_process, hostile_scene\n"
         "from pathlib import Path\n"
         "scene = hostile_scene.write_scene(Path(sys.argv[1]), hostile_scene.Size(images=1))\n"
@@ -351,11 +351,5 @@ def test_a_run_that_never_ends_is_found(tmp_path: Path) -> None:
         "attempt = hostile_process.Attempt(hostile_scene.command(images='pipe'))\n"
         "print(hostile_process.run_attempt(attempt, scene, scene / 'console', 0.5).is_hung)\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script_text, str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
+    result = python("-c", script, str(tmp_path / "scene"))
     assert (result.stdout, result.stderr) == ("True\n", "")
