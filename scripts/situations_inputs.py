@@ -360,7 +360,8 @@ def lists(_: Stage, scene: Path, chance: random.Random) -> Situation:
         path.write_bytes(mutated([path.read_bytes()], fuzz_mutations.TEXT, chance))
     else:
         path.write_bytes(chance.choice(_list_contents(chance))())
-    return Situation(Attempt(command(*more)), "a hostile list")
+    size, begin = path.stat().st_size, path.read_bytes()[:30]
+    return Situation(Attempt(command(*more)), f"a list of {size} bytes that begins with {begin!r}")
 
 
 KINDS: dict[str, Kind] = {
