@@ -136,7 +136,9 @@ def _damaged_journal(journal: Path, damages: Sequence[Damage], chance: random.Ra
     names = []
     for _ in range(chance.choice((1, 1, 2, 3))):
         damage = chance.choice(damages)
-        with suppress(ValueError, IndexError, AttributeError, RecursionError):  # damaged too much before
+        with suppress(
+            ValueError, LookupError, AttributeError, TypeError, RecursionError
+        ):  # damaged too much before
             lines = damage(lines, chance)
             names.append(damage.__name__.strip("_").replace("_", " "))
     journal.write_bytes(b"\n".join(lines) + (b"\n" if chance.random() < 0.8 else b""))

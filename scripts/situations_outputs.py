@@ -45,7 +45,9 @@ def _links_for_files(scene: Path) -> None:
 
 def _folders_for_files(scene: Path) -> None:
     for image in ("000.png", "001.jpg"):
-        (scene / OUT / "images" / f"{image}_rawhm.txt").mkdir(parents=True, exist_ok=True)
+        path = scene / OUT / "images" / f"{image}_rawhm.txt"
+        path.unlink(missing_ok=True)
+        path.mkdir(parents=True)
 
 
 def _forbid(scene: Path) -> None:
