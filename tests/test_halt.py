@@ -13,14 +13,12 @@ from typing import Any
 
 import pytest
 from test_cli import DATA, files_below
-from test_resume import all_of, command, finish, images, journal_of, records, wait_for_records
+from test_resume import all_of, command, copies, finish, journal_of, records, wait_for_records
 
 from caffe_lrp import cli
 from caffe_lrp.commands.halt import Halt
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.subcommands import status_arguments
-
-__all__ = ["images"]  # a fixture
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -177,9 +175,9 @@ def assert_nothing_is_lost(out: Path) -> None:
     assert not [name for name in files_below(out) if name.endswith(".tmp")]
 
 
-def test_a_pipe_that_ends_with_the_signal_costs_nothing(images: Path, tmp_path: Path) -> None:
+def test_a_pipe_that_ends_with_the_signal_costs_nothing(tmp_path: Path) -> None:
     """Ctrl-C on ``caffe-lrp … 2>&1 | tee log`` ends tee, too."""
-    path, out = all_of(images), tmp_path / "o"
+    path, out = all_of(copies(tmp_path / "images", 200)), tmp_path / "o"
     ours, its = os.pipe()
     process = subprocess.Popen(command(path, out, "-v"), cwd=DATA, stdout=its, stderr=its)
     os.close(its)
@@ -192,9 +190,9 @@ def test_a_pipe_that_ends_with_the_signal_costs_nothing(images: Path, tmp_path: 
     assert finish(path, out).returncode == 0
 
 
-def test_a_storm_of_signals_costs_nothing(images: Path, tmp_path: Path) -> None:
+def test_a_storm_of_signals_costs_nothing(tmp_path: Path) -> None:
     """From the middle of a run to the end of Python."""
-    path, out = all_of(images), tmp_path / "o"
+    path, out = all_of(copies(tmp_path / "images", 200)), tmp_path / "o"
     process = subprocess.Popen(
         command(path, out), cwd=DATA, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -25,9 +25,12 @@ PICTURES = ("square.jpg", "tall.png")
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """Twelve copies of pictures, so that a run takes its time."""
-    folder = tmp_path / "images"
+    return copies(tmp_path / "images", 12)
+
+
+def copies(folder: Path, count: int) -> Path:
     folder.mkdir()
-    for number in range(12):
+    for number in range(count):
         name = PICTURES[number % 2]
         shutil.copy(DATA / "images/set" / name, folder / f"{number:02}{Path(name).suffix}")
     return folder

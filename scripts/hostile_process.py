@@ -1,0 +1,305 @@
+"""One run of caffe-lrp in a process of its own, watched: limits, streams, disturbances, and how it ended.
+
+Most runs are forks of this process, which has loaded everything already and so needs milliseconds; those
+whose beginning matters start Python anew.
+"""
+
+import contextlib
+import os
+import re
+import resource
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from hostile_scene import TERMINATIONS, process_command, process_environment
+
+import caffe_lrp
+import caffe_lrp.cli
+
+#: Most memory a run may take, in bytes.
+MOST_MEMORY = 2**30
+
+#: So much address space a run may take besides that of this process: a hungry one shall not starve others.
+_MOST_ADDRESS_SPACE = 4 * 2**30
+
+#: A run that has to load everything first may take longer, most of all on a busy machine.
+_FRESH_IS_SLOWER = 3
+
+#: Who runs where rights matter, and this process may do everything.
+NOBODY = 65534
+
+_PACKAGE = str(Path(caffe_lrp.__file__).parent)
+_LONGEST_QUOTE = 1500
+_BAD_WORDS = re.compile(
+    r"Traceback \(most recent|please report|caffe-lrp: .{0,9}internal err|Exception ignored|Fatal Python"
+)
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What happens to a run while it goes on.
+
+    Attributes
+    ----------
+    seconds
+        When, after its beginning.
+    act
+        What; it is given the number of the process.
+    number
+        The signal that ``act`` sends; 0: none.
+    """
+
+    seconds: float
+    act: Callable[[int], object]
+    number: int = 0
+
+
+def sending(seconds: float, number: int) -> Disturbance:
+    """Return the disturbance that sends a signal."""
+    return Disturbance(seconds, lambda process: os.kill(process, number), number)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A command line, and under what conditions it runs.
+
+    Attributes
+    ----------
+    arguments
+        Of ``caffe-lrp``.
+    environment
+        Variables that differ from those of this process.
+    limits
+        Limits of the system (``resource.RLIMIT_…``) and their values.
+    streams
+        What is wrong with standard output and standard error: number of the stream -> "closed", "full" or
+        "broken".
+    disturbances
+        What happens meanwhile, in order.
+    is_fresh
+        Whether Python is started anew.
+    is_nobody
+        Whether it runs as a user without rights.
+    standard_input
+        What it can read, 64 KB at most.
+    """
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[int, int] = field(default_factory=dict)
+    streams: Mapping[int, str] = field(default_factory=dict)
+    disturbances: tuple[Disturbance, ...] = ()
+    is_fresh: bool = False
+    is_nobody: bool = False
+    standard_input: bytes = b""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    code
+        Exit code; less the number of the signal, if one killed it.
+    text
+        What it printed.
+    seconds, peak
+        How long it took, and how much memory, in bytes.
+    is_hung
+        Whether it had to be killed.
+    computed
+        Seconds of processors that it took.
+    """
+
+    code: int
+    text: str
+    seconds: float
+    peak: int
+    is_hung: bool = False
+    computed: float = 0.0
+
+
+def run_attempt(attempt: Attempt, folder: Path, console: Path, most_seconds: float) -> Outcome:
+    """Run a command line in a scene; what it prints goes to files in ``console``."""
+    ready, tell = os.pipe()
+    console.mkdir(exist_ok=True)
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(ready)
+            _become(attempt, folder, console, tell)
+        finally:
+            os._exit(70)
+    os.close(tell)
+    with contextlib.suppress(OSError):
+        os.read(ready, 1)  # it begins now, or cannot
+    os.close(ready)
+    started = time.perf_counter()
+    allowed = most_seconds * (_FRESH_IS_SLOWER if attempt.is_fresh else 1)
+    is_hung = _watch(child, attempt.disturbances, started, allowed)
+    _, status, usage = os.wait4(child, 0)
+    seconds = time.perf_counter() - started
+    code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    text = "".join((console / name).read_text(errors="replace") for name in ("1", "2"))
+    computed = usage.ru_utime + usage.ru_stime
+    return Outcome(code, text, seconds, usage.ru_maxrss * 1024, is_hung, computed)
+
+
+def _watch(child: int, disturbances: tuple[Disturbance, ...], started: float, most_seconds: float) -> bool:
+    """Wait for a process, disturb it meanwhile, and kill it if it takes too long; whether it did."""
+    handle = os.pidfd_open(child)
+    try:
+        for disturbance in disturbances:
+            if _has_ended(handle, started + disturbance.seconds - time.perf_counter()):
+                return False
+            with contextlib.suppress(OSError):
+                disturbance.act(child)
+        if _has_ended(handle, started + most_seconds - time.perf_counter()):
+            return False
+        os.kill(child, signal.SIGKILL)
+        return True
+    finally:
+        os.close(handle)
+
+
+def _has_ended(handle: int, seconds: float) -> bool:
+    return bool(select.select([handle], [], [], max(0.0, seconds))[0])
+
+
+def address_space() -> int:
+    """Return the bytes of address space that a fork of this process begins with."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return pages * resource.getpagesize()
+
+
+# In the child
+
+
+def _become(attempt: Attempt, folder: Path, console: Path, tell: int) -> None:
+    """Become the run that is asked for; does not return."""
+    os.chdir(folder)
+    for number in TERMINATIONS:
+        signal.signal(number, signal.SIG_DFL if attempt.is_fresh else _as_at_start)
+    _lead_streams(attempt, console)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    environment = process_environment(**attempt.environment) if attempt.is_fresh else attempt.environment
+    if attempt.is_nobody and os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    own = {} if attempt.is_fresh else {resource.RLIMIT_AS: address_space() + _MOST_ADDRESS_SPACE}
+    for kind, value in (own | dict(attempt.limits)).items():
+        resource.setrlimit(kind, (value, resource.getrlimit(kind)[1]))
+    if attempt.is_fresh:
+        os.set_inheritable(tell, False)
+        words = process_command(attempt.arguments)
+        os.execve(words[0], words, environment)
+    os.environ.update(environment)
+    os._exit(_work(attempt, tell))
+
+
+def _as_at_start(number: int, frame: FrameType | None) -> None:
+    """Do what Python does at a signal that nobody listens to, but only while caffe-lrp is running.
+
+    A signal right before that or right after it means nothing here.
+    """
+    while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _lead_streams(attempt: Attempt, console: Path) -> None:
+    """Lead the standard streams where the attempt says, as numbers and as Python's own."""
+    reader, writer = os.pipe()
+    os.write(writer, attempt.standard_input)
+    os.close(writer)
+    os.dup2(reader, 0)
+    for number in (1, 2):
+        target = os.open(console / str(number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        how = attempt.streams.get(number)
+        if how == "full":
+            target = os.open("/dev/full", os.O_WRONLY)
+        elif how == "broken":
+            unread, target = os.pipe()
+            os.close(unread)
+        os.dup2(target, number)
+        if how == "closed":
+            os.close(number)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open until the end
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        is_closed = attempt.streams.get(number) == "closed"
+        stream = None if is_closed else open(number, "w", closefd=False)  # noqa: SIM115
+        vars(sys)[name] = stream
+
+
+def _work(attempt: Attempt, tell: int) -> int:
+    """Run the command line as Python's start would, and return the exit code."""
+    code = 1
+    try:
+        os.write(tell, b"!")
+        os.close(tell)
+        ended = caffe_lrp.cli.main(list(attempt.arguments))
+        code = ended if isinstance(ended, int) else 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - Python would print it, too
+        traceback.print_exc()
+    with contextlib.suppress(BaseException):
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    return code
+
+
+# Judging
+
+
+def faults_of(attempt: Attempt, outcome: Outcome, documented: frozenset[int]) -> list[str]:
+    """Return what is wrong with how a run ended, in words."""
+    found = []
+    sent = {disturbance.number for disturbance in attempt.disturbances} - {0}
+    text = _without_start(outcome.text) if attempt.is_fresh and signal.SIGINT in sent else outcome.text
+    if outcome.is_hung:
+        found.append(f"takes more than {outcome.seconds:.0f} seconds, {outcome.computed:.1f} of computing")
+    elif outcome.code < 0:
+        is_early = attempt.is_fresh and not text.strip() and -outcome.code in sent
+        if not is_early and outcome.code != -signal.SIGKILL:
+            found.append(f"was ended by {signal.Signals(-outcome.code).name}")
+        elif outcome.code == -signal.SIGKILL and signal.SIGKILL not in sent:
+            found.append("was killed, for want of memory perhaps")
+    elif outcome.code not in documented:
+        found.append(f"ended with the exit code {outcome.code}, which the README does not have")
+    elif outcome.code and not outcome.text.strip() and not attempt.streams:
+        found.append(f"ended {outcome.code} without a word")
+    if outcome.peak > MOST_MEMORY:
+        found.append(f"took {outcome.peak / 2**20:.0f} MB")
+    bad = _BAD_WORDS.search(text)
+    if bad:
+        found.append(f"says '{bad[0]}'")
+    return found
+
+
+def _without_start(text: str) -> str:
+    """Return what was printed, but for a KeyboardInterrupt while Python itself was starting."""
+    return text if _PACKAGE in text or "KeyboardInterrupt" not in text else ""
+
+
+def quoted(text: str) -> str:
+    """Return what a run printed, shortened in the middle."""
+    if len(text) <= _LONGEST_QUOTE:
+        return text
+    return f"{text[: _LONGEST_QUOTE // 2]}\n[…]\n{text[-_LONGEST_QUOTE // 2 :]}"
