@@ -159,6 +159,13 @@ def faults_of_resuming(scene: Path, arguments: Sequence[str], results: dict[str,
     return [f"after the same command, {len(wrong)} files differ, such as {wrong[0]}"] if wrong else []
 
 
+def restart(cut: Path, out: Path) -> None:
+    """Put what a cut left into an output folder, long after the machine was started again: no lease lives."""
+    copy_scene(cut, out)
+    for lease in out.glob(".caffe-lrp-*.lease"):
+        lease.unlink()
+
+
 @dataclass
 class Totals:
     """What was done, and what was found.
@@ -195,7 +202,7 @@ def cut_one_run(
         for cut in cutter.cuts:
             faults = lies_in(cut, reference)
             after = copy_scene(template, folder / "after")
-            copy_scene(cut, after / OUT)
+            restart(cut, after / OUT)
             if totals.cuts % every == 0:
                 totals.resumed += 1
                 faults += faults_of_resuming(after, arguments, results)
@@ -208,7 +215,7 @@ def cut_one_run(
         copy_scene(template, scene)
         if totals.cuts >= most or not sound:
             break
-        copy_scene(chance.choice(sound), scene / OUT)
+        restart(chance.choice(sound), scene / OUT)
     return totals, said
 
 
