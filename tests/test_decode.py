@@ -6,7 +6,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -16,8 +16,10 @@ from PIL import Image
 
 from caffe_lrp import imagefile
 from caffe_lrp.errors import ImageError
+from caffe_lrp.files import open_input
 from caffe_lrp.imaging import decode as decode_module
-from caffe_lrp.imaging.decode import ColourModel, decode
+from caffe_lrp.imaging.decode import decode
+from caffe_lrp.imaging.pixels import ColourModel
 
 HEIGHT, WIDTH = 6, 9
 
@@ -297,10 +299,10 @@ def test_a_file_without_read_permission_is_an_error(tmp_path: Path) -> None:
 def test_a_refused_read_says_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path, "rgb.png", Image.fromarray(colours()))
 
-    def refuse(self: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(imagefile, "open_input", refuse)
     with pytest.raises(ImageError, match="no permission"):
         decode(path)
 
@@ -422,13 +424,12 @@ def test_a_broken_colour_profile_prints_nothing(tmp_path: Path, capfd: pytest.Ca
 def test_the_file_is_read_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_deep(tmp_path, "deep.png", colours(3, np.uint16))
     reads: list[Path] = []
-    read_bytes = Path.read_bytes
 
-    def counted(self: Path) -> bytes:
-        reads.append(self)
-        return read_bytes(self)
+    def counted(path: Path) -> BinaryIO:
+        reads.append(path)
+        return open_input(path)
 
-    monkeypatch.setattr(Path, "read_bytes", counted)
+    monkeypatch.setattr(imagefile, "open_input", counted)
     decode(path)
     assert reads == [path]
 

@@ -8,7 +8,7 @@ import pytest
 from builders import resize_to_base
 from numpy.typing import NDArray
 
-from caffe_lrp.imaging.decode import ColourModel, DecodedImage
+from caffe_lrp.imaging.pixels import ColourModel, DecodedImage
 from caffe_lrp.imaging.resize import choose_filter, target_size
 from caffe_lrp.kernels.resize import LANCZOS, MITCHELL, contributions, filter_value, reciprocal, to_sample
 

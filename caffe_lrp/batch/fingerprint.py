@@ -9,7 +9,7 @@ from typing import Any
 
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.files import MEGABYTE, user_cache_folder, why_unreadable
+from caffe_lrp.files import MEGABYTE, open_input, pieces_of, user_cache_folder, why_unreadable
 from caffe_lrp.outputs.atomic import replace_file
 
 _DIGITS = 12
@@ -76,8 +76,8 @@ class ContentHashes:
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(MEGABYTE):
+    with open_input(path) as file:
+        for piece in pieces_of(file):
             digest.update(piece)
     return digest.hexdigest()
 
