@@ -176,10 +176,10 @@ def change_block(content: bytes, others: Sequence[bytes], chance: random.Random)
 def set_header_number(content: bytes, _: Sequence[bytes], chance: random.Random) -> bytes:
     """Return the file with a number of 1, 2 or 4 bytes near its beginning changed."""
     width = chance.choice((1, 1, 1, 2, 4))
-    order = chance.choice(("little", "big"))
     value: int = chance.choice((*_SMALL, *EXTREMES) if width > 1 else _SMALL) % 256**width
+    written = value.to_bytes(width, "big") if chance.random() < 0.5 else value.to_bytes(width, "little")
     start = chance.randrange(min(_HEADER, len(content)) + 1)
-    return content[:start] + value.to_bytes(width, order) + content[start + width :]
+    return content[:start] + written + content[start + width :]
 
 
 def change_tag(content: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:

@@ -129,6 +129,32 @@ def test_palettes_become_rgb_and_take_mitchell(tmp_path: Path, name: str) -> Non
     np.testing.assert_array_equal(decoded.samples // 257, np.asarray(picture.convert("RGB")))
 
 
+@pytest.mark.parametrize("palette", [None, b""])
+@pytest.mark.parametrize("options", [{}, {"transparency": 2}])
+def test_a_palette_image_without_a_palette_is_damaged(
+    tmp_path: Path, options: dict[str, int], palette: bytes | None
+) -> None:
+    path = save(tmp_path, "palette.png", Image.fromarray(colours()).quantize(7), **options)
+    png = path.read_bytes()
+    start = png.index(b"PLTE") - 4
+    end = start + 12 + int.from_bytes(png[start : start + 4])
+    path.write_bytes(png[:start] + (b"" if palette is None else png_chunk(b"PLTE", palette)) + png[end:])
+    with pytest.raises(ImageError, match=r"damaged or cut short \(.*; get a complete copy"):
+        decode(path)
+
+
+def test_whatever_a_decoder_raises_the_image_is_at_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise AssertionError
+
+    path = save(tmp_path, "rgb.png", Image.fromarray(colours()))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(ImageError, match=r"rgb.png: image is damaged or cut short \(AssertionError\)"):
+        decode(path)
+
+
 @pytest.mark.parametrize("name", ["transparent.png", "transparent.gif"])
 def test_a_transparent_palette_entry_becomes_alpha(tmp_path: Path, name: str) -> None:
     picture = Image.fromarray(colours()).quantize(7)

@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from caffe_lrp.environment import return_free_memory
 from caffe_lrp.imagefile import ImageSource
+
+#: Other threads cannot use what one has freed of a large image, unless it is given back to the system.
+_LARGE = 128 * 2**20
 
 #: Takes some bytes for an image; waits until there are as many.
 Take = Callable[[int], None]
@@ -48,6 +52,8 @@ class MemoryBudget:
         try:
             yield lambda size: self._take(share, size, source)
         finally:
+            if share.size >= _LARGE:
+                return_free_memory()
             with self._changed:
                 self._taken -= share.size
                 self._at_work -= share.size > 0

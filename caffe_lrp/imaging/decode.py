@@ -56,7 +56,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000"
 _GRAY_AS_PALETTE = frozenset(("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF"))
 
 #: What decoders take for every pixel, besides the pixels themselves (measured on noise).
-_DECODER_BYTES = {"JPEG2000": 20, "WEBP": 8, "TIFF": 8, "GIF": 4}
+_DECODER_BYTES = {"JPEG2000": 20, "WEBP": 14, "TIFF": 5, "GIF": 4}
 #: A progressive JPEG is held as coefficients until its last scan, two bytes for each.
 _PROGRESSIVE_BYTES = 8
 #: Of the modes in which Pillow does not hold four bytes for every pixel.
@@ -159,10 +159,12 @@ def _bytes_to_decode(image: Image.Image, content: bytes) -> int:
     """About how much memory it takes to decode and resize an image whose header was read."""
     each = _PIXEL_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(str(image.format), 0)
     each += _PROGRESSIVE_BYTES * bool(image.info.get("progressive"))
-    each += _DEEP_COLOUR_BYTES * _has_deep_colours(image, content)
+    is_deep = _has_deep_colours(image, content)
+    each += _DEEP_COLOUR_BYTES * is_deep
     each += _TURNED_BYTES * (_orientation(image) != 1)
     pixels = image.width * image.height
-    return each * pixels + STRIP_BYTES * min(pixels, STRIP_PIXELS)
+    chunks = 2 * len(content) * is_deep  # see _essential_chunks
+    return each * pixels + chunks + STRIP_BYTES * min(pixels, STRIP_PIXELS)
 
 
 def _raise_limit_of_pillow(max_pixels: int) -> None:
