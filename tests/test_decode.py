@@ -20,6 +20,7 @@ from caffe_lrp.files import open_input
 from caffe_lrp.imaging import decode as decode_module
 from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.pixels import ColourModel
+from caffe_lrp.imaging.quiet import unwarned
 
 HEIGHT, WIDTH = 6, 9
 
@@ -474,3 +475,17 @@ def test_an_image_that_does_not_fit_in_memory_is_an_error(
     monkeypatch.setattr(decode_module, "_samples", no_memory)
     with pytest.raises(ImageError, match="9 x 6 pixels do not fit in memory"):
         decode(path)
+
+
+def test_one_thread_that_is_done_does_not_turn_on_the_warnings_of_another() -> None:
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        first = unwarned()
+        first.__enter__()
+        with unwarned():
+            first.__exit__(None, None, None)
+            warnings.warn("within", stacklevel=1)
+        warnings.warn("outside", stacklevel=1)
+    assert [str(warning.message) for warning in heard] == ["outside"]
+    assert warnings.filters == before

@@ -10,7 +10,6 @@ spec/reference.md §4 item 1.
 import io
 import math
 import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +34,7 @@ from .pixels import (
     loaded_eight_bits,
     strips,
 )
+from .quiet import unwarned
 
 #: Images with more pixels are refused before they are decoded, unless others are allowed (``--max-pixels``):
 #: about 13,400 x 13,400. See `_bytes_to_decode` for what that takes.
@@ -110,7 +110,7 @@ def _open(source: ImageSource, content: bytes, max_pixels: int) -> Image.Image:
     """The image with its header read and its pixels not yet decoded."""
     _raise_limit_of_pillow(max_pixels)
     try:
-        with _unwarned():
+        with unwarned():  # of metadata, and of Pillow's own soft limit
             return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise _beyond_limit(source, "it has", max_pixels) from error
@@ -124,7 +124,7 @@ def _open(source: ImageSource, content: bytes, max_pixels: int) -> Image.Image:
 
 def _loaded(source: ImageSource, image: Image.Image, content: bytes) -> DecodedImage:
     """The image decoded."""
-    with _unwarned():
+    with unwarned():
         image.load()
         if image.mode in ("P", "PA") and not (image.palette and image.palette.palette):
             raise ValueError("its palette is missing")
@@ -145,14 +145,6 @@ def _faults_told(source: ImageSource, image: Image.Image) -> Iterator[None]:
         raise too_large(source, f"{size} pixels do not fit in memory") from error
     except Exception as error:  # damaged data can make a decoder raise anything
         raise _damaged(source, error) from error
-
-
-@contextmanager
-def _unwarned() -> Iterator[None]:
-    """Have Pillow say nothing of metadata and of its own soft limit: neither concerns the user."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _bytes_to_decode(image: Image.Image, content: bytes) -> int:

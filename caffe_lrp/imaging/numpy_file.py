@@ -5,7 +5,6 @@ Nothing is unpickled, and no memory is taken for numbers that the file promises 
 
 import io
 import math
-import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +16,7 @@ from caffe_lrp.files import why_foreign
 from caffe_lrp.imagefile import ImageSource, read_image
 
 from .budget import Take
+from .quiet import unwarned
 
 SUFFIX = ".npy"
 #: How these files begin, whatever they are called.
@@ -119,8 +119,7 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
         read = np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # files of Python 2 are read as well
+    with unwarned():  # of files of Python 2, which are read as well
         shape, is_fortran, dtype = read(file)
     # To NumPy, True is a number, and so are some that cannot even be printed.
     if len(shape) > _MOST_AXES or any(type(side) is not int or abs(side) >= 2**63 for side in shape):
