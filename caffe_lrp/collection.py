@@ -13,7 +13,14 @@ from typing import BinaryIO
 
 from caffe_lrp.errors import FileListError
 from caffe_lrp.filelist import EntryList, ListEntry, Target
-from caffe_lrp.files import HEAD_BYTES, UNPACK_ADVICE, foreign_kind, why_unreadable
+from caffe_lrp.files import (
+    HEAD_BYTES,
+    UNPACK_ADVICE,
+    foreign_kind,
+    open_input,
+    pieces_of,
+    why_unreadable,
+)
 from caffe_lrp.imagefile import ArchiveMember
 
 #: Endings of the names of images, of all formats that are decoded.
@@ -221,17 +228,21 @@ def _read_archive(path: Path, target: Target) -> ImageCollection:
     """The images of a tar archive that is not compressed."""
     if not path.is_file():
         raise FileListError(f"{path}: is neither a folder nor a regular file; give a {_WHAT}")
-    with path.open("rb") as file:
+    with open_input(path) as file:
         status = os.fstat(file.fileno())
+        head = next(pieces_of(file, HEAD_BYTES), b"")
+        if not head:
+            raise FileListError(f"{path}: {_why_no_archive(head)}")
+        file.seek(0)
         try:
             archive = tarfile.open(  # noqa: SIM115 - closed below; only here is it no archive at all
                 fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
             )
         except tarfile.TarError as fault:
-            raise FileListError(f"{path}: {_why_no_archive(path)}") from fault
+            raise FileListError(f"{path}: {_why_no_archive(head)}") from fault
         try:
             with archive:
-                members = _members_of(archive, file)
+                members = _members_of(archive, file, status.st_size)
         except _DAMAGE as fault:
             raise FileListError(
                 f"{path}: the archive is damaged or cut short ({fault}); get a complete copy of it"
@@ -240,12 +251,14 @@ def _read_archive(path: Path, target: Target) -> ImageCollection:
     return ImageCollection(path, target, members.names, state, members)
 
 
-def _members_of(archive: tarfile.TarFile, file: BinaryIO) -> _Members:
-    """The images of an archive, found by going from header to header."""
+def _members_of(archive: tarfile.TarFile, file: BinaryIO, size: int) -> _Members:
+    """The images of an archive of ``size`` bytes, found by going from header to header."""
     members, end = _Members(), 0
     while (member := archive.next()) is not None:
         if archive.offset <= end:
             raise tarfile.ReadError(f"a member of negative size at byte {end}")
+        if member.offset >= size:
+            raise tarfile.ReadError(f"it has grown beyond {size} bytes while it was read")
         end = archive.offset
         members.add(member)
         archive.members.clear()  # type: ignore[attr-defined]  # a million of them would take gigabytes
@@ -256,10 +269,8 @@ def _members_of(archive: tarfile.TarFile, file: BinaryIO) -> _Members:
     return members.last_of_each_name()
 
 
-def _why_no_archive(path: Path) -> str:
+def _why_no_archive(head: bytes) -> str:
     """What a file is that does not begin as a tar archive does."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
     kind = foreign_kind(head)
     if kind is None:
         return f"is not a {_WHAT}; a list of images comes behind -f"

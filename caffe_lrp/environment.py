@@ -1,5 +1,6 @@
 """What to say where the machine, a limit or an environment variable is at fault, and not caffe-lrp."""
 
+import ctypes
 import errno
 import resource
 import traceback
@@ -126,6 +127,13 @@ def advice_on_limits(fault: OSError) -> str:
     if fault.errno == errno.ENFILE:
         return "this is the limit of the machine; end other programs"
     return ""
+
+
+def return_free_memory() -> None:
+    """Give what was freed back to the system, where the C library is glibc: it keeps that for each thread."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def require_address_space() -> None:

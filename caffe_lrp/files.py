@@ -8,8 +8,10 @@ import errno
 import itertools
 import os
 import re
+import select
 import stat
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -80,6 +82,8 @@ _BINARY_KINDS = (
 
 #: Bytes that no text has near its beginning.
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x19\x1c-\x1f]")
+#: How long a pipe is waited for that no process has opened to write to it, and how often it is looked at.
+_SECONDS_FOR_A_WRITER, _SECONDS_BETWEEN_LOOKS = 5.0, 0.05
 #: How much of a file's beginning is looked at.
 HEAD_BYTES = 512
 
@@ -135,21 +139,19 @@ def read_small_file(
     CaffeLrpError
         Of class ``error``: the file cannot be read, is no regular file, or is too large.
     """
-    require_file(path, what, error, may_be_pipe=may_be_pipe)
     try:
-        with path.open("rb") as file:
-            return read_bounded(file, path, what, error, most_megabytes)
-    except OSError as fault:
+        with open_input(path, may_be_pipe=may_be_pipe) as file:
+            return _joined(pieces_of(file), path, what, error, most_megabytes)
+    except (OSError, ValueError) as fault:
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
 
 
 def read_head(path: Path, what: str, error: type[CaffeLrpError]) -> bytes:
     """The first bytes of the file ``path``; raises as `read_small_file`."""
-    require_file(path, what, error)
     try:
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as fault:
+        with open_input(path) as file:
+            return next(pieces_of(file, HEAD_BYTES), b"")
+    except (OSError, ValueError) as fault:
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
 
 
@@ -157,13 +159,80 @@ def read_bounded(
     file: BinaryIO, name: Path | str, what: str, error: type[CaffeLrpError], most_megabytes: int
 ) -> bytes:
     """What is left to read of an open file; ``error`` if that is more than ``most_megabytes``."""
+    return _joined(iter(lambda: file.read(MEGABYTE), b""), name, what, error, most_megabytes)
+
+
+def _joined(
+    pieces: Iterator[bytes], name: Path | str, what: str, error: type[CaffeLrpError], most_megabytes: int
+) -> bytes:
     # Memory is taken for as much as is asked for, and a pipe does not tell its size.
     content = bytearray()
-    while piece := file.read(MEGABYTE):
+    while piece := next(pieces, b""):
         content += piece
         if len(content) > most_megabytes * MEGABYTE:
             raise error(f"{name}: is larger than {most_megabytes} MB; is it really a {what}?")
     return bytes(content)
+
+
+def open_input(path: Path, *, may_be_pipe: bool = False) -> BinaryIO:
+    """Open a file that a user has named, to read it with `pieces_of`; nothing is waited for.
+
+    Raises
+    ------
+    FolderError, NotRegularError
+        It is a folder; or a device, a socket, or a pipe where none will do.
+    OSError, ValueError
+        It cannot be opened.
+    """
+
+    def require(mode: int) -> None:
+        _require_input(mode, may_be_pipe)
+
+    require(path.stat().st_mode)  # to open a device may already do something
+    return os.fdopen(_open(path, os.O_RDONLY, require), "rb")
+
+
+def pieces_of(file: BinaryIO, size: int = MEGABYTE) -> Iterator[bytes]:
+    """The bytes of a file that `open_input` opened, in pieces of at most ``size``.
+
+    Of a regular file they are as many as it has now, although it may grow meanwhile. So files of the system
+    that say they have none, and of which some never end or wait for news, are empty.
+
+    Raises
+    ------
+    NotRegularError
+        It is a pipe that no process writes to.
+    """
+    status = os.fstat(file.fileno())
+    if stat.S_ISFIFO(status.st_mode):
+        if begun := _first_of_pipe(file.fileno()):
+            yield begun
+        yield from iter(lambda: file.read(size), b"")
+        return
+    left = status.st_size
+    while left > 0 and (piece := file.read(min(size, left))):
+        left -= len(piece)
+        yield piece
+
+
+def _first_of_pipe(descriptor: int) -> bytes:
+    """What a pipe has to read right now; a process that is to write to it may start a little later."""
+    hung_up = select.poll()
+    hung_up.register(descriptor, 0)
+    deadline = time.monotonic() + _SECONDS_FOR_A_WRITER
+    while True:
+        is_over = bool(hung_up.poll(0))
+        try:
+            piece = os.read(descriptor, HEAD_BYTES)
+        except BlockingIOError:  # a process is there, and may take its time
+            piece, is_over = b"", True
+        if piece or is_over:
+            break
+        if time.monotonic() > deadline:
+            raise NotRegularError("no process writes to this pipe; start the one that does first")
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os.set_blocking(descriptor, True)
+    return piece
 
 
 def user_cache_folder(environment: Mapping[str, str]) -> Path | None:
@@ -179,17 +248,27 @@ def require_file(path: Path, what: str, error: type[CaffeLrpError], *, may_be_pi
     Opening other things can hang (a pipe nobody writes to) or never end (a device).
     """
     try:
-        mode = path.stat().st_mode
+        _require_input(path.stat().st_mode, may_be_pipe)
     except (OSError, ValueError) as fault:
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
+
+
+def _require_input(mode: int, may_be_pipe: bool) -> None:
     if stat.S_ISDIR(mode):
-        raise error(f"{path}: the {what} cannot be read: it is a folder; give a file")
+        raise FolderError("it is a folder; give a file")
     if not stat.S_ISREG(mode) and not (may_be_pipe and stat.S_ISFIFO(mode)):
-        raise error(f"{path}: the {what} cannot be read: it is not a regular file; give one that is")
+        raise NotRegularError("it is not a regular file; give one that is")
 
 
 class NotRegularError(OSError):
-    """What stands in place of a file of our own is a link, a folder, a pipe or a device; the text says so."""
+    """What stands in place of a file is a folder, a pipe or a device, or a link to be followed by nobody.
+
+    The text says so, and what to do.
+    """
+
+
+class FolderError(NotRegularError):
+    """It is a folder."""
 
 
 def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
@@ -206,27 +285,28 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
         It cannot be opened.
     """
     with suppress(FileNotFoundError):
-        _require_regular(path.lstat().st_mode, path)  # to open a device may already do something
-    return _open(path, flags | os.O_NOFOLLOW)
+        _require_regular(path.lstat().st_mode)  # to open a device may already do something
+    return _open(path, flags | os.O_NOFOLLOW, _require_regular)
 
 
 def open_regular(path: Path) -> int:
     """Open a file that the user names, for reading: a descriptor; raises as `open_own`, but follows links."""
-    _require_regular(path.stat().st_mode, path)
-    return _open(path, os.O_RDONLY)
+    _require_regular(path.stat().st_mode)
+    return _open(path, os.O_RDONLY, _require_regular)
 
 
-def _open(path: Path, flags: int) -> int:
+def _open(path: Path, flags: int, require: Callable[[int], None]) -> int:
+    """A descriptor of what ``require`` takes by its mode: something else may have come into its place."""
     file = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     try:
-        _require_regular(os.fstat(file).st_mode, path)
+        require(os.fstat(file).st_mode)
     except BaseException:
         os.close(file)
         raise
     return file
 
 
-def _require_regular(mode: int, path: Path) -> None:
+def _require_regular(mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     kinds = {

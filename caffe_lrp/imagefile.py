@@ -1,11 +1,13 @@
 """Where the bytes of an image lie, in a file of its own or in an archive; the one place that reads them."""
 
-import stat
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from caffe_lrp.errors import ImageError
-from caffe_lrp.files import missing_file_advice, why_unreadable
+from caffe_lrp.files import FolderError, NotRegularError, missing_file_advice, open_input, why_unreadable
 
 #: Larger files are refused before they are read.
 MAX_FILE_BYTES = 2**30
@@ -28,17 +30,25 @@ class ArchiveMember:
 ImageSource = Path | ArchiveMember
 
 
-def read_image(source: ImageSource) -> bytes:
-    """The bytes of an image file, read once.
+def read_image(source: ImageSource, take: Callable[[int], None] = lambda size: None) -> bytes:
+    """The bytes of an image file, read once; as many as it had when it was opened.
+
+    Parameters
+    ----------
+    source
+        Where they lie.
+    take
+        Called with their number before they are read.
 
     Raises
     ------
     ImageError
-        It is missing, unreadable, empty, too large or no regular file.
+        It is missing, unreadable, empty, too large or no regular file. A file that says it has no bytes
+        counts as empty, whatever could be read from it: some files of the system never end.
     """
     file = source if isinstance(source, Path) else source.archive
     try:
-        content = _read_file(source) if isinstance(source, Path) else _read_member(source)
+        content = _read_file(source, take) if isinstance(source, Path) else _read_member(source, take)
     except FileNotFoundError as error:
         raise ImageError(f"{source}: no such image; {missing_file_advice(file)}") from error
     except PermissionError as error:
@@ -52,24 +62,32 @@ def read_image(source: ImageSource) -> bytes:
     return content
 
 
-def _read_file(path: Path) -> bytes:
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError(f"{path}: is a folder, not an image; list the files in it instead")
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError(f"{path}: is not a regular file; give one that is")
-    _refuse_large(path, status.st_size)
-    return path.read_bytes()
+def _read_file(path: Path, take: Callable[[int], None]) -> bytes:
+    with _open(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        _refuse_large(path, size)
+        take(size)
+        return file.read(size)
 
 
-def _read_member(member: ArchiveMember) -> bytes:
+def _read_member(member: ArchiveMember, take: Callable[[int], None]) -> bytes:
     _refuse_large(member, member.size)
-    with member.archive.open("rb") as file:
+    with _open(member.archive) as file:
         file.seek(member.offset)
+        take(member.size)
         content = file.read(member.size)
     if len(content) < member.size:
         raise ImageError(f"{member}: the archive has become shorter since the start; leave it as it is")
     return content
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return open_input(path)
+    except FolderError as error:
+        raise ImageError(f"{path}: is a folder, not an image; list the files in it instead") from error
+    except NotRegularError as error:
+        raise ImageError(f"{path}: is not a regular file; give one that is") from error
 
 
 def _refuse_large(source: ImageSource, size: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import fuzz_mutations
+import fuzz_pictures
 import numpy as np
 from fuzz_mutations import Damage
 from numpy.typing import NDArray
@@ -320,26 +321,45 @@ def image_seeds() -> dict[str, tuple[bytes, ...]]:
     return {
         "jpeg": (
             _saved("JPEG"), _saved("JPEG", progressive=True), _saved("JPEG", "CMYK"), _saved("JPEG", "L"),
+            _saved("JPEG", subsampling="4:2:0", restart_marker_rows=1),
             _saved("JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"),
         ),
         "png": (
             _saved("PNG"), _saved("PNG", "RGBA"), _saved("PNG", "P", transparency=3), _saved("PNG", "LA"),
-            _saved("PNG", "1"), _saved("PNG", save_all=True, append_images=frames),
+            _saved("PNG", "1"), _saved("PNG", save_all=True, append_images=frames), _saved("PNG", "P"),
+            _saved("PNG", "P", bits=4), _saved("PNG", "L", transparency=3),
+            _saved("PNG", transparency=(0, 0, 0)),
         ),
         "png16": (_deep(".png", 1), _deep(".png", 3), _deep(".png", 4)),
         "bmp": (_saved("BMP"), _saved("BMP", "P"), _saved("BMP", "1"), _saved("DIB")),
-        "gif": (_saved("GIF", "P"), _saved("GIF", "P", save_all=True, append_images=frames)),
+        "gif": (_saved("GIF", "P"), _saved("GIF", "P", transparency=3, interlace=0),
+            _saved("GIF", "L"), _saved("GIF", "P", save_all=True, append_images=frames)),
         "tiff": (
-            _saved("TIFF"), _saved("TIFF", "CMYK"), _saved("TIFF", "P"),
+            _saved("TIFF"), _saved("TIFF", "LA"), _saved("TIFF", "YCbCr", compression="jpeg"),
+            _saved("TIFF", compression="packbits", big_tiff=True),
+            _saved("TIFF", "I;16"), _saved("TIFF", tiffinfo={284: 2}),
+            _saved("TIFF", "CMYK"), _saved("TIFF", "P"),
             _saved("TIFF", "1", compression="group4"), _saved("TIFF", compression="tiff_lzw"),
             _saved("TIFF", compression="jpeg"),
             _saved("TIFF", compression="tiff_deflate", save_all=True, append_images=frames),
             _deep(".tiff", 1), _deep(".tiff", 3), _deep(".tiff", 4),
         ),
         "other": (
-            _saved("WEBP"), _saved("WEBP", "RGBA", lossless=True), _saved("PPM"), _saved("PPM", "L"),
-            _saved("TGA"), _saved("TGA", "RGBA", compression="tga_rle"), _saved("PCX"), _saved("JPEG2000"),
-            b"P3 2 2 255 1 2 3 4 5 6 7 8 9 10 11 12\n", b"P2 2 1 65535 1 65000\n",
+            _saved("PPM"), _saved("PPM", "L"),
+            b"P3 2 2 255 1 2 3 4 5 6 7 8 9 10 11 12\n", b"P2 2 1 65535 1 65000\n", b"P1 3 2 1 0 1 0 1 0\n",
+            b"P4 9 1\n\x55\x80", b"P5 2 1 65535\n\1\2\3\4",
+        ),
+        "webp": (_saved("WEBP"), _saved("WEBP", "RGBA", lossless=True), _saved("WEBP", save_all=True,
+            append_images=frames)),
+        "tga": (
+            _saved("TGA"), _saved("TGA", "RGBA", compression="tga_rle"), _saved("TGA", "P"),
+            _saved("TGA", "L", orientation=1), _saved("TGA", "LA"), _saved("TGA", "1"),
+        ),
+        "pcx": (_saved("PCX"), _saved("PCX", "P"), _saved("PCX", "L"), _saved("PCX", "1")),
+        "jp2": (
+            _saved("JPEG2000"), _saved("JPEG2000", "L", no_jp2=True), _saved("JPEG2000", "RGBA"),
+            _saved("JPEG2000", "LA"), _saved("JPEG2000", "I;16"), _saved("JPEG2000", "YCbCr"),
+            _saved("JPEG2000", irreversible=True, tile_size=(16, 16)),
         ),
     }  # fmt: skip
 
@@ -373,6 +393,6 @@ def parsers(folder: Path) -> list[Parser]:
         Parser("yaml", (YAML_CONFIG.encode(),), text, partial(read_as, ".yaml", read_session)),
         Parser("list", (LIST.encode(),), text, read_filelist),
     ]
-    images = [Parser(name, seeds, fuzz_mutations.BYTES, decode) for name, seeds in image_seeds().items()]
+    images = [Parser(name, seeds, fuzz_pictures.PICTURES, decode) for name, seeds in image_seeds().items()]
     arrays = Parser("npy", numpy_seeds(), fuzz_mutations.BYTES, partial(read_as, ".npy", decode))
     return [*texts, *images, arrays]

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from numpy.typing import NDArray
 from oracle import Geometry
 
-from caffe_lrp.imaging.decode import DecodedImage
+from caffe_lrp.imaging.pixels import DecodedImage
 from caffe_lrp.imaging.resize import resize, target_size
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
@@ -96,7 +96,7 @@ def write_caffemodel(
 
 def resize_to_base(image: DecodedImage, base_size: int) -> NDArray[np.uint16]:
     """The image resized so that its longer side is ``base_size``, as the reference does."""
-    height, width = image.samples.shape[:2]
+    height, width = image.sides
     return resize(image, target_size(height, width, base_size))
 
 

@@ -6,7 +6,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -16,8 +16,11 @@ from PIL import Image
 
 from caffe_lrp import imagefile
 from caffe_lrp.errors import ImageError
+from caffe_lrp.files import open_input
 from caffe_lrp.imaging import decode as decode_module
-from caffe_lrp.imaging.decode import ColourModel, decode
+from caffe_lrp.imaging.decode import decode
+from caffe_lrp.imaging.pixels import ColourModel
+from caffe_lrp.imaging.quiet import unwarned
 
 HEIGHT, WIDTH = 6, 9
 
@@ -125,6 +128,32 @@ def test_palettes_become_rgb_and_take_mitchell(tmp_path: Path, name: str) -> Non
     decoded = decode(save(tmp_path, name, picture))
     assert (decoded.colours, decoded.uses_mitchell) == (ColourModel.RGB, True)
     np.testing.assert_array_equal(decoded.samples // 257, np.asarray(picture.convert("RGB")))
+
+
+@pytest.mark.parametrize("palette", [None, b""])
+@pytest.mark.parametrize("options", [{}, {"transparency": 2}])
+def test_a_palette_image_without_a_palette_is_damaged(
+    tmp_path: Path, options: dict[str, int], palette: bytes | None
+) -> None:
+    path = save(tmp_path, "palette.png", Image.fromarray(colours()).quantize(7), **options)
+    png = path.read_bytes()
+    start = png.index(b"PLTE") - 4
+    end = start + 12 + int.from_bytes(png[start : start + 4])
+    path.write_bytes(png[:start] + (b"" if palette is None else png_chunk(b"PLTE", palette)) + png[end:])
+    with pytest.raises(ImageError, match=r"damaged or cut short \(.*; get a complete copy"):
+        decode(path)
+
+
+def test_whatever_a_decoder_raises_the_image_is_at_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise AssertionError
+
+    path = save(tmp_path, "rgb.png", Image.fromarray(colours()))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(ImageError, match=r"rgb.png: image is damaged or cut short \(AssertionError\)"):
+        decode(path)
 
 
 @pytest.mark.parametrize("name", ["transparent.png", "transparent.gif"])
@@ -297,10 +326,10 @@ def test_a_file_without_read_permission_is_an_error(tmp_path: Path) -> None:
 def test_a_refused_read_says_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path, "rgb.png", Image.fromarray(colours()))
 
-    def refuse(self: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(imagefile, "open_input", refuse)
     with pytest.raises(ImageError, match="no permission"):
         decode(path)
 
@@ -422,13 +451,12 @@ def test_a_broken_colour_profile_prints_nothing(tmp_path: Path, capfd: pytest.Ca
 def test_the_file_is_read_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_deep(tmp_path, "deep.png", colours(3, np.uint16))
     reads: list[Path] = []
-    read_bytes = Path.read_bytes
 
-    def counted(self: Path) -> bytes:
-        reads.append(self)
-        return read_bytes(self)
+    def counted(path: Path) -> BinaryIO:
+        reads.append(path)
+        return open_input(path)
 
-    monkeypatch.setattr(Path, "read_bytes", counted)
+    monkeypatch.setattr(imagefile, "open_input", counted)
     decode(path)
     assert reads == [path]
 
@@ -447,3 +475,17 @@ def test_an_image_that_does_not_fit_in_memory_is_an_error(
     monkeypatch.setattr(decode_module, "_samples", no_memory)
     with pytest.raises(ImageError, match="9 x 6 pixels do not fit in memory"):
         decode(path)
+
+
+def test_one_thread_that_is_done_does_not_turn_on_the_warnings_of_another() -> None:
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        first = unwarned()
+        first.__enter__()
+        with unwarned():
+            first.__exit__(None, None, None)
+            warnings.warn("within", stacklevel=1)
+        warnings.warn("outside", stacklevel=1)
+    assert [str(warning.message) for warning in heard] == ["outside"]
+    assert warnings.filters == before

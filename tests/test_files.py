@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +15,30 @@ import pytest
 from fetch_model import MODELS
 from PIL import Image
 
+from caffe_lrp import files
+from caffe_lrp.batch.fingerprint import ContentHashes
+from caffe_lrp.batch.session import read_labels
+from caffe_lrp.collection import read_images
 from caffe_lrp.config import read_config
-from caffe_lrp.errors import ConfigError, ImageError
+from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError
+from caffe_lrp.filelist import Target, read_filelist
 from caffe_lrp.files import (
     PUBLISHED_FILES,
     NotRegularError,
     foreign_kind,
     missing_file_advice,
+    open_input,
     open_own,
+    pieces_of,
+    read_small_file,
     require_file,
     why_no_text,
 )
 from caffe_lrp.imaging.decode import decode
+from caffe_lrp.imaging.mean import load_mean
+from caffe_lrp.imaging.numpy_file import read_numpy_file
+from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
+from caffe_lrp.quirks import REFERENCE
 
 
 def zipped() -> bytes:
@@ -201,3 +214,81 @@ def test_a_file_of_our_own_is_opened_as_it_is(tmp_path: Path) -> None:
     assert os.read(file, 100) == b"one line"
     assert not os.get_inheritable(file)
     os.close(file)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "image": decode,
+    "npy": lambda path: read_numpy_file(path, 3, 1000),
+    "mean": lambda path: load_mean(path, 1, REFERENCE),
+    "text mean": lambda path: load_mean(path, 0, REFERENCE),
+    "caffemodel": scan_caffemodel,
+    "prototxt": read_prototxt,
+    "config": read_config,
+    "list": read_filelist,
+    "tar": lambda path: read_images(path, Target(-1)),
+    "synset": read_labels,
+    "hashed": lambda path: ContentHashes(None).of(path),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("endless", ["/proc/kmsg", "/proc/self/pagemap", "/dev/zero", "a pipe"])
+def test_files_that_never_end_are_refused_or_empty(
+    endless: str, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_SECONDS_FOR_A_WRITER", 0)
+    path = tmp_path / "link"
+    if endless == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(endless)
+    if path.is_file() and reader in ("synset", "hashed"):
+        READERS[reader](path)  # an empty file will do
+    else:
+        with pytest.raises(CaffeLrpError):
+            READERS[reader](path)
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_SECONDS_FOR_A_WRITER", 0)
+    os.mkfifo(tmp_path / "list")
+    with pytest.raises(FileListError, match="no process writes to this pipe; start the one that does first"):
+        read_filelist(tmp_path / "list")
+
+
+def test_a_writer_that_comes_late_and_takes_its_time_is_heard_out(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    os.mkfifo(path)
+
+    def write() -> None:
+        with path.open("wb", buffering=0) as file:
+            for piece in (b"a.png ", b"1\n", b"b.png 2\n"):
+                file.write(piece)
+                threading.Event().wait(0.1)
+
+    writer = threading.Thread(target=write)
+    later = threading.Timer(0.2, writer.start)
+    later.start()
+    assert len(read_filelist(path)) == 2
+    later.join()
+    writer.join()
+
+
+def test_of_a_file_that_grows_while_it_is_read_the_end_is_the_one_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "grows"
+    path.write_bytes(b"begun ")
+    with open_input(path) as file, path.open("ab", buffering=0) as writer:
+        pieces = []
+        for piece in pieces_of(file, size=2):
+            pieces.append(piece)
+            writer.write(b"more and more ")
+    assert b"".join(pieces) == b"begun "
+
+
+def test_a_file_of_the_system_that_is_shorter_than_it_says_is_read() -> None:
+    path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not path.is_file():
+        pytest.skip("there is no such file here")
+    assert b"never" in read_small_file(path, "list", FileListError, most_megabytes=1)

@@ -399,6 +399,20 @@ def npy_header(text: str) -> bytes:
         (npy_header("(" * 9000), "is no NumPy file that can be read"),
         (npy_header("{'descr': '|O', 'fortran_order': False, 'shape': (5, 7, 8)}"), "not an image"),
         (npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (5, -7, 8)}"), "not an image"),
+        *(
+            (npy_header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"), "no array can have")
+            for shape in ("(True, 3)", "(5, True, 8)", f"({'1, ' * 70})", f"(0x{'f' * 5000}, 7, 8)")
+        ),
+        *(
+            (npy_header(f"{{'descr': {kind}, 'fortran_order': False, 'shape': (5, 7, 8)}}"), "not an image")
+            for kind in ("'V2147483647'", "[('a', '<f4')]", "('<f4', (9, 9))")
+        ),
+        (
+            npy_header("{'descr': '<f4', 'fortran_order': 1, 'shape': (5,)}"),
+            "is no NumPy file that can be read",
+        ),
+        (npy_header("3 .real"), "is no NumPy file that can be read"),
+        (b"PK\x03\x04 an npz", "is a ZIP archive, not a NumPy file; unpack it first"),
     ],
 )
 def test_damaged_numpy_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:

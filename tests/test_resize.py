@@ -7,9 +7,11 @@ import oracle_imaging as oracle
 import pytest
 from builders import resize_to_base
 from numpy.typing import NDArray
+from PIL import Image
 
-from caffe_lrp.imaging.decode import ColourModel, DecodedImage
-from caffe_lrp.imaging.resize import choose_filter, target_size
+from caffe_lrp.imaging import pixels
+from caffe_lrp.imaging.pixels import ColourModel, DecodedImage
+from caffe_lrp.imaging.resize import choose_filter, resize, target_size
 from caffe_lrp.kernels.resize import LANCZOS, MITCHELL, contributions, filter_value, reciprocal, to_sample
 
 PLANES = {ColourModel.GRAY: 1, ColourModel.RGB: 3, ColourModel.RGBA: 4, ColourModel.CMYK: 4}
@@ -26,6 +28,25 @@ def image(
     height: int, width: int, colours: ColourModel = ColourModel.RGB, *, mitchell: bool = False
 ) -> DecodedImage:
     return DecodedImage(noise(height, width, PLANES[colours]), colours, mitchell)
+
+
+@pytest.mark.parametrize("colours", list(ColourModel))
+@pytest.mark.parametrize("size", [(11, 30), (30, 11), (60, 70)])
+def test_pixels_do_not_depend_on_the_strips_they_are_resized_in(
+    monkeypatch: pytest.MonkeyPatch, colours: ColourModel, size: tuple[int, int]
+) -> None:
+    source = image(50, 61, colours)
+    whole = resize(source, size)
+    monkeypatch.setattr(pixels, "STRIP_PIXELS", 20 * 61)
+    assert len(list(pixels.strips(50, 61))) > 1
+    np.testing.assert_array_equal(resize(source, size), whole)
+
+
+def test_parts_of_a_picture_are_those_of_the_whole() -> None:
+    levels = noise(20, 30, 3).astype(np.uint8)
+    loaded = pixels.loaded_eight_bits(Image.fromarray(levels), "RGB")
+    assert loaded.shape == (20, 30, 3)
+    np.testing.assert_array_equal(loaded[3:9, 5:30], levels[3:9, 5:30].astype(np.uint16) * 257)
 
 
 @pytest.mark.parametrize("x", [0.0, 0.3, 0.999, 1.0, 1.5, 1.999, 2.0, 2.5])

@@ -30,7 +30,7 @@ from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
 from .resources import available_memory
 from .runner import deliver, explain_batch, load_image
-from .schedule import BATCHES_PER_WORKER, Limits, plan_schedule, whole_footprint
+from .schedule import BATCHES_PER_WORKER, Limits, loading_within, plan_schedule, whole_footprint
 from .session import Session, open_session
 
 #: What stands for a cluster of processes on this machine.
@@ -326,8 +326,10 @@ class _Workplace:
     """A loaded net, and memory and threads for as many batches as this process may compute at a time."""
 
     def __init__(self, session: Session, recipe: Recipe, limits: Limits) -> None:
-        self._session, self._delivery = session, recipe.delivery
         schedule = plan_schedule(whole_footprint(session), _MANY_IMAGES, limits)
+        # Logs of workers are read by few: of a large image nothing is told.
+        self._session = loading_within(session, schedule, limits, lambda note: None)
+        self._delivery = recipe.delivery
         self._batch_size = schedule.batch_size
         self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
         for threads in schedule.threads_of_workers:

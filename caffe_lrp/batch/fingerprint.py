@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.files import MEGABYTE, open_regular, user_cache_folder, why_unreadable
+from caffe_lrp.files import MEGABYTE, open_input, pieces_of, user_cache_folder, why_unreadable
 from caffe_lrp.proto.reader import read_prototxt
 
 from .hash_memory import HashMemory, state_of
@@ -50,7 +49,7 @@ class ContentHashes:
             The file cannot be read, or changes while it is.
         """
         try:
-            with os.fdopen(open_regular(path), "rb") as file:
+            with open_input(path) as file:
                 state = state_of(path, file.fileno())
                 found = self._memory.find(state) or _digest(file)
                 is_same = state_of(path, file.fileno()) == state
@@ -65,7 +64,7 @@ class ContentHashes:
 
 def _digest(file: BinaryIO) -> str:
     digest = hashlib.sha256()
-    while piece := file.read(MEGABYTE):
+    for piece in pieces_of(file):
         digest.update(piece)
     return digest.hexdigest()
 

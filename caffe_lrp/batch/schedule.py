@@ -1,9 +1,12 @@
 """How the images of a run are dealt out: how many run together, by how many workers, within which memory."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from caffe_lrp.errors import UsageError
+from caffe_lrp.imagefile import ImageSource
+from caffe_lrp.imaging.budget import MemoryBudget
 from caffe_lrp.relevance.footprint import Footprint, footprint_of
 
 from .session import Session
@@ -22,6 +25,8 @@ _ENOUGH_BYTES = 2 * 2**30
 _REUSE_LOSS = 1.15
 #: What the interpreter, the libraries and compiled kernels take.
 _PROCESS_BYTES = 250 * 2**20
+#: Images that are being loaded may always take as much together: about 8 photos of half a megapixel.
+_LEAST_FOR_IMAGES = 128 * 2**20
 #: Address space that a worker takes with its threads, most of it never used, and what all else takes;
 #: measured on the demo with 1, 2 and 4 workers.
 _ADDRESS_SPACE_OF_WORKER = 215 * 2**20
@@ -187,6 +192,31 @@ def remarks_on(schedule: Schedule, footprint: Footprint, limits: Limits) -> list
             f"{schedule.batch_size}",
         ]
     return notes
+
+
+def loading_within(
+    session: Session, schedule: Schedule, limits: Limits, tell: Callable[[str], None]
+) -> Session:
+    """The session, which loads its images in the memory that the schedule leaves of what may be used.
+
+    ``tell`` is called with a note about an image that takes more, before it is decoded.
+    """
+    room = memory_for_images(schedule, limits)
+
+    def tell_of(source: ImageSource, needed: int) -> None:
+        tell(
+            f"{source}: loading it takes about {readable(needed)}, more than the {readable(room)} that the "
+            f"net leaves of the {readable(limits.memory)} that may be used (--memory); it is tried all the "
+            "same, alone"
+        )
+
+    budget = MemoryBudget(room, tell_of)
+    return replace(session, preprocessor=replace(session.preprocessor, budget=budget))
+
+
+def memory_for_images(schedule: Schedule, limits: Limits) -> int:
+    """Bytes for images that are being loaded: what the schedule leaves, but enough for ordinary photos."""
+    return max(_LEAST_FOR_IMAGES, limits.memory - schedule.memory)
 
 
 def within_address_space(schedule: Schedule, left: int | None) -> Schedule:

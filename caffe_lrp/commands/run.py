@@ -295,7 +295,8 @@ class Run:
         """What becomes of jobs, here or on a cluster."""
         place, stop = self.options.dask, (halt.is_requested, lambda: halt.at_once)
         if place is None:
-            return run_jobs(self.session, jobs, delivery, self.schedule, *stop)
+            session = schedule.loading_within(self.session, self.schedule, self._limits, self._tell)
+            return run_jobs(session, jobs, delivery, self.schedule, *stop)
         recipe = Recipe(
             fingerprint=self.task.header.fingerprint,
             config=with_absolute_paths(self.config),
@@ -308,6 +309,11 @@ class Run:
             canonize=self.options.canonize,
         )
         return run_on_cluster(place, recipe, jobs, self.schedule.batch_size, self.schedule.threads, *stop)
+
+    def _tell(self, note: str) -> None:
+        """Print a note while a bar may be shown."""
+        if not self.options.quiet:
+            say(f"caffe-lrp: note: {note}", sys.stderr, tqdm.write)
 
     def _report(self, outcome: JobOutcome, bar: "tqdm[Any]") -> None:
         """Print a failure, or with ``-v`` a success."""

@@ -10,10 +10,9 @@ spec/reference.md §4 item 1.
 import io
 import math
 import struct
-import warnings
-import zlib
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -25,8 +24,20 @@ from caffe_lrp.errors import ImageError
 from caffe_lrp.files import foreign_kind
 from caffe_lrp.imagefile import ImageSource, read_image
 
+from .budget import Take
+from .pixels import (
+    STRIP_BYTES,
+    STRIP_PIXELS,
+    ColourModel,
+    DecodedImage,
+    loaded_deep_gray,
+    loaded_eight_bits,
+    strips,
+)
+from .quiet import unwarned
+
 #: Images with more pixels are refused before they are decoded, unless others are allowed (``--max-pixels``):
-#: about 13,400 x 13,400. Decoding takes up to 28 bytes for each.
+#: about 13,400 x 13,400. See `_bytes_to_decode` for what that takes.
 MAX_PIXELS = 180_000_000
 
 #: Longer images are refused: resizing takes half a kilobyte for every pixel of a row.
@@ -44,19 +55,14 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000"
 #: Formats whose gray images of 8 bits or fewer ImageMagick holds as a palette.
 _GRAY_AS_PALETTE = frozenset(("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF"))
 
-#: What Pillow's decoders raise on damaged data.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    OverflowError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
+#: What decoders take for every pixel, besides the pixels themselves (measured on noise).
+_DECODER_BYTES = {"JPEG2000": 20, "WEBP": 14, "TIFF": 5, "GIF": 4}
+#: A progressive JPEG is held as coefficients until its last scan, two bytes for each.
+_PROGRESSIVE_BYTES = 8
+#: Of the modes in which Pillow does not hold four bytes for every pixel.
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+#: 16-bit colours are decoded once more, by OpenCV, and a picture that is stored turned is turned back.
+_DEEP_COLOUR_BYTES, _TURNED_BYTES = 8, 16
 
 #: OpenCV 5 moved the function.
 _set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
@@ -70,37 +76,7 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_ORIENTATION, _TIFF_PLANES = 258, 262, 274, 
 _READABLE_BITS = (1, 2, 4, 8, 16)
 
 
-class ColourModel(Enum):
-    """What the planes of a decoded image mean."""
-
-    GRAY = 1
-    RGB = 3
-    RGBA = 4
-    CMYK = 5
-
-
-@dataclass(frozen=True, eq=False)
-class DecodedImage:
-    """Pixels of a file, before any resizing.
-
-    Attributes
-    ----------
-    samples
-        (H, W, C) uint16, C-contiguous; 65535 is full (8-bit values are multiplied by 257).
-    colours
-        Meaning of the planes: ``GRAY`` (C = 1), ``RGB`` (3), ``RGBA`` (4, the last one alpha, 65535 is
-        opaque), ``CMYK`` (4 inks, 65535 is full ink).
-    uses_mitchell
-        Whether the file has a palette or alpha, or is 8-bit gray of a format that the reference holds
-        as a palette; such images are resized with the Mitchell filter.
-    """
-
-    samples: NDArray[np.uint16]
-    colours: ColourModel
-    uses_mitchell: bool
-
-
-def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, take: Take = lambda size: None) -> DecodedImage:
     """Pixels of an image file.
 
     Parameters
@@ -109,6 +85,8 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> DecodedImage:
         Where its bytes are.
     max_pixels
         Images with more pixels are refused before they take any memory.
+    take
+        Called with the memory that the file takes, and then with what decoding does, before either is read.
 
     Raises
     ------
@@ -116,40 +94,69 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> DecodedImage:
         The file is missing, unreadable, empty, not an image, damaged, cut short, too large, or holds
         floating-point or 32-bit samples.
     """
-    content = read_image(source)
-    # Pillow warns about metadata and about images above its own soft limit; neither concerns the user.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with _open(source, content, max_pixels) as image:
-            _refuse_too_large(source, image, content, max_pixels)
-            _refuse_unusable(source, image)
-            orientation = _orientation(image)
-            try:
-                image.load()
-                decoded = _deep_colours(image, content) or _samples(source, image)
-            except MemoryError as error:
-                size = f"{image.width} x {image.height}"
-                raise too_large(source, f"{size} pixels do not fit in memory") from error
-            except _DAMAGE as error:
-                raise _damaged(source, error) from error
-    if orientation == 1:
-        return decoded
-    return DecodedImage(_as_stored(decoded.samples, orientation), decoded.colours, decoded.uses_mitchell)
+    content = read_image(source, take)
+    with _open(source, content, max_pixels) as image, _faults_told(source, image):
+        _refuse_too_large(source, image, content, max_pixels)
+        _refuse_unusable(source, image)
+        orientation = _orientation(image)
+        take(_bytes_to_decode(image, content))
+        decoded = _loaded(source, image, content)
+        if orientation == 1:
+            return decoded
+        return replace(decoded, pixels=_as_stored(decoded.samples, orientation))
 
 
 def _open(source: ImageSource, content: bytes, max_pixels: int) -> Image.Image:
     """The image with its header read and its pixels not yet decoded."""
     _raise_limit_of_pillow(max_pixels)
     try:
-        return Image.open(io.BytesIO(content), formats=FORMATS)
+        with unwarned():  # of metadata, and of Pillow's own soft limit
+            return Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise _beyond_limit(source, "it has", max_pixels) from error
     except MemoryError as error:
         raise too_large(source, "it does not fit in memory") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{source}: {_why_unidentified(content)}") from error
-    except _DAMAGE as error:
+    except Exception as error:  # as in _faults_told
         raise _damaged(source, error) from error
+
+
+def _loaded(source: ImageSource, image: Image.Image, content: bytes) -> DecodedImage:
+    """The image decoded."""
+    with unwarned():
+        image.load()
+        if image.mode in ("P", "PA") and not (image.palette and image.palette.palette):
+            raise ValueError("its palette is missing")
+        decoded = _deep_colours(image, content) or _samples(source, image)
+        decoded.pixels[:1, :1]  # colours that cannot be converted are found here
+    return decoded
+
+
+@contextmanager
+def _faults_told(source: ImageSource, image: Image.Image) -> Iterator[None]:
+    """Turn whatever goes wrong with an opened image into an ImageError."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError as error:
+        size = f"{image.width} x {image.height}"
+        raise too_large(source, f"{size} pixels do not fit in memory") from error
+    except Exception as error:  # damaged data can make a decoder raise anything
+        raise _damaged(source, error) from error
+
+
+def _bytes_to_decode(image: Image.Image, content: bytes) -> int:
+    """About how much memory it takes to decode and resize an image whose header was read."""
+    each = _PIXEL_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(str(image.format), 0)
+    each += _PROGRESSIVE_BYTES * bool(image.info.get("progressive"))
+    is_deep = _has_deep_colours(image, content)
+    each += _DEEP_COLOUR_BYTES * is_deep
+    each += _TURNED_BYTES * (_orientation(image) != 1)
+    pixels = image.width * image.height
+    chunks = 2 * len(content) * is_deep  # see _essential_chunks
+    return each * pixels + chunks + STRIP_BYTES * min(pixels, STRIP_PIXELS)
 
 
 def _raise_limit_of_pillow(max_pixels: int) -> None:
@@ -190,7 +197,8 @@ def _beyond_limit(source: ImageSource, size: str, max_pixels: int) -> ImageError
 
 
 def _damaged(source: ImageSource, error: Exception) -> ImageError:
-    return ImageError(f"{source}: image is damaged or cut short ({error}); get a complete copy of the file")
+    reason = str(error) or type(error).__name__
+    return ImageError(f"{source}: image is damaged or cut short ({reason}); get a complete copy of the file")
 
 
 def _refuse_too_large(source: ImageSource, image: Image.Image, content: bytes, max_pixels: int) -> None:
@@ -243,43 +251,30 @@ def _as_stored(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint
 
 
 def _samples(source: ImageSource, image: Image.Image) -> DecodedImage:
-    """Samples of a loaded image, as Pillow decoded them."""
+    """A loaded image, as Pillow decoded it."""
     has_alpha = image.has_transparency_data or image.mode in ("RGBa", "La")
     if image.mode.startswith("I"):
-        return _with_key(_deep_gray(image), image.info.get("transparency"))
+        return _deep_gray(image)
     if has_alpha:
-        return DecodedImage(_widened(image, "RGBA"), ColourModel.RGBA, uses_mitchell=True)
+        return DecodedImage(loaded_eight_bits(image, "RGBA"), ColourModel.RGBA, uses_mitchell=True)
     if image.mode in ("1", "L"):
-        return DecodedImage(_widened(image, "L"), ColourModel.GRAY, image.format in _GRAY_AS_PALETTE)
+        is_palette = image.format in _GRAY_AS_PALETTE
+        return DecodedImage(loaded_eight_bits(image, "L"), ColourModel.GRAY, is_palette)
     if image.mode == "CMYK":
-        return DecodedImage(_widened(image, "CMYK"), ColourModel.CMYK, uses_mitchell=False)
+        return DecodedImage(loaded_eight_bits(image, "CMYK"), ColourModel.CMYK, uses_mitchell=False)
     if image.mode in ("P", "RGB", "RGBX", "YCbCr", "HSV"):
-        return DecodedImage(_widened(image, "RGB"), ColourModel.RGB, image.mode == "P")
+        return DecodedImage(loaded_eight_bits(image, "RGB"), ColourModel.RGB, image.mode == "P")
     raise ImageError(f"{source}: colours of the kind {image.mode} cannot be read; convert the image to RGB")
 
 
-def _widened(image: Image.Image, mode: str) -> NDArray[np.uint16]:
-    """8-bit samples of the image in ``mode`` as (H, W, C), 255 becoming 65535."""
-    narrow: NDArray[np.uint8] = np.asarray(image if image.mode == mode else image.convert(mode))
-    samples: NDArray[np.uint16] = np.multiply(narrow, np.uint16(257), dtype=np.uint16)
-    return samples.reshape(*samples.shape[:2], -1)
-
-
-def _deep_gray(image: Image.Image) -> NDArray[np.uint16]:
-    """16-bit gray samples (H, W, 1); which of Pillow's integer modes holds them depends on its version."""
-    samples = np.asarray(image).clip(0, 65535).astype(np.uint16)[..., np.newaxis]
+def _deep_gray(image: Image.Image) -> DecodedImage:
+    """A loaded image of 16-bit gray; a level of it may be transparent."""
     white_is_zero = isinstance(image, TiffImagePlugin.TiffImageFile) and not image.tag_v2[_TIFF_PHOTOMETRIC]
-    return np.subtract(65535, samples, dtype=np.uint16) if white_is_zero else samples
-
-
-def _with_key(gray: NDArray[np.uint16], key: object) -> DecodedImage:
-    """16-bit gray samples (H, W, 1) with the level ``key``, if there is one, made transparent."""
-    if not isinstance(key, int):
-        return DecodedImage(gray, ColourModel.GRAY, uses_mitchell=False)
-    alpha = np.where(gray == key, np.uint16(0), np.uint16(65535))
-    return DecodedImage(
-        np.concatenate([gray, gray, gray, alpha], axis=2), ColourModel.RGBA, uses_mitchell=True
-    )
+    key = image.info.get("transparency")
+    level = key if isinstance(key, int) else None
+    pixels = loaded_deep_gray(image, white_is_zero=white_is_zero, key=level)
+    colours = ColourModel.GRAY if level is None else ColourModel.RGBA
+    return DecodedImage(pixels, colours, uses_mitchell=level is not None)
 
 
 def _deep_colours(image: Image.Image, content: bytes) -> DecodedImage | None:
@@ -298,9 +293,11 @@ def _deep_colours(image: Image.Image, content: bytes) -> DecodedImage | None:
     ):
         raise ValueError("its 16-bit colours cannot be decoded")
     has_alpha = samples.shape[2] == 4
-    ordered = samples[..., [2, 1, 0, 3]] if has_alpha else samples[..., ::-1]
+    order = [2, 1, 0, 3] if has_alpha else [2, 1, 0]
+    for rows in strips(samples.shape[0], samples.shape[1]):
+        samples[rows] = samples[rows][..., order]
     colours = ColourModel.RGBA if has_alpha else ColourModel.RGB
-    return DecodedImage(np.ascontiguousarray(ordered), colours, uses_mitchell=has_alpha)
+    return DecodedImage(samples, colours, uses_mitchell=has_alpha)
 
 
 def _has_deep_colours(image: Image.Image, content: bytes) -> bool:

@@ -5,32 +5,28 @@ Nothing is unpickled, and no memory is taken for numbers that the file promises 
 
 import io
 import math
-import tokenize
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import CaffeLrpError, ImageError
+from caffe_lrp.files import why_foreign
 from caffe_lrp.imagefile import ImageSource, read_image
+
+from .budget import Take
+from .quiet import unwarned
 
 SUFFIX = ".npy"
 #: How these files begin, whatever they are called.
 MAGIC = b"\x93NUMPY"
 
 _KINDS = "fiu"
-#: What NumPy raises on headers that are none.
-_DAMAGE = (
-    ValueError,
-    EOFError,
-    SyntaxError,
-    TypeError,
-    LookupError,
-    RecursionError,
-    MemoryError,
-    tokenize.TokenError,
-)
+#: A float32, and whether it is finite.
+_BYTES_PER_NUMBER = 5
+#: The most axes that every version of NumPy can have.
+_MOST_AXES = 32
 _ADVICE = "save it with numpy.save, as an array (channels, height, width) of real numbers"
 
 
@@ -39,7 +35,9 @@ def is_numpy_file(source: ImageSource) -> bool:
     return str(source).lower().endswith(SUFFIX)
 
 
-def read_numpy_file(source: ImageSource, channels: int, max_pixels: int) -> NDArray[np.float32]:
+def read_numpy_file(
+    source: ImageSource, channels: int, max_pixels: int, take: Take = lambda size: None
+) -> NDArray[np.float32]:
     """The array of a NumPy file in place of an image, (channels, H, W); nothing is resized.
 
     Parameters
@@ -50,13 +48,15 @@ def read_numpy_file(source: ImageSource, channels: int, max_pixels: int) -> NDAr
         As many as the net's input has, in its order.
     max_pixels
         Arrays with more pixels are refused.
+    take
+        Called with the memory that the file takes, and then with that of the numbers, before either is read.
 
     Raises
     ------
     ImageError
         The file cannot be read, is none of this kind, or holds something else than such an array.
     """
-    array = array_of(read_image(source), source, ImageError, _ADVICE)
+    array = array_of(read_image(source, take), source, ImageError, _ADVICE)
     found = "×".join(map(str, array.shape))
     if array.ndim != 3:
         raise ImageError(f"{source}: holds {found} of the type {array.dtype}, not an image; {_ADVICE}")
@@ -69,6 +69,7 @@ def read_numpy_file(source: ImageSource, channels: int, max_pixels: int) -> NDAr
             f"{source}: {found} numbers have more than the {max_pixels} pixels that are allowed; allow more "
             "with --max-pixels"
         )
+    take(_BYTES_PER_NUMBER * array.size)
     with np.errstate(over="ignore"):
         levels = array.astype(np.float32)
     if not np.isfinite(levels).all():
@@ -97,13 +98,11 @@ def array_of(
     """
     file = io.BytesIO(content)
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0
-        if version != (1, 0):
-            read_header = np.lib.format.read_array_header_2_0
-        shape, is_fortran, dtype = read_header(file)
-    except _DAMAGE as fault:
-        raise error(f"{source}: is no NumPy file that can be read ({fault}); {advice}") from fault
+        shape, is_fortran, dtype = _header(file)
+    except Exception as fault:  # a header is an expression that Python parses, which can raise anything
+        damage = f"is no NumPy file that can be read ({str(fault) or type(fault).__name__}); {advice}"
+        reason = "" if content.startswith(MAGIC) else why_foreign(content, "NumPy file")
+        raise error(f"{source}: {reason or damage}") from fault
     found = "×".join(map(str, shape)) or "one number"
     if dtype.kind not in _KINDS or not shape or min(shape) < 1:
         raise error(f"{source}: holds {found} of the type {dtype}, not an image; {advice}")
@@ -112,3 +111,17 @@ def array_of(
         raise error(f"{source}: is cut short; get a complete copy of the file")
     array: NDArray[Any] = np.frombuffer(numbers, dtype, math.prod(shape))
     return array.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether the first axis is contiguous, and type; ValueError for a shape that no array has."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    with unwarned():  # of files of Python 2, which are read as well
+        shape, is_fortran, dtype = read(file)
+    # To NumPy, True is a number, and so are some that cannot even be printed.
+    if len(shape) > _MOST_AXES or any(type(side) is not int or abs(side) >= 2**63 for side in shape):
+        raise ValueError("its header has a shape that no array can have")
+    return shape, is_fortran, dtype

@@ -6,7 +6,7 @@ spec/reference.md §4 items 3 to 5. What the reference does not know, inputs tha
 ways to resize, has every axis centred by itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +17,10 @@ from caffe_lrp.imagefile import ImageSource
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.quirks import Quirks
 
+from .budget import MemoryBudget, Take
 from .decode import MAX_PIXELS, decode, too_large
 from .numpy_file import is_numpy_file, read_numpy_file
+from .pixels import DecodedImage
 from .resize import RESIZE_MODES, Size, resize
 
 #: No net's input comes near it, and resized images of this size take 400 MB.
@@ -78,6 +80,8 @@ class Preprocessor:
         One of `resize.RESIZE_MODES`.
     scale
         Factor of the input, after the mean was subtracted.
+    budget
+        The memory for images while they are loaded; several threads may load at a time.
 
     Raises
     ------
@@ -97,6 +101,7 @@ class Preprocessor:
     channel_order: str = "BGR"
     resize_mode: str = "reference"
     scale: float = 1.0
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
 
     def __post_init__(self) -> None:
         if self.resize_mode != "none":
@@ -139,24 +144,30 @@ class Preprocessor:
             The file is missing, nothing that can be decoded or that the net can take, or too large.
         """
         try:
-            return self._from_levels(source) if is_numpy_file(source) else self._from_image(source)
+            with self.budget.share(source) as take:
+                if is_numpy_file(source):
+                    return self._from_levels(source, take)
+                return self._from_image(source, take)
         except MemoryError as error:
             raise too_large(source, "it does not fit in memory") from error
 
-    def _from_image(self, source: ImageSource) -> PreparedImage:
+    def _from_image(self, source: ImageSource, take: Take) -> PreparedImage:
         if self.channels not in (1, 3):
             raise ImageError(
                 f"{source}: the net's input has {self.channels} channels, and no image has; give NumPy files "
                 f"(.npy) with {self.channels} x height x width numbers"
             )
-        image = decode(source, self.max_pixels)
-        sides = (image.samples.shape[0], image.samples.shape[1])
+        image = decode(source, self.max_pixels, take)
+        sides = image.sides
         size = RESIZE_MODES[self.resize_mode](sides, self.base_size, self.input_size)
         if size != sides and size[0] * size[1] > LARGEST_BASE_SIZE**2:
             raise too_large(source, f"{sides[0]} x {sides[1]} pixels become {size[0]} x {size[1]}")
         axes = self.indices(*size) if self.resize_mode == "reference" else self.centred_indices(*size)
         rows, columns = axes
-        crop = resize(image, size)[rows.image[:, np.newaxis], columns.image]
+        if size == sides:
+            crop = _cut_out(image, rows.image, columns.image)
+        else:
+            crop = resize(image, size)[rows.image[:, np.newaxis], columns.image]
         if self.channels == 1:
             crop = _luma(crop)
         levels = (crop * (255.0 / 65535.0)).astype(np.float32)
@@ -164,8 +175,8 @@ class Preprocessor:
         picture = ((crop.astype(np.uint32) + 128) // 257).astype(np.uint8)
         return self._prepared(ordered.transpose(2, 0, 1), axes, picture)
 
-    def _from_levels(self, source: ImageSource) -> PreparedImage:
-        levels = read_numpy_file(source, self.channels, self.max_pixels)
+    def _from_levels(self, source: ImageSource, take: Take) -> PreparedImage:
+        levels = read_numpy_file(source, self.channels, self.max_pixels, take)
         axes = self.centred_indices(*levels.shape[1:])
         rows, columns = axes
         crop = levels[:, rows.image[:, np.newaxis], columns.image]
@@ -233,6 +244,14 @@ def _axis(start: int, side: int, inputs: int, mean_start: int) -> AxisIndices:
     """Consecutive indices, those of the image from ``start`` on and kept within its ``side``."""
     steps = np.arange(inputs)
     return AxisIndices((start + steps).clip(0, side - 1), mean_start + steps)
+
+
+def _cut_out(image: DecodedImage, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.uint16]:
+    """Some rows and columns of an image as it is, as RGB; no more of it is touched."""
+    top, left = int(rows.min()), int(columns.min())
+    window = image.pixels[top : int(rows.max()) + 1, left : int(columns.max()) + 1]
+    part = replace(image, pixels=np.ascontiguousarray(window))
+    return resize(part, part.sides)[(rows - top)[:, np.newaxis], columns - left]
 
 
 def _luma(samples: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -5,6 +5,7 @@ The arithmetic of the passes is in ``kernels/resize.py``. Source: spec/reference
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from caffe_lrp.kernels.resize import (
     resample_rows_matte,
 )
 
-from .decode import ColourModel, DecodedImage
+from .pixels import ColourModel, DecodedImage, Pixels, strips
 
 _LARGEST = 65535
 _SUPPORT = {MITCHELL: MITCHELL_SUPPORT, LANCZOS: LANCZOS_SUPPORT}
@@ -45,14 +46,10 @@ def resize(image: DecodedImage, size: Size) -> Samples:
     -------
     (H, W, 3) uint16 in 0..65535.
     """
-    samples = image.samples
-    if size != samples.shape[:2]:
-        filter_code = choose_filter(image, *size)
-        if image.colours is ColourModel.RGBA:
-            samples = _resample_matte(samples, *size, filter_code)
-        else:
-            samples = _resample(samples, *size, filter_code)
-    return _as_rgb(samples, image.colours)
+    if size == image.sides:
+        return _as_rgb(image.samples, image.colours)
+    passes = _MATTE if image.colours is ColourModel.RGBA else _PLAIN
+    return _as_rgb(_resample(image.pixels, *size, choose_filter(image, *size), passes), image.colours)
 
 
 def target_size(height: int, width: int, base_size: int) -> tuple[int, int]:
@@ -98,7 +95,7 @@ RESIZE_MODES: dict[str, Callable[[Size, int, Size], Size]] = {
 
 def choose_filter(image: DecodedImage, new_height: int, new_width: int) -> int:
     """``MITCHELL`` for palettes, alpha, 8-bit gray (PNG, JPEG) and enlarging, else ``LANCZOS``."""
-    height, width = image.samples.shape[:2]
+    height, width = image.sides
     if image.uses_mitchell or (new_width / width) * (new_height / height) > 1.0:
         return MITCHELL
     return LANCZOS
@@ -115,46 +112,72 @@ def _taps(inputs: int, outputs: int, filter_code: int) -> Taps:
     return starts, counts, weights
 
 
-def _columns_first(samples: Samples, new_height: int, new_width: int) -> bool:
-    """Whether the horizontal axis has the larger factor."""
-    height, width = samples.shape[:2]
-    return bool(new_width / width > new_height / height)
+class _Passes(NamedTuple):
+    """How the two axes are resampled.
+
+    Attributes
+    ----------
+    prepared
+        The samples of a part as the passes take them.
+    rows, columns
+        The vertical and the horizontal pass: samples, contributions, and the result, which is overwritten.
+    """
+
+    prepared: Callable[[Samples], Samples]
+    rows: Callable[[Samples, Taps, Samples], None]
+    columns: Callable[[Samples, Taps, Samples], None]
 
 
-def _resample(samples: Samples, new_height: int, new_width: int, filter_code: int) -> Samples:
-    """(H, W, C) to (new_height, new_width, C), planes independent of each other."""
-    height, width, planes = samples.shape
+def _plain_rows(samples: Samples, taps: Taps, out: Samples) -> None:
+    resample_rows(samples.reshape(samples.shape[0], -1), *taps, out.reshape(out.shape[0], -1))
+
+
+def _plain_columns(samples: Samples, taps: Taps, out: Samples) -> None:
+    resample_columns(samples, *taps, out)
+
+
+def _matte_rows(samples: Samples, taps: Taps, out: Samples) -> None:
+    resample_rows_matte(samples, *taps, out)
+
+
+def _matte_columns(samples: Samples, taps: Taps, out: Samples) -> None:
+    resample_rows_matte(samples.transpose(1, 0, 2), *taps, out.transpose(1, 0, 2))
+
+
+def _with_opacity(samples: Samples) -> Samples:
+    """RGBA samples with opacity in place of alpha."""
+    prepared = samples.copy()
+    prepared[..., 3] = _LARGEST - prepared[..., 3]
+    return prepared
+
+
+#: Planes independent of each other; and (H, W, 4) RGBA, whose last plane becomes opacity.
+_PLAIN = _Passes(np.ascontiguousarray, _plain_rows, _plain_columns)
+_MATTE = _Passes(_with_opacity, _matte_rows, _matte_columns)
+
+
+def _resample(pixels: Pixels, new_height: int, new_width: int, filter_code: int, passes: _Passes) -> Samples:
+    """(H, W, C) to (new_height, new_width, C), the axis with the larger factor first.
+
+    The first pass goes over strips of the image, on whose edges nothing depends: what it sums are samples of
+    one row, or of one column.
+    """
+    height, width, planes = pixels.shape
     row_taps = _taps(height, new_height, filter_code)
     column_taps = _taps(width, new_width, filter_code)
-    if _columns_first(samples, new_height, new_width):
+    out = np.empty((new_height, new_width, planes), np.uint16)
+    if new_width / width > new_height / height:
         between = np.empty((height, new_width, planes), np.uint16)
-        resample_columns(samples, *column_taps, between)
-        out = np.empty((new_height, new_width, planes), np.uint16)
-        resample_rows(between.reshape(height, -1), *row_taps, out.reshape(new_height, -1))
+        for rows in strips(height, width):
+            passes.columns(passes.prepared(pixels[rows, :]), column_taps, between[rows])
+        passes.rows(between, row_taps, out)
         return out
     between = np.empty((new_height, width, planes), np.uint16)
-    resample_rows(samples.reshape(height, -1), *row_taps, between.reshape(new_height, -1))
-    out = np.empty((new_height, new_width, planes), np.uint16)
-    resample_columns(between, *column_taps, out)
-    return out
-
-
-def _resample_matte(samples: Samples, new_height: int, new_width: int, filter_code: int) -> Samples:
-    """(H, W, 4) RGBA to (new_height, new_width, 4), its last plane opacity instead of alpha."""
-    height, width = samples.shape[:2]
-    row_taps = _taps(height, new_height, filter_code)
-    column_taps = _taps(width, new_width, filter_code)
-    source = samples.copy()
-    source[..., 3] = _LARGEST - source[..., 3]
-    out = np.empty((new_height, new_width, 4), np.uint16)
-    if _columns_first(samples, new_height, new_width):
-        between = np.empty((height, new_width, 4), np.uint16)
-        resample_rows_matte(source.transpose(1, 0, 2), *column_taps, between.transpose(1, 0, 2))
-        resample_rows_matte(between, *row_taps, out)
-    else:
-        between = np.empty((new_height, width, 4), np.uint16)
-        resample_rows_matte(source, *row_taps, between)
-        resample_rows_matte(between.transpose(1, 0, 2), *column_taps, out.transpose(1, 0, 2))
+    for columns in strips(width, height):
+        part = np.empty_like(between[:, columns], order="C")
+        passes.rows(passes.prepared(pixels[:, columns]), row_taps, part)
+        between[:, columns] = part
+    passes.columns(between, column_taps, out)
     return out
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from caffe_lrp.files import open_input
+
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 _WINDOW_BYTES = 1 << 16
 _LONGEST_VARINT = 10
@@ -38,7 +40,8 @@ class WireFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = open_input(path)
+        self._descriptor = self._file.fileno()
         self.size = os.fstat(self._descriptor).st_size
         self._window = b""
         self._window_start = 0
@@ -48,7 +51,7 @@ class WireFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        self._file.close()
 
     def fields(self, start: int, stop: int) -> Iterator[Field]:
         """Fields of the message that occupies bytes ``start`` to ``stop``.
