@@ -4,17 +4,18 @@ import hashlib
 import os
 import posixpath
 import stat
-import tarfile
 from array import array
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.filelist import EntryList, ListEntry, Target
+from caffe_lrp.filelist import EntryList, ListEntry, Outline, Target
 from caffe_lrp.files import HEAD_BYTES, UNPACK_ADVICE, foreign_kind, why_unreadable
 from caffe_lrp.imagefile import ArchiveMember
+from caffe_lrp.messages import counted
+from caffe_lrp.tar import DamagedError, Member, begins_as_archive, members_of
 
 #: Endings of the names of images, of all formats that are decoded.
 ENDINGS = (
@@ -24,8 +25,8 @@ ENDINGS = (
 )  # fmt: skip
 _WHAT = "folder or tar archive of images"
 _NO_IMAGES = "holds no image: no name in it ends in .jpg, .jpeg, .png or another ending of images"
-#: What tarfile raises on archives that are none.
-_DAMAGE = (tarfile.TarError, ValueError, LookupError, OverflowError, RecursionError)
+#: Links that lead to one folder, directly or on the way, and are followed.
+_MOST_NAMES_OF_FOLDER = 10
 
 #: A folder as the operating system knows it: device and number.
 _Identity = tuple[int, int]
@@ -46,6 +47,8 @@ class ImageCollection(EntryList):
         What else tells this source from another one with the same names.
     members
         Where the images lie in an archive; None for a folder.
+    notices
+        What users should know of it.
     """
 
     unit = "image"
@@ -57,8 +60,9 @@ class ImageCollection(EntryList):
         names: Sequence[str],
         state: str = "",
         members: "_Members | None" = None,
+        notices: tuple[str, ...] = (),
     ) -> None:
-        self.source = str(source)
+        self.source, self.notices = str(source), notices
         self._path, self._target, self._names, self._members = source, target, names, members
         digest = hashlib.sha256(f"{target.label}\n{state}".encode())
         for name in names:
@@ -68,13 +72,22 @@ class ImageCollection(EntryList):
     def __len__(self) -> int:
         return len(self._names)
 
-    def _entry(self, place: int) -> ListEntry:
+    def between(self, first: int, last: int) -> Iterator[ListEntry]:
+        """Some images."""
+        return map(self._image, range(first, last))
+
+    def _image(self, place: int) -> ListEntry:
         name, member, fault = self._names[place], None, ""
         if self._members:
             start, size = self._members.starts[place], self._members.sizes[place]
             member = ArchiveMember(self._path, name, start, size)
             fault = self._members.faults.get(name, "")
         return ListEntry(place + 1, f"{self.source}/{name}", self._target, name, member, fault)
+
+    def outlines(self, places: range) -> Iterator[Outline]:
+        """Paths of some images, and the target of all."""
+        names, source, target = self._names, self.source, self._target
+        return ((f"{source}/{names[place]}", names[place], target) for place in places)
 
 
 def read_images(source: Path, target: Target, output_root: Path | None = None) -> ImageCollection:
@@ -100,8 +113,8 @@ def read_images(source: Path, target: Target, output_root: Path | None = None) -
     """
     try:
         if stat.S_ISDIR(source.stat().st_mode):
-            names = _names_below(source, output_root)
-            collection = ImageCollection(source, target, names)
+            names, notices = _names_below(source, output_root)
+            collection = ImageCollection(source, target, names, notices=notices)
         else:
             collection = _read_archive(source, target)
     except (OSError, ValueError) as fault:
@@ -117,8 +130,42 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def _names_below(folder: Path, output_root: Path | None) -> list[str]:
-    """Paths of the images below ``folder``, from it on, sorted."""
+@dataclass(frozen=True)
+class _Folder:
+    """A folder that is looked into.
+
+    Attributes
+    ----------
+    name
+        Its path from the source on; empty for the source itself.
+    identity
+        Which folder it is.
+    above
+        The folder that it, or the link to it, lies in.
+    is_linked
+        Whether a link is on the way to it.
+    """
+
+    name: str
+    identity: _Identity | None
+    above: "_Folder | None" = None
+    is_linked: bool = False
+
+    def lies_in(self, identity: _Identity) -> bool:
+        """Whether it is a folder, or is reached through it."""
+        here: _Folder | None = self
+        while here is not None and here.identity != identity:
+            here = here.above
+        return here is not None
+
+
+def _names_below(folder: Path, output_root: Path | None) -> tuple[list[str], tuple[str, ...]]:
+    """Paths of the images below ``folder``, from it on, sorted; and what was passed over, in words.
+
+    Links to folders are followed, but not back into a folder that they lie in, nor more than 10 times into
+    the same one: of folders that link to each other, there are more ways than could ever be gone. Which ways
+    are gone follows from the names alone: the shortest, and of these the first in alphabetical order.
+    """
     outputs = _identity(output_root) if output_root else None
     if outputs and outputs == _identity(folder):
         raise FileListError(
@@ -126,28 +173,54 @@ def _names_below(folder: Path, output_root: Path | None) -> list[str]:
             "choose another one with -p"
         )
     names: list[str] = []
-    # Links to folders are followed, but not back into a folder that they lie in.
-    waiting = [("", frozenset((_identity(folder), outputs)))]
+    passed, first_passed = 0, ""
+    seen = {_identity(folder)}
+    linked: Counter[_Identity] = Counter()
+    waiting = deque([_Folder("", _identity(folder))])
     while waiting:
-        inside, seen = waiting.pop()
-        with os.scandir(folder / inside) as found:
-            for item in found:
-                if item.name.startswith("."):
-                    continue
-                name = f"{inside}/{item.name}" if inside else item.name
-                if item.is_dir():
-                    identity = _identity(folder / name)
-                    if identity not in seen:
-                        waiting.append((name, seen | {identity}))
-                elif is_image_name(item.name):
-                    names.append(name)
-    return sorted(names)
+        here = waiting.popleft()
+        for name, is_link in _look_into(folder, here.name, names):
+            identity = _identity(f"{folder}/{name}")
+            if identity is None or identity == outputs or (identity in seen and here.lies_in(identity)):
+                continue
+            seen.add(identity)
+            inner = _Folder(name, identity, here, here.is_linked or is_link)
+            linked[identity] += inner.is_linked
+            if inner.is_linked and linked[identity] > _MOST_NAMES_OF_FOLDER:
+                passed, first_passed = passed + 1, first_passed or name
+            else:
+                waiting.append(inner)
+    return sorted(names), _on_passed(folder, passed, first_passed)
 
 
-def _identity(folder: Path) -> _Identity | None:
+def _look_into(folder: Path, inside: str, names: list[str]) -> list[tuple[str, bool]]:
+    """The folders in one, sorted, and whether they are links; images are added to ``names``."""
+    found = []
+    with os.scandir(f"{folder}/{inside}") as items:
+        for item in items:
+            if item.name.startswith("."):
+                continue
+            name = f"{inside}/{item.name}" if inside else item.name
+            if item.is_dir():
+                found.append((name, item.is_symlink()))
+            elif is_image_name(item.name):
+                names.append(name)
+    return sorted(found)
+
+
+def _on_passed(folder: Path, count: int, first: str) -> tuple[str, ...]:
+    if not count:
+        return ()
+    return (
+        f"{folder}: {counted(count, 'folder')} behind links left out, such as '{first}', as links "
+        f"lead to the same under {_MOST_NAMES_OF_FOLDER} other names; remove links, or give a list (-f)",
+    )
+
+
+def _identity(folder: Path | str) -> _Identity | None:
     """Which folder it is, however it is reached; None if there is none."""
     try:
-        status = folder.stat()
+        status = os.stat(folder)  # noqa: PTH116 - a path is made in no time for a text only
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
@@ -172,12 +245,12 @@ class _Members:
     sizes: "array[int]" = field(default_factory=lambda: array("q"))
     faults: dict[str, str] = field(default_factory=dict)
 
-    def add(self, member: tarfile.TarInfo) -> None:
+    def add(self, member: Member) -> None:
         """Take note of a member if it is an image."""
         name = posixpath.normpath(member.name) if ".." not in member.name.split("/") else member.name
         steps = name.split("/")
         is_hidden = any(step.startswith(".") and step != ".." for step in steps)
-        if member.isdir() or is_hidden or not is_image_name(name):
+        if member.is_folder or is_hidden or not is_image_name(name):
             return
         fault = _fault_of(member)
         if fault:
@@ -185,7 +258,7 @@ class _Members:
         else:
             self.faults.pop(name, None)  # a later member of the same name counts
         self.names.append(name)
-        self.starts.append(member.offset_data)
+        self.starts.append(member.start)
         self.sizes.append(member.size)
 
     def last_of_each_name(self) -> "_Members":
@@ -200,19 +273,19 @@ class _Members:
         return _Members([self.names[place] for place in kept], starts, sizes, self.faults)
 
 
-def _fault_of(member: tarfile.TarInfo) -> str:
+def _fault_of(member: Member) -> str:
     """Why an image in an archive cannot be read, or its output has no place; empty if all is well."""
     if member.name.startswith("/") or ".." in member.name.split("/"):
         return (
             "its name in the archive is absolute or has '..', and so its output no place; pack the images "
             "with 'tar -C FOLDER -cf ARCHIVE .'"
         )
-    if member.issym() or member.islnk():
+    if member.is_link:
         return (
             "is only a link in the archive; pack the file itself (tar --dereference --hard-dereference), or "
             "explain the file it leads to"
         )
-    if not member.isreg() or member.issparse():
+    if not member.is_regular:
         return "is no regular file in the archive; pack the image as one"
     return ""
 
@@ -223,37 +296,19 @@ def _read_archive(path: Path, target: Target) -> ImageCollection:
         raise FileListError(f"{path}: is neither a folder nor a regular file; give a {_WHAT}")
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
+        if not begins_as_archive(file):
+            raise FileListError(f"{path}: {_why_no_archive(path)}")
+        members = _Members()
         try:
-            archive = tarfile.open(  # noqa: SIM115 - closed below; only here is it no archive at all
-                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
-            )
-        except tarfile.TarError as fault:
-            raise FileListError(f"{path}: {_why_no_archive(path)}") from fault
-        try:
-            with archive:
-                members = _members_of(archive, file)
-        except _DAMAGE as fault:
+            for member in members_of(file, status.st_size):
+                members.add(member)
+        except DamagedError as fault:
             raise FileListError(
                 f"{path}: the archive is damaged or cut short ({fault}); get a complete copy of it"
             ) from fault
+    members = members.last_of_each_name()
     state = f"tar of {status.st_size} bytes, {status.st_mtime_ns}"
     return ImageCollection(path, target, members.names, state, members)
-
-
-def _members_of(archive: tarfile.TarFile, file: BinaryIO) -> _Members:
-    """The images of an archive, found by going from header to header."""
-    members, end = _Members(), 0
-    while (member := archive.next()) is not None:
-        if archive.offset <= end:
-            raise tarfile.ReadError(f"a member of negative size at byte {end}")
-        end = archive.offset
-        members.add(member)
-        archive.members.clear()  # type: ignore[attr-defined]  # a million of them would take gigabytes
-    # To tarfile a header that makes no sense is the end; the true end is a block of zeros.
-    file.seek(archive.offset)
-    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(f"neither a member nor the end at byte {archive.offset}")
-    return members.last_of_each_name()
 
 
 def _why_no_archive(path: Path) -> str:

@@ -58,3 +58,14 @@ def test_twenty_lines_are_listed_in_full() -> None:
 def test_a_long_list_is_cut() -> None:
     assert listed(["a", "b"], most=2) == "  a\n  b"
     assert listed(["a", "b", "c", "d"], most=2) == "  a\n  b\n  … and 2 more"
+
+
+def test_a_name_is_compared_with_as_many_as_take_a_second_or_two() -> None:
+    known = [f"q{place:08b}{'ab' * 90}".translate({48: "c", 49: "d"}) for place in range(256)] + ["qa"]
+    assert closest("q" + "ba" * 95, known, 0.99) is None
+    assert closest("qb", known) == "qa"
+
+
+def test_what_follows_a_name_behind_a_separator_is_close_however_long() -> None:
+    assert did_you_mean("A" * 5000, ["a" * 4999, "a" * 5000 + "_b"]) == f"; did you mean '{'a' * 5000}_b'?"
+    assert did_you_mean("fc8", ["fc8flickr", "FC8-flickr"]) == "; did you mean 'FC8-flickr'?"
