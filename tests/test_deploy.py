@@ -809,7 +809,7 @@ def test_thousands_of_losses_are_converted(tmp_path: Path) -> None:
     assert [layer.tops for layer in net.layers[-2:]] == [("h1999",), ("l1999",)]
     assert sum(layer.type == "Softmax" for layer in net.layers) == 2000
     assert len(net.notices) == 201
-    assert net.notices[-1].endswith("net.prototxt: 1801 more remarks of this kind")
+    assert net.notices[-1].endswith("deploy.prototxt: 1801 more remarks")
 
 
 def test_thousands_of_data_layers_and_constants_are_read(tmp_path: Path) -> None:

@@ -61,9 +61,10 @@ def test_a_long_list_is_cut() -> None:
 
 
 def test_a_name_is_compared_with_as_many_as_take_a_second_or_two() -> None:
-    known = [f"q{place:08b}{'ab' * 90}".translate({48: "c", 49: "d"}) for place in range(256)] + ["qa"]
-    assert closest("q" + "ba" * 95, known, 0.99) is None
-    assert closest("qb", known) == "qa"
+    others = ["q" + "x" * 180 + chr(97 + place % 20) * (place // 20 + 1) for place in range(160)]
+    assert closest("q" + "y" * 190, ["q" + "y" * 189, *others]) == "q" + "y" * 189
+    assert closest("q" + "y" * 190, [*others, "q" + "y" * 189]) is None
+    assert closest("qyyy", [*others, "qyyyy"]) == "qyyyy"
 
 
 def test_what_follows_a_name_behind_a_separator_is_close_however_long() -> None:

@@ -88,7 +88,7 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
 
 def _first_of(notices: list[str]) -> list[str]:
     more = len(notices) - _MOST_NOTICES
-    return notices if more <= 0 else [*notices[:_MOST_NOTICES], f"{more} more remarks of this kind"]
+    return notices if more <= 0 else [*notices[:_MOST_NOTICES], f"{more} more remarks"]
 
 
 def _participants(spec: NetSpec) -> tuple[LayerSpec, ...]:
