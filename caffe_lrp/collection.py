@@ -3,16 +3,18 @@
 import hashlib
 import os
 import posixpath
+import re
 import stat
 import tarfile
 from array import array
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.filelist import EntryList, ListEntry, Target
+from caffe_lrp.filelist import EntryList, ListEntry, Outline, Target
 from caffe_lrp.files import (
     HEAD_BYTES,
     UNPACK_ADVICE,
@@ -22,6 +24,7 @@ from caffe_lrp.files import (
     why_unreadable,
 )
 from caffe_lrp.imagefile import ArchiveMember
+from caffe_lrp.messages import counted
 
 #: Endings of the names of images, of all formats that are decoded.
 ENDINGS = (
@@ -33,6 +36,11 @@ _WHAT = "folder or tar archive of images"
 _NO_IMAGES = "holds no image: no name in it ends in .jpg, .jpeg, .png or another ending of images"
 #: What tarfile raises on archives that are none.
 _DAMAGE = (tarfile.TarError, ValueError, LookupError, OverflowError, RecursionError)
+#: Bytes of what extends the header of a member: names have 4,096 at most, attributes of files are there, too.
+_LARGEST_EXTENSION = 2**17
+_ABSURD = re.compile(rb"[0-9]{1000}")
+#: Links that lead to one folder, directly or on the way, and are followed.
+_MOST_NAMES_OF_FOLDER = 10
 
 #: A folder as the operating system knows it: device and number.
 _Identity = tuple[int, int]
@@ -53,6 +61,8 @@ class ImageCollection(EntryList):
         What else tells this source from another one with the same names.
     members
         Where the images lie in an archive; None for a folder.
+    notices
+        What users should know of it.
     """
 
     unit = "image"
@@ -64,8 +74,9 @@ class ImageCollection(EntryList):
         names: Sequence[str],
         state: str = "",
         members: "_Members | None" = None,
+        notices: tuple[str, ...] = (),
     ) -> None:
-        self.source = str(source)
+        self.source, self.notices = str(source), notices
         self._path, self._target, self._names, self._members = source, target, names, members
         digest = hashlib.sha256(f"{target.label}\n{state}".encode())
         for name in names:
@@ -75,13 +86,22 @@ class ImageCollection(EntryList):
     def __len__(self) -> int:
         return len(self._names)
 
-    def _entry(self, place: int) -> ListEntry:
+    def between(self, first: int, last: int) -> Iterator[ListEntry]:
+        """Some images."""
+        return map(self._image, range(first, last))
+
+    def _image(self, place: int) -> ListEntry:
         name, member, fault = self._names[place], None, ""
         if self._members:
             start, size = self._members.starts[place], self._members.sizes[place]
             member = ArchiveMember(self._path, name, start, size)
             fault = self._members.faults.get(name, "")
         return ListEntry(place + 1, f"{self.source}/{name}", self._target, name, member, fault)
+
+    def outlines(self, places: range) -> Iterator[Outline]:
+        """Paths of some images, and the target of all."""
+        names, source, target = self._names, self.source, self._target
+        return ((f"{source}/{names[place]}", names[place], target) for place in places)
 
 
 def read_images(source: Path, target: Target, output_root: Path | None = None) -> ImageCollection:
@@ -107,8 +127,8 @@ def read_images(source: Path, target: Target, output_root: Path | None = None) -
     """
     try:
         if stat.S_ISDIR(source.stat().st_mode):
-            names = _names_below(source, output_root)
-            collection = ImageCollection(source, target, names)
+            names, notices = _names_below(source, output_root)
+            collection = ImageCollection(source, target, names, notices=notices)
         else:
             collection = _read_archive(source, target)
     except (OSError, ValueError) as fault:
@@ -124,8 +144,42 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def _names_below(folder: Path, output_root: Path | None) -> list[str]:
-    """Paths of the images below ``folder``, from it on, sorted."""
+@dataclass(frozen=True)
+class _Folder:
+    """A folder that is looked into.
+
+    Attributes
+    ----------
+    name
+        Its path from the source on; empty for the source itself.
+    identity
+        Which folder it is.
+    above
+        The folder that it, or the link to it, lies in.
+    is_linked
+        Whether a link is on the way to it.
+    """
+
+    name: str
+    identity: _Identity | None
+    above: "_Folder | None" = None
+    is_linked: bool = False
+
+    def lies_in(self, identity: _Identity) -> bool:
+        """Whether it is a folder, or is reached through it."""
+        here: _Folder | None = self
+        while here is not None and here.identity != identity:
+            here = here.above
+        return here is not None
+
+
+def _names_below(folder: Path, output_root: Path | None) -> tuple[list[str], tuple[str, ...]]:
+    """Paths of the images below ``folder``, from it on, sorted; and what was passed over, in words.
+
+    Links to folders are followed, but not back into a folder that they lie in, nor more than 10 times into
+    the same one: of folders that link to each other, there are more ways than could ever be gone. Which ways
+    are gone follows from the names alone: the shortest, and of these the first in alphabetical order.
+    """
     outputs = _identity(output_root) if output_root else None
     if outputs and outputs == _identity(folder):
         raise FileListError(
@@ -133,28 +187,54 @@ def _names_below(folder: Path, output_root: Path | None) -> list[str]:
             "choose another one with -p"
         )
     names: list[str] = []
-    # Links to folders are followed, but not back into a folder that they lie in.
-    waiting = [("", frozenset((_identity(folder), outputs)))]
+    passed, first_passed = 0, ""
+    seen = {_identity(folder)}
+    linked: Counter[_Identity] = Counter()
+    waiting = deque([_Folder("", _identity(folder))])
     while waiting:
-        inside, seen = waiting.pop()
-        with os.scandir(folder / inside) as found:
-            for item in found:
-                if item.name.startswith("."):
-                    continue
-                name = f"{inside}/{item.name}" if inside else item.name
-                if item.is_dir():
-                    identity = _identity(folder / name)
-                    if identity not in seen:
-                        waiting.append((name, seen | {identity}))
-                elif is_image_name(item.name):
-                    names.append(name)
-    return sorted(names)
+        here = waiting.popleft()
+        for name, is_link in _look_into(folder, here.name, names):
+            identity = _identity(f"{folder}/{name}")
+            if identity is None or identity == outputs or (identity in seen and here.lies_in(identity)):
+                continue
+            seen.add(identity)
+            inner = _Folder(name, identity, here, here.is_linked or is_link)
+            linked[identity] += inner.is_linked
+            if inner.is_linked and linked[identity] > _MOST_NAMES_OF_FOLDER:
+                passed, first_passed = passed + 1, first_passed or name
+            else:
+                waiting.append(inner)
+    return sorted(names), _on_passed(folder, passed, first_passed)
 
 
-def _identity(folder: Path) -> _Identity | None:
+def _look_into(folder: Path, inside: str, names: list[str]) -> list[tuple[str, bool]]:
+    """The folders in one, sorted, and whether they are links; images are added to ``names``."""
+    found = []
+    with os.scandir(f"{folder}/{inside}") as items:
+        for item in items:
+            if item.name.startswith("."):
+                continue
+            name = f"{inside}/{item.name}" if inside else item.name
+            if item.is_dir():
+                found.append((name, item.is_symlink()))
+            elif is_image_name(item.name):
+                names.append(name)
+    return sorted(found)
+
+
+def _on_passed(folder: Path, count: int, first: str) -> tuple[str, ...]:
+    if not count:
+        return ()
+    return (
+        f"{folder}: {counted(count, 'folder')} behind links left out, such as '{first}', as links "
+        f"lead to the same under {_MOST_NAMES_OF_FOLDER} other names; remove links, or give a list (-f)",
+    )
+
+
+def _identity(folder: Path | str) -> _Identity | None:
     """Which folder it is, however it is reached; None if there is none."""
     try:
-        status = folder.stat()
+        status = os.stat(folder)  # noqa: PTH116 - a path is made in no time for a text only
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
@@ -236,19 +316,53 @@ def _read_archive(path: Path, target: Target) -> ImageCollection:
         file.seek(0)
         try:
             archive = tarfile.open(  # noqa: SIM115 - closed below; only here is it no archive at all
-                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
+                fileobj=cast(BinaryIO, _Headers(file)),
+                mode="r:",
+                encoding="utf-8",
+                errors="surrogateescape",
             )
+        except _AbsurdError as fault:
+            raise _damaged(path, fault) from fault
         except tarfile.TarError as fault:
             raise FileListError(f"{path}: {_why_no_archive(head)}") from fault
         try:
             with archive:
                 members = _members_of(archive, file, status.st_size)
         except _DAMAGE as fault:
-            raise FileListError(
-                f"{path}: the archive is damaged or cut short ({fault}); get a complete copy of it"
-            ) from fault
+            raise _damaged(path, fault) from fault
     state = f"tar of {status.st_size} bytes, {status.st_mtime_ns}"
     return ImageCollection(path, target, members.names, state, members)
+
+
+def _damaged(path: Path, fault: Exception) -> FileListError:
+    return FileListError(f"{path}: the archive is damaged or cut short ({fault}); get a complete copy of it")
+
+
+class _AbsurdError(tarfile.ReadError):
+    """What is wrong with a header that no program writes."""
+
+
+class _Headers:
+    """An archive for tarfile, which reads headers of it, and as many bytes more as these say, however many.
+
+    Older versions of tarfile also take time that is quadratic in how many digits follow one another; no name
+    has a thousand.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """So many bytes; raises if no header has as many, or none has such."""
+        if not 0 <= size <= _LARGEST_EXTENSION:
+            raise _AbsurdError(
+                f"a header has an extension of {size:,} bytes, the limit is {_LARGEST_EXTENSION:,}"
+            )
+        content = self._file.read(size)
+        if _ABSURD.search(content):
+            raise _AbsurdError(f"a header before byte {self.tell()} makes no sense")
+        return content
 
 
 def _members_of(archive: tarfile.TarFile, file: BinaryIO, size: int) -> _Members:

@@ -126,6 +126,8 @@ def advice_on_limits(fault: OSError) -> str:
         return f"this process may have {most} files open (ulimit -n); raise that limit"
     if fault.errno == errno.ENFILE:
         return "this is the limit of the machine; end other programs"
+    if fault.errno == errno.ENAMETOOLONG:
+        return "a path has 4,095 bytes at most, and a name in it 255; shorten it"
     return ""
 
 

@@ -2,10 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 #: Longer names are no slips of the pen, and take minutes to compare.
 _LONGEST_NAME = 200
+#: How long names may be together that one is compared with, each times its length: a second or two.
+_MOST_COMPARED = 5_000_000
+_SEPARATORS = ("_", ".", "-")
 
 
 def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
@@ -13,9 +16,10 @@ def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
 
     A name that goes on behind a separator is close however long it is (``fc8`` and ``fc8_flickr``).
     """
-    names = list(known)
-    longer = [other for other in names if re.match(rf"{re.escape(name)}[_.-]", other, re.IGNORECASE)]
-    close = longer[0] if longer else closest(name, names, least)
+    names, wanted, end = list(known), name.casefold(), len(name)
+    longer = (other for other in names if other[end : end + 1] in _SEPARATORS)
+    close = next((other for other in longer if other[:end].casefold() == wanted), None)
+    close = close or closest(name, names, least)
     return f"; did you mean '{close}'?" if close else ""
 
 
@@ -40,8 +44,18 @@ def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
     short = (other for other in known if len(other) <= _LONGEST_NAME)
     same_initial = (other for other in short if other[:1].casefold() == wanted[:1])
     folded = {other.casefold(): other for other in same_initial if _digits(other) == digits}
-    alike = difflib.get_close_matches(wanted, folded, n=1, cutoff=least)
+    alike = difflib.get_close_matches(wanted, _first_of(folded, len(wanted)), n=1, cutoff=least)
     return folded[alike[0]] if alike else None
+
+
+def _first_of(names: Iterable[str], length: int) -> Iterator[str]:
+    """As many names as can be compared with one of ``length`` in a second or two."""
+    compared = 0
+    for name in names:
+        compared += length * len(name)
+        if compared > _MOST_COMPARED:
+            return
+        yield name
 
 
 def counted(count: int, noun: str) -> str:

@@ -97,6 +97,49 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
         decode(Path(images[2].path))
 
 
+def test_a_folder_with_two_names_gives_its_images_under_both(tmp_path: Path) -> None:
+    fill(tmp_path / "root", "a/deep/x.jpg")
+    (tmp_path / "root/b").symlink_to("a")
+    images = read_images(tmp_path / "root", BEST)
+    assert (names(images), images.notices) == (["a/deep/x.jpg", "b/deep/x.jpg"], ())
+
+
+def test_of_folders_that_link_to_each_other_few_ways_are_gone(tmp_path: Path) -> None:
+    count = 12
+    for place in range(count):
+        fill(tmp_path, f"{place:02d}/x.jpg")
+        for other in range(count):
+            if other != place:
+                (tmp_path / f"{place:02d}/to{other:02d}").symlink_to(f"../{other:02d}")
+    images = read_images(tmp_path, BEST)
+    found = names(images)
+    assert len(found) == 11 * count
+    assert {f"{place:02d}/x.jpg" for place in range(count)} <= {*found}
+    assert [name for name in found if name.endswith("/to00/x.jpg")] == [
+        f"{place:02d}/to00/x.jpg" for place in range(1, 11)
+    ]
+    (notice,) = images.notices
+    assert notice.startswith(f"{tmp_path}: 1,212 folders behind links left out, such as '10/to11', as links")
+
+
+def test_a_folder_is_found_where_it_is_however_many_links_there_are(tmp_path: Path) -> None:
+    fill(tmp_path, "a/b/c/x.jpg")
+    for place in range(20):
+        (tmp_path / f"link{place:02d}").symlink_to("a/b/c")
+    found = names(read_images(tmp_path, BEST))
+    assert found == ["a/b/c/x.jpg", *(f"link{place:02d}/x.jpg" for place in range(10))]
+
+
+def test_a_path_that_is_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(20):
+        Path("d" * 250).mkdir()
+        os.chdir("d" * 250)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileListError, match="File name too long; a path has 4,095 bytes at most"):
+        read_images(tmp_path, BEST)
+
+
 def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9 #1\n.jpg")
     assert names(read_images(fill(tmp_path, name), BEST)) == [name]
@@ -301,6 +344,66 @@ def test_the_digest_of_an_archive_changes_with_it(tmp_path: Path) -> None:
     assert read_images(path, BEST).digest == before
     os.utime(path, (1, 1))
     assert read_images(path, BEST).digest != before
+
+
+def extended(kind: bytes, content: bytes, size: int | None = None) -> bytes:
+    """A header of blocks and what extends it, which says that it has ``size`` bytes."""
+    info = tarfile.TarInfo("extension")
+    info.type, info.size = kind, len(content) if size is None else size
+    padding = bytes(-len(content) % 512)
+    return info.tobuf(tarfile.GNU_FORMAT) + content + padding
+
+
+def stored(member: tarfile.TarInfo, content: bytes = b"") -> bytes:
+    return member.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (
+            extended(tarfile.XHDTYPE, b"", 10**12),
+            "an extension of 1,000,000,000,000 bytes, the limit is 131,072",
+        ),
+        (extended(tarfile.XGLTYPE, b"", 2**17 + 1), "an extension of 131,584 bytes"),
+        (extended(tarfile.GNUTYPE_LONGNAME, b"", -600), "an extension of -512 bytes"),
+        (extended(tarfile.XHDTYPE, b"1" * 2000), "a header before byte 2560 makes no sense"),
+        (extended(tarfile.XHDTYPE, b"22 size=1000000000000\n"), "unexpected end of data"),
+    ],
+)
+def test_absurd_extensions_of_headers_are_refused(tmp_path: Path, content: bytes, fault: str) -> None:
+    path = tmp_path / "set.tar"
+    path.write_bytes(content + stored(file("a.jpg")[0], b"content") + bytes(1024))
+    with pytest.raises(FileListError, match=f"damaged or cut short .*{fault}"):
+        read_images(path, BEST)
+
+
+def test_a_member_larger_than_the_archive_is_refused(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a.jpg")
+    member.size = 10**12
+    (tmp_path / "set.tar").write_bytes(stored(member) + bytes(1024))
+    with pytest.raises(FileListError, match="unexpected end of data"):
+        read_images(tmp_path / "set.tar", BEST)
+
+
+def test_sparse_members_fail_alone_and_the_next_is_found(tmp_path: Path) -> None:
+    old = tarfile.TarInfo("old.jpg")
+    old.type, old.size = tarfile.GNUTYPE_SPARSE, 7
+    head = bytearray(stored(old)[:512])
+    head[482] = 1  # another block of the map follows
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    pax = extended(
+        tarfile.XHDTYPE, b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n29 GNU.sparse.name=new.jpg..\n"
+    )
+    content = bytes(head) + bytes(512) + b"content".ljust(512, b"\0")
+    new = b"1\n0\n7\n".ljust(512, b"\0") + b"content"  # the map of its pieces, and the only one
+    content += pax + stored(file("x", new)[0], new) + stored(file("good.jpg")[0], b"content") + bytes(1024)
+    (tmp_path / "set.tar").write_bytes(content)
+    images = read_images(tmp_path / "set.tar", BEST)
+    assert [(entry.inside, bool(entry.fault)) for entry in images] == [("old.jpg", True), ("good.jpg", False)]
+    assert images[1].member is not None
+    assert read_image(images[1].member) == b"content"
 
 
 # ---- On to the jobs --------------------------------------------------------------------------------

@@ -795,3 +795,51 @@ def test_shared_weights_may_have_another_shape_where_that_is_permitted(tmp_path:
     np.testing.assert_array_equal(layers[2].weights[0], weights["conv"][0].reshape(8, 8))
     with pytest.raises(ModelError, match=r"'fc' .* needs weights of shapes 8×8 and 8"):
         build(tmp_path, text.replace("PERMISSIVE", "STRICT"), weights)
+
+
+# ---- Nets of thousands of layers -------------------------------------------------------------------
+
+
+def test_thousands_of_losses_are_converted(tmp_path: Path) -> None:
+    heads = "".join(
+        layer(f"h{place}", "ReLU", "fc") + layer(f"l{place}", "SoftmaxWithLoss", f"h{place} label", "")
+        for place in range(2000)
+    )
+    net = as_deploy_net(parse(tmp_path, TEST_DATA + BODY + heads))
+    assert [layer.tops for layer in net.layers[-2:]] == [("h1999",), ("l1999",)]
+    assert sum(layer.type == "Softmax" for layer in net.layers) == 2000
+    assert len(net.notices) == 201
+    assert net.notices[-1].endswith("deploy.prototxt: 1801 more remarks")
+
+
+def test_thousands_of_data_layers_and_constants_are_read(tmp_path: Path) -> None:
+    data = "".join(
+        DATA.format("", "crop_size: 9").replace('"data"', f'"d{place}"').replace('"label"', f'"y{place}"')
+        + layer(f"r{place}", "ReLU", f"d{place}")
+        for place in range(1500)
+    )
+    net = as_deploy_net(parse(tmp_path, data))
+    assert [declared.shape for declared in net.inputs] == [(1, 3, 9, 9)] * 1500
+    constants = "".join(
+        layer(f"k{place}", "DummyData", "", more="dummy_data_param { shape { dim: 5 } }")
+        + layer(f"s{place}", "Scale", f"fc k{place}", "fc")
+        for place in range(1500)
+    )
+    net = as_deploy_net(parse(tmp_path, DEPLOY + BODY + constants))
+    assert [constant.shape for constant in net.constants] == [(1, 5)] * 1500
+    assert {layer.parameters.scale_param.axis for layer in net.layers if layer.type == "Scale"} == {0}
+
+
+def test_thousands_of_stages_and_rules_are_compared(tmp_path: Path) -> None:
+    rules = 'include { stage: "b" } ' * 8000 + 'include { stage: "a" }'
+    net = as_deploy_net(
+        parse(
+            tmp_path,
+            DEPLOY
+            + 'state { stage: "a" '
+            + 'stage: "c" ' * 8000
+            + "}"
+            + layer("r", "ReLU", "data", more=rules),
+        )
+    )
+    assert [layer.name for layer in net.layers] == ["r"]

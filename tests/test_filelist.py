@@ -335,3 +335,52 @@ def test_a_target_is_a_number(text: str, code: int) -> None:
 def test_other_targets_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be a class number, -1 for the best class"):
         parse_target(text)
+
+
+# ---- Lines of absurd length ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beginning", ['"', "'", '"a""', "a b", "a\t", "a.jpg ", '""' * 10])
+def test_a_line_that_is_too_long_is_named_without_being_parsed(tmp_path: Path, beginning: str) -> None:
+    path = write(tmp_path, f"a.jpg 1\n{beginning}{'x' * 70_000} y\n")
+    with pytest.raises(FileListError) as caught:
+        read_filelist(path)
+    size = f"{len(beginning) + 70_002:,}"
+    shown = f"{beginning}{'x' * 120}"[:120]
+    assert f"mend these:\n  line 2: has {size} bytes, the limit is 65,536: {shown!r}" in str(caught.value)
+
+
+def test_comments_and_blank_lines_may_be_of_any_length(tmp_path: Path) -> None:
+    long = "x" * 70_000
+    entries = read_filelist(write(tmp_path, f"  # {long}\n{' ' * 70_000}\na.jpg 1\n#{long}"))
+    assert [(entry.line, entry.path) for entry in entries] == [(3, "a.jpg")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '"' * 65_001 + " x",
+        "'" + "''" * 32_000,
+        '"a' + " " * 65_000 + '" x',
+        " " * 65_000 + "x",
+        "a" + " \t" * 32_000,
+    ],
+)
+def test_no_form_of_a_line_takes_long(tmp_path: Path, line: str) -> None:
+    with pytest.raises(FileListError, match="mend these:\n  line 200: "):
+        read_filelist(write(tmp_path, "a.jpg 1\n" * 199 + f"{line}\n" * 50))
+
+
+def test_long_lists_are_read_in_blocks_whose_ends_may_lie_anywhere(tmp_path: Path) -> None:
+    lines = [f"{'p' * (place % 97 + 1)} {place}" for place in range(5000)]
+    lines[1234], lines[3210] = '"a b" 7', "x" * 65_000 + " 8"
+    entries = read_filelist(write(tmp_path, "\n".join(lines)))
+    assert [entry.line for entry in entries] == [*range(1, 5001)]
+    assert [(entry.path, entry.target.code) for entry in entries[1233:1236]] == [
+        ("p" * 70, 1233),
+        ("a b", 7),
+        ("p" * 72, 1235),
+    ]
+    assert entries[3210].path == "x" * 65_000
+    assert entries[4999] == [*entries][4999]
+    assert [path for path, _, _ in entries.outlines(range(4998, 5000))] == ["p" * 52, "p" * 53]

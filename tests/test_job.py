@@ -1,14 +1,16 @@
 """Where the outputs of a line go, and where they can never go."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe_lrp.batch.job import HeatmapJob, OutputLayout
-from caffe_lrp.errors import ImageError
-from caffe_lrp.filelist import ListEntry, Target
+from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
+from caffe_lrp.batch.job import HeatmapJob, OutputLayout, WorkList, make_jobs
+from caffe_lrp.errors import FileListError, ImageError
+from caffe_lrp.filelist import ListEntry, Target, read_filelist
 from caffe_lrp.outputs.atomic import write_atomically
 
 
@@ -77,6 +79,72 @@ def _resolved(steps: tuple[str, ...]) -> list[str]:
         else:
             found.append(step)
     return found
+
+
+# ---- Lines that write the same files ---------------------------------------------------------------
+
+
+def work_of(folder: Path, lines: str, layout: OutputLayout, *formulas: int) -> WorkList:
+    (folder / "list.txt").write_text(lines)
+    return make_jobs(read_filelist(folder / "list.txt"), layout, "config.txt", formulas or (0,))
+
+
+SPELLINGS = """images/a.jpg 1
+images/b.jpg 1
+/data/images//a.jpg 2
+"images/./a.jpg" 3
+images/c/../b.jpg\t4
+images/../../a.jpg 5
+images/../../a.jpg 5
+images/c.jpg 6
+"""
+
+
+def test_lines_clash_however_their_paths_are_written(tmp_path: Path) -> None:
+    work = work_of(tmp_path, SPELLINGS, OutputLayout("", "out", "images"))
+    with pytest.raises(FileListError) as caught:
+        refuse_clashes(work, "list.txt", names_have_targets=False)
+    assert str(caught.value) == (
+        "list.txt: several lines would write the same files; remove the repeated lines, or use "
+        "--suffix-target to put formula and class into the names of the files:\n"
+        "  lines 1 and 3: out/images/a.jpg\n"
+        "  lines 1 and 4: out/images/a.jpg\n"
+        "  lines 2 and 5: out/images/c/../b.jpg"
+    )
+    assert has_clashes(work, range(1, 5))
+    assert not has_clashes(work, range(4, 8))
+
+
+def test_targets_and_formulas_in_names_keep_lines_apart(tmp_path: Path) -> None:
+    layout = OutputLayout("", "out", "images", names_have_targets=True)
+    refuse_clashes(work_of(tmp_path, SPELLINGS, layout, 0, 2), "list.txt", names_have_targets=True)
+    lines = "images/a.jpg -1\nimages/a.jpg 1\nimages/a.jpg -7\n"
+    with pytest.raises(FileListError, match=r"lines 1 and 3: .*_f0_top1\n  lines 1 and 3: .*_f2_top1$"):
+        refuse_clashes(work_of(tmp_path, lines, layout, 0, 2), "list.txt", names_have_targets=True)
+
+
+def test_of_many_clashes_twenty_are_named(tmp_path: Path) -> None:
+    work = work_of(tmp_path, "images/a.jpg 1\n" * 1000, OutputLayout("", "out", "images"))
+    with pytest.raises(FileListError, match=r"lines 1 and 21: .*\n  … and 979 more$"):
+        refuse_clashes(work, "list.txt", names_have_targets=False)
+
+
+@given(
+    st.lists(st.sampled_from(["..", ".", "", "~", "a", "images", "..b", ".c", "a\0"])).map("/".join),
+    st.sampled_from(["images", "", "/", "."]),
+    st.sampled_from(["", "root", "/root/images/"]),
+)
+def test_stems_are_those_that_paths_make(path: str, path_root: str, image_root: str) -> None:
+    layout = OutputLayout(image_root, "out/.", path_root)
+    (job,) = layout.jobs(0, ListEntry(1, path, Target(1)), (0,), (Target(1),))
+    image = path if path.startswith("/") or not image_root else f"{image_root}/{path}"
+    parts = [text[text.index(path_root) :] for text in (path, image) if path_root in text]
+    assert job.image == Path(image)
+    if job.stem is not None:
+        assert job.stem == str(Path("out/.") / f"./{parts[0]}")
+        assert f"out/{layout.place_of(path, '')}" == os.path.normpath(job.stem)
+    else:
+        assert job.fault
 
 
 # ---- Links below the output folder -----------------------------------------------------------------

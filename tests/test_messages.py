@@ -58,3 +58,15 @@ def test_twenty_lines_are_listed_in_full() -> None:
 def test_a_long_list_is_cut() -> None:
     assert listed(["a", "b"], most=2) == "  a\n  b"
     assert listed(["a", "b", "c", "d"], most=2) == "  a\n  b\n  … and 2 more"
+
+
+def test_a_name_is_compared_with_as_many_as_take_a_second_or_two() -> None:
+    others = ["q" + "x" * 180 + chr(97 + place % 20) * (place // 20 + 1) for place in range(160)]
+    assert closest("q" + "y" * 190, ["q" + "y" * 189, *others]) == "q" + "y" * 189
+    assert closest("q" + "y" * 190, [*others, "q" + "y" * 189]) is None
+    assert closest("qyyy", [*others, "qyyyy"]) == "qyyyy"
+
+
+def test_what_follows_a_name_behind_a_separator_is_close_however_long() -> None:
+    assert did_you_mean("A" * 5000, ["a" * 4999, "a" * 5000 + "_b"]) == f"; did you mean '{'a' * 5000}_b'?"
+    assert did_you_mean("fc8", ["fc8flickr", "FC8-flickr"]) == "; did you mean 'FC8-flickr'?"

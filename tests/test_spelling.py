@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from caffe_lrp.errors import ModelError
 from caffe_lrp.proto import caffe_pb2
 from caffe_lrp.proto.foreign import unknown_fields
+from caffe_lrp.proto.parsing import UnreadableError, parsed
 from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.proto.scan import blocks_of
 from caffe_lrp.proto.spelling import misspelt_fields, why_invalid
@@ -130,9 +131,9 @@ def test_every_change_of_a_letter_leaves_a_net_or_a_clear_error(
     ],
 )
 def test_what_cannot_be_parsed_is_explained(text: str, reason: str) -> None:
-    with pytest.raises(text_format.ParseError) as caught:
-        text_format.Parse(text, caffe_pb2.NetParameter(), allow_unknown_field=True)
-    assert reason in why_invalid(caught.value)
+    with pytest.raises(UnreadableError) as caught:
+        parsed(text)
+    assert reason in str(caught.value)
 
 
 def test_of_many_slips_twenty_are_shown(tmp_path: Path) -> None:
@@ -151,5 +152,74 @@ def test_short_lists_of_values_are_shown_in_full_and_long_ones_not() -> None:
     ):
         with pytest.raises(text_format.ParseError) as caught:
             text_format.Parse(text, caffe_pb2.NetParameter())
-        reason = why_invalid(caught.value)
+        reason = why_invalid(caught.value, range(1, 2 + text.count("\n")))
         assert reason.endswith(shown) if shown else "there are" not in reason
+
+
+# ---- Texts that once took minutes ------------------------------------------------------------------
+
+
+LAYER = 'layer { name: "a" type: "ReLU" bottom: "x" top: "x" }'
+
+
+def prototxt(folder: Path, text: str) -> Path:
+    path = folder / "net.prototxt"
+    path.write_text(text, newline="")
+    return path
+
+
+def test_a_long_line_is_read_as_many_short_ones_are(tmp_path: Path) -> None:
+    fields = 'zz: [1, 2] ; yy { a: "#\'\\"" } layer { name: \'{ "\' type: "ReLU" } # end'
+    apart = read_prototxt(prototxt(tmp_path, f"{LAYER}\n" + f"{fields}\n" * 200))
+    joined = f"{LAYER}\n" + f"{fields} ".replace("# end", "") * 200 + "# end { \n"
+    together = read_prototxt(prototxt(tmp_path, joined))
+    assert [layer.name for layer in together.layers] == ["a", *['{ "'] * 200]
+    assert [layer.parameters for layer in together.layers] == [layer.parameters for layer in apart.layers]
+    assert [notice.split(": ", 1)[1] for notice in together.notices] == [
+        "line 2: field 'zz' is unknown and is ignored",
+        "line 2: field 'yy' is unknown and is ignored",
+    ]
+
+
+def test_a_fault_in_a_long_line_is_named_by_the_number_of_the_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"net\.prototxt: line 3: not a valid prototxt: .*Expected identifier"
+    ):
+        read_prototxt(
+            prototxt(tmp_path, f"{LAYER}\n" + "zz: 1 " * 1000 + "\n" + "yy: 1 " * 1000 + "= 5\nzz: 1")
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (f'{LAYER}\nname: "' + "\\\\" * 60_000 + '"', "line 2: has more than 100 backslashes in a row"),
+        (f"{LAYER}\n" + "zz: [" + "1," * 100_000 + "1]", "has 100,006 fields, the limit is 100,000"),
+        (f"{LAYER}\n" + 'zz { "" }' * 60_000, "has 120,005 fields, the limit is 100,000"),
+        (
+            LAYER.replace('"a"', f'"{"a" * 1001}"'),
+            "the name 'a{50}…' has 1,001 characters, the limit is 1,000",
+        ),
+        (LAYER.replace("ReLU", "R" * 1001), "the name 'R{50}…' has 1,001 characters"),
+        (LAYER.replace('"x" }', f'"{"x" * 1001}" }}'), "the name 'x{50}…' has 1,001 characters"),
+    ],
+)
+def test_what_would_keep_the_parser_busy_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(ModelError, match=fault):
+        read_prototxt(prototxt(tmp_path, text))
+
+
+def test_backslashes_in_comments_and_few_in_texts_are_let_pass(tmp_path: Path) -> None:
+    slashes = "\\" * 100
+    net = read_prototxt(prototxt(tmp_path, f"# {slashes * 20}\nname: '{slashes}'\n{LAYER} # '{slashes * 20}"))
+    assert net.name == "\\" * 50
+
+
+@pytest.mark.parametrize("name", ["loss" * 50_000, "_" * 200_000, "a" + "_param" * 30_000])
+def test_long_names_of_unknown_fields_are_matched_in_one_go(tmp_path: Path, name: str) -> None:
+    assert len(read_prototxt(prototxt(tmp_path, f"{LAYER}\n{name}: 1")).notices) <= 1
+
+
+def test_training_fields_are_harmless_wherever_their_words_stand() -> None:
+    text = "layer { my_loss_of_x_param { a: 1 } accuracy_param_param: 2 lossy_para: 3 }"
+    assert [field.name for fields in unknown_fields(text).values() for field in fields] == ["lossy_para"]

@@ -6,15 +6,13 @@ A line of the list is one job for every formula and, with ``--top``, for every r
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import overload
 
-import numpy as np
-
-from caffe_lrp.errors import ConfigError, FileListError
-from caffe_lrp.filelist import ListEntry, Target
+from caffe_lrp.errors import ConfigError
+from caffe_lrp.filelist import EntryList, ListEntry, Outline, Target
 from caffe_lrp.imagefile import ArchiveMember, ImageSource
-from caffe_lrp.messages import listed
 from caffe_lrp.relevance.conservation import Conservation
 
 from .darkness import Darkness
@@ -141,30 +139,57 @@ class OutputLayout:
         self, first: int, entry: ListEntry, formulas: Sequence[int | str], targets: Sequence[Target]
     ) -> list[HeatmapJob]:
         """The jobs of one line, numbered from ``first`` on: for each formula one for each target."""
-        image = self._image(entry)
-        part = self._part(entry, image)
-        fault = entry.fault or self._fault_of(part)
-        root = Path(f"{self.output_root}/")
-        stem = None if fault else str(root / f"./{part}")
+        image, part = self._image(entry.path, entry.inside), self.part_of(entry.path, entry.inside)
+        fault = entry.fault or ("" if _is_simple(part) else self._fault_of(part))
+        stem = None if fault or part is None else self._stem(part)
+        image_path = Path(image)
         kinds = [(formula, target) for formula in formulas for target in targets]
+        suffixes = self.suffixes(formulas, targets)
         return [
             HeatmapJob(
-                number=number,
-                line=entry.line,
-                image=Path(image),
-                target=target,
-                formula=formula,
-                stem=self._named(stem, formula, target),
-                fault=fault,
-                member=entry.member,
-                output_root=root,
+                number,
+                entry.line,
+                image_path,
+                target,
+                formula,
+                None if stem is None else f"{stem}{suffix}",
+                fault,
+                entry.member,
+                self._root,
             )
-            for number, (formula, target) in enumerate(kinds, start=first)
+            for number, ((formula, target), suffix) in enumerate(
+                zip(kinds, suffixes, strict=True), start=first
+            )
         ]
+
+    @cached_property
+    def _root(self) -> Path:
+        return Path(f"{self.output_root}/")
+
+    @cached_property
+    def _before(self) -> str:
+        """What stands before the part of the path in every stem."""
+        return str(self._root / "x")[:-1]
+
+    def _stem(self, part: str) -> str:
+        return f"{self._before}{part}" if _is_simple(part) else str(self._root / f"./{part}")
 
     def finds_root(self, entry: ListEntry) -> bool:
         """Whether the path of one line contains ``path_root``."""
-        return self._part(entry, self._image(entry)) is not None
+        return self.part_of(entry.path, entry.inside) is not None
+
+    def place_of(self, path: str, inside: str) -> str | None:
+        """Where below the output folder the files of an image go, in one spelling; None: nowhere."""
+        part = self.part_of(path, inside)
+        if part is None or _is_simple(part):
+            return part
+        return None if self._fault_of(part) else os.path.normpath(f"./{part}")
+
+    def suffixes(self, formulas: Sequence[int | str], targets: Sequence[Target]) -> tuple[str, ...]:
+        """What is added to the stems of one line, for each formula for each target."""
+        if not self.names_have_targets:
+            return ("",) * (len(formulas) * len(targets))
+        return tuple(f"_f{formula}_{target.label}" for formula in formulas for target in targets)
 
     def _fault_of(self, part: str | None) -> str:
         """Why an image has no place for its output, empty if it has one."""
@@ -182,28 +207,34 @@ class OutputLayout:
             return "the path is one of a folder; write that of an image in it"
         return ""
 
-    def _named(self, stem: str | None, formula: int | str, target: Target) -> str | None:
-        if stem is None or not self.names_have_targets:
-            return stem
-        return f"{stem}_f{formula}_{target.label}"
+    def _image(self, path: str, inside: str) -> str:
+        is_below_root = self.whole_path or (bool(self.image_root) and not path.startswith("/"))
+        return f"{self.image_root}/{path}" if is_below_root and not inside else path
 
-    def _image(self, entry: ListEntry) -> str:
-        return f"{self.image_root}/{entry.path}" if self._is_below_root(entry) else entry.path
+    def part_of(self, path: str, inside: str) -> str | None:
+        """What output paths repeat, None if ``path_root`` does not occur.
 
-    def _is_below_root(self, entry: ListEntry) -> bool:
-        if entry.inside:
-            return False
-        return self.whole_path or (bool(self.image_root) and not Path(entry.path).is_absolute())
-
-    def _part(self, entry: ListEntry, image: str) -> str | None:
-        """What output paths repeat, None if ``path_root`` does not occur."""
-        if entry.inside:
-            return entry.inside
-        for path in [image] if self.whole_path else [entry.path, image]:
+        Parameters
+        ----------
+        path
+            The path of an image as listed.
+        inside
+            Its path inside a folder or archive; empty for a line of a list.
+        """
+        if inside:
+            return inside
+        start = -1 if self.whole_path else path.find(self.path_root)
+        if start < 0:
+            path = self._image(path, inside)
             start = path.find(self.path_root)
-            if start >= 0:
-                return path[start:]
-        return None
+        return path[start:] if start >= 0 else None
+
+
+def _is_simple(part: str | None) -> bool:
+    """Whether a path has neither a fault nor another spelling, at a glance; of others it is not known."""
+    if not part:
+        return False
+    return not (part[0] in "./" or part[-1] == "/" or "//" in part or "/." in part or "\0" in part)
 
 
 @dataclass(frozen=True)
@@ -256,14 +287,21 @@ class WorkList(Sequence[HeatmapJob]):
 
     def jobs_between(self, first: int, last: int) -> Iterator[HeatmapJob]:
         """The jobs of the lines from ``first`` to before ``last``, counted from 0."""
-        for entry in range(first, last):
-            yield from self.jobs_of(entry)
+        each = self.jobs_per_entry
+        entries = self.entries
+        lines = entries.between(first, last) if isinstance(entries, EntryList) else entries[first:last]
+        for number, line in enumerate(lines, start=first):
+            yield from self.layout.jobs(number * each, line, self.formulas, self.ranks or (line.target,))
+
+    def outlines(self, lines: range) -> Iterator[Outline]:
+        """What the output paths of some lines, counted from 0, follow from."""
+        if isinstance(self.entries, EntryList):
+            return self.entries.outlines(lines)
+        return ((entry.path, entry.inside, entry.target) for entry in map(self.entries.__getitem__, lines))
 
     def jobs_of(self, entry: int) -> list[HeatmapJob]:
         """The jobs of one line, counted from 0."""
-        line = self.entries[entry]
-        first = entry * self.jobs_per_entry
-        return self.layout.jobs(first, line, self.formulas, self.ranks or (line.target,))
+        return list(self.jobs_between(entry, entry + 1))
 
 
 def make_jobs(
@@ -293,50 +331,12 @@ def make_jobs(
     ConfigError
         No path contains the layout's ``path_root``, so that it is the config that is wrong.
     """
-    if len(entries) and not any(layout.finds_root(entry) for entry in entries):
+    ranks = tuple(Target(0, rank) for rank in range(1, (top or 0) + 1))
+    work = WorkList(entries, layout, tuple(formulas), ranks)
+    outlines = work.outlines(range(len(entries)))
+    if len(entries) and not any(layout.part_of(path, inside) is not None for path, inside, _ in outlines):
         raise ConfigError(
             f"{place}: no path of the list contains '{layout.path_root}', from which on output paths repeat "
             "it; set standalone_rootpath to a text that all of them contain, such as the name of a folder"
         )
-    ranks = tuple(Target(0, rank) for rank in range(1, (top or 0) + 1))
-    return WorkList(entries, layout, tuple(formulas), ranks)
-
-
-def has_clashes(jobs: Sequence[HeatmapJob]) -> bool:
-    """Whether two jobs write the same files."""
-    return bool(_repeated_stems(jobs))
-
-
-def refuse_clashes(jobs: Sequence[HeatmapJob], source: Path | str, *, names_have_targets: bool) -> None:
-    """Refuse a list in which two lines would write the same files.
-
-    Raises
-    ------
-    FileListError
-        Names the lines.
-    """
-    repeated = _repeated_stems(jobs)
-    if not repeated:
-        return
-    first_line: dict[str, int] = {}
-    clashes = []
-    for job in jobs:
-        if job.stem is None or hash(os.path.normpath(job.stem)) not in repeated:
-            continue
-        other = first_line.setdefault(os.path.normpath(job.stem), job.line)
-        if other != job.line:
-            clashes.append(f"lines {other} and {job.line}: {job.stem}")
-    if clashes:
-        way_out = "remove the repeated lines"
-        if not names_have_targets:
-            way_out += ", or use --suffix-target to put formula and class into the names of the files"
-        raise FileListError(
-            f"{source}: several lines would write the same files; {way_out}:\n{listed(clashes)}"
-        )
-
-
-def _repeated_stems(jobs: Sequence[HeatmapJob]) -> frozenset[int]:
-    """Hashes of the stems that several jobs have; 8 bytes a job, for lists of any length."""
-    stems = (hash(os.path.normpath(job.stem)) for job in jobs if job.stem is not None)
-    hashes = np.sort(np.fromiter(stems, np.int64))
-    return frozenset(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    return work

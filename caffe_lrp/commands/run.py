@@ -18,9 +18,10 @@ from caffe_lrp.batch import schedule
 from caffe_lrp.batch.batches import count_images
 from caffe_lrp.batch.check import foreseeable_fault, notices, refuse_class, refuse_too_many_ranks
 from caffe_lrp.batch.claim import Holder
+from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
 from caffe_lrp.batch.cluster import LOCAL, Recipe, require_dask, run_on_cluster, with_absolute_paths
 from caffe_lrp.batch.delivery import DATABASE, Delivery
-from caffe_lrp.batch.job import HeatmapJob, JobOutcome, has_clashes, make_jobs, refuse_clashes
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome, make_jobs
 from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.observation import layer_kinds
 from caffe_lrp.batch.pipeline import run_jobs
@@ -123,7 +124,9 @@ class Run:
         task = Task(jobs, shard, outputs, Path(layout.output_root), description)
         run = cls(options, session, task, memory, config)
         if not options.quiet:
-            for notice in [*CACHE_PLACE.notices, *notices(session, config), *run.schedule_remarks]:
+            on_source = entries.notices if entries else ()
+            on_net = [*notices(session, config), *run.schedule_remarks]
+            for notice in [*CACHE_PLACE.notices, *on_source, *on_net]:
                 remark(f"note: {notice}")
         return run
 
@@ -143,7 +146,7 @@ class Run:
             schedule.whole_footprint(self.session),
             count_images(self.task.jobs()),
             self._limits,
-            keeps_order=has_clashes(self.task.work),
+            keeps_order=has_clashes(self.task.work, self.task.lines),
         )
         return planned if self.options.dask else schedule.within_address_space(planned, address_space_left())
 

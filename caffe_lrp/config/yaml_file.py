@@ -12,7 +12,7 @@ import yaml
 
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files import why_no_text
-from caffe_lrp.messages import did_you_mean
+from caffe_lrp.messages import MOST_LISTED, did_you_mean
 
 from .keys import KEYS, Entry, Key
 
@@ -93,7 +93,8 @@ def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, E
             item = found[key.attribute]
             faults.append(f"line {_line_of(item.value)}: the value of '{item.name}' {error}")
     if faults:
-        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
+        more = [f"{path}: … and {len(faults) - MOST_LISTED} more"] if len(faults) > MOST_LISTED else []
+        raise ConfigError("\n".join([*(f"{path}: {fault}" for fault in faults[:MOST_LISTED]), *more]))
     return entries
 
 

@@ -44,9 +44,14 @@ class SideInputs:
         data = [value for number in self.net.numbers(Role.DATA) for value in self.net.wiring.written(number)]
         read = [value for value in (*self.declared, *data) if value in self.net.read_values]
         consulted = [value for value in read if value in self.net.consulted_values]
-        images = [value for value in consulted if not self._is_dummy(value)] or consulted
+        images = frozenset([value for value in consulted if not self._is_dummy(value)] or consulted)
         others = [value for value in read if value in self.declared or self._is_dummy(value)]
         return tuple(value for value in others if value not in images) if images else ()
+
+    @cached_property
+    def value_set(self) -> frozenset[Value]:
+        """`values`, to look one up."""
+        return frozenset(self.values)
 
     def _is_dummy(self, value: Value) -> bool:
         return value not in self.declared and self.net.layers[value[0]].type == "DummyData"
@@ -86,14 +91,19 @@ class SideInputs:
             raise ModelError(
                 f"{what}: fills '{name}' with {filling}; give a number that single precision has"
             )
-        return ConstantSpec(name, (1, *shape) if self._has_no_batch(value) else shape, filling)
+        return ConstantSpec(name, (1, *shape) if value in self._without_batch else shape, filling)
 
     # --- Constants without a batch axis ---------------------------------------------------------------------
 
-    def _has_no_batch(self, value: Value) -> bool:
-        """Whether a constant has no batch axis: it is the second bottom of Scale or Bias layers of axis 1."""
-        readers = [number for number in self.net.kept if value in self.net.remaining_reads(number)]
-        return all(self._takes_from_axis_1(number, value) for number in readers)
+    @cached_property
+    def _without_batch(self) -> frozenset[Value]:
+        """Constants without a batch axis: each is the second bottom of Scale or Bias layers of axis 1."""
+        found = set(self.values)
+        for number in self.net.kept:
+            for value in self.net.remaining_reads(number):
+                if value in found and not self._takes_from_axis_1(number, value):
+                    found.remove(value)
+        return frozenset(found)
 
     def _takes_from_axis_1(self, number: int, value: Value) -> bool:
         layer, reads = self.net.layers[number], self.net.remaining_reads(number)
@@ -104,7 +114,7 @@ class SideInputs:
         """A layer with axis 0 where it takes a constant without a batch axis from axis 1 on."""
         layer = self.net.layers[number]
         second = self.net.remaining_reads(number)[1:2]
-        if not any(value in self.values and self._has_no_batch(value) for value in second):
+        if self._without_batch.isdisjoint(second):
             return layer
         parameters = LayerParameter()
         parameters.CopyFrom(layer.parameters)

@@ -6,6 +6,7 @@ auxiliary heads, layers of unknown types. What a softmax loss turned into probab
 Whatever stays is numbered as if it had been alone in the file.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +25,10 @@ from .training import Claim, Role, TrainingNet
 from .wiring import Value, Wiring, names_of
 
 _IMAGE_AXES = 4
+#: A net with several images is refused in the end; one with more than this asks no weights for each of them.
+_MOST_GIVEN = 20
+#: Notices of a net; more are counted.
+_MOST_NOTICES = 200
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
             "give the net's deploy prototxt"
         )
     remains, kept = _Remains(spec, net, weights or {}), set(net.kept)
-    notices = tuple(f"{spec.source}: {notice}" for notice in remains.notices())
+    notices = tuple(f"{spec.source}: {notice}" for notice in _first_of(list(remains.notices())))
     layers = tuple(map(remains.converted, net.kept))
     return DeployNet(
         remains.inputs,
@@ -79,6 +84,11 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
         remains.constants.specs,
         tuple(layer for number, layer in enumerate(net.layers) if number not in kept),
     )
+
+
+def _first_of(notices: list[str]) -> list[str]:
+    more = len(notices) - _MOST_NOTICES
+    return notices if more <= 0 else [*notices[:_MOST_NOTICES], f"{more} more remarks"]
 
 
 def _participants(spec: NetSpec) -> tuple[LayerSpec, ...]:
@@ -119,11 +129,17 @@ class _Remains:
         if number not in self.net.conversions:
             return self.constants.converted(number)
         scores = layer.bottoms[self.net.wiring.read[number].index(self.net.scores_of(number))]
-        taken = {top for other in self.net.kept if other != number for top in self.layers[other].tops}
-        taken.update(declared.name for declared in self.inputs)
-        free = [name for name in (*layer.tops[:1], layer.name) if name not in taken]
+        own = Counter(layer.tops)
+        free = [name for name in (*layer.tops[:1], layer.name) if self._taken[name] <= own[name]]
         top = layer.tops[1] if len(layer.tops) > 1 else [*free, f"{layer.name}_{scores}"][0]
         return replace(layer, type=self.net.conversions[number], bottoms=(scores,), tops=(top,))
+
+    @cached_property
+    def _taken(self) -> Counter[str]:
+        """How many layers and inputs that remain write each name."""
+        taken = Counter(top for number in self.net.kept for top in self.layers[number].tops)
+        taken.update(declared.name for declared in self.inputs)
+        return taken
 
     # --- Outputs --------------------------------------------------------------------------------------------
 
@@ -166,7 +182,7 @@ class _Remains:
         read = {
             value: self._sized(declared)
             for value, declared in self.declared.items()
-            if value in self.net.read_values and value not in self.constants.values
+            if value in self.net.read_values and value not in self.constants.value_set
         }
         made = self.made_inputs
         unread = map(self._sized, self.declared.values())
@@ -180,12 +196,20 @@ class _Remains:
     @cached_property
     def made_inputs(self) -> dict[Value, InputSpec]:
         """Inputs that data layers became."""
-        given = (value for number in self.net.numbers(Role.DATA) for value in self.net.wiring.written(number))
         return {
             value: self._sized(InputSpec(self._name_of(value), (1, *self._image_shape(value))))
-            for value in given
-            if value in self.net.read_values and value not in self.constants.values
+            for value in self._given
         }
+
+    @cached_property
+    def _given(self) -> list[Value]:
+        """What data layers give for images."""
+        given = (value for number in self.net.numbers(Role.DATA) for value in self.net.wiring.written(number))
+        return [
+            value
+            for value in given
+            if value in self.net.read_values and value not in self.constants.value_set
+        ]
 
     def _name_of(self, value: Value) -> str:
         """Name of a value that a layer gives."""
@@ -219,7 +243,9 @@ class _Remains:
     def _known_channels(self, value: Value, height: int, width: int) -> int | None:
         """Number of channels of what a data layer gives; None if neither the file nor weights tell."""
         told = channel_count(self.layers[value[0]], self.spec.source)
-        return told or channels_by_weights(self.net, self.weights, value, (height, width))
+        if told or len(self._given) > _MOST_GIVEN:
+            return told
+        return channels_by_weights(self.net, self.weights, value, (height, width))
 
     # --- What users should know -----------------------------------------------------------------------------
 

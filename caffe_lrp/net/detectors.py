@@ -82,8 +82,9 @@ def _grids(layers: Sequence[Layer], outputs: Sequence[int]) -> Iterator[str]:
     slopes = (layer.negative_slope for layer in layers if isinstance(layer, ReLU))
     if not any(abs(slope - _DARKNET_SLOPE) < 1e-6 for slope in slopes):
         return
+    unread = set(outputs)
     for layer in layers:
-        if isinstance(layer, Linear) and not set(outputs).isdisjoint(layer.outputs):
+        if isinstance(layer, Linear) and not unread.isdisjoint(layer.outputs):
             boxes = _boxes(layer.output_shapes[0])
             if boxes:
                 yield f"'{layer.name}' gives {boxes}, as in YOLO"

@@ -73,8 +73,9 @@ def _resolve_bottoms(
                     f"input or layer before it writes{_way_out(bottom, last_writer, layers, number)}"
                 )
         result.append([last_writer[bottom] for bottom in layer.bottoms])
+        bottoms = frozenset(layer.bottoms)
         for top_number, top in enumerate(layer.tops):
-            if top in last_writer and top not in layer.bottoms:
+            if top in last_writer and top not in bottoms:
                 forgotten = "" if layer.bottoms else f', or add bottom: "{top}" if it works in place'
                 raise ModelError(
                     f"{source}: layer '{layer.name}' ({layer.type}) writes the blob '{top}' a second time; "

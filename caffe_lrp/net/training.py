@@ -186,7 +186,8 @@ class TrainingNet:
     @cached_property
     def auxiliary_losses(self) -> list[Taker]:
         """The losses of heads that only help in training."""
-        return [taker for taker in self.takers(Role.LOSS) if taker not in self.losses]
+        main = set(self.losses)
+        return [taker for taker in self.takers(Role.LOSS) if taker not in main]
 
     @cached_property
     def ends(self) -> list[Value]:
@@ -242,10 +243,10 @@ class TrainingNet:
         there = {
             (self.layers[number].type, value) for number in computing for value in self.wiring.read[number]
         }
-        found = {}
+        found, main = {}, set(self.losses)
         for taker in self.takers(Role.LOSS):
             new_type = ENDS_OF_LOSSES.get(self.layers[taker.number].type)
-            is_new = taker in self.losses and (new_type, taker.scores) not in there and self._is_sound(taker)
+            is_new = taker in main and (new_type, taker.scores) not in there and self._is_sound(taker)
             if new_type and (is_new or taker.number in self.needed):
                 found[taker.number] = new_type
         return found
@@ -268,7 +269,11 @@ class TrainingNet:
 
     def scores_of(self, number: int) -> Value | None:
         """The scores that a loss takes."""
-        return next(taker.scores for taker in self.takers(Role.LOSS) if taker.number == number)
+        return self._scores_of_losses[number]
+
+    @cached_property
+    def _scores_of_losses(self) -> dict[int, Value | None]:
+        return {taker.number: taker.scores for taker in self.takers(Role.LOSS)}
 
     @cached_property
     def read_values(self) -> frozenset[Value | None]:

@@ -25,7 +25,7 @@ _HARMLESS = re.compile(
     | (default_)?(forward|backward)_(type|math|precision) | global_grad_scale.*
     | (bn_)?stats_batch_size | moving_average(_.*)? | momentum | (.*_)?filler
     | (.*_)?lr(_mult|_policy)? | (.*_)?decay(_mult)? | blobs_lr | loss_weight | blob_share_mode
-    | freeze.* | need_backward | debug.* | .*data_param | .*(loss|accuracy|evaluate).*_param
+    | freeze.* | need_backward | debug.* | .*data_param | (?=.*_param\Z).*(loss|accuracy|evaluate).*
     | hdf5_output_param | parameter_param""",
     re.VERBOSE,
 )

@@ -24,7 +24,8 @@ def layers_at_test_time(spec: NetSpec) -> list[LayerSpec]:
     state.phase = TEST
     if takes_deploy_stage(spec):
         state.stage.append(DEPLOY_STAGE)
-    return [layer for layer in spec.layers if _takes_part(layer, state, spec.source)]
+    stages = frozenset(state.stage)
+    return [layer for layer in spec.layers if _takes_part(layer, state, stages, spec.source)]
 
 
 def takes_deploy_stage(spec: NetSpec) -> bool:
@@ -37,30 +38,29 @@ def _rules(layer: LayerSpec) -> tuple[NetStateRule, ...]:
     return (*layer.parameters.include, *layer.parameters.exclude)
 
 
-def _takes_part(layer: LayerSpec, state: NetState, source: str) -> bool:
+def _takes_part(layer: LayerSpec, state: NetState, stages: frozenset[str], source: str) -> bool:
     include, exclude = layer.parameters.include, layer.parameters.exclude
     if include and exclude:
         raise ModelError(f"{source}: layer '{layer.name}' has both include and exclude rules; keep one kind")
     if include:
-        return _any_holds(include, state)
-    if _any_holds(exclude, state):
+        return _any_holds(include, state, stages)
+    if _any_holds(exclude, state, stages):
         return False
     # Caffe keeps such a layer, and has two for one blob then: meant was include { phase: TRAIN }.
     is_source_for_training = layer.parameters.HasField("phase") and layer.parameters.phase == TRAIN
     return bool(layer.bottoms) or not is_source_for_training
 
 
-def _any_holds(rules: Iterable[NetStateRule], state: NetState) -> bool:
-    return any(_holds(rule, state) for rule in rules)
+def _any_holds(rules: Iterable[NetStateRule], state: NetState, stages: frozenset[str]) -> bool:
+    return any(_holds(rule, state, stages) for rule in rules)
 
 
-def _holds(rule: NetStateRule, state: NetState) -> bool:
-    """Whether every condition of one rule is met."""
+def _holds(rule: NetStateRule, state: NetState, stages: frozenset[str]) -> bool:
+    """Whether every condition of one rule is met; ``stages`` are those of the state."""
     if rule.HasField("phase") and rule.phase != state.phase:
         return False
     if rule.HasField("min_level") and state.level < rule.min_level:
         return False
     if rule.HasField("max_level") and state.level > rule.max_level:
         return False
-    stages = set(state.stage)
     return stages.issuperset(rule.stage) and stages.isdisjoint(rule.not_stage)

@@ -5,17 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from google.protobuf import text_format
-
 from caffe_lrp.errors import ModelError, noticing
 from caffe_lrp.files import read_small_file, why_no_text
 
 from .caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter
 from .data_layers import transform_of_net
 from .foreign import LAYER_BLOCKS, place_of, unknown_fields
+from .parsing import LONGEST_NAME, UnreadableError, parsed
 from .scan import blocks_of
 from .spec import InputSpec, LayerSpec, NetSpec, UnknownField
-from .spelling import misspelt_fields, why_invalid
+from .spelling import misspelt_fields
 from .upgrade import upgraded_layers
 from .weights import StoredBlob, Weights, scan_blob, scan_caffemodel
 
@@ -46,11 +45,10 @@ def read_prototxt(path: Path) -> NetSpec:
     content = read_small_file(path, "prototxt", ModelError, most_megabytes=LARGEST_PROTOTXT_MEGABYTES)
     # Comments are written in any encoding; names with other bytes are replaced here and in weights.py alike.
     text = content.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-    net = NetParameter()
     try:
-        text_format.Parse(text, net, allow_unknown_field=True)
-    except (text_format.ParseError, RecursionError) as error:
-        raise ModelError(f"{path}: {why_no_text(content, 'prototxt') or why_invalid(error)}") from error
+        net = parsed(text)
+    except UnreadableError as error:
+        raise ModelError(f"{path}: {why_no_text(content, 'prototxt') or error}") from error
     slips = list(itertools.islice(misspelt_fields(text), _MOST_SLIPS))
     if slips:
         raise ModelError("\n".join(f"{path}: {slip}" for slip in slips))
@@ -93,19 +91,30 @@ def _notices(
 
 
 def _refuse_too_many(net: NetParameter, path: Path) -> None:
-    """ModelError for a net larger than any that people make: text repeated without end."""
+    """ModelError for a net larger than any that people make: text repeated without end.
+
+    Names of Split layers and of what they write are made of others, for every reader of a blob: long ones
+    would take gigabytes.
+    """
     count = len(net.layer) + len(net.layers)
     if count > MOST_LAYERS:
         raise ModelError(
             f"{path}: describes {count} layers, the limit is {MOST_LAYERS}; is it really a prototxt?"
         )
-    names = len(net.input)
+    names, others = list(net.input), list[str]()
     for layer in itertools.chain[LayerParameter | V1LayerParameter](net.layer, net.layers):
-        names += len(layer.bottom) + len(layer.top)
-    if names > MOST_BLOB_NAMES:
+        names += (*layer.bottom, *layer.top)
+        others += (layer.name, layer.layer.name if isinstance(layer, V1LayerParameter) else layer.type)
+    if len(names) > MOST_BLOB_NAMES:
         raise ModelError(
-            f"{path}: its bottom, top and input lines are {names}, the limit is {MOST_BLOB_NAMES}; is it "
-            "really a prototxt?"
+            f"{path}: its bottom, top and input lines are {len(names)}, the limit is {MOST_BLOB_NAMES}; is "
+            "it really a prototxt?"
+        )
+    longest = max((net.name, *names, *others), key=len)
+    if len(longest) > LONGEST_NAME:
+        raise ModelError(
+            f"{path}: the name '{longest[:50]}…' has {len(longest):,} characters, the limit is "
+            f"{LONGEST_NAME:,}; is it really a prototxt?"
         )
 
 

@@ -13,12 +13,12 @@ from .caffe_pb2 import NetParameter
 #: Comments and texts are stepped over; a name counts where a value or a block follows it.
 _TOKEN = re.compile(
     r"""\#[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'"""
-    r"""| (?P<field>[A-Za-z_]\w*|\[[A-Za-z_][\w./-]*\])(?=(?:\s|\#[^\n]*\n)*[:{<\[])"""
+    r"""| (?P<field>[A-Za-z_]\w*|\[[A-Za-z_][\w./-]*\])(?=\s*(?:\#[^\n]*\n\s*)*[:{<\[])"""
     r"""| [A-Za-z_]\w* | (?P<brace>[{}<>])""",
     re.VERBOSE,
 )
 #: A value that is neither a block nor a list.
-_SCALAR = re.compile(r"(?:\s|\#[^\n]*\n)*:(?:\s|\#[^\n]*\n)*([^\s{<\[\"'#,;}>]+)")
+_SCALAR = re.compile(r"\s*(?:\#[^\n]*\n\s*)*:\s*(?:\#[^\n]*\n\s*)*([^\s{<\[\"'#,;}>]+)")
 _QUOTED = re.compile(r"""\s*:\s*(?:"((?:\\.|[^"\\\n])*)"|'((?:\\.|[^'\\\n])*)')""")
 
 

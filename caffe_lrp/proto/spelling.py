@@ -1,7 +1,7 @@
 """Names in a prototxt that are nearly known ones, and what is wrong with one that cannot be parsed."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from google.protobuf import text_format
@@ -72,15 +72,23 @@ def _slip_of(name: str, known: Any) -> str | None:
     return closest(name, [other for other in known if not axis or other.endswith(axis[0])], _LEAST_SIMILARITY)
 
 
-def why_invalid(error: text_format.ParseError | RecursionError) -> str:
-    """What is wrong with a prototxt that cannot be parsed, and in which line."""
+def why_invalid(error: text_format.ParseError | RecursionError, lines: Sequence[int]) -> str:
+    """What is wrong with a prototxt that cannot be parsed, and in which line.
+
+    Parameters
+    ----------
+    error
+        What the parser says.
+    lines
+        Which line of the file each one is that the parser was given.
+    """
     if isinstance(error, RecursionError):
         return "not a valid prototxt: messages are nested too deeply; remove what is superfluous"
     line = error.GetLine()
     message = str(error).removesuffix(".")
     if line is not None:
         message = message.split(" : ", 1)[-1] if message.startswith(f"{line}:") else message
-    place = "" if line is None else f"line {line}: "
+    place = "" if line is None else f"line {lines[min(line, len(lines)) - 1]}: "
     return f"{place}not a valid prototxt: {_explained(message)}"
 
 
