@@ -129,8 +129,10 @@ def _loaded(source: ImageSource, image: Image.Image, content: bytes) -> DecodedI
         if image.mode in ("P", "PA") and not (image.palette and image.palette.palette):
             raise ValueError("its palette is missing")
         decoded = _deep_colours(image, content) or _samples(source, image)
+        if image.width * image.height <= STRIP_PIXELS:
+            return replace(decoded, pixels=decoded.samples)  # of ordinary photos nothing is kept twice
         decoded.pixels[:1, :1]  # colours that cannot be converted are found here
-    return decoded
+        return decoded
 
 
 @contextmanager
