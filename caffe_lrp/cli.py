@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from .arguments import INTRODUCTION, demo_arguments, list_arguments
-from .environment import environment_fault, require_address_space
+from .crew import require_threads
+from .environment import environment_fault, require_address_space, threads_of_libraries
 from .errors import CaffeLrpError, ExitCode, notices_of
 from .subcommands import (
     convert_arguments,
@@ -26,22 +27,28 @@ Read = Callable[[Sequence[str] | None], argparse.Namespace]
 Work = Callable[[argparse.Namespace], int]
 
 
-def _explain(options: argparse.Namespace) -> int:
+def _require_room() -> None:
+    """Refuse to load the libraries where they would end the process, for want of address space or threads."""
     require_address_space()
+    require_threads(threads_of_libraries(os.environ))
+
+
+def _explain(options: argparse.Namespace) -> int:
+    _require_room()
     from .commands.explain import explain  # noqa: PLC0415 - as is needed, and no sooner
 
     return explain(options)
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    require_address_space()
+    _require_room()
     from .commands.inspect import inspect  # noqa: PLC0415
 
     return inspect(options)
 
 
 def _warm_up(options: argparse.Namespace) -> int:
-    require_address_space()
+    _require_room()
     from .commands.warmup import warm_up  # noqa: PLC0415
 
     return warm_up(options)

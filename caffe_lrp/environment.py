@@ -1,12 +1,13 @@
 """What to say where the machine, a limit or an environment variable is at fault, and not caffe-lrp."""
 
 import errno
+import os
 import resource
 import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .errors import UsageError
+from .errors import CaffeLrpError, LimitError
 
 _MEGABYTE = 2**20
 
@@ -26,11 +27,22 @@ _VARIABLES = {
     "numpy": ("NPY_", "OPENBLAS_", "OMP_"),
     "tqdm": ("TQDM_",),
 }
+#: The variables that OpenBLAS takes its number of threads from.
+_COUNTS_OF_THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
 _CHOICE_OF_IMPORT = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
-#: What the loader of shared libraries says where memory is short.
-_OUT_OF_MEMORY_WHILE_LOADING = ("failed to map segment", "cannot allocate memory")
+#: What libraries say where memory is short: the loader of shared ones, OpenCV, the C++ library, Pillow, HDF5.
+_OUT_OF_MEMORY = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "insufficient memory",
+    "bad_alloc",
+    "out of memory",
+    "can't allocate",
+    "memory allocation failed",
+)
+_UNLOADABLE = "could not find/load shared object"
 
 
 def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIABLES) -> str:
@@ -43,18 +55,44 @@ def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIA
     variables
         The environment variables.
     """
-    if _is_lack_of_memory(error):
-        return _lack_of_memory()
-    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return _no_more_threads()
+    limit = _limit_at_fault(error)
+    if limit:
+        return limit
     variable = _variable_at_fault(error, variables)
     if variable:
         return (
             f"the environment variable {variable} is '{variables[variable]}', with which a library that "
             f"reads it fails ({error}); unset it"
         )
-    if isinstance(error, ImportError):
-        return _broken_package(error)
+    return _broken_package(error) if isinstance(error, ImportError) else ""
+
+
+def limit_behind(error: BaseException, *, memory_is_limited: bool) -> str:
+    """Which limit of the process made ``error`` happen, and what to do; empty if none is known to have.
+
+    Parameters
+    ----------
+    error
+        An exception that was raised, perhaps from another one that tells more.
+    memory_is_limited
+        Whether it is a limit that is in the way of more memory, and not the size of the machine.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        is_memory = _is_lack_of_memory(cause)
+        limit = _limit_at_fault(cause)
+        if limit and (memory_is_limited or not is_memory):
+            return limit
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+def _limit_at_fault(error: BaseException) -> str:
+    """Which limit ``error`` itself tells of, and what to do; empty if none."""
+    if _is_lack_of_memory(error):
+        return lack_of_memory()
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return no_more_threads()
     advice = advice_on_limits(error) if isinstance(error, OSError) else ""
     return f"{error}; {advice}" if advice else ""
 
@@ -76,19 +114,21 @@ def _variable_at_fault(error: Exception, variables: Mapping[str, str]) -> str | 
     return None
 
 
-def _is_lack_of_memory(error: Exception) -> bool:
-    if isinstance(error, ImportError):
-        return any(hint in str(error).lower() for hint in _OUT_OF_MEMORY_WHILE_LOADING)
-    if isinstance(error, OSError):
-        # llvmlite says no more than that, whatever the reason; a limit is the likeliest one.
-        is_limited = _limit(resource.RLIMIT_AS) is not None
-        return error.errno == errno.ENOMEM or (
-            "Could not find/load shared object" in str(error) and is_limited
-        )
-    return isinstance(error, MemoryError)
+def _is_lack_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    if isinstance(error, CaffeLrpError | ValueError | LookupError):  # their texts quote files
+        return False
+    text = str(error).lower()
+    # llvmlite says no more than the latter, whatever the reason; a limit is the likeliest one.
+    return any(hint in text for hint in _OUT_OF_MEMORY) or (
+        _UNLOADABLE in text and isinstance(error, OSError) and _limit(resource.RLIMIT_AS) is not None
+    )
 
 
-def _lack_of_memory() -> str:
+def lack_of_memory() -> str:
     """What to say where memory is short: which limit there is, or what takes less."""
     limit = _limit(resource.RLIMIT_AS)
     if limit is None:
@@ -99,7 +139,8 @@ def _lack_of_memory() -> str:
     )
 
 
-def _no_more_threads() -> str:
+def no_more_threads() -> str:
+    """What to say where a thread cannot be started: which limits there are, and what takes fewer."""
     limits = {
         "processes and threads (ulimit -u)": _limit(resource.RLIMIT_NPROC),
         "bytes of address space (ulimit -v)": _limit(resource.RLIMIT_AS),
@@ -125,6 +166,9 @@ def advice_on_limits(fault: OSError) -> str:
         return f"this process may have {most} files open (ulimit -n); raise that limit"
     if fault.errno == errno.ENFILE:
         return "this is the limit of the machine; end other programs"
+    largest = _limit(resource.RLIMIT_FSIZE)
+    if fault.errno == errno.EFBIG and largest is not None:
+        return f"this process may write files of {largest:,} bytes (ulimit -f); raise that limit"
     return ""
 
 
@@ -133,15 +177,25 @@ def require_address_space() -> None:
 
     Raises
     ------
-    UsageError
+    LimitError
         It is; the message names the limit.
     """
     limit = _limit(resource.RLIMIT_AS)
     if limit is not None and limit < _ADDRESS_SPACE_OF_LIBRARIES:
-        raise UsageError(
+        raise LimitError(
             f"this process may have {limit // _MEGABYTE} MB of address space (ulimit -v), but needs at least "
             f"{_ADDRESS_SPACE_OF_LIBRARIES // _MEGABYTE} MB; raise that limit"
         )
+
+
+def threads_of_libraries(variables: Mapping[str, str]) -> int:
+    """Threads that the libraries start when they are loaded, at least 1.
+
+    NumPy's OpenBLAS starts one for every processor unless it is told how many, and sends the process an
+    interrupt where it cannot.
+    """
+    is_told = any(variables.get(name) for name in _COUNTS_OF_THREADS)
+    return 1 if is_told else len(os.sched_getaffinity(0))
 
 
 def _limit(kind: int) -> int | None:

@@ -17,7 +17,7 @@ from caffe_lrp import cli
 from caffe_lrp.batch.journal import Header, Journal, is_being_written
 from caffe_lrp.batch.schedule import Limits, Schedule, remarks_on, within_address_space
 from caffe_lrp.environment import environment_fault, require_address_space
-from caffe_lrp.errors import ExitCode, UsageError
+from caffe_lrp.errors import ExitCode, LimitError, UsageError
 from caffe_lrp.files import why_unreadable
 from caffe_lrp.kernels._jit import refuse_disabled_compiler
 from caffe_lrp.outputs.atomic import why_unwritable
@@ -138,15 +138,21 @@ def test_the_libraries_are_not_loaded_into_too_little_address_space(limits: dict
         require_address_space()
 
 
-def test_a_run_that_would_crash_for_want_of_address_space_has_fewer_workers_or_is_refused() -> None:
-    schedule = Schedule(batch_size=2, workers=3, threads=3, memory=GIGABYTE)
-    assert within_address_space(schedule, None) == within_address_space(schedule, 2 * GIGABYTE) == schedule
-    fewer = within_address_space(schedule, 1300 * 2**20)
-    assert (fewer.workers, fewer.threads_of_workers) == (2, (2, 1))
-    assert fewer.notes[0].endswith("leaves 1.3 GB, so batches are computed 2 at a time in place of 3")
+def test_a_run_that_would_crash_for_want_of_address_space_has_fewer_threads_or_is_refused() -> None:
+    """A thread takes 64 MB and its stack: for 3 that compute, 3 that load and 3 that write, 648 MB."""
+    stack = 8 * 2**20
+    schedule = Schedule(batch_size=2, workers=2, threads=3, memory=350 * 2**20)
+    enough = (648 + 85 + 100) * 2**20
+    assert within_address_space(schedule, None, stack) == schedule
+    assert within_address_space(schedule, enough, stack) == schedule
+    fewer = within_address_space(schedule, enough - 1, stack)
+    assert (fewer.threads, fewer.workers) == (2, 2)
+    assert fewer.notes[0].endswith("leaves 833 MB, so 2 threads compute in place of 3")
     assert remarks_on(fewer, Footprint(0, 1), Limits(3, GIGABYTE)) == list(fewer.notes)
-    with pytest.raises(UsageError, match=r"\(ulimit -v\) leaves 512 MB, but about 1.0 GB are needed; raise"):
-        within_address_space(schedule, GIGABYTE // 2)
+    assert within_address_space(schedule, enough - 1, stack // 2).threads == 3
+    assert within_address_space(schedule, GIGABYTE // 2, stack).threads_of_workers == (1,)
+    with pytest.raises(LimitError, match=r"\(ulimit -v\) leaves 400 MB, but about 401 MB are needed; raise"):
+        within_address_space(schedule, 400 * 2**20, stack)
 
 
 def full() -> io.TextIOWrapper:

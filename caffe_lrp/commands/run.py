@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from caffe_lrp import __version__
-from caffe_lrp.batch import schedule
+from caffe_lrp.batch import resources, schedule
 from caffe_lrp.batch.batches import count_images
 from caffe_lrp.batch.check import foreseeable_fault, notices, refuse_class, refuse_too_many_ranks
 from caffe_lrp.batch.cluster import LOCAL, Recipe, require_dask, run_on_cluster, with_absolute_paths
@@ -27,7 +27,6 @@ from caffe_lrp.batch.observation import layer_kinds
 from caffe_lrp.batch.overlaps import mark_replaced
 from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
-from caffe_lrp.batch.resources import address_space_left, allowed_processors, available_memory
 from caffe_lrp.batch.resume import (
     Task,
     find_missing,
@@ -99,7 +98,7 @@ class Run:
         if file_kinds(outputs) and not options.is_demo:
             source = entries.source if entries else ""
             refuse_clashes(jobs, source, names_have_targets=layout.names_have_targets)
-        memory = options.memory or available_memory() // 2  # asked before weights take some of it
+        memory = options.memory or resources.available_memory() // 2  # asked before weights take some of it
         session = open_session(config, formulas, options.convolution, options.max_pixels, options.canonize)
         config = replace(config, class_count=session.class_count)
         if options.top is not None:
@@ -128,7 +127,7 @@ class Run:
     def _limits(self) -> schedule.Limits:
         _, whole_batches = PROGRAMS[self.options.binary]
         return schedule.Limits(
-            threads=self.options.threads or allowed_processors(),
+            threads=self.options.threads or resources.allowed_processors(),
             memory=self.memory,
             batch_size=self.options.batch or (self.session.net.batch_size if whole_batches else None),
         )
@@ -142,7 +141,11 @@ class Run:
             self._limits,
             keeps_order=has_clashes(self.task.work),
         )
-        return planned if self.options.dask else schedule.within_address_space(planned, address_space_left())
+        if self.options.dask:
+            return planned
+        return schedule.within_address_space(
+            planned, resources.address_space_left(), resources.stack_of_thread()
+        )
 
     @property
     def schedule_remarks(self) -> list[str]:

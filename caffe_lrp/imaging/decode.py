@@ -26,8 +26,11 @@ from caffe_lrp.files import foreign_kind
 from caffe_lrp.imagefile import ImageSource, read_image
 
 #: Images with more pixels are refused before they are decoded, unless others are allowed (``--max-pixels``):
-#: about 13,400 x 13,400. Decoding takes up to 28 bytes for each.
+#: about 13,400 x 13,400.
 MAX_PIXELS = 180_000_000
+
+#: What decoding takes at most for every pixel.
+_BYTES_TO_DECODE = 28
 
 #: Longer images are refused: resizing takes half a kilobyte for every pixel of a row.
 LARGEST_SIDE = 2**18
@@ -128,9 +131,9 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS) -> DecodedImage:
                 image.load()
                 decoded = _deep_colours(image, content) or _samples(source, image)
             except MemoryError as error:
-                size = f"{image.width} x {image.height}"
-                raise too_large(source, f"{size} pixels do not fit in memory") from error
+                raise _without_room(source, image) from error
             except _DAMAGE as error:
+                _require_room(source, image)
                 raise _damaged(source, error) from error
     if orientation == 1:
         return decoded
@@ -191,6 +194,18 @@ def _beyond_limit(source: ImageSource, size: str, max_pixels: int) -> ImageError
 
 def _damaged(source: ImageSource, error: Exception) -> ImageError:
     return ImageError(f"{source}: image is damaged or cut short ({error}); get a complete copy of the file")
+
+
+def _without_room(source: ImageSource, image: Image.Image) -> ImageError:
+    return too_large(source, f"{image.width} x {image.height} pixels do not fit in memory")
+
+
+def _require_room(source: ImageSource, image: Image.Image) -> None:
+    """Raise ImageError where decoding lacks memory: decoders take that for damage."""
+    try:
+        np.empty(_BYTES_TO_DECODE * image.width * image.height, np.uint8)
+    except MemoryError as error:
+        raise _without_room(source, image) from error
 
 
 def _refuse_too_large(source: ImageSource, image: Image.Image, content: bytes, max_pixels: int) -> None:

@@ -101,5 +101,5 @@ def why_unwritable(error: Exception) -> str:
     """What went wrong, and what to do about it where that is known."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
-    advice = _ADVICE.get(error.errno) or advice_on_limits(error)
+    advice = advice_on_limits(error) or _ADVICE.get(error.errno)
     return f"{error.strerror}; {advice}" if advice else str(error.strerror)
