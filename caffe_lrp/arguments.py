@@ -73,6 +73,12 @@ DTYPES = ("float32", "float16")
 #: More threads than any machine has processors are a slip of the pen.
 _MOST_THREADS = 1024
 
+#: Counts have no more; they fit into 64 bits then.
+_MOST_DIGITS = 18
+
+#: No process can have so much.
+_MOST_MEMORY = 2**60
+
 #: OpenCV decodes no larger images.
 _MOST_PIXELS = 10**9
 _PIXEL_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -265,6 +271,8 @@ def formulas_of(text: str) -> tuple[int | str, ...]:
 
 def _at_least_one(text: str) -> int:
     """A whole number from 1 on."""
+    if len(text) > _MOST_DIGITS:  # Python refuses to read thousands of them
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at most {_MOST_DIGITS} digits")
     if not re.fullmatch("[+]?[0-9]+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1")
     return int(text)
@@ -284,6 +292,8 @@ def _memory(text: str) -> int:
     size = float(match[1]) * _UNITS[match[2].upper()] if match else 0
     if size < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number and a unit, such as 800M or 1.5G")
+    if size > _MOST_MEMORY:
+        raise argparse.ArgumentTypeError(f"{text!r} must be at most {_MOST_MEMORY // _UNITS['T']}T")
     return int(size)
 
 

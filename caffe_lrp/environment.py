@@ -3,17 +3,23 @@
 import errno
 import os
 import resource
+import subprocess
+import sys
 import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .errors import CaffeLrpError, LimitError
+from .errors import CaffeLrpError, LimitError, UsageError
 
 _MEGABYTE = 2**20
 
 #: Address space that Python and the libraries take before any net is loaded (measured: 661 MB). With less,
 #: they crash while they are being loaded.
 _ADDRESS_SPACE_OF_LIBRARIES = 700 * _MEGABYTE
+#: What the C library takes for the stack of a thread where there is no limit.
+_UNLIMITED_STACK = 2 * _MEGABYTE
+#: What the compiler and a thread that shows how far it is take besides, when everything is compiled.
+ADDRESS_SPACE_TO_COMPILE = 150 * _MEGABYTE
 
 #: Package -> how the names of the environment variables begin that it reads.
 _VARIABLES = {
@@ -29,6 +35,15 @@ _VARIABLES = {
 }
 #: The variables that OpenBLAS takes its number of threads from.
 _COUNTS_OF_THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+#: Reads every variable that has to do with what we use.
+_TRIAL_OF_OPENCV = """
+import cv2, numpy
+cv2.setNumThreads(1)
+done, content = cv2.imencode(".png", numpy.zeros((1, 1, 3), numpy.uint8))
+assert cv2.imdecode(content, cv2.IMREAD_UNCHANGED) is not None
+"""
+#: A library whose variables are arguments of its functions: what it raises comes from them.
+_TAKES_ARGUMENTS = "tqdm"
 _CHOICE_OF_IMPORT = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -55,7 +70,7 @@ def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIA
     variables
         The environment variables.
     """
-    limit = _limit_at_fault(error)
+    limit = limit_behind(error, memory_is_limited=True)
     if limit:
         return limit
     variable = _variable_at_fault(error, variables)
@@ -103,13 +118,16 @@ def _variable_at_fault(error: Exception, variables: Mapping[str, str]) -> str | 
     A message does so with the name of the variable, or with its value in quotes: a number such as 1 is in
     many messages. Protobuf chooses by its variable what to import, and fails with the name of that module.
     """
-    packages = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packages = [
+        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
+    ] or [""]
     readers = {package.partition(".")[0] for package in packages}
     text = str(error)
     for name, value in variables.items():
         is_read = any(name.startswith(_VARIABLES.get(reader, ())) for reader in readers)
         is_choice = isinstance(error, ImportError) and name == _CHOICE_OF_IMPORT
-        if is_read and value and (name in text or f"'{value}'" in text or is_choice):
+        is_argument = readers[-1:] == [_TAKES_ARGUMENTS] and name.startswith(_VARIABLES[_TAKES_ARGUMENTS])
+        if is_read and value and (name in text or f"'{value}'" in text or is_choice or is_argument):
             return name
     return None
 
@@ -172,19 +190,27 @@ def advice_on_limits(fault: OSError) -> str:
     return ""
 
 
-def require_address_space() -> None:
+def require_address_space(threads: int, besides: int = 0) -> None:
     """Refuse to load the libraries where the limit on the address space is so low that they would crash.
+
+    Parameters
+    ----------
+    threads
+        Threads that they start.
+    besides
+        Bytes that are needed at once when they are loaded.
 
     Raises
     ------
     LimitError
         It is; the message names the limit.
     """
-    limit = _limit(resource.RLIMIT_AS)
-    if limit is not None and limit < _ADDRESS_SPACE_OF_LIBRARIES:
+    limit, needed = address_space_limit(), _ADDRESS_SPACE_OF_LIBRARIES + besides
+    needed += max(0, threads - 2) * stack_of_thread()
+    if limit is not None and limit < needed:
         raise LimitError(
             f"this process may have {limit // _MEGABYTE} MB of address space (ulimit -v), but needs at least "
-            f"{_ADDRESS_SPACE_OF_LIBRARIES // _MEGABYTE} MB; raise that limit"
+            f"{needed // _MEGABYTE} MB; raise that limit"
         )
 
 
@@ -196,6 +222,46 @@ def threads_of_libraries(variables: Mapping[str, str]) -> int:
     """
     is_told = any(variables.get(name) for name in _COUNTS_OF_THREADS)
     return 1 if is_told else len(os.sched_getaffinity(0))
+
+
+def stack_of_thread() -> int:
+    """Bytes of address space that a thread takes for its stack, by the limit on it (``ulimit -s``)."""
+    limit = _limit(resource.RLIMIT_STACK)
+    return _UNLIMITED_STACK if limit is None else limit
+
+
+def address_space_limit() -> int | None:
+    """Bytes of address space that this process may have (``ulimit -v``); None: any number."""
+    return _limit(resource.RLIMIT_AS)
+
+
+def refuse_bad_variables(variables: Mapping[str, str]) -> None:
+    """Refuse variables with which OpenCV ends the process while it is loaded, without raising anything.
+
+    It is tried out in another process, if there are any.
+
+    Raises
+    ------
+    UsageError
+        There is such a variable; the message names it.
+    """
+    of_opencv = {name: value for name, value in variables.items() if name.startswith(_VARIABLES["cv2"])}
+    others = {name: value for name, value in variables.items() if name not in of_opencv}
+    if not of_opencv or _opencv_works(variables):
+        return
+    for name, value in of_opencv.items():
+        if not _opencv_works(others | {name: value}):
+            raise UsageError(
+                f"the environment variable {name} is '{value}', with which OpenCV cannot be loaded; unset it"
+            )
+
+
+def _opencv_works(variables: Mapping[str, str]) -> bool:
+    """Whether a process with these variables can load and use OpenCV."""
+    tried = subprocess.run(
+        [sys.executable, "-c", _TRIAL_OF_OPENCV], env=variables, capture_output=True, check=False
+    )
+    return tried.returncode == 0
 
 
 def _limit(kind: int) -> int | None:

@@ -22,15 +22,24 @@ import cv2
 
 from caffe_lrp import __version__
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import CaffeLrpError, ClusterError, UsageError
+from caffe_lrp.crew import require_threads
+from caffe_lrp.environment import lack_of_memory, stack_of_thread
+from caffe_lrp.errors import CaffeLrpError, ClusterError, LimitError, UsageError
 from caffe_lrp.workspace import Workspace
 
 from .batches import Batch, form_batches
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
-from .resources import available_memory
+from .resources import address_space_left, available_memory, memory_is_limited
 from .runner import deliver, explain_batch, load_image
-from .schedule import BATCHES_PER_WORKER, Limits, plan_schedule, whole_footprint
+from .schedule import (
+    BATCHES_PER_WORKER,
+    Limits,
+    plan_schedule,
+    require_address_space_for,
+    whole_footprint,
+    within_address_space,
+)
 from .session import Session, open_session
 
 #: What stands for a cluster of processes on this machine.
@@ -45,10 +54,16 @@ _MANY_IMAGES = 10**9
 
 #: What is said of the images of a batch that Dask gives up. Without the names it has for it: failures are
 #: counted by reason.
+_LOST = "every worker that began its batch was lost"
 _DEADLY = (
-    "every worker that began its batch was lost, perhaps for lack of memory; their logs may say why, and "
-    "--retry-failed tries again, with a smaller --memory or --batch"
+    f"{_LOST}, perhaps for lack of memory; their logs may say why, and --retry-failed tries again, with a "
+    "smaller --memory or --batch"
 )
+
+#: Threads that Dask starts here, in all and for each process, and in each process; measured.
+_THREADS_OF_CLIENT = 3
+_THREADS_FOR_PROCESS = 3
+_THREADS_IN_PROCESS = 8
 
 
 @dataclass(frozen=True)
@@ -97,8 +112,9 @@ def require_dask() -> Any:
     Raises
     ------
     UsageError
-        It is not installed.
+        It is not installed, or there is too little address space to load it.
     """
+    require_address_space_for(_THREADS_OF_CLIENT, address_space_left(), stack_of_thread())
     try:
         return import_module("distributed")
     except ImportError as fault:
@@ -156,7 +172,7 @@ class _Cluster:
 
     def __init__(self, place: str, recipe: Recipe, threads: int) -> None:
         self._distributed = require_dask()
-        self._recipe, self._threads = recipe, threads
+        self._recipe, self._threads, self._is_local = recipe, threads, place == LOCAL
         #: What is under way, by Dask's name for it: the batch and its future.
         self.batches: dict[str, tuple[Batch, Any]] = {}
         with ExitStack() as opened:
@@ -201,7 +217,9 @@ class _Cluster:
         batch, _ = self.batches.pop(future.key)
         try:
             outcomes = future.result()
-        except self._distributed.KilledWorker:
+        except self._distributed.KilledWorker as fault:
+            if self._is_local and memory_is_limited():
+                raise LimitError(f"--dask: {_LOST}, perhaps so: {lack_of_memory()}") from fault
             return [JobOutcome(job, error=_DEADLY) for job in batch.jobs]
         except ModuleNotFoundError as fault:
             raise UsageError(
@@ -229,6 +247,11 @@ class _Cluster:
         """Processes on this machine that share threads and memory of the run."""
         split = import_module("distributed.deploy.utils").nprocesses_nthreads
         processes, threads = split(self._threads)
+        here = _THREADS_OF_CLIENT + _THREADS_FOR_PROCESS * processes
+        left = address_space_left()
+        require_address_space_for(here, left, stack_of_thread())
+        if left is None:  # else there may be no room for so many in one process
+            require_threads(here + processes * (_THREADS_IN_PROCESS + threads))
         self._recipe = replace(self._recipe, memory=self._recipe.memory // processes)
         with _deaf_to_interrupts():
             return self._distributed.LocalCluster(
@@ -305,7 +328,8 @@ class _Workplace:
 
     def __init__(self, session: Session, recipe: Recipe, limits: Limits) -> None:
         self._session, self._delivery = session, recipe.delivery
-        schedule = plan_schedule(whole_footprint(session), _MANY_IMAGES, limits)
+        planned = plan_schedule(whole_footprint(session), _MANY_IMAGES, limits)
+        schedule = within_address_space(planned, address_space_left(), stack_of_thread())
         self._batch_size = schedule.batch_size
         self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
         for threads in schedule.threads_of_workers:
@@ -350,7 +374,7 @@ def _open_workplace(recipe: Recipe) -> _Workplace:
             recipe.config, recipe.formulas, recipe.convolution, recipe.max_pixels, recipe.canonize
         )
         session = session.observing(recipe.delivery.kinds)
+        limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)
+        return _Workplace(session, recipe, limits)
     except CaffeLrpError as error:
         raise type(error)(f"Dask worker {worker.address}: {error}") from error
-    limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)
-    return _Workplace(session, recipe, limits)

@@ -13,8 +13,6 @@ from pathlib import Path
 _ROOT = Path("/")
 #: What a process may use where nothing tells.
 _UNKNOWN_MEMORY = 2 * 2**30
-#: What the C library takes for the stack of a thread where there is no limit.
-_UNLIMITED_STACK = 2 * 2**20
 
 
 def allowed_processors(system: Path = _ROOT) -> int:
@@ -88,12 +86,6 @@ def address_space_left(system: Path = _ROOT) -> int | None:
     pages = _text(system / "proc/self/statm").partition(" ")[0]
     used = int(pages) * resource.getpagesize() if pages.isdecimal() else 0
     return limit - used
-
-
-def stack_of_thread() -> int:
-    """Bytes of address space that a thread takes for its stack, by the limit on it (``ulimit -s``)."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    return _UNLIMITED_STACK if limit == resource.RLIM_INFINITY else limit
 
 
 def memory_is_limited(system: Path = _ROOT) -> bool:

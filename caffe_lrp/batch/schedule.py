@@ -222,7 +222,7 @@ def within_address_space(schedule: Schedule, left: int | None, stack: int) -> Sc
     """
     if left is None:
         return schedule
-    limit = f"the limit on the address space of this process (ulimit -v) leaves {readable(max(left, 0))}"
+    limit = _what_is_left(left)
     fewer = schedule
     while (needed := _address_space_of(fewer, stack)) > left:
         if fewer.threads == 1:
@@ -237,8 +237,22 @@ def within_address_space(schedule: Schedule, left: int | None, stack: int) -> Sc
 def _address_space_of(schedule: Schedule, stack: int) -> int:
     """Bytes that the process will take, besides what it has taken when the net is loaded."""
     threads = schedule.loaders + schedule.threads + schedule.writers
-    memory = schedule.memory - _PROCESS_BYTES
-    return _ADDRESS_SPACE_BESIDES + memory + threads * (_ADDRESS_SPACE_OF_HEAP + stack)
+    return schedule.memory - _PROCESS_BYTES + _address_space_of_threads(threads, stack)
+
+
+def _address_space_of_threads(count: int, stack: int) -> int:
+    return _ADDRESS_SPACE_BESIDES + count * (_ADDRESS_SPACE_OF_HEAP + stack)
+
+
+def require_address_space_for(count: int, left: int | None, stack: int) -> None:
+    """Raise LimitError if there is too little address space for ``count`` threads."""
+    needed = _address_space_of_threads(count, stack)
+    if left is not None and needed > left:
+        raise LimitError(f"{_what_is_left(left)}, but about {readable(needed)} are needed; raise that limit")
+
+
+def _what_is_left(left: int) -> str:
+    return f"the limit on the address space of this process (ulimit -v) leaves {readable(max(left, 0))}"
 
 
 def readable(size: int) -> str:

@@ -38,6 +38,7 @@ from caffe_lrp.batch.resume import (
 from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.environment import stack_of_thread
 from caffe_lrp.errors import ExitCode, UsageError, presentable
 from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
@@ -143,9 +144,7 @@ class Run:
         )
         if self.options.dask:
             return planned
-        return schedule.within_address_space(
-            planned, resources.address_space_left(), resources.stack_of_thread()
-        )
+        return schedule.within_address_space(planned, resources.address_space_left(), stack_of_thread())
 
     @property
     def schedule_remarks(self) -> list[str]:
