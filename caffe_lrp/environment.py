@@ -42,7 +42,7 @@ cv2.setNumThreads(1)
 done, content = cv2.imencode(".png", numpy.zeros((1, 1, 3), numpy.uint8))
 assert cv2.imdecode(content, cv2.IMREAD_UNCHANGED) is not None
 """
-#: A library whose variables are arguments of its functions: what it raises comes from them.
+#: The library whose variables are arguments of its functions.
 _TAKES_ARGUMENTS = "tqdm"
 _CHOICE_OF_IMPORT = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
@@ -117,11 +117,10 @@ def _variable_at_fault(error: Exception, variables: Mapping[str, str]) -> str | 
 
     A message does so with the name of the variable, or with its value in quotes: a number such as 1 is in
     many messages. Protobuf chooses by its variable what to import, and fails with the name of that module.
+    Variables of tqdm are arguments of its functions, and whatever it raises comes from them.
     """
-    packages = [
-        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
-    ] or [""]
-    readers = {package.partition(".")[0] for package in packages}
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    readers = [module.partition(".")[0] for module in modules]
     text = str(error)
     for name, value in variables.items():
         is_read = any(name.startswith(_VARIABLES.get(reader, ())) for reader in readers)
