@@ -156,7 +156,7 @@ def test_no_image_is_blamed_for_a_limit(
         assert all(error.startswith("not enough memory") for error in outcomes())
     else:
         with pytest.raises(
-            LimitError, match="not enough memory|raise (that limit|the limits of this process)"
+            LimitError, match=r"not enough memory|raise (that limit|the limits of this process)"
         ):
             outcomes()
 
