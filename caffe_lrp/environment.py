@@ -156,6 +156,14 @@ def lack_of_memory() -> str:
     )
 
 
+def how_to_free_memory() -> str:
+    """What gives a process more memory than it has now: it may be a limit that is in the way."""
+    limit = address_space_limit()
+    if limit is None:
+        return "free memory"
+    return f"raise the limit of {limit // _MEGABYTE} MB on the address space of this process (ulimit -v)"
+
+
 def no_more_threads() -> str:
     """What to say where a thread cannot be started: which limits there are, and what takes fewer."""
     limits = {

@@ -19,6 +19,7 @@ from caffe_lrp.batch.schedule import Limits, Schedule, remarks_on, within_addres
 from caffe_lrp.environment import (
     ADDRESS_SPACE_TO_COMPILE,
     environment_fault,
+    how_to_free_memory,
     limit_behind,
     refuse_bad_variables,
     require_address_space,
@@ -175,6 +176,12 @@ def test_the_limit_behind_an_error_is_found_in_what_it_was_raised_from(limits: d
         assert bool(found) == bool(named)
     error.__cause__ = MemoryError()
     assert limit_behind(error, memory_is_limited=False) == ""
+
+
+def test_a_net_that_does_not_fit_is_told_apart_from_a_limit(limits: dict[int, int]) -> None:
+    assert how_to_free_memory() == "free memory"
+    limits[resource.RLIMIT_AS] = GIGABYTE
+    assert how_to_free_memory().startswith("raise the limit of 1024 MB on the address space")
 
 
 def test_variables_with_which_opencv_ends_the_process_are_refused() -> None:
