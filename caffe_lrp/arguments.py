@@ -34,10 +34,9 @@ _EPILOG = """\
 for config values: --formula CODES --eps ε --beta β --gamma γ --head NAME
   --start-layer, --first-layer, --switch-layer LAYER --quirks, --input-size
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
-output: --outputs --dtype --input-dataset --dump-layers --conservation
-        --suffix-target
+output: --outputs --dtype --input-dataset --dump-layers --conservation --no-sync
 net: --threads N  --memory 4G  --batch N  --convolution, --canonize METHOD
-runs: --shard --dask --retry-failed --max-failures --overwrite --no-sync
+runs: --shard --dask --retry-failed --max-failures --overwrite --suffix-target
 also: caffe-lrp inspect, status, merge, convert-config, warmup (each: --help)
 exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
 list, 4 some images failed, 5 bad output folder, 130 interrupted
@@ -73,6 +72,12 @@ DTYPES = ("float32", "float16")
 
 #: More threads than any machine has processors are a slip of the pen.
 _MOST_THREADS = 1024
+
+#: Counts have no more; they fit into 64 bits then.
+_MOST_DIGITS = 18
+
+#: No process can have so much.
+_MOST_MEMORY = 2**60
 
 #: OpenCV decodes no larger images.
 _MOST_PIXELS = 10**9
@@ -267,6 +272,8 @@ def formulas_of(text: str) -> tuple[int | str, ...]:
 
 def _at_least_one(text: str) -> int:
     """A whole number from 1 on."""
+    if len(text) > _MOST_DIGITS:  # Python refuses to read thousands of them
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at most {_MOST_DIGITS} digits")
     if not re.fullmatch("[+]?[0-9]+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1")
     return int(text)
@@ -286,6 +293,8 @@ def _memory(text: str) -> int:
     size = float(match[1]) * _UNITS[match[2].upper()] if match else 0
     if size < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number and a unit, such as 800M or 1.5G")
+    if size > _MOST_MEMORY:
+        raise argparse.ArgumentTypeError(f"{text!r} must be at most {_MOST_MEMORY // _UNITS['T']}T")
     return int(size)
 
 

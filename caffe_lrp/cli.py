@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 
 from .arguments import INTRODUCTION, demo_arguments, list_arguments
 from .commands.halt import Halt
-from .environment import environment_fault, require_address_space
+from .crew import require_threads
+from .environment import (
+    ADDRESS_SPACE_TO_COMPILE,
+    address_space_limit,
+    environment_fault,
+    refuse_bad_variables,
+    require_address_space,
+    threads_of_libraries,
+)
 from .errors import CaffeLrpError, ExitCode, notices_of
 from .subcommands import (
     convert_arguments,
@@ -25,15 +33,27 @@ Read = Callable[[Sequence[str] | None], argparse.Namespace]
 Work = Callable[[argparse.Namespace], int]
 
 
+def _require_room(besides: int = 0) -> None:
+    """Refuse to load the libraries where they would end the process.
+
+    They do for want of address space or of threads, or because of an environment variable.
+    """
+    threads = threads_of_libraries(os.environ)
+    require_address_space(threads, besides)
+    if address_space_limit() is None:  # to try takes some that the libraries need
+        require_threads(threads)
+    refuse_bad_variables(os.environ)
+
+
 def _explain(options: argparse.Namespace) -> int:
-    require_address_space()
+    _require_room()
     from .commands.explain import explain  # noqa: PLC0415 - as is needed, and no sooner
 
     return explain(options, options.halt)
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    require_address_space()
+    _require_room()
     from .commands.inspect import inspect  # noqa: PLC0415
 
     options.halt.unwind()
@@ -41,7 +61,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _warm_up(options: argparse.Namespace) -> int:
-    require_address_space()
+    _require_room(ADDRESS_SPACE_TO_COMPILE)
     from .commands.warmup import warm_up  # noqa: PLC0415
 
     return warm_up(options)

@@ -2,18 +2,25 @@
 
 import ctypes
 import errno
+import os
 import resource
+import subprocess
+import sys
 import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .errors import UsageError
+from .errors import CaffeLrpError, LimitError, UsageError
 
 _MEGABYTE = 2**20
 
 #: Address space that Python and the libraries take before any net is loaded (measured: 661 MB). With less,
 #: they crash while they are being loaded.
 _ADDRESS_SPACE_OF_LIBRARIES = 700 * _MEGABYTE
+#: What the C library takes for the stack of a thread where there is no limit.
+_UNLIMITED_STACK = 2 * _MEGABYTE
+#: What the compiler and a thread that shows how far it is take besides, when everything is compiled.
+ADDRESS_SPACE_TO_COMPILE = 150 * _MEGABYTE
 
 #: Package -> how the names of the environment variables begin that it reads.
 _VARIABLES = {
@@ -27,11 +34,31 @@ _VARIABLES = {
     "numpy": ("NPY_", "OPENBLAS_", "OMP_"),
     "tqdm": ("TQDM_",),
 }
+#: The variables that OpenBLAS takes its number of threads from.
+_COUNTS_OF_THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+#: Reads every variable that has to do with what we use.
+_TRIAL_OF_OPENCV = """
+import cv2, numpy
+cv2.setNumThreads(1)
+done, content = cv2.imencode(".png", numpy.zeros((1, 1, 3), numpy.uint8))
+assert cv2.imdecode(content, cv2.IMREAD_UNCHANGED) is not None
+"""
+#: The library whose variables are arguments of its functions.
+_TAKES_ARGUMENTS = "tqdm"
 _CHOICE_OF_IMPORT = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
-#: What the loader of shared libraries says where memory is short.
-_OUT_OF_MEMORY_WHILE_LOADING = ("failed to map segment", "cannot allocate memory")
+#: What libraries say where memory is short: the loader of shared ones, OpenCV, the C++ library, Pillow, HDF5.
+_OUT_OF_MEMORY = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "insufficient memory",
+    "bad_alloc",
+    "out of memory",
+    "can't allocate",
+    "memory allocation failed",
+)
+_UNLOADABLE = "could not find/load shared object"
 
 
 def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIABLES) -> str:
@@ -44,18 +71,44 @@ def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIA
     variables
         The environment variables.
     """
-    if _is_lack_of_memory(error):
-        return _lack_of_memory()
-    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return _no_more_threads()
+    limit = limit_behind(error, memory_is_limited=True)
+    if limit:
+        return limit
     variable = _variable_at_fault(error, variables)
     if variable:
         return (
             f"the environment variable {variable} is '{variables[variable]}', with which a library that "
             f"reads it fails ({error}); unset it"
         )
-    if isinstance(error, ImportError):
-        return _broken_package(error)
+    return _broken_package(error) if isinstance(error, ImportError) else ""
+
+
+def limit_behind(error: BaseException, *, memory_is_limited: bool) -> str:
+    """Which limit of the process made ``error`` happen, and what to do; empty if none is known to have.
+
+    Parameters
+    ----------
+    error
+        An exception that was raised, perhaps from another one that tells more.
+    memory_is_limited
+        Whether it is a limit that is in the way of more memory, and not the size of the machine.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        is_memory = _is_lack_of_memory(cause)
+        limit = _limit_at_fault(cause)
+        if limit and (memory_is_limited or not is_memory):
+            return limit
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+def _limit_at_fault(error: BaseException) -> str:
+    """Which limit ``error`` itself tells of, and what to do; empty if none."""
+    if _is_lack_of_memory(error):
+        return lack_of_memory()
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return no_more_threads()
     advice = advice_on_limits(error) if isinstance(error, OSError) else ""
     return f"{error}; {advice}" if advice else ""
 
@@ -65,31 +118,35 @@ def _variable_at_fault(error: Exception, variables: Mapping[str, str]) -> str | 
 
     A message does so with the name of the variable, or with its value in quotes: a number such as 1 is in
     many messages. Protobuf chooses by its variable what to import, and fails with the name of that module.
+    Variables of tqdm are arguments of its functions, and whatever it raises comes from them.
     """
-    packages = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    readers = {package.partition(".")[0] for package in packages}
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    readers = [module.partition(".")[0] for module in modules]
     text = str(error)
     for name, value in variables.items():
         is_read = any(name.startswith(_VARIABLES.get(reader, ())) for reader in readers)
         is_choice = isinstance(error, ImportError) and name == _CHOICE_OF_IMPORT
-        if is_read and value and (name in text or f"'{value}'" in text or is_choice):
+        is_argument = readers[-1:] == [_TAKES_ARGUMENTS] and name.startswith(_VARIABLES[_TAKES_ARGUMENTS])
+        if is_read and value and (name in text or f"'{value}'" in text or is_choice or is_argument):
             return name
     return None
 
 
-def _is_lack_of_memory(error: Exception) -> bool:
-    if isinstance(error, ImportError):
-        return any(hint in str(error).lower() for hint in _OUT_OF_MEMORY_WHILE_LOADING)
-    if isinstance(error, OSError):
-        # llvmlite says no more than that, whatever the reason; a limit is the likeliest one.
-        is_limited = _limit(resource.RLIMIT_AS) is not None
-        return error.errno == errno.ENOMEM or (
-            "Could not find/load shared object" in str(error) and is_limited
-        )
-    return isinstance(error, MemoryError)
+def _is_lack_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    if isinstance(error, CaffeLrpError | ValueError | LookupError):  # their texts quote files
+        return False
+    text = str(error).lower()
+    # llvmlite says no more than the latter, whatever the reason; a limit is the likeliest one.
+    return any(hint in text for hint in _OUT_OF_MEMORY) or (
+        _UNLOADABLE in text and isinstance(error, OSError) and _limit(resource.RLIMIT_AS) is not None
+    )
 
 
-def _lack_of_memory() -> str:
+def lack_of_memory() -> str:
     """What to say where memory is short: which limit there is, or what takes less."""
     limit = _limit(resource.RLIMIT_AS)
     if limit is None:
@@ -100,7 +157,16 @@ def _lack_of_memory() -> str:
     )
 
 
-def _no_more_threads() -> str:
+def how_to_free_memory() -> str:
+    """What gives a process more memory than it has now: it may be a limit that is in the way."""
+    limit = address_space_limit()
+    if limit is None:
+        return "free memory"
+    return f"raise the limit of {limit // _MEGABYTE} MB on the address space of this process (ulimit -v)"
+
+
+def no_more_threads() -> str:
+    """What to say where a thread cannot be started: which limits there are, and what takes fewer."""
     limits = {
         "processes and threads (ulimit -u)": _limit(resource.RLIMIT_NPROC),
         "bytes of address space (ulimit -v)": _limit(resource.RLIMIT_AS),
@@ -128,6 +194,9 @@ def advice_on_limits(fault: OSError) -> str:
         return "this is the limit of the machine; end other programs"
     if fault.errno == errno.ENAMETOOLONG:
         return "a path has 4,095 bytes at most, and a name in it 255; shorten it"
+    largest = _limit(resource.RLIMIT_FSIZE)
+    if fault.errno == errno.EFBIG and largest is not None:
+        return f"this process may write files of {largest:,} bytes (ulimit -f); raise that limit"
     return ""
 
 
@@ -138,20 +207,78 @@ def return_free_memory() -> None:
         trim(0)
 
 
-def require_address_space() -> None:
+def require_address_space(threads: int, besides: int = 0) -> None:
     """Refuse to load the libraries where the limit on the address space is so low that they would crash.
+
+    Parameters
+    ----------
+    threads
+        Threads that they start.
+    besides
+        Bytes that are needed at once when they are loaded.
+
+    Raises
+    ------
+    LimitError
+        It is; the message names the limit.
+    """
+    limit, needed = address_space_limit(), _ADDRESS_SPACE_OF_LIBRARIES + besides
+    needed += max(0, threads - 2) * stack_of_thread()
+    if limit is not None and limit < needed:
+        raise LimitError(
+            f"this process may have {limit // _MEGABYTE} MB of address space (ulimit -v), but needs at least "
+            f"{needed // _MEGABYTE} MB; raise that limit"
+        )
+
+
+def threads_of_libraries(variables: Mapping[str, str]) -> int:
+    """Threads that the libraries start when they are loaded, at least 1.
+
+    NumPy's OpenBLAS starts one for every processor unless it is told how many, and sends the process an
+    interrupt where it cannot.
+    """
+    is_told = any(variables.get(name) for name in _COUNTS_OF_THREADS)
+    return 1 if is_told else len(os.sched_getaffinity(0))
+
+
+def stack_of_thread() -> int:
+    """Bytes of address space that a thread takes for its stack, by the limit on it (``ulimit -s``)."""
+    limit = _limit(resource.RLIMIT_STACK)
+    return _UNLIMITED_STACK if limit is None else limit
+
+
+def address_space_limit() -> int | None:
+    """Bytes of address space that this process may have (``ulimit -v``); None: any number."""
+    return _limit(resource.RLIMIT_AS)
+
+
+def refuse_bad_variables(variables: Mapping[str, str]) -> None:
+    """Refuse variables with which OpenCV ends the process while it is loaded, without raising anything.
+
+    It is tried out in another process, if there are any.
 
     Raises
     ------
     UsageError
-        It is; the message names the limit.
+        There is such a variable; the message names it.
     """
-    limit = _limit(resource.RLIMIT_AS)
-    if limit is not None and limit < _ADDRESS_SPACE_OF_LIBRARIES:
-        raise UsageError(
-            f"this process may have {limit // _MEGABYTE} MB of address space (ulimit -v), but needs at least "
-            f"{_ADDRESS_SPACE_OF_LIBRARIES // _MEGABYTE} MB; raise that limit"
-        )
+    of_opencv = {name: value for name, value in variables.items() if name.startswith(_VARIABLES["cv2"])}
+    others = {name: value for name, value in variables.items() if name not in of_opencv}
+    if not of_opencv or _opencv_works(variables):
+        return
+    for name, value in of_opencv.items():
+        if not _opencv_works(others | {name: value}):
+            raise UsageError(
+                f"the environment variable {name} is '{value}', with which OpenCV cannot be loaded; unset it"
+            )
+
+
+def _opencv_works(variables: Mapping[str, str]) -> bool:
+    """Whether a process with these variables can load and use OpenCV."""
+    tried = subprocess.run(
+        [sys.executable, "-c", _TRIAL_OF_OPENCV], env=variables, capture_output=True, check=False
+    )
+    return tried.returncode == 0
 
 
 def _limit(kind: int) -> int | None:

@@ -75,6 +75,10 @@ class UsageError(CaffeLrpError):
     exit_code = ExitCode.USAGE
 
 
+class LimitError(UsageError):
+    """A limit of the process or of the machine is reached, which ends the run; no image is at fault."""
+
+
 class ConfigError(CaffeLrpError):
     """The config file, or a value given in its place on the command line, is wrong."""
 

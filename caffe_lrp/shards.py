@@ -58,11 +58,13 @@ def shard_of_array(environment: Mapping[str, str]) -> Shard:
         This is no such task, or its array leaves indices out, whose lines nobody would explain.
     """
     given = [environment.get(name, "") for name in _ARRAY]
-    if not all(re.fullmatch("[0-9]{1,9}", value) for value in given):
-        raise UsageError(
-            "--shard auto: this is no task of a Slurm array job (SLURM_ARRAY_TASK_ID is not set); start it "
-            "with sbatch --array=0-63, or give the part as --shard I/N"
-        )
+    for name, value in zip(_ARRAY, given, strict=True):
+        if not re.fullmatch("[0-9]{1,9}", value):
+            what = f"is '{value}', no number" if value else "is not set"
+            raise UsageError(
+                f"--shard auto: this is no task of a Slurm array job ({name} {what}); start it with sbatch "
+                "--array=0-63, or give the part as --shard I/N"
+            )
     task, first, last, step, count = map(int, given)
     if step < 1 or (last - first) // step + 1 != count or (task - first) % step or not first <= task <= last:
         raise UsageError(

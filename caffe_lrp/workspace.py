@@ -3,11 +3,13 @@
 import math
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .crew import Crew
 
 Floats = NDArray[np.float32]
 
@@ -39,7 +41,7 @@ class Workspace:
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._others = Crew(threads - 1) if threads > 1 else None
         self._blocks: list[Floats] = []
 
     def __enter__(self) -> "Workspace":
@@ -49,8 +51,8 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.forget()
-        if self._pool is not None:
-            self._pool.shutdown()
+        if self._others is not None:
+            self._others.join()
 
     def empty(self, shape: Sequence[int]) -> Floats:
         """A float32 array of ``shape`` with any content; N×C×H×W blobs have their channels last in memory."""
@@ -105,18 +107,20 @@ class Workspace:
         ``size`` says how many numbers all of it is about, so that a thread is not bothered for too few.
         """
         pieces = min(self.threads, count, count if size is None else size // _LEAST_SHARE)
-        if self._pool is None or pieces < 2:
+        if self._others is None or pieces < 2:
             work(0, count)
             return
         ends = [count * piece // pieces for piece in range(pieces + 1)]
-        others = [self._pool.submit(work, ends[piece], ends[piece + 1]) for piece in range(1, pieces)]
+        shares: list[Future[None]] = []
         try:
+            for piece in range(1, pieces):
+                shares.append(self._others.submit(work, ends[piece], ends[piece + 1]))
             work(ends[0], ends[1])
         finally:
             # Nobody may go on with memory that is handed out anew after a fault.
-            wait(others)
-        for other in others:
-            other.result()
+            self._others.wait(shares)
+        for share in shares:
+            share.result()
 
 
 def _aligned(block: Floats, size: int) -> Floats:

@@ -23,7 +23,8 @@ ARROWS = {
     "trust": {"files"},
     "shards": FOUNDATION,
     "terminal": set(),
-    "workspace": set(),
+    "crew": {"errors", "environment"},
+    "workspace": {"crew"},
     "config": FOUNDATION,
     "filelist": FOUNDATION,
     "collection": FOUNDATION | {"filelist"},
@@ -36,7 +37,7 @@ ARROWS = {
     "outputs": FOUNDATION | {"kernels", "imaging"},
     "batch": FOUNDATION
     | {"config", "filelist", "workspace", "kernels", "proto", "layers", "net", "relevance", "imaging"}
-    | {"outputs", "shards", "__init__"},
+    | {"outputs", "shards", "crew", "__init__"},
     "inspection": FOUNDATION | {"kernels", "proto", "layers", "net", "relevance"},
     "arguments": FOUNDATION | {"config", "filelist", "shards", "__init__"},
     "subcommands": FOUNDATION | {"arguments"},
@@ -46,7 +47,7 @@ ARROWS = {
     | {"arguments", "config", "filelist", "kernels", "proto", "net", "relevance", "outputs", "batch"}
     | {"inspection", "warmup", "shards", "terminal"}
     | {"__init__"},
-    "cli": FOUNDATION | {"arguments", "subcommands", "terminal", "commands"},
+    "cli": FOUNDATION | {"crew", "arguments", "subcommands", "terminal", "commands"},
     "__main__": {"cli", "commands"},
     "__init__": set(),
 }

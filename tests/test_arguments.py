@@ -50,6 +50,22 @@ def test_counts_are_whole_numbers_from_one_on(
     assert "must be a whole number, at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "complaint"),
+    [
+        *((option, "9" * 5000, "of at most 18 digits") for option in ("--batch", "--top", "--max-failures")),
+        ("--memory", "9" * 400 + "G", "must be at most 1048576T"),
+        ("--memory", "1048577T", "must be at most 1048576T"),
+    ],
+)  # fmt: skip
+def test_numbers_beyond_all_machines_are_refused(
+    option: str, text: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        list_parser().parse_args([f"{option}={text}"])
+    assert complaint in capsys.readouterr().err
+
+
 def test_absurd_numbers_of_threads_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert value_of("--threads", "1024") == 1024
     with pytest.raises(SystemExit):

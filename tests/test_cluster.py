@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from test_cli import CONFIG, DATA, files_below, listing, run
 
+from caffe_lrp.batch import worker
+from caffe_lrp.errors import LimitError
+
 ROOT = Path(__file__).parents[1]
 SBATCH = ROOT / "scripts/slurm/caffe-lrp.sbatch"
 SCRIPTS = [SBATCH, ROOT / "scripts/test_cluster.sh"]
@@ -63,6 +66,13 @@ def submit(machine: dict[str, str], folder: Path, *options: str, number: int = 0
         time.sleep(0.2)  # until it listens
         process.send_signal(number)
     return process.wait(timeout=30)
+
+
+def test_dask_is_not_loaded_into_too_little_address_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "address_space_left", lambda: 200 * 2**20)
+    monkeypatch.setattr(worker, "stack_of_thread", lambda: 8 * 2**20)
+    with pytest.raises(LimitError, match=r"\(ulimit -v\) leaves 200 MB, but about 301 MB are needed; raise"):
+        worker.require_dask()
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

@@ -354,6 +354,19 @@ def test_what_is_no_image_is_told_apart(tmp_path: Path, content: bytes, reason: 
         decode(path)
 
 
+def test_a_lack_of_memory_is_not_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_room(size: int, _: Any) -> None:
+        assert size == 28 * 80 * 50
+        raise MemoryError
+
+    path = save(tmp_path, "rgb.jpg", Image.new("RGB", (80, 50)))
+    path.write_bytes(path.read_bytes()[:-20])
+    monkeypatch.setattr(np, "empty", without_room)
+    with pytest.raises(ImageError, match="80 x 50 pixels do not fit in memory") as caught:
+        decode(path)
+    assert isinstance(caught.value.__cause__, MemoryError)
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
 def test_a_truncated_jpeg_is_an_error(tmp_path: Path, share: float, options: dict[str, bool]) -> None:

@@ -16,8 +16,16 @@ from caffe_lrp import cli
 from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.records import Header
 from caffe_lrp.batch.schedule import Limits, Schedule, remarks_on, within_address_space
-from caffe_lrp.environment import environment_fault, require_address_space
-from caffe_lrp.errors import ExitCode, UsageError
+from caffe_lrp.environment import (
+    ADDRESS_SPACE_TO_COMPILE,
+    environment_fault,
+    how_to_free_memory,
+    limit_behind,
+    refuse_bad_variables,
+    require_address_space,
+    stack_of_thread,
+)
+from caffe_lrp.errors import ExitCode, ImageError, LimitError, UsageError
 from caffe_lrp.files import why_unreadable
 from caffe_lrp.kernels._jit import refuse_disabled_compiler
 from caffe_lrp.outputs.atomic import why_unwritable
@@ -57,6 +65,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, int]]:
             "'cpp'",
         ),
         ("tqdm.std", ValueError("could not convert string to float: 'abc'"), {"TQDM_Y": "abc"}, "TQDM_Y"),
+        ("tqdm.std", TypeError("'str' object cannot be interpreted"), {"TQDM_LOCK": "3"}, "TQDM_LOCK is '3'"),
         ("numba.core", ValueError("NUMBA_Z must be a number"), {"NUMBA_Z": "x1"}, "NUMBA_Z"),
     ],
 )
@@ -132,21 +141,71 @@ def test_faults_of_files_name_limits_too(limits: dict[int, int], tmp_path: Path)
 
 
 def test_the_libraries_are_not_loaded_into_too_little_address_space(limits: dict[int, int]) -> None:
-    require_address_space()
-    limits[resource.RLIMIT_AS] = 600 * 2**20
-    with pytest.raises(UsageError, match=r"600 MB of address space \(ulimit -v\), but needs at least 700 MB"):
-        require_address_space()
+    require_address_space(threads=64)
+    limits |= {resource.RLIMIT_AS: 710 * 2**20, resource.RLIMIT_STACK: 8 * 2**20}
+    require_address_space(threads=2)
+    needs = r"710 MB of address space \(ulimit -v\), but needs at least"
+    with pytest.raises(LimitError, match=f"{needs} 850 MB; raise"):
+        require_address_space(threads=2, besides=ADDRESS_SPACE_TO_COMPILE)
+    with pytest.raises(LimitError, match=f"{needs} 796 MB; raise"):
+        require_address_space(threads=14)
 
 
-def test_a_run_that_would_crash_for_want_of_address_space_has_fewer_workers_or_is_refused() -> None:
-    schedule = Schedule(batch_size=2, workers=3, threads=3, memory=GIGABYTE)
-    assert within_address_space(schedule, None) == within_address_space(schedule, 2 * GIGABYTE) == schedule
-    fewer = within_address_space(schedule, 1300 * 2**20)
-    assert (fewer.workers, fewer.threads_of_workers) == (2, (2, 1))
-    assert fewer.notes[0].endswith("leaves 1.3 GB, so batches are computed 2 at a time in place of 3")
+def test_the_stack_of_a_thread_follows_its_limit(limits: dict[int, int]) -> None:
+    assert stack_of_thread() == 2 * 2**20
+    limits[resource.RLIMIT_STACK] = 64 * 2**20
+    assert stack_of_thread() == 64 * 2**20
+
+
+def test_the_limit_behind_an_error_is_found_in_what_it_was_raised_from(limits: dict[int, int]) -> None:
+    limits |= {resource.RLIMIT_AS: GIGABYTE, resource.RLIMIT_NOFILE: 20, resource.RLIMIT_FSIZE: 4096}
+    for cause, named in (
+        (MemoryError(), "1024 MB of address space (ulimit -v)"),
+        (OSError("out of memory when reading image file"), "(ulimit -v)"),
+        (RuntimeError("std::bad_alloc"), "(ulimit -v)"),
+        (RuntimeError("can't start new thread"), "no more threads"),
+        (OSError(errno.EMFILE, "Too many open files"), "20 files open (ulimit -n)"),
+        (OSError(errno.EFBIG, "File too large"), "files of 4,096 bytes (ulimit -f)"),
+        (OSError(errno.ENOENT, "No such file: out of memory.png"), ""),
+        (ValueError("out of memory"), ""),
+    ):
+        error = ImageError("a.png: cannot be used")
+        error.__cause__ = cause
+        found = limit_behind(error, memory_is_limited=True)
+        assert named in found
+        assert bool(found) == bool(named)
+    error.__cause__ = MemoryError()
+    assert limit_behind(error, memory_is_limited=False) == ""
+
+
+def test_a_net_that_does_not_fit_is_told_apart_from_a_limit(limits: dict[int, int]) -> None:
+    assert how_to_free_memory() == "free memory"
+    limits[resource.RLIMIT_AS] = GIGABYTE
+    assert how_to_free_memory().startswith("raise the limit of 1024 MB on the address space")
+
+
+def test_variables_with_which_opencv_ends_the_process_are_refused() -> None:
+    variables = {"PATH": os.environ["PATH"], "OPENCV_LOG_LEVEL": "abc"}
+    refuse_bad_variables(variables)
+    with pytest.raises(UsageError, match=r"^the environment variable OPENCV_TRACE is 'abc', .*; unset it$"):
+        refuse_bad_variables(variables | {"OPENCV_TRACE": "abc"})
+
+
+def test_a_run_that_would_crash_for_want_of_address_space_has_fewer_threads_or_is_refused() -> None:
+    """A thread takes 64 MB and its stack: for 3 that compute, 3 that load and 3 that write, 648 MB."""
+    stack = 8 * 2**20
+    schedule = Schedule(batch_size=2, workers=2, threads=3, memory=350 * 2**20)
+    enough = (648 + 85 + 100) * 2**20
+    assert within_address_space(schedule, None, stack) == schedule
+    assert within_address_space(schedule, enough, stack) == schedule
+    fewer = within_address_space(schedule, enough - 1, stack)
+    assert (fewer.threads, fewer.workers) == (2, 2)
+    assert fewer.notes[0].endswith("leaves 833 MB, so 2 threads compute in place of 3")
     assert remarks_on(fewer, Footprint(0, 1), Limits(3, GIGABYTE)) == list(fewer.notes)
-    with pytest.raises(UsageError, match=r"\(ulimit -v\) leaves 512 MB, but about 1.0 GB are needed; raise"):
-        within_address_space(schedule, GIGABYTE // 2)
+    assert within_address_space(schedule, enough - 1, stack // 2).threads == 3
+    assert within_address_space(schedule, GIGABYTE // 2, stack).threads_of_workers == (1,)
+    with pytest.raises(LimitError, match=r"\(ulimit -v\) leaves 400 MB, but about 401 MB are needed; raise"):
+        within_address_space(schedule, 400 * 2**20, stack)
 
 
 def full() -> io.TextIOWrapper:

@@ -74,6 +74,12 @@ def test_scores_are_lines_of_class_and_score() -> None:
     assert top_scores(np.array([281, 7]), np.array([0.75, 1.5e-5], np.float32)) == b"281 0.75\n7 1.5e-05\n"
 
 
+def test_a_picture_that_opencv_encodes_without_success_lacks_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imencode", lambda *_: (False, None))
+    with pytest.raises(MemoryError):
+        encode_png(np.zeros((2, 3, 3), np.uint8))
+
+
 def test_a_png_reads_back_as_the_picture() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (4, 7, 3), np.uint8)
     read = cv2.imdecode(np.frombuffer(encode_png(picture), np.uint8), cv2.IMREAD_UNCHANGED)

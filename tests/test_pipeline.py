@@ -160,6 +160,44 @@ def test_a_fault_in_the_machinery_ends_the_run_and_says_so(
         run(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path))
 
 
+def test_a_thread_that_cannot_be_started_ends_the_run_before_its_first_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("writer_1"):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    def noted(path: Path) -> PreparedImage:
+        loaded.append(path)
+        return prepare(path)
+
+    loaded: list[Path] = []
+    monkeypatch.setattr(threading.Thread, "start", start)
+    session = small_session(tmp_path, preprocessor=noted)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run(session, jobs_for(*images(20), folder=tmp_path))
+    assert loaded == []
+
+
+def test_a_batch_that_fails_when_some_of_its_maps_are_written_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer may have settled what the worker takes for undone."""
+    real = pipeline._Pipeline._hand_over
+
+    def hand_over(*arguments: Any) -> None:
+        real(*arguments)
+        wait_for(arguments[-1].done)
+        raise MemoryError
+
+    monkeypatch.setattr(pipeline._Pipeline, "_hand_over", hand_over)
+    with pytest.raises(MemoryError):
+        run(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path))
+
+
 def test_a_run_that_is_closed_early_leaves_whole_files_and_loads_no_more(tmp_path: Path) -> None:
     loaded: list[str] = []
 

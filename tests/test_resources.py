@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from caffe_lrp.batch.resources import allowed_processors, available_memory
+from caffe_lrp.batch.resources import allowed_processors, available_memory, memory_is_limited
 
 OLD_MOUNTS = """\
 25 31 0:25 / /proc rw - proc proc rw
@@ -128,6 +128,15 @@ def test_the_limit_on_the_address_space_counts(tmp_path: Path, monkeypatch: pyte
     root = system(tmp_path, NEW_MOUNTS, NEW_GROUPS)
     (root / "proc/self/statm").write_text(f"{GIBIBYTE // resource.getpagesize()} 10 10\n")
     assert available_memory(root) == 3 * GIBIBYTE
+
+
+@pytest.mark.parametrize(("limit", "is_limited"), [(64, True), (66, False), (None, False)])
+def test_memory_is_limited_where_the_limit_leaves_less_than_the_machine_has(
+    limit: int | None, is_limited: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = resource.RLIM_INFINITY if limit is None else limit * GIBIBYTE
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (value, resource.RLIM_INFINITY))
+    assert memory_is_limited(system(tmp_path, NEW_MOUNTS, NEW_GROUPS)) == is_limited
 
 
 def test_the_real_system_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

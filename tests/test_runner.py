@@ -1,21 +1,23 @@
 """One batch through the stages: what is shared, what stays apart, what becomes of failures."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from batch_builders import CLASSES, jobs_for, prepare, small_session
 from numpy.typing import NDArray
 
-from caffe_lrp.batch import runner
+from caffe_lrp.batch import delivery, runner
 from caffe_lrp.batch.batches import form_batches
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, StageTimes
 from caffe_lrp.batch.runner import Explanation, deliver, explain_batch, load_image
 from caffe_lrp.batch.session import Session
+from caffe_lrp.errors import LimitError
 from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.outputs.writers import OUTPUTS
@@ -117,6 +119,46 @@ def lacking_memory(monkeypatch: pytest.MonkeyPatch, most_images: int, poison: fl
         return real(net, plans, batch, workspace)
 
     monkeypatch.setattr(runner, "run_forward", forward)
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_limited"),
+    [
+        (MemoryError(), True),
+        (MemoryError(), False),
+        (RuntimeError("can't start new thread"), False),
+        (OSError(errno.EMFILE, "Too many open files"), False),
+    ],
+)
+@pytest.mark.parametrize("stage", ["load", "explain", "write"])
+def test_no_image_is_blamed_for_a_limit(
+    stage: str, fault: Exception, is_limited: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the machine has no memory for is the image's fault; a limit ends the run."""
+
+    def fail(*_: Any) -> Any:
+        raise fault
+
+    monkeypatch.setattr(runner, "memory_is_limited", lambda: is_limited)
+    session, jobs = small_session(tmp_path), jobs_for(("a", 1), ("b", 1), folder=tmp_path)
+    if stage == "load":
+        session = replace(session, preprocessor=cast(Any, fail))
+    if stage == "explain":
+        monkeypatch.setattr(runner, "run_forward", fail)
+    if stage == "write":
+        monkeypatch.setattr(delivery, "write_outputs", fail)
+
+    def outcomes() -> list[str]:
+        found = explain_jobs(session, jobs)
+        return [deliver(job, one, Delivery(("npy",))).error for job, one in zip(jobs, found, strict=True)]
+
+    if isinstance(fault, MemoryError) and not is_limited:
+        assert all(error.startswith("not enough memory") for error in outcomes())
+    else:
+        with pytest.raises(
+            LimitError, match=r"not enough memory|raise (that limit|the limits of this process)"
+        ):
+            outcomes()
 
 
 def test_images_that_lack_memory_together_are_tried_alone(

@@ -98,5 +98,11 @@ def test_pipelines_are_bounded_by_workers_and_batch_size() -> None:
     assert (schedule.most_batches, schedule.most_results) == (6, 30)
 
 
+def test_there_are_no_more_threads_around_the_engine_than_images_and_maps() -> None:
+    assert (Schedule(1, 1, 16).loaders, Schedule(1, 1, 16).writers) == (2, 2)
+    assert (Schedule(16, 16, 16).loaders, Schedule(16, 16, 16).writers) == (8, 16)
+    assert Schedule(16, 1, 4, keeps_order=True).writers == 1
+
+
 def test_amounts_of_memory_are_readable() -> None:
     assert [readable(size * 2**20) for size in (0, 800, 1536)] == ["0 MB", "800 MB", "1.5 GB"]

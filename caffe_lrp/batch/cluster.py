@@ -7,31 +7,28 @@ whole, by the same bytes.
 """
 
 import signal
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
-import cv2
-
 from caffe_lrp import __version__
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import CaffeLrpError, ClusterError, UsageError
-from caffe_lrp.workspace import Workspace
+from caffe_lrp.crew import require_threads
+from caffe_lrp.environment import lack_of_memory, stack_of_thread
+from caffe_lrp.errors import ClusterError, LimitError, UsageError
 
 from .batches import Batch, form_batches
-from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
-from .resources import available_memory
-from .runner import deliver, explain_batch, load_image
-from .schedule import BATCHES_PER_WORKER, Limits, loading_within, plan_schedule, whole_footprint
-from .session import Session, open_session
+from .resources import address_space_left, memory_is_limited
+from .schedule import (
+    BATCHES_PER_WORKER,
+    require_address_space_for,
+)
+from .worker import THREADS_OF_CLIENT, Recipe, explain_on_worker, require_dask
 
 #: What stands for a cluster of processes on this machine.
 LOCAL = "local"
@@ -40,74 +37,18 @@ LOCAL = "local"
 _SECONDS_TO_CONNECT = 30
 #: How long a stop may go unnoticed.
 _SECONDS_DEAF = 0.1
-#: Nets that a worker keeps: two runs that share it do not make it load a net for every batch.
-_MOST_NETS = 2
-#: As many as any list has, so that a worker does not deal out its batches as those of a short one.
-_MANY_IMAGES = 10**9
 
 #: What is said of the images of a batch that Dask gives up. Without the names it has for it: failures are
 #: counted by reason.
+_LOST = "every worker that began its batch was lost"
 _DEADLY = (
-    "every worker that began its batch was lost, perhaps for lack of memory; their logs may say why, and "
-    "--retry-failed tries again, with a smaller --memory or --batch"
+    f"{_LOST}, perhaps for lack of memory; their logs may say why, and --retry-failed tries again, with a "
+    "smaller --memory or --batch"
 )
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a worker needs to know in order to explain batches of a run.
-
-    Attributes
-    ----------
-    fingerprint
-        Of the run; a worker does not take the net of another run for its net.
-    config
-        The config, its paths absolute.
-    formulas
-        Codes of the formulas.
-    convolution
-        How convolutions are computed.
-    delivery
-        Where results go; files only, as a database has one writer.
-    max_pixels
-        Larger images are refused.
-    batch_size
-        Images wanted in a batch; None: as many as do well.
-    memory
-        Bytes a worker process may take; 0: half of what Dask grants it.
-    canonize
-        Whether batch normalization is merged into the layers beside it.
-    version
-        Of caffe-lrp where the run was started.
-    """
-
-    fingerprint: str
-    config: HeatmapConfig
-    formulas: tuple[int | str, ...]
-    convolution: str
-    delivery: Delivery
-    max_pixels: int
-    batch_size: int | None = None
-    memory: int = 0
-    canonize: str = "auto"
-    version: str = __version__
-
-
-def require_dask() -> Any:
-    """The library that speaks to Dask, which only such runs need.
-
-    Raises
-    ------
-    UsageError
-        It is not installed.
-    """
-    try:
-        return import_module("distributed")
-    except ImportError as fault:
-        raise UsageError(f"--dask: {fault}; install Dask: pip install 'caffe-lrp[dask]'") from fault
-
-
-# Where the run was started
+#: Threads that Dask starts here for each process, and in each process; measured.
+_THREADS_FOR_PROCESS = 3
+_THREADS_IN_PROCESS = 8
 
 
 def run_on_cluster(
@@ -161,7 +102,7 @@ class _Cluster:
 
     def __init__(self, place: str, recipe: Recipe, threads: int) -> None:
         self._distributed = require_dask()
-        self._recipe, self._threads = recipe, threads
+        self._recipe, self._threads, self._is_local = recipe, threads, place == LOCAL
         #: What is under way, by Dask's name for it: the batch and its future.
         self.batches: dict[str, tuple[Batch, Any]] = {}
         with ExitStack() as opened:
@@ -215,7 +156,9 @@ class _Cluster:
         batch, _ = self.batches.pop(future.key)
         try:
             outcomes = future.result()
-        except self._distributed.KilledWorker:
+        except self._distributed.KilledWorker as fault:
+            if self._is_local and memory_is_limited():
+                raise LimitError(f"--dask: {_LOST}, perhaps so: {lack_of_memory()}") from fault
             return [JobOutcome(job, error=_DEADLY) for job in batch.jobs]
         except ModuleNotFoundError as fault:
             raise UsageError(
@@ -243,6 +186,11 @@ class _Cluster:
         """Processes on this machine that share threads and memory of the run."""
         split = import_module("distributed.deploy.utils").nprocesses_nthreads
         processes, threads = split(self._threads)
+        here = THREADS_OF_CLIENT + _THREADS_FOR_PROCESS * processes
+        left = address_space_left()
+        require_address_space_for(here, left, stack_of_thread())
+        if left is None:  # else there may be no room for so many in one process
+            require_threads(here + processes * (_THREADS_IN_PROCESS + threads))
         self._recipe = replace(self._recipe, memory=self._recipe.memory // processes)
         with _deaf_to_terminals():
             return self._distributed.LocalCluster(
@@ -301,82 +249,3 @@ def _as_listed(job: HeatmapJob, outcome: JobOutcome) -> JobOutcome:
     if job.stem is not None:
         error = error.replace(str(outcome.job.stem), job.stem)
     return replace(outcome, job=job, error=error)
-
-
-# In a worker process
-
-
-def explain_on_worker(recipe: Recipe, jobs: Sequence[HeatmapJob]) -> list[JobOutcome]:
-    """Explain one batch and write its files; the outcomes in the order of the jobs.
-
-    Raises
-    ------
-    CaffeLrpError
-        What the recipe names cannot be opened here, or the output folder cannot be used.
-    """
-    with _OPENING:  # of the threads that come for a new net one opens it, and all others wait for that
-        workplace = _open_workplace(recipe)
-    return workplace.explain(jobs)
-
-
-_OPENING = threading.Lock()
-
-
-class _Workplace:
-    """A loaded net, and memory and threads for as many batches as this process may compute at a time."""
-
-    def __init__(self, session: Session, recipe: Recipe, limits: Limits) -> None:
-        schedule = plan_schedule(whole_footprint(session), _MANY_IMAGES, limits)
-        # Logs of workers are read by few: of a large image nothing is told.
-        self._session = loading_within(session, schedule, limits, lambda note: None)
-        self._delivery = recipe.delivery
-        self._batch_size = schedule.batch_size
-        self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
-        for threads in schedule.threads_of_workers:
-            self._workspaces.put(Workspace(threads))
-
-    def explain(self, jobs: Sequence[HeatmapJob]) -> list[JobOutcome]:
-        """What `explain_on_worker` returns; in smaller batches if memory is short here."""
-        workspace = self._workspaces.get()
-        try:
-            return [
-                outcome
-                for batch in form_batches(jobs, self._batch_size)
-                for outcome in self._explain_batch(batch, workspace)
-            ]
-        finally:
-            self._workspaces.put(workspace)
-
-    def _explain_batch(self, batch: Batch, workspace: Workspace) -> list[JobOutcome]:
-        images = [
-            load_image(self._session, [batch.jobs[place] for place in places]) for places in batch.jobs_of
-        ]
-        outcomes = {
-            place: deliver(batch.jobs[place], explanation, self._delivery)
-            for place, explanation in explain_batch(self._session, batch, images, workspace)
-        }
-        made = [outcomes[place] for place in range(len(batch.jobs))]
-        self._delivery.settle(made)
-        return made
-
-
-@lru_cache(maxsize=_MOST_NETS)
-def _open_workplace(recipe: Recipe) -> _Workplace:
-    """The workplace of this process for a run."""
-    worker = require_dask().get_worker()
-    if recipe.version != __version__:
-        raise UsageError(
-            f"--dask: the run is of caffe-lrp {recipe.version}, but worker {worker.address} has "
-            f"{__version__}; install the same version everywhere"
-        )
-    cv2.setNumThreads(1)  # as in a run without a cluster
-    granted = worker.memory_manager.memory_limit or available_memory()
-    try:
-        session = open_session(
-            recipe.config, recipe.formulas, recipe.convolution, recipe.max_pixels, recipe.canonize
-        )
-        session = session.observing(recipe.delivery.kinds)
-    except CaffeLrpError as error:
-        raise type(error)(f"Dask worker {worker.address}: {error}") from error
-    limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)
-    return _Workplace(session, recipe, limits)

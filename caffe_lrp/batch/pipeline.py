@@ -9,8 +9,8 @@ rest, so that nothing is left half done.
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from concurrent.futures import Future, InvalidStateError, wait
+from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 from types import TracebackType
 
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.crew import SECONDS_DEAF, Crew
 from caffe_lrp.workspace import Workspace
 
 from .batches import Batch, form_batches
@@ -26,12 +27,6 @@ from .job import HeatmapJob, JobOutcome
 from .runner import Explanation, LoadedImage, deliver, explain_batch, load_image
 from .schedule import Schedule
 from .session import Session
-
-#: Each loader may hold a large photo in memory.
-_MOST_LOADERS = 8
-
-#: How long an interruption may go unnoticed.
-_SECONDS_DEAF = 0.1
 
 
 class Stopped(BaseException):
@@ -75,9 +70,9 @@ def run_jobs(
                     break
                 started.append(deque(pipeline.start(batch)))
                 if len(started) == schedule.most_batches:
-                    yield from _in_order(started, stopped)
+                    yield from _in_order(pipeline, started, stopped)
             while started:
-                yield from _in_order(started, stopped)
+                yield from _in_order(pipeline, started, stopped)
         except Stopped:
             pipeline.drop()
             yield from _done(started)  # before anything is waited for, which may never come
@@ -85,23 +80,16 @@ def run_jobs(
             yield from _done(started)
 
 
-def _in_order(started: deque[deque[Future[JobOutcome]]], stopped: Callable[[], bool]) -> Iterator[JobOutcome]:
+def _in_order(
+    pipeline: "_Pipeline", started: deque[deque[Future[JobOutcome]]], stopped: Callable[[], bool]
+) -> Iterator[JobOutcome]:
     """The outcomes of the first batch that was started, each taken out of it as it comes."""
     batch = started[0]
     while batch:
-        outcome = _awaited(batch[0], stopped)
+        outcome = pipeline.awaited(batch[0], stopped)
         batch.popleft()
         yield outcome
     started.popleft()
-
-
-def _awaited(outcome: Future[JobOutcome], stopped: Callable[[], bool]) -> JobOutcome:
-    """An outcome, waited for step by step: a signal right before a wait does not end that wait."""
-    while not outcome.done():
-        if stopped():
-            raise Stopped
-        wait([outcome], _SECONDS_DEAF)
-    return outcome.result()
 
 
 def _done(started: Iterable[deque[Future[JobOutcome]]]) -> Iterator[JobOutcome]:
@@ -122,15 +110,17 @@ class _Pipeline:
         self._stopping = threading.Event()
         self._room = threading.Semaphore(schedule.most_results)
         self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
-        self._open_workspaces = ExitStack()
-        for threads in schedule.threads_of_workers:
-            workspace = self._open_workspaces.enter_context(_StoppableWorkspace(threads, self._stopping))
-            self._workspaces.put(workspace)
-        writers = 1 if schedule.keeps_order else schedule.threads
-        self._loaders = ThreadPoolExecutor(min(schedule.threads, _MOST_LOADERS), "loader")
-        self._workers = ThreadPoolExecutor(schedule.workers, "worker")
-        self._writers = ThreadPoolExecutor(writers, "writer")
-        self._pools = (self._loaders, self._workers, self._writers)
+        with ExitStack() as opened:
+            for threads in schedule.threads_of_workers:
+                workspace = opened.enter_context(_StoppableWorkspace(threads, self._stopping))
+                self._workspaces.put(workspace)
+            counts = {"loader": schedule.loaders, "worker": schedule.workers, "writer": schedule.writers}
+            crews = []
+            for name, count in counts.items():
+                crews.append(Crew(count, name))
+                opened.callback(crews[-1].join)
+            self._crews = self._loaders, self._workers, self._writers = crews
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> "_Pipeline":
         cv2.setNumThreads(1)  # different pictures are worked on at the same time instead
@@ -140,19 +130,28 @@ class _Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.drop()
-        self.join()
-        self._open_workspaces.close()
+        self._opened.close()
+
+    def awaited(self, outcome: Future[JobOutcome], stopped: Callable[[], bool]) -> JobOutcome:
+        """An outcome, waited for step by step: a signal right before a wait does not end that wait."""
+        while not outcome.done():
+            if stopped():
+                raise Stopped
+            wait([outcome], SECONDS_DEAF)
+            for crew in self._crews:
+                crew.require_all()
+        return outcome.result()
 
     def drop(self) -> None:
         """Have every thread end what it holds, and drop the rest."""
         self._stopping.set()
-        for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for crew in self._crews:
+            crew.dismiss()
 
     def join(self) -> None:
-        """Wait until all threads have ended. All pools must have been told to: one may wait for another."""
-        for pool in self._pools:
-            pool.shutdown()
+        """Wait until all threads have ended. All crews must have been told to: one may wait for another."""
+        for crew in self._crews:
+            crew.join()
 
     def start(self, batch: Batch) -> list[Future[JobOutcome]]:
         """Have one batch go its way; what becomes of its jobs, in their order."""
@@ -173,8 +172,9 @@ class _Pipeline:
         """Explain one batch in a worker; what is raised here comes out where the outcomes are awaited."""
         waiting = set(range(len(outcomes)))
         try:
+            self._loaders.wait(images)
             loaded = [image.result() for image in images]
-            workspace = self._workspaces.get()
+            workspace = self._workspaces.get_nowait()  # there are as many as workers
             try:
                 for place, explanation in explain_batch(self._session, batch, loaded, workspace):
                     self._hand_over(batch.jobs[place], explanation, outcomes[place])
@@ -183,14 +183,16 @@ class _Pipeline:
                 self._workspaces.put(workspace)
         except BaseException as error:  # noqa: BLE001 - a thread has nobody else to tell
             for place in waiting:
-                outcomes[place].set_exception(error)
+                with suppress(InvalidStateError):  # its writer has settled it already
+                    outcomes[place].set_exception(error)
 
     def _hand_over(self, job: HeatmapJob, explanation: Explanation, outcome: Future[JobOutcome]) -> None:
         """Have the files of a job written, as soon as not too many others wait for that."""
         if explanation.result is None:
             self._write(job, explanation, outcome)
             return
-        self._room.acquire()
+        while not self._room.acquire(timeout=SECONDS_DEAF):
+            self._writers.require_all()
         if self._stopping.is_set():
             raise Stopped
         written = self._writers.submit(self._write, job, explanation, outcome)
@@ -198,9 +200,11 @@ class _Pipeline:
 
     def _write(self, job: HeatmapJob, explanation: Explanation, outcome: Future[JobOutcome]) -> None:
         try:
-            outcome.set_result(deliver(job, explanation, self._delivery))
+            written = deliver(job, explanation, self._delivery)
         except BaseException as error:  # noqa: BLE001 - as in _compute
             outcome.set_exception(error)
+        else:
+            outcome.set_result(written)
 
 
 class _StoppableWorkspace(Workspace):

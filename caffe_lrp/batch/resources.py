@@ -34,8 +34,7 @@ def available_memory(system: Path = _ROOT) -> int:
     system
         Folder in which ``proc`` and ``sys`` lie.
     """
-    room = [*_room_of_machine(system), *_room_of_groups(system)]
-    left = address_space_left(system)
+    room, left = _room(system), address_space_left(system)
     return max(0, min(room if left is None else [*room, left], default=_UNKNOWN_MEMORY))
 
 
@@ -87,6 +86,23 @@ def address_space_left(system: Path = _ROOT) -> int | None:
     pages = _text(system / "proc/self/statm").partition(" ")[0]
     used = int(pages) * resource.getpagesize() if pages.isdecimal() else 0
     return limit - used
+
+
+def memory_is_limited(system: Path = _ROOT) -> bool:
+    """Whether the limit on the address space would be reached before the memory of the machine is used up.
+
+    Parameters
+    ----------
+    system
+        Folder in which ``proc`` and ``sys`` lie.
+    """
+    left = address_space_left(system)
+    return left is not None and left <= min(_room(system), default=_UNKNOWN_MEMORY)
+
+
+def _room(system: Path) -> list[int]:
+    """What the machine and the control groups leave; empty where nothing tells."""
+    return [*_room_of_machine(system), *_room_of_groups(system)]
 
 
 def _groups(system: Path, controller: str) -> Iterator[Path]:

@@ -11,8 +11,8 @@ from itertools import zip_longest
 
 import numpy as np
 
-from caffe_lrp.environment import environment_fault
-from caffe_lrp.errors import CaffeLrpError, ImageError, OutputError
+from caffe_lrp.environment import environment_fault, limit_behind
+from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, OutputError
 from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
@@ -29,6 +29,7 @@ from .darkness import Darkness, darkness_of
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome, StageTimes
 from .observation import Record
+from .resources import memory_is_limited
 from .session import Session
 
 #: Lines of the file with the best scores.
@@ -157,7 +158,18 @@ def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[
 
 
 def _reason(error: Exception) -> str:
-    """What is said of a failure."""
+    """What is said of a failure.
+
+    Raises
+    ------
+    LimitError
+        It comes from a limit of the process: the image may do well without, and others will fail as it did.
+    """
+    if isinstance(error, LimitError):
+        raise error
+    limit = limit_behind(error, memory_is_limited=memory_is_limited())
+    if limit:
+        raise LimitError(limit) from error
     if isinstance(error, CaffeLrpError):
         return str(error)
     return environment_fault(error) or f"internal error, please report it: {type(error).__name__}: {error}"
@@ -175,8 +187,10 @@ def _explain_or_retry(
         for place, explanation in _explain(session, slots, workspace):
             missing.discard(place)
             yield place, explanation
+    except LimitError:
+        raise
     except Exception as error:  # noqa: BLE001 - as in load_image
-        reason = _reason(error)
+        reason = _reason(error) if len(slots) == 1 else ""
     if len(slots) == 1:
         for place in sorted(missing):
             yield place, Explanation(None, reason)

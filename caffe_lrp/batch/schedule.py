@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from caffe_lrp.errors import UsageError
+from caffe_lrp.errors import LimitError
 from caffe_lrp.imagefile import ImageSource
 from caffe_lrp.imaging.budget import MemoryBudget
+from caffe_lrp.messages import counted
 from caffe_lrp.relevance.footprint import Footprint, footprint_of
 
 from .session import Session
@@ -27,9 +28,12 @@ _REUSE_LOSS = 1.15
 _PROCESS_BYTES = 250 * 2**20
 #: Images that are being loaded may always take as much together: about 8 photos of half a megapixel.
 _LEAST_FOR_IMAGES = 128 * 2**20
-#: Address space that a worker takes with its threads, most of it never used, and what all else takes;
-#: measured on the demo with 1, 2 and 4 workers.
-_ADDRESS_SPACE_OF_WORKER = 215 * 2**20
+#: Each loader may hold a large photo in memory.
+_MOST_LOADERS = 8
+#: Address space that a thread takes besides its stack, most of it never used: the heap that the C library
+#: gives it.
+_ADDRESS_SPACE_OF_HEAP = 64 * 2**20
+#: What all else takes; measured on the demo with 1, 2 and 4 threads.
 _ADDRESS_SPACE_BESIDES = 85 * 2**20
 
 
@@ -65,6 +69,16 @@ class Schedule:
         """Threads inside the layers for each worker; they differ by one at most."""
         share, rest = divmod(self.threads, self.workers)
         return tuple(share + (worker < rest) for worker in range(self.workers))
+
+    @property
+    def loaders(self) -> int:
+        """Threads that load images: no more than there can be images to load."""
+        return min(self.threads, _MOST_LOADERS, self.most_results)
+
+    @property
+    def writers(self) -> int:
+        """Threads that write files: no more than there can be maps to write."""
+        return 1 if self.keeps_order else min(self.threads, self.most_results)
 
     @property
     def description(self) -> str:
@@ -219,8 +233,8 @@ def memory_for_images(schedule: Schedule, limits: Limits) -> int:
     return max(_LEAST_FOR_IMAGES, limits.memory - schedule.memory)
 
 
-def within_address_space(schedule: Schedule, left: int | None) -> Schedule:
-    """The schedule with no more workers than there is address space for: the process would crash.
+def within_address_space(schedule: Schedule, left: int | None, stack: int) -> Schedule:
+    """The schedule with no more threads than there is address space for: the process would crash.
 
     Parameters
     ----------
@@ -228,24 +242,47 @@ def within_address_space(schedule: Schedule, left: int | None) -> Schedule:
         The schedule.
     left
         Bytes of address space that the process may still take; None: any number.
+    stack
+        Bytes of address space for the stack of a thread.
 
     Raises
     ------
-    UsageError
-        It is too little for one worker; the message names the limit.
+    LimitError
+        It is too little for one thread; the message names the limit.
     """
     if left is None:
         return schedule
-    besides = _ADDRESS_SPACE_BESIDES + schedule.memory - _PROCESS_BYTES
-    workers = min(schedule.workers, (left - besides) // _ADDRESS_SPACE_OF_WORKER)
-    limit = f"the limit on the address space of this process (ulimit -v) leaves {readable(max(left, 0))}"
-    if workers < 1:
-        needed = readable(besides + _ADDRESS_SPACE_OF_WORKER)
-        raise UsageError(f"{limit}, but about {needed} are needed; raise that limit")
-    if workers == schedule.workers:
-        return schedule
-    note = f"{limit}, so batches are computed {workers} at a time in place of {schedule.workers}"
-    return replace(schedule, workers=workers, notes=(*schedule.notes, note))
+    limit = _what_is_left(left)
+    fewer = schedule
+    while (needed := _address_space_of(fewer, stack)) > left:
+        if fewer.threads == 1:
+            raise LimitError(f"{limit}, but about {readable(needed)} are needed; raise that limit")
+        threads = fewer.threads - 1
+        note = f"{limit}, so {counted(threads, 'thread')} compute in place of {schedule.threads}"
+        workers = min(schedule.workers, threads)
+        fewer = replace(schedule, threads=threads, workers=workers, notes=(*schedule.notes, note))
+    return fewer
+
+
+def _address_space_of(schedule: Schedule, stack: int) -> int:
+    """Bytes that the process will take, besides what it has taken when the net is loaded."""
+    threads = schedule.loaders + schedule.threads + schedule.writers
+    return schedule.memory - _PROCESS_BYTES + _address_space_of_threads(threads, stack)
+
+
+def _address_space_of_threads(count: int, stack: int) -> int:
+    return _ADDRESS_SPACE_BESIDES + count * (_ADDRESS_SPACE_OF_HEAP + stack)
+
+
+def require_address_space_for(count: int, left: int | None, stack: int) -> None:
+    """Raise LimitError if there is too little address space for ``count`` threads."""
+    needed = _address_space_of_threads(count, stack)
+    if left is not None and needed > left:
+        raise LimitError(f"{_what_is_left(left)}, but about {readable(needed)} are needed; raise that limit")
+
+
+def _what_is_left(left: int) -> str:
+    return f"the limit on the address space of this process (ulimit -v) leaves {readable(max(left, 0))}"
 
 
 def readable(size: int) -> str:

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from caffe_lrp.batch import schedule
+from caffe_lrp.batch import resources, schedule
 from caffe_lrp.batch.batches import count_images
 from caffe_lrp.batch.check import foreseeable_fault, notices, refuse_class, refuse_too_many_ranks
 from caffe_lrp.batch.claim import Holder
 from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
-from caffe_lrp.batch.cluster import LOCAL, Recipe, require_dask, run_on_cluster, with_absolute_paths
+from caffe_lrp.batch.cluster import LOCAL, run_on_cluster, with_absolute_paths
 from caffe_lrp.batch.delivery import DATABASE, Delivery
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, make_jobs
 from caffe_lrp.batch.journal import Journal
@@ -28,7 +28,6 @@ from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
 from caffe_lrp.batch.recorder import Recorder
 from caffe_lrp.batch.records import DONE, FAILED, MISSING
-from caffe_lrp.batch.resources import address_space_left, allowed_processors, available_memory
 from caffe_lrp.batch.resume import (
     OpenedRun,
     Task,
@@ -42,7 +41,9 @@ from caffe_lrp.batch.resume import (
 )
 from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.batch.worker import Recipe, require_dask
 from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.environment import stack_of_thread
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, presentable
 from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
@@ -103,7 +104,7 @@ class Run:
         if file_kinds(outputs) and not options.is_demo:
             source = entries.source if entries else ""
             refuse_clashes(jobs, source, names_have_targets=layout.names_have_targets)
-        memory = options.memory or available_memory() // 2  # asked before weights take some of it
+        memory = options.memory or resources.available_memory() // 2  # asked before weights take some of it
         session = open_session(config, formulas, options.convolution, options.max_pixels, options.canonize)
         config = replace(config, class_count=session.class_count)
         if options.top is not None:
@@ -134,7 +135,7 @@ class Run:
     def _limits(self) -> schedule.Limits:
         _, whole_batches = PROGRAMS[self.options.binary]
         return schedule.Limits(
-            threads=self.options.threads or allowed_processors(),
+            threads=self.options.threads or resources.allowed_processors(),
             memory=self.memory,
             batch_size=self.options.batch or (self.session.net.batch_size if whole_batches else None),
         )
@@ -148,7 +149,9 @@ class Run:
             self._limits,
             keeps_order=has_clashes(self.task.work, self.task.lines),
         )
-        return planned if self.options.dask else schedule.within_address_space(planned, address_space_left())
+        if self.options.dask:
+            return planned
+        return schedule.within_address_space(planned, resources.address_space_left(), stack_of_thread())
 
     @property
     def schedule_remarks(self) -> list[str]:

@@ -40,6 +40,9 @@ from .quiet import unwarned
 #: about 13,400 x 13,400. See `_bytes_to_decode` for what that takes.
 MAX_PIXELS = 180_000_000
 
+#: What decoding takes at most for every pixel.
+_MOST_BYTES_OF_PIXEL = 28
+
 #: Longer images are refused: resizing takes half a kilobyte for every pixel of a row.
 LARGEST_SIDE = 2**18
 
@@ -143,9 +146,9 @@ def _faults_told(source: ImageSource, image: Image.Image) -> Iterator[None]:
     except ImageError:
         raise
     except MemoryError as error:
-        size = f"{image.width} x {image.height}"
-        raise too_large(source, f"{size} pixels do not fit in memory") from error
+        raise _without_room(source, image) from error
     except Exception as error:  # damaged data can make a decoder raise anything
+        _require_room(source, image)
         raise _damaged(source, error) from error
 
 
@@ -201,6 +204,18 @@ def _beyond_limit(source: ImageSource, size: str, max_pixels: int) -> ImageError
 def _damaged(source: ImageSource, error: Exception) -> ImageError:
     reason = str(error) or type(error).__name__
     return ImageError(f"{source}: image is damaged or cut short ({reason}); get a complete copy of the file")
+
+
+def _without_room(source: ImageSource, image: Image.Image) -> ImageError:
+    return too_large(source, f"{image.width} x {image.height} pixels do not fit in memory")
+
+
+def _require_room(source: ImageSource, image: Image.Image) -> None:
+    """Raise ImageError where decoding lacks memory: decoders take that for damage."""
+    try:
+        np.empty(_MOST_BYTES_OF_PIXEL * image.width * image.height, np.uint8)
+    except MemoryError as error:
+        raise _without_room(source, image) from error
 
 
 def _refuse_too_large(source: ImageSource, image: Image.Image, content: bytes, max_pixels: int) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from caffe_lrp.environment import how_to_free_memory
 from caffe_lrp.errors import ModelError
 from caffe_lrp.layers import Layer
 from caffe_lrp.proto.spec import InputSpec, Shape
@@ -99,7 +100,8 @@ def refuse_beyond_memory(layers: Sequence[Layer], memory: int, source: str) -> N
             f"{source}: one image takes more than {needed / _GIGABYTE:.1f} GB of memory, "
             f"{_BYTES * weights / _GIGABYTE:.1f} GB of it for weights and "
             f"{_BYTES * _activations(largest) / _GIGABYTE:.1f} GB in {largest.label}, but "
-            f"{memory / _GIGABYTE:.1f} GB are free; check the sizes in the prototxt, or free memory"
+            f"{memory / _GIGABYTE:.1f} GB are free; check the sizes in the prototxt, or "
+            + how_to_free_memory()
         )
 
 

@@ -14,12 +14,14 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
     ------
     ImageError
         The picture cannot be encoded (it has no pixels).
+    MemoryError
+        There is no room for the file.
     """
     try:
         # OpenCV's own settings (level 1, run lengths, filter "sub") are the fastest of those that compress.
         done, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     except cv2.error as error:
         raise ImageError(f"a picture of shape {picture.shape} cannot be encoded as PNG") from error
-    if not done:
-        raise ImageError(f"a picture of shape {picture.shape} cannot be encoded as PNG")
+    if not done:  # OpenCV does not say why; of pixels that it takes, this is all that can be wrong
+        raise MemoryError
     return content.tobytes()

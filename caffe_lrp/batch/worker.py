@@ -1,0 +1,174 @@
+"""What a worker process of a Dask cluster does: opens the net it is told of, and explains batches.
+
+A worker writes the files of its batches itself; see `cluster`.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from queue import SimpleQueue
+from typing import Any
+
+import cv2
+
+from caffe_lrp import __version__
+from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.environment import stack_of_thread
+from caffe_lrp.errors import CaffeLrpError, UsageError
+from caffe_lrp.workspace import Workspace
+
+from .batches import Batch, form_batches
+from .delivery import Delivery
+from .job import HeatmapJob, JobOutcome
+from .resources import address_space_left, available_memory
+from .runner import deliver, explain_batch, load_image
+from .schedule import (
+    Limits,
+    loading_within,
+    plan_schedule,
+    require_address_space_for,
+    whole_footprint,
+    within_address_space,
+)
+from .session import Session, open_session
+
+#: Nets that a worker keeps: two runs that share it do not make it load a net for every batch.
+_MOST_NETS = 2
+#: As many as any list has, so that a worker does not deal out its batches as those of a short one.
+_MANY_IMAGES = 10**9
+#: Threads that the library that speaks to Dask starts.
+THREADS_OF_CLIENT = 3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a worker needs to know in order to explain batches of a run.
+
+    Attributes
+    ----------
+    fingerprint
+        Of the run; a worker does not take the net of another run for its net.
+    config
+        The config, its paths absolute.
+    formulas
+        Codes of the formulas.
+    convolution
+        How convolutions are computed.
+    delivery
+        Where results go; files only, as a database has one writer.
+    max_pixels
+        Larger images are refused.
+    batch_size
+        Images wanted in a batch; None: as many as do well.
+    memory
+        Bytes a worker process may take; 0: half of what Dask grants it.
+    canonize
+        Whether batch normalization is merged into the layers beside it.
+    version
+        Of caffe-lrp where the run was started.
+    """
+
+    fingerprint: str
+    config: HeatmapConfig
+    formulas: tuple[int | str, ...]
+    convolution: str
+    delivery: Delivery
+    max_pixels: int
+    batch_size: int | None = None
+    memory: int = 0
+    canonize: str = "auto"
+    version: str = __version__
+
+
+def require_dask() -> Any:
+    """The library that speaks to Dask, which only such runs need.
+
+    Raises
+    ------
+    UsageError
+        It is not installed, or there is too little address space to load it.
+    """
+    require_address_space_for(THREADS_OF_CLIENT, address_space_left(), stack_of_thread())
+    try:
+        return import_module("distributed")
+    except ImportError as fault:
+        raise UsageError(f"--dask: {fault}; install Dask: pip install 'caffe-lrp[dask]'") from fault
+
+
+def explain_on_worker(recipe: Recipe, jobs: Sequence[HeatmapJob]) -> list[JobOutcome]:
+    """Explain one batch and write its files; the outcomes in the order of the jobs.
+
+    Raises
+    ------
+    CaffeLrpError
+        What the recipe names cannot be opened here, or the output folder cannot be used.
+    """
+    with _OPENING:  # of the threads that come for a new net one opens it, and all others wait for that
+        workplace = _open_workplace(recipe)
+    return workplace.explain(jobs)
+
+
+_OPENING = threading.Lock()
+
+
+class _Workplace:
+    """A loaded net, and memory and threads for as many batches as this process may compute at a time."""
+
+    def __init__(self, session: Session, recipe: Recipe, limits: Limits) -> None:
+        planned = plan_schedule(whole_footprint(session), _MANY_IMAGES, limits)
+        schedule = within_address_space(planned, address_space_left(), stack_of_thread())
+        # Logs of workers are read by few: of a large image nothing is told.
+        self._session = loading_within(session, schedule, limits, lambda note: None)
+        self._delivery = recipe.delivery
+        self._batch_size = schedule.batch_size
+        self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
+        for threads in schedule.threads_of_workers:
+            self._workspaces.put(Workspace(threads))
+
+    def explain(self, jobs: Sequence[HeatmapJob]) -> list[JobOutcome]:
+        """What `explain_on_worker` returns; in smaller batches if memory is short here."""
+        workspace = self._workspaces.get()
+        try:
+            return [
+                outcome
+                for batch in form_batches(jobs, self._batch_size)
+                for outcome in self._explain_batch(batch, workspace)
+            ]
+        finally:
+            self._workspaces.put(workspace)
+
+    def _explain_batch(self, batch: Batch, workspace: Workspace) -> list[JobOutcome]:
+        images = [
+            load_image(self._session, [batch.jobs[place] for place in places]) for places in batch.jobs_of
+        ]
+        outcomes = {
+            place: deliver(batch.jobs[place], explanation, self._delivery)
+            for place, explanation in explain_batch(self._session, batch, images, workspace)
+        }
+        made = [outcomes[place] for place in range(len(batch.jobs))]
+        self._delivery.settle(made)
+        return made
+
+
+@lru_cache(maxsize=_MOST_NETS)
+def _open_workplace(recipe: Recipe) -> _Workplace:
+    """The workplace of this process for a run."""
+    worker = require_dask().get_worker()
+    if recipe.version != __version__:
+        raise UsageError(
+            f"--dask: the run is of caffe-lrp {recipe.version}, but worker {worker.address} has "
+            f"{__version__}; install the same version everywhere"
+        )
+    cv2.setNumThreads(1)  # as in a run without a cluster
+    granted = worker.memory_manager.memory_limit or available_memory()
+    try:
+        session = open_session(
+            recipe.config, recipe.formulas, recipe.convolution, recipe.max_pixels, recipe.canonize
+        )
+        session = session.observing(recipe.delivery.kinds)
+        limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)
+        return _Workplace(session, recipe, limits)
+    except CaffeLrpError as error:
+        raise type(error)(f"Dask worker {worker.address}: {error}") from error

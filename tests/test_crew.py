@@ -1,0 +1,65 @@
+"""Threads that all run from the start."""
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+
+from caffe_lrp.crew import Crew, require_threads
+from caffe_lrp.errors import LimitError
+
+
+def refuse_thread(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that starts no more threads once ``number`` have been asked for."""
+    asked: list[threading.Thread] = []
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        asked.append(thread)
+        if len(asked) >= number:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_all_threads_run_before_there_is_work() -> None:
+    before = threading.active_count()
+    crew = Crew(3)
+    assert threading.active_count() == before + 3
+    assert [crew.submit(pow, 2, power).result() for power in range(5)] == [1, 2, 4, 8, 16]
+    crew.join()
+    assert threading.active_count() == before
+
+
+def test_a_crew_that_is_not_complete_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threading.active_count()
+    refuse_thread(3, monkeypatch)
+    with pytest.raises(RuntimeError, match="can't start"):
+        Crew(4)
+    assert threading.active_count() == before
+
+
+def test_threads_that_the_libraries_could_not_start_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_threads(2)
+    refuse_thread(2, monkeypatch)
+    with pytest.raises(LimitError, match=r"no more threads can be started; .*--threads 1"):
+        require_threads(2)
+
+
+def test_work_of_a_lost_thread_is_not_waited_for() -> None:
+    crew, never_done = Crew(1), Future[None]()
+    crew.require_all()
+    crew.join()  # its thread has ended
+    with pytest.raises(LimitError, match="a thread of the run was lost: not enough memory"):
+        crew.wait([never_done])
+
+
+def test_work_that_was_dropped_is_not_waited_for() -> None:
+    crew, is_free = Crew(1), threading.Event()
+    begun, dropped = crew.submit(is_free.wait), crew.submit(is_free.is_set)
+    crew.dismiss()
+    is_free.set()
+    crew.wait([begun, dropped])
+    assert dropped.cancelled()
+    crew.join()
