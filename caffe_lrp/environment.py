@@ -192,8 +192,6 @@ def advice_on_limits(fault: OSError) -> str:
         return f"this process may have {most} files open (ulimit -n); raise that limit"
     if fault.errno == errno.ENFILE:
         return "this is the limit of the machine; end other programs"
-    if fault.errno == errno.ENAMETOOLONG:
-        return "a path has 4,095 bytes at most, and a name in it 255; shorten it"
     largest = _limit(resource.RLIMIT_FSIZE)
     if fault.errno == errno.EFBIG and largest is not None:
         return f"this process may write files of {largest:,} bytes (ulimit -f); raise that limit"

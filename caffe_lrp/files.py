@@ -37,6 +37,11 @@ PUBLISHED_FILES = {
 }
 
 _RIGHTS_ADVICE = "check the rights of the file and of its folder"
+_ADVICE = {
+    errno.EACCES: _RIGHTS_ADVICE,
+    errno.EPERM: _RIGHTS_ADVICE,
+    errno.ENAMETOOLONG: "a path has 4,095 bytes at most, and a name in it 255; shorten it",
+}
 UNPACK_ADVICE = "unpack it first"
 _FETCH_ADVICE = "download the file itself, not the page that shows it"
 
@@ -328,7 +333,7 @@ def why_unreadable(fault: OSError | ValueError, path: Path) -> str:
     reason = fault.strerror or str(fault)
     if fault.errno in (errno.ENOENT, errno.ENOTDIR):
         return f"{reason}; {missing_file_advice(path)}"
-    advice = _RIGHTS_ADVICE if fault.errno in (errno.EACCES, errno.EPERM) else advice_on_limits(fault)
+    advice = _ADVICE.get(fault.errno) or advice_on_limits(fault)
     return f"{reason}; {advice}" if advice else reason
 
 

@@ -185,9 +185,9 @@ def test_a_run_that_only_fails_is_stopped(images: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on_later(
-    images: Path, tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals
 ) -> None:
-    path, out, whole = all_of(images), tmp_path / "o", tmp_path / "whole"
+    path, out, whole = all_of(copies(tmp_path / "images", 100)), tmp_path / "o", tmp_path / "whole"
     process = subprocess.Popen(
         command(path, out), cwd=DATA, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -195,10 +195,10 @@ def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on_later(
     process.send_signal(number)
     _, complaint = process.communicate(timeout=60)
     done = len(records(journal_of(out)))
-    assert 2 <= done < 12
+    assert 2 <= done < 100
     assert process.returncode == 130
     assert "finishing what is under way" in complaint
-    assert f"interrupted: {12 - done} left; the same command goes on from here" in complaint
+    assert f"interrupted: {100 - done} left; the same command goes on from here" in complaint
     assert json.loads((out / "out/summary.json").read_text())["interrupted"] is True
     assert len(list(out.rglob("*_rawhm.txt"))) == done
     assert finish(path, out).returncode == 0
@@ -275,8 +275,8 @@ def test_other_settings_share_the_folder_unless_they_would_overwrite(images: Pat
     assert {name: content for name, content in contents(out).items() if name in before} == before
 
 
-def test_a_run_that_is_going_on_is_not_overwritten(images: Path, tmp_path: Path) -> None:
-    path, out = all_of(images), tmp_path / "o"
+def test_a_run_that_is_going_on_is_not_overwritten(tmp_path: Path) -> None:
+    path, out = all_of(copies(tmp_path / "images", 100)), tmp_path / "o"
     process = subprocess.Popen(
         command(path, out), cwd=DATA, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -406,8 +406,8 @@ def test_the_drop_in_never_refuses(images: Path, tmp_path: Path) -> None:
         assert subprocess.run(words, cwd=DATA, check=False, timeout=120).returncode == 0
 
 
-def test_two_processes_do_not_share_a_journal(images: Path, tmp_path: Path) -> None:
-    path, out = all_of(images), tmp_path / "o"
+def test_two_processes_do_not_share_a_journal(tmp_path: Path) -> None:
+    path, out = all_of(copies(tmp_path / "images", 100)), tmp_path / "o"
     process = subprocess.Popen(
         command(path, out), cwd=DATA, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
