@@ -13,6 +13,9 @@ from .job import JobOutcome
 
 #: With more outcomes waiting, the run waits, too: the disk is too slow for it.
 _MOST_WAITING = 1024
+#: So long others may join the first one that waits: a disk takes files together in far less time than one
+#: by one. A process that is killed makes their maps again.
+_SECONDS_TOGETHER = 0.2
 #: How long an interruption may go unnoticed.
 _SECONDS_DEAF = 0.5
 
@@ -80,6 +83,10 @@ class Recorder:
         with self._changed:
             while not self._waiting and not self._is_ending:
                 self._changed.wait()
+            self._changed.wait_for(self._is_due, _SECONDS_TOGETHER)
             taken, self._waiting = self._waiting, []
             self._changed.notify_all()
         return taken
+
+    def _is_due(self) -> bool:
+        return self._is_ending or len(self._waiting) >= _MOST_WAITING
