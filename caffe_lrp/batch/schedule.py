@@ -33,6 +33,8 @@ _MOST_LOADERS = 8
 #: Address space that a thread takes besides its stack, most of it never used: the heap that the C library
 #: gives it.
 _ADDRESS_SPACE_OF_HEAP = 64 * 2**20
+#: Threads that keep the journal and renew the lease.
+_THREADS_BESIDES = 2
 #: What all else takes; measured on the demo with 1, 2 and 4 threads.
 _ADDRESS_SPACE_BESIDES = 85 * 2**20
 
@@ -266,7 +268,7 @@ def within_address_space(schedule: Schedule, left: int | None, stack: int) -> Sc
 
 def _address_space_of(schedule: Schedule, stack: int) -> int:
     """Bytes that the process will take, besides what it has taken when the net is loaded."""
-    threads = schedule.loaders + schedule.threads + schedule.writers
+    threads = schedule.loaders + schedule.threads + schedule.writers + _THREADS_BESIDES
     return schedule.memory - _PROCESS_BYTES + _address_space_of_threads(threads, stack)
 
 
