@@ -72,6 +72,8 @@ DTYPES = ("float32", "float16")
 
 #: More threads than any machine has processors are a slip of the pen.
 _MOST_THREADS = 1024
+#: Each is a job for every image, before it is known how many classes the net has.
+_MOST_RANKS = 10_000
 
 #: Counts have no more; they fit into 64 bits then.
 _MOST_DIGITS = 18
@@ -162,7 +164,7 @@ def list_parser() -> Parser:
         "-b", "--binary", type=_one_of(*BINARIES), default=BINARIES[0], metavar="KEY",
         help="default, parallel (batches); …_minimal: text only",
     )  # fmt: skip
-    add("--top", type=_at_least_one, metavar="K", help="maps of the K best classes, not of those listed")
+    add("--top", type=_ranks, metavar="K", help="maps of the K best classes, not of those listed")
     add("--dry-run", action="store_true", help="check config, net and list, show layers, stop")
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument(
@@ -281,9 +283,19 @@ def _at_least_one(text: str) -> int:
 
 def _threads(text: str) -> int:
     """A number of threads."""
+    return _at_most(_MOST_THREADS, text)
+
+
+def _ranks(text: str) -> int:
+    """A number of best classes."""
+    return _at_most(_MOST_RANKS, text)
+
+
+def _at_most(most: int, text: str) -> int:
+    """A whole number from 1 to ``most``."""
     count = _at_least_one(text)
-    if count > _MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"{text!r} must be at most {_MOST_THREADS}")
+    if count > most:
+        raise argparse.ArgumentTypeError(f"{text!r} must be at most {most}")
     return count
 
 

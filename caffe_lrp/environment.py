@@ -192,10 +192,15 @@ def advice_on_limits(fault: OSError) -> str:
         return f"this process may have {most} files open (ulimit -n); raise that limit"
     if fault.errno == errno.ENFILE:
         return "this is the limit of the machine; end other programs"
-    largest = _limit(resource.RLIMIT_FSIZE)
+    largest = largest_file()
     if fault.errno == errno.EFBIG and largest is not None:
         return f"this process may write files of {largest:,} bytes (ulimit -f); raise that limit"
     return ""
+
+
+def largest_file() -> int | None:
+    """Bytes that a file may have which this process writes; None: there is no limit."""
+    return _limit(resource.RLIMIT_FSIZE)
 
 
 def return_free_memory() -> None:

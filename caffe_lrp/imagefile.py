@@ -30,7 +30,9 @@ class ArchiveMember:
 ImageSource = Path | ArchiveMember
 
 
-def read_image(source: ImageSource, take: Callable[[int], None] = lambda size: None) -> bytes:
+def read_image(
+    source: ImageSource, take: Callable[[int], None] = lambda size: None, most: int = MAX_FILE_BYTES
+) -> bytes:
     """The bytes of an image file, read once; as many as it had when it was opened.
 
     Parameters
@@ -39,6 +41,8 @@ def read_image(source: ImageSource, take: Callable[[int], None] = lambda size: N
         Where they lie.
     take
         Called with their number before they are read.
+    most
+        No more of them are read.
 
     Raises
     ------
@@ -48,7 +52,10 @@ def read_image(source: ImageSource, take: Callable[[int], None] = lambda size: N
     """
     file = source if isinstance(source, Path) else source.archive
     try:
-        content = _read_file(source, take) if isinstance(source, Path) else _read_member(source, take)
+        if isinstance(source, Path):
+            content = _read_file(source, take, most)
+        else:
+            content = _read_member(source, take, most)
     except FileNotFoundError as error:
         raise ImageError(f"{source}: no such image; {missing_file_advice(file)}") from error
     except PermissionError as error:
@@ -62,21 +69,23 @@ def read_image(source: ImageSource, take: Callable[[int], None] = lambda size: N
     return content
 
 
-def _read_file(path: Path, take: Callable[[int], None]) -> bytes:
+def _read_file(path: Path, take: Callable[[int], None], most: int) -> bytes:
     with _open(path) as file:
         size = os.fstat(file.fileno()).st_size
         _refuse_large(path, size)
+        size = min(size, most)
         take(size)
         return file.read(size)
 
 
-def _read_member(member: ArchiveMember, take: Callable[[int], None]) -> bytes:
+def _read_member(member: ArchiveMember, take: Callable[[int], None], most: int) -> bytes:
     _refuse_large(member, member.size)
+    size = min(member.size, most)
     with _open(member.archive) as file:
         file.seek(member.offset)
-        take(member.size)
-        content = file.read(member.size)
-    if len(content) < member.size:
+        take(size)
+        content = file.read(size)
+    if len(content) < size:
         raise ImageError(f"{member}: the archive has become shorter since the start; leave it as it is")
     return content
 

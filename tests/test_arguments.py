@@ -73,6 +73,13 @@ def test_absurd_numbers_of_threads_are_refused(capsys: pytest.CaptureFixture[str
     assert "'1025' must be at most 1024" in capsys.readouterr().err
 
 
+def test_an_absurd_number_of_best_classes_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert value_of("--top", "10000") == 10000
+    with pytest.raises(SystemExit):
+        value_of("--top", "1000000000000")
+    assert "'1000000000000' must be at most 10000" in capsys.readouterr().err
+
+
 def test_formulas_stand_between_commas() -> None:
     assert list_parser().parse_args(["--formula", "100"]).formulas == (100,)
     assert list_parser().parse_args(["--formula", "0, 100,102"]).formulas == (0, 100, 102)

@@ -98,6 +98,8 @@ class Run:
         formulas = options.formulas or (config.formula,)
         if options.dask:
             require_dask()  # not only after the net was loaded
+        if options.top is not None and options.head is None:  # or there might be any number of jobs
+            refuse_too_many_ranks(config, options.top)
         layout = layout_of(options, config)
         jobs = make_jobs(entries or (), layout, config.place_of("path_root"), formulas, options.top)
         outputs = outputs_of(options)

@@ -27,6 +27,9 @@ _KINDS = "fiu"
 _BYTES_PER_NUMBER = 5
 #: The most axes that every version of NumPy can have.
 _MOST_AXES = 32
+#: Those of arrays of numbers have 128 bytes, or a few more. Python can take a gigabyte to parse 10,000.
+_LONGEST_HEADER = 1024
+_LONGEST_BEGINNING = _LONGEST_HEADER + 12
 _ADVICE = "save it with numpy.save, as an array (channels, height, width) of real numbers"
 
 
@@ -56,19 +59,22 @@ def read_numpy_file(
     ImageError
         The file cannot be read, is none of this kind, or holds something else than such an array.
     """
-    array = array_of(read_image(source, take), source, ImageError, _ADVICE)
-    found = "×".join(map(str, array.shape))
-    if array.ndim != 3:
-        raise ImageError(f"{source}: holds {found} of the type {array.dtype}, not an image; {_ADVICE}")
-    if array.shape[0] != channels:
+    beginning = read_image(source, most=_LONGEST_BEGINNING)
+    shape, _, dtype, start = _described(beginning, source, ImageError, _ADVICE)
+    found = "×".join(map(str, shape))
+    if len(shape) != 3:
+        raise ImageError(f"{source}: holds {found} of the type {dtype}, not an image; {_ADVICE}")
+    if shape[0] != channels:
         raise ImageError(
             f"{source}: holds {found} numbers, but the net's input has {channels} channel(s); {_ADVICE}"
         )
-    if array.shape[1] * array.shape[2] > max_pixels:
+    if shape[1] * shape[2] > max_pixels:
         raise ImageError(
             f"{source}: {found} numbers have more than the {max_pixels} pixels that are allowed; allow more "
             "with --max-pixels"
         )
+    content = read_image(source, take, start + math.prod(shape) * dtype.itemsize)
+    array = array_of(content, source, ImageError, _ADVICE)
     take(_BYTES_PER_NUMBER * array.size)
     with np.errstate(over="ignore"):
         levels = array.astype(np.float32)
@@ -96,6 +102,18 @@ def array_of(
     CaffeLrpError
         Of class ``error``: it is no NumPy file, is cut short, or holds no numbers, or other things.
     """
+    shape, is_fortran, dtype, start = _described(content, source, error, advice)
+    count = math.prod(shape)
+    if len(content) - start < count * dtype.itemsize:
+        raise error(f"{source}: is cut short; get a complete copy of the file")
+    array: NDArray[Any] = np.frombuffer(content, dtype, count, start)
+    return array.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _described(
+    content: bytes, source: ImageSource | Path, error: type[CaffeLrpError], advice: str
+) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, whether the first axis is contiguous, type and place of the numbers; raises as `array_of`."""
     file = io.BytesIO(content)
     try:
         shape, is_fortran, dtype = _header(file)
@@ -106,11 +124,7 @@ def array_of(
     found = "×".join(map(str, shape)) or "one number"
     if dtype.kind not in _KINDS or not shape or min(shape) < 1:
         raise error(f"{source}: holds {found} of the type {dtype}, not an image; {advice}")
-    numbers = file.getbuffer()[file.tell() :]
-    if len(numbers) < math.prod(shape) * dtype.itemsize:
-        raise error(f"{source}: is cut short; get a complete copy of the file")
-    array: NDArray[Any] = np.frombuffer(numbers, dtype, math.prod(shape))
-    return array.reshape(shape, order="F" if is_fortran else "C")
+    return shape, is_fortran, dtype, file.tell()
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -119,6 +133,10 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
         read = np.lib.format.read_array_header_2_0
+    start = file.tell()
+    if int.from_bytes(file.read(2 if version == (1, 0) else 4), "little") > _LONGEST_HEADER:
+        raise ValueError("its header is too long")
+    file.seek(start)
     with unwarned():  # of files of Python 2, which are read as well
         shape, is_fortran, dtype = read(file)
     # To NumPy, True is a number, and so are some that cannot even be printed.

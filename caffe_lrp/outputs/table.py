@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.environment import largest_file
 from caffe_lrp.errors import ConfigError, OutputError
 from caffe_lrp.files import MEGABYTE, NotRegularError, open_own, open_regular, why_unreadable
 
@@ -38,6 +39,8 @@ from .structure import (
 
 #: How much of a row is in memory at a time while it is copied.
 _PIECE_BYTES = 16 * MEGABYTE
+#: More than a file takes besides its rows.
+_STRUCTURE_BYTES = 2**17
 
 
 @contextmanager
@@ -161,6 +164,12 @@ def _require_space(path: Path, rows: int, columns: Sequence[Column]) -> None:
         raise OutputError(
             f"{path}: {rows} rows take {wanted / 1e6:,.1f} MB, but the disk has {free / 1e6:,.1f} MB left; "
             "free some, halve the size with --dtype float16, or write to another disk"
+        )
+    largest = largest_file()
+    if largest is not None and wanted + _STRUCTURE_BYTES > largest:
+        raise OutputError(
+            f"{path}: {rows} rows take {wanted / 1e6:,.1f} MB, but this process may write files of "
+            f"{largest:,} bytes (ulimit -f); raise that limit"
         )
     if rows > MOST_ROWS:
         raise OutputError(
