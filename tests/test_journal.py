@@ -193,6 +193,16 @@ def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
     assert read_status(tmp_path)[0].done == 1
 
 
+def test_a_file_of_nothing_but_damage_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = journal(tmp_path, done(5), *[b"x" * 999_999 + b"\n"] * 20, done(6))
+    with JournalReader(path) as reader:
+        assert [record.job for record in reader.records()] == [5]
+        assert (reader.passed_over, reader.is_whole) == (5, False)
+    with Journal(tmp_path, HEADER) as opened:
+        opened.record([outcome(7, tmp_path)])
+    assert path.read_bytes().endswith(b'"stem": "set/7"}\n')
+
+
 def _link(path: Path) -> None:
     path.with_name("precious").write_bytes(b"precious")
     path.symlink_to("precious")

@@ -30,8 +30,8 @@ _NAME = re.compile(r"caffe-lrp-([0-9a-f]+)-([0-9]{1,9})of([0-9]{1,9})\.jsonl")
 
 #: Longer lines are damaged: a header quotes all settings, a record one path and one message.
 LONGEST_LINE: Final = 2**20
-#: Where no line ends within so many bytes, the rest of a file is not looked through.
-_LONGEST_DAMAGE = 16 * 2**20
+#: Behind so many bytes without a record, the rest of a file is not looked through.
+_LONGEST_DAMAGE = 4 * 2**20
 #: No list has more: its text has at most 1 GB, and a map takes a millisecond.
 MOST_JOBS: Final = 2**32
 
@@ -166,6 +166,7 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.passed_over, self.end, self.is_whole = 0, 0, False
+        self._damage = 0  # bytes since the last record
         with _reading(path):
             self._file = os.fdopen(open_own(path), "rb")
         try:
@@ -189,12 +190,16 @@ class JournalReader:
             while self.header is not None and (line := self._line()) is not None:
                 record = _record(self.header, line)
                 if record:
+                    self._damage = 0
                     yield record
-                elif line.strip():
-                    self.passed_over += 1
+                else:
+                    self._damage += len(line)
+                    self.passed_over += bool(line.strip())
 
     def _line(self) -> bytes | None:
         """The next line, empty if it is too long; None at the end, or where nothing makes sense any more."""
+        if self._damage >= _LONGEST_DAMAGE:
+            return None
         line = self._file.readline(LONGEST_LINE)
         if line.endswith(b"\n"):
             self.end += len(line)
@@ -203,12 +208,14 @@ class JournalReader:
             self.is_whole = True
             return None
         self.passed_over += 1
-        length = len(line)
-        while length < _LONGEST_DAMAGE and (line := self._file.readline(LONGEST_LINE)):
+        length = 0
+        while line and self._damage < _LONGEST_DAMAGE:
             length += len(line)
+            self._damage += len(line)
             if line.endswith(b"\n"):
                 self.end += length
                 return b""
+            line = self._file.readline(LONGEST_LINE)
         return None
 
 
