@@ -194,6 +194,10 @@ def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
 
 
 def test_a_file_of_nothing_but_damage_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = journal(tmp_path, done(5), *[b"{\n"] * 100_000, done(6))
+    with JournalReader(path) as reader:
+        assert [record.job for record in reader.records()] == [5]
+        assert (reader.passed_over, reader.is_whole) == (65_536, False)
     path = journal(tmp_path, done(5), *[b"x" * 999_999 + b"\n"] * 20, done(6))
     with JournalReader(path) as reader:
         assert [record.job for record in reader.records()] == [5]

@@ -32,6 +32,7 @@ _NAME = re.compile(r"caffe-lrp-([0-9a-f]+)-([0-9]{1,9})of([0-9]{1,9})\.jsonl")
 LONGEST_LINE: Final = 2**20
 #: Behind so many bytes without a record, the rest of a file is not looked through.
 _LONGEST_DAMAGE = 4 * 2**20
+_SHORTEST_RECORD = 64
 #: No list has more: its text has at most 1 GB, and a map takes a millisecond.
 MOST_JOBS: Final = 2**32
 
@@ -193,7 +194,7 @@ class JournalReader:
                     self._damage = 0
                     yield record
                 else:
-                    self._damage += len(line)
+                    self._damage += max(len(line), _SHORTEST_RECORD)  # to tell takes time, however short
                     self.passed_over += bool(line.strip())
 
     def _line(self) -> bytes | None:
