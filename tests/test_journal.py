@@ -245,6 +245,12 @@ def test_a_run_that_is_refused_leaves_no_journal_unless_somebody_wrote_into_it(t
 
     refused()
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="the folder is another run's"), Journal(tmp_path, HEADER):
+        shutil.rmtree(tmp_path)
+        tmp_path.write_text("a file in the place of the folder")
+        raise OutputError("the folder is another run's")
+    tmp_path.unlink()
+    tmp_path.mkdir()
     journal(tmp_path, b"damaged\n")
     refused()
     assert (tmp_path / NAME).exists()

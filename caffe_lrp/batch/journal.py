@@ -134,7 +134,7 @@ class Journal:
 
     def _discard(self) -> None:
         """Remove the file if it says nothing but what it is, as that of a run that is refused."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # without the folder there is nothing to remove
             if self._says_nothing and os.path.samestat(self.path.lstat(), os.fstat(self._file)):
                 self.path.unlink()
 
