@@ -9,6 +9,7 @@ import grp
 import os
 import pwd
 import stat
+import uuid
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -116,6 +117,23 @@ def create_trusted(path: Path) -> int:
     file = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     os.fchmod(file, os.fstat(file).st_mode & 0o755)
     return file
+
+
+def replace_trusted(path: Path, content: bytes) -> None:
+    """Put ``content`` into a file that nobody else can write to, whatever is in its place, at once and whole.
+
+    Folders that are missing are made, as somebody may have tidied them away. Raises OSError where that is
+    impossible.
+    """
+    make_trusted_folder(path.parent)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}.tmp")
+    try:
+        with os.fdopen(create_trusted(temporary), "wb") as file:
+            file.write(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _require_trusted(path: Path, state: os.stat_result, trusted: Collection[int]) -> None:

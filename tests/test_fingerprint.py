@@ -227,13 +227,14 @@ def test_a_memory_that_others_can_write_is_not_believed(model: Path, tmp_path: P
 
 
 def test_our_own_memory_is_believed_whatever_the_umask(model: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "new" / "cache"
     before = os.umask(0)
     try:
-        ContentHashes(tmp_path / "cache").of(model)
+        ContentHashes(cache).of(model)
     finally:
         os.umask(before)
-    make_up(tmp_path / "cache")
-    assert ContentHashes(tmp_path / "cache").of(model) == MADE_UP
+    make_up(cache)
+    assert ContentHashes(cache).of(model) == MADE_UP
 
 
 def test_a_memory_that_cannot_be_written_is_used(
