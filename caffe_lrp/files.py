@@ -342,6 +342,8 @@ def missing_file_advice(path: Path) -> str:
     text = str(path)
     if text.startswith("~"):
         return "'~' is not expanded here, write the path in full"
+    if text.startswith(('"', "'")):
+        return "it begins with a quote; leave that out, or in a list close it behind the path"
     if re.match("[A-Za-z]{2,}:/", text):
         return "it is a web address, download the file and give its path"
     if "\\" in text:
