@@ -266,7 +266,7 @@ def _require_input(mode: int, may_be_pipe: bool) -> None:
 
 
 class NotRegularError(OSError):
-    """What stands in place of a file is a folder, a pipe or a device, or a link to be followed by nobody.
+    """What stands in place of a file is a folder, a pipe or a device, or a link that must not be followed.
 
     The text says so, and what to do.
     """
