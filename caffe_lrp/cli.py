@@ -97,15 +97,12 @@ SUBCOMMANDS: dict[str, tuple[Read, Work]] = {
 
 
 def main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:
-    """Run ``caffe-lrp``; returns the exit code. Without a ``halt``, signals are heard until then."""
+    """Run ``caffe-lrp``; returns the exit code. Without a ``halt`` it hears signals itself, until it ends."""
     given = sys.argv[1:] if arguments is None else arguments
     if given and given[0] in SUBCOMMANDS:
         return _guarded(*SUBCOMMANDS[given[0]], given[1:], halt)
-    return (
-        _guarded(list_arguments, _explain, given, halt)
-        if given
-        else _guarded(_nothing, _introduce, given, halt)
-    )
+    read, work = (list_arguments, _explain) if given else (_nothing, _introduce)
+    return _guarded(read, work, given, halt)
 
 
 def demo_main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:

@@ -258,7 +258,7 @@ def address_space_limit() -> int | None:
 def refuse_bad_variables(variables: Mapping[str, str]) -> None:
     """Refuse variables with which OpenCV ends the process while it is loaded, without raising anything.
 
-    It is tried out in another process, if there are any.
+    Where there are variables for OpenCV, it is tried out in another process.
 
     Raises
     ------

@@ -360,7 +360,7 @@ def _why_refused(content: bytes, lines: _Scan) -> str:
         return "is a config file, not a list of images; -c takes it, -f the list"
     return (
         "every line must be 'path class', the class an integer (a class number, -1: the best class, -2: the "
-        "five best), and a path with blanks in quotes; mend these:\n"
+        "five best), and a path with blanks in quotes; correct these:\n"
         f"{listed(lines.faults, more=lines.fault_count - len(lines.faults))}"
     )
 

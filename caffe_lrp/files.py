@@ -266,7 +266,7 @@ def _require_input(mode: int, may_be_pipe: bool) -> None:
 
 
 class NotRegularError(OSError):
-    """What stands in place of a file is a folder, a pipe or a device, or a link to be followed by nobody.
+    """What stands in place of a file is a folder, a pipe or a device, or a link that must not be followed.
 
     The text says so, and what to do.
     """
@@ -342,6 +342,8 @@ def missing_file_advice(path: Path) -> str:
     text = str(path)
     if text.startswith("~"):
         return "'~' is not expanded here, write the path in full"
+    if text.startswith(('"', "'")):
+        return "it begins with a quote; leave that out, or in a list close it behind the path"
     if re.match("[A-Za-z]{2,}:/", text):
         return "it is a web address, download the file and give its path"
     if "\\" in text:

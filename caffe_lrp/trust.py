@@ -9,6 +9,7 @@ import grp
 import os
 import pwd
 import stat
+import uuid
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -118,6 +119,23 @@ def create_trusted(path: Path) -> int:
     return file
 
 
+def replace_trusted(path: Path, content: bytes) -> None:
+    """Put ``content`` into a file that nobody else can write to, whatever is in its place, at once and whole.
+
+    Folders that are missing are made, as somebody may have tidied them away. Raises OSError where that is
+    impossible.
+    """
+    make_trusted_folder(path.parent)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}.tmp")
+    try:
+        with os.fdopen(create_trusted(temporary), "wb") as file:
+            file.write(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def _require_trusted(path: Path, state: os.stat_result, trusted: Collection[int]) -> None:
     doubt = _why_doubted(path, state, trusted, is_on_the_way=False)
     if doubt:
@@ -163,12 +181,12 @@ def _why_doubted(
     is_sticky = stat.S_ISDIR(state.st_mode) and bool(state.st_mode & stat.S_ISVTX)
     if stat.S_ISLNK(state.st_mode) or (is_on_the_way and is_sticky):
         return None
-    can_mend = os.geteuid() in {state.st_uid, _ROOT_USER}
+    can_fix = os.geteuid() in {state.st_uid, _ROOT_USER}
     if state.st_mode & stat.S_IWOTH:
-        return Distrust(f"every user can write to {path}", f"run 'chmod go-w {path}'" if can_mend else "")
+        return Distrust(f"every user can write to {path}", f"run 'chmod go-w {path}'" if can_fix else "")
     if state.st_mode & stat.S_IWGRP and not _is_private_group(path, state):
         others = "users on its access list" if _has_access_list(path) else _group(state.st_gid)
-        return Distrust(f"{others} can write to {path}", f"run 'chmod g-w {path}'" if can_mend else "")
+        return Distrust(f"{others} can write to {path}", f"run 'chmod g-w {path}'" if can_fix else "")
     return None
 
 
@@ -179,7 +197,7 @@ def is_unknown(user: int) -> bool:
     """
     if user != _UNKNOWN_USER:
         return False
-    with suppress(OSError):
+    with suppress(OSError):  # a kernel without user namespaces
         numbers = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
         return sum(int(count) for _, _, count in numbers) < _ALL_USERS
     return False
@@ -199,7 +217,7 @@ def _is_private_group(path: Path, state: os.stat_result) -> bool:
 
 
 def _has_access_list(path: Path) -> bool:
-    with suppress(OSError):
+    with suppress(OSError):  # there is none, or the file system has no such lists
         return bool(os.getxattr(path, _ACCESS_LIST))
     return False
 

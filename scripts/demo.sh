@@ -11,6 +11,7 @@ output=${1:-$PWD/demo_output}
 echo "== installing into .venv, which takes a minute if it is new"
 install demo .
 
+echo "== the first run of all compiles for this CPU, which takes half a minute or more"
 for formula in 102 100 0; do
     echo "== explaining the pictures of filelists/demo.txt by formula $formula"
     "$bin/caffe-lrp" -c configs/demo.txt -f filelists/demo.txt -p "$output" --suffix-target --formula $formula

@@ -39,7 +39,7 @@ from hostile_scene import (
     process_command,
     process_environment,
     remove_scene,
-    run_here,
+    run_well,
     write_list,
     write_scene,
 )
@@ -125,9 +125,7 @@ class Lone:
         """Return what a run makes alone."""
         if spec not in self.known:
             scene = copy_scene(self.template, self.template.with_name("alone"))
-            code, text = run_here(scene, spec.arguments())
-            if code:
-                raise RuntimeError(f"{spec}: ended {code}: {text}")
+            run_well(scene, spec.arguments())
             self.known[spec] = reference_in(scene / OUT)
             remove_scene(scene)
         return self.known[spec]

@@ -26,7 +26,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 from hostile_reference import Reference, reference_in, states_in, wrong_files
-from hostile_scene import OUT, Size, command, copy_scene, remove_scene, results_in, run_here, write_scene
+from hostile_scene import (
+    OUT,
+    Size,
+    command,
+    copy_scene,
+    remove_scene,
+    results_in,
+    run_here,
+    run_well,
+    write_scene,
+)
 from powercut_layer import Disk, layered
 
 SIZE = Size(images=12, side=16)
@@ -107,15 +117,13 @@ def run_with_cuts(scene: Path, arguments: Sequence[str], cutter: Cutter) -> None
     with layered(cutter.disk, cutter.maybe):
         timer.start()
         try:
-            code, text = run_here(scene, arguments)
+            run_well(scene, arguments)
         finally:
             cutter.is_over.set()
             timer.join()
     cutter.most += 1
     cutter.cut()  # the run has ended, but the disk may not have noticed
     cutter.disk.release()
-    if code:
-        raise RuntimeError(f"{' '.join(arguments)}: ended {code}: {text}")
 
 
 def lies_in(out: Path, reference: Reference) -> list[str]:
@@ -188,9 +196,7 @@ def cut_one_run(
     """Cut the power of one run several times; the totals, and what is wrong, in words."""
     arguments = command(*options)
     alone = copy_scene(template, folder / "alone")
-    code, text = run_here(alone, arguments)
-    if code:
-        raise RuntimeError(f"{' '.join(arguments)}: ended {code}: {text}")
+    run_well(alone, arguments)
     reference, results = reference_in(alone / OUT), results_in(alone / OUT)
     scene = copy_scene(template, folder / "scene")
     totals, said = Totals(), []

@@ -177,12 +177,17 @@ def is_result(name: str) -> bool:
 
 def reference_of(folder: Path, arguments: Sequence[str]) -> dict[str, bytes]:
     """Return what a run that nobody disturbs leaves in the output folder, which is removed again."""
-    code, text = run_here(folder, arguments)
-    if code:
-        raise RuntimeError(f"{' '.join(arguments)}: ended {code}: {text}")
+    run_well(folder, arguments)
     results = results_in(folder / OUT)
     shutil.rmtree(folder / OUT)
     return results
+
+
+def run_well(folder: Path, arguments: Sequence[str]) -> None:
+    """Run the command line in this process, as `run_here`; RuntimeError if it does not end 0."""
+    code, text = run_here(folder, arguments)
+    if code:
+        raise RuntimeError(f"{' '.join(arguments)}: ended {code}: {text}")
 
 
 class Ended(BaseException):

@@ -711,7 +711,7 @@ CATALOGUE = (
                 content("list.txt", "images/ant.png\nimages/bee.jpg 1\nimages/cow.png\n"),
                 "caffe-lrp: error: list.txt: every line must be 'path class', the class an integer "
                 "(a class number, -1: the best class, -2: the five best), and a path with blanks in quotes; "
-                "mend these:\n"
+                "correct these:\n"
                 "  line 1: 'images/ant.png'\n"
                 "  line 3: 'images/cow.png'",
             ),
@@ -720,7 +720,7 @@ CATALOGUE = (
                 listed("images/bee.jpg bee"),
                 "caffe-lrp: error: list.txt: every line must be 'path class', the class an integer "
                 "(a class number, -1: the best class, -2: the five best), and a path with blanks in quotes; "
-                "mend these:\n"
+                "correct these:\n"
                 "  line 2: 'images/bee.jpg bee'",
             ),
             Kind(
@@ -728,7 +728,7 @@ CATALOGUE = (
                 listed("images/my bee.jpg 1"),
                 "caffe-lrp: error: list.txt: every line must be 'path class', the class an integer "
                 "(a class number, -1: the best class, -2: the five best), and a path with blanks in quotes; "
-                "mend these:\n"
+                "correct these:\n"
                 "  line 2: 'images/my bee.jpg 1'",
             ),
             Kind(

@@ -188,7 +188,7 @@ def test_what_kills_every_worker_costs_only_its_batch(tmp_path: Path) -> None:
         2,
     ]
     words = [sys.executable, str(tmp_path / "deadly.py"), *map(str, options)]
-    result = subprocess.run(words, cwd=DATA, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(words, cwd=DATA, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 4
     assert "6 of 8 heatmaps made" in result.stdout
     assert "04.jpg: every worker that began its batch was lost" in result.stderr

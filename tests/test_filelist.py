@@ -123,7 +123,7 @@ def test_a_pipe_will_do(tmp_path: Path) -> None:
 def test_a_list_may_begin_as_other_files_do(tmp_path: Path, path: bytes) -> None:
     entries = read_filelist(write(tmp_path, path + b" 1\nb.jpg 2\n"))
     assert [os.fsencode(entry.path) for entry in entries] == [path, b"b.jpg"]
-    with pytest.raises(FileListError, match=r"mend these:\n  line 2: 'b\.jpg'"):
+    with pytest.raises(FileListError, match=r"correct these:\n  line 2: 'b\.jpg'"):
         read_filelist(write(tmp_path, path + b" 1\nb.jpg\n"))
 
 
@@ -188,7 +188,7 @@ def test_a_path_may_be_quoted_or_end_at_a_tab(tmp_path: Path, line: str, path: s
     ],
 )
 def test_what_is_neither_is_refused(tmp_path: Path, line: str) -> None:
-    with pytest.raises(FileListError, match="a path with blanks in quotes; mend these:\n  line 2: "):
+    with pytest.raises(FileListError, match="a path with blanks in quotes; correct these:\n  line 2: "):
         read_filelist(write(tmp_path, f"a.jpg 1\n{line}\n"))
 
 
@@ -347,7 +347,7 @@ def test_a_line_that_is_too_long_is_named_without_being_parsed(tmp_path: Path, b
         read_filelist(path)
     size = f"{len(beginning) + 70_002:,}"
     shown = f"{beginning}{'x' * 120}"[:120]
-    assert f"mend these:\n  line 2: has {size} bytes, the limit is 65,536: {shown!r}" in str(caught.value)
+    assert f"correct these:\n  line 2: has {size} bytes, the limit is 65,536: {shown!r}" in str(caught.value)
 
 
 def test_comments_and_blank_lines_may_be_of_any_length(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_comments_and_blank_lines_may_be_of_any_length(tmp_path: Path) -> None:
     ],
 )
 def test_no_form_of_a_line_takes_long(tmp_path: Path, line: str) -> None:
-    with pytest.raises(FileListError, match="mend these:\n  line 200: "):
+    with pytest.raises(FileListError, match="correct these:\n  line 200: "):
         read_filelist(write(tmp_path, "a.jpg 1\n" * 199 + f"{line}\n" * 50))
 
 

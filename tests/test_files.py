@@ -66,6 +66,7 @@ def encoded(kind: str) -> bytes:
         ("else/where/bee.jpg", "there is no folder 'else'"),
         ("images/bee.jpg/bee.jpg", "'images/bee.jpg' is a file, not a folder"),
         ("~/bee.jpg", "'~' is not expanded here, write the path in full"),
+        ('"images/bee.jpg', "it begins with a quote; leave that out, or in a list close it behind the path"),
         ("https://example.org/bee.jpg", "it is a web address, download the file and give its path"),
         ("images/gone.jpg", "it is a link to '../store/gone.jpg', which is not there"),
         ("lost/bee.jpg", "'lost' is a link to '../annex/lost', which is not there"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from test_cli import DATA, files_below
-from test_resume import all_of, command, copies, finish, journal_of, records, wait_for_records
+from test_resume import all_of, command, copies, finish, journal_of, records, wait_for_maps
 
 from caffe_lrp import cli
 from caffe_lrp.commands.halt import Halt
@@ -177,11 +177,11 @@ def assert_nothing_is_lost(out: Path) -> None:
 
 def test_a_pipe_that_ends_with_the_signal_costs_nothing(tmp_path: Path) -> None:
     """Ctrl-C on ``caffe-lrp … 2>&1 | tee log`` ends tee, too."""
-    path, out = all_of(copies(tmp_path / "images", 200)), tmp_path / "o"
+    path, out = all_of(copies(tmp_path / "images", 80)), tmp_path / "o"
     ours, its = os.pipe()
     process = subprocess.Popen(command(path, out, "-v"), cwd=DATA, stdout=its, stderr=its)
     os.close(its)
-    wait_for_records(out, 2)
+    wait_for_maps(out, 2)
     os.close(ours)
     process.send_signal(signal.SIGINT)
     assert process.wait() == ExitCode.INTERRUPTED
@@ -192,11 +192,11 @@ def test_a_pipe_that_ends_with_the_signal_costs_nothing(tmp_path: Path) -> None:
 
 def test_a_storm_of_signals_costs_nothing(tmp_path: Path) -> None:
     """From the middle of a run to the end of Python."""
-    path, out = all_of(copies(tmp_path / "images", 200)), tmp_path / "o"
+    path, out = all_of(copies(tmp_path / "images", 80)), tmp_path / "o"
     process = subprocess.Popen(
         command(path, out), cwd=DATA, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    wait_for_records(out, 2)
+    wait_for_maps(out, 2)
     while process.poll() is None:
         for number in NUMBERS:
             process.send_signal(number)

@@ -171,7 +171,7 @@ def test_a_full_disk_costs_no_result_and_leaves_no_rest(
         path.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache, "create_trusted", full_disk)
+    monkeypatch.setattr(trust, "create_trusted", full_disk)
     assert cached(twice, tmp_path)(21) == 42
     assert list(tmp_path.iterdir()) == []
 

@@ -92,7 +92,7 @@ def test_who_comes_second_is_refused_with_and_without_locks(
         ):
             leased(tmp_path, other, untold).__enter__()
         with pytest.raises(
-            OutputError, match=f"another process is at this very run .process {os.getpid()} on "
+            OutputError, match=f"another process is already doing this run .process {os.getpid()} on "
         ):
             leased(tmp_path, mine, untold).__enter__()
         with leased(tmp_path, apart, untold):
@@ -145,8 +145,13 @@ def test_a_run_of_another_machine_is_waited_for_until_it_must_be_dead(
 ) -> None:
     monkeypatch.setattr(leases, "_SECONDS_OF_DOUBT", 0.01)
     told: list[tuple[Holder, float]] = []
-    path = left(tmp_path, claiming(ONE, "a"), ELSEWHERE, seconds_ago=claims.SECONDS_TO_LIVE - 0.3)
-    with leased(tmp_path, claiming(OTHER, "a"), lambda *about: told.append(about)):
+    path = left(tmp_path, claiming(ONE, "a"), ELSEWHERE, seconds_ago=20)
+
+    def let_time_pass(holder: Holder, seconds: float) -> None:
+        told.append((holder, seconds))
+        os.utime(path, (time.time() - seconds - 1,) * 2)
+
+    with leased(tmp_path, claiming(OTHER, "a"), let_time_pass):
         assert told == [(ELSEWHERE, claims.SECONDS_TO_LIVE)]
         assert not path.exists()
 

@@ -188,9 +188,9 @@ def test_a_batch_that_fails_when_some_of_its_maps_are_written_is_not_waited_for(
     """A writer may have settled what the worker takes for undone."""
     real = pipeline._Pipeline._hand_over
 
-    def hand_over(*arguments: Any) -> None:
-        real(*arguments)
-        wait_for(arguments[-1].done)
+    def hand_over(self: pipeline._Pipeline, job: HeatmapJob, *others: Any) -> None:
+        real(self, job, *others)
+        wait_for(lambda: others[-1].done() or self._stopping.is_set())  # another batch may have failed first
         raise MemoryError
 
     monkeypatch.setattr(pipeline._Pipeline, "_hand_over", hand_over)

@@ -14,12 +14,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import OutputError
-from caffe_lrp.files import open_own, why_unreadable
+from caffe_lrp.files import open_own
 from caffe_lrp.outputs.writers import file_kinds
 
 from .delivery import DATABASE
-from .records import Header
+from .records import Header, fields_of, files_named
 
 _NAME = re.compile(
     r"\.caffe-lrp-(?P<fingerprint>[0-9a-f]{12})-(?P<shard>(?P<index>[0-9]{1,9})of(?P<count>[0-9]{1,9}))"
@@ -228,21 +227,8 @@ class FoundLease:
 
 
 def find_leases(root: Path) -> list[FoundLease]:
-    """All leases in a folder that can be read and are whole.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be read.
-    """
-    try:
-        with os.scandir(root) as entries:
-            names = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as fault:
-        raise OutputError(f"{root}: the folder cannot be read: {why_unreadable(fault, root)}") from fault
-    return [lease for name in sorted(names) if (lease := _read(root / name))]
+    """All leases in an output root that can be read and are whole; raises as `files_named`."""
+    return [lease for path in files_named(root, _NAME) if (lease := _read(path))]
 
 
 def _read(path: Path) -> FoundLease | None:
@@ -271,13 +257,8 @@ def _read(path: Path) -> FoundLease | None:
 
 def _described(line: bytes) -> dict[str, Any]:
     """The description in a lease; empty if it is none."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(fields, dict) or any(
-        type(fields.get(name)) is not kind for name, kind in _TYPES.items()
-    ):
+    fields = fields_of(line)
+    if any(type(fields.get(name)) is not kind for name, kind in _TYPES.items()):
         return {}
     is_sound = 0 < fields["process"] < 2**31 and _ALL_FILES <= fields["stems"] <= _MOST_STEMS
     return fields if is_sound else {}

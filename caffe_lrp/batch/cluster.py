@@ -24,10 +24,7 @@ from caffe_lrp.errors import ClusterError, LimitError, UsageError
 from .batches import Batch, form_batches
 from .job import HeatmapJob, JobOutcome
 from .resources import address_space_left, memory_is_limited
-from .schedule import (
-    BATCHES_PER_WORKER,
-    require_address_space_for,
-)
+from .schedule import BATCHES_PER_WORKER, require_address_space_for
 from .worker import THREADS_OF_CLIENT, Recipe, explain_on_worker, require_dask
 
 #: What stands for a cluster of processes on this machine.

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from caffe_lrp.files import MEGABYTE
-from caffe_lrp.outputs.atomic import temporary_beside
-from caffe_lrp.trust import open_trusted, why_untrusted
+from caffe_lrp.trust import make_trusted_folder, open_trusted, replace_trusted, why_untrusted
 
 _NAME = "content-hashes.json"
 _MOST_ENTRIES = 1000
@@ -76,7 +75,7 @@ class HashMemory:
             return
         with suppress(OSError):
             folder = self._path.parent
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_trusted_folder(folder)
             if why_untrusted(folder) or _is_young(state, folder):
                 return
             # What other runs have remembered meanwhile is kept.
@@ -86,7 +85,8 @@ class HashMemory:
                 if known[:2] != state[:2]  # the path, and its device: a network's has one on every machine
             }
             self._known = others | {state: digest}
-            _write(self._path, self._known)
+            entries = [[*state, digest] for state, digest in self._known.items()]
+            replace_trusted(self._path, json.dumps(entries[-_MOST_ENTRIES:]).encode())
 
 
 def _is_young(state: FileState, folder: Path) -> bool:
@@ -124,17 +124,3 @@ def _is_entry(found: Any) -> bool:
 
 def _entry(found: list[Any]) -> tuple[FileState, str]:
     return FileState(*found[:-1]), found[-1]
-
-
-def _write(path: Path, known: dict[FileState, str]) -> None:
-    """Put what is known, the last of it if it is much, in the place of ``path``; raises OSError."""
-    entries = [[*state, digest] for state, digest in list(known.items())[-_MOST_ENTRIES:]]
-    temporary = temporary_beside(path)
-    try:
-        # Whatever the umask says, nobody else may write it, or it would not be believed.
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
-            file.write(json.dumps(entries).encode())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

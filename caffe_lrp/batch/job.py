@@ -174,10 +174,6 @@ class OutputLayout:
     def _stem(self, part: str) -> str:
         return f"{self._before}{part}" if _is_simple(part) else str(self._root / f"./{part}")
 
-    def finds_root(self, entry: ListEntry) -> bool:
-        """Whether the path of one line contains ``path_root``."""
-        return self.part_of(entry.path, entry.inside) is not None
-
     def place_of(self, path: str, inside: str) -> str | None:
         """Where below the output folder the files of an image go, in one spelling; None: nowhere."""
         part = self.part_of(path, inside)

@@ -101,7 +101,7 @@ class Lease:
     def _refusal(self, rival: FoundLease) -> OutputError:
         ours, theirs = self.claim, rival.claim
         if ours.is_of_run(theirs):
-            what = f"another process is at this very run ({rival.holder})"
+            what = f"another process is already doing this run ({rival.holder})"
         else:
             what = f"a run that writes the same files is going on ({rival.holder})"
         return OutputError(f"{_journal_of(self._root, theirs)}: {what}; wait for it, or end it")

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from caffe_lrp.crew import SECONDS_DEAF
+
 from .job import JobOutcome
 
 #: With more outcomes waiting, the run waits, too: the disk is too slow for it.
@@ -16,8 +18,6 @@ _MOST_WAITING = 1024
 #: So long others may join the first one that waits: a disk takes files together in far less time than one
 #: by one. A process that is killed makes their maps again.
 _SECONDS_TOGETHER = 0.2
-#: How long an interruption may go unnoticed.
-_SECONDS_DEAF = 0.5
 
 
 class Recorder:
@@ -48,7 +48,7 @@ class Recorder:
             self._is_ending = True
             self._changed.notify_all()
         while self._thread.is_alive():
-            self._thread.join(_SECONDS_DEAF)
+            self._thread.join(SECONDS_DEAF)
         if error is None and self._fault is not None:
             raise self._fault
 
@@ -62,7 +62,7 @@ class Recorder:
         """
         with self._changed:
             while len(self._waiting) >= _MOST_WAITING and self._fault is None:
-                self._changed.wait(_SECONDS_DEAF)
+                self._changed.wait(SECONDS_DEAF)
             if self._fault is not None:
                 raise self._fault
             self._waiting.append(outcome)

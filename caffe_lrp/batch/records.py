@@ -122,7 +122,12 @@ def identity_of(path: Path) -> tuple[str, int, int] | None:
 
 
 def find_journals(root: Path) -> list[Path]:
-    """All journals in an output root, in order of their names; none if there is no such folder.
+    """All journals in an output root, as `files_named`."""
+    return files_named(root, _NAME)
+
+
+def files_named(root: Path, pattern: re.Pattern[str]) -> list[Path]:
+    """All files in an output root with such a name, sorted; none if there is no such folder.
 
     Raises
     ------
@@ -134,7 +139,7 @@ def find_journals(root: Path) -> list[Path]:
             names = [
                 entry.name
                 for entry in entries
-                if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+                if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -220,12 +225,6 @@ class JournalReader:
         return None
 
 
-def read_header(path: Path) -> Header | None:
-    """What the first line of a journal says, see `JournalReader`."""
-    with JournalReader(path) as journal:
-        return journal.header
-
-
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Make faults of reading the journal ``path`` an OutputError that names it."""
@@ -235,8 +234,8 @@ def _reading(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: the journal cannot be read: {why_unreadable(fault, path)}") from fault
 
 
-def _fields(line: bytes) -> dict[str, Any]:
-    """The fields of a line; none if it is no JSON object."""
+def fields_of(line: bytes) -> dict[str, Any]:
+    """What a line says, a JSON object; nothing if it is none. Anybody can have written it."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
@@ -246,7 +245,7 @@ def _fields(line: bytes) -> dict[str, Any]:
 
 def _header(path: Path, line: bytes) -> Header | None:
     """What a first line says of the run; None unless it says all, and what the name of the file says."""
-    fields = _fields(line)
+    fields = fields_of(line)
     fingerprint, shard, count = identity_of(path) or ("", 0, 0)
     outputs, bounds, description = (fields.get(name) for name in ("outputs", "range", "description"))
     if not (isinstance(outputs, list) and isinstance(bounds, list) and isinstance(description, dict)):
@@ -295,7 +294,7 @@ _MAY_BE: Mapping[str, Callable[[object], bool]] = {
 
 def _record(header: Header, line: bytes) -> Record | None:
     """What a line says of a job; None if it is no record of this run."""
-    fields = _fields(line)
+    fields = fields_of(line)
     known = {name: fields[name] for name in _MAY_BE if name in fields}
     if not (known.keys() >= {"job", "status"} and all(_MAY_BE[name](value) for name, value in known.items())):
         return None

@@ -251,7 +251,7 @@ def naming_lost_files(task: Task, journal: Journal, missing: NDArray[np.bool_]) 
 def remove_leftovers(task: Task, missing: NDArray[np.bool_]) -> None:
     """Remove what a killed process left half written of the jobs that come next.
 
-    Nobody else writes their files: whoever holds the journal of this part does.
+    Nobody else writes their files: this run has the lease.
     """
     suffixes = [output_of(kind).suffix for kind in task.kinds]
     names: dict[Path, set[str]] = {}

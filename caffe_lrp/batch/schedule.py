@@ -260,7 +260,7 @@ def within_address_space(schedule: Schedule, left: int | None, stack: int) -> Sc
         if fewer.threads == 1:
             raise LimitError(f"{limit}, but about {readable(needed)} are needed; raise that limit")
         threads = fewer.threads - 1
-        note = f"{limit}, so {counted(threads, 'thread')} compute in place of {schedule.threads}"
+        note = f"{limit}, so it computes with {counted(threads, 'thread')}, not {schedule.threads}"
         workers = min(schedule.workers, threads)
         fewer = replace(schedule, threads=threads, workers=workers, notes=(*schedule.notes, note))
     return fewer

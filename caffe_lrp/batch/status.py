@@ -36,7 +36,7 @@ class RunStatus:
     reasons
         How often each reason for a failure occurs.
     running
-        Shards that a process is at.
+        Shards that are running now.
     damaged
         Lines of journals that are no records, and were passed over.
     per_second

@@ -16,7 +16,6 @@ import re
 import stat
 import tempfile
 import time
-import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +24,10 @@ from typing import Any, NamedTuple
 from caffe_lrp.files import user_cache_folder
 from caffe_lrp.trust import (
     Distrust,
-    create_trusted,
     is_unknown,
     make_trusted_folder,
     open_trusted,
+    replace_trusted,
     why_untrusted,
 )
 
@@ -233,7 +232,7 @@ def mark_complete(folder: Path, target: str, owners: Collection[int] = ()) -> No
     Raises OSError where there is no room for that, and so probably was none for kernels.
     """
     if not _is_complete(folder, target, owners):
-        _write(_marker(folder, target), f"every kernel, for {target}\n".encode())
+        replace_trusted(_marker(folder, target), f"every kernel, for {target}\n".encode())
 
 
 def store(path: Path, header: Mapping[str, Any], parts: Sequence[bytes]) -> None:
@@ -243,7 +242,7 @@ def store(path: Path, header: Mapping[str, Any], parts: Sequence[bytes]) -> None
     """
     line = json.dumps({**header, _SIZES: [len(part) for part in parts]}).encode() + b"\n"
     data = b"".join([line, *parts])
-    _write(path, hashlib.sha256(data).digest() + data)
+    replace_trusted(path, hashlib.sha256(data).digest() + data)
 
 
 def load(path: Path, owners: Collection[int] = ()) -> tuple[dict[str, Any], list[bytes]] | None:
@@ -262,16 +261,3 @@ def load(path: Path, owners: Collection[int] = ()) -> tuple[dict[str, Any], list
         parts.append(data[start : start + size])
         start += size
     return header, parts
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that is either complete or absent, by way of one that no other process knows."""
-    make_trusted_folder(path.parent)  # somebody may have tidied it away
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}.tmp")
-    try:
-        with os.fdopen(create_trusted(temporary), "wb") as file:
-            file.write(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

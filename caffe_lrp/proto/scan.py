@@ -19,7 +19,6 @@ _TOKEN = re.compile(
 )
 #: A value that is neither a block nor a list.
 _SCALAR = re.compile(r"\s*(?:\#[^\n]*\n\s*)*:\s*(?:\#[^\n]*\n\s*)*([^\s{<\[\"'#,;}>]+)")
-_QUOTED = re.compile(r"""\s*:\s*(?:"((?:\\.|[^"\\\n])*)"|'((?:\\.|[^'\\\n])*)')""")
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,6 @@ class FieldUse:
     def line(self, text: str) -> int:
         """Number of the line it stands in."""
         return text.count("\n", 0, self.start) + 1
-
-    def quoted_value(self, text: str) -> str:
-        """What stands in quotes behind it; empty if nothing does."""
-        found = _QUOTED.match(text, self.stop)
-        return "" if found is None else found[1] or found[2] or ""
 
     def plain_value(self, text: str) -> str:
         """The number, truth value or choice that stands behind it; empty if anything else does."""
