@@ -15,7 +15,7 @@ from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.batch.journal import Journal, mark_replaced
 from caffe_lrp.batch.overlaps import find_overlaps
 from caffe_lrp.batch.presence import absent
-from caffe_lrp.batch.recorder import Recorder
+from caffe_lrp.batch.recorder import Recorder, _most_after
 from caffe_lrp.batch.records import DONE, FAILED, LONGEST_LINE, MISSING, Header, JournalReader, find_journals
 from caffe_lrp.batch.status import read_status
 from caffe_lrp.errors import OutputError
@@ -283,6 +283,10 @@ def test_outcomes_are_noted_in_order_and_together_while_the_disk_is_slow(tmp_pat
         may_go_on.set()
     assert [number for part in noted for number in part] == [*range(50)]
     assert len(noted) <= 3
+
+
+def test_no_more_outcomes_wait_than_the_disk_takes_in_two_seconds() -> None:
+    assert [_most_after(32, seconds) for seconds in (0.0, 0.1, 1.0, 32.0, 640.0)] == [1024, 640, 64, 2, 1]
 
 
 def test_what_cannot_be_noted_ends_the_run(tmp_path: Path) -> None:
