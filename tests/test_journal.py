@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +322,16 @@ def test_a_map_is_there_if_all_its_files_are_and_none_is_empty(tmp_path: Path) -
     shutil.rmtree(tmp_path / "set")
     assert absent(jobs, kinds).all()
     assert absent([], kinds).tolist() == []
+
+
+def test_maps_right_below_the_root_of_the_file_system_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_relevance.npy").write_bytes(b"content")
+    scan, job = os.scandir, replace(outcome(0, tmp_path).job, stem="/a")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", lambda path: scan({"/": tmp_path}.get(path, path)))
+        assert absent([job, replace(job, stem="/b")], ["npy"]).tolist() == [False, True]
 
 
 def test_status_reads_a_folder_of_hostile_journals(
