@@ -21,7 +21,7 @@ from caffe_lrp.batch.records import DONE, FAILED, LONGEST_LINE, MISSING, Header,
 from caffe_lrp.batch.status import read_status
 from caffe_lrp.errors import OutputError
 from caffe_lrp.filelist import Target
-from caffe_lrp.outputs.atomic import sync_files
+from caffe_lrp.outputs.atomic import make_folder, sync_files
 from caffe_lrp.shards import Shard
 
 FINGERPRINT = "0123456789ab"
@@ -257,6 +257,15 @@ def test_files_are_synced_before_the_folders_that_name_them(tmp_path: Path, sync
     sync_files([str(folder / "a"), str(folder.parent / "b"), str(folder / "gone")], [tmp_path / "root"])
     assert sorted(synced[:2]) == ["a", "b"]
     assert synced[2:] == ["set", "new", "root"]
+
+
+def test_a_folder_is_made_in_one_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(path: Path, *_: object) -> int:
+        raise PermissionError(13, os.strerror(13), str(path))
+
+    monkeypatch.setattr(os, "open", refusing)  # root may read everything
+    make_folder(tmp_path / "a/b", is_synced=True)
+    assert (tmp_path / "a/b").is_dir()
 
 
 def test_a_journal_is_synced_line_by_line_unless_nobody_wants_that(tmp_path: Path, synced: list[str]) -> None:
