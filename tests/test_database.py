@@ -305,15 +305,31 @@ def test_a_full_disk_is_no_fault_of_the_image(tmp_path: Path, monkeypatch: pytes
     with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps:
         maps.write(0, result(0), 0)
         with monkeypatch.context() as full:
-            full.setattr(os, "fsync", fail)
-            with pytest.raises(OutputError, match=r"maps.h5: cannot be written: .*; free some space"):
-                maps.flush()
             full.setattr(os, "pwrite", fail)
             with pytest.raises(OutputError, match=r"maps.h5: cannot be written: .*; free some space"):
                 maps.write(1, result(1), 1)
         assert not maps.rows_done().any()
         maps.flush()
         assert maps.rows_done().nonzero()[0].tolist() == [0]
+
+
+def test_what_the_disk_did_not_take_once_is_never_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(5, os.strerror(5))
+
+    maps = AttributionDatabase(tmp_path / "maps.h5", SHAPE, with_input=True)
+    maps.write(0, result(0), 0)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fail)
+        with pytest.raises(OutputError, match=r"maps.input.h5: cannot be written: Input/output error"):
+            maps.flush()
+    for ends in (maps.flush, maps.close):  # by now the system has forgotten that
+        with pytest.raises(OutputError, match=r"maps.input.h5: cannot be written: Input/output error"):
+            ends()
+    with AttributionDatabase(tmp_path / "maps.h5", SHAPE, with_input=True) as maps:
+        assert not maps.rows_done().any()
 
 
 def test_relevance_too_large_for_half_precision_is_refused(tmp_path: Path) -> None:

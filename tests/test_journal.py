@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.batch.journal import Journal, mark_replaced
 from caffe_lrp.batch.overlaps import find_overlaps
 from caffe_lrp.batch.presence import absent
-from caffe_lrp.batch.recorder import Recorder
+from caffe_lrp.batch.recorder import Recorder, _most_after
 from caffe_lrp.batch.records import DONE, FAILED, LONGEST_LINE, MISSING, Header, JournalReader, find_journals
 from caffe_lrp.batch.status import read_status
 from caffe_lrp.errors import OutputError
 from caffe_lrp.filelist import Target
-from caffe_lrp.outputs.atomic import sync_files
+from caffe_lrp.outputs.atomic import make_folder, sync_files
 from caffe_lrp.shards import Shard
 
 FINGERPRINT = "0123456789ab"
@@ -278,6 +279,15 @@ def test_files_are_synced_before_the_folders_that_name_them(tmp_path: Path, sync
     assert synced[2:] == ["set", "new", "root"]
 
 
+def test_a_folder_is_made_in_one_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(path: Path, *_: object) -> int:
+        raise PermissionError(13, os.strerror(13), str(path))
+
+    monkeypatch.setattr(os, "open", refusing)  # root may read everything
+    make_folder(tmp_path / "a/b", is_synced=True)
+    assert (tmp_path / "a/b").is_dir()
+
+
 def test_a_journal_is_synced_line_by_line_unless_nobody_wants_that(tmp_path: Path, synced: list[str]) -> None:
     with Journal(tmp_path, HEADER) as opened:
         assert synced == [NAME, tmp_path.name]
@@ -303,6 +313,10 @@ def test_outcomes_are_noted_in_order_and_together_while_the_disk_is_slow(tmp_pat
         may_go_on.set()
     assert [number for part in noted for number in part] == [*range(50)]
     assert len(noted) <= 3
+
+
+def test_no_more_outcomes_wait_than_the_disk_takes_in_two_seconds() -> None:
+    assert [_most_after(32, seconds) for seconds in (0.0, 0.1, 1.0, 32.0, 640.0)] == [1024, 640, 64, 2, 1]
 
 
 def test_what_cannot_be_noted_ends_the_run(tmp_path: Path) -> None:
@@ -337,6 +351,16 @@ def test_a_map_is_there_if_all_its_files_are_and_none_is_empty(tmp_path: Path) -
     shutil.rmtree(tmp_path / "set")
     assert absent(jobs, kinds).all()
     assert absent([], kinds).tolist() == []
+
+
+def test_maps_right_below_the_root_of_the_file_system_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_relevance.npy").write_bytes(b"content")
+    scan, job = os.scandir, replace(outcome(0, tmp_path).job, stem="/a")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", lambda path: scan({"/": tmp_path}.get(path, path)))
+        assert absent([job, replace(job, stem="/b")], ["npy"]).tolist() == [False, True]
 
 
 def test_status_reads_a_folder_of_hostile_journals(

@@ -156,6 +156,16 @@ def test_a_run_of_another_machine_is_waited_for_until_it_must_be_dead(
         assert not path.exists()
 
 
+def test_a_lease_of_the_future_that_nobody_renews_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_SECONDS_OF_DOUBT", 0.01)
+    monkeypatch.setattr(leases, "SECONDS_TO_LIVE", 0.1)
+    path = left(tmp_path, claiming(ONE, "a"), ELSEWHERE, seconds_ago=-3600)
+    with leased(tmp_path, claiming(OTHER, "a"), lambda *_: None):
+        assert not path.exists()
+
+
 def test_a_run_of_another_machine_that_gives_a_sign_of_life_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

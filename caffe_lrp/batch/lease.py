@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -79,21 +79,24 @@ class Lease:
             Another run that lives writes the same files.
         """
         until = time.monotonic() + 2 * SECONDS_TO_LIVE
-        doubtful: dict[Path, float] = {}
+        #: Of those of whom it cannot be told: when they were renewed, and since when that is known.
+        doubtful: dict[Path, tuple[float, float]] = {}
         while True:
-            now, rivals = self._rivals()
+            now, rivals = self._rivals(doubtful)
             if not rivals:
                 break
             for rival in rivals:
                 # Of those that ask at a time, the one of the smallest ticket goes first.
                 comes_first = rival.holds or rival.ticket < self._ticket
-                lives = rival.is_alive(now) or rival.renewed > doubtful.get(rival.path, rival.renewed)
+                renewed, _ = doubtful.get(rival.path, (rival.renewed, 0.0))
+                lives = rival.is_alive(now) or rival.renewed > renewed
                 if (lives and comes_first) or time.monotonic() > until:
                     raise self._refusal(rival)
             unsure = [rival for rival in rivals if rival.is_alive(now) is None]
             if unsure and not doubtful:
                 waiting(unsure[0].holder, SECONDS_TO_LIVE)
-            doubtful = {rival.path: rival.renewed for rival in unsure}
+            seen = time.monotonic()
+            doubtful = {rival.path: doubtful.get(rival.path, (rival.renewed, seen)) for rival in unsure}
             time.sleep(_SECONDS_OF_DOUBT if unsure else _SECONDS_BETWEEN_LOOKS)
         os.pwrite(self._file, HOLDS, 0)
         self._renewing.start()
@@ -106,14 +109,20 @@ class Lease:
             what = f"a run that writes the same files is going on ({rival.holder})"
         return OutputError(f"{_journal_of(self._root, theirs)}: {what}; wait for it, or end it")
 
-    def _rivals(self) -> tuple[float, list[FoundLease]]:
-        """The time, and leases of others that may write the same files; those of the dead are removed."""
+    def _rivals(self, doubtful: Mapping[Path, tuple[float, float]]) -> tuple[float, list[FoundLease]]:
+        """The time, and leases of others that may write the same files; those of the dead are removed.
+
+        A clock that was set back leaves leases of the future. They are dead if they stay as they are.
+        """
         os.utime(self._file)
         now, rivals = os.fstat(self._file).st_mtime, []
         for found in find_leases(self._root):
             if found.ticket == self._ticket:
                 continue
-            if found.is_alive(now) is False:
+            renewed, since = doubtful.get(found.path, (0.0, 0.0))
+            stays = found.renewed == renewed and time.monotonic() - since > SECONDS_TO_LIVE
+            lives = found.is_alive(now)
+            if lives is False or (lives is None and stays):
                 with suppress(OSError):  # somebody else was faster
                     found.path.unlink()
             elif self.claim.meets(found.claim):

@@ -41,7 +41,7 @@ def absent(jobs: Iterable[HeatmapJob], kinds: Sequence[str]) -> NDArray[np.bool_
 
 def _files_in(folder: str) -> Iterator[str]:
     """Paths of the files in a folder that are not empty; none if there is no such folder."""
-    beginning = f"{folder}/" if folder else ""
+    beginning = os.path.join(folder, "")  # noqa: PTH118 - as in the paths that are compared
     try:
         entries = os.scandir(folder or ".")
     except OSError:  # what cannot be read is as good as gone

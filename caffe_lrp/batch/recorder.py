@@ -6,6 +6,7 @@ at a time, and then it adds their lines.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -15,6 +16,10 @@ from .job import JobOutcome
 
 #: With more outcomes waiting, the run waits, too: the disk is too slow for it.
 _MOST_WAITING = 1024
+#: The same before it is known how fast the disk is.
+_MOST_WAITING_AT_FIRST = 32
+#: No more outcomes wait than are noted in so many seconds: a run that is to end waits for them.
+_SECONDS_BEHIND = 2.0
 #: So long others may join the first one that waits: a disk takes files together in far less time than one
 #: by one. A process that is killed makes their maps again.
 _SECONDS_TOGETHER = 0.2
@@ -30,7 +35,7 @@ class Recorder:
     """
 
     def __init__(self, note: Callable[[Sequence[JobOutcome]], None]) -> None:
-        self._note = note
+        self._note, self._most_waiting = note, _MOST_WAITING_AT_FIRST
         self._waiting: list[JobOutcome] = []
         self._is_ending = False
         self._fault: BaseException | None = None
@@ -61,7 +66,7 @@ class Recorder:
             Earlier ones could not be.
         """
         with self._changed:
-            while len(self._waiting) >= _MOST_WAITING and self._fault is None:
+            while len(self._waiting) >= self._most_waiting and self._fault is None:
                 self._changed.wait(SECONDS_DEAF)
             if self._fault is not None:
                 raise self._fault
@@ -70,6 +75,7 @@ class Recorder:
 
     def _run(self) -> None:
         while outcomes := self._taken():
+            begun = time.monotonic()
             try:
                 self._note(outcomes)
             except BaseException as fault:  # noqa: BLE001 - a thread has nobody else to tell
@@ -77,6 +83,7 @@ class Recorder:
                     self._fault = fault
                     self._changed.notify_all()
                 return
+            self._most_waiting = _most_after(len(outcomes), time.monotonic() - begun)
 
     def _taken(self) -> list[JobOutcome]:
         """All outcomes that wait, at least one; none at the end."""
@@ -89,4 +96,9 @@ class Recorder:
         return taken
 
     def _is_due(self) -> bool:
-        return self._is_ending or len(self._waiting) >= _MOST_WAITING
+        return self._is_ending or len(self._waiting) >= self._most_waiting
+
+
+def _most_after(noted: int, seconds: float) -> int:
+    """How many outcomes may wait, after some were noted in a time."""
+    return max(1, int(min(_MOST_WAITING, noted * _SECONDS_BEHIND / max(seconds, 1e-6))))

@@ -92,7 +92,8 @@ def make_folder(path: Path, *, is_synced: bool) -> None:
     path.mkdir(parents=True, exist_ok=True)
     if is_synced:
         for folder in missing:
-            sync_path(folder.parent)
+            with suppress(PermissionError):  # others' folders may be open for writing, but not for reading
+                sync_path(folder.parent)
 
 
 def sync_files(paths: Sequence[str], roots: Collection[Path] = ()) -> None:

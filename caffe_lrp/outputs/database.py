@@ -127,7 +127,7 @@ class AttributionDatabase:
     ) -> None:
         self._dtype = dtype
         self._pending: deque[tuple[int, int]] = deque()
-        self._flushing = threading.Lock()
+        self._flushing, self._lost = threading.Lock(), ""
         self._maps = _open(path, shape.rows, shape.map_columns(dtype), description, overwrite)
         self._inputs: Table | None = None
         if with_input:
@@ -188,15 +188,15 @@ class AttributionDatabase:
         Raises
         ------
         OutputError
-            The disk did not take it; the next call tries again. Or the files that this run writes are no
-            longer those of this name.
+            The disk did not take it, now or in an earlier call; its rows stay without a mark. Or the files
+            that this run writes are no longer those of this name.
         """
         with self._flushing:
             # Only rows that were complete before the content is synced may be marked after it.
             complete = [self._pending[place] for place in range(len(self._pending))]
+            if complete:
+                self._sync()
             for table in self._tables:
-                if complete:
-                    table.sync()
                 table.require_in_place()
             # The mark of the map comes last: where it is, the picture is complete, too.
             for row, index in complete:
@@ -204,6 +204,17 @@ class AttributionDatabase:
                     table.write(row, {MARK: np.array([index], MARK_COLUMN.dtype)})
             for _ in complete:
                 self._pending.popleft()
+
+    def _sync(self) -> None:
+        """Have the content on the disk. A system says only once that it is not, so that is remembered."""
+        if self._lost:
+            raise OutputError(self._lost)
+        try:
+            for table in self._tables:
+                table.sync()
+        except OutputError as error:
+            self._lost = str(error)
+            raise
 
     def rows_done(self) -> NDArray[np.bool_]:
         """(rows,): which rows need not be written again."""
