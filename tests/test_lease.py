@@ -85,7 +85,10 @@ def test_who_comes_second_is_refused_with_and_without_locks(
 ) -> None:
     mine, other, apart = claiming(ONE, "a", "b"), claiming(OTHER, "b"), claiming(OTHER, "c")
     locks = without_locks(monkeypatch, number) if number else contextlib.nullcontext()
+    umask = os.umask(0o077)
     with locks, leased(tmp_path, mine, untold):
+        os.umask(umask)
+        assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o644]
         assert running(tmp_path) == {(ONE, "0of1")}
         with pytest.raises(
             OutputError, match=f"{ONE}-0of1.jsonl: a run that writes the same files is going on"

@@ -53,6 +53,8 @@ class Lease:
         temporary = temporary_beside(self._path)
         file = open_own(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
+            with suppress(OSError):  # other users have to read it, whatever the umask says
+                os.fchmod(file, 0o644)
             with suppress(OSError):  # no locks here: process and time tell
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with os.fdopen(file, "wb", closefd=False) as stream:
