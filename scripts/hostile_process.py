@@ -268,6 +268,10 @@ def _work(attempt: Attempt, tell: int) -> int:
 # Judging
 
 
+#: A run that was forked may not hear signals for so long.
+_SECONDS_TO_LISTEN = 0.05
+
+
 def faults_of(attempt: Attempt, outcome: Outcome, documented: frozenset[int]) -> list[str]:
     """Return what is wrong with how a run ended, in words."""
     found = []
@@ -276,7 +280,8 @@ def faults_of(attempt: Attempt, outcome: Outcome, documented: frozenset[int]) ->
     if outcome.is_hung:
         found.append(f"takes more than {outcome.seconds:.0f} seconds, {outcome.computed:.1f} of computing")
     elif outcome.code < 0:
-        is_early = attempt.is_fresh and not text.strip() and -outcome.code in sent
+        is_early = attempt.is_fresh or outcome.seconds < _SECONDS_TO_LISTEN
+        is_early = is_early and not text.strip() and -outcome.code in sent
         if not is_early and outcome.code != -signal.SIGKILL:
             found.append(f"was ended by {signal.Signals(-outcome.code).name}")
         elif outcome.code == -signal.SIGKILL and signal.SIGKILL not in sent:

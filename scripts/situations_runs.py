@@ -202,7 +202,7 @@ def limits(stage: Stage, scene: Path, chance: random.Random) -> Situation:
         value = chance.choice((3, 4, 5, 6, 8, 10, 12, 16, 24))
         attempt, what = _limited(attempt, resource.RLIMIT_NOFILE, value), f"{value} files"
     elif choice == 2:
-        value = chance.choice((0, 1, 100, 1000, 4096, 10_000, 20_000))
+        value = chance.choice((1, 100, 1000, 4096, 10_000, 20_000))  # with 0, nothing can be said
         attempt, what = _limited(attempt, resource.RLIMIT_FSIZE, value), f"files of {value} bytes"
     elif choice == 3:
         value = address_space() + chance.choice((0, 1, 5, 20, 60)) * _MEGABYTE
