@@ -1,6 +1,7 @@
 """Settings of all tests."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,12 @@ import pytest
 from hypothesis import settings
 
 from caffe_lrp import trust
+
+# A shell ignores Ctrl-C on behalf of what it runs in the background, and nohup a terminal that closes: the
+# program then does as well, which is not what is to be tested.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # Machines are shared: how long an example takes says nothing of the code.
 settings.register_profile("without a deadline", deadline=None)

@@ -63,7 +63,9 @@ def good_outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     bad_input.arrange_good_run(folder)
     before = contents(folder)
     result = run(Kind("nothing is wrong", bad_input.nothing), folder)
-    assert (result.returncode, result.stderr) == (0, "")
+    # Where kernels are compiled on a busy machine, a line says after a minute how far the run is.
+    said = [line for line in result.stderr.splitlines() if not re.match(r"caffe-lrp: \d of 3 maps", line)]
+    assert (result.returncode, said) == (0, [])
     written = {name: content for name, content in contents(folder).items() if name not in before}
     assert written.keys() == outputs_of(*IMAGES)
     return written
