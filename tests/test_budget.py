@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from caffe_lrp.batch.schedule import Limits, Schedule, memory_for_images
-from caffe_lrp.imaging.budget import MemoryBudget, Take
+from caffe_lrp.imaging.budget import MemoryBudget
 from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.quirks import REFERENCE
@@ -129,8 +129,10 @@ def test_images_have_what_the_schedule_leaves_but_enough_for_ordinary_photos() -
 
 def test_nothing_is_waited_for_without_a_limit() -> None:
     budget = MemoryBudget()
-    takes: list[Take] = []
+    taken: list[str] = []
     with budget.share(Path("a")) as first, budget.share(Path("b")) as second:
-        takes += [first, second]
         first(2**60)
+        taken.append("a")
         second(2**60)
+        taken.append("b")
+    assert taken == ["a", "b"]
