@@ -193,7 +193,6 @@ def open_input(path: Path, *, may_be_pipe: bool = False) -> BinaryIO:
     def require(mode: int) -> None:
         _require_input(mode, may_be_pipe)
 
-    require(path.stat().st_mode)  # to open a device may already do something
     return os.fdopen(_open(path, os.O_RDONLY, require), "rb")
 
 
@@ -289,19 +288,18 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
     OSError
         It cannot be opened.
     """
-    with suppress(FileNotFoundError):
-        _require_regular(path.lstat().st_mode)  # to open a device may already do something
     return _open(path, flags | os.O_NOFOLLOW, _require_regular)
 
 
 def open_regular(path: Path) -> int:
     """Open a file that the user names, for reading: a descriptor; raises as `open_own`, but follows links."""
-    _require_regular(path.stat().st_mode)
     return _open(path, os.O_RDONLY, _require_regular)
 
 
 def _open(path: Path, flags: int, require: Callable[[int], None]) -> int:
-    """A descriptor of what ``require`` takes by its mode: something else may have come into its place."""
+    """A descriptor of what ``require`` takes by its mode, asked before and after: it may be replaced."""
+    with suppress(FileNotFoundError):  # to open a device may already do something
+        require(path.stat(follow_symlinks=not flags & os.O_NOFOLLOW).st_mode)
     file = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     try:
         require(os.fstat(file).st_mode)
