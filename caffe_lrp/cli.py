@@ -8,10 +8,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from .arguments import INTRODUCTION, demo_arguments, list_arguments
-from .commands.halt import Halt
-from .crew import require_threads
-from .environment import (
+from caffe_lrp.machine.crew import require_threads
+from caffe_lrp.machine.environment import (
     ADDRESS_SPACE_TO_COMPILE,
     address_space_limit,
     environment_fault,
@@ -19,6 +17,9 @@ from .environment import (
     require_address_space,
     threads_of_libraries,
 )
+
+from .arguments import INTRODUCTION, demo_arguments, list_arguments
+from .commands.halt import Halt
 from .errors import CaffeLrpError, ExitCode, notices_of
 from .subcommands import (
     convert_arguments,

@@ -15,7 +15,8 @@ from typing import BinaryIO, cast
 
 from caffe_lrp.errors import FileListError
 from caffe_lrp.filelist import EntryList, ListEntry, Outline, Target
-from caffe_lrp.files import (
+from caffe_lrp.files.imagefile import ArchiveMember
+from caffe_lrp.files.reading import (
     HEAD_BYTES,
     UNPACK_ADVICE,
     foreign_kind,
@@ -23,7 +24,6 @@ from caffe_lrp.files import (
     pieces_of,
     why_unreadable,
 )
-from caffe_lrp.imagefile import ArchiveMember
 from caffe_lrp.messages import counted
 
 #: Endings of the names of images, of all formats that are decoded.

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import overload
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.files import read_bounded, read_small_file, why_no_text
-from caffe_lrp.imagefile import ArchiveMember
+from caffe_lrp.files.imagefile import ArchiveMember
+from caffe_lrp.files.reading import read_bounded, read_small_file, why_no_text
 from caffe_lrp.messages import MOST_LISTED, listed
 
 BEST_FIVE = -2

@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from .crew import Crew
+from caffe_lrp.machine.crew import Crew
 
 Floats = NDArray[np.float32]
 

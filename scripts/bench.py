@@ -26,10 +26,10 @@ from bench_report import Row, add_direct_time, machine_lines, speed_row, table, 
 from bench_worker import Case, Round, Worker
 
 from caffe_lrp.arguments import CONVOLUTIONS
-from caffe_lrp.batch.resources import allowed_processors
 from caffe_lrp.batch.session import open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError
+from caffe_lrp.machine.resources import allowed_processors
 
 FORWARD = "forward"
 """In the place of a formula: the forward pass alone."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caffe_lrp.batch.resources import allowed_processors
+from caffe_lrp.machine.resources import allowed_processors
 
 PRODUCT_SIDES = (1024, 2048, 4096)
 """Sides of the square matrices."""

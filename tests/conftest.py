@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from caffe_lrp import trust
+from caffe_lrp.files import trust
 
 # A shell ignores Ctrl-C on behalf of what it runs in the background, and nohup a terminal that closes: the
 # program then does as well, which is not what is to be tested.

@@ -5,8 +5,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from caffe_lrp.crew import Crew, require_threads
 from caffe_lrp.errors import LimitError
+from caffe_lrp.machine.crew import Crew, require_threads
 
 
 def refuse_thread(number: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ import pytest
 from database_builders import SETTINGS, SHAPE, check_row, make, result
 
 from caffe_lrp.errors import ImageError, OutputError, UsageError
+from caffe_lrp.files.atomic import sync_path
 from caffe_lrp.outputs import database, table
-from caffe_lrp.outputs.atomic import sync_path
 from caffe_lrp.outputs.database import AttributionDatabase, input_path_of
 
 #: Writes the rows of a database that are missing, a little slower than it could.

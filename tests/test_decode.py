@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from caffe_lrp import imagefile
 from caffe_lrp.errors import ImageError
-from caffe_lrp.files import open_input
+from caffe_lrp.files import imagefile
+from caffe_lrp.files.reading import open_input
 from caffe_lrp.imaging import decode as decode_module
 from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.pixels import ColourModel

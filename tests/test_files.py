@@ -15,14 +15,14 @@ import pytest
 from fetch_model import MODELS
 from PIL import Image
 
-from caffe_lrp import files
 from caffe_lrp.batch.fingerprint import ContentHashes
 from caffe_lrp.batch.session import read_labels
 from caffe_lrp.collection import read_images
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError
 from caffe_lrp.filelist import Target, read_filelist
-from caffe_lrp.files import (
+from caffe_lrp.files import reading as files
+from caffe_lrp.files.reading import (
     PUBLISHED_FILES,
     NotRegularError,
     foreign_kind,

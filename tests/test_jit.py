@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from llvmlite import binding as llvm
 
-from caffe_lrp import trust
 from caffe_lrp.errors import UsageError
+from caffe_lrp.files import trust
 from caffe_lrp.kernels import _jit, cache
 from caffe_lrp.kernels._jit import KernelCache, kernel, target_features
 from caffe_lrp.kernels.targets import BASELINES, features_of, require_baseline

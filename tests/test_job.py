@@ -11,7 +11,7 @@ from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
 from caffe_lrp.batch.job import HeatmapJob, OutputLayout, WorkList, make_jobs
 from caffe_lrp.errors import FileListError, ImageError
 from caffe_lrp.filelist import ListEntry, Target, read_filelist
-from caffe_lrp.outputs.atomic import write_atomically
+from caffe_lrp.files.atomic import write_atomically
 
 
 def job_of(path: str, path_root: str = "images", *, inside: str = "") -> HeatmapJob:

@@ -21,7 +21,7 @@ from caffe_lrp.batch.records import DONE, FAILED, LONGEST_LINE, MISSING, Header,
 from caffe_lrp.batch.status import read_status
 from caffe_lrp.errors import OutputError
 from caffe_lrp.filelist import Target
-from caffe_lrp.outputs.atomic import make_folder, sync_files
+from caffe_lrp.files.atomic import make_folder, sync_files
 from caffe_lrp.shards import Shard
 
 FINGERPRINT = "0123456789ab"

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe_lrp.errors import ImageError, OutputError
+from caffe_lrp.files.atomic import write_atomically
 from caffe_lrp.outputs import writers
 from caffe_lrp.outputs.arrays import Dtype
-from caffe_lrp.outputs.atomic import write_atomically
 from caffe_lrp.outputs.png import encode_png
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.text import raw_heatmap, top_scores

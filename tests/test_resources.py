@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from caffe_lrp.batch.resources import allowed_processors, available_memory, memory_is_limited
+from caffe_lrp.machine.resources import allowed_processors, available_memory, memory_is_limited
 
 OLD_MOUNTS = """\
 25 31 0:25 / /proc rw - proc proc rw

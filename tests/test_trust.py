@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from caffe_lrp import trust
-from caffe_lrp.files import NotRegularError
-from caffe_lrp.trust import (
+from caffe_lrp.files import trust
+from caffe_lrp.files.reading import NotRegularError
+from caffe_lrp.files.trust import (
     Distrust,
     UntrustedError,
     create_trusted,

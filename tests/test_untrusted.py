@@ -20,7 +20,7 @@ from caffe_lrp.batch.session import open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError, ModelError
 from caffe_lrp.filelist import read_filelist
-from caffe_lrp.files import read_small_file
+from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.imaging import decode as decode_module
 from caffe_lrp.imaging.decode import LARGEST_SIDE, MAX_PIXELS, decode
 from caffe_lrp.imaging.mean import load_mean

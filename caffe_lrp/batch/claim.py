@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.files import open_own
+from caffe_lrp.files.reading import open_own
 from caffe_lrp.outputs.writers import file_kinds
 
 from .delivery import DATABASE

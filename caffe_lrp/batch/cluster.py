@@ -17,13 +17,13 @@ from typing import Any
 
 from caffe_lrp import __version__
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.crew import require_threads
-from caffe_lrp.environment import lack_of_memory, stack_of_thread
 from caffe_lrp.errors import ClusterError, LimitError, UsageError
+from caffe_lrp.machine.crew import require_threads
+from caffe_lrp.machine.environment import lack_of_memory, stack_of_thread
+from caffe_lrp.machine.resources import address_space_left, memory_is_limited
 
 from .batches import Batch, form_batches
 from .job import HeatmapJob, JobOutcome
-from .resources import address_space_left, memory_is_limited
 from .schedule import BATCHES_PER_WORKER, require_address_space_for
 from .worker import THREADS_OF_CLIENT, Recipe, explain_on_worker, require_dask
 

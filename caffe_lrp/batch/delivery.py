@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from caffe_lrp.files.atomic import sync_files
 from caffe_lrp.outputs.arrays import Dtype
-from caffe_lrp.outputs.atomic import sync_files
 from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.writers import paths_of, write_outputs

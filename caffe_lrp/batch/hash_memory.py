@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caffe_lrp.files import MEGABYTE
-from caffe_lrp.trust import make_trusted_folder, open_trusted, replace_trusted, why_untrusted
+from caffe_lrp.files.reading import MEGABYTE
+from caffe_lrp.files.trust import make_trusted_folder, open_trusted, replace_trusted, why_untrusted
 
 _NAME = "content-hashes.json"
 _MOST_ENTRIES = 1000

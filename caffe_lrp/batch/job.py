@@ -12,7 +12,7 @@ from typing import overload
 
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.filelist import EntryList, ListEntry, Outline, Target
-from caffe_lrp.imagefile import ArchiveMember, ImageSource
+from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
 from caffe_lrp.relevance.conservation import Conservation
 
 from .darkness import Darkness

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.files import open_own
-from caffe_lrp.outputs.atomic import sync_open, sync_path, why_unwritable
+from caffe_lrp.files.atomic import sync_open, sync_path, why_unwritable
+from caffe_lrp.files.reading import open_own
 
 from .job import HeatmapJob, JobOutcome
 from .records import (

@@ -20,8 +20,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.files import open_own
-from caffe_lrp.outputs.atomic import temporary_beside, why_unwritable
+from caffe_lrp.files.atomic import temporary_beside, why_unwritable
+from caffe_lrp.files.reading import open_own
 from caffe_lrp.shards import Shard
 
 from .claim import HOLDS, SECONDS_TO_LIVE, Claim, FoundLease, Holder, find_leases, lease_content, lease_path

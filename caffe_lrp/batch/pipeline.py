@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.crew import SECONDS_DEAF, Crew
+from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 from caffe_lrp.workspace import Workspace
 
 from .batches import Batch, form_batches

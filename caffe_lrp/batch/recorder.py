@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from caffe_lrp.crew import SECONDS_DEAF
+from caffe_lrp.machine.crew import SECONDS_DEAF
 
 from .job import JobOutcome
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.files import open_own, why_unreadable
+from caffe_lrp.files.reading import open_own, why_unreadable
 from caffe_lrp.shards import Shard
 
 #: States of a job, as `Journal.states` holds them.

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
+from caffe_lrp.files.atomic import interrupted_writes, make_folder, replace_file, why_unwritable
 from caffe_lrp.messages import counted
-from caffe_lrp.outputs.atomic import interrupted_writes, make_folder, replace_file, why_unwritable
 from caffe_lrp.outputs.writers import file_kinds, output_of, paths_of
 from caffe_lrp.shards import Shard
 

@@ -11,11 +11,12 @@ from itertools import zip_longest
 
 import numpy as np
 
-from caffe_lrp.environment import environment_fault, limit_behind
 from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, OutputError
 from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.machine.environment import environment_fault, limit_behind
+from caffe_lrp.machine.resources import memory_is_limited
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
@@ -29,7 +30,6 @@ from .darkness import Darkness, darkness_of
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome, StageTimes
 from .observation import Record
-from .resources import memory_is_limited
 from .session import Session
 
 #: Lines of the file with the best scores.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from caffe_lrp.errors import LimitError
-from caffe_lrp.imagefile import ImageSource
+from caffe_lrp.files.imagefile import ImageSource
 from caffe_lrp.imaging.budget import MemoryBudget
 from caffe_lrp.messages import counted
 from caffe_lrp.relevance.footprint import Footprint, footprint_of

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from caffe_lrp.config import COMMAND_LINE, HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError, PlanError, noticing
-from caffe_lrp.files import read_small_file
+from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.preprocess import Preprocessor
+from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.net.build import build_net
 from caffe_lrp.net.heads import find_head, head_names
 from caffe_lrp.net.inputs import with_input_size
@@ -23,7 +24,6 @@ from caffe_lrp.relevance.start import Start, find_start, layer_index
 from .inputs import make_preprocessor
 from .naming import naming
 from .observation import Observation, observe
-from .resources import available_memory
 
 #: Key and option of the switch layer.
 _SWITCH = ("auxiliaryvariable_maxlayerindexforflatdistinconv", "--switch-layer")

@@ -15,14 +15,14 @@ import cv2
 
 from caffe_lrp import __version__
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.environment import stack_of_thread
 from caffe_lrp.errors import CaffeLrpError, UsageError
+from caffe_lrp.machine.environment import stack_of_thread
+from caffe_lrp.machine.resources import address_space_left, available_memory
 from caffe_lrp.workspace import Workspace
 
 from .batches import Batch, form_batches
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
-from .resources import address_space_left, available_memory
 from .runner import deliver, explain_batch, load_image
 from .schedule import (
     Limits,

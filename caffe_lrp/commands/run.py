@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from caffe_lrp.batch import resources, schedule
+from caffe_lrp.batch import schedule
 from caffe_lrp.batch.batches import count_images
 from caffe_lrp.batch.check import foreseeable_fault, notices, refuse_class, refuse_too_many_ranks
 from caffe_lrp.batch.claim import Holder
@@ -43,10 +43,11 @@ from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.batch.worker import Recipe, require_dask
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.environment import stack_of_thread
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, presentable
 from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
+from caffe_lrp.machine import resources
+from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.messages import counted
 from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase
 from caffe_lrp.outputs.writers import file_kinds, output_of

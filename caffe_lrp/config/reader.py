@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.files import read_small_file
+from caffe_lrp.files.reading import read_small_file
 
 from .keys import COMMAND_LINE, KEYS, Entry, HeatmapConfig
 from .paths import locate

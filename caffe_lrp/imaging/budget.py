@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from caffe_lrp.environment import return_free_memory
-from caffe_lrp.imagefile import ImageSource
+from caffe_lrp.files.imagefile import ImageSource
+from caffe_lrp.machine.environment import return_free_memory
 
 #: Other threads cannot use what one has freed of a large image, unless it is given back to the system.
 _LARGE = 128 * 2**20

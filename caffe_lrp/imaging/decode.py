@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from caffe_lrp.errors import ImageError
-from caffe_lrp.files import foreign_kind
-from caffe_lrp.imagefile import ImageSource, read_image
+from caffe_lrp.files.imagefile import ImageSource, read_image
+from caffe_lrp.files.reading import foreign_kind
 
 from .budget import Take
 from .pixels import (

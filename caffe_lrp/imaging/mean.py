@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
-from caffe_lrp.files import read_head, read_small_file, why_no_text
+from caffe_lrp.files.reading import read_head, read_small_file, why_no_text
 from caffe_lrp.proto.reader import scan_blob
 from caffe_lrp.quirks import Quirks
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import CaffeLrpError, ImageError
-from caffe_lrp.files import why_foreign
-from caffe_lrp.imagefile import ImageSource, read_image
+from caffe_lrp.files.imagefile import ImageSource, read_image
+from caffe_lrp.files.reading import why_foreign
 
 from .budget import Take
 from .quiet import unwarned

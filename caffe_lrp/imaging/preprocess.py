@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ImageError, ModelError
-from caffe_lrp.imagefile import ImageSource
+from caffe_lrp.files.imagefile import ImageSource
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.quirks import Quirks
 

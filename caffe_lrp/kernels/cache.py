@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caffe_lrp.files import user_cache_folder
-from caffe_lrp.trust import (
+from caffe_lrp.files.reading import user_cache_folder
+from caffe_lrp.files.trust import (
     Distrust,
     is_unknown,
     make_trusted_folder,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, OutputError
-from caffe_lrp.files import NotRegularError
+from caffe_lrp.files.reading import NotRegularError
 
 from .arrays import Dtype, little_endian, relevance_map
 from .result import HeatmapResult

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ImageError, OutputError
-from caffe_lrp.files import require_file
+from caffe_lrp.files.reading import require_file
 from caffe_lrp.messages import counted, listed
 
 from .database import describe_layout, differing_settings, input_path_of, maps_of_run

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from caffe_lrp.errors import ConfigError, OutputError
+from caffe_lrp.files.atomic import replace_file, why_unwritable
 
-from .atomic import replace_file, why_unwritable
 from .database import describe_layout, input_path_of
 from .structure import MARK
 from .table import Table

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import UsageError
-from caffe_lrp.files import MEGABYTE
+from caffe_lrp.files.reading import MEGABYTE
 
 MARK = "index"
 UNMARKED = np.iinfo(np.uint32).max

@@ -20,11 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.environment import largest_file
 from caffe_lrp.errors import ConfigError, OutputError
-from caffe_lrp.files import MEGABYTE, NotRegularError, open_own, open_regular, why_unreadable
+from caffe_lrp.files.atomic import (
+    interrupted_writes,
+    sync_path,
+    temporary_beside,
+    why_unwritable,
+    writing_error,
+)
+from caffe_lrp.files.reading import MEGABYTE, NotRegularError, open_own, open_regular, why_unreadable
+from caffe_lrp.machine.environment import largest_file
 
-from .atomic import interrupted_writes, sync_path, temporary_beside, why_unwritable, writing_error
 from .structure import (
     DAMAGE,
     DESCRIPTION,

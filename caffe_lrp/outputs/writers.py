@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
+from caffe_lrp.files.atomic import write_atomically
 from caffe_lrp.imaging.render import heatmap_picture
 
 from .arrays import Dtype, npy_file, npz_file
-from .atomic import write_atomically
 from .layers import is_layer_kind, layer_file, layer_suffix
 from .png import encode_png
 from .result import HeatmapResult

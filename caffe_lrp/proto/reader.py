@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from caffe_lrp.errors import ModelError, noticing
-from caffe_lrp.files import read_small_file, why_no_text
+from caffe_lrp.files.reading import read_small_file, why_no_text
 
 from .caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter
 from .data_layers import transform_of_net

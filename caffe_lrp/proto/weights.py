@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.files import HEAD_BYTES, require_file, why_foreign, why_unreadable
+from caffe_lrp.files.reading import HEAD_BYTES, require_file, why_foreign, why_unreadable
 
 from .spec import Shape
 from .wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Field, WireError, WireFile

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from caffe_lrp.files import open_input
+from caffe_lrp.files.reading import open_input
 
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 _WINDOW_BYTES = 1 << 16

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from caffe_lrp.errors import ImageError
-from caffe_lrp.files import FolderError, NotRegularError, missing_file_advice, open_input, why_unreadable
+
+from .reading import FolderError, NotRegularError, missing_file_advice, open_input, why_unreadable
 
 #: Larger files are refused before they are read.
 MAX_FILE_BYTES = 2**30

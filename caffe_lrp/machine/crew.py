@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import ParamSpec, TypeVar
 
+from caffe_lrp.errors import LimitError
+
 from .environment import lack_of_memory, no_more_threads
-from .errors import LimitError
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from caffe_lrp.environment import advice_on_limits
 from caffe_lrp.errors import ImageError, OutputError
+from caffe_lrp.machine.environment import advice_on_limits
 
 from .containment import refuse_outside
 

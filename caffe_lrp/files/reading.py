@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from caffe_lrp.environment import advice_on_limits
 from caffe_lrp.errors import CaffeLrpError
+from caffe_lrp.machine.environment import advice_on_limits
 from caffe_lrp.messages import closest, did_you_mean
 
 MEGABYTE = 1024 * 1024

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .files import open_own
+from .reading import open_own
 
 _ROOT = Path("/")
 _ROOT_USER = 0

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .errors import CaffeLrpError, LimitError, UsageError
+from caffe_lrp.errors import CaffeLrpError, LimitError, UsageError
 
 _MEGABYTE = 2**20
 

@@ -1,0 +1,1 @@
+"""Bytes: reading within limits, what a wrong file is, whom to trust, and atomic writing."""
