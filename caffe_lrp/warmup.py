@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from caffe_lrp.formats.caffe import caffe_pb2
+from caffe_lrp.formats.caffe.reader import read_prototxt
+
 from .net.build import weight_shapes
-from .proto import caffe_pb2
-from .proto.reader import read_prototxt
 from .quirks import QUIRK_MODES
 from .relevance.formulas import FORMULAS, FormulaCode
 

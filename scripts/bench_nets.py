@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from caffe_lrp.config import read_config
+from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_outline
-from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan

@@ -27,7 +27,7 @@ from zoo_shapes import read_sized
 from zoo_table import ZOO
 from zoo_worker import Answer, Job, JobError, ask
 
-from caffe_lrp.proto.reader import read_prototxt
+from caffe_lrp.formats.caffe.reader import read_prototxt
 
 FORMULAS = (0, 2, 11, 100, 102, 104)
 USUAL = 100

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Regenerates caffe_lrp/proto/caffe_pb2.py and caffe_pb2.pyi from caffe_lrp/proto/caffe.proto.
+# Regenerates caffe_lrp/formats/caffe/caffe_pb2.py and caffe_pb2.pyi from caffe_lrp/formats/caffe/caffe.proto.
 # The compiler is of protobuf 25 on purpose: its code carries no check against newer protobuf
 # runtimes, so one file serves protobuf >= 4.25. It has wheels for Python 3.7 to 3.12; set PYTHON
 # to such an interpreter where python3 is newer.
@@ -11,4 +11,4 @@ venv="$(mktemp -d)"
 trap 'rm -rf "$venv"' EXIT
 "${PYTHON:-python3}" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "grpcio-tools==1.62.3" setuptools
-"$venv/bin/python" -m grpc_tools.protoc -I. --python_out=. --pyi_out=. caffe_lrp/proto/caffe.proto
+"$venv/bin/python" -m grpc_tools.protoc -I. --python_out=. --pyi_out=. caffe_lrp/formats/caffe/caffe.proto

@@ -21,14 +21,14 @@ from caffe_lrp.batch.session import open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import PlanError
 from caffe_lrp.filelist import read_filelist
+from caffe_lrp.formats.caffe import caffe_pb2
+from caffe_lrp.formats.caffe.reader import StoredBlob, read_prototxt, scan_caffemodel
+from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.mean import BLOB_BGR, TEXT_BGR, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.net import Net
-from caffe_lrp.proto import caffe_pb2
-from caffe_lrp.proto.reader import StoredBlob, read_prototxt, scan_caffemodel
-from caffe_lrp.proto.spec import NetSpec
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.footprint import footprint_of
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula

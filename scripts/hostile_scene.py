@@ -20,7 +20,7 @@ from PIL import Image
 
 import caffe_lrp
 from caffe_lrp.cli import main
-from caffe_lrp.proto.reader import read_prototxt
+from caffe_lrp.formats.caffe.reader import read_prototxt
 
 PROTOTXT = """\
 name: "small" input: "data" input_shape {{ dim: 1 dim: 3 dim: {side} dim: {side} }}

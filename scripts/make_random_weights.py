@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from weight_spread import PIXEL_RMS, Draw, draws
 
 from caffe_lrp.errors import CaffeLrpError, ExitCode, ModelError, notices_of
+from caffe_lrp.formats.caffe import caffe_pb2
+from caffe_lrp.formats.caffe.reader import read_prototxt
+from caffe_lrp.formats.spec import LayerSpec, NetSpec
 from caffe_lrp.net.build import weight_shapes
-from caffe_lrp.proto import caffe_pb2
-from caffe_lrp.proto.reader import read_prototxt
-from caffe_lrp.proto.spec import LayerSpec, NetSpec
 
 Shape = tuple[int, ...]
 

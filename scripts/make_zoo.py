@@ -17,8 +17,8 @@ from zoo_shapes import read_sized_text
 from zoo_table import LABELS, ZOO
 from zoo_text import Sketch
 
+from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_outline
-from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.relevance.advice import Advice, suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
 

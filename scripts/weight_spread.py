@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from caffe_lrp.proto.caffe_pb2 import EltwiseParameter, PoolingParameter
-from caffe_lrp.proto.spec import LayerSpec, NetSpec, Shape
+from caffe_lrp.formats.caffe.caffe_pb2 import EltwiseParameter, PoolingParameter
+from caffe_lrp.formats.spec import LayerSpec, NetSpec, Shape
 
 PIXEL_RMS = 60.0
 """Root of the mean square of pixels after their mean was subtracted, about."""

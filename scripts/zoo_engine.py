@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from zoo_worker import Answer, Job, serve
 
+from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_net
 from caffe_lrp.net.net import Net
-from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from caffe_lrp.proto import caffe_pb2
+from caffe_lrp.formats.caffe import caffe_pb2
 
 Shape = tuple[int, ...]
 

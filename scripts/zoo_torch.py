@@ -18,8 +18,8 @@ from torch.nn import functional
 from zoo_shapes import convolution_geometry, pooling_geometry
 from zoo_worker import Answer, Job, serve
 
-from caffe_lrp.proto import caffe_pb2
-from caffe_lrp.proto.reader import scan_caffemodel
+from caffe_lrp.formats.caffe import caffe_pb2
+from caffe_lrp.formats.caffe.reader import scan_caffemodel
 
 TINY = 1e-12
 """What zennit adds to divisors where we add nothing."""

@@ -20,7 +20,7 @@ from builders import parse, random_weights, write_caffemodel
 from numpy.typing import NDArray
 from PIL import Image
 
-from caffe_lrp.proto.caffe_pb2 import BlobProto, NetParameter
+from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto, NetParameter
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- bad input: begin -->\n", "<!-- bad input: end -->\n"

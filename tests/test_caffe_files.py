@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.proto.caffe_pb2 import BlobProto, NetParameter
-from caffe_lrp.proto.reader import read_prototxt, scan_blob, scan_caffemodel
+from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto, NetParameter
+from caffe_lrp.formats.caffe.reader import read_prototxt, scan_blob, scan_caffemodel
 
 WEIGHT = np.arange(24, dtype=np.float32).reshape(4, 3, 2) / 7
 

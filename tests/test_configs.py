@@ -11,7 +11,7 @@ import pytest
 from google.protobuf import descriptor_pb2, text_format
 from numpy.typing import NDArray
 
-from caffe_lrp.proto import caffe_pb2
+from caffe_lrp.formats.caffe import caffe_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"

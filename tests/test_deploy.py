@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto
+from caffe_lrp.formats.caffe.reader import scan_caffemodel
+from caffe_lrp.formats.spec import Transform
 from caffe_lrp.layers import REGISTRY, unsupported_type
 from caffe_lrp.net.build import Graph, build_graph, build_net
 from caffe_lrp.net.deploy import as_deploy_net
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.splits import insert_splits
-from caffe_lrp.proto.caffe_pb2 import BlobProto
-from caffe_lrp.proto.reader import scan_caffemodel
-from caffe_lrp.proto.spec import Transform
 
 ROOT = Path(__file__).parents[1]
 

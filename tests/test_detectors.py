@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from builders import INCEPTION, parse
 
+from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_graph
 from caffe_lrp.net.inputs import with_input_size
-from caffe_lrp.proto.reader import read_prototxt
 
 ROOT = Path(__file__).parents[1]
 CLASSIFIERS = sorted(

@@ -34,10 +34,10 @@ from caffe_lrp.files.reading import (
     require_file,
     why_no_text,
 )
+from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.numpy_file import read_numpy_file
-from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.quirks import REFERENCE
 
 

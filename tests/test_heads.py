@@ -18,11 +18,11 @@ from test_deploy import (
 )
 
 from caffe_lrp.errors import ConfigError
+from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.net.heads import find_head, head_notices
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
-from caffe_lrp.proto.spec import NetSpec
 from caffe_lrp.relevance.start import LayerReference, find_start
 
 TRAIN, TEST = "include { phase: TRAIN }", "include { phase: TEST }"

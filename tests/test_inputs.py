@@ -19,10 +19,10 @@ from caffe_lrp.batch.session import open_session
 from caffe_lrp.cli import main
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto
+from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.proto.caffe_pb2 import BlobProto
-from caffe_lrp.proto.spec import NetSpec
 
 #: A classifier with an inner product, and one whose scores are an average over positions.
 DENSE = """

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto
 from caffe_lrp.imaging.mean import constant_mean, load_mean
-from caffe_lrp.proto.caffe_pb2 import BlobProto
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 
 HEIGHT, WIDTH = 4, 5

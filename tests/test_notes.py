@@ -9,11 +9,11 @@ from builders import build, parse
 from caffe_lrp.batch.naming import naming
 from caffe_lrp.cli import main
 from caffe_lrp.errors import ConfigError, ModelError, UsageError, notices_of, noticing
+from caffe_lrp.formats.caffe.foreign import EFFECTS, unknown_fields
+from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_graph
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.options import notices_on_options
-from caffe_lrp.proto.foreign import EFFECTS, unknown_fields
-from caffe_lrp.proto.reader import read_prototxt
 
 Output = pytest.CaptureFixture[str]
 

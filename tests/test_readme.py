@@ -11,8 +11,8 @@ from supported_layers import part_of_readme, rendered
 from caffe_lrp.arguments import BINARIES, list_parser
 from caffe_lrp.config import KEYS, Key, read_config
 from caffe_lrp.errors import ExitCode
+from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.outputs.writers import OUTPUTS
-from caffe_lrp.proto.reader import scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
 from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.losses import CAUSES

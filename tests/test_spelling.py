@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.proto import caffe_pb2
-from caffe_lrp.proto.foreign import unknown_fields
-from caffe_lrp.proto.parsing import UnreadableError, parsed
-from caffe_lrp.proto.reader import read_prototxt
-from caffe_lrp.proto.scan import blocks_of
-from caffe_lrp.proto.spelling import misspelt_fields, why_invalid
+from caffe_lrp.formats.caffe import caffe_pb2
+from caffe_lrp.formats.caffe.foreign import unknown_fields
+from caffe_lrp.formats.caffe.parsing import UnreadableError, parsed
+from caffe_lrp.formats.caffe.reader import read_prototxt
+from caffe_lrp.formats.caffe.scan import blocks_of
+from caffe_lrp.formats.caffe.spelling import misspelt_fields, why_invalid
 
 ROOT = Path(__file__).parents[1]
 PROTOTXTS = sorted([*(ROOT / "configs").rglob("*.prototxt"), *(ROOT / "tests" / "data").rglob("*.prototxt")])

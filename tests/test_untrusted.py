@@ -21,6 +21,13 @@ from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError, ModelError
 from caffe_lrp.filelist import read_filelist
 from caffe_lrp.files.reading import read_small_file
+from caffe_lrp.formats.caffe import wire
+from caffe_lrp.formats.caffe.reader import (
+    LARGEST_PROTOTXT_MEGABYTES,
+    read_prototxt,
+    scan_blob,
+    scan_caffemodel,
+)
 from caffe_lrp.imaging import decode as decode_module
 from caffe_lrp.imaging.decode import LARGEST_SIDE, MAX_PIXELS, decode
 from caffe_lrp.imaging.mean import load_mean
@@ -28,8 +35,6 @@ from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.messages import closest
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.limits import LARGEST_BLOB, MOST_ACTIVATIONS
-from caffe_lrp.proto import wire
-from caffe_lrp.proto.reader import LARGEST_PROTOTXT_MEGABYTES, read_prototxt, scan_blob, scan_caffemodel
 from caffe_lrp.quirks import REFERENCE
 
 PACKAGE = Path(caffe_lrp.__file__).parent

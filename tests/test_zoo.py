@@ -26,10 +26,10 @@ from zoo_text import Sketch
 from zoo_worker import Job, JobError, ask
 
 from caffe_lrp.config import read_config
+from caffe_lrp.formats.caffe import caffe_pb2
+from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.net.build import build_graph, weight_shapes
-from caffe_lrp.proto import caffe_pb2
-from caffe_lrp.proto.reader import read_prototxt
 from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import MEGABYTE, open_input, pieces_of, user_cache_folder, why_unreadable
-from caffe_lrp.proto.reader import read_prototxt
+from caffe_lrp.formats.caffe.reader import read_prototxt
 
 from .hash_memory import HashMemory, state_of
 from .inputs import mean_of_prototxt

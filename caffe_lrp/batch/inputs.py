@@ -4,11 +4,11 @@ from pathlib import Path
 
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.formats.caffe.reader import Weights
+from caffe_lrp.formats.spec import NetSpec, Shape
 from caffe_lrp.imaging.mean import BLOB_BGR, Mean, constant_mean, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.inputs import image_shape
-from caffe_lrp.proto.reader import Weights
-from caffe_lrp.proto.spec import NetSpec, Shape
 from caffe_lrp.quirks import QUIRK_MODES
 
 from .naming import naming

@@ -7,6 +7,8 @@ from pathlib import Path
 from caffe_lrp.config import COMMAND_LINE, HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError, PlanError, noticing
 from caffe_lrp.files.reading import read_small_file
+from caffe_lrp.formats.caffe.reader import Weights, read_prototxt, scan_caffemodel
+from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.machine.resources import available_memory
@@ -14,8 +16,6 @@ from caffe_lrp.net.build import build_net
 from caffe_lrp.net.heads import find_head, head_names
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
-from caffe_lrp.proto.reader import Weights, read_prototxt, scan_caffemodel
-from caffe_lrp.proto.spec import NetSpec
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan

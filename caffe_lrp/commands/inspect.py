@@ -11,6 +11,7 @@ from typing import Any
 from caffe_lrp.batch.schedule import readable
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, noticing, presentable
 from caffe_lrp.files.atomic import replace_file, why_unwritable
+from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.inspection.dot import dot_text
 from caffe_lrp.inspection.facts import (
     STARTS,
@@ -28,7 +29,6 @@ from caffe_lrp.net.canonize import Merge
 from caffe_lrp.net.heads import find_head, head_notices
 from caffe_lrp.net.inputs import image_shape, with_input_size
 from caffe_lrp.net.net import Net
-from caffe_lrp.proto.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.start import layer_index

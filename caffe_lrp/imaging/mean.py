@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
 from caffe_lrp.files.reading import read_head, read_small_file, why_no_text
-from caffe_lrp.proto.reader import scan_blob
+from caffe_lrp.formats.caffe.reader import scan_blob
 from caffe_lrp.quirks import Quirks
 
 from .numpy_file import MAGIC, array_of

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from caffe_lrp.errors import ConfigError
+from caffe_lrp.formats.spec import Shape
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.heads import layers_below
 from caffe_lrp.net.net import Net
-from caffe_lrp.proto.spec import Shape
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.advice import Advice, suitable_formula
 from caffe_lrp.relevance.formulas import FORMULAS, Formula, FormulaCode, RuleParameters, find_formula

@@ -1,7 +1,7 @@
 """Axes of blobs, as prototxts count them and as layers do."""
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.proto.spec import Shape
+from caffe_lrp.formats.spec import Shape
 
 
 def canonical_axis(axis: int, shape: Shape) -> int:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import ConvolutionParameter
+from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import as_blob, pixels
 from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.proto.caffe_pb2 import ConvolutionParameter
-from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.spec import Shape
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.proto.spec import Shape
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 

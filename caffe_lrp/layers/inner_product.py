@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
 from .axes import canonical_axis

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import ExpParameter, LogParameter
+from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import lines
-from caffe_lrp.proto.caffe_pb2 import ExpParameter, LogParameter
-from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 

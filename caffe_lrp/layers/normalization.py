@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import LRNParameter
+from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels import normalization as kernels
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import as_blob, lines, pixels
 from caffe_lrp.kernels.pooling import average_pool, average_pool_gradient
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.proto.caffe_pb2 import LRNParameter
-from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.sharing import shared_property
 from caffe_lrp.workspace import Workspace
 

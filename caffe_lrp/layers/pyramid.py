@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import SPPParameter
+from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.proto.caffe_pb2 import SPPParameter
-from caffe_lrp.proto.spec import LayerSpec, Shape
 from caffe_lrp.workspace import Workspace
 
 from .base import Aggregation, Blobs, Layer, Winner, register

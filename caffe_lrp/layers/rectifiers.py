@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.proto.spec import LayerSpec
+from caffe_lrp.formats.spec import LayerSpec
 
 from .activation import ReLU
 from .base import register

@@ -7,8 +7,8 @@ What is followed is not told, nor what changes no scores: engines, fillers, rate
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from caffe_lrp.proto.caffe_pb2 import PoolingParameter
-from caffe_lrp.proto.spec import LayerSpec
+from caffe_lrp.formats.caffe.caffe_pb2 import PoolingParameter
+from caffe_lrp.formats.spec import LayerSpec
 
 
 @dataclass(frozen=True)

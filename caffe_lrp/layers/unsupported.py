@@ -1,7 +1,7 @@
 """What to do about layer types that no class here describes."""
 
+from caffe_lrp.formats.caffe.upgrade import V1_TYPE_NAMES
 from caffe_lrp.messages import did_you_mean
-from caffe_lrp.proto.upgrade import V1_TYPE_NAMES
 
 from .base import REGISTRY
 

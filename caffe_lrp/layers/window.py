@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import ConvolutionParameter, PoolingParameter
+from caffe_lrp.formats.spec import Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
-from caffe_lrp.proto.spec import Shape
 
 #: No window, step or border of a net for images comes near it.
 LARGEST_SIZE = 2**16

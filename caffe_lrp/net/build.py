@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import ModelError, noticing
+from caffe_lrp.formats.caffe.reader import StoredBlob, Weights
+from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
 from caffe_lrp.layers.base import Winner
 from caffe_lrp.messages import did_you_mean
-from caffe_lrp.proto.reader import StoredBlob, Weights
-from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
 
 from .canonize import canonized
 from .deploy import DeployNet, as_deploy_net

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from caffe_lrp.formats.caffe.reader import Weights
+from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.base import Neuron
-from caffe_lrp.proto.reader import Weights
-from caffe_lrp.proto.spec import LayerSpec, Shape
 
 from .training import TrainingNet
 from .wiring import Value

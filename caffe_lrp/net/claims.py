@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from caffe_lrp.formats.spec import LayerSpec, NetSpec
 from caffe_lrp.layers import REGISTRY
-from caffe_lrp.proto.spec import LayerSpec, NetSpec
 
 from .training import ENDS_OF_LOSSES, Claim, TrainingNet
 from .wiring import Value, Wiring

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.proto.caffe_pb2 import BiasParameter, LayerParameter, ScaleParameter
-from caffe_lrp.proto.data_layers import constant_of, dummy_shape
-from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec
+from caffe_lrp.formats.caffe.caffe_pb2 import BiasParameter, LayerParameter, ScaleParameter
+from caffe_lrp.formats.caffe.data_layers import constant_of, dummy_shape
+from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec
 
 from .training import Role, TrainingNet
 from .wiring import Value

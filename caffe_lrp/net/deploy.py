@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.proto.data_layers import blob_shape, channel_count, image_size, reads_data
-from caffe_lrp.proto.phase import DEPLOY_STAGE, layers_at_test_time, takes_deploy_stage
-from caffe_lrp.proto.reader import Weights
-from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
+from caffe_lrp.formats.caffe.data_layers import blob_shape, channel_count, image_size, reads_data
+from caffe_lrp.formats.caffe.phase import DEPLOY_STAGE, layers_at_test_time, takes_deploy_stage
+from caffe_lrp.formats.caffe.reader import Weights
+from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
 
 from .channels import channels_by_weights
 from .claims import OutputFacts, claims_elsewhere, precedence_of

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from caffe_lrp.formats.spec import LayerSpec
 from caffe_lrp.layers import Layer
 from caffe_lrp.layers.activation import ReLU
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.layers.unsupported import DETECTION_TYPES
-from caffe_lrp.proto.spec import LayerSpec
 
 from .wiring import names_of
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from caffe_lrp.errors import ModelError, noticing
-from caffe_lrp.proto.reader import Weights
-from caffe_lrp.proto.spec import NetSpec, Shape
+from caffe_lrp.formats.caffe.reader import Weights
+from caffe_lrp.formats.spec import NetSpec, Shape
 
 from .build import only_input
 from .deploy import DeployNet, as_deploy_net

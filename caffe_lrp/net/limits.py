@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.spec import InputSpec, Shape
 from caffe_lrp.layers import Layer
 from caffe_lrp.machine.environment import how_to_free_memory
-from caffe_lrp.proto.spec import InputSpec, Shape
 
 #: Numbers of one image in a single blob (8 GB), and in all blobs of the net together (32 GB).
 LARGEST_BLOB = 2**31

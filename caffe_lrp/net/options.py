@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from caffe_lrp.formats.caffe.foreign import Effect, effect_of, place_of
+from caffe_lrp.formats.caffe.reader import MOST_NOTICES
+from caffe_lrp.formats.spec import LayerSpec, UnknownField
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.unfollowed import not_followed
-from caffe_lrp.proto.foreign import Effect, effect_of, place_of
-from caffe_lrp.proto.reader import MOST_NOTICES
-from caffe_lrp.proto.spec import LayerSpec, UnknownField
 
 from .wiring import names_of
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import ParamSpec
+from caffe_lrp.formats.caffe.reader import StoredBlob, Weights
+from caffe_lrp.formats.spec import LayerSpec, NetSpec, Shape
 from caffe_lrp.layers import Layer
-from caffe_lrp.proto.caffe_pb2 import ParamSpec
-from caffe_lrp.proto.reader import StoredBlob, Weights
-from caffe_lrp.proto.spec import LayerSpec, NetSpec, Shape
 
 
 def with_shared_weights(spec: NetSpec, layers: Sequence[Layer], weights: Weights) -> Weights:

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import LayerParameter
+from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec
 from caffe_lrp.messages import did_you_mean
-from caffe_lrp.proto.caffe_pb2 import LayerParameter
-from caffe_lrp.proto.spec import ConstantSpec, InputSpec, LayerSpec
 
 #: A place that writes a blob: number of the layer (−1 for an input, −2 for a constant) and of its top.
 _Writer = tuple[int, int]

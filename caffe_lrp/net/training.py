@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
 
+from caffe_lrp.formats.caffe.data_layers import LABELLED_TYPES, reads_data
+from caffe_lrp.formats.spec import LayerSpec
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.unsupported import is_slip
-from caffe_lrp.proto.data_layers import LABELLED_TYPES, reads_data
-from caffe_lrp.proto.spec import LayerSpec
 
 from .wiring import Value, Wiring
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from caffe_lrp.formats.spec import ConstantSpec, InputSpec, Shape
 from caffe_lrp.layers import Layer
-from caffe_lrp.proto.spec import ConstantSpec, InputSpec, Shape
 
 
 class Values:

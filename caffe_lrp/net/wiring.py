@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from caffe_lrp.formats.spec import LayerSpec
 from caffe_lrp.messages import enumerated
-from caffe_lrp.proto.spec import LayerSpec
 
 #: What a layer writes: number of the layer (−1: an input of the net) and of its top (of the input).
 Value = tuple[int, int]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.files.reading import HEAD_BYTES, require_file, why_foreign, why_unreadable
+from caffe_lrp.formats.spec import Shape
 
-from .spec import Shape
 from .wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Field, WireError, WireFile
 
 _ALIGNMENT = 64

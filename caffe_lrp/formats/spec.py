@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .caffe_pb2 import TRAIN, LayerParameter, NetState
+from caffe_lrp.formats.caffe.caffe_pb2 import TRAIN, LayerParameter, NetState
 
 Shape = tuple[int, ...]
 

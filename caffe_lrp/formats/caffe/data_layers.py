@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.spec import LayerSpec, NetSpec, Shape, Transform
 
 from .caffe_pb2 import FillerParameter
 from .phase import layers_at_test_time
-from .spec import LayerSpec, NetSpec, Shape, Transform
 from .weights import scan_blob
 
 Said = TypeVar("Said")

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from caffe_lrp.formats.spec import UnknownField
+
 from .scan import fields_of
-from .spec import UnknownField
 
 #: So many fields are looked at; forks of Caffe have added a few dozen, deep nets repeat them in every layer.
 _MOST_FIELDS = 20_000

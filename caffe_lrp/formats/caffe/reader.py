@@ -7,13 +7,13 @@ from pathlib import Path
 
 from caffe_lrp.errors import ModelError, noticing
 from caffe_lrp.files.reading import read_small_file, why_no_text
+from caffe_lrp.formats.spec import InputSpec, LayerSpec, NetSpec, UnknownField
 
 from .caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter
 from .data_layers import transform_of_net
 from .foreign import LAYER_BLOCKS, place_of, unknown_fields
 from .parsing import LONGEST_NAME, UnreadableError, parsed
 from .scan import blocks_of
-from .spec import InputSpec, LayerSpec, NetSpec, UnknownField
 from .spelling import misspelt_fields
 from .upgrade import upgraded_layers
 from .weights import StoredBlob, Weights, scan_blob, scan_caffemodel

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.spec import LayerSpec, NetSpec
 
 from .caffe_pb2 import TEST, TRAIN, NetState, NetStateRule
-from .spec import LayerSpec, NetSpec
 
 #: The stage of what NVIDIA's DIGITS runs after training, in files that hold the net for training as well.
 DEPLOY_STAGE = "deploy"
