@@ -10,10 +10,10 @@ import numpy as np
 from bench_worker import Case, Round, read_case, serve
 
 from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.config import read_config
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.relevance.engine import explain, run_forward
-from caffe_lrp.workspace import Workspace
 
 ANY_FORMULA = 0
 """To open a session for a forward pass alone."""

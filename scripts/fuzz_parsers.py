@@ -19,6 +19,7 @@ from PIL import Image
 
 from caffe_lrp.batch.session import open_session
 from caffe_lrp.config import read_config
+from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.errors import PlanError
 from caffe_lrp.filelist import read_filelist
 from caffe_lrp.formats.caffe import caffe_pb2
@@ -30,7 +31,6 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.footprint import footprint_of
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
 

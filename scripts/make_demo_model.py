@@ -20,6 +20,7 @@ from demo_pictures import SHAPES, SIDE, Picture, draw_picture
 from numpy.typing import NDArray
 from PIL import Image
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.kernels.gemm import Blob
@@ -28,7 +29,6 @@ from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.inner_product import InnerProduct
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.net import Net
-from caffe_lrp.workspace import Workspace
 
 Weights = dict[str, tuple[Blob, ...]]
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zoo_worker import Answer, Job, serve
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
@@ -21,7 +22,6 @@ from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
-from caffe_lrp.workspace import Workspace
 
 ALPHA_BETA = "αβ"
 """Title of the rule that loses relevance where all products have one sign."""

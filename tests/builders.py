@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from numpy.typing import NDArray
 from oracle import Geometry
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
@@ -19,7 +20,6 @@ from caffe_lrp.kernels.window import Window
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.net import Net
-from caffe_lrp.workspace import Workspace
 
 #: Memory of all tests, used again and again: what a kernel leaves unwritten shows as old numbers.
 WORKSPACE = Workspace()

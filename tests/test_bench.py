@@ -18,6 +18,7 @@ from bench_report import add_direct_time, machine_lines, speed_row, table, write
 from bench_worker import Case, Round, Worker, repetitions
 from builders import INCEPTION, assert_close, build, random_blob, single_layer
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.config import read_config
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.quirks import CORRECTED, REFERENCE
@@ -34,7 +35,6 @@ from caffe_lrp.relevance.linear_rules import (
 )
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules import Gradient, Rule
-from caffe_lrp.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ from oracle_walker import Options, Walker
 
 from caffe_lrp.arguments import CANONIZATIONS, list_parser
 from caffe_lrp.commands.wording import merges_line
+from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.affine import FusedAffine, Merged
@@ -28,7 +29,6 @@ from caffe_lrp.layers.base import Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
-from caffe_lrp.relevance.footprint import footprint_of
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import resolve_plan
 

@@ -20,6 +20,9 @@ from builders import (
 )
 from oracle import Array, Geometry, Real, Shape
 
+from caffe_lrp.compute.linear_map import DeconvolutionMap
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL
 from caffe_lrp.kernels.gemm import Blob
@@ -28,15 +31,12 @@ from caffe_lrp.kernels.passes import copied
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.deconvolution import Deconvolution
-from caffe_lrp.layers.linear_map import DeconvolutionMap
 from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.engine import explain, run_forward
-from caffe_lrp.relevance.footprint import footprint_of
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.linear_rules import AlphaBeta, Backprojection, Epsilon, Flat, WSquare
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules import Gradient, Rule, Seen
-from caffe_lrp.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from builders import build
 
+from caffe_lrp.engines import footprint
+from caffe_lrp.engines.footprint import Footprint, footprint_of
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance import footprint
-from caffe_lrp.relevance.footprint import Footprint, footprint_of
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 

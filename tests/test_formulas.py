@@ -24,6 +24,7 @@ from builders import (
 from oracle import Array
 from oracle_walker import Options, Walker
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer
@@ -32,7 +33,6 @@ from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
-from caffe_lrp.workspace import Workspace
 
 CODES = (0, 2, 11, 26, 54, 56, 58, 60, 99, 100, 102, 104, 114, 166)
 SWITCHED = (54, 56, 58, 60, 102, 104, 114)

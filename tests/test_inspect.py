@@ -24,6 +24,7 @@ from builders import (
 from test_cli import run
 
 from caffe_lrp.cli import main
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.inspection.dot import dot_text
 from caffe_lrp.inspection.facts import NetFacts, facts_of
@@ -39,7 +40,6 @@ from caffe_lrp.relevance import formulas, plan
 from caffe_lrp.relevance.composites import Composite, is_a
 from caffe_lrp.relevance.formulas import Formula, RuleParameters
 from caffe_lrp.relevance.rules import Pass
-from caffe_lrp.workspace import Workspace
 
 Output = pytest.CaptureFixture[str]
 PARAMETERS = RuleParameters(0.0, 0.0, -1, REFERENCE)

@@ -22,6 +22,7 @@ from convolution_cases import (
 )
 from oracle import Geometry
 
+from caffe_lrp.compute.product import Product
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
 from caffe_lrp.kernels.convolution import convolve, padded_outputs
@@ -38,7 +39,6 @@ from caffe_lrp.kernels.passes import (
     Source,
     copied,
 )
-from caffe_lrp.layers.product import Product
 
 ALL_ROWS = 1000
 

@@ -5,6 +5,7 @@ import pytest
 from builders import EagerWorkspace, channels_last, random_blob, window_of
 from oracle import Geometry
 
+from caffe_lrp.compute.ties import restore_ties
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.identity import (
     Identities,
@@ -13,7 +14,6 @@ from caffe_lrp.kernels.identity import (
     pixel_identities,
     window_identities,
 )
-from caffe_lrp.layers.ties import restore_ties
 
 
 def few_colours(shape: tuple[int, ...], seed: int) -> Blob:

@@ -12,6 +12,8 @@ from convolution_cases import SOURCES, Case, make_input
 from numpy.lib.stride_tricks import sliding_window_view
 from oracle import Array, Geometry, Real
 
+from caffe_lrp.compute.product import Product
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels._jit import kernel
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
@@ -30,8 +32,6 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.packing import pack_frequencies, pad_bias
 from caffe_lrp.kernels.passes import NO_BIAS, NO_BLOB, PLAIN, SUMS, TIMES, Sink, Source, copied
 from caffe_lrp.kernels.winograd import convolve_tiles
-from caffe_lrp.layers.product import Product
-from caffe_lrp.workspace import Workspace
 
 TOLERANCE = 1e-5
 by_side = pytest.mark.parametrize("side", WINDOW_SIDES)

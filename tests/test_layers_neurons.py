@@ -25,11 +25,11 @@ from oracle import Array, Real
 from oracle_walker import Options
 from test_layers import IMAGE, Case
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.neurons import NumpyNeuron
 from caffe_lrp.net.build import build_net
-from caffe_lrp.workspace import Workspace
 
 
 def each(function: Callable[[float], float]) -> Callable[[Real, list[Blob]], Array]:

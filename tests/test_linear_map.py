@@ -9,12 +9,12 @@ from builders import WORKSPACE, EagerWorkspace, assert_close, channels_first, ch
 from convolution_cases import CASES, GEOMETRIES, Case, in_groups, make_input
 from oracle import Array, Geometry, Real
 
+from caffe_lrp.compute.linear_map import ConvolutionMap, LinearMap, MatrixMap, signed_weight
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.kernels.passes import copied
-from caffe_lrp.layers.linear_map import ConvolutionMap, LinearMap, MatrixMap, signed_weight
 
 SINGLE = [case for case in CASES if case.parts == 1]
 by_single = pytest.mark.parametrize("case", SINGLE, ids=str)

@@ -20,17 +20,17 @@ from builders import (
     write_caffemodel,
 )
 
+from caffe_lrp.compute.linear_map import ConvolutionMap
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.convolution import Convolution
-from caffe_lrp.layers.linear_map import ConvolutionMap
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.heads import head_notices
 from caffe_lrp.net.net import Net
-from caffe_lrp.workspace import Workspace
 
 DATA = 'input: "data" input_shape { dim: 2 dim: 3 dim: 5 dim: 4 }\n'
 

@@ -22,6 +22,7 @@ from builders import (
 from numpy.typing import NDArray
 from oracle import Geometry, Lrn, Shape
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer, Linear
 from caffe_lrp.relevance.linear_rules import (
@@ -45,7 +46,6 @@ from caffe_lrp.relevance.rules import (
     Seen,
     TaylorNormalization,
 )
-from caffe_lrp.workspace import Workspace
 
 
 def apply(

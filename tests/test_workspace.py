@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from caffe_lrp.workspace import Floats, Workspace
+from caffe_lrp.compute.workspace import Floats, Workspace
 
 #: Numbers in an array that is worth keeping.
 MANY = 64 * 1024

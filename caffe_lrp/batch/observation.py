@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import UsageError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
@@ -16,7 +17,6 @@ from caffe_lrp.relevance.conservation import Conservation, Ledger
 from caffe_lrp.relevance.engine import Passage
 from caffe_lrp.relevance.losses import Constants
 from caffe_lrp.relevance.plan import Plan
-from caffe_lrp.workspace import Workspace
 
 #: The kind of output that tells of sums.
 CONSERVATION = "conservation"

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
-from caffe_lrp.workspace import Workspace
 
 from .batches import Batch, form_batches
 from .delivery import Delivery

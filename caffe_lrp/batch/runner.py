@@ -11,6 +11,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, OutputError
 from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
@@ -22,7 +23,6 @@ from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, class_scores, rank
-from caffe_lrp.workspace import Workspace
 
 from .batches import Batch
 from .check import require_classes

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from caffe_lrp.engines.footprint import Footprint, footprint_of
 from caffe_lrp.errors import LimitError
 from caffe_lrp.files.imagefile import ImageSource
 from caffe_lrp.imaging.budget import MemoryBudget
 from caffe_lrp.messages import counted
-from caffe_lrp.relevance.footprint import Footprint, footprint_of
 
 from .session import Session
 

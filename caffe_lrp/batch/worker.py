@@ -14,11 +14,11 @@ from typing import Any
 import cv2
 
 from caffe_lrp import __version__
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import CaffeLrpError, UsageError
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, available_memory
-from caffe_lrp.workspace import Workspace
 
 from .batches import Batch, form_batches
 from .delivery import Delivery

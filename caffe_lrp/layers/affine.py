@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import BiasParameter, BNParameter, ScaleParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import lines
-from caffe_lrp.sharing import shared_property
-from caffe_lrp.workspace import Workspace
 
 from .axes import canonical_axis
 from .base import Blobs, Identity, Layer, Normalization, Numbers, Router, register

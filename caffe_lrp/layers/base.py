@@ -13,15 +13,14 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.compute.linear_map import LinearMap, signed_weight
+from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.sharing import shared_property
-from caffe_lrp.workspace import Workspace
-
-from .linear_map import LinearMap, signed_weight
 
 Blobs = Sequence[Blob]
 

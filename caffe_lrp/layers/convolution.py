@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from caffe_lrp.compute.linear_map import ConvolutionMap, LinearMap
+from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ConvolutionParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
@@ -12,11 +15,8 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import as_blob, pixels
 from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.sharing import shared_property
-from caffe_lrp.workspace import Workspace
 
 from .base import Linear, register
-from .linear_map import ConvolutionMap, LinearMap
 from .window import Pad, Placement, convolution_placement, convolved_size, require_image
 
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from caffe_lrp.compute.linear_map import DeconvolutionMap, LinearMap
+from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import Shape
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.sharing import shared_property
-from caffe_lrp.workspace import Workspace
 
 from .base import register
 from .convolution import Convolution
-from .linear_map import DeconvolutionMap, LinearMap
 
 
 @register("Deconvolution")

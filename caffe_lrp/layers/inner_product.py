@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from caffe_lrp.compute.linear_map import LinearMap, MatrixMap
+from caffe_lrp.compute.positions import PositionMap
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.workspace import Workspace
 
 from .axes import canonical_axis
 from .base import Layer, Linear, register
-from .linear_map import LinearMap, MatrixMap
-from .positions import PositionMap
 
 
 @register("InnerProduct")

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ExpParameter, LogParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import lines
-from caffe_lrp.sharing import shared_property
-from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, Neuron, register
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import LRNParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
@@ -15,8 +17,6 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import as_blob, lines, pixels
 from caffe_lrp.kernels.pooling import average_pool, average_pool_gradient
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.sharing import shared_property
-from caffe_lrp.workspace import Workspace
 
 from .base import Blobs, ChannelNormalization, Layer, Normalization, register
 from .window import LARGEST_SIZE, Placement, require_image, window_areas

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import PoolingParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
@@ -13,8 +15,6 @@ from caffe_lrp.kernels import pooling as kernels
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.sharing import shared_property
-from caffe_lrp.workspace import Workspace
 
 from .base import Aggregation, Blobs, Layer, WindowAverage, Winner, register
 from .window import (

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import SPPParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.workspace import Workspace
 
 from .base import Aggregation, Blobs, Layer, Winner, register
 from .pooling import AveragePooling, Pooling, StochasticPooling, pooling_of

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ReductionParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.elementwise import ZERO_SUM
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.workspace import Workspace
 
 from .axes import canonical_axis
 from .base import Aggregation, Blobs, register

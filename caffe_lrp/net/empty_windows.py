@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.layers.base import Layer, Neuron, Router, Winner
 from caffe_lrp.layers.combine import Split
 from caffe_lrp.layers.pooling import LOWEST, MaxPooling
-from caffe_lrp.workspace import Workspace
 
 #: Numbers larger than this are no activations, but come from the lowest there is.
 _FAR = 1e30

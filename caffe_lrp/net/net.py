@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 import numpy as np
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.spec import ConstantSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer
-from caffe_lrp.workspace import Workspace
 
 from .canonize import Merge
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.net import Net
-from caffe_lrp.workspace import Workspace
 
 #: Lowest and highest number of every element: (1, …), in the shape of one item.
 Bounds = tuple[Blob, Blob]

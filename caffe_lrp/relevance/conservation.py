@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.workspace import Workspace
 
 from .engine import Passage
 from .losses import Constants, losses_of

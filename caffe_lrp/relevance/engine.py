@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import as_blob, pixels
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.net import Activations, Net
-from caffe_lrp.workspace import Workspace
 
 from .plan import Plan, Step
 from .rules import Seen

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import pixels
 from caffe_lrp.kernels.passes import alpha_beta_quotient, copied, epsilon_quotient, gamma_quotient
 from caffe_lrp.layers.base import Blobs, Layer, Linear
-from caffe_lrp.layers.linear_map import LinearMap
-from caffe_lrp.workspace import Workspace
 
 from .rules import Gradient, Rule, Seen
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.compute.linear_map import ConvolutionMap, LinearMap
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.elementwise import ZERO_SUM
 from caffe_lrp.kernels.layout import lines, pixels
 from caffe_lrp.layers.base import Layer, Linear
-from caffe_lrp.layers.linear_map import ConvolutionMap, LinearMap
 from caffe_lrp.layers.pooling import Pooling
-from caffe_lrp.workspace import Workspace
 
 from .engine import Passage
 from .linear_rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from caffe_lrp.compute.sharing import shared_property
 from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
-from caffe_lrp.sharing import shared_property
 
 from .bounds import bounded_values, bounds_of_values
 from .formulas import Formula, RuleParameters, compose

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels import elementwise as kernels
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import flat, lines, pixels
@@ -23,7 +24,6 @@ from caffe_lrp.layers.base import (
     Layer,
     WindowAverage,
 )
-from caffe_lrp.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from caffe_lrp.kernels.packing import merge_groups
 from caffe_lrp.kernels.passes import Sink, Source
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.kernels.winograd import convolve_tiles
-from caffe_lrp.workspace import Workspace
+
+from .workspace import Workspace
 
 #: Numbers of the input that a block of direct convolution works on (512 KiB).
 _BLOCK_NUMBERS = 128 * 1024

@@ -3,14 +3,10 @@
 import numpy as np
 
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.identity import (
-    identity_keys,
-    make_equal,
-    pixel_identities,
-    window_identities,
-)
+from caffe_lrp.kernels.identity import identity_keys, make_equal, pixel_identities, window_identities
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.workspace import Workspace
+
+from .workspace import Workspace
 
 
 def restore_ties(x: Blob, window: Window, groups: int, out: Blob, workspace: Workspace) -> None:

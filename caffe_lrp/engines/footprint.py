@@ -9,14 +9,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from caffe_lrp.compute.product import winograd_applies
 from caffe_lrp.kernels._winograd import FREQUENCIES
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.convolution import Convolution
-from caffe_lrp.layers.product import winograd_applies
 from caffe_lrp.net.net import Net
-
-from .linear_rules import AlphaBeta, Flat, WSquare, ZBox
-from .plan import Plan, Step
+from caffe_lrp.relevance.linear_rules import AlphaBeta, Flat, WSquare, ZBox
+from caffe_lrp.relevance.plan import Plan, Step
 
 _BYTES = 4
 

@@ -8,9 +8,9 @@ import numpy as np
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import as_blob
 from caffe_lrp.kernels.passes import Source
-from caffe_lrp.workspace import Workspace
 
 from .linear_map import LinearMap, MatrixMap
+from .workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,11 +40,11 @@ from caffe_lrp.kernels.passes import (
     multiply_rows,
 )
 from caffe_lrp.kernels.window import Window
-from caffe_lrp.sharing import shared_property
-from caffe_lrp.workspace import Workspace
 
 from .product import Product, winograd_applies, winograd_pays, with_merged_groups
+from .sharing import shared_property
 from .ties import restore_ties
+from .workspace import Workspace
 
 
 class LinearMap(ABC):

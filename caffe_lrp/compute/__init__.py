@@ -1,0 +1,1 @@
+"""How the CPU computes what layers ask for: workspaces, linear maps and the products they are made of."""
