@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from caffe_lrp.batch.shards import Shard, parse_shard
+from caffe_lrp.sources.filelist import Target, parse_target
+
 from . import __version__
 from .config import KEYS, Key
-from .filelist import Target, parse_target
 from .messages import did_you_mean
-from .shards import Shard, parse_shard
 
 #: What ``caffe-lrp`` alone prints.
 INTRODUCTION = """\

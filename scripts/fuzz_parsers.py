@@ -21,7 +21,6 @@ from caffe_lrp.batch.session import open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.errors import PlanError
-from caffe_lrp.filelist import read_filelist
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import StoredBlob, read_prototxt, scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
@@ -33,6 +32,7 @@ from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.sources.filelist import read_filelist
 
 #: A layer of every kind, in a net small enough for thousands of them a minute.
 PROTOTXT = """\

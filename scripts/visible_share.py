@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 from show_heatmaps import DONE, FAILED, SheetError, find_heatmaps, read_picture
 
-from caffe_lrp.imaging.render import LEAST_BRIGHTNESS, LEAST_VISIBLE
+from caffe_lrp.rendering.heatmap import LEAST_BRIGHTNESS, LEAST_VISIBLE
 
 PROGRAM = "visible_share.py"
 

@@ -11,11 +11,11 @@ from builders import build
 from caffe_lrp.batch.job import HeatmapJob
 from caffe_lrp.batch.session import Session
 from caffe_lrp.errors import ImageError
-from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.sources.filelist import Target
 
 SIDE = 9
 CLASSES = 5

@@ -8,9 +8,9 @@ import visible_share
 from builders import parse
 from PIL import Image
 
-from caffe_lrp.imaging.render import heatmap_picture
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
+from caffe_lrp.rendering.heatmap import heatmap_picture
 
 HEAD = 'input: "data" input_shape { dim: 1 dim: CHANNELS dim: HEIGHT dim: WIDTH }\n'
 BODY = """

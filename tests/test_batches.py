@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from caffe_lrp.batch.batches import count_images, form_batches
 from caffe_lrp.batch.job import HeatmapJob
-from caffe_lrp.filelist import Target
+from caffe_lrp.sources.filelist import Target
 
 
 def jobs(images: str, failing: str = "") -> list[HeatmapJob]:

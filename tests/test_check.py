@@ -10,7 +10,7 @@ from caffe_lrp.batch.check import foreseeable_fault, notices
 from caffe_lrp.batch.job import HeatmapJob
 from caffe_lrp.batch.session import open_session
 from caffe_lrp.config import HeatmapConfig, read_config
-from caffe_lrp.filelist import Target
+from caffe_lrp.sources.filelist import Target
 
 DATA = Path(__file__).parent / "data" / "conformance"
 

@@ -23,7 +23,6 @@ from test_rules import Case, bias_of, by_case, by_quirk, relevance_for, see
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.commands.accounts import conservation_lines
 from caffe_lrp.compute.workspace import Workspace
-from caffe_lrp.filelist import Target
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
@@ -35,6 +34,7 @@ from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, WSquare
 from caffe_lrp.relevance.losses import CAUSES, Constants, losses_of
 from caffe_lrp.relevance.plan import Plan, Step, resolve_plan
 from caffe_lrp.relevance.rules import Contribution, Overwrite, Proportional, Rule, Seen, TaylorNormalization
+from caffe_lrp.sources.filelist import Target
 
 ROOT = Path(__file__).parents[1]
 

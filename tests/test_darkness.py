@@ -9,14 +9,14 @@ import pytest
 from builders import WORKSPACE, build, write_caffemodel
 from numpy.typing import NDArray
 
-from caffe_lrp.batch.darkness import Cause, Darkness, darkness_of
 from caffe_lrp.cli import main
-from caffe_lrp.imaging.render import heatmap_picture, visible_share
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.model.darkness import Cause, Darkness, darkness_of
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.rendering.heatmap import heatmap_picture, visible_share
 
 SIDE = 20
 NET = f"""

@@ -16,7 +16,6 @@ from test_runner import explain_jobs
 from caffe_lrp.batch.observation import layer_kinds, observe
 from caffe_lrp.batch.schedule import whole_footprint
 from caffe_lrp.errors import ImageError, UsageError
-from caffe_lrp.filelist import Target
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.outputs.layers import layer_kind, layer_labels, layer_suffix
 from caffe_lrp.outputs.result import HeatmapResult
@@ -25,6 +24,7 @@ from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.sources.filelist import Target
 
 FC2 = INCEPTION_INDICES["fc2"]
 CLASSES = [[3], [0]]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.filelist import Target, parse_target, read_filelist
+from caffe_lrp.sources.filelist import Target, parse_target, read_filelist
 
 BLANKS = " \t\r\v\f"
 

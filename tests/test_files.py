@@ -17,10 +17,8 @@ from PIL import Image
 
 from caffe_lrp.batch.fingerprint import ContentHashes
 from caffe_lrp.batch.session import read_labels
-from caffe_lrp.collection import read_images
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError
-from caffe_lrp.filelist import Target, read_filelist
 from caffe_lrp.files import reading as files
 from caffe_lrp.files.reading import (
     PUBLISHED_FILES,
@@ -39,6 +37,8 @@ from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.numpy_file import read_numpy_file
 from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.sources.collection import read_images
+from caffe_lrp.sources.filelist import Target, read_filelist
 
 
 def zipped() -> bytes:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
 from caffe_lrp.batch.job import HeatmapJob, OutputLayout, WorkList, make_jobs
 from caffe_lrp.errors import FileListError, ImageError
-from caffe_lrp.filelist import ListEntry, Target, read_filelist
 from caffe_lrp.files.atomic import write_atomically
+from caffe_lrp.sources.filelist import ListEntry, Target, read_filelist
 
 
 def job_of(path: str, path_root: str = "images", *, inside: str = "") -> HeatmapJob:

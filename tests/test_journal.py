@@ -18,11 +18,11 @@ from caffe_lrp.batch.overlaps import find_overlaps
 from caffe_lrp.batch.presence import absent
 from caffe_lrp.batch.recorder import Recorder, _most_after
 from caffe_lrp.batch.records import DONE, FAILED, LONGEST_LINE, MISSING, Header, JournalReader, find_journals
+from caffe_lrp.batch.shards import Shard
 from caffe_lrp.batch.status import read_status
 from caffe_lrp.errors import OutputError
-from caffe_lrp.filelist import Target
 from caffe_lrp.files.atomic import make_folder, sync_files
-from caffe_lrp.shards import Shard
+from caffe_lrp.sources.filelist import Target
 
 FINGERPRINT = "0123456789ab"
 HEADER = Header(FINGERPRINT, Shard(1, 2), jobs=9, first=4, last=9, outputs=("npy",), description={"a": 1})

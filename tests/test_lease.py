@@ -19,8 +19,8 @@ from caffe_lrp.batch import lease as leases
 from caffe_lrp.batch.claim import Claim, Holder, claim_of, find_leases, lease_content, lease_path
 from caffe_lrp.batch.lease import leased, running
 from caffe_lrp.batch.records import Header
+from caffe_lrp.batch.shards import Shard
 from caffe_lrp.errors import OutputError
-from caffe_lrp.shards import Shard
 
 ONE, OTHER = "0123456789ab", "ba9876543210"
 WHOLE = Shard()

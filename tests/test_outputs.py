@@ -19,10 +19,10 @@ from caffe_lrp.errors import ImageError, OutputError
 from caffe_lrp.files.atomic import write_atomically
 from caffe_lrp.outputs import writers
 from caffe_lrp.outputs.arrays import Dtype
-from caffe_lrp.outputs.png import encode_png
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.text import raw_heatmap, top_scores
 from caffe_lrp.outputs.writers import OUTPUTS, OutputKind, write_outputs
+from caffe_lrp.rendering.png import encode_png
 
 NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]\d\d)?|nan|inf)")
 RELEVANCE = np.array([[[1, -2.5]], [[0, 1e-7]], [[123456.7, 1 / 3]]], np.float32)

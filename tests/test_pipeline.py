@@ -23,10 +23,10 @@ from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import OutputError
-from caffe_lrp.filelist import Target, read_filelist
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
 from caffe_lrp.relevance import engine
+from caffe_lrp.sources.filelist import Target, read_filelist
 
 ROOT = Path(__file__).parents[1]
 KINDS = Delivery(tuple(OUTPUTS))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from caffe_lrp.imaging.render import heatmap_picture
+from caffe_lrp.rendering.heatmap import heatmap_picture
 
 EXPECTED = np.load(Path(__file__).parent / "data" / "imaging" / "expected_heatmaps.npz")
 

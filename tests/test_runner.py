@@ -19,10 +19,10 @@ from caffe_lrp.batch.runner import Explanation, deliver, explain_batch, load_ima
 from caffe_lrp.batch.session import Session
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import LimitError
-from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.outputs.writers import OUTPUTS
 from caffe_lrp.relevance import engine
+from caffe_lrp.sources.filelist import Target
 
 
 def explain_jobs(session: Session, jobs: Sequence[HeatmapJob]) -> list[Explanation]:

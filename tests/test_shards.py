@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caffe_lrp.batch.shards import Shard, parse_shard, shard_of_array
 from caffe_lrp.errors import UsageError
-from caffe_lrp.shards import Shard, parse_shard, shard_of_array
 
 
 @given(st.integers(0, 1000), st.integers(1, 70))

@@ -19,7 +19,6 @@ from caffe_lrp.arguments import list_parser
 from caffe_lrp.batch.session import open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError, ModelError
-from caffe_lrp.filelist import read_filelist
 from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.formats.caffe import wire
 from caffe_lrp.formats.caffe.reader import (
@@ -36,6 +35,7 @@ from caffe_lrp.messages import closest
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.limits import LARGEST_BLOB, MOST_ACTIVATIONS
 from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.sources.filelist import read_filelist
 
 PACKAGE = Path(caffe_lrp.__file__).parent
 MEGABYTE = 2**20

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.filelist import Target
 from caffe_lrp.messages import MOST_LISTED, listed
+from caffe_lrp.sources.filelist import Target
 
 from .job import WorkList
 

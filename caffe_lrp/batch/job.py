@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import overload
 
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.filelist import EntryList, ListEntry, Outline, Target
 from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
+from caffe_lrp.model.darkness import Darkness
 from caffe_lrp.relevance.conservation import Conservation
-
-from .darkness import Darkness
+from caffe_lrp.sources.filelist import EntryList, ListEntry, Outline, Target
 
 
 @dataclass(frozen=True, slots=True)

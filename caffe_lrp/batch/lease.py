@@ -22,10 +22,10 @@ from pathlib import Path
 from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import temporary_beside, why_unwritable
 from caffe_lrp.files.reading import open_own
-from caffe_lrp.shards import Shard
 
 from .claim import HOLDS, SECONDS_TO_LIVE, Claim, FoundLease, Holder, find_leases, lease_content, lease_path
 from .records import journal_path
+from .shards import Shard
 
 #: How often a run renews its lease.
 SECONDS_BETWEEN_RENEWALS = 10.0

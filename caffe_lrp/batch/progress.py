@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
-from .darkness import Cause
+from caffe_lrp.model.darkness import Cause
+
 from .job import JobOutcome, StageTimes
 
 #: Stages of a job, by the attributes of `StageTimes`.

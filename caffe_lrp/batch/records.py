@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from caffe_lrp.errors import OutputError
 from caffe_lrp.files.reading import open_own, why_unreadable
-from caffe_lrp.shards import Shard
+
+from .shards import Shard
 
 #: States of a job, as `Journal.states` holds them.
 MISSING, DONE, FAILED = range(3)

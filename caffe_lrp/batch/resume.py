@@ -16,7 +16,6 @@ from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import interrupted_writes, make_folder, replace_file, why_unwritable
 from caffe_lrp.messages import counted
 from caffe_lrp.outputs.writers import file_kinds, output_of, paths_of
-from caffe_lrp.shards import Shard
 
 from .claim import Holder, claim_of
 from .fingerprint import fingerprint_of
@@ -27,6 +26,7 @@ from .overlaps import Overlap, find_overlaps, refuse_overlaps
 from .presence import absent
 from .progress import Progress
 from .records import DONE, FAILED, MISSING, Header, journal_path
+from .shards import Shard
 
 #: More jobs than are ever under way at a time.
 _MOST_UNDER_WAY = 10_000

@@ -13,20 +13,20 @@ import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, OutputError
-from caffe_lrp.filelist import Target
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.machine.environment import environment_fault, limit_behind
 from caffe_lrp.machine.resources import memory_is_limited
+from caffe_lrp.model.darkness import Darkness, darkness_of
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, class_scores, rank
+from caffe_lrp.sources.filelist import Target
 
 from .batches import Batch
 from .check import require_classes
-from .darkness import Darkness, darkness_of
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome, StageTimes
 from .observation import Record

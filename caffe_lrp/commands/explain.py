@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from caffe_lrp.collection import read_images
 from caffe_lrp.config import KEYS, read_config
-from caffe_lrp.filelist import EntryList, Target, read_filelist
+from caffe_lrp.sources.collection import read_images
+from caffe_lrp.sources.filelist import EntryList, Target, read_filelist
 
 from .halt import Halt
 

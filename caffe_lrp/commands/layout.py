@@ -10,8 +10,8 @@ from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_ru
 from caffe_lrp.batch.job import OutputLayout
 from caffe_lrp.batch.observation import CONSERVATION
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.filelist import EntryList
 from caffe_lrp.outputs.writers import OutputKind
+from caffe_lrp.sources.filelist import EntryList
 
 _ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
 _TEXT_FILES: tuple[OutputKind, ...] = ("top10", "rawhm")

@@ -41,17 +41,17 @@ from caffe_lrp.batch.resume import (
 )
 from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.batch.shards import Shard, shard_of_array
 from caffe_lrp.batch.worker import Recipe, require_dask
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, presentable
-from caffe_lrp.filelist import EntryList
 from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.machine import resources
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.messages import counted
 from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase
 from caffe_lrp.outputs.writers import file_kinds, output_of
-from caffe_lrp.shards import Shard, shard_of_array
+from caffe_lrp.sources.filelist import EntryList
 from caffe_lrp.terminal import coloured, remark, say
 
 from .accounts import conservation_lines

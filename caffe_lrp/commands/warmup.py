@@ -22,7 +22,7 @@ def warm_up(options: argparse.Namespace) -> int:
     from tqdm import tqdm  # noqa: PLC0415
 
     from caffe_lrp.kernels._jit import CACHE_PLACE, mark_cache_complete  # noqa: PLC0415
-    from caffe_lrp.warmup import prepare_runs  # noqa: PLC0415
+    from caffe_lrp.model.warmup import prepare_runs  # noqa: PLC0415
 
     options.halt.unwind()
     notices = "; ".join(CACHE_PLACE.notices)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from caffe_lrp.files.atomic import write_atomically
-from caffe_lrp.imaging.render import heatmap_picture
+from caffe_lrp.rendering.heatmap import heatmap_picture
+from caffe_lrp.rendering.png import encode_png
 
 from .arrays import Dtype, npy_file, npz_file
 from .layers import is_layer_kind, layer_file, layer_suffix
-from .png import encode_png
 from .result import HeatmapResult
 from .text import raw_heatmap, top_scores
 

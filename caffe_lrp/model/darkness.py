@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from caffe_lrp.imaging.render import LEAST_BRIGHTNESS, LEAST_VISIBLE, visible_share
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.relevance.engine import ForwardPass, starting_scores
 from caffe_lrp.relevance.plan import Plan
+from caffe_lrp.rendering.heatmap import LEAST_BRIGHTNESS, LEAST_VISIBLE, visible_share
 
 
 def percent(share: float) -> str:

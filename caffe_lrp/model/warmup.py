@@ -14,10 +14,9 @@ from PIL import Image
 
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt
-
-from .net.build import weight_shapes
-from .quirks import QUIRK_MODES
-from .relevance.formulas import FORMULAS, FormulaCode
+from caffe_lrp.net.build import weight_shapes
+from caffe_lrp.quirks import QUIRK_MODES
+from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode
 
 #: Side of the nets' input and of the mean image.
 SIDE = 67

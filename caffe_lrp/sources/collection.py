@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.filelist import EntryList, ListEntry, Outline, Target
 from caffe_lrp.files.imagefile import ArchiveMember
 from caffe_lrp.files.reading import (
     HEAD_BYTES,
@@ -25,6 +24,8 @@ from caffe_lrp.files.reading import (
     why_unreadable,
 )
 from caffe_lrp.messages import counted
+
+from .filelist import EntryList, ListEntry, Outline, Target
 
 #: Endings of the names of images, of all formats that are decoded.
 ENDINGS = (

@@ -1,0 +1,1 @@
+"""Where the images of a run are named: lists, folders and archives."""
