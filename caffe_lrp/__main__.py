@@ -6,7 +6,7 @@ They listen to signals before they import anything that takes its time, and unti
 import sys
 
 try:
-    from .commands.halt import Halt
+    from .cli.halt import Halt
 except KeyboardInterrupt:  # these few milliseconds are Python's own answer to Ctrl-C
     sys.exit(130)
 
@@ -14,7 +14,7 @@ except KeyboardInterrupt:  # these few milliseconds are Python's own answer to C
 def main() -> int:
     """Run ``caffe-lrp``; returns the exit code. Only for a process of its own."""
     with Halt() as halt:
-        from . import cli  # noqa: PLC0415 - not before signals are heard
+        from .cli import main as cli  # noqa: PLC0415 - not before signals are heard
 
         return cli.main(halt=halt)
 
@@ -22,7 +22,7 @@ def main() -> int:
 def demo_main() -> int:
     """Run ``caffe-lrp-demo``; as `main`."""
     with Halt() as halt:
-        from . import cli  # noqa: PLC0415 - as in main
+        from .cli import main as cli  # noqa: PLC0415 - as in main
 
         return cli.demo_main(halt=halt)
 

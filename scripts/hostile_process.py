@@ -21,7 +21,7 @@ from types import FrameType
 from hostile_scene import TERMINATIONS, process_command, process_environment
 
 import caffe_lrp
-import caffe_lrp.cli
+import caffe_lrp.cli.main
 
 #: Most memory a run may take, in bytes.
 MOST_MEMORY = 2**30
@@ -252,7 +252,7 @@ def _work(attempt: Attempt, tell: int) -> int:
     try:
         os.write(tell, b"!")
         os.close(tell)
-        ended = caffe_lrp.cli.main(list(attempt.arguments))
+        ended = caffe_lrp.cli.main.main(list(attempt.arguments))
         code = ended if isinstance(ended, int) else 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -19,7 +19,7 @@ from fuzz_parsers import caffemodel_of
 from PIL import Image
 
 import caffe_lrp
-from caffe_lrp.cli import main
+from caffe_lrp.cli.main import main
 from caffe_lrp.formats.caffe.reader import read_prototxt
 
 PROTOTXT = """\

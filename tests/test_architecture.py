@@ -13,8 +13,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "caffe_p
 #: Part of the package -> the parts it may import, besides itself.
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
-    "__main__": {"cli", "commands"},
-    "arguments": {"__init__", "batch", "config", "messages", "sources"},
+    "__main__": {"cli"},
     "batch": {
         "__init__",
         "compute",
@@ -35,10 +34,8 @@ ARROWS: dict[str, set[str]] = {
         "relevance",
         "sources",
     },
-    "cli": {"arguments", "commands", "errors", "machine", "subcommands", "terminal"},
-    "commands": {
+    "cli": {
         "__init__",
-        "arguments",
         "batch",
         "config",
         "errors",
@@ -54,7 +51,6 @@ ARROWS: dict[str, set[str]] = {
         "quirks",
         "relevance",
         "sources",
-        "terminal",
     },
     "compute": {"kernels", "machine"},
     "config": {"errors", "files", "messages", "quirks"},
@@ -75,8 +71,6 @@ ARROWS: dict[str, set[str]] = {
     "relevance": {"compute", "errors", "kernels", "layers", "messages", "net", "quirks"},
     "rendering": {"errors", "kernels"},
     "sources": {"errors", "files", "messages"},
-    "subcommands": {"arguments"},
-    "terminal": set(),
 }
 
 

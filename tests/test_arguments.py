@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from caffe_lrp.arguments import DTYPES, KINDS, demo_parser, list_parser
 from caffe_lrp.batch.delivery import DATABASE
+from caffe_lrp.cli.options import DTYPES, KINDS, demo_parser, list_parser
 from caffe_lrp.outputs.arrays import Dtype
 from caffe_lrp.outputs.writers import OUTPUTS
 

@@ -19,8 +19,8 @@ from builders import (
 )
 from oracle_walker import Options, Walker
 
-from caffe_lrp.arguments import CANONIZATIONS, list_parser
-from caffe_lrp.commands.wording import merges_line
+from caffe_lrp.cli.options import CANONIZATIONS, list_parser
+from caffe_lrp.cli.wording import merges_line
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY

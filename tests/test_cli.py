@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from caffe_lrp import __version__
-from caffe_lrp.arguments import list_parser
+from caffe_lrp.cli.options import list_parser
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.kernels._jit import CACHE_PLACE
 
@@ -30,7 +30,7 @@ def run(*arguments: object, module: str = "caffe_lrp", cwd: Path = DATA) -> subp
 
 
 def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from caffe_lrp.cli import demo_main; sys.exit(demo_main())"
+    code = "import sys; from caffe_lrp.cli.main import demo_main; sys.exit(demo_main())"
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, cwd=DATA, capture_output=True, text=True, timeout=300, check=False)
 

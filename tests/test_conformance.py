@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from caffe_lrp.cli import main
+from caffe_lrp.cli.main import main
 
 ROOT = Path(__file__).parent / "data" / "conformance"
 CASES = [line.split() for line in (ROOT / "cases.txt").read_text().splitlines()]

@@ -21,7 +21,7 @@ from test_cli import CONFIG, files_below, listing, run
 from test_rules import Case, bias_of, by_case, by_quirk, relevance_for, see
 
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
-from caffe_lrp.commands.accounts import conservation_lines
+from caffe_lrp.cli.accounts import conservation_lines
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer

@@ -9,7 +9,7 @@ import pytest
 from builders import WORKSPACE, build, write_caffemodel
 from numpy.typing import NDArray
 
-from caffe_lrp.cli import main
+from caffe_lrp.cli.main import main
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.model.darkness import Cause, Darkness, darkness_of
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks

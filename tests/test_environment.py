@@ -12,11 +12,12 @@ from pathlib import Path
 import numba
 import pytest
 
-from caffe_lrp import cli
 from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.records import Header
 from caffe_lrp.batch.schedule import Limits, Schedule, remarks_on, within_address_space
 from caffe_lrp.batch.shards import Shard
+from caffe_lrp.cli import main as cli
+from caffe_lrp.cli.subcommands import status_arguments
 from caffe_lrp.engines.footprint import Footprint
 from caffe_lrp.errors import ExitCode, ImageError, LimitError, UsageError
 from caffe_lrp.files.atomic import why_unwritable
@@ -31,7 +32,6 @@ from caffe_lrp.machine.environment import (
     require_address_space,
     stack_of_thread,
 )
-from caffe_lrp.subcommands import status_arguments
 
 DEPLOY = Path(__file__).parent / "data" / "conformance" / "models"
 GIGABYTE = 2**30

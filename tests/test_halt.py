@@ -15,10 +15,10 @@ import pytest
 from test_cli import DATA, files_below
 from test_resume import all_of, command, copies, finish, journal_of, records, wait_for_maps
 
-from caffe_lrp import cli
-from caffe_lrp.commands.halt import Halt
+from caffe_lrp.cli import main as cli
+from caffe_lrp.cli.halt import Halt
+from caffe_lrp.cli.subcommands import status_arguments
 from caffe_lrp.errors import ExitCode
-from caffe_lrp.subcommands import status_arguments
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -162,7 +162,7 @@ def test_an_interrupted_warm_up_is_no_internal_error(
             signal.raise_signal(signal.SIGINT)
         return ExitCode.INTERRUPTED
 
-    monkeypatch.setattr("caffe_lrp.commands.warmup.explain", interrupted)
+    monkeypatch.setattr("caffe_lrp.cli.commands.warmup.explain", interrupted)
     assert cli.main(["warmup"]) == ExitCode.INTERRUPTED
     assert "internal error" not in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from PIL import Image
 from caffe_lrp.batch.check import notices
 from caffe_lrp.batch.inputs import make_preprocessor
 from caffe_lrp.batch.session import open_session
-from caffe_lrp.cli import main
+from caffe_lrp.cli.main import main
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ConfigError, ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto

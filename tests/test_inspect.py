@@ -23,7 +23,7 @@ from builders import (
 )
 from test_cli import run
 
-from caffe_lrp.cli import main
+from caffe_lrp.cli.main import main
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.inspection.dot import dot_text

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from caffe_lrp import cli
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.batch.journal import Journal, mark_replaced
 from caffe_lrp.batch.overlaps import find_overlaps
@@ -20,6 +19,7 @@ from caffe_lrp.batch.recorder import Recorder, _most_after
 from caffe_lrp.batch.records import DONE, FAILED, LONGEST_LINE, MISSING, Header, JournalReader, find_journals
 from caffe_lrp.batch.shards import Shard
 from caffe_lrp.batch.status import read_status
+from caffe_lrp.cli import main as cli
 from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import make_folder, sync_files
 from caffe_lrp.sources.filelist import Target

@@ -7,7 +7,7 @@ import pytest
 from builders import build, parse
 
 from caffe_lrp.batch.naming import naming
-from caffe_lrp.cli import main
+from caffe_lrp.cli.main import main
 from caffe_lrp.errors import ConfigError, ModelError, UsageError, notices_of, noticing
 from caffe_lrp.formats.caffe.foreign import EFFECTS, unknown_fields
 from caffe_lrp.formats.caffe.reader import read_prototxt

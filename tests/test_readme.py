@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from supported_layers import part_of_readme, rendered
 
-from caffe_lrp.arguments import BINARIES, list_parser
+from caffe_lrp.cli.options import BINARIES, list_parser
+from caffe_lrp.cli.subcommands import inspect_parser
 from caffe_lrp.config import KEYS, Key, read_config
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
@@ -16,7 +17,6 @@ from caffe_lrp.outputs.writers import OUTPUTS
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
 from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.losses import CAUSES
-from caffe_lrp.subcommands import inspect_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

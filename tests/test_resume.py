@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from test_cli import CONFIG, DATA, config, files_below, listing, run
 
-from caffe_lrp import cli
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob
+from caffe_lrp.cli import main as cli
 
 PICTURES = ("square.jpg", "tall.png")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe_lrp.cli import main
+from caffe_lrp.cli.main import main
 from caffe_lrp.config import KEYS, HeatmapConfig, as_yaml, read_config, read_entries
 from caffe_lrp.errors import ConfigError
 

@@ -7,9 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from caffe_lrp.arguments import list_arguments
+from caffe_lrp.cli.options import list_arguments
+from caffe_lrp.cli.terminal import remark, say
 from caffe_lrp.errors import ExitCode, UsageError
-from caffe_lrp.terminal import remark, say
 
 from .explain import explain
 

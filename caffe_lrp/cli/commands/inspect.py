@@ -9,18 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from caffe_lrp.batch.schedule import readable
+from caffe_lrp.cli.terminal import remark, say
+from caffe_lrp.cli.wording import LAYER_COLUMNS, aligned, merges_line, rule_columns
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, noticing, presentable
 from caffe_lrp.files.atomic import replace_file, why_unwritable
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.inspection.dot import dot_text
-from caffe_lrp.inspection.facts import (
-    STARTS,
-    LayerFacts,
-    NetFacts,
-    facts_of,
-    shape_text,
-    with_parameters_of,
-)
+from caffe_lrp.inspection.facts import STARTS, LayerFacts, NetFacts, facts_of, shape_text, with_parameters_of
 from caffe_lrp.inspection.svg import svg_text
 from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.messages import counted, listed
@@ -32,9 +27,6 @@ from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.start import layer_index
-from caffe_lrp.terminal import remark, say
-
-from .wording import LAYER_COLUMNS, aligned, merges_line, rule_columns
 
 _BYTES = 4
 #: More layers of a caffemodel that are not used are counted.

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from caffe_lrp.errors import CaffeLrpError, ExitCode, notices_of
 from caffe_lrp.machine.crew import require_threads
 from caffe_lrp.machine.environment import (
     ADDRESS_SPACE_TO_COMPILE,
@@ -18,9 +19,8 @@ from caffe_lrp.machine.environment import (
     threads_of_libraries,
 )
 
-from .arguments import INTRODUCTION, demo_arguments, list_arguments
-from .commands.halt import Halt
-from .errors import CaffeLrpError, ExitCode, notices_of
+from .halt import Halt
+from .options import INTRODUCTION, demo_arguments, list_arguments
 from .subcommands import (
     convert_arguments,
     inspect_arguments,
@@ -48,14 +48,14 @@ def _require_room(besides: int = 0) -> None:
 
 def _explain(options: argparse.Namespace) -> int:
     _require_room()
-    from .commands.explain import explain  # noqa: PLC0415 - as is needed, and no sooner
+    from caffe_lrp.cli.commands.explain import explain  # noqa: PLC0415 - as is needed, and no sooner
 
     return explain(options, options.halt)
 
 
 def _inspect(options: argparse.Namespace) -> int:
     _require_room()
-    from .commands.inspect import inspect  # noqa: PLC0415
+    from caffe_lrp.cli.commands.inspect import inspect  # noqa: PLC0415
 
     options.halt.unwind()
     return inspect(options)
@@ -63,26 +63,26 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _warm_up(options: argparse.Namespace) -> int:
     _require_room(ADDRESS_SPACE_TO_COMPILE)
-    from .commands.warmup import warm_up  # noqa: PLC0415
+    from caffe_lrp.cli.commands.warmup import warm_up  # noqa: PLC0415
 
     return warm_up(options)
 
 
 def _status(options: argparse.Namespace) -> int:
-    from .commands.status import show_status  # noqa: PLC0415
+    from caffe_lrp.cli.commands.status import show_status  # noqa: PLC0415
 
     return show_status(options)
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from .commands.merge import merge  # noqa: PLC0415
+    from caffe_lrp.cli.commands.merge import merge  # noqa: PLC0415
 
     options.halt.unwind()
     return merge(options)
 
 
 def _convert_config(options: argparse.Namespace) -> int:
-    from .commands.convert_config import convert_config  # noqa: PLC0415
+    from caffe_lrp.cli.commands.convert_config import convert_config  # noqa: PLC0415
 
     return convert_config(options)
 

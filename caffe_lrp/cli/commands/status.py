@@ -5,8 +5,8 @@ import json
 import sys
 
 from caffe_lrp.batch.status import read_status
+from caffe_lrp.cli.terminal import say
 from caffe_lrp.errors import ExitCode
-from caffe_lrp.terminal import say
 
 
 def show_status(options: argparse.Namespace) -> int:

@@ -43,6 +43,13 @@ from caffe_lrp.batch.schedule import Schedule
 from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.batch.shards import Shard, shard_of_array
 from caffe_lrp.batch.worker import Recipe, require_dask
+from caffe_lrp.cli.accounts import conservation_lines
+from caffe_lrp.cli.dark_maps import DarkMaps, why_dark
+from caffe_lrp.cli.database import database_path, open_database, write_project_of
+from caffe_lrp.cli.halt import Halt
+from caffe_lrp.cli.layout import PROGRAMS, description_of, layout_of, outputs_of
+from caffe_lrp.cli.terminal import coloured, remark, say
+from caffe_lrp.cli.wording import merges_line, plan_table, resumption_line, success_line
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, presentable
 from caffe_lrp.kernels._jit import CACHE_PLACE
@@ -52,14 +59,6 @@ from caffe_lrp.messages import counted
 from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase
 from caffe_lrp.outputs.writers import file_kinds, output_of
 from caffe_lrp.sources.filelist import EntryList
-from caffe_lrp.terminal import coloured, remark, say
-
-from .accounts import conservation_lines
-from .dark_maps import DarkMaps, why_dark
-from .database import database_path, open_database, write_project_of
-from .halt import Halt
-from .layout import PROGRAMS, description_of, layout_of, outputs_of
-from .wording import merges_line, plan_table, resumption_line, success_line
 
 #: Where no bar is shown, a line says how far the run is once in so many seconds.
 _SECONDS_BETWEEN_LINES = 60.0

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from caffe_lrp import __version__
 from caffe_lrp.batch.shards import Shard, parse_shard
+from caffe_lrp.config import KEYS, Key
+from caffe_lrp.messages import did_you_mean
 from caffe_lrp.sources.filelist import Target, parse_target
-
-from . import __version__
-from .config import KEYS, Key
-from .messages import did_you_mean
 
 #: What ``caffe-lrp`` alone prints.
 INTRODUCTION = """\

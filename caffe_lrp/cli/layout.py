@@ -5,13 +5,14 @@ import os
 from collections.abc import Sequence
 
 from caffe_lrp import __version__
-from caffe_lrp.arguments import KINDS
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import OutputLayout
 from caffe_lrp.batch.observation import CONSERVATION
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.outputs.writers import OutputKind
 from caffe_lrp.sources.filelist import EntryList
+
+from .options import KINDS
 
 _ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
 _TEXT_FILES: tuple[OutputKind, ...] = ("top10", "rawhm")

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import HelpFormatter, Parser, add_canonize, add_override, formulas_of
+from .options import HelpFormatter, Parser, add_canonize, add_override, formulas_of
 
 #: The formula whose rules ``caffe-lrp inspect`` shows.
 _DEFAULT_FORMULA = 100

@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from caffe_lrp.cli.halt import Halt
 from caffe_lrp.config import KEYS, read_config
 from caffe_lrp.sources.collection import read_images
 from caffe_lrp.sources.filelist import EntryList, Target, read_filelist
-
-from .halt import Halt
 
 
 def explain(options: argparse.Namespace, halt: Halt) -> int:
