@@ -160,7 +160,7 @@ def explain_or_die(recipe, jobs):
     return cluster.explain_on_worker(recipe, jobs)
 
 if __name__ == "__main__":
-    from caffe_lrp.cli import main
+    from caffe_lrp.cli.main import main
     cluster.explain_on_worker = explain_or_die
     sys.exit(main())
 """

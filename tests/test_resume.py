@@ -406,7 +406,7 @@ def test_the_drop_in_never_refuses(images: Path, tmp_path: Path) -> None:
     changed = config(tmp_path, standalone_outpath=str(tmp_path / "o"), standalone_rootpath="images")
     path = tmp_path / "drop.txt"
     path.write_text("images/00.jpg 3\n")
-    code = "import sys; from caffe_lrp.cli import demo_main; sys.exit(demo_main())"
+    code = "import sys; from caffe_lrp.cli.main import demo_main; sys.exit(demo_main())"
     for formula in (2, 0):
         text = changed.read_text().split("\n")
         text[text.index("relpropformulatype") + 1] = str(formula)
