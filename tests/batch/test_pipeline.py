@@ -1,0 +1,368 @@
+"""The threads of a run: order, bounds, faults, and an end before its time."""
+
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from batch_builders import jobs_for, prepare, small_session
+from numpy.typing import NDArray
+
+from caffe_lrp.batch import delivery, pipeline, runner
+from caffe_lrp.batch.delivery import Delivery
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome
+from caffe_lrp.batch.pipeline import run_jobs
+from caffe_lrp.batch.schedule import Schedule
+from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.config import read_config
+from caffe_lrp.errors import OutputError
+from caffe_lrp.imaging.preprocess import PreparedImage
+from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
+from caffe_lrp.relevance import engine
+from caffe_lrp.sources.filelist import Target, read_filelist
+
+ROOT = Path(__file__).parents[2]
+KINDS = Delivery(tuple(OUTPUTS))
+
+
+@pytest.fixture(autouse=True)
+def _heeded_interrupts() -> Iterator[None]:
+    """Programs that a shell has started in the background ignore SIGINT, and so would these tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+SCHEDULE = Schedule(batch_size=2, workers=2, threads=3)
+PATIENCE = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Any:
+    before = set(threading.enumerate())
+    yield
+    wait_for(lambda: set(threading.enumerate()) <= before)
+
+
+def images(count: int) -> list[tuple[str, int]]:
+    return [(f"image{number}", 1) for number in range(count)]
+
+
+def run(session: Session, jobs: Sequence[HeatmapJob], schedule: Schedule = SCHEDULE) -> list[JobOutcome]:
+    return list(run_jobs(session, jobs, KINDS, schedule))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.name.endswith(("_rawhm.txt", ".tmp")))
+
+
+def test_outcomes_come_in_the_order_of_the_list_whatever_is_done_first(tmp_path: Path) -> None:
+    def uneven(path: Path) -> PreparedImage:
+        time.sleep(0.02 * (int(path.name[-1]) % 3 == 0))
+        return prepare(path)
+
+    session = small_session(tmp_path, formulas=(0, 100), preprocessor=uneven)
+    jobs = jobs_for(*images(9), formulas=(0, 100), folder=tmp_path)
+    outcomes = run(session, jobs)
+    assert [outcome.job for outcome in outcomes] == jobs
+    assert all(outcome.is_done for outcome in outcomes)
+    assert len(written(tmp_path)) == len(jobs)
+
+
+@pytest.mark.parametrize("schedule", [Schedule(), SCHEDULE, Schedule(5, 1, 4), Schedule(1, 4, 4)])
+def test_failures_are_told_at_their_place(tmp_path: Path, schedule: Schedule) -> None:
+    jobs = jobs_for(("bad1", 1), *images(3), ("image9", 7), ("bad2", 1), folder=tmp_path)
+    errors = [outcome.error.split(":")[0] for outcome in run(small_session(tmp_path), jobs, schedule)]
+    assert errors == ["bad1", "", "", "", "class 7 does not exist", "bad2"]
+
+
+def test_an_empty_list_is_done_at_once(tmp_path: Path) -> None:
+    assert run(small_session(tmp_path), []) == []
+
+
+def test_no_more_images_are_loaded_than_batches_are_on_the_way(tmp_path: Path) -> None:
+    ended, faults = 0, []
+    loaded: list[str] = []
+
+    def counted(path: Path) -> PreparedImage:
+        loaded.append(path.name)
+        if len(loaded) > ended + SCHEDULE.most_batches * SCHEDULE.batch_size:
+            faults.append(path.name)
+        return prepare(path)
+
+    outcomes = run_jobs(
+        small_session(tmp_path, preprocessor=counted),
+        jobs_for(*images(40), folder=tmp_path),
+        Delivery(("top10",)),
+        SCHEDULE,
+    )
+    for _ in outcomes:
+        ended += 1
+        time.sleep(0.01 * (ended < 5))  # a slow reader: the rest has time to run ahead
+    assert len(loaded) == 40
+    assert faults == []
+
+
+def test_no_more_maps_wait_for_a_slow_disk_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk_is_free = threading.Event()
+    explained: list[object] = []
+    real_write, real_explain = runner.deliver, engine.explain
+
+    def write(*arguments: Any) -> JobOutcome:
+        disk_is_free.wait(PATIENCE)
+        return real_write(*arguments)
+
+    def explain(*arguments: Any) -> Any:
+        explained.append(arguments)
+        return real_explain(*arguments)
+
+    monkeypatch.setattr(pipeline, "deliver", write)
+    monkeypatch.setattr(runner, "explain", explain)
+    jobs = jobs_for(*(("a", Target(0, 1 + number % 5)) for number in range(30)), folder=tmp_path)
+    schedule = Schedule(batch_size=1, workers=1, threads=1)
+    outcomes: list[JobOutcome] = []
+    session = small_session(tmp_path)
+    reader = threading.Thread(target=lambda: outcomes.extend(run(session, jobs, schedule)))
+    reader.start()
+    try:
+        wait_for(lambda: len(explained) > schedule.most_results)
+        time.sleep(0.1)
+        assert len(explained) == schedule.most_results + 1  # the last one waits for its turn to wait
+    finally:
+        disk_is_free.set()
+        reader.join(PATIENCE)
+    assert [outcome.is_done for outcome in outcomes] == [True] * 30
+
+
+@pytest.mark.parametrize("stage", ["load_image", "explain_batch", "deliver"])
+def test_a_fault_in_the_machinery_ends_the_run_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("in the machinery")
+
+    monkeypatch.setattr(pipeline, stage, broken)
+    with pytest.raises(ZeroDivisionError, match="in the machinery"):
+        run(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path))
+
+
+def test_a_thread_that_cannot_be_started_ends_the_run_before_its_first_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("writer_1"):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    def noted(path: Path) -> PreparedImage:
+        loaded.append(path)
+        return prepare(path)
+
+    loaded: list[Path] = []
+    monkeypatch.setattr(threading.Thread, "start", start)
+    session = small_session(tmp_path, preprocessor=noted)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run(session, jobs_for(*images(20), folder=tmp_path))
+    assert loaded == []
+
+
+def test_a_batch_that_fails_when_some_of_its_maps_are_written_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer may have settled what the worker takes for undone."""
+    real = pipeline._Pipeline._hand_over
+
+    def hand_over(self: pipeline._Pipeline, job: HeatmapJob, *others: Any) -> None:
+        real(self, job, *others)
+        wait_for(lambda: others[-1].done() or self._stopping.is_set())  # another batch may have failed first
+        raise MemoryError
+
+    monkeypatch.setattr(pipeline._Pipeline, "_hand_over", hand_over)
+    with pytest.raises(MemoryError):
+        run(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path))
+
+
+def test_a_run_that_is_closed_early_leaves_whole_files_and_loads_no_more(tmp_path: Path) -> None:
+    loaded: list[str] = []
+
+    def counted(path: Path) -> PreparedImage:
+        loaded.append(path.name)
+        return prepare(path)
+
+    session = small_session(tmp_path, preprocessor=counted)
+    outcomes = run_jobs(session, jobs_for(*images(100), folder=tmp_path), KINDS, SCHEDULE)
+    first = next(outcomes)
+    outcomes.close()
+    count = len(loaded)
+    assert first.is_done
+    assert count <= 1 + SCHEDULE.most_batches * SCHEDULE.batch_size
+    assert f"{first.job.stem}_rawhm.txt" in {f"{tmp_path}/{name}" for name in written(tmp_path)}
+    assert not [name for name in written(tmp_path) if name.endswith(".tmp")]
+
+
+def test_a_run_that_was_never_read_starts_nothing(tmp_path: Path) -> None:
+    outcomes = run_jobs(small_session(tmp_path), jobs_for(*images(3), folder=tmp_path), KINDS, SCHEDULE)
+    outcomes.close()
+    assert written(tmp_path) == []
+
+
+def test_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = itertools.count()
+
+    def fill(stem: str, *rest: Any) -> None:
+        if next(count) == 5:
+            raise OutputError(f"{stem}: the disk is full")
+        write_outputs(stem, *rest)
+
+    monkeypatch.setattr(delivery, "write_outputs", fill)
+    outcomes = run_jobs(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path), KINDS, Schedule(2))
+    done: list[JobOutcome] = []
+    with pytest.raises(OutputError, match="the disk is full"):
+        done.extend(outcomes)
+    assert len(done) <= 5
+    assert len(written(tmp_path)) < 20
+
+
+def test_a_run_that_is_to_end_finishes_the_batches_that_have_been_started(tmp_path: Path) -> None:
+    asked = itertools.count()
+    jobs = jobs_for(*images(20), folder=tmp_path)
+    outcomes = list(run_jobs(small_session(tmp_path), jobs, KINDS, Schedule(2), lambda: next(asked) == 4))
+    assert [outcome.job for outcome in outcomes] == jobs[:8]
+    assert len(written(tmp_path)) == 8
+
+
+def test_maps_that_are_done_are_told_although_a_stop_ends_the_wait_for_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write, others = runner.deliver, threading.Semaphore(0)
+    hanging, stopped = threading.Event(), threading.Event()
+
+    def write(job: HeatmapJob, *arguments: Any) -> JobOutcome:
+        if job.number == 0:
+            for _ in range(3):
+                assert others.acquire(timeout=PATIENCE)
+            stopped.set()
+            assert hanging.wait(PATIENCE)  # as a disk that answers no more
+        outcome = real_write(job, *arguments)
+        others.release()
+        return outcome
+
+    monkeypatch.setattr(pipeline, "deliver", write)
+    jobs = jobs_for(*images(4), folder=tmp_path)
+    schedule = Schedule(batch_size=4, workers=1, threads=2)
+    outcomes = run_jobs(small_session(tmp_path), jobs, KINDS, schedule, lambda: False, stopped.is_set)
+    told = [next(outcomes).job.number for _ in range(3)]
+    hanging.set()
+    told += [outcome.job.number for outcome in outcomes]
+    assert told == [1, 2, 3, 0]
+    assert len(written(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("method", ["empty", "share"])
+def test_an_interruption_ends_long_computations_between_two_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    computing = threading.Event()
+
+    def endless(net: Any, plans: Any, batch: Any, workspace: Any) -> Any:
+        while True:
+            computing.set()
+            workspace.empty((1,)) if method == "empty" else workspace.share(lambda first, last: None, 1)
+            time.sleep(0.001)
+
+    def interrupt() -> None:
+        assert computing.wait(PATIENCE)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(runner, "run_forward", endless)
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(small_session(tmp_path), jobs_for(*images(20), folder=tmp_path))
+    interrupter.join()
+
+
+def test_an_interruption_ends_workers_that_wait_for_a_slow_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write = runner.deliver
+    writing = threading.Event()
+
+    def slow(*arguments: Any) -> JobOutcome:
+        writing.set()
+        time.sleep(0.2)
+        return real_write(*arguments)
+
+    monkeypatch.setattr(pipeline, "deliver", slow)
+    jobs = jobs_for(*(("a", Target(0, 1 + number % 5)) for number in range(100)), folder=tmp_path)
+    outcomes = run_jobs(small_session(tmp_path), jobs, KINDS, Schedule(1, 1, 2))
+    next(outcomes)
+    outcomes.close()
+    assert 1 <= len(written(tmp_path)) < 10
+
+
+def test_the_last_line_wins_where_files_are_written_twice(tmp_path: Path) -> None:
+    session = small_session(tmp_path)
+    lines = [("a", 1), ("a", 2), ("b", 3), ("a", 0), ("a", 4), ("b", 2)]
+    jobs = [replace(job, stem=f"{tmp_path}/same") for job in jobs_for(*lines)]
+    expected = [replace(jobs[-1], stem=f"{tmp_path}/last")]
+    run(session, expected)
+    for _ in range(5):
+        run(session, jobs, Schedule(batch_size=1, workers=1, threads=4, keeps_order=True))
+        same, last = (tmp_path / f"{name}_rawhm.txt" for name in ("same", "last"))
+        assert same.read_bytes() == last.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def demo() -> Session:
+    return open_session(read_config(ROOT / "configs" / "demo.txt"), formulas=(0, 102))
+
+
+def maps(session: Session, schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]]:
+    """The demo's maps and scores, as they would be written."""
+    found: dict[HeatmapJob, NDArray[Any]] = {}
+
+    def take(job: HeatmapJob, explanation: runner.Explanation, _: Any) -> JobOutcome:
+        if explanation.result is not None:
+            numbers = (explanation.result.relevance.ravel(), explanation.result.ranked_scores)
+            found[job] = np.concatenate(numbers)
+        return JobOutcome(job, explanation.times, explanation.error)
+
+    monkeypatch.setattr(pipeline, "deliver", take)
+    entries = read_filelist(ROOT / "filelists" / "demo.txt")[:6]
+    jobs = [
+        HeatmapJob(entry.line, entry.line, ROOT / entry.path, entry.target, code, "nowhere")
+        for entry in entries
+        for code in session.formulas
+    ]
+    assert [outcome.error for outcome in run_jobs(session, jobs, KINDS, schedule)] == [""] * len(jobs)
+    return [found[job] for job in jobs]
+
+
+def test_maps_do_not_depend_on_batches_and_threads(demo: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = maps(demo, Schedule(), monkeypatch)
+    for schedule in (Schedule(2, 1, 1), Schedule(16, 1, 3), Schedule(1, 3, 3)):
+        for one, other in zip(maps(demo, schedule, monkeypatch), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_second_run_computes_the_same_bytes(demo: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule(2, 2, 3)
+    first, second = (maps(demo, schedule, monkeypatch) for _ in range(2))
+    assert [one.tobytes() for one in first] == [other.tobytes() for other in second]
