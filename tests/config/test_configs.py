@@ -471,7 +471,7 @@ def schema_of_descriptor() -> tuple[dict[str, dict[str, ProtoField]], dict[str, 
 
 
 def test_compiled_schema_describes_the_same_messages_as_its_text() -> None:
-    text = (ROOT / "caffe_lrp" / "proto" / "caffe.proto").read_text(encoding="utf-8")
+    text = (ROOT / "caffe_lrp" / "formats" / "caffe" / "caffe.proto").read_text(encoding="utf-8")
     text_messages, text_enums = schema_of_text(text)
     messages, enums = schema_of_descriptor()
     assert len(messages) > 30

@@ -1,7 +1,7 @@
 """Oddities of real model files, of the kind issue trackers are full of, and what caffe-lrp makes of them.
 
-What else can be wrong with files stands in `bad_input.py`. ``PYTHONPATH=tests python tests/net/test_oddities.py`` prints the
-table.
+What else can be wrong with files stands in `bad_input.py`.
+``PYTHONPATH=tests python tests/net/test_oddities.py`` prints the table.
 """
 
 import re
