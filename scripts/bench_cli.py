@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from bench_worker import Round, timed
 
-from caffe_lrp.batch.session import Session
+from caffe_lrp.model.explainer import Session
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.writers import OutputKind, write_outputs
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from bench_worker import Case, Round, read_case, serve
 
-from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.config import read_config
 from caffe_lrp.kernels.gemm import Blob

@@ -17,7 +17,7 @@ from fuzz_mutations import Damage
 from numpy.typing import NDArray
 from PIL import Image
 
-from caffe_lrp.batch.session import open_session
+from caffe_lrp.model.explainer import open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.errors import PlanError

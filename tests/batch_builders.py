@@ -9,7 +9,7 @@ import numpy as np
 from builders import build
 
 from caffe_lrp.batch.job import HeatmapJob
-from caffe_lrp.batch.session import Session
+from caffe_lrp.model.explainer import Session
 from caffe_lrp.errors import ImageError
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.quirks import REFERENCE

@@ -12,7 +12,7 @@ from caffe_lrp.relevance.start import AUTO
 from caffe_lrp.sources.filelist import Target
 
 from .job import HeatmapJob
-from .session import Session
+from caffe_lrp.model.explainer import Session
 
 
 def notices(session: Session, config: HeatmapConfig) -> list[str]:

@@ -12,7 +12,7 @@ from caffe_lrp.files.reading import MEGABYTE, open_input, pieces_of, user_cache_
 from caffe_lrp.formats.caffe.reader import read_prototxt
 
 from .hash_memory import HashMemory, state_of
-from .inputs import mean_of_prototxt
+from caffe_lrp.model.preprocessing import mean_of_prototxt
 
 _DIGITS = 12
 #: Smaller files are read sooner than remembered.

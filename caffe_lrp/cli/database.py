@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from caffe_lrp.batch.resume import Task
-from caffe_lrp.batch.session import Session
+from caffe_lrp.model.explainer import Session
 from caffe_lrp.outputs.arrays import Dtype
 from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
 from caffe_lrp.outputs.project import project_files, write_project

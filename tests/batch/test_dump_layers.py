@@ -11,10 +11,10 @@ from builders import INCEPTION, INCEPTION_INDICES, INCEPTION_SHAPE, WORKSPACE, b
 from command_line import CONFIG, files_below, listing, run
 from hypothesis import given
 from hypothesis import strategies as st
-from test_runner import explain_jobs
+from test_passes import explain_jobs
 
-from caffe_lrp.batch.observation import layer_kinds, observe
-from caffe_lrp.batch.schedule import whole_footprint
+from caffe_lrp.model.observation import layer_kinds, observe
+from caffe_lrp.model.schedule import whole_footprint
 from caffe_lrp.errors import ImageError, UsageError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.outputs.layers import layer_kind, layer_labels, layer_suffix

@@ -16,7 +16,7 @@ from fetch_model import MODELS
 from PIL import Image
 
 from caffe_lrp.batch.fingerprint import ContentHashes
-from caffe_lrp.batch.session import read_labels
+from caffe_lrp.model.explainer import read_labels
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError
 from caffe_lrp.files import reading as files

@@ -15,7 +15,7 @@ from builders import parse, random_weights, write_caffemodel
 from PIL import Image
 
 import caffe_lrp
-from caffe_lrp.batch.session import open_session
+from caffe_lrp.model.explainer import open_session
 from caffe_lrp.cli.options import list_parser
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError, ModelError

@@ -14,7 +14,7 @@ import pytest
 
 from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.records import Header
-from caffe_lrp.batch.schedule import Limits, Schedule, remarks_on, within_address_space
+from caffe_lrp.model.schedule import Limits, Schedule, remarks_on, within_address_space
 from caffe_lrp.batch.shards import Shard
 from caffe_lrp.cli import main as cli
 from caffe_lrp.cli.subcommands import status_arguments

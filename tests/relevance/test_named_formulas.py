@@ -23,7 +23,7 @@ from command_line import CONFIG, DATA, config, files_below, listing, run
 from oracle_walker import NAMED, Options
 from test_formulas import CLASSES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 
-from caffe_lrp.batch.session import open_session
+from caffe_lrp.model.explainer import open_session
 from caffe_lrp.config import KEYS, read_config
 from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob

@@ -27,7 +27,7 @@ from make_demo_model import (
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.kernels.gemm import Blob

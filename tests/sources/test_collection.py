@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from caffe_lrp.batch.job import OutputLayout
-from caffe_lrp.batch.runner import load_image
+from caffe_lrp.model.passes import load_image
 from caffe_lrp.errors import FileListError, ImageError
 from caffe_lrp.files.imagefile import ArchiveMember, read_image
 from caffe_lrp.imaging.decode import FORMATS, decode

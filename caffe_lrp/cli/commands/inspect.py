@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from caffe_lrp.batch.schedule import readable
+from caffe_lrp.model.schedule import readable
 from caffe_lrp.cli.terminal import remark, say
 from caffe_lrp.cli.wording import LAYER_COLUMNS, aligned, merges_line, rule_columns
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, noticing, presentable

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from caffe_lrp.batch.session import read_labels
+from caffe_lrp.model.explainer import read_labels
 from caffe_lrp.cli.terminal import say
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.messages import counted

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from caffe_lrp.batch.check import notices
-from caffe_lrp.batch.inputs import make_preprocessor
-from caffe_lrp.batch.session import open_session
+from caffe_lrp.model.preprocessing import make_preprocessor
+from caffe_lrp.model.explainer import open_session
 from caffe_lrp.cli.main import main
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ConfigError, ModelError

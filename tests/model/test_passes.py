@@ -11,12 +11,13 @@ import pytest
 from batch_builders import CLASSES, jobs_for, prepare, small_session
 from numpy.typing import NDArray
 
-from caffe_lrp.batch import delivery, runner
-from caffe_lrp.batch.batches import form_batches
+from caffe_lrp.batch import delivery
+from caffe_lrp.model import passes as runner
+from caffe_lrp.model.batches import form_batches
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, StageTimes
-from caffe_lrp.batch.runner import Explanation, deliver, explain_batch, load_image
-from caffe_lrp.batch.session import Session
+from caffe_lrp.model.passes import Explanation, deliver, explain_batch, load_image
+from caffe_lrp.model.explainer import Session
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import LimitError
 from caffe_lrp.imaging.preprocess import PreparedImage

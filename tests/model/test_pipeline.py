@@ -15,12 +15,13 @@ import pytest
 from batch_builders import jobs_for, prepare, small_session
 from numpy.typing import NDArray
 
-from caffe_lrp.batch import delivery, pipeline, runner
+from caffe_lrp.batch import delivery
+from caffe_lrp.model import pipeline, passes as runner
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
-from caffe_lrp.batch.pipeline import run_jobs
-from caffe_lrp.batch.schedule import Schedule
-from caffe_lrp.batch.session import Session, open_session
+from caffe_lrp.model.pipeline import run_jobs
+from caffe_lrp.model.schedule import Schedule
+from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import OutputError
 from caffe_lrp.imaging.preprocess import PreparedImage

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe_lrp.batch.schedule import Limits, Schedule, plan_schedule, readable, remarks_on
+from caffe_lrp.model.schedule import Limits, Schedule, plan_schedule, readable, remarks_on
 from caffe_lrp.engines.footprint import Footprint
 
 #: A megabyte an image, and a hundred for the rest.

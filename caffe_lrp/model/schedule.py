@@ -10,7 +10,7 @@ from caffe_lrp.files.imagefile import ImageSource
 from caffe_lrp.imaging.budget import MemoryBudget
 from caffe_lrp.messages import counted
 
-from .session import Session
+from .explainer import Session
 
 #: Images that run together where memory allows: more gain nothing.
 LARGEST_BATCH = 16

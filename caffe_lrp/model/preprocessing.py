@@ -11,7 +11,7 @@ from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.inputs import image_shape
 from caffe_lrp.quirks import QUIRK_MODES
 
-from .naming import naming
+from caffe_lrp.batch.naming import naming
 
 
 def make_preprocessor(

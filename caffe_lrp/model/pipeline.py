@@ -22,11 +22,11 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 
 from .batches import Batch, form_batches
-from .delivery import Delivery
-from .job import HeatmapJob, JobOutcome
-from .runner import Explanation, LoadedImage, deliver, explain_batch, load_image
+from caffe_lrp.batch.delivery import Delivery
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome
+from .passes import Explanation, LoadedImage, deliver, explain_batch, load_image
 from .schedule import Schedule
-from .session import Session
+from .explainer import Session
 
 
 class Stopped(BaseException):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .job import HeatmapJob
+from caffe_lrp.batch.job import HeatmapJob
 
 
 @dataclass(frozen=True)

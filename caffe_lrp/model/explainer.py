@@ -21,8 +21,8 @@ from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, f
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.start import Start, find_start, layer_index
 
-from .inputs import make_preprocessor
-from .naming import naming
+from .preprocessing import make_preprocessor
+from caffe_lrp.batch.naming import naming
 from .observation import Observation, observe
 
 #: Key and option of the switch layer.
