@@ -4,9 +4,11 @@ Messages name the file, line, layer or image, say what is wrong, and what to do 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 #: What a terminal would obey, or a reader not see; ends of lines are our own.
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -26,19 +28,130 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+@dataclass(frozen=True)
+class Notice:
+    """Something that can be used, but that its user should know.
+
+    Attributes
+    ----------
+    text
+        What.
+    setting
+        The setting it is about: an argument of the Python interface, or an attribute of the config; empty if
+        it is about none.
+    """
+
+    text: str
+    setting: str = ""
+
+    def __str__(self) -> str:
+        """The notice where no config file is known."""
+        return f"{self.setting}: {self.text}" if self.setting else self.text
+
+    def placed(self, places: Mapping[str, str]) -> str:
+        """The notice, with the place of its setting (a line of a file, an option) where that is known."""
+        place = places.get(self.setting, self.setting)
+        return f"{place}: {self.text}" if place else self.text
+
+
 class CaffeLrpError(Exception):
     """Base of all errors that a user can cause and mend.
 
     As a text it is fit to be printed, whatever a file had for names: control characters are escaped, and
-    lines of absurd length shortened. ``notices`` were gathered before it was raised, and may explain it.
+    lines of absurd length shortened.
+
+    Parameters
+    ----------
+    message
+        What is wrong, where, and what to do.
+    setting
+        The setting at fault: an argument of the Python interface, or an attribute of the config.
+
+    Attributes
+    ----------
+    setting
+        As given; empty if it is not a setting that is at fault.
+    place
+        Where the setting was given, a line of a file or an option; set by whoever knows. In the text it takes
+        the place of the setting's name.
+    layer
+        Name of the layer it is about; empty if it is about none.
+    file
+        The file it is about; None if it is about none, or about several.
+    hint
+        What else may be at fault; part of the text.
+    notices
+        Gathered before it was raised, and may explain it.
     """
 
     exit_code = ExitCode.BAD_INPUT
-    notices: tuple[str, ...] = ()
+
+    def __init__(self, message: str = "", *, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting, self.place, self.layer = setting, "", ""
+        self.file: Path | None = None
+        self.hint: Notice | None = None
+        self.notices: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """The text without the setting or its place."""
+        return super().__str__()
 
     def __str__(self) -> str:
         """The message."""
-        return "\n".join(map(presentable, super().__str__().split("\n")))
+        place = self.place or self.setting
+        text = f"{place}: {self.message}" if place else self.message
+        lines = text if self.hint is None else f"{text}\n{self.hint}"
+        return "\n".join(map(presentable, lines.split("\n")))
+
+
+@contextmanager
+def about(
+    kind: type[CaffeLrpError] = CaffeLrpError,
+    *,
+    setting: str = "",
+    place: Path | str = "",
+    layer: str = "",
+    file: Path | str | None = None,
+) -> Iterator[None]:
+    """Tell errors of class ``kind`` that are raised meanwhile what they are about, where they do not know.
+
+    Parameters
+    ----------
+    kind
+        Class of the errors.
+    setting, layer, file
+        See `CaffeLrpError`.
+    place
+        A file, or what else is at fault, to be named in front of errors that name no setting.
+    """
+    try:
+        yield
+    except kind as error:
+        if not (error.setting or error.place):
+            error.setting, error.place = setting, str(place)
+        error.layer = error.layer or layer
+        error.file = error.file or (None if file is None else Path(file))
+        raise
+
+
+@contextmanager
+def placing(places: Mapping[str, str]) -> Iterator[None]:
+    """Tell errors that are raised meanwhile where their settings were given.
+
+    Parameters
+    ----------
+    places
+        Setting -> a line of a config file, or an option.
+    """
+    try:
+        yield
+    except CaffeLrpError as error:
+        error.place = error.place or places.get(error.setting, "")
+        if error.hint is not None:
+            error.hint = Notice(error.hint.placed(places))
+        raise
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from bench_worker import Case, Round, read_case, serve
 
-from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.config import read_config
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.relevance.engine import explain, run_forward
 
 ANY_FORMULA = 0

@@ -17,7 +17,6 @@ from fuzz_mutations import Damage
 from numpy.typing import NDArray
 from PIL import Image
 
-from caffe_lrp.model.explainer import open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.errors import PlanError
@@ -27,6 +26,7 @@ from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.mean import BLOB_BGR, TEXT_BGR, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.model.explainer import open_session
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE

@@ -9,13 +9,13 @@ import numpy as np
 from builders import build
 
 from caffe_lrp.batch.job import HeatmapJob
-from caffe_lrp.model.explainer import Session
 from caffe_lrp.errors import ImageError
 from caffe_lrp.imaging.preprocess import PreparedImage
+from caffe_lrp.model.explainer import Session
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.relevance.target import Target
 
 SIDE = 9
 CLASSES = 5

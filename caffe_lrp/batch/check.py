@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError, ImageError, UsageError
 from caffe_lrp.files.reading import require_file
+from caffe_lrp.model.explainer import Session
 from caffe_lrp.net.heads import head_notices
 from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.start import AUTO
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.relevance.target import Target
 
 from .job import HeatmapJob
-from caffe_lrp.model.explainer import Session
 
 
 def notices(session: Session, config: HeatmapConfig) -> list[str]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import FileListError
 from caffe_lrp.messages import MOST_LISTED, listed
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.relevance.target import Target
 
 from .job import WorkList
 

@@ -21,10 +21,10 @@ from caffe_lrp.errors import ClusterError, LimitError, UsageError
 from caffe_lrp.machine.crew import require_threads
 from caffe_lrp.machine.environment import lack_of_memory, stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, memory_is_limited
-
 from caffe_lrp.model.batches import Batch, form_batches
-from .job import HeatmapJob, JobOutcome
 from caffe_lrp.model.schedule import BATCHES_PER_WORKER, require_address_space_for
+
+from .job import HeatmapJob, JobOutcome
 from .worker import THREADS_OF_CLIENT, Recipe, explain_on_worker, require_dask
 
 #: What stands for a cluster of processes on this machine.

@@ -10,9 +10,9 @@ from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import MEGABYTE, open_input, pieces_of, user_cache_folder, why_unreadable
 from caffe_lrp.formats.caffe.reader import read_prototxt
+from caffe_lrp.model.preprocessing import mean_of_prototxt
 
 from .hash_memory import HashMemory, state_of
-from caffe_lrp.model.preprocessing import mean_of_prototxt
 
 _DIGITS = 12
 #: Smaller files are read sooner than remembered.

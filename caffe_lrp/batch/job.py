@@ -14,7 +14,8 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
 from caffe_lrp.model.darkness import Darkness
 from caffe_lrp.relevance.conservation import Conservation
-from caffe_lrp.sources.filelist import EntryList, ListEntry, Outline, Target
+from caffe_lrp.relevance.target import Target
+from caffe_lrp.sources.filelist import EntryList, ListEntry, Outline
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,20 @@ from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import CaffeLrpError, UsageError
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, available_memory
-
 from caffe_lrp.model.batches import Batch, form_batches
+from caffe_lrp.model.explainer import Session, open_session
+from caffe_lrp.model.passes import deliver, explain_batch, load_image
+from caffe_lrp.model.schedule import (
+    Limits,
+    loading_within,
+    plan_schedule,
+    require_address_space_for,
+    whole_footprint,
+    within_address_space,
+)
+
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
-from caffe_lrp.model.passes import deliver, explain_batch, load_image
-from caffe_lrp.model.schedule import Limits, loading_within, plan_schedule, require_address_space_for, whole_footprint, within_address_space
-from caffe_lrp.model.explainer import Session, open_session
 
 #: Nets that a worker keeps: two runs that share it do not make it load a net for every batch.
 _MOST_NETS = 2

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from caffe_lrp.batch.job import HeatmapJob
 from caffe_lrp.batch.progress import Progress
-from caffe_lrp.model.explainer import Session
 from caffe_lrp.messages import listed
 from caffe_lrp.model.darkness import DARK, Cause, Darkness, percent
+from caffe_lrp.model.explainer import Session
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from caffe_lrp import __version__
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import OutputLayout
-from caffe_lrp.model.observation import CONSERVATION
 from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.model.observation import CONSERVATION
 from caffe_lrp.outputs.writers import OutputKind
 from caffe_lrp.sources.filelist import EntryList
 

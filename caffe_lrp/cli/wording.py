@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from caffe_lrp.batch.job import JobOutcome
 from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.records import DONE, FAILED
-from caffe_lrp.model.explainer import Session
 from caffe_lrp.errors import presentable
 from caffe_lrp.messages import counted
+from caffe_lrp.model.explainer import Session
 from caffe_lrp.net.canonize import Merge
 
 #: The first columns of every table of layers.

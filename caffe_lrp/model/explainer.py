@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from caffe_lrp.batch.naming import naming
 from caffe_lrp.config import COMMAND_LINE, HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError, PlanError, noticing
 from caffe_lrp.files.reading import read_small_file
@@ -21,9 +22,8 @@ from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, f
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.start import Start, find_start, layer_index
 
-from .preprocessing import make_preprocessor
-from caffe_lrp.batch.naming import naming
 from .observation import Observation, observe
+from .preprocessing import make_preprocessor
 
 #: Key and option of the switch layer.
 _SWITCH = ("auxiliaryvariable_maxlayerindexforflatdistinconv", "--switch-layer")

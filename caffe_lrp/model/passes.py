@@ -11,26 +11,26 @@ from itertools import zip_longest
 
 import numpy as np
 
+from caffe_lrp.batch.check import require_classes
+from caffe_lrp.batch.delivery import Delivery
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome, StageTimes
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, OutputError
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.machine.environment import environment_fault, limit_behind
 from caffe_lrp.machine.resources import memory_is_limited
-from .darkness import Darkness, darkness_of
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, class_scores, rank
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.relevance.target import Target
 
 from .batches import Batch
-from caffe_lrp.batch.check import require_classes
-from caffe_lrp.batch.delivery import Delivery
-from caffe_lrp.batch.job import HeatmapJob, JobOutcome, StageTimes
-from .observation import Record
+from .darkness import Darkness, darkness_of
 from .explainer import Session
+from .observation import Record
 
 #: Lines of the file with the best scores.
 LIST_LENGTH = 10

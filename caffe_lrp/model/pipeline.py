@@ -18,15 +18,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.batch.delivery import Delivery
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 
 from .batches import Batch, form_batches
-from caffe_lrp.batch.delivery import Delivery
-from caffe_lrp.batch.job import HeatmapJob, JobOutcome
+from .explainer import Session
 from .passes import Explanation, LoadedImage, deliver, explain_batch, load_image
 from .schedule import Schedule
-from .explainer import Session
 
 
 class Stopped(BaseException):

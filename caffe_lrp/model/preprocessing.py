@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from caffe_lrp.batch.naming import naming
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError
 from caffe_lrp.formats.caffe.reader import Weights
@@ -10,8 +11,6 @@ from caffe_lrp.imaging.mean import BLOB_BGR, Mean, constant_mean, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.inputs import image_shape
 from caffe_lrp.quirks import QUIRK_MODES
-
-from caffe_lrp.batch.naming import naming
 
 
 def make_preprocessor(

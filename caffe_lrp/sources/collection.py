@@ -24,8 +24,9 @@ from caffe_lrp.files.reading import (
     why_unreadable,
 )
 from caffe_lrp.messages import counted
+from caffe_lrp.relevance.target import Target
 
-from .filelist import EntryList, ListEntry, Outline, Target
+from .filelist import EntryList, ListEntry, Outline
 
 #: Endings of the names of images, of all formats that are decoded.
 ENDINGS = (

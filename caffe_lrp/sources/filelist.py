@@ -20,9 +20,8 @@ from caffe_lrp.errors import FileListError
 from caffe_lrp.files.imagefile import ArchiveMember
 from caffe_lrp.files.reading import read_bounded, read_small_file, why_no_text
 from caffe_lrp.messages import MOST_LISTED, listed
+from caffe_lrp.relevance.target import Target
 
-BEST_FIVE = -2
-_BEST_FIVE_COUNT = 5
 _SHORTEST_LINE = 3
 _MOST_MEGABYTES = 1024
 #: Bytes of a line that names an image; no path has more than 4,096.
@@ -60,54 +59,8 @@ _NO_BLANK = re.compile(rb"[^ \t\r\v\f]")
 _CONFIG_KEY = re.compile(rb"^[ \t]*param_file\s*$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Which classes an image is explained for.
-
-    Attributes
-    ----------
-    code
-        The integer of the list: a class (≥ 0), −2 for the five best classes in one map, any other negative
-        number for the best class.
-    rank
-        If not 0, in place of the code: the class that the net ranks there, from 1.
-    """
-
-    code: int
-    rank: int = 0
-
-    @property
-    def label(self) -> str:
-        """Name of the target in file names: ``c281``, ``top1`` or ``top5``; ``rank3`` for a rank."""
-        if self.rank:
-            return f"rank{self.rank}"
-        if self.code >= 0:
-            return f"c{self.code}"
-        return "top5" if self.code == BEST_FIVE else "top1"
-
-    @property
-    def best_count(self) -> int:
-        """Number of best classes asked for; 0 for a class given by number or rank."""
-        if self.rank or self.code >= 0:
-            return 0
-        return _BEST_FIVE_COUNT if self.code == BEST_FIVE else 1
-
-
 #: What the output path of an image follows from: its path, that inside a folder or archive, and the target.
-Outline = tuple[str, str, "Target"]
-
-
-def parse_target(text: str) -> Target:
-    """The target that a number on the command line means.
-
-    Raises
-    ------
-    ValueError
-        Says what is wrong, to follow the text itself.
-    """
-    if not re.fullmatch("-[12]|[0-9]{1,9}", text):
-        raise ValueError("must be a class number, -1 for the best class, or -2 for the five best in one map")
-    return Target(int(text))
+Outline = tuple[str, str, Target]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import pytest
 
 from caffe_lrp.batch.check import foreseeable_fault, notices
 from caffe_lrp.batch.job import HeatmapJob
-from caffe_lrp.model.explainer import open_session
 from caffe_lrp.config import HeatmapConfig, read_config
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.model.explainer import open_session
+from caffe_lrp.relevance.target import Target
 
 DATA = Path(__file__).parents[1] / "data" / "conformance"
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_passes import explain_jobs
 
-from caffe_lrp.model.observation import layer_kinds, observe
-from caffe_lrp.model.schedule import whole_footprint
 from caffe_lrp.errors import ImageError, UsageError
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.model.observation import layer_kinds, observe
+from caffe_lrp.model.schedule import whole_footprint
 from caffe_lrp.outputs.layers import layer_kind, layer_labels, layer_suffix
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.writers import write_outputs
@@ -24,7 +24,7 @@ from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import Plan, resolve_plan
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.relevance.target import Target
 
 FC2 = INCEPTION_INDICES["fc2"]
 CLASSES = [[3], [0]]

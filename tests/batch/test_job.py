@@ -11,7 +11,8 @@ from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
 from caffe_lrp.batch.job import HeatmapJob, OutputLayout, WorkList, make_jobs
 from caffe_lrp.errors import FileListError, ImageError
 from caffe_lrp.files.atomic import write_atomically
-from caffe_lrp.sources.filelist import ListEntry, Target, read_filelist
+from caffe_lrp.relevance.target import Target
+from caffe_lrp.sources.filelist import ListEntry, read_filelist
 
 
 def job_of(path: str, path_root: str = "images", *, inside: str = "") -> HeatmapJob:

@@ -22,7 +22,7 @@ from caffe_lrp.batch.status import read_status
 from caffe_lrp.cli import main as cli
 from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import make_folder, sync_files
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.relevance.target import Target
 
 FINGERPRINT = "0123456789ab"
 HEADER = Header(FINGERPRINT, Shard(1, 2), jobs=9, first=4, last=9, outputs=("npy",), description={"a": 1})

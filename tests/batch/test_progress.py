@@ -6,7 +6,7 @@ import pytest
 
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, StageTimes
 from caffe_lrp.batch.progress import Progress, duration
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.relevance.target import Target
 
 
 class Clock:

@@ -16,7 +16,6 @@ from fetch_model import MODELS
 from PIL import Image
 
 from caffe_lrp.batch.fingerprint import ContentHashes
-from caffe_lrp.model.explainer import read_labels
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError
 from caffe_lrp.files import reading as files
@@ -36,9 +35,11 @@ from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.numpy_file import read_numpy_file
+from caffe_lrp.model.explainer import read_labels
 from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.collection import read_images
-from caffe_lrp.sources.filelist import Target, read_filelist
+from caffe_lrp.sources.filelist import read_filelist
 
 
 def zipped() -> bytes:

@@ -15,7 +15,6 @@ from builders import parse, random_weights, write_caffemodel
 from PIL import Image
 
 import caffe_lrp
-from caffe_lrp.model.explainer import open_session
 from caffe_lrp.cli.options import list_parser
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError, ModelError
@@ -32,6 +31,7 @@ from caffe_lrp.imaging.decode import LARGEST_SIDE, MAX_PIXELS, decode
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.messages import closest
+from caffe_lrp.model.explainer import open_session
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.limits import LARGEST_BLOB, MOST_ACTIVATIONS
 from caffe_lrp.quirks import REFERENCE

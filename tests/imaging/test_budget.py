@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_lrp.model.schedule import Limits, Schedule, memory_for_images
 from caffe_lrp.imaging.budget import MemoryBudget
 from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.preprocess import Preprocessor
+from caffe_lrp.model.schedule import Limits, Schedule, memory_for_images
 from caffe_lrp.quirks import REFERENCE
 
 PATIENCE = 60.0

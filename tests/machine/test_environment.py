@@ -14,7 +14,6 @@ import pytest
 
 from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.records import Header
-from caffe_lrp.model.schedule import Limits, Schedule, remarks_on, within_address_space
 from caffe_lrp.batch.shards import Shard
 from caffe_lrp.cli import main as cli
 from caffe_lrp.cli.subcommands import status_arguments
@@ -32,6 +31,7 @@ from caffe_lrp.machine.environment import (
     require_address_space,
     stack_of_thread,
 )
+from caffe_lrp.model.schedule import Limits, Schedule, remarks_on, within_address_space
 
 DEPLOY = Path(__file__).parents[1] / "data" / "conformance" / "models"
 GIGABYTE = 2**30

@@ -5,9 +5,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe_lrp.model.batches import count_images, form_batches
 from caffe_lrp.batch.job import HeatmapJob
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.model.batches import count_images, form_batches
+from caffe_lrp.relevance.target import Target
 
 
 def jobs(images: str, failing: str = "") -> list[HeatmapJob]:

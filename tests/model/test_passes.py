@@ -12,18 +12,18 @@ from batch_builders import CLASSES, jobs_for, prepare, small_session
 from numpy.typing import NDArray
 
 from caffe_lrp.batch import delivery
-from caffe_lrp.model import passes as runner
-from caffe_lrp.model.batches import form_batches
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, StageTimes
-from caffe_lrp.model.passes import Explanation, deliver, explain_batch, load_image
-from caffe_lrp.model.explainer import Session
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import LimitError
 from caffe_lrp.imaging.preprocess import PreparedImage
+from caffe_lrp.model import passes as runner
+from caffe_lrp.model.batches import form_batches
+from caffe_lrp.model.explainer import Session
+from caffe_lrp.model.passes import Explanation, deliver, explain_batch, load_image
 from caffe_lrp.outputs.writers import OUTPUTS
 from caffe_lrp.relevance import engine
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.relevance.target import Target
 
 
 def explain_jobs(session: Session, jobs: Sequence[HeatmapJob]) -> list[Explanation]:

@@ -16,18 +16,20 @@ from batch_builders import jobs_for, prepare, small_session
 from numpy.typing import NDArray
 
 from caffe_lrp.batch import delivery
-from caffe_lrp.model import pipeline, passes as runner
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
-from caffe_lrp.model.pipeline import run_jobs
-from caffe_lrp.model.schedule import Schedule
-from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import OutputError
 from caffe_lrp.imaging.preprocess import PreparedImage
+from caffe_lrp.model import passes as runner
+from caffe_lrp.model import pipeline
+from caffe_lrp.model.explainer import Session, open_session
+from caffe_lrp.model.pipeline import run_jobs
+from caffe_lrp.model.schedule import Schedule
 from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
 from caffe_lrp.relevance import engine
-from caffe_lrp.sources.filelist import Target, read_filelist
+from caffe_lrp.relevance.target import Target
+from caffe_lrp.sources.filelist import read_filelist
 
 ROOT = Path(__file__).parents[2]
 KINDS = Delivery(tuple(OUTPUTS))

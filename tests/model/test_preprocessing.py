@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from caffe_lrp.batch.check import notices
-from caffe_lrp.model.preprocessing import make_preprocessor
-from caffe_lrp.model.explainer import open_session
 from caffe_lrp.cli.main import main
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ConfigError, ModelError
@@ -23,6 +21,8 @@ from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto
 from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.model.explainer import open_session
+from caffe_lrp.model.preprocessing import make_preprocessor
 
 #: A classifier with an inner product, and one whose scores are an average over positions.
 DENSE = """

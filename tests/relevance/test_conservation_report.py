@@ -34,7 +34,7 @@ from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, WSquare
 from caffe_lrp.relevance.losses import CAUSES, Constants, losses_of
 from caffe_lrp.relevance.plan import Plan, Step, resolve_plan
 from caffe_lrp.relevance.rules import Contribution, Overwrite, Proportional, Rule, Seen, TaylorNormalization
-from caffe_lrp.sources.filelist import Target
+from caffe_lrp.relevance.target import Target
 
 ROOT = Path(__file__).parents[2]
 

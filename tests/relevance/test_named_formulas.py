@@ -23,10 +23,10 @@ from command_line import CONFIG, DATA, config, files_below, listing, run
 from oracle_walker import NAMED, Options
 from test_formulas import CLASSES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 
-from caffe_lrp.model.explainer import open_session
 from caffe_lrp.config import KEYS, read_config
 from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.model.explainer import open_session
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward

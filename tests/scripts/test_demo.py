@@ -27,11 +27,11 @@ from make_demo_model import (
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.engine import explain, run_forward

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe_lrp.errors import FileListError
-from caffe_lrp.sources.filelist import Target, parse_target, read_filelist
+from caffe_lrp.relevance.target import Target, parse_target
+from caffe_lrp.sources.filelist import read_filelist
 
 BLANKS = " \t\r\v\f"
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from caffe_lrp.cli.halt import Halt
 from caffe_lrp.config import KEYS, read_config
+from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.collection import read_images
-from caffe_lrp.sources.filelist import EntryList, Target, read_filelist
+from caffe_lrp.sources.filelist import EntryList, read_filelist
 
 
 def explain(options: argparse.Namespace, halt: Halt) -> int:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from caffe_lrp.model.schedule import readable
 from caffe_lrp.cli.terminal import remark, say
 from caffe_lrp.cli.wording import LAYER_COLUMNS, aligned, merges_line, rule_columns
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, noticing, presentable
@@ -19,6 +18,7 @@ from caffe_lrp.inspection.facts import STARTS, LayerFacts, NetFacts, facts_of, s
 from caffe_lrp.inspection.svg import svg_text
 from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.messages import counted, listed
+from caffe_lrp.model.schedule import readable
 from caffe_lrp.net.build import build_net, build_outline
 from caffe_lrp.net.canonize import Merge
 from caffe_lrp.net.heads import find_head, head_notices

@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from caffe_lrp.model.explainer import read_labels
 from caffe_lrp.cli.terminal import say
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.messages import counted
+from caffe_lrp.model.explainer import read_labels
 from caffe_lrp.outputs.database import input_path_of
 from caffe_lrp.outputs.merge import merge_databases
 from caffe_lrp.outputs.project import write_project

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from caffe_lrp.model import schedule
-from caffe_lrp.model.batches import count_images
 from caffe_lrp.batch.check import foreseeable_fault, notices, refuse_class, refuse_too_many_ranks
 from caffe_lrp.batch.claim import Holder
 from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
@@ -23,8 +21,6 @@ from caffe_lrp.batch.cluster import LOCAL, run_on_cluster, with_absolute_paths
 from caffe_lrp.batch.delivery import DATABASE, Delivery
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, make_jobs
 from caffe_lrp.batch.journal import Journal
-from caffe_lrp.model.observation import layer_kinds
-from caffe_lrp.model.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
 from caffe_lrp.batch.recorder import Recorder
 from caffe_lrp.batch.records import DONE, FAILED, MISSING
@@ -39,8 +35,6 @@ from caffe_lrp.batch.resume import (
     remove_leftovers,
     write_summary,
 )
-from caffe_lrp.model.schedule import Schedule
-from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.batch.shards import Shard, shard_of_array
 from caffe_lrp.batch.worker import Recipe, require_dask
 from caffe_lrp.cli.accounts import conservation_lines
@@ -56,6 +50,12 @@ from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.machine import resources
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.messages import counted
+from caffe_lrp.model import schedule
+from caffe_lrp.model.batches import count_images
+from caffe_lrp.model.explainer import Session, open_session
+from caffe_lrp.model.observation import layer_kinds
+from caffe_lrp.model.pipeline import run_jobs
+from caffe_lrp.model.schedule import Schedule
 from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase
 from caffe_lrp.outputs.writers import file_kinds, output_of
 from caffe_lrp.sources.filelist import EntryList
