@@ -1,57 +1,56 @@
-"""Which jobs run together: batches of images, formed by position in the list alone."""
+"""Which requests run together: batches of images, formed by position alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from caffe_lrp.batch.job import HeatmapJob
+from .attempt import Request
+
+Asked = TypeVar("Asked", bound=Request)
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Consecutive jobs of a list, and the images they share.
+class Batch(Generic[Asked]):
+    """Consecutive requests, and the images they share.
 
     Attributes
     ----------
-    jobs
-        In the order of the list.
-    images
-        The different images, in the order in which they first occur.
-    jobs_of
-        For every image the places of its jobs in ``jobs``.
+    requests
+        In the order in which they were made.
+    requests_of
+        For every image, in the order in which they first occur, the places of its requests.
     """
 
-    jobs: tuple[HeatmapJob, ...]
-    images: tuple[Path, ...]
-    jobs_of: tuple[tuple[int, ...], ...]
+    requests: tuple[Asked, ...]
+    requests_of: tuple[tuple[int, ...], ...]
 
 
-def form_batches(jobs: Iterable[HeatmapJob], size: int) -> Iterator[Batch]:
+def form_batches(requests: Iterable[Asked], size: int) -> Iterator[Batch[Asked]]:
     """Batches of ``size`` different images each, fewer in the last one.
 
-    Jobs that explain the same image within one batch share its place. Whether a job can succeed does not
-    matter: what runs together is the same in every run of a list.
+    Requests for the same image within one batch share its place. Whether a request can succeed does not
+    matter: what runs together is the same in every run over the same requests.
     """
-    together: list[HeatmapJob] = []
-    places: dict[Path, list[int]] = {}
-    for job in jobs:
-        if job.image not in places and len(places) == size:
+    together: list[Asked] = []
+    places: dict[Any, list[int]] = {}
+    for request in requests:
+        if request.image_key not in places and len(places) == size:
             yield _batch(together, places)
             together, places = [], {}
-        places.setdefault(job.image, []).append(len(together))
-        together.append(job)
+        places.setdefault(request.image_key, []).append(len(together))
+        together.append(request)
     if places:
         yield _batch(together, places)
 
 
-def _batch(jobs: Sequence[HeatmapJob], places: dict[Path, list[int]]) -> Batch:
-    return Batch(tuple(jobs), tuple(places), tuple(map(tuple, places.values())))
+def _batch(requests: Sequence[Asked], places: dict[Any, list[int]]) -> Batch[Asked]:
+    return Batch(tuple(requests), tuple(map(tuple, places.values())))
 
 
-def count_images(jobs: Iterable[HeatmapJob]) -> int:
-    """Number of images in a list, where one that is listed several times in a row counts once."""
+def count_images(requests: Iterable[Request]) -> int:
+    """Number of images, where one that is asked about several times in a row counts once."""
     count, before = 0, None
-    for job in jobs:
-        count += job.image != before
-        before = job.image
+    for request in requests:
+        count += request.image_key != before
+        before = request.image_key
     return count

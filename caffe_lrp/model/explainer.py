@@ -1,93 +1,109 @@
-"""Everything a run needs besides the images: checked and loaded before the first image is read."""
+"""A loaded net with the plans that are asked for: all that the passes over images need.
 
-from collections.abc import Mapping, Sequence
+Everything is checked and loaded before the first image is read.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from caffe_lrp.batch.naming import naming
-from caffe_lrp.config import COMMAND_LINE, HeatmapConfig
-from caffe_lrp.errors import ConfigError, ModelError, PlanError, noticing
+from caffe_lrp.errors import ConfigError, ImageError, ModelError, Notice, PlanError, about, noticing
 from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.formats.caffe.reader import Weights, read_prototxt, scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
-from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.net.build import build_net
 from caffe_lrp.net.heads import find_head, head_names
 from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
-from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.start import Start, find_start, layer_index
 
-from .observation import Observation, observe
+from .observation import Observation
 from .preprocessing import make_preprocessor
+from .settings import ModelSettings
 
 #: Key and option of the switch layer.
 _SWITCH = ("auxiliaryvariable_maxlayerindexforflatdistinconv", "--switch-layer")
 
 
-@dataclass(frozen=True)
-class Session:
-    """A loaded net with its plans, and how images become its input.
+@dataclass(frozen=True, eq=False)
+class Explainer:
+    """A net, plans for formulas, and how images become its input.
 
     Attributes
     ----------
+    settings
+        What it was opened from.
     net
         The net.
-    formulas
-        Codes of the formulas that images are explained by, all different.
-    plans
-        One for each formula; they start and end at the same layers.
+    origin
+        Where relevance starts, by all plans.
+    parameters
+        Numbers of the rules.
     preprocessor
-        Turns image files into inputs.
+        Turns images into inputs.
     labels
-        Class labels of the synset file.
+        Class labels.
     class_count
-        Number of ranked outputs.
-    convolution
-        How convolutions are computed: ``auto``, ``direct`` or ``winograd``.
-    channel_order
-        ``BGR`` or ``RGB``: order of the colours in the net's input.
-    switch_layer
-        Index up to which some formulas use their lower rule.
+        Number of classes that are ranked.
+    plans
+        Formula -> its plan; they start and end at the same layers.
     remarks
-        What was decided while the session was opened and is worth telling.
+        What was decided on the way to the input and is worth telling.
     observation
         What is noted while relevance passes the layers.
     """
 
+    settings: ModelSettings
     net: Net
-    formulas: tuple[FormulaCode, ...]
-    plans: tuple[Plan, ...]
+    origin: Start
+    parameters: RuleParameters
     preprocessor: Preprocessor
     labels: tuple[str, ...]
     class_count: int
-    convolution: str = "auto"
-    channel_order: str = "BGR"
-    switch_layer: int = -1
+    plans: dict[FormulaCode, Plan] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     observation: Observation = field(default_factory=Observation)
 
-    def observing(self, kinds: Sequence[str]) -> "Session":
-        """The session, noting on the way what output of ``kinds`` needs."""
-        return replace(self, observation=observe(self.plan, kinds))
+    @property
+    def formulas(self) -> tuple[FormulaCode, ...]:
+        """Codes of the formulas, all different."""
+        return tuple(self.plans)
 
     @property
     def plan(self) -> Plan:
         """The plan of the first formula."""
-        return self.plans[0]
+        return next(iter(self.plans.values()))
+
+    def explaining(self, formulas: Sequence[FormulaCode]) -> "Explainer":
+        """The explainer with plans for other formulas; those it has are kept.
+
+        Raises
+        ------
+        ConfigError
+            There is no such formula, or it needs a switch layer.
+        PlanError
+            A layer has no rule under it.
+        """
+        return replace(self, plans={code: self.plans.get(code) or self._plan_for(code) for code in formulas})
+
+    def _plan_for(self, code: FormulaCode) -> Plan:
+        formula = formula_for(self.settings, code)
+        first_layer = self.settings.first_layer
+        with about(ConfigError, setting="first_layer"), about(PlanError, place=f"formula {code}"):
+            return resolve_plan(self.net, formula, self.parameters, self.origin, first_layer)
 
     def label_of(self, class_index: int) -> str:
-        """Label of a class; a synset file may have fewer than the net has outputs."""
+        """Label of a class; a file of labels may have fewer than the net has outputs."""
         return self.labels[class_index] if class_index < len(self.labels) else "without a label"
 
     @property
     def output_size(self) -> int:
         """Number of the net's outputs: of classes, where several positions are one class."""
-        return self.plan.origin.output_count
+        return self.origin.output_count
 
     @property
     def ranked(self) -> str:
@@ -98,156 +114,142 @@ class Session:
     @property
     def is_bgr(self) -> bool:
         """Whether the net's input are colours in the order blue, green, red."""
-        return self.net.input_shape[0] == 3 and self.channel_order == "BGR"
+        return self.net.input_shape[0] == 3 and self.settings.channel_order == "BGR"
+
+    def require_classes(self, classes: Sequence[int]) -> None:
+        """Refuse classes that the net, or the layer where relevance starts, does not have.
+
+        Raises
+        ------
+        ImageError
+            The largest of ``classes`` is too large; negative ones are codes and never are.
+        """
+        largest, start = max(classes), self.origin
+        if largest >= self.output_size:
+            raise ImageError(
+                f"class {largest} does not exist: {self.ranked} has {self.output_size} outputs, which "
+                f"count from 0 to {self.output_size - 1}"
+            )
+        if largest >= start.class_count:
+            raise ImageError(
+                f"class {largest} is not an element of the start layer '{start.layer.name}', "
+                f"which has {start.class_count}"
+            )
 
 
-def open_session(
-    config: HeatmapConfig,
-    formulas: Sequence[FormulaCode] | None = None,
-    convolution: str = "auto",
-    max_pixels: int = MAX_PIXELS,
-    canonize: str = "auto",
-) -> Session:
-    """Load and check everything that ``config`` names.
-
-    Parameters
-    ----------
-    config, formulas
-        The config, and codes of formulas in place of its own.
-    convolution, canonize
-        How convolutions are computed, and whether batch normalization is merged: see `build_net`.
-    max_pixels
-        Images with more pixels are refused.
+def open_explainer(settings: ModelSettings) -> Explainer:
+    """Load and check everything that ``settings`` name; the explainer has no plans yet.
 
     Raises
     ------
     CaffeLrpError
         Of the kind that fits the first fault found.
     """
-    codes = tuple(formulas) if formulas else (config.formula,)
-    rows = {code: _find_formula(code, config) for code in codes}
-    labels = read_labels(config.synset_file)
-    spec, weights = _read_net(config)
-    preprocessor, remarks = make_preprocessor(config, spec, weights, max_pixels)
-    net = _load_net(config, spec, weights, convolution, canonize)
+    labels = settings.labels if isinstance(settings.labels, tuple) else read_labels(settings.labels)
+    spec, weights = _read_net(settings)
+    preprocessor, remarks = make_preprocessor(settings, spec, weights)
+    net = _load_net(settings, spec, weights)
     with noticing((*net.notices, *remarks)):
-        session = _session_of(net, config, rows, labels, preprocessor)
-    return replace(session, convolution=convolution, remarks=remarks)
-
-
-def _session_of(
-    net: Net,
-    config: HeatmapConfig,
-    rows: Mapping[FormulaCode, Formula],
-    labels: tuple[str, ...],
-    preprocessor: Preprocessor,
-) -> Session:
-    """A session with plans for a net that is loaded."""
-    numbers = _rule_parameters(net, config, preprocessor)
-    start = _find_start(net, config)
-    net = replace(net, output_value=start.output)
-    session = Session(
-        net=net,
-        formulas=tuple(rows),
-        plans=_resolve_plans(net, config, rows, numbers, start),
-        preprocessor=preprocessor,
-        labels=labels,
-        class_count=_ranked_count(config, start),
-        channel_order=config.channel_order,
-        switch_layer=numbers.switch_layer,
-    )
-    _refuse_too_many_classes(session, config)
-    return session
-
-
-def _rule_parameters(net: Net, config: HeatmapConfig, preprocessor: Preprocessor) -> RuleParameters:
-    """The numbers of rules, the switch layer among them; ConfigError if there is no such layer."""
-    with naming(config.place_of("switch_layer"), ConfigError):
-        switch_layer = layer_index(net, config.switch_layer, *_SWITCH)
-    quirks = QUIRK_MODES[config.quirks]
-    return RuleParameters(
-        config.epsilon, config.beta, switch_layer, quirks, config.gamma, *preprocessor.bounds
-    )
-
-
-def _ranked_count(config: HeatmapConfig, start: Start) -> int:
-    """How many classes are ranked; what a config says is not meant for a head that the command line names."""
-    is_named = config.head is not None and config.place_of("head") == COMMAND_LINE
-    return start.output_count if is_named else config.class_count
-
-
-def _refuse_too_many_classes(session: Session, config: HeatmapConfig) -> None:
-    """ConfigError if more classes are to be ranked than there are."""
-    if session.class_count > session.output_size:
-        net, advice = session.net, f"set it to {session.output_size} or fewer"
-        others = [value for value in net.outputs if value != net.output_value]
-        head = ""
-        if others:
-            head = f"the head '{net.value_names[net.output_value]}' of "
-            advice += f", or choose another head (--head): {head_names(net, others)}"
-        raise ConfigError(
-            f"{config.place_of('class_count')}: numclasses {config.class_count} is more than the "
-            f"{session.output_size} outputs of {head}{net.source}; {advice}"
+        parameters = _rule_parameters(net, settings, preprocessor)
+        origin = _find_start(net, settings)
+        explainer = Explainer(
+            settings=settings,
+            net=replace(net, output_value=origin.output),
+            origin=origin,
+            parameters=parameters,
+            preprocessor=preprocessor,
+            labels=labels,
+            class_count=origin.output_count if settings.class_count is None else settings.class_count,
+            remarks=remarks,
         )
+        _refuse_too_many_classes(explainer)
+    return explainer
 
 
-def _read_net(config: HeatmapConfig) -> tuple[NetSpec, Weights]:
+def _rule_parameters(net: Net, settings: ModelSettings, preprocessor: Preprocessor) -> RuleParameters:
+    """The numbers of rules, the switch layer among them; ConfigError if there is no such layer."""
+    with about(ConfigError, setting="switch_layer"):
+        switch_layer = layer_index(net, settings.switch_layer, *_SWITCH)
+    return RuleParameters(
+        settings.epsilon,
+        settings.beta,
+        switch_layer,
+        settings.quirk_flags,
+        settings.gamma,
+        *preprocessor.bounds,
+    )
+
+
+def _refuse_too_many_classes(explainer: Explainer) -> None:
+    """ConfigError if more classes are to be ranked than there are."""
+    if explainer.class_count <= explainer.output_size:
+        return
+    net, advice = explainer.net, f"set it to {explainer.output_size} or fewer"
+    others = [value for value in net.outputs if value != net.output_value]
+    head = ""
+    if others:
+        head = f"the head '{net.value_names[net.output_value]}' of "
+        advice += f", or choose another head (--head): {head_names(net, others)}"
+    raise ConfigError(
+        f"numclasses {explainer.class_count} is more than the {explainer.output_size} outputs of "
+        f"{head}{net.source}; {advice}",
+        setting="class_count",
+    )
+
+
+def _read_net(settings: ModelSettings) -> tuple[NetSpec, Weights]:
     """The prototxt, with the head and the size of the input that are asked for; where the weights are."""
-    spec = replace(read_prototxt(config.prototxt), head=config.head)
-    weights = scan_caffemodel(config.caffemodel)
-    if config.input_size is None:
+    with about(file=settings.prototxt):
+        spec = replace(read_prototxt(settings.prototxt), head=settings.head)
+    with about(file=settings.caffemodel):
+        weights = scan_caffemodel(settings.caffemodel)
+    if settings.input_size is None:
         return spec, weights
-    with naming(config.place_of("input_size"), ModelError):
-        return with_input_size(spec, config.input_size, weights), weights
+    with about(ModelError, setting="input_size"):
+        return with_input_size(spec, settings.input_size, weights), weights
 
 
-def _find_start(net: Net, config: HeatmapConfig) -> Start:
+def _find_start(net: Net, settings: ModelSettings) -> Start:
     """Where relevance starts, on the way to the head that is asked for, if any is."""
     head = None
-    if config.head is not None:
-        with naming(config.place_of("head"), ConfigError):
-            head = find_head(net, config.head)
-    with naming(config.place_of("start_layer"), ConfigError):
-        return find_start(net, config.start_layer, head)
+    if settings.head is not None:
+        with about(ConfigError, setting="head"):
+            head = find_head(net, settings.head)
+    with about(ConfigError, setting="start_layer"):
+        return find_start(net, settings.start_layer, head)
 
 
-def _resolve_plans(
-    net: Net,
-    config: HeatmapConfig,
-    formulas: Mapping[FormulaCode, Formula],
-    parameters: RuleParameters,
-    start: Start,
-) -> tuple[Plan, ...]:
-    """The plans of all formulas, which start and end at the same layers."""
-    plans = []
-    for code, row in formulas.items():
-        with naming(config.place_of("first_layer"), ConfigError), naming(f"formula {code}", PlanError):
-            plans.append(resolve_plan(net, row, parameters, start, config.first_layer))
-    return tuple(plans)
-
-
-def _load_net(config: HeatmapConfig, spec: NetSpec, weights: Weights, convolution: str, canonize: str) -> Net:
+def _load_net(settings: ModelSettings, spec: NetSpec, weights: Weights) -> Net:
     """The net with its weights; says so where a size of the input that was asked for is what does not fit."""
     try:
-        return build_net(spec, weights, convolution, available_memory(), canonize)
+        return build_net(spec, weights, settings.convolution, available_memory(), settings.canonize)
     except ModelError as error:
-        if config.input_size is None:
-            raise
-        size = "x".join(map(str, config.input_size))
-        raise ModelError(
-            f"{error}\n{config.place_of('input_size')}: the input was made {size} (input_size); only nets "
-            "without inner products over positions, and without constants of a fixed size, take any size"
-        ) from error
+        if settings.input_size is not None:
+            size = "x".join(map(str, settings.input_size))
+            error.hint = Notice(
+                f"the input was made {size} (input_size); only nets without inner products over positions, "
+                "and without constants of a fixed size, take any size",
+                setting="input_size",
+            )
+        raise
 
 
-def _find_formula(code: FormulaCode, config: HeatmapConfig) -> Formula:
-    """The row of a formula; ConfigError if there is none, or if it needs a switch layer that is not set."""
-    with naming(config.place_of("formula"), ConfigError):
+def formula_for(settings: ModelSettings, code: FormulaCode) -> Formula:
+    """The row of a formula.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or it needs a switch layer that is not set.
+    """
+    with about(ConfigError, setting="formula"):
         formula = find_formula(code)
-    if formula.needs_switch_layer and isinstance(config.switch_layer, int) and config.switch_layer < 0:
+    switch_layer = settings.switch_layer
+    if formula.needs_switch_layer and isinstance(switch_layer, int) and switch_layer < 0:
         raise ConfigError(
-            f"{config.place_of('switch_layer')}: formula {code} needs a switch layer; set "
-            f"{_SWITCH[0]} ({_SWITCH[1]}) to the index of a layer, not {config.switch_layer}"
+            f"formula {code} needs a switch layer; set {_SWITCH[0]} ({_SWITCH[1]}) to the index of a layer, "
+            f"not {switch_layer}",
+            setting="switch_layer",
         )
     return formula
 

@@ -1,25 +1,23 @@
 """What is noted while relevance passes the layers: relevance at some of them, and what becomes of its sum."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import UsageError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.net import Net
-from caffe_lrp.outputs.layers import layer_kind, layer_labels
 from caffe_lrp.relevance.conservation import Conservation, Ledger
-from caffe_lrp.relevance.engine import Passage
+from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.losses import Constants
 from caffe_lrp.relevance.plan import Plan
 
-#: The kind of output that tells of sums.
-CONSERVATION = "conservation"
+#: The setting that names layers to keep relevance of.
+LAYERS = "layers"
 
 _BYTES = 4
 #: Arrays of double precision that an account of a layer's losses takes, each as large as its output.
@@ -32,15 +30,15 @@ class Dump:
 
     Attributes
     ----------
-    kind
-        The kind of output it is written as.
+    name
+        What it is called.
     layer
         Index of the layer.
     output
         Number of its output.
     """
 
-    kind: str
+    name: str
     layer: int
     output: int
 
@@ -79,63 +77,60 @@ class Observation:
 
 @dataclass(eq=False)
 class Record:
-    """What was noted of one walk; an observer, see `engine.explain`."""
+    """What was noted of one walk; an observer, see `Engine.explain`."""
 
     dumps: tuple[Dump, ...]
     ledger: Ledger | None
     _blobs: dict[str, Blob] = field(default_factory=dict)
 
-    def __call__(self, passage: Passage, workspace: Workspace) -> None:
+    def __call__(self, passage: Passage) -> None:
         """Note one step."""
         for dump in self.dumps:
             if dump.layer == passage.step.layer.index:
-                self._blobs[dump.kind] = passage.received[dump.output]
+                self._blobs[dump.name] = passage.received[dump.output]
         if self.ledger is not None:
-            self.ledger(passage, workspace)
+            self.ledger(passage)
 
     def layers(self, item: int) -> dict[str, Blob]:
-        """Kind of output -> relevance of one item, copied out of its batch; in the order of the dumps."""
-        return {dump.kind: np.array(self._blobs[dump.kind][item], order="C") for dump in self.dumps}
+        """Name of a dump -> relevance of one item, copied out of its batch; in the order of the dumps."""
+        return {dump.name: np.array(self._blobs[dump.name][item], order="C") for dump in self.dumps}
 
     def conservation(self, item: int) -> Conservation | None:
         """The account of one item, if there is to be one."""
         return self.ledger.report(item) if self.ledger else None
 
 
-def observe(plan: Plan, kinds: Sequence[str]) -> Observation:
-    """What is to be noted of walks by ``plan``, or by others that pass the same layers, for ``kinds``."""
-    dumps = tuple(dump for dump in _possible_dumps(plan) if dump.kind in kinds)
-    return Observation(dumps, Constants() if CONSERVATION in kinds else None)
-
-
-def layer_kinds(plan: Plan, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The kinds of output for relevance at layers, in the order of the net.
+def dumps_of(
+    plan: Plan, layers: Sequence[str | int], name_of: Callable[[Layer, int | None], str]
+) -> tuple[Dump, ...]:
+    """What is kept of layers: one dump for every output of each, in the order of the net.
 
     Parameters
     ----------
     plan
         The plan.
-    wanted
+    layers
         Names or indices of layers.
+    name_of
+        Name of the dump of a layer, and of the number of its output where it has several.
 
     Raises
     ------
     UsageError
         There is no such layer, or relevance does not pass it.
     """
-    indices = {_passed_layer(plan, name).index for name in wanted}
-    return tuple(dump.kind for dump in _possible_dumps(plan) if dump.layer in indices)
+    indices = {_passed_layer(plan, str(layer)).index for layer in layers}
+    return tuple(dump for dump in possible_dumps(plan, name_of) if dump.layer in indices)
 
 
-def _possible_dumps(plan: Plan) -> list[Dump]:
+def possible_dumps(plan: Plan, name_of: Callable[[Layer, int | None], str]) -> tuple[Dump, ...]:
     """One for every output of every layer that relevance passes, in the order of the net."""
-    labels = layer_labels([layer.name for layer in plan.net.layers])
     layers = [step.layer for step in reversed(plan.steps)]
-    return [
-        Dump(layer_kind(labels[layer.index], number if len(layer.outputs) > 1 else None), layer.index, number)
+    return tuple(
+        Dump(name_of(layer, number if len(layer.outputs) > 1 else None), layer.index, number)
         for layer in layers
         for number in range(len(layer.outputs))
-    ]
+    )
 
 
 def _passed_layer(plan: Plan, name: str) -> Layer:
@@ -145,19 +140,21 @@ def _passed_layer(plan: Plan, name: str) -> Layer:
     if not found:
         names = [layer.name for layer in layers]
         raise UsageError(
-            f"--dump-layers: {plan.net.source} has no layer '{name}'{did_you_mean(name, names)}; give names, "
-            f"or indices from 0 to {len(layers) - 1}"
+            f"{plan.net.source} has no layer '{name}'{did_you_mean(name, names)}; give names, "
+            f"or indices from 0 to {len(layers) - 1}",
+            setting=LAYERS,
         )
     if len(found) > 1:
         indices = ", ".join(str(layer.index) for layer in found)
         raise UsageError(
-            f"--dump-layers: '{name}' stands for several layers of {plan.net.source}: {indices}; give the "
-            "index of one"
+            f"'{name}' stands for several layers of {plan.net.source}: {indices}; give the index of one",
+            setting=LAYERS,
         )
     if plan.rule_of(found[0]) is None:
         first = plan.steps[-1].layer
         raise UsageError(
-            f"--dump-layers: relevance does not pass {found[0].label}: it starts at {plan.start.label} and "
-            f"ends below {first.label}; give a layer on its way, or start at another one (--start-layer)"
+            f"relevance does not pass {found[0].label}: it starts at {plan.start.label} and "
+            f"ends below {first.label}; give a layer on its way, or start at another one (--start-layer)",
+            setting=LAYERS,
         )
     return found[0]

@@ -3,74 +3,58 @@
 Nothing here knows of threads; `pipeline` decides when and where the stages run.
 """
 
-import json
 import time
+import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from caffe_lrp.batch.check import require_classes
-from caffe_lrp.batch.delivery import Delivery
-from caffe_lrp.batch.job import HeatmapJob, JobOutcome, StageTimes
-from caffe_lrp.compute.workspace import Workspace
-from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, OutputError
+from caffe_lrp.engines.base import Engine
+from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, about
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.machine.environment import environment_fault, limit_behind
 from caffe_lrp.machine.resources import memory_is_limited
-from caffe_lrp.outputs.result import HeatmapResult
-from caffe_lrp.relevance.conservation import Conservation
-from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
+from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, class_scores, rank
 from caffe_lrp.relevance.target import Target
 
+from .attempt import Attempt, Request, StageTimes
 from .batches import Batch
-from .darkness import Darkness, darkness_of
-from .explainer import Session
-from .observation import Record
-
-#: Lines of the file with the best scores.
-LIST_LENGTH = 10
+from .darkness import darkness_of
+from .explainer import Explainer
+from .explanation import Explanation
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
-    """What became of an image file: an input of the net, or the reason why not."""
+    """What became of an image: an input of the net, or the reason why not."""
 
     image: PreparedImage | None
-    error: str = ""
+    error: CaffeLrpError | None = None
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
-    """What became of a job before its files are written: a result, or the reason why not."""
-
-    result: HeatmapResult | None
-    error: str = ""
-    times: StageTimes = field(default_factory=StageTimes)
-    conservation: Conservation | None = None
-    darkness: Darkness | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class _Slot:
-    """One image of a batch, the jobs still to do by their place in the batch, and seconds for each."""
+    """One image of a batch, the requests still to do by their place in the batch, and seconds for each."""
 
     loaded: LoadedImage
-    jobs: dict[int, HeatmapJob]
+    requests: dict[int, Request]
     decode: float
 
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """One job in the engine, with its place in the batch, and the classes it is explained for."""
+    """One request in the engine, with its place in the batch, and the classes it is explained for."""
 
     place: int
-    job: HeatmapJob
+    request: Request
     slot: _Slot
     ranking: Ranking
     scores: Blob
@@ -78,69 +62,54 @@ class _Choice:
     times: StageTimes
 
 
-def load_image(session: Session, jobs: Sequence[HeatmapJob]) -> LoadedImage:
-    """The input of the net for the image of ``jobs``; it is not looked for if none of them can succeed."""
-    faults = [job.fault for job in jobs]
+def load_image(explainer: Explainer, requests: Sequence[Request]) -> LoadedImage:
+    """The input of the net for the image of ``requests``; it is not looked for if none of them can succeed."""
+    faults = [request.fault for request in requests]
     if all(faults):
-        return LoadedImage(None, faults[0])
-    started = time.perf_counter()
+        return LoadedImage(None, ImageError(faults[0]))
+    started, source = time.perf_counter(), requests[0].source
     try:
-        image = session.preprocessor(jobs[0].source)
+        with about(ImageError, file=source if isinstance(source, Path) else None):
+            image = explainer.preprocessor(source)
     except Exception as error:  # noqa: BLE001 - a fault in one image must not end the others' run
-        return LoadedImage(None, _reason(error), time.perf_counter() - started)
+        return LoadedImage(None, as_error(error), time.perf_counter() - started)
     return LoadedImage(image, seconds=time.perf_counter() - started)
 
 
 def explain_batch(
-    session: Session, batch: Batch, loaded: Sequence[LoadedImage], workspace: Workspace
-) -> Iterator[tuple[int, Explanation]]:
-    """Each job's place in the batch and its explanation, as they come about.
+    explainer: Explainer, batch: Batch[Any], loaded: Sequence[LoadedImage], engine: Engine
+) -> Iterator[tuple[int, Attempt]]:
+    """Each request's place in the batch and what came of it, as they come about.
 
     A blank takes the place of an image that could not be loaded. What goes wrong with several images
     together, a lack of memory above all, is tried again with each of them alone.
 
     Parameters
     ----------
-    session
+    explainer
         Net and plans.
     batch
-        The jobs.
+        The requests.
     loaded
         One for each image of the batch.
-    workspace
-        Memory and threads to use.
+    engine
+        Runs the plans.
     """
     slots = []
-    for image, places in zip(loaded, batch.jobs_of, strict=True):
+    for image, places in zip(loaded, batch.requests_of, strict=True):
         slot = _Slot(image, {}, image.seconds / len(places))
         for place in places:
-            job = batch.jobs[place]
-            if job.fault or image.error:
-                yield place, Explanation(None, job.fault or image.error, StageTimes(decode=slot.decode))
+            request = batch.requests[place]
+            error = ImageError(request.fault) if request.fault else image.error
+            if error:
+                yield place, Attempt(None, error, StageTimes(decode=slot.decode))
             else:
-                slot.jobs[place] = job
+                slot.requests[place] = request
         slots.append(slot)
-    yield from _explain_or_retry(session, slots, workspace)
+    yield from _explain_or_retry(explainer, slots, engine)
 
 
-def deliver(job: HeatmapJob, explanation: Explanation, delivery: Delivery) -> JobOutcome:
-    """Write the result of a job that was explained; what became of the job."""
-    result = explanation.result
-    if result is None or job.stem is None:
-        return JobOutcome(job, explanation.times, explanation.error)
-    started, error = time.perf_counter(), ""
-    try:
-        delivery.deliver(job, result)
-    except OutputError:  # no file after this one would fare better
-        raise
-    except Exception as fault:  # noqa: BLE001 - as in load_image
-        error = _reason(fault)
-    times = replace(explanation.times, write=time.perf_counter() - started)
-    best = int(result.ranked_classes[0])
-    return JobOutcome(job, times, error, best, explanation.conservation, explanation.darkness)
-
-
-def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[int, ...]:
+def choose_classes(explainer: Explainer, target: Target, ranking: Ranking) -> tuple[int, ...]:
     """Classes of one image whose scores relevance starts as.
 
     Raises
@@ -153,12 +122,12 @@ def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[
         classes = (int(ranking.classes[target.rank - 1]),)
     elif target.best_count:
         classes = tuple(int(best) for best in ranking.classes[: target.best_count])
-    require_classes(session, classes)
+    explainer.require_classes(classes)
     return classes
 
 
-def _reason(error: Exception) -> str:
-    """What is said of a failure.
+def as_error(error: Exception) -> CaffeLrpError:
+    """What became of an image, as one of our own errors.
 
     Raises
     ------
@@ -170,145 +139,142 @@ def _reason(error: Exception) -> str:
     limit = limit_behind(error, memory_is_limited=memory_is_limited())
     if limit:
         raise LimitError(limit) from error
+    if error.__traceback__ is not None:
+        traceback.clear_frames(error.__traceback__)  # or it would keep the arrays of a batch in memory
     if isinstance(error, CaffeLrpError):
-        return str(error)
-    return environment_fault(error) or f"internal error, please report it: {type(error).__name__}: {error}"
+        return error
+    reason = f"internal error, please report it: {type(error).__name__}: {error}"
+    fault = ImageError(environment_fault(error) or reason)
+    fault.__cause__ = error
+    return fault
 
 
 def _explain_or_retry(
-    session: Session, slots: Sequence[_Slot], workspace: Workspace
-) -> Iterator[tuple[int, Explanation]]:
-    """Explanations of all jobs of ``slots``, after a failure of several images those of each alone."""
-    missing = {place for slot in slots for place in slot.jobs}
+    explainer: Explainer, slots: Sequence[_Slot], engine: Engine
+) -> Iterator[tuple[int, Attempt]]:
+    """What came of all requests of ``slots``, after a failure of several images of those of each alone."""
+    missing = {place for slot in slots for place in slot.requests}
     if not missing:
         return
-    reason = ""
+    reason: CaffeLrpError | None = None
     try:
-        for place, explanation in _explain(session, slots, workspace):
+        for place, attempt in _explain(explainer, slots, engine):
             missing.discard(place)
-            yield place, explanation
+            yield place, attempt
     except LimitError:
         raise
     except Exception as error:  # noqa: BLE001 - as in load_image
-        reason = _reason(error) if len(slots) == 1 else ""
+        reason = as_error(error) if len(slots) == 1 else None
     if len(slots) == 1:
         for place in sorted(missing):
-            yield place, Explanation(None, reason)
+            yield place, Attempt(None, reason)
     elif missing:
-        workspace.forget()  # blocks for many images are of no use to one
+        engine.forget()  # blocks for many images are of no use to one
         for slot in slots:
-            left = {place: job for place, job in slot.jobs.items() if place in missing}
-            yield from _explain_or_retry(session, [replace(slot, jobs=left)], workspace)
+            left = {place: request for place, request in slot.requests.items() if place in missing}
+            yield from _explain_or_retry(explainer, [replace(slot, requests=left)], engine)
 
 
-def _explain(
-    session: Session, slots: Sequence[_Slot], workspace: Workspace
-) -> Iterator[tuple[int, Explanation]]:
-    """Explanations by one forward pass, and a walk for every formula and every further target."""
+def _explain(explainer: Explainer, slots: Sequence[_Slot], engine: Engine) -> Iterator[tuple[int, Attempt]]:
+    """What comes of one forward pass, and a walk for every formula and every further target."""
     started = time.perf_counter()
-    forward, scores_of_items = _forward(session, slots, workspace)
-    seconds = (time.perf_counter() - started) / sum(len(slot.jobs) for slot in slots)
+    forward, scores_of_items = _forward(explainer, slots, engine)
+    seconds = (time.perf_counter() - started) / sum(len(slot.requests) for slot in slots)
     chosen = []
     for slot, shared in zip(slots, scores_of_items, strict=True):
         scores = np.array(shared)  # a copy: the batch's memory is used again
-        ranking = rank(scores, session.class_count)
+        ranking = rank(scores, explainer.class_count)
         times = StageTimes(decode=slot.decode, forward=seconds)
-        for place, job in slot.jobs.items():
+        for place, request in slot.requests.items():
             try:
-                classes = choose_classes(session, job.target, ranking)
+                classes = choose_classes(explainer, request.target, ranking)
             except ImageError as error:
-                yield place, Explanation(None, str(error), times)
+                yield place, Attempt(None, error, times)
             else:
-                chosen.append(_Choice(place, job, slot, ranking, scores, classes, times))
-    for formula, plan in zip(session.formulas, session.plans, strict=True):
+                chosen.append(_Choice(place, request, slot, ranking, scores, classes, times))
+    for formula, plan in explainer.plans.items():
         columns = [
-            [choice for choice in chosen if choice.slot is slot and choice.job.formula == formula]
+            [choice for choice in chosen if choice.slot is slot and choice.request.formula == formula]
             for slot in slots
         ]
         for choices in zip_longest(*columns):
-            yield from _walk(session, plan, forward, choices, workspace)
+            yield from _walk(explainer, plan, forward, choices, engine)
 
 
-def _forward(session: Session, slots: Sequence[_Slot], workspace: Workspace) -> tuple[ForwardPass, Blob]:
+def _forward(explainer: Explainer, slots: Sequence[_Slot], engine: Engine) -> tuple[ForwardPass, Blob]:
     """One forward pass of all images, and their scores (N, classes)."""
-    net = session.net
+    net = explainer.net
     blank = np.zeros(net.input_shape, np.float32)
     images = [slot.loaded.image for slot in slots]
     blobs = np.stack([blank if image is None else image.blob for image in images])
     with np.errstate(all="ignore"):  # what is not finite is found in the results
-        forward = run_forward(net, session.plans, blobs, workspace)
-        return forward, class_scores(forward.activations[net.output_value], session.output_size)
+        forward = engine.forward(net, tuple(explainer.plans.values()), blobs)
+        return forward, class_scores(forward.activations[net.output_value], explainer.output_size)
 
 
 def _walk(
-    session: Session,
+    explainer: Explainer,
     plan: Plan,
     forward: ForwardPass,
     choices: Sequence[_Choice | None],
-    workspace: Workspace,
-) -> Iterator[tuple[int, Explanation]]:
-    """Explanations of at most one job of every image by one formula."""
+    engine: Engine,
+) -> Iterator[tuple[int, Attempt]]:
+    """What comes of at most one request for every image by one formula."""
     started = time.perf_counter()
     classes = [choice.classes if choice else () for choice in choices]
-    record = session.observation.record(plan)
+    record = explainer.observation.record(plan)
     with np.errstate(all="ignore"):  # as in _forward
-        maps = explain(plan, forward, classes, workspace, record)
+        maps = engine.explain(plan, forward, classes, record)
     share = (time.perf_counter() - started) / sum(map(bool, choices))
-    for item, (choice, relevance) in enumerate(zip(choices, maps, strict=True)):
+    for item, (choice, blob) in enumerate(zip(choices, maps, strict=True)):
         if choice:
             times = replace(choice.times, relevance=share)
             try:
-                result = _result(session, plan, choice, relevance)
+                relevance = _as_image(blob)
+                _require_finite(explainer, choice, relevance)
             except ImageError as error:
-                explanation = Explanation(None, str(error), times)
+                yield choice.place, Attempt(None, error, times)
             else:
-                darkness = darkness_of(plan, forward, item, choice.classes, result.relevance)
-                explanation = Explanation(result, times=times, darkness=darkness)
-                if record is not None:
-                    explanation = _with_notes(explanation, choice, record, item)
-            yield choice.place, explanation
+                darkness = darkness_of(plan, forward, item, choice.classes, relevance)
+                is_reversed = plan.is_image and explainer.is_bgr
+                explanation = Explanation(
+                    relevance=np.ascontiguousarray(relevance[::-1]) if is_reversed else relevance,
+                    formula=choice.request.formula,
+                    layers={} if record is None else record.layers(item),
+                    conservation=None if record is None else record.conservation(item),
+                    darkness=darkness,
+                    is_reversed=is_reversed,
+                    **_known_before(explainer, choice),
+                )
+                yield choice.place, Attempt(explanation, times=times)
 
 
-def _with_notes(explanation: Explanation, choice: _Choice, record: Record, item: int) -> Explanation:
-    """An explanation with what was noted of its walk."""
-    assert explanation.result is not None
-    account, text = record.conservation(item), ""
-    if account is not None:
-        what = {"formula": choice.job.formula, "classes": list(choice.classes)}
-        text = json.dumps(what | account.as_json(), indent=1, ensure_ascii=False) + "\n"
-    result = replace(explanation.result, layers=record.layers(item), conservation=text)
-    return replace(explanation, result=result, conservation=account)
+def _known_before(explainer: Explainer, choice: _Choice) -> dict[str, Any]:
+    """What an explanation says that does not depend on relevance; its arrays are its own."""
+    image = choice.slot.loaded.image
+    assert image is not None  # requests without an image have failed before
+    return {
+        "input": image.picture.copy(),
+        "scores": choice.scores.copy(),
+        "target": choice.classes,
+        "place": image.place,
+        "ranking": choice.ranking,
+        "labels": explainer.labels,
+    }
 
 
-def _result(session: Session, plan: Plan, choice: _Choice, relevance: Blob) -> HeatmapResult:
-    """What is written for one job.
-
-    Raises
-    ------
-    ImageError
-        Scores or relevance are not finite.
-    """
-    image, ranking = choice.slot.loaded.image, choice.ranking
-    assert image is not None  # jobs without an image have failed before
-    if not np.isfinite(ranking.scores).all():
+def _require_finite(explainer: Explainer, choice: _Choice, relevance: Blob) -> None:
+    """ImageError if scores or relevance are not finite."""
+    if not np.isfinite(choice.ranking.scores).all():
         raise ImageError("the net's scores are not finite; the image or the weights overflow float32")
     if not np.isfinite(relevance).all():
         what = "the relevance"
-        if len(session.plans) > 1:
-            what += f" by formula {choice.job.formula}"
+        if len(explainer.plans) > 1:
+            what += f" by formula {choice.request.formula}"
         raise ImageError(
             f"{what} is not finite: a division by nearly 0; try a larger epsstab (--eps) "
             "or a smaller alphabeta_beta (--beta)"
         )
-    return HeatmapResult(
-        relevance=_as_image(relevance),
-        is_image=plan.is_image and session.is_bgr,
-        picture=image.picture,
-        ranked_classes=ranking.classes[:LIST_LENGTH],
-        ranked_scores=ranking.scores[:LIST_LENGTH],
-        target_classes=choice.classes,
-        scores_of_all=choice.scores,
-    )
 
 
 def _as_image(relevance: Blob) -> Blob:

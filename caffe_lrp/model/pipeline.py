@@ -1,9 +1,9 @@
-"""The threads of a run: images are loaded ahead, batches computed by several workers, files written behind.
+"""The threads of a run: images are loaded ahead, batches computed by several workers, results taken behind.
 
-Three pools pass on what they have made: loaders to workers, workers to writers. What is on the way is
-bounded by the number of batches that have been started and not ended (see `Schedule`), and by a count of
-the maps that wait to be written. A stop lets every thread end what it holds (a file, a layer) and drops the
-rest, so that nothing is left half done.
+Three pools pass on what they have made: loaders to workers, workers to finishers, which write files or
+whatever else is to become of results. What is on the way is bounded by the number of batches that have been
+started and not ended (see `Schedule`), and by a count of the results that wait to be finished. A stop lets
+every thread end what it holds (a file, a layer) and drops the rest, so that nothing is left half done.
 """
 
 import threading
@@ -13,59 +13,61 @@ from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 from types import TracebackType
+from typing import Generic, TypeVar
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from caffe_lrp.batch.delivery import Delivery
-from caffe_lrp.batch.job import HeatmapJob, JobOutcome
-from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.engines.base import Engine
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 
+from .attempt import Attempt, Request
 from .batches import Batch, form_batches
-from .explainer import Session
-from .passes import Explanation, LoadedImage, deliver, explain_batch, load_image
+from .explainer import Explainer
+from .passes import LoadedImage, explain_batch, load_image
 from .schedule import Schedule
+
+Asked = TypeVar("Asked", bound=Request)
+Outcome = TypeVar("Outcome")
 
 
 class Stopped(BaseException):
     """The run has ended before its time; no fault of an image, so nothing that is noted at one."""
 
 
-def run_jobs(
-    session: Session,
-    jobs: Iterable[HeatmapJob],
-    delivery: Delivery,
+def run_requests(
+    explainer: Explainer,
+    requests: Iterable[Asked],
+    finish: Callable[[Asked, Attempt], Outcome],
     schedule: Schedule,
     halted: Callable[[], bool] = lambda: False,
     stopped: Callable[[], bool] = lambda: False,
-) -> Generator[JobOutcome, None, None]:
-    """Explain every job and write its files; outcomes come in the order of the jobs.
+) -> Generator[Outcome, None, None]:
+    """Explain what is asked, and finish each result; outcomes come in the order of the requests.
 
-    Closing the generator, or an exception in the thread that uses it, stops the run: files are complete or
-    absent then, and no thread is left. So does ``stopped``, after which outcomes of jobs that are done
-    still come.
+    Closing the generator, or an exception in the thread that uses it, stops the run: what is being finished
+    is finished, and no thread is left. So does ``stopped``, after which outcomes that are there still come.
 
     Parameters
     ----------
-    session
+    explainer
         Net, plans and preprocessing.
-    jobs
+    requests
         What to explain.
-    delivery
-        Where results go.
+    finish
+        Makes an outcome of a request and what came of it: writes files, or hands on the explanation. Called
+        from several threads. What it raises ends the run.
     schedule
         Batch size, workers and threads.
     halted
         Asked before every batch; once it is true, the batches that have been started are the last ones.
     stopped
-        Asked while a job is waited for; once it is true, batches that have been started are dropped, too.
+        Asked while an outcome is waited for; once it is true, batches that have been started are dropped, too.
     """
-    started: deque[deque[Future[JobOutcome]]] = deque()
-    with _Pipeline(session, delivery, schedule) as pipeline:
+    started: deque[deque[Future[Outcome]]] = deque()
+    with _Pipeline(explainer, finish, schedule) as pipeline:
         try:
-            for batch in form_batches(jobs, schedule.batch_size):
+            for batch in form_batches(requests, schedule.batch_size):
                 if halted():
                     break
                 started.append(deque(pipeline.start(batch)))
@@ -81,8 +83,8 @@ def run_jobs(
 
 
 def _in_order(
-    pipeline: "_Pipeline", started: deque[deque[Future[JobOutcome]]], stopped: Callable[[], bool]
-) -> Iterator[JobOutcome]:
+    pipeline: "_Pipeline[Asked, Outcome]", started: deque[deque[Future[Outcome]]], stopped: Callable[[], bool]
+) -> Iterator[Outcome]:
     """The outcomes of the first batch that was started, each taken out of it as it comes."""
     batch = started[0]
     while batch:
@@ -92,7 +94,7 @@ def _in_order(
     started.popleft()
 
 
-def _done(started: Iterable[deque[Future[JobOutcome]]]) -> Iterator[JobOutcome]:
+def _done(started: Iterable[deque[Future[Outcome]]]) -> Iterator[Outcome]:
     """The outcomes there are by now, taken out of their batches."""
     for batch in started:
         for outcome in list(batch):
@@ -102,27 +104,28 @@ def _done(started: Iterable[deque[Future[JobOutcome]]]) -> Iterator[JobOutcome]:
                     yield outcome.result()
 
 
-class _Pipeline:
+class _Pipeline(Generic[Asked, Outcome]):
     """The pools of one run; a context manager that stops them."""
 
-    def __init__(self, session: Session, delivery: Delivery, schedule: Schedule) -> None:
-        self._session, self._delivery = session, delivery
+    def __init__(
+        self, explainer: Explainer, finish: Callable[[Asked, Attempt], Outcome], schedule: Schedule
+    ) -> None:
+        self._explainer, self._finish = explainer, finish
         self._stopping = threading.Event()
         self._room = threading.Semaphore(schedule.most_results)
-        self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
+        self._engines: SimpleQueue[Engine] = SimpleQueue()
         with ExitStack() as opened:
             for threads in schedule.threads_of_workers:
-                workspace = opened.enter_context(_StoppableWorkspace(threads, self._stopping))
-                self._workspaces.put(workspace)
-            counts = {"loader": schedule.loaders, "worker": schedule.workers, "writer": schedule.writers}
+                self._engines.put(opened.enter_context(CpuEngine(threads, self._refuse_stopped)))
+            counts = {"loader": schedule.loaders, "worker": schedule.workers, "finisher": schedule.writers}
             crews = []
             for name, count in counts.items():
                 crews.append(Crew(count, name))
                 opened.callback(crews[-1].join)
-            self._crews = self._loaders, self._workers, self._writers = crews
+            self._crews = self._loaders, self._workers, self._finishers = crews
             self._opened = opened.pop_all()
 
-    def __enter__(self) -> "_Pipeline":
+    def __enter__(self) -> "_Pipeline[Asked, Outcome]":
         cv2.setNumThreads(1)  # different pictures are worked on at the same time instead
         return self
 
@@ -132,7 +135,7 @@ class _Pipeline:
         self.drop()
         self._opened.close()
 
-    def awaited(self, outcome: Future[JobOutcome], stopped: Callable[[], bool]) -> JobOutcome:
+    def awaited(self, outcome: Future[Outcome], stopped: Callable[[], bool]) -> Outcome:
         """An outcome, waited for step by step: a signal right before a wait does not end that wait."""
         while not outcome.done():
             if stopped():
@@ -153,74 +156,57 @@ class _Pipeline:
         for crew in self._crews:
             crew.join()
 
-    def start(self, batch: Batch) -> list[Future[JobOutcome]]:
-        """Have one batch go its way; what becomes of its jobs, in their order."""
+    def start(self, batch: Batch[Asked]) -> list[Future[Outcome]]:
+        """Have one batch go its way; what becomes of its requests, in their order."""
         images = [
-            self._loaders.submit(load_image, self._session, [batch.jobs[place] for place in places])
-            for places in batch.jobs_of
+            self._loaders.submit(load_image, self._explainer, [batch.requests[place] for place in places])
+            for places in batch.requests_of
         ]
-        outcomes: list[Future[JobOutcome]] = [Future() for _ in batch.jobs]
+        outcomes: list[Future[Outcome]] = [Future() for _ in batch.requests]
         self._workers.submit(self._compute, batch, images, outcomes)
         return outcomes
 
     def _compute(
         self,
-        batch: Batch,
+        batch: Batch[Asked],
         images: Sequence[Future[LoadedImage]],
-        outcomes: Sequence[Future[JobOutcome]],
+        outcomes: Sequence[Future[Outcome]],
     ) -> None:
         """Explain one batch in a worker; what is raised here comes out where the outcomes are awaited."""
         waiting = set(range(len(outcomes)))
         try:
             self._loaders.wait(images)
             loaded = [image.result() for image in images]
-            workspace = self._workspaces.get_nowait()  # there are as many as workers
+            engine = self._engines.get_nowait()  # there are as many as workers
             try:
-                for place, explanation in explain_batch(self._session, batch, loaded, workspace):
-                    self._hand_over(batch.jobs[place], explanation, outcomes[place])
+                for place, attempt in explain_batch(self._explainer, batch, loaded, engine):
+                    self._hand_over(batch.requests[place], attempt, outcomes[place])
                     waiting.discard(place)
             finally:
-                self._workspaces.put(workspace)
+                self._engines.put(engine)
         except BaseException as error:  # noqa: BLE001 - a thread has nobody else to tell
             for place in waiting:
-                with suppress(InvalidStateError):  # its writer has settled it already
+                with suppress(InvalidStateError):  # its finisher has settled it already
                     outcomes[place].set_exception(error)
 
-    def _hand_over(self, job: HeatmapJob, explanation: Explanation, outcome: Future[JobOutcome]) -> None:
-        """Have the files of a job written, as soon as not too many others wait for that."""
-        if explanation.result is None:
-            self._write(job, explanation, outcome)
+    def _hand_over(self, request: Asked, attempt: Attempt, outcome: Future[Outcome]) -> None:
+        """Have a result finished, as soon as not too many others wait for that."""
+        if attempt.explanation is None:
+            self._settle(request, attempt, outcome)
             return
         while not self._room.acquire(timeout=SECONDS_DEAF):
-            self._writers.require_all()
-        if self._stopping.is_set():
-            raise Stopped
-        written = self._writers.submit(self._write, job, explanation, outcome)
-        written.add_done_callback(lambda _: self._room.release())
+            self._finishers.require_all()
+        self._refuse_stopped()
+        finished = self._finishers.submit(self._settle, request, attempt, outcome)
+        finished.add_done_callback(lambda _: self._room.release())
 
-    def _write(self, job: HeatmapJob, explanation: Explanation, outcome: Future[JobOutcome]) -> None:
+    def _settle(self, request: Asked, attempt: Attempt, outcome: Future[Outcome]) -> None:
         try:
-            written = deliver(job, explanation, self._delivery)
+            found = self._finish(request, attempt)
         except BaseException as error:  # noqa: BLE001 - as in _compute
             outcome.set_exception(error)
         else:
-            outcome.set_result(written)
-
-
-class _StoppableWorkspace(Workspace):
-    """A workspace whose work ends with `Stopped` soon after the run has been stopped."""
-
-    def __init__(self, threads: int, stopping: threading.Event) -> None:
-        super().__init__(threads)
-        self._stopping = stopping
-
-    def empty(self, shape: Sequence[int]) -> NDArray[np.float32]:
-        self._refuse_stopped()
-        return super().empty(shape)
-
-    def share(self, work: Callable[[int, int], None], count: int, size: int | None = None) -> None:
-        self._refuse_stopped()
-        super().share(work, count, size)
+            outcome.set_result(found)
 
     def _refuse_stopped(self) -> None:
         if self._stopping.is_set():

@@ -1,20 +1,19 @@
-"""How images become the input of a net: as the config says, else as a prototxt for training says."""
+"""How images become the input of a net: as the settings say, else as a prototxt for training says."""
 
 from pathlib import Path
 
-from caffe_lrp.batch.naming import naming
-from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.errors import ConfigError, ModelError, about
 from caffe_lrp.formats.caffe.reader import Weights
 from caffe_lrp.formats.spec import NetSpec, Shape
 from caffe_lrp.imaging.mean import BLOB_BGR, Mean, constant_mean, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.inputs import image_shape
-from caffe_lrp.quirks import QUIRK_MODES
+
+from .settings import ModelSettings
 
 
 def make_preprocessor(
-    config: HeatmapConfig, spec: NetSpec, weights: Weights, max_pixels: int
+    settings: ModelSettings, spec: NetSpec, weights: Weights
 ) -> tuple[Preprocessor, tuple[str, ...]]:
     """What turns images into inputs of a net, and remarks on what it takes from the prototxt.
 
@@ -26,20 +25,20 @@ def make_preprocessor(
         An input that is no image, or a mean that cannot be read or does not fit.
     """
     shape = channels, height, width = image_shape(spec, weights)
-    mean, taken = _mean(config, spec, shape)
-    scale = _scale(config, spec, taken)
-    base_place = config.places.get("base_size", spec.source)
-    with naming(base_place, ConfigError), naming(config.mean_file or spec.source, ModelError):
+    mean, taken = _mean(settings, spec, shape)
+    scale = _scale(settings, spec, taken)
+    given = {"place": spec.source} if settings.base_size is None else {"setting": "base_size"}
+    with about(ConfigError, **given), about(ModelError, place=settings.mean_file or spec.source):
         preprocessor = Preprocessor(
-            base_size=config.base_size or max(height, width),
+            base_size=settings.base_size or max(height, width),
             input_height=height,
             input_width=width,
             mean=mean,
-            quirks=QUIRK_MODES[config.quirks],
-            max_pixels=max_pixels,
+            quirks=settings.quirk_flags,
+            max_pixels=settings.max_pixels,
             channels=channels,
-            channel_order=config.channel_order,
-            resize_mode=config.resize,
+            channel_order=settings.channel_order,
+            resize_mode=settings.resize,
             scale=scale,
         )
     if not taken:
@@ -48,10 +47,10 @@ def make_preprocessor(
     return preprocessor, (f"{spec.source}: {remark}: {', '.join(taken)}",)
 
 
-def _scale(config: HeatmapConfig, spec: NetSpec, taken: list[str]) -> float:
+def _scale(settings: ModelSettings, spec: NetSpec, taken: list[str]) -> float:
     """The factor of the input; if it comes from the prototxt, ``taken`` says so afterwards."""
-    if config.input_scale is not None:
-        return config.input_scale
+    if settings.input_scale is not None:
+        return settings.input_scale
     transform = spec.transform
     if transform is None or transform.scale == 1:
         return 1.0
@@ -59,15 +58,15 @@ def _scale(config: HeatmapConfig, spec: NetSpec, taken: list[str]) -> float:
     return transform.scale
 
 
-def _mean(config: HeatmapConfig, spec: NetSpec, shape: Shape) -> tuple[Mean, list[str]]:
+def _mean(settings: ModelSettings, spec: NetSpec, shape: Shape) -> tuple[Mean, list[str]]:
     """The mean, channels in the net's order, and what is taken from the prototxt for it."""
-    quirks, transform = QUIRK_MODES[config.quirks], spec.transform
-    if config.mean_values is not None:
-        with naming(config.place_of("mean_values"), ConfigError):
-            return _constant(config.mean_values, shape, "mean_values"), []
-    if config.mean_file is not None:
-        mean = _everywhere(load_mean(config.mean_file, config.mean_format, quirks, shape[0]), shape)
-        return (mean[::-1] if config.channel_order == "RGB" and shape[0] == 3 else mean), []
+    quirks, transform = settings.quirk_flags, spec.transform
+    if settings.mean_values is not None:
+        with about(ConfigError, setting="mean_values"):
+            return _constant(settings.mean_values, shape, "mean_values"), []
+    if settings.mean_file is not None:
+        mean = _everywhere(load_mean(settings.mean_file, settings.mean_format, quirks, shape[0]), shape)
+        return (mean[::-1] if settings.channel_order == "RGB" and shape[0] == 3 else mean), []
     if transform is None:
         raise ConfigError(
             f"{spec.source}: neither the config nor the prototxt says which mean to subtract; set mean_file "
@@ -75,7 +74,7 @@ def _mean(config: HeatmapConfig, spec: NetSpec, shape: Shape) -> tuple[Mean, lis
         )
     if path := mean_of_prototxt(spec):
         return _everywhere(load_mean(path, BLOB_BGR, quirks, shape[0]), shape), [f"mean image {path}"]
-    with naming(spec.source, ConfigError):
+    with about(ConfigError, place=spec.source):
         values = transform.mean_values or (0.0,)
         return _constant(values, shape, "mean_value"), [f"mean {', '.join(f'{value:g}' for value in values)}"]
 

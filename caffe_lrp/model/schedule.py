@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from caffe_lrp.engines.footprint import Footprint, footprint_of
+from caffe_lrp.engines.base import Footprint
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import LimitError
 from caffe_lrp.files.imagefile import ImageSource
 from caffe_lrp.imaging.budget import MemoryBudget
 from caffe_lrp.messages import counted
 
-from .explainer import Session
+from .explainer import Explainer
 
 #: Images that run together where memory allows: more gain nothing.
 LARGEST_BATCH = 16
@@ -176,13 +177,13 @@ def _even_size(images: int, workers: int, size: int) -> int:
     return math.ceil(images / (workers * rounds))
 
 
-def whole_footprint(session: Session) -> Footprint:
+def whole_footprint(explainer: Explainer) -> Footprint:
     """Memory of the whole process: the engine's, and that of images and maps waiting around it."""
-    net = session.net
-    engine = footprint_of(net, session.plans)
+    net, plans = explainer.net, tuple(explainer.plans.values())
+    engine = CpuEngine.footprint(net, plans)
     decoded = 5 * math.prod(net.input_shape)  # a blob of float32 and a picture of bytes
-    result = 4 * max(math.prod(net.shape_of(plan.target)) for plan in session.plans)
-    noted = session.observation.memory(net, BATCHES_PER_WORKER)
+    result = 4 * max(math.prod(net.shape_of(plan.target)) for plan in plans)
+    noted = explainer.observation.memory(net, BATCHES_PER_WORKER)
     return Footprint(
         fixed=_PROCESS_BYTES + engine.fixed,
         per_image=int(_REUSE_LOSS * engine.per_image) + BATCHES_PER_WORKER * (decoded + result) + noted,
@@ -211,9 +212,9 @@ def remarks_on(schedule: Schedule, footprint: Footprint, limits: Limits) -> list
 
 
 def loading_within(
-    session: Session, schedule: Schedule, limits: Limits, tell: Callable[[str], None]
-) -> Session:
-    """The session, which loads its images in the memory that the schedule leaves of what may be used.
+    explainer: Explainer, schedule: Schedule, limits: Limits, tell: Callable[[str], None]
+) -> Explainer:
+    """The explainer, which loads its images in the memory that the schedule leaves of what may be used.
 
     ``tell`` is called with a note about an image that takes more, before it is decoded.
     """
@@ -227,7 +228,7 @@ def loading_within(
         )
 
     budget = MemoryBudget(room, tell_of)
-    return replace(session, preprocessor=replace(session.preprocessor, budget=budget))
+    return replace(explainer, preprocessor=replace(explainer.preprocessor, budget=budget))
 
 
 def memory_for_images(schedule: Schedule, limits: Limits) -> int:

@@ -258,7 +258,7 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
 MEASUREMENT = """
 import sys
 from pathlib import Path
-from caffe_lrp.filelist import read_filelist
+from caffe_lrp.sources.filelist import read_filelist
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -316,7 +316,7 @@ def test_what_is_wrong_with_standard_input_is_said(tmp_path: Path, monkeypatch: 
 
 
 def test_a_pipe_may_be_standard_input() -> None:
-    program = "from pathlib import Path; from caffe_lrp.filelist import read_filelist as read; "
+    program = "from pathlib import Path; from caffe_lrp.sources.filelist import read_filelist as read; "
     result = subprocess.run(
         [sys.executable, "-c", program + "print([entry.path for entry in read(Path('-'))])"],
         input="a.jpg 1\nb.jpg 2\n" * 100_000,

@@ -1,0 +1,77 @@
+"""What is asked of a model for one image, and what comes of it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from caffe_lrp.errors import CaffeLrpError
+from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.target import Target
+
+from .explanation import Explanation
+
+
+class Request(Protocol):
+    """One map to make.
+
+    Attributes
+    ----------
+    image_key
+        Requests of one key are about the same image; can be hashed.
+    source
+        The image, see `Preprocessor`.
+    target
+        What it is explained for.
+    formula
+        Code of the formula it is explained by.
+    fault
+        Why the image cannot be explained, known before anything ran; empty otherwise.
+    """
+
+    @property
+    def image_key(self) -> Any: ...
+
+    @property
+    def source(self) -> Any: ...
+
+    @property
+    def target(self) -> Target: ...
+
+    @property
+    def formula(self) -> FormulaCode: ...
+
+    @property
+    def fault(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds that a map took in each stage: its shares where a stage served several maps at once."""
+
+    decode: float = 0.0
+    forward: float = 0.0
+    relevance: float = 0.0
+    write: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Seconds in all stages."""
+        return self.decode + self.forward + self.relevance + self.write
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """What came of a request: an explanation, or the reason why not.
+
+    Attributes
+    ----------
+    explanation
+        The explanation; None where there is an error.
+    error
+        What is wrong; None where there is an explanation.
+    times
+        How long it took.
+    """
+
+    explanation: Explanation | None
+    error: CaffeLrpError | None = None
+    times: StageTimes = field(default_factory=StageTimes)

@@ -1,0 +1,122 @@
+"""The explanation of one image: relevance, and all that belongs to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.imaging.place import Place
+from caffe_lrp.relevance.conservation import Conservation
+from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.ranking import Ranking
+
+from .darkness import Darkness
+
+NO_LABEL = "without a label"
+
+
+class ScoredClass(NamedTuple):
+    """A class of the net.
+
+    Attributes
+    ----------
+    index
+        Which, from 0.
+    label
+        What it is called.
+    score
+        What the net's output says of it.
+    """
+
+    index: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """Why a net scores an image as it does. All arrays are its own.
+
+    Attributes
+    ----------
+    relevance
+        (C, H, W) float32: relevance of every input of the net, as in ``_relevance.npy``: for pictures the
+        channels are red, green, blue. Where the way ends above the image, that of the blob it ends at, its
+        channels as they are there.
+    input
+        (H, W, 3) uint8, RGB: what the net saw, before the mean was subtracted.
+    scores
+        (classes,) float32: the net's outputs; of outputs at several positions, their sums.
+    target
+        The classes explained, the best of them first.
+    formula
+        Code of the formula.
+    place
+        Where the input lay in the original picture.
+    ranking
+        Classes, best first, and their scores: those that are ranked.
+    labels
+        Labels of the classes; there may be fewer.
+    layers
+        Relevance at layers that were asked for, by their names: (C, H, W) or whatever shape the layer's
+        output has.
+    conservation
+        What entered and left every layer; None where nobody asked for it.
+    darkness
+        Why the map says nothing; None if it says something.
+    is_reversed
+        Whether the net has the channels of ``relevance`` the other way round.
+    """
+
+    relevance: NDArray[np.float32]
+    input: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    target: tuple[int, ...]
+    formula: FormulaCode
+    place: Place
+    ranking: Ranking
+    labels: tuple[str, ...] = ()
+    layers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    conservation: Conservation | None = None
+    darkness: Darkness | None = None
+    is_reversed: bool = False
+
+    @property
+    def relevance_of_net(self) -> NDArray[np.float32]:
+        """(C, H, W): the relevance with the channels in the net's order; a view."""
+        return self.relevance[::-1] if self.is_reversed else self.relevance
+
+    @property
+    def score(self) -> float:
+        """Score of the class explained; of several, that of the first."""
+        return float(self.scores[self.target[0]])
+
+    @property
+    def rank(self) -> int | None:
+        """Place of the class explained, from 1 for the best; None for one that is not ranked."""
+        places = np.flatnonzero(self.ranking.classes == self.target[0])
+        return int(places[0]) + 1 if len(places) else None
+
+    def top(self, count: int = 5) -> list[ScoredClass]:
+        """The best classes, best first: ``count`` of them, or as many as are ranked."""
+        classes, scores = self.ranking.classes[:count].tolist(), self.ranking.scores[:count].tolist()
+        return [
+            ScoredClass(index, self.label_of(index), score)
+            for index, score in zip(classes, scores, strict=True)
+        ]
+
+    def label_of(self, index: int) -> str:
+        """Label of a class."""
+        return self.labels[index] if index < len(self.labels) else NO_LABEL
+
+    def __repr__(self) -> str:
+        """A short summary."""
+        classes = ", ".join(f"{index} ({self.label_of(index)})" for index in self.target)
+        rank = "not ranked" if self.rank is None else f"rank {self.rank}"
+        noun = "class" if len(self.target) == 1 else "classes"
+        return (
+            f"<Explanation of {noun} {classes}: score {self.score:.6g}, {rank}; formula {self.formula}; "
+            f"relevance {self.relevance.shape}, sum {self.relevance.sum(dtype=np.float64):.6g}>"
+        )
