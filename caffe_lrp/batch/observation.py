@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import UsageError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
@@ -14,8 +13,8 @@ from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.net import Net
 from caffe_lrp.outputs.layers import layer_kind, layer_labels
 from caffe_lrp.relevance.conservation import Conservation, Ledger
-from caffe_lrp.relevance.engine import Passage
 from caffe_lrp.relevance.losses import Constants
+from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan
 
 #: The kind of output that tells of sums.
@@ -79,19 +78,19 @@ class Observation:
 
 @dataclass(eq=False)
 class Record:
-    """What was noted of one walk; an observer, see `engine.explain`."""
+    """What was noted of one walk; an observer, see `Engine.explain`."""
 
     dumps: tuple[Dump, ...]
     ledger: Ledger | None
     _blobs: dict[str, Blob] = field(default_factory=dict)
 
-    def __call__(self, passage: Passage, workspace: Workspace) -> None:
+    def __call__(self, passage: Passage) -> None:
         """Note one step."""
         for dump in self.dumps:
             if dump.layer == passage.step.layer.index:
                 self._blobs[dump.kind] = passage.received[dump.output]
         if self.ledger is not None:
-            self.ledger(passage, workspace)
+            self.ledger(passage)
 
     def layers(self, item: int) -> dict[str, Blob]:
         """Kind of output -> relevance of one item, copied out of its batch; in the order of the dumps."""

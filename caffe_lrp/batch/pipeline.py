@@ -15,10 +15,9 @@ from queue import SimpleQueue
 from types import TracebackType
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.engines.base import Engine
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 
 from .batches import Batch, form_batches
@@ -109,11 +108,10 @@ class _Pipeline:
         self._session, self._delivery = session, delivery
         self._stopping = threading.Event()
         self._room = threading.Semaphore(schedule.most_results)
-        self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
+        self._engines: SimpleQueue[Engine] = SimpleQueue()
         with ExitStack() as opened:
             for threads in schedule.threads_of_workers:
-                workspace = opened.enter_context(_StoppableWorkspace(threads, self._stopping))
-                self._workspaces.put(workspace)
+                self._engines.put(opened.enter_context(CpuEngine(threads, self._refuse_stopped)))
             counts = {"loader": schedule.loaders, "worker": schedule.workers, "writer": schedule.writers}
             crews = []
             for name, count in counts.items():
@@ -174,13 +172,13 @@ class _Pipeline:
         try:
             self._loaders.wait(images)
             loaded = [image.result() for image in images]
-            workspace = self._workspaces.get_nowait()  # there are as many as workers
+            engine = self._engines.get_nowait()  # there are as many as workers
             try:
-                for place, explanation in explain_batch(self._session, batch, loaded, workspace):
+                for place, explanation in explain_batch(self._session, batch, loaded, engine):
                     self._hand_over(batch.jobs[place], explanation, outcomes[place])
                     waiting.discard(place)
             finally:
-                self._workspaces.put(workspace)
+                self._engines.put(engine)
         except BaseException as error:  # noqa: BLE001 - a thread has nobody else to tell
             for place in waiting:
                 with suppress(InvalidStateError):  # its writer has settled it already
@@ -193,8 +191,7 @@ class _Pipeline:
             return
         while not self._room.acquire(timeout=SECONDS_DEAF):
             self._writers.require_all()
-        if self._stopping.is_set():
-            raise Stopped
+        self._refuse_stopped()
         written = self._writers.submit(self._write, job, explanation, outcome)
         written.add_done_callback(lambda _: self._room.release())
 
@@ -205,22 +202,6 @@ class _Pipeline:
             outcome.set_exception(error)
         else:
             outcome.set_result(written)
-
-
-class _StoppableWorkspace(Workspace):
-    """A workspace whose work ends with `Stopped` soon after the run has been stopped."""
-
-    def __init__(self, threads: int, stopping: threading.Event) -> None:
-        super().__init__(threads)
-        self._stopping = stopping
-
-    def empty(self, shape: Sequence[int]) -> NDArray[np.float32]:
-        self._refuse_stopped()
-        return super().empty(shape)
-
-    def share(self, work: Callable[[int, int], None], count: int, size: int | None = None) -> None:
-        self._refuse_stopped()
-        super().share(work, count, size)
 
     def _refuse_stopped(self) -> None:
         if self._stopping.is_set():

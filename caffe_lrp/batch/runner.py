@@ -11,7 +11,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.engines.base import Engine
 from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, OutputError
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
@@ -20,7 +20,7 @@ from caffe_lrp.machine.resources import memory_is_limited
 from caffe_lrp.model.darkness import Darkness, darkness_of
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.relevance.conservation import Conservation
-from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
+from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, class_scores, rank
 from caffe_lrp.sources.filelist import Target
@@ -92,7 +92,7 @@ def load_image(session: Session, jobs: Sequence[HeatmapJob]) -> LoadedImage:
 
 
 def explain_batch(
-    session: Session, batch: Batch, loaded: Sequence[LoadedImage], workspace: Workspace
+    session: Session, batch: Batch, loaded: Sequence[LoadedImage], engine: Engine
 ) -> Iterator[tuple[int, Explanation]]:
     """Each job's place in the batch and its explanation, as they come about.
 
@@ -107,8 +107,8 @@ def explain_batch(
         The jobs.
     loaded
         One for each image of the batch.
-    workspace
-        Memory and threads to use.
+    engine
+        Runs the plans.
     """
     slots = []
     for image, places in zip(loaded, batch.jobs_of, strict=True):
@@ -120,7 +120,7 @@ def explain_batch(
             else:
                 slot.jobs[place] = job
         slots.append(slot)
-    yield from _explain_or_retry(session, slots, workspace)
+    yield from _explain_or_retry(session, slots, engine)
 
 
 def deliver(job: HeatmapJob, explanation: Explanation, delivery: Delivery) -> JobOutcome:
@@ -176,7 +176,7 @@ def _reason(error: Exception) -> str:
 
 
 def _explain_or_retry(
-    session: Session, slots: Sequence[_Slot], workspace: Workspace
+    session: Session, slots: Sequence[_Slot], engine: Engine
 ) -> Iterator[tuple[int, Explanation]]:
     """Explanations of all jobs of ``slots``, after a failure of several images those of each alone."""
     missing = {place for slot in slots for place in slot.jobs}
@@ -184,7 +184,7 @@ def _explain_or_retry(
         return
     reason = ""
     try:
-        for place, explanation in _explain(session, slots, workspace):
+        for place, explanation in _explain(session, slots, engine):
             missing.discard(place)
             yield place, explanation
     except LimitError:
@@ -195,18 +195,16 @@ def _explain_or_retry(
         for place in sorted(missing):
             yield place, Explanation(None, reason)
     elif missing:
-        workspace.forget()  # blocks for many images are of no use to one
+        engine.forget()  # blocks for many images are of no use to one
         for slot in slots:
             left = {place: job for place, job in slot.jobs.items() if place in missing}
-            yield from _explain_or_retry(session, [replace(slot, jobs=left)], workspace)
+            yield from _explain_or_retry(session, [replace(slot, jobs=left)], engine)
 
 
-def _explain(
-    session: Session, slots: Sequence[_Slot], workspace: Workspace
-) -> Iterator[tuple[int, Explanation]]:
+def _explain(session: Session, slots: Sequence[_Slot], engine: Engine) -> Iterator[tuple[int, Explanation]]:
     """Explanations by one forward pass, and a walk for every formula and every further target."""
     started = time.perf_counter()
-    forward, scores_of_items = _forward(session, slots, workspace)
+    forward, scores_of_items = _forward(session, slots, engine)
     seconds = (time.perf_counter() - started) / sum(len(slot.jobs) for slot in slots)
     chosen = []
     for slot, shared in zip(slots, scores_of_items, strict=True):
@@ -226,17 +224,17 @@ def _explain(
             for slot in slots
         ]
         for choices in zip_longest(*columns):
-            yield from _walk(session, plan, forward, choices, workspace)
+            yield from _walk(session, plan, forward, choices, engine)
 
 
-def _forward(session: Session, slots: Sequence[_Slot], workspace: Workspace) -> tuple[ForwardPass, Blob]:
+def _forward(session: Session, slots: Sequence[_Slot], engine: Engine) -> tuple[ForwardPass, Blob]:
     """One forward pass of all images, and their scores (N, classes)."""
     net = session.net
     blank = np.zeros(net.input_shape, np.float32)
     images = [slot.loaded.image for slot in slots]
     blobs = np.stack([blank if image is None else image.blob for image in images])
     with np.errstate(all="ignore"):  # what is not finite is found in the results
-        forward = run_forward(net, session.plans, blobs, workspace)
+        forward = engine.forward(net, session.plans, blobs)
         return forward, class_scores(forward.activations[net.output_value], session.output_size)
 
 
@@ -245,14 +243,14 @@ def _walk(
     plan: Plan,
     forward: ForwardPass,
     choices: Sequence[_Choice | None],
-    workspace: Workspace,
+    engine: Engine,
 ) -> Iterator[tuple[int, Explanation]]:
     """Explanations of at most one job of every image by one formula."""
     started = time.perf_counter()
     classes = [choice.classes if choice else () for choice in choices]
     record = session.observation.record(plan)
     with np.errstate(all="ignore"):  # as in _forward
-        maps = explain(plan, forward, classes, workspace, record)
+        maps = engine.explain(plan, forward, classes, record)
     share = (time.perf_counter() - started) / sum(map(bool, choices))
     for item, (choice, relevance) in enumerate(zip(choices, maps, strict=True)):
         if choice:

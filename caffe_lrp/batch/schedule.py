@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from caffe_lrp.engines.footprint import Footprint, footprint_of
+from caffe_lrp.engines.base import Footprint
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import LimitError
 from caffe_lrp.files.imagefile import ImageSource
 from caffe_lrp.imaging.budget import MemoryBudget
@@ -179,7 +180,7 @@ def _even_size(images: int, workers: int, size: int) -> int:
 def whole_footprint(session: Session) -> Footprint:
     """Memory of the whole process: the engine's, and that of images and maps waiting around it."""
     net = session.net
-    engine = footprint_of(net, session.plans)
+    engine = CpuEngine.footprint(net, session.plans)
     decoded = 5 * math.prod(net.input_shape)  # a blob of float32 and a picture of bytes
     result = 4 * max(math.prod(net.shape_of(plan.target)) for plan in session.plans)
     noted = session.observation.memory(net, BATCHES_PER_WORKER)
