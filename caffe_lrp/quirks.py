@@ -20,7 +20,7 @@ class Quirks:
         Where edges are replicated, the mean's short axis starts at 0 instead of its centre
         (``imaging/preprocess.py``).
     Q3_gradient_seeded_with_score
-        The gradient formulas start from the score instead of 1 (``relevance/engine.py``).
+        The gradient formulas start from the score instead of 1 (``engines/cpu.py``).
     Q4_undivided_at_zero
         ε leaves relevance undivided where the pre-activation is 0 (``relevance/linear_rules.py``).
     Q5_first_group_bias

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 from bench_worker import Case, Round, read_case, serve
 
-from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.config import read_config
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.model.explainer import Session, open_session
-from caffe_lrp.relevance.engine import explain, run_forward
 
 ANY_FORMULA = 0
 """To open a session for a forward pass alone."""
@@ -36,7 +35,7 @@ class Engine:
         self._session, self._batch = load(case)
         self._classes = [(item,) for item in range(case.batch)]
         workers, inside = (1, case.threads) if case.together else (case.threads, 1)
-        self._workspaces = [Workspace(inside) for _ in range(workers)]
+        self._engines = [CpuEngine(inside) for _ in range(workers)]
         self._pool = ThreadPoolExecutor(workers)
 
     def run(self, count: int) -> Round:
@@ -45,25 +44,25 @@ class Engine:
         The shares of the two passes are those of the workers' time.
         """
         started = time.perf_counter()
-        passes = list(self._pool.map(lambda space: self._work(space, count), self._workspaces))
+        passes = list(self._pool.map(lambda engine: self._work(engine, count), self._engines))
         seconds = time.perf_counter() - started
         forward, relevance = np.sum(passes, axis=0)
         share = seconds / (forward + relevance)
-        images = len(self._workspaces) * count * self._case.batch
+        images = len(self._engines) * count * self._case.batch
         return Round(images, seconds, float(share * forward), float(share * relevance))
 
-    def _work(self, workspace: Workspace, count: int) -> tuple[float, float]:
+    def _work(self, engine: CpuEngine, count: int) -> tuple[float, float]:
         """Explain `count` batches and return the seconds that forward and relevance passes took."""
         session = self._session
         plans = () if self._case.formula is None else (session.plan,)
         forward_seconds = relevance_seconds = 0.0
         for _ in range(count):
             started = time.perf_counter()
-            forward = run_forward(session.net, plans, self._batch, workspace)
+            forward = engine.forward(session.net, plans, self._batch)
             forward_seconds += time.perf_counter() - started
             for plan in plans:
                 started = time.perf_counter()
-                explain(plan, forward, self._classes, workspace)
+                engine.explain(plan, forward, self._classes)
                 relevance_seconds += time.perf_counter() - started
         return forward_seconds, relevance_seconds
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from caffe_lrp.config import read_config
-from caffe_lrp.engines.footprint import footprint_of
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import PlanError
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import StoredBlob, read_prototxt, scan_caffemodel
@@ -220,7 +220,7 @@ def resolve_plans(net: Net) -> None:
         ends = ((number,) * net.input_shape[0] for number in (-100.0, 155.0))
         parameters = RuleParameters(0.01, 1.0, 2, REFERENCE, 0.25, *ends)
         with contextlib.suppress(PlanError):  # not every formula has a rule for every layer
-            footprint_of(net, [resolve_plan(net, formula, parameters, len(net.layers) - 1, 0)])
+            CpuEngine.footprint(net, [resolve_plan(net, formula, parameters, len(net.layers) - 1, 0)])
 
 
 def read_net(path: Path) -> None:

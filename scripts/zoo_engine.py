@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from zoo_worker import Answer, Job, serve
 
 from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_net
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 
@@ -37,7 +37,7 @@ class Subject:
         self._job = job
         self.net = build_net(read_prototxt(Path(job.prototxt)), scan_caffemodel(Path(job.caffemodel)))
         self.image = np.load(job.image)
-        self.workspace = Workspace()
+        self.engine = CpuEngine()
         self.start = scoring_layer(self.net)
         self.scores = self._scores()
         positions = math.prod(self.scores.shape[2:])
@@ -46,7 +46,7 @@ class Subject:
 
     def _scores(self) -> Blob:
         value = self.start.outputs[0]
-        return self.net.forward(self.image, {value}, self.workspace)[value]
+        return self.net.forward(self.image, {value}, Workspace())[value]
 
     def plan(self, formula: int, quirks: str) -> Plan:
         """Return the plan of a formula."""
@@ -57,8 +57,8 @@ class Subject:
 
     def relevance(self, plan: Plan) -> Blob:
         """Return the map of a plan."""
-        forward = run_forward(self.net, [plan], self.image, self.workspace)
-        return explain(plan, forward, [self.elements], self.workspace)
+        forward = self.engine.forward(self.net, [plan], self.image)
+        return self.engine.explain(plan, forward, [self.elements])
 
 
 def scoring_layer(net: Net) -> Layer:

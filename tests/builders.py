@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from oracle import Geometry
 
 from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
@@ -24,6 +25,9 @@ from caffe_lrp.net.net import Net
 #: Memory of all tests, used again and again: what a kernel leaves unwritten shows as old numbers.
 WORKSPACE = Workspace()
 
+#: The engine of all tests that do not ask for another one.
+ENGINE = CpuEngine()
+
 
 class EagerWorkspace(Workspace):
     """Threads share everything, however little there is to do."""
@@ -31,6 +35,14 @@ class EagerWorkspace(Workspace):
     def share(self, work: Callable[[int, int], None], count: int, size: int | None = None) -> None:
         del size
         super().share(work, count)
+
+
+class EagerEngine(CpuEngine):
+    """An engine on an `EagerWorkspace`."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__()
+        self._workspace = EagerWorkspace(threads)
 
 
 Weights = dict[str, list[Blob]]

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from builders import WORKSPACE, Weights, build, messages, parse, random_blob, random_weights
+from builders import ENGINE, Weights, build, messages, parse, random_blob, random_weights
 from oracle import Array
 from oracle_walker import Options, Walker
 
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 
@@ -91,7 +90,7 @@ class Pair:
 
     def explain(self, code: int, options: Options, start: str, classes: list[list[int]]) -> Blob:
         plan = self.plan(code, options, start)
-        return explain(plan, run_forward(self.net, [plan], self.batch, WORKSPACE), classes, WORKSPACE)
+        return ENGINE.explain(plan, ENGINE.forward(self.net, [plan], self.batch), classes)
 
     def expected(self, code: int, options: Options, start: str, classes: list[list[int]]) -> Array:
         first = self.net.layers[0].name

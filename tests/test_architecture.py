@@ -16,7 +16,6 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "batch": {
         "__init__",
-        "compute",
         "config",
         "engines",
         "errors",

@@ -14,8 +14,9 @@ from typing import Any
 import cv2
 
 from caffe_lrp import __version__
-from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.engines.base import Engine
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import CaffeLrpError, UsageError
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, available_memory
@@ -123,29 +124,29 @@ class _Workplace:
         self._session = loading_within(session, schedule, limits, lambda note: None)
         self._delivery = recipe.delivery
         self._batch_size = schedule.batch_size
-        self._workspaces: SimpleQueue[Workspace] = SimpleQueue()
+        self._engines: SimpleQueue[Engine] = SimpleQueue()
         for threads in schedule.threads_of_workers:
-            self._workspaces.put(Workspace(threads))
+            self._engines.put(CpuEngine(threads))
 
     def explain(self, jobs: Sequence[HeatmapJob]) -> list[JobOutcome]:
         """What `explain_on_worker` returns; in smaller batches if memory is short here."""
-        workspace = self._workspaces.get()
+        engine = self._engines.get()
         try:
             return [
                 outcome
                 for batch in form_batches(jobs, self._batch_size)
-                for outcome in self._explain_batch(batch, workspace)
+                for outcome in self._explain_batch(batch, engine)
             ]
         finally:
-            self._workspaces.put(workspace)
+            self._engines.put(engine)
 
-    def _explain_batch(self, batch: Batch, workspace: Workspace) -> list[JobOutcome]:
+    def _explain_batch(self, batch: Batch, engine: Engine) -> list[JobOutcome]:
         images = [
             load_image(self._session, [batch.jobs[place] for place in places]) for places in batch.jobs_of
         ]
         outcomes = {
             place: deliver(batch.jobs[place], explanation, self._delivery)
-            for place, explanation in explain_batch(self._session, batch, images, workspace)
+            for place, explanation in explain_batch(self._session, batch, images, engine)
         }
         made = [outcomes[place] for place in range(len(batch.jobs))]
         self._delivery.settle(made)

@@ -37,10 +37,13 @@ class Workspace:
     ----------
     threads
         How many threads share the work inside a layer; 1 runs everything in the calling thread.
+    checkpoint
+        Called before memory is given out and before work is shared, or None; what it raises ends the work.
     """
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, checkpoint: Callable[[], None] | None = None) -> None:
         self.threads = threads
+        self._checkpoint = checkpoint
         self._others = Crew(threads - 1) if threads > 1 else None
         self._blocks: list[Floats] = []
 
@@ -50,12 +53,18 @@ class Workspace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hand all memory back, and end all threads."""
         self.forget()
         if self._others is not None:
             self._others.join()
 
     def empty(self, shape: Sequence[int]) -> Floats:
         """A float32 array of ``shape`` with any content; N×C×H×W blobs have their channels last in memory."""
+        if self._checkpoint is not None:
+            self._checkpoint()
         if len(shape) != 4:
             return self._block(math.prod(shape)).reshape(shape)
         items, channels, height, width = shape
@@ -106,6 +115,8 @@ class Workspace:
 
         ``size`` says how many numbers all of it is about, so that a thread is not bothered for too few.
         """
+        if self._checkpoint is not None:
+            self._checkpoint()
         pieces = min(self.threads, count, count if size is None else size // _LEAST_SHARE)
         if self._others is None or pieces < 2:
             work(0, count)

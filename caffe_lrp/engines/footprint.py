@@ -7,7 +7,6 @@ weights do not.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from caffe_lrp.compute.product import winograd_applies
 from caffe_lrp.kernels._winograd import FREQUENCIES
@@ -17,23 +16,9 @@ from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.linear_rules import AlphaBeta, Flat, WSquare, ZBox
 from caffe_lrp.relevance.plan import Plan, Step
 
+from .base import Footprint
+
 _BYTES = 4
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Bytes of memory.
-
-    Attributes
-    ----------
-    fixed
-        Taken once, however many images and workers there are: weights, and what rules derive from them.
-    per_image
-        Taken at most by every image of a batch, while it is in the engine.
-    """
-
-    fixed: int
-    per_image: int
 
 
 def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:

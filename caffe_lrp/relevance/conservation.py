@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.gemm import Blob
 
-from .engine import Passage
 from .losses import Constants, losses_of
+from .passage import Passage
 from .plan import Plan
 
 #: The causes that stand for a difference itself, see `losses.CAUSES`.
@@ -109,7 +108,7 @@ class Conservation:
 
 @dataclass(eq=False)
 class Ledger:
-    """An observer of one walk that keeps its accounts, see `engine.explain`.
+    """An observer of one walk that keeps its accounts, see `Engine.explain`.
 
     Attributes
     ----------
@@ -124,7 +123,7 @@ class Ledger:
     _accounts: list[list[LayerAccount]] = field(default_factory=list)
     _waiting: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
-    def __call__(self, passage: Passage, workspace: Workspace) -> None:
+    def __call__(self, passage: Passage) -> None:
         """Note one step."""
         layer, rule = passage.step.layer, passage.step.rule
         enters = np.sum([_sums(blob) for blob in passage.received], axis=0)
@@ -147,7 +146,7 @@ class Ledger:
                     leaves=float(leaves[item]),
                     absolute=float(absolute[item]),
                     lost=_complete(
-                        losses_of(passage, item, self.constants, workspace),
+                        losses_of(passage, item, self.constants),
                         float(taken[item]),
                         float(enters[item] - leaves[item]),
                     ),

@@ -18,8 +18,8 @@ from caffe_lrp.kernels.layout import lines, pixels
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.pooling import Pooling
 
-from .engine import Passage
 from .linear_rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox
+from .passage import Passage
 from .rules import Contribution, Overwrite, Pass, Proportional, Route, Rule, Share, TaylorNormalization
 
 Doubles = NDArray[np.float64]
@@ -67,18 +67,16 @@ def _narrowed(numbers: Singles) -> Singles:
 
 
 #: Causes and amounts for one item of a passage.
-Account = Callable[[Any, Passage, int, Constants, Workspace], Iterator[tuple[str, float]]]
+Account = Callable[[Any, Passage, int, Constants], Iterator[tuple[str, float]]]
 
 
-def losses_of(
-    passage: Passage, item: int, constants: Constants, workspace: Workspace
-) -> dict[str, float] | None:
+def losses_of(passage: Passage, item: int, constants: Constants) -> dict[str, float] | None:
     """How much relevance of one item is lost for which cause; None for a rule that gives no account."""
     account = next((ACCOUNTS[kind] for kind in type(passage.step.rule).__mro__ if kind in ACCOUNTS), None)
     if account is None:
         return None
     found: dict[str, float] = {}
-    for cause, amount in account(passage.step.rule, passage, item, constants, workspace):
+    for cause, amount in account(passage.step.rule, passage, item, constants):
         found[cause] = found.get(cause, 0.0) + amount
     return found
 
@@ -93,9 +91,7 @@ def _over(dividend: Doubles, divisor: Singles) -> Doubles:
     return quotient
 
 
-def _nothing(
-    rule: Rule, passage: Passage, item: int, constants: Constants, workspace: Workspace
-) -> Iterator[tuple[str, float]]:
+def _nothing(rule: Rule, passage: Passage, item: int, constants: Constants) -> Iterator[tuple[str, float]]:
     yield from ()
 
 
@@ -117,9 +113,7 @@ def _bias(layer: Linear, constants: Constants, workspace: Workspace) -> Singles:
     return constants.of(layer, "bias", compute)
 
 
-def _epsilon(
-    rule: Epsilon, passage: Passage, item: int, constants: Constants, workspace: Workspace
-) -> Iterator[tuple[str, float]]:
+def _epsilon(rule: Epsilon, passage: Passage, item: int, constants: Constants) -> Iterator[tuple[str, float]]:
     """Of R, ``q (z − b)`` is handed down, with ``q = R / (z + ε sign z)``."""
     layer: Any = passage.step.layer
     relevance, z = _item(passage.received[0], item), passage.seen.outputs[0][item]
@@ -128,7 +122,7 @@ def _epsilon(
     divisor = np.where(z == 0, at_zero, z + np.where(z > 0, epsilon, -epsilon))
     quotient = _over(relevance, divisor)
     if layer.bias is not None:
-        yield "bias", float(np.sum(quotient * _bias(layer, constants, workspace)))
+        yield "bias", float(np.sum(quotient * _bias(layer, constants, passage.workspace)))
     is_zero = z == 0
     yield "epsilon", float(np.sum(quotient * (divisor.astype(np.float64) - z), where=~is_zero))
     name = "Q4" if rule.undivided_at_zero else "epsilon" if epsilon else "zero_sum"
@@ -136,7 +130,7 @@ def _epsilon(
 
 
 def _alpha_beta(
-    rule: AlphaBeta, passage: Passage, item: int, constants: Constants, workspace: Workspace
+    rule: AlphaBeta, passage: Passage, item: int, constants: Constants
 ) -> Iterator[tuple[str, float]]:
     """Of ``α R`` the bias takes ``b⁺/p``, and all is lost where p is 0; likewise of ``−β R``."""
     layer: Any = passage.step.layer
@@ -163,9 +157,7 @@ def _signed_sums(passage: Passage, item: int) -> tuple[Doubles, list[Singles]]:
     return relevance, [by_part[..., part, :].reshape(relevance.shape) for part in (0, 1)]
 
 
-def _gamma(
-    rule: Gamma, passage: Passage, item: int, constants: Constants, workspace: Workspace
-) -> Iterator[tuple[str, float]]:
+def _gamma(rule: Gamma, passage: Passage, item: int, constants: Constants) -> Iterator[tuple[str, float]]:
     """Of R, the bias takes ``(b + γbˢ) / (z + γzˢ)``, and all is lost where that sum is 0."""
     prepared = passage.step.prepared
     relevance, (positive, negative) = _signed_sums(passage, item)
@@ -181,14 +173,12 @@ def _gamma(
     yield "zero_sum", float(np.sum(relevance, where=total == 0))
 
 
-def _z_box(
-    rule: ZBox, passage: Passage, item: int, constants: Constants, workspace: Workspace
-) -> Iterator[tuple[str, float]]:
+def _z_box(rule: ZBox, passage: Passage, item: int, constants: Constants) -> Iterator[tuple[str, float]]:
     """Nothing is lost but where what is shared sums to 0."""
     step = passage.step
     x = passage.seen.inputs[0][item : item + 1]
-    z = step.prepared.positive.apply(x - step.prepared.lowest, None, workspace)
-    z = z + step.prepared.negative.apply(x - step.prepared.highest, None, workspace)
+    z = step.prepared.positive.apply(x - step.prepared.lowest, None, passage.workspace)
+    z = z + step.prepared.negative.apply(x - step.prepared.highest, None, passage.workspace)
     yield "zero_sum", float(np.sum(_item(passage.received[0], item), where=z[0] == 0))
 
 
@@ -213,9 +203,7 @@ def _signed_losses(
     return found
 
 
-def _flat(
-    rule: Flat, passage: Passage, item: int, constants: Constants, workspace: Workspace
-) -> Iterator[tuple[str, float]]:
+def _flat(rule: Flat, passage: Passage, item: int, constants: Constants) -> Iterator[tuple[str, float]]:
     """Of R, a share for every input that the output sees is handed down."""
     layer: Any = passage.step.layer
     relevance = _item(passage.received[0], item)
@@ -225,7 +213,7 @@ def _flat(
             return np.ones(layer.output_shapes[0], np.float32)
         direct = _direct(layer)
         shares = direct.map_of(direct.lifted(np.ones_like(layer.weight)))
-        return _kept(layer, shares, layer.fan_in, workspace)
+        return _kept(layer, shares, layer.fan_in, passage.workspace)
 
     kept = constants.of(layer, "kept by flat", compute).astype(np.float64)
     yield "padding", float(np.sum(relevance * (1 - kept)))
@@ -234,7 +222,7 @@ def _flat(
 
 
 def _w_square(
-    rule: WSquare, passage: Passage, item: int, constants: Constants, workspace: Workspace
+    rule: WSquare, passage: Passage, item: int, constants: Constants
 ) -> Iterator[tuple[str, float]]:
     """Of R, the share of the weights inside the input is handed down."""
     step = passage.step
@@ -244,7 +232,7 @@ def _w_square(
     def compute() -> Singles:
         has_window = hasattr(layer, "window")
         shares = rule.prepare(_direct(layer), step.nonnegative) if has_window else step.prepared
-        return _kept(layer, shares, 1, workspace)
+        return _kept(layer, shares, 1, passage.workspace)
 
     kept = constants.of(layer, "kept by w²", compute)
     has_weights = kept.any(axis=tuple(range(1, kept.ndim)), keepdims=True)
@@ -267,7 +255,7 @@ def _kept(layer: Layer, shares: LinearMap, whole: int, workspace: Workspace) -> 
 
 
 def _proportional(
-    rule: Proportional, passage: Passage, item: int, constants: Constants, workspace: Workspace
+    rule: Proportional, passage: Passage, item: int, constants: Constants
 ) -> Iterator[tuple[str, float]]:
     """Nothing is lost but where a window sums to 0 and hands down that sum (Q7)."""
     layer: Any = passage.step.layer
@@ -296,9 +284,7 @@ def _window_sums(x: Singles, layer: Any) -> Singles:
     return sums
 
 
-def _outside(
-    rule: Rule, passage: Passage, item: int, constants: Constants, workspace: Workspace
-) -> Iterator[tuple[str, float]]:
+def _outside(rule: Rule, passage: Passage, item: int, constants: Constants) -> Iterator[tuple[str, float]]:
     """What pooling windows without a pixel get has nowhere to go."""
     layer = passage.step.layer
     if isinstance(layer, Pooling) and layer.has_empty_windows:
@@ -308,7 +294,7 @@ def _outside(
 
 
 def _contribution(
-    rule: Contribution, passage: Passage, item: int, constants: Constants, workspace: Workspace
+    rule: Contribution, passage: Passage, item: int, constants: Constants
 ) -> Iterator[tuple[str, float]]:
     """Of R, ``R Σc / z`` is handed down; what z has besides the contributions c is a bias."""
     layer: Any = passage.step.layer
@@ -326,7 +312,7 @@ def _contribution(
 
 
 def _taylor(
-    rule: TaylorNormalization, passage: Passage, item: int, constants: Constants, workspace: Workspace
+    rule: TaylorNormalization, passage: Passage, item: int, constants: Constants
 ) -> Iterator[tuple[str, float]]:
     """The difference to what the rule makes of R (spec/reference.md §6, LRN), computed once more."""
     layer: Any = passage.step.layer
@@ -352,7 +338,7 @@ def _sums_of_neighbours(numbers: Doubles, size: int) -> Doubles:
 
 
 def _overwrite(
-    rule: Overwrite, passage: Passage, item: int, constants: Constants, workspace: Workspace
+    rule: Overwrite, passage: Passage, item: int, constants: Constants
 ) -> Iterator[tuple[str, float]]:
     replaced = _item(passage.received[0], item) - _item(passage.seen.outputs[0], item)
     yield "Q9", float(np.sum(replaced))

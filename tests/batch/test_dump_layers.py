@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from batch_builders import jobs_for, small_session
-from builders import INCEPTION, INCEPTION_INDICES, INCEPTION_SHAPE, WORKSPACE, build, random_blob
+from builders import ENGINE, INCEPTION, INCEPTION_INDICES, INCEPTION_SHAPE, build, random_blob
 from command_line import CONFIG, files_below, listing, run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +21,6 @@ from caffe_lrp.outputs.layers import layer_kind, layer_labels, layer_suffix
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.writers import write_outputs
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.target import Target
@@ -37,10 +36,10 @@ def inception_plan(folder: Path, code: int = 100, first: int = 0) -> Plan:
 
 def dumped(plan: Plan, batch: Blob, names: Sequence[str]) -> list[dict[str, Blob]]:
     """Relevance at layers, for every item of a batch."""
-    forward = run_forward(plan.net, [plan], batch, WORKSPACE)
+    forward = ENGINE.forward(plan.net, [plan], batch)
     record = observe(plan, layer_kinds(plan, names)).record(plan)
     assert record is not None
-    explain(plan, forward, CLASSES, WORKSPACE, record)
+    ENGINE.explain(plan, forward, CLASSES, record)
     return [record.layers(item) for item in range(len(batch))]
 
 
@@ -51,7 +50,7 @@ def test_a_dump_is_the_relevance_that_arrives_at_the_output(name: str, code: int
     above = [step for step in plan.steps if step.layer.index > INCEPTION_INDICES[name]]
     (value,) = plan.net.layers[INCEPTION_INDICES[name]].outputs
     partial = replace(plan, steps=tuple(above), target=value, finish=None)
-    wanted = explain(partial, run_forward(plan.net, [plan], batch, WORKSPACE), CLASSES, WORKSPACE)
+    wanted = ENGINE.explain(partial, ENGINE.forward(plan.net, [plan], batch), CLASSES)
     for item, found in enumerate(dumped(plan, batch, [name])):
         (blob,) = found.values()
         assert list(found) == [f"layer:{name}"]
@@ -64,7 +63,7 @@ def test_a_dump_is_the_relevance_that_arrives_at_the_output(name: str, code: int
 
 def test_at_the_start_layer_a_dump_is_what_relevance_starts_from(tmp_path: Path) -> None:
     plan, batch = inception_plan(tmp_path), random_blob((2, *INCEPTION_SHAPE), 3)
-    scores = run_forward(plan.net, [plan], batch, WORKSPACE).activations[plan.start.outputs[0]]
+    scores = ENGINE.forward(plan.net, [plan], batch).activations[plan.start.outputs[0]]
     for item, found in enumerate(dumped(plan, batch, ["fc2"])):
         expected = np.zeros(5)
         expected[CLASSES[item]] = scores[item, CLASSES[item]]

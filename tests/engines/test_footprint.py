@@ -7,7 +7,8 @@ import pytest
 from builders import build
 
 from caffe_lrp.engines import footprint
-from caffe_lrp.engines.footprint import Footprint, footprint_of
+from caffe_lrp.engines.base import Footprint
+from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula

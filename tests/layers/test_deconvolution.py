@@ -8,6 +8,7 @@ import numpy as np
 import oracle
 import pytest
 from builders import (
+    ENGINE,
     WORKSPACE,
     EagerWorkspace,
     assert_close,
@@ -32,7 +33,6 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.deconvolution import Deconvolution
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.linear_rules import AlphaBeta, Backprojection, Epsilon, Flat, WSquare
 from caffe_lrp.relevance.plan import resolve_plan
@@ -366,10 +366,10 @@ def test_relevance_passes_a_net_with_a_deconvolution(formula: int | str, tmp_pat
     net, x = build(tmp_path, DECODER, weights), random_blob((2, 3, 7, 9), 2)
     parameters = RuleParameters(epsilon=0.01, beta=0.5, switch_layer=-1, quirks=CORRECTED)
     plan = resolve_plan(net, FORMULAS[formula], parameters, FC, 0)
-    forward = run_forward(net, [plan], x, WORKSPACE)
+    forward = ENGINE.forward(net, [plan], x)
     scores, expected = walk(weights, x, formula)
     assert_close(forward.activations[plan.seeds[plan.start.outputs[0]]], scores, 1e-5)
-    assert_close(explain(plan, forward, CLASSES, WORKSPACE), expected, 1e-4)
+    assert_close(ENGINE.explain(plan, forward, CLASSES), expected, 1e-4)
 
 
 @pytest.mark.parametrize("formula", [0, 2, 54, 56, 58, 60, 100, 102, 104])
@@ -381,10 +381,10 @@ def test_a_net_with_a_deconvolution_conserves_relevance(formula: int | str, tmp_
     net, x = build(tmp_path, DECODER, weights), np.abs(random_blob((2, 3, 7, 9), 2))
     parameters = RuleParameters(epsilon=1e-6, beta=0, switch_layer=2, quirks=CORRECTED)
     plan = resolve_plan(net, FORMULAS[formula], parameters, FC, 0)
-    forward = run_forward(net, [plan], x, WORKSPACE)
+    forward = ENGINE.forward(net, [plan], x)
     scores, _ = walk(weights, x, 0)
     wanted = [scores[item, chosen] for item, (chosen,) in enumerate(CLASSES)]
-    found = explain(plan, forward, CLASSES, WORKSPACE).reshape(2, -1).sum(axis=1)
+    found = ENGINE.explain(plan, forward, CLASSES).reshape(2, -1).sum(axis=1)
     assert found.tolist() == pytest.approx(wanted, rel=1e-3)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import oracle_routers as oracle
 import pytest
 from builders import (
+    ENGINE,
     WORKSPACE,
     Weights,
     assert_close,
@@ -29,7 +30,6 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Combination, Layer, Winner
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules import Contribution, Seen
@@ -397,7 +397,7 @@ def explained(
     net: Net, formula: int | str, start: int, x: Blob, epsilon: float = 0.01, beta: float = 0.5
 ) -> Blob:
     plan = resolve_plan(net, FORMULAS[formula], RuleParameters(epsilon, beta, -1, CORRECTED), start, 0)
-    return explain(plan, run_forward(net, [plan], x, WORKSPACE), CLASSES, WORKSPACE)
+    return ENGINE.explain(plan, ENGINE.forward(net, [plan], x), CLASSES)
 
 
 def walk_residual(weights: Weights) -> RouterWalker:

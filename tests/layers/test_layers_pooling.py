@@ -12,6 +12,7 @@ import oracle
 import pytest
 import test_layers
 from builders import (
+    ENGINE,
     WORKSPACE,
     Weights,
     assert_close,
@@ -35,9 +36,9 @@ from caffe_lrp.layers.base import Layer, Winner
 from caffe_lrp.layers.pooling import MaxPooling, StochasticPooling
 from caffe_lrp.net.build import build_net, build_outline
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.engine import Passage, explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.losses import Constants, losses_of
+from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Step, resolve_plan
 from caffe_lrp.relevance.rules import Route, Seen, Share
 
@@ -427,9 +428,11 @@ def test_what_windows_without_pixels_get_is_lost_to_padding(
         pooled: Any = single_layer(tmp_path, body.replace("POOL", f"pool: {method}"), shape)
         positive = np.abs(x)
         handed = rule.propagate(pooled, None, Seen((positive,), ()), [relevance], WORKSPACE)[0]
-        passage = Passage(Step(pooled, rule, nonnegative=False), Seen((positive,), ()), [relevance], [handed])
+        passage = Passage(
+            Step(pooled, rule, nonnegative=False), Seen((positive,), ()), [relevance], [handed], WORKSPACE
+        )
         for item in range(2):
-            found = losses_of(passage, item, Constants(), WORKSPACE)
+            found = losses_of(passage, item, Constants())
             assert found is not None
             assert found.keys() == {"padding"}
             assert found["padding"] == pytest.approx(lost[item].sum(), abs=1e-5)
@@ -475,9 +478,9 @@ def test_empty_windows_count_as_in_caffe_in_a_whole_net(tmp_path: Path) -> None:
     x = np.ones((1, 1, 4, 4), np.float32)
     for code in (0, 2, 11, 100):
         plan = resolve_plan(net, FORMULAS[code], RuleParameters(0.0, 0.0, -1, CORRECTED), 4, 0)
-        forward = run_forward(net, [plan], x, WORKSPACE)
+        forward = ENGINE.forward(net, [plan], x)
         assert forward.activations[net.output_value].item() == np.float32(4 / 9)
-        found = explain(plan, forward, [[0]], WORKSPACE)[0, 0]
+        found = ENGINE.explain(plan, forward, [[0]])[0, 0]
         expected = np.zeros((4, 4))
         expected[::2, ::2] = 1 / 9
         np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -9,6 +9,7 @@ import numpy as np
 import oracle_routers as oracle
 import pytest
 from builders import (
+    ENGINE,
     WORKSPACE,
     EagerWorkspace,
     Weights,
@@ -30,7 +31,6 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer, Router
 from caffe_lrp.layers.shape import Permute
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import resolve_plan
 
@@ -451,7 +451,7 @@ def explained(weights: Weights, folder: Path, formula: int | str, x: Blob, **opt
     start = next(layer.index for layer in net.layers if layer.name == "fc")
     parameters = RuleParameters(switch_layer=-1, quirks=CORRECTED, **options)
     plan = resolve_plan(net, FORMULAS[formula], parameters, start, 0)
-    return explain(plan, run_forward(net, [plan], x, WORKSPACE), CLASSES, WORKSPACE)
+    return ENGINE.explain(plan, ENGINE.forward(net, [plan], x), CLASSES)
 
 
 @pytest.mark.parametrize("formula", [0, 2, 11, 100])

@@ -17,7 +17,7 @@ from caffe_lrp.batch.records import Header
 from caffe_lrp.batch.shards import Shard
 from caffe_lrp.cli import main as cli
 from caffe_lrp.cli.subcommands import status_arguments
-from caffe_lrp.engines.footprint import Footprint
+from caffe_lrp.engines.base import Footprint
 from caffe_lrp.errors import ExitCode, ImageError, LimitError, UsageError
 from caffe_lrp.files.atomic import why_unwritable
 from caffe_lrp.files.reading import why_unreadable

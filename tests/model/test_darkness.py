@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import WORKSPACE, build, write_caffemodel
+from builders import ENGINE, build, write_caffemodel
 from numpy.typing import NDArray
 
 from caffe_lrp.cli.main import main
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.model.darkness import Cause, Darkness, darkness_of
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.rendering.heatmap import heatmap_picture, visible_share
@@ -85,8 +84,8 @@ def darkness(plan: Plan, image: Blob, classes: Sequence[int], item: int = 1) -> 
     """What is dark about the map of one item of a batch."""
     batch = np.stack([FULL, FULL, FULL])
     batch[item] = image
-    forward = run_forward(plan.net, (plan,), batch, WORKSPACE)
-    relevance = explain(plan, forward, [classes] * len(batch), WORKSPACE)[item]
+    forward = ENGINE.forward(plan.net, (plan,), batch)
+    relevance = ENGINE.explain(plan, forward, [classes] * len(batch))[item]
     return darkness_of(plan, forward, item, classes, relevance)
 
 
@@ -99,7 +98,7 @@ def test_scores_of_0_are_where_relevance_starts_at_0(classes: tuple[int, ...], t
 def test_a_map_that_shows_something_is_not_dark_whatever_it_starts_at(tmp_path: Path) -> None:
     """Quirks can add relevance on the way: Q9 that of the softmax, Q7 activations."""
     plan = plan_of(tmp_path, 0)
-    forward = run_forward(plan.net, (plan,), FULL[None], WORKSPACE)
+    forward = ENGINE.forward(plan.net, (plan,), FULL[None])
     assert darkness_of(plan, forward, 0, (ZERO,), FULL) is None
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from caffe_lrp.batch import delivery
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, StageTimes
-from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import LimitError
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.model import passes as runner
@@ -22,7 +21,6 @@ from caffe_lrp.model.batches import form_batches
 from caffe_lrp.model.explainer import Session
 from caffe_lrp.model.passes import Explanation, deliver, explain_batch, load_image
 from caffe_lrp.outputs.writers import OUTPUTS
-from caffe_lrp.relevance import engine
 from caffe_lrp.relevance.target import Target
 
 
@@ -30,8 +28,8 @@ def explain_jobs(session: Session, jobs: Sequence[HeatmapJob]) -> list[Explanati
     """Explanations of jobs that make one batch, in their order."""
     (batch,) = form_batches(jobs, len(jobs))
     loaded = [load_image(session, [jobs[place] for place in places]) for places in batch.jobs_of]
-    with Workspace() as workspace:
-        found = list(explain_batch(session, batch, loaded, workspace))
+    with CpuEngine() as engine:
+        found = list(explain_batch(session, batch, loaded, engine))
     assert sorted(place for place, _ in found) == [*range(len(jobs))]
     return [explanation for _, explanation in sorted(found, key=lambda pair: pair[0])]
 
@@ -51,13 +49,13 @@ def assert_equal_maps(one: Explanation, other: Explanation) -> None:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Number of images in every forward pass."""
     sizes: list[int] = []
-    real = engine.run_forward
+    real = CpuEngine.forward
 
-    def counted(net: Any, plans: Any, batch: Any, workspace: Any) -> Any:
+    def counted(engine: Any, net: Any, plans: Any, batch: Any) -> Any:
         sizes.append(len(batch))
-        return real(net, plans, batch, workspace)
+        return real(engine, net, plans, batch)
 
-    monkeypatch.setattr(runner, "run_forward", counted)
+    monkeypatch.setattr(CpuEngine, "forward", counted)
     return sizes
 
 
@@ -112,14 +110,14 @@ def test_nothing_is_computed_for_a_batch_without_images(tmp_path: Path, passes: 
 
 def lacking_memory(monkeypatch: pytest.MonkeyPatch, most_images: int, poison: float = np.inf) -> None:
     """A machine without memory for more than some images, or for one with so large a number."""
-    real = engine.run_forward
+    real = CpuEngine.forward
 
-    def forward(net: Any, plans: Any, batch: Any, workspace: Any) -> Any:
+    def forward(engine: Any, net: Any, plans: Any, batch: Any) -> Any:
         if len(batch) > most_images or batch.max() >= poison:
             raise MemoryError
-        return real(net, plans, batch, workspace)
+        return real(engine, net, plans, batch)
 
-    monkeypatch.setattr(runner, "run_forward", forward)
+    monkeypatch.setattr(CpuEngine, "forward", forward)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +143,7 @@ def test_no_image_is_blamed_for_a_limit(
     if stage == "load":
         session = replace(session, preprocessor=cast(Any, fail))
     if stage == "explain":
-        monkeypatch.setattr(runner, "run_forward", fail)
+        monkeypatch.setattr(CpuEngine, "forward", fail)
     if stage == "write":
         monkeypatch.setattr(delivery, "write_outputs", fail)
 
@@ -195,15 +193,15 @@ def test_only_what_lacks_memory_alone_fails(tmp_path: Path, monkeypatch: pytest.
 def test_what_is_explained_already_is_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: list[int]
 ) -> None:
-    real, calls = engine.explain, []
+    real, calls = CpuEngine.explain, []
 
-    def explain(plan: Any, forward: Any, classes: Any, *others: Any) -> Any:
+    def explain(engine: Any, plan: Any, forward: Any, classes: Any, *others: Any) -> Any:
         calls.append(classes)
         if len(calls) == 2:
             raise MemoryError
-        return real(plan, forward, classes, *others)
+        return real(engine, plan, forward, classes, *others)
 
-    monkeypatch.setattr(runner, "explain", explain)
+    monkeypatch.setattr(CpuEngine, "explain", explain)
     found = explain_jobs(small_session(tmp_path), jobs_for(("a", 1), ("b", 2), ("b", 3)))
     assert passes == [2, 1]
     assert calls == [[(1,), (2,)], [(), (3,)], [(3,)]]
@@ -214,7 +212,7 @@ def test_a_fault_of_ours_is_named_as_such(tmp_path: Path, monkeypatch: pytest.Mo
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(runner, "run_forward", broken)
+    monkeypatch.setattr(CpuEngine, "forward", broken)
     found = explain_jobs(small_session(tmp_path), jobs_for(("a", 1), ("b", 2)))
     reason = "internal error, please report it: ZeroDivisionError: by nothing"
     assert [explanation.error for explanation in found] == [reason, reason]

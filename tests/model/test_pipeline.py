@@ -19,6 +19,7 @@ from caffe_lrp.batch import delivery
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.config import read_config
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import OutputError
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.model import passes as runner
@@ -27,7 +28,6 @@ from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.model.pipeline import run_jobs
 from caffe_lrp.model.schedule import Schedule
 from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
-from caffe_lrp.relevance import engine
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import read_filelist
 
@@ -123,7 +123,7 @@ def test_no_more_images_are_loaded_than_batches_are_on_the_way(tmp_path: Path) -
 def test_no_more_maps_wait_for_a_slow_disk_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk_is_free = threading.Event()
     explained: list[object] = []
-    real_write, real_explain = runner.deliver, engine.explain
+    real_write, real_explain = runner.deliver, CpuEngine.explain
 
     def write(*arguments: Any) -> JobOutcome:
         disk_is_free.wait(PATIENCE)
@@ -134,7 +134,7 @@ def test_no_more_maps_wait_for_a_slow_disk_than_may(tmp_path: Path, monkeypatch:
         return real_explain(*arguments)
 
     monkeypatch.setattr(pipeline, "deliver", write)
-    monkeypatch.setattr(runner, "explain", explain)
+    monkeypatch.setattr(CpuEngine, "explain", explain)
     jobs = jobs_for(*(("a", Target(0, 1 + number % 5)) for number in range(30)), folder=tmp_path)
     schedule = Schedule(batch_size=1, workers=1, threads=1)
     outcomes: list[JobOutcome] = []
@@ -283,7 +283,7 @@ def test_an_interruption_ends_long_computations_between_two_steps(
 ) -> None:
     computing = threading.Event()
 
-    def endless(net: Any, plans: Any, batch: Any, workspace: Any) -> Any:
+    def endless(net: Any, batch: Any, kept: Any, workspace: Any, substitutes: Any) -> Any:
         while True:
             computing.set()
             workspace.empty((1,)) if method == "empty" else workspace.share(lambda first, last: None, 1)
@@ -293,7 +293,7 @@ def test_an_interruption_ends_long_computations_between_two_steps(
         assert computing.wait(PATIENCE)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(runner, "run_forward", endless)
+    monkeypatch.setattr(Net, "forward", endless)
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import (
+    ENGINE,
     WORKSPACE,
     Weights,
     assert_close,
@@ -28,7 +29,6 @@ from caffe_lrp.layers.affine import FusedAffine, Merged
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import resolve_plan
 
@@ -318,7 +318,7 @@ def relevance(net: Net, code: int, options: Options, start: int, first: int, bat
         options.epsilon, options.beta, options.switch, CORRECTED if options.corrected else REFERENCE
     )
     plan = resolve_plan(net, FORMULAS[code], parameters, start, first)
-    return explain(plan, run_forward(net, [plan], batch, WORKSPACE), CLASSES, WORKSPACE)
+    return ENGINE.explain(plan, ENGINE.forward(net, [plan], batch), CLASSES)
 
 
 @pytest.mark.parametrize("corrected", [False, True], ids=["reference", "corrected"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import WORKSPACE, assert_close, build, parse, random_blob, random_weights
+from builders import ENGINE, assert_close, build, parse, random_blob, random_weights
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
@@ -17,9 +17,9 @@ from caffe_lrp.net.build import build_graph
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.conservation import Conservation, Ledger
-from caffe_lrp.relevance.engine import Passage, explain, run_forward
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.losses import Constants
+from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import resolve_plan
 
 INPUT = 'input: "data" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }\n'
@@ -52,12 +52,12 @@ def relevance_of(net: Net, formula: int = 0) -> tuple[Blob, dict[str, Passage], 
     passages: dict[str, Passage] = {}
     ledger = Ledger(plan, Constants())
 
-    def observe(passage: Passage, workspace: object) -> None:
+    def observe(passage: Passage) -> None:
         passages[passage.step.layer.name] = passage
-        ledger(passage, WORKSPACE)
+        ledger(passage)
 
-    forward = run_forward(net, [plan], BATCH, WORKSPACE)
-    return explain(plan, forward, [[0], [4]], WORKSPACE, observe), passages, ledger.report(0)
+    forward = ENGINE.forward(net, [plan], BATCH)
+    return ENGINE.explain(plan, forward, [[0], [4]], observe), passages, ledger.report(0)
 
 
 # --- Only the shape -----------------------------------------------------------------------------------------

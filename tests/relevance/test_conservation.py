@@ -9,10 +9,10 @@ import oracle
 import oracle_walker
 import pytest
 from builders import (
+    ENGINE,
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
-    WORKSPACE,
     Weights,
     build,
     messages,
@@ -29,8 +29,8 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.net.build import weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.engine import ForwardPass, explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 
 TEXT = without_biases(INCEPTION)
@@ -73,7 +73,7 @@ def sums_on_the_way_down(plan: Plan, forward: ForwardPass) -> Iterator[NDArray[n
         total = np.zeros(len(CLASSES))
         for value in on_its_way:
             part = replace(plan, steps=plan.steps[:done], target=value)
-            blob = explain(part, forward, CLASSES, WORKSPACE)
+            blob = ENGINE.explain(part, forward, CLASSES)
             total += blob.reshape(len(CLASSES), -1).sum(axis=1, dtype=np.float64)
         yield total
 
@@ -115,7 +115,7 @@ def largest_loss(
     """Largest relative difference between the score and any sum on the way down."""
     parameters = RuleParameters(1e-6, beta, -1, quirks, gamma=0.25, lowest=LOWEST, highest=HIGHEST)
     plan = resolve_plan(net, FORMULAS[formula], parameters, FC2, 0)
-    forward = run_forward(net, [plan], batch, WORKSPACE)
+    forward = ENGINE.forward(net, [plan], batch)
     wanted = np.array([scores[item, chosen] for item, (chosen,) in enumerate(CLASSES)])
     sums = list(sums_on_the_way_down(plan, forward))
     assert len(sums) == FC2 + 2

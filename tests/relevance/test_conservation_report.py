@@ -7,6 +7,7 @@ import numpy as np
 import oracle
 import pytest
 from builders import (
+    ENGINE,
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
@@ -28,10 +29,10 @@ from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.conservation import Conservation, LayerAccount, Ledger
-from caffe_lrp.relevance.engine import Passage, explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, WSquare
 from caffe_lrp.relevance.losses import CAUSES, Constants, losses_of
+from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan, Step, resolve_plan
 from caffe_lrp.relevance.rules import Contribution, Overwrite, Proportional, Rule, Seen, TaylorNormalization
 from caffe_lrp.relevance.target import Target
@@ -44,11 +45,11 @@ def passage_of(rule: Rule, layer: Layer, x: Blob, relevance: Blob) -> Passage:
     step = Step(layer, rule, nonnegative=False)
     seen = see(rule, layer, step.prepared, x, WORKSPACE)
     handed = rule.propagate(layer, step.prepared, seen, [relevance], WORKSPACE)
-    return Passage(step, seen, [relevance], handed)
+    return Passage(step, seen, [relevance], handed, WORKSPACE)
 
 
 def losses(rule: Rule, layer: Layer, x: Blob, relevance: Blob, item: int = 1) -> dict[str, float]:
-    found = losses_of(passage_of(rule, layer, x, relevance), item, Constants(), WORKSPACE)
+    found = losses_of(passage_of(rule, layer, x, relevance), item, Constants())
     assert found is not None
     assert found.keys() <= CAUSES.keys()
     return found
@@ -231,9 +232,9 @@ def test_contributions_lose_to_a_bias() -> None:
     output[1, 0, 0, 0] = 0  # shared alike, whatever the bias
     layer = Shifted(index=0, name="", type="", inputs=(0, 1, 2), outputs=(3,), input_shapes=((3, 4, 5),) * 3)
     seen = Seen(inputs, [output])
-    passage = Passage(Step(layer, Contribution(), nonnegative=False), seen, [relevance], ())
+    passage = Passage(Step(layer, Contribution(), nonnegative=False), seen, [relevance], (), WORKSPACE)
     share = relevance[1].astype(float) * 2 / np.where(output[1] == 0, np.inf, output[1])
-    found = losses_of(passage, 1, Constants(), WORKSPACE)
+    found = losses_of(passage, 1, Constants())
     assert found is not None
     assert_losses(found, {"bias": float(share.sum())}, float(np.abs(share).sum()))
 
@@ -258,9 +259,9 @@ def plan_for(
 
 def reports_of(plan: Plan, batch: Blob, classes: list[list[int]] = CLASSES) -> list[Conservation]:
     """One for every item of a batch."""
-    forward, ledger = run_forward(plan.net, [plan], batch, WORKSPACE), Ledger(plan, Constants())
-    observed = explain(plan, forward, classes, WORKSPACE, ledger)
-    assert observed.tobytes() == explain(plan, forward, classes, WORKSPACE).tobytes()
+    forward, ledger = ENGINE.forward(plan.net, [plan], batch), Ledger(plan, Constants())
+    observed = ENGINE.explain(plan, forward, classes, ledger)
+    assert observed.tobytes() == ENGINE.explain(plan, forward, classes).tobytes()
     return [ledger.report(item) for item in range(len(batch))]
 
 
@@ -291,8 +292,8 @@ def test_what_enters_is_what_leaves_and_what_is_lost(
 def test_sums_are_those_of_the_relevance_itself(formula: int, tmp_path: Path) -> None:
     net = build(tmp_path, INCEPTION)
     plan, batch = plan_for(net, formula, REFERENCE), images()
-    forward = run_forward(net, [plan], batch, WORKSPACE)
-    relevance = explain(plan, forward, CLASSES, WORKSPACE)
+    forward = ENGINE.forward(net, [plan], batch)
+    relevance = ENGINE.explain(plan, forward, CLASSES)
     scores = forward.activations[net.layers[FC2].outputs[0]]
     for item, report in enumerate(reports_of(plan, batch)):
         assert report.arrives == pytest.approx(float(relevance[item].sum(dtype=np.float64)))

@@ -8,11 +8,11 @@ import numpy as np
 import oracle
 import pytest
 from builders import (
+    ENGINE,
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
-    WORKSPACE,
-    EagerWorkspace,
+    EagerEngine,
     Weights,
     assert_close,
     build,
@@ -25,12 +25,12 @@ from oracle import Array
 from oracle_walker import Options, Walker
 
 from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.engines.base import Engine
 from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 
@@ -54,11 +54,11 @@ class Twins:
         indices: dict[str, int],
         shape: tuple[int, ...],
         convolution: str = "auto",
-        workspace: Workspace = WORKSPACE,
+        engine: Engine = ENGINE,
     ) -> None:
         self.weights: Weights = random_weights(parse(folder, text), 11)
         self.net: Net = build(folder, text, self.weights, convolution=convolution)
-        self.workspace = workspace
+        self.engine = engine
         self.batch: Blob = random_blob((2, *shape), 12)
         self.walker = Walker(messages(text), self.weights, indices)
         self.walker.forward(self.batch)
@@ -84,8 +84,8 @@ class Twins:
         classes: Sequence[Sequence[int]] = CLASSES,
     ) -> Blob:
         plan = self.plan(code, options, start, first)
-        forward = run_forward(self.net, [plan], self.batch, self.workspace)
-        return explain(plan, forward, classes, self.workspace)
+        forward = self.engine.forward(self.net, [plan], self.batch)
+        return self.engine.explain(plan, forward, classes)
 
 
 @pytest.fixture
@@ -147,8 +147,8 @@ def test_whole_nets_equal_the_walker_by_every_method_and_in_threads(
         (WINOGRAD, WINOGRAD_INDICES, "fc", WINOGRAD_INDICES["conv2"]),
     ]
     for text, indices, start, switch in nets:
-        with EagerWorkspace(threads) as workspace:
-            twins = Twins(tmp_path, text, indices, INCEPTION_SHAPE, method, workspace)
+        with EagerEngine(threads) as engine:
+            twins = Twins(tmp_path, text, indices, INCEPTION_SHAPE, method, engine)
             options = Options(epsilon=0.1, beta=1.0, switch=switch, corrected=corrected)
             expected = twins.walker.relevance(code, options, start, CLASSES, first="conv1")
             found = twins.explain(code, options, indices[start])
@@ -159,26 +159,26 @@ def test_plans_share_a_forward_pass(twins: Twins) -> None:
     """What one of them has kept in place of the usual forward pass, all can use."""
     options = Options(epsilon=0.1, beta=1.0, switch=8)
     plans = [twins.plan(code, options, FC2) for code in CODES]
-    forward = run_forward(twins.net, plans, twins.batch, WORKSPACE)
+    forward = ENGINE.forward(twins.net, plans, twins.batch)
     for code, plan in zip(CODES, plans, strict=True):
         expected = twins.walker.relevance(code, options, "fc2", CLASSES, first="conv1")
-        assert_close(explain(plan, forward, CLASSES, WORKSPACE), expected, 1e-4)
+        assert_close(ENGINE.explain(plan, forward, CLASSES), expected, 1e-4)
 
 
 def test_a_forward_pass_can_be_explained_again(twins: Twins) -> None:
     """No rule uses up what others, or other classes, need."""
     for code in CODES:
         plan = twins.plan(code, Options(epsilon=0.1, beta=1.0, switch=8), FC2)
-        forward = run_forward(twins.net, [plan], twins.batch, WORKSPACE)
-        first = explain(plan, forward, CLASSES, WORKSPACE).tolist()
-        explain(plan, forward, [[1], [2]], WORKSPACE)
-        assert explain(plan, forward, CLASSES, WORKSPACE).tolist() == first
+        forward = ENGINE.forward(twins.net, [plan], twins.batch)
+        first = ENGINE.explain(plan, forward, CLASSES).tolist()
+        ENGINE.explain(plan, forward, [[1], [2]])
+        assert ENGINE.explain(plan, forward, CLASSES).tolist() == first
 
 
 def test_a_forward_pass_keeps_what_its_plans_look_at_and_no_more(twins: Twins) -> None:
     for code in CODES:
         plan = twins.plan(code, Options(epsilon=0.1, beta=1.0, switch=8), FC2)
-        forward = run_forward(twins.net, [plan], twins.batch, WORKSPACE)
+        forward = ENGINE.forward(twins.net, [plan], twins.batch)
         assert set(forward.activations) == plan.kept_values | {twins.net.output_value}
         assert set(forward.sums) == {step.layer.index for step in plan.steps if step.rule.uses_sums}
 
@@ -226,12 +226,12 @@ def test_epsilon_of_the_formula_reaches_the_rule(epsilon: float, twins: Twins) -
 @pytest.mark.parametrize("code", [0, 11, 100])
 def test_a_batch_equals_its_items_one_by_one(code: int, twins: Twins) -> None:
     plan = twins.plan(code, Options(epsilon=0.1, beta=1.0), FC2)
-    forward = run_forward(twins.net, [plan], twins.batch, WORKSPACE)
-    together = explain(plan, forward, CLASSES, WORKSPACE)
+    forward = ENGINE.forward(twins.net, [plan], twins.batch)
+    together = ENGINE.explain(plan, forward, CLASSES)
     for item in (0, 1):
         batch = twins.batch[item : item + 1]
-        forward = run_forward(twins.net, [plan], batch, WORKSPACE)
-        alone = explain(plan, forward, [CLASSES[item]], WORKSPACE)
+        forward = ENGINE.forward(twins.net, [plan], batch)
+        alone = ENGINE.explain(plan, forward, [CLASSES[item]])
         assert_close(together[item : item + 1], alone, 1e-5)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import (
+    ENGINE,
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
-    WORKSPACE,
-    EagerWorkspace,
+    EagerEngine,
     assert_close,
     build,
     parse,
@@ -29,7 +29,6 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.model.explainer import open_session
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
 from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus
 from caffe_lrp.relevance.plan import Plan, resolve_plan
@@ -68,8 +67,8 @@ def test_whole_net_equals_the_walker(name: str, corrected: bool, twins: Twins) -
 def test_whole_net_equals_the_walker_by_every_method_and_in_threads(
     name: str, method: str, threads: int, tmp_path: Path
 ) -> None:
-    with EagerWorkspace(threads) as workspace:
-        twins = Twins(tmp_path, WINOGRAD, WINOGRAD_INDICES, INCEPTION_SHAPE, method, workspace)
+    with EagerEngine(threads) as engine:
+        twins = Twins(tmp_path, WINOGRAD, WINOGRAD_INDICES, INCEPTION_SHAPE, method, engine)
         expected = twins.walker.relevance(name, OPTIONS, "fc", CLASSES, first="conv1")
         found = twins.explain(name, OPTIONS, WINOGRAD_INDICES["fc"])
     assert_close(found, expected, 1e-4)
@@ -78,10 +77,10 @@ def test_whole_net_equals_the_walker_by_every_method_and_in_threads(
 def test_plans_share_a_forward_pass_with_those_of_numbers(twins: Twins) -> None:
     codes: list[int | str] = [*NAMED, 0, 2, 104]
     plans = [twins.plan(code, OPTIONS, FC2) for code in codes]
-    forward = run_forward(twins.net, plans, twins.batch, WORKSPACE)
+    forward = ENGINE.forward(twins.net, plans, twins.batch)
     for code, plan in zip(codes, plans, strict=True):
         expected = twins.walker.relevance(code, OPTIONS, "fc2", CLASSES, first="conv1")
-        assert_close(explain(plan, forward, CLASSES, WORKSPACE), expected, 1e-4)
+        assert_close(ENGINE.explain(plan, forward, CLASSES), expected, 1e-4)
 
 
 @by_mode
@@ -384,8 +383,8 @@ def box_maps(net: Net, batch: Blob, lowest: Blob, highest: Blob, start: str) -> 
     found = []
     for name in ("epsilon-gamma-box", "deep-taylor"):
         plan = resolve_plan(net, find_formula(name), parameters, start, 0)
-        forward = run_forward(net, [plan], batch, WORKSPACE)
-        found.append(explain(plan, forward, [[1], [3]], WORKSPACE))
+        forward = ENGINE.forward(net, [plan], batch)
+        found.append(ENGINE.explain(plan, forward, [[1], [3]]))
     return found
 
 

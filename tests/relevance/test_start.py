@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import (
+    ENGINE,
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
-    WORKSPACE,
     assert_close,
     build,
     random_blob,
@@ -19,7 +19,6 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.ranking import class_scores, rank
@@ -67,7 +66,7 @@ def relevance(
 ) -> Blob:
     batch = random_blob((2, *net.input_shape), 3)
     plan = resolve_plan(net, FORMULAS[code], RuleParameters(0.01, 1.0, 1, quirks), start, 0)
-    return explain(plan, run_forward(net, [plan], batch, WORKSPACE), classes, WORKSPACE)
+    return ENGINE.explain(plan, ENGINE.forward(net, [plan], batch), classes)
 
 
 # --- By index, name and code --------------------------------------------------------------------------------

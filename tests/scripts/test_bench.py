@@ -18,11 +18,10 @@ from bench_report import add_direct_time, machine_lines, speed_row, table, write
 from bench_worker import Case, Round, Worker, repetitions
 from builders import INCEPTION, assert_close, build, random_blob, single_layer
 
-from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.config import read_config
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
 from caffe_lrp.relevance.linear_rules import (
     AlphaBeta,
@@ -346,7 +345,7 @@ def test_zennit_gets_the_same_net_and_the_same_rules(tmp_path: Path, formula: in
     net = build(tmp_path, BRANCHED_NET)
     plan = resolve_plan(net, find_formula(formula), parameters, -1, 0)
     images = random_blob((3, *net.input_shape), seed=1)
-    with Workspace() as workspace:
-        forward = run_forward(net, (plan,), images, workspace)
-        relevance = explain(plan, forward, [(item,) for item in range(3)], workspace)
+    with CpuEngine() as engine:
+        forward = engine.forward(net, (plan,), images)
+        relevance = engine.explain(plan, forward, [(item,) for item in range(3)])
     assert_close(np.ascontiguousarray(relevance), bench_zennit.Zennit(plan, images).attribute(), 1e-4)

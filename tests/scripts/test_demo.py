@@ -10,7 +10,7 @@ from pathlib import Path
 import make_demo_model
 import numpy as np
 import pytest
-from builders import WORKSPACE, assert_close, build, random_blob, single_layer
+from builders import ENGINE, WORKSPACE, assert_close, build, random_blob, single_layer
 from demo_pictures import SHAPES, SIDE, Picture, draw_picture
 from make_demo_model import (
     INPUT_SCALE,
@@ -34,7 +34,6 @@ from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.engine import explain, run_forward
 
 ROOT = Path(__file__).parents[2]
 SMALL_NET = """
@@ -86,11 +85,11 @@ def test_the_net_knows_the_shapes_of_pictures_it_has_not_seen(
 def test_heatmaps_lie_on_the_shape_asked_for(session: Session, pictures: list[Picture]) -> None:
     chosen = pictures[:16]
     batch = examples_of(chosen).levels - mean_colour(session)
-    forward = run_forward(session.net, session.plans, batch, WORKSPACE)
+    forward = ENGINE.forward(session.net, session.plans, batch)
     inside, elsewhere = [], []
     for which in (0, 1):
         classes = [(picture.classes[which],) for picture in chosen]
-        found = explain(session.plan, forward, classes, WORKSPACE)
+        found = ENGINE.explain(session.plan, forward, classes)
         for picture, relevance in zip(chosen, found, strict=True):
             positive = np.maximum(relevance.mean(axis=0), 0)
             inside.append(positive[around(picture.masks[which])].sum() / positive.sum())

@@ -14,7 +14,7 @@ import check_zoo
 import make_zoo
 import numpy as np
 import pytest
-from builders import WORKSPACE, assert_close, build, random_blob
+from builders import ENGINE, WORKSPACE, assert_close, build, random_blob
 from google.protobuf import text_format
 from make_random_weights import write_net
 from weight_spread import PIXEL_RMS, Draw, draws
@@ -31,7 +31,6 @@ from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.net.build import build_graph, weight_shapes
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.engine import explain, run_forward
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
 
@@ -493,8 +492,8 @@ def test_zennit_gets_sums(formula: int, tmp_path: Path) -> None:
     net = build(tmp_path, SHORTCUT.replace("FACTORS", ""))
     plan = resolve_plan(net, find_formula(formula), RuleParameters(0.01, 1.0, 0, CORRECTED), -2, 0)
     images = random_blob((2, *net.input_shape), seed=1)
-    forward = run_forward(net, (plan,), images, WORKSPACE)
-    relevance = explain(plan, forward, [(0,), (1,)], WORKSPACE)
+    forward = ENGINE.forward(net, (plan,), images)
+    relevance = ENGINE.explain(plan, forward, [(0,), (1,)])
     assert_close(np.ascontiguousarray(relevance), bench_zennit.Zennit(plan, images).attribute(), 1e-4)
 
 

@@ -1,0 +1,111 @@
+"""The CPU engine: the forward pass layer by layer, and relevance from the start layer down to the target."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.layout import as_blob, pixels
+from caffe_lrp.layers.base import Blobs
+from caffe_lrp.net.net import Net
+from caffe_lrp.relevance.passage import ForwardPass, Observer, Passage
+from caffe_lrp.relevance.plan import Plan, Step
+from caffe_lrp.relevance.rules import Seen
+
+from .base import Engine, Footprint
+from .footprint import footprint_of
+
+
+class CpuEngine(Engine):
+    """The engine that all others are measured by; see `Engine`."""
+
+    def __init__(self, threads: int = 1, checkpoint: Callable[[], None] | None = None) -> None:
+        self._workspace = Workspace(threads, checkpoint)
+
+    @staticmethod
+    def footprint(net: Net, plans: Sequence[Plan]) -> Footprint:
+        return footprint_of(net, plans)
+
+    def forward(self, net: Net, plans: Sequence[Plan], batch: Blob) -> ForwardPass:
+        kept = frozenset[int]().union(*(plan.kept_values for plan in plans))
+        sums: dict[int, Blob] = {}
+        substitutes = {
+            step.layer.index: partial(_forward_with_sums, step, sums)
+            for plan in plans
+            for step in plan.steps
+            if step.rule.uses_sums
+        }
+        # Laid out once for all that read it: identities, the first layer, and its rule.
+        batch = as_blob(pixels(batch), batch.shape)
+        return ForwardPass(net.forward(batch, kept, self._workspace, substitutes), sums)
+
+    def explain(
+        self,
+        plan: Plan,
+        forward: ForwardPass,
+        classes: Sequence[Sequence[int]],
+        observer: Observer | None = None,
+    ) -> Blob:
+        activations = forward.activations
+        elements = [plan.origin.elements_of(chosen) for chosen in classes]
+        relevance = {
+            value: _seed(activations[scores], elements, plan.unit_seed)
+            for value, scores in plan.seeds.items()
+        }
+        for step in plan.steps:
+            handed_down = _propagate(step, forward, relevance, self._workspace, observer)
+            relevance.update(zip(step.layer.inputs, handed_down, strict=True))
+        result = relevance[plan.target]
+        return plan.finish(result) if plan.finish else result
+
+    def forget(self) -> None:
+        self._workspace.forget()
+
+    def close(self) -> None:
+        self._workspace.close()
+
+
+def _forward_with_sums(
+    step: Step, sums: dict[int, Blob], inputs: Blobs, workspace: Workspace
+) -> tuple[Blob, ...]:
+    """The forward pass of a layer, put together from sums that are kept for its rule."""
+    layer: Any = step.layer
+    sums[layer.index], output = step.prepared.map.apply_sums(inputs[0], layer.bias, workspace)
+    return (output,)
+
+
+def _seed(scores: Blob, elements: Sequence[list[int]], unit_seed: bool) -> Blob:
+    """Zero except at the chosen elements, where it is the score itself, or 1."""
+    seed = np.zeros(scores.shape, np.float32)
+    for item, chosen in enumerate(elements):
+        seed[item].reshape(-1)[chosen] = 1 if unit_seed else scores[item].reshape(-1)[chosen]
+    return seed
+
+
+def _propagate(
+    step: Step,
+    forward: ForwardPass,
+    relevance: dict[int, Blob],
+    workspace: Workspace,
+    observer: Observer | None,
+) -> tuple[Blob, ...]:
+    """Relevance of a step's inputs; that of its outputs is used up. Outputs without any count as 0."""
+    layer, rule = step.layer, step.rule
+    items = len(next(iter(relevance.values())))
+    received = []
+    for value, shape in zip(layer.outputs, layer.output_shapes, strict=True):
+        blob = relevance.pop(value, None)
+        received.append(workspace.zeros((items, *shape)) if blob is None else blob)
+    values = forward.activations
+    seen = Seen(
+        [values[value] for value in layer.inputs] if rule.uses_inputs(layer) else (),
+        [values[value] for value in layer.outputs] if rule.uses_outputs(layer) else (),
+        forward.sums[layer.index] if rule.uses_sums else None,
+    )
+    handed_down = rule.propagate(layer, step.prepared, seen, received, workspace)
+    if observer is not None:
+        observer(Passage(step, seen, received, handed_down, workspace))
+    return handed_down

@@ -1,0 +1,68 @@
+"""What a walk hands round: the forward pass it starts from, and relevance passing one layer after another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.layers.base import Blobs
+from caffe_lrp.net.net import Activations
+
+from .plan import Plan, Step
+from .rules import Seen
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """What several plans need of one forward pass.
+
+    Attributes
+    ----------
+    activations
+        Value id -> blob: the output, and the values that one of the plans looks at.
+    sums
+        Index of a layer -> its sums of positive and of negative products, where a rule looks at them.
+    """
+
+    activations: Activations
+    sums: Mapping[int, Blob]
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """Relevance passing one layer.
+
+    Attributes
+    ----------
+    step
+        The layer and its rule.
+    seen
+        What the rule saw of the forward pass.
+    received
+        Relevance of the layer's outputs, one blob for each.
+    handed_down
+        Relevance of its inputs. These blobs and those received are not to be changed.
+    workspace
+        Memory and threads for what an observer computes.
+    """
+
+    step: Step
+    seen: Seen
+    received: Blobs
+    handed_down: Blobs
+    workspace: Workspace
+
+
+#: Called after every step of a walk; what it does with the passage is its own affair.
+Observer = Callable[[Passage], None]
+
+
+def starting_scores(plan: Plan, forward: ForwardPass, item: int, classes: Sequence[int]) -> Blob:
+    """(K,): what relevance starts as for one item and its ``classes``."""
+    elements = plan.origin.elements_of(classes)
+    if plan.unit_seed:
+        return np.ones(len(elements), np.float32)
+    found = [forward.activations[scores][item].reshape(-1)[elements] for scores in plan.seeds.values()]
+    return np.concatenate(found)
