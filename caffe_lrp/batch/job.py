@@ -12,6 +12,7 @@ from typing import overload
 
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
+from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.model.darkness import Darkness
 from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.target import Target
@@ -56,24 +57,14 @@ class HeatmapJob:
     output_root: Path | None = None
 
     @property
+    def image_key(self) -> Path:
+        """Jobs of one image share it."""
+        return self.image
+
+    @property
     def source(self) -> ImageSource:
         """Where the bytes of the image are."""
         return self.member or self.image
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """Seconds that a job took in each stage: its shares where a stage served several jobs at once."""
-
-    decode: float = 0.0
-    forward: float = 0.0
-    relevance: float = 0.0
-    write: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """Seconds in all stages."""
-        return self.decode + self.forward + self.relevance + self.write
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""Which outputs have something noted while relevance passes the layers, and what."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.model.explainer import Explainer
+from caffe_lrp.model.observation import Observation, dumps_of, possible_dumps
+from caffe_lrp.net.net import Net
+from caffe_lrp.outputs.layers import layer_kind, layer_labels
+from caffe_lrp.relevance.losses import Constants
+
+#: The kind of output that tells of sums.
+CONSERVATION = "conservation"
+
+
+def layer_kinds(explainer: Explainer, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The kinds of output for relevance at layers, in the order of the net.
+
+    Parameters
+    ----------
+    explainer
+        The net, with a plan.
+    wanted
+        Names or indices of layers.
+
+    Raises
+    ------
+    UsageError
+        There is no such layer, or relevance does not pass it.
+    """
+    return tuple(dump.name for dump in dumps_of(explainer.plan, wanted, _kind_of(explainer.net)))
+
+
+def observing(explainer: Explainer, kinds: Sequence[str]) -> Explainer:
+    """The explainer, noting on the way what output of ``kinds`` needs."""
+    possible = possible_dumps(explainer.plan, _kind_of(explainer.net))
+    dumps = tuple(dump for dump in possible if dump.name in kinds)
+    constants = Constants() if CONSERVATION in kinds else None
+    return replace(explainer, observation=Observation(dumps, constants))
+
+
+def _kind_of(net: Net) -> Callable[[Layer, int | None], str]:
+    labels = layer_labels([layer.name for layer in net.layers])
+    return lambda layer, output: layer_kind(labels[layer.index], output)

@@ -1,0 +1,497 @@
+"""A model: a net, an engine that runs it, how images become its input, and its labels."""
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.engines.base import Engine
+from caffe_lrp.engines.cpu import CpuEngine
+from caffe_lrp.errors import CaffeLrpError, ConfigError, ImageError, Notice, UsageError, about
+from caffe_lrp.imaging.memory import ImageInput
+from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.machine.environment import stack_of_thread
+from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
+from caffe_lrp.messages import did_you_mean
+from caffe_lrp.relevance.advice import suitable_formula
+from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.losses import Constants
+from caffe_lrp.relevance.target import BEST_FIVE, Target
+
+from . import schedule
+from .attempt import Attempt
+from .batches import Batch
+from .explainer import Explainer, open_explainer
+from .explanation import Explanation
+from .notices import notices_on
+from .observation import Observation, dumps_of
+from .passes import as_error, explain_batch, load_image
+from .pipeline import run_requests
+from .settings import ModelSettings
+
+_LOG = logging.getLogger("caffe_lrp")
+
+#: As many as any list has, where it is not known how many images there are.
+_MANY_IMAGES = 10**9
+#: Images are worked through together by the forward pass for values of layers.
+_FORWARD_BATCH = 16
+
+Blob = NDArray[np.float32]
+OnError = Literal["raise", "return"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRequest:
+    """One map of an image that was handed to the Python interface; see `attempt.Request`."""
+
+    number: int
+    source: Any
+    target: Target
+    formula: FormulaCode
+    fault: str = ""
+
+    @property
+    def image_key(self) -> Any:
+        """The path of a file, or which of the images it is."""
+        return self.source if isinstance(self.source, Path) else self.number
+
+
+class Model:
+    """A loaded net that explains images. Several threads may use it; so may other processes, by pickle.
+
+    Usually made by `caffe_lrp.load`. A context manager; one that is not closed is when it is garbage.
+
+    Parameters
+    ----------
+    settings
+        What it is opened from.
+    threads
+        Threads that compute; None: one for each processor that this process may use.
+    memory
+        Bytes that explanations may take; None: half of what is free.
+
+    Attributes
+    ----------
+    settings
+        As given.
+    notices
+        What its user should know: weights and settings that can be used, but are seldom meant.
+
+    Raises
+    ------
+    CaffeLrpError
+        A file cannot be used, or a setting does not fit the net: of the kind that fits, with the setting,
+        the layer or the file it is about.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, *, threads: int | None = None, memory: int | None = None
+    ) -> None:
+        self.settings, self._asked = settings, (threads, memory)
+        self._memory = memory or available_memory() // 2  # asked before weights take some of it
+        self._threads = threads or allowed_processors()
+        self._explainer = open_explainer(settings)
+        self._lock = threading.Lock()
+        self._engines = _Engines(self._threads)
+        self._is_closed = False
+        self.notices = tuple(map(str, notices_on(self._explainer)))
+
+    # What there is to know
+
+    @property
+    def formula(self) -> FormulaCode:
+        """The formula that images are explained by unless another is asked for."""
+        if self.settings.formula is not None:
+            return self.settings.formula
+        return suitable_formula(self._explainer.net, self._explainer.net.output_value).formula
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of the net's input."""
+        return self._explainer.net.input_shape
+
+    @property
+    def class_count(self) -> int:
+        """Number of the net's outputs."""
+        return self._explainer.output_size
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the classes; there may be fewer."""
+        return self._explainer.labels
+
+    @property
+    def layers(self) -> tuple[LayerFacts, ...]:
+        """The layers, as ``caffe-lrp inspect`` shows them: indices, names, types, shapes, sizes."""
+        return self.plan().layers
+
+    def plan(self, formula: FormulaCode | None = None) -> NetFacts:
+        """What ``caffe-lrp inspect`` shows of the net under a formula: which rule each layer gets.
+
+        Printed, it is a table. A layer without a rule is shown as such, not refused.
+
+        Raises
+        ------
+        ConfigError
+            There is no such formula.
+        """
+        code = self.formula if formula is None else formula
+        settings, explainer = self.settings, self._explainer
+        with about(ConfigError, setting="formula"):
+            return facts_of(
+                explainer.net,
+                (code,),
+                explainer.parameters,
+                settings.start_layer,
+                settings.first_layer,
+                None if settings.head is None else explainer.origin.output,
+            )
+
+    # What it does
+
+    def explain(
+        self,
+        image: ImageInput,
+        target: int = -1,
+        formula: FormulaCode | None = None,
+        *,
+        layers: Sequence[str | int] = (),
+        conservation: bool = False,
+    ) -> Explanation:
+        """Why the net scores an image as it does.
+
+        Parameters
+        ----------
+        image
+            A path, a PIL image, (H, W, 3) uint8 in RGB, or the net's own input: (C, H, W) float32, its
+            channels in the net's order, mean and scale applied.
+        target
+            The class to explain; -1: the best one, -2: the five best in one map.
+        formula
+            Its number or name; None: `Model.formula`.
+        layers
+            Names or indices of layers whose relevance is to be kept.
+        conservation
+            Whether to keep account of what enters and leaves every layer.
+
+        Raises
+        ------
+        ImageError
+            The image cannot be explained.
+        ConfigError, PlanError
+            There is no such formula, or a layer has no rule under it.
+        UsageError
+            There is no such layer, the target means nothing, or the model is closed.
+        """
+        explainer = self._explaining([self.formula if formula is None else formula], layers, conservation)
+        request = ImageRequest(0, _source(image), self._target(target), explainer.formulas[0])
+        return _require(self._attempt(explainer, request))
+
+    def explain_all(
+        self,
+        images: Iterable[ImageInput],
+        targets: int | Iterable[int] = -1,
+        formulas: Sequence[FormulaCode] | None = None,
+        *,
+        batch: int | None = None,
+        layers: Sequence[str | int] = (),
+        conservation: bool = False,
+        on_error: OnError = "raise",
+    ) -> Generator[Explanation | CaffeLrpError, None, None]:
+        """Explanations of many images, in their order: of each image one for every formula.
+
+        Images are loaded ahead and computed in batches by all threads, and never more of them are in memory
+        than `Model` may take. Closing the generator stops the work.
+
+        Parameters
+        ----------
+        images
+            As `explain` takes them; any number, also from a generator.
+        targets
+            What all images are explained for, or one target for each.
+        formulas
+            Numbers or names; None: `Model.formula`.
+        batch
+            Images that run together; None: as many as do well.
+        layers, conservation
+            As for `explain`.
+        on_error
+            What becomes of an image that cannot be explained: ``raise`` ends with its error, ``return``
+            yields the error in place of each of its explanations, and goes on.
+
+        Raises
+        ------
+        CaffeLrpError
+            As `explain`; what is wrong for all images is raised at once, not with the first one.
+        """
+        if on_error not in ("raise", "return"):
+            raise UsageError(f"{on_error!r} is neither 'raise' nor 'return'", setting="on_error")
+        _refuse_single_image(images)
+        if batch is not None and batch < 1:
+            raise UsageError(f"{batch} must be at least 1", setting="batch")
+        codes = [self.formula] if formulas is None else list(formulas)
+        explainer = self._explaining(codes, layers, conservation)
+        goals = self._target(targets) if isinstance(targets, (int, np.integer)) else targets
+        count = len(images) if isinstance(images, Sized) else _MANY_IMAGES
+        explainer, plan = self._scheduled(explainer, count, batch)
+        requests = self._requests(images, goals, explainer.formulas)
+        return self._explain_all(explainer, requests, plan, on_error)
+
+    def _explain_all(
+        self,
+        explainer: Explainer,
+        requests: Iterable[ImageRequest],
+        planned: schedule.Schedule,
+        on_error: OnError,
+    ) -> Generator[Explanation | CaffeLrpError, None, None]:
+        with closing(run_requests(explainer, requests, lambda _, attempt: attempt, planned)) as attempts:
+            for attempt in attempts:
+                if attempt.error is not None and on_error == "return":
+                    yield attempt.error
+                else:
+                    yield _require(attempt)
+
+    def forward(self, x: ImageInput, blobs: Sequence[str] | None = None) -> dict[str, Blob]:
+        """Values of the forward pass, by the names of blobs.
+
+        Parameters
+        ----------
+        x
+            An image as `explain` takes it, or several inputs: (N, C, H, W) float32.
+        blobs
+            Names of blobs, which are those of layers' tops; None: the net's output. Where layers work in
+            place, a name stands for what is there in the end.
+
+        Returns
+        -------
+        dict
+            (N, …) float32 for each name; of one image without the first axis.
+
+        Raises
+        ------
+        ImageError
+            The image cannot be used.
+        UsageError
+            There is no such blob, or the model is closed.
+        """
+        self._require_open()
+        net = self._explainer.net
+        wanted = [net.value_names[net.output_value]] if blobs is None else list(blobs)
+        values = {name: self._value_of(name) for name in wanted}
+        batch = x if isinstance(x, np.ndarray) and x.ndim == 4 else None
+        stack = self._loaded(x)[np.newaxis] if batch is None else self._checked_batch(batch)
+        parts: dict[str, list[Blob]] = {name: [] for name in wanted}
+        with self._engines.borrowed() as engine, np.errstate(all="ignore"):
+            for first in range(0, len(stack), _FORWARD_BATCH):
+                part = stack[first : first + _FORWARD_BATCH]
+                found = engine.forward(net, (), part, keep=frozenset(values.values())).activations
+                for name, value in values.items():
+                    parts[name].append(np.array(found[value], order="C"))
+        whole = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+        return whole if batch is not None else {name: blob[0] for name, blob in whole.items()}
+
+    def close(self) -> None:
+        """End the threads and hand all memory back; the model explains nothing any more."""
+        self._is_closed = True
+        self._engines.close()
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Files and settings travel, not weights: the other process opens the model itself."""
+        return _open, (self.settings.with_absolute_paths(), *self._asked)
+
+    def __repr__(self) -> str:
+        """A short summary."""
+        net = self._explainer.net
+        shape = "×".join(map(str, net.input_shape))
+        state = ", closed" if self._is_closed else ""
+        notes = f", {len(self.notices)} notices" if self.notices else ""
+        return (
+            f"<Model of {net.source}: {len(net.layers)} layers, input {shape}, {self.class_count} classes, "
+            f"formula {self.formula}{notes}{state}>"
+        )
+
+    # How it does it
+
+    def explainer(self, formulas: Sequence[FormulaCode]) -> Explainer:
+        """The net with plans for formulas, as the passes over images take it; plans are made once.
+
+        Raises
+        ------
+        ConfigError, PlanError
+            As `explain`.
+        """
+        with self._lock:
+            known = self._explainer.explaining([*self._explainer.formulas, *formulas])
+            self._explainer = known
+        return known.explaining(formulas)
+
+    def _explaining(
+        self, formulas: Sequence[FormulaCode], layers: Sequence[str | int], conservation: bool
+    ) -> Explainer:
+        """What an explanation takes, with what is noted on the way."""
+        self._require_open()
+        if isinstance(layers, str):
+            raise UsageError(f"{layers!r} is one name; give a list of names", setting="layers")
+        explainer = self.explainer(formulas)
+        if not layers and not conservation:
+            return explainer
+        dumps = dumps_of(explainer.plan, layers, _dump_name(explainer))
+        return replace(explainer, observation=Observation(dumps, Constants() if conservation else None))
+
+    def _attempt(self, explainer: Explainer, request: ImageRequest) -> Attempt:
+        explainer, _ = self._scheduled(explainer, 1, 1)
+        loaded = load_image(explainer, [request])
+        with self._engines.borrowed() as engine:
+            ((_, attempt),) = explain_batch(explainer, Batch((request,), ((0,),)), [loaded], engine)
+        return attempt
+
+    def _scheduled(
+        self, explainer: Explainer, images: int, batch: int | None
+    ) -> tuple[Explainer, schedule.Schedule]:
+        """The explainer, loading images within its memory, and how images are dealt out."""
+        limits = schedule.Limits(self._threads, self._memory, batch)
+        planned = schedule.plan_schedule(schedule.whole_footprint(explainer), images, limits)
+        planned = schedule.within_address_space(planned, address_space_left(), stack_of_thread())
+        return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
+
+    def _requests(
+        self, images: Iterable[ImageInput], goals: Target | Iterable[int], formulas: Sequence[FormulaCode]
+    ) -> Iterator[ImageRequest]:
+        """A request for every image and formula; UsageError where there are not as many targets."""
+        left = None if isinstance(goals, Target) else iter(goals)
+        for number, image in enumerate(images):
+            target = goals if isinstance(goals, Target) else self._target(next(left or iter(()), None))
+            for formula in formulas:
+                yield ImageRequest(number, _source(image), target, formula)
+
+    def _target(self, target: Any) -> Target:
+        """What a target means; UsageError or ImageError if nothing."""
+        if target is None:
+            raise UsageError("there are fewer targets than images; give one for each", setting="targets")
+        is_class = isinstance(target, (int, np.integer)) and not isinstance(target, bool)
+        if not is_class or target < BEST_FIVE:
+            raise UsageError(
+                f"{target!r} must be a class number, -1 for the best class, or -2 for the five best in one map",
+                setting="target",
+            )
+        with about(ImageError, setting="target"):
+            self._explainer.require_classes((int(target),))
+        return Target(int(target))
+
+    def _value_of(self, name: str) -> int:
+        """The value that a blob's name stands for in the end; UsageError if there is none."""
+        names = self._explainer.net.value_names
+        found = [value for value, known in enumerate(names) if known == name]
+        if not found:
+            raise UsageError(
+                f"{self._explainer.net.source} has no blob '{name}'{did_you_mean(name, names)}; blobs are "
+                "named by the tops of layers",
+                setting="blobs",
+            )
+        return found[-1]
+
+    def _loaded(self, image: ImageInput) -> Blob:
+        """(C, H, W): the input of one image."""
+        source = _source(image)
+        try:
+            with about(ImageError, file=source if isinstance(source, Path) else None):
+                return self._explainer.preprocessor(source).blob
+        except Exception as error:  # noqa: BLE001 - told apart as for a run
+            raise as_error(error) from error.__cause__
+
+    def _checked_batch(self, batch: NDArray[Any]) -> Blob:
+        """Inputs of the net; ImageError if they are none."""
+        if batch.shape[1:] != self.input_shape or batch.dtype != np.float32:
+            raise ImageError(
+                f"inputs of shape {batch.shape} and type {batch.dtype} were given, but the net takes "
+                f"(N, {', '.join(map(str, self.input_shape))}) of float32"
+            )
+        return batch
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise UsageError("the model is closed; load it again")
+
+
+class _Engines:
+    """Engines for as many threads as explain at a time; each is used again."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._idle: list[Engine] = []
+        self._free = threading.Semaphore(threads)  # more at a time would only take memory
+        self._is_closed = False
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Engine]:
+        """An engine that nobody else uses within the block."""
+        with self._free:
+            try:
+                engine = self._idle.pop()
+            except IndexError:
+                engine = CpuEngine(self._threads)
+            try:
+                yield engine
+            finally:
+                if self._is_closed:
+                    engine.close()
+                else:
+                    self._idle.append(engine)
+
+    def close(self) -> None:
+        """Close the engines, those in use when they are handed back."""
+        self._is_closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _open(settings: ModelSettings, threads: int | None, memory: int | None) -> Model:
+    """A model in another process."""
+    return Model(settings, threads=threads, memory=memory)
+
+
+def _source(image: ImageInput) -> Any:
+    """A path for one that is given as a text."""
+    return Path(image) if isinstance(image, str) else image
+
+
+def _require(attempt: Attempt) -> Explanation:
+    """The explanation, or its error raised."""
+    if attempt.error is not None:
+        raise attempt.error
+    assert attempt.explanation is not None
+    return attempt.explanation
+
+
+def _refuse_single_image(images: Any) -> None:
+    """UsageError for what would be gone through letter by letter, or row by row."""
+    is_array = isinstance(images, np.ndarray) and images.ndim < 4
+    if isinstance(images, (str, Path)) or is_array or not isinstance(images, Iterable):
+        raise UsageError("one image was given; give a list of images, or use explain", setting="images")
+
+
+def _dump_name(explainer: Explainer) -> Callable[[Layer, int | None], str]:
+    """Names of relevance at layers: the layer's, with its index in front where several share it."""
+    names = [layer.name for layer in explainer.net.layers]
+
+    def name_of(layer: Layer, output: int | None) -> str:
+        name = layer.name if names.count(layer.name) == 1 else f"{layer.index}-{layer.name}"
+        return name if output is None else f"{name}@{output}"
+
+    return name_of

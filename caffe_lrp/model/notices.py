@@ -1,0 +1,52 @@
+"""What can be said of a model before it explains anything: weights and settings that are seldom meant."""
+
+import math
+
+from caffe_lrp.errors import Notice
+from caffe_lrp.net.heads import head_notices
+from caffe_lrp.relevance.start import AUTO
+
+from .explainer import Explainer, formula_for
+
+
+def notices_on(explainer: Explainer) -> list[Notice]:
+    """Remarks on what can be used, but is seldom meant."""
+    settings, origin = explainer.settings, explainer.origin
+    start, outputs, ranked = origin.layer, explainer.output_size, explainer.class_count
+    notices = [Notice(text) for text in (*explainer.net.notices, *explainer.remarks)]
+    if settings.head is None:
+        notices += [Notice(text) for text in head_notices(explainer.net, explainer.net.output_value)]
+    if ranked < outputs:
+        text = (
+            f"numclasses is {ranked}, but {explainer.ranked} has {outputs} outputs; those from {ranked} on "
+            "are not ranked, and never chosen by -1 or -2"
+        )
+        notices.append(Notice(text, "class_count"))
+    if origin.class_size > 1:
+        text = (
+            f"relevance starts at {start.label}: class c stands for its scores at all "
+            f"{origin.class_size} positions"
+        )
+        notices.append(Notice(text, "start_layer"))
+    planes, *positions = explainer.net.shape_of(explainer.net.output_value)
+    if settings.start_layer != AUTO and math.prod(positions) > 1:
+        text = (
+            f"the net's outputs are {planes} planes of {'×'.join(map(str, positions))} positions, and class "
+            "c stands for element c; with lastlayerindex auto (--start-layer) it stands for plane c"
+        )
+        notices.append(Notice(text, "start_layer"))
+    if origin.class_count != outputs:
+        text = (
+            f"relevance starts at {start.label}, which has {origin.class_count} elements, but "
+            f"{explainer.ranked} has {outputs} outputs; class c stands for element c"
+        )
+        notices.append(Notice(text, "start_layer"))
+    switch_layer = explainer.parameters.switch_layer
+    uses_switch = any(formula_for(settings, code).needs_switch_layer for code in explainer.formulas)
+    if uses_switch and switch_layer >= start.index:
+        text = (
+            f"the switch layer {switch_layer} is not below the start layer {start.index}; every layer gets "
+            "the lower rule"
+        )
+        notices.append(Notice(text, "switch_layer"))
+    return notices
