@@ -12,14 +12,12 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.net import Net
+from caffe_lrp.outputs.kinds import need_sums
 from caffe_lrp.outputs.layers import layer_kind, layer_labels
 from caffe_lrp.relevance.conservation import Conservation, Ledger
 from caffe_lrp.relevance.engine import Passage
 from caffe_lrp.relevance.losses import Constants
 from caffe_lrp.relevance.plan import Plan
-
-#: The kind of output that tells of sums.
-CONSERVATION = "conservation"
 
 _BYTES = 4
 #: Arrays of double precision that an account of a layer's losses takes, each as large as its output.
@@ -105,7 +103,7 @@ class Record:
 def observe(plan: Plan, kinds: Sequence[str]) -> Observation:
     """What is to be noted of walks by ``plan``, or by others that pass the same layers, for ``kinds``."""
     dumps = tuple(dump for dump in _possible_dumps(plan) if dump.kind in kinds)
-    return Observation(dumps, Constants() if CONSERVATION in kinds else None)
+    return Observation(dumps, Constants() if need_sums(kinds) else None)
 
 
 def layer_kinds(plan: Plan, wanted: Sequence[str]) -> tuple[str, ...]:

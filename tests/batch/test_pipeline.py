@@ -24,12 +24,13 @@ from caffe_lrp.batch.session import Session, open_session
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import OutputError
 from caffe_lrp.imaging.preprocess import PreparedImage
-from caffe_lrp.outputs.writers import OUTPUTS, write_outputs
+from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds
+from caffe_lrp.outputs.writers import write_outputs
 from caffe_lrp.relevance import engine
 from caffe_lrp.sources.filelist import Target, read_filelist
 
 ROOT = Path(__file__).parents[2]
-KINDS = Delivery(tuple(OUTPUTS))
+KINDS = Delivery(file_kinds(OUTPUTS))
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from caffe_lrp.batch.session import Session
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import LimitError
 from caffe_lrp.imaging.preprocess import PreparedImage
-from caffe_lrp.outputs.writers import OUTPUTS
+from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, paths_of
 from caffe_lrp.relevance import engine
 from caffe_lrp.sources.filelist import Target
 
@@ -255,14 +255,14 @@ def test_files_are_written_and_what_prevents_it_is_told(tmp_path: Path) -> None:
     session = small_session(tmp_path)
     job, blocked = jobs_for(("a", 1), ("b", 1), folder=tmp_path)
     found = explain_jobs(session, [job, blocked])
-    outcome = deliver(job, found[0], Delivery(tuple(OUTPUTS)))
+    outcome = deliver(job, found[0], Delivery(file_kinds(OUTPUTS)))
     assert outcome.is_done
     assert outcome.times.write > 0
     assert sorted(path.name for path in tmp_path.glob("1_a*")) == sorted(
-        f"1_a_0{output.suffix}" for output in OUTPUTS.values()
+        paths_of("1_a_0", file_kinds(OUTPUTS))
     )
     Path(f"{blocked.stem}_heatmap.png").mkdir()
-    refused = deliver(blocked, found[1], Delivery(tuple(OUTPUTS)))
+    refused = deliver(blocked, found[1], Delivery(file_kinds(OUTPUTS)))
     assert "a folder has the name" in refused.error
-    failed = deliver(job, Explanation(None, "why", StageTimes(decode=1)), Delivery(tuple(OUTPUTS)))
+    failed = deliver(job, Explanation(None, "why", StageTimes(decode=1)), Delivery(file_kinds(OUTPUTS)))
     assert (failed.error, failed.times.total, failed.best_class) == ("why", 1, None)
