@@ -13,8 +13,9 @@ import numpy as np
 from bench_worker import Round, timed
 
 from caffe_lrp.model.explainer import Session
+from caffe_lrp.outputs.kinds import default_kinds
 from caffe_lrp.outputs.result import HeatmapResult
-from caffe_lrp.outputs.writers import OutputKind, write_outputs
+from caffe_lrp.outputs.writers import write_outputs
 
 BEST_SCORES = 10
 """Lines of the file with the best scores."""
@@ -22,7 +23,7 @@ BEST_SCORES = 10
 RELEVANCE_SCALE = 1e5
 """Relevance of a pixel is about so much smaller than its grey level."""
 
-DEFAULT_KINDS: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
+DEFAULT_KINDS = default_kinds(text_only=False)
 """What a run writes unless told otherwise."""
 
 

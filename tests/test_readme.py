@@ -13,7 +13,7 @@ from caffe_lrp.cli.subcommands import inspect_parser
 from caffe_lrp.config import KEYS, Key, read_config
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
-from caffe_lrp.outputs.writers import OUTPUTS
+from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, suffix_of
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
 from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.losses import CAUSES
@@ -90,9 +90,14 @@ def test_exit_codes_are_documented(code: ExitCode) -> None:
     assert f"\n| {code.value} | " in SECTIONS["What comes out"]
 
 
-@pytest.mark.parametrize("suffix", [output.suffix for output in OUTPUTS.values()])
+@pytest.mark.parametrize("suffix", [*map(suffix_of, file_kinds(OUTPUTS))])
 def test_output_files_are_documented(suffix: str) -> None:
     assert f"cat.jpg{suffix}" in quoted("What comes out")
+
+
+def test_all_kinds_of_output_are_listed() -> None:
+    (listed,) = (words.split(",") for words in quoted("What comes out") if words.startswith("heatmap,input"))
+    assert sorted(listed) == sorted(OUTPUTS)
 
 
 @pytest.mark.parametrize("quirk", [field.name.split("_")[0] for field in fields(Quirks)])

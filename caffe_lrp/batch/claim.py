@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.files.reading import open_own
-from caffe_lrp.outputs.writers import file_kinds
+from caffe_lrp.outputs.kinds import DATABASE, file_kinds
 
-from .delivery import DATABASE
 from .records import Header, fields_of, files_named
 
 _NAME = re.compile(

@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 from caffe_lrp.files.atomic import sync_files
 from caffe_lrp.outputs.arrays import Dtype
 from caffe_lrp.outputs.database import AttributionDatabase
+from caffe_lrp.outputs.kinds import paths_of
 from caffe_lrp.outputs.result import HeatmapResult
-from caffe_lrp.outputs.writers import paths_of, write_outputs
+from caffe_lrp.outputs.writers import write_outputs
 
 from .job import HeatmapJob, JobOutcome
-
-#: What the database is called among the outputs.
-DATABASE = "h5"
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.model.observation import Observation, dumps_of, possible_dumps
 from caffe_lrp.net.net import Net
+from caffe_lrp.outputs.kinds import need_sums
 from caffe_lrp.outputs.layers import layer_kind, layer_labels
 from caffe_lrp.relevance.losses import Constants
-
-#: The kind of output that tells of sums.
-CONSERVATION = "conservation"
 
 
 def layer_kinds(explainer: Explainer, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -36,7 +34,7 @@ def observing(explainer: Explainer, kinds: Sequence[str]) -> Explainer:
     """The explainer, noting on the way what output of ``kinds`` needs."""
     possible = possible_dumps(explainer.plan, _kind_of(explainer.net))
     dumps = tuple(dump for dump in possible if dump.name in kinds)
-    constants = Constants() if CONSERVATION in kinds else None
+    constants = Constants() if need_sums(kinds) else None
     return replace(explainer, observation=Observation(dumps, constants))
 
 

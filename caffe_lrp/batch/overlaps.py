@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
 from caffe_lrp.messages import counted
-from caffe_lrp.outputs.writers import file_kinds, output_of
+from caffe_lrp.outputs.kinds import DATABASE, file_kinds, suffix_of
 
 from .claim import hash_of
-from .delivery import DATABASE
 from .records import Header, JournalReader, Record, find_journals
 
 
@@ -90,7 +89,7 @@ def refuse_overlaps(overlaps: Iterable[Overlap], header: Header) -> None:
         maps = counted(len(overlap.records), "map")
         lost, way_out = f"its database of {maps} would be overwritten", "choose another output folder (-p)"
         if overlap.kind:
-            example = f"{overlap.journal.parent / overlap.records[0].stem}{output_of(overlap.kind).suffix}"
+            example = f"{overlap.journal.parent / overlap.records[0].stem}{suffix_of(overlap.kind)}"
             lost = f"files of {maps} would be overwritten, such as {example}"
             if not header.description.get("names_have_targets"):
                 way_out += ", put formula and class into the names (--suffix-target)"

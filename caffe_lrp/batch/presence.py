@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.outputs.writers import paths_of
+from caffe_lrp.outputs.kinds import paths_of
 
 from .job import HeatmapJob
 

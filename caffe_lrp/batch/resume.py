@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import interrupted_writes, make_folder, replace_file, why_unwritable
 from caffe_lrp.messages import counted
-from caffe_lrp.outputs.writers import file_kinds, output_of, paths_of
+from caffe_lrp.outputs.kinds import file_kinds, paths_of, suffix_of
 
 from .claim import Holder, claim_of
 from .fingerprint import fingerprint_of
@@ -253,7 +253,7 @@ def remove_leftovers(task: Task, missing: NDArray[np.bool_]) -> None:
 
     Nobody else writes their files: this run has the lease.
     """
-    suffixes = [output_of(kind).suffix for kind in task.kinds]
+    suffixes = [suffix_of(kind) for kind in task.kinds]
     names: dict[Path, set[str]] = {}
     for job in itertools.islice(jobs_left(task, missing), _MOST_UNDER_WAY):
         if job.stem is not None:

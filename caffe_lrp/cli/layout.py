@@ -8,14 +8,10 @@ from caffe_lrp import __version__
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
 from caffe_lrp.batch.job import OutputLayout
 from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.model.observation import CONSERVATION
-from caffe_lrp.outputs.writers import OutputKind
+from caffe_lrp.outputs.kinds import CONSERVATION, default_kinds, in_order
 from caffe_lrp.sources.filelist import EntryList
 
-from .options import KINDS
-
-_ALL_FILES: tuple[OutputKind, ...] = ("heatmap", "input", "top10", "rawhm")
-_TEXT_FILES: tuple[OutputKind, ...] = ("top10", "rawhm")
+_ALL_FILES, _TEXT_FILES = default_kinds(text_only=False), default_kinds(text_only=True)
 #: ``-b`` -> (files written, whole batches).
 PROGRAMS = {
     "default": (_ALL_FILES, False),
@@ -30,7 +26,7 @@ def outputs_of(options: argparse.Namespace) -> tuple[str, ...]:
     wanted = {*(options.outputs or PROGRAMS[options.binary][0])}
     if options.conservation:
         wanted.add(CONSERVATION)
-    return tuple(kind for kind in KINDS if kind in wanted)
+    return in_order(wanted)
 
 
 def layout_of(options: argparse.Namespace, config: HeatmapConfig) -> OutputLayout:

@@ -15,6 +15,7 @@ from caffe_lrp.batch.shards import Shard, parse_shard
 from caffe_lrp.config import KEYS, Key
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.relevance.target import Target, parse_target
+from caffe_lrp.outputs.kinds import DATABASE, OUTPUTS, in_order
 
 #: What ``caffe-lrp`` alone prints.
 INTRODUCTION = """\
@@ -63,9 +64,6 @@ CONVOLUTIONS = ("auto", "direct", "winograd")
 
 #: Whether batch normalization becomes part of the layers beside it, the values of ``--canonize``.
 CANONIZATIONS = ("auto", "off")
-
-#: What can be written for an image, and in one database for all: the values of ``--outputs``.
-KINDS = ("heatmap", "input", "top10", "npy", "npz", "conservation", "rawhm", "h5")
 
 #: Numbers of relevance, the values of ``--dtype``.
 DTYPES = ("float32", "float16")
@@ -132,7 +130,7 @@ def list_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--image-root is for lists; the images of --images are where it says")
     if options.target is not None and options.images is None:
         parser.error("--target is for --images; in a list, every line has its own class")
-    if options.input_dataset and "h5" not in (options.outputs or ()):
+    if options.input_dataset and DATABASE not in (options.outputs or ()):
         parser.error("--input-dataset goes with the database of --outputs h5")
     return options
 
@@ -312,8 +310,7 @@ def _memory(text: str) -> int:
 
 def _outputs(text: str) -> tuple[str, ...]:
     """Kinds of output, between commas, in the order of writing."""
-    given = [_one_of(*KINDS)(part.strip()) for part in text.split(",")]
-    return tuple(kind for kind in KINDS if kind in given)
+    return in_order(_one_of(*OUTPUTS)(part.strip()) for part in text.split(","))
 
 
 def _layers(text: str) -> tuple[str, ...]:

@@ -44,20 +44,20 @@ def _stored(relevance: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:
     return np.ascontiguousarray(relevance, little_endian(dtype))
 
 
-def npy_of_blob(relevance: NDArray[np.float32], dtype: Dtype) -> bytes:
-    """The bytes of an NPY file of a blob's relevance, in its own order.
+def npy_file(result: HeatmapResult, dtype: Dtype) -> bytes:
+    """Content of ``_relevance.npy``: the relevance."""
+    return _encode_npy(relevance_map(result, dtype))
+
+
+def layer_file(kind: str, result: HeatmapResult, dtype: Dtype) -> bytes:
+    """Content of a file of relevance at a layer, in the shape and the order of channels of its blob.
 
     Raises
     ------
     ImageError
         A number is too large for float16.
     """
-    return _encode_npy(_stored(relevance, dtype))
-
-
-def npy_file(result: HeatmapResult, dtype: Dtype) -> bytes:
-    """Content of ``_relevance.npy``: the relevance."""
-    return _encode_npy(relevance_map(result, dtype))
+    return _encode_npy(_stored(result.layers[kind], dtype))
 
 
 def npz_file(result: HeatmapResult, dtype: Dtype) -> bytes:

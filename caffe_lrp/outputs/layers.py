@@ -1,15 +1,11 @@
-"""Relevance at layers on the way down: a NumPy file for each layer asked for (``--dump-layers``).
+"""What relevance at layers is called, which has a file for each layer asked for (``--dump-layers``).
 
-Each is a kind of output of its own, ``layer:`` and what the layer is called in names of files. Numbers are
-those of the blob, (C, H, W) or whatever its shape is, in its own order of channels.
+Each is a kind of output of its own, ``layer:`` and what the layer is called in names of files.
 """
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-
-from .arrays import Dtype, npy_of_blob
-from .result import HeatmapResult
 
 _PREFIX = "layer:"
 
@@ -45,8 +41,3 @@ def is_layer_kind(kind: str) -> bool:
 def layer_suffix(kind: str) -> str:
     """What names of such files end with."""
     return f"_relevance_{kind.removeprefix(_PREFIX)}.npy"
-
-
-def layer_file(kind: str, result: HeatmapResult, dtype: Dtype) -> bytes:
-    """Content of such a file."""
-    return npy_of_blob(result.layers[kind], dtype)

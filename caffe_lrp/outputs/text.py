@@ -1,4 +1,4 @@
-"""The two text files. Source: spec/reference.md §7.
+"""The text files. Source: spec/reference.md §7.
 
 Numbers look as C++ streams print them by default: ``%g`` with 6 significant digits.
 """
@@ -7,6 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.kernels.text import most_bytes, write_numbers
+
+from .arrays import Dtype
+from .result import HeatmapResult
+
+
+def raw_heatmap_file(result: HeatmapResult, _: Dtype) -> bytes:
+    """Content of ``_rawhm.txt``."""
+    return raw_heatmap(result.relevance, is_image=result.is_image)
+
+
+def top_scores_file(result: HeatmapResult, _: Dtype) -> bytes:
+    """Content of ``_top10scores.txt``."""
+    return top_scores(result.ranked_classes, result.ranked_scores)
+
+
+def conservation_file(result: HeatmapResult, _: Dtype) -> bytes:
+    """Content of ``_conservation.json``."""
+    return result.conservation.encode()
 
 
 def raw_heatmap(relevance: NDArray[np.float32], *, is_image: bool) -> bytes:

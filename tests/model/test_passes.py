@@ -20,8 +20,8 @@ from caffe_lrp.model import passes as runner
 from caffe_lrp.model.batches import form_batches
 from caffe_lrp.model.explainer import Session
 from caffe_lrp.model.passes import Explanation, deliver, explain_batch, load_image
-from caffe_lrp.outputs.writers import OUTPUTS
 from caffe_lrp.relevance.target import Target
+from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, paths_of
 
 
 def explain_jobs(session: Session, jobs: Sequence[HeatmapJob]) -> list[Explanation]:
@@ -254,14 +254,14 @@ def test_files_are_written_and_what_prevents_it_is_told(tmp_path: Path) -> None:
     session = small_session(tmp_path)
     job, blocked = jobs_for(("a", 1), ("b", 1), folder=tmp_path)
     found = explain_jobs(session, [job, blocked])
-    outcome = deliver(job, found[0], Delivery(tuple(OUTPUTS)))
+    outcome = deliver(job, found[0], Delivery(file_kinds(OUTPUTS)))
     assert outcome.is_done
     assert outcome.times.write > 0
     assert sorted(path.name for path in tmp_path.glob("1_a*")) == sorted(
-        f"1_a_0{output.suffix}" for output in OUTPUTS.values()
+        paths_of("1_a_0", file_kinds(OUTPUTS))
     )
     Path(f"{blocked.stem}_heatmap.png").mkdir()
-    refused = deliver(blocked, found[1], Delivery(tuple(OUTPUTS)))
+    refused = deliver(blocked, found[1], Delivery(file_kinds(OUTPUTS)))
     assert "a folder has the name" in refused.error
-    failed = deliver(job, Explanation(None, "why", StageTimes(decode=1)), Delivery(tuple(OUTPUTS)))
+    failed = deliver(job, Explanation(None, "why", StageTimes(decode=1)), Delivery(file_kinds(OUTPUTS)))
     assert (failed.error, failed.times.total, failed.best_class) == ("why", 1, None)

@@ -19,9 +19,10 @@ from caffe_lrp.errors import ImageError, OutputError
 from caffe_lrp.files.atomic import write_atomically
 from caffe_lrp.outputs import writers
 from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.outputs.kinds import OUTPUTS, default_kinds, file_kinds, in_order, need_sums, paths_of
 from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.text import raw_heatmap, top_scores
-from caffe_lrp.outputs.writers import OUTPUTS, OutputKind, write_outputs
+from caffe_lrp.outputs.writers import write_outputs
 from caffe_lrp.rendering.png import encode_png
 
 NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]\d\d)?|nan|inf)")
@@ -37,6 +38,18 @@ def result(*, is_image: bool = True) -> HeatmapResult:
         ranked_classes=np.array([281, 7]),
         ranked_scores=np.array([0.75, 1.5e-5], np.float32),
     )
+
+
+def test_the_table_says_what_is_written_and_in_which_order() -> None:
+    assert default_kinds(text_only=False) == ("heatmap", "input", "top10", "rawhm")
+    assert default_kinds(text_only=True) == ("top10", "rawhm")
+    mixed = ["h5", "rawhm", "layer:fc7", "npz", "layer:conv1", "npz", "conservation", "npy"]
+    assert in_order(mixed) == ("npy", "npz", "conservation", "rawhm", "h5")
+    assert file_kinds(mixed) == ("layer:fc7", "layer:conv1", "npy", "npz", "conservation", "rawhm")
+    assert need_sums(mixed)
+    assert not need_sums(["layer:fc7", "npz", "h5"])
+    assert paths_of("a/cat", ["layer:fc7", "top10"]) == ["a/cat_relevance_fc7.npy", "a/cat_top10scores.txt"]
+    assert [row.help for row in OUTPUTS.values() if "\n" in row.help or not row.help] == []
 
 
 def test_a_raw_heatmap_of_the_image_is_written_red_first() -> None:
@@ -155,7 +168,7 @@ def test_an_archive_of_half_precision_without_a_description(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz"])
-def test_the_same_result_gives_the_same_bytes_at_another_time(tmp_path: Path, kind: OutputKind) -> None:
+def test_the_same_result_gives_the_same_bytes_at_another_time(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"cat.jpg_relevance.{kind}"
     write_outputs(f"{tmp_path}/cat.jpg", result(), [kind])
     before = path.read_bytes()
@@ -167,7 +180,7 @@ def test_the_same_result_gives_the_same_bytes_at_another_time(tmp_path: Path, ki
 @pytest.mark.parametrize("kind", ["npy", "npz"])
 @pytest.mark.parametrize("largest", [65505, -1e9])
 def test_relevance_that_half_precision_cannot_hold_is_an_error(
-    tmp_path: Path, kind: OutputKind, largest: float
+    tmp_path: Path, kind: str, largest: float
 ) -> None:
     large = replace(result(), relevance=np.array([[[0, 65504]], [[0, largest]]], np.float32))
     with pytest.raises(ImageError, match=r"is too large for float16.*--dtype float32"):
@@ -180,7 +193,7 @@ def test_the_raw_heatmap_is_written_last(monkeypatch: pytest.MonkeyPatch) -> Non
     written: list[str] = []
     monkeypatch.setattr(writers, "write_atomically", lambda path, *_: written.append(path.name))
     write_outputs("cat.jpg", result(), ["rawhm", *OUTPUTS])
-    assert len(written) == len(OUTPUTS)
+    assert len(written) == len(file_kinds(OUTPUTS))
     assert written[-1] == "cat.jpg_rawhm.txt"
 
 

@@ -18,7 +18,7 @@ from caffe_lrp.batch.check import foreseeable_fault, notices, refuse_class, refu
 from caffe_lrp.batch.claim import Holder
 from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
 from caffe_lrp.batch.cluster import LOCAL, run_on_cluster, with_absolute_paths
-from caffe_lrp.batch.delivery import DATABASE, Delivery
+from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, make_jobs
 from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.progress import Progress
@@ -57,7 +57,7 @@ from caffe_lrp.model.observation import layer_kinds
 from caffe_lrp.model.pipeline import run_jobs
 from caffe_lrp.model.schedule import Schedule
 from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase
-from caffe_lrp.outputs.writers import file_kinds, output_of
+from caffe_lrp.outputs.kinds import DATABASE, file_kinds, suffix_of
 from caffe_lrp.sources.filelist import EntryList
 
 #: Where no bar is shown, a line says how far the run is once in so many seconds.
@@ -377,7 +377,7 @@ class Run:
             text += f"; {progress.per_second:.3g} a second, most time in {progress.slowest_stage}"
             text += f", quirks {self.task.description['quirks']}"
         if done:
-            suffixes = ", ".join(output_of(kind).suffix for kind in self.task.kinds)
+            suffixes = ", ".join(suffix_of(kind) for kind in self.task.kinds)
             if suffixes:
                 where = f"in {self.folder}" if self.folder else f"below {self.task.root}"
                 text += f"\nfiles {where}: {suffixes}"

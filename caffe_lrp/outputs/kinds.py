@@ -1,0 +1,121 @@
+"""The one table of what can be written: files of every map, and one database of all maps.
+
+A new kind of output is one row here, and the function that encodes it. Nothing is loaded for this table, so
+that the command line can name its kinds; `writers` looks the encoders up. Source: spec/reference.md §7.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .layers import is_layer_kind, layer_suffix
+
+#: The kind that tells of sums, and the one that is a database.
+CONSERVATION, DATABASE = "conservation", "h5"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One kind of output.
+
+    Attributes
+    ----------
+    name
+        What people call it (``--outputs``).
+    help
+        What it is, in one line.
+    suffix
+        What the names of its files end with; empty: it is one database of all maps, not a file of each.
+    encoder
+        Which function of this room makes the content of a file, ``module.function``. It gets a result and
+        the type of numbers that was asked for. Empty for a database.
+    by_default
+        Whether it is written where nobody says what is.
+    is_text
+        Whether it is text; by default, the programs ``…_minimal`` write nothing else.
+    needs_sums
+        Whether the sums of relevance at every layer have to be noted on the way.
+    """
+
+    name: str
+    help: str
+    suffix: str = ""
+    encoder: str = ""
+    by_default: bool = False
+    is_text: bool = False
+    needs_sums: bool = False
+
+
+#: In the order of writing, behind relevance at layers. Of files the raw heatmap comes last: where it is, the
+#: others are complete.
+_ROWS = (
+    Output("heatmap", "the relevance as a picture", "_heatmap.png", "pictures.heatmap_file", by_default=True),
+    Output(
+        "input",
+        "the picture that the net saw",
+        "_as_inputted_into_the_dnn.png",
+        "pictures.input_file",
+        by_default=True,
+    ),
+    Output(
+        "top10",
+        "the ten best classes and their scores, as text",
+        "_top10scores.txt",
+        "text.top_scores_file",
+        by_default=True,
+        is_text=True,
+    ),
+    Output("npy", "the relevance, for NumPy", "_relevance.npy", "arrays.npy_file"),
+    Output(
+        "npz",
+        "the relevance, classes, scores and settings, for NumPy, compressed",
+        "_relevance.npz",
+        "arrays.npz_file",
+    ),
+    Output(
+        CONSERVATION,
+        "what becomes of the sum of relevance from layer to layer, as JSON",
+        "_conservation.json",
+        "text.conservation_file",
+        is_text=True,
+        needs_sums=True,
+    ),
+    Output(
+        "rawhm", "the relevance as text", "_rawhm.txt", "text.raw_heatmap_file", by_default=True, is_text=True
+    ),
+    Output(DATABASE, "all maps of the run in one HDF5 file, for ViRelAy"),
+)
+
+#: Name of a kind -> its row.
+OUTPUTS = {row.name: row for row in _ROWS}
+
+
+def default_kinds(*, text_only: bool) -> tuple[str, ...]:
+    """What is written where nobody says what is: all of it, or only what is text."""
+    return tuple(row.name for row in _ROWS if row.by_default and (row.is_text or not text_only))
+
+
+def in_order(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Those rows of the table that ``kinds`` name, in the order of writing."""
+    wanted = {*kinds}
+    return tuple(name for name in OUTPUTS if name in wanted)
+
+
+def file_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``kinds`` that are files of every map, in the order of writing."""
+    wanted = list(dict.fromkeys(kinds))
+    return (*filter(is_layer_kind, wanted), *(name for name in in_order(wanted) if OUTPUTS[name].suffix))
+
+
+def need_sums(kinds: Iterable[str]) -> bool:
+    """Whether sums of relevance have to be noted on the way for one of ``kinds``."""
+    return any(OUTPUTS[name].needs_sums for name in in_order(kinds))
+
+
+def suffix_of(kind: str) -> str:
+    """What the names of files of a kind end with; it is one that `file_kinds` gives."""
+    return layer_suffix(kind) if is_layer_kind(kind) else OUTPUTS[kind].suffix
+
+
+def paths_of(stem: str, kinds: Iterable[str]) -> list[str]:
+    """The files of ``kinds`` that `writers.write_outputs` writes for a stem."""
+    return [stem + suffix_of(kind) for kind in kinds]
