@@ -4,18 +4,17 @@ from pathlib import Path
 
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError
-from caffe_lrp.formats.caffe.reader import Weights
-from caffe_lrp.formats.spec import NetSpec, Shape
+from caffe_lrp.formats.spec import Shape
 from caffe_lrp.imaging.mean import BLOB_BGR, Mean, constant_mean, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
-from caffe_lrp.net.inputs import image_shape
+from caffe_lrp.net.deploy.deployed import DeployedNet, image_shape
 from caffe_lrp.quirks import QUIRK_MODES
 
 from .naming import naming
 
 
 def make_preprocessor(
-    config: HeatmapConfig, spec: NetSpec, weights: Weights, max_pixels: int
+    config: HeatmapConfig, deployed: DeployedNet, max_pixels: int
 ) -> tuple[Preprocessor, tuple[str, ...]]:
     """What turns images into inputs of a net, and remarks on what it takes from the prototxt.
 
@@ -26,11 +25,11 @@ def make_preprocessor(
     ModelError
         An input that is no image, or a mean that cannot be read or does not fit.
     """
-    shape = channels, height, width = image_shape(spec, weights)
-    mean, taken = _mean(config, spec, shape)
-    scale = _scale(config, spec, taken)
-    base_place = config.places.get("base_size", spec.source)
-    with naming(base_place, ConfigError), naming(config.mean_file or spec.source, ModelError):
+    shape = channels, height, width = image_shape(deployed)
+    mean, taken = _mean(config, deployed, shape)
+    scale = _scale(config, deployed, taken)
+    base_place = config.places.get("base_size", deployed.source)
+    with naming(base_place, ConfigError), naming(config.mean_file or deployed.source, ModelError):
         preprocessor = Preprocessor(
             base_size=config.base_size or max(height, width),
             input_height=height,
@@ -46,23 +45,23 @@ def make_preprocessor(
     if not taken:
         return preprocessor, ()
     remark = "of its transform_param is used what the config does not say"
-    return preprocessor, (f"{spec.source}: {remark}: {', '.join(taken)}",)
+    return preprocessor, (f"{deployed.source}: {remark}: {', '.join(taken)}",)
 
 
-def _scale(config: HeatmapConfig, spec: NetSpec, taken: list[str]) -> float:
+def _scale(config: HeatmapConfig, deployed: DeployedNet, taken: list[str]) -> float:
     """The factor of the input; if it comes from the prototxt, ``taken`` says so afterwards."""
     if config.input_scale is not None:
         return config.input_scale
-    transform = spec.transform
+    transform = deployed.transform
     if transform is None or transform.scale == 1:
         return 1.0
     taken.append(f"scale {transform.scale:g}")
     return transform.scale
 
 
-def _mean(config: HeatmapConfig, spec: NetSpec, shape: Shape) -> tuple[Mean, list[str]]:
+def _mean(config: HeatmapConfig, deployed: DeployedNet, shape: Shape) -> tuple[Mean, list[str]]:
     """The mean, channels in the net's order, and what is taken from the prototxt for it."""
-    quirks, transform = QUIRK_MODES[config.quirks], spec.transform
+    quirks, transform = QUIRK_MODES[config.quirks], deployed.transform
     if config.mean_values is not None:
         with naming(config.place_of("mean_values"), ConfigError):
             return _constant(config.mean_values, shape, "mean_values"), []
@@ -71,21 +70,22 @@ def _mean(config: HeatmapConfig, spec: NetSpec, shape: Shape) -> tuple[Mean, lis
         return (mean[::-1] if config.channel_order == "RGB" and shape[0] == 3 else mean), []
     if transform is None:
         raise ConfigError(
-            f"{spec.source}: neither the config nor the prototxt says which mean to subtract; set mean_file "
-            "or mean_values (0 for none)"
+            f"{deployed.source}: neither the config nor the prototxt says which mean to subtract; set "
+            "mean_file or mean_values (0 for none)"
         )
-    if path := mean_of_prototxt(spec):
+    if path := mean_of_prototxt(config, deployed):
         return _everywhere(load_mean(path, BLOB_BGR, quirks, shape[0]), shape), [f"mean image {path}"]
-    with naming(spec.source, ConfigError):
+    with naming(deployed.source, ConfigError):
         values = transform.mean_values or (0.0,)
         return _constant(values, shape, "mean_value"), [f"mean {', '.join(f'{value:g}' for value in values)}"]
 
 
-def mean_of_prototxt(spec: NetSpec) -> Path | None:
-    """The mean image that a prototxt names, which counts where the config says nothing of a mean."""
-    if spec.transform is None or not spec.transform.mean_file:
+def mean_of_prototxt(config: HeatmapConfig, deployed: DeployedNet) -> Path | None:
+    """The mean image that a prototxt names; None where the config says which mean, or there is none."""
+    is_said = config.mean_file is not None or config.mean_values is not None
+    if is_said or deployed.transform is None or not deployed.transform.mean_file:
         return None
-    return _find(spec.transform.mean_file, Path(spec.source).parent)
+    return _find(deployed.transform.mean_file, Path(deployed.source).parent)
 
 
 def _everywhere(mean: Mean, shape: Shape) -> Mean:

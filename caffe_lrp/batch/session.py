@@ -8,20 +8,19 @@ from caffe_lrp.config import COMMAND_LINE, HeatmapConfig
 from caffe_lrp.errors import ConfigError, ModelError, PlanError, noticing
 from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.formats.caffe.reader import Weights, read_prototxt, scan_caffemodel
-from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.net.build import build_net
+from caffe_lrp.net.deploy.deployed import DeployedNet, deploy, image_shape
 from caffe_lrp.net.heads import find_head, head_names
-from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.start import Start, find_start, layer_index
 
-from .inputs import make_preprocessor
+from .inputs import make_preprocessor, mean_of_prototxt
 from .naming import naming
 from .observation import Observation, observe
 
@@ -57,6 +56,8 @@ class Session:
         What was decided while the session was opened and is worth telling.
     observation
         What is noted while relevance passes the layers.
+    mean_of_prototxt
+        The mean image that the prototxt names, where the config says nothing of a mean.
     """
 
     net: Net
@@ -70,6 +71,7 @@ class Session:
     switch_layer: int = -1
     remarks: tuple[str, ...] = ()
     observation: Observation = field(default_factory=Observation)
+    mean_of_prototxt: Path | None = None
 
     def observing(self, kinds: Sequence[str]) -> "Session":
         """The session, noting on the way what output of ``kinds`` needs."""
@@ -127,12 +129,13 @@ def open_session(
     codes = tuple(formulas) if formulas else (config.formula,)
     rows = {code: _find_formula(code, config) for code in codes}
     labels = read_labels(config.synset_file)
-    spec, weights = _read_net(config)
-    preprocessor, remarks = make_preprocessor(config, spec, weights, max_pixels)
-    net = _load_net(config, spec, weights, convolution, canonize)
+    deployed, weights = _deployed(config)
+    preprocessor, remarks = make_preprocessor(config, deployed, max_pixels)
+    net = _load_net(config, deployed, weights, convolution, canonize)
     with noticing((*net.notices, *remarks)):
         session = _session_of(net, config, rows, labels, preprocessor)
-    return replace(session, convolution=convolution, remarks=remarks)
+    mean = mean_of_prototxt(config, deployed)
+    return replace(session, convolution=convolution, remarks=remarks, mean_of_prototxt=mean)
 
 
 def _session_of(
@@ -191,14 +194,16 @@ def _refuse_too_many_classes(session: Session, config: HeatmapConfig) -> None:
         )
 
 
-def _read_net(config: HeatmapConfig) -> tuple[NetSpec, Weights]:
-    """The prototxt, with the head and the size of the input that are asked for; where the weights are."""
-    spec = replace(read_prototxt(config.prototxt), head=config.head)
+def _deployed(config: HeatmapConfig) -> tuple[DeployedNet, Weights]:
+    """The net, with the head and the size of the input that are asked for; where the weights are."""
+    spec = read_prototxt(config.prototxt)
     weights = scan_caffemodel(config.caffemodel)
     if config.input_size is None:
-        return spec, weights
+        return deploy(spec, weights, config.head), weights
     with naming(config.place_of("input_size"), ModelError):
-        return with_input_size(spec, config.input_size, weights), weights
+        deployed = deploy(spec, weights, config.head, config.input_size)
+        image_shape(deployed)  # a size can be too large
+        return deployed, weights
 
 
 def _find_start(net: Net, config: HeatmapConfig) -> Start:
@@ -226,10 +231,12 @@ def _resolve_plans(
     return tuple(plans)
 
 
-def _load_net(config: HeatmapConfig, spec: NetSpec, weights: Weights, convolution: str, canonize: str) -> Net:
+def _load_net(
+    config: HeatmapConfig, deployed: DeployedNet, weights: Weights, convolution: str, canonize: str
+) -> Net:
     """The net with its weights; says so where a size of the input that was asked for is what does not fit."""
     try:
-        return build_net(spec, weights, convolution, available_memory(), canonize)
+        return build_net(deployed, weights, convolution, available_memory(), canonize)
     except ModelError as error:
         if config.input_size is None:
             raise
