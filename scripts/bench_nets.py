@@ -14,6 +14,7 @@ from PIL import Image
 from caffe_lrp.config import read_config
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_outline
+from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
@@ -97,7 +98,7 @@ def unloaded_plan(name: str, formula: FormulaCode) -> Plan:
     """Return the plan of a net in ``configs/`` under a formula, without any weights."""
     prototxt, config_of = files_of(name)
     config = read_config(config_of)
-    net = build_outline(read_prototxt(prototxt))
+    net = build_outline(deploy(read_prototxt(prototxt)))
     switch = layer_index(net, config.switch_layer, "the switch layer", "--switch-layer")
     quirks = QUIRK_MODES[config.quirks]
     parameters = RuleParameters(config.epsilon, config.beta, switch, quirks, config.gamma)

@@ -22,12 +22,12 @@ from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import PlanError
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import StoredBlob, read_prototxt, scan_caffemodel
-from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.mean import BLOB_BGR, TEXT_BGR, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.model.explainer import open_session
 from caffe_lrp.net.build import build_net, weight_shapes
+from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
@@ -202,9 +202,9 @@ class MadeUpBlob(StoredBlob):
         return np.resize(np.array([0.5, -0.25, 0.125], np.float32), self.shape)
 
 
-def fitting_weights(spec: NetSpec) -> dict[str, tuple[StoredBlob, ...]]:
+def fitting_weights(net: DeployedNet) -> dict[str, tuple[StoredBlob, ...]]:
     """Return made-up weights for a net, none if it needs too many."""
-    shapes = weight_shapes(spec)
+    shapes = weight_shapes(net)
     if sum(math.prod(shape) for blobs in shapes.values() for shape in blobs) > _MOST_WEIGHTS:
         return {}
     return {
@@ -225,11 +225,11 @@ def resolve_plans(net: Net) -> None:
 
 def read_net(path: Path) -> None:
     """Go as far as possible with a prototxt."""
-    spec = read_prototxt(path)
-    resolve_plans(build_net(spec, fitting_weights(spec), memory=2**30))
+    net = deploy(read_prototxt(path))
+    resolve_plans(build_net(net, fitting_weights(net), memory=2**30))
 
 
-def read_weights(good: NetSpec, path: Path) -> None:
+def read_weights(good: DeployedNet, path: Path) -> None:
     """Go as far as possible with a caffemodel."""
     stored = scan_caffemodel(path)
     resolve_plans(build_net(good, stored, memory=2**30))
@@ -254,10 +254,10 @@ def read_as(suffix: str, read: Callable[[Path], object], path: Path) -> None:
     read(named)
 
 
-def caffemodel_of(spec: NetSpec, style: str) -> bytes:
+def caffemodel_of(net: DeployedNet, style: str) -> bytes:
     """Return a caffemodel in one of the styles there have been."""
     model = caffe_pb2.NetParameter(name="fuzzed")
-    for name, blobs in fitting_weights(spec).items():
+    for name, blobs in fitting_weights(net).items():
         layer = _layer_of(model, style)
         layer.name = name
         for blob in blobs:
@@ -288,14 +288,14 @@ def mean_text() -> bytes:
     return f"3\n{_MEAN_SIDE} {_MEAN_SIDE}\n{'104.5 ' * 3 * _MEAN_SIDE**2}\n".encode()
 
 
-def write_good_files(folder: Path) -> NetSpec:
+def write_good_files(folder: Path) -> DeployedNet:
     """Write what a config names, and return the net."""
     (folder / "deploy.prototxt").write_text(PROTOTXT)
-    spec = read_prototxt(folder / "deploy.prototxt")
-    (folder / "net.caffemodel").write_bytes(caffemodel_of(spec, "new"))
+    net = deploy(read_prototxt(folder / "deploy.prototxt"))
+    (folder / "net.caffemodel").write_bytes(caffemodel_of(net, "new"))
     (folder / "mean.binaryproto").write_bytes(mean_blobs()[0])
     (folder / "synset.txt").write_text("ant\nbee\ncow\ndog\neel\n")
-    return spec
+    return net
 
 
 def _pixels() -> NDArray[np.uint8]:
@@ -376,16 +376,16 @@ def numpy_seeds() -> tuple[bytes, ...]:
 
 def parsers(folder: Path) -> list[Parser]:
     """Return all kinds of files; ``folder`` is where good ones are put."""
-    spec = write_good_files(folder)
+    net = write_good_files(folder)
     mean: Blob = np.zeros((3, _MEAN_SIDE, _MEAN_SIDE), np.float32)
     decode = Preprocessor(20, 16, 16, mean, REFERENCE)
-    models = tuple(caffemodel_of(spec, style) for style in ("new", "old", "nested", "double"))
+    models = tuple(caffemodel_of(net, style) for style in ("new", "old", "nested", "double"))
     read_mean = partial(load_mean, mode=BLOB_BGR, quirks=REFERENCE)
     text, message = fuzz_mutations.TEXT, fuzz_mutations.MESSAGE
     prototxts = (PROTOTXT, OLD_PROTOTXT, TRAINING_PROTOTXT, CONSTANTS_PROTOTXT)
     texts = [
         Parser("prototxt", tuple(map(str.encode, prototxts)), text, read_net),
-        Parser("caffemodel", models, message, partial(read_weights, spec)),
+        Parser("caffemodel", models, message, partial(read_weights, net)),
         Parser("mean", mean_blobs(), message, read_mean),
         Parser("mean-text", (mean_text(),), text, partial(load_mean, mode=TEXT_BGR, quirks=REFERENCE)),
         Parser("mean-npy", numpy_seeds(), fuzz_mutations.BYTES, read_mean),

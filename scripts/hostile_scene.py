@@ -21,6 +21,7 @@ from PIL import Image
 import caffe_lrp
 from caffe_lrp.cli.main import main
 from caffe_lrp.formats.caffe.reader import read_prototxt
+from caffe_lrp.net.deploy.deployed import deploy
 
 PROTOTXT = """\
 name: "small" input: "data" input_shape {{ dim: 1 dim: 3 dim: {side} dim: {side} }}
@@ -123,7 +124,8 @@ def write_scene(folder: Path, size: Size) -> Path:
     for name in ("images", OUTSIDE, *OF_RUNS - {OUT}):
         (folder / name).mkdir(parents=True)
     (folder / "deploy.prototxt").write_text(PROTOTXT.format(side=size.side, channels=size.channels))
-    (folder / "net.caffemodel").write_bytes(caffemodel_of(read_prototxt(folder / "deploy.prototxt"), "new"))
+    net = deploy(read_prototxt(folder / "deploy.prototxt"))
+    (folder / "net.caffemodel").write_bytes(caffemodel_of(net, "new"))
     (folder / "config.txt").write_text(CONFIG.format(side=size.side, formula=size.formula))
     (folder / "config.yaml").write_text(YAML_CONFIG.format(side=size.side, formula=size.formula))
     (folder / "synset.txt").write_text("ant\nbee\ncow\ndog\neel\n")

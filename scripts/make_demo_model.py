@@ -28,6 +28,7 @@ from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.inner_product import InnerProduct
 from caffe_lrp.net.build import build_net, weight_shapes
+from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.net import Net
 
 Weights = dict[str, tuple[Blob, ...]]
@@ -244,7 +245,8 @@ def write_net(folder: Path, weights: Weights) -> Net:
         for blob in blobs:
             layer.blobs.add(data=blob.ravel().tolist(), shape=caffe_pb2.BlobShape(dim=blob.shape))
     (folder / "shapes.caffemodel").write_bytes(model.SerializeToString())
-    return build_net(read_prototxt(folder / "deploy.prototxt"), scan_caffemodel(folder / "shapes.caffemodel"))
+    stored = scan_caffemodel(folder / "shapes.caffemodel")
+    return build_net(deploy(read_prototxt(folder / "deploy.prototxt"), stored), stored)
 
 
 def trainable(net: Net) -> Net:
@@ -291,7 +293,7 @@ def make_demo(root: Path, seed: int, steps: int, picture_count: int) -> float:
     examples = examples_of([draw_picture(drawing) for _ in range(picture_count)])
     mean = examples.levels.mean(axis=(0, 2, 3), dtype=np.float64).astype(np.float32).reshape(3, 1, 1)
     (model_folder / "deploy.prototxt").write_text(prototxt())
-    shapes = weight_shapes(read_prototxt(model_folder / "deploy.prototxt"))
+    shapes = weight_shapes(deploy(read_prototxt(model_folder / "deploy.prototxt")))
     net = trainable(write_net(model_folder, initial_weights(shapes, training)))
     train(net, examples, mean, steps, training)
     net = write_net(model_folder, learned_weights(net))

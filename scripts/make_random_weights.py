@@ -24,6 +24,7 @@ from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.formats.spec import LayerSpec, NetSpec
 from caffe_lrp.net.build import weight_shapes
+from caffe_lrp.net.deploy.deployed import deploy
 
 Shape = tuple[int, ...]
 
@@ -129,7 +130,7 @@ def write_net(
     shapes_of
         Shapes of the blobs by layer name, None for those that the package needs.
     """
-    shapes_of = weight_shapes(net) if shapes_of is None else shapes_of
+    shapes_of = weight_shapes(deploy(net)) if shapes_of is None else shapes_of
     draws_of = draws(net, shapes_of, input_rms)
     file.write(caffe_pb2.NetParameter(name=net.name).SerializeToString())
     for layer in net.layers:

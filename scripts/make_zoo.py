@@ -19,6 +19,7 @@ from zoo_text import Sketch
 
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_outline
+from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.relevance.advice import Advice, suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
 
@@ -161,7 +162,7 @@ def advice_for(text: str) -> Advice:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "deploy.prototxt")
         path.write_text(text, encoding="utf-8")
-        net = build_outline(read_prototxt(path))
+        net = build_outline(deploy(read_prototxt(path)))
         return suitable_formula(net, net.output_value)
 
 

@@ -18,6 +18,7 @@ from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_net
+from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
@@ -35,7 +36,8 @@ class Subject:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self.net = build_net(read_prototxt(Path(job.prototxt)), scan_caffemodel(Path(job.caffemodel)))
+        stored = scan_caffemodel(Path(job.caffemodel))
+        self.net = build_net(deploy(read_prototxt(Path(job.prototxt)), stored), stored)
         self.image = np.load(job.image)
         self.engine = CpuEngine()
         self.start = scoring_layer(self.net)

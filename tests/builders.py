@@ -12,6 +12,7 @@ from oracle import Geometry
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.formats.caffe import caffe_pb2
+from caffe_lrp.formats.caffe.reader import Weights as StoredWeights
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.pixels import DecodedImage
@@ -20,6 +21,7 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
+from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
 from caffe_lrp.net.net import Net
 
 #: Memory of all tests, used again and again: what a kernel leaves unwritten shows as old numbers.
@@ -119,6 +121,11 @@ def parse(folder: Path, text: str) -> NetSpec:
     return read_prototxt(path)
 
 
+def deployed(folder: Path, text: str, weights: StoredWeights | None = None) -> DeployedNet:
+    """``text`` as the net at test time that the package makes of a prototxt in ``folder``."""
+    return deploy(parse(folder, text), weights)
+
+
 def messages(text: str) -> list[Any]:
     """Layers of a prototxt as protobuf messages, for the oracle."""
     net = caffe_pb2.NetParameter()
@@ -128,7 +135,9 @@ def messages(text: str) -> list[Any]:
 
 def weight_roles(spec: NetSpec) -> dict[str, tuple[str, ...]]:
     """What each of the blobs of `weight_shapes` is: see `Layer.weight_roles`."""
-    return {layer.name: layer.weight_roles for layer in build_graph(spec).layers if layer.weight_shapes}
+    return {
+        layer.name: layer.weight_roles for layer in build_graph(deploy(spec)).layers if layer.weight_shapes
+    }
 
 
 def random_weights(spec: NetSpec, seed: int, bias_scale: float = 0.5) -> Weights:
@@ -140,7 +149,7 @@ def random_weights(spec: NetSpec, seed: int, bias_scale: float = 0.5) -> Weights
             _random_weight(role, shape, rng, bias_scale)
             for role, shape in zip(roles[name], shapes, strict=True)
         ]
-        for name, shapes in weight_shapes(spec).items()
+        for name, shapes in weight_shapes(deploy(spec)).items()
     }
 
 
@@ -167,9 +176,9 @@ def build(
     if weights is None:
         weights = random_weights(spec, seed)
     if not weights:
-        return build_net(spec, {}, convolution, canonize=canonize)
+        return build_net(deploy(spec), {}, convolution, canonize=canonize)
     stored = scan_caffemodel(write_caffemodel(folder / "net.caffemodel", weights))
-    return build_net(spec, stored, convolution, canonize=canonize)
+    return build_net(deploy(spec, stored), stored, convolution, canonize=canonize)
 
 
 def layer_net(body: str, *shapes: tuple[int, ...], tops: int = 1) -> str:
@@ -276,4 +285,4 @@ def lone_layer(folder: Path, body: str, *shapes: tuple[int, ...], tops: int = 1,
     reads = " ".join(f'bottom: "input{number}"' for number in range(len(shapes)))
     writes = " ".join(f'top: "top{number}"' for number in range(tops))
     spec = parse(folder, text + f'layer {{ name: "layer" {reads} {writes} {body} }}\n')
-    return build_graph(spec).layers[0]
+    return build_graph(deploy(spec)).layers[0]

@@ -9,8 +9,6 @@ from typing import Any, BinaryIO
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import MEGABYTE, open_input, pieces_of, user_cache_folder, why_unreadable
-from caffe_lrp.formats.caffe.reader import read_prototxt
-from caffe_lrp.model.preprocessing import mean_of_prototxt
 
 from .hash_memory import HashMemory, state_of
 
@@ -75,7 +73,12 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
     return Path(wish) if wish else user_cache_folder(environment)
 
 
-def describe_run(config: HeatmapConfig, hashes: ContentHashes, choices: Mapping[str, Any]) -> dict[str, Any]:
+def describe_run(
+    config: HeatmapConfig,
+    hashes: ContentHashes,
+    choices: Mapping[str, Any],
+    mean_of_prototxt: Path | None,
+) -> dict[str, Any]:
     """Everything that decides on the files of a run, ready for JSON.
 
     Parameters
@@ -86,6 +89,8 @@ def describe_run(config: HeatmapConfig, hashes: ContentHashes, choices: Mapping[
         Where to ask for the content of files.
     choices
         What the command line adds: version, formulas, list, kinds of files, …
+    mean_of_prototxt
+        The mean image that the prototxt names, where that counts: see `inputs.mean_of_prototxt`.
     """
     files = {
         "prototxt": config.prototxt,
@@ -94,9 +99,8 @@ def describe_run(config: HeatmapConfig, hashes: ContentHashes, choices: Mapping[
     }
     # A mean file that is not needed need not be there.
     contents = {name: hashes.of(path) for name, path in files.items() if path and path.is_file()}
-    if config.mean_file is None and config.mean_values is None:
-        mean = mean_of_prototxt(read_prototxt(config.prototxt))
-        contents |= {"mean_file_of_prototxt": hashes.of(mean)} if mean else {}
+    if mean_of_prototxt is not None:
+        contents["mean_file_of_prototxt"] = hashes.of(mean_of_prototxt)
     settings = {name: getattr(config, name) for name in _SETTINGS}
     given = {name: getattr(config, name) for name in _OPTIONAL_SETTINGS}
     settings |= {name: value for name, value in given.items() if value is not None}

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from caffe_lrp import __version__
 from caffe_lrp.batch.fingerprint import ContentHashes, cache_folder, describe_run
@@ -49,6 +50,7 @@ def description_of(
     formulas: Sequence[int | str],
     outputs: Sequence[str],
     entries: EntryList | None,
+    mean_of_prototxt: Path | None,
 ) -> dict[str, object]:
     """What decides on the files of the run."""
     choices = {
@@ -64,4 +66,4 @@ def description_of(
         "input_dataset": options.input_dataset,
         "list": entries.digest if entries else "",
     }
-    return describe_run(config, ContentHashes(cache_folder(os.environ)), choices)
+    return describe_run(config, ContentHashes(cache_folder(os.environ)), choices, mean_of_prototxt)

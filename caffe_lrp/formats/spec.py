@@ -115,11 +115,6 @@ class NetSpec:
         How the data layer of a net for training prepares images; None: the file does not say.
     notices
         What was noticed in the file that its user should know.
-    head
-        Name of the output that is wanted, which stays although losses say that it only helps in training;
-        None: no particular one.
-    input_size
-        Height and width of images in place of what the file says; None: what it says.
     """
 
     source: str
@@ -129,5 +124,3 @@ class NetSpec:
     state: NetState
     transform: Transform | None = None
     notices: tuple[str, ...] = ()
-    head: str | None = None
-    input_size: tuple[int, int] | None = None

@@ -10,12 +10,11 @@ from pathlib import Path
 from caffe_lrp.errors import ConfigError, ImageError, ModelError, Notice, PlanError, about, noticing
 from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.formats.caffe.reader import Weights, read_prototxt, scan_caffemodel
-from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.net.build import build_net
+from caffe_lrp.net.deploy.deployed import DeployedNet, deploy, image_shape
 from caffe_lrp.net.heads import find_head, head_names
-from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
@@ -37,8 +36,10 @@ class Explainer:
     ----------
     settings
         What it was opened from.
+    deployed
+        The net as its files have it.
     net
-        The net.
+        The net as it is computed.
     origin
         Where relevance starts, by all plans.
     parameters
@@ -58,6 +59,7 @@ class Explainer:
     """
 
     settings: ModelSettings
+    deployed: DeployedNet
     net: Net
     origin: Start
     parameters: RuleParameters
@@ -146,14 +148,15 @@ def open_explainer(settings: ModelSettings) -> Explainer:
         Of the kind that fits the first fault found.
     """
     labels = settings.labels if isinstance(settings.labels, tuple) else read_labels(settings.labels)
-    spec, weights = _read_net(settings)
-    preprocessor, remarks = make_preprocessor(settings, spec, weights)
-    net = _load_net(settings, spec, weights)
+    deployed, weights = _deployed(settings)
+    preprocessor, remarks = make_preprocessor(settings, deployed)
+    net = _load_net(settings, deployed, weights)
     with noticing((*net.notices, *remarks)):
         parameters = _rule_parameters(net, settings, preprocessor)
         origin = _find_start(net, settings)
         explainer = Explainer(
             settings=settings,
+            deployed=deployed,
             net=replace(net, output_value=origin.output),
             origin=origin,
             parameters=parameters,
@@ -197,16 +200,18 @@ def _refuse_too_many_classes(explainer: Explainer) -> None:
     )
 
 
-def _read_net(settings: ModelSettings) -> tuple[NetSpec, Weights]:
-    """The prototxt, with the head and the size of the input that are asked for; where the weights are."""
+def _deployed(settings: ModelSettings) -> tuple[DeployedNet, Weights]:
+    """The net, with the head and the size of the input that are asked for; where the weights are."""
     with about(file=settings.prototxt):
-        spec = replace(read_prototxt(settings.prototxt), head=settings.head)
+        spec = read_prototxt(settings.prototxt)
     with about(file=settings.caffemodel):
         weights = scan_caffemodel(settings.caffemodel)
     if settings.input_size is None:
-        return spec, weights
+        return deploy(spec, weights, settings.head), weights
     with about(ModelError, setting="input_size"):
-        return with_input_size(spec, settings.input_size, weights), weights
+        deployed = deploy(spec, weights, settings.head, settings.input_size)
+        image_shape(deployed)  # a size can be too large
+        return deployed, weights
 
 
 def _find_start(net: Net, settings: ModelSettings) -> Start:
@@ -219,10 +224,10 @@ def _find_start(net: Net, settings: ModelSettings) -> Start:
         return find_start(net, settings.start_layer, head)
 
 
-def _load_net(settings: ModelSettings, spec: NetSpec, weights: Weights) -> Net:
+def _load_net(settings: ModelSettings, deployed: DeployedNet, weights: Weights) -> Net:
     """The net with its weights; says so where a size of the input that was asked for is what does not fit."""
     try:
-        return build_net(spec, weights, settings.convolution, available_memory(), settings.canonize)
+        return build_net(deployed, weights, settings.convolution, available_memory(), settings.canonize)
     except ModelError as error:
         if settings.input_size is not None:
             size = "x".join(map(str, settings.input_size))

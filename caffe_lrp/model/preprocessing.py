@@ -3,17 +3,16 @@
 from pathlib import Path
 
 from caffe_lrp.errors import ConfigError, ModelError, about
-from caffe_lrp.formats.caffe.reader import Weights
-from caffe_lrp.formats.spec import NetSpec, Shape
+from caffe_lrp.formats.spec import Shape
 from caffe_lrp.imaging.mean import BLOB_BGR, Mean, constant_mean, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
-from caffe_lrp.net.inputs import image_shape
+from caffe_lrp.net.deploy.deployed import DeployedNet, image_shape
 
 from .settings import ModelSettings
 
 
 def make_preprocessor(
-    settings: ModelSettings, spec: NetSpec, weights: Weights
+    settings: ModelSettings, deployed: DeployedNet
 ) -> tuple[Preprocessor, tuple[str, ...]]:
     """What turns images into inputs of a net, and remarks on what it takes from the prototxt.
 
@@ -24,11 +23,11 @@ def make_preprocessor(
     ModelError
         An input that is no image, or a mean that cannot be read or does not fit.
     """
-    shape = channels, height, width = image_shape(spec, weights)
-    mean, taken = _mean(settings, spec, shape)
-    scale = _scale(settings, spec, taken)
-    given = {"place": spec.source} if settings.base_size is None else {"setting": "base_size"}
-    with about(ConfigError, **given), about(ModelError, place=settings.mean_file or spec.source):
+    shape = channels, height, width = image_shape(deployed)
+    mean, taken = _mean(settings, deployed, shape)
+    scale = _scale(settings, deployed, taken)
+    given = {"place": deployed.source} if settings.base_size is None else {"setting": "base_size"}
+    with about(ConfigError, **given), about(ModelError, place=settings.mean_file or deployed.source):
         preprocessor = Preprocessor(
             base_size=settings.base_size or max(height, width),
             input_height=height,
@@ -44,23 +43,23 @@ def make_preprocessor(
     if not taken:
         return preprocessor, ()
     remark = "of its transform_param is used what the config does not say"
-    return preprocessor, (f"{spec.source}: {remark}: {', '.join(taken)}",)
+    return preprocessor, (f"{deployed.source}: {remark}: {', '.join(taken)}",)
 
 
-def _scale(settings: ModelSettings, spec: NetSpec, taken: list[str]) -> float:
+def _scale(settings: ModelSettings, deployed: DeployedNet, taken: list[str]) -> float:
     """The factor of the input; if it comes from the prototxt, ``taken`` says so afterwards."""
     if settings.input_scale is not None:
         return settings.input_scale
-    transform = spec.transform
+    transform = deployed.transform
     if transform is None or transform.scale == 1:
         return 1.0
     taken.append(f"scale {transform.scale:g}")
     return transform.scale
 
 
-def _mean(settings: ModelSettings, spec: NetSpec, shape: Shape) -> tuple[Mean, list[str]]:
+def _mean(settings: ModelSettings, deployed: DeployedNet, shape: Shape) -> tuple[Mean, list[str]]:
     """The mean, channels in the net's order, and what is taken from the prototxt for it."""
-    quirks, transform = settings.quirk_flags, spec.transform
+    quirks, transform = settings.quirk_flags, deployed.transform
     if settings.mean_values is not None:
         with about(ConfigError, setting="mean_values"):
             return _constant(settings.mean_values, shape, "mean_values"), []
@@ -69,21 +68,22 @@ def _mean(settings: ModelSettings, spec: NetSpec, shape: Shape) -> tuple[Mean, l
         return (mean[::-1] if settings.channel_order == "RGB" and shape[0] == 3 else mean), []
     if transform is None:
         raise ConfigError(
-            f"{spec.source}: neither the config nor the prototxt says which mean to subtract; set mean_file "
-            "or mean_values (0 for none)"
+            f"{deployed.source}: neither the config nor the prototxt says which mean to subtract; set "
+            "mean_file or mean_values (0 for none)"
         )
-    if path := mean_of_prototxt(spec):
+    if path := mean_of_prototxt(settings, deployed):
         return _everywhere(load_mean(path, BLOB_BGR, quirks, shape[0]), shape), [f"mean image {path}"]
-    with about(ConfigError, place=spec.source):
+    with about(ConfigError, place=deployed.source):
         values = transform.mean_values or (0.0,)
         return _constant(values, shape, "mean_value"), [f"mean {', '.join(f'{value:g}' for value in values)}"]
 
 
-def mean_of_prototxt(spec: NetSpec) -> Path | None:
-    """The mean image that a prototxt names, which counts where the config says nothing of a mean."""
-    if spec.transform is None or not spec.transform.mean_file:
+def mean_of_prototxt(settings: ModelSettings, deployed: DeployedNet) -> Path | None:
+    """The mean image that a prototxt names; None where the config says which mean, or there is none."""
+    is_said = settings.mean_file is not None or settings.mean_values is not None
+    if is_said or deployed.transform is None or not deployed.transform.mean_file:
         return None
-    return _find(spec.transform.mean_file, Path(spec.source).parent)
+    return _find(deployed.transform.mean_file, Path(deployed.source).parent)
 
 
 def _everywhere(mean: Mean, shape: Shape) -> Mean:

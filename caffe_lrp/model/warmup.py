@@ -15,6 +15,7 @@ from PIL import Image
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import weight_shapes
+from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode
 
@@ -205,7 +206,7 @@ def _write_models(folder: Path) -> None:
         path = folder / f"{folder.name}_{name}.prototxt"
         path.write_text(text)
         model = caffe_pb2.NetParameter()
-        for layer, shapes in weight_shapes(read_prototxt(path)).items():
+        for layer, shapes in weight_shapes(deploy(read_prototxt(path))).items():
             stored = model.layer.add(name=layer)
             for shape in shapes:
                 weights = random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), np.prod(shape))

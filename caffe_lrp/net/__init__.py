@@ -1,1 +1,1 @@
-"""The layer graph: Split insertion, indices, shapes, weights, forward pass."""
+"""The layer graph: deployed, built with indices, shapes and weights, merged; the forward pass."""

@@ -1,32 +1,31 @@
-"""From what the files said to a net: phase, Splits, indices, shapes, weights.
+"""From a deployed net to one that runs: indices, shapes, weights.
 
 Knows no layer types but ``Input``, which declares an input instead of computing anything and is not
 counted (Q2).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from caffe_lrp.errors import ModelError, noticing
 from caffe_lrp.formats.caffe.reader import StoredBlob, Weights
-from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
+from caffe_lrp.formats.spec import ConstantSpec, LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
 from caffe_lrp.layers.base import Winner
 from caffe_lrp.messages import did_you_mean
 
 from .canonize import canonized
-from .deploy import DeployNet, as_deploy_net
+from .deploy.deployed import DeployedNet, only_input
 from .detectors import notices_on_detectors
 from .empty_windows import notices_on_empty_windows, refuse_masks_of_empty_windows
 from .heads import in_order
 from .limits import check_shape, refuse_beyond_memory, refuse_too_many_activations
 from .net import Net
 from .shared_weights import refuse_shared_names, with_shared_weights
-from .splits import insert_splits
 from .values import Values
 
 _MOST_FAULTS = 5
@@ -34,29 +33,29 @@ _MOST_FAULTS = 5
 
 @dataclass(frozen=True)
 class Graph:
-    """Layers with indices, value ids and shapes, but without weights; ``outputs`` as `in_order` has them."""
+    """Layers with indices, value ids and shapes, but without weights; the rest as in `Net`."""
 
-    inputs: tuple[InputSpec, ...]
     layers: tuple[Layer, ...]
     value_names: tuple[str, ...]
     outputs: tuple[int, ...]
-    notices: tuple[str, ...] = ()
-    constants: Mapping[int, ConstantSpec] = field(default_factory=dict)
+    notices: tuple[str, ...]
+    constants: Mapping[int, ConstantSpec]
+    fixed_values: frozenset[int]
 
 
 def build_net(
-    spec: NetSpec,
+    deployed: DeployedNet,
     weights: Weights,
     convolution: str = "auto",
     memory: int | None = None,
     canonize: str = "auto",
 ) -> Net:
-    """The net that ``spec`` describes, with its weights in memory.
+    """The net with its weights in memory.
 
     Parameters
     ----------
-    spec
-        The prototxt.
+    deployed
+        The net at test time.
     weights
         Blobs of the caffemodel by layer name; read here, after their shapes were checked.
     convolution
@@ -72,34 +71,32 @@ def build_net(
         An unknown layer type, a parameter a layer cannot take, blobs that do not fit together or into
         memory, missing weights or weights of the wrong shape; the message names the layer.
     """
-    graph = build_graph(spec, weights)
+    graph, source = build_graph(deployed), deployed.source
     with noticing(graph.notices):
-        only_input(graph.inputs, spec.source)
+        only_input(deployed)
         if memory is not None:
-            refuse_beyond_memory(graph.layers, memory, spec.source)
-        completed = with_shared_weights(spec, graph.layers, weights)
-        loaded = _loaded(graph.layers, completed, convolution, spec.source)
+            refuse_beyond_memory(graph.layers, memory, source)
+        completed = with_shared_weights(deployed.described, graph.layers, weights)
+        loaded = _loaded(graph.layers, completed, convolution, source)
     layers, merges = canonized(loaded) if canonize == "auto" else (loaded, ())
-    net = _net_of(graph, layers, spec.source)
-    return replace(net, merges=merges, notices=(*net.notices, *_remarks(loaded, spec.source)))
+    net = _net_of(deployed, graph, layers)
+    return replace(net, merges=merges, notices=(*net.notices, *_remarks(loaded, source)))
 
 
-def build_outline(spec: NetSpec, weights: Weights | None = None) -> Net:
-    """The net that ``spec`` describes without its weights, for what shapes alone decide.
-
-    ``weights`` as for `build_graph`.
+def build_outline(deployed: DeployedNet) -> Net:
+    """The net without its weights, for what shapes alone decide.
 
     Raises
     ------
     ModelError
         As `build_net`, weights aside.
     """
-    graph = build_graph(spec, weights)
+    graph = build_graph(deployed)
     with noticing(graph.notices):
-        return _net_of(graph, graph.layers, spec.source)
+        return _net_of(deployed, graph, graph.layers)
 
 
-def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
+def _net_of(deployed: DeployedNet, graph: Graph, layers: Sequence[Layer]) -> Net:
     """The net of a graph, whose layers may have got their weights.
 
     Raises
@@ -107,8 +104,9 @@ def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
     ModelError
         It has not exactly one input, or a mask has no places to say.
     """
+    source = deployed.source
     refuse_masks_of_empty_windows(layers, source)
-    batch_size, *shape = only_input(graph.inputs, source).shape
+    batch_size, *shape = only_input(deployed).shape
     return Net(
         source=source,
         layers=tuple(layers),
@@ -120,6 +118,7 @@ def _net_of(graph: Graph, layers: Sequence[Layer], source: str) -> Net:
         output_value=graph.outputs[0],
         notices=(*graph.notices, *notices_on_empty_windows(layers, source)),
         constants=graph.constants,
+        fixed_values=graph.fixed_values,
     )
 
 
@@ -131,19 +130,6 @@ def _loaded(layers: Sequence[Layer], weights: Weights, convolution: str, source:
     return tuple(_with_weights(layer, blobs, source) for layer, blobs in zip(chosen, stored, strict=True))
 
 
-def only_input(inputs: Sequence[InputSpec], source: str) -> InputSpec:
-    """The one input of a net; ModelError if there is none, or several."""
-    if not inputs:
-        raise ModelError(
-            f'{source}: declares no input; add one: input: "data" input_shape {{ dim: 1 dim: 3 dim: H '
-            "dim: W }"
-        )
-    if len(inputs) != 1:
-        names = ", ".join(f"'{declared.name}'" for declared in inputs)
-        raise ModelError(f"{source}: needs exactly one input blob, but declares {names}; keep the images")
-    return inputs[0]
-
-
 def _compared_values(layers: Sequence[Layer]) -> set[int]:
     """Values that max pooling compares, and those they follow from."""
     compared: set[int] = set()
@@ -153,45 +139,38 @@ def _compared_values(layers: Sequence[Layer]) -> set[int]:
     return compared
 
 
-def weight_shapes(spec: NetSpec) -> dict[str, tuple[Shape, ...]]:
+def weight_shapes(deployed: DeployedNet) -> dict[str, tuple[Shape, ...]]:
     """Shapes of the learned blobs of every layer that has any, by layer name, in layer order."""
-    return {layer.name: layer.weight_shapes for layer in build_graph(spec).layers if layer.weight_shapes}
+    return {layer.name: layer.weight_shapes for layer in build_graph(deployed).layers if layer.weight_shapes}
 
 
-def build_graph(spec: NetSpec, weights: Weights | None = None) -> Graph:
-    """Layers of ``spec`` at test time with indices, value ids and shapes.
-
-    ``weights`` tell the number of channels of images where ``spec`` does not.
+def build_graph(deployed: DeployedNet) -> Graph:
+    """The layers with indices, value ids and shapes.
 
     Raises
     ------
     ModelError
         As `build_net`, weights aside.
     """
-    with noticing(spec.notices):
-        deployed = as_deploy_net(spec, weights)
-    notices = (*spec.notices, *deployed.notices)
-    with noticing(notices):
-        return _graph_of(spec, deployed, notices)
+    with noticing(deployed.notices):
+        return _graph_of(deployed)
 
 
-def _graph_of(spec: NetSpec, deployed: DeployNet, notices: tuple[str, ...]) -> Graph:
-    """The graph of what remains of ``spec``."""
-    inputs = deployed.inputs
+def _graph_of(deployed: DeployedNet) -> Graph:
+    inputs, source = deployed.inputs, deployed.source
     for declared in inputs:
-        check_shape(declared.shape, f"{spec.source}: input '{declared.name}'")
+        check_shape(declared.shape, f"{source}: input '{declared.name}'")
     for constant in deployed.constants:
-        check_shape(constant.shape, f"{spec.source}: constant '{constant.name}'")
+        check_shape(constant.shape, f"{source}: constant '{constant.name}'")
     values = Values(inputs, deployed.constants)
     unread = dict.fromkeys(range(len(inputs)))
     layers: list[Layer] = []
-    layer_specs = insert_splits(inputs, deployed.layers, spec.source, deployed.constants)
-    for index, layer_spec in enumerate(layer_specs):
-        read = tuple(map(values.read, layer_spec.bottoms))
-        written = values.next(len(layer_spec.tops))
+    for index, spec in enumerate(deployed.layers):
+        read = tuple(map(values.read, spec.bottoms))
+        written = values.next(len(spec.tops))
         layer = _build_layer(
-            layer_spec,
-            spec.source,
+            spec,
+            source,
             index=index,
             inputs=read,
             outputs=written,
@@ -199,17 +178,23 @@ def _graph_of(spec: NetSpec, deployed: DeployNet, notices: tuple[str, ...]) -> G
             batch_size=inputs[0].shape[0] if inputs else 1,
         )
         layers.append(layer.with_gates(values.gates_among(read)))
-        values.write(layer_spec.tops, layer)
+        values.write(spec.tops, layer)
         for value in read:
             unread.pop(value, None)
         unread.update(dict.fromkeys(value for value in written if value not in values.fixed))
-    refuse_shared_names(layer_specs, layers, spec.source)
-    refuse_too_many_activations(inputs, layers, spec.source)
+    refuse_shared_names(deployed.layers, layers, source)
+    refuse_too_many_activations(inputs, layers, source)
     heard = [value for value in unread if values.names[value] not in deployed.outputs.silenced]
     outputs = in_order(heard, layers, values.names, deployed.outputs.precedence)
     on_detectors = notices_on_detectors(layers, outputs, deployed.left_out)
-    notices += tuple(f"{spec.source}: {notice}" for notice in on_detectors)
-    return Graph(inputs, tuple(layers), tuple(values.names), outputs, notices, values.constants)
+    return Graph(
+        layers=tuple(layers),
+        value_names=tuple(values.names),
+        outputs=outputs,
+        notices=(*deployed.notices, *(f"{source}: {notice}" for notice in on_detectors)),
+        constants=values.constants,
+        fixed_values=frozenset(values.fixed),
+    )
 
 
 def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer:

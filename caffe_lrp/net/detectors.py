@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from caffe_lrp.formats.caffe.wiring import names_of
 from caffe_lrp.formats.spec import LayerSpec
 from caffe_lrp.layers import Layer
 from caffe_lrp.layers.activation import ReLU
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.layers.unsupported import DETECTION_TYPES
-
-from .wiring import names_of
 
 #: Losses and measures of detectors.
 _TRAINING_TYPES = re.compile(

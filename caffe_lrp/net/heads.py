@@ -9,7 +9,7 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.messages import did_you_mean, enumerated
 
-from .claims import UNCLAIMED, Precedence
+from .deploy.precedence import NO_VOTE, Precedence
 from .net import Net
 
 #: More heads are counted in messages.
@@ -49,7 +49,7 @@ def in_order(
 
     def key(value: int) -> tuple[Precedence, bool, int, str]:
         name = value_names[value]
-        return precedence.get(name, UNCLAIMED), value not in probabilities, -depths[value], name
+        return precedence.get(name, NO_VOTE), value not in probabilities, -depths[value], name
 
     return tuple(sorted((value for value in outputs if value in depths), key=key))
 

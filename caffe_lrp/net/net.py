@@ -53,6 +53,8 @@ class Net:
         What was read in the files, or done with it, that their user should know.
     constants
         Ids of values that no layer writes and that do not depend on the image, and what they are.
+    fixed_values
+        Ids of values that do not depend on the image: constants, and what follows from these alone.
     """
 
     source: str
@@ -66,6 +68,7 @@ class Net:
     merges: tuple[Merge, ...] = ()
     notices: tuple[str, ...] = ()
     constants: Mapping[int, ConstantSpec] = field(default_factory=dict)
+    fixed_values: frozenset[int] = frozenset()
 
     def forward(
         self,
@@ -111,15 +114,6 @@ class Net:
             value: np.full((items, *constant.shape[1:]), constant.value, np.float32)
             for value, constant in self.constants.items()
         }
-
-    @cached_property
-    def fixed_values(self) -> frozenset[int]:
-        """Values that do not depend on the image: constants, and what follows from these alone."""
-        found = set(self.constants)
-        for layer in self.layers:
-            if found.issuperset(layer.inputs):
-                found.update(layer.outputs)
-        return frozenset(found)
 
     @cached_property
     def nonnegative_values(self) -> frozenset[int]:

@@ -11,17 +11,17 @@ from dataclasses import replace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ParamSpec
 from caffe_lrp.formats.caffe.reader import StoredBlob, Weights
-from caffe_lrp.formats.spec import LayerSpec, NetSpec, Shape
+from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.layers import Layer
 
 
-def with_shared_weights(spec: NetSpec, layers: Sequence[Layer], weights: Weights) -> Weights:
+def with_shared_weights(described: Sequence[LayerSpec], layers: Sequence[Layer], weights: Weights) -> Weights:
     """``weights``, and those of layers that have none of their own but share all with others.
 
     Parameters
     ----------
-    spec
-        The prototxt.
+    described
+        All layers of the prototxt, those that are not in the net among them.
     layers
         The net's layers, which need no weights yet.
     weights
@@ -29,12 +29,12 @@ def with_shared_weights(spec: NetSpec, layers: Sequence[Layer], weights: Weights
     """
     needed = {layer.name: layer.weight_shapes for layer in layers if layer.weight_shapes}
     owners: dict[str, StoredBlob] = {}
-    for layer in spec.layers:
+    for layer in described:
         for parameter, blob in zip(layer.parameters.param, weights.get(layer.name, ()), strict=False):
             if parameter.name:
                 owners.setdefault(parameter.name, blob)
     completed = dict(weights)
-    for layer in spec.layers:
+    for layer in described:
         parameters = layer.parameters.param
         if layer.name not in weights and parameters and all(each.name in owners for each in parameters):
             stored = [owners[parameter.name] for parameter in parameters]

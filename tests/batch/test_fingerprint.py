@@ -35,7 +35,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HeatmapConfig:
 
 
 def fingerprint(config: HeatmapConfig, **choices: object) -> str:
-    return fingerprint_of(describe_run(config, ContentHashes(None), choices))
+    return fingerprint_of(describe_run(config, ContentHashes(None), choices, None))
 
 
 def test_equal_runs_have_one_fingerprint_wherever_their_files_lie(config: HeatmapConfig) -> None:
@@ -75,13 +75,13 @@ def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) 
 
 def test_no_setting_is_forgotten(config: HeatmapConfig) -> None:
     """Files count by content; labels and the output root do not; formulas are among the choices."""
-    described = describe_run(replace(config, head="prob"), ContentHashes(None), {})
+    described = describe_run(replace(config, head="prob"), ContentHashes(None), {}, None)
     others = {"synset_file", "output_root", "formula", "places"}
     assert described.keys() | others == HeatmapConfig.__dataclass_fields__.keys()
 
 
 def test_a_run_without_a_head_is_described_as_before_there_were_any(config: HeatmapConfig) -> None:
-    assert "head" not in describe_run(config, ContentHashes(None), {})
+    assert "head" not in describe_run(config, ContentHashes(None), {}, None)
 
 
 def test_a_run_without_a_mean_image_has_a_fingerprint(config: HeatmapConfig) -> None:
@@ -101,22 +101,19 @@ def test_what_the_command_line_adds_counts(config: HeatmapConfig) -> None:
 
 
 def test_the_content_of_a_mean_image_that_only_the_prototxt_names_counts(config: HeatmapConfig) -> None:
-    net = 'layer { type: "Data" top: "data" name: "d" transform_param { mean_file: "trained" } }'
-    Path("net").write_text(net)
-    Path("trained").write_text("1")
-    bare = replace(config, mean_file=None, mean_values=None)
-    before = fingerprint(bare)
     Path("trained").write_text("2")
-    assert fingerprint(bare) != before
-    assert describe_run(bare, ContentHashes(None), {})["mean_file_of_prototxt"] == (
+    described = describe_run(replace(config, mean_file=None), ContentHashes(None), {}, Path("trained"))
+    assert described["mean_file_of_prototxt"] == (
         "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"
+    )
+    Path("trained").write_text("1")
+    assert (
+        describe_run(replace(config, mean_file=None), ContentHashes(None), {}, Path("trained")) != described
     )
 
 
 def test_a_run_that_says_which_mean_is_described_as_before(config: HeatmapConfig) -> None:
-    Path("net").write_text('layer { type: "Data" top: "data" name: "d" transform_param { mean_file: "m" } }')
-    for given in (config, replace(config, mean_file=None, mean_values=(0.0,))):
-        assert "mean_file_of_prototxt" not in describe_run(given, ContentHashes(None), {})
+    assert "mean_file_of_prototxt" not in describe_run(config, ContentHashes(None), {}, None)
 
 
 #: Hashes of one byte, as sha256sum prints them.

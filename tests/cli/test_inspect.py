@@ -15,6 +15,7 @@ from builders import (
     INCEPTION,
     INCEPTION_INDICES,
     build,
+    deployed,
     parse,
     random_blob,
     random_weights,
@@ -69,7 +70,7 @@ def refusal(capsys: Output, code: int, *arguments: object) -> str:
 
 
 def facts_for(folder: Path, text: str, *formulas: int, **places: int) -> NetFacts:
-    return facts_of(build_outline(parse(folder, text)), formulas or (100,), PARAMETERS, **places)
+    return facts_of(build_outline(deployed(folder, text)), formulas or (100,), PARAMETERS, **places)
 
 
 # --- The table ----------------------------------------------------------------------------------------------
@@ -627,7 +628,7 @@ def test_pictures_do_not_change_from_call_to_call(tmp_path: Path) -> None:
 
 
 def test_an_outline_is_the_net_without_its_weights(tmp_path: Path) -> None:
-    outline, net = build_outline(parse(tmp_path, INCEPTION)), build(tmp_path, INCEPTION)
+    outline, net = build_outline(deployed(tmp_path, INCEPTION)), build(tmp_path, INCEPTION)
     assert isinstance(outline, Net)
     assert [layer.label for layer in outline.layers] == [layer.label for layer in net.layers]
     assert not any(layer.weights for layer in outline.layers)
@@ -635,7 +636,7 @@ def test_an_outline_is_the_net_without_its_weights(tmp_path: Path) -> None:
 
 
 def test_corrected_quirks_show_in_the_rules(tmp_path: Path) -> None:
-    net = build_outline(parse(tmp_path, INCEPTION))
+    net = build_outline(deployed(tmp_path, INCEPTION))
     corrected = facts_of(net, (0,), RuleParameters(0.0, 0.0, -1, CORRECTED))
     assert corrected.layers[3].rules == {0: "pass"}
     assert facts_of(net, (0,), PARAMETERS).layers[3].rules == {0: "Taylor"}

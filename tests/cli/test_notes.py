@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from builders import build, parse
+from builders import build, deployed, parse
 
 from caffe_lrp.batch.naming import naming
 from caffe_lrp.cli.main import main
@@ -12,8 +12,8 @@ from caffe_lrp.errors import ConfigError, ModelError, UsageError, notices_of, no
 from caffe_lrp.formats.caffe.foreign import EFFECTS, unknown_fields
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_graph
-from caffe_lrp.net.inputs import with_input_size
-from caffe_lrp.net.options import notices_on_options
+from caffe_lrp.net.deploy.deployed import deploy
+from caffe_lrp.net.deploy.options import notices_on_options
 
 Output = pytest.CaptureFixture[str]
 
@@ -33,7 +33,7 @@ def net(*bodies: str) -> str:
 def notes(folder: Path, text: str) -> list[str]:
     """What is noticed, without the name of the file."""
     spec = parse(folder, text)
-    found = build_graph(spec).notices
+    found = build_graph(deploy(spec)).notices
     assert all(notice.startswith(f"{spec.source}: ") for notice in found)
     return [notice.removeprefix(f"{spec.source}: ") for notice in found]
 
@@ -241,7 +241,7 @@ def test_notes_are_told_once_if_the_input_gets_another_size(tmp_path: Path) -> N
         + "layer { name: 's' type: 'Silence' }"
     )
     plain = parse(tmp_path, text)
-    assert build_graph(with_input_size(plain, (10, 12))).notices == build_graph(plain).notices
+    assert build_graph(deploy(plain, input_size=(10, 12))).notices == build_graph(deploy(plain)).notices
 
 
 # --- Notes come with errors ---------------------------------------------------------------------------------
@@ -313,5 +313,5 @@ def test_errors_without_notes_have_none() -> None:
 )
 def test_notes_of_the_file_come_with_every_error_of_its_net(text: str, fault: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=fault) as caught:
-        build_graph(parse(tmp_path, text))
+        build_graph(deployed(tmp_path, text))
     assert any("field 'mood' is unknown" in notice for notice in notices_of(caught.value))

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from builders import parse, random_weights, write_caffemodel
+from builders import deployed, parse, random_weights, write_caffemodel
 from PIL import Image
 
 import caffe_lrp
@@ -33,6 +33,7 @@ from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.messages import closest
 from caffe_lrp.model.explainer import open_session
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
+from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.limits import LARGEST_BLOB, MOST_ACTIVATIONS
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.sources.filelist import read_filelist
@@ -133,7 +134,7 @@ def test_dangers_are_seen(code: str) -> None:
 
 def test_messages_have_no_control_characters(tmp_path: Path) -> None:
     text = 'layer { name: "a\\033[2J\\rb" type: "Nonsense" top: "t" }\n'
-    message = assert_refused(lambda: build_graph(parse(tmp_path, DATA + text)), ModelError, "Nonsense")
+    message = assert_refused(lambda: build_graph(deployed(tmp_path, DATA + text)), ModelError, "Nonsense")
     assert r"'a\x1b[2J\rb'" in message
     assert str(ModelError("a\tb\u202ec\nd")) == "a\\tb\\u202ec\nd"
 
@@ -347,7 +348,7 @@ def product(count: int) -> str:
     ],
 )
 def test_absurd_sizes_are_refused(tmp_path: Path, text: str, message: str) -> None:
-    assert_refused(lambda: build_graph(parse(tmp_path, text)), ModelError, message)
+    assert_refused(lambda: build_graph(deployed(tmp_path, text)), ModelError, message)
 
 
 def test_many_large_blobs_are_refused_together(tmp_path: Path) -> None:
@@ -359,7 +360,7 @@ def test_many_large_blobs_are_refused_together(tmp_path: Path) -> None:
     ]
     text = DATA.replace("8", str(side)) + "".join(layers)
     message = assert_refused(
-        lambda: build_graph(parse(tmp_path, text)), ModelError, "the blobs of one image have"
+        lambda: build_graph(deployed(tmp_path, text)), ModelError, "the blobs of one image have"
     )
     total = (3 + 5 * 7) * side**2
     assert total > MOST_ACTIVATIONS > total - 7 * side**2
@@ -368,12 +369,14 @@ def test_many_large_blobs_are_refused_together(tmp_path: Path) -> None:
 
 def test_a_net_beyond_the_memory_is_refused_unread(tmp_path: Path) -> None:
     spec = parse(tmp_path, DATA + product(1000))
-    shapes = weight_shapes(spec)
+    shapes = weight_shapes(deploy(spec))
     stored = scan_caffemodel(write_caffemodel(tmp_path / "net", random_weights(spec, seed=1)))
     needed = 4 * (sum(int(np.prod(shape)) for shape in shapes["fc"]) + 192 + 1000)
-    build_net(spec, stored, memory=needed)
+    build_net(deploy(spec, stored), stored, memory=needed)
     message = assert_refused(
-        lambda: build_net(spec, stored, memory=needed - 1), ModelError, "one image takes more than"
+        lambda: build_net(deploy(spec, stored), stored, memory=needed - 1),
+        ModelError,
+        "one image takes more than",
     )
     assert "in layer 0 'fc' (InnerProduct)" in message
 
@@ -384,7 +387,9 @@ def test_nets_that_double_with_every_layer_are_refused(tmp_path: Path) -> None:
         for i, b in enumerate(["data", *(f"c{j}" for j in range(60))])
     ]
     assert_refused(
-        lambda: build_graph(parse(tmp_path, DATA + "".join(layers))), ModelError, "impossible size|one image"
+        lambda: build_graph(deployed(tmp_path, DATA + "".join(layers))),
+        ModelError,
+        "impossible size|one image",
     )
 
 

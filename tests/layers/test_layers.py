@@ -14,6 +14,7 @@ from builders import (
     assert_close,
     build,
     channels_last,
+    deployed,
     layer_net,
     parse,
     random_blob,
@@ -27,6 +28,7 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY, unsupported_type
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_net
+from caffe_lrp.net.deploy.deployed import deploy
 
 IMAGE = (4, 7, 6)
 
@@ -552,7 +554,7 @@ BAD = {
 def test_bad_parameters_are_errors_that_name_the_layer(body: str, message: str, tmp_path: Path) -> None:
     spec = parse(tmp_path, layer_net(body, IMAGE))
     with pytest.raises(ModelError, match=message) as caught:
-        build_net(spec, {})
+        build_net(deploy(spec), {})
     assert "layer 0 'layer'" in str(caught.value)
     assert str(tmp_path / "deploy.prototxt") in str(caught.value)
 
@@ -567,24 +569,24 @@ def test_bad_parameters_are_errors_that_name_the_layer(body: str, message: str, 
 )
 def test_layers_over_images_refuse_flat_inputs(body: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="needs an input with 4 axes"):
-        build_net(parse(tmp_path, layer_net(body, (9,))), {})
+        build_net(deployed(tmp_path, layer_net(body, (9,))), {})
 
 
 def test_a_layer_with_too_many_bottoms_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"'layer' \(ReLU\): has 2 bottom\(s\), needs 1"):
-        build_net(parse(tmp_path, layer_net('type: "ReLU"', IMAGE, IMAGE)), {})
+        build_net(deployed(tmp_path, layer_net('type: "ReLU"', IMAGE, IMAGE)), {})
 
 
 def test_a_layer_without_bottoms_is_an_error(tmp_path: Path) -> None:
     text = 'input: "data" input_shape { dim: 2 dim: 3 } layer { name: "joined" type: "Concat" top: "joined" }'
     with pytest.raises(ModelError, match=r"'joined' \(Concat\): has 0 bottom\(s\), needs at least 1"):
-        build_net(parse(tmp_path, text), {})
+        build_net(deployed(tmp_path, text), {})
 
 
 def test_concat_of_unequal_sizes_is_an_error(tmp_path: Path) -> None:
     text = layer_net('type: "Concat" concat_param { axis: 2 }', (4, 7, 6), (5, 7, 6))
     with pytest.raises(ModelError, match="cannot be joined along axis 2"):
-        build_net(parse(tmp_path, text), {})
+        build_net(deployed(tmp_path, text), {})
 
 
 def test_a_pooling_kernel_larger_than_the_image_is_clipped_to_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from builders import (
     assert_close,
     build,
     channels_last,
+    deployed,
     layer_net,
     parse,
     random_blob,
@@ -27,6 +28,7 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Combination, Layer, Normalization
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
+from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.relevance.rules import Contribution, Seen
 
 IMAGE = (4, 7, 6)
@@ -466,7 +468,7 @@ def pair_net(kind: str, part: Shape, gates: tuple[bool, bool] = (False, False)) 
 
 
 def pair(folder: Path, kind: str, part: Shape, gates: tuple[bool, bool] = (False, False)) -> Combination:
-    layer = build_graph(parse(folder, pair_net(kind, part, gates))).layers[-1]
+    layer = build_graph(deployed(folder, pair_net(kind, part, gates))).layers[-1]
     assert isinstance(layer, Combination)
     return layer
 
@@ -593,14 +595,14 @@ BAD_PAIRS = {
 @pytest.mark.parametrize(("body", "message"), BAD.values(), ids=BAD)
 def test_bad_parameters_are_errors_that_name_the_layer(body: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=rf"layer 0 'layer' .*{message}"):
-        build_net(parse(tmp_path, layer_net(body, IMAGE)), {})
+        build_net(deployed(tmp_path, layer_net(body, IMAGE)), {})
 
 
 @pytest.mark.parametrize(("body", "part", "message"), BAD_PAIRS.values(), ids=BAD_PAIRS)
 def test_bad_parameters_of_pairs_are_errors(body: str, part: str, message: str, tmp_path: Path) -> None:
     text = pair_net("Scale", (4,)).replace(KINDS["Scale"][0], body)
     with pytest.raises(ModelError, match=rf"'layer' \(Scale\).*{message}"):
-        build_graph(parse(tmp_path, text))
+        build_graph(deployed(tmp_path, text))
 
 
 @pytest.mark.parametrize(
@@ -609,7 +611,7 @@ def test_bad_parameters_of_pairs_are_errors(body: str, part: str, message: str, 
 def test_pairs_that_do_not_go_together_are_errors(body: str, tmp_path: Path) -> None:
     message = "do not go together: the second must be the beginning of the first; put a Flatten or Reshape"
     with pytest.raises(ModelError, match=message):
-        build_graph(parse(tmp_path, layer_net(body, IMAGE, (5, 7, 6))))
+        build_graph(deployed(tmp_path, layer_net(body, IMAGE, (5, 7, 6))))
 
 
 # --- Blobs of caffemodels -----------------------------------------------------------------------------------
@@ -620,7 +622,7 @@ def test_made_up_blobs_can_be_used(tmp_path: Path) -> None:
         spec = parse(tmp_path, layer_net(case.body, case.shape))
         for name, blobs in random_weights(spec, 3, bias_scale=0).items():
             for role, shape, blob in zip(
-                weight_roles(spec)[name], weight_shapes(spec)[name], blobs, strict=True
+                weight_roles(spec)[name], weight_shapes(deploy(spec))[name], blobs, strict=True
             ):
                 assert blob.shape == shape
                 assert role not in ("variance", "scale", "factor") or blob.min() > 0
@@ -629,7 +631,7 @@ def test_made_up_blobs_can_be_used(tmp_path: Path) -> None:
 
 def test_the_first_layout_is_caffes_own(tmp_path: Path) -> None:
     spec = parse(tmp_path, layer_net(BATCH_NORM, IMAGE))
-    assert weight_shapes(spec) == {"layer": ((4,), (4,), (1,))}
+    assert weight_shapes(deploy(spec)) == {"layer": ((4,), (4,), (1,))}
     assert weight_roles(spec) == {"layer": ("mean", "variance", "factor")}
 
 

@@ -5,7 +5,17 @@ from pathlib import Path
 import numpy as np
 import oracle
 import pytest
-from builders import WORKSPACE, assert_close, build, layer_net, lone_layer, parse, random_blob, random_weights
+from builders import (
+    WORKSPACE,
+    assert_close,
+    build,
+    deployed,
+    layer_net,
+    lone_layer,
+    parse,
+    random_blob,
+    random_weights,
+)
 from oracle import Geometry, Shape
 
 from caffe_lrp.errors import ModelError
@@ -150,4 +160,4 @@ def test_weights_of_a_deconvolution_are_stored_by_input_channel(tmp_path: Path) 
     text = layer_net(
         'type: "Deconvolution" convolution_param { num_output: 4 group: 2 kernel_size: 3 }', IMAGE
     )
-    assert build_graph(parse(tmp_path, text)).layers[0].weight_shapes == ((6, 2, 3, 3), (4,))
+    assert build_graph(deployed(tmp_path, text)).layers[0].weight_shapes == ((6, 2, 3, 3), (4,))

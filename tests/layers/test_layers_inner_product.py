@@ -15,8 +15,8 @@ from builders import (
     Weights,
     assert_close,
     build,
+    deployed,
     layer_net,
-    parse,
     random_blob,
     single_layer,
     without_biases,
@@ -125,7 +125,7 @@ BAD = {
 @pytest.mark.parametrize(("parameters", "message"), BAD.values(), ids=BAD.keys())
 def test_axes_that_are_not_there_are_refused(parameters: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message):
-        build_net(parse(tmp_path, layer_net(body(parameters), (3, 4, 2))), {})
+        build_net(deployed(tmp_path, layer_net(body(parameters), (3, 4, 2))), {})
 
 
 def test_weights_that_are_not_transposed_are_refused(tmp_path: Path) -> None:

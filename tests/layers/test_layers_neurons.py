@@ -15,8 +15,8 @@ from builders import (
     Weights,
     assert_close,
     build,
+    deployed,
     layer_net,
-    parse,
     random_blob,
     single_layer,
 )
@@ -357,7 +357,7 @@ BAD = {
 @pytest.mark.parametrize(("body", "message"), BAD.values(), ids=BAD.keys())
 def test_bad_parameters_are_errors_that_name_the_layer(body: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message) as caught:
-        build_net(parse(tmp_path, layer_net(body, IMAGE)), {})
+        build_net(deployed(tmp_path, layer_net(body, IMAGE)), {})
     assert "'layer'" in str(caught.value)
 
 

@@ -17,9 +17,9 @@ from builders import (
     Weights,
     assert_close,
     build,
+    deployed,
     layer_net,
     lone_layer,
-    parse,
     random_blob,
     single_layer,
     without_biases,
@@ -528,7 +528,7 @@ def test_a_notice_says_where_the_lowest_number_is_computed_with(
     for number, body in enumerate([EMPTY_POOL, *bodies]):
         below = f"layer{number - 1}" if number else "data"
         text += f'layer {{ name: "layer{number}" bottom: "{below}" top: "layer{number}" {body} }}\n'
-    for net in (build(tmp_path, text), build_outline(parse(tmp_path, text))):
+    for net in (build(tmp_path, text), build_outline(deployed(tmp_path, text))):
         if reader is None:
             assert net.notices == ()
             continue
@@ -542,7 +542,7 @@ def test_what_reaches_sums_is_found_without_a_blob_of_that_size(tmp_path: Path) 
     text = 'input: "data" input_shape { dim: 1 dim: 2 dim: 28000 dim: 28000 }\n'
     text += f'layer {{ name: "pool" bottom: "data" top: "pool" {EMPTY_POOL} }}\n'
     text += f'layer {{ name: "relu" bottom: "pool" top: "relu" {RELU} }}\n'
-    assert build_outline(parse(tmp_path, text.replace("stride: 2", "stride: 31"))).notices == ()
+    assert build_outline(deployed(tmp_path, text.replace("stride: 2", "stride: 31"))).notices == ()
 
 
 def test_a_mask_that_has_no_place_for_a_window_is_refused_where_it_is_read(tmp_path: Path) -> None:
@@ -551,8 +551,8 @@ def test_a_mask_that_has_no_place_for_a_window_is_refused_where_it_is_read(tmp_p
     text += 'layer { name: "up" bottom: "pool" bottom: "mask" top: "up" type: "Upsample" '
     text += "upsample_param { upsample_h: 4 upsample_w: 6 } }\n"
     with pytest.raises(ModelError, match=r"layer 1 'up' \(Upsample\) reads the mask of layer 0 'pool'"):
-        build_outline(parse(tmp_path, text))
-    assert build_outline(parse(tmp_path, text.replace("stride: 2", "stride: 2 round_mode: FLOOR"))).layers
+        build_outline(deployed(tmp_path, text))
+    assert build_outline(deployed(tmp_path, text.replace("stride: 2", "stride: 2 round_mode: FLOOR"))).layers
 
 
 # --- Padding and means --------------------------------------------------------------------------------------
@@ -670,13 +670,13 @@ BAD = {
 @pytest.mark.parametrize(("body", "message"), BAD.values(), ids=BAD.keys())
 def test_bad_parameters_are_errors_that_name_the_layer(body: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message) as caught:
-        build_net(parse(tmp_path, layer_net(body, IMAGE)), {})
+        build_net(deployed(tmp_path, layer_net(body, IMAGE)), {})
     assert "'layer'" in str(caught.value)
 
 
 def test_pyramids_over_vectors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="needs an input with 4 axes"):
-        build_net(parse(tmp_path, layer_net('type: "SPP" spp_param { pyramid_height: 2 }', (9,))), {})
+        build_net(deployed(tmp_path, layer_net('type: "SPP" spp_param { pyramid_height: 2 }', (9,))), {})
 
 
 def test_convolutions_see_that_a_pyramid_compares(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from builders import (
     WORKSPACE,
     Weights,
     assert_close,
+    deployed,
     layer_net,
-    parse,
     random_blob,
     single_layer,
     without_biases,
@@ -134,12 +134,12 @@ def test_overflow_is_silent(case: Case, tmp_path: Path) -> None:
 def test_images_of_a_batch_are_never_added_up(parameters: str, tmp_path: Path) -> None:
     message = "axis 0 would add up the images of a batch; set another in reduction_param"
     with pytest.raises(ModelError, match=message):
-        build_net(parse(tmp_path, layer_net(body(parameters), IMAGE)), {})
+        build_net(deployed(tmp_path, layer_net(body(parameters), IMAGE)), {})
 
 
 def test_axes_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="axis 4 is not supported on a blob of 4 axes"):
-        build_net(parse(tmp_path, layer_net(body("axis: 4"), IMAGE)), {})
+        build_net(deployed(tmp_path, layer_net(body("axis: 4"), IMAGE)), {})
 
 
 # --- Relevance ----------------------------------------------------------------------------------------------

@@ -1,15 +1,14 @@
 """Nets that the reference refuses, from config to files: their inputs, and where relevance starts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from builders import WORKSPACE, parse, random_weights, write_caffemodel
+from builders import WORKSPACE, deployed, parse, random_weights, write_caffemodel
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,12 +16,15 @@ from caffe_lrp.batch.check import notices
 from caffe_lrp.cli.main import main
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ConfigError, ModelError
+from caffe_lrp.formats.caffe import reader
 from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto
-from caffe_lrp.formats.spec import NetSpec
+from caffe_lrp.formats.spec import Transform
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.model.explainer import open_session
 from caffe_lrp.model.preprocessing import make_preprocessor
+from caffe_lrp.net.deploy import deployed as deployment
+from caffe_lrp.net.deploy.deployed import DeployedNet
 
 #: A classifier with an inner product, and one whose scores are an average over positions.
 DENSE = """
@@ -262,12 +264,9 @@ def test_a_mean_of_one_pixel_is_that_of_all_pixels(order: str) -> None:
 # --- A transform_param in the prototxt ----------------------------------------------------------------------
 
 
-def spec_with(**transform: Any) -> NetSpec:
-    """The prototxt, which says something of the input."""
-    spec = parse(Path(), AVERAGED + POOLED)
-    known = {"mean_values": (), "mean_file": None, "scale": 1.0, **transform}
-    object.__setattr__(spec, "transform", SimpleNamespace(**known))
-    return spec
+def net_with(**transform: Any) -> DeployedNet:
+    """The net, whose prototxt says something of the input."""
+    return replace(deployed(Path(), AVERAGED + POOLED), transform=Transform("data", **transform))
 
 
 @pytest.mark.parametrize(
@@ -282,9 +281,7 @@ def test_the_prototxt_is_asked_where_the_config_says_nothing(
     transform: dict[str, Any], mean: list[float], scale: float, remark: str
 ) -> None:
     arrange(AVERAGED + POOLED, mean_values=None)
-    found, remarks = make_preprocessor(
-        read_config(Path("config.yaml")), spec_with(**transform), {}, MAX_PIXELS
-    )
+    found, remarks = make_preprocessor(read_config(Path("config.yaml")), net_with(**transform), MAX_PIXELS)
     assert found.mean[:, 0, 0].tolist() == mean
     assert found.scale == scale
     assert remarks == (
@@ -294,8 +291,8 @@ def test_the_prototxt_is_asked_where_the_config_says_nothing(
 
 def test_the_config_comes_before_the_prototxt() -> None:
     arrange(AVERAGED + POOLED, mean_values=[7], input_scale=0.25)
-    spec = spec_with(mean_values=(104.0,), scale=0.5)
-    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec, {}, MAX_PIXELS)
+    net = net_with(mean_values=(104.0,), scale=0.5)
+    found, remarks = make_preprocessor(read_config(Path("config.yaml")), net, MAX_PIXELS)
     assert (found.mean[0, 0, 0], found.scale, remarks) == (7, 0.25, ())
 
 
@@ -303,13 +300,9 @@ def test_the_config_comes_before_the_prototxt() -> None:
 def test_the_mean_image_of_the_prototxt_is_looked_for_beside_it(place: str) -> None:
     arrange(AVERAGED + POOLED, mean_values=None)
     mean = write_mean(Path(place))
-    spec = replace(spec_with(), source="models/deploy.prototxt")
-    object.__setattr__(
-        spec,
-        "transform",
-        SimpleNamespace(mean_values=(), mean_file="data/mean" if "/" in place else "mean", scale=1),
-    )
-    found, remarks = make_preprocessor(read_config(Path("config.yaml")), spec, {}, MAX_PIXELS)
+    name = "data/mean" if "/" in place else "mean"
+    net = replace(net_with(mean_file=name), source="models/deploy.prototxt")
+    found, remarks = make_preprocessor(read_config(Path("config.yaml")), net, MAX_PIXELS)
     np.testing.assert_array_equal(found.mean, mean)
     assert remarks[0].endswith(f"mean image {place}")
 
@@ -326,7 +319,44 @@ def test_a_transform_that_does_not_fit_is_refused(
 ) -> None:
     arrange(AVERAGED + POOLED, mean_values=None)
     with pytest.raises(kind, match=message):
-        make_preprocessor(read_config(Path("config.yaml")), spec_with(**transform), {}, MAX_PIXELS)
+        make_preprocessor(read_config(Path("config.yaml")), net_with(**transform), MAX_PIXELS)
+
+
+# --- The start of a run -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(), ("--input-size", "20x20")])
+def test_a_run_reads_its_prototxt_once_and_deploys_its_net_once(
+    size: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mean(Path("mean"))
+    data = (
+        'layer { name: "data" type: "Data" top: "data" transform_param { crop_size: 20 mean_file: "mean" } }'
+    )
+    arrange(DENSE.replace(DENSE.splitlines()[1], data), mean_values=None)
+    calls = []
+    for module, name in ((reader, "parsed"), (deployment, "what_remains"), (deployment, "insert_splits")):
+        real = getattr(module, name)
+
+        def counted(*given: object, name: str = name, real: Callable[..., object] = real) -> object:
+            calls.append(name)
+            return real(*given)
+
+        monkeypatch.setattr(module, name, counted)
+    assert run(*size) == 0
+    assert calls == ["parsed", "what_remains", "insert_splits"]
+
+
+def test_a_session_knows_the_mean_image_that_only_the_prototxt_names() -> None:
+    mean = write_mean(Path("mean"))
+    data = 'layer { name: "data" type: "Data" top: "data" transform_param { mean_file: "mean" } }'
+    text = DENSE.replace(DENSE.splitlines()[1], data)
+    arrange(text, mean_values=None)
+    session = open_session(read_config(Path("config.yaml")))
+    assert session.mean_of_prototxt == Path("mean")
+    np.testing.assert_array_equal(session.preprocessor.mean, mean)
+    arrange(text)
+    assert open_session(read_config(Path("config.yaml"))).mean_of_prototxt is None
 
 
 @pytest.mark.parametrize(

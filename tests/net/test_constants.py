@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import ENGINE, assert_close, build, parse, random_blob, random_weights
+from builders import ENGINE, assert_close, build, deployed, parse, random_blob, random_weights
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
@@ -104,8 +104,8 @@ def test_a_blob_beside_the_image_may_give_a_shape(reference: str, tmp_path: Path
 
 def test_a_second_input_may_give_a_shape(tmp_path: Path) -> None:
     text = 'input: "shape" input_shape { dim: 1 dim: 2 dim: 3 dim: 4 }\n' + INPUT
-    graph = build_graph(parse(tmp_path, text + CROPPED.replace("REFERENCE", "") + SCORES))
-    assert [declared.name for declared in graph.inputs] == ["data"]
+    net = deployed(tmp_path, text + CROPPED.replace("REFERENCE", "") + SCORES)
+    assert [declared.name for declared in net.inputs] == ["data"]
 
 
 # --- Constants ----------------------------------------------------------------------------------------------
@@ -239,12 +239,12 @@ def test_other_numbers_beside_the_image_are_refused(filler: str, reason: str, tm
     if "} data_filler" in filler:
         text = text.replace("data_filler { }", 'data_filler { type: "constant" }')
     with pytest.raises(ModelError, match=message):
-        build_graph(parse(tmp_path, INPUT + text))
+        build_graph(deployed(tmp_path, INPUT + text))
 
 
 def test_a_constant_without_a_shape_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not say how large 'fixed' is; add dummy_data_param"):
-        build_graph(parse(tmp_path, INPUT + dummy("fixed", "") + mix('type: "Eltwise"')))
+        build_graph(deployed(tmp_path, INPUT + dummy("fixed", "") + mix('type: "Eltwise"')))
 
 
 def test_a_filler_that_says_nothing_is_the_constant_0(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import WORKSPACE, build, parse, random_blob, random_weights, write_caffemodel
+from builders import WORKSPACE, build, deployed, parse, random_blob, random_weights, write_caffemodel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +16,8 @@ from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.formats.spec import Transform
 from caffe_lrp.layers import REGISTRY, unsupported_type
 from caffe_lrp.net.build import Graph, build_graph, build_net
-from caffe_lrp.net.deploy import as_deploy_net
-from caffe_lrp.net.inputs import with_input_size
-from caffe_lrp.net.splits import insert_splits
+from caffe_lrp.net.deploy.deployed import deploy
+from caffe_lrp.net.deploy.remains import what_remains
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +48,7 @@ BODY = convolution("conv", "data") + layer("relu", "ReLU", "conv", "conv") + sco
 
 
 def graph_of(folder: Path, text: str) -> Graph:
-    return build_graph(parse(folder, text))
+    return build_graph(deployed(folder, text))
 
 
 def labels(graph: Graph) -> list[str]:
@@ -70,7 +69,8 @@ def notices(folder: Path, text: str) -> list[str]:
 def test_a_net_for_training_becomes_one_for_images(tmp_path: Path) -> None:
     graph = graph_of(tmp_path, TRAIN_DATA + TEST_DATA + BODY + LOSS + ACCURACY)
     assert labels(graph) == ["0 conv Convolution", "1 relu ReLU", "2 fc InnerProduct", "3 loss Softmax"]
-    assert [(declared.name, declared.shape) for declared in graph.inputs] == [("data", (1, 3, 11, 11))]
+    net = deployed(tmp_path, TRAIN_DATA + TEST_DATA + BODY + LOSS + ACCURACY)
+    assert [(declared.name, declared.shape) for declared in net.inputs] == [("data", (1, 3, 11, 11))]
     assert graph.value_names == ("data", "conv", "conv", "fc", "loss")
 
 
@@ -92,22 +92,22 @@ def test_notices_reach_the_net(tmp_path: Path) -> None:
 
 
 def test_a_net_for_images_stays_as_it_is(tmp_path: Path) -> None:
-    deploy = 'input: "data" input_shape { dim: 1 dim: 3 dim: 11 dim: 11 }\n'
+    by_hand = 'input: "data" input_shape { dim: 1 dim: 3 dim: 11 dim: 11 }\n'
     unread = layer("aside", "ReLU", "conv")
-    text = deploy + BODY + unread + layer("prob", "Softmax", "fc")
+    text = by_hand + BODY + unread + layer("prob", "Softmax", "fc")
     assert [line.split()[1] for line in labels(graph_of(tmp_path, text))] == [
         "conv", "relu", "conv_relu_0_split", "fc", "aside", "prob"
     ]  # fmt: skip
     assert notices(tmp_path, text) == []
 
 
-def for_training(deploy: str) -> str:
+def for_training(by_hand: str) -> str:
     """A deploy prototxt of configs/ as it may have looked in training."""
     text, inputs = re.subn(
-        r"input: .*\n(input_(dim|shape).*\n)+", TRAIN_DATA + DATA.format("", "crop_size: 32"), deploy
+        r"input: .*\n(input_(dim|shape).*\n)+", TRAIN_DATA + DATA.format("", "crop_size: 32"), by_hand
     )
     text, probabilities = re.subn(r'(?s)layers? \{[^{]*?name: "prob"\s[^{]*?bottom: "(.*?)".*', "", text)
-    scores = re.findall('bottom: "(.*?)"', deploy)[-1]
+    scores = re.findall('bottom: "(.*?)"', by_hand)[-1]
     assert (inputs, probabilities) == (1, 1)
     loss = LOSS.replace("fc", scores).replace("layer {", "layer { include { phase: TEST } ")
     return text + loss + ACCURACY.replace("fc", scores)
@@ -115,11 +115,12 @@ def for_training(deploy: str) -> str:
 
 @pytest.mark.parametrize("name", ["caffenet", "googlenet", "vgg16"])
 def test_published_nets_are_numbered_as_in_their_deploy_files(tmp_path: Path, name: str) -> None:
-    deploy = (ROOT / "configs" / name / "deploy.prototxt").read_text()
-    expected = graph_of(tmp_path, deploy)
-    trained = for_training(deploy)
-    (side,) = set(expected.inputs[0].shape[2:])
-    graph = graph_of(tmp_path, trained.replace("crop_size: 32", f"crop_size: {side}"))
+    by_hand = (ROOT / "configs" / name / "deploy.prototxt").read_text()
+    expected = graph_of(tmp_path, by_hand)
+    (given,) = deployed(tmp_path, by_hand).inputs
+    (side,) = set(given.shape[2:])
+    trained = for_training(by_hand).replace("crop_size: 32", f"crop_size: {side}")
+    graph = graph_of(tmp_path, trained)
     assert [(layer.name, layer.type) for layer in graph.layers[:-1]] == [
         (layer.name, layer.type) for layer in expected.layers[:-1]
     ]
@@ -128,16 +129,16 @@ def test_published_nets_are_numbered_as_in_their_deploy_files(tmp_path: Path, na
     ]
     assert [layer.inputs for layer in graph.layers] == [layer.inputs for layer in expected.layers]
     assert graph.layers[-1].type == "Softmax"
-    assert graph.inputs[0].shape[1:] == expected.inputs[0].shape[1:]
+    assert deployed(tmp_path, trained).inputs[0].shape[1:] == given.shape[1:]
 
 
 def test_the_net_computes_what_its_deploy_net_does(tmp_path: Path) -> None:
-    deploy = 'input: "data" input_shape { dim: 1 dim: 3 dim: 11 dim: 11 }\n'
-    deploy += BODY + layer("prob", "Softmax", "fc")
-    weights = random_weights(parse(tmp_path, deploy), 3)
+    by_hand = 'input: "data" input_shape { dim: 1 dim: 3 dim: 11 dim: 11 }\n'
+    by_hand += BODY + layer("prob", "Softmax", "fc")
+    weights = random_weights(parse(tmp_path, by_hand), 3)
     image = random_blob((2, 3, 11, 11), 4)
     outputs = []
-    for text in (deploy, TRAIN_DATA + TEST_DATA + BODY + LOSS + ACCURACY):
+    for text in (by_hand, TRAIN_DATA + TEST_DATA + BODY + LOSS + ACCURACY):
         net = build(tmp_path, text, weights)
         outputs.append(net.forward(image, set(), WORKSPACE)[net.output_value])
     np.testing.assert_array_equal(outputs[0], outputs[1])
@@ -258,16 +259,15 @@ def test_a_net_that_is_silent_altogether_is_an_error(tmp_path: Path) -> None:
 def test_labels_from_another_data_layer_are_no_second_input(tmp_path: Path) -> None:
     text = DATA.replace('top: "label" ', "").format("", "crop_size: 11")
     text += layer("marks", "HDF5Data", "", "label weight") + BODY
-    graph = graph_of(tmp_path, text + layer("loss", "SoftmaxWithLoss", "fc label weight"))
-    assert [declared.name for declared in graph.inputs] == ["data"]
+    net = deployed(tmp_path, text + layer("loss", "SoftmaxWithLoss", "fc label weight"))
+    assert [declared.name for declared in net.inputs] == ["data"]
 
 
 def test_a_label_among_the_inputs_of_a_deploy_net_is_left_out(tmp_path: Path) -> None:
     shapes = "input_shape { dim: 1 dim: 3 dim: 11 dim: 11 } input_shape { dim: 1 dim: 1 dim: 1 dim: 1 }\n"
     text = 'input: "data" input: "label" ' + shapes + BODY + LOSS
-    graph = graph_of(tmp_path, text)
-    assert [declared.name for declared in graph.inputs] == ["data"]
-    assert labels(graph)[-1] == "3 loss Softmax"
+    assert [declared.name for declared in deployed(tmp_path, text).inputs] == ["data"]
+    assert labels(graph_of(tmp_path, text))[-1] == "3 loss Softmax"
     assert "left out, as the scores do not follow from it: input 'label'" in notices(tmp_path, text)
 
 
@@ -444,31 +444,31 @@ def training_nets(draw: st.DrawFn) -> str:
 def test_what_remains_is_a_net(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     spec = parse(tmp_path_factory.mktemp("net"), text)
     try:
-        deployed = as_deploy_net(spec)
+        net = what_remains(spec, {}, None, None)
     except ModelError as error:
         assert "nothing is left" in str(error)
         return
-    insert_splits(deployed.inputs, deployed.layers, spec.source)
-    assert [declared.name for declared in deployed.inputs] in (["data"], [])
-    assert all("label" not in remaining.bottoms for remaining in deployed.layers)
-    names = [remaining.name for remaining in deployed.layers]
+    assert deploy(spec).inputs == net.inputs
+    assert [declared.name for declared in net.inputs] in (["data"], [])
+    assert all("label" not in remaining.bottoms for remaining in net.layers)
+    names = [remaining.name for remaining in net.layers]
     assert names == [original.name for original in spec.layers if original.name in names]
-    assert {remaining.type for remaining in deployed.layers} <= {*REGISTRY, "Mystery"}
-    if all(remaining.type in REGISTRY for remaining in deployed.layers):
-        again = as_deploy_net(replace(spec, inputs=deployed.inputs, layers=deployed.layers))
-        assert (again.inputs, again.layers, again.notices) == (deployed.inputs, deployed.layers, ())
+    assert {remaining.type for remaining in net.layers} <= {*REGISTRY, "Mystery"}
+    if all(remaining.type in REGISTRY for remaining in net.layers):
+        again = what_remains(replace(spec, inputs=net.inputs, layers=net.layers), {}, None, None)
+        assert (again.inputs, again.layers, again.notices) == (net.inputs, net.layers, ())
 
 
 # --- Phases and stages --------------------------------------------------------------------------------------
 
 
 def test_a_net_with_data_for_training_alone_takes_its_size(tmp_path: Path) -> None:
-    assert graph_of(tmp_path, TRAIN_DATA + BODY + LOSS).inputs[0].shape == (1, 3, 9, 9)
+    assert deployed(tmp_path, TRAIN_DATA + BODY + LOSS).inputs[0].shape == (1, 3, 9, 9)
 
 
 def test_the_phase_of_a_layer_itself_counts_for_data_layers(tmp_path: Path) -> None:
     text = TRAIN_DATA.replace("include { phase: TRAIN }", "phase: TRAIN")
-    assert graph_of(tmp_path, text + TEST_DATA + BODY + LOSS).inputs[0].shape == (1, 3, 11, 11)
+    assert deployed(tmp_path, text + TEST_DATA + BODY + LOSS).inputs[0].shape == (1, 3, 11, 11)
     dropout = layer("drop", "Dropout", "fc", "fc", "phase: TRAIN")
     assert len(graph_of(tmp_path, text + BODY + dropout + LOSS).layers) == 5
 
@@ -480,7 +480,7 @@ def test_the_stage_deploy_is_taken_where_there_is_one(tmp_path: Path) -> None:
     text += layer("softmax", "Softmax", "fc", more='include { stage: "deploy" }')
     graph = graph_of(tmp_path, text)
     assert labels(graph)[-1] == "3 softmax Softmax"
-    assert graph.inputs[0].shape == (1, 3, 11, 11)
+    assert deployed(tmp_path, text).inputs[0].shape == (1, 3, 11, 11)
     assert "its layers of stage 'deploy' are taken" in notices(tmp_path, text)
     graph = graph_of(tmp_path, 'state { stage: "val" }\n' + text)
     assert labels(graph)[-1] == "3 loss Softmax"
@@ -525,7 +525,7 @@ def test_the_stage_deploy_is_taken_where_there_is_one(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_the_shape_of_images_is_found(tmp_path: Path, data: str, shape: tuple[int, ...]) -> None:
     text = f'layer {{ name: "d" type: {data} top: "data" top: "label" }}\n' + BODY + LOSS
-    assert graph_of(tmp_path, text).inputs[0].shape == (1, *shape)
+    assert deployed(tmp_path, text).inputs[0].shape == (1, *shape)
 
 
 @pytest.mark.parametrize(
@@ -561,7 +561,7 @@ def test_several_blobs_from_data_layers_are_an_error(tmp_path: Path) -> None:
     text = layer("d", "DummyData", "", "data more", "dummy_data_param { shape { dim: [1, 3, 7, 8] } }")
     text += layer("both", "Concat", "data more") + scores("fc", "both")
     with pytest.raises(ModelError, match="exactly one input blob, but declares 'data', 'more'"):
-        build_net(parse(tmp_path, text), {})
+        build_net(deployed(tmp_path, text), {})
     with pytest.raises(ModelError, match=r"\(HDF5Data\): the file does not say how large 'data' is"):
         graph_of(tmp_path, text.replace("DummyData", "HDF5Data"))
 
@@ -572,9 +572,9 @@ def test_the_mean_image_tells_the_shape(tmp_path: Path, place: str) -> None:
     blob = BlobProto(num=1, channels=2, height=7, width=8, data=[0.5] * 112)
     (tmp_path / place.replace("/gone/", "")).write_bytes(blob.SerializeToString())
     text = DATA.format("", f'mean_file: "{place}"') + BODY + LOSS
-    assert graph_of(tmp_path, text).inputs[0].shape == (1, 2, 7, 8)
+    assert deployed(tmp_path, text).inputs[0].shape == (1, 2, 7, 8)
     text = DATA.format("", f'crop_size: 5 mean_file: "{place}"') + BODY + LOSS
-    assert graph_of(tmp_path, text).inputs[0].shape == (1, 2, 5, 5)
+    assert deployed(tmp_path, text).inputs[0].shape == (1, 2, 5, 5)
 
 
 @pytest.mark.parametrize("mean", ["mean_value: 128", ""])
@@ -582,10 +582,11 @@ def test_the_mean_image_tells_the_shape(tmp_path: Path, place: str) -> None:
 def test_weights_tell_the_number_of_channels(tmp_path: Path, channels: int, mean: str) -> None:
     group = 3 if channels == 6 else 1
     body = BODY.replace("num_output: 4", f"num_output: 9 group: {group}")
-    deploy = f'input: "data" input_shape {{ dim: 1 dim: {channels} dim: 7 dim: 7 }}\n' + body
-    weights = random_weights(parse(tmp_path, deploy), 1)
+    by_hand = f'input: "data" input_shape {{ dim: 1 dim: {channels} dim: 7 dim: 7 }}\n' + body
+    weights = random_weights(parse(tmp_path, by_hand), 1)
     stored = scan_caffemodel(write_caffemodel(tmp_path / "net.caffemodel", weights))
-    net = build_net(parse(tmp_path, DATA.format("", f"crop_size: 7 {mean}") + body + LOSS), stored)
+    text = DATA.format("", f"crop_size: 7 {mean}") + body + LOSS
+    net = build_net(deployed(tmp_path, text, stored), stored)
     assert net.input_shape == (channels, 7, 7)
 
 
@@ -620,27 +621,26 @@ FIRST_READERS = {
 def test_a_size_that_the_file_lacks_can_be_given(tmp_path: Path, title: str, data: str) -> None:
     channels, body = FIRST_READERS[title]
     body += scores("fc", "low")
-    deploy = f'input: "data" input_shape {{ dim: 1 dim: {channels} dim: 7 dim: 9 }}\n'
-    weights = random_weights(parse(tmp_path, deploy + body), 1)
+    by_hand = f'input: "data" input_shape {{ dim: 1 dim: {channels} dim: 7 dim: 9 }}\n'
+    weights = random_weights(parse(tmp_path, by_hand + body), 1)
     stored = scan_caffemodel(write_caffemodel(tmp_path / "net.caffemodel", weights))
     text = f'layer {{ name: "d" type: {data} top: "data" top: "label" transform_param {{ scale: 0.5 }} }}\n'
-    spec = with_input_size(parse(tmp_path, text + body + LOSS), (7, 9), stored)
-    net = build_net(spec, stored)
+    net = build_net(deploy(parse(tmp_path, text + body + LOSS), stored, input_size=(7, 9)), stored)
     assert net.input_shape == (channels, 7, 9)
     assert not any("guess" in notice for notice in net.notices)
 
 
 def test_channels_that_nothing_tells_are_said_to_be_a_guess(tmp_path: Path) -> None:
     spec = parse(tmp_path, DATA.format("", "scale: 0.5") + BODY + LOSS)
-    graph = build_graph(with_input_size(spec, (7, 9)))
-    assert graph.inputs[0].shape == (1, 3, 7, 9)
-    assert graph.notices[0].endswith("of 3×7×9; 3 channels are a guess, as neither the file nor weights tell")
+    net = deploy(spec, input_size=(7, 9))
+    assert net.inputs[0].shape == (1, 3, 7, 9)
+    assert net.notices[0].endswith("of 3×7×9; 3 channels are a guess, as neither the file nor weights tell")
 
 
 @pytest.mark.parametrize("kind", ["HDF5Data", "Python"])
 def test_images_may_come_second_from_layers_of_any_order(tmp_path: Path, kind: str) -> None:
     text = layer("d", kind, "", "label data") + BODY + LOSS
-    assert build_graph(with_input_size(parse(tmp_path, text), (7, 9))).inputs[0].shape == (1, 3, 7, 9)
+    assert deploy(parse(tmp_path, text), input_size=(7, 9)).inputs[0].shape == (1, 3, 7, 9)
 
 
 def test_a_mean_of_one_pixel_tells_the_channels_but_no_size(tmp_path: Path) -> None:
@@ -648,8 +648,8 @@ def test_a_mean_of_one_pixel_tells_the_channels_but_no_size(tmp_path: Path) -> N
     (tmp_path / "mean").write_bytes(blob.SerializeToString())
     spec = parse(tmp_path, DATA.format("", 'mean_file: "mean"') + BODY + LOSS)
     with pytest.raises(ModelError, match="does not say how large 'data' is"):
-        build_graph(spec)
-    assert build_graph(with_input_size(spec, (7, 9))).inputs[0].shape == (1, 2, 7, 9)
+        deploy(spec)
+    assert deploy(spec, input_size=(7, 9)).inputs[0].shape == (1, 2, 7, 9)
 
 
 @pytest.mark.parametrize(
@@ -694,16 +694,16 @@ def test_shared_weights_that_are_stored_once_serve_all_their_layers(tmp_path: Pa
     text += layer("two", "InnerProduct", "one", more=f"{names} {shape}")
     weights = random_weights(parse(tmp_path, text), 1)
     path = write_caffemodel(tmp_path / "net.caffemodel", {"one": weights["one"]})
-    first, second = build_net(parse(tmp_path, text), scan_caffemodel(path)).layers
+    first, second = build_net(deployed(tmp_path, text), scan_caffemodel(path)).layers
     for blob, shared in zip(first.weights, second.weights, strict=True):
         np.testing.assert_array_equal(blob, shared)
     path = write_caffemodel(tmp_path / "net.caffemodel", weights)
-    own = build_net(parse(tmp_path, text), scan_caffemodel(path)).layers[1]
+    own = build_net(deployed(tmp_path, text), scan_caffemodel(path)).layers[1]
     np.testing.assert_array_equal(own.weights[0], weights["two"][0])
     with pytest.raises(ModelError, match=r"'two' .*has no weights for it"):
         other = text.replace('{ name: "b" }', '{ name: "c" }', 1)
         path = write_caffemodel(tmp_path / "net.caffemodel", {"one": weights["one"]})
-        build_net(parse(tmp_path, other), scan_caffemodel(path))
+        build_net(deployed(tmp_path, other), scan_caffemodel(path))
 
 
 def twice(first: str, second: str, more: str = "", other: str | None = None) -> str:
@@ -725,7 +725,7 @@ def test_layers_of_one_name_that_share_all_weights_have_one_set(tmp_path: Path) 
     path = write_caffemodel(tmp_path / "net.caffemodel", weights)
     path.write_bytes(path.read_bytes() * 2)  # Caffe stores them once for each layer
     for copy in (path, write_caffemodel(tmp_path / "once.caffemodel", weights)):
-        for built in build_net(spec, scan_caffemodel(copy)).layers:
+        for built in build_net(deploy(spec), scan_caffemodel(copy)).layers:
             np.testing.assert_array_equal(built.weights[0], weights["same"][0])
             np.testing.assert_array_equal(built.weights[1], weights["same"][1])
 
@@ -745,7 +745,7 @@ def test_layers_of_one_name_with_weights_of_their_own_are_refused(
     tmp_path: Path, more: str, other: str
 ) -> None:
     with pytest.raises(ModelError, match=r"0 and 1 are both named 'same'.*give every blob the same param"):
-        build_graph(parse(tmp_path, twice("same", "same", more, other)))
+        build_graph(deployed(tmp_path, twice("same", "same", more, other)))
 
 
 def test_layers_of_one_name_must_have_weights_of_one_shape(tmp_path: Path) -> None:
@@ -754,7 +754,7 @@ def test_layers_of_one_name_must_have_weights_of_one_shape(tmp_path: Path) -> No
         body = f"{SHARED} inner_product_param {{ num_output: {count} }}"
         text += layer("same", "InnerProduct", bottom, top, body)
     with pytest.raises(ModelError, match="both named 'same'"):
-        build_graph(parse(tmp_path, text))
+        build_graph(deployed(tmp_path, text))
 
 
 def test_a_layer_without_weights_may_have_the_name_of_one_with_weights(tmp_path: Path) -> None:
@@ -805,7 +805,7 @@ def test_thousands_of_losses_are_converted(tmp_path: Path) -> None:
         layer(f"h{place}", "ReLU", "fc") + layer(f"l{place}", "SoftmaxWithLoss", f"h{place} label", "")
         for place in range(2000)
     )
-    net = as_deploy_net(parse(tmp_path, TEST_DATA + BODY + heads))
+    net = deployed(tmp_path, TEST_DATA + BODY + heads)
     assert [layer.tops for layer in net.layers[-2:]] == [("h1999",), ("l1999",)]
     assert sum(layer.type == "Softmax" for layer in net.layers) == 2000
     assert len(net.notices) == 201
@@ -818,28 +818,20 @@ def test_thousands_of_data_layers_and_constants_are_read(tmp_path: Path) -> None
         + layer(f"r{place}", "ReLU", f"d{place}")
         for place in range(1500)
     )
-    net = as_deploy_net(parse(tmp_path, data))
+    net = deployed(tmp_path, data)
     assert [declared.shape for declared in net.inputs] == [(1, 3, 9, 9)] * 1500
     constants = "".join(
         layer(f"k{place}", "DummyData", "", more="dummy_data_param { shape { dim: 5 } }")
         + layer(f"s{place}", "Scale", f"fc k{place}", "fc")
         for place in range(1500)
     )
-    net = as_deploy_net(parse(tmp_path, DEPLOY + BODY + constants))
+    net = deployed(tmp_path, DEPLOY + BODY + constants)
     assert [constant.shape for constant in net.constants] == [(1, 5)] * 1500
     assert {layer.parameters.scale_param.axis for layer in net.layers if layer.type == "Scale"} == {0}
 
 
 def test_thousands_of_stages_and_rules_are_compared(tmp_path: Path) -> None:
     rules = 'include { stage: "b" } ' * 8000 + 'include { stage: "a" }'
-    net = as_deploy_net(
-        parse(
-            tmp_path,
-            DEPLOY
-            + 'state { stage: "a" '
-            + 'stage: "c" ' * 8000
-            + "}"
-            + layer("r", "ReLU", "data", more=rules),
-        )
-    )
+    state = 'state { stage: "a" ' + 'stage: "c" ' * 8000 + "}"
+    net = deployed(tmp_path, DEPLOY + state + layer("r", "ReLU", "data", more=rules))
     assert [layer.name for layer in net.layers] == ["r"]

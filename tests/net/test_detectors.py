@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from builders import INCEPTION, parse
+from builders import INCEPTION, deployed, parse
 
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_graph
-from caffe_lrp.net.inputs import with_input_size
+from caffe_lrp.net.deploy.deployed import deploy
 
 ROOT = Path(__file__).parents[2]
 CLASSIFIERS = sorted(
@@ -105,7 +105,7 @@ OTHERS = {
 
 
 def said(folder: Path, text: str) -> list[str]:
-    return [notice for notice in build_graph(parse(folder, text)).notices if "object detector" in notice]
+    return [notice for notice in build_graph(deployed(folder, text)).notices if "object detector" in notice]
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -123,7 +123,7 @@ def test_other_nets_are_taken_for_none(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", CLASSIFIERS, ids=lambda path: path.stem)
 def test_no_net_of_the_repository_is_taken_for_one(path: Path) -> None:
-    assert build_graph(read_prototxt(path)).notices == ()
+    assert build_graph(deploy(read_prototxt(path))).notices == ()
 
 
 def test_of_many_heads_three_are_named(tmp_path: Path) -> None:
@@ -134,4 +134,4 @@ def test_of_many_heads_three_are_named(tmp_path: Path) -> None:
 
 def test_what_was_left_out_is_remembered_if_the_input_gets_another_size(tmp_path: Path) -> None:
     spec = parse(tmp_path, DETECTORS["R-FCN"][0])
-    assert build_graph(with_input_size(spec, (48, 64))).notices == build_graph(spec).notices
+    assert build_graph(deploy(spec, input_size=(48, 64))).notices == build_graph(deploy(spec)).notices

@@ -1,10 +1,9 @@
 """Which of several outputs is ranked: what losses, names and start layers say."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import parse
+from builders import deployed, parse
 from test_deploy import (
     ACCURACY,
     BODY,
@@ -18,10 +17,9 @@ from test_deploy import (
 )
 
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.net.build import build_outline
+from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
 from caffe_lrp.net.heads import find_head, head_notices
-from caffe_lrp.net.inputs import with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.start import LayerReference, find_start
 
@@ -35,7 +33,7 @@ def names(net: Net) -> list[str]:
 
 
 def heads(folder: Path, text: str) -> list[str]:
-    return names(build_outline(parse(folder, text)))
+    return names(build_outline(deployed(folder, text)))
 
 
 def loss(name: str, bottom: str, more: str = "", kind: str = "SoftmaxWithLoss") -> str:
@@ -81,7 +79,7 @@ def test_probabilities_come_first_then_the_deepest_then_names(
 
 
 def test_the_other_heads_are_told_with_what_chooses_them(tmp_path: Path) -> None:
-    net = build_outline(parse(tmp_path, THREE))
+    net = build_outline(deployed(tmp_path, THREE))
     (notice,) = head_notices(net, find_head(net, "p_sex"))
     assert notice == (
         f"{tmp_path}/deploy.prototxt: has 3 heads; classes are those of 'p_sex', not of 'p_race', 'p_age'; "
@@ -96,13 +94,13 @@ def test_the_other_heads_are_told_with_what_chooses_them(tmp_path: Path) -> None
 def test_a_head_is_known_by_its_name_its_layer_and_whatever_leads_to_it_alone(
     tmp_path: Path, name: str
 ) -> None:
-    net = build_outline(parse(tmp_path, THREE))
+    net = build_outline(deployed(tmp_path, THREE))
     assert net.value_names[find_head(net, name)] == "p_sex"
 
 
 def test_the_name_of_a_head_comes_before_that_of_a_layer(tmp_path: Path) -> None:
     text = TRUNK + AGE + SEX.replace('"fc_sex"', '"p_age"', 1)
-    net = build_outline(parse(tmp_path, text))
+    net = build_outline(deployed(tmp_path, text))
     assert net.value_names[find_head(net, "p_age")] == "p_age"
 
 
@@ -129,7 +127,7 @@ def test_the_name_of_a_head_comes_before_that_of_a_layer(tmp_path: Path) -> None
 def test_a_name_that_stands_for_no_head_is_refused_with_those_there_are(
     tmp_path: Path, name: str, message: str
 ) -> None:
-    net = build_outline(parse(tmp_path, THREE))
+    net = build_outline(deployed(tmp_path, THREE))
     if not message:
         assert net.value_names[find_head(net, name)] == "p_race"
         return
@@ -140,7 +138,7 @@ def test_a_name_that_stands_for_no_head_is_refused_with_those_there_are(
 
 def test_of_many_heads_the_rest_is_counted(tmp_path: Path) -> None:
     text = TRUNK + "".join(scores(f"h{number:02}", "conv", 1) for number in range(13))
-    net = build_outline(parse(tmp_path, text))
+    net = build_outline(deployed(tmp_path, text))
     with pytest.raises(ConfigError, match=r"Its heads are 'h00', .*, 'h09', and 3 more$"):
         find_head(net, "none")
 
@@ -182,7 +180,7 @@ def test_the_head_that_the_start_leads_to_is_ranked(
     ranked: str,
     count: int,
 ) -> None:
-    net = build_outline(parse(tmp_path, text))
+    net = build_outline(deployed(tmp_path, text))
     start = find_start(net, wanted, None if head is None else find_head(net, head))
     assert (start.layer.name, net.value_names[start.output]) == (layer_name, ranked)
     assert start.output_count == count
@@ -191,12 +189,12 @@ def test_the_head_that_the_start_leads_to_is_ranked(
 def test_of_several_heads_above_the_start_one_that_it_leads_to_is_ranked(tmp_path: Path) -> None:
     """The first of all follows from another layer."""
     text = THREE + convolution("side", "conv") + scores("b", "side") + scores("a", "side")
-    net = build_outline(parse(tmp_path, text))
+    net = build_outline(deployed(tmp_path, text))
     assert net.value_names[find_start(net, "side").output] == "a"
 
 
 def test_a_start_that_does_not_lead_to_the_head_is_refused(tmp_path: Path) -> None:
-    net = build_outline(parse(tmp_path, THREE))
+    net = build_outline(deployed(tmp_path, THREE))
     with pytest.raises(ConfigError) as caught:
         find_start(net, "fc_age", find_head(net, "p_sex"))
     assert str(caught.value) == (
@@ -207,7 +205,7 @@ def test_a_start_that_does_not_lead_to_the_head_is_refused(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("code", [-1, -2])
 def test_a_code_for_a_layer_that_is_not_on_the_way_to_the_head_is_refused(tmp_path: Path, code: int) -> None:
-    net = build_outline(parse(tmp_path, THREE + layer("aside", "ReLU", "conv")))
+    net = build_outline(deployed(tmp_path, THREE + layer("aside", "ReLU", "conv")))
     with pytest.raises(ConfigError, match=r"the way to the head 'aside' of .*prototxt has no (Soft|Inner)"):
         find_start(net, code, find_head(net, "aside"))
 
@@ -307,15 +305,15 @@ def test_a_net_of_another_size_has_the_same_heads(tmp_path: Path) -> None:
     )
     text += layer("cut", "Slice", "conv2", "aside used") + layer("quiet", "Silence", "aside", "")
     text += layer("more", "ReLU", "used") + accuracy("more")
-    resized = with_input_size(parse(tmp_path, text), (13, 12))
+    resized = deploy(parse(tmp_path, text), input_size=(13, 12))
     assert names(build_outline(resized)) == ["a_main", "helper", "more"]
 
 
 # --- Auxiliary heads that are asked for ---------------------------------------------------------------------
 
 
-def wanting(folder: Path, text: str, head: str) -> NetSpec:
-    return replace(parse(folder, text), head=head)
+def wanting(folder: Path, text: str, head: str) -> DeployedNet:
+    return deploy(parse(folder, text), head=head)
 
 
 @pytest.mark.parametrize("name", ["helper", "l1"])
@@ -336,7 +334,6 @@ def test_a_head_that_is_only_measured_stays_if_it_is_asked_for(tmp_path: Path) -
 
 def test_asking_for_the_main_head_changes_nothing(tmp_path: Path) -> None:
     text = TEST_DATA + BODY + LOSS + ACCURACY
-    spec = wanting(tmp_path, text, "fc")
-    plain, asked = build_outline(replace(spec, head=None)), build_outline(spec)
+    plain, asked = map(build_outline, (deployed(tmp_path, text), wanting(tmp_path, text, "fc")))
     assert [each.name for each in asked.layers] == [each.name for each in plain.layers]
     assert asked.notices == plain.notices

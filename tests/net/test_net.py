@@ -13,6 +13,7 @@ from builders import (
     WORKSPACE,
     assert_close,
     build,
+    deployed,
     messages,
     parse,
     random_blob,
@@ -29,6 +30,7 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.net.build import build_net, weight_shapes
+from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.heads import head_notices
 from caffe_lrp.net.net import Net
 
@@ -510,14 +512,14 @@ def weighted_spec(folder: Path) -> NetSpec:
 
 
 def test_weight_shapes_are_those_of_caffe(tmp_path: Path) -> None:
-    assert weight_shapes(weighted_spec(tmp_path)) == {
+    assert weight_shapes(deploy(weighted_spec(tmp_path))) == {
         "conv": ((7, 3, 3, 2), (7,)),
         "fc": ((6, 7 * 3 * 3), (6,)),
     }
 
 
 def test_weights_of_a_grouped_convolution_see_the_channels_of_one_group(tmp_path: Path) -> None:
-    assert weight_shapes(parse(tmp_path, INCEPTION))["b"] == ((6, 2, 3, 3), (6,))
+    assert weight_shapes(deployed(tmp_path, INCEPTION))["b"] == ((6, 2, 3, 3), (6,))
 
 
 @pytest.mark.parametrize("v1", [False, True], ids=["layer", "layers"])
@@ -526,7 +528,7 @@ def test_weights_arrive_whatever_style_the_caffemodel_has(legacy: bool, v1: bool
     spec = weighted_spec(tmp_path)
     weights = random_weights(spec, 3)
     path = write_caffemodel(tmp_path / "net.caffemodel", weights, legacy_shapes=legacy, v1=v1)
-    net = build_net(spec, scan_caffemodel(path))
+    net = build_net(deploy(spec), scan_caffemodel(path))
     for layer in net.layers:
         assert [blob.shape for blob in layer.weights] == [blob.shape for blob in weights[layer.name]]
         for loaded, stored in zip(layer.weights, weights[layer.name], strict=True):
@@ -693,7 +695,7 @@ def test_two_layers_with_weights_cannot_share_a_name(tmp_path: Path) -> None:
         for bottom, top in (("data", "a"), ("a", "b"))
     )
     with pytest.raises(ModelError, match="layers 0 and 1 are both named 'fc'"):
-        weight_shapes(parse(tmp_path, text))
+        weight_shapes(deployed(tmp_path, text))
 
 
 def test_a_layer_that_changes_the_shape_cannot_work_in_place(tmp_path: Path) -> None:
@@ -702,7 +704,7 @@ def test_a_layer_that_changes_the_shape_cannot_work_in_place(tmp_path: Path) -> 
         'top: "data" inner_product_param { num_output: 4 } }'
     )
     with pytest.raises(ModelError, match=r"layer 0 'fc' .*cannot work in place.*; give its top another name"):
-        weight_shapes(parse(tmp_path, text))
+        weight_shapes(deployed(tmp_path, text))
 
 
 def test_long_chains_of_layers_in_place_are_followed_to_the_end(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from caffe_lrp.formats.caffe.caffe_pb2 import NetParameter
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.net.build import build_net
+from caffe_lrp.net.deploy.deployed import deploy
 
 PROTOTXT = """\
 name: "tiny"
@@ -552,7 +553,8 @@ def output_of(folder: Path, prototxt: str, change: Callable[[Path], object]) -> 
     write_caffemodel(weights, random_weights(read_prototxt(path), seed=1))
     path.write_bytes(prototxt.encode())
     change(weights)
-    net = build_net(read_prototxt(path), scan_caffemodel(weights))
+    stored = scan_caffemodel(weights)
+    net = build_net(deploy(read_prototxt(path), stored), stored)
     batch = random_blob((1, *net.input_shape), 2)
     return net.forward(batch, set(), WORKSPACE)[net.output_value], net.notices
 

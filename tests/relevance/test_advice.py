@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import visible_share
-from builders import parse
+from builders import deployed
 from PIL import Image
 
 from caffe_lrp.net.build import build_outline
@@ -31,7 +31,7 @@ def convolution(name: str, sizes: str) -> str:
 def advice_for(folder: Path, text: str, shape: tuple[int, int, int]) -> tuple[str, str]:
     for name, size in zip(("CHANNELS", "HEIGHT", "WIDTH"), shape, strict=True):
         text = text.replace(name, str(size))
-    net = build_outline(parse(folder, text))
+    net = build_outline(deployed(folder, text))
     found = suitable_formula(net, net.output_value)
     return str(found.formula), found.reason
 

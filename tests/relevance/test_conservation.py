@@ -15,8 +15,8 @@ from builders import (
     INCEPTION_SHAPE,
     Weights,
     build,
+    deployed,
     messages,
-    parse,
     without_biases,
 )
 from hypothesis import HealthCheck, given, settings
@@ -49,7 +49,7 @@ def signed_weights(folder: Path, seed: int) -> Weights:
     """
     rng = np.random.default_rng(seed)
     weights: Weights = {}
-    for name, (shape,) in weight_shapes(parse(folder, TEXT)).items():
+    for name, (shape,) in weight_shapes(deployed(folder, TEXT)).items():
         at = np.indices(shape).sum(axis=0)
         size = np.where(at % 2 == 0, rng.uniform(1, 2, shape), -rng.uniform(0.1, 0.4, shape))
         if name != "fc2":

@@ -30,6 +30,7 @@ from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.net.build import build_graph, weight_shapes
+from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
@@ -220,13 +221,13 @@ def known_net(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_package_finds_the_same_weights(known_net: str) -> None:
     expected = {layer.message.name: layer.blobs for layer in sized(known_net).layers if layer.blobs}
-    assert weight_shapes(read_prototxt(prototxt_of(known_net))) == expected
+    assert weight_shapes(deploy(read_prototxt(prototxt_of(known_net)))) == expected
 
 
 def test_package_finds_the_same_shapes(known_net: str) -> None:
     found = {
         layer.name: layer.output_shapes[0]
-        for layer in build_graph(read_prototxt(prototxt_of(known_net))).layers
+        for layer in build_graph(deploy(read_prototxt(prototxt_of(known_net)))).layers
     }
     for layer in sized(known_net).layers:
         assert found[layer.message.name] == layer.output[1:]

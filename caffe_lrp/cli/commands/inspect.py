@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from caffe_lrp.messages import counted, listed
 from caffe_lrp.model.schedule import readable
 from caffe_lrp.net.build import build_net, build_outline
 from caffe_lrp.net.canonize import Merge
+from caffe_lrp.net.deploy.deployed import deploy, image_shape
 from caffe_lrp.net.heads import find_head, head_notices
-from caffe_lrp.net.inputs import image_shape, with_input_size
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
@@ -94,16 +94,14 @@ def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -
 
 def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _Weights | None]:
     """The net as its files have it, and as a run has it where there is a caffemodel, of which is told."""
-    spec = replace(read_prototxt(options.prototxt), head=options.head)
+    spec = read_prototxt(options.prototxt)
     stored = None if options.caffemodel is None else scan_caffemodel(options.caffemodel)
-    if options.input_size is None:
-        image_shape(spec, stored)  # as a run has it: only nets for images can be explained
-    else:
-        spec = with_input_size(spec, options.input_size, stored)
-    outline = build_outline(spec, stored)
+    deployed = deploy(spec, stored, options.head, options.input_size)
+    image_shape(deployed)  # as a run has it: only nets for images can be explained
+    outline = build_outline(deployed)
     if stored is None:
         return outline, outline, None
-    net = build_net(spec, stored, memory=available_memory(), canonize=options.canonize)
+    net = build_net(deployed, stored, memory=available_memory(), canonize=options.canonize)
     used = {layer.name for layer in outline.layers if layer.weight_shapes}
     return outline, net, _Weights(options.caffemodel, tuple(sorted(stored.keys() - used)), net.merges)
 

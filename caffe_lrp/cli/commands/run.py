@@ -121,7 +121,8 @@ class Run:
             raise UsageError("--outputs h5: a database has one writer; use --shard in place of --dask")
         description = {}
         if not options.dry_run:
-            description = description_of(options, config, layout, formulas, outputs, entries)
+            mean = session.mean_of_prototxt
+            description = description_of(options, config, layout, formulas, outputs, entries, mean)
             description[MAPS_OF_RUN] = len(jobs)
         shard = shard_of_array(os.environ) if options.shard == "auto" else options.shard or Shard()
         task = Task(jobs, shard, outputs, Path(layout.output_root), description)

@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from caffe_lrp.formats.caffe.wiring import Value, Wiring
 from caffe_lrp.formats.spec import LayerSpec, NetSpec
 from caffe_lrp.layers import REGISTRY
 
-from .training import ENDS_OF_LOSSES, Claim, TrainingNet
-from .wiring import Value, Wiring
+from .training import ENDS_OF_LOSSES, TrainingNet, Vote
 
 #: Types of layers that make probabilities of scores.
 _ENDS = frozenset((*ENDS_OF_LOSSES, *ENDS_OF_LOSSES.values()))
 #: What losses and measures say for an output, see `precedence_of`; the least is of the one to rank.
 Precedence = tuple[float, float, float, float]
 #: What is said for an output of which losses and measures say nothing.
-UNCLAIMED: Precedence = (0, inf, inf, inf)
+NO_VOTE: Precedence = (0, inf, inf, inf)
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class OutputFacts:
     precedence: Mapping[str, Precedence]
 
 
-def claims_elsewhere(spec: NetSpec, present: Sequence[LayerSpec]) -> tuple[Claim, ...]:
-    """Claims of layers of ``spec`` that are not among those ``present`` at test time, for values of these."""
+def votes_elsewhere(spec: NetSpec, present: Sequence[LayerSpec]) -> tuple[Vote, ...]:
+    """Votes of layers of ``spec`` that are not among those ``present`` at test time, for values of these."""
     numbers = {id(layer): number for number, layer in enumerate(present)}
     if all(id(layer) in numbers for layer in spec.layers):
         return ()
@@ -48,10 +48,10 @@ def claims_elsewhere(spec: NetSpec, present: Sequence[LayerSpec]) -> tuple[Claim
         top: (number, place) for number, layer in enumerate(present) for place, top in enumerate(layer.tops)
     }
     found = []
-    for claim in whole.claims:
-        scores = _at_test_time(claim.scores, whole, numbers, last_writers)
-        if id(whole.layers[claim.number]) not in numbers and scores is not None:
-            found.append(Claim(-1, scores, claim.weight))
+    for vote in whole.votes:
+        scores = _at_test_time(vote.scores, whole, numbers, last_writers)
+        if id(whole.layers[vote.number]) not in numbers and scores is not None:
+            found.append(Vote(-1, scores, vote.weight))
     return tuple(found)
 
 
@@ -90,9 +90,9 @@ def _keeps_classes(layer: LayerSpec) -> bool:
 
 
 def precedence_of(
-    inputs: Sequence[str], layers: Sequence[LayerSpec], claims: Sequence[Claim]
+    inputs: Sequence[str], layers: Sequence[LayerSpec], votes: Sequence[Vote]
 ) -> dict[str, Precedence]:
-    """Name of an output -> what ``claims`` say for it, if anything.
+    """Name of an output -> what ``votes`` say for it, if anything.
 
     For an output speaks the nearest loss: the one between whose scores and the output are the fewest layers
     that do more than hand scores on. Losses come before measures, and a loss that nothing reads is last.
@@ -103,30 +103,30 @@ def precedence_of(
         Names of the inputs.
     layers
         Layers as they remain.
-    claims
-        Claims on values of these layers.
+    votes
+        Votes on values of these layers.
     """
     wiring = Wiring(tuple(inputs), tuple(layers))
-    losses = _nearest([(claim.scores, -claim.weight) for claim in claims if claim.weight is not None], wiring)
-    measures = _nearest([(claim.scores, 0.0) for claim in claims if claim.weight is None], wiring)
+    losses = _nearest([(vote.scores, -vote.weight) for vote in votes if vote.weight is not None], wiring)
+    measures = _nearest([(vote.scores, 0.0) for vote in votes if vote.weight is None], wiring)
     found = {}
     for number, layer in enumerate(layers):
         for value in wiring.unread(number):
             steps, weight = losses.get(value, (inf, inf))
             is_loss = float(layer.type not in _ENDS and any(layer.parameters.loss_weight))
             precedence = (is_loss, weight, steps, measures.get(value, (inf, inf))[0])
-            if precedence != UNCLAIMED:
+            if precedence != NO_VOTE:
                 found[layer.tops[value[1]]] = precedence
     return found
 
 
-def _nearest(claims: Sequence[tuple[Value, float]], wiring: Wiring) -> dict[Value, tuple[float, float]]:
-    """Of every value that follows from one with a claim, the least claim and how many layers are between.
+def _nearest(votes: Sequence[tuple[Value, float]], wiring: Wiring) -> dict[Value, tuple[float, float]]:
+    """Of every value that follows from one with a vote, the least vote and how many layers are between.
 
-    ``claims`` are values, and a number for each: of several at the same distance, the least counts.
+    ``votes`` are values, and a number for each: of several at the same distance, the least counts.
     """
     nearest: dict[Value, tuple[float, float]] = {}
-    for value, number in claims:
+    for value, number in votes:
         nearest[value] = min((0.0, number), nearest.get(value, (inf, inf)))
     for place, layer in enumerate(wiring.layers):
         below = [nearest[value] for value in wiring.read[place] if value in nearest]

@@ -15,14 +15,14 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.data_layers import blob_shape, channel_count, image_size, reads_data
 from caffe_lrp.formats.caffe.phase import DEPLOY_STAGE, layers_at_test_time, takes_deploy_stage
 from caffe_lrp.formats.caffe.reader import Weights
-from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape
+from caffe_lrp.formats.caffe.wiring import Value, Wiring, names_of
+from caffe_lrp.formats.spec import InputSpec, LayerSpec, NetSpec, Shape
 
 from .channels import channels_by_weights
-from .claims import OutputFacts, claims_elsewhere, precedence_of
 from .constants import SideInputs
 from .options import notices_on_options
-from .training import Claim, Role, TrainingNet
-from .wiring import Value, Wiring, names_of
+from .precedence import OutputFacts, precedence_of, votes_elsewhere
+from .training import Role, TrainingNet, Vote
 
 _IMAGE_AXES = 4
 #: A net with several images is refused in the end; one with more than this asks no weights for each of them.
@@ -31,41 +31,13 @@ _MOST_GIVEN = 20
 _MOST_NOTICES = 200
 
 
-@dataclass(frozen=True)
-class DeployNet:
-    """What remains of a prototxt: inputs and layers at test time, and what was done to get there.
-
-    ``constants`` are blobs that layers read as they do inputs; ``left_out`` are layers that do not remain.
-    """
-
-    inputs: tuple[InputSpec, ...]
-    layers: tuple[LayerSpec, ...]
-    notices: tuple[str, ...]
-    outputs: OutputFacts
-    constants: tuple[ConstantSpec, ...] = ()
-    left_out: tuple[LayerSpec, ...] = ()
-
-
-def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
-    """The net that ``spec`` is at test time.
-
-    Parameters
-    ----------
-    spec
-        The prototxt.
-    weights
-        Blobs of the caffemodel by layer name, if there are any: the first layers that learn know the number
-        of channels where the prototxt does not.
-
-    Raises
-    ------
-    ModelError
-        No layer takes part at test time, an input has no shape, nothing computes scores from images, or
-        numbers beside the image are random.
-    """
+def what_remains(
+    spec: NetSpec, weights: Weights, head: str | None, input_size: tuple[int, int] | None
+) -> "Remains":
+    """What is left of ``spec`` at test time; parameters and errors as of `deploy`."""
     present = _participants(spec)
     names = tuple(declared.name for declared in spec.inputs)
-    net = TrainingNet(names, present, claims_elsewhere(spec, present), spec.head)
+    net = TrainingNet(names, present, votes_elsewhere(spec, present), head)
     if all(role in (Role.INPUT, Role.DATA) for role in net.roles):
         raise ModelError(f"{spec.source}: none of its layers takes part at test time")
     if not net.kept:
@@ -73,22 +45,7 @@ def as_deploy_net(spec: NetSpec, weights: Weights | None = None) -> DeployNet:
             f"{spec.source}: nothing is left of it but layers for training, or such that follow from labels; "
             "give the net's deploy prototxt"
         )
-    remains, kept = _Remains(spec, net, weights or {}), set(net.kept)
-    notices = tuple(f"{spec.source}: {notice}" for notice in _first_of(list(remains.notices())))
-    layers = tuple(map(remains.converted, net.kept))
-    return DeployNet(
-        remains.inputs,
-        layers,
-        notices,
-        remains.outputs(layers),
-        remains.constants.specs,
-        tuple(layer for number, layer in enumerate(net.layers) if number not in kept),
-    )
-
-
-def _first_of(notices: list[str]) -> list[str]:
-    more = len(notices) - _MOST_NOTICES
-    return notices if more <= 0 else [*notices[:_MOST_NOTICES], f"{more} more remarks"]
+    return Remains(spec, net, weights, input_size)
 
 
 def _participants(spec: NetSpec) -> tuple[LayerSpec, ...]:
@@ -111,21 +68,39 @@ def _participants(spec: NetSpec) -> tuple[LayerSpec, ...]:
 
 
 @dataclass(frozen=True)
-class _Remains:
-    """What remains of a net for training, and in which words to tell."""
+class Remains:
+    """What remains of a net for training, and in which words to tell.
+
+    Attributes
+    ----------
+    spec
+        The prototxt.
+    net
+        The net with all that belongs to training.
+    weights
+        Blobs of the caffemodel by layer name.
+    input_size
+        Height and width of images in place of what the file says; None: what it says.
+    """
 
     spec: NetSpec
     net: TrainingNet
     weights: Weights
+    input_size: tuple[int, int] | None
 
-    @property
+    @cached_property
     def layers(self) -> tuple[LayerSpec, ...]:
-        """All layers, those that do not remain among them."""
-        return self.net.layers
+        """The layers that remain, as they are then."""
+        return tuple(map(self._converted, self.net.kept))
 
-    def converted(self, number: int) -> LayerSpec:
-        """A layer as it remains."""
-        layer = self.layers[number]
+    @cached_property
+    def left_out(self) -> tuple[LayerSpec, ...]:
+        """The layers that do not remain."""
+        kept = set(self.net.kept)
+        return tuple(layer for number, layer in enumerate(self.net.layers) if number not in kept)
+
+    def _converted(self, number: int) -> LayerSpec:
+        layer = self.net.layers[number]
         if number not in self.net.conversions:
             return self.constants.converted(number)
         scores = layer.bottoms[self.net.wiring.read[number].index(self.net.scores_of(number))]
@@ -137,30 +112,32 @@ class _Remains:
     @cached_property
     def _taken(self) -> Counter[str]:
         """How many layers and inputs that remain write each name."""
-        taken = Counter(top for number in self.net.kept for top in self.layers[number].tops)
+        taken = Counter(top for number in self.net.kept for top in self.net.layers[number].tops)
         taken.update(declared.name for declared in self.inputs)
         return taken
 
     # --- Outputs --------------------------------------------------------------------------------------------
 
-    def outputs(self, layers: Sequence[LayerSpec]) -> OutputFacts:
-        """What the file says of the outputs of ``layers``, which are those that remain."""
+    @cached_property
+    def outputs(self) -> OutputFacts:
+        """What the file says of the outputs."""
         names = [declared.name for declared in self.inputs]
-        return OutputFacts(frozenset(self._silenced()), precedence_of(names, layers, list(self._claims())))
+        precedence = precedence_of(names, self.layers, list(self._votes()))
+        return OutputFacts(frozenset(self._silenced()), precedence)
 
-    def _claims(self) -> Iterator[Claim]:
-        """Claims on values that remain, by the numbers that their layers have then."""
+    def _votes(self) -> Iterator[Vote]:
+        """Votes on values that remain, by the numbers that their layers have then."""
         places = {number: place for place, number in enumerate(self.net.kept)}
-        for claim in self.net.claims:
-            number, top = claim.scores
+        for vote in self.net.votes:
+            number, top = vote.scores
             if number in places:
                 is_made_of_loss = number in self.net.conversions
-                yield replace(claim, scores=(places[number], 0 if is_made_of_loss else top))
+                yield replace(vote, scores=(places[number], 0 if is_made_of_loss else top))
 
     def _silenced(self) -> Iterator[str]:
         """Blobs that a Silence layer read."""
         for number in self.net.kept:
-            for top, value in zip(self.layers[number].tops, self.net.wiring.written(number), strict=True):
+            for top, value in zip(self.net.layers[number].tops, self.net.wiring.written(number), strict=True):
                 if value in self.net.silenced:
                     yield top
 
@@ -171,8 +148,8 @@ class _Remains:
         """Inputs that the file declares, those of Input layers among them."""
         found = {(-1, number): declared for number, declared in enumerate(self.spec.inputs)}
         for number in self.net.numbers(Role.INPUT):
-            shapes = _shapes_of_input_layer(self.layers[number], self.spec.source)
-            specs = map(InputSpec, self.layers[number].tops, shapes)
+            shapes = _shapes_of_input_layer(self.net.layers[number], self.spec.source)
+            specs = map(InputSpec, self.net.layers[number].tops, shapes)
             found.update(zip(self.net.wiring.written(number), specs, strict=True))
         return found
 
@@ -213,22 +190,22 @@ class _Remains:
 
     def _name_of(self, value: Value) -> str:
         """Name of a value that a layer gives."""
-        return self.layers[value[0]].tops[value[1]]
+        return self.net.layers[value[0]].tops[value[1]]
 
     def _sized(self, declared: InputSpec) -> InputSpec:
         """An input of the height and width that is asked for, where it has any."""
-        if self.spec.input_size is None or len(declared.shape) != _IMAGE_AXES:
+        if self.input_size is None or len(declared.shape) != _IMAGE_AXES:
             return declared
-        return replace(declared, shape=(*declared.shape[:2], *self.spec.input_size))
+        return replace(declared, shape=(*declared.shape[:2], *self.input_size))
 
     def _image_shape(self, value: Value) -> Shape:
         """Shape of one item of what a data layer gives."""
         number, top = value
-        layer = self.layers[number]
+        layer = self.net.layers[number]
         shape = blob_shape(layer, top)
         if shape is not None:
             return shape
-        asked = self.spec.input_size
+        asked = self.input_size
         size = asked or image_size(layer, self.spec.source)
         if size is None or (top > 0 and asked is None):  # which of several is the image, only users know
             name = self._name_of(value)
@@ -242,19 +219,26 @@ class _Remains:
 
     def _known_channels(self, value: Value, height: int, width: int) -> int | None:
         """Number of channels of what a data layer gives; None if neither the file nor weights tell."""
-        told = channel_count(self.layers[value[0]], self.spec.source)
+        told = channel_count(self.net.layers[value[0]], self.spec.source)
         if told or len(self._given) > _MOST_GIVEN:
             return told
         return channels_by_weights(self.net, self.weights, value, (height, width))
 
     # --- What users should know -----------------------------------------------------------------------------
 
-    def notices(self) -> Iterator[str]:
+    @cached_property
+    def notices(self) -> tuple[str, ...]:
         """What was done, in words."""
+        found = [f"{self.spec.source}: {notice}" for notice in self._notices()]
+        more = len(found) - _MOST_NOTICES
+        more_of_them = (f"{self.spec.source}: {more} more remarks",) if more > 0 else ()
+        return (*found[:_MOST_NOTICES], *more_of_them)
+
+    def _notices(self) -> Iterator[str]:
         if takes_deploy_stage(self.spec) and len(layers_at_test_time(self.spec)) < len(self.spec.layers):
             yield f"its layers of stage '{DEPLOY_STAGE}' are taken"
         for value, made in self.made_inputs.items():
-            layer, shape = self.layers[value[0]], "×".join(map(str, made.shape[1:]))
+            layer, shape = self.net.layers[value[0]], "×".join(map(str, made.shape[1:]))
             notice = f"data layer '{layer.name}' ({layer.type}) became an input '{made.name}' of {shape}"
             is_told = blob_shape(layer, value[1]) is not None
             if not (is_told or self._known_channels(value, *made.shape[2:])):
@@ -262,12 +246,12 @@ class _Remains:
             yield notice
         yield from self.constants.notices()
         for number, new_type in self.net.conversions.items():
-            layer = self.layers[number]
+            layer = self.net.layers[number]
             yield f"loss layer '{layer.name}' ({layer.type}) became a layer of type {new_type}"
         yield from self._notices_on_inputs()
         yield from self._notices_on_layers()
-        made_of = [self.layers[number] for number, _ in self.made_inputs]
-        yield from notices_on_options([self.layers[number] for number in self.net.kept], made_of)
+        made_of = [self.net.layers[number] for number, _ in self.made_inputs]
+        yield from notices_on_options([self.net.layers[number] for number in self.net.kept], made_of)
 
     def _notices_on_inputs(self) -> Iterator[str]:
         kept = {declared.name for declared in self.inputs}
@@ -279,9 +263,8 @@ class _Remains:
 
     def _notices_on_layers(self) -> Iterator[str]:
         computing = set(self.net.numbers(Role.COMPUTATION, Role.UNKNOWN))
-        left_out = (
-            set(range(len(self.layers))) - set(self.net.kept) - set(self.net.numbers(Role.INPUT, Role.DATA))
-        )
+        inputs = self.net.numbers(Role.INPUT, Role.DATA)
+        left_out = set(range(len(self.net.layers))) - set(self.net.kept) - set(inputs)
         unknown = {
             number
             for number in left_out & computing
@@ -298,7 +281,8 @@ class _Remains:
             ("as the scores do not follow from them", unknown),
         ):
             if numbers:
-                yield f"left out, {reason}: {names_of([self.layers[number] for number in sorted(numbers)])}"
+                layers = [self.net.layers[number] for number in sorted(numbers)]
+                yield f"left out, {reason}: {names_of(layers)}"
 
 
 def _shapes_of_input_layer(layer: LayerSpec, source: str) -> Sequence[Shape]:

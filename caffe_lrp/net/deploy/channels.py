@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from caffe_lrp.formats.caffe.reader import Weights
+from caffe_lrp.formats.caffe.wiring import Value
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.base import Neuron
 
 from .training import TrainingNet
-from .wiring import Value
 
 #: Layers, besides neurons, that change neither the number of channels nor height and width.
 _SAME_SHAPE = ("BatchNorm", "Bias", "BN", "Eltwise", "LRN", "MVN", "Normalize", "Scale", "Split")

@@ -11,10 +11,10 @@ from functools import cached_property
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import BiasParameter, LayerParameter, ScaleParameter
 from caffe_lrp.formats.caffe.data_layers import constant_of, dummy_shape
+from caffe_lrp.formats.caffe.wiring import Value
 from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec
 
 from .training import Role, TrainingNet
-from .wiring import Value
 
 
 @dataclass(frozen=True)

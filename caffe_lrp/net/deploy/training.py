@@ -6,11 +6,10 @@ from enum import Enum, auto
 from functools import cached_property
 
 from caffe_lrp.formats.caffe.data_layers import LABELLED_TYPES, reads_data
+from caffe_lrp.formats.caffe.wiring import Value, Wiring
 from caffe_lrp.formats.spec import LayerSpec
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.unsupported import is_slip
-
-from .wiring import Value, Wiring
 
 #: Losses that turn scores into probabilities, and the layer that does the same at test time.
 ENDS_OF_LOSSES = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
@@ -58,8 +57,8 @@ class Taker:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """That a loss or a measure takes a value for scores.
+class Vote:
+    """That a loss or a measure takes a value for scores, which speaks for the output that follows from it.
 
     Attributes
     ----------
@@ -87,14 +86,14 @@ class TrainingNet:
     layers
         Those that run at test time.
     elsewhere
-        Claims of layers that do not, on values of those that do.
+        Votes of layers that do not, on values of those that do.
     head
         Name of the head that is wanted, auxiliary or not; None: no particular one.
     """
 
     declared: tuple[str, ...]
     layers: tuple[LayerSpec, ...]
-    elsewhere: tuple[Claim, ...] = ()
+    elsewhere: tuple[Vote, ...] = ()
     head: str | None = None
 
     @cached_property
@@ -166,12 +165,12 @@ class TrainingNet:
         return self.head in names
 
     @cached_property
-    def claims(self) -> tuple[Claim, ...]:
+    def votes(self) -> tuple[Vote, ...]:
         """What layers of any phase take for scores: losses, measures, and what decides on a class."""
         takers = self.takers(Role.LOSS, Role.MEASURE, Role.DECISION)
         weights = [taker.weight if self.roles[taker.number] is Role.LOSS else None for taker in takers]
         here = [
-            Claim(taker.number, taker.scores, weight)
+            Vote(taker.number, taker.scores, weight)
             for taker, weight in zip(takers, weights, strict=True)
             if taker.scores is not None
         ]
@@ -180,8 +179,8 @@ class TrainingNet:
     @cached_property
     def trained_elsewhere(self) -> list[Value]:
         """Scores whose losses do not run at test time, but weigh as much as any."""
-        most = max((claim.weight for claim in self.claims if claim.weight is not None), default=0.0)
-        return [claim.scores for claim in self.elsewhere if claim.weight == most]
+        most = max((vote.weight for vote in self.votes if vote.weight is not None), default=0.0)
+        return [vote.scores for vote in self.elsewhere if vote.weight == most]
 
     @cached_property
     def auxiliary_losses(self) -> list[Taker]:

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from caffe_lrp.formats.caffe.foreign import Effect, effect_of, place_of
 from caffe_lrp.formats.caffe.reader import MOST_NOTICES
+from caffe_lrp.formats.caffe.wiring import names_of
 from caffe_lrp.formats.spec import LayerSpec, UnknownField
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.unfollowed import not_followed
-
-from .wiring import names_of
 
 _MOST_NAMED = 3
 #: What of a data layer is of use for its images.
