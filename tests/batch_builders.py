@@ -10,6 +10,7 @@ from builders import build
 
 from caffe_lrp.batch.job import HeatmapJob
 from caffe_lrp.errors import ImageError
+from caffe_lrp.imaging.place import Place
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.model.explainer import Session
 from caffe_lrp.quirks import REFERENCE
@@ -31,6 +32,9 @@ layer {{ name: "fc" type: "InnerProduct" bottom: "pool" top: "fc"
 layer {{ name: "prob" type: "Softmax" bottom: "fc" top: "prob" }}
 """
 
+#: Inputs that were neither resized nor cropped.
+PLACE = Place(SIDE, SIDE, 0, 0, SIDE, SIDE)
+
 
 def prepare(path: Path) -> PreparedImage:
     """An image that depends on its name alone; there is none if the name begins with "bad"."""
@@ -38,7 +42,7 @@ def prepare(path: Path) -> PreparedImage:
         raise ImageError(f"{path}: is no image")
     rng = np.random.default_rng(zlib.crc32(path.name.encode()))
     blob = rng.standard_normal((3, SIDE, SIDE), dtype=np.float32)
-    return PreparedImage(blob, np.zeros((SIDE, SIDE, 3), np.uint8))
+    return PreparedImage(blob, np.zeros((SIDE, SIDE, 3), np.uint8), PLACE)
 
 
 def small_session(

@@ -1,21 +1,17 @@
 """Image files into 16-bit samples, with what the resizing rules need to know about the file.
 
 Pillow identifies the file and decodes it: it tells palettes, inks and bilevel images apart, raises where
-data is damaged or missing, and is quiet about the rest. OpenCV decodes the files whose 16-bit colours
-Pillow would cut to 8 bits (colour PNG and TIFF). JPEG comes from libjpeg-turbo with its default settings
-either way. Orientation tags are ignored, and of an animation the first frame is taken. Source:
-spec/reference.md §4 item 1.
+data is damaged or missing, and is quiet about the rest. OpenCV decodes 16-bit colours (``deep_colours.py``).
+JPEG comes from libjpeg-turbo with its default settings either way. Orientation tags are ignored, and of an
+animation the first frame is taken. Source: spec/reference.md §4 item 1.
 """
 
 import io
 import math
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -25,6 +21,7 @@ from caffe_lrp.files.imagefile import ImageSource, read_image
 from caffe_lrp.files.reading import foreign_kind
 
 from .budget import Take
+from .deep_colours import PNG_SIGNATURE, TIFF_BITS, deep_colours, has_deep_colours
 from .pixels import (
     STRIP_BYTES,
     STRIP_PIXELS,
@@ -32,7 +29,6 @@ from .pixels import (
     DecodedImage,
     loaded_deep_gray,
     loaded_eight_bits,
-    strips,
 )
 from .quiet import unwarned
 
@@ -55,8 +51,9 @@ _JPEG_SCAN = b"\xff\xda"
 #: Formats that are tried; others that Pillow knows start programs (EPS) or are no photographs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "DIB", "PCX")
 
-#: Formats whose gray images of 8 bits or fewer ImageMagick holds as a palette.
-_GRAY_AS_PALETTE = frozenset(("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF"))
+#: Formats whose gray images of 8 bits or fewer ImageMagick holds as a palette; images made in memory, which
+#: have no format, are taken for PNG.
+_GRAY_AS_PALETTE = frozenset(("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", None))
 
 #: What decoders take for every pixel, besides the pixels themselves (measured on noise).
 _DECODER_BYTES = {"JPEG2000": 20, "WEBP": 14, "TIFF": 5, "GIF": 4}
@@ -67,15 +64,11 @@ _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16
 #: 16-bit colours are decoded once more, by OpenCV, and a picture that is stored turned is turned back.
 _DEEP_COLOUR_BYTES, _TURNED_BYTES = 8, 16
 
-#: OpenCV 5 moved the function.
-_set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+#: How messages call an image: by its file, or in words where it comes from memory.
+ImageName = ImageSource | str
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-_PNG_DEPTH_OFFSET = 24
-_PNG_KEPT_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_ORIENTATION, _TIFF_PLANES = 258, 262, 274, 284
+_TIFF_PHOTOMETRIC, _TIFF_ORIENTATION = 262, 274
 _READABLE_BITS = (1, 2, 4, 8, 16)
 
 
@@ -98,12 +91,42 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, take: Take = lambd
         floating-point or 32-bit samples.
     """
     content = read_image(source, take)
-    with _open(source, content, max_pixels) as image, _faults_told(source, image):
-        _refuse_too_large(source, image, content, max_pixels)
-        _refuse_unusable(source, image)
-        orientation = _orientation(image)
+    with _open(source, content, max_pixels) as image:
+        return decode_opened(source, image, content, max_pixels, take)
+
+
+def decode_opened(
+    name: ImageName,
+    image: Image.Image,
+    content: bytes,
+    max_pixels: int = MAX_PIXELS,
+    take: Take = lambda size: None,
+) -> DecodedImage:
+    """Pixels of an image that Pillow has opened, loaded or made.
+
+    Parameters
+    ----------
+    name
+        What messages call it.
+    image
+        It is loaded, if it is not yet.
+    content
+        The bytes of its file; none where they are unknown: then 16-bit colours have the 8 bits that Pillow
+        leaves of them.
+    max_pixels, take
+        As for `decode`.
+
+    Raises
+    ------
+    ImageError
+        The image is damaged, cut short, too large, or holds floating-point or 32-bit samples.
+    """
+    with _faults_told(name, image):
+        _refuse_too_large(name, image, content, max_pixels)
+        _refuse_unusable(name, image)
+        orientation = _orientation(image)  # loading a TIFF turns it, and removes the tag
         take(_bytes_to_decode(image, content))
-        decoded = _loaded(source, image, content)
+        decoded = _loaded(name, image, content)
         if orientation == 1:
             return decoded
         return replace(decoded, pixels=_as_stored(decoded.samples, orientation))
@@ -125,13 +148,13 @@ def _open(source: ImageSource, content: bytes, max_pixels: int) -> Image.Image:
         raise _damaged(source, error) from error
 
 
-def _loaded(source: ImageSource, image: Image.Image, content: bytes) -> DecodedImage:
+def _loaded(name: ImageName, image: Image.Image, content: bytes) -> DecodedImage:
     """The image decoded."""
     with unwarned():
         image.load()
         if image.mode in ("P", "PA") and not (image.palette and image.palette.palette):
             raise ValueError("its palette is missing")
-        decoded = _deep_colours(image, content) or _samples(source, image)
+        decoded = deep_colours(image, content) or _samples(name, image)
         if image.width * image.height <= STRIP_PIXELS:
             return replace(decoded, pixels=decoded.samples)  # of ordinary photos nothing is kept twice
         decoded.pixels[:1, :1]  # colours that cannot be converted are found here
@@ -139,24 +162,24 @@ def _loaded(source: ImageSource, image: Image.Image, content: bytes) -> DecodedI
 
 
 @contextmanager
-def _faults_told(source: ImageSource, image: Image.Image) -> Iterator[None]:
+def _faults_told(name: ImageName, image: Image.Image) -> Iterator[None]:
     """Turn whatever goes wrong with an opened image into an ImageError."""
     try:
         yield
     except ImageError:
         raise
     except MemoryError as error:
-        raise _without_room(source, image) from error
+        raise _without_room(name, image) from error
     except Exception as error:  # damaged data can make a decoder raise anything
-        _require_room(source, image)
-        raise _damaged(source, error) from error
+        _require_room(name, image)
+        raise _damaged(name, error) from error
 
 
 def _bytes_to_decode(image: Image.Image, content: bytes) -> int:
     """About how much memory it takes to decode and resize an image whose header was read."""
     each = _PIXEL_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(str(image.format), 0)
     each += _PROGRESSIVE_BYTES * bool(image.info.get("progressive"))
-    is_deep = _has_deep_colours(image, content)
+    is_deep = has_deep_colours(image, content)
     each += _DEEP_COLOUR_BYTES * is_deep
     each += _TURNED_BYTES * (_orientation(image) != 1)
     pixels = image.width * image.height
@@ -181,7 +204,7 @@ def _why_unidentified(content: bytes) -> str:
             "this kind of TIFF cannot be read (floating-point or 32-bit samples, unusual planes, or damage); "
             "convert it to 8- or 16-bit PNG"
         )
-    if content.startswith((_PNG_SIGNATURE, b"\xff\xd8\xff", b"GIF8", b"BM")):
+    if content.startswith((PNG_SIGNATURE, b"\xff\xd8\xff", b"GIF8", b"BM")):
         return "image is damaged or cut short in its header; get a complete copy of the file"
     kind = foreign_kind(content)
     if kind is not None:
@@ -189,62 +212,69 @@ def _why_unidentified(content: bytes) -> str:
     return "is not an image of a known format; convert it to JPEG, PNG, BMP, GIF, TIFF, WebP or PNM"
 
 
-def too_large(source: ImageSource, reason: str) -> ImageError:
+def too_large(name: ImageName, reason: str) -> ImageError:
     """The error for an image that takes too much memory."""
-    return ImageError(f"{source}: image is too large: {reason}; make it smaller first")
+    return ImageError(f"{name}: image is too large: {reason}; make it smaller first")
 
 
-def _beyond_limit(source: ImageSource, size: str, max_pixels: int) -> ImageError:
+def _beyond_limit(name: ImageName, size: str, max_pixels: int) -> ImageError:
+    or_allow = "" if isinstance(name, str) else ", or allow more with --max-pixels"
     return ImageError(
-        f"{source}: image is too large: {size} more than the {max_pixels} pixels that are allowed; make it "
-        "smaller first, or allow more with --max-pixels"
+        f"{name}: image is too large: {size} more than the {max_pixels} pixels that are allowed; make it "
+        f"smaller first{or_allow}"
     )
 
 
-def _damaged(source: ImageSource, error: Exception) -> ImageError:
+def _damaged(name: ImageName, error: Exception) -> ImageError:
     reason = str(error) or type(error).__name__
-    return ImageError(f"{source}: image is damaged or cut short ({reason}); get a complete copy of the file")
+    return ImageError(f"{name}: image is damaged or cut short ({reason}); get a complete copy of the file")
 
 
-def _without_room(source: ImageSource, image: Image.Image) -> ImageError:
-    return too_large(source, f"{image.width} x {image.height} pixels do not fit in memory")
+def _without_room(name: ImageName, image: Image.Image) -> ImageError:
+    return too_large(name, f"{image.width} x {image.height} pixels do not fit in memory")
 
 
-def _require_room(source: ImageSource, image: Image.Image) -> None:
+def _require_room(name: ImageName, image: Image.Image) -> None:
     """Raise ImageError where decoding lacks memory: decoders take that for damage."""
     try:
         np.empty(_MOST_BYTES_OF_PIXEL * image.width * image.height, np.uint8)
     except MemoryError as error:
-        raise _without_room(source, image) from error
+        raise _without_room(name, image) from error
 
 
-def _refuse_too_large(source: ImageSource, image: Image.Image, content: bytes, max_pixels: int) -> None:
+def refuse_large_sides(name: ImageName, height: int, width: int, max_pixels: int) -> None:
+    """Raise ImageError for more than ``max_pixels`` pixels, or more than `LARGEST_SIDE` a side."""
+    size = f"{width} x {height}"
+    if width * height > max_pixels:
+        raise _beyond_limit(name, f"{size} pixels are", max_pixels)
+    if max(width, height) > LARGEST_SIDE:
+        raise too_large(name, f"it has {size} pixels, the limit is {LARGEST_SIDE} a side")
+
+
+def _refuse_too_large(name: ImageName, image: Image.Image, content: bytes, max_pixels: int) -> None:
     """Raise ImageError for what would take too much memory or time."""
-    size = f"{image.width} x {image.height}"
-    if image.width * image.height > max_pixels:
-        raise _beyond_limit(source, f"{size} pixels are", max_pixels)
-    if max(image.size) > LARGEST_SIDE:
-        raise too_large(source, f"it has {size} pixels, the limit is {LARGEST_SIDE} a side")
+    refuse_large_sides(name, image.height, image.width, max_pixels)
     scans = content.count(_JPEG_SCAN) if image.format in ("JPEG", "MPO") else 0
     if scans > _ORDINARY_SCANS and scans * image.width * image.height > _MOST_SCANNED_PIXELS:
         raise ImageError(
-            f"{source}: {size} pixels in up to {scans} scans would take too long; convert it to a JPEG "
-            "that is not progressive"
+            f"{name}: {image.width} x {image.height} pixels in up to {scans} scans would take too long; "
+            "convert it to a JPEG that is not progressive"
         )
 
 
-def _refuse_unusable(source: ImageSource, image: Image.Image) -> None:
+def _refuse_unusable(name: ImageName, image: Image.Image) -> None:
     """Raise ImageError for what has no defined grey levels."""
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        better = "8- or 16-bit PNG or TIFF" if image.format else "the mode L, I;16 or RGB"
         raise ImageError(
-            f"{source}: has floating-point or 32-bit samples, whose white level is unknown; "
-            "convert it to 8- or 16-bit PNG or TIFF"
+            f"{name}: has floating-point or 32-bit samples, whose white level is unknown; "
+            f"convert it to {better}"
         )
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        bits = image.tag_v2.get(_TIFF_BITS, (1,))
+        bits = image.tag_v2.get(TIFF_BITS, (1,))
         if any(depth not in _READABLE_BITS for depth in bits):
             raise ImageError(
-                f"{source}: has samples of {'/'.join(map(str, bits))} bits; convert it to 8 or 16 bits"
+                f"{name}: has samples of {'/'.join(map(str, bits))} bits; convert it to 8 or 16 bits"
             )
 
 
@@ -267,7 +297,7 @@ def _as_stored(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint
     return np.ascontiguousarray(samples)
 
 
-def _samples(source: ImageSource, image: Image.Image) -> DecodedImage:
+def _samples(name: ImageName, image: Image.Image) -> DecodedImage:
     """A loaded image, as Pillow decoded it."""
     has_alpha = image.has_transparency_data or image.mode in ("RGBa", "La")
     if image.mode.startswith("I"):
@@ -281,7 +311,7 @@ def _samples(source: ImageSource, image: Image.Image) -> DecodedImage:
         return DecodedImage(loaded_eight_bits(image, "CMYK"), ColourModel.CMYK, uses_mitchell=False)
     if image.mode in ("P", "RGB", "RGBX", "YCbCr", "HSV"):
         return DecodedImage(loaded_eight_bits(image, "RGB"), ColourModel.RGB, image.mode == "P")
-    raise ImageError(f"{source}: colours of the kind {image.mode} cannot be read; convert the image to RGB")
+    raise ImageError(f"{name}: colours of the kind {image.mode} cannot be read; convert the image to RGB")
 
 
 def _deep_gray(image: Image.Image) -> DecodedImage:
@@ -292,68 +322,3 @@ def _deep_gray(image: Image.Image) -> DecodedImage:
     pixels = loaded_deep_gray(image, white_is_zero=white_is_zero, key=level)
     colours = ColourModel.GRAY if level is None else ColourModel.RGBA
     return DecodedImage(pixels, colours, uses_mitchell=level is not None)
-
-
-def _deep_colours(image: Image.Image, content: bytes) -> DecodedImage | None:
-    """16-bit RGB or RGBA samples by OpenCV; None for files that Pillow decodes without loss.
-
-    OpenCV is asked only after Pillow has decoded the file, so damaged files do not get here.
-    """
-    if not _has_deep_colours(image, content):
-        return None
-    samples = _decode_quietly(_essential_chunks(content) if image.format == "PNG" else content)
-    if (
-        samples is None
-        or samples.dtype != np.uint16
-        or samples.ndim != 3
-        or samples.shape[:2] != image.size[::-1]
-    ):
-        raise ValueError("its 16-bit colours cannot be decoded")
-    has_alpha = samples.shape[2] == 4
-    order = [2, 1, 0, 3] if has_alpha else [2, 1, 0]
-    for rows in strips(samples.shape[0], samples.shape[1]):
-        samples[rows] = samples[rows][..., order]
-    colours = ColourModel.RGBA if has_alpha else ColourModel.RGB
-    return DecodedImage(samples, colours, uses_mitchell=has_alpha)
-
-
-def _has_deep_colours(image: Image.Image, content: bytes) -> bool:
-    """Whether the file has 16-bit colours that OpenCV reads and Pillow cuts to 8 bits."""
-    if image.mode not in ("RGB", "RGBA"):
-        return False
-    if image.format == "PNG":
-        return content[_PNG_DEPTH_OFFSET] == 16
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return False
-    # OpenCV 4.8 to 5.0 reads separate planes wrongly, without a word; Pillow's 8 bits are right.
-    tags = image.tag_v2
-    return bool(tags.get(_TIFF_BITS, (1,))[0] == 16 and tags.get(_TIFF_PLANES, 1) == 1)
-
-
-def _decode_quietly(content: bytes) -> NDArray[Any] | None:
-    """The file as OpenCV decodes it, (H, W, C) in BGR or BGRA order; None if it cannot."""
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    level = _set_log_level(0)  # it warns about private TIFF tags; this is silence
-    try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error:
-        return None
-    finally:
-        _set_log_level(level)
-
-
-def _essential_chunks(png: bytes) -> bytes:
-    """A PNG without the chunks that libpng prints warnings about (colour profiles, text, animation).
-
-    Raises ValueError if the end mark is missing: OpenCV fills up what is cut off.
-    """
-    kept = [_PNG_SIGNATURE]
-    offset = len(_PNG_SIGNATURE)
-    while offset + 8 <= len(png):
-        length, kind = struct.unpack_from(">I4s", png, offset)
-        if kind in _PNG_KEPT_CHUNKS:
-            kept.append(png[offset : offset + 12 + length])
-        offset += 12 + length
-    if kept[-1] != _PNG_END:
-        raise ValueError("the file ends before its end mark")
-    return b"".join(kept)

@@ -1,4 +1,4 @@
-"""From an image file to the input blob of the net: decode, resize, crop, subtract the mean, scale.
+"""From an image to the input blob of the net: decode, resize, crop, subtract the mean, scale.
 
 The crop is a matter of indices: for each axis, which row or column of the resized image and which one of
 the mean belongs to each row or column of the input. Replicated edges are repeated indices. Source:
@@ -7,20 +7,24 @@ ways to resize, has every axis centred by itself.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from caffe_lrp.errors import ConfigError, ImageError, ModelError
-from caffe_lrp.files.imagefile import ImageSource
+from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.quirks import Quirks
 
-from .budget import MemoryBudget, Take
-from .decode import MAX_PIXELS, decode, too_large
+from .budget import MemoryBudget
+from .decode import MAX_PIXELS, ImageName, decode, too_large
+from .memory import ImageInput, decode_given, finished_input, is_finished_input, name_of
 from .numpy_file import is_numpy_file, read_numpy_file
 from .pixels import DecodedImage
+from .place import Place, place_of_crop
 from .resize import RESIZE_MODES, Size, resize
 
 #: No net's input comes near it, and resized images of this size take 400 MB.
@@ -34,10 +38,18 @@ _NEEDED = {1: "one channel is", 3: "three channels are"}
 
 
 class AxisIndices(NamedTuple):
-    """One axis of the crop: for every input row (or column) the row of the image and of the mean."""
+    """One axis of the crop: for every input row (or column) the row of the image and of the mean.
+
+    ``start`` is that of the image where the crop begins, which is less than 0 where edges are replicated.
+    """
 
     image: NDArray[np.intp]
     mean: NDArray[np.intp]
+    start: int
+
+
+#: The rows and the columns of the crop.
+Axes = tuple[AxisIndices, AxisIndices]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +62,18 @@ class PreparedImage:
         (C, H, W) float32, C-contiguous, channels in the net's order: grey levels less the mean, scaled.
     picture
         (H, W, 3) uint8, channels RGB, the same crop before the mean was subtracted.
+    place
+        Where in the original the crop lay.
     """
 
     blob: Blob
     picture: NDArray[np.uint8]
+    place: Place
 
 
 @dataclass(frozen=True, eq=False)
 class Preprocessor:
-    """Turns image files into input blobs of one net.
+    """Turns images into input blobs of one net.
 
     Attributes
     ----------
@@ -81,7 +96,7 @@ class Preprocessor:
     scale
         Factor of the input, after the mean was subtracted.
     budget
-        The memory for images while they are loaded; several threads may load at a time.
+        The memory for image files while they are loaded; several threads may load at a time.
 
     Raises
     ------
@@ -135,33 +150,54 @@ class Preprocessor:
         """Height and width of the net's input."""
         return self.input_height, self.input_width
 
-    def __call__(self, source: ImageSource) -> PreparedImage:
-        """Input blob of an image file, or of a NumPy file in its place.
+    def __call__(self, source: ImageInput) -> PreparedImage:
+        """Input blob of an image: a file, a NumPy file in its place, or an image in memory.
+
+        Nothing of ``source`` is kept, and arrays are not changed. Floating-point numbers are a finished
+        input: they are neither resized nor changed in any other way.
 
         Raises
         ------
         ImageError
-            The file is missing, nothing that can be decoded or that the net can take, or too large.
+            The file is missing, or the image nothing that can be decoded or that the net can take, or too
+            large.
         """
+        image = Path(source) if isinstance(source, str) else source
         try:
-            with self.budget.share(source) as take:
-                if is_numpy_file(source):
-                    return self._from_levels(source, take)
-                return self._from_image(source, take)
+            if isinstance(image, Path | ArchiveMember):
+                return self._from_file(image)
+            return self._from_memory(image)
         except MemoryError as error:
-            raise too_large(source, "it does not fit in memory") from error
+            raise too_large(name_of(image), "it does not fit in memory") from error
 
-    def _from_image(self, source: ImageSource, take: Take) -> PreparedImage:
+    def _from_file(self, source: ImageSource) -> PreparedImage:
+        with self.budget.share(source) as take:
+            if is_numpy_file(source):
+                return self._from_levels(read_numpy_file(source, self.channels, self.max_pixels, take))
+            self._require_colours(
+                source, f"give NumPy files (.npy) with {self.channels} x height x width numbers"
+            )
+            return self._from_image(source, decode(source, self.max_pixels, take))
+
+    def _from_memory(self, given: Image.Image | NDArray[Any]) -> PreparedImage:
+        shape = (self.channels, *self.input_size)
+        if is_finished_input(given):
+            return self._from_blob(finished_input(given, shape))
+        self._require_colours(name_of(given), f"give its finished input as a float32 array of shape {shape}")
+        return self._from_image(name_of(given), decode_given(given, self.max_pixels))
+
+    def _require_colours(self, name: ImageName, advice: str) -> None:
+        """ImageError if the net's input is no image."""
         if self.channels not in (1, 3):
             raise ImageError(
-                f"{source}: the net's input has {self.channels} channels, and no image has; give NumPy files "
-                f"(.npy) with {self.channels} x height x width numbers"
+                f"{name}: the net's input has {self.channels} channels, and no image has; {advice}"
             )
-        image = decode(source, self.max_pixels, take)
+
+    def _from_image(self, name: ImageName, image: DecodedImage) -> PreparedImage:
         sides = image.sides
         size = RESIZE_MODES[self.resize_mode](sides, self.base_size, self.input_size)
         if size != sides and size[0] * size[1] > LARGEST_BASE_SIZE**2:
-            raise too_large(source, f"{sides[0]} x {sides[1]} pixels become {size[0]} x {size[1]}")
+            raise too_large(name, f"{sides[0]} x {sides[1]} pixels become {size[0]} x {size[1]}")
         axes = self.indices(*size) if self.resize_mode == "reference" else self.centred_indices(*size)
         rows, columns = axes
         if size == sides:
@@ -173,27 +209,47 @@ class Preprocessor:
         levels = (crop * (255.0 / 65535.0)).astype(np.float32)
         ordered = levels[..., ::-1] if self.channel_order == "BGR" else levels
         picture = ((crop.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        return self._prepared(ordered.transpose(2, 0, 1), axes, picture)
+        blob = self._less_mean(ordered.transpose(2, 0, 1), axes)
+        return PreparedImage(blob, _as_three_channels(picture), self._place(axes, sides, size))
 
-    def _from_levels(self, source: ImageSource, take: Take) -> PreparedImage:
-        levels = read_numpy_file(source, self.channels, self.max_pixels, take)
-        axes = self.centred_indices(*levels.shape[1:])
+    def _from_levels(self, levels: Blob) -> PreparedImage:
+        sides = (levels.shape[1], levels.shape[2])
+        axes = self.centred_indices(*sides)
         rows, columns = axes
         crop = levels[:, rows.image[:, np.newaxis], columns.image]
-        shown = crop if self.channels == 3 else crop.mean(axis=0, keepdims=True)
+        return PreparedImage(
+            self._less_mean(crop, axes), self._picture_of(crop), self._place(axes, sides, sides)
+        )
+
+    def _from_blob(self, blob: Blob) -> PreparedImage:
+        sides = self.input_size
+        axes = self.centred_indices(*sides)
+        levels = blob / np.float32(self.scale) + self._mean_at(axes)
+        return PreparedImage(blob, self._picture_of(levels), self._place(axes, sides, sides))
+
+    def _picture_of(self, levels: Blob) -> NDArray[np.uint8]:
+        """Grey levels (C, H, W) as a picture (H, W, 3), RGB; channels that are no colours are averaged."""
+        shown = levels if self.channels == 3 else levels.mean(axis=0, keepdims=True)
         if self.channel_order == "BGR":
             shown = shown[::-1]
-        picture = (shown.clip(0, 255) + 0.5).astype(np.uint8).transpose(1, 2, 0)
-        return self._prepared(crop, axes, picture)
+        return _as_three_channels((shown.clip(0, 255) + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
-    def _prepared(
-        self, levels: Blob, axes: tuple[AxisIndices, AxisIndices], picture: NDArray[np.uint8]
-    ) -> PreparedImage:
-        """The input from the crop (C, H, W) and its picture (H, W, 1 or 3)."""
+    def _place(self, axes: Axes, sides: Size, size: Size) -> Place:
+        """Where the crop lies in an image of ``sides`` that was resized to ``size``."""
         rows, columns = axes
-        blob = np.ascontiguousarray(levels) - self.mean[:, rows.mean[:, np.newaxis], columns.mean]
+        return place_of_crop(sides, size, (rows.start, columns.start), self.input_size)
+
+    def _mean_at(self, axes: Axes) -> Blob:
+        """The mean of the crop, (C, H, W)."""
+        rows, columns = axes
+        mean: Blob = self.mean[:, rows.mean[:, np.newaxis], columns.mean]
+        return mean
+
+    def _less_mean(self, levels: Blob, axes: Axes) -> Blob:
+        """The input from the grey levels (C, H, W) of the crop."""
+        blob = np.ascontiguousarray(levels) - self._mean_at(axes)
         blob *= np.float32(self.scale)
-        return PreparedImage(blob, picture if picture.shape[2] == 3 else np.repeat(picture, 3, axis=2))
+        return blob
 
     @property
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -205,7 +261,7 @@ class Preprocessor:
         highest = (255 - self.mean.min(axis=(1, 2))) * np.float32(self.scale)
         return tuple(lowest.tolist()), tuple(highest.tolist())
 
-    def indices(self, height: int, width: int) -> tuple[AxisIndices, AxisIndices]:
+    def indices(self, height: int, width: int) -> Axes:
         """Rows and columns of an image of ``height`` x ``width`` pixels, resized as the reference does."""
         inputs = self.input_size
         means = (self.mean.shape[1], self.mean.shape[2])
@@ -220,7 +276,7 @@ class Preprocessor:
         axes[long_axis] = _axis(long_start, sides[long_axis], inputs[long_axis], border)
         return axes[0], axes[1]
 
-    def centred_indices(self, height: int, width: int) -> tuple[AxisIndices, AxisIndices]:
+    def centred_indices(self, height: int, width: int) -> Axes:
         """Rows and columns of the centre of an image of ``height`` x ``width`` pixels, and of the mean."""
         _, mean_height, mean_width = self.mean.shape
         return (
@@ -236,14 +292,15 @@ def _centred(side: int, inputs: int, mean_side: int, starts_at_zero: bool) -> Ax
     """
     if side >= inputs:
         return _axis((side - inputs) // 2, side, inputs, (mean_side - inputs) // 2)
-    image = _axis(-((inputs - side) // 2), side, inputs, 0).image
-    return AxisIndices(image, image + (0 if starts_at_zero else (mean_side - side) // 2))
+    start = -((inputs - side) // 2)
+    image = _axis(start, side, inputs, 0).image
+    return AxisIndices(image, image + (0 if starts_at_zero else (mean_side - side) // 2), start)
 
 
 def _axis(start: int, side: int, inputs: int, mean_start: int) -> AxisIndices:
     """Consecutive indices, those of the image from ``start`` on and kept within its ``side``."""
     steps = np.arange(inputs)
-    return AxisIndices((start + steps).clip(0, side - 1), mean_start + steps)
+    return AxisIndices((start + steps).clip(0, side - 1), mean_start + steps, start)
 
 
 def _cut_out(image: DecodedImage, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.uint16]:
@@ -252,6 +309,11 @@ def _cut_out(image: DecodedImage, rows: NDArray[np.intp], columns: NDArray[np.in
     window = image.pixels[top : int(rows.max()) + 1, left : int(columns.max()) + 1]
     part = replace(image, pixels=np.ascontiguousarray(window))
     return resize(part, part.sides)[(rows - top)[:, np.newaxis], columns - left]
+
+
+def _as_three_channels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (H, W, 1 or 3), gray replicated."""
+    return picture if picture.shape[2] == 3 else np.repeat(picture, 3, axis=2)
 
 
 def _luma(samples: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -220,7 +220,7 @@ def test_a_fault_of_ours_is_named_as_such(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_is_not_finite_is_refused_and_of_several_formulas_named(tmp_path: Path) -> None:
     def flat(path: Path) -> PreparedImage:
-        return PreparedImage(np.full_like(prepare(path).blob, 3e38), np.zeros((1, 1, 3), np.uint8))
+        return replace(prepare(path), blob=np.full_like(prepare(path).blob, 3e38))
 
     (scores,) = explain_jobs(small_session(tmp_path, preprocessor=flat), jobs_for(("a", 1)))
     assert "scores are not finite" in scores.error
