@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any
 
 from caffe_lrp import __version__
-from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ClusterError, LimitError, UsageError
 from caffe_lrp.machine.crew import require_threads
 from caffe_lrp.machine.environment import lack_of_memory, stack_of_thread
@@ -101,7 +100,7 @@ class _Cluster:
         self._distributed = require_dask()
         self._recipe, self._threads, self._is_local = recipe, threads, place == LOCAL
         #: What is under way, by Dask's name for it: the batch and its future.
-        self.batches: dict[str, tuple[Batch, Any]] = {}
+        self.batches: dict[str, tuple[Batch[HeatmapJob], Any]] = {}
         with ExitStack() as opened:
             self._client = opened.enter_context(self._connection(place, opened))
             self._finished = self._distributed.as_completed(loop=self._client.loop)
@@ -131,9 +130,9 @@ class _Cluster:
         threads: int = sum(self._client.nthreads().values())
         return len(self.batches) >= BATCHES_PER_WORKER * max(1, threads)
 
-    def hand_out(self, batch: Batch) -> None:
+    def hand_out(self, batch: Batch[HeatmapJob]) -> None:
         """Send a batch on its way."""
-        jobs = [_absolute(job) for job in batch.jobs]
+        jobs = [_absolute(job) for job in batch.requests]
         future = self._client.submit(explain_on_worker, self._recipe, jobs, pure=False)
         self.batches[future.key] = batch, future
         self._finished.add(future)
@@ -156,12 +155,12 @@ class _Cluster:
         except self._distributed.KilledWorker as fault:
             if self._is_local and memory_is_limited():
                 raise LimitError(f"--dask: {_LOST}, perhaps so: {lack_of_memory()}") from fault
-            return [JobOutcome(job, error=_DEADLY) for job in batch.jobs]
+            return [JobOutcome(job, error=_DEADLY) for job in batch.requests]
         except ModuleNotFoundError as fault:
             raise UsageError(
                 f"--dask: {fault} on the cluster; its scheduler and workers need caffe-lrp {__version__} too"
             ) from fault
-        return [_as_listed(job, outcome) for job, outcome in zip(batch.jobs, outcomes, strict=True)]
+        return [_as_listed(job, outcome) for job, outcome in zip(batch.requests, outcomes, strict=True)]
 
     def _connection(self, place: str, opened: ExitStack) -> Any:
         """A client, of a new cluster or of one that is there."""
@@ -214,17 +213,6 @@ def _deaf_to_terminals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def with_absolute_paths(config: HeatmapConfig) -> HeatmapConfig:
-    """The same config for a process in another folder."""
-    return replace(
-        config,
-        prototxt=config.prototxt.absolute(),
-        caffemodel=config.caffemodel.absolute(),
-        mean_file=config.mean_file and config.mean_file.absolute(),
-        synset_file=config.synset_file.absolute(),
-    )
 
 
 def _absolute(job: HeatmapJob) -> HeatmapJob:

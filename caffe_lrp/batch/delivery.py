@@ -1,13 +1,17 @@
 """Where results go: files for every image, one database for all of them, or both."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import sync_files
-from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.model.attempt import Attempt
+from caffe_lrp.model.explanation import Explanation
+from caffe_lrp.model.passes import as_error
 from caffe_lrp.outputs.database import AttributionDatabase
+from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import paths_of
-from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.writers import write_outputs
 
 from .job import HeatmapJob, JobOutcome
@@ -21,27 +25,24 @@ class Delivery:
     ----------
     kinds
         Files that are written for every job.
-    dtype
-        Of relevance, in files and in a database that have a choice.
+    encoding
+        How files are written.
     database
         Where all maps go; None: there is none.
     first
         Number of the job in the database's first row.
-    description
-        What describes the run, as a JSON text.
     is_synced
         Whether `settle` returns only when the disk has everything.
     """
 
     kinds: tuple[str, ...]
-    dtype: Dtype = "float32"
+    encoding: Encoding = field(default_factory=Encoding)
     database: AttributionDatabase | None = None
     first: int = 0
-    description: str = ""
     is_synced: bool = True
 
-    def deliver(self, job: HeatmapJob, result: HeatmapResult) -> None:
-        """Write the result of a job that has a stem.
+    def deliver(self, job: HeatmapJob, explanation: Explanation) -> None:
+        """Write the explanation of a job that has a stem.
 
         Raises
         ------
@@ -50,10 +51,31 @@ class Delivery:
         OutputError
             Nothing can be written any more.
         """
-        result = replace(result, description=self.description)
-        write_outputs(str(job.stem), result, self.kinds, self.dtype, job.output_root)
+        write_outputs(str(job.stem), explanation, self.kinds, self.encoding, job.output_root)
         if self.database is not None:
-            self.database.write(job.number - self.first, result, job.number)
+            self.database.write(job.number - self.first, explanation, job.number)
+
+    def finish(self, job: HeatmapJob, attempt: Attempt) -> JobOutcome:
+        """Write the explanation of a job, if there is one; what became of the job.
+
+        Raises
+        ------
+        OutputError
+            Nothing can be written any more.
+        """
+        explanation = attempt.explanation
+        if explanation is None or job.stem is None:
+            return JobOutcome(job, attempt.times, str(attempt.error))
+        started, error = time.perf_counter(), ""
+        try:
+            self.deliver(job, explanation)
+        except OutputError:  # no file after this one would fare better
+            raise
+        except Exception as fault:  # noqa: BLE001 - a fault in one image must not end the others' run
+            error = str(as_error(fault))
+        times = replace(attempt.times, write=time.perf_counter() - started)
+        best = int(explanation.ranking.classes[0])
+        return JobOutcome(job, times, error, best, explanation.conservation, explanation.darkness)
 
     def settle(self, outcomes: Sequence[JobOutcome]) -> None:
         """Make what was delivered last, so that the journal may say so.

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
+from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.model.darkness import Cause
 
-from .job import JobOutcome, StageTimes
+from .job import JobOutcome
 
 #: Stages of a job, by the attributes of `StageTimes`.
 STAGES = tuple(stage.name for stage in fields(StageTimes))

@@ -14,15 +14,14 @@ from typing import Any
 import cv2
 
 from caffe_lrp import __version__
-from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import CaffeLrpError, UsageError
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, available_memory
 from caffe_lrp.model.batches import Batch, form_batches
-from caffe_lrp.model.explainer import Session, open_session
-from caffe_lrp.model.passes import deliver, explain_batch, load_image
+from caffe_lrp.model.explainer import Explainer, open_explainer
+from caffe_lrp.model.passes import explain_batch, load_image
 from caffe_lrp.model.schedule import (
     Limits,
     loading_within,
@@ -31,9 +30,11 @@ from caffe_lrp.model.schedule import (
     whole_footprint,
     within_address_space,
 )
+from caffe_lrp.model.settings import ModelSettings
 
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
+from .observing import observing
 
 #: Nets that a worker keeps: two runs that share it do not make it load a net for every batch.
 _MOST_NETS = 2
@@ -51,35 +52,26 @@ class Recipe:
     ----------
     fingerprint
         Of the run; a worker does not take the net of another run for its net.
-    config
-        The config, its paths absolute.
+    settings
+        What the model is opened from, paths absolute.
     formulas
         Codes of the formulas.
-    convolution
-        How convolutions are computed.
     delivery
         Where results go; files only, as a database has one writer.
-    max_pixels
-        Larger images are refused.
     batch_size
         Images wanted in a batch; None: as many as do well.
     memory
         Bytes a worker process may take; 0: half of what Dask grants it.
-    canonize
-        Whether batch normalization is merged into the layers beside it.
     version
         Of caffe-lrp where the run was started.
     """
 
     fingerprint: str
-    config: HeatmapConfig
+    settings: ModelSettings
     formulas: tuple[int | str, ...]
-    convolution: str
     delivery: Delivery
-    max_pixels: int
     batch_size: int | None = None
     memory: int = 0
-    canonize: str = "auto"
     version: str = __version__
 
 
@@ -117,11 +109,11 @@ _OPENING = threading.Lock()
 class _Workplace:
     """A loaded net, and memory and threads for as many batches as this process may compute at a time."""
 
-    def __init__(self, session: Session, recipe: Recipe, limits: Limits) -> None:
-        planned = plan_schedule(whole_footprint(session), _MANY_IMAGES, limits)
+    def __init__(self, explainer: Explainer, recipe: Recipe, limits: Limits) -> None:
+        planned = plan_schedule(whole_footprint(explainer), _MANY_IMAGES, limits)
         schedule = within_address_space(planned, address_space_left(), stack_of_thread())
         # Logs of workers are read by few: of a large image nothing is told.
-        self._session = loading_within(session, schedule, limits, lambda note: None)
+        self._explainer = loading_within(explainer, schedule, limits, lambda note: None)
         self._delivery = recipe.delivery
         self._batch_size = schedule.batch_size
         self._engines: SimpleQueue[Engine] = SimpleQueue()
@@ -140,15 +132,16 @@ class _Workplace:
         finally:
             self._engines.put(engine)
 
-    def _explain_batch(self, batch: Batch, engine: Engine) -> list[JobOutcome]:
+    def _explain_batch(self, batch: Batch[HeatmapJob], engine: Engine) -> list[JobOutcome]:
         images = [
-            load_image(self._session, [batch.jobs[place] for place in places]) for places in batch.jobs_of
+            load_image(self._explainer, [batch.requests[place] for place in places])
+            for places in batch.requests_of
         ]
         outcomes = {
-            place: deliver(batch.jobs[place], explanation, self._delivery)
-            for place, explanation in explain_batch(self._session, batch, images, engine)
+            place: self._delivery.finish(batch.requests[place], attempt)
+            for place, attempt in explain_batch(self._explainer, batch, images, engine)
         }
-        made = [outcomes[place] for place in range(len(batch.jobs))]
+        made = [outcomes[place] for place in range(len(batch.requests))]
         self._delivery.settle(made)
         return made
 
@@ -165,11 +158,9 @@ def _open_workplace(recipe: Recipe) -> _Workplace:
     cv2.setNumThreads(1)  # as in a run without a cluster
     granted = worker.memory_manager.memory_limit or available_memory()
     try:
-        session = open_session(
-            recipe.config, recipe.formulas, recipe.convolution, recipe.max_pixels, recipe.canonize
-        )
-        session = session.observing(recipe.delivery.kinds)
+        explainer = open_explainer(recipe.settings).explaining(recipe.formulas)
+        explainer = observing(explainer, recipe.delivery.kinds)
         limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)
-        return _Workplace(session, recipe, limits)
+        return _Workplace(explainer, recipe, limits)
     except CaffeLrpError as error:
-        raise type(error)(f"Dask worker {worker.address}: {error}") from error
+        raise type(error)(f"Dask worker {worker.address}: {error.message}", setting=error.setting) from error

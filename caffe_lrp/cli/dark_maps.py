@@ -6,7 +6,7 @@ from caffe_lrp.batch.job import HeatmapJob
 from caffe_lrp.batch.progress import Progress
 from caffe_lrp.messages import listed
 from caffe_lrp.model.darkness import DARK, Cause, Darkness, percent
-from caffe_lrp.model.explainer import Session
+from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
 
@@ -23,13 +23,13 @@ _ADVICE = {
 }
 
 
-def _scored_by(session: Session) -> str:
+def _scored_by(session: Explainer) -> str:
     """The layer whose output relevance starts as: of those that work in place on the start, the last."""
     scores = set(session.plan.seeds.values())
     return next(layer.label for layer in session.net.layers if not scores.isdisjoint(layer.outputs))
 
 
-def why_dark(darkness: Darkness, session: Session, formula: FormulaCode) -> str:
+def why_dark(darkness: Darkness, session: Explainer, formula: FormulaCode) -> str:
     """Why a map by ``formula`` says nothing."""
     if darkness.cause is Cause.STARTS_AT_ZERO:
         subject = "the score of class" if len(darkness.classes) == 1 else "all scores of classes"
@@ -68,7 +68,7 @@ class DarkMaps:
         if darkness.cause is Cause.FEW_PIXELS:
             self.pale_formulas.add(job.formula)
 
-    def note(self, progress: Progress, session: Session) -> str:
+    def note(self, progress: Progress, session: Explainer) -> str:
         """What is said of all that ``progress`` has counted; empty if there are none."""
         count = progress.dark.total()
         if not count:
@@ -85,7 +85,7 @@ class DarkMaps:
             f"what to try:\n{ways}"
         )
 
-    def _for_few_pixels(self, session: Session) -> str:
+    def _for_few_pixels(self, session: Explainer) -> str:
         suitable = suitable_formula(session.net, session.net.output_value)
         if suitable.formula not in self.pale_formulas:
             return f"--formula {suitable.formula}: {suitable.reason}"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from caffe_lrp.batch.resume import Task
-from caffe_lrp.model.explainer import Session
-from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
+from caffe_lrp.outputs.encoding import Dtype
 from caffe_lrp.outputs.project import project_files, write_project
 
 
@@ -16,7 +16,7 @@ def database_path(task: Task) -> Path:
 
 
 def open_database(
-    task: Task, session: Session, dtype: Dtype, *, with_input: bool, overwrite: bool
+    task: Task, session: Explainer, dtype: Dtype, *, with_input: bool, overwrite: bool
 ) -> AttributionDatabase:
     """The database of this part of the list, see `AttributionDatabase`."""
     net = session.net
@@ -28,7 +28,7 @@ def open_database(
     )
 
 
-def write_project_of(task: Task, session: Session) -> Path:
+def write_project_of(task: Task, session: Explainer) -> Path:
     """Write what ViRelAy opens, once the whole database is there; the file to open.
 
     One that is there remains: CoRelAy adds its analyses to it.

@@ -14,8 +14,8 @@ from caffe_lrp import __version__
 from caffe_lrp.batch.shards import Shard, parse_shard
 from caffe_lrp.config import KEYS, Key
 from caffe_lrp.messages import did_you_mean
-from caffe_lrp.relevance.target import Target, parse_target
 from caffe_lrp.outputs.kinds import DATABASE, OUTPUTS, in_order
+from caffe_lrp.relevance.target import Target, parse_target
 
 #: What ``caffe-lrp`` alone prints.
 INTRODUCTION = """\

@@ -10,7 +10,7 @@ from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.records import DONE, FAILED
 from caffe_lrp.errors import presentable
 from caffe_lrp.messages import counted
-from caffe_lrp.model.explainer import Session
+from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.canonize import Merge
 
 #: The first columns of every table of layers.
@@ -22,12 +22,12 @@ def rule_columns(formulas: Sequence[object]) -> list[str]:
     return [f"rule of {code}" for code in formulas] if len(formulas) > 1 else ["rule"]
 
 
-def plan_table(session: Session) -> Iterator[str]:
+def plan_table(session: Explainer) -> Iterator[str]:
     """One line a layer: index, name, type, output shape, and the rule of every formula."""
     rows = [[*LAYER_COLUMNS, *rule_columns(session.formulas)]]
     for layer in session.net.layers:
         shape = "×".join(map(str, (session.net.batch_size, *layer.output_shapes[0])))
-        rules = [plan.rule_of(layer) for plan in session.plans]
+        rules = [plan.rule_of(layer) for plan in session.plans.values()]
         titles = [rule.title if rule else "-" for rule in rules]
         rows.append([str(layer.index), layer.name, layer.type, shape, *titles])
     yield from aligned(rows)
@@ -51,7 +51,7 @@ def merges_line(merges: Sequence[Merge]) -> str:
     return f"canonized: {merged:,} of {count} that scale and shift merged into others"
 
 
-def success_line(outcome: JobOutcome, session: Session, has_files: bool) -> str:
+def success_line(outcome: JobOutcome, session: Explainer, has_files: bool) -> str:
     """The best class of an image, how long its map took, and where its files are, if it has any."""
     job, best = outcome.job, ""
     if outcome.best_class is not None:

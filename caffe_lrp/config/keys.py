@@ -21,6 +21,9 @@ LARGEST_NUMBER = 1e30
 #: Python refuses to read numbers of thousands of digits; 64 bits hold these.
 _MOST_DIGITS = 18
 
+#: What only a run over a list needs to know.
+_OF_RUN = ("output_root", "path_root", "places", "synset_file")
+
 _INTEGER = re.compile("[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _FORMULA_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]*")
@@ -61,9 +64,23 @@ class HeatmapConfig:
     gamma: float = 0.25
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
+    def model_arguments(self) -> dict[str, Any]:
+        """What of it a model is opened from, by the names of the arguments of `caffe_lrp.load`.
+
+        What a file says of classes is not meant for a head that the command line names.
+        """
+        given = {name: getattr(self, name) for name in MODEL_ATTRIBUTES}
+        if self.head is not None and self.place_of("head") == COMMAND_LINE:
+            given["class_count"] = None
+        return given | {"labels": self.synset_file}
+
     def place_of(self, attribute: str) -> str:
         """Where the value of an attribute that was given comes from: file and line, or command line."""
         return self.places[attribute]
+
+
+#: Attributes that a model is opened from, labels aside.
+MODEL_ATTRIBUTES = tuple(name for name in HeatmapConfig.__dataclass_fields__ if name not in _OF_RUN)
 
 
 class Entry(NamedTuple):

@@ -58,8 +58,22 @@ class Engine(ABC):
         """The memory it takes to explain images by ``plans``, which share one forward pass."""
 
     @abstractmethod
-    def forward(self, net: Net, plans: Sequence[Plan], batch: Blob) -> ForwardPass:
-        """One forward pass for all ``plans``; ``batch`` is (N, C, H, W)."""
+    def forward(
+        self, net: Net, plans: Sequence[Plan], batch: Blob, keep: frozenset[int] = frozenset()
+    ) -> ForwardPass:
+        """One forward pass for all ``plans``.
+
+        Parameters
+        ----------
+        net
+            The net.
+        plans
+            What the values that they look at are kept for.
+        batch
+            (N, C, H, W): inputs.
+        keep
+            Ids of values to keep besides.
+        """
 
     @abstractmethod
     def explain(

@@ -29,8 +29,10 @@ class CpuEngine(Engine):
     def footprint(net: Net, plans: Sequence[Plan]) -> Footprint:
         return footprint_of(net, plans)
 
-    def forward(self, net: Net, plans: Sequence[Plan], batch: Blob) -> ForwardPass:
-        kept = frozenset[int]().union(*(plan.kept_values for plan in plans))
+    def forward(
+        self, net: Net, plans: Sequence[Plan], batch: Blob, keep: frozenset[int] = frozenset()
+    ) -> ForwardPass:
+        kept = keep.union(*(plan.kept_values for plan in plans))
         sums: dict[int, Blob] = {}
         substitutes = {
             step.layer.index: partial(_forward_with_sums, step, sums)

@@ -28,19 +28,24 @@ class Request(Protocol):
     """
 
     @property
-    def image_key(self) -> Any: ...
+    def image_key(self) -> Any:
+        """As above."""
 
     @property
-    def source(self) -> Any: ...
+    def source(self) -> Any:
+        """As above."""
 
     @property
-    def target(self) -> Target: ...
+    def target(self) -> Target:
+        """As above."""
 
     @property
-    def formula(self) -> FormulaCode: ...
+    def formula(self) -> FormulaCode:
+        """As above."""
 
     @property
-    def fault(self) -> str: ...
+    def fault(self) -> str:
+        """As above."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class ScoredClass(NamedTuple):
 
     Attributes
     ----------
-    index
+    class_index
         Which, from 0.
     label
         What it is called.
@@ -30,7 +30,7 @@ class ScoredClass(NamedTuple):
         What the net's output says of it.
     """
 
-    index: int
+    class_index: int
     label: str
     score: float
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
-from caffe_lrp.errors import CaffeLrpError, ConfigError, ImageError, Notice, UsageError, about
+from caffe_lrp.errors import CaffeLrpError, ConfigError, ImageError, UsageError, about
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of
 from caffe_lrp.layers.base import Layer
@@ -387,7 +387,7 @@ class Model:
         is_class = isinstance(target, (int, np.integer)) and not isinstance(target, bool)
         if not is_class or target < BEST_FIVE:
             raise UsageError(
-                f"{target!r} must be a class number, -1 for the best class, or -2 for the five best in one map",
+                f"{target!r} must be a class number, -1 for the best class, or -2 for the five best",
                 setting="target",
             )
         with about(ImageError, setting="target"):

@@ -63,7 +63,7 @@ class _Choice:
 
 
 def load_image(explainer: Explainer, requests: Sequence[Request]) -> LoadedImage:
-    """The input of the net for the image of ``requests``; it is not looked for if none of them can succeed."""
+    """The net's input for the image of ``requests``; it is not looked for if none of them can succeed."""
     faults = [request.fault for request in requests]
     if all(faults):
         return LoadedImage(None, ImageError(faults[0]))

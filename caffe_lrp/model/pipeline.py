@@ -62,7 +62,7 @@ def run_requests(
     halted
         Asked before every batch; once it is true, the batches that have been started are the last ones.
     stopped
-        Asked while an outcome is waited for; once it is true, batches that have been started are dropped, too.
+        Asked while an outcome is waited for; once it is true, batches that were started are dropped, too.
     """
     started: deque[deque[Future[Outcome]]] = deque()
     with _Pipeline(explainer, finish, schedule) as pipeline:

@@ -11,9 +11,7 @@ from caffe_lrp.net.deploy.deployed import DeployedNet, image_shape
 from .settings import ModelSettings
 
 
-def make_preprocessor(
-    settings: ModelSettings, deployed: DeployedNet
-) -> tuple[Preprocessor, tuple[str, ...]]:
+def make_preprocessor(settings: ModelSettings, deployed: DeployedNet) -> tuple[Preprocessor, tuple[str, ...]]:
     """What turns images into inputs of a net, and remarks on what it takes from the prototxt.
 
     Raises

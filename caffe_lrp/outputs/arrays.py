@@ -5,16 +5,15 @@ Nothing here depends on when or where it runs: the same result gives the same by
 
 import io
 import zipfile
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ImageError
+from caffe_lrp.model.explanation import Explanation
 
-from .result import HeatmapResult
-
-Dtype = Literal["float32", "float16"]
+from .encoding import LIST_LENGTH, Dtype, Encoding
 
 #: The largest number that half precision holds.
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -26,7 +25,7 @@ _COMPRESSION = 1
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def relevance_map(result: HeatmapResult, dtype: Dtype) -> NDArray[Any]:
+def relevance_map(explanation: Explanation, dtype: Dtype) -> NDArray[Any]:
     """The relevance (C, H, W) as it is stored: of an image RGB, as in the text, of another blob in its order.
 
     Raises
@@ -34,7 +33,7 @@ def relevance_map(result: HeatmapResult, dtype: Dtype) -> NDArray[Any]:
     ImageError
         A number is too large for float16.
     """
-    return _stored(result.relevance[::-1] if result.is_image else result.relevance, dtype)
+    return _stored(explanation.relevance, dtype)
 
 
 def _stored(relevance: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:
@@ -44,12 +43,12 @@ def _stored(relevance: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:
     return np.ascontiguousarray(relevance, little_endian(dtype))
 
 
-def npy_file(result: HeatmapResult, dtype: Dtype) -> bytes:
+def npy_file(explanation: Explanation, encoding: Encoding) -> bytes:
     """Content of ``_relevance.npy``: the relevance."""
-    return _encode_npy(relevance_map(result, dtype))
+    return _encode_npy(relevance_map(explanation, encoding.dtype))
 
 
-def layer_file(kind: str, result: HeatmapResult, dtype: Dtype) -> bytes:
+def layer_file(kind: str, explanation: Explanation, encoding: Encoding) -> bytes:
     """Content of a file of relevance at a layer, in the shape and the order of channels of its blob.
 
     Raises
@@ -57,17 +56,17 @@ def layer_file(kind: str, result: HeatmapResult, dtype: Dtype) -> bytes:
     ImageError
         A number is too large for float16.
     """
-    return _encode_npy(_stored(result.layers[kind], dtype))
+    return _encode_npy(_stored(explanation.layers[kind], encoding.dtype))
 
 
-def npz_file(result: HeatmapResult, dtype: Dtype) -> bytes:
+def npz_file(explanation: Explanation, encoding: Encoding) -> bytes:
     """Content of ``_relevance.npz``: the relevance, what it explains, and what it was made with."""
     arrays = {
-        "relevance": relevance_map(result, dtype),
-        "scores": np.asarray(result.ranked_scores, "<f4"),
-        "classes": np.asarray(result.ranked_classes, "<i8"),
-        "target": np.asarray(result.target_classes, "<i8"),
-        "config": np.asarray(result.description),
+        "relevance": relevance_map(explanation, encoding.dtype),
+        "scores": np.asarray(explanation.ranking.scores[:LIST_LENGTH], "<f4"),
+        "classes": np.asarray(explanation.ranking.classes[:LIST_LENGTH], "<i8"),
+        "target": np.asarray(explanation.target, "<i8"),
+        "config": np.asarray(encoding.description),
     }
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive:

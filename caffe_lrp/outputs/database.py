@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, OutputError
 from caffe_lrp.files.reading import NotRegularError
+from caffe_lrp.model.explanation import Explanation
 
-from .arrays import Dtype, little_endian, relevance_map
-from .result import HeatmapResult
+from .arrays import little_endian, relevance_map
+from .encoding import Dtype
 from .structure import MARK, MARK_COLUMN, MOST_ROWS, UNMARKED, Column
 from .table import Table, new_table
 
@@ -147,15 +148,15 @@ class AttributionDatabase:
     ) -> None:
         self.close()
 
-    def write(self, row: int, result: HeatmapResult, index: int) -> None:
+    def write(self, row: int, explanation: Explanation, index: int) -> None:
         """Write one map, and its picture where there is an input dataset.
 
         Parameters
         ----------
         row
             Its row.
-        result
-            The map, with all scores of the net and the classes it explains; the first of these is its label.
+        explanation
+            The map; the first of the classes it explains is its label.
         index
             Row of its picture in the input dataset that ViRelAy is to read, which after a merge is the
             merged one.
@@ -167,15 +168,13 @@ class AttributionDatabase:
         OutputError
             Nothing can be written any more.
         """
-        if result.scores_of_all is None or not result.target_classes:
-            raise ValueError("the result lacks the scores of all classes, or the classes it explains")
         if not 0 <= index < UNMARKED:
             raise ValueError(f"{index} is no index")
-        maps = relevance_map(result, self._dtype)[np.newaxis]
-        scores = np.asarray(result.scores_of_all, "<f4").reshape(1, -1)
-        label = np.array(result.target_classes[:1], self._maps.columns["label"].dtype)
+        maps = relevance_map(explanation, self._dtype)[np.newaxis]
+        scores = np.asarray(explanation.scores, "<f4").reshape(1, -1)
+        label = np.array(explanation.target[:1], self._maps.columns["label"].dtype)
         if self._inputs is not None:
-            picture = result.picture.transpose(2, 0, 1)[np.newaxis]
+            picture = explanation.input.transpose(2, 0, 1)[np.newaxis]
             self._inputs.write(row, {"data": picture, "label": label})
         self._maps.write(row, {"attribution": maps, "prediction": scores, "label": label})
         self._pending.append((row, index))

@@ -3,51 +3,49 @@
 Numbers look as C++ streams print them by default: ``%g`` with 6 significant digits.
 """
 
+import json
+
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.kernels.text import most_bytes, write_numbers
+from caffe_lrp.model.explanation import Explanation
 
-from .arrays import Dtype
-from .result import HeatmapResult
+from .encoding import LIST_LENGTH, Encoding
 
 
-def raw_heatmap_file(result: HeatmapResult, _: Dtype) -> bytes:
+def raw_heatmap_file(explanation: Explanation, _: Encoding) -> bytes:
     """Content of ``_rawhm.txt``."""
-    return raw_heatmap(result.relevance, is_image=result.is_image)
+    return raw_heatmap(explanation.relevance)
 
 
-def top_scores_file(result: HeatmapResult, _: Dtype) -> bytes:
-    """Content of ``_top10scores.txt``."""
-    return top_scores(result.ranked_classes, result.ranked_scores)
+def top_scores_file(explanation: Explanation, _: Encoding) -> bytes:
+    """Content of ``_top10scores.txt``: a line "index score" for every class, best first."""
+    best = explanation.top(LIST_LENGTH)
+    return "".join(f"{each.class_index} {each.score:g}\n" for each in best).encode("ascii")
 
 
-def conservation_file(result: HeatmapResult, _: Dtype) -> bytes:
-    """Content of ``_conservation.json``."""
-    return result.conservation.encode()
+def conservation_file(explanation: Explanation, _: Encoding) -> bytes:
+    """Content of ``_conservation.json``: which map it is, and what becomes of its sum from layer to layer."""
+    if explanation.conservation is None:
+        raise ValueError("the explanation has no account of what enters and leaves its layers")
+    content = {"formula": explanation.formula, "classes": list(explanation.target)}
+    content |= explanation.conservation.as_json()
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def raw_heatmap(relevance: NDArray[np.float32], *, is_image: bool) -> bytes:
+def raw_heatmap(relevance: NDArray[np.float32]) -> bytes:
     """Content of ``_rawhm.txt``: the number of channels, "H W", then every channel's rows.
 
     Parameters
     ----------
     relevance
-        (C, H, W).
-    is_image
-        Whether the channels are those of the input image (BGR) and have to be reversed to RGB.
+        (C, H, W), the channels of a picture RGB.
     """
     channels, height, width = relevance.shape
-    ordered = relevance[::-1] if is_image else relevance
-    rows = np.ascontiguousarray(ordered, np.float32).reshape(channels * height, width)
+    rows = np.ascontiguousarray(relevance, np.float32).reshape(channels * height, width)
     head = f"{channels}\n{height} {width}\n".encode("ascii")
     content = np.empty(len(head) + most_bytes(*rows.shape), np.uint8)
     content[: len(head)] = np.frombuffer(head, np.uint8)
     end = len(head) + write_numbers(rows, content[len(head) :])
     return content[:end].tobytes()
-
-
-def top_scores(classes: NDArray[np.int64], scores: NDArray[np.float32]) -> bytes:
-    """Content of ``_top10scores.txt``: a line "index score" for every class, in the order given."""
-    pairs = zip(classes.tolist(), scores.tolist(), strict=True)
-    return "".join(f"{index} {score:g}\n" for index, score in pairs).encode("ascii")

@@ -5,13 +5,14 @@ from importlib import import_module
 from pathlib import Path
 
 from caffe_lrp.files.atomic import write_atomically
+from caffe_lrp.model.explanation import Explanation
 
-from .arrays import Dtype, layer_file
+from .arrays import layer_file
+from .encoding import Encoding
 from .kinds import OUTPUTS, Output, file_kinds, suffix_of
 from .layers import is_layer_kind
-from .result import HeatmapResult
 
-Encoder = Callable[[HeatmapResult, Dtype], bytes]
+Encoder = Callable[[Explanation, Encoding], bytes]
 
 
 def _encoder_of(output: Output) -> Encoder:
@@ -26,9 +27,9 @@ _ENCODERS = {kind: _encoder_of(OUTPUTS[kind]) for kind in file_kinds(OUTPUTS)}
 
 def write_outputs(
     stem: str,
-    result: HeatmapResult,
+    explanation: Explanation,
     kinds: Sequence[str],
-    dtype: Dtype = "float32",
+    encoding: Encoding,
     root: Path | None = None,
 ) -> None:
     """Write the files of ``kinds`` for one image, folders included, each one atomically.
@@ -37,12 +38,12 @@ def write_outputs(
     ----------
     stem
         Output path up to the suffix: folder and file name of the image.
-    result
+    explanation
         What to write.
     kinds
         Which files, in any order; they are written in that of `file_kinds`.
-    dtype
-        Of the relevance in ``npy``, ``npz`` and at layers.
+    encoding
+        How.
     root
         Folder that no file may lie outside of; None: that does not matter.
 
@@ -50,8 +51,11 @@ def write_outputs(
     ------
     ImageError
         A file cannot be written (disk full, no permission, a file where a folder should be, a link that
-        leads out of ``root``), or a number is too large for ``dtype``. Files written before remain.
+        leads out of ``root``), or a number is too large for its type. Files written before remain.
     """
     for kind in file_kinds(kinds):
-        content = layer_file(kind, result, dtype) if is_layer_kind(kind) else _ENCODERS[kind](result, dtype)
+        if is_layer_kind(kind):
+            content = layer_file(kind, explanation, encoding)
+        else:
+            content = _ENCODERS[kind](explanation, encoding)
         write_atomically(Path(stem + suffix_of(kind)), content, root)

@@ -6,6 +6,7 @@ from typing import Any
 
 from caffe_lrp.cli.halt import Halt
 from caffe_lrp.config import KEYS, read_config
+from caffe_lrp.errors import placing
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.collection import read_images
 from caffe_lrp.sources.filelist import EntryList, read_filelist
@@ -24,8 +25,10 @@ def explain(options: argparse.Namespace, halt: Halt) -> int:
     from .run import Run  # noqa: PLC0415
 
     halt.unwind()
-    run = Run.prepared(options, config, entries)
-    return run.check() if options.dry_run else run.start(halt)
+    options_of_settings = {"layers": "--dump-layers"}
+    with placing({**config.places, **options_of_settings}):
+        run = Run.prepared(options, config, entries)
+        return run.check() if options.dry_run else run.start(halt)
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from caffe_lrp.batch.check import foreseeable_fault, notices, refuse_class, refuse_too_many_ranks
+from caffe_lrp.batch.check import foreseeable_fault, refuse_class, refuse_too_many_ranks
 from caffe_lrp.batch.claim import Holder
 from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
-from caffe_lrp.batch.cluster import LOCAL, run_on_cluster, with_absolute_paths
+from caffe_lrp.batch.cluster import LOCAL, run_on_cluster
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, make_jobs
 from caffe_lrp.batch.journal import Journal
+from caffe_lrp.batch.observing import layer_kinds, observing
 from caffe_lrp.batch.progress import Progress
 from caffe_lrp.batch.recorder import Recorder
 from caffe_lrp.batch.records import DONE, FAILED, MISSING
@@ -52,11 +53,14 @@ from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.messages import counted
 from caffe_lrp.model import schedule
 from caffe_lrp.model.batches import count_images
-from caffe_lrp.model.explainer import Session, open_session
-from caffe_lrp.model.observation import layer_kinds
-from caffe_lrp.model.pipeline import run_jobs
+from caffe_lrp.model.explainer import Explainer, formula_for, open_explainer
+from caffe_lrp.model.notices import notices_on
+from caffe_lrp.model.pipeline import run_requests
+from caffe_lrp.model.preprocessing import mean_of_prototxt
 from caffe_lrp.model.schedule import Schedule
+from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.outputs.database import MAPS_OF_RUN, AttributionDatabase
+from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import DATABASE, file_kinds, suffix_of
 from caffe_lrp.sources.filelist import EntryList
 
@@ -83,7 +87,7 @@ class Run:
     """
 
     options: argparse.Namespace
-    session: Session
+    session: Explainer
     task: Task
     memory: int
     config: HeatmapConfig
@@ -99,7 +103,7 @@ class Run:
         if options.dask:
             require_dask()  # not only after the net was loaded
         if options.top is not None and options.head is None:  # or there might be any number of jobs
-            refuse_too_many_ranks(config, options.top)
+            refuse_too_many_ranks(config.class_count, options.top)
         layout = layout_of(options, config)
         jobs = make_jobs(entries or (), layout, config.place_of("path_root"), formulas, options.top)
         outputs = outputs_of(options)
@@ -107,12 +111,20 @@ class Run:
             source = entries.source if entries else ""
             refuse_clashes(jobs, source, names_have_targets=layout.names_have_targets)
         memory = options.memory or resources.available_memory() // 2  # asked before weights take some of it
-        session = open_session(config, formulas, options.convolution, options.max_pixels, options.canonize)
+        settings = ModelSettings(
+            **config.model_arguments(),
+            convolution=options.convolution,
+            canonize=options.canonize,
+            max_pixels=options.max_pixels,
+        )
+        for code in formulas:
+            formula_for(settings, code)
+        session = open_explainer(settings).explaining(formulas)
         config = replace(config, class_count=session.class_count)
         if options.top is not None:
-            refuse_too_many_ranks(config, options.top)
-        outputs = (*layer_kinds(session.plan, options.dump_layers), *outputs)
-        session = session.observing(outputs)
+            refuse_too_many_ranks(session.class_count, options.top)
+        outputs = (*layer_kinds(session, options.dump_layers), *outputs)
+        session = observing(session, outputs)
         if options.target:
             refuse_class(session, options.target)
         if DATABASE in outputs and len(formulas) > 1:
@@ -121,7 +133,7 @@ class Run:
             raise UsageError("--outputs h5: a database has one writer; use --shard in place of --dask")
         description = {}
         if not options.dry_run:
-            mean = session.mean_of_prototxt
+            mean = mean_of_prototxt(session.settings, session.deployed)
             description = description_of(options, config, layout, formulas, outputs, entries, mean)
             description[MAPS_OF_RUN] = len(jobs)
         shard = shard_of_array(os.environ) if options.shard == "auto" else options.shard or Shard()
@@ -129,7 +141,8 @@ class Run:
         run = cls(options, session, task, memory, config)
         if not options.quiet:
             on_source = entries.notices if entries else ()
-            on_net = [*notices(session, config), *run.schedule_remarks]
+            placed = [notice.placed(config.places) for notice in notices_on(session)]
+            on_net = [*placed, *run.schedule_remarks]
             for notice in [*CACHE_PLACE.notices, *on_source, *on_net]:
                 remark(f"note: {notice}")
         return run
@@ -195,10 +208,9 @@ class Run:
             progress = Progress(int(np.count_nonzero(missing)))
             delivery = Delivery(
                 self.task.kinds,
-                self.options.dtype,
+                Encoding(self.options.dtype, self.task.description_text),
                 database,
                 self.task.header.first,
-                self.task.description_text,
                 is_synced,
             )
             stack.enter_context(halt.finishing())
@@ -305,17 +317,14 @@ class Run:
         place, stop = self.options.dask, (halt.is_requested, lambda: halt.at_once)
         if place is None:
             session = schedule.loading_within(self.session, self.schedule, self._limits, self._tell)
-            return run_jobs(session, jobs, delivery, self.schedule, *stop)
+            return run_requests(session, jobs, delivery.finish, self.schedule, *stop)
         recipe = Recipe(
             fingerprint=self.task.header.fingerprint,
-            config=with_absolute_paths(self.config),
+            settings=self.session.settings.with_absolute_paths(),
             formulas=self.session.formulas,
-            convolution=self.options.convolution,
             delivery=delivery,
-            max_pixels=self.options.max_pixels,
             batch_size=self._limits.batch_size,
             memory=self.memory if place == LOCAL else self.options.memory or 0,
-            canonize=self.options.canonize,
         )
         return run_on_cluster(place, recipe, jobs, self.schedule.batch_size, self.schedule.threads, *stop)
 

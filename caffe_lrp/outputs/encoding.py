@@ -1,0 +1,25 @@
+"""How explanations are written down, whatever the file."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Dtype = Literal["float32", "float16"]
+
+#: Classes that files name, best first.
+LIST_LENGTH = 10
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What all files of a run have in common.
+
+    Attributes
+    ----------
+    dtype
+        Of relevance, where files have a choice.
+    description
+        What describes the run (net, formula, settings), as a JSON text.
+    """
+
+    dtype: Dtype = "float32"
+    description: str = ""
