@@ -1,3 +1,164 @@
-"""Layer-wise Relevance Propagation for Caffe image classifiers, without Caffe."""
+"""Layer-wise Relevance Propagation for Caffe image classifiers, without Caffe.
+
+`load` opens a model, which explains images:
+
+>>> import caffe_lrp
+>>> model = caffe_lrp.load("configs/demo.txt")
+>>> explanation = model.explain("filelists/demo/1_star.png")
+>>> explanation.relevance.shape
+(3, 128, 128)
+
+Nothing heavy is imported before a model is loaded.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    CaffeLrpError,
+    ConfigError,
+    ImageError,
+    LimitError,
+    ModelError,
+    OutputError,
+    PlanError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from .imaging.place import Place
+    from .model.explanation import Explanation
+    from .model.model import Model
 
 __version__ = "0.2.0"
+
+__all__ = [
+    "CaffeLrpError",
+    "ConfigError",
+    "Explanation",
+    "ImageError",
+    "LimitError",
+    "Model",
+    "ModelError",
+    "OutputError",
+    "Place",
+    "PlanError",
+    "UsageError",
+    "__version__",
+    "load",
+]
+
+#: Public names that are imported when they are first asked for: they load NumPy, Numba and OpenCV.
+_LAZY = {
+    "Model": "caffe_lrp.model.model",
+    "Explanation": "caffe_lrp.model.explanation",
+    "Place": "caffe_lrp.imaging.place",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'caffe_lrp' has no attribute '{name}'")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def load(
+    source: str | PathLike[str],
+    caffemodel: str | PathLike[str] | None = None,
+    *,
+    mean_file: str | PathLike[str] | None = None,
+    mean_format: int | None = None,
+    mean_values: float | Sequence[float] | None = None,
+    input_scale: float | None = None,
+    channel_order: str | None = None,
+    resize: str | None = None,
+    base_size: int | None = None,
+    crop: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    labels: str | PathLike[str] | Sequence[str] | None = None,
+    start_layer: int | str | None = None,
+    first_layer: int | str | None = None,
+    head: str | None = None,
+    class_count: int | None = None,
+    formula: int | str | None = None,
+    epsilon: float | None = None,
+    beta: float | None = None,
+    gamma: float | None = None,
+    switch_layer: int | str | None = None,
+    quirks: str | None = None,
+    convolution: str | None = None,
+    canonize: str | None = None,
+    max_pixels: int | None = None,
+    threads: int | None = None,
+    memory: int | str | None = None,
+) -> "Model":
+    """A model, from a config file, or from a prototxt and a caffemodel.
+
+    Parameters
+    ----------
+    source
+        A config in YAML or in the toolbox's format; with ``caffemodel``, a prototxt.
+    caffemodel
+        The weights of a prototxt.
+    mean_file, mean_format
+        Mean image, and its format: 0 text, 1 BlobProto in BGR, 2 in RGB.
+    mean_values
+        In place of a mean image: a number for each channel, in the net's order; or one for all.
+    input_scale
+        Factor of the input, applied after the mean was subtracted.
+    channel_order
+        ``BGR`` or ``RGB``: order of the colours in the net's input.
+    resize
+        How images come to ``base_size``: ``reference``, ``stretch``, ``short-side`` or ``none``.
+    base_size
+        Longer side of an image after resizing, in pixels; unless given, that of the net's input.
+    crop
+        Which part of the resized image the net sees: ``center``.
+    input_size
+        (height, width) of the net's input in pixels, in place of what the prototxt declares.
+    labels
+        File of class labels, one a line, or the labels themselves.
+    start_layer
+        Layer where relevance starts, by index or name; unless given, ``auto``: that of the class scores.
+    first_layer
+        Lowest layer to pass, by index or name; unless given, 0: down to the image.
+    head
+        Of a net with several outputs the one whose classes are ranked, by name.
+    class_count
+        How many of the classes are ranked; unless given, all.
+    formula
+        What images are explained by unless something else is asked for: number or name; unless given, the
+        one that ``caffe-lrp inspect`` recommends for the net.
+    epsilon, beta, gamma
+        Numbers of the ε, αβ (α = 1 + β) and γ rules; unless given, 0.01, 1 and 0.25.
+    switch_layer
+        Layer up to which some formulas use their lower rule, by index or name.
+    quirks
+        ``reference``, unless given, or ``corrected``.
+    convolution, canonize, max_pixels
+        As the options of the command.
+    threads
+        Threads that compute; unless given, one for each processor that this process may use.
+    memory
+        Memory that explanations may take: bytes, or a text such as ``4G``; unless given, half of what is
+        free.
+
+    What is given in place of a value of the config file replaces it.
+
+    Raises
+    ------
+    CaffeLrpError
+        A file cannot be used, or a value does not fit: `ConfigError`, `ModelError` or another of its kinds,
+        whose ``setting``, ``layer`` or ``file`` says what it is about.
+    """
+    given = {name: value for name, value in locals().items() if value is not None and name != "source"}
+    from .config import read_settings  # noqa: PLC0415 - as is needed, and no sooner
+    from .errors import placing  # noqa: PLC0415
+    from .model.model import Model  # noqa: PLC0415
+    from .model.settings import ModelSettings  # noqa: PLC0415
+
+    settings = read_settings(source, given)
+    with placing(settings.places):
+        return Model(ModelSettings(**settings.of_model), threads=settings.threads, memory=settings.memory)

@@ -12,7 +12,8 @@ from typing import Any
 
 from caffe_lrp import __version__
 from caffe_lrp.batch.shards import Shard, parse_shard
-from caffe_lrp.config import KEYS, Key
+from caffe_lrp.config import CANONIZATIONS, CONVOLUTIONS, KEYS, Key
+from caffe_lrp.machine.resources import parse_memory
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.outputs.kinds import DATABASE, OUTPUTS, in_order
 from caffe_lrp.relevance.target import Target, parse_target
@@ -59,12 +60,6 @@ OVERRIDES = {
 #: Names of the reference's four programs, the values of ``-b``.
 BINARIES = ("default", "default_minimal", "parallel", "parallel_minimal")
 
-#: How convolutions are computed, the values of ``--convolution``.
-CONVOLUTIONS = ("auto", "direct", "winograd")
-
-#: Whether batch normalization becomes part of the layers beside it, the values of ``--canonize``.
-CANONIZATIONS = ("auto", "off")
-
 #: Numbers of relevance, the values of ``--dtype``.
 DTYPES = ("float32", "float16")
 
@@ -76,16 +71,10 @@ _MOST_RANKS = 10_000
 #: Counts have no more; they fit into 64 bits then.
 _MOST_DIGITS = 18
 
-#: No process can have so much.
-_MOST_MEMORY = 2**60
-
 #: OpenCV decodes no larger images.
 _MOST_PIXELS = 10**9
 _PIXEL_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _PIXELS = re.compile(r"([0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})\s*([KMG]?)", re.IGNORECASE)
-
-_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_AMOUNT = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([KMGT])(i?B)?", re.IGNORECASE)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -299,13 +288,10 @@ def _at_most(most: int, text: str) -> int:
 
 def _memory(text: str) -> int:
     """Bytes from a number and a unit."""
-    match = _AMOUNT.fullmatch(text.strip())
-    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0
-    if size < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number and a unit, such as 800M or 1.5G")
-    if size > _MOST_MEMORY:
-        raise argparse.ArgumentTypeError(f"{text!r} must be at most {_MOST_MEMORY // _UNITS['T']}T")
-    return int(size)
+    try:
+        return parse_memory(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
 
 
 def _outputs(text: str) -> tuple[str, ...]:

@@ -70,7 +70,8 @@ class HeatmapConfig:
         What a file says of classes is not meant for a head that the command line names.
         """
         given = {name: getattr(self, name) for name in MODEL_ATTRIBUTES}
-        if self.head is not None and self.place_of("head") == COMMAND_LINE:
+        is_head_named = self.head is not None and self.place_of("head") == COMMAND_LINE
+        if is_head_named and self.place_of("class_count") != COMMAND_LINE:
             given["class_count"] = None
         return given | {"labels": self.synset_file}
 
@@ -159,7 +160,9 @@ def _formula(text: str) -> int | str:
     return _integer(text)
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def at_least(least: int) -> Callable[[str], int]:
+    """Parser of a whole number that is not less."""
+
     def parse(text: str) -> int:
         value = _integer(text)
         if value < least:
@@ -180,7 +183,9 @@ def _name(text: str) -> str:
     return text
 
 
-def _one_of(*choices: Any) -> Callable[[str], Any]:
+def one_of(*choices: Any) -> Callable[[str], Any]:
+    """Parser of a value that is one of a few."""
+
     def parse(text: str) -> Any:
         for choice in choices:
             if text == str(choice):
@@ -248,7 +253,7 @@ KEYS: tuple[Key, ...] = (
     _preprocessing(
         "use_mean_file_asbinaryprotoblob",
         "mean_format",
-        _one_of(0, 1, 2),
+        one_of(0, 1, 2),
         "format of the mean: 0 text, 1 BlobProto in BGR, 2 in RGB; .npy files are known by their content",
         "mean_values",
     ),
@@ -258,29 +263,29 @@ KEYS: tuple[Key, ...] = (
         "in place of a mean image: one number for each channel, in the order the net wants; or one for all",
     ),
     _choice("input_scale", _positive, "factor of the input, applied after the mean was subtracted"),
-    _choice("channel_order", _one_of("BGR", "RGB"), "order of the colours that the net wants: BGR or RGB"),
+    _choice("channel_order", one_of("BGR", "RGB"), "order of the colours that the net wants: BGR or RGB"),
     _choice(
         "resize",
-        _one_of("reference", "stretch", "short-side", "none"),
+        one_of("reference", "stretch", "short-side", "none"),
         "how images come to baseimgsize: reference (longer side), stretch (both sides), short-side, none",
     ),
     _preprocessing(
-        "baseimgsize", "base_size", _at_least(1), "longer side of the image after resizing, in pixels"
+        "baseimgsize", "base_size", at_least(1), "longer side of the image after resizing, in pixels"
     ),
-    _choice("crop", _one_of("center"), "which part of the resized image the net sees: the center"),
+    _choice("crop", one_of("center"), "which part of the resized image the net sees: the center"),
     _choice("input_size", _size, "height x width of the input, in place of what the prototxt declares"),
     Key("synsetfile", "synset_file", Path, "class labels, one a line"),
     Key(
         "lastlayerindex",
         "start_layer",
-        _layer(_at_least(-2)),
+        _layer(at_least(-2)),
         "layer where relevance starts, by index or name; -1: before the lowest Softmax, -2: the highest "
         "InnerProduct, auto: the layer of the class scores",
     ),
     Key(
         "firstlayerindex",
         "first_layer",
-        _layer(_at_least(0)),
+        _layer(at_least(0)),
         "lowest layer to pass, by index or name; 0: down to the image",
     ),
     Key(
@@ -291,7 +296,7 @@ KEYS: tuple[Key, ...] = (
         "that the start layer leads to",
         required=False,
     ),
-    Key("numclasses", "class_count", _at_least(1), "number of outputs that are ranked"),
+    Key("numclasses", "class_count", at_least(1), "number of outputs that are ranked"),
     Key("standalone_outpath", "output_root", str, "root of the output files"),
     Key("standalone_rootpath", "path_root", str, "output paths repeat the image path from this text on"),
     Key("relpropformulatype", "formula", _formula, "formula: its number or its name"),
@@ -304,5 +309,5 @@ KEYS: tuple[Key, ...] = (
         "up to this layer, by index or name, formulas 54 to 60, 102, 104 and 114 use their lower rule",
     ),
     Key("gamma", "gamma", _non_negative, "γ of the γ rule; 0.25 unless given", required=False),
-    Key("quirks", "quirks", _one_of(*QUIRK_MODES), "reference or corrected", required=False),
+    Key("quirks", "quirks", one_of(*QUIRK_MODES), "reference or corrected", required=False),
 )

@@ -30,12 +30,12 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
     for attribute, entry in read_entries(path, values).items():
         values[attribute] = entry.value
         places[attribute] = f"{path}: line {entry.line}"
-    if "mean_file" in values and "mean_values" in values:
+    if values.get("mean_file") is not None and values.get("mean_values") is not None:
         raise ConfigError(
             f"{places['mean_values']}: mean_values are given besides mean_file; keep one of the two"
         )
     for attribute in _PATH_ATTRIBUTES:
-        if attribute in values:
+        if values.get(attribute) is not None:
             values[attribute] = locate(values[attribute], path.parent)
     return HeatmapConfig(**values, places=places)
 

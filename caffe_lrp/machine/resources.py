@@ -6,11 +6,16 @@ the affinity mask, in control groups of either version, and in the limits of the
 
 import math
 import os
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path("/")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_AMOUNT = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*(?:([KMGT])(?:i?B)?|B)", re.IGNORECASE)
+#: No process can have so much.
+_MOST_MEMORY = 2**60
 #: What a process may use where nothing tells.
 _UNKNOWN_MEMORY = 2 * 2**30
 
@@ -24,6 +29,23 @@ def allowed_processors(system: Path = _ROOT) -> int:
         Folder in which ``proc`` and ``sys`` lie.
     """
     return max(1, math.ceil(min(len(os.sched_getaffinity(0)), _processor_quota(system))))
+
+
+def parse_memory(text: str) -> int:
+    """Bytes from a number and a unit.
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong, to follow the text itself.
+    """
+    match = _AMOUNT.fullmatch(text.strip())
+    size = float(match[1]) * _UNITS[(match[2] or "").upper()] if match else 0
+    if size < 1:
+        raise ValueError("must be a number and a unit, such as 800M or 1.5G")
+    if size > _MOST_MEMORY:
+        raise ValueError(f"must be at most {_MOST_MEMORY // _UNITS['T']}T")
+    return int(size)
 
 
 def available_memory(system: Path = _ROOT) -> int:

@@ -1,0 +1,128 @@
+"""Values that are given in Python, in place of a config file or of values in one; checked as those are."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from caffe_lrp.errors import ConfigError, UsageError
+from caffe_lrp.machine.resources import parse_memory
+
+from .keys import COMMAND_LINE, KEYS, Key, at_least, one_of
+from .reader import read_config
+from .yaml_file import is_yaml
+
+#: How convolutions are computed.
+CONVOLUTIONS = ("auto", "direct", "winograd")
+#: Whether batch normalization becomes part of the layers beside it.
+CANONIZATIONS = ("auto", "off")
+
+#: The key that is called otherwise here: a config file has a file's name for it, and nothing else.
+_LABELS = "labels"
+_KEYS: Mapping[str, Key] = {key.attribute: key for key in KEYS}
+#: What stands in no config file -> its parser.
+_OTHERS: Mapping[str, Callable[[str], Any]] = {
+    "convolution": one_of(*CONVOLUTIONS),
+    "canonize": one_of(*CANONIZATIONS),
+    "max_pixels": at_least(1),
+    "threads": at_least(1),
+    "memory": parse_memory,
+}
+#: Of these, what a model is not opened from.
+_OF_PROCESS = ("threads", "memory")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a model is opened from, and what it may use.
+
+    Attributes
+    ----------
+    of_model
+        Arguments of a model's settings.
+    threads, memory
+        Threads, and bytes, that it may use; None: nothing is said.
+    places
+        Setting -> line of the config file that it stands in.
+    """
+
+    of_model: Mapping[str, Any]
+    threads: int | None
+    memory: int | None
+    places: Mapping[str, str]
+
+
+def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> Settings:
+    """The settings of a config file, or of a prototxt and its caffemodel, with those given besides.
+
+    Parameters
+    ----------
+    source
+        The file: a prototxt where ``given`` has its caffemodel, and the file is no YAML.
+    given
+        Values by name, in place of those of the file.
+
+    Raises
+    ------
+    ConfigError
+        A value cannot be meant, or the config file cannot be read.
+    UsageError
+        A prototxt is given alone.
+    """
+    path = Path(source)
+    values = {name: _checked(name, value) for name, value in given.items()}
+    process = {name: values.pop(name, None) for name in _OF_PROCESS}
+    if values.get("mean_file") is not None and values.get("mean_values") is not None:
+        raise ConfigError("is given besides mean_file; keep one of the two", setting="mean_values")
+    if "caffemodel" in values and not is_yaml(path):
+        return Settings({"prototxt": path, **values}, **process, places={})
+    if path.suffix in (".prototxt", ".caffemodel"):
+        raise UsageError(
+            f"{path} was given alone; give a prototxt and its caffemodel, or a config file",
+            setting="caffemodel",
+        )
+    config = read_config(path, _in_place_of_config(values))
+    places = {name: place for name, place in config.places.items() if place != COMMAND_LINE}
+    others = {name: value for name, value in values.items() if name in _OTHERS or name == _LABELS}
+    return Settings({**config.model_arguments(), **others}, **process, places=places)
+
+
+def _in_place_of_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by attribute of a config; one way to give a mean takes the place of the other."""
+    overrides = {name: value for name, value in values.items() if name in _KEYS}
+    for one, other in (("mean_file", "mean_values"), ("mean_values", "mean_file")):
+        if one in overrides:
+            overrides.setdefault(other, None)
+    return overrides
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A value as a config file would have it; ConfigError if it cannot be meant."""
+    if name == _LABELS:
+        return _labels(value)
+    parse = _KEYS[name].parse if name in _KEYS else _OTHERS[name]
+    try:
+        return parse(_as_text(name, value))
+    except ValueError as error:
+        raise ConfigError(f"the value {value!r} {error}", setting=name) from None
+
+
+def _labels(value: Any) -> Path | tuple[str, ...]:
+    if isinstance(value, (str, os.PathLike)):
+        return Path(cast(str, value))
+    labels = tuple(value) if isinstance(value, Sequence) else (None,)
+    if not all(isinstance(label, str) for label in labels):
+        raise ConfigError("must be a file, or a list of texts", setting=_LABELS)
+    return labels
+
+
+def _as_text(name: str, value: Any) -> str:
+    """A value as it would stand in a config file."""
+    if isinstance(value, (str, os.PathLike)):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # of NumPy
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return ("x" if name == "input_size" else ",").join(_as_text(name, part) for part in value)
+    return f"{value}B" if name == "memory" else repr(value)
