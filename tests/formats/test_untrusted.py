@@ -16,7 +16,7 @@ from PIL import Image
 
 import caffe_lrp
 from caffe_lrp.batch.session import open_session
-from caffe_lrp.cli.options import list_parser
+from caffe_lrp.cli.commands.explain import list_parser
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError, ModelError
 from caffe_lrp.files.reading import read_small_file
