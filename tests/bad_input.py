@@ -353,13 +353,20 @@ CATALOGUE = (
                 options=("-c", "config.txt"),
             ),
             Kind(
-                "files stand without options",
+                "files are given without options",
                 nothing,
                 "usage: …\n"
-                "caffe-lrp: error: 'config.txt' stands without an option; write -c CONFIG -f FILELIST "
+                "caffe-lrp: error: 'config.txt' needs an option before it; write -c CONFIG -f FILELIST "
                 "-p DIR (or use caffe-lrp-demo CONFIG FILELIST PREPATH)",
                 exit_code=2,
                 options=("config.txt", "list.txt"),
+            ),
+            Kind(
+                "a command is misspelt",
+                nothing,
+                "usage: …\ncaffe-lrp: error: there is no command 'statsu'; did you mean 'status'?",
+                exit_code=2,
+                options=("statsu", "out"),
             ),
             Kind(
                 "an option is misspelt",

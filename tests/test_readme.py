@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from supported_layers import part_of_readme, rendered
 
-from caffe_lrp.cli.options import BINARIES, list_parser
-from caffe_lrp.cli.subcommands import inspect_parser
+from caffe_lrp.cli.commands import parser_of
+from caffe_lrp.cli.commands.explain import list_parser
+from caffe_lrp.cli.options import BINARIES
 from caffe_lrp.config import KEYS, Key, read_config
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
@@ -73,7 +74,7 @@ def test_the_table_of_layers_is_that_of_the_registry() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [option for action in inspect_parser()._actions for option in action.option_strings[-1:]]
+    "option", [option for action in parser_of("inspect")._actions for option in action.option_strings[-1:]]
 )
 def test_options_of_inspect_are_documented(option: str) -> None:
     assert option in quoted("Supported layers and rules") | {"--help"}

@@ -5,36 +5,71 @@ Plain options explain a list of images. A first word that is no option is a subc
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from caffe_lrp.errors import CaffeLrpError, ExitCode, notices_of
 from caffe_lrp.machine.crew import require_threads
 from caffe_lrp.machine.environment import (
-    ADDRESS_SPACE_TO_COMPILE,
     address_space_limit,
     environment_fault,
     refuse_bad_variables,
     require_address_space,
     threads_of_libraries,
 )
+from caffe_lrp.messages import did_you_mean
 
+from .commands import COMMANDS, EXPLAIN, Command, parser_of
+from .commands.explain import INTRODUCTION, demo_parser, list_parser
 from .halt import Halt
-from .options import INTRODUCTION, demo_arguments, list_arguments
-from .subcommands import (
-    convert_arguments,
-    inspect_arguments,
-    merge_arguments,
-    status_arguments,
-    warmup_arguments,
-)
 from .terminal import coloured, prepared_streams, remark, say
 
-Read = Callable[[Sequence[str] | None], argparse.Namespace]
+Read = Callable[[], argparse.Namespace]
 Work = Callable[[argparse.Namespace], int]
 
+#: What can be a misspelt command; a file has a dot, or a folder before it.
+_WORD = re.compile("[A-Za-z][A-Za-z_-]*")
 
-def _require_room(besides: int = 0) -> None:
+
+def main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:
+    """Run ``caffe-lrp``; returns the exit code. Without a ``halt`` it hears signals itself, until it ends."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given:
+        return _guarded(_nothing, _introduce, halt)
+    name = given[0]
+    if name in COMMANDS:
+        return _guarded(lambda: parser_of(name).parse(given[1:]), _work_of(COMMANDS[name]), halt)
+    return _guarded(lambda: _list_options(given), _work_of(EXPLAIN), halt)
+
+
+def demo_main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:
+    """Run ``caffe-lrp-demo CONFIG FILELIST PREPATH``, the drop-in for the reference's program."""
+    return _guarded(lambda: demo_parser().parse(arguments), _work_of(EXPLAIN), halt)
+
+
+def _list_options(given: Sequence[str]) -> argparse.Namespace:
+    """The options of ``caffe-lrp``, whose first word may be a misspelt command."""
+    parser = list_parser()
+    if _WORD.fullmatch(given[0]):
+        suggestion = did_you_mean(given[0], COMMANDS)
+        if suggestion:
+            parser.error(f"there is no command '{given[0]}'{suggestion}")
+    return parser.parse(given)
+
+
+def _work_of(command: Command) -> Work:
+    """What a command does, where there is room for it."""
+
+    def work(options: argparse.Namespace) -> int:
+        if command.address_space is not None:
+            _require_room(command.address_space)
+        return command.load().run(options)
+
+    return work
+
+
+def _require_room(besides: int) -> None:
     """Refuse to load the libraries where they would end the process.
 
     They do for want of address space or of threads, or because of an environment variable.
@@ -46,72 +81,7 @@ def _require_room(besides: int = 0) -> None:
     refuse_bad_variables(os.environ)
 
 
-def _explain(options: argparse.Namespace) -> int:
-    _require_room()
-    from caffe_lrp.cli.commands.explain import explain  # noqa: PLC0415 - as is needed, and no sooner
-
-    return explain(options, options.halt)
-
-
-def _inspect(options: argparse.Namespace) -> int:
-    _require_room()
-    from caffe_lrp.cli.commands.inspect import inspect  # noqa: PLC0415
-
-    options.halt.unwind()
-    return inspect(options)
-
-
-def _warm_up(options: argparse.Namespace) -> int:
-    _require_room(ADDRESS_SPACE_TO_COMPILE)
-    from caffe_lrp.cli.commands.warmup import warm_up  # noqa: PLC0415
-
-    return warm_up(options)
-
-
-def _status(options: argparse.Namespace) -> int:
-    from caffe_lrp.cli.commands.status import show_status  # noqa: PLC0415
-
-    return show_status(options)
-
-
-def _merge(options: argparse.Namespace) -> int:
-    from caffe_lrp.cli.commands.merge import merge  # noqa: PLC0415
-
-    options.halt.unwind()
-    return merge(options)
-
-
-def _convert_config(options: argparse.Namespace) -> int:
-    from caffe_lrp.cli.commands.convert_config import convert_config  # noqa: PLC0415
-
-    return convert_config(options)
-
-
-#: Subcommand -> how its arguments are read, and what it does.
-SUBCOMMANDS: dict[str, tuple[Read, Work]] = {
-    "inspect": (inspect_arguments, _inspect),
-    "warmup": (warmup_arguments, _warm_up),
-    "status": (status_arguments, _status),
-    "merge": (merge_arguments, _merge),
-    "convert-config": (convert_arguments, _convert_config),
-}
-
-
-def main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:
-    """Run ``caffe-lrp``; returns the exit code. Without a ``halt`` it hears signals itself, until it ends."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if given and given[0] in SUBCOMMANDS:
-        return _guarded(*SUBCOMMANDS[given[0]], given[1:], halt)
-    read, work = (list_arguments, _explain) if given else (_nothing, _introduce)
-    return _guarded(read, work, given, halt)
-
-
-def demo_main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:
-    """Run ``caffe-lrp-demo CONFIG FILELIST PREPATH``, the drop-in for the reference's program."""
-    return _guarded(demo_arguments, _explain, arguments, halt)
-
-
-def _nothing(_: Sequence[str] | None) -> argparse.Namespace:
+def _nothing() -> argparse.Namespace:
     return argparse.Namespace(verbose=False)
 
 
@@ -120,15 +90,15 @@ def _introduce(_: argparse.Namespace) -> int:
     return ExitCode.USAGE
 
 
-def _guarded(read: Read, work: Work, arguments: Sequence[str] | None, halt: Halt | None) -> int:
+def _guarded(read: Read, work: Work, halt: Halt | None) -> int:
     """Work with every foreseeable end turned into an exit code, results that cannot be printed included."""
     if halt is None:
         with Halt().listening() as heard:
-            return _guarded(read, work, arguments, heard)
+            return _guarded(read, work, heard)
     with prepared_streams() as output:
         code: int | str | None
         try:
-            code = _finished(read, work, arguments, halt)
+            code = _finished(read, work, halt)
             halt.conclude()
         except KeyboardInterrupt:
             code = _interrupted()
@@ -140,10 +110,10 @@ def _guarded(read: Read, work: Work, arguments: Sequence[str] | None, halt: Halt
     return code if isinstance(code, int) else ExitCode.DONE
 
 
-def _finished(read: Read, work: Work, arguments: Sequence[str] | None, halt: Halt) -> int | str | None:
+def _finished(read: Read, work: Work, halt: Halt) -> int | str | None:
     """The exit code of what the arguments ask for."""
     try:
-        options = read(arguments)
+        options = read()
     except SystemExit as end:  # --help, --version, and wrong usage
         return end.code
     options.halt = halt

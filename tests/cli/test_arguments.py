@@ -7,10 +7,14 @@ from typing import get_args
 
 import pytest
 
-from caffe_lrp.cli.options import DTYPES, demo_parser, list_parser
+from caffe_lrp.batch.delivery import DATABASE
+from caffe_lrp.cli.commands.explain import demo_parser, list_parser
+from caffe_lrp.cli.options import DTYPES, KINDS
 from caffe_lrp.outputs.arrays import Dtype
 
 GIBIBYTE = 2**30
+#: Without these, nothing is explained.
+MUST = ("-c", "config.txt", "-f", "list.txt")
 
 
 def value_of(option: str, text: str) -> object:
@@ -106,6 +110,35 @@ def test_other_lists_of_formulas_are_refused(
     with pytest.raises(SystemExit):
         list_parser().parse_args(["--formula", text])
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "attribute", "value"),
+    [
+        ("--eps", "0.5", "epsilon", 0.5),
+        ("--epsilon", "0.5", "epsilon", 0.5),
+        ("--beta", "2", "beta", 2.0),
+        ("--gamma", ".1", "gamma", 0.1),
+        ("--quirks", "corrected", "quirks", "corrected"),
+        ("--start-layer", "fc8", "start_layer", "fc8"),
+        ("--first-layer", "3", "first_layer", 3),
+        ("--head", "prob", "head", "prob"),
+        ("--switch-layer", "-1", "switch_layer", -1),
+        ("--input-size", "13x11", "input_size", (13, 11)),
+        ("--formula", "gamma-all", "formulas", ("gamma-all",)),
+    ],
+)
+def test_a_key_is_set_by_its_name_and_by_a_shorter_one(
+    option: str, text: str, attribute: str, value: object
+) -> None:
+    given, unless = (vars(list_parser().parse([*MUST, *more])) for more in ([f"{option}={text}"], []))
+    assert unless[attribute] is None
+    assert given == unless | {attribute: value}
+
+
+def test_of_two_spellings_the_last_one_counts() -> None:
+    assert list_parser().parse([*MUST, "--eps=1", "--epsilon=2"]).epsilon == 2.0
+    assert list_parser().parse([*MUST, "--epsilon=2", "--eps=1"]).epsilon == 1.0
 
 
 def test_the_drop_in_has_the_defaults_of_the_other_program() -> None:

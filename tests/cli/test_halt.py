@@ -17,7 +17,6 @@ from run_builders import all_of, command, copies, finish, journal_of, records, w
 
 from caffe_lrp.cli import main as cli
 from caffe_lrp.cli.halt import Halt
-from caffe_lrp.cli.subcommands import status_arguments
 from caffe_lrp.errors import ExitCode
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -149,7 +148,7 @@ def test_an_error_that_a_library_makes_of_an_interruption_is_an_interruption(
             raise ImportError("numpy.core.multiarray failed to import") from None
         return 0
 
-    monkeypatch.setitem(cli.SUBCOMMANDS, "status", (status_arguments, failing))
+    monkeypatch.setattr("caffe_lrp.cli.commands.status.run", failing)
     assert cli.main(["status", "."]) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err == "caffe-lrp: interrupted: files written so far are complete\n"
 

@@ -16,7 +16,6 @@ from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.records import Header
 from caffe_lrp.batch.shards import Shard
 from caffe_lrp.cli import main as cli
-from caffe_lrp.cli.subcommands import status_arguments
 from caffe_lrp.engines.base import Footprint
 from caffe_lrp.errors import ExitCode, ImageError, LimitError, UsageError
 from caffe_lrp.files.atomic import why_unwritable
@@ -260,7 +259,7 @@ def test_an_error_of_the_environment_asks_for_no_report(
     def failing(_: object) -> int:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setitem(cli.SUBCOMMANDS, "status", (status_arguments, failing))
+    monkeypatch.setattr("caffe_lrp.cli.commands.status.run", failing)
     assert cli.main(["status", "."]) == ExitCode.USAGE
     said = capsys.readouterr().err
     assert said.startswith("caffe-lrp: error: no more threads can be started")

@@ -1,1 +1,70 @@
-"""What the command line can do, a module each. They are imported when they are asked for."""
+"""What the command line can do: the table of commands, and a module each beside it.
+
+A module tells its purpose (``HELP``), its arguments (``add_arguments``) and does the work (``run``). It is
+imported for its help alone, too, and so imports what takes long to load within ``run``.
+"""
+
+import argparse
+import textwrap
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+from caffe_lrp.cli.options import WIDTH, Parser
+from caffe_lrp.machine.environment import ADDRESS_SPACE_TO_COMPILE
+
+
+class CommandModule(Protocol):
+    """What a module beside this one defines."""
+
+    #: Its purpose, in one line of any length.
+    HELP: str
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Add its arguments, and the epilog of its help if it has one."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Do the work; the exit code. A signal ends the process until ``options.halt`` is told otherwise."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command is, and what has to be there before it runs.
+
+    Attributes
+    ----------
+    module
+        Name of its module, in this folder.
+    address_space
+        Bytes of it that are needed besides those of the libraries; None: nothing is asked of the machine.
+    """
+
+    module: str
+    address_space: int | None = None
+
+    def load(self) -> CommandModule:
+        """Its module."""
+        return cast("CommandModule", import_module(f"{__name__}.{self.module}"))
+
+
+#: What the command line does without a subcommand.
+EXPLAIN = Command("explain", address_space=0)
+
+#: Subcommand -> where it is, in the order of the help.
+COMMANDS = {
+    "inspect": Command("inspect", address_space=0),
+    "status": Command("status"),
+    "merge": Command("merge"),
+    "convert-config": Command("convert_config"),
+    "warmup": Command("warmup", address_space=ADDRESS_SPACE_TO_COMPILE),
+}
+
+
+def parser_of(name: str) -> Parser:
+    """The parser of a subcommand."""
+    module = COMMANDS[name].load()
+    parser = Parser(f"caffe-lrp {name}", textwrap.fill(module.HELP, WIDTH))
+    parser.add_argument("-h", "--help", action="help", help="show this help")
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell more of internal errors")
+    module.add_arguments(parser)
+    return parser

@@ -5,14 +5,23 @@ import os
 import sys
 from pathlib import Path
 
+from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import say
 from caffe_lrp.config import KEYS, SUFFIXES, as_yaml, is_yaml, read_entries
 from caffe_lrp.config.paths import exists
 from caffe_lrp.errors import ExitCode, OutputError, UsageError
 from caffe_lrp.files.atomic import why_unwritable
 
+HELP = "Write a config file as YAML, with every key explained; what the old one says, the new one says."
 
-def convert_config(options: argparse.Namespace) -> int:
+
+def add_arguments(parser: Parser) -> None:
+    """Add the two files."""
+    parser.add_argument("old", type=Path, metavar="OLD", help="the config file")
+    parser.add_argument("new", type=Path, metavar="NEW", help="the YAML file to make, such as net.yaml")
+
+
+def run(options: argparse.Namespace) -> int:
     """Write the YAML file, unless there is one, and say so."""
     old, new = options.old, options.new
     if not is_yaml(new):

@@ -2,18 +2,32 @@
 
 import argparse
 import sys
+from pathlib import Path
 
+from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import say
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.messages import counted
-from caffe_lrp.model.explainer import read_labels
-from caffe_lrp.outputs.database import input_path_of
-from caffe_lrp.outputs.merge import merge_databases
-from caffe_lrp.outputs.project import write_project
+
+HELP = "Join the databases (--outputs h5) of shards into one."
 
 
-def merge(options: argparse.Namespace) -> int:
+def add_arguments(parser: Parser) -> None:
+    """Add the databases."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="the database to make")
+    parser.add_argument("shards", type=Path, nargs="+", metavar="SHARD", help="databases to join")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="class labels, as a config's synsetfile")
+    parser.add_argument("--allow-missing", action="store_true", help="leave out maps that are not there")
+
+
+def run(options: argparse.Namespace) -> int:
     """Join databases, and say into which."""
+    from caffe_lrp.model.explainer import read_labels  # noqa: PLC0415 - these load NumPy and Numba
+    from caffe_lrp.outputs.database import input_path_of  # noqa: PLC0415
+    from caffe_lrp.outputs.merge import merge_databases  # noqa: PLC0415
+    from caffe_lrp.outputs.project import write_project  # noqa: PLC0415
+
+    options.halt.unwind()
     labels = read_labels(options.labels) if options.labels else ()  # not only after an hour's work
     count = merge_databases(options.shards, options.out, allow_missing=options.allow_missing)
     say(f"{counted(count, 'database')} joined in {options.out}", sys.stdout)

@@ -3,18 +3,31 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
-from caffe_lrp.batch.status import read_status
+from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import say
 from caffe_lrp.errors import ExitCode
 
+HELP = "Say how far the runs are that write into a folder, from their journals: maps done, failed, missing."
 
-def show_status(options: argparse.Namespace) -> int:
+
+def add_arguments(parser: Parser) -> None:
+    """Add the folder."""
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="output root: what -p and standalone_outpath name"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+
+
+def run(options: argparse.Namespace) -> int:
     """Print the state of every run; failures and what is missing do not change the exit code."""
+    from caffe_lrp.batch.status import read_status  # noqa: PLC0415 - it loads NumPy
+
     runs = read_status(options.folder)
     if options.json:
-        say(json.dumps([run.as_json() for run in runs], indent=2), sys.stdout)
+        say(json.dumps([state.as_json() for state in runs], indent=2), sys.stdout)
     else:
-        for run in runs:
-            say(run.as_text(), sys.stdout)
+        for state in runs:
+            say(state.as_text(), sys.stdout)
     return ExitCode.DONE

@@ -7,14 +7,25 @@ import tempfile
 import time
 from pathlib import Path
 
-from caffe_lrp.cli.options import list_arguments
+from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import remark, say
 from caffe_lrp.errors import ExitCode, UsageError
 
-from .explain import explain
+from .explain import explain, list_parser
+
+HELP = "Compile everything ahead, so that no run has to."
 
 
-def warm_up(options: argparse.Namespace) -> int:
+def add_arguments(parser: Parser) -> None:
+    """Add the CPU."""
+    parser.epilog = (
+        "For machines of several kinds, name a CPU that all of them can stand in for,\n"
+        "such as x86-64-v3, and set CAFFE_LRP_CPU to the same name when they run."
+    )
+    parser.add_argument("--cpu", metavar="NAME", help="CPU to compile for (default: this machine's)")
+
+
+def run(options: argparse.Namespace) -> int:
     """Compile all kernels by runs that need every one of them, and say how to make use of it."""
     if options.cpu:
         os.environ["CAFFE_LRP_CPU"] = options.cpu
@@ -34,7 +45,7 @@ def warm_up(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="caffe-lrp-") as folder:
         runs = prepare_runs(Path(folder))
         for arguments in tqdm(runs, "compiling", disable=not sys.stderr.isatty(), dynamic_ncols=True):
-            code = explain(list_arguments(arguments), options.halt)
+            code = explain(list_parser().parse(arguments), options.halt)
             if options.halt.requested:
                 raise KeyboardInterrupt
             if code != ExitCode.DONE:

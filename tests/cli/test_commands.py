@@ -1,0 +1,60 @@
+"""The table of commands and the modules beside it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from caffe_lrp.cli import commands
+from caffe_lrp.cli.commands import COMMANDS, EXPLAIN, Command, parser_of
+from caffe_lrp.cli.commands.explain import list_parser
+from caffe_lrp.cli.main import main
+
+#: Prints the help of every command, and what has been loaded by then.
+HELPS = """
+import json, sys
+from caffe_lrp.cli.commands import COMMANDS
+from caffe_lrp.cli.main import main
+codes = [main(["--help"]), *(main([name, "--help"]) for name in COMMANDS)]
+print(json.dumps([codes, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+SLOW_TO_LOAD = {"PIL", "cv2", "distributed", "google", "h5py", "llvmlite", "numba", "numpy", "tqdm"}
+
+
+def test_the_table_has_every_module_of_the_folder() -> None:
+    modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__", "run"}
+    assert {command.module for command in (EXPLAIN, *COMMANDS.values())} == modules
+
+
+@pytest.mark.parametrize("command", [EXPLAIN, *COMMANDS.values()], ids=lambda command: command.module)
+def test_a_module_tells_its_purpose_its_arguments_and_does_the_work(command: Command) -> None:
+    module = command.load()
+    assert module.HELP.endswith(".")
+    assert "\n" not in module.HELP
+    assert callable(module.add_arguments)
+    assert callable(module.run)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_of_its_own_that_fits_a_terminal(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: caffe-lrp {name} [-h] [-v] ")
+    assert " ".join(COMMANDS[name].load().HELP.split()) in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+    assert text == parser_of(name).format_help()
+
+
+def test_the_help_names_every_command() -> None:
+    assert f"also: caffe-lrp {', '.join(COMMANDS)} (each: --help)" in list_parser().format_help()
+
+
+def test_a_help_waits_for_none_of_the_libraries() -> None:
+    result = subprocess.run([sys.executable, "-c", HELPS], capture_output=True, text=True, check=True)
+    codes, loaded = json.loads(result.stdout.splitlines()[-1])
+    assert codes == [0] * (1 + len(COMMANDS))
+    assert SLOW_TO_LOAD.isdisjoint(loaded)
