@@ -27,7 +27,7 @@ from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formu
 from caffe_lrp.relevance.start import layer_index
 
 from .terminal import remark, say
-from .wording import LAYER_COLUMNS, aligned, merges_line, rule_columns
+from .wording import merges_line
 
 _BYTES = 4
 #: More layers of a caffemodel that are not used are counted.
@@ -125,19 +125,9 @@ def _as_json(facts: NetFacts, weights: _Weights | None, notices: Sequence[str]) 
 
 def _lines(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
     """The table of layers, and what is to be said of the net as a whole."""
-    yield from _table(facts)
+    yield from facts.table()
     for line in (*_totals(facts, weights), *_starts(facts), _advice(facts), *_gaps(facts)):
         yield presentable(line)
-
-
-def _table(facts: NetFacts) -> Iterator[str]:
-    """One line a layer."""
-    rows = [[*LAYER_COLUMNS, "parameters", "mult-adds", *rule_columns(facts.formulas)]]
-    for layer in facts.layers:
-        counts = [f"{count:,}" if count else "-" for count in (layer.parameters, layer.multiply_adds)]
-        rules = [layer.rules.get(code, "-") for code in facts.formulas]
-        rows.append([str(layer.index), layer.name, layer.type, layer.shape_text, *counts, *rules])
-    return aligned(rows, right=(len(LAYER_COLUMNS), len(LAYER_COLUMNS) + 1))
 
 
 def _totals(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:

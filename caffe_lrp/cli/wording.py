@@ -1,6 +1,6 @@
 """What people read of a run: lines, without printing them."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,18 +8,10 @@ from numpy.typing import NDArray
 from caffe_lrp.batch.job import JobOutcome
 from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.records import DONE, FAILED
-from caffe_lrp.errors import presentable
+from caffe_lrp.inspection.table import LAYER_COLUMNS, aligned, rule_columns
 from caffe_lrp.messages import counted
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.canonize import Merge
-
-#: The first columns of every table of layers.
-LAYER_COLUMNS = ("index", "name", "type", "output")
-
-
-def rule_columns(formulas: Sequence[object]) -> list[str]:
-    """The columns of rules in a table of layers: one for every formula."""
-    return [f"rule of {code}" for code in formulas] if len(formulas) > 1 else ["rule"]
 
 
 def plan_table(session: Explainer) -> Iterator[str]:
@@ -31,17 +23,6 @@ def plan_table(session: Explainer) -> Iterator[str]:
         titles = [rule.title if rule else "-" for rule in rules]
         rows.append([str(layer.index), layer.name, layer.type, shape, *titles])
     yield from aligned(rows)
-
-
-def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> Iterator[str]:
-    """The rows of a table, a line each; columns in ``right`` hold numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield presentable("  ".join(cells).rstrip())
 
 
 def merges_line(merges: Sequence[Merge]) -> str:

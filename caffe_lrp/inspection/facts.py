@@ -1,7 +1,7 @@
 """What a net consists of, where relevance would start, and which rule each layer would get."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ from caffe_lrp.relevance.start import (
     find_start,
     layer_index,
 )
+
+from .table import LAYER_COLUMNS, aligned, rule_columns
 
 #: Values of ``lastlayerindex`` that are found in the net, and what each stands for.
 STARTS: Mapping[LayerReference, str] = {
@@ -100,7 +102,7 @@ class Gap:
     advice: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NetFacts:
     """A net.
 
@@ -171,6 +173,19 @@ class NetFacts:
     def multiply_adds(self) -> int:
         """Products of all convolutions and inner products for one image."""
         return sum(layer.multiply_adds for layer in self.layers)
+
+    def __repr__(self) -> str:
+        """The layers as a table."""
+        return "\n".join(self.table())
+
+    def table(self) -> Iterator[str]:
+        """One line a layer: what it is, how large, and the rule that it gets under every formula."""
+        rows = [[*LAYER_COLUMNS, "parameters", "mult-adds", *rule_columns(self.formulas)]]
+        for layer in self.layers:
+            counts = [f"{count:,}" if count else "-" for count in (layer.parameters, layer.multiply_adds)]
+            rules = [layer.rules.get(code, "-") for code in self.formulas]
+            rows.append([str(layer.index), layer.name, layer.type, layer.shape_text, *counts, *rules])
+        return aligned(rows, right=(len(LAYER_COLUMNS), len(LAYER_COLUMNS) + 1))
 
     def as_json(self) -> dict[str, Any]:
         """Everything, ready for JSON."""

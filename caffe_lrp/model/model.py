@@ -2,25 +2,25 @@
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.engines.base import Engine
-from caffe_lrp.engines.cpu import CpuEngine
+from caffe_lrp.engines.pool import EnginePool
 from caffe_lrp.errors import CaffeLrpError, ConfigError, ImageError, UsageError, about
 from caffe_lrp.imaging.memory import ImageInput
-from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of
+from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_parameters_of
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
-from caffe_lrp.messages import did_you_mean
+from caffe_lrp.messages import counted, did_you_mean
+from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.losses import Constants
@@ -35,6 +35,7 @@ from .notices import notices_on
 from .observation import Observation, dumps_of
 from .passes import as_error, explain_batch, load_image
 from .pipeline import run_requests
+from .requests import ImageRequest, refuse_single_image, requests_for, source_of
 from .settings import ModelSettings
 
 _LOG = logging.getLogger("caffe_lrp")
@@ -46,22 +47,6 @@ _FORWARD_BATCH = 16
 
 Blob = NDArray[np.float32]
 OnError = Literal["raise", "return"]
-
-
-@dataclass(frozen=True, eq=False)
-class ImageRequest:
-    """One map of an image that was handed to the Python interface; see `attempt.Request`."""
-
-    number: int
-    source: Any
-    target: Target
-    formula: FormulaCode
-    fault: str = ""
-
-    @property
-    def image_key(self) -> Any:
-        """The path of a file, or which of the images it is."""
-        return self.source if isinstance(self.source, Path) else self.number
 
 
 class Model:
@@ -100,7 +85,7 @@ class Model:
         self._threads = threads or allowed_processors()
         self._explainer = open_explainer(settings)
         self._lock = threading.Lock()
-        self._engines = _Engines(self._threads)
+        self._engines = EnginePool(self._threads)
         self._is_closed = False
         self.notices = tuple(map(str, notices_on(self._explainer)))
 
@@ -146,7 +131,7 @@ class Model:
         code = self.formula if formula is None else formula
         settings, explainer = self.settings, self._explainer
         with about(ConfigError, setting="formula"):
-            return facts_of(
+            facts = facts_of(
                 explainer.net,
                 (code,),
                 explainer.parameters,
@@ -154,6 +139,7 @@ class Model:
                 settings.first_layer,
                 None if settings.head is None else explainer.origin.output,
             )
+        return with_parameters_of(facts, build_outline(explainer.deployed))
 
     # What it does
 
@@ -192,7 +178,7 @@ class Model:
             There is no such layer, the target means nothing, or the model is closed.
         """
         explainer = self._explaining([self.formula if formula is None else formula], layers, conservation)
-        request = ImageRequest(0, _source(image), self._target(target), explainer.formulas[0])
+        request = ImageRequest(0, source_of(image), self._target(target), explainer.formulas[0])
         return _require(self._attempt(explainer, request))
 
     def explain_all(
@@ -234,15 +220,21 @@ class Model:
         """
         if on_error not in ("raise", "return"):
             raise UsageError(f"{on_error!r} is neither 'raise' nor 'return'", setting="on_error")
-        _refuse_single_image(images)
+        refuse_single_image(images)
         if batch is not None and batch < 1:
             raise UsageError(f"{batch} must be at least 1", setting="batch")
         codes = [self.formula] if formulas is None else list(formulas)
         explainer = self._explaining(codes, layers, conservation)
-        goals = self._target(targets) if isinstance(targets, (int, np.integer)) else targets
+        is_shared = isinstance(targets, (int, np.integer))
+        goals = self._target(targets) if is_shared else map(self._target, cast(Iterable[int], targets))
         count = len(images) if isinstance(images, Sized) else _MANY_IMAGES
+        if isinstance(images, Sized) and isinstance(targets, Sized) and len(targets) != count:
+            raise UsageError(
+                f"{len(targets)} were given for {counted(count, 'image')}; give one for each",
+                setting="targets",
+            )
         explainer, plan = self._scheduled(explainer, count, batch)
-        requests = self._requests(images, goals, explainer.formulas)
+        requests = requests_for(images, goals, explainer.formulas)
         return self._explain_all(explainer, requests, plan, on_error)
 
     def _explain_all(
@@ -370,20 +362,8 @@ class Model:
         planned = schedule.within_address_space(planned, address_space_left(), stack_of_thread())
         return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
 
-    def _requests(
-        self, images: Iterable[ImageInput], goals: Target | Iterable[int], formulas: Sequence[FormulaCode]
-    ) -> Iterator[ImageRequest]:
-        """A request for every image and formula; UsageError where there are not as many targets."""
-        left = None if isinstance(goals, Target) else iter(goals)
-        for number, image in enumerate(images):
-            target = goals if isinstance(goals, Target) else self._target(next(left or iter(()), None))
-            for formula in formulas:
-                yield ImageRequest(number, _source(image), target, formula)
-
     def _target(self, target: Any) -> Target:
         """What a target means; UsageError or ImageError if nothing."""
-        if target is None:
-            raise UsageError("there are fewer targets than images; give one for each", setting="targets")
         is_class = isinstance(target, (int, np.integer)) and not isinstance(target, bool)
         if not is_class or target < BEST_FIVE:
             raise UsageError(
@@ -408,7 +388,7 @@ class Model:
 
     def _loaded(self, image: ImageInput) -> Blob:
         """(C, H, W): the input of one image."""
-        source = _source(image)
+        source = source_of(image)
         try:
             with about(ImageError, file=source if isinstance(source, Path) else None):
                 return self._explainer.preprocessor(source).blob
@@ -429,46 +409,9 @@ class Model:
             raise UsageError("the model is closed; load it again")
 
 
-class _Engines:
-    """Engines for as many threads as explain at a time; each is used again."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._idle: list[Engine] = []
-        self._free = threading.Semaphore(threads)  # more at a time would only take memory
-        self._is_closed = False
-
-    @contextmanager
-    def borrowed(self) -> Iterator[Engine]:
-        """An engine that nobody else uses within the block."""
-        with self._free:
-            try:
-                engine = self._idle.pop()
-            except IndexError:
-                engine = CpuEngine(self._threads)
-            try:
-                yield engine
-            finally:
-                if self._is_closed:
-                    engine.close()
-                else:
-                    self._idle.append(engine)
-
-    def close(self) -> None:
-        """Close the engines, those in use when they are handed back."""
-        self._is_closed = True
-        while self._idle:
-            self._idle.pop().close()
-
-
 def _open(settings: ModelSettings, threads: int | None, memory: int | None) -> Model:
     """A model in another process."""
     return Model(settings, threads=threads, memory=memory)
-
-
-def _source(image: ImageInput) -> Any:
-    """A path for one that is given as a text."""
-    return Path(image) if isinstance(image, str) else image
 
 
 def _require(attempt: Attempt) -> Explanation:
@@ -477,13 +420,6 @@ def _require(attempt: Attempt) -> Explanation:
         raise attempt.error
     assert attempt.explanation is not None
     return attempt.explanation
-
-
-def _refuse_single_image(images: Any) -> None:
-    """UsageError for what would be gone through letter by letter, or row by row."""
-    is_array = isinstance(images, np.ndarray) and images.ndim < 4
-    if isinstance(images, (str, Path)) or is_array or not isinstance(images, Iterable):
-        raise UsageError("one image was given; give a list of images, or use explain", setting="images")
 
 
 def _dump_name(explainer: Explainer) -> Callable[[Layer, int | None], str]:

@@ -1,0 +1,67 @@
+"""What the Python interface is asked for: images from everywhere, and what each is explained for."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_lrp.errors import UsageError
+from caffe_lrp.imaging.memory import ImageInput
+from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.target import Target
+
+#: In place of an image, or of a target, where the other is left.
+_NOTHING: Any = object()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRequest:
+    """One map of an image that was handed to the Python interface; see `attempt.Request`."""
+
+    number: int
+    source: Any
+    target: Target
+    formula: FormulaCode
+    fault: str = ""
+
+    @property
+    def image_key(self) -> Any:
+        """The path of a file, or which of the images it is."""
+        return self.source if isinstance(self.source, Path) else self.number
+
+
+def requests_for(
+    images: Iterable[ImageInput], targets: Target | Iterable[Target], formulas: Sequence[FormulaCode]
+) -> Iterator[ImageRequest]:
+    """A request for every image and formula, made when it is asked for.
+
+    Raises
+    ------
+    UsageError
+        There are not as many targets as images.
+    """
+    pairs: Iterable[tuple[ImageInput, Any]] = (
+        zip(images, itertools.repeat(targets))
+        if isinstance(targets, Target)
+        else itertools.zip_longest(images, targets, fillvalue=_NOTHING)
+    )
+    for number, (image, target) in enumerate(pairs):
+        if image is _NOTHING or target is _NOTHING:
+            raise UsageError("there must be as many as images: one for each", setting="targets")
+        for formula in formulas:
+            yield ImageRequest(number, source_of(image), target, formula)
+
+
+def source_of(image: ImageInput) -> Any:
+    """A path for one that is given as a text."""
+    return Path(image) if isinstance(image, str) else image
+
+
+def refuse_single_image(images: Any) -> None:
+    """UsageError for what would be gone through letter by letter, or row by row."""
+    is_array = isinstance(images, np.ndarray) and images.ndim < 4
+    if isinstance(images, (str, Path)) or is_array or not isinstance(images, Iterable):
+        raise UsageError("one image was given; give a list of images, or use explain", setting="images")
