@@ -19,7 +19,7 @@ from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_para
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
-from caffe_lrp.messages import counted, did_you_mean
+from caffe_lrp.messages import counted
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
@@ -31,6 +31,7 @@ from .attempt import Attempt
 from .batches import Batch
 from .explainer import Explainer, open_explainer
 from .explanation import Explanation
+from .forward import checked_inputs, run_forward, values_by_name
 from .notices import notices_on
 from .observation import Observation, dumps_of
 from .passes import as_error, explain_batch, load_image
@@ -42,9 +43,6 @@ _LOG = logging.getLogger("caffe_lrp")
 
 #: As many as any list has, where it is not known how many images there are.
 _MANY_IMAGES = 10**9
-#: Images are worked through together by the forward pass for values of layers.
-_FORWARD_BATCH = 16
-
 Blob = NDArray[np.float32]
 OnError = Literal["raise", "return"]
 
@@ -275,20 +273,12 @@ class Model:
             There is no such blob, or the model is closed.
         """
         self._require_open()
-        net = self._explainer.net
-        wanted = [net.value_names[net.output_value]] if blobs is None else list(blobs)
-        values = {name: self._value_of(name) for name in wanted}
-        batch = x if isinstance(x, np.ndarray) and x.ndim == 4 else None
-        stack = self._loaded(x)[np.newaxis] if batch is None else self._checked_batch(batch)
-        parts: dict[str, list[Blob]] = {name: [] for name in wanted}
-        with self._engines.borrowed() as engine, np.errstate(all="ignore"):
-            for first in range(0, len(stack), _FORWARD_BATCH):
-                part = stack[first : first + _FORWARD_BATCH]
-                found = engine.forward(net, (), part, keep=frozenset(values.values())).activations
-                for name, value in values.items():
-                    parts[name].append(np.array(found[value], order="C"))
-        whole = {name: np.concatenate(pieces) for name, pieces in parts.items()}
-        return whole if batch is not None else {name: blob[0] for name, blob in whole.items()}
+        wanted = values_by_name(self._explainer.net, blobs)
+        is_batch = isinstance(x, np.ndarray) and x.ndim == 4
+        inputs = checked_inputs(self._explainer, x) if is_batch else self._loaded(x)[np.newaxis]
+        with self._engines.borrowed() as engine:
+            found = run_forward(self._explainer.net, inputs, wanted, engine)
+        return found if is_batch else {name: blob[0] for name, blob in found.items()}
 
     def close(self) -> None:
         """End the threads and hand all memory back; the model explains nothing any more."""
@@ -374,18 +364,6 @@ class Model:
             self._explainer.require_classes((int(target),))
         return Target(int(target))
 
-    def _value_of(self, name: str) -> int:
-        """The value that a blob's name stands for in the end; UsageError if there is none."""
-        names = self._explainer.net.value_names
-        found = [value for value, known in enumerate(names) if known == name]
-        if not found:
-            raise UsageError(
-                f"{self._explainer.net.source} has no blob '{name}'{did_you_mean(name, names)}; blobs are "
-                "named by the tops of layers",
-                setting="blobs",
-            )
-        return found[-1]
-
     def _loaded(self, image: ImageInput) -> Blob:
         """(C, H, W): the input of one image."""
         source = source_of(image)
@@ -394,15 +372,6 @@ class Model:
                 return self._explainer.preprocessor(source).blob
         except Exception as error:  # noqa: BLE001 - told apart as for a run
             raise as_error(error) from error.__cause__
-
-    def _checked_batch(self, batch: NDArray[Any]) -> Blob:
-        """Inputs of the net; ImageError if they are none."""
-        if batch.shape[1:] != self.input_shape or batch.dtype != np.float32:
-            raise ImageError(
-                f"inputs of shape {batch.shape} and type {batch.dtype} were given, but the net takes "
-                f"(N, {', '.join(map(str, self.input_shape))}) of float32"
-            )
-        return batch
 
     def _require_open(self) -> None:
         if self._is_closed:
