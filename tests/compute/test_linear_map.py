@@ -9,7 +9,9 @@ from builders import WORKSPACE, EagerWorkspace, assert_close, channels_first, ch
 from convolution_cases import CASES, GEOMETRIES, Case, in_groups, make_input
 from oracle import Array, Geometry, Real
 
-from caffe_lrp.compute.linear_map import ConvolutionMap, LinearMap, MatrixMap, signed_weight
+from caffe_lrp.compute.linear_map import LinearMap, signed_weight
+from caffe_lrp.compute.matrix_map import MatrixMap
+from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL
 from caffe_lrp.kernels.gemm import Blob
