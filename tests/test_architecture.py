@@ -125,6 +125,37 @@ def test_only_a_few_kernel_modules_touch_the_compiler(compiler: str, users: list
     ]
 
 
+#: Kernels that know packings, panels, tiles or what fits a cache; `Blob`, the type of arrays, is everyone's.
+BEHIND_COMPUTE = {"adjoint", "convolution", "gemm", "identity", "packing", "passes", "winograd"}
+COMMON_NAMES = {("gemm", "Blob")}
+
+
+def imported_kernels(path: Path) -> list[tuple[str, str]]:
+    """Modules of kernels that a module imports from, with the names: ``("gemm", "Blob")``."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                *above, last = f"{node.module}.{alias.name}".split(".")
+                if above == ["caffe_lrp", "kernels"]:
+                    found.append((last, ""))
+                elif above[:-1] == ["caffe_lrp", "kernels"]:
+                    found.append((above[-1], last))
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_how_the_cpu_packs_and_tiles_is_known_to_compute_alone(path: Path) -> None:
+    """Others call kernels that take plain arrays; the command line asks where compiled kernels are kept."""
+    part = part_of(path)
+    if part in {"kernels", "compute"}:
+        return
+    for module, name in imported_kernels(path):
+        is_private = module.startswith("_") and (part, module) != ("cli", "_jit")
+        is_behind = module in BEHIND_COMPUTE and (module, name) not in COMMON_NAMES
+        assert not is_private and not is_behind, f"{part} imports {name or module} of kernels"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_modules_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()

@@ -5,45 +5,15 @@ parts out, outputs, parts in, inputs, k_h, k_w). Two parts out are the sums of p
 products; two parts in are the positive and the negative parts of the input.
 """
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import numpy as np
 
-from caffe_lrp.kernels.convolution import Shape, padded_outputs
-from caffe_lrp.kernels.gemm import Blob, multiply, multiply_adjoint
-from caffe_lrp.kernels.layout import as_blob, pixels
-from caffe_lrp.kernels.packing import (
-    adjoint_weight,
-    exchanged,
-    pack_channel_shares,
-    pack_channels,
-    pack_frequencies,
-    pack_panels,
-    pack_shares,
-    pad_bias,
-)
-from caffe_lrp.kernels.passes import (
-    NO_BIAS,
-    NO_BLOB,
-    PLAIN,
-    SIGNS,
-    SUMS,
-    TIMES,
-    Sink,
-    Source,
-    add_sums,
-    by_sign,
-    choose_parts,
-    copied,
-    fill_rows,
-    multiply_rows,
-)
-from caffe_lrp.kernels.window import Window
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.kernels.passes import Source
 
-from .product import Product, winograd_applies, winograd_pays, with_merged_groups
-from .sharing import shared_property
-from .ties import restore_ties
 from .workspace import Workspace
 
 
@@ -51,6 +21,17 @@ class LinearMap(ABC):
     """A linear map with the shapes of a layer, and its lifted weights."""
 
     weight: Blob
+    output_shape: tuple[int, ...]
+
+    @property
+    def groups(self) -> int:
+        """Groups of channels, in each of which parts lie side by side."""
+        return int(self.weight.shape[0])
+
+    @property
+    def packed_growth(self) -> float:
+        """Numbers of memory that the map takes to be ready, at most, for every weight."""
+        return 0.0
 
     @abstractmethod
     def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
@@ -60,7 +41,7 @@ class LinearMap(ABC):
     def apply_sums(self, x: Blob, bias: Blob | None, workspace: Workspace) -> tuple[Blob, Blob]:
         """For two parts out: the sums (N, H, W, G·2·O), and their total plus ``bias`` as `apply` gives it.
 
-        G is 1 where `ConvolutionMap.groups` says so.
+        G is `groups`. Rules take them as they are; `sums_of_item` takes them apart.
         """
 
     @abstractmethod
@@ -76,286 +57,22 @@ class LinearMap(ABC):
             sign chooses the part. None leaves results as they are.
         """
 
+    def rows(self, numbers: Blob) -> Blob:
+        """(N, positions, C) from a blob in the layer's output shape."""
+        return pixels(numbers).reshape(len(numbers), -1, self._channels)
 
-@dataclass(frozen=True, eq=False)
-class ConvolutionMap(LinearMap):
-    """A map over sliding windows.
-
-    Attributes
-    ----------
-    weight
-        Lifted weights, 7 axes.
-    window
-        Geometry.
-    input_shape, output_shape
-        (C, H, W) of the layer.
-    method
-        ``auto``, ``direct`` or ``winograd``: how products are formed.
-    keeps_ties
-        Whether equal windows have to give bitwise equal outputs.
-    """
-
-    weight: Blob
-    window: Window
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    method: str
-    keeps_ties: bool
+    def sums_of_item(self, sums: Blob, item: int) -> tuple[Blob, Blob]:
+        """The sums of positive and of negative products of one item, each (positions, C), as in `rows`."""
+        channels = self._channels
+        positions = math.prod(self.output_shape) // channels
+        by_part = sums.reshape(-1, positions, self.groups, 2, channels // self.groups)[item]
+        positive, negative = (by_part[..., part, :].reshape(positions, channels) for part in (0, 1))
+        return positive, negative
 
     @property
-    def _parts_in(self) -> int:
-        return int(self.weight.shape[3])
-
-    @property
-    def _apart(self) -> int:
-        """Channels, if there are several and each has weights and an output of its own; else 0."""
-        groups, _, outputs, _, inputs = self.weight.shape[:5]
-        return groups if groups > 1 and outputs == inputs == 1 else 0
-
-    @property
-    def groups(self) -> int:
-        """Groups of channels, in each of which parts lie side by side."""
-        return 1 if self._apart else int(self.weight.shape[0])
-
-    @property
-    def _weight(self) -> Blob:
-        """(groups, parts out, outputs, parts in·inputs, k_h, k_w)."""
-        return self.weight.reshape(*self.weight.shape[:3], -1, *self.weight.shape[5:])
-
-    def _shape(self, groups: int, parts: int, inputs: int, outputs: int) -> Shape:
-        """The layer's geometry for other channels."""
-        window, height, width = self.window, *self.output_shape[1:]
-        return Shape(
-            groups, parts, inputs, outputs, window.kernel_h, window.kernel_w, window.stride_h,
-            window.stride_w, window.dilation_h, window.dilation_w, -window.pad_h, -window.pad_w, height,
-            width, apart=self._apart,
-        )  # fmt: skip
-
-    @shared_property
-    def forward_product(self) -> Product:
-        """The map itself."""
-        groups, parts, outputs, inputs = self._weight.shape[:4]
-        if self._apart:
-            shape = self._shape(1, parts, inputs * groups, groups)
-            return Product(shape, pack_channels(self._weight), uses_winograd=False)
-        return self._product(self._shape(groups, parts, inputs, outputs), self._weight)
-
-    @property
-    def _hands_back(self) -> bool:
-        """Whether a convolution of the outputs would waste half of its products or more."""
-        taps, inputs = self.window.taps, self._weight.shape[3]
-        is_narrow = 2 * padded_outputs(inputs * taps) <= padded_outputs(inputs) * taps
-        has_stride = (self.window.stride_h, self.window.stride_w) != (1, 1)
-        has_better = self._apart or (self.method == "winograd" and winograd_applies(self.window))
-        return has_stride or (is_narrow and not has_better)
-
-    @shared_property
-    def adjoint_product(self) -> Product:
-        """The adjoint: shares that are handed back, or a convolution of the outputs."""
-        groups, parts, outputs, inputs = self._weight.shape[:4]
-        if self._apart and self._hands_back:
-            shape = self._shape(1, 1, parts * groups, inputs * groups)
-            return Product(shape, pack_channel_shares(self._weight), uses_winograd=False, hands_back=True)
-        shape = self._shape(groups, 1, parts * outputs, inputs)
-        if self._hands_back:
-            merged, weight = with_merged_groups(shape, exchanged(self._weight))
-            return Product(merged, pack_shares(weight), uses_winograd=False, hands_back=True)
-        if self._apart:
-            turned = self._weight.swapaxes(1, 3)[..., ::-1, ::-1]
-            shape = self._turned(self._shape(1, inputs, parts * groups, groups))
-            return Product(shape, pack_channels(turned), uses_winograd=False)
-        return self._product(self._turned(shape), adjoint_weight(self._weight))
-
-    def _turned(self, shape: Shape) -> Shape:
-        """The geometry of a convolution of the outputs that gives the inputs, without stride."""
-        window, (height, width) = self.window, self.input_shape[1:]
-        top = window.pad_h - (window.kernel_h - 1) * window.dilation_h
-        left = window.pad_w - (window.kernel_w - 1) * window.dilation_w
-        return shape._replace(top=top, left=left, out_h=height, out_w=width)
-
-    def _product(self, shape: Shape, weight: Blob) -> Product:
-        applies = self.method != "direct" and winograd_applies(self.window)
-        if applies and (self.method == "winograd" or winograd_pays(shape)):
-            return Product(shape, pack_frequencies(weight), True)
-        merged, weight = with_merged_groups(shape, weight)
-        return Product(merged, pack_panels(weight), False)
-
-    def _source(self, x: Blob) -> Source:
-        return copied(pixels(x)) if self._parts_in == 1 else by_sign(pixels(x), self.groups)
-
-    def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
-        out = workspace.pixels(self._pixels_out(len(x), 1))
-        product = self.forward_product
-        padded = NO_BIAS if bias is None else pad_bias(bias, product.shape.groups)
-        product.run(self._source(x), Sink(PLAIN, out, NO_BLOB, NO_BLOB, padded), workspace)
-        self._restore_ties(x, out, workspace)
-        return as_blob(out, (len(x), *self.output_shape))
-
-    def apply_sums(self, x: Blob, bias: Blob | None, workspace: Workspace) -> tuple[Blob, Blob]:
-        sums = workspace.pixels(self._pixels_out(len(x), 2))
-        out = workspace.pixels(self._pixels_out(len(x), 1))
-        sink = Sink(SUMS, sums, out, NO_BLOB, NO_BIAS if bias is None else bias)
-        self.forward_product.run(self._source(x), sink, workspace)
-        self._restore_ties(x, out, workspace)
-        return sums, as_blob(out, (len(x), *self.output_shape))
-
-    def _restore_ties(self, x: Blob, out: Blob, workspace: Workspace) -> None:
-        if self.keeps_ties and self.forward_product.uses_winograd:
-            restore_ties(pixels(x), self.window, self.weight.shape[0], out, workspace)
-
-    def _pixels_out(self, items: int, parts: int) -> tuple[int, ...]:
-        groups, _, outputs = self.weight.shape[:3]
-        return (items, *self.output_shape[1:], groups * parts * outputs)
-
-    def adjoint(self, source: Source, factor: Blob | None, workspace: Workspace) -> Blob:
-        channels, height, width = self.input_shape
-        out = workspace.pixels((len(source.blob), height, width, channels))
-        mode = SIGNS if self._parts_in == 2 else PLAIN if factor is None else TIMES
-        sink = Sink(mode, out, NO_BLOB, NO_BLOB if factor is None else pixels(factor), NO_BIAS)
-        self.adjoint_product.run(source._replace(groups=self.groups), sink, workspace)
-        return as_blob(out, (len(source.blob), *self.input_shape))
-
-
-@dataclass(frozen=True, eq=False)
-class DeconvolutionMap(LinearMap):
-    """A map that spreads pixels over windows: the adjoint of a convolution that leads the other way.
-
-    Attributes
-    ----------
-    weight
-        Lifted weights, 7 axes.
-    window
-        Geometry of that convolution.
-    input_shape, output_shape
-        (C, H, W) of the layer.
-    shares
-        (1, C, H, W) of the output: what comes from there is multiplied by it on its way back; None for 1.
-    """
-
-    weight: Blob
-    window: Window
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    shares: Blob | None = None
-
-    @shared_property
-    def _reverse(self) -> ConvolutionMap:
-        """The convolution from the layer's outputs to its inputs."""
-        weight = self.weight.transpose(0, 3, 4, 1, 2, 5, 6)
-        return ConvolutionMap(weight, self.window, self.output_shape, self.input_shape, "direct", False)
-
-    @property
-    def _parts_in(self) -> int:
-        return int(self.weight.shape[3])
-
-    def _products(self, x: Blob, workspace: Workspace) -> Blob:
-        """(N, H, W, G·parts·O)."""
-        groups, parts, outputs = self.weight.shape[:3]
-        out = workspace.pixels((len(x), *self.output_shape[1:], groups * parts * outputs))
-        source = copied(pixels(x)) if self._parts_in == 1 else by_sign(pixels(x), self._reverse.groups)
-        self._reverse.adjoint_product.run(source, Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS), workspace)
-        return out
-
-    def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
-        out = self._products(x, workspace)
-        if bias is not None:
-            out += bias
-        return as_blob(out, (len(x), *self.output_shape))
-
-    def apply_sums(self, x: Blob, bias: Blob | None, workspace: Workspace) -> tuple[Blob, Blob]:
-        sums = self._products(x, workspace)
-        channels, height, width = self.output_shape
-        out = workspace.pixels((len(x), height, width, channels))
-        rows, totals = sums.reshape(-1, width, 2 * channels), out.reshape(-1, width, channels)
-        shift, groups = NO_BIAS if bias is None else bias, self._reverse.groups
-        workspace.share(
-            lambda first, last: add_sums(rows[first:last], shift, groups, totals[first:last]),
-            len(rows),
-            sums.size,
-        )
-        return sums, as_blob(out, (len(x), *self.output_shape))
-
-    def adjoint(self, source: Source, factor: Blob | None, workspace: Workspace) -> Blob:
-        channels, height, width = self.input_shape
-        out = workspace.pixels((len(source.blob), height, width, channels))
-        mode = SIGNS if self._parts_in == 2 else PLAIN if factor is None else TIMES
-        sink = Sink(mode, out, NO_BLOB, NO_BLOB if factor is None else pixels(factor), NO_BIAS)
-        blob = source.blob if self.shares is None else source.blob * pixels(self.shares)
-        given = source._replace(blob=blob, groups=self._reverse.groups)
-        self._reverse.forward_product.run(given, sink, workspace)
-        return as_blob(out, (len(out), *self.input_shape))
-
-
-@dataclass(frozen=True, eq=False)
-class MatrixMap(LinearMap):
-    """A map over all of the input: a convolution whose window is the whole of it.
-
-    Attributes
-    ----------
-    weight
-        Lifted weights, 7 axes; one group, a window of one pixel over all inputs.
-    input_shape, output_shape
-        Of the layer.
-    """
-
-    weight: Blob
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-
-    @property
-    def _matrix(self) -> Blob:
-        """(parts·outputs, parts·inputs)."""
-        return self.weight.reshape(self.weight.shape[1] * self.weight.shape[2], -1)
-
-    @property
-    def _parts_in(self) -> int:
-        return int(self.weight.shape[3])
-
-    def _products(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
-        """(N, 1, 1, parts·outputs)."""
-        lines = x.reshape(len(x), 1, 1, -1)
-        source = copied(lines) if self._parts_in == 1 else by_sign(lines, 1)
-        numbers = _filled(source, self._matrix.shape[1], workspace)
-        out = workspace.empty((len(x), len(self._matrix)))
-        shift = NO_BIAS if bias is None else bias
-        workspace.share(
-            lambda first, last: multiply(first, last, numbers, self._matrix, shift, out), len(self._matrix)
-        )
-        return out.reshape(len(x), 1, 1, -1)
-
-    def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
-        return self._products(x, bias, workspace).reshape(len(x), *self.output_shape)
-
-    def apply_sums(self, x: Blob, bias: Blob | None, workspace: Workspace) -> tuple[Blob, Blob]:
-        sums = self._products(x, None, workspace)
-        out = workspace.pixels((len(x), 1, 1, self.weight.shape[2]))
-        add_sums(sums[:, 0], NO_BIAS if bias is None else bias, 1, out[:, 0])
-        return sums, out.reshape(len(x), *self.output_shape)
-
-    def adjoint(self, source: Source, factor: Blob | None, workspace: Workspace) -> Blob:
-        matrix, items = self._matrix, len(source.blob)
-        numbers = _filled(source, len(matrix), workspace)
-        products = workspace.pixels((items, 1, 1, matrix.shape[1]))
-        lines = products.reshape(items, -1)
-        workspace.share(
-            lambda first, last: multiply_adjoint(first, last, numbers, matrix, lines), matrix.shape[1]
-        )
-        if self._parts_in == 2:
-            out = workspace.pixels((items, 1, 1, matrix.shape[1] // 2))
-            other = NO_BLOB.reshape(0, 0, 0) if factor is None else factor.reshape(items, 1, -1)
-            choose_parts(products[:, 0], other, 1, out[:, 0])
-            products = out
-        elif factor is not None:
-            multiply_rows(factor.reshape(items, 1, -1), products[:, 0])
-        return products.reshape(items, *self.input_shape)
-
-
-def _filled(source: Source, channels: int, workspace: Workspace) -> Blob:
-    """``source`` written out: (N, channels)."""
-    out = workspace.pixels((len(source.blob), 1, 1, channels))
-    for item in range(len(source.blob)):
-        fill_rows(source, item, 0, 0, out[item])
-    return out.reshape(len(out), channels)
+    def _channels(self) -> int:
+        """Outputs of all groups together."""
+        return int(self.weight.shape[0] * self.weight.shape[2])
 
 
 def signed_weight(weight: Blob, nonnegative: bool) -> Blob:

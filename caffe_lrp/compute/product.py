@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from caffe_lrp.kernels._tiles import PANEL
-from caffe_lrp.kernels._winograd import WINDOW_SIDES, tile_side
+from caffe_lrp.kernels._winograd import FREQUENCIES, WINDOW_SIDES, tile_side
 from caffe_lrp.kernels.adjoint import hand_back
 from caffe_lrp.kernels.convolution import Shape, convolve, padded_outputs
 from caffe_lrp.kernels.gemm import Blob
@@ -93,6 +93,12 @@ def winograd_pays(shape: Shape) -> bool:
     """Whether a convolution has channels enough for Winograd's algorithm."""
     products = shape.inputs * shape.parts * padded_outputs(shape.outputs)
     return shape.inputs >= _LEAST_INPUTS and products >= _LEAST_PRODUCTS
+
+
+def packed_growth(window: Window, method: str) -> float:
+    """Numbers in packed weights for every weight, at most: Winograd's algorithm adds to a window's taps."""
+    transforms = method != "direct" and winograd_applies(window)
+    return FREQUENCIES / window.taps if transforms else 1.0
 
 
 def _groups_together(shape: Shape) -> int:

@@ -26,6 +26,9 @@ _ALIGNMENT = 16
 #: Numbers that are worth a thread: handing them over takes as long as working on some ten thousands.
 _LEAST_SHARE = 32 * 1024
 
+#: So many numbers at a time: what NumPy computes on the way to a result stays in the cache.
+_PIECE = 32 * 1024
+
 
 class Workspace:
     """Memory and threads of one worker; a context manager, because threads have to end.
@@ -132,6 +135,16 @@ class Workspace:
             self._others.wait(shares)
         for share in shares:
             share.result()
+
+    def share_in_pieces(self, work: Callable[[int, int], None], count: int, size: int) -> None:
+        """As `share`, but every range in pieces, for work that makes arrays of its own on the way."""
+        step = max(1, _PIECE * count // size)
+
+        def in_pieces(first: int, last: int) -> None:
+            for start in range(first, last, step):
+                work(start, min(last, start + step))
+
+        self.share(in_pieces, count, size)
 
 
 def _aligned(block: Floats, size: int) -> Floats:

@@ -18,6 +18,9 @@ from caffe_lrp.relevance.rules import Seen
 from .base import Engine, Footprint
 from .footprint import footprint_of
 
+#: Memory that is used again is cut for what was in it first; measured on VGG16 and GoogLeNet.
+_REUSE_LOSS = 1.15
+
 
 class CpuEngine(Engine):
     """The engine that all others are measured by; see `Engine`."""
@@ -27,7 +30,8 @@ class CpuEngine(Engine):
 
     @staticmethod
     def footprint(net: Net, plans: Sequence[Plan]) -> Footprint:
-        return footprint_of(net, plans)
+        computed = footprint_of(net, plans)
+        return Footprint(computed.fixed, int(_REUSE_LOSS * computed.per_image))
 
     def forward(
         self, net: Net, plans: Sequence[Plan], batch: Blob, keep: frozenset[int] = frozenset()

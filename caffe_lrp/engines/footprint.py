@@ -8,10 +8,7 @@ weights do not.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from caffe_lrp.compute.product import winograd_applies
-from caffe_lrp.kernels._winograd import FREQUENCIES
 from caffe_lrp.layers.base import Layer, Linear
-from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.linear_rules import AlphaBeta, Flat, WSquare, ZBox
 from caffe_lrp.relevance.plan import Plan, Step
@@ -40,15 +37,7 @@ def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:
 
 def packed_floats(layer: Layer) -> int:
     """Numbers a layer derives from its own weights for the forward pass."""
-    return math.ceil(layer.weight.size * _growth(layer)) if isinstance(layer, Linear) else 0
-
-
-def _growth(layer: Layer) -> float:
-    """Numbers in packed weights for every weight, at most: Winograd's method transforms a window's taps."""
-    if not isinstance(layer, Convolution):
-        return 0
-    transforms = layer.method != "direct" and winograd_applies(layer.window)
-    return FREQUENCIES / layer.window.taps if transforms else 1
+    return math.ceil(layer.weight.size * layer.own_map.packed_growth) if isinstance(layer, Linear) else 0
 
 
 def kept_floats(step: Step) -> int:
@@ -64,7 +53,7 @@ def derived_floats(step: Step) -> Mapping[str, int]:
     layer, rule = step.layer, step.rule
     if not isinstance(layer, Linear) or isinstance(rule, Flat):
         return {}
-    size, growth = layer.weight.size, _growth(layer)
+    size, growth = layer.weight.size, layer.own_map.packed_growth
     if rule.uses_sums:
         signed = size * (2 if step.nonnegative else 4)
         found = {"both signs": math.ceil(signed * (1 + growth))}

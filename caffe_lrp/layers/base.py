@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.compute.linear_map import LinearMap, signed_weight
+from caffe_lrp.compute.quotients import undivided
 from caffe_lrp.compute.sharing import shared_property
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import pixels
-from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
 
 Blobs = Sequence[Blob]
@@ -299,7 +298,7 @@ class Linear(Layer):
     def gradient(
         self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        return (self.own_map.adjoint(copied(pixels(gradients[0])), None, workspace),)
+        return (self.own_map.adjoint(undivided(gradients[0]), None, workspace),)
 
 
 class Identity(Layer):

@@ -5,15 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from caffe_lrp.compute.linear_map import ConvolutionMap, LinearMap
+from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.quotients import undivided
 from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ConvolutionParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.layout import as_blob, pixels
-from caffe_lrp.kernels.passes import copied
 from caffe_lrp.kernels.window import Window
 
 from .base import Linear, register
@@ -117,8 +118,8 @@ class Convolution(Linear):
     def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
         received = pixels(relevance)
         per_group = received.reshape(*received.shape[:3], self.groups, self.group_outputs)
-        totals = np.ascontiguousarray(per_group.sum(axis=4))
-        spread = pixels(self._summing_map.adjoint(copied(totals), None, workspace))
+        totals = as_blob(per_group.sum(axis=4), (len(received), self.groups, *relevance.shape[2:]))
+        spread = pixels(self._summing_map.adjoint(undivided(totals), None, workspace))
         channels = self.input_shapes[0][0]
         out = workspace.pixels((*spread.shape[:3], channels))
         by_group = out.reshape(*spread.shape, channels // self.groups)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from caffe_lrp.compute.linear_map import LinearMap, MatrixMap
-from caffe_lrp.compute.positions import PositionMap
+from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.matrix_map import MatrixMap, PositionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import LayerSpec, Shape

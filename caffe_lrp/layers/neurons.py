@@ -5,7 +5,7 @@ A new type takes one class, and nothing elsewhere. Those in `activation` have ke
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,6 @@ from caffe_lrp.kernels.layout import lines
 from .base import Blobs, Neuron, register
 
 Numbers = NDArray[Any]
-
-#: So many numbers at a time: what NumPy computes on the way to a result stays in the cache.
-_PIECE = 32 * 1024
 
 
 class NumpyNeuron(Neuron):
@@ -48,10 +45,11 @@ class NumpyNeuron(Neuron):
         out = workspace.empty(inputs[0].shape)
         x, target = lines(inputs[0]), lines(out)
 
-        def compute(piece: slice) -> None:
-            target[piece] = self.value(x[piece])
+        def compute(first: int, last: int) -> None:
+            with _silent_overflow():
+                target[first:last] = self.value(x[first:last])
 
-        _in_pieces(compute, x, workspace)
+        workspace.share_in_pieces(compute, len(x), x.size)
         return (out,)
 
     def gradient(
@@ -60,23 +58,17 @@ class NumpyNeuron(Neuron):
         out = workspace.empty(inputs[0].shape)
         x, gradient, target = lines(inputs[0]), lines(gradients[0]), lines(out)
 
-        def compute(piece: slice) -> None:
-            np.multiply(gradient[piece], self.slope(x[piece]), out=target[piece])
+        def compute(first: int, last: int) -> None:
+            with _silent_overflow():
+                np.multiply(gradient[first:last], self.slope(x[first:last]), out=target[first:last])
 
-        _in_pieces(compute, x, workspace)
+        workspace.share_in_pieces(compute, len(x), x.size)
         return (out,)
 
 
-def _in_pieces(compute: Callable[[slice], None], x: Blob, workspace: Workspace) -> None:
-    """Call ``compute`` for every piece of the pixels ``x``; what overflows is infinite, without warning."""
-    step = max(1, _PIECE // x.shape[1])
-
-    def work(first: int, last: int) -> None:
-        with np.errstate(all="ignore"):
-            for start in range(first, last, step):
-                compute(slice(start, min(last, start + step)))
-
-    workspace.share(work, len(x), x.size)
+def _silent_overflow() -> np.errstate:
+    """What overflows is infinite, without warning."""
+    return np.errstate(all="ignore")
 
 
 @register("PReLU")

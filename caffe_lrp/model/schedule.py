@@ -23,8 +23,6 @@ _MANY_ROUNDS = 4
 BATCHES_PER_WORKER = 2
 #: A batch that takes more than this gains nothing: weights are read seldom enough then.
 _ENOUGH_BYTES = 2 * 2**30
-#: Memory that is used again is cut for what was in it first; measured on VGG16 and GoogLeNet.
-_REUSE_LOSS = 1.15
 #: What the interpreter, the libraries and compiled kernels take.
 _PROCESS_BYTES = 250 * 2**20
 #: Images that are being loaded may always take as much together: about 8 photos of half a megapixel.
@@ -186,7 +184,7 @@ def whole_footprint(explainer: Explainer) -> Footprint:
     noted = explainer.observation.memory(net, BATCHES_PER_WORKER)
     return Footprint(
         fixed=_PROCESS_BYTES + engine.fixed,
-        per_image=int(_REUSE_LOSS * engine.per_image) + BATCHES_PER_WORKER * (decoded + result) + noted,
+        per_image=engine.per_image + BATCHES_PER_WORKER * (decoded + result) + noted,
     )
 
 

@@ -12,10 +12,14 @@ from typing import ClassVar
 import numpy as np
 
 from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.quotients import (
+    alpha_beta_quotient,
+    epsilon_quotient,
+    gamma_quotient,
+    undivided,
+)
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import pixels
-from caffe_lrp.kernels.passes import alpha_beta_quotient, copied, epsilon_quotient, gamma_quotient
 from caffe_lrp.layers.base import Blobs, Layer, Linear
 
 from .rules import Gradient, Rule, Seen
@@ -49,11 +53,7 @@ class Epsilon(Rule):
         self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
         quotient = epsilon_quotient(
-            pixels(relevances[0]),
-            pixels(seen.outputs[0]),
-            layer.groups,
-            self.epsilon,
-            undivided_at_zero=self.undivided_at_zero,
+            relevances[0], seen.outputs[0], self.epsilon, undivided_at_zero=self.undivided_at_zero
         )
         return (layer.own_map.adjoint(quotient, seen.inputs[0], workspace),)
 
@@ -112,12 +112,7 @@ class AlphaBeta(Rule):
         if seen.sums is None:
             raise ValueError("αβ needs the sums of the forward pass")
         quotients = alpha_beta_quotient(
-            pixels(relevances[0]),
-            seen.sums,
-            layer.groups,
-            prepared.bias_positive,
-            prepared.bias_negative,
-            self.beta,
+            relevances[0], seen.sums, prepared.bias_positive, prepared.bias_negative, self.beta
         )
         return (prepared.way_back.adjoint(quotients, seen.inputs[0], workspace),)
 
@@ -167,12 +162,7 @@ class Gamma(Rule):
         if seen.sums is None:
             raise ValueError("γ needs the sums of the forward pass")
         quotients = gamma_quotient(
-            pixels(relevances[0]),
-            seen.sums,
-            layer.groups,
-            prepared.bias_positive,
-            prepared.bias_negative,
-            self.gamma,
+            relevances[0], seen.sums, prepared.bias_positive, prepared.bias_negative, self.gamma
         )
         return (prepared.way_back.adjoint(quotients, seen.inputs[0], workspace),)
 
@@ -206,7 +196,7 @@ class WSquare(Rule):
     def propagate(
         self, layer: Linear, prepared: LinearMap, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        return (prepared.adjoint(copied(pixels(relevances[0])), None, workspace),)
+        return (prepared.adjoint(undivided(relevances[0]), None, workspace),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,9 +252,7 @@ class ZBox(Rule):
         np.subtract(x, prepared.highest, out=below)
         z = prepared.positive.apply(above, None, workspace)
         z += prepared.negative.apply(below, None, workspace)
-        quotient = epsilon_quotient(
-            pixels(relevances[0]), pixels(z), layer.groups, 0.0, undivided_at_zero=False
-        )
+        quotient = epsilon_quotient(relevances[0], z, 0.0, undivided_at_zero=False)
         shared = prepared.positive.adjoint(quotient, above, workspace)
         shared += prepared.negative.adjoint(quotient, below, workspace)
         return (shared,)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.compute.linear_map import ConvolutionMap, LinearMap
+from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.elementwise import ZERO_SUM
 from caffe_lrp.kernels.layout import lines, pixels
@@ -146,15 +147,12 @@ def _alpha_beta(
     yield "Q5", sum(used.values()) - sum(meant.values())
 
 
-def _signed_sums(passage: Passage, item: int) -> tuple[Doubles, list[Singles]]:
+def _signed_sums(passage: Passage, item: int) -> tuple[Doubles, tuple[Singles, Singles]]:
     """(positions, C): relevance of one item, and the sums of its positive and of its negative products."""
     assert passage.seen.sums is not None
-    relevance = _rows(passage.received[0], passage.step.layer)[item].astype(np.float64)
-    groups, _, outputs, _, inputs = passage.step.prepared.map.weight.shape[:5]
-    if outputs == inputs == 1:  # the parts of all channels lie side by side
-        groups = 1
-    by_part = passage.seen.sums.reshape(len(passage.received[0]), len(relevance), groups, 2, -1)[item]
-    return relevance, [by_part[..., part, :].reshape(relevance.shape) for part in (0, 1)]
+    linear_map: LinearMap = passage.step.prepared.map
+    relevance = linear_map.rows(passage.received[0])[item].astype(np.float64)
+    return relevance, linear_map.sums_of_item(passage.seen.sums, item)
 
 
 def _gamma(rule: Gamma, passage: Passage, item: int, constants: Constants) -> Iterator[tuple[str, float]]:
@@ -182,15 +180,8 @@ def _z_box(rule: ZBox, passage: Passage, item: int, constants: Constants) -> Ite
     yield "zero_sum", float(np.sum(_item(passage.received[0], item), where=z[0] == 0))
 
 
-def _rows(blob: Singles, layer: Any) -> Singles:
-    """(N, positions, C) from a blob in the shape of a layer's output, in the order of its sums."""
-    if hasattr(layer, "window"):
-        return pixels(blob).reshape(len(blob), -1, blob.shape[1])
-    return np.ascontiguousarray(blob).reshape(len(blob), -1, layer.group_outputs)
-
-
 def _signed_losses(
-    relevance: Doubles, sums: list[Singles], biases: tuple[Singles, Singles], beta: float
+    relevance: Doubles, sums: tuple[Singles, Singles], biases: tuple[Singles, Singles], beta: float
 ) -> dict[str, float]:
     """What αβ loses of (positions, C) with the given parts of the biases, (C,) each."""
     found = {"bias": 0.0, "no_positive": 0.0, "no_negative": 0.0}

@@ -35,7 +35,8 @@ class Seen:
     inputs, outputs
         Values, or empty where the rule does not ask for them.
     sums
-        (N, H, W, G·2·O): sums of positive and of negative products, where the rule asks for them.
+        Sums of positive and of negative products, as `LinearMap.apply_sums` gives them, where the rule
+        asks for them.
     """
 
     inputs: Blobs = ()

@@ -9,7 +9,9 @@ from builders import WORKSPACE, EagerWorkspace, assert_close, channels_first, ch
 from convolution_cases import CASES, GEOMETRIES, Case, in_groups, make_input
 from oracle import Array, Geometry, Real
 
-from caffe_lrp.compute.linear_map import ConvolutionMap, LinearMap, MatrixMap, signed_weight
+from caffe_lrp.compute.linear_map import LinearMap, signed_weight
+from caffe_lrp.compute.matrix_map import MatrixMap, PositionMap
+from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL
 from caffe_lrp.kernels.gemm import Blob
@@ -39,11 +41,16 @@ def groups_of_parts(case: Case) -> int:
 
 def expected_sums(case: Case, x: Real, nonnegative: bool) -> Array:
     """Sums of positive and of negative products, (N, G·2·O, H, W)."""
+    return np.asarray(in_groups(groups_of_parts(case), *sums_by_sign(case, x, nonnegative)))
+
+
+def sums_by_sign(case: Case, x: Real, nonnegative: bool) -> tuple[Array, Array]:
+    """Sums of positive and of negative products, (N, C, H, W) each."""
     positive, negative = np.maximum(case.weight, 0), np.minimum(case.weight, 0)
     above, below = np.maximum(x, 0), np.zeros_like(x) if nonnegative else np.minimum(x, 0)
     p = oracle.linear(above, positive, None, case.edges) + oracle.linear(below, negative, None, case.edges)
     n = oracle.linear(above, negative, None, case.edges) + oracle.linear(below, positive, None, case.edges)
-    return np.asarray(in_groups(groups_of_parts(case), p, n))
+    return p, n
 
 
 def expected_return(case: Case, handed: Real, x: Real) -> Array:
@@ -88,6 +95,20 @@ def test_sums_of_a_signed_map_equal_loops(case: Case, nonnegative: bool) -> None
     assert_close(total, oracle.linear(x, case.weight, case.bias, case.edges), 5e-6)
     _, without = signed.apply_sums(x, None, WORKSPACE)
     assert_close(without, oracle.linear(x, case.weight, None, case.edges), 5e-6)
+
+
+@by_parts_in
+@by_geometry
+def test_a_map_takes_its_sums_apart_by_item_and_sign(case: Case, nonnegative: bool) -> None:
+    x = np.abs(case.image) if nonnegative else case.image
+    signed = map_of(case, signed_weight(lifted(case), nonnegative))
+    sums, total = signed.apply_sums(x, None, WORKSPACE)
+    expected = sums_by_sign(case, x, nonnegative)
+    for item in range(case.items):
+        parts = signed.sums_of_item(sums, item)
+        for part, numbers in zip(parts, expected, strict=True):
+            assert_close(part, numbers[item].reshape(case.outputs, -1).T, 2e-6)
+        np.testing.assert_array_equal(parts[0] + parts[1], signed.rows(total)[item])
 
 
 @by_parts_in
@@ -323,6 +344,9 @@ def test_sums_of_a_signed_matrix_equal_loops(shape: tuple[int, ...], outputs: in
     parts = [oracle.alpha_beta_sums(item, weight, None, edges, False, 1) for item in x]
     expected = np.stack([np.concatenate(both) for both in parts])
     assert_close(sums.reshape(3, -1), expected, 2e-6)
+    for item in range(3):
+        apart = signed.sums_of_item(sums, item)
+        assert_close(np.concatenate(apart, axis=1), expected[item : item + 1], 2e-6)
     assert_close(total, oracle.linear(x, weight, bias, edges), 5e-6)
     _, without = signed.apply_sums(x, None, WORKSPACE)
     assert_close(without, oracle.linear(x, weight, None, edges), 5e-6)
@@ -356,6 +380,20 @@ def test_an_adjoint_of_two_parts_needs_no_factor() -> None:
     positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
     expected = oracle.adjoint(handed[:, :4], positive, edges) + oracle.adjoint(handed[:, 4:], negative, edges)
     assert_close(signed.adjoint(copied(pixels(handed)), None, WORKSPACE), expected, 2e-6)
+
+
+@by_parts_in
+def test_a_matrix_at_every_position_takes_its_sums_apart(nonnegative: bool) -> None:
+    weight = signed_weight(lifted_matrix(random_blob((7, 5), 2)), nonnegative)
+    x = np.abs(random_blob((2, 3, 4, 5), 1))
+    at_each = PositionMap(weight, (3, 4, 5), (3, 4, 7))
+    sums, total = at_each.apply_sums(x, None, WORKSPACE)
+    assert at_each.rows(total).tolist() == total.reshape(2, 12, 7).tolist()
+    for item in range(2):
+        positive, negative = at_each.sums_of_item(sums, item)
+        alone, _ = MatrixMap(weight, (5,), (7,)).apply_sums(x[item].reshape(12, 5), None, WORKSPACE)
+        assert positive.tolist() == alone[:, 0, 0, :7].tolist()
+        assert negative.tolist() == alone[:, 0, 0, 7:].tolist()
 
 
 def test_threads_do_not_change_a_bit_of_a_matrix() -> None:

@@ -262,6 +262,29 @@ def test_one_thread_works_in_the_calling_one() -> None:
     assert found == [(0, 9, threading.get_ident())]
 
 
+@pytest.mark.parametrize(("count", "size", "step"), [(10, 80 * 1024, 4), (7, 280 * 1024, 1), (9, 9, 9)])
+def test_pieces_hold_as_many_numbers_as_suit_the_cache(count: int, size: int, step: int) -> None:
+    found: list[tuple[int, int]] = []
+    with Workspace() as workspace:
+        workspace.share_in_pieces(lambda first, last: found.append((first, last)), count, size)
+    assert found == [(first, min(count, first + step)) for first in range(0, count, step)]
+
+
+def test_threads_share_pieces_too() -> None:
+    found: list[tuple[int, int]] = []
+    with Workspace(2) as workspace:
+        workspace.share_in_pieces(lambda first, last: found.append((first, last)), 10, 10 * 8 * 1024)
+    assert sorted(found) == [(0, 4), (4, 5), (5, 9), (9, 10)]
+
+
+def test_a_checkpoint_is_asked_before_memory_is_given_and_work_is_shared() -> None:
+    calls: list[str] = []
+    with Workspace(checkpoint=lambda: calls.append("asked")) as workspace:
+        workspace.empty(SHAPE)
+        workspace.share(lambda first, last: calls.append(f"{first} to {last}"), 3)
+    assert calls == ["asked", "asked", "0 to 3"]
+
+
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_failure_arrives_after_the_others_have_finished(failing: int) -> None:
     finished = []

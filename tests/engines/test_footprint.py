@@ -8,6 +8,7 @@ from builders import build
 
 from caffe_lrp.engines import footprint
 from caffe_lrp.engines.base import Footprint
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
@@ -58,6 +59,11 @@ def test_values_that_no_plan_looks_at_are_freed_on_the_way(tmp_path: Path) -> No
     # with scores (4), output (4) and relevance of its output and input (18 + 75).
     net = build(tmp_path, CHAIN)
     assert footprint_of(net, [plan(net, 26, 2)]) == Footprint(CHAIN_WEIGHTS, 4 * (4 + 4 + 18 + 75))
+
+
+def test_the_engine_adds_what_is_lost_where_memory_is_used_again(tmp_path: Path) -> None:
+    net = build(tmp_path, CHAIN)
+    assert CpuEngine.footprint(net, [plan(net, 26, 2)]) == Footprint(CHAIN_WEIGHTS, 464)  # 404 · 1.15
 
 
 def test_values_that_a_plan_looks_at_stay(tmp_path: Path) -> None:

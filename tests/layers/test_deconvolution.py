@@ -21,7 +21,7 @@ from builders import (
 )
 from oracle import Array, Geometry, Real, Shape
 
-from caffe_lrp.compute.linear_map import DeconvolutionMap
+from caffe_lrp.compute.window_map import DeconvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.kernels._simd import LANES

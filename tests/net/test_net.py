@@ -21,7 +21,7 @@ from builders import (
     write_caffemodel,
 )
 
-from caffe_lrp.compute.linear_map import ConvolutionMap
+from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.reader import scan_caffemodel

@@ -8,84 +8,30 @@ import numpy as np
 import oracle
 import pytest
 from builders import (
-    ENGINE,
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
     EagerEngine,
-    Weights,
     assert_close,
     build,
-    messages,
-    parse,
-    random_blob,
-    random_weights,
 )
 from oracle import Array
-from oracle_walker import Options, Walker
+from oracle_walker import Options
+from twins import CLASSES, CODES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 
 from caffe_lrp.compute.workspace import Workspace
-from caffe_lrp.engines.base import Engine
 from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
-from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode, RuleParameters, find_formula
-from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
+from caffe_lrp.relevance.plan import resolve_plan
 
-CODES = (0, 2, 11, 26, 54, 56, 58, 60, 99, 100, 102, 104, 114, 166)
 SWITCHED = (54, 56, 58, 60, 102, 104, 114)
-FC2, PROB = INCEPTION_INDICES["fc2"], INCEPTION_INDICES["prob"]
-
-#: One class of the first item, two of the second.
-CLASSES = [[3], [0, 4]]
+PROB = INCEPTION_INDICES["prob"]
 
 by_mode = pytest.mark.parametrize("corrected", [False, True], ids=["reference", "corrected"])
-
-
-class Twins:
-    """One net, twice: as the package builds it and as the oracle walks it."""
-
-    def __init__(
-        self,
-        folder: Path,
-        text: str,
-        indices: dict[str, int],
-        shape: tuple[int, ...],
-        convolution: str = "auto",
-        engine: Engine = ENGINE,
-    ) -> None:
-        self.weights: Weights = random_weights(parse(folder, text), 11)
-        self.net: Net = build(folder, text, self.weights, convolution=convolution)
-        self.engine = engine
-        self.batch: Blob = random_blob((2, *shape), 12)
-        self.walker = Walker(messages(text), self.weights, indices)
-        self.walker.forward(self.batch)
-
-    def plan(self, code: FormulaCode, options: Options, start: int, first: int = 0) -> Plan:
-        parameters = RuleParameters(
-            epsilon=options.epsilon,
-            beta=options.beta,
-            switch_layer=options.switch,
-            quirks=CORRECTED if options.corrected else REFERENCE,
-            gamma=options.gamma,
-            lowest=options.lowest,
-            highest=options.highest,
-        )
-        return resolve_plan(self.net, FORMULAS[code], parameters, start, first)
-
-    def explain(
-        self,
-        code: FormulaCode,
-        options: Options,
-        start: int,
-        first: int = 0,
-        classes: Sequence[Sequence[int]] = CLASSES,
-    ) -> Blob:
-        plan = self.plan(code, options, start, first)
-        forward = self.engine.forward(self.net, [plan], self.batch)
-        return self.engine.explain(plan, forward, classes)
 
 
 @pytest.fixture
@@ -109,33 +55,6 @@ def test_whole_net_equals_the_walker(code: int, corrected: bool, twins: Twins) -
     assert_close(twins.explain(code, options, FC2), expected, 1e-4)
 
 
-#: 3×3 convolutions below max pooling, below average pooling, in groups, and one with few channels.
-WINOGRAD = """
-input: "data" input_shape { dim: 2 dim: 3 dim: 13 dim: 11 }
-layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
-  convolution_param { num_output: 8 kernel_size: 3 pad: 1 } }
-layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer { name: "conv2" type: "Convolution" bottom: "conv1" top: "conv2"
-  convolution_param { num_output: 6 kernel_size: 3 pad_h: 0 pad_w: 1 group: 2 } }
-layer { name: "relu2" type: "ReLU" bottom: "conv2" top: "conv2" }
-layer { name: "pool" type: "Pooling" bottom: "conv2" top: "pool"
-  pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
-layer { name: "conv3" type: "Convolution" bottom: "pool" top: "conv3"
-  convolution_param { num_output: 10 kernel_size: 3 pad: 2 } }
-layer { name: "relu3" type: "ReLU" bottom: "conv3" top: "conv3" }
-layer { name: "mean" type: "Pooling" bottom: "conv3" top: "mean"
-  pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
-layer { name: "fc" type: "InnerProduct" bottom: "mean" top: "fc" inner_product_param { num_output: 5 } }
-layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
-"""
-WINOGRAD_INDICES = {
-    name: index
-    for index, name in enumerate(
-        ["conv1", "relu1", "conv2", "relu2", "pool", "conv3", "relu3", "mean", "fc", "prob"]
-    )
-}
-
-
 @by_mode
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize(("method", "threads"), [("direct", 3), ("winograd", 1), ("winograd", 3)])
@@ -153,34 +72,6 @@ def test_whole_nets_equal_the_walker_by_every_method_and_in_threads(
             expected = twins.walker.relevance(code, options, start, CLASSES, first="conv1")
             found = twins.explain(code, options, indices[start])
         assert_close(found, expected, 1e-4)
-
-
-def test_plans_share_a_forward_pass(twins: Twins) -> None:
-    """What one of them has kept in place of the usual forward pass, all can use."""
-    options = Options(epsilon=0.1, beta=1.0, switch=8)
-    plans = [twins.plan(code, options, FC2) for code in CODES]
-    forward = ENGINE.forward(twins.net, plans, twins.batch)
-    for code, plan in zip(CODES, plans, strict=True):
-        expected = twins.walker.relevance(code, options, "fc2", CLASSES, first="conv1")
-        assert_close(ENGINE.explain(plan, forward, CLASSES), expected, 1e-4)
-
-
-def test_a_forward_pass_can_be_explained_again(twins: Twins) -> None:
-    """No rule uses up what others, or other classes, need."""
-    for code in CODES:
-        plan = twins.plan(code, Options(epsilon=0.1, beta=1.0, switch=8), FC2)
-        forward = ENGINE.forward(twins.net, [plan], twins.batch)
-        first = ENGINE.explain(plan, forward, CLASSES).tolist()
-        ENGINE.explain(plan, forward, [[1], [2]])
-        assert ENGINE.explain(plan, forward, CLASSES).tolist() == first
-
-
-def test_a_forward_pass_keeps_what_its_plans_look_at_and_no_more(twins: Twins) -> None:
-    for code in CODES:
-        plan = twins.plan(code, Options(epsilon=0.1, beta=1.0, switch=8), FC2)
-        forward = ENGINE.forward(twins.net, [plan], twins.batch)
-        assert set(forward.activations) == plan.kept_values | {twins.net.output_value}
-        assert set(forward.sums) == {step.layer.index for step in plan.steps if step.rule.uses_sums}
 
 
 @pytest.mark.parametrize("switch", [-1, 4, 5, 8, 9, 16, 17, 18, 19, 20])
@@ -221,18 +112,6 @@ def test_epsilon_of_the_formula_reaches_the_rule(epsilon: float, twins: Twins) -
     options = Options(epsilon=epsilon)
     expected = twins.walker.relevance(0, options, "fc2", CLASSES, first="conv1")
     assert_close(twins.explain(0, options, FC2), expected, 1e-4)
-
-
-@pytest.mark.parametrize("code", [0, 11, 100])
-def test_a_batch_equals_its_items_one_by_one(code: int, twins: Twins) -> None:
-    plan = twins.plan(code, Options(epsilon=0.1, beta=1.0), FC2)
-    forward = ENGINE.forward(twins.net, [plan], twins.batch)
-    together = ENGINE.explain(plan, forward, CLASSES)
-    for item in (0, 1):
-        batch = twins.batch[item : item + 1]
-        forward = ENGINE.forward(twins.net, [plan], batch)
-        alone = ENGINE.explain(plan, forward, [CLASSES[item]])
-        assert_close(together[item : item + 1], alone, 1e-5)
 
 
 @pytest.mark.parametrize("code", [6, 8, 18, 22, 1, -1])

@@ -21,7 +21,7 @@ from builders import (
 )
 from command_line import CONFIG, DATA, config, files_below, listing, run
 from oracle_walker import NAMED, Options
-from test_formulas import CLASSES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
+from twins import CLASSES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 
 from caffe_lrp.config import KEYS, read_config
 from caffe_lrp.errors import ConfigError, PlanError

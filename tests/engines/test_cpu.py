@@ -1,0 +1,184 @@
+"""The CPU engine: what forward passes keep and plans share, and what results do not depend on."""
+
+import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import (
+    ENGINE,
+    INCEPTION,
+    INCEPTION_INDICES,
+    INCEPTION_SHAPE,
+    EagerEngine,
+    assert_close,
+    random_blob,
+)
+from oracle_walker import Options
+from twins import CLASSES, CODES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
+
+from caffe_lrp.engines.base import Engine
+from caffe_lrp.engines.cpu import CpuEngine
+from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.relevance.passage import Passage
+from caffe_lrp.relevance.plan import Plan
+
+OPTIONS = Options(epsilon=0.1, beta=1.0, switch=8)
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Twins:
+    return Twins(tmp_path, INCEPTION, INCEPTION_INDICES, INCEPTION_SHAPE)
+
+
+# --- Forward passes and walks -------------------------------------------------------------------------------
+
+
+def test_plans_share_a_forward_pass(twins: Twins) -> None:
+    """What one of them has kept in place of the usual forward pass, all can use."""
+    plans = [twins.plan(code, OPTIONS, FC2) for code in CODES]
+    forward = ENGINE.forward(twins.net, plans, twins.batch)
+    for code, plan in zip(CODES, plans, strict=True):
+        expected = twins.walker.relevance(code, OPTIONS, "fc2", CLASSES, first="conv1")
+        assert_close(ENGINE.explain(plan, forward, CLASSES), expected, 1e-4)
+
+
+def test_a_forward_pass_can_be_explained_again(twins: Twins) -> None:
+    """No rule uses up what others, or other classes, need."""
+    for code in CODES:
+        plan = twins.plan(code, OPTIONS, FC2)
+        forward = ENGINE.forward(twins.net, [plan], twins.batch)
+        first = ENGINE.explain(plan, forward, CLASSES).tolist()
+        ENGINE.explain(plan, forward, [[1], [2]])
+        assert ENGINE.explain(plan, forward, CLASSES).tolist() == first
+
+
+def test_a_forward_pass_keeps_what_its_plans_look_at_and_no_more(twins: Twins) -> None:
+    for code in CODES:
+        plan = twins.plan(code, OPTIONS, FC2)
+        forward = ENGINE.forward(twins.net, [plan], twins.batch)
+        assert set(forward.activations) == plan.kept_values | {twins.net.output_value}
+        assert set(forward.sums) == {step.layer.index for step in plan.steps if step.rule.uses_sums}
+
+
+@pytest.mark.parametrize("code", [0, 11, 100])
+def test_a_batch_equals_its_items_one_by_one(code: int, twins: Twins) -> None:
+    plan = twins.plan(code, OPTIONS, FC2)
+    forward = ENGINE.forward(twins.net, [plan], twins.batch)
+    together = ENGINE.explain(plan, forward, CLASSES)
+    for item in (0, 1):
+        batch = twins.batch[item : item + 1]
+        forward = ENGINE.forward(twins.net, [plan], batch)
+        alone = ENGINE.explain(plan, forward, [CLASSES[item]])
+        assert_close(together[item : item + 1], alone, 1e-5)
+
+
+def test_an_observer_sees_every_step_and_changes_nothing(twins: Twins) -> None:
+    passages: list[Passage] = []
+    plan = twins.plan(100, OPTIONS, FC2)
+    forward = ENGINE.forward(twins.net, [plan], twins.batch)
+    observed = ENGINE.explain(plan, forward, CLASSES, passages.append)
+    assert observed.tobytes() == ENGINE.explain(plan, forward, CLASSES).tobytes()
+    assert [passage.step for passage in passages] == list(plan.steps)
+    assert passages[-1].handed_down[0] is observed
+
+
+# --- What results do not depend on --------------------------------------------------------------------------
+
+
+def scores_and_relevance(engine: Engine, twins: Twins, plan: Plan) -> list[Blob]:
+    forward = engine.forward(twins.net, [plan], twins.batch)
+    return [forward.activations[twins.net.output_value], engine.explain(plan, forward, CLASSES)]
+
+
+@pytest.mark.parametrize("code", [0, 2, 11, 102, 104, "gamma-all", "epsilon-gamma-box"])
+def test_threads_and_past_batches_change_no_bit(code: int | str, tmp_path: Path) -> None:
+    twins = Twins(tmp_path, WINOGRAD, WINOGRAD_INDICES, INCEPTION_SHAPE)
+    options = Options(epsilon=0.1, beta=1.0, switch=2, lowest=(-6.0,) * 3, highest=(6.0,) * 3)
+    plan = twins.plan(code, options, WINOGRAD_INDICES["fc"])
+    with CpuEngine() as fresh:
+        expected = [blob.tobytes() for blob in scores_and_relevance(fresh, twins, plan)]
+    for engine in (CpuEngine(), EagerEngine(3)):
+        with engine:
+            for items in (5, 1):
+                batch = random_blob((items, *INCEPTION_SHAPE), items)
+                batch[0] = np.nan  # what is left of it in memory would show
+                other = engine.forward(twins.net, [plan], batch)
+                engine.explain(plan, other, [[1]] * items)
+            del other
+            found = scores_and_relevance(engine, twins, plan)
+        assert [blob.tobytes() for blob in found] == expected
+
+
+def test_what_an_engine_returns_stays_as_it_is(twins: Twins) -> None:
+    plan = twins.plan(100, OPTIONS, FC2)
+    with CpuEngine() as engine:
+        found = scores_and_relevance(engine, twins, plan)
+        before = [blob.copy() for blob in found]
+        twins.batch *= -2
+        scores_and_relevance(engine, twins, plan)
+        engine.forget()
+        scores_and_relevance(engine, twins, plan)
+    for blob, copy in zip(found, before, strict=True):
+        np.testing.assert_array_equal(blob, copy)
+
+
+# --- Memory, threads, and an early end ----------------------------------------------------------------------
+
+
+def test_an_engine_forgets_the_memory_of_past_batches(twins: Twins) -> None:
+    plan, batch = twins.plan(100, OPTIONS, FC2), random_blob((64, *INCEPTION_SHAPE), 1)
+    with CpuEngine() as engine:
+        tracemalloc.start()
+        try:
+            engine.explain(plan, engine.forward(twins.net, [plan], batch), [[0]] * len(batch))
+            kept = tracemalloc.get_traced_memory()[0]
+            engine.forget()
+            left = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+    assert kept - left > batch.nbytes
+
+
+def test_threads_end_with_the_engine(twins: Twins) -> None:
+    plan, before = twins.plan(100, OPTIONS, FC2), threading.active_count()
+    with EagerEngine(3) as engine:
+        scores_and_relevance(engine, twins, plan)
+        assert threading.active_count() > before
+    assert threading.active_count() == before
+
+
+def failing_at(number: int) -> tuple[list[int], Callable[[], None]]:
+    """The calls so far, and a checkpoint that ends what runs at one of them."""
+    calls: list[int] = []
+
+    def checkpoint() -> None:
+        calls.append(len(calls))
+        if len(calls) == number:
+            raise InterruptedError
+
+    return calls, checkpoint
+
+
+def test_a_checkpoint_ends_a_pass_and_the_engine_goes_on(twins: Twins) -> None:
+    plan = twins.plan(100, OPTIONS, FC2)
+    with CpuEngine() as engine:
+        expected = [blob.tobytes() for blob in scores_and_relevance(engine, twins, plan)]
+    calls, checkpoint = failing_at(-1)
+    with CpuEngine(1, checkpoint) as engine:
+        engine.forward(twins.net, [plan], twins.batch)
+        of_forward = len(calls)
+        scores_and_relevance(engine, twins, plan)
+    of_walk = len(calls) - 2 * of_forward
+    assert of_forward > len(twins.net.layers) // 2
+    assert of_walk > len(plan.steps) // 2
+    for number in (1, of_forward, of_forward + 1, of_forward + of_walk):
+        calls, checkpoint = failing_at(number)
+        with CpuEngine(1, checkpoint) as engine:
+            with pytest.raises(InterruptedError):
+                scores_and_relevance(engine, twins, plan)
+            assert len(calls) == number
+            found = scores_and_relevance(engine, twins, plan)
+        assert [blob.tobytes() for blob in found] == expected
