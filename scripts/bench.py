@@ -18,6 +18,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "bench"))
+
 from bench_cli import decode_milliseconds, end_to_end, starts, write_milliseconds
 from bench_flops import direct_flops, forward_flops
 from bench_machine import Machine, measure_machine, others_share, read_clocks

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "fuzz"))
+
 from fuzz_mutations import mutated
 from fuzz_parsers import Parser, parsers
 

@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "fuzz"))
+
 from hostile_process import Attempt, Outcome, faults_of, quoted, sending
 from hostile_reference import Reference, reference_in, states_in, wrong_files, wrong_rows
 from hostile_scene import (

@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "fuzz"))
+
 import h5py
 import numpy as np
 from hostile_reference import Reference, reference_in, states_in, wrong_files

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "demo"))
+
 import numpy as np
 from demo_pictures import SHAPES, SIDE, Picture, draw_picture
 from numpy.typing import NDArray

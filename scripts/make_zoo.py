@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "zoo"))
+
 from zoo_entry import Entry
 from zoo_shapes import read_sized_text
 from zoo_table import LABELS, ZOO

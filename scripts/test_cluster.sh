@@ -70,7 +70,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, "scripts")
+sys.path.insert(0, "scripts/demo")
 from demo_pictures import draw_picture
 
 folder, generator, lines = Path(sys.argv[1]), np.random.default_rng(0), []

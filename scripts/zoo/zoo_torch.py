@@ -6,9 +6,12 @@ module, which zennit can merge.
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
 import numpy as np
 import torch

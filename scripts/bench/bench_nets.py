@@ -20,7 +20,7 @@ from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formu
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.start import layer_index
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NETS = ("caffenet", "googlenet", "vgg16")
 """Measured unless others are asked for."""
 

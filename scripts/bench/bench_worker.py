@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-SCRIPTS = Path(__file__).resolve().parent
+PROGRAMS = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Worker:
     def __init__(self, script: str, case: Case, environment: Mapping[str, str] | None = None) -> None:
         self._name = script
         self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPTS / script), json.dumps(asdict(case))],
+            [sys.executable, str(PROGRAMS / script), json.dumps(asdict(case))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SCRIPTS = Path(__file__).resolve().parent
-ROOT = SCRIPTS.parent
+PROGRAMS = Path(__file__).resolve().parent
+ROOT = PROGRAMS.parents[1]
 
 Answer = dict[str, Any]
 
@@ -62,7 +62,7 @@ def ask(python: str, script: str, what: str, job: Job) -> Answer:
         There is none.
     """
     done = subprocess.run(
-        [python, str(SCRIPTS / script), what, json.dumps(asdict(job))],
+        [python, str(PROGRAMS / script), what, json.dumps(asdict(job))],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
