@@ -27,8 +27,7 @@ from bench_nets import MORE_NETS, NETS, prepare_net, prepare_photos, unloaded_pl
 from bench_report import Row, add_direct_time, machine_lines, speed_row, table, write_json
 from bench_worker import Case, Round, Worker
 
-from caffe_lrp.config import CONVOLUTIONS
-from caffe_lrp.config import read_config
+from caffe_lrp.config import CONVOLUTIONS, read_config
 from caffe_lrp.errors import CaffeLrpError
 from caffe_lrp.machine.resources import allowed_processors
 from caffe_lrp.model.explainer import open_session

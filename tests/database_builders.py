@@ -6,10 +6,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from caffe_lrp.outputs.result import HeatmapResult
 
 from caffe_lrp.outputs.arrays import Dtype
 from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
-from caffe_lrp.outputs.result import HeatmapResult
 
 SHAPE = DatabaseShape(rows=6, channels=3, height=4, width=5, classes=7)
 SETTINGS = '{"formula": 100, "net": "größer"}'

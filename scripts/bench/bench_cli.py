@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from bench_worker import Round, timed
+from caffe_lrp.outputs.result import HeatmapResult
 
 from caffe_lrp.model.explainer import Session
 from caffe_lrp.outputs.kinds import default_kinds
-from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.writers import write_outputs
 
 BEST_SCORES = 10

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from batch_builders import jobs_for, small_session
 from builders import ENGINE, INCEPTION, INCEPTION_INDICES, INCEPTION_SHAPE, build, random_blob
+from caffe_lrp.outputs.result import HeatmapResult
 from command_line import CONFIG, files_below, listing, run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,6 @@ from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.model.observation import layer_kinds, observe
 from caffe_lrp.model.schedule import whole_footprint
 from caffe_lrp.outputs.layers import layer_kind, layer_labels, layer_suffix
-from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.writers import write_outputs
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters

@@ -7,9 +7,8 @@ from typing import get_args
 
 import pytest
 
-from caffe_lrp.batch.delivery import DATABASE
 from caffe_lrp.cli.commands.explain import demo_parser, list_parser
-from caffe_lrp.cli.options import DTYPES, KINDS
+from caffe_lrp.cli.options import DTYPES
 from caffe_lrp.outputs.arrays import Dtype
 
 GIBIBYTE = 2**30

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from builders import build, deployed, parse
-
 from caffe_lrp.batch.naming import naming
+
 from caffe_lrp.cli.main import main
 from caffe_lrp.errors import ConfigError, ModelError, UsageError, notices_of, noticing
 from caffe_lrp.formats.caffe.foreign import EFFECTS, unknown_fields

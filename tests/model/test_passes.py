@@ -20,8 +20,8 @@ from caffe_lrp.model import passes as runner
 from caffe_lrp.model.batches import form_batches
 from caffe_lrp.model.explainer import Session
 from caffe_lrp.model.passes import Explanation, deliver, explain_batch, load_image
-from caffe_lrp.relevance.target import Target
 from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, paths_of
+from caffe_lrp.relevance.target import Target
 
 
 def explain_jobs(session: Session, jobs: Sequence[HeatmapJob]) -> list[Explanation]:

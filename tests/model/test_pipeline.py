@@ -27,11 +27,9 @@ from caffe_lrp.model import pipeline
 from caffe_lrp.model.explainer import Session, open_session
 from caffe_lrp.model.pipeline import run_jobs
 from caffe_lrp.model.schedule import Schedule
-
-from caffe_lrp.relevance.target import Target
-from caffe_lrp.sources.filelist import read_filelist
 from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds
 from caffe_lrp.outputs.writers import write_outputs
+from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import read_filelist
 
 ROOT = Path(__file__).parents[2]

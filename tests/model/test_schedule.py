@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe_lrp.model.schedule import Limits, Schedule, plan_schedule, readable, remarks_on
 from caffe_lrp.engines.base import Footprint
+from caffe_lrp.model.schedule import Limits, Schedule, plan_schedule, readable, remarks_on
 
 #: A megabyte an image, and a hundred for the rest.
 FOOTPRINT = Footprint(fixed=100, per_image=1)

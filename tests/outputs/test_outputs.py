@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from caffe_lrp.outputs.result import HeatmapResult
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from caffe_lrp.files.atomic import write_atomically
 from caffe_lrp.outputs import writers
 from caffe_lrp.outputs.arrays import Dtype
 from caffe_lrp.outputs.kinds import OUTPUTS, default_kinds, file_kinds, in_order, need_sums, paths_of
-from caffe_lrp.outputs.result import HeatmapResult
 from caffe_lrp.outputs.text import raw_heatmap, top_scores
 from caffe_lrp.outputs.writers import write_outputs
 from caffe_lrp.rendering.png import encode_png
