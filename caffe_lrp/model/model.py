@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence, Sized
+from collections.abc import Generator, Iterable, Sequence, Sized
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,12 @@ from caffe_lrp.engines.pool import EnginePool
 from caffe_lrp.errors import CaffeLrpError, ConfigError, ImageError, UsageError, about
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_parameters_of
-from caffe_lrp.layers.base import Layer
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
 from caffe_lrp.messages import counted
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
-from caffe_lrp.relevance.losses import Constants
 from caffe_lrp.relevance.target import BEST_FIVE, Target
 
 from . import schedule
@@ -33,7 +31,7 @@ from .explainer import Explainer, open_explainer
 from .explanation import Explanation
 from .forward import checked_inputs, run_forward, values_by_name
 from .notices import notices_on
-from .observation import Observation, dumps_of
+from .observation import dumps_of, names_of_dumps, noting
 from .passes import as_error, explain_batch, load_image
 from .pipeline import run_requests
 from .requests import ImageRequest, refuse_single_image, requests_for, source_of
@@ -83,7 +81,7 @@ class Model:
         self._threads = threads or allowed_processors()
         self._explainer = open_explainer(settings)
         self._lock = threading.Lock()
-        self._engines = EnginePool(self._threads)
+        self._engines: EnginePool | None = None
         self._is_closed = False
         self.notices = tuple(map(str, notices_on(self._explainer)))
 
@@ -276,14 +274,16 @@ class Model:
         wanted = values_by_name(self._explainer.net, blobs)
         is_batch = isinstance(x, np.ndarray) and x.ndim == 4
         inputs = checked_inputs(self._explainer, x) if is_batch else self._loaded(x)[np.newaxis]
-        with self._engines.borrowed() as engine:
+        with self._pool(self._explainer).borrowed() as engine:
             found = run_forward(self._explainer.net, inputs, wanted, engine)
         return found if is_batch else {name: blob[0] for name, blob in found.items()}
 
     def close(self) -> None:
         """End the threads and hand all memory back; the model explains nothing any more."""
-        self._is_closed = True
-        self._engines.close()
+        with self._lock:
+            self._is_closed = True
+            if self._engines is not None:
+                self._engines.close()
 
     def __enter__(self) -> "Model":
         return self
@@ -333,15 +333,26 @@ class Model:
         explainer = self.explainer(formulas)
         if not layers and not conservation:
             return explainer
-        dumps = dumps_of(explainer.plan, layers, _dump_name(explainer))
-        return replace(explainer, observation=Observation(dumps, Constants() if conservation else None))
+        dumps = dumps_of(explainer.plan, layers, names_of_dumps(explainer.net))
+        return replace(explainer, observation=noting(dumps, sums=conservation))
 
     def _attempt(self, explainer: Explainer, request: ImageRequest) -> Attempt:
         explainer, _ = self._scheduled(explainer, 1, 1)
         loaded = load_image(explainer, [request])
-        with self._engines.borrowed() as engine:
+        with self._pool(explainer).borrowed() as engine:
             ((_, attempt),) = explain_batch(explainer, Batch((request,), ((0,),)), [loaded], engine)
         return attempt
+
+    def _pool(self, explainer: Explainer) -> EnginePool:
+        """Engines for threads that call at the same time: as many as there is memory for.
+
+        One has all threads, for a program that calls from one; further ones have none besides the caller's.
+        """
+        with self._lock:
+            if self._engines is None:
+                _, planned = self._scheduled(explainer, self._threads, 1)
+                self._engines = EnginePool([self._threads] + [1] * (planned.workers - 1))
+            return self._engines
 
     def _scheduled(
         self, explainer: Explainer, images: int, batch: int | None
@@ -389,14 +400,3 @@ def _require(attempt: Attempt) -> Explanation:
         raise attempt.error
     assert attempt.explanation is not None
     return attempt.explanation
-
-
-def _dump_name(explainer: Explainer) -> Callable[[Layer, int | None], str]:
-    """Names of relevance at layers: the layer's, with its index in front where several share it."""
-    names = [layer.name for layer in explainer.net.layers]
-
-    def name_of(layer: Layer, output: int | None) -> str:
-        name = layer.name if names.count(layer.name) == 1 else f"{layer.index}-{layer.name}"
-        return name if output is None else f"{name}@{output}"
-
-    return name_of
