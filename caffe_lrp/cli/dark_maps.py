@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from caffe_lrp.batch.events import Ended
 from caffe_lrp.batch.job import HeatmapJob
-from caffe_lrp.batch.progress import Progress
 from caffe_lrp.messages import listed
 from caffe_lrp.model.darkness import DARK, Cause, Darkness, percent
 from caffe_lrp.model.explainer import Session
@@ -68,9 +68,9 @@ class DarkMaps:
         if darkness.cause is Cause.FEW_PIXELS:
             self.pale_formulas.add(job.formula)
 
-    def note(self, progress: Progress, session: Session) -> str:
-        """What is said of all that ``progress`` has counted; empty if there are none."""
-        count = progress.dark.total()
+    def note(self, ended: Ended, session: Session) -> str:
+        """What is said of all that the run has counted; empty if there are none."""
+        count = sum(ended.dark.values())
         if not count:
             return ""
         advice = dict(_ADVICE)
@@ -79,9 +79,9 @@ class DarkMaps:
         others = count - len(self.first)
         more = [f'… and {others:,} more (their lines in the journal say "dark")'] if others else []
         lines = listed([*self.first, *more])
-        ways = listed([text for cause, text in advice.items() if progress.dark[cause]])
+        ways = listed([text for cause, text in advice.items() if ended.dark.get(cause)])
         return (
-            f"maps that show nothing or hardly anything: {count:,} of {progress.done:,} ({DARK})\n{lines}\n"
+            f"maps that show nothing or hardly anything: {count:,} of {ended.made:,} ({DARK})\n{lines}\n"
             f"what to try:\n{ways}"
         )
 
