@@ -44,7 +44,7 @@ def find_overlaps(root: Path, header: Header, stems: NDArray[np.uint64] | None) 
     header
         Of this run.
     stems
-        What `hashes_of` says of the stems of its jobs; None: they may be any.
+        `hash_of` each stem of its jobs; None: they may be any.
     """
     mine: frozenset[int] | None = None
     overlaps = []
