@@ -9,7 +9,6 @@ from typing import Any
 from caffe_lrp import __version__
 from caffe_lrp.config import COMMAND_LINE, HeatmapConfig
 from caffe_lrp.errors import UsageError
-from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.machine import resources
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.model import schedule
@@ -103,11 +102,10 @@ class PreparedRun:
     def notes(self) -> list[str]:
         """What is worth knowing before the run starts; raises as `schedule`."""
         on_source = self.entries.notices if self.entries else ()
-        on_schedule = schedule.remarks_on(
-            self.schedule, schedule.whole_footprint(self.explainer), self.limits
-        )
+        footprint = schedule.whole_footprint(self.explainer)
+        on_schedule = schedule.remarks_on(self.schedule, footprint, self.limits)
         on_model = [notice.placed(self.config.places) for notice in notices_on(self.explainer)]
-        return [*CACHE_PLACE.notices, *on_source, *on_model, *on_schedule]
+        return [*on_source, *on_model, *on_schedule]
 
     def foreseeable_faults(self) -> Iterator[tuple[HeatmapJob, str]]:
         """The jobs that will fail, as far as that shows without decoding images, and why."""

@@ -22,6 +22,7 @@ from caffe_lrp.batch.events import (
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.batch.preparation import PreparedRun
 from caffe_lrp.errors import ExitCode, presentable
+from caffe_lrp.kernels._jit import CACHE_PLACE
 
 from .accounts import conservation_lines
 from .dark_maps import DarkMaps, why_dark
@@ -73,7 +74,7 @@ class Reporter:
     def show_notes(self) -> None:
         """What is worth knowing before the run starts."""
         if not self._quiet:
-            for note in self._run.notes():
+            for note in (*CACHE_PLACE.notices, *self._run.notes()):
                 remark(f"note: {note}")
 
     def show_check(self) -> ExitCode:

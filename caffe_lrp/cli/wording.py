@@ -12,7 +12,7 @@ from caffe_lrp.inspection.table import LAYER_COLUMNS, aligned, rule_columns
 from caffe_lrp.messages import counted
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.canonize import Merge
-from caffe_lrp.outputs.writers import output_of
+from caffe_lrp.outputs.kinds import suffix_of
 
 
 def plan_table(explainer: Explainer) -> Iterator[str]:
@@ -85,7 +85,7 @@ def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
         text += f", quirks {run.config.quirks}"
     yield text
     if ended.done:
-        suffixes = ", ".join(output_of(kind).suffix for kind in run.task.kinds)
+        suffixes = ", ".join(suffix_of(kind) for kind in run.task.kinds)
         if suffixes:
             yield f"files {f'in {ended.folder}' if ended.folder else f'below {run.task.root}'}: {suffixes}"
         if run.has_database:
