@@ -2,12 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Generator, Iterable, Sequence, Sized
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_parameters_of
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
-from caffe_lrp.messages import counted
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
@@ -34,13 +33,11 @@ from .notices import notices_on
 from .observation import dumps_of, names_of_dumps, noting
 from .passes import as_error, explain_batch, load_image
 from .pipeline import run_requests
-from .requests import ImageRequest, refuse_single_image, requests_for, source_of
+from .requests import ImageRequest, goals_for, refuse_single_image, requests_for, source_of
 from .settings import ModelSettings
 
 _LOG = logging.getLogger("caffe_lrp")
 
-#: As many as any list has, where it is not known how many images there are.
-_MANY_IMAGES = 10**9
 Blob = NDArray[np.float32]
 OnError = Literal["raise", "return"]
 
@@ -175,7 +172,7 @@ class Model:
         """
         explainer = self._explaining([self.formula if formula is None else formula], layers, conservation)
         request = ImageRequest(0, source_of(image), self._target(target), explainer.formulas[0])
-        return _require(self._attempt(explainer, request))
+        return self._attempt(explainer, request).required()
 
     def explain_all(
         self,
@@ -221,14 +218,7 @@ class Model:
             raise UsageError(f"{batch} must be at least 1", setting="batch")
         codes = [self.formula] if formulas is None else list(formulas)
         explainer = self._explaining(codes, layers, conservation)
-        is_shared = isinstance(targets, (int, np.integer))
-        goals = self._target(targets) if is_shared else map(self._target, cast(Iterable[int], targets))
-        count = len(images) if isinstance(images, Sized) else _MANY_IMAGES
-        if isinstance(images, Sized) and isinstance(targets, Sized) and len(targets) != count:
-            raise UsageError(
-                f"{len(targets)} were given for {counted(count, 'image')}; give one for each",
-                setting="targets",
-            )
+        goals, count = goals_for(images, targets, self._target)
         explainer, plan = self._scheduled(explainer, count, batch)
         requests = requests_for(images, goals, explainer.formulas)
         return self._explain_all(explainer, requests, plan, on_error)
@@ -245,7 +235,7 @@ class Model:
                 if attempt.error is not None and on_error == "return":
                     yield attempt.error
                 else:
-                    yield _require(attempt)
+                    yield attempt.required()
 
     def forward(self, x: ImageInput, blobs: Sequence[str] | None = None) -> dict[str, Blob]:
         """Values of the forward pass, by the names of blobs.
@@ -392,11 +382,3 @@ class Model:
 def _open(settings: ModelSettings, threads: int | None, memory: int | None) -> Model:
     """A model in another process."""
     return Model(settings, threads=threads, memory=memory)
-
-
-def _require(attempt: Attempt) -> Explanation:
-    """The explanation, or its error raised."""
-    if attempt.error is not None:
-        raise attempt.error
-    assert attempt.explanation is not None
-    return attempt.explanation
