@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def goals_for(
         raise UsageError(
             f"{len(targets)} were given for {counted(count, 'image')}; give one for each", setting="targets"
         )
-    return map(target_of, cast(Iterable[int], targets)), count
+    return map(target_of, targets), count
 
 
 def requests_for(
