@@ -16,6 +16,9 @@ from caffe_lrp.model.darkness import Darkness
 from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.sources.filelist import EntryList, ListEntry, Outline, Target
 
+#: So many of the net's best classes are noted of every map.
+BEST_COUNT = 5
+
 
 @dataclass(frozen=True, slots=True)
 class HeatmapJob:
@@ -75,6 +78,28 @@ class StageTimes:
         return self.decode + self.forward + self.relevance + self.write
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the net says of an image, and where the classes stand there that its map explains.
+
+    Attributes
+    ----------
+    classes
+        The classes explained, the best of them first.
+    score
+        Score of the first of them.
+    rank
+        Its place among the net's classes by score, from 1; None if it is not ranked.
+    best
+        The best classes and their scores, at most `BEST_COUNT`, best first.
+    """
+
+    classes: tuple[int, ...]
+    score: float
+    rank: int | None
+    best: tuple[tuple[int, float], ...]
+
+
 @dataclass(frozen=True)
 class JobOutcome:
     """What became of a job.
@@ -87,8 +112,8 @@ class JobOutcome:
         How long it took.
     error
         Why it failed; empty if it is done.
-    best_class
-        The net's best class, None if the job failed before it was known.
+    prediction
+        What the net says of the image, None if the job failed before it was known.
     conservation
         What became of the relevance on its way down, None where nobody asked for it.
     darkness
@@ -98,7 +123,7 @@ class JobOutcome:
     job: HeatmapJob
     times: StageTimes = field(default_factory=StageTimes)
     error: str = ""
-    best_class: int | None = None
+    prediction: Prediction | None = None
     conservation: Conservation | None = None
     darkness: Darkness | None = None
 
@@ -106,6 +131,11 @@ class JobOutcome:
     def is_done(self) -> bool:
         """Whether all files of the job are written."""
         return not self.error
+
+    @property
+    def best_class(self) -> int | None:
+        """The net's best class, None if the job failed before it was known."""
+        return self.prediction.best[0][0] if self.prediction else None
 
 
 @dataclass(frozen=True)

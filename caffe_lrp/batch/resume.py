@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class Task:
         Output root, where the journal lies.
     description
         What decides on the files, see `fingerprint.describe_run`.
+    labels, preprocessing
+        What the journal says besides, see `Header`.
     """
 
     work: WorkList
@@ -55,6 +57,8 @@ class Task:
     outputs: tuple[str, ...]
     root: Path
     description: Mapping[str, Any]
+    labels: str = ""
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -92,6 +96,8 @@ class Task:
             self.lines.stop * each,
             self.outputs,
             self.description,
+            self.labels,
+            self.preprocessing,
         )
 
 

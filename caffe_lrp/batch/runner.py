@@ -28,7 +28,7 @@ from caffe_lrp.sources.filelist import Target
 from .batches import Batch
 from .check import require_classes
 from .delivery import Delivery
-from .job import HeatmapJob, JobOutcome, StageTimes
+from .job import BEST_COUNT, HeatmapJob, JobOutcome, Prediction, StageTimes
 from .observation import Record
 from .session import Session
 
@@ -54,6 +54,7 @@ class Explanation:
     times: StageTimes = field(default_factory=StageTimes)
     conservation: Conservation | None = None
     darkness: Darkness | None = None
+    prediction: Prediction | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +137,8 @@ def deliver(job: HeatmapJob, explanation: Explanation, delivery: Delivery) -> Jo
     except Exception as fault:  # noqa: BLE001 - as in load_image
         error = _reason(fault)
     times = replace(explanation.times, write=time.perf_counter() - started)
-    best = int(result.ranked_classes[0])
-    return JobOutcome(job, times, error, best, explanation.conservation, explanation.darkness)
+    found = explanation.prediction, explanation.conservation, explanation.darkness
+    return JobOutcome(job, times, error, *found)
 
 
 def choose_classes(session: Session, target: Target, ranking: Ranking) -> tuple[int, ...]:
@@ -263,10 +264,22 @@ def _walk(
                 explanation = Explanation(None, str(error), times)
             else:
                 darkness = darkness_of(plan, forward, item, choice.classes, result.relevance)
-                explanation = Explanation(result, times=times, darkness=darkness)
+                explanation = Explanation(
+                    result, times=times, darkness=darkness, prediction=_prediction(choice)
+                )
                 if record is not None:
                     explanation = _with_notes(explanation, choice, record, item)
             yield choice.place, explanation
+
+
+def _prediction(choice: _Choice) -> Prediction:
+    """What the net says of the image of a job."""
+    ranking, first = choice.ranking, choice.classes[0]
+    places = np.flatnonzero(ranking.classes == first).tolist()
+    best = zip(ranking.classes[:BEST_COUNT].tolist(), ranking.scores[:BEST_COUNT].tolist(), strict=True)
+    return Prediction(
+        choice.classes, float(choice.scores[first]), places[0] + 1 if places else None, tuple(best)
+    )
 
 
 def _with_notes(explanation: Explanation, choice: _Choice, record: Record, item: int) -> Explanation:

@@ -26,6 +26,7 @@ from caffe_lrp.batch.journal import Journal
 from caffe_lrp.batch.observation import layer_kinds
 from caffe_lrp.batch.pipeline import run_jobs
 from caffe_lrp.batch.progress import Progress
+from caffe_lrp.batch.provenance import describe_preprocessing
 from caffe_lrp.batch.recorder import Recorder
 from caffe_lrp.batch.records import DONE, FAILED, MISSING
 from caffe_lrp.batch.resume import (
@@ -124,7 +125,9 @@ class Run:
             description = description_of(options, config, layout, formulas, outputs, entries)
             description[MAPS_OF_RUN] = len(jobs)
         shard = shard_of_array(os.environ) if options.shard == "auto" else options.shard or Shard()
-        task = Task(jobs, shard, outputs, Path(layout.output_root), description)
+        preprocessing = describe_preprocessing(config, session.preprocessor)
+        labels, root = str(config.synset_file.absolute()), Path(layout.output_root)
+        task = Task(jobs, shard, outputs, root, description, labels, preprocessing)
         run = cls(options, session, task, memory, config)
         if not options.quiet:
             on_source = entries.notices if entries else ()
