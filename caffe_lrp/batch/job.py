@@ -13,12 +13,16 @@ from typing import overload
 from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
 from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.model.darkness import Darkness
+from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import EntryList, ListEntry, Outline
 
 #: Different targets of which the endings of names are remembered.
 _MOST_TARGETS = 10_000
+
+#: So many of the net's best classes are noted of every map.
+BEST_COUNT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,34 @@ class HeatmapJob:
         return self.member or self.image
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the net says of an image, and where the classes stand there that its map explains.
+
+    Attributes
+    ----------
+    classes
+        The classes explained, the best of them first.
+    score
+        Score of the first of them.
+    rank
+        Its place among the net's classes by score, from 1; None if it is not ranked.
+    best
+        The best classes and their scores, at most `BEST_COUNT`, best first.
+    """
+
+    classes: tuple[int, ...]
+    score: float
+    rank: int | None
+    best: tuple[tuple[int, float], ...]
+
+
+def predicted(explanation: Explanation) -> Prediction:
+    """What is noted of an explanation."""
+    best = tuple((each.class_index, each.score) for each in explanation.top(BEST_COUNT))
+    return Prediction(explanation.target, explanation.score, explanation.rank, best)
+
+
 @dataclass(frozen=True)
 class JobOutcome:
     """What became of a job.
@@ -81,8 +113,8 @@ class JobOutcome:
         How long it took.
     error
         Why it failed; empty if it is done.
-    best_class
-        The net's best class, None if the job failed before it was known.
+    prediction
+        What the net says of the image, None if the job failed before it was known.
     conservation
         What became of the relevance on its way down, None where nobody asked for it.
     darkness
@@ -92,7 +124,7 @@ class JobOutcome:
     job: HeatmapJob
     times: StageTimes = field(default_factory=StageTimes)
     error: str = ""
-    best_class: int | None = None
+    prediction: Prediction | None = None
     conservation: Conservation | None = None
     darkness: Darkness | None = None
 
@@ -100,6 +132,11 @@ class JobOutcome:
     def is_done(self) -> bool:
         """Whether all files of the job are written."""
         return not self.error
+
+    @property
+    def best_class(self) -> int | None:
+        """The net's best class, None if the job failed before it was known."""
+        return self.prediction.best[0][0] if self.prediction else None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from caffe_lrp.errors import UsageError
 from caffe_lrp.machine import resources
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.model import schedule
-from caffe_lrp.model.explainer import Explainer, formula_for, open_explainer
+from caffe_lrp.model.explainer import Explainer, formula_for
+from caffe_lrp.model.model import Model
 from caffe_lrp.model.notices import notices_on
 from caffe_lrp.model.preprocessing import mean_of_prototxt
 from caffe_lrp.model.schedule import Limits, Schedule
@@ -157,11 +158,12 @@ def prepare_run(
     if options.target:
         refuse_class(explainer, options.target)
     _refuse_uses_of_database(options, formulas)
-    description = (
-        {} if options.dry_run else _description_of(options, config, work, explainer, outputs, environment)
-    )
+    description = {}
+    if not options.dry_run:
+        description = _description_of(options, config, work, explainer, outputs, environment)
     shard = shard_of_array(environment) if options.shard == "auto" else options.shard
-    task = Task(work, survey, shard, outputs, Path(work.layout.output_root), description)
+    root, labels = Path(work.layout.output_root), str(config.synset_file.absolute())
+    task = Task(work, survey, shard, outputs, root, description, labels, explainer.described_preprocessing)
     return PreparedRun(options, config, explainer, task, memory)
 
 
@@ -175,7 +177,7 @@ def _opened(options: RunOptions, config: HeatmapConfig, formulas: Sequence[Formu
     )
     for code in formulas:
         formula_for(settings, code)
-    return open_explainer(settings).explaining(formulas)
+    return Model(settings, threads=options.threads, memory=options.memory).explainer(formulas)
 
 
 def _layout_of(options: RunOptions, config: HeatmapConfig) -> OutputLayout:

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ class Task:
         Output root, where the journal lies.
     description
         What decides on the files, see `fingerprint.describe_run`.
+    labels, preprocessing
+        What the journal says besides, see `Header`.
     """
 
     work: WorkList
@@ -58,6 +60,8 @@ class Task:
     outputs: tuple[str, ...]
     root: Path
     description: Mapping[str, Any]
+    labels: str = ""
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -118,6 +122,8 @@ class Task:
             self.lines.stop * each,
             self.outputs,
             self.description,
+            self.labels,
+            self.preprocessing,
         )
 
 

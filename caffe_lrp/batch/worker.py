@@ -16,7 +16,7 @@ from caffe_lrp import __version__
 from caffe_lrp.errors import CaffeLrpError, UsageError
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, available_memory
-from caffe_lrp.model.explainer import open_explainer
+from caffe_lrp.model.model import Model
 from caffe_lrp.model.schedule import (
     Limits,
     loading_within,
@@ -118,7 +118,7 @@ def _open_workplace(recipe: Recipe) -> Workplace:
     cv2.setNumThreads(1)  # as in a run without a cluster
     granted = worker.memory_manager.memory_limit or available_memory()
     try:
-        explainer = open_explainer(recipe.settings).explaining(recipe.formulas)
+        explainer = Model(recipe.settings).explainer(recipe.formulas)
         explainer = observing(explainer, recipe.delivery.kinds)
         limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)
         planned = plan_schedule(whole_footprint(explainer), _MANY_IMAGES, limits)
