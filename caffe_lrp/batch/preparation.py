@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_lrp import __version__
-from caffe_lrp.config import COMMAND_LINE, HeatmapConfig
+from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import UsageError
 from caffe_lrp.machine import resources
 from caffe_lrp.machine.environment import stack_of_thread
@@ -140,7 +140,7 @@ def prepare_run(
     """
     if options.dask:
         require_dask()  # not only after the net was loaded
-    if options.top is not None and config.place_of("head") != COMMAND_LINE:  # or there might be any number
+    if options.top is not None and not config.is_for_another_head:  # or there might be any number
         refuse_too_many_ranks(config.class_count, options.top)
     formulas = options.formulas or (config.formula,)
     work = make_jobs(entries or (), _layout_of(options, config), formulas, options.top)
@@ -151,13 +151,9 @@ def prepare_run(
     memory = options.memory or resources.available_memory() // 2  # asked before weights take some of it
     explainer = _opened(options, config, formulas)
     config = replace(config, class_count=explainer.class_count)
-    if options.top is not None:
-        refuse_too_many_ranks(config.class_count, options.top)
     outputs = (*layer_kinds(explainer, options.dump_layers), *options.outputs)
     explainer = observing(explainer, outputs)
-    if options.target:
-        refuse_class(explainer, options.target)
-    _refuse_uses_of_database(options, formulas)
+    _refuse_what_the_net_lacks(options, explainer)
     description = {}
     if not options.dry_run:
         description = _description_of(options, config, work, explainer, outputs, environment)
@@ -191,6 +187,15 @@ def _layout_of(options: RunOptions, config: HeatmapConfig) -> OutputLayout:
         config.path_root,
         names_have_targets=options.suffix_target or several,
     )
+
+
+def _refuse_what_the_net_lacks(options: RunOptions, explainer: Explainer) -> None:
+    """Refuse more ranks than there are classes, a class that is not there, and wrong uses of a database."""
+    if options.top is not None:
+        refuse_too_many_ranks(explainer.class_count, options.top)
+    if options.target:
+        refuse_class(explainer, options.target)
+    _refuse_uses_of_database(options, explainer.formulas)
 
 
 def _refuse_uses_of_database(options: RunOptions, formulas: Sequence[FormulaCode]) -> None:

@@ -63,8 +63,8 @@ class Header:
         Absolute path of the file of class labels where the run was started; empty if the journal does not
         say.
     preprocessing
-        See `preprocessing.describe_preprocessing`; empty if the journal does not say. Like the description, it
-        can hold anything where somebody else has written it.
+        See `describe_preprocessing`; empty if the journal does not say. Like the description, it can hold
+        anything where somebody else has written it.
     """
 
     fingerprint: str
