@@ -79,6 +79,7 @@ class Model:
         self._explainer = open_explainer(settings)
         self._lock = threading.Lock()
         self._engines: EnginePool | None = None
+        self._for_one: dict[tuple[Any, ...], Explainer] = {}
         self._is_closed = False
         self.notices = tuple(map(str, notices_on(self._explainer)))
 
@@ -170,7 +171,8 @@ class Model:
         UsageError
             There is no such layer, the target means nothing, or the model is closed.
         """
-        explainer = self._explaining([self.formula if formula is None else formula], layers, conservation)
+        code = self.formula if formula is None else formula
+        explainer = self._explaining_one(code, layers, conservation)
         request = ImageRequest(0, source_of(image), self._target(target), explainer.formulas[0])
         return self._attempt(explainer, request).required()
 
@@ -320,14 +322,26 @@ class Model:
         self._require_open()
         if isinstance(layers, str):
             raise UsageError(f"{layers!r} is one name; give a list of names", setting="layers")
+        if not formulas or len(set(formulas)) < len(formulas):
+            raise UsageError("must be at least one, and each of them once", setting="formulas")
         explainer = self.explainer(formulas)
         if not layers and not conservation:
             return explainer
         dumps = dumps_of(explainer.plan, layers, names_of_dumps(explainer.net))
         return replace(explainer, observation=noting(dumps, sums=conservation))
 
+    def _explaining_one(
+        self, formula: FormulaCode, layers: Sequence[str | int], conservation: bool
+    ) -> Explainer:
+        """What the explanation of one image takes, made once for all that ask for the same."""
+        asked = (formula, conservation, isinstance(layers, str), *map(str, layers))
+        known = None if self._is_closed else self._for_one.get(asked)
+        if known is None:
+            known, _ = self._scheduled(self._explaining([formula], layers, conservation), 1, 1)
+            self._for_one[asked] = known
+        return known
+
     def _attempt(self, explainer: Explainer, request: ImageRequest) -> Attempt:
-        explainer, _ = self._scheduled(explainer, 1, 1)
         loaded = load_image(explainer, [request])
         with self._pool(explainer).borrowed() as engine:
             ((_, attempt),) = explain_batch(explainer, Batch((request,), ((0,),)), [loaded], engine)
