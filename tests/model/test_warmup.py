@@ -24,7 +24,7 @@ BASELINE = "x86-64-v3" if BASELINES["x86-64-v3"] <= HOST else "host"
 #: Runs the command line as often as asked for; tells what became of the kernels of all modules.
 RUNS = """
 import importlib, json, pkgutil, sys
-from caffe_lrp.cli import main
+from caffe_lrp.cli.main import main
 codes = [main(arguments) for arguments in json.loads(sys.argv[1])]
 from caffe_lrp import kernels
 unused, compiled, loaded = [], [], 0
