@@ -24,7 +24,7 @@ SLOW_TO_LOAD = {"PIL", "cv2", "distributed", "google", "h5py", "llvmlite", "numb
 
 
 def test_the_table_has_every_module_of_the_folder() -> None:
-    modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__", "run"}
+    modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__"}
     assert {command.module for command in (EXPLAIN, *COMMANDS.values())} == modules
 
 
