@@ -187,7 +187,9 @@ class _Cluster:
         require_address_space_for(here, left, stack_of_thread())
         if left is None:  # else there may be no room for so many in one process
             require_threads(here + processes * (_THREADS_IN_PROCESS + threads))
-        self._recipe = replace(self._recipe, memory=self._recipe.memory // processes)
+        options = self._recipe.options
+        share = options.memory and options.memory // processes
+        self._recipe = replace(self._recipe, options=replace(options, memory=share))
         with _deaf_to_terminals():
             return self._distributed.LocalCluster(
                 n_workers=processes, threads_per_worker=threads, memory_limit=0, dashboard_address=None

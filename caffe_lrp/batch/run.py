@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -244,13 +244,12 @@ class _Work:
 
 
 def _recipe(run: PreparedRun, place: str, delivery: Delivery) -> Recipe:
-    """What workers of a cluster are told."""
-    options = run.options
+    """What workers of a cluster are told: on this machine they share the memory of the run."""
+    memory = run.memory if place == LOCAL else run.options.memory
     return Recipe(
         fingerprint=run.task.header.fingerprint,
         settings=run.explainer.settings.with_absolute_paths(),
         formulas=run.explainer.formulas,
         delivery=delivery,
-        batch_size=run.limits.batch_size,
-        memory=run.memory if place == LOCAL else options.memory or 0,
+        options=replace(run.options, batch_size=run.limits.batch_size, memory=memory),
     )

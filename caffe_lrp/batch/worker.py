@@ -31,6 +31,7 @@ from caffe_lrp.model.workplace import Workplace
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
 from .observing import observing
+from .options import RunOptions
 
 #: Nets that a worker keeps: two runs that share it do not make it load a net for every batch.
 _MOST_NETS = 2
@@ -54,10 +55,9 @@ class Recipe:
         Codes of the formulas.
     delivery
         Where results go; files only, as a database has one writer.
-    batch_size
-        Images wanted in a batch; None: as many as do well.
-    memory
-        Bytes a worker process may take; 0: half of what Dask grants it.
+    options
+        Of the run: ``batch_size`` is what is wanted of a batch, and ``memory`` what a worker process may take;
+        None: half of what Dask grants it.
     version
         Of caffe-lrp where the run was started.
     """
@@ -66,8 +66,7 @@ class Recipe:
     settings: ModelSettings
     formulas: tuple[int | str, ...]
     delivery: Delivery
-    batch_size: int | None = None
-    memory: int = 0
+    options: RunOptions
     version: str = __version__
 
 
@@ -120,10 +119,13 @@ def _open_workplace(recipe: Recipe) -> Workplace:
     try:
         explainer = Model(recipe.settings).explainer(recipe.formulas)
         explainer = observing(explainer, recipe.delivery.kinds)
-        limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)
+        limits = Limits(
+            worker.state.nthreads, recipe.options.memory or granted // 2, recipe.options.batch_size
+        )
         planned = plan_schedule(whole_footprint(explainer), _MANY_IMAGES, limits)
         schedule = within_address_space(planned, address_space_left(), stack_of_thread())
         # Logs of workers are read by few: of a large image nothing is told.
         return Workplace(loading_within(explainer, schedule, limits, lambda note: None), schedule)
     except CaffeLrpError as error:
-        raise type(error)(f"Dask worker {worker.address}: {error.message}", setting=error.setting) from error
+        error.args = (f"Dask worker {worker.address}: {error.message}",)
+        raise
