@@ -56,8 +56,7 @@ class Recipe:
     delivery
         Where results go; files only, as a database has one writer.
     options
-        Of the run: ``batch_size`` is what is wanted of a batch, and ``memory`` what a worker process may take;
-        None: half of what Dask grants it.
+        Of the run; ``memory`` is what a worker process may take, None: half of what Dask grants it.
     version
         Of caffe-lrp where the run was started.
     """
