@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from caffe_lrp.batch.job import HeatmapJob, JobOutcome, StageTimes
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.batch.progress import Progress, duration
+from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.relevance.target import Target
 
 
