@@ -247,8 +247,8 @@ def write_net(folder: Path, weights: Weights) -> Net:
         for blob in blobs:
             layer.blobs.add(data=blob.ravel().tolist(), shape=caffe_pb2.BlobShape(dim=blob.shape))
     (folder / "shapes.caffemodel").write_bytes(model.SerializeToString())
-    stored = scan_caffemodel(folder / "shapes.caffemodel")
-    return build_net(deploy(read_prototxt(folder / "deploy.prototxt"), stored), stored)
+    spec, stored = read_prototxt(folder / "deploy.prototxt"), scan_caffemodel(folder / "shapes.caffemodel")
+    return build_net(deploy(spec, stored), stored)
 
 
 def trainable(net: Net) -> Net:

@@ -133,3 +133,16 @@ def test_the_conversion_of_weights_in_text_gives_the_same_blobs(
     exec(textwrap.dedent(block), {})
     (blob,) = scan_caffemodel(Path("net.caffemodel"))["fc"]
     assert blob.read().tolist() == [1.5, -2]
+
+
+def test_the_python_of_the_readme_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"\n\n((?: {4}.*\n|\n)+)", SECTIONS["From Python"])
+    code = "\n".join(textwrap.dedent(block) for block in blocks)
+    exec(compile(code, "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "Explanation of class 4 (" in said
+    assert "Convolution" in said
+    assert said.count("<Explanation of class") == 1 + 2 * 8

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -108,7 +108,7 @@ class Claim:
     outputs
         Kinds of files, and the database if there is one.
     stems
-        Hashes of the stems of its files, see `hashes_of`; None: it may write any file.
+        `hash_of` each stem of its files; None: it may write any file.
     """
 
     fingerprint: str
@@ -139,24 +139,19 @@ class Claim:
         return self.fingerprint, self.shard.partition("of")[2]
 
 
-def claim_of(header: Header, stems: Iterable[str]) -> Claim:
-    """What a run claims, whose files have these stems, from the output root on."""
-    hashes = hashes_of(stems)
-    claimed = hashes if len(hashes) <= _MOST_STEMS else None
+def claim_of(header: Header, stems: NDArray[np.uint64]) -> Claim:
+    """What a run claims, whose files have stems of these hashes; of very many it is all files."""
+    claimed = stems if len(stems) <= _MOST_STEMS else None
     return Claim(header.fingerprint, header.shard.label, header.outputs, claimed)
 
 
-def hashes_of(stems: Iterable[str]) -> NDArray[np.uint64]:
-    """(stems,): `hash_of` each."""
-    return np.frombuffer(b"".join(map(_digest, stems)), "<u8")
-
-
 def hash_of(stem: str) -> int:
-    """64 bits of a stem, the same in every process."""
-    return int.from_bytes(_digest(stem), "little")
+    """64 bits of a stem from the output root on, the same in every process."""
+    return int.from_bytes(digest_of(stem), "little")
 
 
-def _digest(stem: str) -> bytes:
+def digest_of(stem: str) -> bytes:
+    """The same as 8 bytes, the lowest first."""
     # A journal may say anything, and so also what no path can be.
     return hashlib.blake2b(stem.encode(errors="surrogatepass"), digest_size=8).digest()
 

@@ -14,7 +14,7 @@ from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import paths_of
 from caffe_lrp.outputs.writers import write_outputs
 
-from .job import HeatmapJob, JobOutcome
+from .job import HeatmapJob, JobOutcome, predicted
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Delivery:
         except Exception as fault:  # noqa: BLE001 - a fault in one image must not end the others' run
             error = str(as_error(fault))
         times = replace(attempt.times, write=time.perf_counter() - started)
-        best = int(explanation.ranking.classes[0])
-        return JobOutcome(job, times, error, best, explanation.conservation, explanation.darkness)
+        prediction = predicted(explanation)
+        return JobOutcome(job, times, error, prediction, explanation.conservation, explanation.darkness)
 
     def settle(self, outcomes: Sequence[JobOutcome]) -> None:
         """Make what was delivered last, so that the journal may say so.

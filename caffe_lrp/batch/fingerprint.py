@@ -20,10 +20,10 @@ _LEAST_REMEMBERED = 16 * MEGABYTE
 _SETTINGS = (
     "mean_format", "mean_values", "input_scale", "channel_order", "resize", "base_size", "crop", "input_size",
     "start_layer", "first_layer", "class_count", "path_root", "epsilon", "beta", "gamma", "switch_layer",
-    "quirks",
+    "quirks", "head",
 )  # fmt: skip
-#: The same, where they are given: a run without them is described as before there were any.
-_OPTIONAL_SETTINGS = ("head",)
+#: Those that came later and are left out where they are None: such runs keep the fingerprint they had before.
+_LEFT_OUT = {"head"}
 
 
 class ContentHashes:
@@ -102,9 +102,8 @@ def describe_run(
     if mean_of_prototxt is not None:
         contents["mean_file_of_prototxt"] = hashes.of(mean_of_prototxt)
     settings = {name: getattr(config, name) for name in _SETTINGS}
-    given = {name: getattr(config, name) for name in _OPTIONAL_SETTINGS}
-    settings |= {name: value for name, value in given.items() if value is not None}
-    return {**contents, **settings, **choices}
+    given = {name: value for name, value in settings.items() if value is not None or name not in _LEFT_OUT}
+    return {**contents, **given, **choices}
 
 
 def fingerprint_of(description: Mapping[str, Any]) -> str:

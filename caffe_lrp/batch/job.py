@@ -4,19 +4,25 @@ A line of the list is one job for every formula and, with ``--top``, for every r
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import overload
 
-from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
 from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.model.darkness import Darkness
+from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import EntryList, ListEntry, Outline
+
+#: Different targets of which the endings of names are remembered.
+_MOST_TARGETS = 10_000
+
+#: So many of the net's best classes are noted of every map.
+BEST_COUNT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,34 @@ class HeatmapJob:
         return self.member or self.image
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the net says of an image, and where the classes stand there that its map explains.
+
+    Attributes
+    ----------
+    classes
+        The classes explained, the best of them first.
+    score
+        Score of the first of them.
+    rank
+        Its place among the net's classes by score, from 1; None if it is not ranked.
+    best
+        The best classes and their scores, at most `BEST_COUNT`, best first.
+    """
+
+    classes: tuple[int, ...]
+    score: float
+    rank: int | None
+    best: tuple[tuple[int, float], ...]
+
+
+def predicted(explanation: Explanation) -> Prediction:
+    """What is noted of an explanation."""
+    best = tuple((each.class_index, each.score) for each in explanation.top(BEST_COUNT))
+    return Prediction(explanation.target, explanation.score, explanation.rank, best)
+
+
 @dataclass(frozen=True)
 class JobOutcome:
     """What became of a job.
@@ -79,8 +113,8 @@ class JobOutcome:
         How long it took.
     error
         Why it failed; empty if it is done.
-    best_class
-        The net's best class, None if the job failed before it was known.
+    prediction
+        What the net says of the image, None if the job failed before it was known.
     conservation
         What became of the relevance on its way down, None where nobody asked for it.
     darkness
@@ -90,7 +124,7 @@ class JobOutcome:
     job: HeatmapJob
     times: StageTimes = field(default_factory=StageTimes)
     error: str = ""
-    best_class: int | None = None
+    prediction: Prediction | None = None
     conservation: Conservation | None = None
     darkness: Darkness | None = None
 
@@ -98,6 +132,11 @@ class JobOutcome:
     def is_done(self) -> bool:
         """Whether all files of the job are written."""
         return not self.error
+
+    @property
+    def best_class(self) -> int | None:
+        """The net's best class, None if the job failed before it was known."""
+        return self.prediction.best[0][0] if self.prediction else None
 
 
 @dataclass(frozen=True)
@@ -130,7 +169,7 @@ class OutputLayout:
         self, first: int, entry: ListEntry, formulas: Sequence[int | str], targets: Sequence[Target]
     ) -> list[HeatmapJob]:
         """The jobs of one line, numbered from ``first`` on: for each formula one for each target."""
-        image, part = self._image(entry.path, entry.inside), self.part_of(entry.path, entry.inside)
+        image, part = self.image_of(entry.path, entry.inside), self.part_of(entry.path, entry.inside)
         fault = entry.fault or ("" if _is_simple(part) else self._fault_of(part))
         stem = None if fault or part is None else self._stem(part)
         image_path = Path(image)
@@ -165,9 +204,14 @@ class OutputLayout:
     def _stem(self, part: str) -> str:
         return f"{self._before}{part}" if _is_simple(part) else str(self._root / f"./{part}")
 
-    def place_of(self, path: str, inside: str) -> str | None:
-        """Where below the output folder the files of an image go, in one spelling; None: nowhere."""
-        part = self.part_of(path, inside)
+    def stem_of(self, part: str | None) -> str | None:
+        """Output path of an image up to the suffixes, for what `part_of` gives; None: it has none."""
+        if part is None or not (_is_simple(part) or not self._fault_of(part)):
+            return None
+        return self._stem(part)
+
+    def place_of(self, part: str | None) -> str | None:
+        """The same from the output folder on, in one spelling."""
         if part is None or _is_simple(part):
             return part
         return None if self._fault_of(part) else os.path.normpath(f"./{part}")
@@ -194,7 +238,8 @@ class OutputLayout:
             return "the path is one of a folder; write that of an image in it"
         return ""
 
-    def _image(self, path: str, inside: str) -> str:
+    def image_of(self, path: str, inside: str) -> str:
+        """Where an image is; for the arguments see `part_of`."""
         is_below_root = self.whole_path or (bool(self.image_root) and not path.startswith("/"))
         return f"{self.image_root}/{path}" if is_below_root and not inside else path
 
@@ -212,7 +257,7 @@ class OutputLayout:
             return inside
         start = -1 if self.whole_path else path.find(self.path_root)
         if start < 0:
-            path = self._image(path, inside)
+            path = self.image_of(path, inside)
             start = path.find(self.path_root)
         return path[start:] if start >= 0 else None
 
@@ -286,6 +331,31 @@ class WorkList(Sequence[HeatmapJob]):
             return self.entries.outlines(lines)
         return ((entry.path, entry.inside, entry.target) for entry in map(self.entries.__getitem__, lines))
 
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Why images cannot be read, by their paths inside a folder or archive, as far as is known."""
+        if isinstance(self.entries, EntryList):
+            return self.entries.faults
+        return {entry.inside: entry.fault for entry in self.entries if entry.fault}
+
+    def suffixing(self) -> Callable[[Target], tuple[str, ...]]:
+        """What tells the suffixes to the stem of a line, by its target, and remembers many of them."""
+        if not self.layout.names_have_targets:
+            always = ("",) * self.jobs_per_entry
+            return lambda target: always
+        suffixes_of = lru_cache(_MOST_TARGETS)(
+            lambda code, rank: self.layout.suffixes(self.formulas, self.ranks or (Target(code, rank),))
+        )
+        return lambda target: suffixes_of(target.code, target.rank)
+
+    def stems(self, lines: range) -> Iterator[str | None]:
+        """The stems of the jobs of some lines, counted from 0, as far as their paths decide."""
+        layout, suffixes_of = self.layout, self.suffixing()
+        for path, inside, target in self.outlines(lines):
+            stem = layout.stem_of(layout.part_of(path, inside))
+            for suffix in suffixes_of(target):
+                yield None if stem is None else f"{stem}{suffix}"
+
     def jobs_of(self, entry: int) -> list[HeatmapJob]:
         """The jobs of one line, counted from 0."""
         return list(self.jobs_between(entry, entry + 1))
@@ -294,36 +364,9 @@ class WorkList(Sequence[HeatmapJob]):
 def make_jobs(
     entries: Sequence[ListEntry],
     layout: OutputLayout,
-    place: str,
     formulas: Sequence[int | str],
     top: int | None = None,
 ) -> WorkList:
-    """The jobs of all lines.
-
-    Parameters
-    ----------
-    entries
-        Lines of the list.
-    layout
-        Where images and outputs are.
-    place
-        Where the layout's ``path_root`` comes from.
-    formulas
-        Codes of the formulas.
-    top
-        How many best classes get a map each, in place of the classes of the list; None: those.
-
-    Raises
-    ------
-    ConfigError
-        No path contains the layout's ``path_root``, so that it is the config that is wrong.
-    """
+    """The jobs of all lines; with ``top``, one for each of so many best classes, whatever the list says."""
     ranks = tuple(Target(0, rank) for rank in range(1, (top or 0) + 1))
-    work = WorkList(entries, layout, tuple(formulas), ranks)
-    outlines = work.outlines(range(len(entries)))
-    if len(entries) and not any(layout.part_of(path, inside) is not None for path, inside, _ in outlines):
-        raise ConfigError(
-            f"{place}: no path of the list contains '{layout.path_root}', from which on output paths repeat "
-            "it; set standalone_rootpath to a text that all of them contain, such as the name of a folder"
-        )
-    return work
+    return WorkList(entries, layout, tuple(formulas), ranks)

@@ -7,6 +7,7 @@ counts. A line that was cut off, because the process was killed, counts as if it
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import sync_open, sync_path, why_unwritable
 from caffe_lrp.files.reading import open_own
 
-from .job import HeatmapJob, JobOutcome
+from .job import HeatmapJob, JobOutcome, Prediction
 from .records import (
     DONE,
     FAILED,
@@ -130,6 +131,8 @@ class Journal:
             fields["error"] = outcome.error
         if outcome.darkness:
             fields["dark"] = outcome.darkness.cause.value
+        if outcome.is_done and outcome.prediction:
+            fields.update(_fields_of(outcome.prediction))
         return fields
 
     def _discard(self) -> None:
@@ -165,15 +168,32 @@ class Journal:
 
     def _is_beginning(self, size: int) -> bool:
         """Whether the file is what a run leaves that is killed, or cut off from power, while it begins it."""
-        whole = self.header.line
-        content = os.pread(self._file, LONGEST_LINE, 0) if size <= len(whole) else b"\n"
-        return content != whole and (whole.startswith(content) or not content.strip(b"\0"))
+        content = os.pread(self._file, LONGEST_LINE, 0) if size < LONGEST_LINE else b"\n"
+        if b"\n" in content:
+            return False
+        own = self.header.beginning
+        return own.startswith(content) or content.startswith(own) or not content.strip(b"\0")
 
     def _write(self, content: bytes) -> None:
         while content:  # a disk that is full says so only when asked for the rest
             content = content[os.write(self._file, content) :]
         if self.is_synced:
             sync_open(self._file)
+
+
+def _fields_of(prediction: Prediction) -> dict[str, Any]:
+    """What is noted of what the net says."""
+    fields: dict[str, Any] = {"classes": prediction.classes}
+    if math.isfinite(prediction.score):  # that of a class that is not ranked may be anything
+        fields["score"] = _shortened(prediction.score)
+    if prediction.rank is not None:
+        fields["rank"] = prediction.rank
+    return fields | {"best": [(index, _shortened(score)) for index, score in prediction.best]}
+
+
+def _shortened(score: float) -> float:
+    """A number with the nine digits from which every float32 reads back as itself."""
+    return float(f"{score:.9g}")
 
 
 def _line(fields: Mapping[str, Any]) -> bytes:

@@ -3,13 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from caffe_lrp.layers.base import Layer
 from caffe_lrp.model.explainer import Explainer
-from caffe_lrp.model.observation import Observation, dumps_of, possible_dumps
-from caffe_lrp.net.net import Net
+from caffe_lrp.model.observation import dumps_of, noting, possible_dumps
 from caffe_lrp.outputs.kinds import need_sums
 from caffe_lrp.outputs.layers import layer_kind, layer_labels
-from caffe_lrp.relevance.losses import Constants
 
 
 def layer_kinds(explainer: Explainer, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -27,17 +24,16 @@ def layer_kinds(explainer: Explainer, wanted: Sequence[str]) -> tuple[str, ...]:
     UsageError
         There is no such layer, or relevance does not pass it.
     """
-    return tuple(dump.name for dump in dumps_of(explainer.plan, wanted, _kind_of(explainer.net)))
+    return tuple(dump.name for dump in dumps_of(explainer.plan, wanted, _kind_of(explainer)))
 
 
 def observing(explainer: Explainer, kinds: Sequence[str]) -> Explainer:
     """The explainer, noting on the way what output of ``kinds`` needs."""
-    possible = possible_dumps(explainer.plan, _kind_of(explainer.net))
-    dumps = tuple(dump for dump in possible if dump.name in kinds)
-    constants = Constants() if need_sums(kinds) else None
-    return replace(explainer, observation=Observation(dumps, constants))
+    possible = possible_dumps(explainer.plan, _kind_of(explainer))
+    dumps = [dump for dump in possible if dump.name in kinds]
+    return replace(explainer, observation=noting(dumps, sums=need_sums(kinds)))
 
 
-def _kind_of(net: Net) -> Callable[[Layer, int | None], str]:
-    labels = layer_labels([layer.name for layer in net.layers])
-    return lambda layer, output: layer_kind(labels[layer.index], output)
+def _kind_of(explainer: Explainer) -> Callable[[int, int | None], str]:
+    labels = layer_labels([layer.name for layer in explainer.net.layers])
+    return lambda layer, output: layer_kind(labels[layer], output)

@@ -44,7 +44,7 @@ def find_overlaps(root: Path, header: Header, stems: NDArray[np.uint64] | None) 
     header
         Of this run.
     stems
-        What `hashes_of` says of the stems of its jobs; None: they may be any.
+        `hash_of` each stem of its jobs; None: they may be any.
     """
     mine: frozenset[int] | None = None
     overlaps = []
@@ -71,7 +71,8 @@ def _last_records(reader: JournalReader, stems: frozenset[int] | None) -> tuple[
     last: dict[int, Record] = {}
     for record in reader.records():
         if record.status == "done" and (stems is None or hash_of(record.stem) in stems):
-            last[record.job] = record
+            # Of a million maps what the net says of each would take a gigabyte.
+            last[record.job] = Record(record.job, record.status, stem=record.stem)
         else:
             last.pop(record.job, None)
     return tuple(last.values())

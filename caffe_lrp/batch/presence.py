@@ -10,26 +10,25 @@ from numpy.typing import NDArray
 
 from caffe_lrp.outputs.kinds import paths_of
 
-from .job import HeatmapJob
 
-
-def absent(jobs: Iterable[HeatmapJob], kinds: Sequence[str]) -> NDArray[np.bool_]:
-    """(jobs,): whose files are not all there, or of which one is empty.
+def absent(stems: Iterable[str], kinds: Sequence[str]) -> NDArray[np.bool_]:
+    """(stems,): of which not all files are there, or one is empty.
 
     Folders are read from one end to the other, which takes a file system in a network far less time than to
     be asked for every file. Eight bytes are kept for each, not its name.
 
     Parameters
     ----------
-    jobs
-        Jobs that have a stem.
+    stems
+        Of jobs.
     kinds
         Kinds of files that each of them has, at least one.
     """
     wanted = array("q")
     folders: set[str] = set()
-    for job in jobs:
-        paths = paths_of(str(job.stem), kinds)
+    suffixes = paths_of("", kinds)
+    for stem in stems:
+        paths = [stem + suffix for suffix in suffixes]
         wanted.extend(map(hash, paths))
         folders.update(map(os.path.dirname, paths[:1]))  # all kinds lie beside each other
     present = array("q")

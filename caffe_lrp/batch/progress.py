@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.model.darkness import Cause
 
+from .events import Advanced
 from .job import JobOutcome
 
 #: Stages of a job, by the attributes of `StageTimes`.
@@ -68,25 +69,15 @@ class Progress:
         return self.finished / max(self.seconds, 1e-9)
 
     @property
-    def seconds_left(self) -> float | None:
-        """At the speed so far; None before the first job has come out."""
-        return (self.total - self.finished) / self.per_second if self.finished else None
-
-    @property
     def slowest_stage(self) -> str:
         """Where jobs spent most of their time; empty before any has."""
         slowest = max(STAGES, key=lambda stage: self.stages[stage])
         return slowest if self.stages[slowest] else ""
 
-    def line(self) -> str:
-        """How far the run is, for a log."""
-        share = 100 * self.finished / self.total if self.total else 100
-        text = f"{self.finished:,} of {self.total:,} maps ({share:.0f} %)"
-        if self.failed:
-            text += f", {self.failed:,} failed"
-        if self.seconds_left is not None:
-            text += f", {self.per_second:.3g} a second, {duration(self.seconds_left)} left"
-        return text
+    def advanced(self) -> Advanced:
+        """How far the run is, once a job has come out."""
+        left = (self.total - self.finished) / self.per_second
+        return Advanced(self.total, self.finished, self.failed, self.per_second, left)
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import OutputError
-from caffe_lrp.files.atomic import interrupted_writes, make_folder, replace_file, why_unwritable
+from caffe_lrp.files.atomic import interrupted_writes, make_folder
 from caffe_lrp.messages import counted
 from caffe_lrp.outputs.kinds import file_kinds, paths_of, suffix_of
 
 from .claim import Holder, claim_of
 from .fingerprint import fingerprint_of
 from .job import HeatmapJob, WorkList
-from .journal import Journal, mark_replaced, naming, refuse_other_counts, relative_stem
+from .journal import Journal, mark_replaced, naming, refuse_other_counts
 from .lease import Lease, leased
 from .overlaps import Overlap, find_overlaps, refuse_overlaps
 from .presence import absent
-from .progress import Progress
 from .records import DONE, FAILED, MISSING, Header, journal_path
 from .shards import Shard
+from .survey import Survey
 
 #: More jobs than are ever under way at a time.
 _MOST_UNDER_WAY = 10_000
@@ -40,6 +40,8 @@ class Task:
     ----------
     work
         All jobs of the list.
+    survey
+        Of all its lines.
     shard
         Which part.
     outputs
@@ -48,13 +50,18 @@ class Task:
         Output root, where the journal lies.
     description
         What decides on the files, see `fingerprint.describe_run`.
+    labels, preprocessing
+        What the journal says besides, see `Header`.
     """
 
     work: WorkList
+    survey: Survey
     shard: Shard
     outputs: tuple[str, ...]
     root: Path
     description: Mapping[str, Any]
+    labels: str = ""
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -71,9 +78,32 @@ class Task:
         """Number of jobs of this part."""
         return len(self.lines) * self.work.jobs_per_entry
 
+    @cached_property
+    def part(self) -> Survey:
+        """The survey of the lines of this part."""
+        return self.survey.of_lines(self.lines)
+
     def jobs(self) -> Iterator[HeatmapJob]:
         """The jobs of this part."""
         return self.work.jobs_between(self.lines.start, self.lines.stop)
+
+    def jobs_where(self, wanted: NDArray[np.bool_]) -> Iterator[HeatmapJob]:
+        """Some jobs of this part, by their number less the first; no others are made."""
+        for lines, mask in self._stretches(wanted):
+            yield from itertools.compress(self.work.jobs_between(lines.start, lines.stop), mask)
+
+    def stems_where(self, wanted: NDArray[np.bool_]) -> Iterator[str]:
+        """The stems of such jobs."""
+        for lines, mask in self._stretches(wanted):
+            yield from map(str, itertools.compress(self.work.stems(lines), mask))
+
+    def _stretches(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[range, NDArray[np.bool_]]]:
+        """Lines in a row, from 0, of which jobs are wanted, and which of these."""
+        each, begin = self.work.jobs_per_entry, self.lines.start
+        lines = np.flatnonzero(wanted.reshape(-1, each).any(axis=1))
+        firsts, lasts = lines[np.diff(lines, prepend=-2) != 1], lines[np.diff(lines, append=-2) != 1]
+        for first, last in zip(map(int, firsts), map(int, lasts), strict=True):
+            yield range(begin + first, begin + last + 1), wanted[first * each : (last + 1) * each]
 
     @cached_property
     def description_text(self) -> str:
@@ -92,6 +122,8 @@ class Task:
             self.lines.stop * each,
             self.outputs,
             self.description,
+            self.labels,
+            self.preprocessing,
         )
 
 
@@ -149,9 +181,8 @@ def opened_run(
     header = task.header
     with naming(journal_path(task.root, header.fingerprint, header.shard)):
         make_folder(task.root, is_synced=is_synced)
-    stems = (relative_stem(task.root, job) for job in task.jobs() if job.stem is not None)
     with (
-        leased(task.root, claim_of(header, stems), waiting) as lease,
+        leased(task.root, claim_of(header, task.part.claimed), waiting) as lease,
         Journal(task.root, header, is_synced=is_synced) as journal,
     ):
         refuse_other_counts(task.root, header)
@@ -193,8 +224,7 @@ def absent_files(task: Task, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(jobs,): which of some jobs of a task lack one of their files, by their number less the first."""
     gone = np.zeros_like(among)
     if task.kinds and among.any():
-        first = task.header.first
-        gone[among] = absent((job for job in task.jobs() if among[job.number - first]), task.kinds)
+        gone[among] = absent(task.stems_where(among), task.kinds)
     return gone
 
 
@@ -255,7 +285,7 @@ def remove_leftovers(task: Task, missing: NDArray[np.bool_]) -> None:
     """
     suffixes = [suffix_of(kind) for kind in task.kinds]
     names: dict[Path, set[str]] = {}
-    for job in itertools.islice(jobs_left(task, missing), _MOST_UNDER_WAY):
+    for job in itertools.islice(task.jobs_where(missing), _MOST_UNDER_WAY):
         if job.stem is not None:
             stem = Path(job.stem)
             names.setdefault(stem.parent, set()).update(stem.name + suffix for suffix in suffixes)
@@ -263,45 +293,3 @@ def remove_leftovers(task: Task, missing: NDArray[np.bool_]) -> None:
         for path, name in interrupted_writes(folder):
             if name in wanted:
                 path.unlink(missing_ok=True)
-
-
-def jobs_left(task: Task, missing: NDArray[np.bool_]) -> Iterator[HeatmapJob]:
-    """The jobs of a task that `find_missing` found."""
-    first = task.header.first
-    return (job for job in task.jobs() if missing[job.number - first])
-
-
-def write_summary(task: Task, journal: Journal, progress: Progress, extra: Mapping[str, Any]) -> Path:
-    """Put what the run did into a file of the output root; its path.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
-    name = "summary.json" if task.shard.count == 1 else f"summary-{task.shard.label}.json"
-    path = task.root / name
-    content = {
-        "fingerprint": journal.header.fingerprint,
-        "shard": [task.shard.index, task.shard.count],
-        "maps": len(journal.states),
-        "done": journal.count(DONE),
-        "failed": journal.count(FAILED),
-        "missing": journal.count(MISSING),
-        "this_run": {
-            "done": progress.done,
-            "failed": progress.failed,
-            "seconds": round(progress.seconds, 3),
-            "maps_per_second": round(progress.per_second, 3),
-            "seconds_in_stages": {stage: round(value, 3) for stage, value in progress.stages.items()},
-            "slowest_stage": progress.slowest_stage,
-            "dark": {cause.value: count for cause, count in progress.dark.items()},
-        },
-        **extra,
-        "description": dict(task.description),
-    }
-    try:
-        replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
-    except OSError as fault:
-        raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault
-    return path

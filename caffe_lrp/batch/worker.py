@@ -8,20 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from queue import SimpleQueue
 from typing import Any
 
 import cv2
 
 from caffe_lrp import __version__
-from caffe_lrp.engines.base import Engine
-from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import CaffeLrpError, UsageError
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, available_memory
-from caffe_lrp.model.batches import Batch, form_batches
-from caffe_lrp.model.explainer import Explainer, open_explainer
-from caffe_lrp.model.passes import explain_batch, load_image
+from caffe_lrp.model.model import Model
 from caffe_lrp.model.schedule import (
     Limits,
     loading_within,
@@ -31,6 +26,7 @@ from caffe_lrp.model.schedule import (
     within_address_space,
 )
 from caffe_lrp.model.settings import ModelSettings
+from caffe_lrp.model.workplace import Workplace
 
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
@@ -100,54 +96,18 @@ def explain_on_worker(recipe: Recipe, jobs: Sequence[HeatmapJob]) -> list[JobOut
     """
     with _OPENING:  # of the threads that come for a new net one opens it, and all others wait for that
         workplace = _open_workplace(recipe)
-    return workplace.explain(jobs)
+    outcomes = []
+    for made in workplace.explain(jobs, recipe.delivery.finish):
+        recipe.delivery.settle(made)
+        outcomes += made
+    return outcomes
 
 
 _OPENING = threading.Lock()
 
 
-class _Workplace:
-    """A loaded net, and memory and threads for as many batches as this process may compute at a time."""
-
-    def __init__(self, explainer: Explainer, recipe: Recipe, limits: Limits) -> None:
-        planned = plan_schedule(whole_footprint(explainer), _MANY_IMAGES, limits)
-        schedule = within_address_space(planned, address_space_left(), stack_of_thread())
-        # Logs of workers are read by few: of a large image nothing is told.
-        self._explainer = loading_within(explainer, schedule, limits, lambda note: None)
-        self._delivery = recipe.delivery
-        self._batch_size = schedule.batch_size
-        self._engines: SimpleQueue[Engine] = SimpleQueue()
-        for threads in schedule.threads_of_workers:
-            self._engines.put(CpuEngine(threads))
-
-    def explain(self, jobs: Sequence[HeatmapJob]) -> list[JobOutcome]:
-        """What `explain_on_worker` returns; in smaller batches if memory is short here."""
-        engine = self._engines.get()
-        try:
-            return [
-                outcome
-                for batch in form_batches(jobs, self._batch_size)
-                for outcome in self._explain_batch(batch, engine)
-            ]
-        finally:
-            self._engines.put(engine)
-
-    def _explain_batch(self, batch: Batch[HeatmapJob], engine: Engine) -> list[JobOutcome]:
-        images = [
-            load_image(self._explainer, [batch.requests[place] for place in places])
-            for places in batch.requests_of
-        ]
-        outcomes = {
-            place: self._delivery.finish(batch.requests[place], attempt)
-            for place, attempt in explain_batch(self._explainer, batch, images, engine)
-        }
-        made = [outcomes[place] for place in range(len(batch.requests))]
-        self._delivery.settle(made)
-        return made
-
-
 @lru_cache(maxsize=_MOST_NETS)
-def _open_workplace(recipe: Recipe) -> _Workplace:
+def _open_workplace(recipe: Recipe) -> Workplace:
     """The workplace of this process for a run."""
     worker = require_dask().get_worker()
     if recipe.version != __version__:
@@ -158,9 +118,12 @@ def _open_workplace(recipe: Recipe) -> _Workplace:
     cv2.setNumThreads(1)  # as in a run without a cluster
     granted = worker.memory_manager.memory_limit or available_memory()
     try:
-        explainer = open_explainer(recipe.settings).explaining(recipe.formulas)
+        explainer = Model(recipe.settings).explainer(recipe.formulas)
         explainer = observing(explainer, recipe.delivery.kinds)
         limits = Limits(worker.state.nthreads, recipe.memory or granted // 2, recipe.batch_size)
-        return _Workplace(explainer, recipe, limits)
+        planned = plan_schedule(whole_footprint(explainer), _MANY_IMAGES, limits)
+        schedule = within_address_space(planned, address_space_left(), stack_of_thread())
+        # Logs of workers are read by few: of a large image nothing is told.
+        return Workplace(loading_within(explainer, schedule, limits, lambda note: None), schedule)
     except CaffeLrpError as error:
         raise type(error)(f"Dask worker {worker.address}: {error.message}", setting=error.setting) from error

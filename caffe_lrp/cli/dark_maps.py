@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from caffe_lrp.batch.events import Ended
 from caffe_lrp.batch.job import HeatmapJob
-from caffe_lrp.batch.progress import Progress
 from caffe_lrp.messages import listed
 from caffe_lrp.model.darkness import DARK, Cause, Darkness, percent
 from caffe_lrp.model.explainer import Explainer
@@ -23,19 +23,19 @@ _ADVICE = {
 }
 
 
-def _scored_by(session: Explainer) -> str:
+def _scored_by(explainer: Explainer) -> str:
     """The layer whose output relevance starts as: of those that work in place on the start, the last."""
-    scores = set(session.plan.seeds.values())
-    return next(layer.label for layer in session.net.layers if not scores.isdisjoint(layer.outputs))
+    scores = set(explainer.plan.seeds.values())
+    return next(layer.label for layer in explainer.net.layers if not scores.isdisjoint(layer.outputs))
 
 
-def why_dark(darkness: Darkness, session: Explainer, formula: FormulaCode) -> str:
+def why_dark(darkness: Darkness, explainer: Explainer, formula: FormulaCode) -> str:
     """Why a map by ``formula`` says nothing."""
     if darkness.cause is Cause.STARTS_AT_ZERO:
         subject = "the score of class" if len(darkness.classes) == 1 else "all scores of classes"
         classes = ", ".join(map(str, darkness.classes))
         verb = "is" if len(darkness.classes) == 1 else "are"
-        text = f"relevance starts at 0: {subject} {classes} {verb} 0 at {_scored_by(session)}"
+        text = f"relevance starts at 0: {subject} {classes} {verb} 0 at {_scored_by(explainer)}"
     elif darkness.cause is Cause.LOST:
         text = f"relevance is lost on the way: it starts at {darkness.starts:.3g}, and all of the map is 0"
     elif darkness.cause is Cause.NOTHING_POSITIVE:
@@ -43,7 +43,7 @@ def why_dark(darkness: Darkness, session: Explainer, formula: FormulaCode) -> st
         text += f"{darkness.starts:.3g}"
     else:
         text = f"{percent(darkness.visible)} of the pixels are visible"
-    return f"{text} (formula {formula})" if len(session.formulas) > 1 else text
+    return f"{text} (formula {formula})" if len(explainer.formulas) > 1 else text
 
 
 @dataclass
@@ -68,25 +68,25 @@ class DarkMaps:
         if darkness.cause is Cause.FEW_PIXELS:
             self.pale_formulas.add(job.formula)
 
-    def note(self, progress: Progress, session: Explainer) -> str:
-        """What is said of all that ``progress`` has counted; empty if there are none."""
-        count = progress.dark.total()
+    def note(self, ended: Ended, explainer: Explainer) -> str:
+        """What is said of all that the run has counted; empty if there are none."""
+        count = sum(ended.dark.values())
         if not count:
             return ""
         advice = dict(_ADVICE)
         if self.pale_formulas:
-            advice[Cause.FEW_PIXELS] = f"few visible pixels: {self._for_few_pixels(session)}"
+            advice[Cause.FEW_PIXELS] = f"few visible pixels: {self._for_few_pixels(explainer)}"
         others = count - len(self.first)
         more = [f'… and {others:,} more (their lines in the journal say "dark")'] if others else []
         lines = listed([*self.first, *more])
-        ways = listed([text for cause, text in advice.items() if progress.dark[cause]])
+        ways = listed([text for cause, text in advice.items() if ended.dark.get(cause)])
         return (
-            f"maps that show nothing or hardly anything: {count:,} of {progress.done:,} ({DARK})\n{lines}\n"
+            f"maps that show nothing or hardly anything: {count:,} of {ended.made:,} ({DARK})\n{lines}\n"
             f"what to try:\n{ways}"
         )
 
-    def _for_few_pixels(self, session: Explainer) -> str:
-        suitable = suitable_formula(session.net, session.net.output_value)
+    def _for_few_pixels(self, explainer: Explainer) -> str:
+        suitable = suitable_formula(explainer.net, explainer.net.output_value)
         if suitable.formula not in self.pale_formulas:
             return f"--formula {suitable.formula}: {suitable.reason}"
         return (

@@ -53,7 +53,15 @@ class Halt:
 
     @contextmanager
     def listening(self) -> Iterator["Halt"]:
-        """Hear signals within the block; in the main thread only. The first one raises KeyboardInterrupt."""
+        """Hear signals within the block; the first one raises KeyboardInterrupt.
+
+        Python hands signals to the main thread alone. In another one there is none to hear.
+        """
+        import threading  # noqa: PLC0415 - a process of its own does without
+
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
         before = self._listen()
         try:
             yield self

@@ -1,25 +1,26 @@
 """What people read of a run: lines, without printing them."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from caffe_lrp.batch.events import Advanced, Ended, Resumed, Waiting
 from caffe_lrp.batch.job import JobOutcome
-from caffe_lrp.batch.journal import Journal
-from caffe_lrp.batch.records import DONE, FAILED
+from caffe_lrp.batch.preparation import PreparedRun
+from caffe_lrp.batch.progress import duration
+from caffe_lrp.batch.run_files import database_path
 from caffe_lrp.inspection.table import LAYER_COLUMNS, aligned, rule_columns
 from caffe_lrp.messages import counted
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.canonize import Merge
+from caffe_lrp.outputs.kinds import suffix_of
 
 
-def plan_table(session: Explainer) -> Iterator[str]:
+def plan_table(explainer: Explainer) -> Iterator[str]:
     """One line a layer: index, name, type, output shape, and the rule of every formula."""
-    rows = [[*LAYER_COLUMNS, *rule_columns(session.formulas)]]
-    for layer in session.net.layers:
-        shape = "×".join(map(str, (session.net.batch_size, *layer.output_shapes[0])))
-        rules = [plan.rule_of(layer) for plan in session.plans.values()]
+    rows = [[*LAYER_COLUMNS, *rule_columns(explainer.formulas)]]
+    for layer in explainer.net.layers:
+        shape = "×".join(map(str, (explainer.net.batch_size, *layer.output_shapes[0])))
+        rules = [plan.rule_of(layer) for plan in explainer.plans.values()]
         titles = [rule.title if rule else "-" for rule in rules]
         rows.append([str(layer.index), layer.name, layer.type, shape, *titles])
     yield from aligned(rows)
@@ -32,33 +33,70 @@ def merges_line(merges: Sequence[Merge]) -> str:
     return f"canonized: {merged:,} of {count} that scale and shift merged into others"
 
 
-def success_line(outcome: JobOutcome, session: Explainer, has_files: bool) -> str:
+def success_line(outcome: JobOutcome, explainer: Explainer, has_files: bool) -> str:
     """The best class of an image, how long its map took, and where its files are, if it has any."""
     job, best = outcome.job, ""
     if outcome.best_class is not None:
-        best = f"best class {outcome.best_class} ({session.label_of(outcome.best_class)}), "
+        best = f"best class {outcome.best_class} ({explainer.label_of(outcome.best_class)}), "
     files = f", files {job.stem}_*" if has_files else ""
     return f"{job.image}: {best}{outcome.times.total:.2f} s{files}"
 
 
-def resumption_line(journal: Journal, missing: NDArray[np.bool_], vanished: int) -> str:
-    """What is said when a run goes on.
+def resumption_line(resumed: Resumed) -> str:
+    """What is said when a run goes on with an earlier one."""
+    text = f"note: going on with an earlier run: {resumed.done:,} of {resumed.total:,} maps are there"
+    if resumed.failed:
+        text += f", {resumed.failed:,} failed (--retry-failed tries those again)"
+    if resumed.vanished:
+        text += f", the files of {resumed.vanished:,} are gone"
+    if resumed.passed_over:
+        text += f", {counted(resumed.passed_over, 'damaged line')} of its journal passed over"
+    return text + f"; {resumed.left:,} left"
 
-    Parameters
-    ----------
-    journal
-        The journal as it was found.
-    missing
-        What `find_missing` found.
-    vanished
-        How many maps the journal called done, and whose files are gone.
-    """
-    text = f"note: going on with an earlier run: {journal.count(DONE):,} of {len(missing):,} maps are there"
-    failed = int(np.count_nonzero(journal.states[~missing] == FAILED))
-    if failed:
-        text += f", {failed:,} failed (--retry-failed tries those again)"
-    if vanished:
-        text += f", the files of {vanished:,} are gone"
-    if journal.passed_over:
-        text += f", {counted(journal.passed_over, 'damaged line')} of its journal passed over"
-    return text + f"; {np.count_nonzero(missing):,} left"
+
+def waiting_line(root: Path, waiting: Waiting) -> str:
+    """What is said of a run on another machine that may have died, about the output folder ``root``."""
+    seconds = f"{waiting.seconds:.0f} s"
+    return (
+        f"note: {root}: {waiting.holder} was writing the same files less than {seconds} ago; waiting up to "
+        f"{seconds} to see whether it still is"
+    )
+
+
+def progress_line(advanced: Advanced) -> str:
+    """How far a run is, for a log."""
+    share = 100 * advanced.finished / advanced.total
+    text = f"{advanced.finished:,} of {advanced.total:,} maps ({share:.0f} %)"
+    if advanced.failed:
+        text += f", {advanced.failed:,} failed"
+    return f"{text}, {advanced.per_second:.3g} a second, {duration(advanced.seconds_left)} left"
+
+
+def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
+    """What was done, beginning with ``made``, which `made_line` gives, and what was written where."""
+    text = f"{made} in {ended.seconds:.1f} s"
+    before = ended.done - ended.made
+    if before:
+        text += f", {before} of them in earlier runs" if ended.made else " in earlier runs"
+    if ended.failed:
+        text += f", {ended.failed} failed for the reasons given"
+    if ended.made + ended.failures > 1 and ended.slowest_stage:
+        text += f"; {ended.per_second:.3g} a second, most time in {ended.slowest_stage}"
+        text += f", quirks {run.config.quirks}"
+    yield text
+    if ended.done:
+        suffixes = ", ".join(suffix_of(kind) for kind in run.task.kinds)
+        if suffixes:
+            yield f"files {f'in {ended.folder}' if ended.folder else f'below {run.task.root}'}: {suffixes}"
+        if run.has_database:
+            yield f"maps in {database_path(run.task)}"
+
+
+def ending_line(ended: Ended) -> str:
+    """What is said where maps are left, behind the word that tells how the run ended."""
+    if ended.was_interrupted:
+        return f": {ended.left} left; the same command goes on from here"
+    return (
+        f" after {counted(ended.failures, 'failure')} (--max-failures), {ended.left} left; the same command "
+        "goes on from here, --retry-failed tries those again"
+    )

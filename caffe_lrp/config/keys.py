@@ -64,14 +64,18 @@ class HeatmapConfig:
     gamma: float = 0.25
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
+    @property
+    def is_for_another_head(self) -> bool:
+        """Whether the command line names the head, so that the file may say nothing of its classes."""
+        return self.head is not None and self.place_of("head") == COMMAND_LINE
+
     def model_arguments(self) -> dict[str, Any]:
         """What of it a model is opened from, by the names of the arguments of `caffe_lrp.load`.
 
         What a file says of classes is not meant for a head that the command line names.
         """
         given = {name: getattr(self, name) for name in MODEL_ATTRIBUTES}
-        is_head_named = self.head is not None and self.place_of("head") == COMMAND_LINE
-        if is_head_named and self.place_of("class_count") != COMMAND_LINE:
+        if self.is_for_another_head and self.place_of("class_count") != COMMAND_LINE:
             given["class_count"] = None
         return given | {"labels": self.synset_file}
 

@@ -1,7 +1,8 @@
 """Engines for several threads that explain at a time."""
 
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from .base import Engine
@@ -14,33 +15,36 @@ class EnginePool:
     Parameters
     ----------
     threads
-        Threads of each engine; no more engines than that are lent at a time.
+        Threads of each engine. Engines are made when they are needed; those that come first in the sequence
+        are lent first.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._idle: list[Engine] = []
-        self._free = threading.Semaphore(threads)  # more at a time would only take memory
+    def __init__(self, threads: Sequence[int]) -> None:
+        self._lock = threading.Lock()
+        self._free = threading.Semaphore(len(threads))
+        self._to_make, self._idle = deque(threads), list[Engine]()
         self._is_closed = False
 
     @contextmanager
     def borrowed(self) -> Iterator[Engine]:
-        """An engine that nobody else uses within the block."""
+        """An engine that nobody else uses within the block; waits until one is free."""
         with self._free:
-            try:
-                engine = self._idle.pop()
-            except IndexError:
-                engine = CpuEngine(self._threads)
+            with self._lock:
+                engine = self._idle.pop() if self._idle else CpuEngine(self._to_make.popleft())
             try:
                 yield engine
             finally:
-                if self._is_closed:
-                    engine.close()
-                else:
+                with self._lock:
                     self._idle.append(engine)
+                    if self._is_closed:
+                        self._close_idle()
 
     def close(self) -> None:
         """Close the engines, those in use when they are handed back."""
-        self._is_closed = True
+        with self._lock:
+            self._is_closed = True
+            self._close_idle()
+
+    def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()

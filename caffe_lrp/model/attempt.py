@@ -80,3 +80,10 @@ class Attempt:
     explanation: Explanation | None
     error: CaffeLrpError | None = None
     times: StageTimes = field(default_factory=StageTimes)
+
+    def required(self) -> Explanation:
+        """The explanation; raises the error where there is one."""
+        if self.error is not None:
+            raise self.error
+        assert self.explanation is not None
+        return self.explanation

@@ -6,6 +6,7 @@ Everything is checked and loaded before the first image is read.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from caffe_lrp.errors import ConfigError, ImageError, ModelError, Notice, PlanError, about, noticing
 from caffe_lrp.files.reading import read_small_file
@@ -21,7 +22,7 @@ from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.start import Start, find_start, layer_index
 
 from .observation import Observation
-from .preprocessing import make_preprocessor
+from .preprocessing import describe_preprocessing, make_preprocessor
 from .settings import ModelSettings
 
 #: Key and option of the switch layer.
@@ -117,6 +118,11 @@ class Explainer:
     def is_bgr(self) -> bool:
         """Whether the net's input are colours in the order blue, green, red."""
         return self.net.input_shape[0] == 3 and self.settings.channel_order == "BGR"
+
+    @property
+    def described_preprocessing(self) -> dict[str, Any]:
+        """See `describe_preprocessing`."""
+        return describe_preprocessing(self.settings, self.deployed, self.preprocessor)
 
     def require_classes(self, classes: Sequence[int]) -> None:
         """Refuse classes that the net, or the layer where relevance starts, does not have.

@@ -2,12 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence, Sized
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,11 @@ from caffe_lrp.engines.pool import EnginePool
 from caffe_lrp.errors import CaffeLrpError, ConfigError, ImageError, UsageError, about
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_parameters_of
-from caffe_lrp.layers.base import Layer
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
-from caffe_lrp.messages import counted
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
-from caffe_lrp.relevance.losses import Constants
 from caffe_lrp.relevance.target import BEST_FIVE, Target
 
 from . import schedule
@@ -33,16 +30,14 @@ from .explainer import Explainer, open_explainer
 from .explanation import Explanation
 from .forward import checked_inputs, run_forward, values_by_name
 from .notices import notices_on
-from .observation import Observation, dumps_of
+from .observation import dumps_of, names_of_dumps, noting
 from .passes import as_error, explain_batch, load_image
 from .pipeline import run_requests
-from .requests import ImageRequest, refuse_single_image, requests_for, source_of
+from .requests import ImageRequest, goals_for, refuse_single_image, requests_for, source_of
 from .settings import ModelSettings
 
 _LOG = logging.getLogger("caffe_lrp")
 
-#: As many as any list has, where it is not known how many images there are.
-_MANY_IMAGES = 10**9
 Blob = NDArray[np.float32]
 OnError = Literal["raise", "return"]
 
@@ -83,7 +78,8 @@ class Model:
         self._threads = threads or allowed_processors()
         self._explainer = open_explainer(settings)
         self._lock = threading.Lock()
-        self._engines = EnginePool(self._threads)
+        self._engines: EnginePool | None = None
+        self._for_one: dict[tuple[Any, ...], Explainer] = {}
         self._is_closed = False
         self.notices = tuple(map(str, notices_on(self._explainer)))
 
@@ -175,9 +171,10 @@ class Model:
         UsageError
             There is no such layer, the target means nothing, or the model is closed.
         """
-        explainer = self._explaining([self.formula if formula is None else formula], layers, conservation)
+        code = self.formula if formula is None else formula
+        explainer = self._explaining_one(code, layers, conservation)
         request = ImageRequest(0, source_of(image), self._target(target), explainer.formulas[0])
-        return _require(self._attempt(explainer, request))
+        return self._attempt(explainer, request).required()
 
     def explain_all(
         self,
@@ -223,14 +220,7 @@ class Model:
             raise UsageError(f"{batch} must be at least 1", setting="batch")
         codes = [self.formula] if formulas is None else list(formulas)
         explainer = self._explaining(codes, layers, conservation)
-        is_shared = isinstance(targets, (int, np.integer))
-        goals = self._target(targets) if is_shared else map(self._target, cast(Iterable[int], targets))
-        count = len(images) if isinstance(images, Sized) else _MANY_IMAGES
-        if isinstance(images, Sized) and isinstance(targets, Sized) and len(targets) != count:
-            raise UsageError(
-                f"{len(targets)} were given for {counted(count, 'image')}; give one for each",
-                setting="targets",
-            )
+        goals, count = goals_for(images, targets, self._target)
         explainer, plan = self._scheduled(explainer, count, batch)
         requests = requests_for(images, goals, explainer.formulas)
         return self._explain_all(explainer, requests, plan, on_error)
@@ -247,7 +237,7 @@ class Model:
                 if attempt.error is not None and on_error == "return":
                     yield attempt.error
                 else:
-                    yield _require(attempt)
+                    yield attempt.required()
 
     def forward(self, x: ImageInput, blobs: Sequence[str] | None = None) -> dict[str, Blob]:
         """Values of the forward pass, by the names of blobs.
@@ -276,14 +266,16 @@ class Model:
         wanted = values_by_name(self._explainer.net, blobs)
         is_batch = isinstance(x, np.ndarray) and x.ndim == 4
         inputs = checked_inputs(self._explainer, x) if is_batch else self._loaded(x)[np.newaxis]
-        with self._engines.borrowed() as engine:
+        with self._pool(self._explainer).borrowed() as engine:
             found = run_forward(self._explainer.net, inputs, wanted, engine)
         return found if is_batch else {name: blob[0] for name, blob in found.items()}
 
     def close(self) -> None:
         """End the threads and hand all memory back; the model explains nothing any more."""
-        self._is_closed = True
-        self._engines.close()
+        with self._lock:
+            self._is_closed = True
+            if self._engines is not None:
+                self._engines.close()
 
     def __enter__(self) -> "Model":
         return self
@@ -330,18 +322,41 @@ class Model:
         self._require_open()
         if isinstance(layers, str):
             raise UsageError(f"{layers!r} is one name; give a list of names", setting="layers")
+        if not formulas or len(set(formulas)) < len(formulas):
+            raise UsageError("must be at least one, and each of them once", setting="formulas")
         explainer = self.explainer(formulas)
         if not layers and not conservation:
             return explainer
-        dumps = dumps_of(explainer.plan, layers, _dump_name(explainer))
-        return replace(explainer, observation=Observation(dumps, Constants() if conservation else None))
+        dumps = dumps_of(explainer.plan, layers, names_of_dumps(explainer.net))
+        return replace(explainer, observation=noting(dumps, sums=conservation))
+
+    def _explaining_one(
+        self, formula: FormulaCode, layers: Sequence[str | int], conservation: bool
+    ) -> Explainer:
+        """What the explanation of one image takes, made once for all that ask for the same."""
+        asked = (formula, conservation, isinstance(layers, str), *map(str, layers))
+        known = None if self._is_closed else self._for_one.get(asked)
+        if known is None:
+            known, _ = self._scheduled(self._explaining([formula], layers, conservation), 1, 1)
+            self._for_one[asked] = known
+        return known
 
     def _attempt(self, explainer: Explainer, request: ImageRequest) -> Attempt:
-        explainer, _ = self._scheduled(explainer, 1, 1)
         loaded = load_image(explainer, [request])
-        with self._engines.borrowed() as engine:
+        with self._pool(explainer).borrowed() as engine:
             ((_, attempt),) = explain_batch(explainer, Batch((request,), ((0,),)), [loaded], engine)
         return attempt
+
+    def _pool(self, explainer: Explainer) -> EnginePool:
+        """Engines for threads that call at the same time: as many as there is memory for.
+
+        One has all threads, for a program that calls from one; further ones have none besides the caller's.
+        """
+        with self._lock:
+            if self._engines is None:
+                _, planned = self._scheduled(explainer, self._threads, 1)
+                self._engines = EnginePool([self._threads] + [1] * (planned.workers - 1))
+            return self._engines
 
     def _scheduled(
         self, explainer: Explainer, images: int, batch: int | None
@@ -381,22 +396,3 @@ class Model:
 def _open(settings: ModelSettings, threads: int | None, memory: int | None) -> Model:
     """A model in another process."""
     return Model(settings, threads=threads, memory=memory)
-
-
-def _require(attempt: Attempt) -> Explanation:
-    """The explanation, or its error raised."""
-    if attempt.error is not None:
-        raise attempt.error
-    assert attempt.explanation is not None
-    return attempt.explanation
-
-
-def _dump_name(explainer: Explainer) -> Callable[[Layer, int | None], str]:
-    """Names of relevance at layers: the layer's, with its index in front where several share it."""
-    names = [layer.name for layer in explainer.net.layers]
-
-    def name_of(layer: Layer, output: int | None) -> str:
-        name = layer.name if names.count(layer.name) == 1 else f"{layer.index}-{layer.name}"
-        return name if output is None else f"{name}@{output}"
-
-    return name_of

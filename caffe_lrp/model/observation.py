@@ -100,8 +100,13 @@ class Record:
         return self.ledger.report(item) if self.ledger else None
 
 
+def noting(dumps: Sequence[Dump], *, sums: bool) -> Observation:
+    """What keeps relevance of some layers, and with ``sums`` the accounts of all."""
+    return Observation(tuple(dumps), Constants() if sums else None)
+
+
 def dumps_of(
-    plan: Plan, layers: Sequence[str | int], name_of: Callable[[Layer, int | None], str]
+    plan: Plan, layers: Sequence[str | int], name_of: Callable[[int, int | None], str]
 ) -> tuple[Dump, ...]:
     """What is kept of layers: one dump for every output of each, in the order of the net.
 
@@ -112,7 +117,7 @@ def dumps_of(
     layers
         Names or indices of layers.
     name_of
-        Name of the dump of a layer, and of the number of its output where it has several.
+        Name of the dump of a layer, by its index, and of the number of its output where it has several.
 
     Raises
     ------
@@ -123,11 +128,22 @@ def dumps_of(
     return tuple(dump for dump in possible_dumps(plan, name_of) if dump.layer in indices)
 
 
-def possible_dumps(plan: Plan, name_of: Callable[[Layer, int | None], str]) -> tuple[Dump, ...]:
+def names_of_dumps(net: Net) -> Callable[[int, int | None], str]:
+    """Names by which people know layers: each its own, with its index in front where several share it."""
+    names = [layer.name for layer in net.layers]
+
+    def name_of(layer: int, output: int | None) -> str:
+        name = names[layer] if names.count(names[layer]) == 1 else f"{layer}-{names[layer]}"
+        return name if output is None else f"{name}@{output}"
+
+    return name_of
+
+
+def possible_dumps(plan: Plan, name_of: Callable[[int, int | None], str]) -> tuple[Dump, ...]:
     """One for every output of every layer that relevance passes, in the order of the net."""
     layers = [step.layer for step in reversed(plan.steps)]
     return tuple(
-        Dump(name_of(layer, number if len(layer.outputs) > 1 else None), layer.index, number)
+        Dump(name_of(layer.index, number if len(layer.outputs) > 1 else None), layer.index, number)
         for layer in layers
         for number in range(len(layer.outputs))
     )

@@ -1,6 +1,7 @@
 """How images become the input of a net: as the settings say, else as a prototxt for training says."""
 
 from pathlib import Path
+from typing import Any
 
 from caffe_lrp.errors import ConfigError, ModelError, about
 from caffe_lrp.formats.spec import Shape
@@ -102,3 +103,51 @@ def _find(name: str, folder: Path) -> Path:
     """A file that a prototxt names: as Caffe finds it, or else in the prototxt's folder."""
     places = (Path(name), folder / name, folder / Path(name).name)
     return next((place for place in places if place.is_file()), places[0])
+
+
+def describe_preprocessing(
+    settings: ModelSettings, deployed: DeployedNet, preprocessor: Preprocessor
+) -> dict[str, Any]:
+    """How pictures became the input of the net, ready for JSON.
+
+    Names are those of the settings, and values are those in force: settings that have them all leave nothing
+    to the prototxt. ``from_prototxt`` lists those that were taken from there. Paths are absolute: the folder
+    that a run was started in is not known any more when its journal is read, and other machines of a cluster
+    have the same paths.
+
+    Parameters
+    ----------
+    settings, deployed
+        What the preprocessor was made from.
+    preprocessor
+        The preprocessor.
+    """
+    mean, taken = _mean_in_force(settings, deployed)
+    if settings.input_scale is None and preprocessor.scale != 1:
+        taken.append("input_scale")
+    return {
+        **mean,
+        "input_scale": preprocessor.scale,
+        "channel_order": preprocessor.channel_order,
+        "resize": preprocessor.resize_mode,
+        "base_size": preprocessor.base_size,
+        "crop": settings.crop,
+        "input_size": list(preprocessor.input_size),
+        "from_prototxt": taken,
+    }
+
+
+def _mean_in_force(settings: ModelSettings, deployed: DeployedNet) -> tuple[dict[str, Any], list[str]]:
+    """The mean, and which of its names come from the prototxt."""
+    if settings.mean_values is not None:
+        return {"mean_values": list(settings.mean_values)}, []
+    if settings.mean_file is not None:
+        return _mean_image(settings.mean_file, settings.mean_format), []
+    if path := mean_of_prototxt(settings, deployed):
+        return _mean_image(path, BLOB_BGR), ["mean_file"]
+    values = deployed.transform.mean_values if deployed.transform else ()
+    return {"mean_values": list(values or (0.0,))}, ["mean_values"]
+
+
+def _mean_image(path: Path, mean_format: int) -> dict[str, Any]:
+    return {"mean_file": str(path.absolute()), "mean_format": mean_format}

@@ -1,7 +1,7 @@
 """What the Python interface is asked for: images from everywhere, and what each is explained for."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ import numpy as np
 
 from caffe_lrp.errors import UsageError
 from caffe_lrp.imaging.memory import ImageInput
+from caffe_lrp.messages import counted
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
 
+#: As many as any list has, where it is not known how many images there are.
+_MANY_IMAGES = 10**9
 #: In place of an image, or of a target, where the other is left.
 _NOTHING: Any = object()
 
@@ -31,6 +34,26 @@ class ImageRequest:
     def image_key(self) -> Any:
         """The path of a file, or which of the images it is."""
         return self.source if isinstance(self.source, Path) else self.number
+
+
+def goals_for(
+    images: Iterable[ImageInput], targets: int | Iterable[int], target_of: Callable[[Any], Target]
+) -> tuple[Target | Iterable[Target], int]:
+    """What images are explained for, one for all or one for each, and how many images there are at most.
+
+    Raises
+    ------
+    UsageError
+        There are not as many targets as images, or one means nothing: for all of them.
+    """
+    count = len(images) if isinstance(images, Sized) else _MANY_IMAGES
+    if isinstance(targets, (int, np.integer)):
+        return target_of(targets), count
+    if isinstance(images, Sized) and isinstance(targets, Sized) and len(targets) != count:
+        raise UsageError(
+            f"{len(targets)} were given for {counted(count, 'image')}; give one for each", setting="targets"
+        )
+    return map(target_of, targets), count
 
 
 def requests_for(

@@ -180,7 +180,7 @@ def whole_footprint(explainer: Explainer) -> Footprint:
     net, plans = explainer.net, tuple(explainer.plans.values())
     engine = CpuEngine.footprint(net, plans)
     decoded = 5 * math.prod(net.input_shape)  # a blob of float32 and a picture of bytes
-    result = 4 * max(math.prod(net.shape_of(plan.target)) for plan in plans)
+    result = 4 * max((math.prod(net.shape_of(plan.target)) for plan in plans), default=0)
     noted = explainer.observation.memory(net, BATCHES_PER_WORKER)
     return Footprint(
         fixed=_PROCESS_BYTES + engine.fixed,

@@ -1,6 +1,5 @@
 """What a model is opened from, as one value that can be compared, kept and sent elsewhere."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,10 +97,3 @@ class ModelSettings:
             mean_file=self.mean_file and self.mean_file.absolute(),
             labels=self.labels.absolute() if isinstance(self.labels, Path) else self.labels,
         )
-
-
-def formulas_of(settings: ModelSettings, wanted: Sequence[int | str] | None) -> tuple[int | str, ...]:
-    """The formulas that are asked for, or else the one of the settings; none where they leave it open."""
-    if wanted:
-        return tuple(wanted)
-    return () if settings.formula is None else (settings.formula,)

@@ -102,11 +102,16 @@ def _net_of(deployed: DeployedNet, graph: Graph, layers: Sequence[Layer]) -> Net
     Raises
     ------
     ModelError
-        It has not exactly one input, or a mask has no places to say.
+        It has not exactly one input, no output, or a mask has no places to say.
     """
     source = deployed.source
     refuse_masks_of_empty_windows(layers, source)
     batch_size, *shape = only_input(deployed).shape
+    if not graph.outputs:
+        raise ModelError(
+            f"{source}: has no output: every blob that depends on the image is read by another layer or by a "
+            "Silence layer; remove the Silence layer that reads the scores"
+        )
     return Net(
         source=source,
         layers=tuple(layers),

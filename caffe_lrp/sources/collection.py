@@ -80,6 +80,8 @@ class ImageCollection(EntryList):
     ) -> None:
         self.source, self.notices = str(source), notices
         self._path, self._target, self._names, self._members = source, target, names, members
+        if members:
+            self.faults = members.faults
         digest = hashlib.sha256(f"{target.label}\n{state}".encode())
         for name in names:
             digest.update(b"\0" + os.fsencode(name))
@@ -93,11 +95,11 @@ class ImageCollection(EntryList):
         return map(self._image, range(first, last))
 
     def _image(self, place: int) -> ListEntry:
-        name, member, fault = self._names[place], None, ""
+        name, member = self._names[place], None
         if self._members:
             start, size = self._members.starts[place], self._members.sizes[place]
             member = ArchiveMember(self._path, name, start, size)
-            fault = self._members.faults.get(name, "")
+        fault = self.faults.get(name, "")
         return ListEntry(place + 1, f"{self.source}/{name}", self._target, name, member, fault)
 
     def outlines(self, places: range) -> Iterator[Outline]:

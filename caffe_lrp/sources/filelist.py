@@ -10,10 +10,11 @@ import re
 import sys
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import overload
 
 from caffe_lrp.errors import FileListError
@@ -105,12 +106,15 @@ class EntryList(Sequence[ListEntry]):
         64 hexadecimal digits: lists of one digest ask for the same.
     notices
         What users should know of the source.
+    faults
+        Why images cannot be read, by their paths inside a folder or archive, as far as is known.
     """
 
     source: str
     unit: str
     digest: str
     notices: tuple[str, ...] = ()
+    faults: Mapping[str, str] = MappingProxyType({})
 
     @overload
     def __getitem__(self, place: int) -> ListEntry: ...

@@ -36,8 +36,8 @@ class Subject:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        stored = scan_caffemodel(Path(job.caffemodel))
-        self.net = build_net(deploy(read_prototxt(Path(job.prototxt)), stored), stored)
+        spec, stored = read_prototxt(Path(job.prototxt)), scan_caffemodel(Path(job.caffemodel))
+        self.net = build_net(deploy(spec, stored), stored)
         self.image = np.load(job.image)
         self.engine = CpuEngine()
         self.start = scoring_layer(self.net)

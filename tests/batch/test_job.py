@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe_lrp.batch.clashes import has_clashes, refuse_clashes
 from caffe_lrp.batch.job import HeatmapJob, OutputLayout, WorkList, make_jobs
+from caffe_lrp.batch.survey import refuse_clashes, survey_of
 from caffe_lrp.errors import FileListError, ImageError
 from caffe_lrp.files.atomic import write_atomically
 from caffe_lrp.relevance.target import Target
@@ -87,7 +87,7 @@ def _resolved(steps: tuple[str, ...]) -> list[str]:
 
 def work_of(folder: Path, lines: str, layout: OutputLayout, *formulas: int) -> WorkList:
     (folder / "list.txt").write_text(lines)
-    return make_jobs(read_filelist(folder / "list.txt"), layout, "config.txt", formulas or (0,))
+    return make_jobs(read_filelist(folder / "list.txt"), layout, formulas or (0,))
 
 
 SPELLINGS = """images/a.jpg 1
@@ -104,7 +104,7 @@ images/c.jpg 6
 def test_lines_clash_however_their_paths_are_written(tmp_path: Path) -> None:
     work = work_of(tmp_path, SPELLINGS, OutputLayout("", "out", "images"))
     with pytest.raises(FileListError) as caught:
-        refuse_clashes(work, "list.txt", names_have_targets=False)
+        refuse_clashes(work, survey_of(work), "list.txt")
     assert str(caught.value) == (
         "list.txt: several lines would write the same files; remove the repeated lines, or use "
         "--suffix-target to put formula and class into the names of the files:\n"
@@ -112,22 +112,23 @@ def test_lines_clash_however_their_paths_are_written(tmp_path: Path) -> None:
         "  lines 1 and 4: out/images/a.jpg\n"
         "  lines 2 and 5: out/images/c/../b.jpg"
     )
-    assert has_clashes(work, range(1, 5))
-    assert not has_clashes(work, range(4, 8))
+    assert survey_of(work).of_lines(range(1, 5)).has_clashes
+    assert not survey_of(work).of_lines(range(4, 8)).has_clashes
 
 
 def test_targets_and_formulas_in_names_keep_lines_apart(tmp_path: Path) -> None:
     layout = OutputLayout("", "out", "images", names_have_targets=True)
-    refuse_clashes(work_of(tmp_path, SPELLINGS, layout, 0, 2), "list.txt", names_have_targets=True)
-    lines = "images/a.jpg -1\nimages/a.jpg 1\nimages/a.jpg -7\n"
+    work = work_of(tmp_path, SPELLINGS, layout, 0, 2)
+    refuse_clashes(work, survey_of(work), "list.txt")
+    work = work_of(tmp_path, "images/a.jpg -1\nimages/a.jpg 1\nimages/a.jpg -7\n", layout, 0, 2)
     with pytest.raises(FileListError, match=r"lines 1 and 3: .*_f0_top1\n  lines 1 and 3: .*_f2_top1$"):
-        refuse_clashes(work_of(tmp_path, lines, layout, 0, 2), "list.txt", names_have_targets=True)
+        refuse_clashes(work, survey_of(work), "list.txt")
 
 
 def test_of_many_clashes_twenty_are_named(tmp_path: Path) -> None:
     work = work_of(tmp_path, "images/a.jpg 1\n" * 1000, OutputLayout("", "out", "images"))
     with pytest.raises(FileListError, match=r"lines 1 and 21: .*\n  … and 979 more$"):
-        refuse_clashes(work, "list.txt", names_have_targets=False)
+        refuse_clashes(work, survey_of(work), "list.txt")
 
 
 @given(
@@ -143,7 +144,7 @@ def test_stems_are_those_that_paths_make(path: str, path_root: str, image_root: 
     assert job.image == Path(image)
     if job.stem is not None:
         assert job.stem == str(Path("out/.") / f"./{parts[0]}")
-        assert f"out/{layout.place_of(path, '')}" == os.path.normpath(job.stem)
+        assert f"out/{layout.place_of(layout.part_of(path, ''))}" == os.path.normpath(job.stem)
     else:
         assert job.fault
 

@@ -9,10 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from caffe_lrp.batch.job import HeatmapJob, JobOutcome
-from caffe_lrp.batch.journal import Journal, mark_replaced
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome, Prediction
+from caffe_lrp.batch.journal import Journal, _shortened, mark_replaced
 from caffe_lrp.batch.overlaps import find_overlaps
 from caffe_lrp.batch.presence import absent
 from caffe_lrp.batch.recorder import Recorder, _most_after
@@ -85,6 +88,26 @@ def outcome(number: int, root: Path, error: str = "") -> JobOutcome:
         b'{"job": 4, "status": "done", "time": NaN}\n',
         b'{"job": 4, "status": "done", "time": 1e999}\n',
         done(time=10**400),
+        done(classes=281),
+        done(classes=[281.0]),
+        done(classes=[True]),
+        done(classes=[-1]),
+        done(classes=[2**63]),
+        done(score="1"),
+        done(score=None),
+        b'{"job": 4, "status": "done", "score": NaN}\n',
+        b'{"job": 4, "status": "done", "score": -1e999}\n',
+        done(rank=0),
+        done(rank=1.0),
+        done(best={"281": 0.5}),
+        done(best=["ab"]),
+        done(best=[281, 0.5]),
+        done(best=[[281]]),
+        done(best=[[281, 0.5, 1]]),
+        done(best=[[0.5, 281]]),
+        done(best=[[281, True]]),
+        done(best=[{"281": 1, "7": 2}]),
+        b'{"job": 4, "status": "done", "best": [[281, Infinity]]}\n',
     ],
     ids=lambda line: repr(line)[:40],
 )
@@ -102,6 +125,83 @@ def test_what_is_no_record_is_passed_over_and_counted(line: object, tmp_path: Pa
     with Journal(tmp_path, HEADER) as opened:
         assert opened.states.tolist() == [MISSING, DONE, FAILED, MISSING, MISSING]
         assert opened.passed_over == 1
+
+
+def test_a_line_says_what_the_net_says_of_the_image_in_numbers_that_read_back(tmp_path: Path) -> None:
+    """The scores are float32: 0.1, 1/3, and the least number that there is."""
+    best = ((7, 0.3333333432674408), (281, 0.10000000149011612), (5, 1.401298464324817e-45))
+    said = Prediction((281, 5), 0.10000000149011612, 2, best)
+    unranked = Prediction((9,), float("inf"), None, best[:1])
+    with Journal(tmp_path, HEADER) as opened:
+        opened.record([replace(outcome(4, tmp_path), prediction=said)])
+        opened.record([replace(outcome(5, tmp_path), prediction=unranked)])
+        opened.record([replace(outcome(6, tmp_path, "no room"), prediction=said), outcome(7, tmp_path)])
+    first, second, failed, silent = (tmp_path / NAME).read_bytes().splitlines()[1:]
+    assert first.endswith(
+        b'"stem": "set/4", "classes": [281, 5], "score": 0.100000001, "rank": 2, '
+        b'"best": [[7, 0.333333343], [281, 0.100000001], [5, 1.40129846e-45]]}'
+    )
+    assert second.endswith(b'"stem": "set/5", "classes": [9], "best": [[7, 0.333333343]]}')
+    assert failed.endswith(b'"error": "no room"}')
+    assert silent.endswith(b'"stem": "set/7"}')
+    with JournalReader(tmp_path / NAME) as reader:
+        records = list(reader.records())
+    assert (records[0].classes, records[0].rank) == ((281, 5), 2)
+    assert np.float32(records[0].score) == np.float32(0.1)
+    assert [(index, float(np.float32(score))) for index, score in records[0].best] == [*best]
+    assert (records[1].score, records[1].rank) == (None, None)
+    assert records[3][-4:] == ((), None, None, ())
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_every_score_reads_back_as_the_same_float32(score: float) -> None:
+    assert float(np.float32(_shortened(score))) == score
+
+
+OLD_HEADER = (
+    b'{"fingerprint": "0123456789ab", "shard": [1, 2], "jobs": 9, "range": [4, 9], "outputs": ["npy"], '
+    b'"description": {"a": 1}}\n'
+)
+OLD_LINE = (
+    b'{"job": 5, "status": "done", "line": 6, "image": "5.jpg", "formula": 0, "target": "c1", '
+    b'"seconds": 0.2965, "time": 1796041190.482, "stem": "set/5"}\n'
+)
+PREPROCESSING = {"mean_values": [104.0, 117.0, 123.0], "resize": "stretch"}
+NEW = replace(HEADER, labels="/data/labels.txt", preprocessing=PREPROCESSING)
+
+
+def test_a_journal_of_an_earlier_version_is_continued_and_keeps_its_header(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(OLD_HEADER + OLD_LINE)
+    with Journal(tmp_path, NEW) as opened:
+        assert opened.states.tolist() == [MISSING, DONE, MISSING, MISSING, MISSING]
+        opened.record([replace(outcome(7, tmp_path), prediction=Prediction((1,), 0.5, 1, ((1, 0.5),)))])
+    assert (tmp_path / NAME).read_bytes().startswith(OLD_HEADER + OLD_LINE)
+    with JournalReader(tmp_path / NAME) as reader:
+        assert reader.header == HEADER
+        assert (reader.header.labels, reader.header.preprocessing) == ("", {})
+        assert [(record.job, record.best) for record in reader.records()] == [(5, ()), (7, ((1, 0.5),))]
+
+
+def test_the_header_says_where_the_labels_are_and_how_pictures_became_the_input(tmp_path: Path) -> None:
+    with Journal(tmp_path, NEW) as opened:
+        opened.record([outcome(5, tmp_path)])
+    assert (tmp_path / NAME).read_bytes().startswith(
+        OLD_HEADER[:-2] + b', "labels": "/data/labels.txt", "preprocessing": {"mean_values": '
+        b'[104.0, 117.0, 123.0], "resize": "stretch"}}\n'
+    )  # fmt: skip
+    with JournalReader(tmp_path / NAME) as reader:
+        assert reader.header == NEW
+    with Journal(tmp_path, replace(NEW, labels="/elsewhere/labels.txt")) as opened:
+        assert opened.count(DONE) == 1
+
+
+@pytest.mark.parametrize(
+    "more", [{"labels": ["a"]}, {"preprocessing": [1]}, {"labels": 1, "preprocessing": ""}]
+)
+def test_what_cannot_be_labels_or_preprocessing_is_dropped(more: dict[str, Any], tmp_path: Path) -> None:
+    with JournalReader(journal(tmp_path, done(5), header=changed(**more))) as reader:
+        assert reader.header == HEADER
+        assert len(list(reader.records())) == 1
 
 
 def changed(**changes: Any) -> bytes:
@@ -165,6 +265,15 @@ def test_a_header_that_was_cut_off_is_written_again(count: int, fill: bytes, tmp
     with Journal(tmp_path, HEADER) as opened:
         assert opened.count(MISSING) == 5
     assert path.read_bytes() == HEADER.line
+
+
+@pytest.mark.parametrize("count", [1, 40, len(OLD_HEADER) - 1, len(NEW.line) - 40, len(NEW.line) - 1])
+def test_a_header_with_labels_that_was_cut_off_is_written_again(count: int, tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(NEW.line[:count])
+    moved = replace(NEW, labels="/elsewhere/labels.txt")
+    with Journal(tmp_path, moved):
+        assert path.read_bytes() == moved.line
 
 
 def test_a_line_that_was_cut_off_leaves_no_trace(tmp_path: Path) -> None:
@@ -335,21 +444,21 @@ def test_what_cannot_be_noted_ends_the_run(tmp_path: Path) -> None:
 
 def test_a_map_is_there_if_all_its_files_are_and_none_is_empty(tmp_path: Path) -> None:
     kinds = ("heatmap", "npy", "rawhm")
-    jobs = [outcome(number, tmp_path).job for number in range(6)]
+    stems = [str(outcome(number, tmp_path).job.stem) for number in range(6)]
     (tmp_path / "set").mkdir()
-    for job in jobs[:5]:
+    for stem in stems[:5]:
         for suffix in ("_heatmap.png", "_relevance.npy", "_rawhm.txt"):
-            Path(f"{job.stem}{suffix}").write_bytes(b"content")
+            Path(f"{stem}{suffix}").write_bytes(b"content")
     (tmp_path / "set/1_heatmap.png").unlink()
     (tmp_path / "set/2_relevance.npy").write_bytes(b"")
     (tmp_path / "set/3_rawhm.txt").unlink()
     (tmp_path / "set/3_rawhm.txt").mkdir()
     (tmp_path / "set/4_rawhm.txt").rename(tmp_path / "elsewhere")
     (tmp_path / "set/4_rawhm.txt").symlink_to(tmp_path / "elsewhere")
-    assert absent(jobs, kinds).tolist() == [False, True, True, True, False, True]
-    assert absent(jobs[4:], kinds[:2]).tolist() == [False, True]
+    assert absent(stems, kinds).tolist() == [False, True, True, True, False, True]
+    assert absent(stems[4:], kinds[:2]).tolist() == [False, True]
     shutil.rmtree(tmp_path / "set")
-    assert absent(jobs, kinds).all()
+    assert absent(stems, kinds).all()
     assert absent([], kinds).tolist() == []
 
 
@@ -357,10 +466,10 @@ def test_maps_right_below_the_root_of_the_file_system_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a_relevance.npy").write_bytes(b"content")
-    scan, job = os.scandir, replace(outcome(0, tmp_path).job, stem="/a")
+    scan = os.scandir
     with monkeypatch.context() as patched:
         patched.setattr(os, "scandir", lambda path: scan({"/": tmp_path}.get(path, path)))
-        assert absent([job, replace(job, stem="/b")], ["npy"]).tolist() == [False, True]
+        assert absent(["/a", "/b"], ["npy"]).tolist() == [False, True]
 
 
 def test_status_reads_a_folder_of_hostile_journals(

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from caffe_lrp.batch import claim as claims
 from caffe_lrp.batch import lease as leases
-from caffe_lrp.batch.claim import Claim, Holder, claim_of, find_leases, lease_content, lease_path
+from caffe_lrp.batch.claim import Claim, Holder, claim_of, find_leases, hash_of, lease_content, lease_path
 from caffe_lrp.batch.lease import leased, running
 from caffe_lrp.batch.records import Header
 from caffe_lrp.batch.shards import Shard
@@ -30,7 +31,9 @@ ELSEWHERE = Holder("node7", "another machine", 1, "1")
 def claiming(
     fingerprint: str = ONE, *stems: str, outputs: tuple[str, ...] = ("npy",), shard: Shard = WHOLE
 ) -> Claim:
-    return claim_of(Header(fingerprint, shard, 9, 0, 9, outputs, {}), stems)
+    return claim_of(
+        Header(fingerprint, shard, 9, 0, 9, outputs, {}), np.array([*map(hash_of, stems)], np.uint64)
+    )
 
 
 def untold(*_: object) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.batch.progress import Progress, duration
+from caffe_lrp.cli.wording import progress_line
 from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.relevance.target import Target
 
@@ -26,15 +27,13 @@ def outcome(error: str = "", **times: float) -> JobOutcome:
 def test_counts_speed_and_time_left() -> None:
     clock = Clock()
     progress = Progress(1000, clock)
-    assert progress.line() == "0 of 1,000 maps (0 %)"
-    assert progress.seconds_left is None
     clock.now = 10.0
     for _ in range(30):
         progress.add(outcome(decode=0.25, relevance=1.0))
     progress.add(outcome("broken", decode=2.0))
     assert (progress.done, progress.failed, progress.finished) == (30, 1, 31)
     assert progress.per_second == pytest.approx(3.1)
-    assert progress.line() == "31 of 1,000 maps (3 %), 1 failed, 3.1 a second, 5 min left"
+    assert progress_line(progress.advanced()) == "31 of 1,000 maps (3 %), 1 failed, 3.1 a second, 5 min left"
 
 
 def test_the_slowest_stage_is_where_jobs_spend_most_of_their_time() -> None:
@@ -45,10 +44,6 @@ def test_the_slowest_stage_is_where_jobs_spend_most_of_their_time() -> None:
     progress.add(outcome(forward=0.5, write=0.125))
     assert progress.slowest_stage == "forward"
     assert progress.stages == {"decode": 0.5, "forward": 0.75, "relevance": 0.25, "write": 0.125}
-
-
-def test_nothing_to_do_is_all_done() -> None:
-    assert Progress(0).line() == "0 of 0 maps (100 %)"
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,17 @@ def test_the_journal_says_what_became_of_every_map(images: Path, tmp_path: Path)
     assert (header["jobs"], header["range"], header["shard"]) == (3, [0, 3], [0, 1])
     assert header["outputs"] == ["heatmap", "input", "top10", "rawhm"]
     assert header["description"]["quirks"] == "reference"
+    assert header["labels"].startswith("/")
+    assert Path(header["labels"]).is_file()
+    assert header["preprocessing"]["resize"] == "reference"
     first, second, third = records(journal_of(out))
     assert (first["job"], first["line"], first["status"]) == (0, 1, "done")
     assert (out / "out" / f"{first['stem']}_rawhm.txt").is_file()
+    lines = (out / "out" / f"{first['stem']}_top10scores.txt").read_text().splitlines()
+    assert [f"{index} {score:g}" for index, score in first["best"]] == lines[:5]
+    assert first["classes"] == [3]
+    assert f"3 {first['score']:g}" == lines[first["rank"] - 1]
+    assert "best" not in third
     assert first["seconds"] > 0
     assert (second["status"], third["status"]) == ("failed", "failed")
     assert "no such image" in second["error"]

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def test_ignored_signals_stay_ignored_and_others_get_back_who_heard_them() -> No
     finally:
         for number, handler in zip(NUMBERS[1:], before, strict=True):
             signal.signal(number, handler)
+
+
+def test_a_program_may_call_the_command_line_in_any_thread(capsys: pytest.CaptureFixture[str]) -> None:
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(cli.main, ["status", "nowhere"]).result() == ExitCode.OUTPUT
+    assert "nowhere" in capsys.readouterr().err
+    assert cli.main(["status", "nowhere"]) == ExitCode.OUTPUT
 
 
 def closed_pipe() -> Any:

@@ -15,7 +15,7 @@ from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.formats.spec import Transform
 from caffe_lrp.layers import REGISTRY, unsupported_type
-from caffe_lrp.net.build import Graph, build_graph, build_net
+from caffe_lrp.net.build import Graph, build_graph, build_net, build_outline
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.deploy.remains import what_remains
 
@@ -254,6 +254,13 @@ def test_silenced_scores_of_a_loss_are_the_output(tmp_path: Path) -> None:
 def test_a_net_that_is_silent_altogether_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="nothing is left of it"):
         graph_of(tmp_path, DEPLOY + BODY + layer("quiet", "Silence", "fc", ""))
+
+
+def test_a_net_whose_only_output_is_silenced_is_refused(tmp_path: Path) -> None:
+    text = TEST_DATA + BODY + layer("loss", "SoftmaxWithLoss", "fc label", "loss prob")
+    text += layer("quiet", "Silence", "prob", "")
+    with pytest.raises(ModelError, match=r"has no output: .*; remove the Silence layer"):
+        build_outline(deployed(tmp_path, text))
 
 
 def test_labels_from_another_data_layer_are_no_second_input(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """``caffe-lrp -c … -f … -p …``: explain a list of images. What can be checked in no time is checked here."""
 
 import argparse
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -206,13 +207,19 @@ def explain(options: argparse.Namespace, halt: Halt) -> int:
     elif options.filelist:
         entries = read_filelist(options.filelist)
     # Numba and OpenCV take a second to load: not for --help, nor for a wrong config.
-    from .run import Run  # noqa: PLC0415
+    from caffe_lrp.batch.preparation import prepare_run  # noqa: PLC0415
+    from caffe_lrp.batch.run import explain_list  # noqa: PLC0415
+    from caffe_lrp.cli.reporter import Reporter  # noqa: PLC0415
+    from caffe_lrp.cli.run_options import run_options  # noqa: PLC0415
 
     halt.unwind()
-    options_of_settings = {"layers": "--dump-layers"}
-    with placing({**config.places, **options_of_settings}):
-        run = Run.prepared(options, config, entries)
-        return run.check() if options.dry_run else run.start(halt)
+    with placing({**config.places, "layers": "--dump-layers"}):
+        run = prepare_run(run_options(options), config, entries, os.environ)
+        reporter = Reporter(run, quiet=options.quiet, verbose=options.verbose)
+        reporter.show_notes()
+        if options.dry_run:
+            return reporter.show_check()
+        return reporter.follow(explain_list(run, halt, reporter.show))
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
