@@ -1,21 +1,26 @@
-"""A session around a small random net, whose images come from their names; for tests of the batch package."""
+"""A small random net whose images come from their names, and explainers of configs, for many tests."""
 
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from builders import build
+from builders import parse, random_weights, write_caffemodel
 
 from caffe_lrp.batch.job import HeatmapJob
+from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import ImageError
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.imaging.preprocess import PreparedImage
-from caffe_lrp.model.explainer import Session
-from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import RuleParameters, find_formula
-from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.model.attempt import Attempt
+from caffe_lrp.model.batches import form_batches
+from caffe_lrp.model.explainer import Explainer, open_explainer
+from caffe_lrp.model.passes import explain_batch, load_image
+from caffe_lrp.model.settings import ModelSettings
+from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
 
 SIDE = 9
@@ -45,24 +50,34 @@ def prepare(path: Path) -> PreparedImage:
     return PreparedImage(blob, np.zeros((SIDE, SIDE, 3), np.uint8), PLACE)
 
 
-def small_session(
+def small_settings(folder: Path, text: str = NET, **changes: Any) -> ModelSettings:
+    """Settings of a net, whose files are written to ``folder``."""
+    weights = random_weights(parse(folder, text), 0)
+    settings: dict[str, Any] = {
+        "prototxt": folder / "deploy.prototxt",
+        "caffemodel": write_caffemodel(folder / "net.caffemodel", weights),
+        "mean_values": (0.0,),
+        "start_layer": -2,
+        "switch_layer": 0,
+    }
+    return ModelSettings(**settings | changes)
+
+
+def small_explainer(
     folder: Path,
-    formulas: Sequence[int] = (0,),
+    formulas: Sequence[FormulaCode] = (0,),
     preprocessor: Callable[[Path], PreparedImage] = prepare,
-    epsilon: float = 0.01,
-) -> Session:
-    """A session whose images are made by ``preprocessor``."""
-    net = build(folder, NET)
-    parameters = RuleParameters(epsilon, 1.0, 0, REFERENCE)
-    plans = [resolve_plan(net, find_formula(code), parameters, -2, 0) for code in formulas]
-    return Session(
-        net=net,
-        formulas=tuple(formulas),
-        plans=tuple(plans),
-        preprocessor=cast(Any, preprocessor),
-        labels=(),
-        class_count=CLASSES,
-    )
+) -> Explainer:
+    """An explainer of the net, whose images are made by ``preprocessor``."""
+    explainer = open_explainer(small_settings(folder)).explaining(formulas)
+    return replace(explainer, preprocessor=cast(Any, preprocessor))
+
+
+def opened(config: HeatmapConfig, *formulas: FormulaCode, **options: Any) -> Explainer:
+    """The explainer of a config, with plans for formulas: unless some are given, for that of the config."""
+    explainer = open_explainer(ModelSettings(**config.model_arguments(), **options))
+    own = () if config.formula is None else (config.formula,)
+    return explainer.explaining(formulas or own)
 
 
 def jobs_for(
@@ -77,3 +92,19 @@ def jobs_for(
             for number, code in enumerate(formulas, start=len(jobs))
         ]
     return jobs
+
+
+def explain_jobs(explainer: Explainer, jobs: Sequence[HeatmapJob]) -> list[Attempt]:
+    """What comes of jobs that make one batch, in their order."""
+    (batch,) = form_batches(jobs, len(jobs))
+    loaded = [load_image(explainer, [jobs[place] for place in places]) for places in batch.requests_of]
+    with CpuEngine() as engine:
+        found = list(explain_batch(explainer, batch, loaded, engine))
+    assert sorted(place for place, _ in found) == [*range(len(jobs))]
+    return [attempt for _, attempt in sorted(found, key=lambda pair: pair[0])]
+
+
+def fault_of(attempt: Attempt) -> str:
+    """Why there is no explanation; empty if there is one."""
+    assert (attempt.error is None) == (attempt.explanation is not None)
+    return str(attempt.error or "")

@@ -1,4 +1,4 @@
-"""Databases of maps for tests: each made of results that follow from a number."""
+"""Databases of maps for tests: each made of explanations that follow from a number."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,27 +6,29 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from caffe_lrp.outputs.result import HeatmapResult
 
-from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.imaging.place import Place
+from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
+from caffe_lrp.outputs.encoding import Dtype
+from caffe_lrp.relevance.ranking import Ranking
 
 SHAPE = DatabaseShape(rows=6, channels=3, height=4, width=5, classes=7)
 SETTINGS = '{"formula": 100, "net": "größer"}'
 
 
-def result(number: int, shape: DatabaseShape = SHAPE) -> HeatmapResult:
+def explanation_of(number: int, shape: DatabaseShape = SHAPE) -> Explanation:
     random_numbers = np.random.default_rng(number)
     scores = random_numbers.random(shape.classes, np.float32)
-    size = shape.input_size or (shape.height, shape.width)
-    return HeatmapResult(
+    height, width = size = shape.input_size or (shape.height, shape.width)
+    return Explanation(
         relevance=random_numbers.standard_normal((shape.channels, shape.height, shape.width), np.float32),
-        is_image=True,
-        picture=random_numbers.integers(0, 256, (*size, 3), np.uint8),
-        ranked_classes=np.argsort(-scores)[:2],
-        ranked_scores=-np.sort(-scores)[:2],
-        target_classes=(number % shape.classes, 0),
-        scores_of_all=scores,
+        input=random_numbers.integers(0, 256, (*size, 3), np.uint8),
+        scores=scores,
+        target=(number % shape.classes, 0),
+        formula=100,
+        place=Place(height, width, 0, 0, height, width),
+        ranking=Ranking(np.argsort(-scores)[:2], -np.sort(-scores)[:2]),
     )
 
 
@@ -42,16 +44,15 @@ def make(
     """A database whose first rows are those of the images of these numbers."""
     with AttributionDatabase(path, shape, dtype, with_input, description) as maps:
         for row, number in enumerate(numbers):
-            maps.write(row, result(number, shape), number)
+            maps.write(row, explanation_of(number, shape), number)
     return path
 
 
 def check_row(path: Path, row: int, number: int, dtype: str = "float32") -> None:
-    expected = result(number)
-    assert expected.scores_of_all is not None
+    expected = explanation_of(number)
     with h5py.File(path, "r") as file:
-        np.testing.assert_array_equal(file["attribution"][row], expected.relevance[::-1].astype(dtype))
-        np.testing.assert_array_equal(file["prediction"][row], expected.scores_of_all)
+        np.testing.assert_array_equal(file["attribution"][row], expected.relevance.astype(dtype))
+        np.testing.assert_array_equal(file["prediction"][row], expected.scores)
         assert (file["label"][row], file["index"][row]) == (number % 7, number)
 
 

@@ -1,15 +1,13 @@
-"""What is said of a run before it starts."""
+"""What is foreseen of the lines of a run before it starts."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from batch_builders import opened
 
-from caffe_lrp.batch.check import foreseeable_fault, notices
+from caffe_lrp.batch.check import foreseeable_fault
 from caffe_lrp.batch.job import HeatmapJob
 from caffe_lrp.config import HeatmapConfig, read_config
-from caffe_lrp.model.explainer import open_session
 from caffe_lrp.relevance.target import Target
 
 DATA = Path(__file__).parents[1] / "data" / "conformance"
@@ -20,44 +18,6 @@ def config(monkeypatch: pytest.MonkeyPatch) -> HeatmapConfig:
     """Formula 2 on a net of 18 layers and 12 outputs."""
     monkeypatch.chdir(DATA)
     return read_config(Path("configs/vgg_2_eps1_beta1_aux4.txt"))
-
-
-def notes(config: HeatmapConfig, *formulas: int) -> list[str]:
-    return notices(open_session(config, formulas), config)
-
-
-def test_usual_settings_are_passed_in_silence(config: HeatmapConfig) -> None:
-    assert notes(config) == []
-    assert notes(replace(config, formula=102, switch_layer=15)) == []
-    assert notes(replace(config, switch_layer=99)) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "note"),
-    [
-        (
-            {"class_count": 11},
-            "numclasses is 11, but the net has 12 outputs; those from 11 on are not ranked",
-        ),
-        (
-            {"start_layer": 13},
-            "starts at layer 13 'fc6' (InnerProduct), which has 36 elements, but the net has 12 outputs",
-        ),
-        ({"formula": 102, "switch_layer": 16}, "switch layer 16 is not below the start layer 16"),
-    ],
-)
-def test_settings_that_are_seldom_meant_are_noted_with_their_place(
-    config: HeatmapConfig, changes: dict[str, Any], note: str
-) -> None:
-    (found,) = notes(replace(config, **changes))
-    assert note in found
-    assert found.startswith("configs/vgg_2_eps1_beta1_aux4.txt: line ")
-
-
-def test_the_switch_layer_is_looked_at_if_any_formula_needs_it(config: HeatmapConfig) -> None:
-    config = replace(config, switch_layer=16)
-    assert notes(config, 0, 100) == []
-    assert len(notes(config, 0, 102, 104)) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,6 +32,6 @@ def test_the_switch_layer_is_looked_at_if_any_formula_needs_it(config: HeatmapCo
 )
 def test_faults_are_foreseen(config: HeatmapConfig, image: str, code: int, fault: str) -> None:
     job = HeatmapJob(0, 1, Path(image), Target(code), 2, "out/stem")
-    found = foreseeable_fault(open_session(config), job)
+    found = foreseeable_fault(opened(config), job)
     assert fault in found
     assert bool(found) == bool(fault)

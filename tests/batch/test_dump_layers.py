@@ -6,38 +6,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batch_builders import jobs_for, small_session
-from builders import ENGINE, INCEPTION, INCEPTION_INDICES, INCEPTION_SHAPE, build, random_blob
-from caffe_lrp.outputs.result import HeatmapResult
+from batch_builders import explain_jobs, jobs_for, small_explainer, small_settings
+from builders import ENGINE, INCEPTION, INCEPTION_INDICES, INCEPTION_SHAPE, random_blob
 from command_line import CONFIG, files_below, listing, run
+from database_builders import explanation_of
 from hypothesis import given
 from hypothesis import strategies as st
-from test_passes import explain_jobs
 
+from caffe_lrp.batch.observing import layer_kinds, observing
 from caffe_lrp.errors import ImageError, UsageError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.model.observation import layer_kinds, observe
+from caffe_lrp.model.explainer import Explainer, open_explainer
 from caffe_lrp.model.schedule import whole_footprint
+from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.layers import layer_kind, layer_labels, layer_suffix
 from caffe_lrp.outputs.writers import write_outputs
-from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
-from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.target import Target
 
 FC2 = INCEPTION_INDICES["fc2"]
 CLASSES = [[3], [0]]
 
 
-def inception_plan(folder: Path, code: int = 100, first: int = 0) -> Plan:
-    net = build(folder, INCEPTION)
-    return resolve_plan(net, FORMULAS[code], RuleParameters(0.1, 1.0, 5, REFERENCE), FC2, first)
+def inception(folder: Path, code: int = 100, first: int = 0, text: str = INCEPTION) -> Explainer:
+    settings = small_settings(
+        folder, text, epsilon=0.1, switch_layer=5, start_layer=FC2, first_layer=first, quirks="reference"
+    )
+    return open_explainer(settings).explaining([code])
 
 
-def dumped(plan: Plan, batch: Blob, names: Sequence[str]) -> list[dict[str, Blob]]:
+def dumped(explainer: Explainer, batch: Blob, names: Sequence[str]) -> list[dict[str, Blob]]:
     """Relevance at layers, for every item of a batch."""
+    plan = explainer.plan
     forward = ENGINE.forward(plan.net, [plan], batch)
-    record = observe(plan, layer_kinds(plan, names)).record(plan)
+    record = observing(explainer, layer_kinds(explainer, names)).observation.record(plan)
     assert record is not None
     ENGINE.explain(plan, forward, CLASSES, record)
     return [record.layers(item) for item in range(len(batch))]
@@ -46,12 +47,13 @@ def dumped(plan: Plan, batch: Blob, names: Sequence[str]) -> list[dict[str, Blob
 @pytest.mark.parametrize("code", [0, 11, 99, 102])
 @pytest.mark.parametrize("name", ["conv1", "pool1", "a", "c_pool", "joined", "drop", "fc1"])
 def test_a_dump_is_the_relevance_that_arrives_at_the_output(name: str, code: int, tmp_path: Path) -> None:
-    plan, batch = inception_plan(tmp_path, code), random_blob((2, *INCEPTION_SHAPE), 3)
+    explainer, batch = inception(tmp_path, code), random_blob((2, *INCEPTION_SHAPE), 3)
+    plan = explainer.plan
     above = [step for step in plan.steps if step.layer.index > INCEPTION_INDICES[name]]
     (value,) = plan.net.layers[INCEPTION_INDICES[name]].outputs
     partial = replace(plan, steps=tuple(above), target=value, finish=None)
     wanted = ENGINE.explain(partial, ENGINE.forward(plan.net, [plan], batch), CLASSES)
-    for item, found in enumerate(dumped(plan, batch, [name])):
+    for item, found in enumerate(dumped(explainer, batch, [name])):
         (blob,) = found.values()
         assert list(found) == [f"layer:{name}"]
         assert blob.dtype == np.float32
@@ -62,25 +64,25 @@ def test_a_dump_is_the_relevance_that_arrives_at_the_output(name: str, code: int
 
 
 def test_at_the_start_layer_a_dump_is_what_relevance_starts_from(tmp_path: Path) -> None:
-    plan, batch = inception_plan(tmp_path), random_blob((2, *INCEPTION_SHAPE), 3)
+    explainer, batch = inception(tmp_path), random_blob((2, *INCEPTION_SHAPE), 3)
+    plan = explainer.plan
     scores = ENGINE.forward(plan.net, [plan], batch).activations[plan.start.outputs[0]]
-    for item, found in enumerate(dumped(plan, batch, ["fc2"])):
+    for item, found in enumerate(dumped(explainer, batch, ["fc2"])):
         expected = np.zeros(5)
         expected[CLASSES[item]] = scores[item, CLASSES[item]]
         np.testing.assert_allclose(found["layer:fc2"], expected, rtol=1e-6)
 
 
 def test_every_output_of_a_layer_has_a_file(tmp_path: Path) -> None:
-    plan, batch = inception_plan(tmp_path), random_blob((2, *INCEPTION_SHAPE), 3)
-    for found in dumped(plan, batch, ["4", "norm1"]):
+    explainer, batch = inception(tmp_path), random_blob((2, *INCEPTION_SHAPE), 3)
+    for found in dumped(explainer, batch, ["4", "norm1"]):
         assert list(found) == ["layer:norm1", *(f"layer:norm1_norm1_0_split@{n}" for n in range(3))]
         together = sum(found[f"layer:norm1_norm1_0_split@{n}"] for n in range(3))
         np.testing.assert_allclose(found["layer:norm1"], together, rtol=0, atol=1e-6)
 
 
 def test_layers_come_in_the_order_of_the_net_and_once(tmp_path: Path) -> None:
-    plan = inception_plan(tmp_path)
-    kinds = layer_kinds(plan, ["fc1", "conv1", "17", "0", "pool1"])
+    kinds = layer_kinds(inception(tmp_path), ["fc1", "conv1", "17", "0", "pool1"])
     assert kinds == ("layer:conv1", "layer:pool1", "layer:fc1")
 
 
@@ -100,49 +102,48 @@ def test_layers_come_in_the_order_of_the_net_and_once(tmp_path: Path) -> None:
     ],
 )
 def test_layers_that_relevance_does_not_pass_are_refused(name: str, complaint: str, tmp_path: Path) -> None:
-    plan = inception_plan(tmp_path, first=2)
+    explainer = inception(tmp_path, first=2)
     with pytest.raises(UsageError) as caught:
-        layer_kinds(plan, [name])
-    assert complaint in str(caught.value)
-    assert str(caught.value).startswith("--dump-layers: ")
+        layer_kinds(explainer, [name])
+    assert complaint in caught.value.message
+    assert caught.value.setting == "layers"
 
 
 def test_a_name_of_several_layers_is_refused_and_their_indices_are_not(tmp_path: Path) -> None:
     text = INCEPTION.replace('name: "relu_a"', 'name: "relu"').replace('name: "relu_b"', 'name: "relu"')
-    net = build(tmp_path, text)
-    plan = resolve_plan(net, FORMULAS[0], RuleParameters(0.1, 1.0, 5, REFERENCE), FC2, 0)
+    explainer = inception(tmp_path, 0, text=text)
     with pytest.raises(UsageError, match=r"'relu' stands for several layers of .*: 6, 10; give the index"):
-        layer_kinds(plan, ["relu"])
-    assert layer_kinds(plan, ["10", "6"]) == ("layer:6-relu", "layer:10-relu")
+        layer_kinds(explainer, ["relu"])
+    assert layer_kinds(explainer, ["10", "6"]) == ("layer:6-relu", "layer:10-relu")
 
 
 def test_several_formulas_and_targets_have_dumps_of_their_own(tmp_path: Path) -> None:
-    session = small_session(tmp_path, (0, 2))
-    session = session.observing(layer_kinds(session.plan, ["pool", "conv"]))
+    explainer = small_explainer(tmp_path, (0, 2))
+    explainer = observing(explainer, layer_kinds(explainer, ["pool", "conv"]))
     jobs = jobs_for(("a", 0), ("a", 3), ("b", Target(-2)), ("bad", 1), formulas=(0, 2))
-    together = explain_jobs(session, jobs)
+    together = explain_jobs(explainer, jobs)
     seen = []
-    for job, explanation in zip(jobs, together, strict=True):
+    for job, attempt in zip(jobs, together, strict=True):
         if job.image.name == "bad":
-            assert explanation.result is None
+            assert attempt.explanation is None
             continue
-        assert explanation.result is not None
-        assert list(explanation.result.layers) == ["layer:conv", "layer:pool"]
-        (alone,) = explain_jobs(session, [job])
-        assert alone.result is not None
-        for kind, blob in explanation.result.layers.items():
-            np.testing.assert_allclose(blob, alone.result.layers[kind], rtol=0, atol=1e-6)
-        seen.append(explanation.result.layers["layer:pool"].tobytes())
+        (alone,) = explain_jobs(explainer, [job])
+        assert attempt.explanation is not None
+        assert alone.explanation is not None
+        assert list(attempt.explanation.layers) == ["layer:conv", "layer:pool"]
+        for kind, blob in attempt.explanation.layers.items():
+            np.testing.assert_allclose(blob, alone.explanation.layers[kind], rtol=0, atol=1e-6)
+        seen.append(attempt.explanation.layers["layer:pool"].tobytes())
     assert len(set(seen)) == len(seen) == 6
 
 
 def test_what_is_kept_counts_as_memory(tmp_path: Path) -> None:
-    session = small_session(tmp_path)
-    plain = whole_footprint(session).per_image
-    dumping = whole_footprint(session.observing(["layer:conv"])).per_image
+    explainer = small_explainer(tmp_path)
+    plain = whole_footprint(explainer).per_image
+    dumping = whole_footprint(observing(explainer, ["layer:conv"])).per_image
     assert dumping == plain + 3 * 4 * (4 * 7 * 7)  # in the engine, and in two results
-    assert whole_footprint(session.observing(["conservation"])).per_image > plain
-    assert whole_footprint(session.observing(["heatmap"])).per_image == plain
+    assert whole_footprint(observing(explainer, ["conservation"])).per_image > plain
+    assert whole_footprint(observing(explainer, ["heatmap"])).per_image == plain
 
 
 # --- Names of files ---------------------------------------------------------------------------------------
@@ -216,16 +217,13 @@ def test_dumps_can_be_of_half_precision_and_need_no_other_file(tmp_path: Path) -
 
 def test_what_does_not_fit_into_half_precision_is_refused(tmp_path: Path) -> None:
     layers = {"layer:conv": np.full((2, 3), 7e4, np.float32)}
-    result = HeatmapResult(
-        np.zeros((1, 1, 1), np.float32),
-        True,
-        np.zeros((1, 1, 3), np.uint8),
-        np.zeros(1, np.int64),
-        np.zeros(1, np.float32),
-        layers=layers,
-    )
     with pytest.raises(ImageError, match="relevance of 70000 is too large for float16"):
-        write_outputs(f"{tmp_path}/a.jpg", result, ["layer:conv"], "float16")
+        write_outputs(
+            f"{tmp_path}/a.jpg",
+            replace(explanation_of(0), layers=layers),
+            ["layer:conv"],
+            Encoding("float16"),
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from caffe_lrp.batch.job import HeatmapJob, JobOutcome, StageTimes
+from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.batch.progress import Progress, duration
 from caffe_lrp.cli.wording import progress_line
+from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.relevance.target import Target
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from caffe_lrp.cli.commands.explain import demo_parser, list_parser
 from caffe_lrp.cli.options import DTYPES
-from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.outputs.encoding import Dtype
 
 GIBIBYTE = 2**30
 #: Without these, nothing is explained.

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 from builders import build, deployed, parse
-from caffe_lrp.batch.naming import naming
 
 from caffe_lrp.cli.main import main
-from caffe_lrp.errors import ConfigError, ModelError, UsageError, notices_of, noticing
+from caffe_lrp.errors import ConfigError, ModelError, UsageError, about, notices_of, noticing
 from caffe_lrp.formats.caffe.foreign import EFFECTS, unknown_fields
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_graph
@@ -282,7 +281,7 @@ def test_json_of_a_net_has_its_notes_as_before(tmp_path: Path, capsys: Output) -
 
 def test_notes_outlive_the_errors_that_are_made_of_others() -> None:
     def fail() -> None:
-        with noticing(["first", "second"]), naming("place", ModelError), noticing(["second", "third"]):
+        with noticing(["first", "second"]), about(ModelError, place="place"), noticing(["second", "third"]):
             raise ModelError("fault")
 
     with pytest.raises(ModelError, match="place: fault") as caught:

@@ -21,13 +21,14 @@ from caffe_lrp.batch.events import (
     Started,
     Waiting,
 )
-from caffe_lrp.batch.job import JobOutcome, StageTimes
+from caffe_lrp.batch.job import JobOutcome, Prediction
 from caffe_lrp.batch.preparation import PreparedRun, prepare_run
-from caffe_lrp.cli.options import list_parser
+from caffe_lrp.cli.commands.explain import list_parser
 from caffe_lrp.cli.reporter import Reporter
 from caffe_lrp.cli.run_options import run_options
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ExitCode
+from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.model.darkness import Cause, Darkness
 from caffe_lrp.sources.filelist import read_filelist
 
@@ -51,13 +52,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedRun:
     return prepare_run(run_options(given), read_config(CONFIG, {}), entries, {})
 
 
+def of_best(index: int) -> Prediction:
+    return Prediction((index,), 0.5, 1, ((index, 0.5),))
+
+
 def outcomes_of(run: PreparedRun) -> list[JobOutcome]:
     """A map, a failure, a dark map, and the same failure of another line twice."""
     first, second, third, fourth = run.task.work
     return [
-        JobOutcome(first, StageTimes(decode=0.25, write=0.5), best_class=3),
+        JobOutcome(first, StageTimes(decode=0.25, write=0.5), prediction=of_best(3)),
         JobOutcome(second, error=FAULT),
-        JobOutcome(third, StageTimes(forward=1.0), best_class=11, darkness=DARK),
+        JobOutcome(third, StageTimes(forward=1.0), prediction=of_best(11), darkness=DARK),
         JobOutcome(fourth, error="broken"),
         JobOutcome(fourth, error="broken"),
     ]

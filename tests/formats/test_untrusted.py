@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from batch_builders import opened
 from builders import deployed, parse, random_weights, write_caffemodel
 from PIL import Image
 
@@ -31,7 +32,6 @@ from caffe_lrp.imaging.decode import LARGEST_SIDE, MAX_PIXELS, decode
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.messages import closest
-from caffe_lrp.model.explainer import open_session
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.limits import LARGEST_BLOB, MOST_ACTIVATIONS
@@ -290,8 +290,8 @@ def test_the_default_is_that_of_the_decoder() -> None:
 
 def test_the_limit_reaches_the_images() -> None:
     config = read_config(PACKAGE.parent / "configs" / "demo.txt")
-    assert open_session(config).preprocessor.max_pixels == MAX_PIXELS
-    assert open_session(config, max_pixels=77).preprocessor.max_pixels == 77
+    assert opened(config).preprocessor.max_pixels == MAX_PIXELS
+    assert opened(config, max_pixels=77).preprocessor.max_pixels == 77
 
 
 # --- Nets ---------------------------------------------------------------------------------------------------

@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from batch_builders import opened
 from builders import WORKSPACE, deployed, parse, random_weights, write_caffemodel
 from numpy.typing import NDArray
 from PIL import Image
 
-from caffe_lrp.batch.check import notices
 from caffe_lrp.cli.main import main
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ConfigError, ModelError
 from caffe_lrp.formats.caffe import reader
 from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto
 from caffe_lrp.formats.spec import Transform
-from caffe_lrp.imaging.decode import MAX_PIXELS
+from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.model.explainer import open_session
-from caffe_lrp.model.preprocessing import make_preprocessor
+from caffe_lrp.model.notices import notices_on
+from caffe_lrp.model.preprocessing import make_preprocessor, mean_of_prototxt
+from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.net.deploy import deployed as deployment
 from caffe_lrp.net.deploy.deployed import DeployedNet
 
@@ -92,6 +93,12 @@ def arrange(
     lines = [f"{key}: {value}\n" for key, value in values.items() if value is not None]
     Path("config.yaml").write_text("".join(lines))
     return weights
+
+
+def notes() -> list[str]:
+    """What is said of the model of the config, which is in the current folder."""
+    config = read_config(Path("config.yaml"))
+    return [notice.placed(config.places) for notice in notices_on(opened(config))]
 
 
 def run(*options: str, image: str = IMAGE, target: int = -1) -> int:
@@ -247,7 +254,7 @@ def test_a_mean_image_is_put_in_the_order_of_the_net(order: str, mean_format: in
     )
     mean = write_mean(Path("mean"))
     expected = mean if (mean_format == 1) == (order == "BGR") else mean[::-1]
-    np.testing.assert_array_equal(open_session(read_config(Path("config.yaml"))).preprocessor.mean, expected)
+    np.testing.assert_array_equal(opened(read_config(Path("config.yaml"))).preprocessor.mean, expected)
 
 
 @pytest.mark.parametrize("order", ["BGR", "RGB"])
@@ -256,7 +263,7 @@ def test_a_mean_of_one_pixel_is_that_of_all_pixels(order: str) -> None:
     Path("mean").write_bytes(
         BlobProto(num=1, channels=3, height=1, width=1, data=[1, 2, 4]).SerializeToString()
     )
-    mean = open_session(read_config(Path("config.yaml"))).preprocessor.mean
+    mean = opened(read_config(Path("config.yaml"))).preprocessor.mean
     expected = np.array([1, 2, 4] if order == "BGR" else [4, 2, 1], np.float32).reshape(3, 1, 1)
     np.testing.assert_array_equal(mean, np.broadcast_to(expected, (3, 20, 14)))
 
@@ -267,6 +274,11 @@ def test_a_mean_of_one_pixel_is_that_of_all_pixels(order: str) -> None:
 def net_with(**transform: Any) -> DeployedNet:
     """The net, whose prototxt says something of the input."""
     return replace(deployed(Path(), AVERAGED + POOLED), transform=Transform("data", **transform))
+
+
+def preprocessing(net: DeployedNet) -> tuple[Preprocessor, tuple[str, ...]]:
+    """How images become the input of a net, by the config."""
+    return make_preprocessor(ModelSettings(**read_config(Path("config.yaml")).model_arguments()), net)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +293,7 @@ def test_the_prototxt_is_asked_where_the_config_says_nothing(
     transform: dict[str, Any], mean: list[float], scale: float, remark: str
 ) -> None:
     arrange(AVERAGED + POOLED, mean_values=None)
-    found, remarks = make_preprocessor(read_config(Path("config.yaml")), net_with(**transform), MAX_PIXELS)
+    found, remarks = preprocessing(net_with(**transform))
     assert found.mean[:, 0, 0].tolist() == mean
     assert found.scale == scale
     assert remarks == (
@@ -292,7 +304,7 @@ def test_the_prototxt_is_asked_where_the_config_says_nothing(
 def test_the_config_comes_before_the_prototxt() -> None:
     arrange(AVERAGED + POOLED, mean_values=[7], input_scale=0.25)
     net = net_with(mean_values=(104.0,), scale=0.5)
-    found, remarks = make_preprocessor(read_config(Path("config.yaml")), net, MAX_PIXELS)
+    found, remarks = preprocessing(net)
     assert (found.mean[0, 0, 0], found.scale, remarks) == (7, 0.25, ())
 
 
@@ -302,7 +314,7 @@ def test_the_mean_image_of_the_prototxt_is_looked_for_beside_it(place: str) -> N
     mean = write_mean(Path(place))
     name = "data/mean" if "/" in place else "mean"
     net = replace(net_with(mean_file=name), source="models/deploy.prototxt")
-    found, remarks = make_preprocessor(read_config(Path("config.yaml")), net, MAX_PIXELS)
+    found, remarks = preprocessing(net)
     np.testing.assert_array_equal(found.mean, mean)
     assert remarks[0].endswith(f"mean image {place}")
 
@@ -319,7 +331,7 @@ def test_a_transform_that_does_not_fit_is_refused(
 ) -> None:
     arrange(AVERAGED + POOLED, mean_values=None)
     with pytest.raises(kind, match=message):
-        make_preprocessor(read_config(Path("config.yaml")), net_with(**transform), MAX_PIXELS)
+        preprocessing(net_with(**transform))
 
 
 # --- The start of a run -------------------------------------------------------------------------------------
@@ -347,16 +359,17 @@ def test_a_run_reads_its_prototxt_once_and_deploys_its_net_once(
     assert calls == ["parsed", "what_remains", "insert_splits"]
 
 
-def test_a_session_knows_the_mean_image_that_only_the_prototxt_names() -> None:
+def test_a_mean_image_that_only_the_prototxt_names_is_known() -> None:
     mean = write_mean(Path("mean"))
     data = 'layer { name: "data" type: "Data" top: "data" transform_param { mean_file: "mean" } }'
     text = DENSE.replace(DENSE.splitlines()[1], data)
     arrange(text, mean_values=None)
-    session = open_session(read_config(Path("config.yaml")))
-    assert session.mean_of_prototxt == Path("mean")
-    np.testing.assert_array_equal(session.preprocessor.mean, mean)
+    explainer = opened(read_config(Path("config.yaml")))
+    assert mean_of_prototxt(explainer.settings, explainer.deployed) == Path("mean")
+    np.testing.assert_array_equal(explainer.preprocessor.mean, mean)
     arrange(text)
-    assert open_session(read_config(Path("config.yaml"))).mean_of_prototxt is None
+    explainer = opened(read_config(Path("config.yaml")))
+    assert mean_of_prototxt(explainer.settings, explainer.deployed) is None
 
 
 @pytest.mark.parametrize(
@@ -382,10 +395,9 @@ def test_notes_come_before_the_error_unless_quiet(
 
 def test_the_scores_of_all_positions_are_explained_and_noted() -> None:
     weights = arrange(AVERAGED + POOLED)
-    config = read_config(Path("config.yaml"))
-    session = open_session(config)
-    assert (session.output_size, session.plan.start_size) == (6, 6)
-    (note,) = notices(session, config)
+    explainer = opened(read_config(Path("config.yaml")))
+    assert (explainer.output_size, explainer.plan.start_size) == (6, 6)
+    (note,) = notes()
     assert note == (
         "config.yaml: line 4: relevance starts at layer 2 'conv10' (Convolution): class c stands for its "
         "scores at all 40 positions"
@@ -402,9 +414,9 @@ def test_a_net_of_class_planes_is_ranked_by_their_sums(capsys: pytest.CaptureFix
     assert run(target=-1) == 0
     found = scores()
     assert sorted(found) == list(range(6))
-    session = open_session(read_config(Path("config.yaml")))
-    image = session.preprocessor(Path(IMAGE)).blob
-    output = session.net.forward(image[np.newaxis], frozenset(), WORKSPACE)[session.net.output_value]
+    explainer = opened(read_config(Path("config.yaml")))
+    image = explainer.preprocessor(Path(IMAGE)).blob
+    output = explainer.net.forward(image[np.newaxis], frozenset(), WORKSPACE)[explainer.net.output_value]
     for each, score in found.items():
         assert score == pytest.approx(float(output[0, each].sum()), rel=1e-4)
     assert run(target=6) == 4
@@ -413,8 +425,7 @@ def test_a_net_of_class_planes_is_ranked_by_their_sums(capsys: pytest.CaptureFix
 
 def test_elements_that_are_taken_for_classes_are_noted() -> None:
     arrange(AVERAGED, start_layer="conv10", class_count=240)
-    config = read_config(Path("config.yaml"))
-    (note,) = notices(open_session(config), config)
+    (note,) = notes()
     assert "the net's outputs are 6 planes of 8×5 positions, and class c stands for element c; with" in note
 
 
@@ -523,15 +534,13 @@ def test_limits_of_classes_name_the_head(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_head_that_is_chosen_is_not_noted_and_one_that_is_not_is() -> None:
     arrange_heads()
-    config = read_config(Path("config.yaml"))
-    (note,) = notices(open_session(config), config)
+    (note,) = notes()
     assert note == (
         "deploy.prototxt: has 2 heads; classes are those of 'p_age', not of 'p_sex'; head (--head) chooses "
         "another"
     )
     arrange_heads(head="fc_sex")
-    chosen = read_config(Path("config.yaml"))
-    (note,) = notices(open_session(chosen), chosen)
+    (note,) = notes()
     assert "numclasses is 3, but the head 'p_sex' has 5 outputs; those from 3 on are not ranked" in note
 
 
@@ -575,6 +584,5 @@ def test_the_map_is_that_of_the_head() -> None:
 
 def test_a_named_switch_layer_above_the_start_is_noted() -> None:
     arrange(DENSE.replace("CHANNELS", "3"), formula=102, switch_layer="prob")
-    config = read_config(Path("config.yaml"))
-    (note,) = notices(open_session(config), config)
+    (note,) = notes()
     assert "the switch layer 4 is not below the start layer 3" in note

@@ -21,8 +21,8 @@ from builders import (
 from oracle_walker import Options, Walker
 
 from caffe_lrp.cli.commands.explain import list_parser
-from caffe_lrp.cli.options import CANONIZATIONS
 from caffe_lrp.cli.wording import merges_line
+from caffe_lrp.config.arguments import CANONIZATIONS
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers import REGISTRY

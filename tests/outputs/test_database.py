@@ -18,7 +18,7 @@ from unittest.mock import Mock
 import h5py
 import numpy as np
 import pytest
-from database_builders import SETTINGS, SHAPE, check_row, make, result
+from database_builders import SETTINGS, SHAPE, check_row, explanation_of, make
 
 from caffe_lrp.errors import ImageError, OutputError, UsageError
 from caffe_lrp.files.atomic import sync_path
@@ -30,14 +30,14 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from caffe_lrp.outputs.database import AttributionDatabase
-from database_builders import SHAPE, result
+from database_builders import SHAPE, explanation_of
 from test_database import LONG
 
 folder = Path(sys.argv[1])
 with AttributionDatabase(folder / "maps.h5", LONG, with_input=True) as maps:
     (folder / "begun").touch()
     for count, row in enumerate((~maps.rows_done()).nonzero()[0].tolist()):
-        maps.write(row, result(row), row)
+        maps.write(row, explanation_of(row), row)
         time.sleep(0.0005)
         if count % 7 == 6:
             maps.flush()
@@ -76,7 +76,7 @@ def test_pictures_lie_beside_the_maps(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "maps.input.h5", "r") as file:
         assert (file["data"].dtype, file["data"].shape) == (np.uint8, (6, 3, 9, 9))
         assert (file["label"].dtype, file["label"].shape) == (np.uint16, (6,))
-        np.testing.assert_array_equal(file["data"][1], result(5, shape).picture.transpose(2, 0, 1))
+        np.testing.assert_array_equal(file["data"][1], explanation_of(5, shape).input.transpose(2, 0, 1))
         assert file["label"][1] == 5
     assert input_path_of(path) == tmp_path / "maps.input.h5"
 
@@ -84,7 +84,7 @@ def test_pictures_lie_beside_the_maps(tmp_path: Path) -> None:
 def test_many_classes_take_labels_of_32_bits(tmp_path: Path) -> None:
     shape = replace(SHAPE, rows=1, classes=70_000)
     with AttributionDatabase(tmp_path / "maps.h5", shape) as maps:
-        maps.write(0, replace(result(0, shape), target_classes=(69_999,)), 0)
+        maps.write(0, replace(explanation_of(0, shape), target=(69_999,)), 0)
     with h5py.File(tmp_path / "maps.h5", "r") as file:
         assert (file["label"].dtype, file["label"][0]) == (np.uint32, 69_999)
 
@@ -92,8 +92,8 @@ def test_many_classes_take_labels_of_32_bits(tmp_path: Path) -> None:
 def test_rows_that_are_not_written_are_told_apart(tmp_path: Path) -> None:
     path = make(tmp_path / "maps.h5", [])
     with AttributionDatabase(path, SHAPE, description=SETTINGS) as maps:
-        maps.write(4, result(1), 1)
-        maps.write(2, result(0), 0)
+        maps.write(4, explanation_of(1), 1)
+        maps.write(2, explanation_of(0), 0)
         assert not maps.rows_done().any()
         maps.flush()
         assert maps.rows_done().nonzero()[0].tolist() == [2, 4]
@@ -106,7 +106,7 @@ def test_a_row_counts_when_its_picture_is_there_too(tmp_path: Path) -> None:
     path = make(tmp_path / "maps.h5", [0, 1, 2])
     with AttributionDatabase(path, SHAPE, "float32", True, SETTINGS) as maps:
         assert not maps.rows_done().any()
-        maps.write(1, result(1), 1)
+        maps.write(1, explanation_of(1), 1)
         maps.flush()
         assert maps.rows_done().tolist() == [False, True, False, False, False, False]
 
@@ -116,7 +116,7 @@ def test_the_same_rows_give_the_same_bytes_in_any_order(tmp_path: Path) -> None:
     two = make(tmp_path / "two.h5", [0], with_input=True)
     with AttributionDatabase(two, SHAPE, "float32", True, SETTINGS) as maps, ThreadPoolExecutor(4) as pool:
         time.sleep(1.1)  # of which there must be no trace
-        for _ in pool.map(lambda row: maps.write(row, result(row), row), [5, 3, 1, 2, 4, 3, 0]):
+        for _ in pool.map(lambda row: maps.write(row, explanation_of(row), row), [5, 3, 1, 2, 4, 3, 0]):
             maps.flush()
     assert one.read_bytes() == two.read_bytes()
     assert input_path_of(one).read_bytes() == input_path_of(two).read_bytes()
@@ -128,13 +128,13 @@ def test_rows_count_without_a_flush_before_too_many_wait(
     monkeypatch.setattr(database, "_MOST_PENDING", 3)
     with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps:
         for row in range(4):
-            maps.write(row, result(row), row)
+            maps.write(row, explanation_of(row), row)
         assert np.count_nonzero(maps.rows_done()) == 3
 
 
 def test_a_database_can_be_read_while_it_is_written(tmp_path: Path) -> None:
     with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps, h5py.File(tmp_path / "maps.h5") as file:
-        maps.write(0, result(3), 3)
+        maps.write(0, explanation_of(3), 3)
         maps.flush()
         assert file["index"][0] == 3
 
@@ -157,7 +157,7 @@ def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(tmp_path: Pa
     subprocess.run(command, env=environment, check=True)
     with AttributionDatabase(tmp_path / "whole.h5", LONG, with_input=True) as maps:
         for row in range(LONG.rows):
-            maps.write(row, result(row), row)
+            maps.write(row, explanation_of(row), row)
     for ours, theirs in (("maps.h5", "whole.h5"), ("maps.input.h5", "whole.input.h5")):
         assert (tmp_path / ours).read_bytes() == (tmp_path / theirs).read_bytes()
 
@@ -167,7 +167,7 @@ def check_half_written(path: Path) -> int:
     with h5py.File(path, "r") as maps, h5py.File(input_path_of(path), "r") as inputs:
         done = np.flatnonzero(maps["index"][:] != 2**32 - 1).tolist()
         for row in done:
-            np.testing.assert_array_equal(inputs["data"][row], result(row).picture.transpose(2, 0, 1))
+            np.testing.assert_array_equal(inputs["data"][row], explanation_of(row).input.transpose(2, 0, 1))
     for row in done:
         check_row(path, row, row)
     return len(done)
@@ -303,11 +303,11 @@ def test_a_full_disk_is_no_fault_of_the_image(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, os.strerror(28))
 
     with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps:
-        maps.write(0, result(0), 0)
+        maps.write(0, explanation_of(0), 0)
         with monkeypatch.context() as full:
             full.setattr(os, "pwrite", fail)
             with pytest.raises(OutputError, match=r"maps.h5: cannot be written: .*; free some space"):
-                maps.write(1, result(1), 1)
+                maps.write(1, explanation_of(1), 1)
         assert not maps.rows_done().any()
         maps.flush()
         assert maps.rows_done().nonzero()[0].tolist() == [0]
@@ -320,7 +320,7 @@ def test_what_the_disk_did_not_take_once_is_never_marked(
         raise OSError(5, os.strerror(5))
 
     maps = AttributionDatabase(tmp_path / "maps.h5", SHAPE, with_input=True)
-    maps.write(0, result(0), 0)
+    maps.write(0, explanation_of(0), 0)
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", fail)
         with pytest.raises(OutputError, match=r"maps.input.h5: cannot be written: Input/output error"):
@@ -333,7 +333,7 @@ def test_what_the_disk_did_not_take_once_is_never_marked(
 
 
 def test_relevance_too_large_for_half_precision_is_refused(tmp_path: Path) -> None:
-    large = replace(result(0), relevance=np.full((3, 4, 5), -65505, np.float32))
+    large = replace(explanation_of(0), relevance=np.full((3, 4, 5), -65505, np.float32))
     with AttributionDatabase(tmp_path / "maps.h5", SHAPE, "float16") as maps:
         with pytest.raises(ImageError, match="65505 is too large for float16"):
             maps.write(0, large, 0)
@@ -347,8 +347,7 @@ def test_relevance_too_large_for_half_precision_is_refused(tmp_path: Path) -> No
         (6, {}, 0),
         (-1, {}, 0),
         (0, {}, 2**32 - 1),
-        (0, {"scores_of_all": None}, 0),
-        (0, {"target_classes": ()}, 0),
+        (0, {"scores": np.zeros(6, np.float32)}, 0),
         (0, {"relevance": np.zeros((3, 5, 4), np.float32)}, 0),
     ],
 )
@@ -357,8 +356,8 @@ def test_what_does_not_fit_is_not_written(
 ) -> None:
     with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps:
         before = (tmp_path / "maps.h5").read_bytes()
-        with pytest.raises(ValueError, match=r"row|index|lacks|fit"):
-            maps.write(row, replace(result(0), **change), index)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"row|index|fit"):
+            maps.write(row, replace(explanation_of(0), **change), index)  # type: ignore[arg-type]
         assert (tmp_path / "maps.h5").read_bytes() == before
 
 
@@ -380,9 +379,9 @@ def test_rows_of_a_file_that_is_no_longer_there_are_not_done(tmp_path: Path) -> 
     ):
         folder = tmp_path / "out"
         maps = AttributionDatabase(folder / "maps.h5", SHAPE, "float32", True, SETTINGS)
-        maps.write(0, result(0), 0)
+        maps.write(0, explanation_of(0), 0)
         maps.flush()
-        maps.write(1, result(1), 1)
+        maps.write(1, explanation_of(1), 1)
         change(folder / name)
         with pytest.raises(OutputError, match=message):
             maps.flush()
@@ -395,7 +394,7 @@ def test_rows_of_a_file_that_is_no_longer_there_are_not_done(tmp_path: Path) -> 
 
 def test_closing_says_that_the_file_is_gone_though_all_was_flushed(tmp_path: Path) -> None:
     maps = AttributionDatabase(tmp_path / "maps.h5", SHAPE)
-    maps.write(0, result(0), 0)
+    maps.write(0, explanation_of(0), 0)
     maps.flush()
     (tmp_path / "maps.h5").unlink()
     with pytest.raises(OutputError, match="was moved away or deleted"):
@@ -406,8 +405,8 @@ def test_two_runs_that_overwrite_each_other_do_not_mix_their_maps(tmp_path: Path
     path = tmp_path / "maps.h5"
     one = AttributionDatabase(path, SHAPE, description='{"formula": 1}', overwrite=True)
     with AttributionDatabase(path, SHAPE, description='{"formula": 2}', overwrite=True) as two:
-        two.write(3, result(3), 3)
-        one.write(0, result(0), 0)
+        two.write(3, explanation_of(3), 3)
+        one.write(0, explanation_of(0), 0)
         with pytest.raises(OutputError, match=r"was replaced by another file, perhaps of another run"):
             one.flush()
     with pytest.raises(OutputError, match="was replaced"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from database_builders import SETTINGS, SHAPE, check_row, make, result, shards
+from database_builders import SETTINGS, SHAPE, check_row, explanation_of, make, shards
 
 from caffe_lrp.errors import ConfigError, OutputError
 from caffe_lrp.outputs import merge, table
@@ -52,7 +52,9 @@ def test_gaps_are_refused_and_left_out_on_request(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "merged.input.h5", "r") as file:
         assert file["data"].shape[0] == 5
         for number in (0, 2, 4):
-            np.testing.assert_array_equal(file["data"][number], result(number).picture.transpose(2, 0, 1))
+            np.testing.assert_array_equal(
+                file["data"][number], explanation_of(number).input.transpose(2, 0, 1)
+            )
         assert not file["data"][3].any()
 
 
@@ -76,7 +78,7 @@ def test_a_last_index_that_no_run_has_is_refused_before_room_is_made_for_it(tmp_
     with pytest.raises(ConfigError, match=r"one\.h5: has index 7, but its run has 7 maps at most"):
         merge_databases([one], tmp_path / "merged.h5", allow_missing=True)
     with AttributionDatabase(tmp_path / "two.h5", SHAPE, with_input=True) as maps:
-        maps.write(0, result(0), 2**32 - 2)
+        maps.write(0, explanation_of(0), 2**32 - 2)
     with pytest.raises(ConfigError, match=r"two\.h5: has index 4294967294, but its run has 134,217,728 maps"):
         merge_databases([tmp_path / "two.h5"], tmp_path / "merged.h5", allow_missing=True)
 

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +13,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from caffe_lrp.outputs.result import HeatmapResult
 from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe_lrp.errors import ImageError, OutputError
 from caffe_lrp.files.atomic import write_atomically
+from caffe_lrp.imaging.place import Place
+from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.outputs import writers
-from caffe_lrp.outputs.arrays import Dtype
+from caffe_lrp.outputs.encoding import Dtype, Encoding
 from caffe_lrp.outputs.kinds import OUTPUTS, default_kinds, file_kinds, in_order, need_sums, paths_of
-from caffe_lrp.outputs.text import raw_heatmap, top_scores
+from caffe_lrp.outputs.text import raw_heatmap, top_scores_file
 from caffe_lrp.outputs.writers import write_outputs
+from caffe_lrp.relevance.conservation import Conservation
+from caffe_lrp.relevance.ranking import Ranking
+from caffe_lrp.rendering.heatmap import heatmap_picture
 from caffe_lrp.rendering.png import encode_png
 
 NUMBER = re.compile(r"-?(?:\d+\.?\d*(?:e[+-]\d\d)?|nan|inf)")
@@ -30,14 +35,24 @@ RELEVANCE = np.array([[[1, -2.5]], [[0, 1e-7]], [[123456.7, 1 / 3]]], np.float32
 SMALL = np.array(RELEVANCE / 1000, np.float32)  # enough for half precision
 
 
-def result(*, is_image: bool = True) -> HeatmapResult:
-    return HeatmapResult(
+RANKING = Ranking(np.array([281, 7]), np.array([0.75, 1.5e-5], np.float32))
+
+
+def explanation() -> Explanation:
+    return Explanation(
         relevance=RELEVANCE,
-        is_image=is_image,
-        picture=np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3),
-        ranked_classes=np.array([281, 7]),
-        ranked_scores=np.array([0.75, 1.5e-5], np.float32),
+        input=np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3),
+        scores=np.zeros(300, np.float32),
+        target=(7, 281),
+        formula=100,
+        place=Place(2, 5, 0, 0, 2, 5),
+        ranking=RANKING,
+        conservation=Conservation(1.0, 1.0, 0.0, ()),
     )
+
+
+def write(stem: str, what: Explanation, kinds: Sequence[str], dtype: Dtype = "float32") -> None:
+    write_outputs(stem, what, kinds, Encoding(dtype))
 
 
 def test_the_table_says_what_is_written_and_in_which_order() -> None:
@@ -52,31 +67,38 @@ def test_the_table_says_what_is_written_and_in_which_order() -> None:
     assert [row.help for row in OUTPUTS.values() if "\n" in row.help or not row.help] == []
 
 
-def test_a_raw_heatmap_of_the_image_is_written_red_first() -> None:
-    expected = b"3\n1 2\n123457 0.333333 \n0 1e-07 \n1 -2.5 \n"
-    assert raw_heatmap(RELEVANCE, is_image=True) == expected
-
-
-def test_a_raw_heatmap_of_an_inner_blob_keeps_its_channel_order() -> None:
+def test_channels_of_a_raw_heatmap_come_in_their_order_also_those_of_a_view() -> None:
     expected = b"3\n1 2\n1 -2.5 \n0 1e-07 \n123457 0.333333 \n"
-    assert raw_heatmap(RELEVANCE, is_image=False) == expected
+    assert raw_heatmap(RELEVANCE) == expected
+    expected = b"3\n1 2\n123457 0.333333 \n0 1e-07 \n1 -2.5 \n"
+    assert raw_heatmap(RELEVANCE[::-1]) == expected
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_picture_of_relevance_is_made_in_the_order_of_the_net(is_reversed: bool, tmp_path: Path) -> None:
+    """Sums over channels are rounded in that order."""
+    of_net = np.array([[[1e30, 2]], [[-1e30, 1]], [[1.5, 0]]], np.float32)
+    relevance = np.ascontiguousarray(of_net[::-1]) if is_reversed else of_net
+    write(f"{tmp_path}/a", replace(explanation(), relevance=relevance, is_reversed=is_reversed), ["heatmap"])
+    assert (tmp_path / "a_heatmap.png").read_bytes() == encode_png(heatmap_picture(of_net))
+    assert np.any(heatmap_picture(of_net) != heatmap_picture(np.ascontiguousarray(of_net[::-1])))
 
 
 def test_rows_of_a_channel_follow_each_other() -> None:
     relevance = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     expected = b"2\n3 2\n0 1 \n2 3 \n4 5 \n6 7 \n8 9 \n10 11 \n"
-    assert raw_heatmap(relevance, is_image=False) == expected
+    assert raw_heatmap(relevance) == expected
 
 
 def test_numbers_without_a_value_are_spelled_as_in_c() -> None:
     relevance = np.array([[[np.nan, np.inf, -np.inf, -0.0]]], np.float32)
-    assert raw_heatmap(relevance, is_image=False) == b"1\n1 4\nnan inf -inf -0 \n"
+    assert raw_heatmap(relevance) == b"1\n1 4\nnan inf -inf -0 \n"
 
 
 @given(st.lists(st.floats(width=32), min_size=6, max_size=6))
 def test_every_number_has_six_digits_and_reads_back(numbers: list[float]) -> None:
     relevance = np.array(numbers, np.float32).reshape(1, 2, 3)
-    lines = raw_heatmap(relevance, is_image=False).decode().split("\n")
+    lines = raw_heatmap(relevance).decode().split("\n")
     assert (lines[:2], lines[-1], len(lines)) == (["1", "2 3"], "", 5)
     words = [word for line in lines[2:4] for word in line.removesuffix(" ").split(" ")]
     assert all(NUMBER.fullmatch(word) for word in words)
@@ -84,7 +106,7 @@ def test_every_number_has_six_digits_and_reads_back(numbers: list[float]) -> Non
 
 
 def test_scores_are_lines_of_class_and_score() -> None:
-    assert top_scores(np.array([281, 7]), np.array([0.75, 1.5e-5], np.float32)) == b"281 0.75\n7 1.5e-05\n"
+    assert top_scores_file(explanation(), Encoding()) == b"281 0.75\n7 1.5e-05\n"
 
 
 def test_a_picture_that_opencv_encodes_without_success_lacks_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +128,7 @@ def test_a_picture_without_pixels_is_an_error() -> None:
 
 
 def test_all_files_are_written_into_new_folders(tmp_path: Path) -> None:
-    write_outputs(f"{tmp_path}/a/b/cat.jpg", result(), ["rawhm", "top10", "input", "heatmap", "npz", "npy"])
+    write(f"{tmp_path}/a/b/cat.jpg", explanation(), ["rawhm", "top10", "input", "heatmap", "npz", "npy"])
     assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == [
         "cat.jpg_as_inputted_into_the_dnn.png",
         "cat.jpg_heatmap.png",
@@ -118,32 +140,29 @@ def test_all_files_are_written_into_new_folders(tmp_path: Path) -> None:
 
 
 def test_only_the_wanted_files_are_written(tmp_path: Path) -> None:
-    write_outputs(f"{tmp_path}/cat.jpg", result(), ["top10"])
+    write(f"{tmp_path}/cat.jpg", explanation(), ["top10"])
     assert [path.name for path in tmp_path.iterdir()] == ["cat.jpg_top10scores.txt"]
 
 
 def test_the_files_hold_the_result(tmp_path: Path) -> None:
-    write_outputs(f"{tmp_path}/cat.jpg", result(is_image=False), ["rawhm", "top10", "input"])
-    assert (tmp_path / "cat.jpg_rawhm.txt").read_bytes() == raw_heatmap(RELEVANCE, is_image=False)
+    write(f"{tmp_path}/cat.jpg", explanation(), ["rawhm", "top10", "input"])
+    assert (tmp_path / "cat.jpg_rawhm.txt").read_bytes() == raw_heatmap(RELEVANCE)
     assert (tmp_path / "cat.jpg_top10scores.txt").read_bytes() == b"281 0.75\n7 1.5e-05\n"
-    assert (tmp_path / "cat.jpg_as_inputted_into_the_dnn.png").read_bytes() == encode_png(result().picture)
+    assert (tmp_path / "cat.jpg_as_inputted_into_the_dnn.png").read_bytes() == encode_png(explanation().input)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("is_image", [True, False])
-def test_numpy_reads_the_relevance_in_the_order_of_the_text(
-    tmp_path: Path, dtype: Dtype, is_image: bool
-) -> None:
-    small = replace(result(is_image=is_image), relevance=SMALL)
-    write_outputs(f"{tmp_path}/cat.jpg", small, ["npy"], dtype)
+@pytest.mark.parametrize("order", [1, -1])
+def test_numpy_reads_the_relevance_in_the_order_of_the_text(tmp_path: Path, dtype: Dtype, order: int) -> None:
+    small = replace(explanation(), relevance=SMALL[::order])
+    write(f"{tmp_path}/cat.jpg", small, ["npy"], dtype)
     read = np.load(tmp_path / "cat.jpg_relevance.npy", allow_pickle=False)
     assert read.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(read, (SMALL[::-1] if is_image else SMALL).astype(dtype))
+    np.testing.assert_array_equal(read, SMALL[::order].astype(dtype))
 
 
 def test_the_archive_says_what_was_explained_and_how(tmp_path: Path) -> None:
-    full = replace(result(), target_classes=(7, 281), description='{"net": "größer"}')
-    write_outputs(f"{tmp_path}/cat.jpg", full, ["npz"])
+    write_outputs(f"{tmp_path}/cat.jpg", explanation(), ["npz"], Encoding(description='{"net": "größer"}'))
     with np.load(tmp_path / "cat.jpg_relevance.npz", allow_pickle=False) as read:
         arrays = {name: read[name] for name in read.files}
     assert {name: (array.dtype.kind, array.shape) for name, array in arrays.items()} == {
@@ -153,27 +172,27 @@ def test_the_archive_says_what_was_explained_and_how(tmp_path: Path) -> None:
         "target": ("i", (2,)),
         "config": ("U", ()),
     }
-    np.testing.assert_array_equal(arrays["relevance"], RELEVANCE[::-1])
+    np.testing.assert_array_equal(arrays["relevance"], RELEVANCE)
     assert (arrays["relevance"].dtype, arrays["scores"].dtype) == (np.float32, np.float32)
     assert (arrays["classes"].tolist(), arrays["target"].tolist()) == ([281, 7], [7, 281])
-    np.testing.assert_array_equal(arrays["scores"], result().ranked_scores)
+    np.testing.assert_array_equal(arrays["scores"], RANKING.scores)
     assert arrays["config"].item() == '{"net": "größer"}'
 
 
 def test_an_archive_of_half_precision_without_a_description(tmp_path: Path) -> None:
-    write_outputs(f"{tmp_path}/cat.jpg", replace(result(), relevance=SMALL), ["npz"], "float16")
+    write(f"{tmp_path}/cat.jpg", replace(explanation(), relevance=SMALL), ["npz"], "float16")
     with np.load(tmp_path / "cat.jpg_relevance.npz", allow_pickle=False) as read:
         assert read["relevance"].dtype == np.float16
-        assert (read["target"].shape, read["config"].item()) == ((0,), "")
+        assert read["config"].item() == ""
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz"])
 def test_the_same_result_gives_the_same_bytes_at_another_time(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"cat.jpg_relevance.{kind}"
-    write_outputs(f"{tmp_path}/cat.jpg", result(), [kind])
+    write(f"{tmp_path}/cat.jpg", explanation(), [kind])
     before = path.read_bytes()
     time.sleep(2.1)  # ZIP archives count time in steps of two seconds
-    write_outputs(f"{tmp_path}/cat.jpg", result(), [kind])
+    write(f"{tmp_path}/cat.jpg", explanation(), [kind])
     assert path.read_bytes() == before
 
 
@@ -182,17 +201,17 @@ def test_the_same_result_gives_the_same_bytes_at_another_time(tmp_path: Path, ki
 def test_relevance_that_half_precision_cannot_hold_is_an_error(
     tmp_path: Path, kind: str, largest: float
 ) -> None:
-    large = replace(result(), relevance=np.array([[[0, 65504]], [[0, largest]]], np.float32))
+    large = replace(explanation(), relevance=np.array([[[0, 65504]], [[0, largest]]], np.float32))
     with pytest.raises(ImageError, match=r"is too large for float16.*--dtype float32"):
-        write_outputs(f"{tmp_path}/cat.jpg", large, [kind], "float16")
+        write(f"{tmp_path}/cat.jpg", large, [kind], "float16")
     assert not list(tmp_path.iterdir())
-    write_outputs(f"{tmp_path}/cat.jpg", large, [kind], "float32")
+    write(f"{tmp_path}/cat.jpg", large, [kind], "float32")
 
 
 def test_the_raw_heatmap_is_written_last(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(writers, "write_atomically", lambda path, *_: written.append(path.name))
-    write_outputs("cat.jpg", result(), ["rawhm", *OUTPUTS])
+    write("cat.jpg", explanation(), ["rawhm", *OUTPUTS])
     assert len(written) == len(file_kinds(OUTPUTS))
     assert written[-1] == "cat.jpg_rawhm.txt"
 
@@ -256,24 +275,24 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path, stem: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ImageError, match="a file stands where a folder is needed"):
-        write_outputs(f"{tmp_path}/{stem}", result(), ["top10"])
+        write(f"{tmp_path}/{stem}", explanation(), ["top10"])
 
 
 def test_a_folder_where_the_file_should_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cat.jpg_top10scores.txt").mkdir()
     with pytest.raises(ImageError, match="a folder has the name of the output file"):
-        write_outputs(f"{tmp_path}/cat.jpg", result(), ["top10"])
+        write(f"{tmp_path}/cat.jpg", explanation(), ["top10"])
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_name_that_is_too_long_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="shorter name"):
-        write_outputs(f"{tmp_path}/{'x' * 250}", result(), ["top10"])
+        write(f"{tmp_path}/{'x' * 250}", explanation(), ["top10"])
 
 
 def test_a_null_character_in_the_name_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="null"):
-        write_outputs(f"{tmp_path}/a\0b", result(), ["top10"])
+        write(f"{tmp_path}/a\0b", explanation(), ["top10"])
 
 
 def test_parallel_writers_leave_one_complete_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from batch_builders import opened
 from builders import (
     ENGINE,
     INCEPTION,
@@ -26,7 +27,6 @@ from twins import CLASSES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 from caffe_lrp.config import KEYS, read_config
 from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.model.explainer import open_session
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
@@ -259,11 +259,11 @@ def test_an_error_lists_numbers_and_names() -> None:
 def test_gamma_and_the_range_of_pixels_reach_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(DATA)
     settings = replace(read_config(CONFIG), gamma=0.75)
-    session = open_session(settings, ["epsilon-gamma-box", 100])
-    bounds = session.preprocessor.bounds
+    explainer = opened(settings, "epsilon-gamma-box", 100)
+    bounds = explainer.preprocessor.bounds
     assert all(low < 0 < high for low, high in zip(*bounds, strict=True))
     assert [len(numbers) for numbers in bounds] == [3, 3]
-    rules = [step.rule for step in session.plans[0].steps if step.layer.weights]
+    rules = [step.rule for step in explainer.plan.steps if step.layer.weights]
     assert rules[-1] == ZBox(*bounds)
     assert Gamma(0.75) in rules
 

@@ -424,9 +424,9 @@ def test_outputs_are_named_by_the_path_inside_and_images_are_loaded(
     (job,) = layout.jobs(0, entry, (0,), (entry.target,))
     assert (job.image, job.stem, job.fault) == (path / "a/b.png", "out/a/b.png", "")
 
-    class Session:
+    class Explainer:
         preprocessor = Preprocessor(16, 10, 10, np.zeros((3, 10, 10), np.float32), REFERENCE)
 
-    loaded = load_image(Session(), [job])  # type: ignore[arg-type]
-    assert loaded.error == ""
+    loaded = load_image(Explainer(), [job])  # type: ignore[arg-type]
+    assert loaded.error is None
     assert loaded.image is not None

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders import deployed
 
-from caffe_lrp.batch.provenance import describe_preprocessing
-from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.imaging.preprocess import Preprocessor
+from caffe_lrp.model.preprocessing import describe_preprocessing
+from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.quirks import REFERENCE
 
 NET = """
@@ -19,24 +20,20 @@ layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_p
 
 
 def described(scale: float = 1.0, transform: str = "", **settings: Any) -> dict[str, Any]:
-    """What is said of a config with these settings; ``scale`` is what they and the prototxt amount to."""
-    Path("net.prototxt").write_text(NET.replace("TRANSFORM", transform))
-    config = HeatmapConfig(
-        prototxt=Path("net.prototxt"), caffemodel=Path("net.caffemodel"), synset_file=Path("labels.txt"),
-        start_layer="auto", first_layer=0, class_count=6, output_root="out", path_root="images", formula=100,
-        epsilon=0.01, beta=1.0, switch_layer=-1, **settings,
-    )  # fmt: skip
+    """What is said of these settings; ``scale`` is what they and the prototxt amount to."""
+    net = deployed(Path(), NET.replace("TRANSFORM", f"crop_size: 20 {transform}"))
+    given = ModelSettings(prototxt=Path("deploy.prototxt"), caffemodel=Path("net.caffemodel"), **settings)
     preprocessor = Preprocessor(
-        config.base_size or 20,
+        given.base_size or 20,
         20,
         14,
         np.zeros((3, 20, 14), np.float32),
         REFERENCE,
-        channel_order=config.channel_order,
-        resize_mode=config.resize,
+        channel_order=given.channel_order,
+        resize_mode=given.resize,
         scale=scale,
     )
-    return describe_preprocessing(config, preprocessor)
+    return describe_preprocessing(given, net, preprocessor)
 
 
 @pytest.fixture(autouse=True)
