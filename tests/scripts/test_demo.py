@@ -27,11 +27,11 @@ from make_demo_model import (
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from caffe_lrp.config import read_config
+import caffe_lrp
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer, Linear
-from caffe_lrp.model.explainer import Session, open_session
+from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
 
@@ -55,8 +55,10 @@ MARGIN = 4
 
 
 @pytest.fixture(scope="module")
-def session() -> Session:
-    return open_session(read_config(CONFIG))
+def explainer() -> Explainer:
+    """The net, with a plan for the formula of the config."""
+    model = caffe_lrp.load(CONFIG)
+    return model.explainer((model.formula,))
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,8 @@ def pictures() -> list[Picture]:
     return [draw_picture(rng) for _ in range(120)]
 
 
-def mean_colour(session: Session) -> NDArray[np.float32]:
-    return session.preprocessor.mean[:, :1, :1]
+def mean_colour(explainer: Explainer) -> NDArray[np.float32]:
+    return explainer.preprocessor.mean[:, :1, :1]
 
 
 def around(mask: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -77,19 +79,19 @@ def around(mask: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def test_the_net_knows_the_shapes_of_pictures_it_has_not_seen(
-    session: Session, pictures: list[Picture]
+    explainer: Explainer, pictures: list[Picture]
 ) -> None:
-    assert accuracy(session.net, examples_of(pictures), mean_colour(session)) > 0.95
+    assert accuracy(explainer.net, examples_of(pictures), mean_colour(explainer)) > 0.95
 
 
-def test_heatmaps_lie_on_the_shape_asked_for(session: Session, pictures: list[Picture]) -> None:
+def test_heatmaps_lie_on_the_shape_asked_for(explainer: Explainer, pictures: list[Picture]) -> None:
     chosen = pictures[:16]
-    batch = examples_of(chosen).levels - mean_colour(session)
-    forward = ENGINE.forward(session.net, session.plans, batch)
+    batch = examples_of(chosen).levels - mean_colour(explainer)
+    forward = ENGINE.forward(explainer.net, tuple(explainer.plans.values()), batch)
     inside, elsewhere = [], []
     for which in (0, 1):
         classes = [(picture.classes[which],) for picture in chosen]
-        found = ENGINE.explain(session.plan, forward, classes)
+        found = ENGINE.explain(explainer.plan, forward, classes)
         for picture, relevance in zip(chosen, found, strict=True):
             positive = np.maximum(relevance.mean(axis=0), 0)
             inside.append(positive[around(picture.masks[which])].sum() / positive.sum())
@@ -109,8 +111,8 @@ def test_the_list_asks_for_shapes_that_the_names_of_the_pictures_say() -> None:
         assert Image.open(ROOT / path).size == (SIDE, SIDE)
 
 
-def test_the_labels_are_the_shapes(session: Session) -> None:
-    assert session.labels == tuple(SHAPES)
+def test_the_labels_are_the_shapes(explainer: Explainer) -> None:
+    assert explainer.labels == tuple(SHAPES)
 
 
 def test_what_is_committed_for_the_demo_is_small() -> None:
@@ -269,18 +271,19 @@ def test_training_writes_everything_and_the_same_seed_the_same(
     for path in files:
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
     shutil.copy(CONFIG, tmp_path / "one" / "configs")
-    assert len(open_session(read_config(tmp_path / "one/configs/demo.txt")).labels) == 8
+    assert len(caffe_lrp.load(tmp_path / "one/configs/demo.txt").labels) == 8
 
 
-def test_accuracy_counts_pictures_all_of_whose_shapes_come_first(session: Session) -> None:
+def test_accuracy_counts_pictures_all_of_whose_shapes_come_first(explainer: Explainer) -> None:
     """A blank picture that claims to show what the net thinks of it is right, one that does not wrong."""
     blank = np.zeros((2, 3, SIDE, SIDE), np.uint8)
-    scores = session.net.forward(blank - mean_colour(session), set(), WORKSPACE)[session.net.output_value][0]
+    net = explainer.net
+    scores = net.forward(blank - mean_colour(explainer), set(), WORKSPACE)[net.output_value][0]
     order = np.argsort(-scores)
     shown = np.zeros((2, len(SHAPES)), np.float32)
     shown[0, order[:2]] = 1
     shown[1, order[[0, 2]]] = 1
-    assert accuracy(session.net, Examples(blank, shown), mean_colour(session)) == 0.5
+    assert accuracy(net, Examples(blank, shown), mean_colour(explainer)) == 0.5
 
 
 def scripts_in(folder: Path) -> Path:
