@@ -22,14 +22,15 @@ from demo_pictures import SHAPES, SIDE, Picture, draw_picture
 from numpy.typing import NDArray
 from PIL import Image
 
+import caffe_lrp
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.caffe import caffe_pb2
-from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
+from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.inner_product import InnerProduct
-from caffe_lrp.net.build import build_net, weight_shapes
+from caffe_lrp.net.build import weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.net import Net
 
@@ -247,8 +248,8 @@ def write_net(folder: Path, weights: Weights) -> Net:
         for blob in blobs:
             layer.blobs.add(data=blob.ravel().tolist(), shape=caffe_pb2.BlobShape(dim=blob.shape))
     (folder / "shapes.caffemodel").write_bytes(model.SerializeToString())
-    spec, stored = read_prototxt(folder / "deploy.prototxt"), scan_caffemodel(folder / "shapes.caffemodel")
-    return build_net(deploy(spec, stored), stored)
+    loaded = caffe_lrp.load(folder / "deploy.prototxt", folder / "shapes.caffemodel", mean_values=0)
+    return loaded.explainer(()).net
 
 
 def trainable(net: Net) -> Net:

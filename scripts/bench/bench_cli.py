@@ -1,27 +1,25 @@
-"""Measures `caffe-lrp` as a process: seconds an image with all files written, and seconds to start."""
+"""Measures `caffe-lrp` as a process: seconds an image with all files written, and seconds to start.
+
+Beside it the Python interface, which explains the same images and writes nothing.
+"""
 
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from bench_worker import Round, timed
-from caffe_lrp.outputs.result import HeatmapResult
 
-from caffe_lrp.model.explainer import Session
+from caffe_lrp.model.model import Model
+from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import default_kinds
 from caffe_lrp.outputs.writers import write_outputs
-
-BEST_SCORES = 10
-"""Lines of the file with the best scores."""
-
-RELEVANCE_SCALE = 1e5
-"""Relevance of a pixel is about so much smaller than its grey level."""
+from caffe_lrp.relevance.formulas import FormulaCode
 
 DEFAULT_KINDS = default_kinds(text_only=False)
 """What a run writes unless told otherwise."""
@@ -82,6 +80,16 @@ def end_to_end(
     return Round(len(photos) - few, full.seconds - short.seconds), full
 
 
+def explain_all(model: Model, photos: Sequence[Path], few: int, formula: FormulaCode) -> Round:
+    """Return how long images take in Python once everything is running; counted as in `end_to_end`."""
+
+    def seconds(paths: Sequence[Path]) -> float:
+        return timed(lambda: deque(model.explain_all(paths, formulas=[formula]), maxlen=0))
+
+    short = seconds(photos[:few])
+    return Round(len(photos) - few, seconds(photos) - short)
+
+
 def starts(config: Path, photo: Path, options: Sequence[str]) -> tuple[ProcessRun, ProcessRun]:
     """Return a run on one image with an empty cache of compiled kernels, and the next one."""
     with tempfile.TemporaryDirectory() as cache:
@@ -90,33 +98,21 @@ def starts(config: Path, photo: Path, options: Sequence[str]) -> tuple[ProcessRu
     return cold, warm
 
 
-def decode_milliseconds(session: Session, photos: Sequence[Path]) -> float:
+def decode_milliseconds(model: Model, photos: Sequence[Path]) -> float:
     """Return the milliseconds in which one thread makes the input of the net from a file."""
-    session.preprocessor(photos[0])
-    return 1e3 * timed(lambda: [session.preprocessor(photo) for photo in photos]) / len(photos)
+    preprocessor = model.explainer(()).preprocessor
+    preprocessor(photos[0])
+    return 1e3 * timed(lambda: [preprocessor(photo) for photo in photos]) / len(photos)
 
 
-def write_milliseconds(session: Session, photos: Sequence[Path]) -> float:
-    """Return the milliseconds in which one thread writes the four files of an image.
-
-    The relevance written is the image itself less its mean, which has as many digits.
-    """
-    scores = np.linspace(1.0, 0.1, BEST_SCORES, dtype=np.float32)
-    results = [
-        HeatmapResult(
-            relevance=image.blob / np.float32(RELEVANCE_SCALE),
-            is_image=True,
-            picture=image.picture,
-            ranked_classes=np.arange(BEST_SCORES),
-            ranked_scores=scores,
-        )
-        for image in map(session.preprocessor, photos)
-    ]
+def write_milliseconds(model: Model, photos: Sequence[Path], formula: FormulaCode) -> float:
+    """Return the milliseconds in which one thread writes the four files of an image."""
+    explanations = [model.explain(photo, formula=formula) for photo in photos]
     with tempfile.TemporaryDirectory() as folder:
 
         def write_all() -> None:
-            for number, result in enumerate(results):
-                write_outputs(f"{folder}/{number}", result, DEFAULT_KINDS)
+            for number, explanation in enumerate(explanations):
+                write_outputs(f"{folder}/{number}", explanation, DEFAULT_KINDS, Encoding())
 
         write_all()
-        return 1e3 * timed(write_all) / len(results)
+        return 1e3 * timed(write_all) / len(explanations)

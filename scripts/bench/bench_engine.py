@@ -3,28 +3,23 @@
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from bench_worker import Case, Round, read_case, serve
 
-from caffe_lrp.config import read_config
+import caffe_lrp
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.model.explainer import Session, open_session
-
-ANY_FORMULA = 0
-"""To open a session for a forward pass alone."""
+from caffe_lrp.model.explainer import Explainer
 
 
-def load(case: Case) -> tuple[Session, Blob]:
-    """Return the session of a case and its images as one batch."""
-    config = read_config(Path(case.config))
-    formula = ANY_FORMULA if case.formula is None else case.formula
-    session = open_session(replace(config, formula=formula), convolution=case.convolution)
-    photos = [session.preprocessor(Path(photo)).blob for photo in case.photos[: case.batch]]
-    return session, np.stack(photos)
+def load(case: Case) -> tuple[Explainer, Blob]:
+    """Return net and plan of a case, without a plan for the forward pass alone, and its images as a batch."""
+    model = caffe_lrp.load(case.config, convolution=case.convolution)
+    explainer = model.explainer(() if case.formula is None else (case.formula,))
+    photos = [explainer.preprocessor(Path(photo)).blob for photo in case.photos[: case.batch]]
+    return explainer, np.stack(photos)
 
 
 class Engine:
@@ -32,7 +27,7 @@ class Engine:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._session, self._batch = load(case)
+        self._explainer, self._batch = load(case)
         self._classes = [(item,) for item in range(case.batch)]
         workers, inside = (1, case.threads) if case.together else (case.threads, 1)
         self._engines = [CpuEngine(inside) for _ in range(workers)]
@@ -53,12 +48,11 @@ class Engine:
 
     def _work(self, engine: CpuEngine, count: int) -> tuple[float, float]:
         """Explain `count` batches and return the seconds that forward and relevance passes took."""
-        session = self._session
-        plans = () if self._case.formula is None else (session.plan,)
+        net, plans = self._explainer.net, tuple(self._explainer.plans.values())
         forward_seconds = relevance_seconds = 0.0
         for _ in range(count):
             started = time.perf_counter()
-            forward = engine.forward(session.net, plans, self._batch)
+            forward = engine.forward(net, plans, self._batch)
             forward_seconds += time.perf_counter() - started
             for plan in plans:
                 started = time.perf_counter()

@@ -35,6 +35,8 @@ COLUMNS: dict[str, tuple[str, int]] = {
     "to_gradient": ("ours / gradient", 2),
     "end_to_end_ms": ("end to end ms", 1),
     "to_map_only": ("ratio to map only", 2),
+    "explain_all_ms": ("explain_all ms", 1),
+    "to_explain_all": ("end to end / explain_all", 2),
     "cold_s": ("first start s", 1),
     "warm_s": ("second start s", 1),
     "peak_memory": ("peak MB", 0),
@@ -54,8 +56,8 @@ def speed_row(rounds: Mapping[str, Sequence[Round]]) -> Row:
     Parameters
     ----------
     rounds
-        What was run -> its rounds: ``explain``, and where there are any ``zennit``, ``gradient`` and
-        ``end_to_end``.
+        What was run -> its rounds: ``explain``, and where there are any ``zennit``, ``gradient``,
+        ``end_to_end``, and ``explain_all`` in turns with that.
     """
     ours = rounds["explain"]
     row: Row = {
@@ -74,6 +76,9 @@ def speed_row(rounds: Mapping[str, Sequence[Round]]) -> Row:
     if rounds.get("end_to_end"):
         row["end_to_end_ms"] = _median_ms(rounds["end_to_end"])
         row["to_map_only"] = _median_ratio(rounds["end_to_end"], ours)
+    if rounds.get("explain_all"):
+        row["explain_all_ms"] = _median_ms(rounds["explain_all"])
+        row["to_explain_all"] = _median_ratio(rounds["end_to_end"], rounds["explain_all"])
     return row
 
 

@@ -239,8 +239,8 @@ def main() -> None:
     """Serve the case on the command line."""
     case = read_case(sys.argv[1])
     torch.set_num_threads(case.threads)
-    session, images = load(case)
-    zennit = Zennit(session.plan, images)
+    explainer, images = load(case)
+    zennit = Zennit(explainer.plan, images)
     serve({"zennit": zennit.run_attribution, "gradient": zennit.run_gradient}, case.round_seconds)
 
 

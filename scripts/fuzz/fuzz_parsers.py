@@ -17,7 +17,7 @@ from fuzz_mutations import Damage
 from numpy.typing import NDArray
 from PIL import Image
 
-from caffe_lrp.config import read_config
+import caffe_lrp
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import PlanError
 from caffe_lrp.formats.caffe import caffe_pb2
@@ -25,7 +25,6 @@ from caffe_lrp.formats.caffe.reader import StoredBlob, read_prototxt, scan_caffe
 from caffe_lrp.imaging.mean import BLOB_BGR, TEXT_BGR, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.model.explainer import open_session
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
 from caffe_lrp.net.net import Net
@@ -235,9 +234,10 @@ def read_weights(good: DeployedNet, path: Path) -> None:
     resolve_plans(build_net(good, stored, memory=2**30))
 
 
-def read_session(path: Path) -> None:
+def read_model(path: Path) -> None:
     """Go as far as possible with a config."""
-    open_session(read_config(path))
+    with caffe_lrp.load(path) as model:
+        model.explainer((model.formula,))
 
 
 def _layer_of(model: caffe_pb2.NetParameter, style: str) -> Any:
@@ -389,8 +389,8 @@ def parsers(folder: Path) -> list[Parser]:
         Parser("mean", mean_blobs(), message, read_mean),
         Parser("mean-text", (mean_text(),), text, partial(load_mean, mode=TEXT_BGR, quirks=REFERENCE)),
         Parser("mean-npy", numpy_seeds(), fuzz_mutations.BYTES, read_mean),
-        Parser("config", (CONFIG.encode(),), text, read_session),
-        Parser("yaml", (YAML_CONFIG.encode(),), text, partial(read_as, ".yaml", read_session)),
+        Parser("config", (CONFIG.encode(),), text, read_model),
+        Parser("yaml", (YAML_CONFIG.encode(),), text, partial(read_as, ".yaml", read_model)),
         Parser("list", (LIST.encode(),), text, read_filelist),
     ]
     images = [Parser(name, seeds, fuzz_pictures.PICTURES, decode) for name, seeds in image_seeds().items()]

@@ -14,14 +14,13 @@ from zoo_worker import Answer, Job, serve
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.cpu import CpuEngine
-from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer
-from caffe_lrp.net.build import build_net
-from caffe_lrp.net.deploy.deployed import deploy
+from caffe_lrp.model.model import Model
+from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 
 ALPHA_BETA = "αβ"
@@ -35,26 +34,28 @@ class Subject:
     """A loaded net, its image and the class to explain: the best one, at all positions of a map of scores."""
 
     def __init__(self, job: Job) -> None:
-        self._job = job
-        spec, stored = read_prototxt(Path(job.prototxt)), scan_caffemodel(Path(job.caffemodel))
-        self.net = build_net(deploy(spec, stored), stored)
-        self.image = np.load(job.image)
-        self.engine = CpuEngine()
-        self.start = scoring_layer(self.net)
-        self.scores = self._scores()
+        settings = ModelSettings(
+            prototxt=Path(job.prototxt),
+            caffemodel=Path(job.caffemodel),
+            mean_values=(0.0,),
+            epsilon=job.epsilon,
+            beta=job.beta,
+            switch_layer=job.switch,
+        )
+        with Model(settings, threads=1) as model:
+            self.image, self.engine = np.load(job.image), CpuEngine()
+            explainer = model.explainer(())
+            self.net, self._parameters = explainer.net, explainer.parameters
+            self.start = scoring_layer(self.net)
+            name = self.net.value_names[self.start.outputs[0]]
+            self.scores = model.forward(self.image, [name])[name]
         positions = math.prod(self.scores.shape[2:])
         best = int(self.scores[0].reshape(-1).argmax()) // positions
         self.elements = list(range(best * positions, (best + 1) * positions))
 
-    def _scores(self) -> Blob:
-        value = self.start.outputs[0]
-        return self.net.forward(self.image, {value}, Workspace())[value]
-
     def plan(self, formula: int, quirks: str) -> Plan:
-        """Return the plan of a formula."""
-        job = self._job
-        switch = next(layer.index for layer in self.net.layers if layer.name == job.switch)
-        parameters = RuleParameters(job.epsilon, job.beta, switch, QUIRK_MODES[quirks])
+        """Return the plan of a formula; an element of the scores is a class to it."""
+        parameters = replace(self._parameters, quirks=QUIRK_MODES[quirks])
         return resolve_plan(self.net, find_formula(formula), parameters, self.start.index, 0)
 
     def relevance(self, plan: Plan) -> Blob:

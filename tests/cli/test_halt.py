@@ -16,6 +16,7 @@ import pytest
 from command_line import DATA, files_below
 from run_builders import all_of, command, copies, finish, journal_of, records, wait_for_maps
 
+from caffe_lrp.batch.warmup import WarmUp
 from caffe_lrp.cli import main as cli
 from caffe_lrp.cli.halt import Halt
 from caffe_lrp.errors import ExitCode
@@ -164,12 +165,10 @@ def test_an_error_that_a_library_makes_of_an_interruption_is_an_interruption(
 def test_an_interrupted_warm_up_is_no_internal_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(_: object, halt: Halt) -> int:
-        with halt.finishing():
-            signal.raise_signal(signal.SIGINT)
-        return ExitCode.INTERRUPTED
+    def interrupted(_: WarmUp) -> None:
+        signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("caffe_lrp.cli.commands.warmup.explain", interrupted)
+    monkeypatch.setattr(WarmUp, "run", interrupted)
     assert cli.main(["warmup"]) == ExitCode.INTERRUPTED
     assert "internal error" not in capsys.readouterr().err
 

@@ -18,6 +18,7 @@ from bench_report import add_direct_time, machine_lines, speed_row, table, write
 from bench_worker import Case, Round, Worker, repetitions
 from builders import INCEPTION, assert_close, build, random_blob, single_layer
 
+import caffe_lrp
 from caffe_lrp.config import read_config
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.layers.base import Linear
@@ -219,6 +220,7 @@ def test_a_row_has_medians_and_the_median_of_ratios_within_rounds() -> None:
         "zennit": rounds_of(50, 80, 240),
         "gradient": rounds_of(5, 20, 20),
         "end_to_end": rounds_of(20, 30, 44),
+        "explain_all": rounds_of(25, 24, 40),
     }
     row = speed_row(rounds)
     assert row["total_ms"] == pytest.approx(20)
@@ -231,6 +233,8 @@ def test_a_row_has_medians_and_the_median_of_ratios_within_rounds() -> None:
     assert row["to_gradient"] == pytest.approx(2)
     assert row["end_to_end_ms"] == pytest.approx(30)
     assert row["to_map_only"] == pytest.approx(1.5)
+    assert row["explain_all_ms"] == pytest.approx(25)
+    assert row["to_explain_all"] == pytest.approx(1.1)
 
 
 def test_the_direct_time_is_that_of_the_threads_a_row_had() -> None:
@@ -281,6 +285,14 @@ def test_the_end_to_end_time_is_that_of_the_images_a_longer_run_has_more(
     assert steady.images == 8
     assert steady.milliseconds == pytest.approx(250)
     assert full.seconds == pytest.approx(6)
+
+
+def test_a_model_tells_how_long_the_images_take_that_are_more_and_the_stages_around_them() -> None:
+    photos = list(map(Path, DEMO_PHOTOS))
+    with caffe_lrp.load(DEMO_CONFIG) as model:
+        assert bench_cli.explain_all(model, photos, 1, 100).images == 1
+        assert bench_cli.decode_milliseconds(model, photos) > 0
+        assert bench_cli.write_milliseconds(model, photos, 100) > 0
 
 
 def test_rounds_last_about_as_long_as_wanted() -> None:

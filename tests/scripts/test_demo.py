@@ -10,7 +10,6 @@ from pathlib import Path
 import make_demo_model
 import numpy as np
 import pytest
-from batch_builders import opened
 from builders import ENGINE, WORKSPACE, assert_close, build, random_blob, single_layer
 from demo_pictures import SHAPES, SIDE, Picture, draw_picture
 from make_demo_model import (
@@ -28,7 +27,7 @@ from make_demo_model import (
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from caffe_lrp.config import read_config
+import caffe_lrp
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer, Linear
@@ -57,7 +56,9 @@ MARGIN = 4
 
 @pytest.fixture(scope="module")
 def explainer() -> Explainer:
-    return opened(read_config(CONFIG))
+    """The net, with a plan for the formula of the config."""
+    model = caffe_lrp.load(CONFIG)
+    return model.explainer((model.formula,))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_the_net_knows_the_shapes_of_pictures_it_has_not_seen(
 def test_heatmaps_lie_on_the_shape_asked_for(explainer: Explainer, pictures: list[Picture]) -> None:
     chosen = pictures[:16]
     batch = examples_of(chosen).levels - mean_colour(explainer)
-    forward = ENGINE.forward(explainer.net, [explainer.plan], batch)
+    forward = ENGINE.forward(explainer.net, tuple(explainer.plans.values()), batch)
     inside, elsewhere = [], []
     for which in (0, 1):
         classes = [(picture.classes[which],) for picture in chosen]
@@ -270,18 +271,19 @@ def test_training_writes_everything_and_the_same_seed_the_same(
     for path in files:
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
     shutil.copy(CONFIG, tmp_path / "one" / "configs")
-    assert len(opened(read_config(tmp_path / "one/configs/demo.txt")).labels) == 8
+    assert len(caffe_lrp.load(tmp_path / "one/configs/demo.txt").labels) == 8
 
 
 def test_accuracy_counts_pictures_all_of_whose_shapes_come_first(explainer: Explainer) -> None:
     """A blank picture that claims to show what the net thinks of it is right, one that does not wrong."""
     blank = np.zeros((2, 3, SIDE, SIDE), np.uint8)
-    values = explainer.net.forward(blank - mean_colour(explainer), set(), WORKSPACE)
-    order = np.argsort(-values[explainer.net.output_value][0])
+    net = explainer.net
+    scores = net.forward(blank - mean_colour(explainer), set(), WORKSPACE)[net.output_value][0]
+    order = np.argsort(-scores)
     shown = np.zeros((2, len(SHAPES)), np.float32)
     shown[0, order[:2]] = 1
     shown[1, order[[0, 2]]] = 1
-    assert accuracy(explainer.net, Examples(blank, shown), mean_colour(explainer)) == 0.5
+    assert accuracy(net, Examples(blank, shown), mean_colour(explainer)) == 0.5
 
 
 def scripts_in(folder: Path) -> Path:

@@ -11,8 +11,6 @@ from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import remark, say
 from caffe_lrp.errors import ExitCode, UsageError
 
-from .explain import explain, list_parser
-
 HELP = "Compile everything ahead, so that no run has to."
 
 
@@ -26,14 +24,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compile all kernels by runs that need every one of them, and say how to make use of it."""
+    """Compile all kernels by explanations that need every one of them; say how to make use of it."""
     if options.cpu:
         os.environ["CAFFE_LRP_CPU"] = options.cpu
     # What compiles reads the environment when it is imported.
     from tqdm import tqdm  # noqa: PLC0415
 
+    from caffe_lrp.batch.warmup import prepare_warm_up  # noqa: PLC0415
     from caffe_lrp.kernels._jit import CACHE_PLACE, mark_cache_complete  # noqa: PLC0415
-    from caffe_lrp.model.warmup import prepare_runs  # noqa: PLC0415
 
     options.halt.unwind()
     notices = "; ".join(CACHE_PLACE.notices)
@@ -42,14 +40,12 @@ def run(options: argparse.Namespace) -> int:
     if notices:
         remark(f"note: {notices}")
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="caffe-lrp-") as folder:
-        runs = prepare_runs(Path(folder))
-        for arguments in tqdm(runs, "compiling", disable=not sys.stderr.isatty(), dynamic_ncols=True):
-            code = explain(list_parser().parse(arguments), options.halt)
+    with tempfile.TemporaryDirectory(prefix="caffe-lrp-") as folder, options.halt.finishing():
+        parts = prepare_warm_up(Path(folder))
+        for part in tqdm(parts, "compiling", disable=not sys.stderr.isatty(), dynamic_ncols=True):
+            part.run()
             if options.halt.requested:
                 raise KeyboardInterrupt
-            if code != ExitCode.DONE:
-                raise RuntimeError(f"failed: {' '.join(arguments)}")
     mark_cache_complete()
     say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_PLACE.folder}", sys.stdout)
     names = ("CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR")

@@ -1,21 +1,28 @@
-"""Runs that compile every kernel ahead: small nets with a layer of every kind, by every formula.
+"""Explanations that need every kernel: of small nets with a layer of every kind, by every formula.
 
 Kernels are compiled for the types of the arrays they are given, which nobody can list but the program
-itself; so it is run as a user would run it, on files made for the purpose. A kernel or a case that no
-run here reaches is compiled when it is first needed; the tests tell.
+itself; so models explain images as a user's would, from files made for the purpose. A kernel or a case that
+nothing here reaches is compiled when it is first needed; the tests tell.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from caffe_lrp.errors import CaffeLrpError
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt
+from caffe_lrp.model.model import Model
+from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.net.build import weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
+from caffe_lrp.outputs.encoding import Encoding
+from caffe_lrp.outputs.kinds import default_kinds
+from caffe_lrp.outputs.writers import write_outputs
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode
 
@@ -102,53 +109,80 @@ layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
 """
 
 _NETS = {"photo": _PHOTO_NET, "other": _OTHER_NET, "within": _WITHIN_NET}
+_CLASSES = 10
 
 #: Layers of `_PHOTO_NET`, counted with its Split, and of `_OTHER_NET`.
 _DEEP, _SCORES, _PROB = 6, 22, 23
 _OTHER_SCORES = 14
 
-#: All files lie beside the config; their names begin with that of the folder, so that no others are meant.
-_CONFIG = """
-param_file
-{folder}_{net}.prototxt
-model_file
-{folder}_{net}.caffemodel
-mean_file
-{folder}_mean{mean_mode}
-use_mean_file_asbinaryprotoblob
-{mean_mode}
-synsetfile
-{folder}_labels.txt
-lastlayerindex
-{start_layer}
-firstlayerindex
-{first_layer}
-numclasses
-10
-baseimgsize
-80
-standalone_outpath
-out
-standalone_rootpath
-images
-relpropformulatype
-{formula}
-epsstab
-0.01
-alphabeta_beta
-1
-auxiliaryvariable_maxlayerindexforflatdistinconv
-{switch_layer}
-quirks
-{quirks}
-"""
+#: Images in a batch, threads, and how convolutions are computed.
+_WAYS = ((1, 1, "direct"), (1, 2, "winograd"), (2, 1, "winograd"))
 
-_FEW_IMAGES = ("wide.jpg 3", "tall.jpg -2")
+_FEW_IMAGES = {"wide.jpg": 3, "tall.jpg": -2}
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A part of what needs every kernel: one model explains a few images, and files are written.
+
+    Attributes
+    ----------
+    folder
+        Where all files lie.
+    settings
+        Of the model.
+    formulas
+        What images are explained by.
+    targets
+        Name of an image -> what it is explained for.
+    batch
+        Images that run together.
+    threads
+        Threads that compute.
+    """
+
+    folder: Path
+    settings: ModelSettings
+    formulas: tuple[FormulaCode, ...]
+    targets: dict[str, int]
+    batch: int
+    threads: int
+
+    def run(self) -> None:
+        """Explain the images."""
+        images = [self.folder / "images" / name for name in self.targets]
+        targets, kinds = list(self.targets.values()), default_kinds(text_only=False)
+        with (
+            Model(self.settings, threads=self.threads) as model,
+            closing(model.explain_all(images, targets, self.formulas, batch=self.batch)) as explanations,
+        ):
+            for explanation in explanations:
+                assert not isinstance(explanation, CaffeLrpError)  # these are raised
+                write_outputs(f"{self.folder}/map", explanation, kinds, Encoding())
+
+
+def prepare_warm_up(folder: Path) -> list[WarmUp]:
+    """All parts of a warm-up; the files they need are written to ``folder``."""
+    _write_models(folder)
+    _write_means(folder)
+    targets = {name: number % _CLASSES for number, name in enumerate(_write_images(folder / "images"))}
+    return [
+        WarmUp(
+            folder,
+            case.settings(folder, convolution),
+            case.formulas,
+            targets if case.all_images else _FEW_IMAGES,
+            batch,
+            threads,
+        )
+        for case in _cases()
+        for batch, threads, convolution in _WAYS
+    ]
 
 
 @dataclass(frozen=True)
 class _Case:
-    """One run: what goes into its config, and whether it reads images of all kinds."""
+    """What a model is opened from, by what it explains, and whether it reads images of all kinds."""
 
     formulas: tuple[FormulaCode, ...]
     quirks: str
@@ -156,33 +190,22 @@ class _Case:
     start_layer: int = _SCORES
     first_layer: int = 0
     switch_layer: int = _DEEP
-    mean_mode: int = 1
+    mean_format: int = 1
     all_images: bool = False
 
-    @property
-    def formula(self) -> FormulaCode:
-        """What the config says; the command line names all."""
-        return self.formulas[0]
-
-
-def prepare_runs(folder: Path) -> list[list[str]]:
-    """Arguments of ``caffe-lrp`` for every run; the files they name are written to ``folder``."""
-    _write_models(folder)
-    _write_means(folder)
-    images = _write_images(folder / "images")
-    (folder / f"{folder.name}_labels.txt").write_text("a class\n" * 10)
-    runs = []
-    for number, case in enumerate(_cases()):
-        config, listing = folder / f"config{number}.txt", folder / f"list{number}.txt"
-        config.write_text(_CONFIG.format(folder=folder.name, formula=case.formula, **vars(case)))
-        lines = [f"{name} {number % 10}" for name in images] if case.all_images else _FEW_IMAGES
-        listing.write_text("".join(f"images/{line}\n" for line in lines))
-        for batch, threads, convolution in ((1, 1, "direct"), (1, 2, "winograd"), (2, 1, "winograd")):
-            out = f"{folder}/{number}{batch}{threads}"
-            runs.append(["-c", str(config), "-f", str(listing), "-p", out, "--image-root", str(folder)])
-            runs[-1] += ["--formula", ",".join(map(str, case.formulas)), "--suffix-target", "--quiet"]
-            runs[-1] += ["--batch", str(batch), "--threads", str(threads), "--convolution", convolution]
-    return runs
+    def settings(self, folder: Path, convolution: str) -> ModelSettings:
+        return ModelSettings(
+            prototxt=folder / f"{self.net}.prototxt",
+            caffemodel=folder / f"{self.net}.caffemodel",
+            mean_file=folder / f"mean{self.mean_format}",
+            mean_format=self.mean_format,
+            base_size=80,
+            start_layer=self.start_layer,
+            first_layer=self.first_layer,
+            switch_layer=self.switch_layer,
+            quirks=self.quirks,
+            convolution=convolution,
+        )
 
 
 def _cases() -> Iterator[_Case]:
@@ -193,8 +216,8 @@ def _cases() -> Iterator[_Case]:
     for quirks in QUIRK_MODES:
         yield _Case(tuple(FORMULAS), quirks, all_images=quirks == "reference")
         yield _Case(switched, quirks, switch_layer=_SCORES)
-        yield _Case(general, quirks, start_layer=_PROB, mean_mode=0)
-        yield _Case(general, quirks, first_layer=2, mean_mode=2)
+        yield _Case(general, quirks, start_layer=_PROB, mean_format=0)
+        yield _Case(general, quirks, first_layer=2, mean_format=2)
         yield _Case(general, quirks, "other", _OTHER_SCORES)
         yield _Case(general, quirks, "within", -2)
 
@@ -203,7 +226,7 @@ def _write_models(folder: Path) -> None:
     """Prototxts, and caffemodels with random weights."""
     random = np.random.default_rng(0)
     for name, text in _NETS.items():
-        path = folder / f"{folder.name}_{name}.prototxt"
+        path = folder / f"{name}.prototxt"
         path.write_text(text)
         model = caffe_pb2.NetParameter()
         for layer, shapes in weight_shapes(deploy(read_prototxt(path))).items():
@@ -218,9 +241,9 @@ def _write_means(folder: Path) -> None:
     """The same mean in all formats: text and BlobProto."""
     levels = np.full(3 * SIDE * SIDE, 100.0)
     blob = caffe_pb2.BlobProto(num=1, channels=3, height=SIDE, width=SIDE, data=levels)
-    (folder / f"{folder.name}_mean0").write_text(f"3\n{SIDE} {SIDE}\n" + "100 " * len(levels))
-    for mode in (1, 2):
-        (folder / f"{folder.name}_mean{mode}").write_bytes(blob.SerializeToString())
+    (folder / "mean0").write_text(f"3\n{SIDE} {SIDE}\n" + "100 " * len(levels))
+    for mean_format in (1, 2):
+        (folder / f"mean{mean_format}").write_bytes(blob.SerializeToString())
 
 
 def _write_images(folder: Path) -> list[str]:
