@@ -136,7 +136,8 @@ def prepare_run(
     """
     if options.dask:
         require_dask()  # not only after the net was loaded
-    if options.top is not None and config.place_of("head") != COMMAND_LINE:  # or there might be any number
+    is_head_named = config.head is not None and config.place_of("head") == COMMAND_LINE
+    if options.top is not None and not is_head_named:  # or there might be any number of jobs
         refuse_too_many_ranks(config, options.top)
     formulas = options.formulas or (config.formula,)
     work = make_jobs(entries or (), _layout_of(options, config), formulas, options.top)
