@@ -73,7 +73,8 @@ class Model:
     def __init__(
         self, settings: ModelSettings, *, threads: int | None = None, memory: int | None = None
     ) -> None:
-        self.settings, self._asked = settings, (threads, memory)
+        self.settings = settings
+        self._opened_by = settings.with_absolute_paths(), threads, memory
         self._memory = memory or available_memory() // 2  # asked before weights take some of it
         self._threads = threads or allowed_processors()
         if settings.formula is not None:
@@ -292,7 +293,7 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Files and settings travel, not weights: the other process opens the model itself."""
-        return _open, (self.settings.with_absolute_paths(), *self._asked)
+        return _open, self._opened_by
 
     def __repr__(self) -> str:
         """A short summary."""
