@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from caffe_lrp.errors import ConfigError, UsageError
+from caffe_lrp.errors import ConfigError, UsageError, about
 from caffe_lrp.machine.resources import parse_memory
 
 from .keys import COMMAND_LINE, KEYS, Key, at_least, one_of
@@ -82,7 +82,8 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
             f"{path} was given alone; give a prototxt and its caffemodel, or a config file",
             setting="caffemodel",
         )
-    config = read_config(path, _in_place_of_config(values))
+    with about(ConfigError, file=path):
+        config = read_config(path, _in_place_of_config(values))
     places = {name: place for name, place in config.places.items() if place != COMMAND_LINE}
     others = {name: value for name, value in values.items() if name in _OTHERS or name == _LABELS}
     return Settings({**config.model_arguments(), **others}, **process, places=places)

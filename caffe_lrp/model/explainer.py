@@ -212,11 +212,11 @@ def _deployed(settings: ModelSettings) -> tuple[DeployedNet, Weights]:
         spec = read_prototxt(settings.prototxt)
     with about(file=settings.caffemodel):
         weights = scan_caffemodel(settings.caffemodel)
-    if settings.input_size is None:
-        return deploy(spec, weights, settings.head), weights
-    with about(ModelError, setting="input_size"):
-        deployed = deploy(spec, weights, settings.head, settings.input_size)
-        image_shape(deployed)  # a size can be too large
+    size = settings.input_size
+    with about(ModelError, setting="" if size is None else "input_size", file=settings.prototxt):
+        deployed = deploy(spec, weights, settings.head, size)
+        if size is not None:
+            image_shape(deployed)  # a size can be too large
         return deployed, weights
 
 
@@ -267,5 +267,6 @@ def formula_for(settings: ModelSettings, code: FormulaCode) -> Formula:
 
 def read_labels(path: Path) -> tuple[str, ...]:
     """Class labels, one a line."""
-    content = read_small_file(path, "synset file", ConfigError, most_megabytes=16)
+    with about(ConfigError, file=path):
+        content = read_small_file(path, "synset file", ConfigError, most_megabytes=16)
     return tuple(line.strip() for line in content.decode("utf-8-sig", errors="replace").splitlines())

@@ -258,7 +258,7 @@ def _known_before(explainer: Explainer, choice: _Choice) -> dict[str, Any]:
         "scores": choice.scores.copy(),
         "target": choice.classes,
         "place": image.place,
-        "ranking": choice.ranking,
+        "ranking": Ranking(choice.ranking.classes.copy(), choice.ranking.scores.copy()),
         "labels": explainer.labels,
     }
 

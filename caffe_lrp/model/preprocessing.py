@@ -8,6 +8,7 @@ from caffe_lrp.formats.spec import Shape
 from caffe_lrp.imaging.mean import BLOB_BGR, Mean, constant_mean, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.net.deploy.deployed import DeployedNet, image_shape
+from caffe_lrp.quirks import Quirks
 
 from .settings import ModelSettings
 
@@ -63,7 +64,7 @@ def _mean(settings: ModelSettings, deployed: DeployedNet, shape: Shape) -> tuple
         with about(ConfigError, setting="mean_values"):
             return _constant(settings.mean_values, shape, "mean_values"), []
     if settings.mean_file is not None:
-        mean = _everywhere(load_mean(settings.mean_file, settings.mean_format, quirks, shape[0]), shape)
+        mean = _mean_image_of(settings.mean_file, settings.mean_format, quirks, shape)
         return (mean[::-1] if settings.channel_order == "RGB" and shape[0] == 3 else mean), []
     if transform is None:
         raise ConfigError(
@@ -71,7 +72,7 @@ def _mean(settings: ModelSettings, deployed: DeployedNet, shape: Shape) -> tuple
             "mean_file or mean_values (0 for none)"
         )
     if path := mean_of_prototxt(settings, deployed):
-        return _everywhere(load_mean(path, BLOB_BGR, quirks, shape[0]), shape), [f"mean image {path}"]
+        return _mean_image_of(path, BLOB_BGR, quirks, shape), [f"mean image {path}"]
     with about(ConfigError, place=deployed.source):
         values = transform.mean_values or (0.0,)
         return _constant(values, shape, "mean_value"), [f"mean {', '.join(f'{value:g}' for value in values)}"]
@@ -85,8 +86,10 @@ def mean_of_prototxt(settings: ModelSettings, deployed: DeployedNet) -> Path | N
     return _find(deployed.transform.mean_file, Path(deployed.source).parent)
 
 
-def _everywhere(mean: Mean, shape: Shape) -> Mean:
-    """A mean of one pixel as large as the net's input; any other one as it is."""
+def _mean_image_of(path: Path, mean_format: int, quirks: Quirks, shape: Shape) -> Mean:
+    """The mean in a file; one of one pixel is made as large as the net's input."""
+    with about(ModelError, file=path):
+        mean = load_mean(path, mean_format, quirks, shape[0])
     return constant_mean(mean.reshape(-1).tolist(), *shape) if mean.shape[1:] == (1, 1) else mean
 
 

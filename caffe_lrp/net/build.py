@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_lrp.errors import ModelError, noticing
+from caffe_lrp.errors import ModelError, about, noticing
 from caffe_lrp.formats.caffe.reader import StoredBlob, Weights
 from caffe_lrp.formats.spec import ConstantSpec, LayerSpec, Shape
 from caffe_lrp.kernels.gemm import Blob
@@ -132,7 +132,11 @@ def _loaded(layers: Sequence[Layer], weights: Weights, convolution: str, source:
     stored = _checked_weights(layers, weights, source)
     compared = _compared_values(layers)
     chosen = (layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)) for layer in layers)
-    return tuple(_with_weights(layer, blobs, source) for layer, blobs in zip(chosen, stored, strict=True))
+    loaded = []
+    for layer, blobs in zip(chosen, stored, strict=True):
+        with about(ModelError, layer=layer.name):
+            loaded.append(_with_weights(layer, blobs, source))
+    return tuple(loaded)
 
 
 def _compared_values(layers: Sequence[Layer]) -> set[int]:
@@ -173,15 +177,16 @@ def _graph_of(deployed: DeployedNet) -> Graph:
     for index, spec in enumerate(deployed.layers):
         read = tuple(map(values.read, spec.bottoms))
         written = values.next(len(spec.tops))
-        layer = _build_layer(
-            spec,
-            source,
-            index=index,
-            inputs=read,
-            outputs=written,
-            input_shapes=tuple(values.shapes[value] for value in read),
-            batch_size=inputs[0].shape[0] if inputs else 1,
-        )
+        with about(ModelError, layer=spec.name, file=source):
+            layer = _build_layer(
+                spec,
+                source,
+                index=index,
+                inputs=read,
+                outputs=written,
+                input_shapes=tuple(values.shapes[value] for value in read),
+                batch_size=inputs[0].shape[0] if inputs else 1,
+            )
         layers.append(layer.with_gates(values.gates_among(read)))
         values.write(spec.tops, layer)
         for value in read:
@@ -248,13 +253,18 @@ def _refuse_missing_weights(layers: Sequence[Layer], weights: Weights, source: s
         if len(missing) > _MOST_FAULTS:
             faults.append(f"… and {len(missing) - _MOST_FAULTS} more")
         advice = "Weights are matched by layer name; are prototxt and caffemodel of the same net?"
-        raise ModelError("\n".join([*faults, advice]))
+        with about(ModelError, layer=missing[0].name if len(missing) == 1 else ""):
+            raise ModelError("\n".join([*faults, advice]))
 
 
 def _checked_weights(layers: Sequence[Layer], weights: Weights, source: str) -> list[tuple[StoredBlob, ...]]:
     """The blobs of every layer in the caffemodel; none of them is missing or has another shape."""
     _refuse_missing_weights(layers, weights, source)
-    return [_stored_weights(layer, weights, source) for layer in layers]
+    found = []
+    for layer in layers:
+        with about(ModelError, layer=layer.name):
+            found.append(_stored_weights(layer, weights, source))
+    return found
 
 
 def _stored_weights(layer: Layer, weights: Weights, source: str) -> tuple[StoredBlob, ...]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from caffe_lrp.compute.sharing import shared_property
-from caffe_lrp.errors import ConfigError, PlanError
+from caffe_lrp.errors import ConfigError, PlanError, about
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
@@ -122,7 +122,10 @@ def resolve_plan(
     origin = start if isinstance(start, Start) else find_start(net, start)
     path = _layers_on_the_way(net, origin, first_layer)
     composite = compose(formula, parameters, lowest_linear_layers(net))
-    rules = [_required(composite.rule_for(layer), layer, net) for layer in path]
+    rules = []
+    for layer in path:
+        with about(PlanError, layer=layer.name):
+            rules.append(_required(composite.rule_for(layer), layer, net))
     return Plan(
         net=net,
         steps=tuple(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from caffe_lrp.errors import ModelError
+from caffe_lrp.errors import ModelError, about
 from caffe_lrp.formats.caffe.caffe_pb2 import LayerParameter
 from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec
 from caffe_lrp.messages import did_you_mean
@@ -66,22 +66,23 @@ def _resolve_bottoms(
     last_writer |= {declared.name: (_INPUT, number) for number, declared in enumerate(inputs)}
     result = []
     for number, layer in enumerate(layers):
-        for bottom in layer.bottoms:
-            if bottom not in last_writer:
-                raise ModelError(
-                    f"{source}: layer '{layer.name}' ({layer.type}) reads the blob '{bottom}', which no "
-                    f"input or layer before it writes{_way_out(bottom, last_writer, layers, number)}"
-                )
-        result.append([last_writer[bottom] for bottom in layer.bottoms])
-        bottoms = frozenset(layer.bottoms)
-        for top_number, top in enumerate(layer.tops):
-            if top in last_writer and top not in bottoms:
-                forgotten = "" if layer.bottoms else f', or add bottom: "{top}" if it works in place'
-                raise ModelError(
-                    f"{source}: layer '{layer.name}' ({layer.type}) writes the blob '{top}' a second time; "
-                    f"give its top another name{forgotten}"
-                )
-            last_writer[top] = (number, top_number)
+        with about(ModelError, layer=layer.name):
+            for bottom in layer.bottoms:
+                if bottom not in last_writer:
+                    raise ModelError(
+                        f"{source}: layer '{layer.name}' ({layer.type}) reads the blob '{bottom}', which no "
+                        f"input or layer before it writes{_way_out(bottom, last_writer, layers, number)}"
+                    )
+            result.append([last_writer[bottom] for bottom in layer.bottoms])
+            bottoms = frozenset(layer.bottoms)
+            for top_number, top in enumerate(layer.tops):
+                if top in last_writer and top not in bottoms:
+                    forgotten = "" if layer.bottoms else f', or add bottom: "{top}" if it works in place'
+                    raise ModelError(
+                        f"{source}: layer '{layer.name}' ({layer.type}) writes the blob '{top}' a second time; "
+                        f"give its top another name{forgotten}"
+                    )
+                last_writer[top] = (number, top_number)
     return result
 
 
