@@ -79,8 +79,8 @@ def _resolve_bottoms(
                 if top in last_writer and top not in bottoms:
                     forgotten = "" if layer.bottoms else f', or add bottom: "{top}" if it works in place'
                     raise ModelError(
-                        f"{source}: layer '{layer.name}' ({layer.type}) writes the blob '{top}' a second time; "
-                        f"give its top another name{forgotten}"
+                        f"{source}: layer '{layer.name}' ({layer.type}) writes the blob '{top}' a second "
+                        f"time; give its top another name{forgotten}"
                     )
                 last_writer[top] = (number, top_number)
     return result
