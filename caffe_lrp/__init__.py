@@ -4,7 +4,7 @@
 
 >>> import caffe_lrp
 >>> model = caffe_lrp.load("configs/demo.txt")
->>> explanation = model.explain("filelists/demo/1_star.png")
+>>> explanation = model.explain("filelists/demo/1_cross_square_crescent.png")
 >>> explanation.relevance.shape
 (3, 128, 128)
 

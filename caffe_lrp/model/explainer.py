@@ -96,7 +96,10 @@ class Explainer:
     def _plan_for(self, code: FormulaCode) -> Plan:
         formula = formula_for(self.settings, code)
         first_layer = self.settings.first_layer
-        with about(ConfigError, setting="first_layer"), about(PlanError, place=f"formula {code}"):
+        with (
+            about(ConfigError, setting="first_layer"),
+            about(PlanError, setting="formula", place=f"formula {code}"),
+        ):
             return resolve_plan(self.net, formula, self.parameters, self.origin, first_layer)
 
     def label_of(self, class_index: int) -> str:

@@ -21,19 +21,19 @@ from caffe_lrp.machine.resources import address_space_left, allowed_processors, 
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
-from caffe_lrp.relevance.target import BEST_FIVE, Target
+from caffe_lrp.relevance.target import Target
 
 from . import schedule
 from .attempt import Attempt
 from .batches import Batch
-from .explainer import Explainer, open_explainer
+from .explainer import Explainer, formula_for, open_explainer
 from .explanation import Explanation
 from .forward import checked_inputs, run_forward, values_by_name
 from .notices import notices_on
 from .observation import dumps_of, names_of_dumps, noting
 from .passes import as_error, explain_batch, load_image
 from .pipeline import run_requests
-from .requests import ImageRequest, goals_for, refuse_single_image, requests_for, source_of
+from .requests import ImageRequest, goals_for, refuse_single_image, requests_for, source_of, target_of
 from .settings import ModelSettings
 
 _LOG = logging.getLogger("caffe_lrp")
@@ -76,6 +76,8 @@ class Model:
         self.settings, self._asked = settings, (threads, memory)
         self._memory = memory or available_memory() // 2  # asked before weights take some of it
         self._threads = threads or allowed_processors()
+        if settings.formula is not None:
+            formula_for(settings, settings.formula)
         self._explainer = open_explainer(settings)
         self._lock = threading.Lock()
         self._engines: EnginePool | None = None
@@ -173,7 +175,8 @@ class Model:
         """
         code = self.formula if formula is None else formula
         explainer = self._explaining_one(code, layers, conservation)
-        request = ImageRequest(0, source_of(image), self._target(target), explainer.formulas[0])
+        goal = self._existing(target_of(target, "target"), "target")
+        request = ImageRequest(0, source_of(image), goal, explainer.formulas[0])
         return self._attempt(explainer, request).required()
 
     def explain_all(
@@ -205,8 +208,8 @@ class Model:
         layers, conservation
             As for `explain`.
         on_error
-            What becomes of an image that cannot be explained: ``raise`` ends with its error, ``return``
-            yields the error in place of each of its explanations, and goes on.
+            What becomes of an image that cannot be explained, or not for its target: ``raise`` ends with
+            its error, ``return`` yields the error in place of each of its explanations, and goes on.
 
         Raises
         ------
@@ -216,11 +219,13 @@ class Model:
         if on_error not in ("raise", "return"):
             raise UsageError(f"{on_error!r} is neither 'raise' nor 'return'", setting="on_error")
         refuse_single_image(images)
-        if batch is not None and batch < 1:
-            raise UsageError(f"{batch} must be at least 1", setting="batch")
+        if batch is not None and (not isinstance(batch, int) or batch < 1):
+            raise UsageError(f"{batch!r} must be a whole number, at least 1", setting="batch")
         codes = [self.formula] if formulas is None else list(formulas)
         explainer = self._explaining(codes, layers, conservation)
-        goals, count = goals_for(images, targets, self._target)
+        goals, count = goals_for(images, targets, "targets")
+        if isinstance(goals, Target):
+            goals = self._existing(goals, "targets")
         explainer, plan = self._scheduled(explainer, count, batch)
         requests = requests_for(images, goals, explainer.formulas)
         return self._explain_all(explainer, requests, plan, on_error)
@@ -367,17 +372,11 @@ class Model:
         planned = schedule.within_address_space(planned, address_space_left(), stack_of_thread())
         return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
 
-    def _target(self, target: Any) -> Target:
-        """What a target means; UsageError or ImageError if nothing."""
-        is_class = isinstance(target, (int, np.integer)) and not isinstance(target, bool)
-        if not is_class or target < BEST_FIVE:
-            raise UsageError(
-                f"{target!r} must be a class number, -1 for the best class, or -2 for the five best",
-                setting="target",
-            )
-        with about(ImageError, setting="target"):
-            self._explainer.require_classes((int(target),))
-        return Target(int(target))
+    def _existing(self, target: Target, setting: str) -> Target:
+        """A target for all images; ImageError if it is a class that the net does not have."""
+        with about(ImageError, setting=setting):
+            self._explainer.require_classes((target.code,))
+        return target
 
     def _loaded(self, image: ImageInput) -> Blob:
         """(C, H, W): the input of one image."""

@@ -1,7 +1,7 @@
 """What the Python interface is asked for: images from everywhere, and what each is explained for."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from caffe_lrp.errors import UsageError
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.messages import counted
 from caffe_lrp.relevance.formulas import FormulaCode
-from caffe_lrp.relevance.target import Target
+from caffe_lrp.relevance.target import BEST_FIVE, Target
 
 #: As many as any list has, where it is not known how many images there are.
 _MANY_IMAGES = 10**9
@@ -36,24 +36,41 @@ class ImageRequest:
         return self.source if isinstance(self.source, Path) else self.number
 
 
+def target_of(value: Any, setting: str) -> Target:
+    """What a target means.
+
+    Raises
+    ------
+    UsageError
+        Nothing; the error is about the argument ``setting``.
+    """
+    is_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_number or value < BEST_FIVE:
+        raise UsageError(
+            f"{value!r} must be a class number, -1 for the best class, or -2 for the five best",
+            setting=setting,
+        )
+    return Target(int(value))
+
+
 def goals_for(
-    images: Iterable[ImageInput], targets: int | Iterable[int], target_of: Callable[[Any], Target]
+    images: Iterable[ImageInput], targets: int | Iterable[int], setting: str
 ) -> tuple[Target | Iterable[Target], int]:
     """What images are explained for, one for all or one for each, and how many images there are at most.
 
     Raises
     ------
     UsageError
-        There are not as many targets as images, or one means nothing: for all of them.
+        There are not as many targets as images, or the one for all means nothing.
     """
     count = len(images) if isinstance(images, Sized) else _MANY_IMAGES
     if isinstance(targets, (int, np.integer)):
-        return target_of(targets), count
+        return target_of(targets, setting), count
     if isinstance(images, Sized) and isinstance(targets, Sized) and len(targets) != count:
         raise UsageError(
-            f"{len(targets)} were given for {counted(count, 'image')}; give one for each", setting="targets"
+            f"{len(targets)} were given for {counted(count, 'image')}; give one for each", setting=setting
         )
-    return map(target_of, targets), count
+    return (target_of(target, setting) for target in targets), count
 
 
 def requests_for(
