@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import CaffeLrpError, ConfigError, ImageError, UsageError, about
+from caffe_lrp.errors import CaffeLrpError, ImageError, UsageError, about
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_parameters_of
 from caffe_lrp.net.build import build_outline
@@ -40,7 +40,7 @@ OnError = Literal["raise", "return"]
 class Model:
     """A loaded net that explains images. Several threads may use it; so may other processes, by pickle.
 
-    Usually made by `caffe_lrp.load`. A context manager; one that is not closed is when it is garbage.
+    Usually made by `caffe_lrp.load`. A context manager: its threads end with the block.
 
     Parameters
     ----------
@@ -115,19 +115,19 @@ class Model:
         Raises
         ------
         ConfigError
-            There is no such formula.
+            There is no such formula, or it needs a switch layer.
         """
         code = self.formula if formula is None else formula
         settings, explainer = self.settings, self._explainer
-        with about(ConfigError, setting="formula"):
-            facts = facts_of(
-                explainer.net,
-                (code,),
-                explainer.parameters,
-                settings.start_layer,
-                settings.first_layer,
-                None if settings.head is None else explainer.origin.output,
-            )
+        formula_for(settings, code)
+        facts = facts_of(
+            explainer.net,
+            (code,),
+            explainer.parameters,
+            settings.start_layer,
+            settings.first_layer,
+            None if settings.head is None else explainer.origin.output,
+        )
         return with_parameters_of(facts, build_outline(explainer.deployed))
 
     # What it does
