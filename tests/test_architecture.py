@@ -35,8 +35,7 @@ ARROWS = {
     "config": FOUNDATION | {"machine", "files"},
     "sources": FOUNDATION | {"files", "relevance"},
     "__init__": FOUNDATION | {"imaging", "model", "config"},
-    "batch": FOUNDATION
-    | {"__init__", "machine", "files", "relevance", "model", "outputs", "config", "sources"},
+    "batch": FOUNDATION | {"__init__", "machine", "files", "relevance", "model", "outputs", "sources"},
     "cli": FOUNDATION
     | {"__init__", "machine", "files", "formats", "kernels", "net", "relevance", "inspection", "model"}
     | {"outputs", "config", "sources", "batch"},

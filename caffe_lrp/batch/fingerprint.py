@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import MEGABYTE, open_input, pieces_of, user_cache_folder, why_unreadable
+from caffe_lrp.model.settings import ModelSettings
 
 from .hash_memory import HashMemory, state_of
 
@@ -16,7 +16,7 @@ _DIGITS = 12
 #: Smaller files are read sooner than remembered.
 _LEAST_REMEMBERED = 16 * MEGABYTE
 
-#: What decides on the net and its input besides the files: attributes of the config.
+#: What decides on the net and its input besides the files: settings of the model and the run.
 _SETTINGS = (
     "mean_format", "mean_values", "input_scale", "channel_order", "resize", "base_size", "crop", "input_size",
     "start_layer", "first_layer", "class_count", "path_root", "epsilon", "beta", "gamma", "switch_layer",
@@ -74,7 +74,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
 
 
 def describe_run(
-    config: HeatmapConfig,
+    settings: ModelSettings,
     hashes: ContentHashes,
     choices: Mapping[str, Any],
     mean_of_prototxt: Path | None,
@@ -83,26 +83,27 @@ def describe_run(
 
     Parameters
     ----------
-    config
-        The config.
+    settings
+        What the model was opened from.
     hashes
         Where to ask for the content of files.
     choices
-        What the command line adds: version, formulas, list, kinds of files, …
+        What a run adds: version, formulas, list, where output paths begin, kinds of files, …
     mean_of_prototxt
-        The mean image that the prototxt names, where that counts: see `inputs.mean_of_prototxt`.
+        The mean image that the prototxt names, where that counts: see `preprocessing.mean_of_prototxt`.
     """
     files = {
-        "prototxt": config.prototxt,
-        "caffemodel": config.caffemodel,
-        "mean_file": config.mean_file,
+        "prototxt": settings.prototxt,
+        "caffemodel": settings.caffemodel,
+        "mean_file": settings.mean_file,
     }
     # A mean file that is not needed need not be there.
     contents = {name: hashes.of(path) for name, path in files.items() if path and path.is_file()}
     if mean_of_prototxt is not None:
         contents["mean_file_of_prototxt"] = hashes.of(mean_of_prototxt)
-    settings = {name: getattr(config, name) for name in _SETTINGS}
-    given = {name: value for name, value in settings.items() if value is not None or name not in _LEFT_OUT}
+    values = {**vars(settings), **choices}
+    wanted = {name: values[name] for name in _SETTINGS}
+    given = {name: value for name, value in wanted.items() if value is not None or name not in _LEFT_OUT}
     return {**contents, **given, **choices}
 
 

@@ -1,9 +1,8 @@
-"""What a run over a list is told besides the config: values, however they were given."""
+"""What a run over a list is told besides what its model is opened from: values, however they were given."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from caffe_lrp.model.settings import MAX_PIXELS
 from caffe_lrp.outputs.encoding import Dtype
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
@@ -27,8 +26,12 @@ class RunOptions:
         Whether pictures go beside the database, and a project file for ViRelAy.
     dump_layers
         Names or indices of the layers whose relevance is written.
+    output_root
+        Where output paths begin, below ``prepath``.
+    path_root
+        Output paths repeat the image path from this text on.
     prepath
-        Written before the config's output root; in a demo run, before the paths of images.
+        Written before the output root; in a demo run, before the paths of images.
     image_root
         Folder the listed paths are relative to.
     suffix_target
@@ -36,15 +39,11 @@ class RunOptions:
     is_demo
         Whether paths are made, and files overwritten, as the reference's program does it.
     formulas
-        Codes of the formulas; empty: that of the config.
+        Codes of the formulas; empty: that of the model.
     top
         How many best classes get a map each, in place of the classes of the list; None: those.
     target
         What all images are explained for; None: what the list says.
-    convolution, canonize
-        How convolutions are computed, and whether batch normalization is merged: see `build_net`.
-    max_pixels
-        Images with more pixels are refused.
     shard
         Which part of the list; ``auto``: that of the Slurm array job whose task this is.
     threads, memory
@@ -68,6 +67,8 @@ class RunOptions:
     """
 
     outputs: tuple[str, ...]
+    output_root: str
+    path_root: str
     dtype: Dtype = "float32"
     input_dataset: bool = False
     dump_layers: tuple[str, ...] = ()
@@ -78,9 +79,6 @@ class RunOptions:
     formulas: tuple[FormulaCode, ...] = ()
     top: int | None = None
     target: Target | None = None
-    convolution: str = "auto"
-    canonize: str = "auto"
-    max_pixels: int = MAX_PIXELS
     shard: Shard | Literal["auto"] = _WHOLE_LIST
     threads: int | None = None
     memory: int | None = None

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_lrp import __version__
-from caffe_lrp.config import HeatmapConfig
-from caffe_lrp.errors import UsageError
+from caffe_lrp.errors import Notice, UsageError
 from caffe_lrp.machine import resources
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.model import schedule
@@ -41,9 +40,7 @@ class PreparedRun:
     Attributes
     ----------
     options
-        What the run is told besides the config.
-    config
-        What the model was opened from, besides.
+        What the run is told besides.
     explainer
         Net, plans and preprocessing.
     task
@@ -53,7 +50,6 @@ class PreparedRun:
     """
 
     options: RunOptions
-    config: HeatmapConfig
     explainer: Explainer
     task: Task
     memory: int
@@ -100,13 +96,12 @@ class PreparedRun:
             return planned
         return schedule.within_address_space(planned, resources.address_space_left(), stack_of_thread())
 
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Notice]:
         """What is worth knowing before the run starts; raises as `schedule`."""
         on_source = self.entries.notices if self.entries else ()
         footprint = schedule.whole_footprint(self.explainer)
         on_schedule = schedule.remarks_on(self.schedule, footprint, self.limits)
-        on_model = [notice.placed(self.config.places) for notice in notices_on(self.explainer)]
-        return [*on_source, *on_model, *on_schedule]
+        return [*map(Notice, on_source), *notices_on(self.explainer), *map(Notice, on_schedule)]
 
     def foreseeable_faults(self) -> Iterator[tuple[HeatmapJob, str]]:
         """The jobs that will fail, as far as that shows without decoding images, and why."""
@@ -116,7 +111,7 @@ class PreparedRun:
 
 def prepare_run(
     options: RunOptions,
-    config: HeatmapConfig,
+    settings: ModelSettings,
     entries: EntryList | None,
     environment: Mapping[str, str],
 ) -> PreparedRun:
@@ -125,9 +120,9 @@ def prepare_run(
     Parameters
     ----------
     options
-        What the run is told besides the config.
-    config
-        The config.
+        What the run is told.
+    settings
+        What its model is opened from.
     entries
         The list; None for a dry run without one.
     environment
@@ -140,51 +135,48 @@ def prepare_run(
     """
     if options.dask:
         require_dask()  # not only after the net was loaded
-    if options.top is not None and not config.is_for_another_head:  # or there might be any number
-        refuse_too_many_ranks(config.class_count, options.top)
-    formulas = options.formulas or (config.formula,)
-    work = make_jobs(entries or (), _layout_of(options, config), formulas, options.top)
+    if options.top is not None and settings.class_count is not None:  # or there might be any number
+        refuse_too_many_ranks(settings.class_count, options.top)
+    model_formulas = () if settings.formula is None else (settings.formula,)
+    work = make_jobs(entries or (), _layout_of(options), options.formulas or model_formulas, options.top)
     survey = survey_of(work)
-    refuse_other_paths(work, survey, config.place_of("path_root"))
+    refuse_other_paths(work, survey)
     if file_kinds(options.outputs) and not options.is_demo:
         refuse_clashes(work, survey, entries.source if entries else "")
     memory = options.memory or resources.available_memory() // 2  # asked before weights take some of it
-    explainer = _opened(options, config, formulas)
-    config = replace(config, class_count=explainer.class_count)
+    explainer = _opened(options, settings, work.formulas)
     outputs = (*layer_kinds(explainer, options.dump_layers), *options.outputs)
     explainer = observing(explainer, outputs)
     _refuse_what_the_net_lacks(options, explainer)
     description = {}
     if not options.dry_run:
-        description = _description_of(options, config, work, explainer, outputs, environment)
+        description = _description_of(options, work, explainer, outputs, environment)
     shard = shard_of_array(environment) if options.shard == "auto" else options.shard
-    root, labels = Path(work.layout.output_root), str(config.synset_file.absolute())
+    root, labels = Path(work.layout.output_root), _path_of_labels(settings)
     task = Task(work, survey, shard, outputs, root, description, labels, explainer.described_preprocessing)
-    return PreparedRun(options, config, explainer, task, memory)
+    return PreparedRun(options, explainer, task, memory)
 
 
-def _opened(options: RunOptions, config: HeatmapConfig, formulas: Sequence[FormulaCode]) -> Explainer:
+def _opened(options: RunOptions, settings: ModelSettings, formulas: Sequence[FormulaCode]) -> Explainer:
     """The net with plans for the formulas, which are looked at before any file is."""
-    settings = ModelSettings(
-        **config.model_arguments(),
-        convolution=options.convolution,
-        canonize=options.canonize,
-        max_pixels=options.max_pixels,
-    )
     for code in formulas:
         formula_for(settings, code)
     return Model(settings, threads=options.threads, memory=options.memory).explainer(formulas)
 
 
-def _layout_of(options: RunOptions, config: HeatmapConfig) -> OutputLayout:
+def _path_of_labels(settings: ModelSettings) -> str:
+    return str(settings.labels.absolute()) if isinstance(settings.labels, Path) else ""
+
+
+def _layout_of(options: RunOptions) -> OutputLayout:
     """Where images and outputs are; several maps of an image have names of their own without being asked."""
     if options.is_demo:
-        return OutputLayout(options.prepath, config.output_root, config.path_root, whole_path=True)
+        return OutputLayout(options.prepath, options.output_root, options.path_root, whole_path=True)
     several = options.top is not None or len(options.formulas) > 1
     return OutputLayout(
         options.image_root,
-        f"{options.prepath}/{config.output_root}",
-        config.path_root,
+        f"{options.prepath}/{options.output_root}",
+        options.path_root,
         names_have_targets=options.suffix_target or several,
     )
 
@@ -208,26 +200,27 @@ def _refuse_uses_of_database(options: RunOptions, formulas: Sequence[FormulaCode
 
 def _description_of(
     options: RunOptions,
-    config: HeatmapConfig,
     work: WorkList,
     explainer: Explainer,
     outputs: Sequence[str],
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """What decides on the files of the run, and how many maps there are."""
+    settings = replace(explainer.settings, class_count=explainer.class_count)
     choices = {
         "version": __version__,
         "formulas": list(work.formulas),
         "top": options.top,
-        "convolution": options.convolution,
-        "canonize": options.canonize,
+        "convolution": settings.convolution,
+        "canonize": settings.canonize,
         "image_root": work.layout.image_root,
         "names_have_targets": work.layout.names_have_targets,
         "outputs": list(outputs),
         "dtype": options.dtype,
         "input_dataset": options.input_dataset,
         "list": work.entries.digest if isinstance(work.entries, EntryList) else "",
+        "path_root": options.path_root,
     }
-    mean = mean_of_prototxt(explainer.settings, explainer.deployed)
-    described = describe_run(config, ContentHashes(cache_folder(environment)), choices, mean)
+    mean = mean_of_prototxt(settings, explainer.deployed)
+    described = describe_run(settings, ContentHashes(cache_folder(environment)), choices, mean)
     return described | {MAPS_OF_RUN: len(work)}

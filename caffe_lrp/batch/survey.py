@@ -127,19 +127,19 @@ def _is_plain(path: str) -> bool:
     return bool(path) and not ("//" in path or "/." in path or path[-1] == "/" or path[:2] == "./")
 
 
-def refuse_other_paths(work: WorkList, survey: Survey, place: str) -> None:
-    """Refuse a list without any path that contains the layout's ``path_root``, which comes from ``place``.
+def refuse_other_paths(work: WorkList, survey: Survey) -> None:
+    """Refuse a list without any path that contains the layout's ``path_root``.
 
     Raises
     ------
     ConfigError
-        It is the config that is wrong.
+        It is that setting which is wrong.
     """
     if len(work.entries) and not survey.has_path_root:
         raise ConfigError(
-            f"{place}: no path of the list contains '{work.layout.path_root}', from which on output paths "
-            "repeat it; set standalone_rootpath to a text that all of them contain, such as the name of a "
-            "folder"
+            f"no path of the list contains '{work.layout.path_root}', from which on output paths repeat it; "
+            "set standalone_rootpath to a text that all of them contain, such as the name of a folder",
+            setting="path_root",
         )
 
 

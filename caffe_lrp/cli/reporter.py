@@ -1,7 +1,7 @@
 """What people read of a run over a list, as it happens: the run tells events, and here they are printed."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -46,14 +46,16 @@ class Reporter:
     ----------
     run
         The run.
+    places
+        Setting -> where it was given.
     quiet
         Print failures only.
     verbose
         Print a line for every map.
     """
 
-    def __init__(self, run: PreparedRun, *, quiet: bool, verbose: bool) -> None:
-        self._run, self._quiet, self._verbose = run, quiet, verbose
+    def __init__(self, run: PreparedRun, places: Mapping[str, str], *, quiet: bool, verbose: bool) -> None:
+        self._run, self._places, self._quiet, self._verbose = run, places, quiet, verbose
         self._last_failure, self._has_account, self._dark = "", False, DarkMaps()
         self._hides_bar = quiet or not sys.stderr.isatty()
         self._bar: tqdm[Any] = tqdm(disable=True)
@@ -74,7 +76,8 @@ class Reporter:
     def show_notes(self) -> None:
         """What is worth knowing before the run starts."""
         if not self._quiet:
-            for note in (*CACHE_PLACE.notices, *self._run.notes()):
+            on_run = [notice.placed(self._places) for notice in self._run.notes()]
+            for note in (*CACHE_PLACE.notices, *on_run):
                 remark(f"note: {note}")
 
     def show_check(self) -> ExitCode:

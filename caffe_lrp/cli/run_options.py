@@ -4,6 +4,8 @@ import argparse
 
 from caffe_lrp.batch.options import RunOptions
 from caffe_lrp.batch.shards import Shard
+from caffe_lrp.config import HeatmapConfig
+from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.outputs.kinds import CONSERVATION, default_kinds, in_order
 
 #: ``-b`` -> (whether only text is written, whether batches are whole).
@@ -15,12 +17,14 @@ _PROGRAMS = {
 }
 
 
-def run_options(given: argparse.Namespace) -> RunOptions:
+def run_options(given: argparse.Namespace, config: HeatmapConfig) -> RunOptions:
     """The options of the run; how much is printed of it is not among them."""
     text_only, whole_batches = _PROGRAMS[given.binary]
     kinds = given.outputs or default_kinds(text_only=text_only)
     return RunOptions(
         outputs=in_order((*kinds, CONSERVATION) if given.conservation else kinds),
+        output_root=config.output_root,
+        path_root=config.path_root,
         dtype=given.dtype,
         input_dataset=given.input_dataset,
         dump_layers=given.dump_layers,
@@ -31,9 +35,6 @@ def run_options(given: argparse.Namespace) -> RunOptions:
         formulas=given.formulas or (),
         top=given.top,
         target=given.target,
-        convolution=given.convolution,
-        canonize=given.canonize,
-        max_pixels=given.max_pixels,
         shard=given.shard or Shard(),
         threads=given.threads,
         memory=given.memory,
@@ -45,4 +46,14 @@ def run_options(given: argparse.Namespace) -> RunOptions:
         max_failures=given.max_failures,
         is_synced=not given.no_sync,
         dry_run=given.dry_run,
+    )
+
+
+def model_settings(given: argparse.Namespace, config: HeatmapConfig) -> ModelSettings:
+    """What the model of a run is opened from."""
+    return ModelSettings(
+        **config.model_arguments(),
+        convolution=given.convolution,
+        canonize=given.canonize,
+        max_pixels=given.max_pixels,
     )

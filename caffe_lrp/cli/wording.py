@@ -82,7 +82,7 @@ def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
         text += f", {ended.failed} failed for the reasons given"
     if ended.made + ended.failures > 1 and ended.slowest_stage:
         text += f"; {ended.per_second:.3g} a second, most time in {ended.slowest_stage}"
-        text += f", quirks {run.config.quirks}"
+        text += f", quirks {run.explainer.settings.quirks}"
     yield text
     if ended.done:
         suffixes = ", ".join(suffix_of(kind) for kind in run.task.kinds)

@@ -67,7 +67,7 @@ class HeatmapConfig:
     @property
     def is_for_another_head(self) -> bool:
         """Whether the command line names the head, so that the file may say nothing of its classes."""
-        return self.head is not None and self.place_of("head") == COMMAND_LINE
+        return self.places.get("head") == COMMAND_LINE
 
     def model_arguments(self) -> dict[str, Any]:
         """What of it a model is opened from, by the names of the arguments of `caffe_lrp.load`.
@@ -75,7 +75,7 @@ class HeatmapConfig:
         What a file says of classes is not meant for a head that the command line names.
         """
         given = {name: getattr(self, name) for name in MODEL_ATTRIBUTES}
-        if self.is_for_another_head and self.place_of("class_count") != COMMAND_LINE:
+        if self.is_for_another_head and self.places.get("class_count") != COMMAND_LINE:
             given["class_count"] = None
         return given | {"labels": self.synset_file}
 
@@ -116,6 +116,8 @@ class Key:
         Name of a key that makes this one unnecessary.
     is_preprocessing
         Whether the key may stand in the block ``preprocess`` of a YAML file.
+    yaml_name
+        A name in YAML besides the attribute; empty if there is none.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Key:
     required: bool = True
     stand_in: str = ""
     is_preprocessing: bool = False
+    yaml_name: str = ""
 
     @property
     def default(self) -> Any:
@@ -278,7 +281,7 @@ KEYS: tuple[Key, ...] = (
     ),
     _choice("crop", one_of("center"), "which part of the resized image the net sees: the center"),
     _choice("input_size", _size, "height x width of the input, in place of what the prototxt declares"),
-    Key("synsetfile", "synset_file", Path, "class labels, one a line"),
+    Key("synsetfile", "synset_file", Path, "class labels, one a line", yaml_name="labels"),
     Key(
         "lastlayerindex",
         "start_layer",

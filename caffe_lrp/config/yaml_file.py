@@ -28,8 +28,8 @@ _ORDINARY_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "null", "seq", "map")
 )
 _NULL = "tag:yaml.org,2002:null"
-#: Both names of every key.
-_KEYS_BY_NAME = {name: key for key in KEYS for name in (key.name, key.attribute)}
+#: All names of every key.
+_KEYS_BY_NAME = {name: key for key in KEYS for name in (key.name, key.attribute, key.yaml_name) if name}
 
 
 class _Found(NamedTuple):

@@ -45,12 +45,3 @@ def form_batches(requests: Iterable[Asked], size: int) -> Iterator[Batch[Asked]]
 
 def _batch(requests: Sequence[Asked], places: dict[Any, list[int]]) -> Batch[Asked]:
     return Batch(tuple(requests), tuple(map(tuple, places.values())))
-
-
-def count_images(requests: Iterable[Request]) -> int:
-    """Number of images, where one that is asked about several times in a row counts once."""
-    count, before = 0, None
-    for request in requests:
-        count += request.image_key != before
-        before = request.image_key
-    return count

@@ -1,31 +1,27 @@
 """A model: a net, an engine that runs it, how images become its input, and its labels."""
 
-import logging
 import threading
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.engines.pool import EnginePool
-from caffe_lrp.errors import CaffeLrpError, ConfigError, ImageError, UsageError, about
+from caffe_lrp.errors import CaffeLrpError, ImageError, UsageError, about
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_parameters_of
-from caffe_lrp.machine.environment import stack_of_thread
-from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
 
-from . import schedule
 from .attempt import Attempt
 from .batches import Batch
+from .capacity import Capacity
 from .explainer import Explainer, formula_for, open_explainer
 from .explanation import Explanation
 from .forward import checked_inputs, run_forward, values_by_name
@@ -34,9 +30,8 @@ from .observation import dumps_of, names_of_dumps, noting
 from .passes import as_error, explain_batch, load_image
 from .pipeline import run_requests
 from .requests import ImageRequest, goals_for, refuse_single_image, requests_for, source_of, target_of
+from .schedule import Schedule
 from .settings import ModelSettings
-
-_LOG = logging.getLogger("caffe_lrp")
 
 Blob = NDArray[np.float32]
 OnError = Literal["raise", "return"]
@@ -45,7 +40,7 @@ OnError = Literal["raise", "return"]
 class Model:
     """A loaded net that explains images. Several threads may use it; so may other processes, by pickle.
 
-    Usually made by `caffe_lrp.load`. A context manager; one that is not closed is when it is garbage.
+    Usually made by `caffe_lrp.load`. A context manager: its threads end with the block.
 
     Parameters
     ----------
@@ -75,13 +70,11 @@ class Model:
     ) -> None:
         self.settings = settings
         self._opened_by = settings.with_absolute_paths(), threads, memory
-        self._memory = memory or available_memory() // 2  # asked before weights take some of it
-        self._threads = threads or allowed_processors()
+        self._capacity = Capacity(threads, memory)  # asked before weights take some of it
         if settings.formula is not None:
             formula_for(settings, settings.formula)
         self._explainer = open_explainer(settings)
         self._lock = threading.Lock()
-        self._engines: EnginePool | None = None
         self._for_one: dict[tuple[Any, ...], Explainer] = {}
         self._is_closed = False
         self.notices = tuple(map(str, notices_on(self._explainer)))
@@ -123,19 +116,19 @@ class Model:
         Raises
         ------
         ConfigError
-            There is no such formula.
+            There is no such formula, or it needs a switch layer.
         """
         code = self.formula if formula is None else formula
         settings, explainer = self.settings, self._explainer
-        with about(ConfigError, setting="formula"):
-            facts = facts_of(
-                explainer.net,
-                (code,),
-                explainer.parameters,
-                settings.start_layer,
-                settings.first_layer,
-                None if settings.head is None else explainer.origin.output,
-            )
+        formula_for(settings, code)
+        facts = facts_of(
+            explainer.net,
+            (code,),
+            explainer.parameters,
+            settings.start_layer,
+            settings.first_layer,
+            None if settings.head is None else explainer.origin.output,
+        )
         return with_parameters_of(facts, build_outline(explainer.deployed))
 
     # What it does
@@ -179,6 +172,32 @@ class Model:
         goal = self._existing(target_of(target, "target"), "target")
         request = ImageRequest(0, source_of(image), goal, explainer.formulas[0])
         return self._attempt(explainer, request).required()
+
+    @overload
+    def explain_all(
+        self,
+        images: Iterable[ImageInput],
+        targets: int | Iterable[int] = -1,
+        formulas: Sequence[FormulaCode] | None = None,
+        *,
+        batch: int | None = None,
+        layers: Sequence[str | int] = (),
+        conservation: bool = False,
+        on_error: Literal["raise"] = "raise",
+    ) -> Generator[Explanation, None, None]: ...
+
+    @overload
+    def explain_all(
+        self,
+        images: Iterable[ImageInput],
+        targets: int | Iterable[int] = -1,
+        formulas: Sequence[FormulaCode] | None = None,
+        *,
+        batch: int | None = None,
+        layers: Sequence[str | int] = (),
+        conservation: bool = False,
+        on_error: OnError,
+    ) -> Generator[Explanation | CaffeLrpError, None, None]: ...
 
     def explain_all(
         self,
@@ -227,15 +246,15 @@ class Model:
         goals, count = goals_for(images, targets, "targets")
         if isinstance(goals, Target):
             goals = self._existing(goals, "targets")
-        explainer, plan = self._scheduled(explainer, count, batch)
+        explainer, planned = self._capacity.scheduled(explainer, count, batch)
         requests = requests_for(images, goals, explainer.formulas)
-        return self._explain_all(explainer, requests, plan, on_error)
+        return self._explain_all(explainer, requests, planned, on_error)
 
     def _explain_all(
         self,
         explainer: Explainer,
         requests: Iterable[ImageRequest],
-        planned: schedule.Schedule,
+        planned: Schedule,
         on_error: OnError,
     ) -> Generator[Explanation | CaffeLrpError, None, None]:
         with closing(run_requests(explainer, requests, lambda _, attempt: attempt, planned)) as attempts:
@@ -272,16 +291,14 @@ class Model:
         wanted = values_by_name(self._explainer.net, blobs)
         is_batch = isinstance(x, np.ndarray) and x.ndim == 4
         inputs = checked_inputs(self._explainer, x) if is_batch else self._loaded(x)[np.newaxis]
-        with self._pool(self._explainer).borrowed() as engine:
+        with self._capacity.engine(self._explainer) as engine:
             found = run_forward(self._explainer.net, inputs, wanted, engine)
         return found if is_batch else {name: blob[0] for name, blob in found.items()}
 
     def close(self) -> None:
         """End the threads and hand all memory back; the model explains nothing any more."""
-        with self._lock:
-            self._is_closed = True
-            if self._engines is not None:
-                self._engines.close()
+        self._is_closed = True
+        self._capacity.close()
 
     def __enter__(self) -> "Model":
         return self
@@ -343,35 +360,15 @@ class Model:
         asked = (formula, conservation, isinstance(layers, str), *map(str, layers))
         known = None if self._is_closed else self._for_one.get(asked)
         if known is None:
-            known, _ = self._scheduled(self._explaining([formula], layers, conservation), 1, 1)
+            known, _ = self._capacity.scheduled(self._explaining([formula], layers, conservation), 1, 1)
             self._for_one[asked] = known
         return known
 
     def _attempt(self, explainer: Explainer, request: ImageRequest) -> Attempt:
         loaded = load_image(explainer, [request])
-        with self._pool(explainer).borrowed() as engine:
+        with self._capacity.engine(explainer) as engine:
             ((_, attempt),) = explain_batch(explainer, Batch((request,), ((0,),)), [loaded], engine)
         return attempt
-
-    def _pool(self, explainer: Explainer) -> EnginePool:
-        """Engines for threads that call at the same time: as many as there is memory for.
-
-        One has all threads, for a program that calls from one; further ones have none besides the caller's.
-        """
-        with self._lock:
-            if self._engines is None:
-                _, planned = self._scheduled(explainer, self._threads, 1)
-                self._engines = EnginePool([self._threads] + [1] * (planned.workers - 1))
-            return self._engines
-
-    def _scheduled(
-        self, explainer: Explainer, images: int, batch: int | None
-    ) -> tuple[Explainer, schedule.Schedule]:
-        """The explainer, loading images within its memory, and how images are dealt out."""
-        limits = schedule.Limits(self._threads, self._memory, batch)
-        planned = schedule.plan_schedule(schedule.whole_footprint(explainer), images, limits)
-        planned = schedule.within_address_space(planned, address_space_left(), stack_of_thread())
-        return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
 
     def _existing(self, target: Target, setting: str) -> Target:
         """A target for all images; ImageError if it is a class that the net does not have."""

@@ -21,8 +21,6 @@ class Output:
     ----------
     name
         What people call it (``--outputs``).
-    help
-        What it is, in one line.
     suffix
         What the names of its files end with; empty: it is one database of all maps, not a file of each.
     encoder
@@ -37,7 +35,6 @@ class Output:
     """
 
     name: str
-    help: str
     suffix: str = ""
     encoder: str = ""
     by_default: bool = False
@@ -48,41 +45,14 @@ class Output:
 #: In the order of writing, behind relevance at layers. Of files the raw heatmap comes last: where it is, the
 #: others are complete.
 _ROWS = (
-    Output("heatmap", "the relevance as a picture", "_heatmap.png", "pictures.heatmap_file", by_default=True),
-    Output(
-        "input",
-        "the picture that the net saw",
-        "_as_inputted_into_the_dnn.png",
-        "pictures.input_file",
-        by_default=True,
-    ),
-    Output(
-        "top10",
-        "the ten best classes and their scores, as text",
-        "_top10scores.txt",
-        "text.top_scores_file",
-        by_default=True,
-        is_text=True,
-    ),
-    Output("npy", "the relevance, for NumPy", "_relevance.npy", "arrays.npy_file"),
-    Output(
-        "npz",
-        "the relevance, classes, scores and settings, for NumPy, compressed",
-        "_relevance.npz",
-        "arrays.npz_file",
-    ),
-    Output(
-        CONSERVATION,
-        "what becomes of the sum of relevance from layer to layer, as JSON",
-        "_conservation.json",
-        "text.conservation_file",
-        is_text=True,
-        needs_sums=True,
-    ),
-    Output(
-        "rawhm", "the relevance as text", "_rawhm.txt", "text.raw_heatmap_file", by_default=True, is_text=True
-    ),
-    Output(DATABASE, "all maps of the run in one HDF5 file, for ViRelAy"),
+    Output("heatmap", "_heatmap.png", "pictures.heatmap_file", by_default=True),
+    Output("input", "_as_inputted_into_the_dnn.png", "pictures.input_file", by_default=True),
+    Output("top10", "_top10scores.txt", "text.top_scores_file", by_default=True, is_text=True),
+    Output("npy", "_relevance.npy", "arrays.npy_file"),
+    Output("npz", "_relevance.npz", "arrays.npz_file"),
+    Output(CONSERVATION, "_conservation.json", "text.conservation_file", is_text=True, needs_sums=True),
+    Output("rawhm", "_rawhm.txt", "text.raw_heatmap_file", by_default=True, is_text=True),
+    Output(DATABASE),
 )
 
 #: Name of a kind -> its row.

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from caffe_lrp.batch.fingerprint import (
 from caffe_lrp.batch.hash_memory import state_of
 from caffe_lrp.config import HeatmapConfig, read_config
 from caffe_lrp.errors import ConfigError
+from caffe_lrp.model.settings import ModelSettings
 
 CONFIG = Path(__file__).parents[1] / "data/conformance/configs/vgg_2_eps1_beta1_aux4.txt"
 
@@ -34,8 +36,13 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HeatmapConfig:
     return replace(given, prototxt=Path("net"), caffemodel=Path("weights"), mean_file=Path("mean"))
 
 
+def described(config: HeatmapConfig, mean: Path | None = None, **choices: object) -> dict[str, Any]:
+    settings = ModelSettings(**config.model_arguments())
+    return describe_run(settings, ContentHashes(None), {"path_root": config.path_root, **choices}, mean)
+
+
 def fingerprint(config: HeatmapConfig, **choices: object) -> str:
-    return fingerprint_of(describe_run(config, ContentHashes(None), choices, None))
+    return fingerprint_of(described(config, **choices))  # type: ignore[arg-type]
 
 
 def test_equal_runs_have_one_fingerprint_wherever_their_files_lie(config: HeatmapConfig) -> None:
@@ -75,13 +82,13 @@ def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) 
 
 def test_no_setting_is_forgotten(config: HeatmapConfig) -> None:
     """Files count by content; labels and the output root do not; formulas are among the choices."""
-    described = describe_run(replace(config, head="prob"), ContentHashes(None), {}, None)
+    found = described(replace(config, head="prob"))
     others = {"synset_file", "output_root", "formula", "places"}
-    assert described.keys() | others == HeatmapConfig.__dataclass_fields__.keys()
+    assert found.keys() | others == HeatmapConfig.__dataclass_fields__.keys()
 
 
 def test_a_run_without_a_head_is_described_as_before_there_were_any(config: HeatmapConfig) -> None:
-    assert "head" not in describe_run(config, ContentHashes(None), {}, None)
+    assert "head" not in described(config)
 
 
 def test_a_run_without_a_mean_image_has_a_fingerprint(config: HeatmapConfig) -> None:
@@ -102,18 +109,16 @@ def test_what_the_command_line_adds_counts(config: HeatmapConfig) -> None:
 
 def test_the_content_of_a_mean_image_that_only_the_prototxt_names_counts(config: HeatmapConfig) -> None:
     Path("trained").write_text("2")
-    described = describe_run(replace(config, mean_file=None), ContentHashes(None), {}, Path("trained"))
-    assert described["mean_file_of_prototxt"] == (
+    before = described(replace(config, mean_file=None), Path("trained"))
+    assert before["mean_file_of_prototxt"] == (
         "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"
     )
     Path("trained").write_text("1")
-    assert (
-        describe_run(replace(config, mean_file=None), ContentHashes(None), {}, Path("trained")) != described
-    )
+    assert described(replace(config, mean_file=None), Path("trained")) != before
 
 
 def test_a_run_that_says_which_mean_is_described_as_before(config: HeatmapConfig) -> None:
-    assert "mean_file_of_prototxt" not in describe_run(config, ContentHashes(None), {}, None)
+    assert "mean_file_of_prototxt" not in described(config)
 
 
 #: Hashes of one byte, as sha256sum prints them.

@@ -29,6 +29,7 @@ from caffe_lrp.batch.shards import Shard
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ExitCode, OutputError, UsageError
 from caffe_lrp.model import schedule
+from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.sources.filelist import read_filelist
 
 LINES = ("images/set/square.jpg 3", "images/set/missing.png 1", "images/set/tall.png -1")
@@ -58,7 +59,10 @@ def prepared(
 ) -> PreparedRun:
     given: dict[str, Any] = {"outputs": ("top10",), "prepath": str(folder), "threads": 1, "batch_size": 1}
     entries = read_filelist(listing(folder, *(lines or LINES)))
-    return prepare_run(RunOptions(**given | options), read_config(CONFIG, {}), entries, environment or {})
+    config = read_config(CONFIG, {})
+    settings = ModelSettings(**config.model_arguments())
+    given |= {"output_root": config.output_root, "path_root": config.path_root}
+    return prepare_run(RunOptions(**given | options), settings, entries, environment or {})
 
 
 def untold(event: Event) -> None:

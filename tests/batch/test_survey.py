@@ -93,14 +93,14 @@ def test_images_that_cannot_be_read_claim_no_files(tmp_path: Path) -> None:
 def test_a_list_without_the_path_root_is_refused_and_an_empty_one_is_not() -> None:
     work = work_of("pictures/a", "pictures/b")
     with pytest.raises(ConfigError) as caught:
-        refuse_other_paths(work, survey_of(work), "config.txt line 3")
+        refuse_other_paths(work, survey_of(work))
     assert str(caught.value) == (
-        "config.txt line 3: no path of the list contains 'images', from which on output paths repeat it; set "
+        "path_root: no path of the list contains 'images', from which on output paths repeat it; set "
         "standalone_rootpath to a text that all of them contain, such as the name of a folder"
     )
-    refuse_other_paths(work_of(), survey_of(work_of()), "")
+    refuse_other_paths(work_of(), survey_of(work_of()))
     mixed = work_of("pictures/a", "images/b")
-    refuse_other_paths(mixed, survey_of(mixed), "")
+    refuse_other_paths(mixed, survey_of(mixed))
 
 
 @pytest.mark.parametrize("wanted", ["000000", "111111", "010110", "100001", "001111"])

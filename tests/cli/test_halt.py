@@ -16,9 +16,9 @@ import pytest
 from command_line import DATA, files_below
 from run_builders import all_of, command, copies, finish, journal_of, records, wait_for_maps
 
-from caffe_lrp.batch.warmup import WarmUp
 from caffe_lrp.cli import main as cli
 from caffe_lrp.cli.halt import Halt
+from caffe_lrp.cli.warmup import WarmUp
 from caffe_lrp.errors import ExitCode
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -25,7 +25,7 @@ from caffe_lrp.batch.job import JobOutcome, Prediction
 from caffe_lrp.batch.preparation import PreparedRun, prepare_run
 from caffe_lrp.cli.commands.explain import list_parser
 from caffe_lrp.cli.reporter import Reporter
-from caffe_lrp.cli.run_options import run_options
+from caffe_lrp.cli.run_options import model_settings, run_options
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.model.attempt import StageTimes
@@ -49,7 +49,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedRun:
     monkeypatch.chdir(DATA)
     given = list_parser().parse_args(["-p", "o", "--threads", "1", "--outputs", "rawhm,heatmap"])
     entries = read_filelist(listing(tmp_path, *LINES))
-    return prepare_run(run_options(given), read_config(CONFIG, {}), entries, {})
+    config = read_config(CONFIG, {})
+    return prepare_run(run_options(given, config), model_settings(given, config), entries, {})
 
 
 def of_best(index: int) -> Prediction:
@@ -88,7 +89,7 @@ def follow(run: PreparedRun, events: Sequence[Event], **loudness: bool) -> ExitC
     def told() -> Generator[Event, None, None]:
         yield from events
 
-    return Reporter(run, **({"quiet": False, "verbose": False} | loudness)).follow(told())
+    return Reporter(run, {}, **({"quiet": False, "verbose": False} | loudness)).follow(told())
 
 
 def source_of(run: PreparedRun) -> str:
@@ -228,5 +229,5 @@ def test_the_events_are_closed_and_the_bar_with_them_where_printing_fails(run: P
                 raise BrokenError
 
     with pytest.raises(BrokenError):
-        Broken(run, quiet=False, verbose=False).follow(told())
+        Broken(run, {}, quiet=False, verbose=False).follow(told())
     assert closed == [True]

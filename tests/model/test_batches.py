@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe_lrp.batch.job import HeatmapJob
-from caffe_lrp.model.batches import Batch, count_images, form_batches
+from caffe_lrp.model.batches import Batch, form_batches
 from caffe_lrp.relevance.target import Target
 
 
@@ -50,10 +50,6 @@ def test_an_image_that_comes_again_in_a_later_batch_is_loaded_again() -> None:
 def test_what_has_failed_keeps_its_place() -> None:
     good, bad = form_batches(jobs("abcd"), 2), form_batches(jobs("abcd", failing="bc"), 2)
     assert [in_batch(batch) for batch in good] == [in_batch(batch) for batch in bad]
-
-
-def test_images_in_a_row_are_counted_once() -> None:
-    assert [count_images(jobs(images)) for images in ("", "a", "aab", "aba")] == [0, 1, 2, 3]
 
 
 @given(st.text("abcdef", max_size=30), st.integers(1, 5))

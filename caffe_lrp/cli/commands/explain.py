@@ -210,12 +210,13 @@ def explain(options: argparse.Namespace, halt: Halt) -> int:
     from caffe_lrp.batch.preparation import prepare_run  # noqa: PLC0415
     from caffe_lrp.batch.run import explain_list  # noqa: PLC0415
     from caffe_lrp.cli.reporter import Reporter  # noqa: PLC0415
-    from caffe_lrp.cli.run_options import run_options  # noqa: PLC0415
+    from caffe_lrp.cli.run_options import model_settings, run_options  # noqa: PLC0415
 
     halt.unwind()
-    with placing({**config.places, "layers": "--dump-layers"}):
-        run = prepare_run(run_options(options), config, entries, os.environ)
-        reporter = Reporter(run, quiet=options.quiet, verbose=options.verbose)
+    places = {**config.places, "layers": "--dump-layers"}
+    with placing(places):
+        run = prepare_run(run_options(options, config), model_settings(options, config), entries, os.environ)
+        reporter = Reporter(run, places, quiet=options.quiet, verbose=options.verbose)
         reporter.show_notes()
         if options.dry_run:
             return reporter.show_check()

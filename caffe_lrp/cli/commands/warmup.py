@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     # What compiles reads the environment when it is imported.
     from tqdm import tqdm  # noqa: PLC0415
 
-    from caffe_lrp.batch.warmup import prepare_warm_up  # noqa: PLC0415
+    from caffe_lrp.cli.warmup import prepare_warm_up  # noqa: PLC0415
     from caffe_lrp.kernels._jit import CACHE_PLACE, mark_cache_complete  # noqa: PLC0415
 
     options.halt.unwind()

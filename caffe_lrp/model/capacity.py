@@ -1,0 +1,60 @@
+"""What a model may use: threads, memory, and the engines that come of them."""
+
+import logging
+import threading
+from contextlib import AbstractContextManager
+
+from caffe_lrp.engines.base import Engine
+from caffe_lrp.engines.pool import EnginePool
+from caffe_lrp.machine.environment import stack_of_thread
+from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
+
+from . import schedule
+from .explainer import Explainer
+from .schedule import Limits, Schedule
+
+_LOG = logging.getLogger("caffe_lrp")
+
+
+class Capacity:
+    """Threads and memory of one model.
+
+    Parameters
+    ----------
+    threads
+        Threads that compute; None: one for each processor that this process may use.
+    memory
+        Bytes that explanations may take; None: half of what is free.
+    """
+
+    def __init__(self, threads: int | None, memory: int | None) -> None:
+        self._threads = threads or allowed_processors()
+        self._memory = memory or available_memory() // 2
+        self._lock = threading.Lock()
+        self._engines: EnginePool | None = None
+
+    def scheduled(
+        self, explainer: Explainer, images: int, batch: int | None = None
+    ) -> tuple[Explainer, Schedule]:
+        """The explainer, loading images within its memory, and how so many images are dealt out."""
+        limits = Limits(self._threads, self._memory, batch)
+        planned = schedule.plan_schedule(schedule.whole_footprint(explainer), images, limits)
+        planned = schedule.within_address_space(planned, address_space_left(), stack_of_thread())
+        return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
+
+    def engine(self, explainer: Explainer) -> AbstractContextManager[Engine]:
+        """An engine for the calling thread; waits where more threads call than there is memory for.
+
+        One has all threads, for a program that calls from one; further ones have none besides the caller's.
+        """
+        with self._lock:
+            if self._engines is None:
+                _, planned = self.scheduled(explainer, self._threads, 1)
+                self._engines = EnginePool([self._threads] + [1] * (planned.workers - 1))
+            return self._engines.borrowed()
+
+    def close(self) -> None:
+        """End the threads of engines, and hand all memory back."""
+        with self._lock:
+            if self._engines is not None:
+                self._engines.close()
