@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from caffe_lrp.errors import CaffeLrpError, ImageError, UsageError, about
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_parameters_of
+from caffe_lrp.messages import counted
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.formulas import FormulaCode
@@ -29,7 +30,17 @@ from .notices import notices_on
 from .observation import dumps_of, names_of_dumps, noting
 from .passes import as_error, explain_batch, load_image
 from .pipeline import run_requests
-from .requests import ImageRequest, goals_for, refuse_single_image, requests_for, source_of, target_of
+from .requests import (
+    ImageRequest,
+    code_of,
+    codes_of,
+    goals_for,
+    references_of,
+    refuse_single_image,
+    requests_for,
+    source_of,
+    target_of,
+)
 from .schedule import Schedule
 from .settings import ModelSettings
 
@@ -167,8 +178,8 @@ class Model:
         UsageError
             There is no such layer, the target means nothing, or the model is closed.
         """
-        code = self.formula if formula is None else formula
-        explainer = self._explaining_one(code, layers, conservation)
+        code = self.formula if formula is None else code_of(formula)
+        explainer = self._explaining_one(code, references_of(layers), conservation)
         goal = self._existing(target_of(target, "target"), "target")
         request = ImageRequest(0, source_of(image), goal, explainer.formulas[0])
         return self._attempt(explainer, request).required()
@@ -241,8 +252,8 @@ class Model:
         refuse_single_image(images)
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise UsageError(f"{batch!r} must be a whole number, at least 1", setting="batch")
-        codes = [self.formula] if formulas is None else list(formulas)
-        explainer = self._explaining(codes, layers, conservation)
+        codes = (self.formula,) if formulas is None else codes_of(formulas)
+        explainer = self._explaining(codes, references_of(layers), conservation)
         goals, count = goals_for(images, targets, "targets")
         if isinstance(goals, Target):
             goals = self._existing(goals, "targets")
@@ -317,7 +328,7 @@ class Model:
         net = self._explainer.net
         shape = "×".join(map(str, net.input_shape))
         state = ", closed" if self._is_closed else ""
-        notes = f", {len(self.notices)} notices" if self.notices else ""
+        notes = f", {counted(len(self.notices), 'notice')}" if self.notices else ""
         return (
             f"<Model of {net.source}: {len(net.layers)} layers, input {shape}, {self.class_count} classes, "
             f"formula {self.formula}{notes}{state}>"
@@ -339,25 +350,19 @@ class Model:
         return known.explaining(formulas)
 
     def _explaining(
-        self, formulas: Sequence[FormulaCode], layers: Sequence[str | int], conservation: bool
+        self, formulas: Sequence[FormulaCode], layers: Sequence[str], conservation: bool
     ) -> Explainer:
         """What an explanation takes, with what is noted on the way."""
         self._require_open()
-        if isinstance(layers, str):
-            raise UsageError(f"{layers!r} is one name; give a list of names", setting="layers")
-        if not formulas or len(set(formulas)) < len(formulas):
-            raise UsageError("must be at least one, and each of them once", setting="formulas")
         explainer = self.explainer(formulas)
         if not layers and not conservation:
             return explainer
         dumps = dumps_of(explainer.plan, layers, names_of_dumps(explainer.net))
         return replace(explainer, observation=noting(dumps, sums=conservation))
 
-    def _explaining_one(
-        self, formula: FormulaCode, layers: Sequence[str | int], conservation: bool
-    ) -> Explainer:
+    def _explaining_one(self, formula: FormulaCode, layers: tuple[str, ...], conservation: bool) -> Explainer:
         """What the explanation of one image takes, made once for all that ask for the same."""
-        asked = (formula, conservation, isinstance(layers, str), *map(str, layers))
+        asked = formula, layers, conservation
         known = None if self._is_closed else self._for_one.get(asked)
         if known is None:
             known, _ = self._capacity.scheduled(self._explaining([formula], layers, conservation), 1, 1)

@@ -105,3 +105,29 @@ def refuse_single_image(images: Any) -> None:
     is_array = isinstance(images, np.ndarray) and images.ndim < 4
     if isinstance(images, (str, Path)) or is_array or not isinstance(images, Iterable):
         raise UsageError("one image was given; give a list of images, or use explain", setting="images")
+
+
+def codes_of(formulas: Any) -> tuple[FormulaCode, ...]:
+    """Formulas that are given by number or name; UsageError unless they are a list of different ones."""
+    if isinstance(formulas, str) or not isinstance(formulas, Iterable):
+        raise UsageError(f"{formulas!r} is no list; give a list of numbers and names", setting="formulas")
+    codes = tuple(map(code_of, formulas))
+    if not codes or len(set(codes)) < len(codes):
+        raise UsageError("must be at least one, and each of them once", setting="formulas")
+    return codes
+
+
+def code_of(formula: Any) -> FormulaCode:
+    """A formula that is given by number or name; UsageError if it is neither."""
+    if isinstance(formula, str):
+        return formula
+    if isinstance(formula, bool) or not isinstance(formula, (int, np.integer)):
+        raise UsageError(f"{formula!r} must be the number or the name of a formula", setting="formula")
+    return int(formula)
+
+
+def references_of(layers: Any) -> tuple[str, ...]:
+    """Layers that are given by name or index; UsageError unless they are a list."""
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise UsageError(f"{layers!r} is no list; give a list of names or indices", setting="layers")
+    return tuple(map(str, layers))

@@ -390,7 +390,7 @@ def test_a_model_has_the_formula_that_suits_its_net_and_notices_of_its_settings(
             "class_count: numclasses is 3, but the net has 5 outputs; those from 3 on are not ranked, and "
             "never chosen by -1 or -2",
         )
-        assert repr(model).endswith("formula epsilon-plus, 1 notices>")
+        assert repr(model).endswith("formula epsilon-plus, 1 notice>")
 
 
 def test_a_closed_model_explains_nothing() -> None:
@@ -479,7 +479,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             lambda model: model.explain(PICTURE, layers="pool"),
             UsageError,
             "layers",
-            "layers: 'pool' is one name; give a list of names",
+            "layers: 'pool' is no list; give a list of names or indices",
         ),
         (
             lambda model: model.plan("best"),
@@ -558,6 +558,18 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             UsageError,
             "targets",
             "targets: 'cat' must be a class number, -1 for",
+        ),
+        (
+            lambda model: model.explain_all([], formulas="epsilon-plus"),
+            UsageError,
+            "formulas",
+            "formulas: 'epsilon-plus' is no list; give a list of numbers and names",
+        ),
+        (
+            lambda model: model.explain(PICTURE, formula=[100]),  # type: ignore[arg-type]
+            UsageError,
+            "formula",
+            "formula: [100] must be the number or the name of a formula",
         ),
         (
             lambda model: model.explain_all([], formulas=[0, 0]),
