@@ -566,7 +566,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             "formulas: 'epsilon-plus' is no list; give a list of numbers and names",
         ),
         (
-            lambda model: model.explain(PICTURE, formula=[100]),  # type: ignore[arg-type]
+            lambda model: model.explain(PICTURE, formula=[100]),
             UsageError,
             "formula",
             "formula: [100] must be the number or the name of a formula",
