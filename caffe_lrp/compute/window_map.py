@@ -143,14 +143,13 @@ class ConvolutionMap(LinearMap):
         merged, weight = with_merged_groups(shape, weight)
         return Product(merged, pack_panels(weight), False)
 
-    def _source(self, x: Blob) -> Source:
-        return copied(pixels(x)) if self._parts_in == 1 else by_sign(pixels(x), self.groups)
-
     def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
         out = workspace.pixels(self._pixels_out(len(x), 1))
         product = self.forward_product
         padded = NO_BIAS if bias is None else pad_bias(bias, product.shape.groups)
-        product.run(self._source(x), Sink(PLAIN, out, NO_BLOB, NO_BLOB, padded), workspace)
+        product.run(
+            _source(x, self._parts_in, self.groups), Sink(PLAIN, out, NO_BLOB, NO_BLOB, padded), workspace
+        )
         self._restore_ties(x, out, workspace)
         return as_blob(out, (len(x), *self.output_shape))
 
@@ -158,7 +157,7 @@ class ConvolutionMap(LinearMap):
         sums = workspace.pixels(self._pixels_out(len(x), 2))
         out = workspace.pixels(self._pixels_out(len(x), 1))
         sink = Sink(SUMS, sums, out, NO_BLOB, NO_BIAS if bias is None else bias)
-        self.forward_product.run(self._source(x), sink, workspace)
+        self.forward_product.run(_source(x, self._parts_in, self.groups), sink, workspace)
         self._restore_ties(x, out, workspace)
         return sums, as_blob(out, (len(x), *self.output_shape))
 
@@ -173,8 +172,7 @@ class ConvolutionMap(LinearMap):
     def adjoint(self, source: Source, factor: Blob | None, workspace: Workspace) -> Blob:
         channels, height, width = self.input_shape
         out = workspace.pixels((len(source.blob), height, width, channels))
-        mode = SIGNS if self._parts_in == 2 else PLAIN if factor is None else TIMES
-        sink = Sink(mode, out, NO_BLOB, NO_BLOB if factor is None else pixels(factor), NO_BIAS)
+        sink = _handed_back(out, factor, self._parts_in)
         self.adjoint_product.run(source._replace(groups=self.groups), sink, workspace)
         return as_blob(out, (len(source.blob), *self.input_shape))
 
@@ -223,7 +221,7 @@ class DeconvolutionMap(LinearMap):
         """(N, H, W, G·parts·O)."""
         groups, parts, outputs = self.weight.shape[:3]
         out = workspace.pixels((len(x), *self.output_shape[1:], groups * parts * outputs))
-        source = copied(pixels(x)) if self._parts_in == 1 else by_sign(pixels(x), self.groups)
+        source = _source(x, self._parts_in, self.groups)
         self._reverse.adjoint_product.run(source, Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS), workspace)
         return out
 
@@ -249,9 +247,19 @@ class DeconvolutionMap(LinearMap):
     def adjoint(self, source: Source, factor: Blob | None, workspace: Workspace) -> Blob:
         channels, height, width = self.input_shape
         out = workspace.pixels((len(source.blob), height, width, channels))
-        mode = SIGNS if self._parts_in == 2 else PLAIN if factor is None else TIMES
-        sink = Sink(mode, out, NO_BLOB, NO_BLOB if factor is None else pixels(factor), NO_BIAS)
+        sink = _handed_back(out, factor, self._parts_in)
         blob = source.blob if self.shares is None else source.blob * pixels(self.shares)
         given = source._replace(blob=blob, groups=self.groups)
         self._reverse.forward_product.run(given, sink, workspace)
         return as_blob(out, (len(out), *self.input_shape))
+
+
+def _source(x: Blob, parts: int, groups: int) -> Source:
+    """The input of a map with one part in, or its positive and its negative part for one with two."""
+    return copied(pixels(x)) if parts == 1 else by_sign(pixels(x), groups)
+
+
+def _handed_back(out: Blob, factor: Blob | None, parts: int) -> Sink:
+    """Where an adjoint puts results: as they are, times ``factor``, or of two parts the one of its sign."""
+    mode = SIGNS if parts == 2 else PLAIN if factor is None else TIMES
+    return Sink(mode, out, NO_BLOB, NO_BLOB if factor is None else pixels(factor), NO_BIAS)
