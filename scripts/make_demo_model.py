@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the net of the demo and writes all its files.
 
-A small convolutional net learns which shapes are in a picture of scripts/demo_pictures.py: softmax
+A small convolutional net learns which shapes are in a picture of scripts/demo/demo_pictures.py: softmax
 cross-entropy, where every shape shown has an equal share of the target. Forward pass and gradients are
 those of the package; only the gradients of the weights, which explaining has no use for, are made here.
 The same seed gives the same net on the same machine with the same number of BLAS threads; for the one that

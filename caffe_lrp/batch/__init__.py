@@ -1,1 +1,1 @@
-"""Jobs and the runner that takes a list of images to files."""
+"""A run over a list of images: its jobs, its journal, and the events that tell of it."""

@@ -73,7 +73,7 @@ def progress_line(advanced: Advanced) -> str:
 
 
 def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
-    """What was done, beginning with ``made``, which `made_line` gives, and what was written where."""
+    """What was done, beginning with ``made``, how many maps there are, and what was written where."""
     text = f"{made} in {ended.seconds:.1f} s"
     before = ended.done - ended.made
     if before:

@@ -1,6 +1,6 @@
 """Relevance as NumPy reads it: the files of one image, and the numbers that databases hold.
 
-Nothing here depends on when or where it runs: the same result gives the same bytes. Nothing is pickled.
+Nothing here depends on when or where it runs: the same explanation gives the same bytes. Nothing is pickled.
 """
 
 import io

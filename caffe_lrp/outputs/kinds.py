@@ -24,8 +24,8 @@ class Output:
     suffix
         What the names of its files end with; empty: it is one database of all maps, not a file of each.
     encoder
-        Which function of this room makes the content of a file, ``module.function``. It gets a result and
-        the type of numbers that was asked for. Empty for a database.
+        Which function of this room makes the content of a file, ``module.function``. It gets an
+        `Explanation` and an `Encoding`. Empty for a database.
     by_default
         Whether it is written where nobody says what is.
     is_text
