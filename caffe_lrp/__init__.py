@@ -64,6 +64,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_LAZY[name]), name)
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def load(
     source: str | PathLike[str],
     caffemodel: str | PathLike[str] | None = None,
@@ -103,29 +107,33 @@ def load(
     caffemodel
         The weights of a prototxt.
     mean_file, mean_format
-        Mean image, and its format: 0 text, 1 BlobProto in BGR, 2 in RGB.
+        Mean image, and its format: 0 text, 1 (unless given) BlobProto in BGR, 2 in RGB.
     mean_values
-        In place of a mean image: a number for each channel, in the net's order; or one for all.
+        In place of a mean image: a number for each channel, in the net's order; or one for all. One of the
+        two has to be given, here or in the config, unless the prototxt is one for training, which says it.
     input_scale
-        Factor of the input, applied after the mean was subtracted.
+        Factor of the input, applied after the mean was subtracted; unless given, the prototxt's, or 1.
     channel_order
-        ``BGR`` or ``RGB``: order of the colours in the net's input.
+        ``BGR``, unless given, or ``RGB``: order of the colours in the net's input.
     resize
-        How images come to ``base_size``: ``reference``, ``stretch``, ``short-side`` or ``none``.
+        How images are resized to ``base_size``: ``reference``, unless given, ``stretch``, ``short-side`` or
+        ``none``.
     base_size
-        Longer side of an image after resizing, in pixels; unless given, that of the net's input.
+        Side that images are resized to, in pixels: the longer one, under ``short-side`` the shorter one;
+        unless given, the longer side of the net's input.
     crop
-        Which part of the resized image the net sees: ``center``.
+        Which part of the resized image the net sees: there is only ``center``.
     input_size
         (height, width) of the net's input in pixels, in place of what the prototxt declares.
     labels
-        File of class labels, one a line, or the labels themselves.
+        File of class labels, one a line, or the labels themselves; unless given, there are none.
     start_layer
         Layer where relevance starts, by index or name; unless given, ``auto``: that of the class scores.
     first_layer
         Lowest layer to pass, by index or name; unless given, 0: down to the image.
     head
-        Of a net with several outputs the one whose classes are ranked, by name.
+        Of a net with several outputs the one whose classes are ranked, by name; unless given, the one that
+        the start layer leads to.
     class_count
         How many of the classes are ranked; unless given, all.
     formula
@@ -134,18 +142,24 @@ def load(
     epsilon, beta, gamma
         Numbers of the ε, αβ (α = 1 + β) and γ rules; unless given, 0.01, 1 and 0.25.
     switch_layer
-        Layer up to which some formulas use their lower rule, by index or name.
+        Layer up to which some formulas use their lower rule, by index or name; unless given, none, and
+        these formulas are refused.
     quirks
-        ``reference``, unless given, or ``corrected``.
-    convolution, canonize, max_pixels
-        As the options of the command.
+        ``reference``, unless given: the toolbox's peculiarities are reproduced; or ``corrected``.
+    convolution
+        How convolutions are computed: ``auto``, unless given, ``direct`` or ``winograd``.
+    canonize
+        Whether batch normalization becomes part of the layers beside it: ``auto``, unless given, or ``off``.
+    max_pixels
+        Images with more pixels are refused; unless given, 180,000,000.
     threads
         Threads that compute; unless given, one for each processor that this process may use.
     memory
         Memory that explanations may take: bytes, or a text such as ``4G``; unless given, half of what is
         free.
 
-    What is given in place of a value of the config file replaces it.
+    Values that are given replace those of the config file. Kernels are compiled when they are first needed:
+    the first explanation on a machine takes half a minute or more, once; ``caffe-lrp warmup`` does it ahead.
 
     Raises
     ------

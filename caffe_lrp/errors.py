@@ -55,7 +55,7 @@ class Notice:
 
 
 class CaffeLrpError(Exception):
-    """Base of all errors that a user can cause and mend.
+    """Base of all errors that a user can cause and fix.
 
     As a text it is fit to be printed, whatever a file had for names: control characters are escaped, and
     lines of absurd length shortened.
@@ -183,7 +183,7 @@ def presentable(line: str) -> str:
 
 
 class UsageError(CaffeLrpError):
-    """The program is called, or its environment set, in a way that cannot be meant."""
+    """The program, or a function, is called in a way that cannot be meant, or its environment is set so."""
 
     exit_code = ExitCode.USAGE
 
@@ -193,7 +193,7 @@ class LimitError(UsageError):
 
 
 class ConfigError(CaffeLrpError):
-    """The config file, or a value given in its place on the command line, is wrong."""
+    """The config file, or a value given in place of one of its values, is wrong."""
 
 
 class FileListError(CaffeLrpError):

@@ -33,7 +33,7 @@ def test_importing_the_package_loads_no_library_before_a_model_is_asked_for() ->
     assert found.stdout == "[]\n[]\nTrue\n"
 
 
-def test_every_public_name_is_there_and_documented() -> None:
+def test_every_public_name_is_there_documented_and_completed() -> None:
     assert {*caffe_lrp.__all__} == {
         "CaffeLrpError", "ConfigError", "Explanation", "ImageError", "LimitError", "Model", "ModelError",
         "OutputError", "Place", "PlanError", "UsageError", "__version__", "load",
@@ -44,6 +44,7 @@ def test_every_public_name_is_there_and_documented() -> None:
     for kind in (caffe_lrp.Model, caffe_lrp.Explanation, caffe_lrp.CaffeLrpError):
         public = [value for name, value in vars(kind).items() if not name.startswith("_") and callable(value)]
         assert [value for value in public if not value.__doc__] == []
+    assert dir(caffe_lrp) == sorted(caffe_lrp.__all__)  # what a notebook completes, and help() shows
     with pytest.raises(AttributeError, match="module 'caffe_lrp' has no attribute 'Modle'"):
         caffe_lrp.Modle  # noqa: B018 - is refused
 

@@ -3,10 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
-
-#: Images with more pixels are refused unless more are allowed.
-MAX_PIXELS = 180_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +24,7 @@ class ModelSettings:
     channel_order
         ``BGR`` or ``RGB``: order of the colours in the net's input.
     resize
-        How images come to ``base_size``: ``reference``, ``stretch``, ``short-side`` or ``none``.
+        How images are resized to ``base_size``: ``reference``, ``stretch``, ``short-side`` or ``none``.
     base_size
         Side that images are resized to, in pixels; None: the longer side of the net's input.
     crop
