@@ -1,9 +1,11 @@
 """What is asked of a model for one image, and what comes of it."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from caffe_lrp.errors import CaffeLrpError
+from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
 
@@ -28,11 +30,11 @@ class Request(Protocol):
     """
 
     @property
-    def image_key(self) -> Any:
+    def image_key(self) -> Hashable:
         """As above."""
 
     @property
-    def source(self) -> Any:
+    def source(self) -> ImageInput:
         """As above."""
 
     @property

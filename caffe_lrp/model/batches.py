@@ -1,8 +1,8 @@
 """Which requests run together: batches of images, formed by position alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from .attempt import Request
 
@@ -32,7 +32,7 @@ def form_batches(requests: Iterable[Asked], size: int) -> Iterator[Batch[Asked]]
     matter: what runs together is the same in every run over the same requests.
     """
     together: list[Asked] = []
-    places: dict[Any, list[int]] = {}
+    places: dict[Hashable, list[int]] = {}
     for request in requests:
         if request.image_key not in places and len(places) == size:
             yield _batch(together, places)
@@ -43,5 +43,5 @@ def form_batches(requests: Iterable[Asked], size: int) -> Iterator[Batch[Asked]]
         yield _batch(together, places)
 
 
-def _batch(requests: Sequence[Asked], places: dict[Any, list[int]]) -> Batch[Asked]:
+def _batch(requests: Sequence[Asked], places: dict[Hashable, list[int]]) -> Batch[Asked]:
     return Batch(tuple(requests), tuple(map(tuple, places.values())))

@@ -21,6 +21,7 @@ from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, f
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.start import Start, find_start, layer_index
 
+from .explanation import label_of
 from .observation import Observation
 from .preprocessing import describe_preprocessing, make_preprocessor
 from .settings import ModelSettings
@@ -103,8 +104,8 @@ class Explainer:
             return resolve_plan(self.net, formula, self.parameters, self.origin, first_layer)
 
     def label_of(self, class_index: int) -> str:
-        """Label of a class; a file of labels may have fewer than the net has outputs."""
-        return self.labels[class_index] if class_index < len(self.labels) else "without a label"
+        """See `explanation.label_of`."""
+        return label_of(self.labels, class_index)
 
     @property
     def output_size(self) -> int:

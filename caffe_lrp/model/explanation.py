@@ -1,6 +1,6 @@
 """The explanation of one image: relevance, and all that belongs to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +14,10 @@ from caffe_lrp.relevance.ranking import Ranking
 
 from .darkness import Darkness
 
-NO_LABEL = "without a label"
+
+def label_of(labels: Sequence[str], class_index: int) -> str:
+    """Label of a class; there may be fewer labels than classes."""
+    return labels[class_index] if 0 <= class_index < len(labels) else "without a label"
 
 
 class ScoredClass(NamedTuple):
@@ -108,8 +111,8 @@ class Explanation:
         ]
 
     def label_of(self, index: int) -> str:
-        """Label of a class."""
-        return self.labels[index] if index < len(self.labels) else NO_LABEL
+        """Label of a class; "without a label" where it has none."""
+        return label_of(self.labels, index)
 
     def __repr__(self) -> str:
         """A short summary."""

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.errors import ImageError, UsageError
+from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.net import Net
 
 from .explainer import Explainer
-
-Blob = NDArray[np.float32]
 
 #: Inputs that go through the net together, so that any number takes no more memory.
 _BATCH = 16

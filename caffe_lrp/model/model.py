@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffe_lrp.errors import CaffeLrpError, ImageError, UsageError, about
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_parameters_of
+from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.messages import counted
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
@@ -34,17 +34,16 @@ from .requests import (
     ImageRequest,
     code_of,
     codes_of,
-    goals_for,
     references_of,
     refuse_single_image,
     requests_for,
     source_of,
     target_of,
+    targets_for,
 )
 from .schedule import Schedule
 from .settings import ModelSettings
 
-Blob = NDArray[np.float32]
 OnError = Literal["raise", "return"]
 
 
@@ -106,7 +105,7 @@ class Model:
 
     @property
     def class_count(self) -> int:
-        """Number of the net's outputs."""
+        """Number of the net's classes, whether all are ranked (the setting ``class_count``) or not."""
         return self._explainer.output_size
 
     @property
@@ -153,7 +152,7 @@ class Model:
         layers: Sequence[str | int] = (),
         conservation: bool = False,
     ) -> Explanation:
-        """Why the net scores an image as it does.
+        """The explanation of one image: why the net scores it as it does.
 
         Parameters
         ----------
@@ -180,8 +179,8 @@ class Model:
         """
         code = self.formula if formula is None else code_of(formula)
         explainer = self._explaining_one(code, references_of(layers), conservation)
-        goal = self._existing(target_of(target, "target"), "target")
-        request = ImageRequest(0, source_of(image), goal, explainer.formulas[0])
+        checked = self._existing(target_of(target, "target"), "target")
+        request = ImageRequest(0, source_of(image), checked, explainer.formulas[0])
         return self._attempt(explainer, request).required()
 
     @overload
@@ -239,7 +238,7 @@ class Model:
         layers, conservation
             As for `explain`.
         on_error
-            What becomes of an image that cannot be explained, or not for its target: ``raise`` ends with
+            What happens with an image that cannot be explained, or not for its target: ``raise`` ends with
             its error, ``return`` yields the error in place of each of its explanations, and goes on.
 
         Raises
@@ -254,11 +253,11 @@ class Model:
             raise UsageError(f"{batch!r} must be a whole number, at least 1", setting="batch")
         codes = (self.formula,) if formulas is None else codes_of(formulas)
         explainer = self._explaining(codes, references_of(layers), conservation)
-        goals, count = goals_for(images, targets, "targets")
-        if isinstance(goals, Target):
-            goals = self._existing(goals, "targets")
+        checked, count = targets_for(images, targets, "targets")
+        if isinstance(checked, Target):
+            checked = self._existing(checked, "targets")
         explainer, planned = self._capacity.scheduled(explainer, count, batch)
-        requests = requests_for(images, goals, explainer.formulas)
+        requests = requests_for(images, checked, explainer.formulas)
         return self._explain_all(explainer, requests, planned, on_error)
 
     def _explain_all(

@@ -235,32 +235,31 @@ def _walk(
             except ImageError as error:
                 yield choice.place, Attempt(None, error, times)
             else:
-                darkness = darkness_of(plan, forward, item, choice.classes, relevance)
-                is_reversed = plan.is_image and explainer.is_bgr
-                explanation = Explanation(
-                    relevance=np.ascontiguousarray(relevance[::-1]) if is_reversed else relevance,
-                    formula=choice.request.formula,
+                explanation = replace(
+                    _explanation(explainer, plan, choice, relevance),
                     layers={} if record is None else record.layers(item),
                     conservation=None if record is None else record.conservation(item),
-                    darkness=darkness,
-                    is_reversed=is_reversed,
-                    **_known_before(explainer, choice),
+                    darkness=darkness_of(plan, forward, item, choice.classes, relevance),
                 )
                 yield choice.place, Attempt(explanation, times=times)
 
 
-def _known_before(explainer: Explainer, choice: _Choice) -> dict[str, Any]:
-    """What an explanation says that does not depend on relevance; its arrays are its own."""
-    image = choice.slot.loaded.image
+def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: Blob) -> Explanation:
+    """What is said of a map without looking at the layers again; its arrays are its own."""
+    image, ranking = choice.slot.loaded.image, choice.ranking
+    is_reversed = plan.is_image and explainer.is_bgr
     assert image is not None  # requests without an image have failed before
-    return {
-        "input": image.picture.copy(),
-        "scores": choice.scores.copy(),
-        "target": choice.classes,
-        "place": image.place,
-        "ranking": Ranking(choice.ranking.classes.copy(), choice.ranking.scores.copy()),
-        "labels": explainer.labels,
-    }
+    return Explanation(
+        relevance=np.ascontiguousarray(relevance[::-1]) if is_reversed else relevance,
+        input=image.picture.copy(),
+        scores=choice.scores.copy(),
+        target=choice.classes,
+        formula=choice.request.formula,
+        place=image.place,
+        ranking=Ranking(ranking.classes.copy(), ranking.scores.copy()),
+        labels=explainer.labels,
+        is_reversed=is_reversed,
+    )
 
 
 def _require_finite(explainer: Explainer, choice: _Choice, relevance: Blob) -> None:

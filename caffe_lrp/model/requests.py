@@ -1,7 +1,7 @@
 """What the Python interface is asked for: images from everywhere, and what each is explained for."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Hashable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,13 @@ class ImageRequest:
     """One map of an image that was handed to the Python interface; see `attempt.Request`."""
 
     number: int
-    source: Any
+    source: ImageInput
     target: Target
     formula: FormulaCode
     fault: str = ""
 
     @property
-    def image_key(self) -> Any:
+    def image_key(self) -> Hashable:
         """The path of a file, or which of the images it is."""
         return self.source if isinstance(self.source, Path) else self.number
 
@@ -42,7 +42,7 @@ def target_of(value: Any, setting: str) -> Target:
     Raises
     ------
     UsageError
-        Nothing; the error is about the argument ``setting``.
+        It means nothing; ``setting`` names the argument at fault.
     """
     is_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not is_number or value < BEST_FIVE:
@@ -53,7 +53,7 @@ def target_of(value: Any, setting: str) -> Target:
     return Target(int(value))
 
 
-def goals_for(
+def targets_for(
     images: Iterable[ImageInput], targets: int | Iterable[int], setting: str
 ) -> tuple[Target | Iterable[Target], int]:
     """What images are explained for, one for all or one for each, and how many images there are at most.
@@ -95,7 +95,7 @@ def requests_for(
             yield ImageRequest(number, source_of(image), target, formula)
 
 
-def source_of(image: ImageInput) -> Any:
+def source_of(image: ImageInput) -> ImageInput:
     """A path for one that is given as a text."""
     return Path(image) if isinstance(image, str) else image
 
@@ -110,7 +110,7 @@ def refuse_single_image(images: Any) -> None:
 def codes_of(formulas: Any) -> tuple[FormulaCode, ...]:
     """Formulas that are given by number or name; UsageError unless they are a list of different ones."""
     if isinstance(formulas, str) or not isinstance(formulas, Iterable):
-        raise UsageError(f"{formulas!r} is no list; give a list of numbers and names", setting="formulas")
+        raise UsageError(f"{formulas!r} is not a list; give a list of numbers and names", setting="formulas")
     codes = tuple(map(code_of, formulas))
     if not codes or len(set(codes)) < len(codes):
         raise UsageError("must be at least one, and each of them once", setting="formulas")
@@ -129,5 +129,5 @@ def code_of(formula: Any) -> FormulaCode:
 def references_of(layers: Any) -> tuple[str, ...]:
     """Layers that are given by name or index; UsageError unless they are a list."""
     if isinstance(layers, str) or not isinstance(layers, Iterable):
-        raise UsageError(f"{layers!r} is no list; give a list of names or indices", setting="layers")
+        raise UsageError(f"{layers!r} is not a list; give a list of names or indices", setting="layers")
     return tuple(map(str, layers))

@@ -144,6 +144,7 @@ def test_an_explanation_says_what_it_is_of(model: Model) -> None:
     assert {name: blob.shape for name, blob in found.layers.items()} == {"conv": (4, 7, 7), "pool": (4, 4, 4)}
     order = np.argsort(-found.scores)
     assert found.ranking.classes.tolist() == order.tolist()
+    assert (found.label_of(2), found.label_of(-1)) == (LABELS[2], "without a label")
     assert found.score == found.scores[2]
     assert found.rank == order.tolist().index(2) + 1
     names = dict(enumerate((*LABELS, "without a label")))
@@ -479,7 +480,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             lambda model: model.explain(PICTURE, layers="pool"),
             UsageError,
             "layers",
-            "layers: 'pool' is no list; give a list of names or indices",
+            "layers: 'pool' is not a list; give a list of names or indices",
         ),
         (
             lambda model: model.plan("best"),
@@ -563,7 +564,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             lambda model: model.explain_all([], formulas="epsilon-plus"),
             UsageError,
             "formulas",
-            "formulas: 'epsilon-plus' is no list; give a list of numbers and names",
+            "formulas: 'epsilon-plus' is not a list; give a list of numbers and names",
         ),
         (
             lambda model: model.explain(PICTURE, formula=[100]),
