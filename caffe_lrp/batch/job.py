@@ -15,6 +15,7 @@ from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.model.darkness import Darkness
 from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.relevance.conservation import Conservation
+from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import EntryList, ListEntry, Outline
 
@@ -56,7 +57,7 @@ class HeatmapJob:
     line: int
     image: Path
     target: Target
-    formula: int | str
+    formula: FormulaCode
     stem: str | None
     fault: str = ""
     member: ArchiveMember | None = None
@@ -166,7 +167,7 @@ class OutputLayout:
     names_have_targets: bool = False
 
     def jobs(
-        self, first: int, entry: ListEntry, formulas: Sequence[int | str], targets: Sequence[Target]
+        self, first: int, entry: ListEntry, formulas: Sequence[FormulaCode], targets: Sequence[Target]
     ) -> list[HeatmapJob]:
         """The jobs of one line, numbered from ``first`` on: for each formula one for each target."""
         image, part = self.image_of(entry.path, entry.inside), self.part_of(entry.path, entry.inside)
@@ -216,7 +217,7 @@ class OutputLayout:
             return part
         return None if self._fault_of(part) else os.path.normpath(f"./{part}")
 
-    def suffixes(self, formulas: Sequence[int | str], targets: Sequence[Target]) -> tuple[str, ...]:
+    def suffixes(self, formulas: Sequence[FormulaCode], targets: Sequence[Target]) -> tuple[str, ...]:
         """What is added to the stems of one line, for each formula for each target."""
         if not self.names_have_targets:
             return ("",) * (len(formulas) * len(targets))
@@ -290,7 +291,7 @@ class WorkList(Sequence[HeatmapJob]):
 
     entries: Sequence[ListEntry]
     layout: OutputLayout
-    formulas: tuple[int | str, ...]
+    formulas: tuple[FormulaCode, ...]
     ranks: tuple[Target, ...] = ()
 
     @property
@@ -364,7 +365,7 @@ class WorkList(Sequence[HeatmapJob]):
 def make_jobs(
     entries: Sequence[ListEntry],
     layout: OutputLayout,
-    formulas: Sequence[int | str],
+    formulas: Sequence[FormulaCode],
     top: int | None = None,
 ) -> WorkList:
     """The jobs of all lines; with ``top``, one for each of so many best classes, whatever the list says."""

@@ -27,6 +27,7 @@ from caffe_lrp.model.schedule import (
 )
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.model.workplace import Workplace
+from caffe_lrp.relevance.formulas import FormulaCode
 
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
@@ -63,7 +64,7 @@ class Recipe:
 
     fingerprint: str
     settings: ModelSettings
-    formulas: tuple[int | str, ...]
+    formulas: tuple[FormulaCode, ...]
     delivery: Delivery
     options: RunOptions
     version: str = __version__

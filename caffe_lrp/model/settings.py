@@ -5,6 +5,8 @@ from pathlib import Path
 
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
+from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.start import LayerReference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +69,15 @@ class ModelSettings:
     crop: str = "center"
     input_size: tuple[int, int] | None = None
     labels: Path | tuple[str, ...] = ()
-    start_layer: int | str = "auto"
-    first_layer: int | str = 0
+    start_layer: LayerReference = "auto"
+    first_layer: LayerReference = 0
     head: str | None = None
     class_count: int | None = None
-    formula: int | str | None = None
+    formula: FormulaCode | None = None
     epsilon: float = 0.01
     beta: float = 1.0
     gamma: float = 0.25
-    switch_layer: int | str = -1
+    switch_layer: LayerReference = -1
     quirks: str = "reference"
     convolution: str = "auto"
     canonize: str = "auto"
