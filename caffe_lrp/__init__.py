@@ -170,9 +170,12 @@ def load(
     given = {name: value for name, value in locals().items() if value is not None and name != "source"}
     from .config import read_settings  # noqa: PLC0415 - as is needed, and no sooner
     from .errors import placing  # noqa: PLC0415
+    from .model.capacity import tell_of_compiler  # noqa: PLC0415
     from .model.model import Model  # noqa: PLC0415
     from .model.settings import ModelSettings  # noqa: PLC0415
 
     settings = read_settings(source, given)
     with placing(settings.places):
-        return Model(ModelSettings(**settings.of_model), threads=settings.threads, memory=settings.memory)
+        model = Model(ModelSettings(**settings.of_model), threads=settings.threads, memory=settings.memory)
+    tell_of_compiler()
+    return model

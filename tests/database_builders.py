@@ -27,6 +27,7 @@ def explanation_of(number: int, shape: DatabaseShape = SHAPE) -> Explanation:
         scores=scores,
         target=(number % shape.classes, 0),
         formula=100,
+        source="picture.png",
         place=Place(height, width, 0, 0, height, width),
         ranking=Ranking(np.argsort(-scores)[:2], -np.sort(-scores)[:2]),
     )

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.pool import EnginePool
+from caffe_lrp.kernels._jit import CACHE_PLACE
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
 
@@ -14,6 +15,16 @@ from .explainer import Explainer
 from .schedule import Limits, Schedule
 
 _LOG = logging.getLogger("caffe_lrp")
+
+
+def tell_of_compiler() -> None:
+    """Log that the first explanations will take their time, where no kernel has been compiled before."""
+    folder = CACHE_PLACE.folder
+    if folder is None or not any(folder.iterdir()):
+        _LOG.warning(
+            "kernels are compiled for this machine when they are first needed: the first explanations take "
+            "half a minute or more, once; 'caffe-lrp warmup' compiles all ahead"
+        )
 
 
 class Capacity:

@@ -56,6 +56,8 @@ class Explanation:
         The classes explained, the best of them first.
     formula
         Code of the formula.
+    source
+        Path of the image, or in words what else it was.
     place
         Where the input lay in the original picture.
     ranking
@@ -78,6 +80,7 @@ class Explanation:
     scores: NDArray[np.float32]
     target: tuple[int, ...]
     formula: FormulaCode
+    source: str
     place: Place
     ranking: Ranking
     labels: tuple[str, ...] = ()

@@ -44,6 +44,8 @@ from .requests import (
 from .schedule import Schedule
 from .settings import ModelSettings
 
+#: Of what single explanations take, so much is kept to be used again.
+_MOST_KEPT = 64
 OnError = Literal["raise", "return"]
 
 
@@ -104,7 +106,7 @@ class Model:
         return self._explainer.net.input_shape
 
     @property
-    def class_count(self) -> int:
+    def output_count(self) -> int:
         """Number of the net's classes, whether all are ranked (the setting ``class_count``) or not."""
         return self._explainer.output_size
 
@@ -329,7 +331,7 @@ class Model:
         state = ", closed" if self._is_closed else ""
         notes = f", {counted(len(self.notices), 'notice')}" if self.notices else ""
         return (
-            f"<Model of {net.source}: {len(net.layers)} layers, input {shape}, {self.class_count} classes, "
+            f"<Model of {net.source}: {len(net.layers)} layers, input {shape}, {self.output_count} classes, "
             f"formula {self.formula}{notes}{state}>"
         )
 
@@ -365,6 +367,8 @@ class Model:
         known = None if self._is_closed else self._for_one.get(asked)
         if known is None:
             known, _ = self._capacity.scheduled(self._explaining([formula], layers, conservation), 1, 1)
+            if len(self._for_one) == _MOST_KEPT:
+                self._for_one.clear()
             self._for_one[asked] = known
         return known
 

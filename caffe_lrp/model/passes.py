@@ -15,6 +15,7 @@ import numpy as np
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, about
+from caffe_lrp.imaging.memory import name_of
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.machine.environment import environment_fault, limit_behind
@@ -255,6 +256,7 @@ def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: B
         scores=choice.scores.copy(),
         target=choice.classes,
         formula=choice.request.formula,
+        source=str(name_of(choice.request.source)),
         place=image.place,
         ranking=Ranking(ranking.classes.copy(), ranking.scores.copy()),
         labels=explainer.labels,

@@ -67,10 +67,11 @@ def _mean(settings: ModelSettings, deployed: DeployedNet, shape: Shape) -> tuple
         mean = _mean_image_of(settings.mean_file, settings.mean_format, quirks, shape)
         return (mean[::-1] if settings.channel_order == "RGB" and shape[0] == 3 else mean), []
     if transform is None:
-        raise ConfigError(
-            f"{deployed.source}: neither the config nor the prototxt says which mean to subtract; set "
-            "mean_file or mean_values (0 for none)"
-        )
+        with about(ConfigError, setting="mean_values", place=deployed.source):
+            raise ConfigError(
+                "neither the config nor the prototxt says which mean to subtract; set mean_file or "
+                "mean_values (0 for none)"
+            )
     if path := mean_of_prototxt(settings, deployed):
         return _mean_image_of(path, BLOB_BGR, quirks, shape), [f"mean image {path}"]
     with about(ConfigError, place=deployed.source):

@@ -33,6 +33,8 @@ from caffe_lrp import (
 )
 from caffe_lrp.cli.main import main
 from caffe_lrp.imaging.place import Place
+from caffe_lrp.kernels.cache import CachePlace
+from caffe_lrp.model import capacity
 
 PROTOTXT, CAFFEMODEL = "deploy.prototxt", "net.caffemodel"
 PICTURE = "picture.png"
@@ -356,7 +358,7 @@ def test_forward_takes_any_number_of_inputs(model: Model) -> None:
 
 def test_a_model_its_plan_and_its_explanations_tell_what_they_are(model: Model) -> None:
     assert repr(model) == "<Model of deploy.prototxt: 5 layers, input 3×9×9, 5 classes, formula 100>"
-    assert (model.input_shape, model.class_count, model.labels) == ((3, 9, 9), 5, LABELS)
+    assert (model.input_shape, model.output_count, model.labels) == ((3, 9, 9), 5, LABELS)
     assert repr(model.plan()) == (
         "index  name  type          output   parameters  mult-adds  rule\n"
         "0      conv  Convolution   1×4×7×7         112      5,292  αβ\n"
@@ -813,3 +815,21 @@ def test_an_error_in_a_config_names_file_and_line(
         caffe_lrp.load(path)
     assert str(caught.value).startswith(f"{path}: line {line}: {message}")
     assert caught.value.setting == setting
+
+
+def test_loading_says_that_the_compiler_comes_first_where_nothing_was_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = []
+    for content in ((), ("kernel",)):
+        for name in content:
+            (tmp_path / name).touch()
+        monkeypatch.setattr(capacity, "CACHE_PLACE", CachePlace(tmp_path))
+        caffe_lrp.load(PROTOTXT, CAFFEMODEL, **GIVEN).close()
+        said.append([record.message[:49] for record in caplog.records])
+    assert said == [["kernels are compiled for this machine when they a"]] * 2
+
+
+def test_an_explanation_names_its_image(model: Model) -> None:
+    names = [found.source for found in model.explain_all([PICTURE, pixels(1)])]
+    assert names == [PICTURE, "the image given (an array of shape (14, 18, 3) and type uint8)"]

@@ -45,6 +45,7 @@ def explanation() -> Explanation:
         scores=np.zeros(300, np.float32),
         target=(7, 281),
         formula=100,
+        source="picture.png",
         place=Place(2, 5, 0, 0, 2, 5),
         ranking=RANKING,
         conservation=Conservation(1.0, 1.0, 0.0, ()),
