@@ -1,6 +1,6 @@
 """The forward pass alone: values of blobs by their names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ def values_by_name(net: Net, blobs: Sequence[str] | None) -> dict[str, int]:
     """
     if blobs is None:
         return {net.value_names[net.output_value]: net.output_value}
-    if isinstance(blobs, str):
-        raise UsageError(f"{blobs!r} is one name; give a list of names", setting="blobs")
+    if isinstance(blobs, str) or not isinstance(blobs, Iterable):
+        raise UsageError(f"{blobs!r} is no list; give a list of names", setting="blobs")
     last = {name: value for value, name in enumerate(net.value_names)}
     for name in blobs:
         if name not in last:
