@@ -268,12 +268,12 @@ class Model:
         planned: Schedule,
         on_error: OnError,
     ) -> Generator[Explanation | CaffeLrpError, None, None]:
-        with closing(run_requests(explainer, requests, lambda _, attempt: attempt, planned)) as attempts:
+        most = planned.batch_size * len(explainer.plans)  # also where many requests are for one image
+        found = run_requests(explainer, requests, lambda _, attempt: attempt, planned, most_of_batch=most)
+        with closing(found) as attempts:
             for attempt in attempts:
-                if attempt.error is not None and on_error == "return":
-                    yield attempt.error
-                else:
-                    yield attempt.required()
+                error = attempt.error if on_error == "return" else None
+                yield attempt.required() if error is None else error
 
     def forward(self, x: ImageInput, blobs: Sequence[str] | None = None) -> dict[str, Blob]:
         """Values of the forward pass, by the names of blobs.
