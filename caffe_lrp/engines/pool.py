@@ -40,7 +40,7 @@ class EnginePool:
                         self._close_idle()
 
     def close(self) -> None:
-        """Close the engines, those in use when they are handed back."""
+        """Close the engines, those in use when they are handed back; who waits for one still gets one."""
         with self._lock:
             self._is_closed = True
             self._close_idle()
@@ -48,3 +48,4 @@ class EnginePool:
     def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
+            self._to_make.append(1)

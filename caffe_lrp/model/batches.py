@@ -25,16 +25,20 @@ class Batch(Generic[Asked]):
     requests_of: tuple[tuple[int, ...], ...]
 
 
-def form_batches(requests: Iterable[Asked], size: int) -> Iterator[Batch[Asked]]:
+def form_batches(
+    requests: Iterable[Asked], size: int, most_requests: int | None = None
+) -> Iterator[Batch[Asked]]:
     """Batches of ``size`` different images each, fewer in the last one.
 
-    Requests for the same image within one batch share its place. Whether a request can succeed does not
-    matter: what runs together is the same in every run over the same requests.
+    Requests for the same image within one batch share its place, and their number is not limited unless by
+    ``most_requests``. Whether a request can succeed does not matter: what runs together is the same in every
+    run over the same requests.
     """
     together: list[Asked] = []
     places: dict[Hashable, list[int]] = {}
     for request in requests:
-        if request.image_key not in places and len(places) == size:
+        is_full = request.image_key not in places and len(places) == size
+        if is_full or len(together) == most_requests:
             yield _batch(together, places)
             together, places = [], {}
         places.setdefault(request.image_key, []).append(len(together))

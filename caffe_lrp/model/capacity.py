@@ -1,6 +1,7 @@
 """What a model may use: threads, memory, and the engines that come of them."""
 
 import logging
+import os
 import threading
 from contextlib import AbstractContextManager
 
@@ -43,13 +44,15 @@ class Capacity:
         self._memory = memory or available_memory() // 2
         self._lock = threading.Lock()
         self._engines: EnginePool | None = None
+        self._process, self._is_closed = os.getpid(), False
 
     def scheduled(
         self, explainer: Explainer, images: int, batch: int | None = None
     ) -> tuple[Explainer, Schedule]:
         """The explainer, loading images within its memory, and how so many images are dealt out."""
         limits = Limits(self._threads, self._memory, batch)
-        planned = schedule.plan_schedule(schedule.whole_footprint(explainer), images, limits)
+        footprint = schedule.whole_footprint(explainer, maps=max(1, len(explainer.plans)))
+        planned = schedule.plan_schedule(footprint, images, limits)
         planned = schedule.within_address_space(planned, address_space_left(), stack_of_thread())
         return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
 
@@ -59,13 +62,17 @@ class Capacity:
         One has all threads, for a program that calls from one; further ones have none besides the caller's.
         """
         with self._lock:
-            if self._engines is None:
+            if self._engines is None or self._process != os.getpid():  # a fork has none of the threads
                 _, planned = self.scheduled(explainer, self._threads, 1)
                 self._engines = EnginePool([self._threads] + [1] * (planned.workers - 1))
+                self._process = os.getpid()
+                if self._is_closed:  # while this call was under way
+                    self._engines.close()
             return self._engines.borrowed()
 
     def close(self) -> None:
         """End the threads of engines, and hand all memory back."""
         with self._lock:
-            if self._engines is not None:
+            self._is_closed = True
+            if self._engines is not None and self._process == os.getpid():
                 self._engines.close()

@@ -1,17 +1,21 @@
 """The forward pass alone: values of blobs by their names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from caffe_lrp.engines.base import Engine
-from caffe_lrp.errors import ImageError, UsageError
+from caffe_lrp.errors import ImageError, UsageError, about
+from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.net import Net
 
 from .explainer import Explainer
+from .passes import as_error
+from .requests import source_of
 
 #: Inputs that go through the net together, so that any number takes no more memory.
 _BATCH = 16
@@ -27,8 +31,8 @@ def values_by_name(net: Net, blobs: Sequence[str] | None) -> dict[str, int]:
     """
     if blobs is None:
         return {net.value_names[net.output_value]: net.output_value}
-    if isinstance(blobs, str):
-        raise UsageError(f"{blobs!r} is one name; give a list of names", setting="blobs")
+    if isinstance(blobs, str) or not isinstance(blobs, Iterable):
+        raise UsageError(f"{blobs!r} is no list; give a list of names", setting="blobs")
     last = {name: value for value, name in enumerate(net.value_names)}
     for name in blobs:
         if name not in last:
@@ -49,6 +53,16 @@ def checked_inputs(explainer: Explainer, inputs: Any) -> Blob:
             f"(N, {', '.join(map(str, shape))}) of float32"
         )
     return np.asarray(inputs, np.float32)
+
+
+def input_of(explainer: Explainer, image: ImageInput) -> Blob:
+    """(C, H, W): the input of one image; raises as a run fails it."""
+    source = source_of(image)
+    try:
+        with about(ImageError, file=source if isinstance(source, Path) else None):
+            return explainer.preprocessor(source).blob
+    except Exception as error:  # noqa: BLE001 - told apart as for a run
+        raise as_error(error) from error.__cause__
 
 
 def run_forward(net: Net, inputs: Blob, wanted: Mapping[str, int], engine: Engine) -> dict[str, Blob]:

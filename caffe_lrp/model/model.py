@@ -4,7 +4,6 @@ import threading
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
@@ -25,10 +24,10 @@ from .batches import Batch
 from .capacity import Capacity
 from .explainer import Explainer, formula_for, open_explainer
 from .explanation import Explanation
-from .forward import checked_inputs, run_forward, values_by_name
+from .forward import checked_inputs, input_of, run_forward, values_by_name
 from .notices import notices_on
 from .observation import dumps_of, names_of_dumps, noting
-from .passes import as_error, explain_batch, load_image
+from .passes import explain_batch, load_image
 from .pipeline import run_requests
 from .requests import (
     ImageRequest,
@@ -269,12 +268,12 @@ class Model:
         planned: Schedule,
         on_error: OnError,
     ) -> Generator[Explanation | CaffeLrpError, None, None]:
-        with closing(run_requests(explainer, requests, lambda _, attempt: attempt, planned)) as attempts:
+        most = planned.batch_size * len(explainer.plans)  # also where many requests are for one image
+        found = run_requests(explainer, requests, lambda _, attempt: attempt, planned, most_of_batch=most)
+        with closing(found) as attempts:
             for attempt in attempts:
-                if attempt.error is not None and on_error == "return":
-                    yield attempt.error
-                else:
-                    yield attempt.required()
+                error = attempt.error if on_error == "return" else None
+                yield attempt.required() if error is None else error
 
     def forward(self, x: ImageInput, blobs: Sequence[str] | None = None) -> dict[str, Blob]:
         """Values of the forward pass, by the names of blobs.
@@ -302,7 +301,7 @@ class Model:
         self._require_open()
         wanted = values_by_name(self._explainer.net, blobs)
         is_batch = isinstance(x, np.ndarray) and x.ndim == 4
-        inputs = checked_inputs(self._explainer, x) if is_batch else self._loaded(x)[np.newaxis]
+        inputs = checked_inputs(self._explainer, x) if is_batch else input_of(self._explainer, x)[np.newaxis]
         with self._capacity.engine(self._explainer) as engine:
             found = run_forward(self._explainer.net, inputs, wanted, engine)
         return found if is_batch else {name: blob[0] for name, blob in found.items()}
@@ -383,15 +382,6 @@ class Model:
         with about(ImageError, setting=setting):
             self._explainer.require_classes((target.code,))
         return target
-
-    def _loaded(self, image: ImageInput) -> Blob:
-        """(C, H, W): the input of one image."""
-        source = source_of(image)
-        try:
-            with about(ImageError, file=source if isinstance(source, Path) else None):
-                return self._explainer.preprocessor(source).blob
-        except Exception as error:  # noqa: BLE001 - told apart as for a run
-            raise as_error(error) from error.__cause__
 
     def _require_open(self) -> None:
         if self._is_closed:

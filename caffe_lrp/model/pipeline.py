@@ -15,10 +15,9 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, TypeVar
 
-import cv2
-
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
+from caffe_lrp.imaging.opencv import ONE_THREAD_OF_OPENCV
 from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 
 from .attempt import Attempt, Request
@@ -42,6 +41,8 @@ def run_requests(
     schedule: Schedule,
     halted: Callable[[], bool] = lambda: False,
     stopped: Callable[[], bool] = lambda: False,
+    *,
+    most_of_batch: int | None = None,
 ) -> Generator[Outcome, None, None]:
     """Explain what is asked, and finish each result; outcomes come in the order of the requests.
 
@@ -63,11 +64,13 @@ def run_requests(
         Asked before every batch; once it is true, the batches that have been started are the last ones.
     stopped
         Asked while an outcome is waited for; once it is true, batches that were started are dropped, too.
+    most_of_batch
+        Requests in a batch, where outcomes hold memory until they are taken; None: any number for its images.
     """
     started: deque[deque[Future[Outcome]]] = deque()
     with _Pipeline(explainer, finish, schedule) as pipeline:
         try:
-            for batch in form_batches(requests, schedule.batch_size):
+            for batch in form_batches(requests, schedule.batch_size, most_of_batch):
                 if halted():
                     break
                 started.append(deque(pipeline.start(batch)))
@@ -115,6 +118,7 @@ class _Pipeline(Generic[Asked, Outcome]):
         self._room = threading.Semaphore(schedule.most_results)
         self._engines: SimpleQueue[Engine] = SimpleQueue()
         with ExitStack() as opened:
+            opened.enter_context(ONE_THREAD_OF_OPENCV.one_more())
             for threads in schedule.threads_of_workers:
                 self._engines.put(opened.enter_context(CpuEngine(threads, self._refuse_stopped)))
             counts = {"loader": schedule.loaders, "worker": schedule.workers, "finisher": schedule.writers}
@@ -126,7 +130,6 @@ class _Pipeline(Generic[Asked, Outcome]):
             self._opened = opened.pop_all()
 
     def __enter__(self) -> "_Pipeline[Asked, Outcome]":
-        cv2.setNumThreads(1)  # different pictures are worked on at the same time instead
         return self
 
     def __exit__(

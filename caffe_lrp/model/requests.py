@@ -1,6 +1,7 @@
 """What the Python interface is asked for: images from everywhere, and what each is explained for."""
 
 import itertools
+import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def targets_for(
         There are not as many targets as images, or the one for all means nothing.
     """
     count = len(images) if isinstance(images, Sized) else _MANY_IMAGES
-    if isinstance(targets, (int, np.integer)):
+    if not isinstance(targets, Iterable):
         return target_of(targets, setting), count
     if isinstance(images, Sized) and isinstance(targets, Sized) and len(targets) != count:
         raise UsageError(
@@ -96,8 +97,8 @@ def requests_for(
 
 
 def source_of(image: ImageInput) -> ImageInput:
-    """A path for one that is given as a text."""
-    return Path(image) if isinstance(image, str) else image
+    """A path for one that is given as a text, or as an object that stands for a path."""
+    return Path(os.fsdecode(image)) if isinstance(image, (str, os.PathLike)) else image
 
 
 def refuse_single_image(images: Any) -> None:

@@ -175,16 +175,24 @@ def _even_size(images: int, workers: int, size: int) -> int:
     return math.ceil(images / (workers * rounds))
 
 
-def whole_footprint(explainer: Explainer) -> Footprint:
-    """Memory of the whole process: the engine's, and that of images and maps waiting around it."""
+def whole_footprint(explainer: Explainer, maps: int = 1) -> Footprint:
+    """Memory of the whole process: the engine's, and that of images and maps waiting around it.
+
+    Parameters
+    ----------
+    explainer
+        What explains.
+    maps
+        How many maps of each image wait at a time.
+    """
     net, plans = explainer.net, tuple(explainer.plans.values())
     engine = CpuEngine.footprint(net, plans)
     decoded = 5 * math.prod(net.input_shape)  # a blob of float32 and a picture of bytes
     result = 4 * max((math.prod(net.shape_of(plan.target)) for plan in plans), default=0)
-    noted = explainer.observation.memory(net, BATCHES_PER_WORKER)
+    noted = explainer.observation.memory(net, BATCHES_PER_WORKER * maps)
     return Footprint(
         fixed=_PROCESS_BYTES + engine.fixed,
-        per_image=engine.per_image + BATCHES_PER_WORKER * (decoded + result) + noted,
+        per_image=engine.per_image + BATCHES_PER_WORKER * (decoded + maps * result) + noted,
     )
 
 

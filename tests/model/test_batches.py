@@ -43,6 +43,11 @@ def test_lines_of_one_image_share_its_place() -> None:
     assert second.requests_of == ((0, 1),)
 
 
+def test_requests_for_one_image_can_be_limited() -> None:
+    batches = form_batches(jobs("aaaaabc"), 2, most_requests=3)
+    assert [in_batch(batch) for batch in batches] == [["a"], ["a", "b"], ["c"]]
+
+
 def test_an_image_that_comes_again_in_a_later_batch_is_loaded_again() -> None:
     assert images_of("abca", 2) == ["ab", "ca"]
 

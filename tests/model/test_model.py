@@ -8,10 +8,12 @@ import pickle
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from batch_builders import CLASSES, NET, SIDE, small_settings
@@ -35,6 +37,7 @@ from caffe_lrp.cli.main import main
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.kernels.cache import CachePlace
 from caffe_lrp.model import capacity
+from caffe_lrp.model.schedule import BATCHES_PER_WORKER
 
 PROTOTXT, CAFFEMODEL = "deploy.prototxt", "net.caffemodel"
 PICTURE = "picture.png"
@@ -257,6 +260,35 @@ def test_an_error_is_raised_or_takes_the_place_of_its_explanations(model: Model)
         next(explanations)
 
 
+def test_no_more_explanations_of_one_image_are_kept_than_of_several(model: Model) -> None:
+    drawn = 0
+
+    def images() -> Iterator[Path]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield Path(PICTURE)
+
+    with closing(model.explain_all(images(), batch=2)) as explanations:
+        next(explanations)
+    assert drawn <= 2 * BATCHES_PER_WORKER * 2 + 1  # threads, batches of each, images, and one not placed
+
+
+def test_what_opencv_did_for_others_is_as_before(model: Model) -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        first, second = (model.explain_all(map(pixels, range(20)), batch=1) for _ in "ab")
+        next(first), next(second)
+        assert cv2.getNumThreads() == 1
+        first.close()
+        assert cv2.getNumThreads() == 1
+        second.close()
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
+
+
 def test_a_fault_of_whoever_gives_the_images_is_passed_on(model: Model) -> None:
     def failing() -> Iterator[str]:
         yield PICTURE
@@ -298,6 +330,20 @@ def test_threads_that_explain_at_a_time_get_what_one_would(model: Model) -> None
             threads.submit(lambda: list(map(numbers_of, model.explain_all([PICTURE] * 5)))) for _ in "ab"
         ]
     assert [batch.result() for batch in batches] == [[numbers_of(model.explain(PICTURE))] * 5] * 2
+
+
+def test_a_fork_of_the_process_has_a_model_of_its_own(model: Model) -> None:
+    expected = numbers_of(model.explain(PICTURE))
+    forking = multiprocessing.get_context("fork")
+    receiver, sender = forking.Pipe(duplex=False)
+    child = forking.Process(target=lambda: sender.send(numbers_of(model.explain(PICTURE))))
+    child.start()
+    try:
+        assert receiver.poll(60)
+        assert receiver.recv() == expected
+    finally:
+        child.kill()
+        child.join()
 
 
 def test_a_model_goes_to_another_process_and_an_explanation_comes_back(
@@ -500,8 +546,9 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             lambda model: model.forward(PICTURE, "pool"),
             UsageError,
             "blobs",
-            "blobs: 'pool' is one name; give a",
+            "blobs: 'pool' is no list; give a",
         ),
+        (lambda model: model.forward(PICTURE, 5), UsageError, "blobs", "blobs: 5 is no list; give a list"),
         (
             lambda model: model.forward(FINISHED[np.newaxis]),
             ImageError,
@@ -561,6 +608,12 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             UsageError,
             "targets",
             "targets: 'cat' must be a class number, -1 for",
+        ),
+        (
+            lambda model: model.explain_all([PICTURE], None),
+            UsageError,
+            "targets",
+            "targets: None must be a class number, -1 for",
         ),
         (
             lambda model: model.explain_all([], formulas="epsilon-plus"),

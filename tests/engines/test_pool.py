@@ -1,0 +1,17 @@
+"""Engines that are lent to threads."""
+
+import threading
+
+from caffe_lrp.engines.pool import EnginePool
+
+
+def test_who_waits_for_an_engine_of_a_closed_pool_gets_one_and_no_thread_is_left() -> None:
+    before = set(threading.enumerate())
+    pool = EnginePool([3])
+    with pool.borrowed() as lent:
+        pool.close()
+    with pool.borrowed() as engine:
+        assert engine is not lent
+    with pool.borrowed():
+        pass
+    assert set(threading.enumerate()) <= before
