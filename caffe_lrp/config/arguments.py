@@ -124,6 +124,7 @@ def _as_text(name: str, value: Any) -> str:
         return os.fspath(value)
     if hasattr(value, "tolist"):  # of NumPy
         value = value.tolist()
-    if isinstance(value, (list, tuple)):
+    is_list = name in _KEYS and (_KEYS[name].is_list or name == "input_size")
+    if is_list and isinstance(value, (list, tuple)):
         return ("x" if name == "input_size" else ",").join(_as_text(name, part) for part in value)
     return f"{value}B" if name == "memory" else repr(value)

@@ -129,7 +129,7 @@ class Model:
         ConfigError
             There is no such formula, or it needs a switch layer.
         """
-        code = self.formula if formula is None else formula
+        code = self.formula if formula is None else code_of(formula)
         settings, explainer = self.settings, self._explainer
         formula_for(settings, code)
         facts = facts_of(

@@ -622,6 +622,12 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             "formulas: 'epsilon-plus' is not a list; give a list of numbers and names",
         ),
         (
+            lambda model: model.plan([]),
+            UsageError,
+            "formula",
+            "formula: [] must be the number or the name of a formula",
+        ),
+        (
             lambda model: model.explain(PICTURE, formula=[100]),
             UsageError,
             "formula",
@@ -703,6 +709,7 @@ def test_an_error_of_a_file_names_it(model: Model, tmp_path: Path) -> None:
         ({"mean_file": "m"}, ConfigError, "mean_values", "is given besides mean_file; keep one of the two"),
         ({"labels": [1]}, ConfigError, "labels", "must be a file, or a list of texts"),
         ({"class_count": 9}, ConfigError, "class_count", "numclasses 9 is more than the 5 outputs of deploy"),
+        ({"epsilon": [1]}, ConfigError, "epsilon", "epsilon: the value [1] must be a number, such as 0.01"),
         (
             {"start_layer": "fcc"},
             ConfigError,
