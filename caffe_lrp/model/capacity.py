@@ -21,7 +21,7 @@ _LOG = logging.getLogger("caffe_lrp")
 def tell_of_compiler() -> None:
     """Log that the first explanations will take their time, where no kernel has been compiled before."""
     folder = CACHE_PLACE.folder
-    if folder is None or not any(folder.iterdir()):
+    if folder is None or not folder.is_dir() or not any(folder.iterdir()):
         _LOG.warning(
             "kernels are compiled for this machine when they are first needed: the first explanations take "
             "half a minute or more, once; 'caffe-lrp warmup' compiles all ahead"
