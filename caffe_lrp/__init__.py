@@ -103,9 +103,9 @@ def load(
     Parameters
     ----------
     source
-        A config in YAML or in the toolbox's format; with ``caffemodel``, a prototxt.
+        A config in YAML or in the toolbox's format, or a prototxt, with ``caffemodel``.
     caffemodel
-        The weights of a prototxt.
+        The weights: of a prototxt, or in place of those that a config names.
     mean_file, mean_format
         Mean image, and its format: 0 text, 1 (unless given) BlobProto in BGR, 2 in RGB.
     mean_values

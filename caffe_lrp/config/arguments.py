@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from caffe_lrp.errors import ConfigError, UsageError, about
+from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.machine.resources import parse_memory
 
 from .keys import COMMAND_LINE, KEYS, Key, at_least, one_of
@@ -18,6 +19,8 @@ CONVOLUTIONS = ("auto", "direct", "winograd")
 #: Whether batch normalization becomes part of the layers beside it.
 CANONIZATIONS = ("auto", "off")
 
+#: A line that every config of the toolbox's format has, and no prototxt.
+_FIRST_KEY = KEYS[0].name.encode()
 #: The key that is called otherwise here: a config file has a file's name for it, and nothing else.
 _LABELS = "labels"
 _KEYS: Mapping[str, Key] = {key.attribute: key for key in KEYS}
@@ -59,7 +62,7 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
     Parameters
     ----------
     source
-        The file: a prototxt where ``given`` has its caffemodel, and the file is no YAML.
+        The file: a prototxt where ``given`` has its caffemodel, and the file is no config.
     given
         Values by name, in place of those of the file.
 
@@ -75,7 +78,7 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
     process = {name: values.pop(name, None) for name in _OF_PROCESS}
     if values.get("mean_file") is not None and values.get("mean_values") is not None:
         raise ConfigError("is given besides mean_file; keep one of the two", setting="mean_values")
-    if "caffemodel" in values and not is_yaml(path):
+    if "caffemodel" in values and not _is_config(path):
         return Settings({"prototxt": path, **values}, **process, places={})
     if path.suffix in (".prototxt", ".caffemodel"):
         raise UsageError(
@@ -87,6 +90,17 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
     places = {name: place for name, place in config.places.items() if place != COMMAND_LINE}
     others = {name: value for name, value in values.items() if name in _OTHERS or name == _LABELS}
     return Settings({**config.model_arguments(), **others}, **process, places=places)
+
+
+def _is_config(path: Path) -> bool:
+    """Whether a file is a config; whoever reads it says so if it cannot be read."""
+    if is_yaml(path):
+        return True
+    try:
+        content = read_small_file(path, "file", ConfigError, most_megabytes=1)
+    except ConfigError:
+        return False
+    return any(line.strip() == _FIRST_KEY for line in content.splitlines())
 
 
 def _in_place_of_config(values: Mapping[str, Any]) -> dict[str, Any]:

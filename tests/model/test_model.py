@@ -841,6 +841,8 @@ def test_a_config_gives_the_same_model_and_arguments_replace_its_values(model: M
     with caffe_lrp.load(str(path), threads=2) as other:
         assert repr(other) == repr(model)
         assert numbers_of(other.explain(PICTURE, 1)) == numbers_of(model.explain(PICTURE, 1))
+    with caffe_lrp.load(config(tmp_path, "synset_file:", "labels:")) as other:
+        assert other.labels == LABELS
     changes: dict[str, Any] = {"formula": 0, "class_count": 3, "mean_values": 0}
     with caffe_lrp.load(path, labels=list("abcde"), **changes) as other:
         assert (other.formula, other.labels, other.notices[0][:12]) == (0, tuple("abcde"), "class_count:")
@@ -893,3 +895,16 @@ def test_loading_says_that_the_compiler_comes_first_where_nothing_was_compiled(
 def test_an_explanation_names_its_image(model: Model) -> None:
     names = [found.source for found in model.explain_all([PICTURE, pixels(1)])]
     assert names == [PICTURE, "the image given (an array of shape (14, 18, 3) and type uint8)"]
+
+
+def test_weights_take_the_place_of_those_that_a_config_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(DATA)
+    config = tmp_path / "config.txt"
+    config.write_text(CONFIG.read_text().replace("models/vgg.caffemodel", "gone.caffemodel"))
+    with pytest.raises(ModelError, match=r"gone\.caffemodel"):
+        caffe_lrp.load(config)
+    with caffe_lrp.load(config, "models/vgg.caffemodel") as model:
+        assert model.settings.caffemodel.name == "vgg.caffemodel"
+        assert model.formula == 2
