@@ -9,7 +9,6 @@ from typing import Any
 from caffe_lrp import __version__
 from caffe_lrp.errors import Notice, UsageError
 from caffe_lrp.machine import resources
-from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.model import schedule
 from caffe_lrp.model.explainer import Explainer, formula_for
 from caffe_lrp.model.model import Model
@@ -86,15 +85,9 @@ class PreparedRun:
             There is too little address space for one thread.
         """
         part = self.task.part
-        planned = schedule.plan_schedule(
-            schedule.whole_footprint(self.explainer),
-            part.image_count,
-            self.limits,
-            keeps_order=part.has_clashes,
-        )
-        if self.options.dask:
-            return planned
-        return schedule.within_address_space(planned, resources.address_space_left(), stack_of_thread())
+        plan = schedule.plan_schedule if self.options.dask else schedule.schedule_here
+        footprint = schedule.whole_footprint(self.explainer)
+        return plan(footprint, part.image_count, self.limits, keeps_order=part.has_clashes)
 
     def notes(self) -> list[Notice]:
         """What is worth knowing before the run starts; raises as `schedule`."""
@@ -144,7 +137,7 @@ def prepare_run(
     if file_kinds(options.outputs) and not options.is_demo:
         refuse_clashes(work, survey, entries.source if entries else "")
     memory = options.memory or resources.available_memory() // 2  # asked before weights take some of it
-    explainer = _opened(options, settings, work.formulas)
+    explainer = _opened(settings, work.formulas, options.threads, memory)
     outputs = (*layer_kinds(explainer, options.dump_layers), *options.outputs)
     explainer = observing(explainer, outputs)
     _refuse_what_the_net_lacks(options, explainer)
@@ -157,11 +150,13 @@ def prepare_run(
     return PreparedRun(options, explainer, task, memory)
 
 
-def _opened(options: RunOptions, settings: ModelSettings, formulas: Sequence[FormulaCode]) -> Explainer:
+def _opened(
+    settings: ModelSettings, formulas: Sequence[FormulaCode], threads: int | None, memory: int
+) -> Explainer:
     """The net with plans for the formulas, which are looked at before any file is."""
     for code in formulas:
         formula_for(settings, code)
-    return Model(settings, threads=options.threads, memory=options.memory).explainer(formulas)
+    return Model(settings, threads=threads, memory=memory).explainer(formulas)
 
 
 def _path_of_labels(settings: ModelSettings) -> str:

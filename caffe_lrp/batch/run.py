@@ -249,7 +249,11 @@ def _recipe(run: PreparedRun, place: str, delivery: Delivery) -> Recipe:
     return Recipe(
         fingerprint=run.task.header.fingerprint,
         settings=run.explainer.settings.with_absolute_paths(),
-        formulas=run.explainer.formulas,
         delivery=delivery,
-        options=replace(run.options, batch_size=run.limits.batch_size, memory=memory),
+        options=replace(
+            run.options,
+            formulas=run.explainer.formulas,
+            batch_size=run.limits.batch_size,
+            memory=memory,
+        ),
     )

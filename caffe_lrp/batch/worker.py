@@ -18,16 +18,15 @@ from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, available_memory
 from caffe_lrp.model.model import Model
 from caffe_lrp.model.schedule import (
+    MANY_IMAGES,
     Limits,
     loading_within,
-    plan_schedule,
     require_address_space_for,
+    schedule_here,
     whole_footprint,
-    within_address_space,
 )
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.model.workplace import Workplace
-from caffe_lrp.relevance.formulas import FormulaCode
 
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
@@ -36,8 +35,6 @@ from .options import RunOptions
 
 #: Nets that a worker keeps: two runs that share it do not make it load a net for every batch.
 _MOST_NETS = 2
-#: As many as any list has, so that a worker does not deal out its batches as those of a short one.
-_MANY_IMAGES = 10**9
 #: Threads that the library that speaks to Dask starts.
 THREADS_OF_CLIENT = 3
 
@@ -52,19 +49,17 @@ class Recipe:
         Of the run; a worker does not take the net of another run for its net.
     settings
         What the model is opened from, paths absolute.
-    formulas
-        Codes of the formulas.
     delivery
         Where results go; files only, as a database has one writer.
     options
-        Of the run; ``memory`` is what a worker process may take, None: half of what Dask grants it.
+        Of the run, all its formulas named; ``memory`` is what a worker process may take, None: half of what
+        Dask grants it.
     version
         Of caffe-lrp where the run was started.
     """
 
     fingerprint: str
     settings: ModelSettings
-    formulas: tuple[FormulaCode, ...]
     delivery: Delivery
     options: RunOptions
     version: str = __version__
@@ -117,13 +112,11 @@ def _open_workplace(recipe: Recipe) -> Workplace:
     cv2.setNumThreads(1)  # as in a run without a cluster
     granted = worker.memory_manager.memory_limit or available_memory()
     try:
-        explainer = Model(recipe.settings).explainer(recipe.formulas)
-        explainer = observing(explainer, recipe.delivery.kinds)
-        limits = Limits(
-            worker.state.nthreads, recipe.options.memory or granted // 2, recipe.options.batch_size
-        )
-        planned = plan_schedule(whole_footprint(explainer), _MANY_IMAGES, limits)
-        schedule = within_address_space(planned, address_space_left(), stack_of_thread())
+        threads, memory = worker.state.nthreads, recipe.options.memory or granted // 2
+        model = Model(recipe.settings, threads=threads, memory=memory)
+        explainer = observing(model.explainer(recipe.options.formulas), recipe.delivery.kinds)
+        limits = Limits(threads, memory, recipe.options.batch_size)
+        schedule = schedule_here(whole_footprint(explainer), MANY_IMAGES, limits)
         # Logs of workers are read by few: of a large image nothing is told.
         return Workplace(loading_within(explainer, schedule, limits, lambda note: None), schedule)
     except CaffeLrpError as error:

@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.pool import EnginePool
 from caffe_lrp.kernels._jit import CACHE_PLACE
-from caffe_lrp.machine.environment import stack_of_thread
-from caffe_lrp.machine.resources import address_space_left, allowed_processors, available_memory
+from caffe_lrp.machine.resources import allowed_processors, available_memory
 
 from . import schedule
 from .explainer import Explainer
@@ -52,8 +51,7 @@ class Capacity:
         """The explainer, loading images within its memory, and how so many images are dealt out."""
         limits = Limits(self._threads, self._memory, batch)
         footprint = schedule.whole_footprint(explainer, maps=max(1, len(explainer.plans)))
-        planned = schedule.plan_schedule(footprint, images, limits)
-        planned = schedule.within_address_space(planned, address_space_left(), stack_of_thread())
+        planned = schedule.schedule_here(footprint, images, limits)
         return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
 
     def engine(self, explainer: Explainer) -> AbstractContextManager[Engine]:

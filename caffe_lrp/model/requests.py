@@ -15,8 +15,8 @@ from caffe_lrp.messages import counted
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import BEST_FIVE, Target
 
-#: As many as any list has, where it is not known how many images there are.
-_MANY_IMAGES = 10**9
+from .schedule import MANY_IMAGES
+
 #: In place of an image, or of a target, where the other is left.
 _NOTHING: Any = object()
 
@@ -64,7 +64,7 @@ def targets_for(
     UsageError
         There are not as many targets as images, or the one for all means nothing.
     """
-    count = len(images) if isinstance(images, Sized) else _MANY_IMAGES
+    count = len(images) if isinstance(images, Sized) else MANY_IMAGES
     if not isinstance(targets, Iterable):
         return target_of(targets, setting), count
     if isinstance(images, Sized) and isinstance(targets, Sized) and len(targets) != count:

@@ -9,10 +9,14 @@ from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import LimitError
 from caffe_lrp.files.imagefile import ImageSource
 from caffe_lrp.imaging.budget import MemoryBudget
+from caffe_lrp.machine.environment import stack_of_thread
+from caffe_lrp.machine.resources import address_space_left
 from caffe_lrp.messages import counted
 
 from .explainer import Explainer
 
+#: As many as any list has, where it is not known how many images come.
+MANY_IMAGES = 10**9
 #: Images that run together where memory allows: more gain nothing.
 LARGEST_BATCH = 16
 #: Batches smaller than this read the weights of inner products too often; fewer workers take their place.
@@ -157,6 +161,20 @@ def plan_schedule(
         memory=footprint.fixed + workers * size * footprint.per_image,
         keeps_order=keeps_order,
     )
+
+
+def schedule_here(
+    footprint: Footprint, images: int, limits: Limits, *, keeps_order: bool = False
+) -> Schedule:
+    """What `plan_schedule` gives, within the address space that this process may still take.
+
+    Raises
+    ------
+    LimitError
+        There is too little of it for one thread.
+    """
+    planned = plan_schedule(footprint, images, limits, keeps_order=keeps_order)
+    return within_address_space(planned, address_space_left(), stack_of_thread())
 
 
 def _size_for(room: int, threads: int) -> int:
