@@ -25,7 +25,7 @@ from make_random_weights import replacing, write_net
 from make_zoo import FOLDER, config, prototxt_path
 from numpy.typing import NDArray
 from zoo_command import run_command
-from zoo_entry import Entry
+from zoo_entry import ZooNet
 from zoo_shapes import read_sized
 from zoo_table import ZOO
 from zoo_worker import Answer, Job, JobError, ask
@@ -110,7 +110,7 @@ def numbers(path: Path) -> NDArray[np.float64]:
     return found
 
 
-def image_for(entry: Entry) -> NDArray[np.float32]:
+def image_for(entry: ZooNet) -> NDArray[np.float32]:
     """Return an image as the net sees it: (1, C, H, W)."""
     channels = photo(1, entry.side, entry.side)[..., ::-1].astype(np.float32).transpose(2, 0, 1)
     if entry.channels == 1:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "zoo"))
 
-from zoo_entry import Entry
+from zoo_entry import ZooNet
 from zoo_shapes import read_sized_text
 from zoo_table import LABELS, ZOO
 from zoo_text import Sketch
@@ -121,7 +121,7 @@ from their layers alone; no maps of theirs were looked at.
 """Multiply-adds are those of an image."""
 
 
-def prototxt(entry: Entry) -> str:
+def prototxt(entry: ZooNet) -> str:
     """Return the prototxt of a net."""
     net = Sketch(entry.name, entry.input_shape)
     entry.build(net)
@@ -134,7 +134,7 @@ def wrapped(text: str) -> str:
     return "".join(f"# {line}\n" for line in textwrap.wrap(text, COMMENT_WIDTH - 2))
 
 
-def config(name: str, entry: Entry) -> str:
+def config(name: str, entry: ZooNet) -> str:
     """Return the config of a net."""
     folder = f"{entry.folder}/" if entry.folder else ""
     advice = advice_for(prototxt(entry))
@@ -168,7 +168,7 @@ def advice_for(text: str) -> Advice:
         return suitable_formula(net, net.output_value)
 
 
-def prototxt_path(name: str, entry: Entry) -> str:
+def prototxt_path(name: str, entry: ZooNet) -> str:
     """Return the path of a net's prototxt from the folder of the zoo."""
     return f"{entry.folder}/deploy.prototxt" if entry.folder else f"{name}.prototxt"
 

@@ -12,12 +12,11 @@ from oracle import Geometry
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.formats.caffe import caffe_pb2
-from caffe_lrp.formats.caffe.reader import Weights as StoredWeights
-from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
+from caffe_lrp.formats.caffe.reader import StoredWeights, read_prototxt, scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.imaging.pixels import DecodedImage
 from caffe_lrp.imaging.resize import resize, target_size
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.window import Window
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes

@@ -15,8 +15,8 @@ from oracle import Array, Geometry, Real
 
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import HALF_ROWS, PANEL, TILE_ROWS
-from caffe_lrp.kernels.convolution import Shape
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.kernels.convolution import ConvolutionShape
 from caffe_lrp.kernels.passes import (
     Source,
     alpha_beta_quotient,
@@ -95,10 +95,10 @@ class Case:
         return window_of(self.geometry)
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> ConvolutionShape:
         """The geometry as kernels take it."""
         window = self.window
-        return Shape(
+        return ConvolutionShape(
             self.groups, self.parts, self.channels // self.groups, self.outputs // self.groups,
             window.kernel_h, window.kernel_w, window.stride_h, window.stride_w, window.dilation_h,
             window.dilation_w, -window.pad_h, -window.pad_w, *self.output_shape[1:],

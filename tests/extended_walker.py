@@ -10,7 +10,7 @@ from builders import ENGINE, Weights, build, messages, parse, random_blob, rando
 from oracle import Array
 from oracle_walker import Options, Walker
 
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, Entry, catalogue
+from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, LayerRow, catalogue
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- layers: begin -->\n", "<!-- layers: end -->\n"
@@ -17,7 +17,7 @@ def rendered() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _cells(entry: Entry) -> list[str]:
+def _cells(entry: LayerRow) -> list[str]:
     cells = [f"`{entry.type}`", re.sub("`+", "`", entry.what), *entry.rules.values(), entry.source or "-"]
     return [cell.replace("|", "\\|") for cell in cells]
 

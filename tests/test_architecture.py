@@ -103,9 +103,8 @@ def test_only_a_few_kernel_modules_touch_the_compiler(compiler: str, users: list
     ]
 
 
-#: Kernels that know packings, panels, tiles or what fits a cache; `Blob`, the type of arrays, is everyone's.
+#: Kernels that know packings, panels, tiles or what fits a cache.
 BEHIND_COMPUTE = {"adjoint", "convolution", "gemm", "identity", "packing", "passes", "winograd"}
-COMMON_NAMES = {("gemm", "Blob")}
 
 
 def imported_kernels(path: Path) -> list[tuple[str, str]]:
@@ -130,7 +129,7 @@ def test_how_the_cpu_packs_and_tiles_is_known_to_compute_alone(path: Path) -> No
         return
     for module, name in imported_kernels(path):
         is_private = module.startswith("_") and (part, module) not in {("cli", "_jit"), ("model", "_jit")}
-        is_behind = module in BEHIND_COMPUTE and (module, name) not in COMMON_NAMES
+        is_behind = module in BEHIND_COMPUTE
         assert not is_private and not is_behind, f"{part} imports {name or module} of kernels"
 
 

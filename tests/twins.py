@@ -16,7 +16,7 @@ from builders import (
 from oracle_walker import Options, Walker
 
 from caffe_lrp.engines.base import Engine
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode, RuleParameters

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from caffe_lrp.files.reading import open_own
 from caffe_lrp.outputs.kinds import DATABASE, file_kinds
 
-from .records import Header, fields_of, files_named
+from .records import Header, files_named, json_fields
 
 _NAME = re.compile(
     r"\.caffe-lrp-(?P<fingerprint>[0-9a-f]{12})-(?P<shard>(?P<index>[0-9]{1,9})of(?P<count>[0-9]{1,9}))"
@@ -251,7 +251,7 @@ def _read(path: Path) -> FoundLease | None:
 
 def _described(line: bytes) -> dict[str, Any]:
     """The description in a lease; empty if it is none."""
-    fields = fields_of(line)
+    fields = json_fields(line)
     if any(type(fields.get(name)) is not kind for name, kind in _TYPES.items()):
         return {}
     is_sound = 0 < fields["process"] < 2**31 and _ALL_FILES <= fields["stems"] <= _MOST_STEMS

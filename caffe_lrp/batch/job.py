@@ -141,7 +141,7 @@ class JobOutcome:
 
 
 @dataclass(frozen=True)
-class OutputLayout:
+class OutputPaths:
     """How paths of images and outputs follow from a line of the list.
 
     Attributes
@@ -281,7 +281,7 @@ class WorkList(Sequence[HeatmapJob]):
     ----------
     entries
         Lines of the list.
-    layout
+    output_paths
         Where images and outputs are.
     formulas
         Codes of the formulas.
@@ -290,7 +290,7 @@ class WorkList(Sequence[HeatmapJob]):
     """
 
     entries: Sequence[ListEntry]
-    layout: OutputLayout
+    output_paths: OutputPaths
     formulas: tuple[FormulaCode, ...]
     ranks: tuple[Target, ...] = ()
 
@@ -324,7 +324,9 @@ class WorkList(Sequence[HeatmapJob]):
         entries = self.entries
         lines = entries.between(first, last) if isinstance(entries, EntryList) else entries[first:last]
         for number, line in enumerate(lines, start=first):
-            yield from self.layout.jobs(number * each, line, self.formulas, self.ranks or (line.target,))
+            yield from self.output_paths.jobs(
+                number * each, line, self.formulas, self.ranks or (line.target,)
+            )
 
     def outlines(self, lines: range) -> Iterator[Outline]:
         """What the output paths of some lines, counted from 0, follow from."""
@@ -341,19 +343,19 @@ class WorkList(Sequence[HeatmapJob]):
 
     def suffixing(self) -> Callable[[Target], tuple[str, ...]]:
         """What tells the suffixes to the stem of a line, by its target, and remembers many of them."""
-        if not self.layout.names_have_targets:
+        if not self.output_paths.names_have_targets:
             always = ("",) * self.jobs_per_entry
             return lambda target: always
         suffixes_of = lru_cache(_MOST_TARGETS)(
-            lambda code, rank: self.layout.suffixes(self.formulas, self.ranks or (Target(code, rank),))
+            lambda code, rank: self.output_paths.suffixes(self.formulas, self.ranks or (Target(code, rank),))
         )
         return lambda target: suffixes_of(target.code, target.rank)
 
     def stems(self, lines: range) -> Iterator[str | None]:
         """The stems of the jobs of some lines, counted from 0, as far as their paths decide."""
-        layout, suffixes_of = self.layout, self.suffixing()
+        paths, suffixes_of = self.output_paths, self.suffixing()
         for path, inside, target in self.outlines(lines):
-            stem = layout.stem_of(layout.part_of(path, inside))
+            stem = paths.stem_of(paths.part_of(path, inside))
             for suffix in suffixes_of(target):
                 yield None if stem is None else f"{stem}{suffix}"
 
@@ -364,10 +366,10 @@ class WorkList(Sequence[HeatmapJob]):
 
 def make_jobs(
     entries: Sequence[ListEntry],
-    layout: OutputLayout,
+    output_paths: OutputPaths,
     formulas: Sequence[FormulaCode],
     top: int | None = None,
 ) -> WorkList:
     """The jobs of all lines; with ``top``, one for each of so many best classes, whatever the list says."""
     ranks = tuple(Target(0, rank) for rank in range(1, (top or 0) + 1))
-    return WorkList(entries, layout, tuple(formulas), ranks)
+    return WorkList(entries, output_paths, tuple(formulas), ranks)

@@ -26,7 +26,7 @@ from .job import HeatmapJob, JobOutcome, Prediction
 from .records import (
     DONE,
     FAILED,
-    LONGEST_LINE,
+    LONGEST_JOURNAL_LINE,
     MISSING,
     REPLACED,
     STATES,
@@ -168,7 +168,7 @@ class Journal:
 
     def _is_beginning(self, size: int) -> bool:
         """Whether the file is what a run leaves that is killed, or cut off from power, while it begins it."""
-        content = os.pread(self._file, LONGEST_LINE, 0) if size < LONGEST_LINE else b"\n"
+        content = os.pread(self._file, LONGEST_JOURNAL_LINE, 0) if size < LONGEST_JOURNAL_LINE else b"\n"
         if b"\n" in content:
             return False
         own = self.header.beginning

@@ -23,7 +23,7 @@ from caffe_lrp.sources.filelist import EntryList
 
 from .check import foreseeable_fault, refuse_class, refuse_too_many_ranks
 from .fingerprint import ContentHashes, cache_folder, describe_run
-from .job import HeatmapJob, OutputLayout, WorkList, make_jobs
+from .job import HeatmapJob, OutputPaths, WorkList, make_jobs
 from .observing import layer_kinds, observing
 from .options import RunOptions
 from .resume import Task
@@ -145,7 +145,7 @@ def prepare_run(
     if not options.dry_run:
         description = _description_of(options, work, explainer, outputs, environment)
     shard = shard_of_array(environment) if options.shard == "auto" else options.shard
-    root, labels = Path(work.layout.output_root), _path_of_labels(settings)
+    root, labels = Path(work.output_paths.output_root), _path_of_labels(settings)
     task = Task(work, survey, shard, outputs, root, description, labels, explainer.described_preprocessing)
     return PreparedRun(options, explainer, task, memory)
 
@@ -163,12 +163,12 @@ def _path_of_labels(settings: ModelSettings) -> str:
     return str(settings.labels.absolute()) if isinstance(settings.labels, Path) else ""
 
 
-def _layout_of(options: RunOptions) -> OutputLayout:
+def _layout_of(options: RunOptions) -> OutputPaths:
     """Where images and outputs are; several maps of an image have names of their own without being asked."""
     if options.is_demo:
-        return OutputLayout(options.prepath, options.output_root, options.path_root, whole_path=True)
+        return OutputPaths(options.prepath, options.output_root, options.path_root, whole_path=True)
     several = options.top is not None or len(options.formulas) > 1
-    return OutputLayout(
+    return OutputPaths(
         options.image_root,
         f"{options.prepath}/{options.output_root}",
         options.path_root,
@@ -208,8 +208,8 @@ def _description_of(
         "top": options.top,
         "convolution": settings.convolution,
         "canonize": settings.canonize,
-        "image_root": work.layout.image_root,
-        "names_have_targets": work.layout.names_have_targets,
+        "image_root": work.output_paths.image_root,
+        "names_have_targets": work.output_paths.names_have_targets,
         "outputs": list(outputs),
         "dtype": options.dtype,
         "input_dataset": options.input_dataset,

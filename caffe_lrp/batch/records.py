@@ -30,7 +30,7 @@ STATES = {"done": DONE, "failed": FAILED, "replaced": REPLACED}
 _NAME = re.compile(r"caffe-lrp-([0-9a-f]+)-([0-9]{1,9})of([0-9]{1,9})\.jsonl")
 
 #: Longer lines are damaged: a header quotes all settings, a record one path and one message.
-LONGEST_LINE: Final = 2**20
+LONGEST_JOURNAL_LINE: Final = 2**20
 #: Behind so many bytes without a record, the rest of a file is not looked through.
 _LONGEST_DAMAGE = 4 * 2**20
 _SHORTEST_RECORD = 64
@@ -240,11 +240,11 @@ class JournalReader:
         """The next line, empty if it is too long; None at the end, or where nothing makes sense any more."""
         if self._damage >= _LONGEST_DAMAGE:
             return None
-        line = self._file.readline(LONGEST_LINE)
+        line = self._file.readline(LONGEST_JOURNAL_LINE)
         if line.endswith(b"\n"):
             self.end += len(line)
             return line
-        if len(line) < LONGEST_LINE:
+        if len(line) < LONGEST_JOURNAL_LINE:
             self.is_whole = True
             return None
         self.passed_over += 1
@@ -255,7 +255,7 @@ class JournalReader:
             if line.endswith(b"\n"):
                 self.end += length
                 return b""
-            line = self._file.readline(LONGEST_LINE)
+            line = self._file.readline(LONGEST_JOURNAL_LINE)
         return None
 
 
@@ -268,7 +268,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: the journal cannot be read: {why_unreadable(fault, path)}") from fault
 
 
-def fields_of(line: bytes) -> dict[str, Any]:
+def json_fields(line: bytes) -> dict[str, Any]:
     """What a line says, a JSON object; nothing if it is none. Anybody can have written it."""
     try:
         text = line.decode().strip()
@@ -280,7 +280,7 @@ def fields_of(line: bytes) -> dict[str, Any]:
 
 def _header(path: Path, line: bytes) -> Header | None:
     """What a first line says of the run; None unless it says all, and what the name of the file says."""
-    fields = fields_of(line)
+    fields = json_fields(line)
     fingerprint, shard, count = identity_of(path) or ("", 0, 0)
     outputs, bounds, description = (fields.get(name) for name in ("outputs", "range", "description"))
     if not (isinstance(outputs, list) and isinstance(bounds, list) and isinstance(description, dict)):
@@ -378,7 +378,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
 
 def _record(header: Header, line: bytes) -> Record | None:
     """What a line says of a job; None if it is no record of this run."""
-    fields = fields_of(line)
+    fields = json_fields(line)
     try:
         known = {name: _READ[name](value) for name, value in fields.items() if name in _READ}
     except (TypeError, ValueError):

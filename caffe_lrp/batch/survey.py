@@ -34,7 +34,7 @@ class Survey:
     is_other_image
         (lines,): whether its image is not that of the line before.
     has_path_root
-        Whether any path contains the layout's ``path_root``.
+        Whether any path contains the output paths' ``path_root``.
     jobs_per_line
         How many jobs a line makes.
     """
@@ -89,16 +89,16 @@ class Survey:
 
 def survey_of(work: WorkList) -> Survey:
     """Go through all lines of a list once."""
-    layout, faults, suffixes_of = work.layout, work.faults, work.suffixing()
+    paths, faults, suffixes_of = work.output_paths, work.faults, work.suffixing()
     names, has_name, is_readable, is_other_image = bytearray(), bytearray(), bytearray(), bytearray()
     nameless = bytes(8 * work.jobs_per_entry)
     has_path_root, before = False, ""
     for path, inside, target in work.outlines(range(len(work.entries))):
-        image = layout.image_of(path, inside)
+        image = paths.image_of(path, inside)
         is_other_image.append(image != before and _differ(image, before))
         before = image
-        part = layout.part_of(path, inside)
-        place = layout.place_of(part)
+        part = paths.part_of(path, inside)
+        place = paths.place_of(part)
         has_path_root = has_path_root or part is not None
         has_name.append(place is not None)
         is_readable.append(inside not in faults)
@@ -128,7 +128,7 @@ def _is_plain(path: str) -> bool:
 
 
 def refuse_other_paths(work: WorkList, survey: Survey) -> None:
-    """Refuse a list without any path that contains the layout's ``path_root``.
+    """Refuse a list without any path that contains the output paths' ``path_root``.
 
     Raises
     ------
@@ -137,8 +137,9 @@ def refuse_other_paths(work: WorkList, survey: Survey) -> None:
     """
     if len(work.entries) and not survey.has_path_root:
         raise ConfigError(
-            f"no path of the list contains '{work.layout.path_root}', from which on output paths repeat it; "
-            "set standalone_rootpath to a text that all of them contain, such as the name of a folder",
+            f"no path of the list contains '{work.output_paths.path_root}', from which on output paths "
+            "repeat it; set standalone_rootpath to a text that all of them contain, such as the name of a "
+            "folder",
             setting="path_root",
         )
 
@@ -164,7 +165,7 @@ def refuse_clashes(work: WorkList, survey: Survey, source: str) -> None:
                     clashes.append(f"lines {other} and {job.line}: {job.stem}")
     if clashes:
         way_out = "remove the repeated lines"
-        if not work.layout.names_have_targets:
+        if not work.output_paths.names_have_targets:
             way_out += ", or use --suffix-target to put formula and class into the names of the files"
         raise FileListError(
             f"{source}: several lines would write the same files; {way_out}:\n"

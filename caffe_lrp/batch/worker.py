@@ -26,7 +26,7 @@ from caffe_lrp.model.schedule import (
     whole_footprint,
 )
 from caffe_lrp.model.settings import ModelSettings
-from caffe_lrp.model.workplace import Workplace
+from caffe_lrp.model.threaded import ThreadedExplainer
 
 from .delivery import Delivery
 from .job import HeatmapJob, JobOutcome
@@ -89,9 +89,9 @@ def explain_on_worker(recipe: Recipe, jobs: Sequence[HeatmapJob]) -> list[JobOut
         What the recipe names cannot be opened here, or the output folder cannot be used.
     """
     with _OPENING:  # of the threads that come for a new net one opens it, and all others wait for that
-        workplace = _open_workplace(recipe)
+        explainer = _open_explainer(recipe)
     outcomes = []
-    for made in workplace.explain(jobs, recipe.delivery.finish):
+    for made in explainer.explain(jobs, recipe.delivery.finish):
         recipe.delivery.settle(made)
         outcomes += made
     return outcomes
@@ -101,8 +101,8 @@ _OPENING = threading.Lock()
 
 
 @lru_cache(maxsize=_MOST_NETS)
-def _open_workplace(recipe: Recipe) -> Workplace:
-    """The workplace of this process for a run."""
+def _open_explainer(recipe: Recipe) -> ThreadedExplainer:
+    """The explainer of this process for a run."""
     worker = require_dask().get_worker()
     if recipe.version != __version__:
         raise UsageError(
@@ -118,7 +118,7 @@ def _open_workplace(recipe: Recipe) -> Workplace:
         limits = Limits(threads, memory, recipe.options.batch_size)
         schedule = schedule_here(whole_footprint(explainer), MANY_IMAGES, limits)
         # Logs of workers are read by few: of a large image nothing is told.
-        return Workplace(loading_within(explainer, schedule, limits, lambda note: None), schedule)
+        return ThreadedExplainer(loading_within(explainer, schedule, limits, lambda note: None), schedule)
     except CaffeLrpError as error:
         error.args = (f"Dask worker {worker.address}: {error.message}",)
         raise

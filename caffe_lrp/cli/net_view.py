@@ -35,7 +35,7 @@ _MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
-class _Weights:
+class _CaffemodelUse:
     """What is to be said of a caffemodel.
 
     Attributes
@@ -93,7 +93,7 @@ def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -
             )
 
 
-def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _Weights | None]:
+def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _CaffemodelUse | None]:
     """The net as its files have it, and as a run has it where there is a caffemodel, of which is told."""
     spec = read_prototxt(options.prototxt)
     stored = None if options.caffemodel is None else scan_caffemodel(options.caffemodel)
@@ -104,7 +104,7 @@ def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _Weights | None]:
         return outline, outline, None
     net = build_net(deployed, stored, memory=available_memory(), canonize=options.canonize)
     used = {layer.name for layer in outline.layers if layer.weight_shapes}
-    return outline, net, _Weights(options.caffemodel, tuple(sorted(stored.keys() - used)), net.merges)
+    return outline, net, _CaffemodelUse(options.caffemodel, tuple(sorted(stored.keys() - used)), net.merges)
 
 
 def _write(path: Path, text: Callable[[NetFacts], str], facts: NetFacts) -> None:
@@ -115,7 +115,7 @@ def _write(path: Path, text: Callable[[NetFacts], str], facts: NetFacts) -> None
         raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault
 
 
-def _as_json(facts: NetFacts, weights: _Weights | None, notices: Sequence[str]) -> dict[str, Any]:
+def _as_json(facts: NetFacts, weights: _CaffemodelUse | None, notices: Sequence[str]) -> dict[str, Any]:
     found = None
     if weights is not None:
         merges = [merge.text for merge in weights.merges]
@@ -123,14 +123,14 @@ def _as_json(facts: NetFacts, weights: _Weights | None, notices: Sequence[str]) 
     return facts.as_json() | {"weights": found, "notices": list(notices)}
 
 
-def _lines(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
+def _lines(facts: NetFacts, weights: _CaffemodelUse | None) -> Iterator[str]:
     """The table of layers, and what is to be said of the net as a whole."""
     yield from facts.table()
     for line in (*_totals(facts, weights), *_starts(facts), _advice(facts), *_gaps(facts)):
         yield presentable(line)
 
 
-def _totals(facts: NetFacts, weights: _Weights | None) -> Iterator[str]:
+def _totals(facts: NetFacts, weights: _CaffemodelUse | None) -> Iterator[str]:
     name = facts.value_names[facts.input_value]
     yield f"input '{name}' {shape_text(facts.input_shape)}; {counted(len(facts.layers), 'layer')}"
     size = readable(_BYTES * facts.parameters)

@@ -15,7 +15,7 @@ from caffe_lrp.machine.resources import parse_memory
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.outputs.kinds import OUTPUTS, in_order
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 #: Columns of the help.
 WIDTH = 80
@@ -220,10 +220,10 @@ def not_empty(text: str) -> str:
     return text
 
 
-def checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+def checked(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
     """Parser of an option's value by a rule that others use, too: its ValueError becomes a message."""
 
-    def parse_value(text: str) -> Value:
+    def parse_value(text: str) -> _Value:
         try:
             return parse(text)
         except ValueError as error:

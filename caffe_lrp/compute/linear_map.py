@@ -10,8 +10,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.passes import Source
 
 from .workspace import Workspace

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffe_lrp.kernels.gemm import Blob, multiply, multiply_adjoint
-from caffe_lrp.kernels.layout import as_blob
+from caffe_lrp.kernels.blobs import Blob, as_blob
+from caffe_lrp.kernels.gemm import multiply, multiply_adjoint
 from caffe_lrp.kernels.passes import (
     NO_BIAS,
     NO_BLOB,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from caffe_lrp.kernels._tiles import PANEL
 from caffe_lrp.kernels._winograd import FREQUENCIES, WINDOW_SIDES, tile_side
 from caffe_lrp.kernels.adjoint import hand_back
-from caffe_lrp.kernels.convolution import Shape, convolve, padded_outputs
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.kernels.convolution import ConvolutionShape, convolve, padded_outputs
 from caffe_lrp.kernels.packing import merge_groups
 from caffe_lrp.kernels.passes import Sink, Source
 from caffe_lrp.kernels.window import Window
@@ -32,7 +32,7 @@ class Product:
     With ``hands_back`` it is an adjoint, whose shape is that of the layer: see `hand_back`.
     """
 
-    shape: Shape
+    shape: ConvolutionShape
     panels: Blob
     uses_winograd: bool
     hands_back: bool = False
@@ -89,7 +89,7 @@ def winograd_applies(window: Window) -> bool:
     return window.kernel_h == window.kernel_w and window.kernel_h in WINDOW_SIDES and steps == (1, 1, 1, 1)
 
 
-def winograd_pays(shape: Shape) -> bool:
+def winograd_pays(shape: ConvolutionShape) -> bool:
     """Whether a convolution has channels enough for Winograd's algorithm."""
     products = shape.inputs * shape.parts * padded_outputs(shape.outputs)
     return shape.inputs >= _LEAST_INPUTS and products >= _LEAST_PRODUCTS
@@ -101,13 +101,13 @@ def packed_growth(window: Window, method: str) -> float:
     return FREQUENCIES / window.taps if transforms else 1.0
 
 
-def _groups_together(shape: Shape) -> int:
+def _groups_together(shape: ConvolutionShape) -> int:
     """How many small groups are computed as one: as many as fit into a panel, and divide all groups."""
     room = max(1, PANEL // (shape.parts * shape.outputs))
     return max(count for count in range(1, room + 1) if shape.groups % count == 0)
 
 
-def with_merged_groups(shape: Shape, weight: Blob) -> tuple[Shape, Blob]:
+def with_merged_groups(shape: ConvolutionShape, weight: Blob) -> tuple[ConvolutionShape, Blob]:
     """A convolution with small groups computed together, and its weights."""
     count = _groups_together(shape)
     if count == 1:

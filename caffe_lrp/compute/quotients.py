@@ -5,8 +5,7 @@ not formed here: the map does that while the numbers are in the cache, and knows
 """
 
 from caffe_lrp.kernels import passes
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.passes import Source
 
 #: Until a map puts its own in this place.

@@ -4,13 +4,13 @@ import threading
 from functools import cached_property
 from typing import Any, TypeVar
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 #: One lock for all: what is computed once may ask for something else that is.
 _LOCK = threading.RLock()
 
 
-class shared_property(cached_property[Value]):  # noqa: N801 - used like `cached_property`
+class shared_property(cached_property[_Value]):  # noqa: N801 - used like `cached_property`
     """A cached property that is computed once even if several threads ask for it at the same time."""
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:

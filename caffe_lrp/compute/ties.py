@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.identity import identity_keys, make_equal, pixel_identities, window_identities
 from caffe_lrp.kernels.window import Window
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from caffe_lrp.kernels.convolution import Shape, padded_outputs
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import as_blob, pixels
+from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
+from caffe_lrp.kernels.convolution import ConvolutionShape, padded_outputs
 from caffe_lrp.kernels.packing import (
     adjoint_weight,
     exchanged,
@@ -85,10 +84,10 @@ class ConvolutionMap(LinearMap):
     def packed_growth(self) -> float:
         return packed_growth(self.window, self.method)
 
-    def _shape(self, groups: int, parts: int, inputs: int, outputs: int) -> Shape:
+    def _shape(self, groups: int, parts: int, inputs: int, outputs: int) -> ConvolutionShape:
         """The layer's geometry for other channels."""
         window, height, width = self.window, *self.output_shape[1:]
-        return Shape(
+        return ConvolutionShape(
             groups, parts, inputs, outputs, window.kernel_h, window.kernel_w, window.stride_h,
             window.stride_w, window.dilation_h, window.dilation_w, -window.pad_h, -window.pad_w, height,
             width, apart=self._apart,
@@ -129,14 +128,14 @@ class ConvolutionMap(LinearMap):
             return Product(shape, pack_channels(turned), uses_winograd=False)
         return self._product(self._turned(shape), adjoint_weight(self._weight))
 
-    def _turned(self, shape: Shape) -> Shape:
+    def _turned(self, shape: ConvolutionShape) -> ConvolutionShape:
         """The geometry of a convolution of the outputs that gives the inputs, without stride."""
         window, (height, width) = self.window, self.input_shape[1:]
         top = window.pad_h - (window.kernel_h - 1) * window.dilation_h
         left = window.pad_w - (window.kernel_w - 1) * window.dilation_w
         return shape._replace(top=top, left=left, out_h=height, out_w=width)
 
-    def _product(self, shape: Shape, weight: Blob) -> Product:
+    def _product(self, shape: ConvolutionShape, weight: Blob) -> Product:
         applies = self.method != "direct" and winograd_applies(self.window)
         if applies and (self.method == "winograd" or winograd_pays(shape)):
             return Product(shape, pack_frequencies(weight), True)

@@ -79,7 +79,7 @@ class HeatmapConfig:
             given["class_count"] = None
         return given | {"labels": self.synset_file}
 
-    def place_of(self, attribute: str) -> str:
+    def location_of(self, attribute: str) -> str:
         """Where the value of an attribute that was given comes from: file and line, or command line."""
         return self.places[attribute]
 
@@ -88,7 +88,7 @@ class HeatmapConfig:
 MODEL_ATTRIBUTES = tuple(name for name in HeatmapConfig.__dataclass_fields__ if name not in _OF_RUN)
 
 
-class Entry(NamedTuple):
+class LocatedValue(NamedTuple):
     """A value in a file, and the line it stands in, from 1."""
 
     value: Any

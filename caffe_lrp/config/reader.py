@@ -7,7 +7,7 @@ from typing import Any
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import read_small_file
 
-from .keys import COMMAND_LINE, KEYS, Entry, HeatmapConfig
+from .keys import COMMAND_LINE, KEYS, HeatmapConfig, LocatedValue
 from .paths import locate
 from .text_file import read_text
 from .yaml_file import is_yaml, read_yaml
@@ -40,7 +40,7 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
     return HeatmapConfig(**values, places=places)
 
 
-def read_entries(path: Path, given: Collection[str] = ()) -> dict[str, Entry]:
+def read_entries(path: Path, given: Collection[str] = ()) -> dict[str, LocatedValue]:
     """The values of a file by attribute, paths as they stand in it.
 
     Parameters

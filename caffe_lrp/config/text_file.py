@@ -9,7 +9,7 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import why_no_text
 from caffe_lrp.messages import closest
 
-from .keys import KEYS, Entry, Key
+from .keys import KEYS, Key, LocatedValue
 from .paths import exists, locate
 
 #: From here on a word is taken for a misspelt key.
@@ -26,7 +26,7 @@ _REQUIRED_NAMES = tuple(key.name for key in KEYS if key.required)
 _OPTIONAL_NAMES = frozenset(_NAMES) - frozenset(_REQUIRED_NAMES)
 
 
-def read_text(content: bytes, path: Path, given: Collection[str]) -> dict[str, Entry]:
+def read_text(content: bytes, path: Path, given: Collection[str]) -> dict[str, LocatedValue]:
     """The values in a text file, see `reader.read_entries`."""
     lines = re.split("\r\n|\n|\r", content.decode("utf-8-sig", errors="surrogateescape"))
     key_lines = _find_keys(lines)
@@ -45,7 +45,7 @@ def read_text(content: bytes, path: Path, given: Collection[str]) -> dict[str, E
             if key.name in key_lines:
                 value_line = key_lines[key.name] + 1
                 value = _read_value(key, lines, value_line, path.parent)
-                entries[key.attribute] = Entry(value, value_line + 1)
+                entries[key.attribute] = LocatedValue(value, value_line + 1)
             elif key.stand_in not in key_lines:
                 _refuse_absence(key, lines, key_lines)
         except ValueError as error:

@@ -14,7 +14,7 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import why_no_text
 from caffe_lrp.messages import MOST_LISTED, did_you_mean
 
-from .keys import KEYS, Entry, Key
+from .keys import KEYS, Key, LocatedValue
 
 #: The block of the keys that concern the input.
 BLOCK = "preprocess"
@@ -66,7 +66,7 @@ def is_yaml(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, Entry]:
+def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, LocatedValue]:
     """The values in a YAML file, see `reader.read_entries`."""
     faults: list[str] = []
     found: dict[str, _Found] = {}
@@ -86,7 +86,7 @@ def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, E
         try:
             if key.attribute in found:
                 value = found[key.attribute].value
-                entries[key.attribute] = Entry(key.parse(_text_of(value, key)), _line_of(value))
+                entries[key.attribute] = LocatedValue(key.parse(_text_of(value, key)), _line_of(value))
             elif key.needs_value:
                 faults.append(f"the key '{key.attribute}' is missing ({key.help}); add it")
         except ValueError as error:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import as_blob, pixels
+from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.passage import ForwardPass, Observer, Passage

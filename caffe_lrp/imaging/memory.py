@@ -15,7 +15,7 @@ from PIL import Image
 
 from caffe_lrp.errors import ImageError
 from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 
 from .decode import ImageName, decode_opened, refuse_large_sides
 from .pixels import ColourModel, DecodedImage

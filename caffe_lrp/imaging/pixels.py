@@ -14,7 +14,7 @@ from PIL import Image
 
 Samples = NDArray[np.uint16]
 #: A part of an image: its rows and its columns.
-Window = tuple[slice, slice]
+Region = tuple[slice, slice]
 Widen = Callable[[Image.Image], Samples]
 
 #: Pixels that are widened and resized at a time, and the most bytes that each takes meanwhile.
@@ -47,7 +47,7 @@ class Pixels(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Height, width and planes."""
 
-    def __getitem__(self, window: Window, /) -> Samples:
+    def __getitem__(self, window: Region, /) -> Samples:
         """The samples (h, w, C) of a part."""
 
 
@@ -106,7 +106,7 @@ class LoadedPixels:
         """Height, width and planes."""
         return self.image.height, self.image.width, self.planes
 
-    def __getitem__(self, window: Window, /) -> Samples:
+    def __getitem__(self, window: Region, /) -> Samples:
         """The samples (h, w, C) of a part."""
         top, bottom, _ = window[0].indices(self.image.height)
         left, right, _ = window[1].indices(self.image.width)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from caffe_lrp.errors import ConfigError, ImageError, ModelError
 from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.quirks import Quirks
 
 from .budget import MemoryBudget

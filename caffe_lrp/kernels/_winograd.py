@@ -27,7 +27,7 @@ WINDOW_SIDES = (3, 5)
 _POINTS = (0, 1, -1, 2, -2)
 
 Vectors = Sequence[ir.Value]
-Transform = Callable[[Code, Vectors], Vectors]
+_Transform = Callable[[Code, Vectors], Vectors]
 
 
 def tile_side(window_side: int) -> int:
@@ -73,7 +73,7 @@ def _transform_output(code: Code, line: Vectors, side: int) -> Vectors:
     return found
 
 
-def _both_ways(code: Code, transform: Transform, rows: Sequence[Vectors]) -> list[Vectors]:
+def _both_ways(code: Code, transform: _Transform, rows: Sequence[Vectors]) -> list[Vectors]:
     """A transform applied to every column, then to every row: the rows of the result."""
     columns = [transform(code, column) for column in zip(*rows, strict=True)]
     return [transform(code, row) for row in zip(*columns, strict=True)]
@@ -108,7 +108,7 @@ def _products(code: Code, address: ir.Value, frequency_step: ir.Value) -> list[V
     ]
 
 
-def _by_side(code: Code, side: ir.Value, emit: Callable[[Transform], None]) -> None:
+def _by_side(code: Code, side: ir.Value, emit: Callable[[_Transform], None]) -> None:
     """Code for every side that a tile of outputs may have, of which that for ``side`` runs."""
     for window_side in WINDOW_SIDES:
         known = tile_side(window_side)
@@ -135,7 +135,7 @@ def _emit_output(
     code: Code, side: Any, products: Any, frequency_step: Any, out: Any, row_step: Any, pixel_step: Any,
     rows: Any, columns: Any, channels: Any, start: Any,
 ) -> None:  # fmt: skip
-    def emit(transform: Transform) -> None:
+    def emit(transform: _Transform) -> None:
         def use_vector(offset: ir.Value, load: Load, store: Store) -> None:
             tile = _products(code, code.at(products, offset), frequency_step)
             outputs = _both_ways(code, transform, tile)
@@ -156,7 +156,7 @@ def _emit_times(
     code: Code, side: Any, products: Any, frequency_step: Any, out: Any, row_step: Any, pixel_step: Any,
     rows: Any, columns: Any, channels: Any, factor: Any,
 ) -> None:  # fmt: skip
-    def emit(transform: Transform) -> None:
+    def emit(transform: _Transform) -> None:
         def use_vector(offset: ir.Value, load: Load, store: Store) -> None:
             tile = _products(code, code.at(products, offset), frequency_step)
             outputs = _both_ways(code, transform, tile)
@@ -186,7 +186,7 @@ def _emit_sums(
     negative_offset: Any, row_step: Any, pixel_step: Any, out: Any, out_row_step: Any, out_pixel_step: Any,
     rows: Any, columns: Any, channels: Any, start: Any, noise: Any,
 ) -> None:  # fmt: skip
-    def emit(transform: Transform) -> None:
+    def emit(transform: _Transform) -> None:
         def sums_of(sign: int, products: ir.Value) -> list[Vectors]:
             tile = _products(code, products, frequency_step)
             limit = _noise_limit(code, tile, code.broadcast(noise))

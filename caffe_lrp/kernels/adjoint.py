@@ -15,8 +15,8 @@ from ._jit import kernel
 from ._scatter import add_channels, add_runs
 from ._simd import LANES
 from ._tiles import PANEL, TILE_ROWS
-from .convolution import Shape, padded_lanes, padded_outputs, tile_row
-from .gemm import Blob
+from .blobs import Blob
+from .convolution import ConvolutionShape, padded_lanes, padded_outputs, tile_row
 from .passes import SIGNS, TIMES, Sink, Source, choose_parts, fill_rows
 
 #: Numbers of outputs and shares at a time: few enough for the cache, but for so many pixels, if there are
@@ -54,7 +54,7 @@ class Buffers(NamedTuple):
 
 
 @kernel
-def _run_size(shape: Shape) -> int:
+def _run_size(shape: ConvolutionShape) -> int:
     """How many shares of a pixel, which lie side by side, go to numbers side by side."""
     if shape.apart:
         return shape.apart
@@ -63,20 +63,20 @@ def _run_size(shape: Shape) -> int:
 
 
 @kernel
-def _columns(shape: Shape) -> int:
+def _columns(shape: ConvolutionShape) -> int:
     """Shares of a group's pixel as they are computed, filled up to whole panels."""
     return 0 if shape.apart else padded_outputs(shape.kernel_h * shape.kernel_w * shape.outputs)
 
 
 @kernel
-def _rows_at_once(shape: Shape) -> int:
+def _rows_at_once(shape: ConvolutionShape) -> int:
     """How many rows of outputs are multiplied by the weights at a time."""
     fitting = _NUMBERS_AT_ONCE // (shape.out_w * shape.groups * (shape.inputs + _columns(shape)))
     return min(shape.out_h, max(fitting, (_LEAST_PIXELS + shape.out_w - 1) // shape.out_w))
 
 
 @kernel
-def _buffers(shape: Shape, rows: int, width: int) -> Buffers:
+def _buffers(shape: ConvolutionShape, rows: int, width: int) -> Buffers:
     """Memory for ``rows`` rows of outputs at a time, and an image of ``width`` pixels."""
     taps, reach_w = shape.kernel_h * shape.kernel_w, (shape.kernel_w - 1) * shape.dilation_w + 1
     size = _run_size(shape)
@@ -96,7 +96,7 @@ def _buffers(shape: Shape, rows: int, width: int) -> Buffers:
 
 
 @kernel
-def _place_runs(row: int, lowest: int, shape: Shape, buffers: Buffers) -> int:
+def _place_runs(row: int, lowest: int, shape: ConvolutionShape, buffers: Buffers) -> int:
     """Where the shares of a row of outputs lie, and where the window of its first pixel takes them.
 
     Parameters
@@ -138,7 +138,7 @@ def _place_runs(row: int, lowest: int, shape: Shape, buffers: Buffers) -> int:
 
 
 @kernel
-def _multiply(pixels: int, shape: Shape, panels: Blob, buffers: Buffers) -> None:
+def _multiply(pixels: int, shape: ConvolutionShape, panels: Blob, buffers: Buffers) -> None:
     """Shares of the first pixels of ``buffers.x``."""
     padded = _columns(shape)
     for group in range(shape.groups):
@@ -152,7 +152,7 @@ def _multiply(pixels: int, shape: Shape, panels: Blob, buffers: Buffers) -> None
 
 
 @kernel
-def _add_row(line: int, runs: int, shape: Shape, panels: Blob, buffers: Buffers) -> None:
+def _add_row(line: int, runs: int, shape: ConvolutionShape, panels: Blob, buffers: Buffers) -> None:
     """Add the shares of row ``line`` in ``buffers`` to the rows that its runs go to."""
     mask, starts, targets = buffers.mask, buffers.starts.ctypes.data, buffers.targets.ctypes.data
     vectors, step = mask.size // LANES, 4 * shape.stride_w * shape.groups * shape.outputs
@@ -172,8 +172,9 @@ def _add_row(line: int, runs: int, shape: Shape, panels: Blob, buffers: Buffers)
 
 @kernel
 def _add_rows(
-    item: int, row: int, rows: int, lowest: int, source: Source, shape: Shape, panels: Blob, buffers: Buffers
-) -> None:
+    item: int, row: int, rows: int, lowest: int, source: Source, shape: ConvolutionShape, panels: Blob,
+    buffers: Buffers,
+) -> None:  # fmt: skip
     """Add what rows of outputs from ``row`` on hand back to rows of the padded image from ``lowest`` on."""
     channels = shape.groups * shape.inputs
     pixels = rows * shape.out_w
@@ -204,8 +205,9 @@ def _finish_row(sums: Blob, sink: Sink, groups: int, item: int, y: int) -> None:
 
 @kernel
 def hand_back(
-    first: int, last: int, rows_per_block: int, source: Source, shape: Shape, panels: Blob, sink: Sink
-) -> None:
+    first: int, last: int, rows_per_block: int, source: Source, shape: ConvolutionShape, panels: Blob,
+    sink: Sink,
+) -> None:  # fmt: skip
     """Blocks ``first`` to ``last`` of an adjoint, counted over the items and their blocks of rows.
 
     Parameters
@@ -215,7 +217,7 @@ def hand_back(
     source
         The layer's outputs: (N, out_h, out_w, groups·inputs).
     shape
-        Geometry of the layer with inputs and outputs exchanged; `Shape`.
+        Geometry of the layer with inputs and outputs exchanged; `ConvolutionShape`.
     panels
         Weights, see `packing.pack_shares`.
     sink

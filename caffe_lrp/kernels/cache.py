@@ -50,7 +50,7 @@ class _Base(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CachePlace:
+class CacheFolder:
     """The folder for compiled kernels, and why it is not another one.
 
     Attributes
@@ -86,7 +86,7 @@ def sources_digest(folder: Path, versions: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def find_place(package: Path, environment: Mapping[str, str], digest: str, target: str) -> CachePlace:
+def find_place(package: Path, environment: Mapping[str, str], digest: str, target: str) -> CacheFolder:
     """The first folder that can be written, or holds all that is needed, and that nobody else can write.
 
     Parameters
@@ -108,7 +108,7 @@ def find_place(package: Path, environment: Mapping[str, str], digest: str, targe
         folder = base.folder / (_STEM + digest)
         is_usable, doubt = _look_at(folder, base, target)
         if is_usable:
-            return CachePlace(folder, _joined(reasons), _remedy(remedies) if remedies else "")
+            return CacheFolder(folder, _joined(reasons), _remedy(remedies) if remedies else "")
         if doubt:
             reasons.append(doubt.reason)
             remedies.append(doubt.remedy)
@@ -116,8 +116,8 @@ def find_place(package: Path, environment: Mapping[str, str], digest: str, targe
             reasons.append(f"{base.folder} cannot be written")
     if not remedies:
         reason = f"neither {first.folder} nor another folder can be written"
-        return CachePlace(None, reason, "set CAFFE_LRP_CACHE_DIR to one that can")
-    return CachePlace(None, _joined([*reasons, "no other folder can be written"]), _remedy(remedies))
+        return CacheFolder(None, reason, "set CAFFE_LRP_CACHE_DIR to one that can")
+    return CacheFolder(None, _joined([*reasons, "no other folder can be written"]), _remedy(remedies))
 
 
 def _look_at(folder: Path, base: _Base, target: str) -> tuple[bool, Distrust | None]:

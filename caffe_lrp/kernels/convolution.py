@@ -24,7 +24,7 @@ from ._tiles import (
     narrow_tile,
     tile,
 )
-from .gemm import Blob
+from .blobs import Blob
 from .passes import (
     COPY,
     PLAIN,
@@ -40,8 +40,8 @@ from .passes import (
 )
 
 
-class Shape(NamedTuple):
-    """The geometry of one convolution.
+class ConvolutionShape(NamedTuple):
+    """Channels, window and output of one convolution.
 
     Attributes
     ----------
@@ -161,7 +161,7 @@ def _channel_row(
 
 
 @kernel
-def _tap_offsets(shape: Shape, row_step: int, pixel_step: int) -> NDArray[np.int64]:
+def _tap_offsets(shape: ConvolutionShape, row_step: int, pixel_step: int) -> NDArray[np.int64]:
     """Distances in bytes of a channel's inputs from the first: (parts·k_h·k_w,)."""
     parts = shape.inputs // max(1, shape.apart)
     offsets = np.empty((parts, shape.kernel_h, shape.kernel_w), np.int64)
@@ -175,8 +175,8 @@ def _tap_offsets(shape: Shape, row_step: int, pixel_step: int) -> NDArray[np.int
 
 @kernel
 def _channel_block(
-    x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: Shape, out: int, rows: int,
-    row_pixels: int,
+    x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape, out: int,
+    rows: int, row_pixels: int,
 ) -> None:  # fmt: skip
     """As `_block` for channels that take part each on its own."""
     offsets = _tap_offsets(shape, row_step, pixel_step)
@@ -197,8 +197,8 @@ def _channel_block(
 
 @kernel
 def _block(
-    x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: Shape, out: int, rows: int,
-    row_pixels: int,
+    x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape, out: int,
+    rows: int, row_pixels: int,
 ) -> None:  # fmt: skip
     """Products of some rows: ``x`` is the address of their input, ``out`` that of (rows, W, channels)."""
     padded = padded_outputs(shape.outputs)
@@ -225,7 +225,7 @@ def _block(
 
 
 @kernel
-def _finish_rows(sink: Sink, shape: Shape, products: Blob, item: int, top: int, rows: int) -> None:
+def _finish_rows(sink: Sink, shape: ConvolutionShape, products: Blob, item: int, top: int, rows: int) -> None:
     """Do to some rows of products what the sink says; ``products`` holds them for `SIGNS`."""
     groups = shape.groups * shape.merged
     if sink.mode == SUMS:
@@ -240,7 +240,7 @@ def _finish_rows(sink: Sink, shape: Shape, products: Blob, item: int, top: int, 
 
 
 @kernel
-def _is_pointwise(shape: Shape) -> bool:
+def _is_pointwise(shape: ConvolutionShape) -> bool:
     """Whether the window is one pixel that visits every pixel once."""
     is_pixel = shape.kernel_h == 1 and shape.kernel_w == 1
     return is_pixel and shape.stride_h == 1 and shape.stride_w == 1 and shape.top == 0 and shape.left == 0
@@ -248,8 +248,9 @@ def _is_pointwise(shape: Shape) -> bool:
 
 @kernel
 def convolve(
-    first: int, last: int, rows_per_block: int, source: Source, shape: Shape, panels: Blob, sink: Sink
-) -> None:
+    first: int, last: int, rows_per_block: int, source: Source, shape: ConvolutionShape, panels: Blob,
+    sink: Sink,
+) -> None:  # fmt: skip
     """Blocks ``first`` to ``last`` of a convolution, counted over the items and their blocks of rows.
 
     Parameters
@@ -259,7 +260,7 @@ def convolve(
     source
         The input: (N, H, W, groups·inputs).
     shape
-        Geometry; `Shape`.
+        Geometry; `ConvolutionShape`.
     panels
         Weights, see `packing.pack_panels`; `packing.pack_channels` for channels on their own.
     sink

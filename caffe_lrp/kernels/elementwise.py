@@ -6,7 +6,7 @@ Blobs of one call have one shape; where a kernel says (P,), callers pass flatten
 import numpy as np
 
 from ._jit import kernel
-from .gemm import Blob
+from .blobs import Blob
 
 #: What sums to less than this has no shares to speak of.
 ZERO_SUM = 1e-6

@@ -5,7 +5,6 @@ depend on what else is in the batch.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._jit import kernel
 from ._simd import LANES, VECTOR_BYTES
@@ -22,8 +21,7 @@ from ._tiles import (
     dots_of_row,
     lane_total,
 )
-
-Blob = NDArray[np.float32]
+from .blobs import Blob
 
 #: Rows of weights that are multiplied with all items before the next ones are read.
 _ROWS_AT_ONCE = 36

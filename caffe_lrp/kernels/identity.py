@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
-from .gemm import Blob
+from .blobs import Blob
 
 Identities = NDArray[np.uint64]
 

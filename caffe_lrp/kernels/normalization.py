@@ -7,7 +7,7 @@ import numpy as np
 
 from ._jit import kernel
 from ._neighbours import power_of_three_quarters, scale_of_line, sums_of_others
-from .gemm import Blob
+from .blobs import Blob
 
 
 @kernel

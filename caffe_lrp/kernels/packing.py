@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ._simd import LANES
 from ._tiles import PANEL
 from ._winograd import FREQUENCIES, weight_transform
+from .blobs import Blob
 from .convolution import padded_lanes, padded_outputs
-from .gemm import Blob
 
 
 def pack_panels(weight: NDArray[np.float32]) -> Blob:

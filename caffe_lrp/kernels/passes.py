@@ -10,7 +10,7 @@ import numpy as np
 
 from ._jit import kernel
 from ._quotients import alpha_beta_quotients, alpha_quotients, epsilon_quotients, gamma_quotients
-from .gemm import Blob
+from .blobs import Blob
 
 #: How `Source.blob` becomes the input of a product.
 COPY, BY_SIGN, ALPHA_BETA, ALPHA, EPSILON, GAMMA = range(6)

@@ -9,11 +9,9 @@ import numpy as np
 
 from ._jit import kernel
 from ._windows import fetch_ahead, hand_back_to_first, largest_of_window
-from .gemm import Blob
+from .blobs import Blob
+from .elementwise import ZERO_SUM
 from .window import Window
-
-#: A window whose activations sum to less than this has no shares to speak of (Q7).
-ZERO_SUM = 1e-6
 
 
 @kernel

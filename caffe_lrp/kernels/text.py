@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ._jit import kernel
 
-Table = NDArray[np.int64]
+_Integers = NDArray[np.int64]
 
 #: Bits of the float32 format.
 SIGN_BIT = 31
@@ -69,7 +69,7 @@ def _ratio(twos: int, tens: int) -> tuple[int, int]:
     return 10 ** max(tens, 0) << max(twos, 0), 10 ** max(-tens, 0) << max(-twos, 0)
 
 
-def _scaling_tables() -> tuple[Table, Table, Table]:
+def _scaling_tables() -> tuple[_Integers, _Integers, _Integers]:
     """Per exponent field: the smallest mantissa of its upper decade; per field and decade: factor, decade.
 
     Between two powers of two lies at most one power of ten, so that a field has a lower decade and at most
@@ -113,7 +113,7 @@ UPPER_DECADE, FACTORS, DECADE_OF = _scaling_tables()
 BEFORE, BEFORE_LENGTH, POINT_PLACE, FEWEST, AFTER, AFTER_LENGTH = np.ascontiguousarray(
     np.array([_layout(decade + LOWEST_DECADE) for decade in range(DECADES)], np.int64).T
 )
-TRIPLES: Table = np.array([_triple(number) for number in range(1000)], np.int64)
+TRIPLES: _Integers = np.array([_triple(number) for number in range(1000)], np.int64)
 
 POINT = word_of(".")
 MINUS = word_of("-")
@@ -143,7 +143,7 @@ def _store(characters: int, out: NDArray[np.uint8], position: int) -> None:
 
 
 @kernel
-def _multiply(limbs: Table, factor: int, times: int) -> None:
+def _multiply(limbs: _Integers, factor: int, times: int) -> None:
     """Multiply an exact integer by a small factor, again and again."""
     for _ in range(times):
         carry = 0
@@ -154,7 +154,7 @@ def _multiply(limbs: Table, factor: int, times: int) -> None:
 
 
 @kernel
-def _rounded_exactly(mantissa: int, entry: int, product: int, scratch: Table) -> int:
+def _rounded_exactly(mantissa: int, entry: int, product: int, scratch: _Integers) -> int:
     """What ``write_numbers`` rounds ``product`` to, as if that had no error.
 
     ``scratch`` is (2, LIMBS). The number is compared with the middle between the two integers it may become:

@@ -20,8 +20,8 @@ from ._winograd import (
     transform_output_times,
     transform_sums,
 )
-from .convolution import Shape, padded_outputs, tile_row
-from .gemm import Blob
+from .blobs import Blob
+from .convolution import ConvolutionShape, padded_outputs, tile_row
 from .passes import SIGNS, SUMS, TIMES, Sink, Source, choose_parts, fill_rows
 
 #: A sum of products of one sign is taken for 0 if it is smaller than this share of the largest number of
@@ -34,7 +34,7 @@ _APART = 16
 
 
 @kernel
-def _tiles_of(shape: Shape) -> tuple[int, int, int]:
+def _tiles_of(shape: ConvolutionShape) -> tuple[int, int, int]:
     """Outputs along one side of a tile, and the tiles that cover the output, down and across."""
     side = TILE_IN + 1 - shape.kernel_h
     return side, (shape.out_h + side - 1) // side, (shape.out_w + side - 1) // side
@@ -68,7 +68,7 @@ class _Memory(NamedTuple):
 
 
 @kernel
-def _memory(rows_per_block: int, columns_per_block: int, shape: Shape, sink: Sink) -> _Memory:
+def _memory(rows_per_block: int, columns_per_block: int, shape: ConvolutionShape, sink: Sink) -> _Memory:
     side, _, tiles_w = _tiles_of(shape)
     channels = shape.groups * shape.inputs
     pitch = (shape.inputs + LANES - 1) // LANES * LANES
@@ -93,7 +93,9 @@ def _memory(rows_per_block: int, columns_per_block: int, shape: Shape, sink: Sin
 
 
 @kernel
-def _transform_rows(first: int, last: int, source: Source, shape: Shape, group: int, memory: _Memory) -> None:
+def _transform_rows(
+    first: int, last: int, source: Source, shape: ConvolutionShape, group: int, memory: _Memory
+) -> None:
     """Transform the input of rows of tiles."""
     lines = memory.pixels
     side, tiles_h, tiles_w = _tiles_of(shape)
@@ -118,8 +120,8 @@ def _transform_rows(first: int, last: int, source: Source, shape: Shape, group: 
 
 @kernel
 def _finish_tile(
-    products: int, frequency_step: int, part_step: int, shape: Shape, sink: Sink, out: int, line: int,
-    rows: int, left: int, group: int, column: int, channels: int, bias: int, noise: int,
+    products: int, frequency_step: int, part_step: int, shape: ConvolutionShape, sink: Sink, out: int,
+    line: int, rows: int, left: int, group: int, column: int, channels: int, bias: int, noise: int,
 ) -> None:  # fmt: skip
     """Transform the products of one tile, and put them where the sink says.
 
@@ -152,7 +154,9 @@ def _finish_tile(
 
 
 @kernel
-def _multiply(tiles: int, panels: Blob, shape: Shape, group: int, begin: int, memory: _Memory) -> None:
+def _multiply(
+    tiles: int, panels: Blob, shape: ConvolutionShape, group: int, begin: int, memory: _Memory
+) -> None:
     """Products of all frequencies with the columns of one group from ``begin`` on, all its parts."""
     padded = padded_outputs(shape.outputs)
     pitch = 4 * ((shape.inputs + LANES - 1) // LANES) * LANES
@@ -172,7 +176,7 @@ def _multiply(tiles: int, panels: Blob, shape: Shape, group: int, begin: int, me
 
 @kernel
 def _finish_columns(
-    first: int, last: int, shape: Shape, sink: Sink, group: int, begin: int, memory: _Memory
+    first: int, last: int, shape: ConvolutionShape, sink: Sink, group: int, begin: int, memory: _Memory
 ) -> None:
     """Transform the products of some rows of tiles, channels of one group from ``begin`` on."""
     side, tiles_h, tiles_w = _tiles_of(shape)
@@ -197,7 +201,7 @@ def _finish_columns(
 
 
 @kernel
-def _choose_parts(first: int, last: int, shape: Shape, sink: Sink, kept: Blob) -> None:
+def _choose_parts(first: int, last: int, shape: ConvolutionShape, sink: Sink, kept: Blob) -> None:
     """Hand some rows of tiles of two parts, kept for `SIGNS`, to the sink."""
     side, tiles_h, _ = _tiles_of(shape)
     for row in range(first, last):
@@ -210,8 +214,8 @@ def _choose_parts(first: int, last: int, shape: Shape, sink: Sink, kept: Blob) -
 
 @kernel
 def convolve_tiles(
-    first: int, last: int, rows_per_block: int, columns_per_block: int, source: Source, shape: Shape,
-    panels: Blob, sink: Sink,
+    first: int, last: int, rows_per_block: int, columns_per_block: int, source: Source,
+    shape: ConvolutionShape, panels: Blob, sink: Sink,
 ) -> None:  # fmt: skip
     """Blocks ``first`` to ``last`` of a convolution, counted over the rows of tiles of all items.
 

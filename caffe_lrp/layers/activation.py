@@ -10,8 +10,7 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import LayerSpec
 from caffe_lrp.kernels import elementwise as kernels
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import flat
+from caffe_lrp.kernels.blobs import Blob, flat
 
 from .affine import Affine
 from .base import Blobs, Identity, Layer, Neuron, Numbers, register

@@ -16,8 +16,7 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import BiasParameter, BNParameter, ScaleParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import lines
+from caffe_lrp.kernels.blobs import Blob, lines
 
 from .axes import canonical_axis
 from .base import Blobs, Identity, Layer, Normalization, Numbers, Router, register
@@ -131,7 +130,7 @@ class LearnedAffine(Affine):
         return tuple((1,) if role in _SINGLE_NUMBERS else self.span or (1,) for role in roles)
 
     @property
-    def weight_layouts(self) -> tuple[tuple[Shape, ...], ...]:
+    def accepted_weight_shapes(self) -> tuple[tuple[Shape, ...], ...]:
         return tuple(map(self._shapes, self.layouts))
 
     @property

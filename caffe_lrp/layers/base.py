@@ -18,7 +18,7 @@ from caffe_lrp.compute.quotients import undivided
 from caffe_lrp.compute.sharing import shared_property
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.spec import LayerSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.window import Window
 
 Blobs = Sequence[Blob]
@@ -92,7 +92,7 @@ class Layer(ABC):
         return ()
 
     @property
-    def weight_layouts(self) -> tuple[tuple[Shape, ...], ...]:
+    def accepted_weight_shapes(self) -> tuple[tuple[Shape, ...], ...]:
         """What may stand in the place of `weight_shapes`, which comes first: forks store other blobs."""
         return (self.weight_shapes,)
 
@@ -106,7 +106,7 @@ class Layer(ABC):
         return ("weight", *("bias",) * (len(self.weight_shapes) - 1))[: len(self.weight_shapes)]
 
     def with_weights(self, weights: tuple[Blob, ...]) -> "Layer":
-        """The layer with its learned blobs, which are finite and of one of the `weight_layouts`.
+        """The layer with its learned blobs, which are finite and of one of the `accepted_weight_shapes`.
 
         Raises
         ------

@@ -10,7 +10,7 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import BiasParameter, ScaleParameter
 from caffe_lrp.formats.spec import Shape
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 
 from .base import Blobs, Combination
 

@@ -11,8 +11,7 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import EltwiseParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import flat
+from caffe_lrp.kernels.blobs import Blob, flat
 
 from .axes import canonical_axis
 from .base import Blobs, Combination, Layer, Router, Winner, register

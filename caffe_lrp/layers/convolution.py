@@ -13,12 +13,11 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ConvolutionParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import as_blob, pixels
+from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.kernels.window import Window
 
 from .base import Linear, register
-from .window import Pad, Placement, convolution_placement, convolved_size, require_image
+from .window import Pad, PaddedWindow, convolution_padded_window, convolved_size, require_image
 
 
 @register("Convolution")
@@ -53,7 +52,7 @@ class Convolution(Linear):
             )
         if parameters.axis not in (1, -3):
             raise ModelError(f"axis {parameters.axis} is not supported; channels must be axis 1")
-        window, ends = convolution_placement(parameters)
+        window, ends = convolution_padded_window(parameters)
         return cls(
             window=window,
             ends=ends,
@@ -77,11 +76,11 @@ class Convolution(Linear):
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
-        return ((self.output_channels, *convolved_size(self._placement, self.input_shapes[0])),)
+        return ((self.output_channels, *convolved_size(self._padded_window, self.input_shapes[0])),)
 
     @property
-    def _placement(self) -> Placement:
-        return Placement(self.window, self.ends)
+    def _padded_window(self) -> PaddedWindow:
+        return PaddedWindow(self.window, self.ends)
 
     @property
     def group_outputs(self) -> int:
@@ -97,7 +96,7 @@ class Convolution(Linear):
 
     @property
     def has_partial_windows(self) -> bool:
-        return self._placement.is_padded
+        return self._padded_window.is_padded
 
     def with_convolution(self, method: str, is_compared: bool) -> "Convolution":
         return replace(self, method=method, is_compared=is_compared)

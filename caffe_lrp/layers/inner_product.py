@@ -11,7 +11,7 @@ from caffe_lrp.compute.matrix_map import MatrixMap, PositionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import LayerSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 
 from .axes import canonical_axis
 from .base import Layer, Linear, register

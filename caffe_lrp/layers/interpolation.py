@@ -12,8 +12,7 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import InterpParameter, UpsampleParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import as_blob, pixels
+from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 
 from .base import Blobs, Router, register
 from .window import require_image

@@ -17,12 +17,11 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ExpParameter, LogParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import lines
+from caffe_lrp.kernels.blobs import Blob, lines
 
 from .base import Blobs, Neuron, register
 
-Numbers = NDArray[Any]
+AnyNumbers = NDArray[Any]
 
 
 class NumpyNeuron(Neuron):
@@ -31,11 +30,11 @@ class NumpyNeuron(Neuron):
     gradient_uses_inputs = True
 
     @abstractmethod
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         """What the layer makes of ``x``."""
 
     @abstractmethod
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         """The derivative of `value`."""
 
     def is_gate(self, inputs: Sequence[bool]) -> bool:
@@ -94,12 +93,12 @@ class PReLU(NumpyNeuron):
         apart = self.is_shared or len(shape) == 3
         return slopes if apart else np.repeat(slopes, math.prod(shape[1:]))
 
-    def value(self, x: Numbers) -> Numbers:
-        falling: Numbers = self._slopes * np.minimum(x, 0)
+    def value(self, x: AnyNumbers) -> AnyNumbers:
+        falling: AnyNumbers = self._slopes * np.minimum(x, 0)
         return np.add(np.maximum(x, 0), falling)
 
-    def slope(self, x: Numbers) -> Numbers:
-        falling: Numbers = self._slopes * (x <= 0)
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
+        falling: AnyNumbers = self._slopes * (x <= 0)
         return np.add(x > 0, falling)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
@@ -118,10 +117,10 @@ class ELU(NumpyNeuron):
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "ELU":
         return cls(alpha=spec.parameters.elu_param.alpha, **node)
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return np.maximum(x, 0) + self.alpha * np.expm1(np.minimum(x, 0))
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         return (x > 0) + (x <= 0) * np.exp(np.minimum(x, 0)) * self.alpha
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
@@ -145,10 +144,10 @@ class ReLU6(NumpyNeuron):
             )
         return cls(threshold=parameters.threshold, negative_slope=parameters.negative_slope, **node)
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return np.minimum(np.where(x > 0, x, np.float32(self.negative_slope) * x), self.threshold)
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         return np.where(x > 0, x < self.threshold, np.float32(self.negative_slope))
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
@@ -174,10 +173,10 @@ class Clip(NumpyNeuron):
             )
         return cls(lowest=parameters.min, highest=parameters.max, **node)
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return np.clip(x, self.lowest, self.highest)
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         return (x >= self.lowest) & (x <= self.highest)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
@@ -195,10 +194,10 @@ class Swish(NumpyNeuron):
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Swish":
         return cls(beta=spec.parameters.swish_param.beta, **node)
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return x * _logistic(self.beta * x)
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         share = _logistic(self.beta * x)
         return share + self.beta * (1 - share) * self.value(x)
 
@@ -220,10 +219,10 @@ class Power(NumpyNeuron):
         parameters = spec.parameters.power_param
         return cls(power=parameters.power, scale=parameters.scale, shift=parameters.shift, **node)
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return np.power(self.scale * x + self.shift, self.power)
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         factor = self.power * self.scale
         # A constant has slope 0 also where the power of one less is infinite.
         return factor * np.power(self.scale * x + self.shift, self.power - 1) if factor else np.zeros_like(x)
@@ -251,10 +250,10 @@ class Exp(NumpyNeuron):
         base = _logarithm_of_base(parameters)
         return cls(factor=base * parameters.scale, summand=base * parameters.shift, **node)
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return np.exp(self.factor * x + self.summand)
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         return np.multiply(self.value(x), self.factor)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
@@ -278,10 +277,10 @@ class Log(NumpyNeuron):
             raise ModelError("there are no logarithms to base 1; set another base in log_param")
         return cls(base=base, scale=parameters.scale, shift=parameters.shift, **node)
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return np.log(self.scale * x + self.shift) / self.base
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         return self.scale / self.base / (self.scale * x + self.shift)
 
 
@@ -289,10 +288,10 @@ class Log(NumpyNeuron):
 class BNLL(NumpyNeuron):
     """``ln(1 + e^x)``, the binomial normal log likelihood."""
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         return _logistic(x)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
@@ -310,10 +309,10 @@ class Threshold(NumpyNeuron):
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Threshold":
         return cls(threshold=spec.parameters.threshold_param.threshold, **node)
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return x > self.threshold
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         return np.zeros_like(x)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
@@ -323,7 +322,7 @@ class Threshold(NumpyNeuron):
         return True
 
 
-def _logistic(x: Numbers) -> Numbers:
+def _logistic(x: AnyNumbers) -> AnyNumbers:
     """``1 / (1 + e^−x)``, without overflow."""
     return 0.5 * np.tanh(0.5 * x) + 0.5
 

@@ -13,13 +13,12 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import LRNParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels import normalization as kernels
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import as_blob, lines, pixels
+from caffe_lrp.kernels.blobs import Blob, as_blob, lines, pixels
 from caffe_lrp.kernels.pooling import average_pool, average_pool_gradient
 from caffe_lrp.kernels.window import Window
 
 from .base import Blobs, ChannelNormalization, Layer, Normalization, register
-from .window import LARGEST_SIZE, Placement, require_image, window_areas
+from .window import LARGEST_SIZE, PaddedWindow, require_image, window_areas
 
 
 @register("LRN")
@@ -104,7 +103,7 @@ class WithinChannel(LocalResponseNormalization, Normalization):
         """What the means divide by: windows clipped to the padded image."""
         window, size = self._window, (self.input_shapes[0][1], self.input_shapes[0][2])
         ends = (window.pad_h, window.pad_w)
-        return window_areas(Placement(window, ends), size, size, counts_padding=True)
+        return window_areas(PaddedWindow(window, ends), size, size, counts_padding=True)
 
     def _scale(self, x: Blob) -> Blob:
         """``1 + α·mean(x²)`` for ``x`` (N, H, W, C)."""

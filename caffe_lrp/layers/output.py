@@ -10,7 +10,7 @@ import numpy as np
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.spec import LayerSpec
 from caffe_lrp.kernels import elementwise as kernels
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 
 from .axes import canonical_axis
 from .base import Blobs, Layer, register

@@ -12,18 +12,17 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import PoolingParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels import pooling as kernels
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.window import Window
 
 from .base import Aggregation, Blobs, Layer, WindowAverage, Winner, register
 from .window import (
     Pad,
-    Placement,
+    PaddedWindow,
     Tap,
     filled_size,
     pooled_size,
-    pooling_placement,
+    pooling_padded_window,
     require_image,
     rounds_up,
     taps,
@@ -53,18 +52,18 @@ class Pooling(Layer):
         parameters = spec.parameters.pooling_param
         if parameters.pool != PoolingParameter.MAX and len(node["outputs"]) > 1:
             raise ModelError("has 2 tops, but only MAX pooling has a mask to write; remove the second")
-        placement = pooling_placement(parameters, require_image(node["input_shapes"][0]))
-        return pooling_of(parameters.pool, placement, rounds_up(parameters), **node)
+        padded = pooling_padded_window(parameters, require_image(node["input_shapes"][0]))
+        return pooling_of(parameters.pool, padded, rounds_up(parameters), **node)
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
         channels = self.input_shapes[0][0]
-        size = pooled_size(self._placement, self.input_shapes[0], self.round_up)
+        size = pooled_size(self._padded_window, self.input_shapes[0], self.round_up)
         return ((channels, *size),) * len(self.outputs)
 
     @property
-    def _placement(self) -> Placement:
-        return Placement(self.window, self.ends)
+    def _padded_window(self) -> PaddedWindow:
+        return PaddedWindow(self.window, self.ends)
 
     @property
     def _sizes(self) -> tuple[Pad, Pad]:
@@ -165,7 +164,7 @@ class AveragePooling(Pooling, WindowAverage):
     @shared_property
     def _areas(self) -> Blob:
         """(rows, columns): what the sum over every window is divided by."""
-        return window_areas(self._placement, *self._sizes, self.counts_padding)
+        return window_areas(self._padded_window, *self._sizes, self.counts_padding)
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         areas = self._areas
@@ -252,7 +251,7 @@ class StochasticPooling(Pooling, Aggregation):
         return out
 
 
-def pooling_of(method: int, placement: Placement, round_up: bool, **node: Any) -> Pooling:
+def pooling_of(method: int, padded: PaddedWindow, round_up: bool, **node: Any) -> Pooling:
     """A layer that pools by Caffe's ``method``; ``node`` are the attributes common to all layers.
 
     Raises
@@ -260,9 +259,9 @@ def pooling_of(method: int, placement: Placement, round_up: bool, **node: Any) -
     ModelError
         The method cannot do that.
     """
-    if method == PoolingParameter.STOCHASTIC and placement.is_padded:
+    if method == PoolingParameter.STOCHASTIC and padded.is_padded:
         raise ModelError("STOCHASTIC pooling takes no padding; pool by MAX or AVE, or without padding")
-    pooling = METHODS[method](window=placement.window, ends=placement.ends, round_up=round_up, **node)
+    pooling = METHODS[method](window=padded.window, ends=padded.ends, round_up=round_up, **node)
     if isinstance(pooling, AveragePooling) and pooling.has_empty_windows:
         (rows, columns), filled = pooling.output_shapes[0][1:], pooling.filled_size
         raise ModelError(

@@ -10,12 +10,12 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import SPPParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.window import Window
 
 from .base import Aggregation, Blobs, Layer, Winner, register
 from .pooling import AveragePooling, Pooling, StochasticPooling, pooling_of
-from .window import Placement, require_image
+from .window import PaddedWindow, require_image
 
 
 @register("SPP")
@@ -37,7 +37,7 @@ class SpatialPyramid(Layer):
             raise ModelError("pyramid_height must be at least 1; set it in spp_param")
         _, *size = require_image(node["input_shapes"][0])
         placements = [_bins(level, size) for level in range(parameters.pyramid_height)]
-        levels = tuple(pooling_of(parameters.pool, placement, True, **node) for placement in placements)
+        levels = tuple(pooling_of(parameters.pool, padded, True, **node) for padded in placements)
         kind = MaxPyramid if parameters.pool == SPPParameter.MAX else AveragePyramid
         return kind(levels=levels, **node)
 
@@ -91,7 +91,7 @@ class AveragePyramid(SpatialPyramid, Aggregation):
         return _sum(level.shared(inputs, part, workspace) for level, part in parts)
 
 
-def _bins(level: int, size: Sequence[int]) -> Placement:
+def _bins(level: int, size: Sequence[int]) -> PaddedWindow:
     """Window of a level over an image of ``size``: as many bins as it asks for, padded to equal size.
 
     Raises
@@ -109,7 +109,7 @@ def _bins(level: int, size: Sequence[int]) -> Placement:
             f"an input of {size[0]}×{size[1]} is too small for {count}×{count} bins; set pyramid_height in "
             f"spp_param to at most {level}, or make the net's input larger"
         )
-    return Placement(Window(*kernel, *kernel, *pad), (pad[0], pad[1]))
+    return PaddedWindow(Window(*kernel, *kernel, *pad), (pad[0], pad[1]))
 
 
 def _sum(blobs: Iterator[Blob]) -> Blob:

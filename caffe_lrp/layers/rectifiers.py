@@ -12,7 +12,7 @@ from caffe_lrp.formats.spec import LayerSpec
 
 from .activation import ReLU
 from .base import register
-from .neurons import Numbers, NumpyNeuron
+from .neurons import AnyNumbers, NumpyNeuron
 
 _CUBIC = 0.044715
 _STEEPNESS = math.sqrt(2 / math.pi)
@@ -34,19 +34,19 @@ class GELU(NumpyNeuron):
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "GELU":
         return cls(coefficient=spec.parameters.gelu_param.coeff, **node)
 
-    def value(self, x: Numbers) -> Numbers:
-        share: Numbers = 0.5 * (1 + self._tanh(np.clip(x, -_FAR, _FAR)))
+    def value(self, x: AnyNumbers) -> AnyNumbers:
+        share: AnyNumbers = 0.5 * (1 + self._tanh(np.clip(x, -_FAR, _FAR)))
         return self.coefficient * x * share
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         near = np.clip(x, -_FAR, _FAR)
         tanh = self._tanh(near)
         rise = _STEEPNESS * (1 + 3 * _CUBIC * near * near)
-        slope: Numbers = 0.5 * (1 + tanh + near * (1 - tanh * tanh) * rise)
+        slope: AnyNumbers = 0.5 * (1 + tanh + near * (1 - tanh * tanh) * rise)
         return self.coefficient * slope
 
     @staticmethod
-    def _tanh(x: Numbers) -> Numbers:
+    def _tanh(x: AnyNumbers) -> AnyNumbers:
         return np.tanh(_STEEPNESS * (x + _CUBIC * x * x * x))
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
@@ -72,10 +72,10 @@ class SELU(NumpyNeuron):
         # The name of the field is a word of Python's own.
         return cls(factor=getattr(parameters, "lambda"), alpha=parameters.alpha, **node)
 
-    def value(self, x: Numbers) -> Numbers:
+    def value(self, x: AnyNumbers) -> AnyNumbers:
         return self.factor * (np.maximum(x, 0) + self.alpha * np.expm1(np.minimum(x, 0)))
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
         return self.factor * ((x > 0) + (x <= 0) * np.exp(np.minimum(x, 0)) * self.alpha)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:

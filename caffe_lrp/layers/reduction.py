@@ -11,21 +11,21 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ReductionParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.elementwise import ZERO_SUM
-from caffe_lrp.kernels.gemm import Blob
 
 from .axes import canonical_axis
 from .base import Aggregation, Blobs, register
 
-Numbers = NDArray[Any]
+AnyNumbers = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Operation:
     """One way to sum up: what an element contributes to the sum, and the derivative of that."""
 
-    contribution: Callable[[Blob], Numbers]
-    slope: Callable[[Blob], Numbers]
+    contribution: Callable[[Blob], AnyNumbers]
+    slope: Callable[[Blob], AnyNumbers]
     is_mean: bool = False
     #: Whether contributions are never negative, whatever the elements.
     is_nonnegative: bool = False
@@ -75,7 +75,7 @@ class Reduction(Aggregation):
         """Something in the shape of the input, as (sums, elements)."""
         return blob.reshape(len(blob) * int(np.prod(self.input_shapes[0][: self.axis])), -1)
 
-    def _blob(self, numbers: Numbers, shape: Shape, workspace: Workspace) -> Blob:
+    def _blob(self, numbers: AnyNumbers, shape: Shape, workspace: Workspace) -> Blob:
         """``numbers`` as a blob whose items have ``shape``."""
         numbers = numbers.reshape(-1, *shape)
         out = workspace.empty(numbers.shape)

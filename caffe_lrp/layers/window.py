@@ -8,7 +8,7 @@ import numpy as np
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ConvolutionParameter, PoolingParameter
 from caffe_lrp.formats.spec import Shape
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.window import Window
 
 #: No window, step or border of a net for images comes near it.
@@ -21,7 +21,7 @@ Pad = tuple[int, int]
 _BEGINS, _ENDS = ("pad_t", "pad_l"), ("pad_b", "pad_r")
 
 
-class Placement(NamedTuple):
+class PaddedWindow(NamedTuple):
     """A window, whose own padding is that above and left of the image, and the padding below and right.
 
     The sizes of outputs, and what averages divide by, are all that depends on the latter.
@@ -36,7 +36,7 @@ class Placement(NamedTuple):
         return max(self.window.pad_h, self.window.pad_w, *self.ends) > 0
 
 
-def convolution_placement(parameters: ConvolutionParameter) -> Placement:
+def convolution_padded_window(parameters: ConvolutionParameter) -> PaddedWindow:
     """Window and padding of a convolution.
 
     Raises
@@ -51,7 +51,7 @@ def convolution_placement(parameters: ConvolutionParameter) -> Placement:
     return _placed(parameters, Window(*kernel, *stride, *pad, *dilation))
 
 
-def pooling_placement(parameters: PoolingParameter, input_shape: Shape) -> Placement:
+def pooling_padded_window(parameters: PoolingParameter, input_shape: Shape) -> PaddedWindow:
     """Window and padding of pooling over (C, H, W); the whole image for global pooling.
 
     Raises
@@ -72,7 +72,7 @@ def pooling_placement(parameters: PoolingParameter, input_shape: Shape) -> Place
         is_padded = any((*pad, *(getattr(parameters, side) for side in (*_BEGINS, *_ENDS))))
         if stride != (1, 1) or is_padded:
             raise ModelError("global_pooling takes the whole image; remove stride and pad")
-        return Placement(Window(input_shape[1], input_shape[2]), (0, 0))
+        return PaddedWindow(Window(input_shape[1], input_shape[2]), (0, 0))
     kernel = _pair(parameters, "kernel", given("kernel_size"), None)
     placed = _placed(parameters, Window(*kernel, *stride, *pad))
     begins = (placed.window.pad_h, placed.window.pad_w)
@@ -82,7 +82,7 @@ def pooling_placement(parameters: PoolingParameter, input_shape: Shape) -> Place
     return placed
 
 
-def _placed(parameters: ConvolutionParameter | PoolingParameter, window: Window) -> Placement:
+def _placed(parameters: ConvolutionParameter | PoolingParameter, window: Window) -> PaddedWindow:
     """``window``, whose padding is that of both sides, with the padding that forks' fields may ask for.
 
     Raises
@@ -103,7 +103,7 @@ def _placed(parameters: ConvolutionParameter | PoolingParameter, window: Window)
         raise ModelError(
             f"kernel size, stride, padding and dilation must be at most {LARGEST_SIZE}, not {largest}"
         )
-    return Placement(window._replace(pad_h=begins[0], pad_w=begins[1]), (ends[0], ends[1]))
+    return PaddedWindow(window._replace(pad_h=begins[0], pad_w=begins[1]), (ends[0], ends[1]))
 
 
 def _pair(
@@ -133,7 +133,7 @@ def _spatial(sizes: Sequence[int], what: str) -> tuple[int, int]:
     return int(sizes[0]), int(sizes[-1])
 
 
-def convolved_size(placement: Placement, input_shape: Shape) -> tuple[int, int]:
+def convolved_size(padded: PaddedWindow, input_shape: Shape) -> tuple[int, int]:
     """Output height and width of a convolution over (C, H, W).
 
     Raises
@@ -141,10 +141,10 @@ def convolved_size(placement: Placement, input_shape: Shape) -> tuple[int, int]:
     ModelError
         The kernel is larger than the padded input.
     """
-    (window, ends), (_, height, width) = placement, input_shape
-    padded = (height + window.pad_h + ends[0], width + window.pad_w + ends[1])
-    out_height = _floor_steps(padded[0], window.kernel_h, window.stride_h, window.dilation_h)
-    out_width = _floor_steps(padded[1], window.kernel_w, window.stride_w, window.dilation_w)
+    (window, ends), (_, height, width) = padded, input_shape
+    size = (height + window.pad_h + ends[0], width + window.pad_w + ends[1])
+    out_height = _floor_steps(size[0], window.kernel_h, window.stride_h, window.dilation_h)
+    out_width = _floor_steps(size[1], window.kernel_w, window.stride_w, window.dilation_w)
     if out_height < 1 or out_width < 1:
         raise ModelError(_misfit(height, width))
     return out_height, out_width
@@ -162,7 +162,7 @@ def _floor_steps(padded: int, kernel: int, stride: int, dilation: int) -> int:
     return (padded - extent) // stride + 1 if padded >= extent else 0
 
 
-def pooled_size(placement: Placement, input_shape: Shape, round_up: bool) -> tuple[int, int]:
+def pooled_size(padded: PaddedWindow, input_shape: Shape, round_up: bool) -> tuple[int, int]:
     """Output height and width of pooling over (C, H, W).
 
     Sizes are rounded up, as Caffe does, unless the layer asks for rounding down. A last window that would
@@ -174,7 +174,7 @@ def pooled_size(placement: Placement, input_shape: Shape, round_up: bool) -> tup
     ModelError
         The kernel is larger than the padded input.
     """
-    window, ends = placement
+    window, ends = padded
     sizes = []
     for size, kernel, stride, begin, end in zip(
         input_shape[1:], window[:2], window[2:4], window[4:6], ends, strict=True
@@ -183,7 +183,7 @@ def pooled_size(placement: Placement, input_shape: Shape, round_up: bool) -> tup
         steps = (-(-span // stride) if round_up else span // stride) + 1
         if steps < 1:
             raise ModelError(_misfit(*input_shape[1:]))
-        is_dropped = placement.is_padded and (steps - 1) * stride >= size + begin
+        is_dropped = padded.is_padded and (steps - 1) * stride >= size + begin
         sizes.append(steps - 1 if is_dropped else steps)
     return sizes[0], sizes[1]
 
@@ -197,9 +197,9 @@ def filled_size(window: Window, size: Pad, outputs: Pad) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def window_areas(placement: Placement, size: Pad, outputs: Pad, counts_padding: bool) -> Blob:
+def window_areas(padded: PaddedWindow, size: Pad, outputs: Pad, counts_padding: bool) -> Blob:
     """(rows, columns): how many pixels of an image of ``size`` every window has, with padding or without."""
-    window, ends = placement
+    window, ends = padded
     lengths = []
     for length, count, kernel, stride, begin, end in zip(
         size, outputs, window[:2], window[2:4], window[4:6], ends, strict=True

@@ -10,7 +10,7 @@ from typing import Any
 
 from caffe_lrp.errors import ConfigError, ImageError, ModelError, Notice, PlanError, about, noticing
 from caffe_lrp.files.reading import read_small_file
-from caffe_lrp.formats.caffe.reader import Weights, read_prototxt, scan_caffemodel
+from caffe_lrp.formats.caffe.reader import StoredWeights, read_prototxt, scan_caffemodel
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.net.build import build_net
@@ -210,7 +210,7 @@ def _refuse_too_many_classes(explainer: Explainer) -> None:
     )
 
 
-def _deployed(settings: ModelSettings) -> tuple[DeployedNet, Weights]:
+def _deployed(settings: ModelSettings) -> tuple[DeployedNet, StoredWeights]:
     """The net, with the head and the size of the input that are asked for; where the weights are."""
     with about(file=settings.prototxt):
         spec = read_prototxt(settings.prototxt)
@@ -234,7 +234,7 @@ def _find_start(net: Net, settings: ModelSettings) -> Start:
         return find_start(net, settings.start_layer, head)
 
 
-def _load_net(settings: ModelSettings, deployed: DeployedNet, weights: Weights) -> Net:
+def _load_net(settings: ModelSettings, deployed: DeployedNet, weights: StoredWeights) -> Net:
     """The net with its weights; says so where a size of the input that was asked for is what does not fit."""
     try:
         return build_net(deployed, weights, settings.convolution, available_memory(), settings.canonize)

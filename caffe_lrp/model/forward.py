@@ -9,7 +9,7 @@ import numpy as np
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.errors import ImageError, UsageError, about
 from caffe_lrp.imaging.memory import ImageInput
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.net import Net
 

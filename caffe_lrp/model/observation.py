@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from caffe_lrp.errors import UsageError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.net import Net
@@ -58,12 +58,12 @@ class Observation:
     dumps: tuple[Dump, ...] = ()
     constants: Constants | None = None
 
-    def record(self, plan: Plan) -> "Record | None":
-        """A new record of one walk; None if nothing is to be noted."""
+    def observer(self, plan: Plan) -> "ObservedPass | None":
+        """A new observer of one backward pass; None if nothing is to be noted."""
         if not self.dumps and self.constants is None:
             return None
         ledger = None if self.constants is None else Ledger(plan, self.constants)
-        return Record(self.dumps, ledger)
+        return ObservedPass(self.dumps, ledger)
 
     def memory(self, net: Net, copies: int) -> int:
         """Bytes that it takes for an image: while it is in the engine, and in ``copies`` of the result."""
@@ -76,8 +76,8 @@ class Observation:
 
 
 @dataclass(eq=False)
-class Record:
-    """What was noted of one walk; an observer, see `Engine.explain`."""
+class ObservedPass:
+    """What was noted of one backward pass; an observer, see `Engine.explain`."""
 
     dumps: tuple[Dump, ...]
     ledger: Ledger | None

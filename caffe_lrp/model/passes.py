@@ -17,7 +17,7 @@ from caffe_lrp.engines.base import Engine
 from caffe_lrp.errors import CaffeLrpError, ImageError, LimitError, about
 from caffe_lrp.imaging.memory import name_of
 from caffe_lrp.imaging.preprocess import PreparedImage
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.machine.environment import environment_fault, limit_behind
 from caffe_lrp.machine.resources import memory_is_limited
 from caffe_lrp.relevance.passage import ForwardPass
@@ -223,9 +223,9 @@ def _walk(
     """What comes of at most one request for every image by one formula."""
     started = time.perf_counter()
     classes = [choice.classes if choice else () for choice in choices]
-    record = explainer.observation.record(plan)
+    observed = explainer.observation.observer(plan)
     with np.errstate(all="ignore"):  # as in _forward
-        maps = engine.explain(plan, forward, classes, record)
+        maps = engine.explain(plan, forward, classes, observed)
     share = (time.perf_counter() - started) / sum(map(bool, choices))
     for item, (choice, blob) in enumerate(zip(choices, maps, strict=True)):
         if choice:
@@ -238,8 +238,8 @@ def _walk(
             else:
                 explanation = replace(
                     _explanation(explainer, plan, choice, relevance),
-                    layers={} if record is None else record.layers(item),
-                    conservation=None if record is None else record.conservation(item),
+                    layers={} if observed is None else observed.layers(item),
+                    conservation=None if observed is None else observed.conservation(item),
                     darkness=darkness_of(plan, forward, item, choice.classes, relevance),
                 )
                 yield choice.place, Attempt(explanation, times=times)

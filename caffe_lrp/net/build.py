@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import ModelError, about, noticing
-from caffe_lrp.formats.caffe.reader import StoredBlob, Weights
+from caffe_lrp.formats.caffe.reader import StoredBlob, StoredWeights
 from caffe_lrp.formats.spec import ConstantSpec, LayerSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
 from caffe_lrp.layers.base import Winner
 from caffe_lrp.messages import did_you_mean
@@ -45,7 +45,7 @@ class Graph:
 
 def build_net(
     deployed: DeployedNet,
-    weights: Weights,
+    weights: StoredWeights,
     convolution: str = "auto",
     memory: int | None = None,
     canonize: str = "auto",
@@ -127,7 +127,9 @@ def _net_of(deployed: DeployedNet, graph: Graph, layers: Sequence[Layer]) -> Net
     )
 
 
-def _loaded(layers: Sequence[Layer], weights: Weights, convolution: str, source: str) -> tuple[Layer, ...]:
+def _loaded(
+    layers: Sequence[Layer], weights: StoredWeights, convolution: str, source: str
+) -> tuple[Layer, ...]:
     """The layers with a method of convolution and their weights; all are checked before any is read."""
     stored = _checked_weights(layers, weights, source)
     compared = _compared_values(layers)
@@ -239,7 +241,7 @@ def _check_count(count: int, limits: tuple[int, int | None], what: str, kind: st
         raise ModelError(f"{what}: has {count} {kind}(s), needs {wanted}; check its {kind} lines")
 
 
-def _refuse_missing_weights(layers: Sequence[Layer], weights: Weights, source: str) -> None:
+def _refuse_missing_weights(layers: Sequence[Layer], weights: StoredWeights, source: str) -> None:
     """Every layer that learns needs weights under its name; a name nobody asks for may be a misspelt one."""
     needed = [layer for layer in layers if layer.weight_shapes]
     unclaimed = sorted(weights.keys() - {layer.name for layer in needed})
@@ -257,7 +259,9 @@ def _refuse_missing_weights(layers: Sequence[Layer], weights: Weights, source: s
             raise ModelError("\n".join([*faults, advice]))
 
 
-def _checked_weights(layers: Sequence[Layer], weights: Weights, source: str) -> list[tuple[StoredBlob, ...]]:
+def _checked_weights(
+    layers: Sequence[Layer], weights: StoredWeights, source: str
+) -> list[tuple[StoredBlob, ...]]:
     """The blobs of every layer in the caffemodel; none of them is missing or has another shape."""
     _refuse_missing_weights(layers, weights, source)
     found = []
@@ -267,13 +271,13 @@ def _checked_weights(layers: Sequence[Layer], weights: Weights, source: str) -> 
     return found
 
 
-def _stored_weights(layer: Layer, weights: Weights, source: str) -> tuple[StoredBlob, ...]:
+def _stored_weights(layer: Layer, weights: StoredWeights, source: str) -> tuple[StoredBlob, ...]:
     """The blobs of one layer in the caffemodel, which has some; shapes are checked."""
     if not layer.weight_shapes:
         return ()
     stored = weights[layer.name]
     if _fitting_layout(layer, stored) is None:
-        wanted = ", or ".join(map(_list, layer.weight_layouts))
+        wanted = ", or ".join(map(_list, layer.accepted_weight_shapes))
         raise ModelError(
             f"{source}: {layer.label}: needs weights of shapes {wanted}, but the caffemodel has "
             f"{_list([blob.shape for blob in stored])}; are prototxt and caffemodel of the same net?"
@@ -285,7 +289,8 @@ def _fitting_layout(layer: Layer, stored: Sequence[StoredBlob]) -> tuple[Shape, 
     """The first of the layer's layouts that the stored blobs have; None if they have another."""
     shapes = [_without_ones(blob.shape) for blob in stored]
     return next(
-        (layout for layout in layer.weight_layouts if list(map(_without_ones, layout)) == shapes), None
+        (layout for layout in layer.accepted_weight_shapes if list(map(_without_ones, layout)) == shapes),
+        None,
     )
 
 

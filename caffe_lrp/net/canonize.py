@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.affine import Affine, FusedAffine, Merged
 from caffe_lrp.layers.base import Layer, Linear, Numbers
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.spec import ConstantSpec, Shape
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 
 from .canonize import Merge

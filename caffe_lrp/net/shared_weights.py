@@ -10,12 +10,14 @@ from dataclasses import replace
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ParamSpec
-from caffe_lrp.formats.caffe.reader import StoredBlob, Weights
+from caffe_lrp.formats.caffe.reader import StoredBlob, StoredWeights
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.layers import Layer
 
 
-def with_shared_weights(described: Sequence[LayerSpec], layers: Sequence[Layer], weights: Weights) -> Weights:
+def with_shared_weights(
+    described: Sequence[LayerSpec], layers: Sequence[Layer], weights: StoredWeights
+) -> StoredWeights:
     """``weights``, and those of layers that have none of their own but share all with others.
 
     Parameters

@@ -50,7 +50,7 @@ SOURCES: dict[type[Any], str] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class LayerRow:
     """One class of layers.
 
     Attributes
@@ -72,10 +72,10 @@ class Entry:
     source: str
 
 
-def catalogue() -> list[Entry]:
+def catalogue() -> list[LayerRow]:
     """All layer types in alphabetic order; of a type with several classes, one after the other."""
     return [
-        Entry(
+        LayerRow(
             name,
             (layer_class.__doc__ or "").splitlines()[0].rstrip("."),
             {kind: _rule(layer_class, name, code) for kind, code in KINDS_OF_FORMULAS.items()},

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_lrp.errors import ConfigError
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.elementwise import channel_norm
-from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.layers.activation import IdleDropout, ReLU
 from caffe_lrp.layers.affine import Merged
 from caffe_lrp.layers.base import (

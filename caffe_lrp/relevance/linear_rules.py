@@ -19,7 +19,7 @@ from caffe_lrp.compute.quotients import (
     undivided,
 )
 from caffe_lrp.compute.workspace import Workspace
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer, Linear
 
 from .rules import Gradient, Rule, Seen

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from caffe_lrp.compute.linear_map import LinearMap
 from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import lines, pixels
 from caffe_lrp.kernels.elementwise import ZERO_SUM
-from caffe_lrp.kernels.layout import lines, pixels
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.pooling import Pooling
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.net import Activations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from caffe_lrp.compute.sharing import shared_property
 from caffe_lrp.errors import ConfigError, PlanError, about
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
 

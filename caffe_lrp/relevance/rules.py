@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels import elementwise as kernels
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import flat, lines, pixels
+from caffe_lrp.kernels.blobs import Blob, flat, lines, pixels
 from caffe_lrp.kernels.normalization import lrn_taylor
 from caffe_lrp.kernels.pooling import average_pool_redistribute
 from caffe_lrp.layers.base import (

@@ -26,7 +26,7 @@ from caffe_lrp.relevance.target import Target
 _SHORTEST_LINE = 3
 _MOST_MEGABYTES = 1024
 #: Bytes of a line that names an image; no path has more than 4,096.
-LONGEST_LINE = 65_536
+LONGEST_LIST_LINE = 65_536
 #: Bytes of plain lines that are looked at together.
 _BLOCK = 65_536
 _WHAT = "list of images"
@@ -260,7 +260,7 @@ class _Scan:
                 continue
             number += 1
             end = _end_of_line(content, start)
-            if end - start > LONGEST_LINE:
+            if end - start > LONGEST_LIST_LINE:
                 self._take_long(number, content, start, end)
             else:
                 self._take(number, start, _decoded(content[start:end]))
@@ -281,7 +281,7 @@ class _Scan:
         if first and first[0] != b"#":
             beginning = content[first.start() : min(end, first.start() + 120)]
             self._refuse(
-                f"line {number}: has {end - start:,} bytes, the limit is {LONGEST_LINE:,}: "
+                f"line {number}: has {end - start:,} bytes, the limit is {LONGEST_LIST_LINE:,}: "
                 f"{_decoded(beginning)!r}"
             )
 

@@ -10,7 +10,7 @@ from bench_worker import Case, Round, read_case, serve
 
 import caffe_lrp
 from caffe_lrp.engines.cpu import CpuEngine
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.model.explainer import Explainer
 
 

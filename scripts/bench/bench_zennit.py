@@ -16,7 +16,7 @@ from bench_engine import load
 from bench_worker import Round, read_case, serve
 from numpy.typing import NDArray
 
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.combine import EltwiseSum
 from caffe_lrp.layers.convolution import Convolution

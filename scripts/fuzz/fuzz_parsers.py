@@ -24,7 +24,7 @@ from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import StoredBlob, read_prototxt, scan_caffemodel
 from caffe_lrp.imaging.mean import BLOB_BGR, TEXT_BGR, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
 from caffe_lrp.net.net import Net

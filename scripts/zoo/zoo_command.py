@@ -11,14 +11,14 @@ import numpy as np
 from bench_nets import photo
 from make_random_weights import labels
 from PIL import Image
-from zoo_entry import Entry
+from zoo_entry import ZooNet
 from zoo_worker import ROOT, JobError
 
 PHOTO_SIZE = (500, 375)
 
 
 def run_command(
-    folder: Path, config: str, prototxt: Path, entry: Entry, formulas: Sequence[int], quirks: Sequence[str]
+    folder: Path, config: str, prototxt: Path, entry: ZooNet, formulas: Sequence[int], quirks: Sequence[str]
 ) -> float:
     """Return the seconds that the command takes for all formulas, quirks both ways.
 

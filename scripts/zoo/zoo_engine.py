@@ -14,7 +14,7 @@ from zoo_worker import Answer, Job, serve
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.cpu import CpuEngine
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.model.model import Model
 from caffe_lrp.model.settings import ModelSettings

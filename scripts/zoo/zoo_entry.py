@@ -43,7 +43,7 @@ FCN = Preprocessing((104.007, 116.669, 122.679), resize="reference")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ZooNet:
     """A net of the zoo.
 
     Attributes

@@ -8,7 +8,7 @@ import zoo_inception
 import zoo_mobile
 import zoo_plain
 import zoo_residual
-from zoo_entry import BVLC, CENTRED, DIGITS, FACES, FCN, RESNET, SENET, SMALL, VGG, Entry
+from zoo_entry import BVLC, CENTRED, DIGITS, FACES, FCN, RESNET, SENET, SMALL, VGG, ZooNet
 from zoo_text import Sketch
 
 KRIZHEVSKY = (
@@ -41,8 +41,8 @@ MODEL_ZOO = "of the Caffe model zoo"
 OWN_NAMES = "Names of layers are our own: no weights were published under them."
 
 
-def _resnet(depth: int, build: Callable[[Sketch], None]) -> Entry:
-    return Entry(
+def _resnet(depth: int, build: Callable[[Sketch], None]) -> ZooNet:
+    return ZooNet(
         title=f"ResNet-{depth}",
         source=HE,
         name=f"ResNet-{depth}",
@@ -54,8 +54,8 @@ def _resnet(depth: int, build: Callable[[Sketch], None]) -> Entry:
     )
 
 
-def _cnn(letter: str, meaning: str, build: Callable[[Sketch], None]) -> Entry:
-    return Entry(
+def _cnn(letter: str, meaning: str, build: Callable[[Sketch], None]) -> ZooNet:
+    return ZooNet(
         title=f"CNN-{letter} ({meaning})",
         source=CHATFIELD,
         name=f"VGG_CNN_{letter}",
@@ -67,8 +67,8 @@ def _cnn(letter: str, meaning: str, build: Callable[[Sketch], None]) -> Entry:
     )
 
 
-def _squeezenet(version: str, build: Callable[[Sketch], None]) -> Entry:
-    return Entry(
+def _squeezenet(version: str, build: Callable[[Sketch], None]) -> ZooNet:
+    return ZooNet(
         title=f"SqueezeNet {version}",
         source=IANDOLA,
         name=f"SqueezeNet_v{version}",
@@ -80,8 +80,8 @@ def _squeezenet(version: str, build: Callable[[Sketch], None]) -> Entry:
     )
 
 
-def _faces(what: str, classes: int) -> Entry:
-    return Entry(
+def _faces(what: str, classes: int) -> ZooNet:
+    return ZooNet(
         title=f"{what.capitalize()} net of Levi and Hassner",
         source=LEVI,
         name=f"{what}_net",
@@ -95,9 +95,9 @@ def _faces(what: str, classes: int) -> Entry:
     )
 
 
-def _large_inception(title: str, source: str, build: Callable[[Sketch], None], switch: str) -> Entry:
+def _large_inception(title: str, source: str, build: Callable[[Sketch], None], switch: str) -> ZooNet:
     name = title.lower().replace(" ", "_").replace("-", "_")
-    return Entry(
+    return ZooNet(
         title=title,
         source=source,
         name=name,
@@ -112,8 +112,8 @@ def _large_inception(title: str, source: str, build: Callable[[Sketch], None], s
 
 
 #: Name of the net's files -> the net.
-ZOO: Mapping[str, Entry] = {
-    "lenet": Entry(
+ZOO: Mapping[str, ZooNet] = {
+    "lenet": ZooNet(
         title="LeNet, as Caffe's example has it",
         source="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-Based Learning Applied to Document "
         "Recognition. Proceedings of the IEEE 1998.",
@@ -128,7 +128,7 @@ ZOO: Mapping[str, Entry] = {
         weights="lenet_iter_10000.caffemodel",
         switch="conv1",
     ),
-    "alexnet": Entry(
+    "alexnet": ZooNet(
         title="BVLC AlexNet",
         source=KRIZHEVSKY,
         name="AlexNet",
@@ -138,7 +138,7 @@ ZOO: Mapping[str, Entry] = {
         weights="bvlc_alexnet.caffemodel",
         switch="conv2",
     ),
-    "caffenet": Entry(
+    "caffenet": ZooNet(
         title="BVLC Reference CaffeNet: AlexNet with each pooling before its normalization",
         source=f"{KRIZHEVSKY} Weights: bvlc_reference_caffenet.caffemodel {MODEL_ZOO}.",
         name="CaffeNet",
@@ -149,7 +149,7 @@ ZOO: Mapping[str, Entry] = {
         switch="conv2",
         folder="../caffenet",
     ),
-    "rcnn": Entry(
+    "rcnn": ZooNet(
         title="BVLC Reference R-CNN ILSVRC13: CaffeNet with 200 linear classifiers on top",
         source="R. Girshick, J. Donahue, T. Darrell, J. Malik: Rich Feature Hierarchies for Accurate Object "
         "Detection and Semantic Segmentation. CVPR 2014.",
@@ -162,7 +162,7 @@ ZOO: Mapping[str, Entry] = {
         weights="bvlc_reference_rcnn_ilsvrc13.caffemodel",
         switch="conv2",
     ),
-    "googlenet": Entry(
+    "googlenet": ZooNet(
         title="BVLC GoogLeNet, without the auxiliary classifiers of training",
         source="C. Szegedy et al.: Going Deeper with Convolutions. CVPR 2015.",
         name="GoogleNet",
@@ -174,7 +174,7 @@ ZOO: Mapping[str, Entry] = {
         notes=f"Weights: bvlc_googlenet.caffemodel {MODEL_ZOO}.",
         folder="../googlenet",
     ),
-    "vgg16": Entry(
+    "vgg16": ZooNet(
         title="VGG ILSVRC 16 layers (configuration D)",
         source=f"{SIMONYAN} Weights: VGG_ILSVRC_16_layers.caffemodel of the authors' page.",
         name="VGG_ILSVRC_16_layers",
@@ -185,7 +185,7 @@ ZOO: Mapping[str, Entry] = {
         switch="conv2_2",
         folder="../vgg16",
     ),
-    "vgg19": Entry(
+    "vgg19": ZooNet(
         title="VGG ILSVRC 19 layers (configuration E)",
         source=SIMONYAN,
         name="VGG_ILSVRC_19_layers",
@@ -198,7 +198,7 @@ ZOO: Mapping[str, Entry] = {
     "cnn_f": _cnn("F", "fast", zoo_plain.cnn_f),
     "cnn_m": _cnn("M", "medium", zoo_plain.cnn_m),
     "cnn_s": _cnn("S", "slow", zoo_plain.cnn_s),
-    "nin": Entry(
+    "nin": ZooNet(
         title="Network in Network for ImageNet",
         source="M. Lin, Q. Chen, S. Yan: Network In Network. ICLR 2014.",
         name="nin_imagenet",
@@ -214,7 +214,7 @@ ZOO: Mapping[str, Entry] = {
     "resnet50": _resnet(50, partial(zoo_residual.resnet, stages=zoo_residual.STAGES_50)),
     "resnet101": _resnet(101, partial(zoo_residual.resnet, stages=zoo_residual.STAGES_101)),
     "resnet152": _resnet(152, partial(zoo_residual.resnet, stages=zoo_residual.STAGES_152)),
-    "resnet50_v2": Entry(
+    "resnet50_v2": ZooNet(
         title="ResNet-50 v2: normalization and ReLU before the convolutions",
         source="K. He, X. Zhang, S. Ren, J. Sun: Identity Mappings in Deep Residual Networks. ECCV 2016.",
         name="ResNet-50-v2",
@@ -225,7 +225,7 @@ ZOO: Mapping[str, Entry] = {
         switch="conv1",
         notes=OWN_NAMES,
     ),
-    "resnext50": Entry(
+    "resnext50": ZooNet(
         title="ResNeXt-50 (32x4d)",
         source="S. Xie, R. Girshick, P. Dollár, Z. Tu, K. He: Aggregated Residual Transformations for Deep "
         "Neural Networks. CVPR 2017.",
@@ -237,7 +237,7 @@ ZOO: Mapping[str, Entry] = {
         switch="conv1",
         notes=OWN_NAMES,
     ),
-    "bn_inception": Entry(
+    "bn_inception": ZooNet(
         title="BN-Inception, without the auxiliary classifiers of training",
         source="S. Ioffe, C. Szegedy: Batch Normalization: Accelerating Deep Network Training by Reducing "
         "Internal Covariate Shift. ICML 2015.",
@@ -259,7 +259,7 @@ ZOO: Mapping[str, Entry] = {
     "inception_resnet_v2": _large_inception(
         "Inception-ResNet-v2", SZEGEDY_V4, zoo_factored.inception_resnet_v2, "conv4_3x3"
     ),
-    "mobilenet_v1": Entry(
+    "mobilenet_v1": ZooNet(
         title="MobileNet v1",
         source="A. G. Howard et al.: MobileNets: Efficient Convolutional Neural Networks for Mobile Vision "
         "Applications. arXiv:1704.04861, 2017.",
@@ -270,7 +270,7 @@ ZOO: Mapping[str, Entry] = {
         weights="mobilenet.caffemodel",
         switch="conv1",
     ),
-    "mobilenet_v2": Entry(
+    "mobilenet_v2": ZooNet(
         title="MobileNet v2",
         source="M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen: MobileNetV2: Inverted Residuals and "
         "Linear Bottlenecks. CVPR 2018.",
@@ -283,7 +283,7 @@ ZOO: Mapping[str, Entry] = {
         notes="As in the paper. Public Caffe weights with these names are of a variant: it has a convolution "
         "conv2_1/expand, a ReLU in place of every ReLU6, and the stride of conv4_3/dwise in conv4_7/dwise.",
     ),
-    "shufflenet": Entry(
+    "shufflenet": ZooNet(
         title="ShuffleNet (1x, 3 groups)",
         source="X. Zhang, X. Zhou, M. Lin, J. Sun: ShuffleNet: An Extremely Efficient Convolutional Neural "
         "Network for Mobile Devices. CVPR 2018.",
@@ -296,7 +296,7 @@ ZOO: Mapping[str, Entry] = {
         notes="As in the paper. Public Caffe weights with these names are of a variant: a unit that joins "
         "its branches has a quarter of what it writes itself inside, not a quarter of all channels.",
     ),
-    "densenet121": Entry(
+    "densenet121": ZooNet(
         title="DenseNet-121",
         source="G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger: Densely Connected Convolutional "
         "Networks. CVPR 2017.",
@@ -307,7 +307,7 @@ ZOO: Mapping[str, Entry] = {
         weights="DenseNet_121.caffemodel",
         switch="conv1",
     ),
-    "se_resnet50": Entry(
+    "se_resnet50": ZooNet(
         title="SE-ResNet-50",
         source="J. Hu, L. Shen, G. Sun: Squeeze-and-Excitation Networks. CVPR 2018.",
         name="SE-ResNet-50",
@@ -323,7 +323,7 @@ ZOO: Mapping[str, Entry] = {
         zoo_factored.xception,
         "conv2",
     ),
-    "fcn32s": Entry(
+    "fcn32s": ZooNet(
         title="FCN-32s for the classes of PASCAL VOC",
         source="J. Long, E. Shelhamer, T. Darrell: Fully Convolutional Networks for Semantic Segmentation. "
         "CVPR 2015.",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from caffe_lrp.batch.observing import layer_kinds, observing
 from caffe_lrp.errors import ImageError, UsageError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.model.explainer import Explainer, open_explainer
 from caffe_lrp.model.schedule import whole_footprint
 from caffe_lrp.outputs.encoding import Encoding
@@ -38,7 +38,7 @@ def dumped(explainer: Explainer, batch: Blob, names: Sequence[str]) -> list[dict
     """Relevance at layers, for every item of a batch."""
     plan = explainer.plan
     forward = ENGINE.forward(plan.net, [plan], batch)
-    record = observing(explainer, layer_kinds(explainer, names)).observation.record(plan)
+    record = observing(explainer, layer_kinds(explainer, names)).observation.observer(plan)
     assert record is not None
     ENGINE.explain(plan, forward, CLASSES, record)
     return [record.layers(item) for item in range(len(batch))]

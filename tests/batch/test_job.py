@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caffe_lrp.batch.job import HeatmapJob, OutputLayout, WorkList, make_jobs
+from caffe_lrp.batch.job import HeatmapJob, OutputPaths, WorkList, make_jobs
 from caffe_lrp.batch.survey import refuse_clashes, survey_of
 from caffe_lrp.errors import FileListError, ImageError
 from caffe_lrp.files.atomic import write_atomically
@@ -16,7 +16,7 @@ from caffe_lrp.sources.filelist import ListEntry, read_filelist
 
 
 def job_of(path: str, path_root: str = "images", *, inside: str = "") -> HeatmapJob:
-    layout = OutputLayout("", "out", path_root)
+    layout = OutputPaths("", "out", path_root)
     (job,) = layout.jobs(0, ListEntry(1, path, Target(1), inside), (0,), (Target(1),))
     return job
 
@@ -85,7 +85,7 @@ def _resolved(steps: tuple[str, ...]) -> list[str]:
 # ---- Lines that write the same files ---------------------------------------------------------------
 
 
-def work_of(folder: Path, lines: str, layout: OutputLayout, *formulas: int) -> WorkList:
+def work_of(folder: Path, lines: str, layout: OutputPaths, *formulas: int) -> WorkList:
     (folder / "list.txt").write_text(lines)
     return make_jobs(read_filelist(folder / "list.txt"), layout, formulas or (0,))
 
@@ -102,7 +102,7 @@ images/c.jpg 6
 
 
 def test_lines_clash_however_their_paths_are_written(tmp_path: Path) -> None:
-    work = work_of(tmp_path, SPELLINGS, OutputLayout("", "out", "images"))
+    work = work_of(tmp_path, SPELLINGS, OutputPaths("", "out", "images"))
     with pytest.raises(FileListError) as caught:
         refuse_clashes(work, survey_of(work), "list.txt")
     assert str(caught.value) == (
@@ -117,7 +117,7 @@ def test_lines_clash_however_their_paths_are_written(tmp_path: Path) -> None:
 
 
 def test_targets_and_formulas_in_names_keep_lines_apart(tmp_path: Path) -> None:
-    layout = OutputLayout("", "out", "images", names_have_targets=True)
+    layout = OutputPaths("", "out", "images", names_have_targets=True)
     work = work_of(tmp_path, SPELLINGS, layout, 0, 2)
     refuse_clashes(work, survey_of(work), "list.txt")
     work = work_of(tmp_path, "images/a.jpg -1\nimages/a.jpg 1\nimages/a.jpg -7\n", layout, 0, 2)
@@ -126,7 +126,7 @@ def test_targets_and_formulas_in_names_keep_lines_apart(tmp_path: Path) -> None:
 
 
 def test_of_many_clashes_twenty_are_named(tmp_path: Path) -> None:
-    work = work_of(tmp_path, "images/a.jpg 1\n" * 1000, OutputLayout("", "out", "images"))
+    work = work_of(tmp_path, "images/a.jpg 1\n" * 1000, OutputPaths("", "out", "images"))
     with pytest.raises(FileListError, match=r"lines 1 and 21: .*\n  … and 979 more$"):
         refuse_clashes(work, survey_of(work), "list.txt")
 
@@ -137,7 +137,7 @@ def test_of_many_clashes_twenty_are_named(tmp_path: Path) -> None:
     st.sampled_from(["", "root", "/root/images/"]),
 )
 def test_stems_are_those_that_paths_make(path: str, path_root: str, image_root: str) -> None:
-    layout = OutputLayout(image_root, "out/.", path_root)
+    layout = OutputPaths(image_root, "out/.", path_root)
     (job,) = layout.jobs(0, ListEntry(1, path, Target(1)), (0,), (Target(1),))
     image = path if path.startswith("/") or not image_root else f"{image_root}/{path}"
     parts = [text[text.index(path_root) :] for text in (path, image) if path_root in text]

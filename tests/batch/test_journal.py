@@ -19,7 +19,15 @@ from caffe_lrp.batch.journal import Journal, _shortened, mark_replaced
 from caffe_lrp.batch.overlaps import find_overlaps
 from caffe_lrp.batch.presence import absent
 from caffe_lrp.batch.recorder import Recorder, _most_after
-from caffe_lrp.batch.records import DONE, FAILED, LONGEST_LINE, MISSING, Header, JournalReader, find_journals
+from caffe_lrp.batch.records import (
+    DONE,
+    FAILED,
+    LONGEST_JOURNAL_LINE,
+    MISSING,
+    Header,
+    JournalReader,
+    find_journals,
+)
 from caffe_lrp.batch.shards import Shard
 from caffe_lrp.batch.status import read_status
 from caffe_lrp.cli import main as cli
@@ -65,7 +73,7 @@ def outcome(number: int, root: Path, error: str = "") -> JobOutcome:
         b'{"job": 5, "status": "done"\n',
         b'{"a":' * 20_000 + b"1" + b"}" * 20_000 + b"\n",
         b'{"job": 1' + b"0" * 5000 + b', "status": "done"}\n',
-        b" " * (LONGEST_LINE + 5) + line_of(done()),
+        b" " * (LONGEST_JOURNAL_LINE + 5) + line_of(done()),
         done(3),
         done(9),
         done(-5),
@@ -215,7 +223,7 @@ def changed(**changes: Any) -> bytes:
         b"{}\n",
         b"{" * 50_000 + b"\n",
         b'{"fingerprint": "0123456789ab"}\n',
-        b" " * LONGEST_LINE + HEADER.line,
+        b" " * LONGEST_JOURNAL_LINE + HEADER.line,
         changed(range=[0, 4 * 10**9]),
         changed(range=[4, 10**30], jobs=10**30),
         changed(range=[9, 4]),

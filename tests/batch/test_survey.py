@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from caffe_lrp.batch.claim import hash_of
-from caffe_lrp.batch.job import HeatmapJob, OutputLayout, WorkList, make_jobs
+from caffe_lrp.batch.job import HeatmapJob, OutputPaths, WorkList, make_jobs
 from caffe_lrp.batch.journal import relative_stem
 from caffe_lrp.batch.resume import Task
 from caffe_lrp.batch.shards import Shard
@@ -21,10 +21,10 @@ from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.collection import read_images
 from caffe_lrp.sources.filelist import ListEntry
 
-LAYOUT = OutputLayout("", "out", "images")
+LAYOUT = OutputPaths("", "out", "images")
 
 
-def work_of(*paths: str, layout: OutputLayout = LAYOUT, formulas: tuple[int, ...] = (0,)) -> WorkList:
+def work_of(*paths: str, layout: OutputPaths = LAYOUT, formulas: tuple[int, ...] = (0,)) -> WorkList:
     entries = [ListEntry(line, path, Target(line)) for line, path in enumerate(paths, start=1)]
     return make_jobs(entries, layout, formulas)
 
@@ -49,7 +49,7 @@ STEPS = st.lists(st.sampled_from(["..", ".", "", "~", "a", "images", "..b", ".c"
 )
 def test_the_survey_says_what_the_jobs_do(paths: list[str], root: str, named: bool, whole: bool) -> None:
     assume(all(Path(path).name != ".." for path in paths))  # folders, of which no map is ever made
-    layout = OutputLayout("images/.", root, "images", whole_path=whole, names_have_targets=named)
+    layout = OutputPaths("images/.", root, "images", whole_path=whole, names_have_targets=named)
     work = work_of(*paths, layout=layout, formulas=(0, 2))
     task = task_of(work, Shard(), Path(root))
     jobs = list(work)
@@ -110,13 +110,13 @@ def test_only_the_jobs_that_are_wanted_are_made(wanted: str, monkeypatch: pytest
     mask = np.array([digit == "1" for digit in wanted])
     expected = [number for number, is_wanted in enumerate(mask, start=6) if is_wanted]
     made: list[int] = []
-    jobs = OutputLayout.jobs
+    jobs = OutputPaths.jobs
 
-    def noted(layout: OutputLayout, first: int, entry: ListEntry, *others: Any) -> list[HeatmapJob]:
+    def noted(layout: OutputPaths, first: int, entry: ListEntry, *others: Any) -> list[HeatmapJob]:
         made.append(entry.line)
         return jobs(layout, first, entry, *others)
 
-    monkeypatch.setattr(OutputLayout, "jobs", noted)
+    monkeypatch.setattr(OutputPaths, "jobs", noted)
     assert [job.number for job in task.jobs_where(mask)] == expected
     assert made == sorted({number // 2 + 1 for number in expected})
     assert [*task.stems_where(mask)] == [f"out/images/{'abcdef'[number // 2]}" for number in expected]

@@ -31,7 +31,7 @@ from caffe_lrp.inspection.dot import dot_text
 from caffe_lrp.inspection.facts import NetFacts, facts_of
 from caffe_lrp.inspection.layout import Arrangement, arrange
 from caffe_lrp.inspection.svg import svg_text
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers import REGISTRY, Layer
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.build import build_outline

@@ -14,8 +14,7 @@ from caffe_lrp.compute.matrix_map import MatrixMap, PositionMap
 from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.passes import copied
 
 SINGLE = [case for case in CASES if case.parts == 1]

@@ -140,9 +140,9 @@ def test_overrides_replace_values_and_stand_in_for_missing_ones(tmp_path: Path) 
 def test_the_place_of_every_value_is_kept(tmp_path: Path) -> None:
     path = write(tmp_path)
     config = read_config(path, {"formula": 2})
-    assert config.place_of("prototxt") == f"{path}: line 2"
-    assert config.place_of("mean_file") == f"{path}: line 8"
-    assert config.place_of("formula") == "command line"
+    assert config.location_of("prototxt") == f"{path}: line 2"
+    assert config.location_of("mean_file") == f"{path}: line 8"
+    assert config.location_of("formula") == "command line"
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,8 @@ def test_every_value_arrives_in_its_type(tmp_path: Path, name: str) -> None:
         switch_layer="conv2",
         quirks="corrected",
     )
-    assert config.place_of("start_layer") == f"{path}: line 4"
-    assert config.place_of("mean_values") == f"{path}: line 15"
+    assert config.location_of("start_layer") == f"{path}: line 4"
+    assert config.location_of("mean_values") == f"{path}: line 15"
 
 
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_overrides_and_paths_are_those_of_text_files(tmp_path: Path, monkeypatch
     config = read_config(write(beside, text), {"class_count": 7, "epsilon": 0.5})
     assert (config.prototxt, config.synset_file) == (Path("net.prototxt"), beside / "synset.txt")
     assert (config.class_count, config.epsilon) == (7, 0.5)
-    assert config.place_of("epsilon") == "command line"
+    assert config.location_of("epsilon") == "command line"
 
 
 # --- What is refused ----------------------------------------------------------------------------------------

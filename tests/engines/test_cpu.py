@@ -21,7 +21,7 @@ from twins import CLASSES, CODES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan
 

@@ -269,7 +269,7 @@ class Places:
         self._sealed += paths
         return self
 
-    def find(self) -> cache.CachePlace:
+    def find(self) -> cache.CacheFolder:
         return cache.find_place(self.package, self.environment, "0123456789abcdef", "cpu")
 
     def why_passed_over(self, wish: Path) -> tuple[str, ...]:
@@ -291,13 +291,13 @@ STRANGER = 54321
 
 def test_the_packages_own_folder_comes_first(places: Places) -> None:
     found = places.find()
-    assert found == cache.CachePlace(places.package / FOLDER)
+    assert found == cache.CacheFolder(places.package / FOLDER)
     assert found.notices == ()
 
 
 def test_the_environment_can_name_another_folder(places: Places, tmp_path: Path) -> None:
     places.environment["CAFFE_LRP_CACHE_DIR"] = str(tmp_path / "wish")
-    assert places.find() == cache.CachePlace(tmp_path / "wish" / FOLDER)
+    assert places.find() == cache.CacheFolder(tmp_path / "wish" / FOLDER)
     assert not places.package.exists()
 
 
@@ -311,7 +311,7 @@ def test_a_read_only_package_falls_back_to_the_users_cache_and_says_so(places: P
 
 def test_a_read_only_cache_that_is_complete_is_used(places: Places) -> None:
     cache.mark_complete(places.package / FOLDER, "cpu")
-    assert places.seal(places.package).find() == cache.CachePlace(places.package / FOLDER)
+    assert places.seal(places.package).find() == cache.CacheFolder(places.package / FOLDER)
 
 
 def test_a_read_only_cache_that_is_complete_for_another_cpu_is_not_used(places: Places) -> None:
@@ -371,7 +371,7 @@ def test_a_cache_of_a_group_is_passed_over_with_a_note_that_says_how_to_make_it_
         f"run 'chmod g-w {shared}' or set CAFFE_LRP_CACHE_DIR to a folder that only you can write to",
     )
     shared.chmod(0o755)
-    assert places.find() == cache.CachePlace(shared / FOLDER)
+    assert places.find() == cache.CacheFolder(shared / FOLDER)
 
 
 @pytest.mark.parametrize("theirs", ["", FOLDER])
@@ -424,7 +424,7 @@ def test_whoever_owns_the_package_is_trusted_with_the_kernels_in_it(
     places.seal(places.package)
     monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
     monkeypatch.setattr(trust, "_ROOT_USER", STRANGER)
-    assert places.find() == cache.CachePlace(places.package / FOLDER)
+    assert places.find() == cache.CacheFolder(places.package / FOLDER)
     places.package.chmod(0o777)
     assert places.find().folder is None
 

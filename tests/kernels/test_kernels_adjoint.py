@@ -17,8 +17,8 @@ from oracle import Array, Geometry
 
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels.adjoint import hand_back
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.convolution import convolve
-from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.packing import (
     exchanged,
     pack_channel_shares,

@@ -25,8 +25,8 @@ from oracle import Geometry
 from caffe_lrp.compute.product import Product
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.convolution import convolve, padded_outputs
-from caffe_lrp.kernels.gemm import Blob
 from caffe_lrp.kernels.packing import pack_panels, pad_bias
 from caffe_lrp.kernels.passes import (
     NO_BIAS,

@@ -6,7 +6,7 @@ import pytest
 from builders import assert_close, blank, random_blob
 
 from caffe_lrp.kernels import elementwise as kernels
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 
 ODD = [-3.0, -0.0, 0.0, 2.0]
 

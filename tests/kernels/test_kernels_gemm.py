@@ -7,11 +7,11 @@ from oracle import Array, Real
 
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import DOT_ITEMS, DOT_ROWS
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.gemm import (
     _COLUMNS_AT_ONCE,
     _NUMBERS_AT_ONCE,
     _ROWS_AT_ONCE,
-    Blob,
     multiply,
     multiply_adjoint,
 )

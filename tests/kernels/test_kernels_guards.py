@@ -23,8 +23,9 @@ from oracle import Geometry, pooled_size
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
 from caffe_lrp.kernels.adjoint import hand_back
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.convolution import convolve
-from caffe_lrp.kernels.gemm import Blob, multiply, multiply_adjoint
+from caffe_lrp.kernels.gemm import multiply, multiply_adjoint
 from caffe_lrp.kernels.normalization import lrn_forward, lrn_gradient, lrn_taylor
 from caffe_lrp.kernels.packing import (
     exchanged,

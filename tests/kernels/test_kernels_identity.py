@@ -6,7 +6,7 @@ from builders import EagerWorkspace, channels_last, random_blob, window_of
 from oracle import Geometry
 
 from caffe_lrp.compute.ties import restore_ties
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.identity import (
     Identities,
     identity_keys,

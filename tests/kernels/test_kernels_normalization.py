@@ -9,7 +9,7 @@ import pytest
 from builders import assert_close, blank, random_blob
 from oracle import Lrn
 
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.normalization import (
     lrn_apply,
     lrn_forward,

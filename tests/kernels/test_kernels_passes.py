@@ -6,7 +6,7 @@ from builders import assert_close, blank, channels_first, channels_last, random_
 from convolution_cases import SOURCES, chosen, make_input
 
 from caffe_lrp.kernels._simd import LANES
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.passes import (
     NO_BIAS,
     Source,

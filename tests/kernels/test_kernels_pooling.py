@@ -9,7 +9,7 @@ import pytest
 from builders import assert_close, blank, channels_first, channels_last, random_blob, window_of
 from oracle import Geometry
 
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.pooling import (
     average_pool,
     average_pool_gradient,

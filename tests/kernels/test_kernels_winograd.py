@@ -28,7 +28,7 @@ from caffe_lrp.kernels._winograd import (
     transform_sums,
     weight_transform,
 )
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.packing import pack_frequencies, pad_bias
 from caffe_lrp.kernels.passes import NO_BIAS, NO_BLOB, PLAIN, SUMS, TIMES, Sink, Source, copied
 from caffe_lrp.kernels.winograd import convolve_tiles

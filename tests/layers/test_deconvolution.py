@@ -26,8 +26,7 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL
-from caffe_lrp.kernels.gemm import Blob
-from caffe_lrp.kernels.layout import pixels
+from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.passes import copied
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.convolution import Convolution

@@ -24,7 +24,7 @@ from builders import (
 from oracle import Array, Geometry, Lrn, Real, Shape
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers import REGISTRY, unsupported_type
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_net

@@ -25,7 +25,7 @@ from builders import (
 from oracle import Array, Real, Shape
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Combination, Layer, Normalization
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy

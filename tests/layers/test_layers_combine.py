@@ -26,7 +26,7 @@ from oracle_routers import RouterWalker, gradients
 from oracle_walker import Options
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Combination, Layer, Winner
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED

@@ -27,7 +27,7 @@ from test_layers import IMAGE, Case
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.neurons import NumpyNeuron
 from caffe_lrp.net.build import build_net
 

@@ -31,7 +31,7 @@ from oracle_walker import Options, Walker
 from test_layers import IMAGE, Case
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer, Winner
 from caffe_lrp.layers.pooling import MaxPooling, StochasticPooling
 from caffe_lrp.net.build import build_net, build_outline

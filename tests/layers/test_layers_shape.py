@@ -27,7 +27,7 @@ from oracle_routers import RouterWalker, gradients
 from oracle_walker import Options
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer, Router
 from caffe_lrp.layers.shape import Permute
 from caffe_lrp.quirks import CORRECTED

@@ -10,7 +10,7 @@ from builders import ENGINE, build, write_caffemodel
 from numpy.typing import NDArray
 
 from caffe_lrp.cli.main import main
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.model.darkness import Cause, Darkness, darkness_of
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula

@@ -35,7 +35,7 @@ from caffe_lrp import (
 )
 from caffe_lrp.cli.main import main
 from caffe_lrp.imaging.place import Place
-from caffe_lrp.kernels.cache import CachePlace
+from caffe_lrp.kernels.cache import CacheFolder
 from caffe_lrp.model import capacity
 from caffe_lrp.model.schedule import BATCHES_PER_WORKER
 
@@ -886,7 +886,7 @@ def test_loading_says_that_the_compiler_comes_first_where_nothing_was_compiled(
     for content in ((), ("kernel",)):
         for name in content:
             (tmp_path / name).touch()
-        monkeypatch.setattr(capacity, "CACHE_PLACE", CachePlace(tmp_path))
+        monkeypatch.setattr(capacity, "CACHE_PLACE", CacheFolder(tmp_path))
         caffe_lrp.load(PROTOTXT, CAFFEMODEL, **GIVEN).close()
         said.append([record.message[:49] for record in caplog.records])
     assert said == [["kernels are compiled for this machine when they a"]] * 2

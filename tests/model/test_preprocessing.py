@@ -20,7 +20,7 @@ from caffe_lrp.formats.caffe import reader
 from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto
 from caffe_lrp.formats.spec import Transform
 from caffe_lrp.imaging.preprocess import Preprocessor
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.model.notices import notices_on
 from caffe_lrp.model.preprocessing import make_preprocessor, mean_of_prototxt
 from caffe_lrp.model.settings import ModelSettings

@@ -24,7 +24,7 @@ from caffe_lrp.cli.commands.explain import list_parser
 from caffe_lrp.cli.wording import merges_line
 from caffe_lrp.config.arguments import CANONIZATIONS
 from caffe_lrp.engines.footprint import footprint_of
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.affine import FusedAffine, Merged
 from caffe_lrp.layers.base import Linear

@@ -12,7 +12,7 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.inspection.dot import dot_text
 from caffe_lrp.inspection.facts import facts_of
 from caffe_lrp.inspection.svg import svg_text
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.build import build_graph
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED

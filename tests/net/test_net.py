@@ -26,7 +26,7 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.net.build import build_net, weight_shapes

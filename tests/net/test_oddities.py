@@ -17,7 +17,7 @@ from builders import WORKSPACE, random_blob, random_weights, write_caffemodel
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import NetParameter
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.build import build_net
 from caffe_lrp.net.deploy.deployed import deploy
 

@@ -7,12 +7,12 @@ from builders import INCEPTION, INCEPTION_INDICES, build
 
 from caffe_lrp.layers import REGISTRY, Layer
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, SOURCES, Entry, catalogue
+from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, SOURCES, LayerRow, catalogue
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
 from caffe_lrp.relevance.plan import resolve_plan
 
 
-def entries(type_name: str) -> list[Entry]:
+def entries(type_name: str) -> list[LayerRow]:
     return [entry for entry in catalogue() if entry.type == type_name]
 
 

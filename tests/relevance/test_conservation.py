@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from oracle import Array
 from oracle_walker import Walker
 
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.build import weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks

@@ -24,7 +24,7 @@ from test_rules import Case, bias_of, by_case, by_quirk, relevance_for, see
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.cli.accounts import conservation_lines
 from caffe_lrp.compute.workspace import Workspace
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks

@@ -21,7 +21,7 @@ from twins import CLASSES, CODES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ConfigError, PlanError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE

@@ -26,7 +26,7 @@ from twins import CLASSES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 
 from caffe_lrp.config import KEYS, read_config
 from caffe_lrp.errors import ConfigError, PlanError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula

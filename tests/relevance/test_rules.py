@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from oracle import Geometry, Lrn, Shape
 
 from caffe_lrp.compute.workspace import Workspace
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer, Linear
 from caffe_lrp.relevance.linear_rules import (
     AlphaBeta,

@@ -16,7 +16,7 @@ from builders import (
 )
 
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters

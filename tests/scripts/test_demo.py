@@ -29,7 +29,7 @@ from PIL import Image, ImageFilter
 
 import caffe_lrp
 from caffe_lrp.imaging.mean import load_mean
-from caffe_lrp.kernels.gemm import Blob
+from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.net import Net

@@ -19,7 +19,7 @@ from google.protobuf import text_format
 from make_random_weights import write_net
 from weight_spread import PIXEL_RMS, Draw, draws
 from zoo_engine import one_sided
-from zoo_entry import Entry
+from zoo_entry import ZooNet
 from zoo_shapes import SizedNet, read_sized, read_sized_text
 from zoo_table import LABELS, ZOO
 from zoo_text import Sketch
@@ -334,7 +334,7 @@ def test_biases_of_nets_without_normalization_are_normal() -> None:
     layer.type == "BatchNorm" for layer in message_of(name).layer
 )])  # fmt: skip
 def test_normalization_keeps_deep_nets_from_growing(name: str) -> None:
-    entry: Entry = ZOO[name]
+    entry: ZooNet = ZOO[name]
     input_rms = PIXEL_RMS * entry.preprocessing.scale
     statistics = {layer.message.name for layer in sized(name).layers if layer.message.type == "BatchNorm"}
     found = [blobs for layer, blobs in draws_of(name, input_rms).items() if layer in statistics]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from caffe_lrp.batch.job import OutputLayout
+from caffe_lrp.batch.job import OutputPaths
 from caffe_lrp.errors import FileListError, ImageError
 from caffe_lrp.files.imagefile import ArchiveMember, read_image
 from caffe_lrp.imaging.decode import FORMATS, decode
@@ -24,7 +24,7 @@ from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.collection import ENDINGS, ImageCollection, is_image_name, read_images
 
 BEST = Target(-1)
-LAYOUT = OutputLayout("images", "out", "nowhere in these paths")
+LAYOUT = OutputPaths("images", "out", "nowhere in these paths")
 
 Member = tuple[tarfile.TarInfo, bytes]
 
@@ -420,7 +420,7 @@ def test_outputs_are_named_by_the_path_inside_and_images_are_loaded(
     }
     path = source[kind]()
     (entry,) = read_images(path, BEST)
-    layout = OutputLayout("images", "out", "nowhere", whole_path=whole_path)
+    layout = OutputPaths("images", "out", "nowhere", whole_path=whole_path)
     (job,) = layout.jobs(0, entry, (0,), (entry.target,))
     assert (job.image, job.stem, job.fault) == (path / "a/b.png", "out/a/b.png", "")
 

@@ -16,9 +16,9 @@ from .parsing import LONGEST_NAME, UnreadableError, parsed
 from .scan import blocks_of
 from .spelling import misspelt_fields
 from .upgrade import upgraded_layers
-from .weights import StoredBlob, Weights, scan_blob, scan_caffemodel
+from .weights import StoredBlob, StoredWeights, scan_blob, scan_caffemodel
 
-__all__ = ["StoredBlob", "Weights", "read_prototxt", "scan_blob", "scan_caffemodel"]
+__all__ = ["StoredBlob", "StoredWeights", "read_prototxt", "scan_blob", "scan_caffemodel"]
 
 #: The largest prototxts have a few hundred kilobytes; anything far above is another kind of file.
 LARGEST_PROTOTXT_MEGABYTES = 2

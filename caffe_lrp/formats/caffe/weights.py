@@ -108,7 +108,7 @@ class StoredBlob:
 
 
 #: Blobs of a caffemodel by layer name.
-Weights = Mapping[str, tuple[StoredBlob, ...]]
+StoredWeights = Mapping[str, tuple[StoredBlob, ...]]
 
 
 def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from caffe_lrp.formats.caffe.reader import Weights
+from caffe_lrp.formats.caffe.reader import StoredWeights
 from caffe_lrp.formats.caffe.wiring import Value
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.layers import REGISTRY
@@ -57,7 +57,7 @@ _CHANNELS: Mapping[str, Callable[[LayerSpec, Shape], int | None]] = {
 
 
 def channels_by_weights(
-    net: TrainingNet, weights: Weights, value: Value, size: tuple[int, int]
+    net: TrainingNet, weights: StoredWeights, value: Value, size: tuple[int, int]
 ) -> int | None:
     """Number of channels of the images that ``value`` stands for; None if no weights tell.
 

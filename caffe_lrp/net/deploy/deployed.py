@@ -7,7 +7,7 @@ twice by mistake.
 from dataclasses import dataclass
 
 from caffe_lrp.errors import ModelError, noticing
-from caffe_lrp.formats.caffe.reader import Weights
+from caffe_lrp.formats.caffe.reader import StoredWeights
 from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec, NetSpec, Shape, Transform
 from caffe_lrp.net.limits import check_shape
 
@@ -57,7 +57,7 @@ class DeployedNet:
 
 def deploy(
     spec: NetSpec,
-    weights: Weights | None = None,
+    weights: StoredWeights | None = None,
     head: str | None = None,
     input_size: tuple[int, int] | None = None,
 ) -> DeployedNet:

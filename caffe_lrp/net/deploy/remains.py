@@ -14,7 +14,7 @@ from functools import cached_property
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.data_layers import blob_shape, channel_count, image_size, reads_data
 from caffe_lrp.formats.caffe.phase import DEPLOY_STAGE, layers_at_test_time, takes_deploy_stage
-from caffe_lrp.formats.caffe.reader import Weights
+from caffe_lrp.formats.caffe.reader import StoredWeights
 from caffe_lrp.formats.caffe.wiring import Value, Wiring, names_of
 from caffe_lrp.formats.spec import InputSpec, LayerSpec, NetSpec, Shape
 
@@ -32,7 +32,7 @@ _MOST_NOTICES = 200
 
 
 def what_remains(
-    spec: NetSpec, weights: Weights, head: str | None, input_size: tuple[int, int] | None
+    spec: NetSpec, weights: StoredWeights, head: str | None, input_size: tuple[int, int] | None
 ) -> "Remains":
     """What is left of ``spec`` at test time; parameters and errors as of `deploy`."""
     present = _participants(spec)
@@ -85,7 +85,7 @@ class Remains:
 
     spec: NetSpec
     net: TrainingNet
-    weights: Weights
+    weights: StoredWeights
     input_size: tuple[int, int] | None
 
     @cached_property

@@ -15,7 +15,7 @@ Asked = TypeVar("Asked", bound=Request)
 Outcome = TypeVar("Outcome")
 
 
-class Workplace:
+class ThreadedExplainer:
     """A net with as many engines as threads may compute at a time.
 
     Parameters

@@ -5,8 +5,10 @@ vectors of channels. NumPy keeps the two apart: code that reshapes or indexes a 
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .gemm import Blob
+#: Numbers of a batch, the items along the first axis.
+Blob = NDArray[np.float32]
 
 
 def pixels(blob: Blob) -> Blob:

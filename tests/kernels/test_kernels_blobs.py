@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from builders import channels_last, random_blob
 
-from caffe_lrp.kernels.layout import as_blob, flat, lines, pixels
+from caffe_lrp.kernels.blobs import as_blob, flat, lines, pixels
 
 IMAGES = (2, 5, 3, 4)
 
