@@ -19,11 +19,12 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.convolution import ConvolutionShape
 from caffe_lrp.kernels.passes import (
     Source,
-    alpha_beta_quotient,
     by_sign,
     copied,
-    epsilon_quotient,
-    gamma_quotient,
+    favouring_ratios,
+    ratio_to_positive,
+    ratios_by_sign,
+    stabilised_ratio,
 )
 from caffe_lrp.kernels.window import Window
 
@@ -223,9 +224,7 @@ def make_input(kind: str, items: int, channels: int, groups: int, size: tuple[in
     if kind == "ε":
         x, z = (random_blob((items, channels, *size), seed) for seed in (1, 5))
         z.reshape(-1)[::5] = 0
-        source = epsilon_quotient(
-            channels_last(x), channels_last(z), groups, STABILISER, undivided_at_zero=True
-        )
+        source = stabilised_ratio(channels_last(x), channels_last(z), groups, STABILISER, 1)
         stabilised = np.where(z == 0, 1, z.astype(np.float64) + STABILISER * np.sign(z))
         return Input(source, x / stabilised)
     channels = channels if kind == "α" else channels // 2
@@ -247,14 +246,12 @@ def make_input(kind: str, items: int, channels: int, groups: int, size: tuple[in
         shared = divided(wide, above + below + GAMMA * np.where(above + below >= 0, above, below))
         favoured = (1 + GAMMA) * shared
         halves = [np.where((above + below >= 0) == is_first, favoured, shared) for is_first in (True, False)]
-        source = gamma_quotient(channels_last(x), sums, groups, p, n, GAMMA)
+        source = favouring_ratios(channels_last(x), sums, groups, p, n, GAMMA)
         return Input(source, in_groups(groups, *halves))
-    beta = 0 if kind == "α" else BETA
-    source = alpha_beta_quotient(channels_last(x), sums, groups, p, n, beta)
-    first = divided((1 + beta) * wide, above)
     if kind == "α":
-        return Input(source, first)
-    return Input(source, in_groups(groups, first, divided(-BETA * wide, below)))
+        return Input(ratio_to_positive(channels_last(x), sums, groups, p), divided(wide, above))
+    source = ratios_by_sign(channels_last(x), sums, groups, p, n, (1 + BETA, -BETA))
+    return Input(source, in_groups(groups, divided((1 + BETA) * wide, above), divided(-BETA * wide, below)))
 
 
 # --- What comes out of one ----------------------------------------------------------------------------

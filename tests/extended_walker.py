@@ -13,8 +13,9 @@ from oracle_walker import Options, Walker
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, suffix_of
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
 from caffe_lrp.relevance.formulas import FORMULAS
-from caffe_lrp.relevance.losses import CAUSES
+from caffe_lrp.relevance.rules.accounts import CAUSES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

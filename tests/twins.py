@@ -19,8 +19,9 @@ from caffe_lrp.engines.base import Engine
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode, RuleParameters
+from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 CODES = (0, 2, 11, 26, 54, 56, 58, 60, 99, 100, 102, 104, 114, 166)
 FC2 = INCEPTION_INDICES["fc2"]

@@ -6,7 +6,7 @@ from caffe_lrp.batch.job import JobOutcome
 from caffe_lrp.errors import presentable
 from caffe_lrp.inspection.table import aligned
 from caffe_lrp.relevance.conservation import Conservation, LayerAccount
-from caffe_lrp.relevance.losses import CAUSES
+from caffe_lrp.relevance.rules.accounts import CAUSES
 
 #: Causes that go by another name in a table.
 _TITLES = {

@@ -23,7 +23,8 @@ from caffe_lrp.net.deploy.deployed import deploy, image_shape
 from caffe_lrp.net.heads import find_head, head_notices
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FormulaCode, find_formula
+from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import layer_index
 
 from .terminal import remark, say

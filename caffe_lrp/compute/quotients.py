@@ -2,46 +2,52 @@
 
 Blobs are in the shapes of the layer; sums are those of `LinearMap.apply_sums`, biases (C,). A quotient is
 not formed here: the map does that while the numbers are in the cache, and knows the groups of channels.
+What would be divided by 0 is 0.
 """
+
+from typing import TypeAlias
 
 from caffe_lrp.kernels import passes
 from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.passes import Source
 
+#: Numbers as `LinearMap.adjoint` takes them.
+Quotient: TypeAlias = Source
+
 #: Until a map puts its own in this place.
 _ANY_GROUPS = 1
 
 
-def undivided(relevance: Blob) -> Source:
+def undivided(relevance: Blob) -> Quotient:
     """R itself."""
     return passes.copied(pixels(relevance))
 
 
-def epsilon_quotient(relevance: Blob, z: Blob, epsilon: float, *, undivided_at_zero: bool) -> Source:
-    """``R / (z + ε·sign(z))``; where z is 0, R stays as it is (Q4), or sign(0) is +1."""
-    return passes.epsilon_quotient(
-        pixels(relevance), pixels(z), _ANY_GROUPS, epsilon, undivided_at_zero=undivided_at_zero
-    )
+def stabilised(relevance: Blob, z: Blob, stabiliser: float, at_zero: float) -> Quotient:
+    """``R / (z + s·sign(z))``, and R over ``at_zero`` where z is 0."""
+    return passes.stabilised_ratio(pixels(relevance), pixels(z), _ANY_GROUPS, stabiliser, at_zero)
 
 
-def alpha_beta_quotient(
-    relevance: Blob, sums: Blob, positive_bias: Blob, negative_bias: Blob, beta: float
-) -> Source:
-    """``α R/p`` for positive products and ``−β R/n`` for negative ones, with α = 1 + β.
+def over_sums(
+    relevance: Blob, sums: Blob, positive_bias: Blob, negative_bias: Blob, factors: tuple[float, float]
+) -> Quotient:
+    """``f₁ R/p`` for positive products and ``f₂ R/n`` for negative ones.
 
-    p and n are the sums with the biases added; what would be divided by 0 is 0. For β = 0 the second half
-    is left out.
+    p and n are the sums with the biases added.
     """
-    return passes.alpha_beta_quotient(
-        pixels(relevance), sums, _ANY_GROUPS, positive_bias, negative_bias, beta
-    )
+    return passes.ratios_by_sign(pixels(relevance), sums, _ANY_GROUPS, positive_bias, negative_bias, factors)
 
 
-def gamma_quotient(
-    relevance: Blob, sums: Blob, positive_bias: Blob, negative_bias: Blob, gamma: float
-) -> Source:
-    """``R / (z + γp)`` where z ≥ 0, ``R / (z + γn)`` elsewhere; 1 + γ times it for products of z's sign.
+def over_positive_sum(relevance: Blob, sums: Blob, positive_bias: Blob) -> Quotient:
+    """``R/p`` for positive products, and nothing for negative ones: for a map that has none."""
+    return passes.ratio_to_positive(pixels(relevance), sums, _ANY_GROUPS, positive_bias)
+
+
+def over_favoured_sum(
+    relevance: Blob, sums: Blob, positive_bias: Blob, negative_bias: Blob, favour: float
+) -> Quotient:
+    """``R / (z + fp)`` where z ≥ 0, ``R / (z + fn)`` elsewhere; 1 + f times it for products of z's sign.
 
     p and n are the sums with the biases added, z is both together.
     """
-    return passes.gamma_quotient(pixels(relevance), sums, _ANY_GROUPS, positive_bias, negative_bias, gamma)
+    return passes.favouring_ratios(pixels(relevance), sums, _ANY_GROUPS, positive_bias, negative_bias, favour)

@@ -12,7 +12,8 @@ from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.passage import ForwardPass, Observer, Passage
 from caffe_lrp.relevance.plan import Plan, Step
-from caffe_lrp.relevance.rules import Seen
+from caffe_lrp.relevance.rules.base import Seen
+from caffe_lrp.relevance.rules.signed import SignedRule
 
 from .base import Engine, Footprint
 from .footprint import footprint_of
@@ -38,10 +39,10 @@ class CpuEngine(Engine):
         kept = keep.union(*(plan.kept_values for plan in plans))
         sums: dict[int, Blob] = {}
         substitutes = {
-            step.layer.index: partial(_forward_with_sums, step, sums)
+            step.layer.index: partial(_forward_with_sums, step, step.rule, sums)
             for plan in plans
             for step in plan.steps
-            if step.rule.uses_sums
+            if isinstance(step.rule, SignedRule)
         }
         # Laid out once for all that read it: identities, the first layer, and its rule.
         batch = as_blob(pixels(batch), batch.shape)
@@ -74,11 +75,11 @@ class CpuEngine(Engine):
 
 
 def _forward_with_sums(
-    step: Step, sums: dict[int, Blob], inputs: Blobs, workspace: Workspace
+    step: Step, rule: SignedRule, sums: dict[int, Blob], inputs: Blobs, workspace: Workspace
 ) -> tuple[Blob, ...]:
     """The forward pass of a layer, put together from sums that are kept for its rule."""
-    layer: Any = step.layer
-    sums[layer.index], output = step.prepared.map.apply_sums(inputs[0], layer.bias, workspace)
+    layer: Any = step.layer  # linear, as the rule is for such layers
+    sums[layer.index], output = rule.forward(layer, step.prepared, inputs[0], workspace)
     return (output,)
 
 

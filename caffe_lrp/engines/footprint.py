@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
-from caffe_lrp.relevance.linear_rules import AlphaBeta, Flat, WSquare, ZBox
 from caffe_lrp.relevance.plan import Plan, Step
 
 from .base import Footprint
@@ -42,39 +41,14 @@ def packed_floats(layer: Layer) -> int:
 
 def kept_floats(step: Step) -> int:
     """Numbers of an image that a rule has kept from the forward pass, besides values."""
-    return 2 * math.prod(step.layer.output_shapes[0]) if step.rule.uses_sums else 0
+    return step.rule.kept_floats(step.layer)
 
 
 def derived_floats(step: Step) -> Mapping[str, int]:
-    """Numbers a rule derives from the weights, once for all images: other weights, and what is packed.
-
-    Other rules that derive the same from a layer share it.
-    """
-    layer, rule = step.layer, step.rule
-    if not isinstance(layer, Linear) or isinstance(rule, Flat):
-        return {}
-    size, growth = layer.weight.size, layer.own_map.packed_growth
-    if rule.uses_sums:
-        signed = size * (2 if step.nonnegative else 4)
-        found = {"both signs": math.ceil(signed * (1 + growth))}
-        if isinstance(rule, AlphaBeta) and rule.beta == 0:
-            return found | {"positive, backwards": math.ceil(signed * growth / 2)}
-        return found | {"both signs, backwards": math.ceil(signed * growth)}
-    if isinstance(rule, ZBox):
-        return {"parts": math.ceil(2 * size * (1 + 2 * growth)), "box": 2 * math.prod(layer.input_shapes[0])}
-    if isinstance(rule, WSquare):
-        return {"squares": math.ceil(size * (1 + growth))}
-    return {"own, backwards": math.ceil(size * growth)}
-
-
-def passing_floats(step: Step) -> int:
-    """Numbers of an image that a rule has in memory besides relevance while it passes the layer."""
-    if not isinstance(step.rule, ZBox):
-        return 0
+    """Numbers a rule derives from the weights, once for all images; rules share what they derive alike."""
     layer = step.layer
-    inputs, outputs = math.prod(layer.input_shapes[0]), math.prod(layer.output_shapes[0])
-    # Inputs less either bound, what they sum to, and what the other bound hands back; or the sums apart.
-    return 2 * inputs + outputs + max(inputs, outputs)
+    growth = layer.own_map.packed_growth if isinstance(layer, Linear) else 0.0
+    return step.rule.derived_floats(layer, step.conditions, growth)
 
 
 def _owners(net: Net) -> dict[int, int]:
@@ -111,6 +85,6 @@ def _walk_peak(net: Net, plan: Plan) -> int:
         live.update(step.layer.outputs)
         together = live.union(step.layer.inputs)
         relevance = sum(math.prod(net.shape_of(value)) for value in together)
-        peak = max(peak, relevance + passing_floats(step))
+        peak = max(peak, relevance + step.rule.passing_floats(step.layer))
         live = together.difference(step.layer.outputs)
     return peak

@@ -12,9 +12,9 @@ from caffe_lrp.net.heads import layers_below
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.advice import Advice, suitable_formula
-from caffe_lrp.relevance.formulas import FORMULAS, Formula, FormulaCode, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS, Formula, FormulaCode, find_formula
 from caffe_lrp.relevance.plan import rules_on_the_way
-from caffe_lrp.relevance.rules import Rule
+from caffe_lrp.relevance.rules.base import AnyRule, RuleParameters
 from caffe_lrp.relevance.start import (
     AUTO,
     BEFORE_LOWEST_SOFTMAX,
@@ -295,7 +295,7 @@ class _Way:
     start: Start
     first_layer: LayerReference
 
-    def rules(self, formula: Formula) -> dict[Layer, Rule | None]:
+    def rules(self, formula: Formula) -> dict[Layer, AnyRule | None]:
         """The layers that it passes, with their rules."""
         return dict(rules_on_the_way(self.net, formula, self.parameters, self.start, self.first_layer))
 
@@ -322,7 +322,7 @@ def _found(net: Net, start_layer: LayerReference, head: int | None) -> int | str
         return str(error)
 
 
-def _gaps(found: Mapping[FormulaCode, Mapping[Layer, Rule | None]], way: _Way) -> tuple[Gap, ...]:
+def _gaps(found: Mapping[FormulaCode, Mapping[Layer, AnyRule | None]], way: _Way) -> tuple[Gap, ...]:
     """Layers without a rule; ``found`` has the rules of every formula."""
     return tuple(
         Gap(layer.index, layer.label, code, _advice(layer, way))
@@ -333,7 +333,7 @@ def _gaps(found: Mapping[FormulaCode, Mapping[Layer, Rule | None]], way: _Way) -
 
 
 def _layer_facts(
-    layer: Layer, found: Mapping[FormulaCode, Mapping[Layer, Rule | None]], batch_size: int
+    layer: Layer, found: Mapping[FormulaCode, Mapping[Layer, AnyRule | None]], batch_size: int
 ) -> LayerFacts:
     """Facts of one layer; ``found`` has the rules of every formula."""
     rules = {code: of_layers[layer] for code, of_layers in found.items() if layer in of_layers}

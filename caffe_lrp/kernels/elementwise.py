@@ -35,8 +35,8 @@ def positive_part(x: Blob, out: Blob) -> None:
 
 
 @kernel
-def guided(x: Blob, relevance: Blob, out: Blob) -> None:
-    """Positive relevance where ``x > 0``, else 0 (guided backpropagation); (P,)."""
+def positive_part_where_positive(x: Blob, relevance: Blob, out: Blob) -> None:
+    """Positive relevance where ``x > 0``, else 0; (P,)."""
     for i in range(x.size):
         out[i] = max(relevance[i], np.float32(0)) if x[i] > 0 else np.float32(0)
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
-from ._quotients import alpha_beta_quotients, alpha_quotients, epsilon_quotients, gamma_quotients
+from ._quotients import divide_by_positive, divide_by_sign, divide_favouring, divide_stabilised
 from .blobs import Blob
 
 #: How `Source.blob` becomes the input of a product.
-COPY, BY_SIGN, ALPHA_BETA, ALPHA, EPSILON, GAMMA = range(6)
+COPY, BY_SIGN, RATIOS_BY_SIGN, RATIO_TO_POSITIVE, STABILISED_RATIO, FAVOURING_RATIOS = range(6)
 
 
 class Source(NamedTuple):
@@ -22,11 +22,12 @@ class Source(NamedTuple):
     Attributes
     ----------
     mode
-        `COPY`: the blob itself. `BY_SIGN`: in every group, first the positive, then the negative parts.
-        `ALPHA_BETA`: ``α R/p``, then ``−β R/n`` in every group, where the blob is R, ``other`` holds the
-        sums, and a term whose sum is 0 is 0. `ALPHA`: ``R/p`` alone, from the same. `EPSILON`: ``R / (z +
-        ε·sign(z))``, where the blob is R and ``other`` is z. `GAMMA`: in every group what positive, then
-        what negative products of the γ rule hand back, where the blob is R and ``other`` holds the sums.
+        `COPY`: the blob itself. `BY_SIGN`: in every group, first the positive, then the negative parts. In
+        the others the blob R is divided, and what would be divided by 0 is 0. `RATIOS_BY_SIGN`: ``f₁ R/p``,
+        then ``f₂ R/n`` in every group, where ``other`` holds the sums of positive and of negative products.
+        `RATIO_TO_POSITIVE`: ``R/p`` alone, from the same. `STABILISED_RATIO`: ``R / (z + s·sign(z))``, where
+        ``other`` is z. `FAVOURING_RATIOS`: in every group what positive, then what negative products hand
+        back if those of the sign of their total count more, where ``other`` holds the sums.
     groups
         Groups of channels.
     blob
@@ -36,7 +37,7 @@ class Source(NamedTuple):
     positive, negative
         (C,): parts of the bias to add to sums.
     coefficients
-        (2,): α and −β, or ε and what R is divided by where z is 0; (1,): γ.
+        (2,): f₁ and f₂, or s and what R is divided by where z is 0; (1,): how much more products count.
     """
 
     mode: int
@@ -57,36 +58,40 @@ def copied(blob: Blob) -> Source:
     return Source(COPY, 1, blob, NO_BLOB, NO_BIAS, NO_BIAS, NO_BIAS)
 
 
-def epsilon_quotient(
-    relevance: Blob, z: Blob, groups: int, epsilon: float, *, undivided_at_zero: bool
+def stabilised_ratio(dividend: Blob, z: Blob, groups: int, stabiliser: float, at_zero: float) -> Source:
+    """A blob over ``z``, to which the stabiliser is added with its sign; over ``at_zero`` where z is 0."""
+    coefficients = np.array([stabiliser, at_zero], np.float32)
+    return Source(STABILISED_RATIO, groups, dividend, z, NO_BIAS, NO_BIAS, coefficients)
+
+
+def ratios_by_sign(
+    dividend: Blob,
+    sums: Blob,
+    groups: int,
+    positive_bias: Blob,
+    negative_bias: Blob,
+    factors: tuple[float, float],
 ) -> Source:
-    """Relevance over stabilised outputs; where z is 0, it stays as it is (Q4), or sign(0) is +1."""
-    coefficients = np.array([epsilon, 1 if undivided_at_zero else epsilon], np.float32)
-    return Source(EPSILON, groups, relevance, z, NO_BIAS, NO_BIAS, coefficients)
+    """A blob over the sums of positive and of negative products, times a factor for each."""
+    coefficients = np.array(factors, np.float32)
+    return Source(RATIOS_BY_SIGN, groups, dividend, sums, positive_bias, negative_bias, coefficients)
 
 
-def alpha_beta_quotient(
-    relevance: Blob, sums: Blob, groups: int, positive_bias: Blob, negative_bias: Blob, beta: float
+def ratio_to_positive(dividend: Blob, sums: Blob, groups: int, positive_bias: Blob) -> Source:
+    """A blob over the sums of positive products alone."""
+    return Source(RATIO_TO_POSITIVE, groups, dividend, sums, positive_bias, NO_BIAS, NO_BIAS)
+
+
+def favouring_ratios(
+    dividend: Blob, sums: Blob, groups: int, positive_bias: Blob, negative_bias: Blob, favour: float
 ) -> Source:
-    """Relevance over the sums of positive and of negative products, times α = 1 + β and −β.
+    """A blob over ``z + fp`` where z ≥ 0 and over ``z + fn`` elsewhere, for products of either sign.
 
-    For β = 0 the second half is left out.
+    Products of the sign of z, which ``favour`` f makes count more, hand back 1 + f times of it, the others as
+    it is.
     """
-    coefficients = np.array([1 + beta, -beta], np.float32)
-    return Source(
-        ALPHA_BETA if beta else ALPHA, groups, relevance, sums, positive_bias, negative_bias, coefficients
-    )
-
-
-def gamma_quotient(
-    relevance: Blob, sums: Blob, groups: int, positive_bias: Blob, negative_bias: Blob, gamma: float
-) -> Source:
-    """Relevance over ``z + γp`` where z ≥ 0 and over ``z + γn`` elsewhere, for products of either sign.
-
-    Products of the sign of z, which γ favours, hand back 1 + γ times of it, the others as it is.
-    """
-    coefficients = np.array([gamma], np.float32)
-    return Source(GAMMA, groups, relevance, sums, positive_bias, negative_bias, coefficients)
+    coefficients = np.array([favour], np.float32)
+    return Source(FAVOURING_RATIOS, groups, dividend, sums, positive_bias, negative_bias, coefficients)
 
 
 def by_sign(blob: Blob, groups: int) -> Source:
@@ -96,29 +101,29 @@ def by_sign(blob: Blob, groups: int) -> Source:
 
 @kernel
 def _quotients(source: Source, item: int, y: int, left: int, out: Blob) -> None:
-    """The input of a product of relevance, for the pixels of a row from ``left`` on; ``out`` (columns, ·)."""
+    """A divided blob as the input of a product, for a row from ``left`` on; ``out`` (columns, ·)."""
     channels = source.blob.shape[3]
     size = channels // source.groups
     coefficients = source.coefficients.ctypes.data
     for column in range(out.shape[0]):
-        relevance = source.blob[item, y, left + column].ctypes.data
+        dividend = source.blob[item, y, left + column].ctypes.data
         other = source.other[item, y, left + column].ctypes.data
         target = out[column].ctypes.data
-        if source.mode == EPSILON:
-            epsilon_quotients(relevance, other, coefficients, target, channels)
+        if source.mode == STABILISED_RATIO:
+            divide_stabilised(dividend, other, coefficients, target, channels)
             continue
         for group in range(source.groups):
             start = 4 * group * size
-            if source.mode == ALPHA:
+            if source.mode == RATIO_TO_POSITIVE:
                 bias = source.positive.ctypes.data + start
-                alpha_quotients(relevance + start, other + 2 * start, bias, target + start, size)
+                divide_by_positive(dividend + start, other + 2 * start, bias, target + start, size)
                 continue
-            received, sums, parts = relevance + start, other + 2 * start, target + 2 * start
+            given, sums, parts = dividend + start, other + 2 * start, target + 2 * start
             p, n = source.positive.ctypes.data + start, source.negative.ctypes.data + start
-            if source.mode == GAMMA:
-                gamma_quotients(received, sums, 4 * size, p, n, coefficients, parts, size)
+            if source.mode == FAVOURING_RATIOS:
+                divide_favouring(given, sums, 4 * size, p, n, coefficients, parts, size)
                 continue
-            alpha_beta_quotients(received, sums, 4 * size, p, n, coefficients, parts, size)
+            divide_by_sign(given, sums, 4 * size, p, n, coefficients, parts, size)
 
 
 @kernel
@@ -176,7 +181,7 @@ class Sink(NamedTuple):
     Attributes
     ----------
     mode
-        `PLAIN`: products begin with the bias. `SUMS`: products are the sums of αβ, two parts in every
+        `PLAIN`: products begin with the bias. `SUMS`: products are sums by sign, two parts in every
         group; their total with the bias goes to ``total``. `TIMES`: products are
         multiplied by ``factor``. `SIGNS`: products have two parts in every group, for the two signs of
         ``factor``, by which they are multiplied.

@@ -17,8 +17,9 @@ from caffe_lrp.net.build import build_net
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy, image_shape
 from caffe_lrp.net.heads import find_head, head_names
 from caffe_lrp.net.net import Net
-from caffe_lrp.relevance.formulas import Formula, FormulaCode, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import Formula, FormulaCode, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import Start, find_start, layer_index
 
 from .explanation import label_of

@@ -12,9 +12,9 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.conservation import Conservation, Ledger
-from caffe_lrp.relevance.losses import Constants
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan
+from caffe_lrp.relevance.rules.accounts import Constants
 
 #: The setting that names layers to keep relevance of.
 LAYERS = "layers"

@@ -29,7 +29,7 @@ def conservation_file(explanation: Explanation, _: Encoding) -> bytes:
     """Content of ``_conservation.json``: which map it is, and what becomes of its sum from layer to layer."""
     if explanation.conservation is None:
         raise ValueError("the explanation has no account of what enters and leaves its layers")
-    content = {"formula": explanation.formula, "classes": list(explanation.target)}
+    content: dict[str, object] = {"formula": explanation.formula, "classes": list(explanation.target)}
     content |= explanation.conservation.as_json()
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 

@@ -7,7 +7,6 @@ composites themselves, which are asked about a stand-in.
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from caffe_lrp.layers import REGISTRY, Layer
 from caffe_lrp.layers.activation import IdleDropout, ReLU
@@ -25,7 +24,8 @@ from caffe_lrp.layers.base import (
 from caffe_lrp.layers.output import Softmax
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 
-from .formulas import FORMULAS, RuleParameters, compose
+from .formulas import FORMULAS, compose
+from .rules.base import RuleParameters
 
 #: One formula of every kind, by what the kinds are called. Under a gradient every layer has its own.
 KINDS_OF_FORMULAS = {"ε": 0, "αβ": 2, "deconvolution": 26, "guided": 166}
@@ -33,7 +33,7 @@ KINDS_OF_FORMULAS = {"ε": 0, "αβ": 2, "deconvolution": 26, "guided": 166}
 _TOOLBOX = "LRP Toolbox"
 
 #: Class of layers -> where its rule comes from; the nearest ancestor counts.
-SOURCES: dict[type[Any], str] = {
+SOURCES: dict[type[Layer], str] = {
     Linear: "Bach et al. 2015: eq. 58 (ε), eq. 60 (αβ)",
     ReLU: _TOOLBOX,
     IdleDropout: _TOOLBOX,

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 from caffe_lrp.layers.base import Layer
 
-from .rules import Rule
+from .rules.base import AnyRule
 
 Match = Callable[[Layer], bool]
 
@@ -15,14 +14,14 @@ Match = Callable[[Layer], bool]
 class Composite:
     """An ordered assignment of rules to layers."""
 
-    entries: tuple[tuple[Match, Rule], ...]
+    entries: tuple[tuple[Match, AnyRule], ...]
 
-    def rule_for(self, layer: Layer) -> Rule | None:
+    def rule_for(self, layer: Layer) -> AnyRule | None:
         """Rule of the first entry that matches ``layer``, or None."""
         return next((rule for match, rule in self.entries if match(layer)), None)
 
 
-def is_a(*layer_classes: type[Any]) -> Match:
+def is_a(*layer_classes: type[Layer]) -> Match:
     """Match for layers of the given classes or capabilities."""
     return lambda layer: isinstance(layer, layer_classes)
 

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.kernels.blobs import Blob
 
-from .losses import Constants, losses_of
 from .passage import Passage
 from .plan import Plan
+from .rules.accounts import Constants
 
-#: The causes that stand for a difference itself, see `losses.CAUSES`.
+#: The causes that stand for a difference itself, see `accounts.CAUSES`.
 BY_RULE, REST = "rule", "rest"
 #: What stays at constants, whatever the rule.
 CONSTANT = "constant"
@@ -95,7 +94,7 @@ class Conservation:
         """The layer that changes the sum most."""
         return max(self.layers, key=lambda layer: abs(layer.difference))
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Everything, ready for JSON."""
         return {
             "starts": self.starts,
@@ -161,6 +160,25 @@ class Ledger:
         left = {value: float(sums[item]) for value, sums in self._waiting.items()}
         arrives = left.pop(self.plan.target)
         return Conservation(layers[0].enters, arrives, sum(left.values()), layers)
+
+
+def losses_of(passage: Passage, item: int, constants: Constants) -> dict[str, float] | None:
+    """How much relevance of one item is lost for which cause; None if the rule is not made to conserve."""
+    step, received = passage.step, passage.received
+    losses = step.rule.losses(
+        step.layer,
+        step.prepared,
+        passage.seen.of_item(item, len(received[0])),
+        [blob[item : item + 1] for blob in received],
+        constants,
+        passage.workspace,
+    )
+    if losses is None:
+        return None
+    found: dict[str, float] = {}
+    for cause, amount in losses:
+        found[cause] = found.get(cause, 0.0) + amount
+    return found
 
 
 def _complete(known: dict[str, float] | None, taken: float, difference: float) -> dict[str, float]:

@@ -31,104 +31,27 @@ from caffe_lrp.messages import did_you_mean
 from caffe_lrp.quirks import Quirks
 
 from .composites import Composite, Match, among, any_layer, is_a, up_to
-from .linear_rules import AlphaBeta, Backprojection, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
-from .rules import (
-    Contribution,
-    Gradient,
-    HandOn,
-    Overwrite,
-    Pass,
-    PassGuided,
-    PassPositive,
-    Proportional,
-    Route,
-    Rule,
-    Share,
-    TaylorNormalization,
-)
+from .rules.alpha_beta import AlphaBeta, ZPlus, alpha2_beta1
+from .rules.base import AnyRule, RuleParameters
+from .rules.epsilon import Epsilon
+from .rules.flat import Flat
+from .rules.gamma import Gamma
+from .rules.gradients import Backprojection, Gradient, PassGuided, PassPositive
+from .rules.normalization import TaylorNormalization
+from .rules.routing import HandOn, Pass, Route
+from .rules.sharing import Contribution, Proportional, Share
+from .rules.softmax import Overwrite
+from .rules.w_square import WSquare
+from .rules.z_box import ZBox
 
 #: What names a formula: a number of the reference's, or letters, digits and hyphens.
 FormulaCode = int | str
 
 
-@dataclass(frozen=True)
-class RuleParameters:
-    """Numbers that the rules of a formula depend on.
-
-    Attributes
-    ----------
-    epsilon
-        ε ≥ 0, the stabiliser of the ε rule.
-    beta
-        β ≥ 0 of αβ; α = 1 + β.
-    switch_layer
-        Layers up to this index get the formula's lower rule.
-    quirks
-        Quirks of the reference to reproduce.
-    gamma
-        γ ≥ 0 of the γ rule.
-    lowest, highest
-        Least and greatest number that a pixel can have in the net's input, for every channel; only z^B needs
-        them.
-    """
-
-    epsilon: float
-    beta: float
-    switch_layer: int
-    quirks: Quirks
-    gamma: float = 0.25
-    lowest: tuple[float, ...] = ()
-    highest: tuple[float, ...] = ()
-
-
-RuleMaker = Callable[[RuleParameters], Rule]
+#: Makes a rule of the numbers that it depends on.
+RuleMaker = Callable[[RuleParameters], AnyRule]
 
 PASS = Pass()
-
-
-def EPSILON(parameters: RuleParameters) -> Rule:  # noqa: N802 - named like the other entries of the table
-    """ε rule."""
-    return Epsilon(parameters.epsilon, parameters.quirks.Q4_undivided_at_zero)
-
-
-def ALPHA_BETA(parameters: RuleParameters) -> Rule:  # noqa: N802
-    """αβ rule."""
-    return AlphaBeta(parameters.beta, parameters.quirks.Q5_first_group_bias)
-
-
-def ALPHA2_BETA1(parameters: RuleParameters) -> Rule:  # noqa: N802
-    """αβ rule with α = 2 and β = 1."""
-    return AlphaBeta(1.0, parameters.quirks.Q5_first_group_bias)
-
-
-def Z_PLUS(parameters: RuleParameters) -> Rule:  # noqa: N802
-    """z⁺ rule: αβ with α = 1 and β = 0, positive parts of biases inside the sum as with αβ."""
-    return ZPlus(0.0, parameters.quirks.Q5_first_group_bias)
-
-
-def GAMMA(parameters: RuleParameters) -> Rule:  # noqa: N802
-    """γ rule."""
-    return Gamma(parameters.gamma)
-
-
-def Z_BOX(parameters: RuleParameters) -> Rule:  # noqa: N802
-    """z^B rule."""
-    return ZBox(parameters.lowest, parameters.highest)
-
-
-def FLAT(parameters: RuleParameters) -> Rule:  # noqa: N802
-    """Flat rule."""
-    return Flat(parameters.quirks.Q6_flat_ignores_channels)
-
-
-def W_SQUARE(parameters: RuleParameters) -> Rule:  # noqa: N802
-    """w² rule."""
-    return WSquare()
-
-
-def BACKPROJECTION(parameters: RuleParameters) -> Rule:  # noqa: N802
-    """Wᵀ R."""
-    return Backprojection()
 
 
 def channel_l2(relevance: Blob) -> Blob:
@@ -165,8 +88,8 @@ class Formula:
     convolution: RuleMaker | None = None
     below: RuleMaker | None = None
     first: RuleMaker | None = None
-    relu: Rule = PASS
-    elsewhere: Rule | None = None
+    relu: AnyRule = PASS
+    elsewhere: AnyRule | None = None
     finish: Callable[[Blob], Blob] | None = None
 
     @property
@@ -181,31 +104,31 @@ class Formula:
 
 
 FORMULAS: dict[FormulaCode, Formula] = {
-    0: Formula(rest=EPSILON),
-    2: Formula(rest=ALPHA_BETA),
+    0: Formula(rest=Epsilon.of),
+    2: Formula(rest=AlphaBeta.of),
     11: Formula(rest=None),
-    26: Formula(rest=BACKPROJECTION, relu=PassPositive(), elsewhere=Gradient()),
-    54: Formula(below=FLAT, rest=EPSILON),
-    56: Formula(below=W_SQUARE, rest=EPSILON),
-    58: Formula(below=FLAT, rest=ALPHA_BETA),
-    60: Formula(below=W_SQUARE, rest=ALPHA_BETA),
+    26: Formula(rest=Backprojection.of, relu=PassPositive(), elsewhere=Gradient()),
+    54: Formula(below=Flat.of, rest=Epsilon.of),
+    56: Formula(below=WSquare.of, rest=Epsilon.of),
+    58: Formula(below=Flat.of, rest=AlphaBeta.of),
+    60: Formula(below=WSquare.of, rest=AlphaBeta.of),
     99: Formula(rest=None, finish=channel_l2),
-    100: Formula(convolution=ALPHA_BETA, rest=EPSILON),
-    102: Formula(below=FLAT, convolution=ALPHA_BETA, rest=EPSILON),
-    104: Formula(below=W_SQUARE, convolution=ALPHA_BETA, rest=EPSILON),
-    114: Formula(below=ALPHA_BETA, rest=EPSILON),
-    166: Formula(rest=BACKPROJECTION, relu=PassGuided(), elsewhere=Gradient()),
+    100: Formula(convolution=AlphaBeta.of, rest=Epsilon.of),
+    102: Formula(below=Flat.of, convolution=AlphaBeta.of, rest=Epsilon.of),
+    104: Formula(below=WSquare.of, convolution=AlphaBeta.of, rest=Epsilon.of),
+    114: Formula(below=AlphaBeta.of, rest=Epsilon.of),
+    166: Formula(rest=Backprojection.of, relu=PassGuided(), elsewhere=Gradient()),
     # zennit's composites of these names (Anders et al. 2021), after Montavon et al. 2019 and Kohlbrenner et
     # al. 2020. Theirs have the rule of the first layer for one layer only.
-    "epsilon-plus": Formula(convolution=Z_PLUS, rest=EPSILON),
-    "epsilon-plus-flat": Formula(first=FLAT, convolution=Z_PLUS, rest=EPSILON),
-    "epsilon-alpha2-beta1": Formula(convolution=ALPHA2_BETA1, rest=EPSILON),
-    "epsilon-alpha2-beta1-flat": Formula(first=FLAT, convolution=ALPHA2_BETA1, rest=EPSILON),
-    "epsilon-gamma-box": Formula(first=Z_BOX, convolution=GAMMA, rest=EPSILON),
+    "epsilon-plus": Formula(convolution=ZPlus.of, rest=Epsilon.of),
+    "epsilon-plus-flat": Formula(first=Flat.of, convolution=ZPlus.of, rest=Epsilon.of),
+    "epsilon-alpha2-beta1": Formula(convolution=alpha2_beta1, rest=Epsilon.of),
+    "epsilon-alpha2-beta1-flat": Formula(first=Flat.of, convolution=alpha2_beta1, rest=Epsilon.of),
+    "epsilon-gamma-box": Formula(first=ZBox.of, convolution=Gamma.of, rest=Epsilon.of),
     # γ in all layers (Andéol et al. 2021).
-    "gamma-all": Formula(rest=GAMMA),
+    "gamma-all": Formula(rest=Gamma.of),
     # Deep Taylor decomposition (Montavon et al. 2017).
-    "deep-taylor": Formula(first=Z_BOX, rest=Z_PLUS),
+    "deep-taylor": Formula(first=ZBox.of, rest=ZPlus.of),
 }
 
 
@@ -234,7 +157,7 @@ def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int
     """
     if formula.rest is None:
         return Composite(((any_layer, Gradient()),))
-    entries: list[tuple[Match, Rule]] = []
+    entries: list[tuple[Match, AnyRule]] = []
     if formula.first is not None:
         entries.append((among(lowest, is_a(Linear)), formula.first(parameters)))
     if formula.below is not None:
@@ -259,7 +182,7 @@ def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int
 #: and nothing to the gate (Arras et al. 2017). Normalizations pass it, as zennit's and as LRN across
 #: channels where quirks are corrected. Deconvolution and guided backpropagation are gradients but for
 #: their ReLU, and so are these layers then (Springenberg et al. 2015).
-_BEYOND: tuple[tuple[type[Layer], Rule], ...] = (
+_BEYOND: tuple[tuple[type[Layer], AnyRule], ...] = (
     (Neuron, PASS),
     (Combination, Contribution()),
     (Aggregation, Share()),
@@ -267,7 +190,7 @@ _BEYOND: tuple[tuple[type[Layer], Rule], ...] = (
 )
 
 
-def _quirky_entries(quirks: Quirks) -> tuple[tuple[Match, Rule], ...]:
+def _quirky_entries(quirks: Quirks) -> tuple[tuple[Match, AnyRule], ...]:
     """Layers outside the linear path, which the reference treats in its own way."""
     return (
         (is_a(WindowAverage), Proportional(quirks.Q7_zero_sum_adds_activations)),

@@ -11,7 +11,7 @@ from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.net import Activations
 
 from .plan import Plan, Step
-from .rules import Seen
+from .rules.base import Seen
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,23 +12,23 @@ from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.net.net import Net
 
 from .bounds import bounded_values, bounds_of_values
-from .formulas import Formula, RuleParameters, compose
-from .rules import Rule
+from .formulas import Formula, compose
+from .rules.base import AnyRule, Conditions, RuleParameters
 from .start import LayerReference, Start, find_start, layer_index
 
 
 @dataclass(frozen=True)
 class Step:
-    """One layer and its rule; ``nonnegative`` is whether the layer's inputs never have negative elements."""
+    """One layer, its rule, and what holds for the layer in its net."""
 
     layer: Layer
-    rule: Rule
-    nonnegative: bool
+    rule: AnyRule
+    conditions: Conditions
 
     @shared_property
     def prepared(self) -> Any:
         """What the rule derives from the weights: computed on first use, then kept."""
-        return self.rule.prepare(self.layer, self.nonnegative)
+        return self.rule.prepare(self.layer, self.conditions)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Plan:
         """Number of classes at the start: all that are explained must be below it."""
         return self.origin.class_count
 
-    def rule_of(self, layer: Layer) -> Rule | None:
+    def rule_of(self, layer: Layer) -> AnyRule | None:
         """The rule a layer got, None for a layer that relevance does not pass."""
         return next((step.rule for step in self.steps if step.layer is layer), None)
 
@@ -129,7 +129,7 @@ def resolve_plan(
     return Plan(
         net=net,
         steps=tuple(
-            Step(layer, rule, net.nonnegative_values.issuperset(layer.inputs))
+            Step(layer, rule, Conditions(net.nonnegative_values.issuperset(layer.inputs)))
             for layer, rule in zip(path, _within_bounds(rules, path, parameters, net), strict=True)
         ),
         origin=origin,
@@ -173,7 +173,7 @@ def _layers_on_the_way(net: Net, origin: Start, first_layer: LayerReference) -> 
 
 def rules_on_the_way(
     net: Net, formula: Formula, parameters: RuleParameters, origin: Start, first_layer: LayerReference
-) -> list[tuple[Layer, Rule | None]]:
+) -> list[tuple[Layer, AnyRule | None]]:
     """The layers that relevance passes, the highest first, each with its rule or None if there is none.
 
     Raises
@@ -196,8 +196,8 @@ def _first_on_image(net: Net) -> Layer:
 
 
 def _within_bounds(
-    rules: Sequence[Rule], layers: Sequence[Layer], parameters: RuleParameters, net: Net
-) -> list[Rule]:
+    rules: Sequence[AnyRule], layers: Sequence[Layer], parameters: RuleParameters, net: Net
+) -> list[AnyRule]:
     """The rules of layers, knowing the bounds of their inputs where they need to and these are known."""
     if not parameters.lowest or not any(rule.needs_bounds for rule in rules):
         return list(rules)
@@ -208,7 +208,7 @@ def _within_bounds(
     ]
 
 
-def _knows_its_bounds(rule: Rule, layer: Layer, net: Net) -> bool:
+def _knows_its_bounds(rule: AnyRule, layer: Layer, net: Net) -> bool:
     """Whether a rule that has to know the bounds of its input does."""
     return not rule.needs_bounds or bounded_values(net).issuperset(layer.inputs)
 
@@ -226,7 +226,7 @@ def lowest_linear_layers(net: Net) -> frozenset[int]:
     return frozenset(found)
 
 
-def _required(rule: Rule | None, layer: Layer, net: Net) -> Rule:
+def _required(rule: AnyRule | None, layer: Layer, net: Net) -> AnyRule:
     """``rule``; PlanError if there is none for the layer, or none that it can be passed by."""
     if rule is None:
         raise PlanError(

@@ -9,9 +9,15 @@ import math
 
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.net.net import Net
-from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox
 from caffe_lrp.relevance.plan import Plan
-from caffe_lrp.relevance.rules import Gradient, Rule
+from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
+from caffe_lrp.relevance.rules.base import AnyRule
+from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.flat import Flat
+from caffe_lrp.relevance.rules.gamma import Gamma
+from caffe_lrp.relevance.rules.gradients import Gradient
+from caffe_lrp.relevance.rules.w_square import WSquare
+from caffe_lrp.relevance.rules.z_box import ZBox
 
 FORWARD_PRODUCTS = 1
 """Products of a layer that relevance does not pass."""
@@ -39,7 +45,7 @@ def multiplications(layer: Linear) -> int:
     return layer.fan_in * math.prod(layer.output_shapes[0])
 
 
-def products(rule: Rule | None, *, signed: bool) -> int:
+def products(rule: AnyRule | None, *, signed: bool) -> int:
     """Return how many products a linear layer needs under `rule`, that of its forward pass included.
 
     Where a count could be argued about it is the smaller one.

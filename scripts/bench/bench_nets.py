@@ -16,8 +16,9 @@ from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FormulaCode, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import layer_index
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

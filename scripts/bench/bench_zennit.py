@@ -22,8 +22,18 @@ from caffe_lrp.layers.combine import EltwiseSum
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.inner_product import InnerProduct
 from caffe_lrp.layers.pooling import AveragePooling, MaxPooling
-from caffe_lrp.relevance import linear_rules, rules
 from caffe_lrp.relevance.plan import Plan
+from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
+from caffe_lrp.relevance.rules.base import AnyRule
+from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.flat import Flat
+from caffe_lrp.relevance.rules.gamma import Gamma
+from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient, PassGuided, PassPositive
+from caffe_lrp.relevance.rules.normalization import TaylorNormalization
+from caffe_lrp.relevance.rules.routing import Pass, Route
+from caffe_lrp.relevance.rules.sharing import Contribution, Proportional
+from caffe_lrp.relevance.rules.w_square import WSquare
+from caffe_lrp.relevance.rules.z_box import ZBox
 
 
 def import_zennit(part: str) -> Any:
@@ -167,26 +177,26 @@ def _of_channels(numbers: tuple[float, ...]) -> Any:
 
 
 #: Our rule -> zennit's, from the module of its rules; None where PyTorch's gradient does the same.
-HOOKS: Mapping[type[rules.Rule], Callable[[Any, Any], Any]] = {
-    linear_rules.Epsilon: lambda theirs, rule: theirs.Epsilon(epsilon=rule.epsilon),
-    linear_rules.AlphaBeta: lambda theirs, rule: theirs.AlphaBeta(alpha=1.0 + rule.beta, beta=rule.beta),
-    linear_rules.Gamma: lambda theirs, rule: theirs.Gamma(gamma=rule.gamma),
-    linear_rules.ZBox: lambda theirs, rule: theirs.ZBox(*map(_of_channels, (rule.lowest, rule.highest))),
-    linear_rules.Flat: lambda theirs, _: theirs.Flat(),
-    linear_rules.WSquare: lambda theirs, _: theirs.WSquare(),
-    rules.Proportional: lambda theirs, _: theirs.Norm(),
-    rules.Contribution: lambda theirs, _: theirs.Norm(),
-    rules.Pass: lambda theirs, _: theirs.Pass(),
-    rules.PassPositive: lambda theirs, _: theirs.ReLUDeconvNet(),
-    rules.PassGuided: lambda theirs, _: theirs.ReLUGuidedBackprop(),
-    rules.Gradient: lambda *_: None,
-    rules.Route: lambda *_: None,
-    linear_rules.Backprojection: lambda *_: None,
-    rules.TaylorNormalization: lambda *_: None,
+HOOKS: Mapping[type[AnyRule], Callable[[Any, Any], Any]] = {
+    Epsilon: lambda theirs, rule: theirs.Epsilon(epsilon=rule.epsilon),
+    AlphaBeta: lambda theirs, rule: theirs.AlphaBeta(alpha=1.0 + rule.beta, beta=rule.beta),
+    Gamma: lambda theirs, rule: theirs.Gamma(gamma=rule.gamma),
+    ZBox: lambda theirs, rule: theirs.ZBox(*map(_of_channels, (rule.lowest, rule.highest))),
+    Flat: lambda theirs, _: theirs.Flat(),
+    WSquare: lambda theirs, _: theirs.WSquare(),
+    Proportional: lambda theirs, _: theirs.Norm(),
+    Contribution: lambda theirs, _: theirs.Norm(),
+    Pass: lambda theirs, _: theirs.Pass(),
+    PassPositive: lambda theirs, _: theirs.ReLUDeconvNet(),
+    PassGuided: lambda theirs, _: theirs.ReLUGuidedBackprop(),
+    Gradient: lambda *_: None,
+    Route: lambda *_: None,
+    Backprojection: lambda *_: None,
+    TaylorNormalization: lambda *_: None,
 }
 
 
-def hook_of(rule: rules.Rule) -> Any:
+def hook_of(rule: AnyRule) -> Any:
     """Return zennit's rule for ours, None where there is nothing to change about the gradient."""
     hook = next((HOOKS[kind] for kind in type(rule).__mro__ if kind in HOOKS), None)
     if hook is None:

@@ -29,8 +29,9 @@ from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.sources.filelist import read_filelist
 
 #: A layer of every kind, in a net small enough for thousands of them a minute.

@@ -39,8 +39,9 @@ from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance import formulas, plan
 from caffe_lrp.relevance.composites import Composite, is_a
-from caffe_lrp.relevance.formulas import Formula, RuleParameters
-from caffe_lrp.relevance.rules import Pass
+from caffe_lrp.relevance.formulas import Formula
+from caffe_lrp.relevance.rules.base import RuleParameters
+from caffe_lrp.relevance.rules.routing import Pass
 
 Output = pytest.CaptureFixture[str]
 PARAMETERS = RuleParameters(0.0, 0.0, -1, REFERENCE)

@@ -12,8 +12,9 @@ from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 #: Values of one image: data 75 = 3·5·5, conv 18 = 2·3·3, relu 18, fc 4, prob 4.
 CHAIN = """
@@ -51,7 +52,13 @@ def _values_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan(net: Net, code: int | str, start: int) -> Plan:
-    return resolve_plan(net, find_formula(code), RuleParameters(0.01, 1, 0, REFERENCE), start, 0)
+    return resolve_plan(
+        net,
+        find_formula(code),
+        RuleParameters(0.01, 1, 0, REFERENCE, lowest=(-1.0,), highest=(1.0,)),
+        start,
+        0,
+    )
 
 
 def test_values_that_no_plan_looks_at_are_freed_on_the_way(tmp_path: Path) -> None:

@@ -53,13 +53,13 @@ def test_positive_part_drops_negative_numbers() -> None:
 
 def test_guided_passes_positive_relevance_where_the_input_is_positive() -> None:
     out = blank((5,))
-    kernels.guided(blob([1, 1, -1, -1, 0]), blob([2, -2, 2, -2, 2]), out)
+    kernels.positive_part_where_positive(blob([1, 1, -1, -1, 0]), blob([2, -2, 2, -2, 2]), out)
     assert out.tolist() == [2, 0, 0, 0, 0]
 
 
 def test_guided_equals_loops(x: Blob, gradient: Blob) -> None:
     out = blank(x.shape)
-    kernels.guided(x, gradient, out)
+    kernels.positive_part_where_positive(x, gradient, out)
     assert out.tolist() == oracle.guided(x, gradient).tolist()
 
 

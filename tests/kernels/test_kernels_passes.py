@@ -11,14 +11,15 @@ from caffe_lrp.kernels.passes import (
     NO_BIAS,
     Source,
     add_sums,
-    alpha_beta_quotient,
     by_sign,
     choose_parts,
     copied,
-    epsilon_quotient,
+    favouring_ratios,
     fill_rows,
-    gamma_quotient,
     multiply_rows,
+    ratio_to_positive,
+    ratios_by_sign,
+    stabilised_ratio,
 )
 
 ODD = [-3.0, -0.0, 0.0, 2.0]
@@ -86,7 +87,7 @@ def test_a_copy_is_a_copy() -> None:
 def six_over(z: list[float], epsilon: float, undivided: bool) -> list[float]:
     """A relevance of 6 divided by every ``z``."""
     six = pixel([6.0] * len(z))
-    source = epsilon_quotient(six, pixel(z), 1, epsilon, undivided_at_zero=undivided)
+    source = stabilised_ratio(six, pixel(z), 1, epsilon, 1 if undivided else epsilon)
     return filled(source, len(z))
 
 
@@ -107,33 +108,37 @@ def test_corrected_stabiliser_of_zero_gives_zero_where_z_is_zero() -> None:
     assert six_over([0.0, -0.0, 2.0], 0.0, False) == [0, 0, 3]
 
 
-def test_alpha_beta_quotients_divide_by_the_sums_with_bias() -> None:
-    source = alpha_beta_quotient(pixel([6, 12]), pixel([2, 4, -1, -3]), 1, blob([1, 0]), blob([0, -2]), 0.5)
+def test_ratios_by_sign_divide_by_the_sums_with_bias() -> None:
+    source = ratios_by_sign(
+        pixel([6, 12]), pixel([2, 4, -1, -3]), 1, blob([1, 0]), blob([0, -2]), (1.5, -0.5)
+    )
     expected = [1.5 * 6 / 3, 1.5 * 12 / 4, -0.5 * 6 / -1, -0.5 * 12 / -5]
     assert filled(source, 4) == pytest.approx(expected, rel=1e-6)
 
 
-def test_alpha_quotients_leave_the_negative_half_out() -> None:
-    source = alpha_beta_quotient(pixel([6, 12]), pixel([2, 0, -1, -3]), 1, blob([1, 0]), blob([0, -2]), 0)
+def test_ratios_to_positive_leave_the_negative_half_out() -> None:
+    source = ratio_to_positive(pixel([6, 12]), pixel([2, 0, -1, -3]), 1, blob([1, 0]))
     assert filled(source, 2) == [2, 0]
 
 
-def test_alpha_beta_quotients_skip_sums_of_zero() -> None:
+def test_ratios_by_sign_skip_sums_of_zero() -> None:
     none = np.zeros(2, np.float32)
-    source = alpha_beta_quotient(pixel([6, 12]), pixel([0, 4, -1, 0]), 1, none, none, 1.0)
+    source = ratios_by_sign(pixel([6, 12]), pixel([0, 4, -1, 0]), 1, none, none, (2, -1))
     assert filled(source, 4) == [0, 6, 6, 0]
 
 
-def test_gamma_quotients_favour_products_of_the_sign_of_the_pre_activation() -> None:
+def test_favouring_ratios_favour_products_of_the_sign_of_the_pre_activation() -> None:
     sums, p, n = pixel([4, 2, -2, -5]), blob([1, 0]), blob([0, -1])
     # z = 5 − 2 and z = 2 − 6; γ adds half of 5 and half of −6.
     expected = [1.5 * 11 / 5.5, 14 / -7, 11 / 5.5, 1.5 * 14 / -7]
-    assert filled(gamma_quotient(pixel([11, 14]), sums, 1, p, n, 0.5), 4) == pytest.approx(expected, rel=1e-6)
+    assert filled(favouring_ratios(pixel([11, 14]), sums, 1, p, n, 0.5), 4) == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
-def test_gamma_quotients_take_the_sign_of_zero_as_positive_and_skip_outputs_without_products() -> None:
+def test_favouring_ratios_take_the_sign_of_zero_as_positive_and_skip_outputs_without_products() -> None:
     none = np.zeros(2, np.float32)
-    source = gamma_quotient(pixel([6, 12]), pixel([4, 0, -4, 0]), 1, none, none, 0.5)
+    source = favouring_ratios(pixel([6, 12]), pixel([4, 0, -4, 0]), 1, none, none, 0.5)
     assert filled(source, 4) == [1.5 * 6 / 2, 0, 6 / 2, 0]
 
 

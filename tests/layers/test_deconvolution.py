@@ -32,10 +32,14 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.deconvolution import Deconvolution
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
-from caffe_lrp.relevance.linear_rules import AlphaBeta, Backprojection, Epsilon, Flat, WSquare
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
-from caffe_lrp.relevance.rules import Gradient, Rule, Seen
+from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
+from caffe_lrp.relevance.rules.base import AnyRule, Conditions, RuleParameters, Seen
+from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.flat import Flat
+from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient
+from caffe_lrp.relevance.rules.w_square import WSquare
 
 
 @dataclass(frozen=True)
@@ -120,11 +124,11 @@ def bias_of(weights: list[Blob]) -> Blob | None:
 
 
 def apply(
-    rule: Rule, layer: Deconvolution, x: Blob, relevance: Blob, nonnegative: bool = False,
+    rule: AnyRule, layer: Deconvolution, x: Blob, relevance: Blob, nonnegative: bool = False,
     workspace: Workspace = WORKSPACE,
 ) -> Blob:  # fmt: skip
     """Relevance of the input, as the engine asks for it."""
-    prepared: Any = rule.prepare(layer, nonnegative)
+    prepared: Any = rule.prepare(layer, Conditions(nonnegative))
     sums = None
     if rule.uses_sums:
         sums, output = prepared.map.apply_sums(x, layer.bias, workspace)
@@ -234,7 +238,9 @@ def test_the_forward_pass_of_alpha_beta_is_that_of_the_layer(
 ) -> None:
     weights, x = case.weights(tmp_path), case.x("positive" if nonnegative else "both")
     layer = case.build(tmp_path, weights)
-    _, total = AlphaBeta(1.0, True).prepare(layer, nonnegative).map.apply_sums(x, layer.bias, WORKSPACE)
+    _, total = (
+        AlphaBeta(1.0, True).prepare(layer, Conditions(nonnegative)).map.apply_sums(x, layer.bias, WORKSPACE)
+    )
     assert_close(total, oracle.linear(x, weights[0], bias_of(weights), case.edges), 5e-6)
 
 
@@ -258,7 +264,7 @@ def test_w_square_shares_over_the_inputs_that_an_output_sees(case: Case, tmp_pat
 
 @pytest.mark.parametrize("rule", [Flat(False), WSquare()], ids=["flat", "w²"])
 @by_case
-def test_what_is_shared_without_the_input_is_conserved(case: Case, rule: Rule, tmp_path: Path) -> None:
+def test_what_is_shared_without_the_input_is_conserved(case: Case, rule: AnyRule, tmp_path: Path) -> None:
     reached = np.zeros(int(np.prod(case.output_shape)))
     reached[case.edges.target] = 1
     wanted = (case.relevance.reshape(2, -1) * reached).sum(axis=1)

@@ -29,7 +29,8 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Combination, Layer, Normalization
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
-from caffe_lrp.relevance.rules import Contribution, Seen
+from caffe_lrp.relevance.rules.base import Seen
+from caffe_lrp.relevance.rules.sharing import Contribution
 
 IMAGE = (4, 7, 6)
 CHANNELS = IMAGE[0]

@@ -30,9 +30,10 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Combination, Layer, Winner
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
-from caffe_lrp.relevance.rules import Contribution, Seen
+from caffe_lrp.relevance.rules.base import RuleParameters, Seen
+from caffe_lrp.relevance.rules.sharing import Contribution
 
 IMAGE = (4, 3, 5)
 SUM = 'type: "Eltwise"'

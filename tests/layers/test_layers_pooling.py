@@ -36,11 +36,14 @@ from caffe_lrp.layers.base import Layer, Winner
 from caffe_lrp.layers.pooling import MaxPooling, StochasticPooling
 from caffe_lrp.net.build import build_net, build_outline
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
-from caffe_lrp.relevance.losses import Constants, losses_of
+from caffe_lrp.relevance.conservation import losses_of
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Step, resolve_plan
-from caffe_lrp.relevance.rules import Route, Seen, Share
+from caffe_lrp.relevance.rules.accounts import Constants
+from caffe_lrp.relevance.rules.base import Conditions, RuleParameters, Seen
+from caffe_lrp.relevance.rules.routing import Route
+from caffe_lrp.relevance.rules.sharing import Share
 
 
 def stochastic_pool(x: Real, geometry: Geometry, round_up: bool = True) -> Array:
@@ -429,7 +432,7 @@ def test_what_windows_without_pixels_get_is_lost_to_padding(
         positive = np.abs(x)
         handed = rule.propagate(pooled, None, Seen((positive,), ()), [relevance], WORKSPACE)[0]
         passage = Passage(
-            Step(pooled, rule, nonnegative=False), Seen((positive,), ()), [relevance], [handed], WORKSPACE
+            Step(pooled, rule, Conditions()), Seen((positive,), ()), [relevance], [handed], WORKSPACE
         )
         for item in range(2):
             found = losses_of(passage, item, Constants())

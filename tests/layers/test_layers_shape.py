@@ -31,8 +31,9 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer, Router
 from caffe_lrp.layers.shape import Permute
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 IMAGE = (6, 4, 5)
 

@@ -13,8 +13,9 @@ from caffe_lrp.cli.main import main
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.model.darkness import Cause, Darkness, darkness_of
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.formulas import FormulaCode, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FormulaCode, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.rendering.heatmap import heatmap_picture, visible_share
 
 SIDE = 20

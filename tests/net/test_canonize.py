@@ -30,8 +30,9 @@ from caffe_lrp.layers.affine import FusedAffine, Merged
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 DATA = 'input: "data" input_shape { dim: 2 dim: 4 dim: 9 dim: 8 }\n'
 

@@ -17,10 +17,11 @@ from caffe_lrp.net.build import build_graph
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.conservation import Conservation, Ledger
-from caffe_lrp.relevance.formulas import RuleParameters, find_formula
-from caffe_lrp.relevance.losses import Constants
+from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.relevance.rules.accounts import Constants
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 INPUT = 'input: "data" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }\n'
 SCORES = """

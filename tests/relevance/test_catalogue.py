@@ -8,8 +8,9 @@ from builders import INCEPTION, INCEPTION_INDICES, build
 from caffe_lrp.layers import REGISTRY, Layer
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, SOURCES, LayerRow, catalogue
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 
 def entries(type_name: str) -> list[LayerRow]:

@@ -29,9 +29,10 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.build import weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 TEXT = without_biases(INCEPTION)
 FC2 = INCEPTION_INDICES["fc2"]

@@ -28,27 +28,33 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.conservation import Conservation, LayerAccount, Ledger
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
-from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, WSquare
-from caffe_lrp.relevance.losses import CAUSES, Constants, losses_of
+from caffe_lrp.relevance.conservation import Conservation, LayerAccount, Ledger, losses_of
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan, Step, resolve_plan
-from caffe_lrp.relevance.rules import Contribution, Overwrite, Proportional, Rule, Seen, TaylorNormalization
+from caffe_lrp.relevance.rules.accounts import CAUSES, Constants
+from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
+from caffe_lrp.relevance.rules.base import AnyRule, Conditions, RuleParameters, Seen
+from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.flat import Flat
+from caffe_lrp.relevance.rules.normalization import TaylorNormalization
+from caffe_lrp.relevance.rules.sharing import Contribution, Proportional
+from caffe_lrp.relevance.rules.softmax import Overwrite
+from caffe_lrp.relevance.rules.w_square import WSquare
 from caffe_lrp.relevance.target import Target
 
 ROOT = Path(__file__).parents[2]
 
 
-def passage_of(rule: Rule, layer: Layer, x: Blob, relevance: Blob) -> Passage:
+def passage_of(rule: AnyRule, layer: Layer, x: Blob, relevance: Blob) -> Passage:
     """One step, the rule given only what it says it looks at."""
-    step = Step(layer, rule, nonnegative=False)
+    step = Step(layer, rule, Conditions())
     seen = see(rule, layer, step.prepared, x, WORKSPACE)
     handed = rule.propagate(layer, step.prepared, seen, [relevance], WORKSPACE)
     return Passage(step, seen, [relevance], handed, WORKSPACE)
 
 
-def losses(rule: Rule, layer: Layer, x: Blob, relevance: Blob, item: int = 1) -> dict[str, float]:
+def losses(rule: AnyRule, layer: Layer, x: Blob, relevance: Blob, item: int = 1) -> dict[str, float]:
     found = losses_of(passage_of(rule, layer, x, relevance), item, Constants())
     assert found is not None
     assert found.keys() <= CAUSES.keys()
@@ -232,7 +238,7 @@ def test_contributions_lose_to_a_bias() -> None:
     output[1, 0, 0, 0] = 0  # shared alike, whatever the bias
     layer = Shifted(index=0, name="", type="", inputs=(0, 1, 2), outputs=(3,), input_shapes=((3, 4, 5),) * 3)
     seen = Seen(inputs, [output])
-    passage = Passage(Step(layer, Contribution(), nonnegative=False), seen, [relevance], (), WORKSPACE)
+    passage = Passage(Step(layer, Contribution(), Conditions()), seen, [relevance], (), WORKSPACE)
     share = relevance[1].astype(float) * 2 / np.where(output[1] == 0, np.inf, output[1])
     found = losses_of(passage, 1, Constants())
     assert found is not None

@@ -25,8 +25,9 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 SWITCHED = (54, 56, 58, 60, 102, 104, 114)
 PROB = INCEPTION_INDICES["prob"]

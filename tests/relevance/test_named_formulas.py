@@ -29,9 +29,14 @@ from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
-from caffe_lrp.relevance.linear_rules import AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus
+from caffe_lrp.relevance.formulas import FORMULAS, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta, ZPlus
+from caffe_lrp.relevance.rules.base import RuleParameters
+from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.flat import Flat
+from caffe_lrp.relevance.rules.gamma import Gamma
+from caffe_lrp.relevance.rules.z_box import ZBox
 
 #: Wider than the inputs, which are normally distributed, and different for every channel.
 LOWEST, HIGHEST = (-6.0, -5.0, -5.5), (5.0, 7.0, 6.5)

@@ -25,31 +25,22 @@ from oracle import Geometry, Lrn, Shape
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer, Linear
-from caffe_lrp.relevance.linear_rules import (
-    AlphaBeta,
-    Backprojection,
-    Epsilon,
-    Flat,
-    Gamma,
-    WSquare,
-    ZBox,
-)
-from caffe_lrp.relevance.rules import (
-    Gradient,
-    Overwrite,
-    Pass,
-    PassGuided,
-    PassPositive,
-    Proportional,
-    Route,
-    Rule,
-    Seen,
-    TaylorNormalization,
-)
+from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
+from caffe_lrp.relevance.rules.base import AnyRule, Conditions, Seen
+from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.flat import Flat
+from caffe_lrp.relevance.rules.gamma import Gamma
+from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient, PassGuided, PassPositive
+from caffe_lrp.relevance.rules.normalization import TaylorNormalization
+from caffe_lrp.relevance.rules.routing import Pass, Route
+from caffe_lrp.relevance.rules.sharing import Proportional
+from caffe_lrp.relevance.rules.softmax import Overwrite
+from caffe_lrp.relevance.rules.w_square import WSquare
+from caffe_lrp.relevance.rules.z_box import ZBox
 
 
 def apply(
-    rule: Rule,
+    rule: AnyRule,
     layer: Layer,
     x: Blob,
     relevance: Blob,
@@ -58,13 +49,13 @@ def apply(
     workspace: Workspace = WORKSPACE,
 ) -> Blob:
     """Relevance of the input, the rule given only what it says it looks at."""
-    prepared = rule.prepare(layer, nonnegative)
+    prepared = rule.prepare(layer, Conditions(nonnegative))
     seen = see(rule, layer, prepared, x, workspace)
     (handed,) = rule.propagate(layer, prepared, seen, [relevance], workspace)
     return handed
 
 
-def see(rule: Rule, layer: Layer, prepared: Any, x: Blob, workspace: Workspace) -> Seen:
+def see(rule: AnyRule, layer: Layer, prepared: Any, x: Blob, workspace: Workspace) -> Seen:
     """What a rule looks at of the forward pass, as the engine collects it."""
     outputs: Blobs
     sums: Blob | None = None
@@ -158,7 +149,14 @@ CASES = [
     ),
 ]
 #: Rules of linear layers that do not depend on the layer.
-RULES = [Epsilon(0.5, True), AlphaBeta(1.0, True), Gamma(0.25), Flat(True), WSquare(), Backprojection()]
+RULES: list[AnyRule] = [
+    Epsilon(0.5, True),
+    AlphaBeta(1.0, True),
+    Gamma(0.25),
+    Flat(True),
+    WSquare(),
+    Backprojection(),
+]
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 by_quirk = pytest.mark.parametrize("quirk", [True, False], ids=["reference", "corrected"])
 
@@ -257,7 +255,7 @@ def test_every_rule_equals_loops_by_winograd(
     x, relevance = case.x("positive" if nonnegative else "both"), relevance_for(case, weights)
     edges, bias, area = case.edges(weights), bias_of(weights), weights[0][0, 0].size
     alpha_beta = oracle.alpha_beta(x, weights[0], bias, relevance, edges, 1.0, True, case.groups)
-    expected = [
+    expected: list[tuple[AnyRule, oracle.Array]] = [
         (Epsilon(0.5, True), oracle.epsilon(x, weights[0], bias, relevance, edges, 0.5, True)),
         (AlphaBeta(1.0, True), alpha_beta),
         (Flat(True), oracle.flat(relevance, edges, area)),
@@ -286,7 +284,9 @@ def test_alpha_beta_without_the_sums_of_the_forward_pass_is_an_error(tmp_path: P
     rule = AlphaBeta(1.0, True)
     relevance = random_blob((2, *layer.output_shapes[0]), 2)
     with pytest.raises(ValueError, match="sums of the forward pass"):
-        rule.propagate(layer, rule.prepare(layer, False), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE)
+        rule.propagate(
+            layer, rule.prepare(layer, Conditions()), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE
+        )
 
 
 def test_alpha_beta_by_hand(tmp_path: Path) -> None:
@@ -372,7 +372,9 @@ def test_gamma_without_the_sums_of_the_forward_pass_is_an_error(tmp_path: Path) 
     assert isinstance(layer, Linear)
     relevance, rule = relevance_for(CONVOLUTION, layer.weights), Gamma(0.25)
     with pytest.raises(ValueError, match="γ needs the sums of the forward pass"):
-        rule.propagate(layer, rule.prepare(layer, False), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE)
+        rule.propagate(
+            layer, rule.prepare(layer, Conditions()), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE
+        )
 
 
 def weights_without_biases(case: Case, folder: Path) -> list[Blob]:
@@ -447,7 +449,7 @@ def test_a_box_that_does_not_fit_the_input_is_an_error(bounds: tuple[float, ...]
     layer = CONVOLUTION.build(tmp_path)
     assert isinstance(layer, Linear)
     with pytest.raises(ValueError, match=rf"bounds of {len(bounds)} channels do not fit .*\(4, 7, 6\)"):
-        ZBox(bounds, bounds).prepare(layer, False)
+        ZBox(bounds, bounds).prepare(layer, Conditions())
 
 
 @by_quirk
@@ -479,7 +481,9 @@ def test_w_square_drops_what_goes_to_outputs_without_weights(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("rule", [Flat(True), Flat(False), WSquare()], ids=["Q6", "flat", "w²"])
 @by_case
-def test_rules_for_the_lowest_layers_do_not_look_at_the_input(case: Case, rule: Rule, tmp_path: Path) -> None:
+def test_rules_for_the_lowest_layers_do_not_look_at_the_input(
+    case: Case, rule: AnyRule, tmp_path: Path
+) -> None:
     layer = case.build(tmp_path)
     assert not rule.uses_inputs(layer)
     assert not rule.uses_outputs(layer)
@@ -495,7 +499,7 @@ def test_w_square_loses_what_falls_on_the_padding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rule", [Backprojection(), Gradient()], ids=["Wᵀ R", "gradient"])
 @by_case
-def test_backprojection_is_the_adjoint(case: Case, rule: Rule, tmp_path: Path) -> None:
+def test_backprojection_is_the_adjoint(case: Case, rule: AnyRule, tmp_path: Path) -> None:
     weights = case.weights(tmp_path)
     relevance = relevance_for(case, weights)
     found = apply(rule, case.build(tmp_path, weights), case.x(), relevance)
@@ -504,7 +508,7 @@ def test_backprojection_is_the_adjoint(case: Case, rule: Rule, tmp_path: Path) -
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.title)
 @by_case
-def test_a_batch_equals_its_items_one_by_one(case: Case, rule: Rule, tmp_path: Path) -> None:
+def test_a_batch_equals_its_items_one_by_one(case: Case, rule: AnyRule, tmp_path: Path) -> None:
     layer, x = case.build(tmp_path), random_blob((3, *case.shape), 1)
     x[0] = np.maximum(x[0], 0)
     relevance = random_blob((3, *layer.output_shapes[0]), 2)
@@ -514,7 +518,7 @@ def test_a_batch_equals_its_items_one_by_one(case: Case, rule: Rule, tmp_path: P
 
 
 @pytest.mark.parametrize("rule", [*RULES, boxed(CONVOLUTION)], ids=lambda rule: rule.title)
-def test_rules_leave_their_arguments_unchanged(rule: Rule, tmp_path: Path) -> None:
+def test_rules_leave_their_arguments_unchanged(rule: AnyRule, tmp_path: Path) -> None:
     layer = CONVOLUTION.build(tmp_path)
     x, relevance = CONVOLUTION.x(), random_blob((2, *layer.output_shapes[0]), 2)
     blobs = [x, relevance, *layer.weights]
@@ -698,7 +702,7 @@ def test_a_rule_is_prepared_from_the_weights_alone(tmp_path: Path) -> None:
     layer = CONVOLUTION.build(tmp_path)
     assert isinstance(layer, Linear)
     rule = AlphaBeta(1.0, True)
-    prepared = rule.prepare(layer, False)
+    prepared = rule.prepare(layer, Conditions())
     relevance = random_blob((2, *layer.output_shapes[0]), 2)
     for seed in (5, 6):
         x = random_blob((2, *CONVOLUTION.shape), seed)

@@ -19,9 +19,10 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.ranking import class_scores, rank
+from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import LayerReference, find_start, layer_index
 
 SHAPE = (3, 9, 7)

@@ -23,18 +23,16 @@ from caffe_lrp.config import read_config
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.layers.base import Linear
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters, find_formula
-from caffe_lrp.relevance.linear_rules import (
-    AlphaBeta,
-    Backprojection,
-    Epsilon,
-    Flat,
-    Gamma,
-    WSquare,
-    ZBox,
-)
+from caffe_lrp.relevance.formulas import FORMULAS, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
-from caffe_lrp.relevance.rules import Gradient, Rule
+from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
+from caffe_lrp.relevance.rules.base import AnyRule, RuleParameters
+from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.flat import Flat
+from caffe_lrp.relevance.rules.gamma import Gamma
+from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient
+from caffe_lrp.relevance.rules.w_square import WSquare
+from caffe_lrp.relevance.rules.z_box import ZBox
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -102,7 +100,7 @@ def plan_of(folder: Path, formula: int, text: str, beta: float = 1.0) -> Plan:
         (WSquare(), True, 1),
     ],
 )
-def test_products_of_a_layer_follow_from_its_rule(rule: Rule | None, signed: bool, count: int) -> None:
+def test_products_of_a_layer_follow_from_its_rule(rule: AnyRule | None, signed: bool, count: int) -> None:
     assert products(rule, signed=signed) == count
 
 

@@ -32,8 +32,9 @@ from caffe_lrp.layers import REGISTRY
 from caffe_lrp.net.build import build_graph, weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import RuleParameters, find_formula
+from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 NETS = tuple(ZOO)
 FOLDER = make_zoo.FOLDER

@@ -1,0 +1,88 @@
+"""Where relevance is lost at a layer, cause by cause: what the accounts of all rules are made of.
+
+An account says of one item how much of the relevance at the outputs does not reach the inputs, and why;
+less than 0 where relevance is added. It is computed in double precision from what the rule divides by and
+multiplies with, never as the difference of the two sums: so whatever is left over shows.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.layers.base import Layer, Linear
+
+Doubles = NDArray[np.float64]
+
+#: A cause, and how much is lost for it.
+Loss = tuple[str, float]
+
+#: Why relevance is lost: key -> what happens.
+CAUSES: dict[str, str] = {
+    "bias": "the share of the bias, which is no input",
+    "epsilon": "ε makes the divisor larger than the sum that is shared",
+    "constant": "the share of constants that layers read beside the image",
+    "zero_sum": "the sum that is shared is 0",
+    "padding": "the share of taps, or of pooling windows, that lie outside the layer's input",
+    "no_positive": "αβ: the window has no positive products to take α R",
+    "no_negative": "αβ: the window has no negative products to take −β R; the sum grows",
+    "zero_weights": "w²: all weights of the output are 0",
+    "Q4": "ε leaves relevance undivided where the sum is 0",
+    "Q5": "αβ counts the biases of group 0 in every group",
+    "Q6": "flat divides by the kernel area, not by the number of inputs",
+    "Q7": "average pooling adds activations where a window sums to 0",
+    "Q8": "LRN by a Taylor rule",
+    "Q9": "softmax replaces relevance by its output",
+    "rule": "a rule that is not made to conserve, such as the gradient",
+    "rest": "rounding, and what no other cause explains",
+}
+
+
+class Constants:
+    """Numbers of layers that do not depend on the image, computed when they are asked for, then kept."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], Blob] = {}
+
+    def of(self, layer: Layer, what: str, compute: Callable[[], Blob]) -> Blob:
+        """A batch of one item in ``layer``'s output shape; axes along which nothing varies may be 1."""
+        key = (layer.index, what)
+        if key not in self._known:  # computed twice by two threads at worst
+            self._known[key] = _narrowed(compute())
+        return self._known[key]
+
+
+def _narrowed(numbers: Blob) -> Blob:
+    """Without the axes behind the channels along which nothing varies."""
+    first = numbers[(slice(None), slice(None), *(slice(0, 1),) * (numbers.ndim - 2))]
+    return first.copy() if np.array_equal(np.broadcast_to(first, numbers.shape), numbers) else numbers
+
+
+def doubles(blob: Blob) -> Doubles:
+    """A blob in double precision."""
+    return np.asarray(blob, np.float64)
+
+
+def over(dividend: Doubles, divisor: Blob) -> Doubles:
+    """A quotient as rules have it: what would be divided by 0 is 0."""
+    quotient: Doubles = np.divide(dividend, divisor, out=np.zeros(dividend.shape), where=divisor != 0)
+    return quotient
+
+
+def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
+    """What a layer adds to its products, as it shows where there are none: a batch of one."""
+
+    def compute() -> Blob:
+        nothing = np.zeros((1, *layer.input_shapes[0]), np.float32)
+        return np.array(directly(layer).forward((nothing,), workspace)[0])
+
+    return constants.of(layer, "bias", compute)
+
+
+def directly(layer: Linear) -> Linear:
+    """The layer, computing without the roundings of Winograd's algorithm."""
+    found = layer.with_convolution("direct", is_compared=False)
+    assert isinstance(found, Linear)
+    return found

@@ -1,0 +1,119 @@
+"""The αβ rule and z⁺: positive and negative products share relevance each for themselves."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.compute.quotients import Quotient, over_positive_sum, over_sums
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.layers.base import Blobs, Linear
+
+from .accounts import Constants, Doubles, Loss, over
+from .base import RuleParameters, Seen
+from .recipe import negative, positive, ratio
+from .signed import SignedMap, SignedRule
+
+
+@dataclass(frozen=True)
+class AlphaBeta(SignedRule):
+    """``r = α Σ (xw)⁺ R/p − β Σ (xw)⁻ R/n`` with α = 1 + β. Source: Bach et al. 2015, eq. 60.
+
+    ``p = Σ (xw)⁺ + b⁺`` and ``n = Σ (xw)⁻ + b⁻``; a term whose sum is 0 is skipped.
+    ``first_group_bias`` is Q5: biases of group 0 count in every group.
+    """
+
+    title = "αβ"
+    beta: float
+    first_group_bias: bool
+
+    @classmethod
+    def of(cls, parameters: RuleParameters) -> "AlphaBeta":
+        """The rule of a formula."""
+        return cls(parameters.beta, parameters.quirks.Q5_first_group_bias)
+
+    @property
+    def hands_back_positive_alone(self) -> bool:
+        return self.beta == 0
+
+    def bias(self, layer: Linear) -> Blob:
+        by_group = _bias_by_group(layer)
+        if self.first_group_bias:
+            by_group[:] = by_group[0]
+        return by_group.reshape(-1)
+
+    def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
+        of_positive, of_negative = next(sums) + next(sums), next(sums) + next(sums)
+        alpha, minus_beta = np.float32(1 + self.beta), np.float32(-self.beta)
+        shared = ratio(alpha * relevance, of_positive), ratio(minus_beta * relevance, of_negative)
+        return shared[0], shared[0], shared[1], shared[1]
+
+    def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> Quotient:
+        if self.beta == 0:
+            return over_positive_sum(relevance, sums, prepared.bias_positive)
+        biases = prepared.bias_positive, prepared.bias_negative
+        return over_sums(relevance, sums, *biases, (1 + self.beta, -self.beta))
+
+    def losses(
+        self,
+        layer: Linear,
+        prepared: SignedMap,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        """Of ``α R`` the bias takes ``b⁺/p``, and all is lost where p is 0; likewise of ``−β R``."""
+        relevance, sums = self.rows_of_one(prepared, seen, relevances[0])
+        used = self._losses(relevance, sums, prepared.bias_positive, prepared.bias_negative)
+        if not (self.first_group_bias and layer.groups > 1 and layer.has_bias):
+            yield from used.items()
+            return
+        own = _bias_by_group(layer).reshape(-1)
+        meant = self._losses(relevance, sums, positive(own), negative(own))
+        yield from meant.items()
+        yield "Q5", sum(used.values()) - sum(meant.values())
+
+    def _losses(
+        self, relevance: Doubles, sums: tuple[Blob, Blob], bias_positive: Blob, bias_negative: Blob
+    ) -> dict[str, float]:
+        """What is lost of (positions, C) with the given parts of the bias, (C,) each."""
+        found = {"bias": 0.0, "no_positive": 0.0, "no_negative": 0.0}
+        factors = {"no_positive": 1 + self.beta, "no_negative": -self.beta}
+        for (name, factor), products, bias in zip(
+            factors.items(), sums, (bias_positive, bias_negative), strict=True
+        ):
+            if factor:
+                total = products + bias
+                to_share = relevance * float(np.float32(factor))
+                found["bias"] += float(np.sum(over(to_share, total) * bias))
+                found[name] += float(np.sum(to_share, where=total == 0))
+        return found
+
+
+@dataclass(frozen=True)
+class ZPlus(AlphaBeta):
+    """αβ with α = 1 and β = 0. Source: Montavon et al. 2017, eq. 14.
+
+    Positive parts of biases are inside the sum, as with αβ.
+    """
+
+    title = "z⁺"
+
+    @classmethod
+    def of(cls, parameters: RuleParameters) -> "ZPlus":
+        return cls(0.0, parameters.quirks.Q5_first_group_bias)
+
+
+def alpha2_beta1(parameters: RuleParameters) -> AlphaBeta:
+    """αβ with α = 2 and β = 1."""
+    return AlphaBeta(1.0, parameters.quirks.Q5_first_group_bias)
+
+
+def _bias_by_group(layer: Linear) -> Blob:
+    """(G, O): the layer's bias, 0 where it has none."""
+    by_group = np.zeros((layer.groups, layer.group_outputs), np.float32)
+    if layer.bias is not None:
+        by_group[:] = layer.bias.reshape(layer.groups, -1)
+    return by_group

@@ -1,0 +1,60 @@
+"""The flat rule: relevance shared equally, whatever the input."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.layers.base import Blobs, Linear
+
+from .accounts import Constants, Loss, directly, doubles
+from .base import RuleParameters, Seen, UnpreparedRule
+from .weight_shares import kept_inside
+
+
+@dataclass(frozen=True)
+class Flat(UnpreparedRule[Linear]):
+    """Relevance shared equally over the inputs an output sees; does not look at ``x``.
+
+    ``ignore_channels`` (Q6) divides by the kernel area instead of the number of inputs. What falls
+    on padding is lost. Source: Lapuschkin et al. 2019.
+    """
+
+    title = "flat"
+    ignore_channels: bool
+
+    @classmethod
+    def of(cls, parameters: RuleParameters) -> "Flat":
+        """The rule of a formula."""
+        return cls(parameters.quirks.Q6_flat_ignores_channels)
+
+    def propagate(
+        self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (layer.shared_equally(relevances[0], self.ignore_channels, workspace),)
+
+    def losses(
+        self,
+        layer: Linear,
+        prepared: None,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        """Of R, a share for every input that the output sees is handed down."""
+        relevance = doubles(relevances[0])
+
+        def compute() -> Blob:
+            if not hasattr(layer, "window"):
+                return np.ones((1, *layer.output_shapes[0]), np.float32)
+            direct = directly(layer)
+            shares = direct.map_of(direct.lifted(np.ones_like(layer.weight)))
+            return kept_inside(layer, shares, layer.fan_in, workspace)
+
+        kept = constants.of(layer, "kept by flat", compute).astype(np.float64)
+        yield "padding", float(np.sum(relevance * (1 - kept)))
+        if self.ignore_channels:
+            yield "Q6", float(np.sum(relevance * kept)) * (1 - layer.fan_in / layer.taps)

@@ -1,0 +1,71 @@
+"""The γ rule: products of the sign of the output count more."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.compute.quotients import Quotient, over_favoured_sum
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.layers.base import Blobs, Linear
+
+from .accounts import Constants, Loss, over
+from .base import RuleParameters, Seen
+from .recipe import ratio
+from .signed import SignedMap, SignedRule
+
+
+@dataclass(frozen=True)
+class Gamma(SignedRule):
+    """Products that have the sign of ``z`` count 1 + γ times: ``r = Σ (xw + γ (xw)ˢ) R / (z + γ zˢ)``.
+
+    ``zˢ`` is the sum of these products, and of the bias if it has that sign too; the sign of 0 is positive.
+    What would be divided by 0 is 0. Source: Andéol et al. 2021; where no input is negative, outputs that a
+    ReLU lets through get what Montavon et al. 2019 have, ``w + γw⁺`` in the place of ``w``.
+    """
+
+    title = "γ"
+    gamma: float
+
+    @classmethod
+    def of(cls, parameters: RuleParameters) -> "Gamma":
+        """The rule of a formula."""
+        return cls(parameters.gamma)
+
+    def bias(self, layer: Linear) -> Blob:
+        outputs = layer.groups * layer.group_outputs
+        return np.zeros(outputs, np.float32) if layer.bias is None else layer.bias
+
+    def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
+        p, n = next(sums) + next(sums), next(sums) + next(sums)
+        is_positive, gamma = p + n >= 0, np.float32(self.gamma)
+        plain = ratio(relevance, p + n + gamma * np.where(is_positive, p, n))
+        favoured = (1 + gamma) * plain
+        of_positive, of_negative = (
+            np.where(is_positive, favoured, plain),
+            np.where(is_positive, plain, favoured),
+        )
+        return of_positive, of_positive, of_negative, of_negative
+
+    def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> Quotient:
+        return over_favoured_sum(relevance, sums, prepared.bias_positive, prepared.bias_negative, self.gamma)
+
+    def losses(
+        self,
+        layer: Linear,
+        prepared: SignedMap,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        """Of R, the bias takes ``(b + γbˢ) / (z + γzˢ)``, and all is lost where that sum is 0."""
+        relevance, sums = self.rows_of_one(prepared, seen, relevances[0])
+        biases = prepared.bias_positive, prepared.bias_negative
+        p, n = (products + bias for products, bias in zip(sums, biases, strict=True))
+        is_positive, gamma = p + n >= 0, np.float32(self.gamma)
+        total = p + n + gamma * np.where(is_positive, p, n)
+        bias = biases[0] + biases[1] + gamma * np.where(is_positive, *biases)
+        yield "bias", float(np.sum(over(relevance, total) * bias))
+        yield "zero_sum", float(np.sum(relevance, where=total == 0))

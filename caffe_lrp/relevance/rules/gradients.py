@@ -1,0 +1,93 @@
+"""Gradients, and what deconvolution and guided backpropagation make of them; none is made to conserve."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels import elementwise as kernels
+from caffe_lrp.kernels.blobs import Blob, flat
+from caffe_lrp.layers.base import Blobs, Layer, Linear, Neuron
+
+from .accounts import Constants, Loss
+from .base import Conditions, LayerT, RuleParameters, Seen, UnpreparedRule
+from .recipe import own_adjoint_floats
+
+
+class NotConserving(UnpreparedRule[LayerT]):
+    """A rule whose sums mean nothing: all that is lost at a layer is the rule's doing."""
+
+    def losses(
+        self,
+        layer: LayerT,
+        prepared: None,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss] | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Gradient(NotConserving[Layer]):
+    """The layer's true gradient; for routers and max pooling it is also the relevance."""
+
+    title = "gradient"
+
+    def uses_inputs(self, layer: Layer) -> bool:
+        return layer.gradient_uses_inputs
+
+    def uses_outputs(self, layer: Layer) -> bool:
+        return layer.gradient_uses_outputs
+
+    def propagate(
+        self, layer: Layer, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return layer.gradient(seen.inputs, seen.outputs, relevances, workspace)
+
+    def derived_floats(self, layer: Layer, conditions: Conditions, growth: float) -> Mapping[str, int]:
+        return own_adjoint_floats(layer, growth) if isinstance(layer, Linear) else {}
+
+
+@dataclass(frozen=True)
+class Backprojection(Gradient):
+    """``r = Wᵀ R``: the gradient of a linear layer."""
+
+    title = "Wᵀ R"
+
+    @classmethod
+    def of(cls, parameters: RuleParameters) -> "Backprojection":
+        """The rule of a formula."""
+        del parameters
+        return cls()
+
+
+@dataclass(frozen=True)
+class PassPositive(NotConserving[Neuron]):
+    """Only positive relevance passes (deconvolution; Zeiler and Fergus 2014)."""
+
+    title = "pass R⁺"
+
+    def propagate(
+        self, layer: Neuron, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty(relevances[0].shape)
+        kernels.positive_part(flat(relevances[0]), flat(out))
+        return (out,)
+
+
+@dataclass(frozen=True)
+class PassGuided(NotConserving[Neuron]):
+    """Positive relevance passes where ``x > 0`` (guided backpropagation; Springenberg et al. 2015)."""
+
+    title = "pass R⁺·[x>0]"
+
+    def uses_inputs(self, layer: Neuron) -> bool:
+        return True
+
+    def propagate(
+        self, layer: Neuron, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty(relevances[0].shape)
+        kernels.positive_part_where_positive(flat(seen.inputs[0]), flat(relevances[0]), flat(out))
+        return (out,)

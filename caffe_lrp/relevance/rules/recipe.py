@@ -1,0 +1,184 @@
+"""The plain recipe of rules for linear layers: modify, apply, divide, hand back.
+
+A rule says which parts its products have: inputs and weights, each modified, and a bias. Every part is
+applied, relevance is divided by what the parts sum to, and the quotients are handed back along the weights,
+times the inputs of the part. What a rule loses and what it keeps in memory follow from its parts. A rule with
+kernels of its own is defined by its parts all the same, and has to give the same numbers.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.quotients import undivided
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.layers.base import Blobs, Linear
+
+from .accounts import Constants, Loss, doubles
+from .base import Conditions, PreparedT, Rule, Seen
+
+#: From inputs or weights to others of their shape.
+Modifier = Callable[[Blob], Blob]
+
+
+def unchanged(numbers: Blob) -> Blob:
+    """The numbers as they are."""
+    return numbers
+
+
+def positive(numbers: Blob) -> Blob:
+    """Their positive parts."""
+    return np.maximum(numbers, 0)
+
+
+def negative(numbers: Blob) -> Blob:
+    """Their negative parts."""
+    return np.minimum(numbers, 0)
+
+
+def ratio(dividend: Blob, divisor: Blob) -> Blob:
+    """A quotient as rules have it: what would be divided by 0 is 0."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        quotient: Blob = dividend / divisor
+    np.copyto(quotient, 0, where=divisor == 0)
+    return quotient
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Products of modified inputs and modified weights.
+
+    Attributes
+    ----------
+    weight, input
+        How they are modified.
+    bias
+        (C,): what is added to the products, or None.
+    """
+
+    weight: Modifier = unchanged
+    input: Modifier = unchanged
+    bias: Blob | None = None
+
+
+@dataclass(frozen=True)
+class LinearRule(Rule[Linear, PreparedT]):
+    """A rule of linear layers that is defined by its parts, however it is computed."""
+
+    def uses_inputs(self, layer: Linear) -> bool:
+        return True
+
+    @abstractmethod
+    def parts(self, layer: Linear) -> tuple[Part, ...]:
+        """What the products of ``layer`` are taken apart into."""
+
+    def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
+        """What is handed back along the weights of each part.
+
+        Here it is relevance over all parts together, the same for each: what the parts receive is the
+        relevance, but for what their biases take.
+
+        Parameters
+        ----------
+        relevance
+            Of the output.
+        sums
+            For every part in turn its products and its bias, in the shape of the output; may be overwritten.
+        """
+        total, count = next(sums), 1
+        for more in sums:
+            total += more
+            count += 1
+        return [ratio(relevance, total)] * count
+
+
+@dataclass(frozen=True, eq=False)
+class AppliedPart:
+    """A part, and the map along its weights."""
+
+    part: Part
+    map: LinearMap
+
+
+class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
+    """A rule that is computed by the plain recipe; `parts` is all that one has to say."""
+
+    def prepare(self, layer: Linear, conditions: Conditions) -> tuple[AppliedPart, ...]:
+        return tuple(AppliedPart(part, _map_of(part, layer)) for part in self.parts(layer))
+
+    def propagate(
+        self,
+        layer: Linear,
+        prepared: tuple[AppliedPart, ...],
+        seen: Seen,
+        relevances: Blobs,
+        workspace: Workspace,
+    ) -> tuple[Blob, ...]:
+        inputs = [each.part.input(seen.inputs[0]) for each in prepared]
+        quotients = self.quotients(relevances[0], _sums(prepared, inputs, workspace))
+        handed = (
+            each.map.adjoint(undivided(quotient), x, workspace)
+            for each, quotient, x in zip(prepared, quotients, inputs, strict=True)
+        )
+        shared = next(handed)
+        for more in handed:
+            shared += more
+        return (shared,)
+
+    def losses(
+        self,
+        layer: Linear,
+        prepared: tuple[AppliedPart, ...],
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        """What biases take, and what is not shared where there is nothing to divide by."""
+        inputs = [each.part.input(seen.inputs[0]) for each in prepared]
+        sums = list(_sums(prepared, inputs, workspace))
+        quotients = self.quotients(relevances[0], (each.copy() for each in sums))
+        unshared, is_zero = doubles(relevances[0]), np.zeros(relevances[0].shape, bool)
+        for each, total, quotient in zip(prepared, sums, quotients, strict=True):
+            unshared = unshared - doubles(quotient) * total
+            is_zero |= quotient == 0
+            if each.part.bias is not None:
+                yield "bias", float(np.sum(each.map.rows(quotient).astype(np.float64) * each.part.bias))
+        yield "zero_sum", float(np.sum(unshared, where=is_zero))
+
+    def derived_floats(self, layer: Linear, conditions: Conditions, growth: float) -> Mapping[str, int]:
+        others = sum(part.weight is not unchanged for part in self.parts(layer))
+        found = {f"{self.title}, parts": math.ceil(others * layer.weight.size * (1 + 2 * growth))}
+        if others < len(self.parts(layer)):
+            found |= own_adjoint_floats(layer, growth)
+        return found
+
+    def passing_floats(self, layer: Linear) -> int:
+        """Modified inputs, the total and one more sum or the quotient, or what a further part hands back."""
+        parts = self.parts(layer)
+        modified = sum(part.input is not unchanged for part in parts)
+        inputs, outputs = math.prod(layer.input_shapes[0]), math.prod(layer.output_shapes[0])
+        return modified * inputs + outputs + max(outputs, inputs if len(parts) > 1 else 0)
+
+
+def own_adjoint_floats(layer: Linear, growth: float) -> Mapping[str, int]:
+    """What it takes to hand relevance back along a layer's own weights."""
+    return {"own, backwards": math.ceil(layer.weight.size * growth)}
+
+
+def _map_of(part: Part, layer: Linear) -> LinearMap:
+    if part.weight is unchanged:
+        own: LinearMap = layer.own_map
+        return own
+    return layer.map_of(layer.lifted(part.weight(layer.weight)))
+
+
+def _sums(prepared: Sequence[AppliedPart], inputs: Blobs, workspace: Workspace) -> Iterator[Blob]:
+    """The products of every part with its inputs, plus its bias."""
+    for each, x in zip(prepared, inputs, strict=True):
+        yield each.map.apply(x, each.part.bias, workspace)

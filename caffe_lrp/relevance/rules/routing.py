@@ -1,0 +1,72 @@
+"""Rules that move relevance to where it belongs, or leave it as it is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.layers.base import Blobs, Layer
+from caffe_lrp.layers.pooling import Pooling
+
+from .accounts import Constants, Loss, doubles
+from .base import Seen, UnpreparedRule
+from .gradients import Gradient
+
+
+def lost_outside(layer: Layer, relevance: Blob) -> Iterator[Loss]:
+    """What pooling windows without a pixel get has nowhere to go."""
+    if isinstance(layer, Pooling) and layer.has_empty_windows:
+        rows, columns = layer.filled_size
+        received = doubles(relevance[0])
+        yield "padding", float(np.sum(received[:, rows:]) + np.sum(received[:, :rows, columns:]))
+
+
+@dataclass(frozen=True)
+class Route(Gradient):
+    """Relevance goes where the elements came from."""
+
+    title = "route"
+
+    def losses(
+        self,
+        layer: Layer,
+        prepared: None,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        return lost_outside(layer, relevances[0])
+
+
+@dataclass(frozen=True)
+class HandOn(Route):
+    """Relevance passes the place of a layer that was merged into another one."""
+
+    title = "merged"
+
+
+@dataclass(frozen=True)
+class Pass(UnpreparedRule[Layer]):
+    """Relevance passes unchanged."""
+
+    title = "pass"
+
+    def propagate(
+        self, layer: Layer, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (relevances[0],)
+
+    def losses(
+        self,
+        layer: Layer,
+        prepared: None,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        """Nothing."""
+        return iter(())

@@ -1,0 +1,152 @@
+"""Rules that share relevance among what an output was put together from, in proportion to contributions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import Blob, flat, pixels
+from caffe_lrp.kernels.elementwise import ZERO_SUM, share_of_contribution
+from caffe_lrp.kernels.pooling import average_pool_redistribute
+from caffe_lrp.layers.base import Aggregation, Blobs, Combination, WindowAverage
+
+from .accounts import Constants, Loss, doubles, over
+from .base import Seen, UnpreparedRule
+from .routing import lost_outside
+
+
+@dataclass(frozen=True)
+class Proportional(UnpreparedRule[WindowAverage]):
+    """Average pooling: ``r = R x / Σx`` over the window.
+
+    ``add_activations`` is Q7: where ``|Σx| < 1e-6`` the activations themselves are added.
+    """
+
+    title = "R·x/Σx"
+    add_activations: bool
+
+    def uses_inputs(self, layer: WindowAverage) -> bool:
+        return True
+
+    def propagate(
+        self, layer: WindowAverage, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty(seen.inputs[0].shape)
+        average_pool_redistribute(
+            pixels(seen.inputs[0]), pixels(relevances[0]), layer.window, self.add_activations, pixels(out)
+        )
+        return (out,)
+
+    def losses(
+        self,
+        layer: WindowAverage,
+        prepared: None,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        """Nothing is lost but where a window sums to 0 and hands down that sum (Q7)."""
+        if self.add_activations:
+            sums = _window_sums(pixels(seen.inputs[0])[0], layer)
+            lost = doubles(pixels(relevances[0])[0]) - sums
+            yield "Q7", float(np.sum(lost, where=np.abs(sums) < np.float32(ZERO_SUM)))
+
+
+def _window_sums(x: Blob, layer: WindowAverage) -> Blob:
+    """(H_out, W_out, C): sums of ``x`` (H, W, C) in every window, added up in the order of the kernel."""
+    window, (channels, rows, columns) = layer.window, layer.output_shapes[0]
+    bottom = (rows - 1) * window.stride_h + window.kernel_h
+    right = (columns - 1) * window.stride_w + window.kernel_w
+    top, left = window.pad_h, window.pad_w
+    size = (max(bottom, top + x.shape[0]), max(right, left + x.shape[1]), channels)
+    padded = np.zeros(size, np.float32)
+    padded[top : top + x.shape[0], left : left + x.shape[1]] = x
+    sums = np.zeros((rows, columns, channels), np.float32)
+    for y in range(window.kernel_h):
+        for i in range(window.kernel_w):
+            sums += padded[
+                y : y + (rows - 1) * window.stride_h + 1 : window.stride_h,
+                i : i + (columns - 1) * window.stride_w + 1 : window.stride_w,
+            ]
+    return sums
+
+
+@dataclass(frozen=True)
+class Contribution(UnpreparedRule[Combination]):
+    """``r = R c / Σc`` for inputs that contribute ``c``, alike where the sum is 0; nothing for gates.
+
+    Source: Bach et al. 2015, eq. 56, for sums; Arras et al. 2017 for products, where the gate gets nothing.
+    """
+
+    title = "R·c/Σc"
+
+    def uses_inputs(self, layer: Combination) -> bool:
+        return True
+
+    def uses_outputs(self, layer: Combination) -> bool:
+        return True
+
+    def propagate(
+        self, layer: Combination, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        contributions = layer.contributions(seen.inputs, seen.outputs)
+        count = sum(contribution is not None for contribution in contributions)
+        total, received = flat(seen.outputs[0]), flat(relevances[0])
+        found = []
+        for number, contribution in enumerate(contributions):
+            if contribution is None:
+                found.append(workspace.zeros(seen.inputs[number].shape))
+                continue
+            share = workspace.empty(seen.outputs[0].shape)
+            share_of_contribution(flat(contribution), total, received, count, flat(share))
+            found.append(layer.gathered(number, share))
+        return tuple(found)
+
+    def losses(
+        self,
+        layer: Combination,
+        prepared: None,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        """Of R, ``R Σc / z`` is handed down; what z has besides the contributions c is a bias."""
+        if not getattr(layer, "has_bias", False):
+            return
+        parts = layer.contributions(seen.inputs, seen.outputs)
+        total = seen.outputs[0]
+        bias = doubles(total) - np.sum([part for part in parts if part is not None], axis=0, dtype=np.float64)
+        lost = over(doubles(relevances[0]) * bias, total)
+        yield "bias", float(np.sum(lost, where=np.abs(total) >= np.float32(ZERO_SUM)))
+
+
+@dataclass(frozen=True)
+class Share(UnpreparedRule[Aggregation]):
+    """``r = R c / Σc`` for elements that contribute ``c``, alike where the sum is 0.
+
+    Source: Bach et al. 2015, eq. 56.
+    """
+
+    title = "R·c/Σc"
+
+    def uses_inputs(self, layer: Aggregation) -> bool:
+        return True
+
+    def propagate(
+        self, layer: Aggregation, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (layer.shared(seen.inputs, relevances[0], workspace),)
+
+    def losses(
+        self,
+        layer: Aggregation,
+        prepared: None,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        return lost_outside(layer, relevances[0])

@@ -1,0 +1,111 @@
+"""What rules have in common that treat positive and negative products differently: αβ and γ.
+
+The sums of both come out of the forward pass, where they cost half of what they would later on.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.quotients import Quotient
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.layers.base import Blobs, Linear
+
+from .accounts import Doubles
+from .base import Conditions, Seen
+from .recipe import LinearRule, Part, negative, positive
+
+
+@dataclass(frozen=True, eq=False)
+class SignedMap:
+    """What a rule of signed products derives from a layer.
+
+    Attributes
+    ----------
+    map
+        To the two sums.
+    way_back
+        The map along whose weights relevance is handed back.
+    bias_positive, bias_negative
+        (C,): the parts of the bias that the sums lack.
+    """
+
+    map: LinearMap
+    way_back: LinearMap
+    bias_positive: Blob
+    bias_negative: Blob
+
+
+@dataclass(frozen=True)
+class SignedRule(LinearRule[SignedMap]):
+    """A rule that divides relevance by the sums of positive and of negative products."""
+
+    uses_sums = True
+
+    @abstractmethod
+    def bias(self, layer: Linear) -> Blob:
+        """(C,): its positive part is added to the first sum, its negative part to the second; 0 for none."""
+
+    @abstractmethod
+    def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> Quotient:
+        """What is handed back along the weights, for sums as the forward pass has them."""
+
+    @property
+    def hands_back_positive_alone(self) -> bool:
+        """Whether negative products get nothing."""
+        return False
+
+    def parts(self, layer: Linear) -> tuple[Part, ...]:
+        """Positive products and the positive part of the bias, then negative ones; from inputs of each sign.
+
+        They come to the sums of the forward pass, two by two.
+        """
+        bias = self.bias(layer)
+        return (
+            Part(positive, positive, positive(bias)),
+            Part(negative, negative),
+            Part(negative, positive, negative(bias)),
+            Part(positive, negative),
+        )
+
+    def prepare(self, layer: Linear, conditions: Conditions) -> SignedMap:
+        bias = self.bias(layer)
+        both, half = layer.signed_map, layer.positive_map
+        if conditions.nonnegative:
+            both, half = layer.signed_map_of_nonnegative, layer.positive_map_of_nonnegative
+        way_back = half if self.hands_back_positive_alone else both
+        return SignedMap(both, way_back, positive(bias), negative(bias))
+
+    def forward(self, layer: Linear, prepared: SignedMap, x: Blob, workspace: Workspace) -> tuple[Blob, Blob]:
+        """The sums of positive and of negative products, and the layer's output, put together from them."""
+        return prepared.map.apply_sums(x, layer.bias, workspace)
+
+    def propagate(
+        self, layer: Linear, prepared: SignedMap, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        quotient = self.quotient(relevances[0], self._sums(seen), prepared)
+        return (prepared.way_back.adjoint(quotient, seen.inputs[0], workspace),)
+
+    def derived_floats(self, layer: Linear, conditions: Conditions, growth: float) -> Mapping[str, int]:
+        signed = layer.weight.size * (2 if conditions.nonnegative else 4)
+        found = {"both signs": math.ceil(signed * (1 + growth))}
+        if self.hands_back_positive_alone:
+            return found | {"positive, backwards": math.ceil(signed * growth / 2)}
+        return found | {"both signs, backwards": math.ceil(signed * growth)}
+
+    def _sums(self, seen: Seen) -> Blob:
+        if seen.sums is None:
+            raise ValueError(f"{self.title} needs the sums of the forward pass")
+        return seen.sums
+
+    def rows_of_one(
+        self, prepared: SignedMap, seen: Seen, relevance: Blob
+    ) -> tuple[Doubles, tuple[Blob, Blob]]:
+        """(positions, C): relevance of a batch of one, and its sums of positive and of negative products."""
+        received = prepared.map.rows(relevance)[0].astype(np.float64)
+        return received, prepared.map.sums_of_item(self._sums(seen), 0)

@@ -1,0 +1,62 @@
+"""The w² rule: relevance in proportion to squared weights, whatever the input."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.quotients import undivided
+from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.layers.base import Blobs, Linear
+
+from .accounts import Constants, Loss, directly, doubles
+from .base import Conditions, Rule, RuleParameters, Seen
+from .weight_shares import kept_inside
+
+
+@dataclass(frozen=True)
+class WSquare(Rule[Linear, LinearMap]):
+    """``r = Σ w² R / Σ w²``; does not look at ``x``. Source: Montavon et al. 2017, eq. 12."""
+
+    title = "w²"
+
+    @classmethod
+    def of(cls, parameters: RuleParameters) -> "WSquare":
+        """The rule of a formula."""
+        del parameters
+        return cls()
+
+    def prepare(self, layer: Linear, conditions: Conditions) -> LinearMap:
+        return layer.sharing_map(np.square(layer.weight))
+
+    def propagate(
+        self, layer: Linear, prepared: LinearMap, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        return (prepared.adjoint(undivided(relevances[0]), None, workspace),)
+
+    def losses(
+        self,
+        layer: Linear,
+        prepared: LinearMap,
+        seen: Seen,
+        relevances: Blobs,
+        constants: Constants,
+        workspace: Workspace,
+    ) -> Iterator[Loss]:
+        """Of R, the share of the weights inside the input is handed down."""
+
+        def compute() -> Blob:
+            shares = self.prepare(directly(layer), Conditions()) if hasattr(layer, "window") else prepared
+            return kept_inside(layer, shares, 1, workspace)
+
+        kept = constants.of(layer, "kept by w²", compute)
+        has_weights = kept.any(axis=tuple(range(2, kept.ndim)), keepdims=True)
+        lost = doubles(relevances[0]) * (1 - kept.astype(np.float64))
+        yield "padding", float(np.sum(lost * has_weights))
+        yield "zero_weights", float(np.sum(lost * ~has_weights))
+
+    def derived_floats(self, layer: Linear, conditions: Conditions, growth: float) -> Mapping[str, int]:
+        return {"squares": math.ceil(layer.weight.size * (1 + growth))}

@@ -1,0 +1,60 @@
+"""The zᴮ rule: relevance among the pixels of an image, of which each has a range."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.layers.base import Linear
+
+from .base import Conditions, RuleParameters
+from .recipe import Part, PlainRule, negative, positive
+
+
+@dataclass(frozen=True)
+class ZBox(PlainRule):
+    """``r = Σ (xw − lw⁺ − hw⁻) R / Σ (xw − lw⁺ − hw⁻)`` for inputs with ``l ≤ x ≤ h``; without bias.
+
+    Formed as ``(x − l)w⁺ + (x − h)w⁻``, of which nothing is negative. What would be divided by 0 is 0.
+    Source: Montavon et al. 2017.
+
+    ``lowest`` and ``highest`` are l and h: one number for every channel of the input, or for every element.
+    """
+
+    title = "zᴮ"
+    needs_bounds = True
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+
+    @classmethod
+    def of(cls, parameters: RuleParameters) -> "ZBox":
+        """The rule of a formula, for a layer that reads the image itself."""
+        return cls(parameters.lowest, parameters.highest)
+
+    def within(self, lowest: Blob, highest: Blob) -> "ZBox":
+        return replace(self, lowest=_by_channel(lowest), highest=_by_channel(highest))
+
+    def parts(self, layer: Linear) -> tuple[Part, ...]:
+        lowest, highest = (_bounds(each, layer.input_shapes[0]) for each in (self.lowest, self.highest))
+        return Part(positive, lambda x: x - lowest), Part(negative, lambda x: x - highest)
+
+    def derived_floats(self, layer: Linear, conditions: Conditions, growth: float) -> Mapping[str, int]:
+        parts = super().derived_floats(layer, conditions, growth)
+        return {**parts, "box": 2 * math.prod(layer.input_shapes[0])}
+
+
+def _by_channel(bound: Blob) -> tuple[float, ...]:
+    """One number for every channel of (1, C, …), or for every element where they differ within a channel."""
+    channels = bound.reshape(bound.shape[1], -1)
+    is_alike = bool((channels == channels[:, :1]).all())
+    return tuple((channels[:, 0] if is_alike else channels.reshape(-1)).tolist())
+
+
+def _bounds(numbers: Sequence[float], shape: tuple[int, ...]) -> Blob:
+    """One number for every channel of an image, for inputs in whose ``shape`` the image comes."""
+    size = math.prod(shape)
+    if not numbers or size % len(numbers):
+        raise ValueError(f"bounds of {len(numbers)} channels do not fit inputs of shape {shape}")
+    return np.repeat(np.array(numbers, np.float32), size // len(numbers)).reshape(shape)
