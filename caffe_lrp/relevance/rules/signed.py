@@ -74,11 +74,11 @@ class SignedRule(LinearRule[SignedMap]):
         )
 
     def prepare(self, layer: Linear, conditions: Conditions) -> SignedMap:
-        bias = self.bias(layer)
-        both, half = layer.signed_map, layer.positive_map
-        if conditions.nonnegative:
-            both, half = layer.signed_map_of_nonnegative, layer.positive_map_of_nonnegative
-        way_back = half if self.hands_back_positive_alone else both
+        bias, nonnegative = self.bias(layer), conditions.nonnegative
+        both: LinearMap = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
+        way_back = both
+        if self.hands_back_positive_alone:
+            way_back = layer.positive_map_of_nonnegative if nonnegative else layer.positive_map
         return SignedMap(both, way_back, positive(bias), negative(bias))
 
     def forward(self, layer: Linear, prepared: SignedMap, x: Blob, workspace: Workspace) -> tuple[Blob, Blob]:
