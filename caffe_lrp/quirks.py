@@ -22,14 +22,14 @@ class Quirks:
     Q3_gradient_seeded_with_score
         The gradient formulas start from the score instead of 1 (``engines/cpu.py``).
     Q4_undivided_at_zero
-        ε leaves relevance undivided where the pre-activation is 0 (``relevance/linear_rules.py``).
+        ε leaves relevance undivided where the pre-activation is 0 (``relevance/rules/epsilon.py``).
     Q5_first_group_bias
-        αβ uses the biases of group 0 in every group (``relevance/linear_rules.py``).
+        αβ uses the biases of group 0 in every group (``relevance/rules/alpha_beta.py``).
     Q6_flat_ignores_channels
-        Flat divides by the kernel area, not by the number of inputs (``relevance/linear_rules.py``).
+        Flat divides by the kernel area, not by the number of inputs (``relevance/rules/flat.py``).
     Q7_zero_sum_adds_activations
         Average pooling adds activations to the relevance where a window sums to 0
-        (``relevance/rules.py``).
+        (``relevance/rules/sharing.py``).
     Q8_normalization_taylor
         LRN uses a Taylor rule that does not conserve, instead of passing relevance on
         (``relevance/formulas.py``).
