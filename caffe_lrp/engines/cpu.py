@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe_lrp.compute.linear_map import LinearMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.layers.base import Blobs
@@ -24,12 +25,14 @@ _REUSE_LOSS = 1.15
 class CpuEngine(Engine):
     """The engine that all others are measured by; see `Engine`."""
 
-    def __init__(self, threads: int = 1, checkpoint: Callable[[], None] | None = None) -> None:
-        self._workspace = Workspace(threads, checkpoint)
+    def __init__(
+        self, threads: int = 1, checkpoint: Callable[[], None] | None = None, convolution: str = "auto"
+    ) -> None:
+        self._workspace = Workspace(threads, checkpoint, convolution)
 
     @staticmethod
-    def footprint(net: Net, plans: Sequence[Plan]) -> Footprint:
-        computed = footprint_of(net, plans)
+    def footprint(net: Net, plans: Sequence[Plan], convolution: str = "auto") -> Footprint:
+        computed = footprint_of(net, plans, convolution)
         return Footprint(computed.fixed, int(_REUSE_LOSS * computed.per_image))
 
     def forward(
@@ -78,7 +81,10 @@ def _forward_with_sums(
 ) -> tuple[Blob, ...]:
     """The forward pass of a layer, put together from sums that are kept for its rule."""
     layer: Any = step.layer
-    sums[layer.index], output = step.prepared.map.apply_sums(inputs[0], layer.bias, workspace)
+    signed: LinearMap = step.prepared.map
+    sums[layer.index], output = signed.apply_sums(inputs[0], layer.bias, workspace)
+    if step.conditions.is_compared:
+        signed.restore_ties(inputs[0], output, workspace)
     return (output,)
 
 

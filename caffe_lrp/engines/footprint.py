@@ -18,7 +18,7 @@ from .base import Footprint
 _BYTES = 4
 
 
-def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:
+def footprint_of(net: Net, plans: Sequence[Plan], convolution: str = "auto") -> Footprint:
     """What it takes to explain images by ``plans``, which share one forward pass."""
     kept = frozenset[int]().union({net.output_value}, *(plan.kept_values for plan in plans))
     owners = _owners(net)
@@ -29,15 +29,19 @@ def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:
     peaks += [held + _walk_peak(net, plan) for plan in plans]
     weights = sum(blob.size for layer in net.layers for blob in layer.weights)
     derived = {
-        (step.layer.index, what): size for step in steps for what, size in derived_floats(step).items()
+        (step.layer.index, what): size
+        for step in steps
+        for what, size in derived_floats(step, convolution).items()
     }
-    own = sum(packed_floats(layer) for layer in net.layers)
+    own = sum(packed_floats(layer, convolution) for layer in net.layers)
     return Footprint(_BYTES * (weights + own + sum(derived.values())), _BYTES * max(peaks))
 
 
-def packed_floats(layer: Layer) -> int:
-    """Numbers a layer derives from its own weights for the forward pass."""
-    return math.ceil(layer.weight.size * layer.own_map.packed_growth) if isinstance(layer, Linear) else 0
+def packed_floats(layer: Layer, convolution: str) -> int:
+    """Numbers a layer derives from its own weights for the forward pass, by a method of convolution."""
+    if not isinstance(layer, Linear):
+        return 0
+    return math.ceil(layer.weight.size * float(layer.own_map.packed_growth(convolution)))
 
 
 def kept_floats(step: Step) -> int:
@@ -45,7 +49,7 @@ def kept_floats(step: Step) -> int:
     return 2 * math.prod(step.layer.output_shapes[0]) if step.rule.uses_sums else 0
 
 
-def derived_floats(step: Step) -> Mapping[str, int]:
+def derived_floats(step: Step, convolution: str) -> Mapping[str, int]:
     """Numbers a rule derives from the weights, once for all images: other weights, and what is packed.
 
     Other rules that derive the same from a layer share it.
@@ -53,9 +57,9 @@ def derived_floats(step: Step) -> Mapping[str, int]:
     layer, rule = step.layer, step.rule
     if not isinstance(layer, Linear) or isinstance(rule, Flat):
         return {}
-    size, growth = layer.weight.size, layer.own_map.packed_growth
+    size, growth = layer.weight.size, layer.own_map.packed_growth(convolution)
     if rule.uses_sums:
-        signed = size * (2 if step.nonnegative else 4)
+        signed = size * (2 if step.conditions.nonnegative else 4)
         found = {"both signs": math.ceil(signed * (1 + growth))}
         if isinstance(rule, AlphaBeta) and rule.beta == 0:
             return found | {"positive, backwards": math.ceil(signed * growth / 2)}

@@ -154,14 +154,6 @@ class Layer(ABC):
         del inputs
         return self
 
-    def with_convolution(self, method: str, is_compared: bool) -> "Layer":
-        """The layer, using a method of convolution: ``auto``, ``direct`` or ``winograd``.
-
-        ``is_compared`` is whether max pooling compares its outputs or what follows from them.
-        """
-        del method, is_compared
-        return self
-
     @abstractmethod
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         """Outputs of the layer; inputs are never changed."""

@@ -1,6 +1,6 @@
 """Convolution."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,7 @@ from .window import Pad, PaddedWindow, convolution_padded_window, convolved_size
 class Convolution(Linear):
     """2-D convolution with groups, stride, padding, dilation, and an optional bias.
 
-    ``window`` has the padding above and left of the image, ``ends`` is that below and right. ``method`` is
-    ``auto``, ``direct`` or ``winograd``: how products are formed. ``is_compared`` is whether max pooling
-    compares what follows from the outputs.
+    ``window`` has the padding above and left of the image, ``ends`` is that below and right.
     """
 
     window: Window
@@ -35,8 +33,6 @@ class Convolution(Linear):
     output_channels: int
     groups: int
     has_bias: bool
-    method: str = "auto"
-    is_compared: bool = True
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Convolution":
@@ -98,12 +94,8 @@ class Convolution(Linear):
     def has_partial_windows(self) -> bool:
         return self._padded_window.is_padded
 
-    def with_convolution(self, method: str, is_compared: bool) -> "Convolution":
-        return replace(self, method=method, is_compared=is_compared)
-
     def map_of(self, weight: Blob) -> LinearMap:
-        shapes = (self.input_shapes[0], self.output_shapes[0])
-        return ConvolutionMap(weight, self.window, *shapes, self.method, self.is_compared)
+        return ConvolutionMap(weight, self.window, self.input_shapes[0], self.output_shapes[0])
 
     @shared_property
     def _summing_map(self) -> LinearMap:
@@ -112,7 +104,7 @@ class Convolution(Linear):
         inside, outside = (
             (self.groups, *shape[1:]) for shape in (self.input_shapes[0], self.output_shapes[0])
         )
-        return ConvolutionMap(weight, self.window, inside, outside, "direct", keeps_ties=False)
+        return ConvolutionMap(weight, self.window, inside, outside, is_direct=True)
 
     def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
         received = pixels(relevance)

@@ -22,7 +22,7 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer, Linear
 
-from .rules import Gradient, Rule, Seen
+from .rules import Conditions, Gradient, Rule, Seen
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,16 @@ class AlphaBeta(Rule):
     def uses_inputs(self, layer: Layer) -> bool:
         return True
 
-    def prepare(self, layer: Linear, nonnegative: bool) -> SignedMap:
+    def prepare(self, layer: Linear, conditions: Conditions) -> SignedMap:
         bias = np.zeros((layer.groups, layer.group_outputs), np.float32)
         if layer.bias is not None:
             bias[:] = layer.bias.reshape(layer.groups, -1)
         if self.first_group_bias:
             bias[:] = bias[0]
-        both = _signed_map(layer, nonnegative)
+        both = _signed_map(layer, conditions)
         way_back = both
         if self.beta == 0:  # what negative products would hand back is 0
-            way_back = layer.positive_map_of_nonnegative if nonnegative else layer.positive_map
+            way_back = layer.positive_map_of_nonnegative if conditions.nonnegative else layer.positive_map
         return SignedMap(both, way_back, *_parts(bias.reshape(-1)))
 
     def propagate(
@@ -124,8 +124,8 @@ class ZPlus(AlphaBeta):
     title = "z⁺"
 
 
-def _signed_map(layer: Linear, nonnegative: bool) -> LinearMap:
-    both: LinearMap = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
+def _signed_map(layer: Linear, conditions: Conditions) -> LinearMap:
+    both: LinearMap = layer.signed_map_of_nonnegative if conditions.nonnegative else layer.signed_map
     return both
 
 
@@ -150,8 +150,8 @@ class Gamma(Rule):
     def uses_inputs(self, layer: Layer) -> bool:
         return True
 
-    def prepare(self, layer: Linear, nonnegative: bool) -> SignedMap:
-        both = _signed_map(layer, nonnegative)
+    def prepare(self, layer: Linear, conditions: Conditions) -> SignedMap:
+        both = _signed_map(layer, conditions)
         outputs = layer.groups * layer.group_outputs
         bias = np.zeros(outputs, np.float32) if layer.bias is None else layer.bias
         return SignedMap(both, both, *_parts(bias))
@@ -190,7 +190,7 @@ class WSquare(Rule):
 
     title = "w²"
 
-    def prepare(self, layer: Linear, nonnegative: bool) -> LinearMap:
+    def prepare(self, layer: Linear, conditions: Conditions) -> LinearMap:
         return layer.sharing_map(np.square(layer.weight))
 
     def propagate(
@@ -209,12 +209,27 @@ class BoxedMaps:
         Maps along the parts of the weights.
     lowest, highest
         Bounds of every input, in the shape of one item.
+    is_compared
+        Whether max pooling compares the layer's outputs: then equal windows have equal sums here, too.
     """
 
     positive: LinearMap
     negative: LinearMap
     lowest: Blob
     highest: Blob
+    is_compared: bool
+
+    def sums(self, above: Blob, below: Blob, workspace: Workspace) -> Blob:
+        """What relevance is shared by: the sums for inputs less either bound, in the layer's output shape."""
+        total = self._applied(self.positive, above, workspace)
+        total += self._applied(self.negative, below, workspace)
+        return total
+
+    def _applied(self, part: LinearMap, x: Blob, workspace: Workspace) -> Blob:
+        out = part.apply(x, None, workspace)
+        if self.is_compared:
+            part.restore_ties(x, out, workspace)
+        return out
 
 
 @dataclass(frozen=True)
@@ -238,10 +253,11 @@ class ZBox(Rule):
     def uses_inputs(self, layer: Layer) -> bool:
         return True
 
-    def prepare(self, layer: Linear, nonnegative: bool) -> BoxedMaps:
+    def prepare(self, layer: Linear, conditions: Conditions) -> BoxedMaps:
         shape = layer.input_shapes[0]
         positive, negative = (layer.map_of(part) for part in _parts(layer.lifted(layer.weight)))
-        return BoxedMaps(positive, negative, _bounds(self.lowest, shape), _bounds(self.highest, shape))
+        lowest, highest = _bounds(self.lowest, shape), _bounds(self.highest, shape)
+        return BoxedMaps(positive, negative, lowest, highest, conditions.is_compared)
 
     def propagate(
         self, layer: Linear, prepared: BoxedMaps, seen: Seen, relevances: Blobs, workspace: Workspace
@@ -250,8 +266,7 @@ class ZBox(Rule):
         above, below = workspace.empty(x.shape), workspace.empty(x.shape)
         np.subtract(x, prepared.lowest, out=above)
         np.subtract(x, prepared.highest, out=below)
-        z = prepared.positive.apply(above, None, workspace)
-        z += prepared.negative.apply(below, None, workspace)
+        z = prepared.sums(above, below, workspace)
         quotient = epsilon_quotient(relevances[0], z, 0.0, undivided_at_zero=False)
         shared = prepared.positive.adjoint(quotient, above, workspace)
         shared += prepared.negative.adjoint(quotient, below, workspace)

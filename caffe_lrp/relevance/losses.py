@@ -19,7 +19,7 @@ from caffe_lrp.kernels.elementwise import ZERO_SUM
 from caffe_lrp.layers.base import Layer, Linear
 from caffe_lrp.layers.pooling import Pooling
 
-from .linear_rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox
+from .linear_rules import AlphaBeta, BoxedMaps, Epsilon, Flat, Gamma, WSquare, ZBox
 from .passage import Passage
 from .rules import Contribution, Overwrite, Pass, Proportional, Route, Rule, Share, TaylorNormalization
 
@@ -99,17 +99,14 @@ def _nothing(rule: Rule, passage: Passage, item: int, constants: Constants) -> I
 # Linear layers
 
 
-def _direct(layer: Linear) -> Any:
-    """The layer, computing without the roundings of Winograd's algorithm."""
-    return layer.with_convolution("direct", is_compared=False)
-
-
 def _bias(layer: Linear, constants: Constants, workspace: Workspace) -> Singles:
     """What the layer adds to its products, as it shows where there are none."""
 
     def compute() -> Singles:
         nothing = np.zeros((1, *layer.input_shapes[0]), np.float32)
-        return np.array(_direct(layer).forward((nothing,), workspace)[0][0])
+        # A map of this moment: what is packed for it is not kept with the layer.
+        own = layer.map_of(layer.lifted(layer.weight))
+        return np.array(own.apply(nothing, layer.bias, workspace.directly())[0])
 
     return constants.of(layer, "bias", compute)
 
@@ -175,8 +172,8 @@ def _z_box(rule: ZBox, passage: Passage, item: int, constants: Constants) -> Ite
     """Nothing is lost but where what is shared sums to 0."""
     step = passage.step
     x = passage.seen.inputs[0][item : item + 1]
-    z = step.prepared.positive.apply(x - step.prepared.lowest, None, passage.workspace)
-    z = z + step.prepared.negative.apply(x - step.prepared.highest, None, passage.workspace)
+    boxed: BoxedMaps = step.prepared
+    z = boxed.sums(x - boxed.lowest, x - boxed.highest, passage.workspace)
     yield "zero_sum", float(np.sum(_item(passage.received[0], item), where=z[0] == 0))
 
 
@@ -202,8 +199,7 @@ def _flat(rule: Flat, passage: Passage, item: int, constants: Constants) -> Iter
     def compute() -> Singles:
         if not hasattr(layer, "window"):
             return np.ones(layer.output_shapes[0], np.float32)
-        direct = _direct(layer)
-        shares = direct.map_of(direct.lifted(np.ones_like(layer.weight)))
+        shares = layer.map_of(layer.lifted(np.ones_like(layer.weight)))
         return _kept(layer, shares, layer.fan_in, passage.workspace)
 
     kept = constants.of(layer, "kept by flat", compute).astype(np.float64)
@@ -222,7 +218,8 @@ def _w_square(
 
     def compute() -> Singles:
         has_window = hasattr(layer, "window")
-        shares = rule.prepare(_direct(layer), step.nonnegative) if has_window else step.prepared
+        # Another map than that of the step: what is packed for it is not kept.
+        shares = rule.prepare(layer, step.conditions) if has_window else step.prepared
         return _kept(layer, shares, 1, passage.workspace)
 
     kept = constants.of(layer, "kept by w²", compute)
@@ -238,7 +235,7 @@ def _kept(layer: Layer, shares: LinearMap, whole: int, workspace: Workspace) -> 
     Only convolutions have shares outside it: all others share what there is among the inputs they see.
     """
     ones = np.ones((1, *layer.input_shapes[0]), np.float32)
-    reached: Singles = shares.apply(ones, None, workspace)[0] / np.float32(whole)
+    reached: Singles = shares.apply(ones, None, workspace.directly())[0] / np.float32(whole)
     return reached if isinstance(shares, ConvolutionMap) else (reached != 0).astype(np.float32)
 
 

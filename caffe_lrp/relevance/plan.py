@@ -13,22 +13,22 @@ from caffe_lrp.net.net import Net
 
 from .bounds import bounded_values, bounds_of_values
 from .formulas import Formula, RuleParameters, compose
-from .rules import Rule
+from .rules import Conditions, Rule
 from .start import LayerReference, Start, find_start, layer_index
 
 
 @dataclass(frozen=True)
 class Step:
-    """One layer and its rule; ``nonnegative`` is whether the layer's inputs never have negative elements."""
+    """One layer, its rule, and what the net makes of its place."""
 
     layer: Layer
     rule: Rule
-    nonnegative: bool
+    conditions: Conditions
 
     @shared_property
     def prepared(self) -> Any:
         """What the rule derives from the weights: computed on first use, then kept."""
-        return self.rule.prepare(self.layer, self.nonnegative)
+        return self.rule.prepare(self.layer, self.conditions)
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,19 @@ def resolve_plan(
     return Plan(
         net=net,
         steps=tuple(
-            Step(layer, rule, net.nonnegative_values.issuperset(layer.inputs))
+            Step(layer, rule, _conditions_of(layer, net))
             for layer, rule in zip(path, _within_bounds(rules, path, parameters, net), strict=True)
         ),
         origin=origin,
         target=next(value for value in path[-1].inputs if value not in net.fixed_values),
         unit_seed=formula.is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
         finish=formula.finish,
+    )
+
+
+def _conditions_of(layer: Layer, net: Net) -> Conditions:
+    return Conditions(
+        nonnegative=net.nonnegative_values.issuperset(layer.inputs), is_compared=net.is_compared(layer)
     )
 
 

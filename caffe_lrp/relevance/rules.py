@@ -25,6 +25,22 @@ from caffe_lrp.layers.base import (
 )
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What a net makes of the place of a layer.
+
+    Attributes
+    ----------
+    nonnegative
+        Whether the layer's inputs never have negative elements.
+    is_compared
+        Whether max pooling compares its outputs, or what follows from them.
+    """
+
+    nonnegative: bool
+    is_compared: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
     """What a rule sees of the forward pass through its layer.
@@ -72,12 +88,9 @@ class Rule(ABC):
         del lowest, highest
         return self
 
-    def prepare(self, layer: Any, nonnegative: bool) -> Any:
-        """What the rule derives from the weights, computed once per run.
-
-        ``nonnegative`` is whether the layer's input never has negative elements.
-        """
-        del layer, nonnegative
+    def prepare(self, layer: Any, conditions: Conditions) -> Any:
+        """What the rule derives from the weights and the conditions of the layer, computed once per run."""
+        del layer, conditions
 
     @abstractmethod
     def propagate(

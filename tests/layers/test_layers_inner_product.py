@@ -211,9 +211,9 @@ def test_every_rule_equals_the_walker(code: int, corrected: bool, pair: Pair) ->
 
 def test_positions_know_both_signs_of_inputs_and_one(pair: Pair) -> None:
     steps = {step.layer.name: step for step in pair.plan(2, Options(beta=1.0), "fc").steps}
-    assert not steps["columns"].nonnegative
-    assert steps["planes"].nonnegative
-    assert not steps["last"].nonnegative
+    assert not steps["columns"].conditions.nonnegative
+    assert steps["planes"].conditions.nonnegative
+    assert not steps["last"].conditions.nonnegative
 
 
 @pytest.mark.parametrize("code", [0, 2, 100])

@@ -17,6 +17,7 @@ from builders import (
     Weights,
     assert_close,
     build,
+    conditions,
     deployed,
     layer_net,
     lone_layer,
@@ -429,7 +430,7 @@ def test_what_windows_without_pixels_get_is_lost_to_padding(
         positive = np.abs(x)
         handed = rule.propagate(pooled, None, Seen((positive,), ()), [relevance], WORKSPACE)[0]
         passage = Passage(
-            Step(pooled, rule, nonnegative=False), Seen((positive,), ()), [relevance], [handed], WORKSPACE
+            Step(pooled, rule, conditions()), Seen((positive,), ()), [relevance], [handed], WORKSPACE
         )
         for item in range(2):
             found = losses_of(passage, item, Constants())
@@ -682,11 +683,11 @@ def test_pyramids_over_vectors_are_refused(tmp_path: Path) -> None:
 def test_convolutions_see_that_a_pyramid_compares(tmp_path: Path) -> None:
     """Winograd's method must not break ties at which max pooling chooses."""
     text = pooled_net('type: "SPP" spp_param { pyramid_height: 2 }')
-    layers = build(tmp_path, text).layers
-    assert isinstance(layers[2], Winner)
-    assert vars(layers[0])["is_compared"]
-    layers = build(tmp_path, text.replace("pyramid_height: 2", "pyramid_height: 2 pool: AVE")).layers
-    assert not vars(layers[0])["is_compared"]
+    net = build(tmp_path, text)
+    assert isinstance(net.layers[2], Winner)
+    assert net.is_compared(net.layers[0])
+    net = build(tmp_path, text.replace("pyramid_height: 2", "pyramid_height: 2 pool: AVE"))
+    assert not net.is_compared(net.layers[0])
 
 
 # --- Relevance ----------------------------------------------------------------------------------------------

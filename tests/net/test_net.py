@@ -7,6 +7,8 @@ import numpy as np
 import oracle_walker
 import pytest
 from builders import (
+    BY_WINOGRAD,
+    DIRECTLY,
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
@@ -322,7 +324,8 @@ def convolutions(net: Net) -> dict[str, Convolution]:
 
 
 def test_what_max_pooling_compares_is_known(tmp_path: Path) -> None:
-    compared = {name: layer.is_compared for name, layer in convolutions(build(tmp_path, COMPARED)).items()}
+    net = build(tmp_path, COMPARED)
+    compared = {name: net.is_compared(layer) for name, layer in convolutions(net).items()}
     assert compared == {"conv1": True, "conv2": True, "side": False, "conv3": False}
 
 
@@ -334,16 +337,14 @@ def test_what_max_pooling_compares_is_known(tmp_path: Path) -> None:
         ("winograd", {"conv1", "conv2", "side", "conv3"}),
     ],
 )
-def test_the_method_of_convolution_reaches_the_layers(method: str, chosen: set[str], tmp_path: Path) -> None:
+def test_the_method_of_convolution_is_one_of_each_map(method: str, chosen: set[str], tmp_path: Path) -> None:
     """The automatic choice is Winograd's method where there are many channels: not for conv1."""
-    layers = convolutions(build(tmp_path, COMPARED, convolution=method))
-    assert {layer.method for layer in layers.values()} == {method}
-    maps = {name: layer.own_map for name, layer in layers.items()}
+    maps = {name: layer.own_map for name, layer in convolutions(build(tmp_path, COMPARED)).items()}
     found = {name: one for name, one in maps.items() if isinstance(one, ConvolutionMap)}
     assert set(found) == {"conv1", "conv2", "side", "conv3"}
-    assert {name for name, one in found.items() if one.forward_product.uses_winograd} == chosen
+    assert {name for name, one in found.items() if one.forward_product(method).uses_winograd} == chosen
     # How so few channels as those of the image are handed back is left open.
-    backwards = {name for name, one in found.items() if one.adjoint_product.uses_winograd}
+    backwards = {name for name, one in found.items() if one.adjoint_product(method).uses_winograd}
     assert backwards - {"conv1"} == chosen - {"conv1"}
 
 
@@ -351,15 +352,15 @@ def test_the_method_of_convolution_reaches_the_layers(method: str, chosen: set[s
 def test_ties_of_max_pooling_stay_ties(method: str, tmp_path: Path) -> None:
     """Equal rows, equal columns, flat images, and images with nothing equal."""
     text = COMPARED.replace("dim: 5 dim: 4", "dim: 23 dim: 19")
-    net = build(tmp_path, text, seed=3, convolution=method)
-    exact = build(tmp_path, text, seed=3, convolution="direct")
+    net = build(tmp_path, text, seed=3)
     (compared,) = next(layer for layer in net.layers if layer.name == "pool").inputs
     batch = random_blob((4, 3, 23, 19), 1)
     batch[0, :, 5:] = batch[0, :, 5:6]
     batch[1, :, :, :14] = batch[1, :, :, 14:15]
     batch[2] = batch[2, :, :1, :1]
     found, wanted = (
-        one.forward(batch, keep={compared}, workspace=WORKSPACE)[compared] for one in (net, exact)
+        net.forward(batch, keep={compared}, workspace=workspace)[compared]
+        for workspace in (Workspace(convolution=method), DIRECTLY)
     )
     ties = 0
     for item in range(4):
@@ -385,10 +386,10 @@ def test_pixels_that_follow_from_different_windows_are_left_different(tmp_path: 
         + over("conv", "Convolution", "joined", "convolution_param { num_output: 6 kernel_size: 3 pad: 1 }")
         + over("pool", "Pooling", "conv", "pooling_param { pool: MAX kernel_size: 2 }")
     )
-    batch, results = random_blob((3, 3, 5, 4), 1), []
-    for method in ("winograd", "direct"):
-        net = build(tmp_path, text, seed=3, convolution=method)
-        results.append(net.forward(batch, keep=set(), workspace=WORKSPACE)[net.output_value])
+    net, batch = build(tmp_path, text, seed=3), random_blob((3, 3, 5, 4), 1)
+    results = [
+        net.forward(batch, set(), workspace)[net.output_value] for workspace in (BY_WINOGRAD, DIRECTLY)
+    ]
     assert_close(results[0], results[1], 1e-5)
 
 
@@ -740,9 +741,9 @@ layer {{ name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param {
     batch = random_blob((2, 16, 11, 9), 4)
     batch[0, :, 3:] = -np.abs(batch[0, :, 3:])
     batch[1, :, 0, 4:] = 7
+    net = build(tmp_path, text, seed=5)
     found, wanted = (
-        net.forward(batch, frozenset(), WORKSPACE)[net.output_value]
-        for net in (build(tmp_path, text, seed=5, convolution=method) for method in ("winograd", "direct"))
+        net.forward(batch, frozenset(), workspace)[net.output_value] for workspace in (BY_WINOGRAD, DIRECTLY)
     )
     assert_close(found, wanted, 1e-5)
     for blob, exact in zip(found, wanted, strict=True):

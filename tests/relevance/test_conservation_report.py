@@ -13,6 +13,7 @@ from builders import (
     INCEPTION_SHAPE,
     WORKSPACE,
     build,
+    conditions,
     random_blob,
     single_layer,
     without_biases,
@@ -42,7 +43,7 @@ ROOT = Path(__file__).parents[2]
 
 def passage_of(rule: Rule, layer: Layer, x: Blob, relevance: Blob) -> Passage:
     """One step, the rule given only what it says it looks at."""
-    step = Step(layer, rule, nonnegative=False)
+    step = Step(layer, rule, conditions())
     seen = see(rule, layer, step.prepared, x, WORKSPACE)
     handed = rule.propagate(layer, step.prepared, seen, [relevance], WORKSPACE)
     return Passage(step, seen, [relevance], handed, WORKSPACE)
@@ -232,7 +233,7 @@ def test_contributions_lose_to_a_bias() -> None:
     output[1, 0, 0, 0] = 0  # shared alike, whatever the bias
     layer = Shifted(index=0, name="", type="", inputs=(0, 1, 2), outputs=(3,), input_shapes=((3, 4, 5),) * 3)
     seen = Seen(inputs, [output])
-    passage = Passage(Step(layer, Contribution(), nonnegative=False), seen, [relevance], (), WORKSPACE)
+    passage = Passage(Step(layer, Contribution(), conditions()), seen, [relevance], (), WORKSPACE)
     share = relevance[1].astype(float) * 2 / np.where(output[1] == 0, np.inf, output[1])
     found = losses_of(passage, 1, Constants())
     assert found is not None
