@@ -50,9 +50,11 @@ class EagerEngine(CpuEngine):
         self._workspace = EagerWorkspace(threads, convolution=convolution)
 
 
-def conditions(nonnegative: bool = False, is_compared: bool = False) -> Conditions:
+def conditions(
+    nonnegative: bool = False, is_compared: bool = False, gates: Sequence[bool] = ()
+) -> Conditions:
     """What a net makes of the place of a layer, where nothing is special about it unless that is said."""
-    return Conditions(nonnegative=nonnegative, is_compared=is_compared)
+    return Conditions(nonnegative, is_compared, tuple(gates))
 
 
 Weights = dict[str, list[Blob]]

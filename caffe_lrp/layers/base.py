@@ -149,11 +149,6 @@ class Layer(ABC):
         del varying
         return False
 
-    def with_gates(self, inputs: Sequence[bool]) -> "Layer":
-        """The layer, knowing which of its inputs are gates."""
-        del inputs
-        return self
-
     @abstractmethod
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         """Outputs of the layer; inputs are never changed."""
@@ -335,10 +330,11 @@ class Combination(Layer):
     """Capability: every output is put together from what several inputs contribute to it."""
 
     @abstractmethod
-    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+    def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
         """What each input adds to the output, in the output's shape; they sum to it, biases aside.
 
-        None for an input that adds nothing of its own, but says how much of the others passes.
+        ``gates`` says of each input whether its values only say how much of others passes. None for an input
+        that adds nothing of its own.
         """
 
     def gathered(self, number: int, share: Blob) -> Blob:

@@ -172,7 +172,7 @@ def _graph_of(deployed: DeployedNet) -> Graph:
                 input_shapes=tuple(values.shapes[value] for value in read),
                 batch_size=inputs[0].shape[0] if inputs else 1,
             )
-        layers.append(layer.with_gates(values.gates_among(read)))
+        layers.append(layer)
         values.write(spec.tops, layer)
         for value in read:
             unread.pop(value, None)

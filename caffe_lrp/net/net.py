@@ -133,6 +133,21 @@ class Net:
         return frozenset(found)
 
     @cached_property
+    def gate_values(self) -> frozenset[int]:
+        """Values that only say how much of others passes, and all that do not depend on the image."""
+        found = set(self.fixed_values)
+        for layer in self.layers:
+            if layer.is_gate([value in found for value in layer.inputs]):
+                found.update(layer.outputs)
+        return frozenset(found)
+
+    def gates_of(self, layer: Layer) -> tuple[bool, ...]:
+        """Which inputs of a layer are gates: those fixed alone, if else all of them were."""
+        are_fixed = tuple(value in self.fixed_values for value in layer.inputs)
+        are_gates = tuple(value in self.gate_values for value in layer.inputs)
+        return are_fixed if any(are_fixed) and all(are_gates) else are_gates
+
+    @cached_property
     def compared_values(self) -> frozenset[int]:
         """Values that max pooling compares, and those they follow from."""
         found: set[int] = set()

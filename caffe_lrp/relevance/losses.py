@@ -290,7 +290,8 @@ def _contribution(
         return
     one = slice(item, item + 1)
     seen = passage.seen
-    parts = layer.contributions([x[one] for x in seen.inputs], [y[one] for y in seen.outputs])
+    inputs, outputs = ([blob[one] for blob in blobs] for blobs in (seen.inputs, seen.outputs))
+    parts = layer.contributions(inputs, outputs, passage.step.prepared)
     total = seen.outputs[0][item]
     bias = total.astype(np.float64) - np.sum(
         [part[0] for part in parts if part is not None], axis=0, dtype=np.float64

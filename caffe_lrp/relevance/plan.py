@@ -141,7 +141,9 @@ def resolve_plan(
 
 def _conditions_of(layer: Layer, net: Net) -> Conditions:
     return Conditions(
-        nonnegative=net.nonnegative_values.issuperset(layer.inputs), is_compared=net.is_compared(layer)
+        nonnegative=net.nonnegative_values.issuperset(layer.inputs),
+        is_compared=net.is_compared(layer),
+        gates=net.gates_of(layer),
     )
 
 

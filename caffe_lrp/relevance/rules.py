@@ -35,10 +35,13 @@ class Conditions:
         Whether the layer's inputs never have negative elements.
     is_compared
         Whether max pooling compares its outputs, or what follows from them.
+    gates
+        Which of its inputs only say how much of the others passes.
     """
 
     nonnegative: bool
     is_compared: bool
+    gates: tuple[bool, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,10 +229,19 @@ class Contribution(Rule):
     def uses_outputs(self, layer: Layer) -> bool:
         return True
 
+    def prepare(self, layer: Combination, conditions: Conditions) -> tuple[bool, ...]:
+        """Which inputs are gates."""
+        return conditions.gates
+
     def propagate(
-        self, layer: Combination, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+        self,
+        layer: Combination,
+        prepared: tuple[bool, ...],
+        seen: Seen,
+        relevances: Blobs,
+        workspace: Workspace,
     ) -> tuple[Blob, ...]:
-        contributions = layer.contributions(seen.inputs, seen.outputs)
+        contributions = layer.contributions(seen.inputs, seen.outputs, prepared)
         count = sum(contribution is not None for contribution in contributions)
         total, received = flat(seen.outputs[0]), flat(relevances[0])
         found = []

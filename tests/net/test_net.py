@@ -29,12 +29,15 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.base import Blobs, Combination
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.heads import head_notices
 from caffe_lrp.net.net import Net
+from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.relevance.formulas import FORMULAS, RuleParameters
+from caffe_lrp.relevance.plan import resolve_plan
 
 DATA = 'input: "data" input_shape { dim: 2 dim: 3 dim: 5 dim: 4 }\n'
 
@@ -302,6 +305,49 @@ def test_nonnegative_values_of_a_whole_net_have_no_negative_elements(tmp_path: P
         assert value not in net.nonnegative_values or values[value].min() >= 0
     before_relu = net.layers[INCEPTION_INDICES["conv1"]].outputs[0]
     assert before_relu not in net.nonnegative_values
+
+
+#: A gate by its own nature, by way of layers that keep one, and none; products of them.
+GATES = (
+    DATA
+    + over("gate", "Sigmoid", "data")
+    + over("moved", "Flatten", "gate", "flatten_param { end_axis: 1 }")
+    + over("scaled", "Power", "data", "power_param { scale: 2 }")
+    + over("both", "Eltwise", "gate", 'bottom: "moved" eltwise_param { operation: PROD }')
+    + over("one", "Eltwise", "scaled", 'bottom: "both" eltwise_param { operation: PROD }')
+    + over("none", "Eltwise", "one", 'bottom: "data" eltwise_param { operation: PROD }')
+    + over("sum", "Eltwise", "gate", 'bottom: "none"')
+    + 'layer { name: "fixed" type: "DummyData" top: "fixed" dummy_data_param { shape { dim: 2 dim: 3 } } }'
+    + over("weighed", "Scale", "both", 'bottom: "fixed" scale_param { axis: 0 }')
+    + over("together", "Eltwise", "weighed", 'bottom: "sum" eltwise_param { operation: PROD }')
+)
+
+
+def test_gates_of_a_net_are_known(tmp_path: Path) -> None:
+    """A constant is one beside other gates, too, which then are what it gates."""
+    net = build(tmp_path, GATES)
+    found = {layer.name: net.gates_of(layer) for layer in net.layers if len(layer.inputs) > 1}
+    assert found == {
+        "both": (True, True),
+        "one": (False, True),
+        "none": (False, False),
+        "sum": (True, False),
+        "weighed": (False, True),
+        "together": (True, False),
+    }
+    assert net.input_value not in net.gate_values
+    assert net.gate_values >= net.fixed_values != frozenset()
+
+
+def test_what_a_net_makes_of_the_place_of_a_layer_reaches_its_rule(tmp_path: Path) -> None:
+    net = build(
+        tmp_path, GATES + over("fc", "InnerProduct", "together", "inner_product_param { num_output: 5 }")
+    )
+    plan = resolve_plan(net, FORMULAS[0], RuleParameters(0.1, 1.0, -1, REFERENCE), "fc", 0)
+    products = [step for step in plan.steps if isinstance(step.layer, Combination)]
+    assert {step.layer.name for step in products} >= {"both", "one", "none", "weighed", "together"}
+    for step in products:
+        assert step.prepared == step.conditions.gates == net.gates_of(step.layer)
 
 
 #: Max pooling compares what relu2, conv2, norm and conv1 give it; what conv3 and fc give comes later.

@@ -1,6 +1,7 @@
 """The account of relevance on its way down: causes against loops, and that they add up in whole nets."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.cli.accounts import conservation_lines
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Layer
+from caffe_lrp.layers.base import Blobs, Combination, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.conservation import Conservation, LayerAccount, Ledger
@@ -210,12 +211,12 @@ def test_a_softmax_that_overwrites_loses_to_q9(tmp_path: Path) -> None:
     assert_losses(losses(Overwrite(), layer, random_blob((2, 6), 1), relevance), expected, 1)
 
 
-class Shifted(Layer):
+class Shifted(Combination):
     """Stands for a sum of inputs and a bias of 2."""
 
     has_bias = True
 
-    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+    def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
         return inputs[0], inputs[1], None
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
