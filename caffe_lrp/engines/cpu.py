@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from caffe_lrp.compute.linear_map import LinearMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
-from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.base import Blobs, Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.passage import ForwardPass, Observer, Passage
 from caffe_lrp.relevance.plan import Plan, Step
@@ -80,7 +79,8 @@ def _forward_with_sums(
     step: Step, sums: dict[int, Blob], inputs: Blobs, workspace: Workspace
 ) -> tuple[Blob, ...]:
     """The forward pass of a layer, put together from sums that are kept for its rule."""
-    layer: Any = step.layer
+    layer = step.layer
+    assert isinstance(layer, Linear)
     signed: LinearMap = step.prepared.map
     sums[layer.index], output = signed.apply_sums(inputs[0], layer.bias, workspace)
     if step.conditions.is_compared:

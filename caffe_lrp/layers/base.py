@@ -288,6 +288,12 @@ class Linear(Layer):
         return (self.own_map.adjoint(undivided(gradients[0]), None, workspace),)
 
 
+class Windowed(Linear):
+    """Capability: a linear layer that sees its input through windows, which may reach beyond it."""
+
+    window: Window
+
+
 class Identity(Layer):
     """Capability: hands on what it gets."""
 
@@ -328,6 +334,9 @@ class Winner(Layer):
 
 class Combination(Layer):
     """Capability: every output is put together from what several inputs contribute to it."""
+
+    #: Whether outputs have something besides, which is no input's.
+    has_bias: ClassVar[bool] = False
 
     @abstractmethod
     def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:

@@ -52,7 +52,7 @@ def require_part(parameters: ScaleParameter | BiasParameter, field: str, shapes:
 
 
 class ScaledByBlob(BroadcastPair):
-    """``x·s``."""
+    """``x·s``; one of the two may be a gate, which only says how much of the other passes."""
 
     gradient_uses_inputs: ClassVar[bool] = True
 

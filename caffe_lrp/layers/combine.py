@@ -208,7 +208,7 @@ class EltwiseSum(Eltwise, Combination):
 
 
 class EltwiseProduct(Eltwise, Combination):
-    """``Π xᵢ``."""
+    """``Π xᵢ``; some may be gates, which only say how much of the others passes."""
 
     gradient_uses_inputs: ClassVar[bool] = True
 

@@ -16,13 +16,13 @@ from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.kernels.window import Window
 
-from .base import Linear, register
+from .base import Windowed, register
 from .window import Pad, PaddedWindow, convolution_padded_window, convolved_size, require_image
 
 
 @register("Convolution")
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Convolution(Linear):
+class Convolution(Windowed):
     """2-D convolution with groups, stride, padding, dilation, and an optional bias.
 
     ``window`` has the padding above and left of the image, ``ends`` is that below and right.

@@ -16,7 +16,7 @@ from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import lines, pixels
 from caffe_lrp.kernels.elementwise import ZERO_SUM
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Layer, Linear, Windowed
 from caffe_lrp.layers.pooling import Pooling
 
 from .linear_rules import AlphaBeta, BoxedMaps, Epsilon, Flat, Gamma, WSquare, ZBox
@@ -197,7 +197,7 @@ def _flat(rule: Flat, passage: Passage, item: int, constants: Constants) -> Iter
     relevance = _item(passage.received[0], item)
 
     def compute() -> Singles:
-        if not hasattr(layer, "window"):
+        if not isinstance(layer, Windowed):
             return np.ones(layer.output_shapes[0], np.float32)
         shares = layer.map_of(layer.lifted(np.ones_like(layer.weight)))
         return _kept(layer, shares, layer.fan_in, passage.workspace)
@@ -217,9 +217,8 @@ def _w_square(
     relevance = _item(passage.received[0], item)
 
     def compute() -> Singles:
-        has_window = hasattr(layer, "window")
-        # Another map than that of the step: what is packed for it is not kept.
-        shares = rule.prepare(layer, step.conditions) if has_window else step.prepared
+        # In place of the map of the step one of this moment, where something would be packed for it and kept.
+        shares = rule.prepare(layer, step.conditions) if isinstance(layer, Windowed) else step.prepared
         return _kept(layer, shares, 1, passage.workspace)
 
     kept = constants.of(layer, "kept by w²", compute)
@@ -286,7 +285,7 @@ def _contribution(
 ) -> Iterator[tuple[str, float]]:
     """Of R, ``R Σc / z`` is handed down; what z has besides the contributions c is a bias."""
     layer: Any = passage.step.layer
-    if not getattr(layer, "has_bias", False):
+    if not layer.has_bias:
         return
     one = slice(item, item + 1)
     seen = passage.seen

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import oracle
@@ -214,7 +215,7 @@ def test_a_softmax_that_overwrites_loses_to_q9(tmp_path: Path) -> None:
 class Shifted(Combination):
     """Stands for a sum of inputs and a bias of 2."""
 
-    has_bias = True
+    has_bias: ClassVar[bool] = True
 
     def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
         return inputs[0], inputs[1], None
