@@ -13,8 +13,8 @@ from caffe_lrp.formats.caffe.caffe_pb2 import EltwiseParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob, flat
 
-from .axes import canonical_axis
 from .base import Blobs, Combination, Layer, Router, Winner, register
+from .geometry import canonical_axis
 
 
 @register("Split")

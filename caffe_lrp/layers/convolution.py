@@ -17,7 +17,7 @@ from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.kernels.window import Window
 
 from .base import Windowed, register
-from .window import Pad, PaddedWindow, convolution_padded_window, convolved_size, require_image
+from .geometry import Pad, PaddedWindow, convolution_padded_window, convolved_size, require_image
 
 
 @register("Convolution")

@@ -13,8 +13,8 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob
 
-from .axes import canonical_axis
 from .base import Layer, Linear, register
+from .geometry import canonical_axis
 
 
 @register("InnerProduct")

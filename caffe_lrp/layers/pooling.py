@@ -16,7 +16,7 @@ from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.window import Window
 
 from .base import Aggregation, Blobs, Layer, WindowAverage, Winner, register
-from .window import (
+from .geometry import (
     Pad,
     PaddedWindow,
     Tap,

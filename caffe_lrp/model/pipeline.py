@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
-from caffe_lrp.imaging.opencv import ONE_THREAD_OF_OPENCV
+from caffe_lrp.imaging.libraries import ONE_THREAD_OF_OPENCV
 from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 
 from .attempt import Attempt, Request
