@@ -27,9 +27,10 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.inner_product import InnerProduct
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.build import weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.net import Net

@@ -22,9 +22,13 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
 from caffe_lrp.net.net import Net
+from caffe_lrp.relevance.rules.base import Conditions
 
 #: Memory of all tests, used again and again: what a kernel leaves unwritten shows as old numbers.
 WORKSPACE = Workspace()
+
+#: Memory of tests that have all convolutions computed in one way.
+DIRECTLY, BY_WINOGRAD = WORKSPACE.directly(), Workspace(convolution="winograd")
 
 #: The engine of all tests that do not ask for another one.
 ENGINE = CpuEngine()
@@ -41,9 +45,16 @@ class EagerWorkspace(Workspace):
 class EagerEngine(CpuEngine):
     """An engine on an `EagerWorkspace`."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, convolution: str = "auto") -> None:
         super().__init__()
-        self._workspace = EagerWorkspace(threads)
+        self._workspace = EagerWorkspace(threads, convolution=convolution)
+
+
+def conditions(
+    nonnegative: bool = False, is_compared: bool = False, gates: Sequence[bool] = ()
+) -> Conditions:
+    """What a net makes of the place of a layer, where nothing is special about it unless that is said."""
+    return Conditions(nonnegative, is_compared, tuple(gates))
 
 
 Weights = dict[str, list[Blob]]
@@ -167,7 +178,6 @@ def build(
     text: str,
     weights: Mapping[str, Sequence[Blob]] | None = None,
     seed: int = 0,
-    convolution: str = "auto",
     canonize: str = "auto",
 ) -> Net:
     """The net of a prototxt; random weights unless some are given. Passes through real files."""
@@ -175,9 +185,9 @@ def build(
     if weights is None:
         weights = random_weights(spec, seed)
     if not weights:
-        return build_net(deploy(spec), {}, convolution, canonize=canonize)
+        return build_net(deploy(spec), {}, canonize=canonize)
     stored = scan_caffemodel(write_caffemodel(folder / "net.caffemodel", weights))
-    return build_net(deploy(spec, stored), stored, convolution, canonize=canonize)
+    return build_net(deploy(spec, stored), stored, canonize=canonize)
 
 
 def layer_net(body: str, *shapes: tuple[int, ...], tops: int = 1) -> str:

@@ -133,6 +133,23 @@ def test_how_the_cpu_packs_and_tiles_is_known_to_compute_alone(path: Path) -> No
         assert not is_private and not is_behind, f"{part} imports {name or module} of kernels"
 
 
+#: Rooms that ask layers for capabilities.
+ASKING = ("net", "relevance", "engines", "inspection", "model")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if part_of(path) in ASKING],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_capabilities_are_declared(path: Path) -> None:
+    """Nobody tries whether something happens to have an attribute."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    for call in calls:
+        name = call.func.id if isinstance(call.func, ast.Name) else ""
+        assert name != "hasattr" and not (name == "getattr" and len(call.args) > 2), f"line {call.lineno}"
+
+
 def lines_of(function: ast.FunctionDef) -> int:
     """Its lines; where it documents more parameters than others have lines, those of its body alone."""
     assert function.end_lineno is not None

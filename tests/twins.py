@@ -65,11 +65,10 @@ class Twins:
         text: str,
         indices: dict[str, int],
         shape: tuple[int, ...],
-        convolution: str = "auto",
         engine: Engine = ENGINE,
     ) -> None:
         self.weights: Weights = random_weights(parse(folder, text), 11)
-        self.net: Net = build(folder, text, self.weights, convolution=convolution)
+        self.net: Net = build(folder, text, self.weights)
         self.engine = engine
         self.batch: Blob = random_blob((2, *shape), 12)
         self.walker = Walker(messages(text), self.weights, indices)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from caffe_lrp import __version__
-from caffe_lrp.errors import Notice, UsageError
+from caffe_lrp.errors import ConfigError, ImageError, Notice, UsageError
+from caffe_lrp.files.reading import require_file
 from caffe_lrp.machine import resources
 from caffe_lrp.model import schedule
 from caffe_lrp.model.explainer import Explainer, formula_for
@@ -19,9 +20,9 @@ from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.outputs.database import MAPS_OF_RUN
 from caffe_lrp.outputs.kinds import DATABASE, file_kinds
 from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import EntryList
 
-from .check import foreseeable_fault, refuse_class, refuse_too_many_ranks
 from .fingerprint import ContentHashes, cache_folder, describe_run
 from .job import HeatmapJob, OutputPaths, WorkList, make_jobs
 from .observing import layer_kinds, observing
@@ -219,3 +220,34 @@ def _description_of(
     mean = mean_of_prototxt(settings, explainer.deployed)
     described = describe_run(settings, ContentHashes(cache_folder(environment)), choices, mean)
     return described | {MAPS_OF_RUN: len(work)}
+
+
+def foreseeable_fault(explainer: Explainer, job: HeatmapJob) -> str:
+    """Why a job will fail, as far as that shows without decoding its image; empty if it does not."""
+    if job.fault:
+        return job.fault
+    try:
+        if job.member is None:
+            require_file(job.image, "image", ImageError)
+        explainer.require_classes((job.target.code,))
+    except ImageError as error:
+        return str(error)
+    return ""
+
+
+def refuse_too_many_ranks(class_count: int, top: int) -> None:
+    """ConfigError if more of the best classes are to be explained than are ranked."""
+    if top > class_count:
+        raise ConfigError(
+            f"numclasses is {class_count}, but --top asks for the {top} best classes; give {class_count} or "
+            "fewer",
+            setting="class_count",
+        )
+
+
+def refuse_class(explainer: Explainer, target: Target) -> None:
+    """UsageError if all images are to be explained for a class that the net does not have."""
+    try:
+        explainer.require_classes((target.code,))
+    except ImageError as error:
+        raise UsageError(f"--target: {error}") from error

@@ -27,9 +27,9 @@ class LinearMap(ABC):
         """Groups of channels, in each of which parts lie side by side."""
         return int(self.weight.shape[0])
 
-    @property
-    def packed_growth(self) -> float:
-        """Numbers of memory that the map takes to be ready, at most, for every weight."""
+    def packed_growth(self, convolution: str) -> float:
+        """Numbers that the map takes to be ready, at most, for every weight, by a method of convolution."""
+        del convolution
         return 0.0
 
     @abstractmethod
@@ -55,6 +55,14 @@ class LinearMap(ABC):
             In the layer's input shape: every result is multiplied by its number; with two parts in, its
             sign chooses the part. None leaves results as they are.
         """
+
+    def restore_ties(self, x: Blob, out: Blob, workspace: Workspace) -> None:
+        """Make outputs equal that follow from equal windows of ``x``, where rounding has made them differ.
+
+        ``out`` is changed in place: what this map has made of ``x``, by `apply` or `apply_sums`, in the same
+        workspace.
+        """
+        del x, out, workspace
 
     def rows(self, numbers: Blob) -> Blob:
         """(N, positions, C) from a blob in the layer's output shape."""

@@ -1,9 +1,11 @@
 """Things that are computed once, on first use, and shared by all threads."""
 
 import threading
-from functools import cached_property
+from collections.abc import Callable, Hashable
+from functools import cached_property, wraps
 from typing import Any, TypeVar
 
+_Argument = TypeVar("_Argument", bound=Hashable)
 _Value = TypeVar("_Value")
 
 #: One lock for all: what is computed once may ask for something else that is.
@@ -19,3 +21,18 @@ class shared_property(cached_property[_Value]):  # noqa: N801 - used like `cache
             if instance is not None and self.attrname in instance.__dict__:
                 return instance.__dict__[self.attrname]
             return super().__get__(instance, owner)
+
+
+def shared_method(compute: Callable[[Any, _Argument], _Value]) -> Callable[[Any, _Argument], _Value]:
+    """A method that is computed once for every argument; otherwise as `shared_property`."""
+    place = f"_results_of_{compute.__name__}"
+
+    @wraps(compute)
+    def find(instance: Any, argument: _Argument) -> _Value:
+        with _LOCK:
+            known: dict[_Argument, _Value] = instance.__dict__.setdefault(place, {})
+            if argument not in known:
+                known[argument] = compute(instance, argument)
+            return known[argument]
+
+    return find

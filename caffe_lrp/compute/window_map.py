@@ -31,7 +31,7 @@ from caffe_lrp.kernels.window import Window
 
 from .linear_map import LinearMap
 from .product import Product, packed_growth, winograd_applies, winograd_pays, with_merged_groups
-from .sharing import shared_property
+from .sharing import shared_method, shared_property
 from .ties import restore_ties
 from .workspace import Workspace
 
@@ -39,6 +39,9 @@ from .workspace import Workspace
 @dataclass(frozen=True, eq=False)
 class ConvolutionMap(LinearMap):
     """A map over sliding windows.
+
+    How it is computed is a matter of the workspace; weights are packed once for every method of convolution
+    that is asked for.
 
     Attributes
     ----------
@@ -48,18 +51,15 @@ class ConvolutionMap(LinearMap):
         Geometry.
     input_shape, output_shape
         (C, H, W) of the layer.
-    method
-        ``auto``, ``direct`` or ``winograd``: how products are formed.
-    keeps_ties
-        Whether equal windows have to give bitwise equal outputs.
+    is_direct
+        Whether products are formed directly, whatever the workspace says.
     """
 
     weight: Blob
     window: Window
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
-    method: str
-    keeps_ties: bool
+    is_direct: bool = False
 
     @property
     def _parts_in(self) -> int:
@@ -80,9 +80,13 @@ class ConvolutionMap(LinearMap):
         """(groups, parts out, outputs, parts in·inputs, k_h, k_w)."""
         return self.weight.reshape(*self.weight.shape[:3], -1, *self.weight.shape[5:])
 
-    @property
-    def packed_growth(self) -> float:
-        return packed_growth(self.window, self.method)
+    def packed_growth(self, convolution: str) -> float:
+        return packed_growth(self.window, "direct" if self.is_direct else convolution)
+
+    def _method(self, convolution: str) -> str:
+        """What a method of convolution comes down to: directly wherever there is no other way."""
+        is_free = not self.is_direct and not self._apart and winograd_applies(self.window)
+        return convolution if is_free else "direct"
 
     def _shape(self, groups: int, parts: int, inputs: int, outputs: int) -> ConvolutionShape:
         """The layer's geometry for other channels."""
@@ -93,40 +97,46 @@ class ConvolutionMap(LinearMap):
             width, apart=self._apart,
         )  # fmt: skip
 
-    @shared_property
-    def forward_product(self) -> Product:
-        """The map itself."""
+    def forward_product(self, convolution: str) -> Product:
+        """The map itself, by a method of convolution."""
+        return self._forward_product(self._method(convolution))
+
+    @shared_method
+    def _forward_product(self, method: str) -> Product:
         groups, parts, outputs, inputs = self._weight.shape[:4]
         if self._apart:
             shape = self._shape(1, parts, inputs * groups, groups)
             return Product(shape, pack_channels(self._weight), uses_winograd=False)
-        return self._product(self._shape(groups, parts, inputs, outputs), self._weight)
+        return _product(self._shape(groups, parts, inputs, outputs), self._weight, method)
 
-    @property
-    def _hands_back(self) -> bool:
+    def _hands_back(self, method: str) -> bool:
         """Whether a convolution of the outputs would waste half of its products or more."""
         taps, inputs = self.window.taps, self._weight.shape[3]
         is_narrow = 2 * padded_outputs(inputs * taps) <= padded_outputs(inputs) * taps
         has_stride = (self.window.stride_h, self.window.stride_w) != (1, 1)
-        has_better = self._apart or (self.method == "winograd" and winograd_applies(self.window))
+        has_better = self._apart or method == "winograd"
         return has_stride or (is_narrow and not has_better)
 
-    @shared_property
-    def adjoint_product(self) -> Product:
+    def adjoint_product(self, convolution: str) -> Product:
         """The adjoint: shares that are handed back, or a convolution of the outputs."""
+        return self._adjoint_product(self._method(convolution))
+
+    @shared_method
+    def _adjoint_product(self, method: str) -> Product:
         groups, parts, outputs, inputs = self._weight.shape[:4]
-        if self._apart and self._hands_back:
+        hands_back = self._hands_back(method)
+        if self._apart and hands_back:
             shape = self._shape(1, 1, parts * groups, inputs * groups)
             return Product(shape, pack_channel_shares(self._weight), uses_winograd=False, hands_back=True)
         shape = self._shape(groups, 1, parts * outputs, inputs)
-        if self._hands_back:
+        if hands_back:
             merged, weight = with_merged_groups(shape, exchanged(self._weight))
             return Product(merged, pack_shares(weight), uses_winograd=False, hands_back=True)
         if self._apart:
             turned = self._weight.swapaxes(1, 3)[..., ::-1, ::-1]
             shape = self._turned(self._shape(1, inputs, parts * groups, groups))
             return Product(shape, pack_channels(turned), uses_winograd=False)
-        return self._product(self._turned(shape), adjoint_weight(self._weight))
+        return _product(self._turned(shape), adjoint_weight(self._weight), method)
 
     def _turned(self, shape: ConvolutionShape) -> ConvolutionShape:
         """The geometry of a convolution of the outputs that gives the inputs, without stride."""
@@ -135,34 +145,26 @@ class ConvolutionMap(LinearMap):
         left = window.pad_w - (window.kernel_w - 1) * window.dilation_w
         return shape._replace(top=top, left=left, out_h=height, out_w=width)
 
-    def _product(self, shape: ConvolutionShape, weight: Blob) -> Product:
-        applies = self.method != "direct" and winograd_applies(self.window)
-        if applies and (self.method == "winograd" or winograd_pays(shape)):
-            return Product(shape, pack_frequencies(weight), True)
-        merged, weight = with_merged_groups(shape, weight)
-        return Product(merged, pack_panels(weight), False)
-
     def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
         out = workspace.pixels(self._pixels_out(len(x), 1))
-        product = self.forward_product
+        product = self.forward_product(workspace.convolution)
         padded = NO_BIAS if bias is None else pad_bias(bias, product.shape.groups)
         product.run(
             _source(x, self._parts_in, self.groups), Sink(PLAIN, out, NO_BLOB, NO_BLOB, padded), workspace
         )
-        self._restore_ties(x, out, workspace)
         return as_blob(out, (len(x), *self.output_shape))
 
     def apply_sums(self, x: Blob, bias: Blob | None, workspace: Workspace) -> tuple[Blob, Blob]:
         sums = workspace.pixels(self._pixels_out(len(x), 2))
         out = workspace.pixels(self._pixels_out(len(x), 1))
         sink = Sink(SUMS, sums, out, NO_BLOB, NO_BIAS if bias is None else bias)
-        self.forward_product.run(_source(x, self._parts_in, self.groups), sink, workspace)
-        self._restore_ties(x, out, workspace)
+        source = _source(x, self._parts_in, self.groups)
+        self.forward_product(workspace.convolution).run(source, sink, workspace)
         return sums, as_blob(out, (len(x), *self.output_shape))
 
-    def _restore_ties(self, x: Blob, out: Blob, workspace: Workspace) -> None:
-        if self.keeps_ties and self.forward_product.uses_winograd:
-            restore_ties(pixels(x), self.window, self.weight.shape[0], out, workspace)
+    def restore_ties(self, x: Blob, out: Blob, workspace: Workspace) -> None:
+        if self.forward_product(workspace.convolution).uses_winograd:
+            restore_ties(pixels(x), self.window, self.weight.shape[0], pixels(out), workspace)
 
     def _pixels_out(self, items: int, parts: int) -> tuple[int, ...]:
         groups, _, outputs = self.weight.shape[:3]
@@ -172,7 +174,8 @@ class ConvolutionMap(LinearMap):
         channels, height, width = self.input_shape
         out = workspace.pixels((len(source.blob), height, width, channels))
         sink = _handed_back(out, factor, self._parts_in)
-        self.adjoint_product.run(source._replace(groups=self.groups), sink, workspace)
+        given = source._replace(groups=self.groups)
+        self.adjoint_product(workspace.convolution).run(given, sink, workspace)
         return as_blob(out, (len(source.blob), *self.input_shape))
 
 
@@ -202,15 +205,14 @@ class DeconvolutionMap(LinearMap):
     def _reverse(self) -> ConvolutionMap:
         """The convolution from the layer's outputs to its inputs."""
         weight = self.weight.transpose(0, 3, 4, 1, 2, 5, 6)
-        return ConvolutionMap(weight, self.window, self.output_shape, self.input_shape, "direct", False)
+        return ConvolutionMap(weight, self.window, self.output_shape, self.input_shape, is_direct=True)
 
     @property
     def groups(self) -> int:
         return int(self._reverse.groups)
 
-    @property
-    def packed_growth(self) -> float:
-        return float(self._reverse.packed_growth)
+    def packed_growth(self, convolution: str) -> float:
+        return float(self._reverse.packed_growth(convolution))
 
     @property
     def _parts_in(self) -> int:
@@ -221,7 +223,8 @@ class DeconvolutionMap(LinearMap):
         groups, parts, outputs = self.weight.shape[:3]
         out = workspace.pixels((len(x), *self.output_shape[1:], groups * parts * outputs))
         source = _source(x, self._parts_in, self.groups)
-        self._reverse.adjoint_product.run(source, Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS), workspace)
+        sink = Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS)
+        self._reverse.adjoint_product(workspace.convolution).run(source, sink, workspace)
         return out
 
     def apply(self, x: Blob, bias: Blob | None, workspace: Workspace) -> Blob:
@@ -249,8 +252,16 @@ class DeconvolutionMap(LinearMap):
         sink = _handed_back(out, factor, self._parts_in)
         blob = source.blob if self.shares is None else source.blob * pixels(self.shares)
         given = source._replace(blob=blob, groups=self.groups)
-        self._reverse.forward_product.run(given, sink, workspace)
+        self._reverse.forward_product(workspace.convolution).run(given, sink, workspace)
         return as_blob(out, (len(out), *self.input_shape))
+
+
+def _product(shape: ConvolutionShape, weight: Blob, method: str) -> Product:
+    """A convolution whose window lets the method be chosen, or one that is computed directly."""
+    if method == "winograd" or (method == "auto" and winograd_pays(shape)):
+        return Product(shape, pack_frequencies(weight), True)
+    merged, weight = with_merged_groups(shape, weight)
+    return Product(merged, pack_panels(weight), False)
 
 
 def _source(x: Blob, parts: int, groups: int) -> Source:

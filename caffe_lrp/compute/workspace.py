@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from copy import copy
 from types import TracebackType
 
 import numpy as np
@@ -42,10 +43,14 @@ class Workspace:
         How many threads share the work inside a layer; 1 runs everything in the calling thread.
     checkpoint
         Called before memory is given out and before work is shared, or None; what it raises ends the work.
+    convolution
+        How convolutions are computed: ``auto``, ``direct`` or ``winograd`` (wherever it applies).
     """
 
-    def __init__(self, threads: int = 1, checkpoint: Callable[[], None] | None = None) -> None:
-        self.threads = threads
+    def __init__(
+        self, threads: int = 1, checkpoint: Callable[[], None] | None = None, convolution: str = "auto"
+    ) -> None:
+        self.threads, self.convolution = threads, convolution
         self._checkpoint = checkpoint
         self._others = Crew(threads - 1) if threads > 1 else None
         self._blocks: list[Floats] = []
@@ -63,6 +68,15 @@ class Workspace:
         self.forget()
         if self._others is not None:
             self._others.join()
+
+    def directly(self) -> "Workspace":
+        """The same memory and threads, for convolutions without the roundings of Winograd's algorithm.
+
+        It ends with this workspace, and need not be closed.
+        """
+        view = copy(self)
+        view.convolution = "direct"
+        return view
 
     def empty(self, shape: Sequence[int]) -> Floats:
         """A float32 array of ``shape`` with any content; N×C×H×W blobs have their channels last in memory."""

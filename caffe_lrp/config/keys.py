@@ -318,3 +318,17 @@ KEYS: tuple[Key, ...] = (
     Key("gamma", "gamma", _non_negative, "γ of the γ rule; 0.25 unless given", required=False),
     Key("quirks", "quirks", one_of(*QUIRK_MODES), "reference or corrected", required=False),
 )
+
+
+def locate(path: Path, config_folder: Path) -> Path:
+    """``path`` as it is if it exists or is absolute, else beside the config file if it exists there."""
+    beside = config_folder / path
+    return beside if not exists(path) and exists(beside) else path
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file; not if its path is none, such as one too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

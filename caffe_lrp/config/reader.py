@@ -7,8 +7,7 @@ from typing import Any
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import read_small_file
 
-from .keys import COMMAND_LINE, KEYS, HeatmapConfig, LocatedValue
-from .paths import locate
+from .keys import COMMAND_LINE, KEYS, HeatmapConfig, LocatedValue, locate
 from .text_file import read_text
 from .yaml_file import is_yaml, read_yaml
 

@@ -9,8 +9,7 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import why_no_text
 from caffe_lrp.messages import closest
 
-from .keys import KEYS, Key, LocatedValue
-from .paths import exists, locate
+from .keys import KEYS, Key, LocatedValue, exists, locate
 
 #: From here on a word is taken for a misspelt key.
 _LEAST_SIMILARITY = 0.8

@@ -39,10 +39,14 @@ class Engine(ABC):
         How many threads share the work inside a layer.
     checkpoint
         Called again and again during a pass, or None; what it raises ends the pass.
+    convolution
+        How convolutions are computed: ``auto``, ``direct`` or ``winograd`` (wherever it applies).
     """
 
     @abstractmethod
-    def __init__(self, threads: int = 1, checkpoint: Callable[[], None] | None = None) -> None: ...
+    def __init__(
+        self, threads: int = 1, checkpoint: Callable[[], None] | None = None, convolution: str = "auto"
+    ) -> None: ...
 
     def __enter__(self) -> "Engine":
         return self
@@ -54,7 +58,7 @@ class Engine(ABC):
 
     @staticmethod
     @abstractmethod
-    def footprint(net: Net, plans: Sequence[Plan]) -> Footprint:
+    def footprint(net: Net, plans: Sequence[Plan], convolution: str = "auto") -> Footprint:
         """The memory it takes to explain images by ``plans``, which share one forward pass."""
 
     @abstractmethod

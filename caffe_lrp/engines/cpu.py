@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.passage import ForwardPass, Observer, Passage
 from caffe_lrp.relevance.plan import Plan, Step
@@ -25,12 +25,14 @@ _REUSE_LOSS = 1.15
 class CpuEngine(Engine):
     """The engine that all others are measured by; see `Engine`."""
 
-    def __init__(self, threads: int = 1, checkpoint: Callable[[], None] | None = None) -> None:
-        self._workspace = Workspace(threads, checkpoint)
+    def __init__(
+        self, threads: int = 1, checkpoint: Callable[[], None] | None = None, convolution: str = "auto"
+    ) -> None:
+        self._workspace = Workspace(threads, checkpoint, convolution)
 
     @staticmethod
-    def footprint(net: Net, plans: Sequence[Plan]) -> Footprint:
-        computed = footprint_of(net, plans)
+    def footprint(net: Net, plans: Sequence[Plan], convolution: str = "auto") -> Footprint:
+        computed = footprint_of(net, plans, convolution)
         return Footprint(computed.fixed, int(_REUSE_LOSS * computed.per_image))
 
     def forward(
@@ -78,8 +80,11 @@ def _forward_with_sums(
     step: Step, rule: SignedRule, sums: dict[int, Blob], inputs: Blobs, workspace: Workspace
 ) -> tuple[Blob, ...]:
     """The forward pass of a layer, put together from sums that are kept for its rule."""
-    layer: Any = step.layer  # linear, as the rule is for such layers
-    sums[layer.index], output = rule.forward(layer, step.prepared, inputs[0], workspace)
+    layer, prepared = step.layer, step.prepared
+    assert isinstance(layer, Linear)
+    sums[layer.index], output = rule.forward(layer, prepared, inputs[0], workspace)
+    if step.conditions.is_compared:
+        prepared.map.restore_ties(inputs[0], output, workspace)
     return (output,)
 
 

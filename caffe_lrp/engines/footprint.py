@@ -8,7 +8,8 @@ weights do not.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.plan import Plan, Step
 
@@ -17,7 +18,7 @@ from .base import Footprint
 _BYTES = 4
 
 
-def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:
+def footprint_of(net: Net, plans: Sequence[Plan], convolution: str = "auto") -> Footprint:
     """What it takes to explain images by ``plans``, which share one forward pass."""
     kept = frozenset[int]().union({net.output_value}, *(plan.kept_values for plan in plans))
     owners = _owners(net)
@@ -28,15 +29,19 @@ def footprint_of(net: Net, plans: Sequence[Plan]) -> Footprint:
     peaks += [held + _walk_peak(net, plan) for plan in plans]
     weights = sum(blob.size for layer in net.layers for blob in layer.weights)
     derived = {
-        (step.layer.index, what): size for step in steps for what, size in derived_floats(step).items()
+        (step.layer.index, what): size
+        for step in steps
+        for what, size in derived_floats(step, convolution).items()
     }
-    own = sum(packed_floats(layer) for layer in net.layers)
+    own = sum(packed_floats(layer, convolution) for layer in net.layers)
     return Footprint(_BYTES * (weights + own + sum(derived.values())), _BYTES * max(peaks))
 
 
-def packed_floats(layer: Layer) -> int:
-    """Numbers a layer derives from its own weights for the forward pass."""
-    return math.ceil(layer.weight.size * layer.own_map.packed_growth) if isinstance(layer, Linear) else 0
+def packed_floats(layer: Layer, convolution: str) -> int:
+    """Numbers a layer derives from its own weights for the forward pass, by a method of convolution."""
+    if not isinstance(layer, Linear):
+        return 0
+    return math.ceil(layer.weight.size * float(layer.own_map.packed_growth(convolution)))
 
 
 def kept_floats(step: Step) -> int:
@@ -44,10 +49,10 @@ def kept_floats(step: Step) -> int:
     return step.rule.kept_floats(step.layer)
 
 
-def derived_floats(step: Step) -> Mapping[str, int]:
+def derived_floats(step: Step, convolution: str) -> Mapping[str, int]:
     """Numbers a rule derives from the weights, once for all images; rules share what they derive alike."""
     layer = step.layer
-    growth = layer.own_map.packed_growth if isinstance(layer, Linear) else 0.0
+    growth = layer.own_map.packed_growth(convolution) if isinstance(layer, Linear) else 0.0
     return step.rule.derived_floats(layer, step.conditions, growth)
 
 

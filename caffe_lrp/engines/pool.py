@@ -17,9 +17,12 @@ class EnginePool:
     threads
         Threads of each engine. Engines are made when they are needed; those that come first in the sequence
         are lent first.
+    convolution
+        How they compute convolutions: ``auto``, ``direct`` or ``winograd``.
     """
 
-    def __init__(self, threads: Sequence[int]) -> None:
+    def __init__(self, threads: Sequence[int], convolution: str = "auto") -> None:
+        self._convolution = convolution
         self._lock = threading.Lock()
         self._free = threading.Semaphore(len(threads))
         self._to_make, self._idle = deque(threads), list[Engine]()
@@ -30,7 +33,7 @@ class EnginePool:
         """An engine that nobody else uses within the block; waits until one is free."""
         with self._free:
             with self._lock:
-                engine = self._idle.pop() if self._idle else CpuEngine(self._to_make.popleft())
+                engine = self._idle.pop() if self._idle else self._made()
             try:
                 yield engine
             finally:
@@ -38,6 +41,10 @@ class EnginePool:
                     self._idle.append(engine)
                     if self._is_closed:
                         self._close_idle()
+
+    def _made(self) -> Engine:
+        """The next of the engines that have not been made yet."""
+        return CpuEngine(self._to_make.popleft(), convolution=self._convolution)
 
     def close(self) -> None:
         """Close the engines, those in use when they are handed back; who waits for one still gets one."""

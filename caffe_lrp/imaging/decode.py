@@ -22,6 +22,7 @@ from caffe_lrp.files.reading import foreign_kind
 
 from .budget import Take
 from .deep_colours import PNG_SIGNATURE, TIFF_BITS, deep_colours, has_deep_colours
+from .libraries import unwarned
 from .pixels import (
     STRIP_BYTES,
     STRIP_PIXELS,
@@ -30,7 +31,6 @@ from .pixels import (
     loaded_deep_gray,
     loaded_eight_bits,
 )
-from .quiet import unwarned
 
 #: Images with more pixels are refused before they are decoded, unless others are allowed (``--max-pixels``):
 #: about 13,400 x 13,400. See `_bytes_to_decode` for what that takes.

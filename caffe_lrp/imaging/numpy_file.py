@@ -16,7 +16,7 @@ from caffe_lrp.files.imagefile import ImageSource, read_image
 from caffe_lrp.files.reading import why_foreign
 
 from .budget import Take
-from .quiet import unwarned
+from .libraries import unwarned
 
 SUFFIX = ".npy"
 #: How these files begin, whatever they are called.

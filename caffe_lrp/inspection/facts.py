@@ -7,7 +7,18 @@ from typing import Any
 
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.formats.spec import Shape
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import (
+    Aggregation,
+    ChannelNormalization,
+    Combination,
+    Layer,
+    Neuron,
+    Normalization,
+    Router,
+    WindowAverage,
+    Winner,
+)
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.heads import layers_below
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
@@ -33,6 +44,19 @@ STARTS: Mapping[LayerReference, str] = {
     BEFORE_LOWEST_SOFTMAX: "the layer before the lowest Softmax",
     HIGHEST_INNER_PRODUCT: "the highest InnerProduct",
 }
+
+#: Capabilities that a layer's rule depends on; a layer with several is counted with the first.
+_FAMILIES: tuple[type[Layer], ...] = (
+    Linear,
+    Neuron,
+    Router,
+    Winner,
+    Combination,
+    WindowAverage,
+    Aggregation,
+    Normalization,
+    ChannelNormalization,
+)
 
 #: What a layer that relevance passes has in the place of a rule.
 NO_RULE = "none"
@@ -346,15 +370,14 @@ def _layer_facts(
         output_shapes=tuple((batch_size, *shape) for shape in layer.output_shapes),
         parameters=_parameters(layer),
         multiply_adds=layer.multiply_adds if isinstance(layer, Linear) else 0,
-        family=family_of(type(layer)),
+        family=family_of(layer),
         rules={code: rule.title if rule else NO_RULE for code, rule in rules.items()},
     )
 
 
-def family_of(layer_class: type[Layer]) -> str:
-    """Name of the most special capability of a class of layers; empty if it has none."""
-    capabilities = (base.__name__ for base in layer_class.__mro__ if base.__module__ == Layer.__module__)
-    return next((name for name in capabilities if name != Layer.__name__), "")
+def family_of(layer: Layer) -> str:
+    """Name of the capability that a layer's rule depends on; empty if it has none."""
+    return next((family.__name__ for family in _FAMILIES if isinstance(layer, family)), "")
 
 
 def _advice(layer: Layer, way: _Way) -> str:

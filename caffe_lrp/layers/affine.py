@@ -18,9 +18,9 @@ from caffe_lrp.formats.caffe.caffe_pb2 import BiasParameter, BNParameter, ScaleP
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob, lines
 
-from .axes import canonical_axis
 from .base import Blobs, Identity, Layer, Normalization, Numbers, Router, register
 from .broadcast import ScaledByBlob, ShiftedByBlob, require_part
+from .geometry import canonical_axis
 
 
 class Affine(Normalization):

@@ -1,7 +1,6 @@
 """Layers that scale and shift one blob by another, which has fewer axes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -52,19 +51,13 @@ def require_part(parameters: ScaleParameter | BiasParameter, field: str, shapes:
         )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class ScaledByBlob(BroadcastPair):
-    """``x·s``; ``gates`` are the inputs that only say how much of the other passes."""
+    """``x·s``; one of the two may be a gate, which only says how much of the other passes."""
 
     gradient_uses_inputs: ClassVar[bool] = True
 
-    gates: tuple[bool, ...] = (False, False)
-
     def is_gate(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
-
-    def with_gates(self, inputs: Sequence[bool]) -> "ScaledByBlob":
-        return replace(self, gates=tuple(inputs))
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         x, scale = inputs
@@ -78,9 +71,9 @@ class ScaledByBlob(BroadcastPair):
         products = np.multiply(gradients[0], x, out=workspace.empty(x.shape))
         return of_x, self._collected(products)
 
-    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+    def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
         """Everything is the signal's: the first input, unless that is the only gate of the two."""
-        is_second = self.gates == (True, False)
+        is_second = tuple(gates) == (True, False)
         return (None, outputs[0]) if is_second else (outputs[0], None)
 
 
@@ -96,6 +89,6 @@ class ShiftedByBlob(BroadcastPair):
     ) -> tuple[Blob, ...]:
         return gradients[0], self._collected(gradients[0])
 
-    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+    def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
         x, bias = inputs
         return x, np.broadcast_to(self._spread(bias), x.shape)

@@ -1,7 +1,7 @@
 """Layers with several inputs or outputs: they move elements about, or put them together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -13,8 +13,8 @@ from caffe_lrp.formats.caffe.caffe_pb2 import EltwiseParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob, flat
 
-from .axes import canonical_axis
 from .base import Blobs, Combination, Layer, Router, Winner, register
+from .geometry import canonical_axis
 
 
 @register("Split")
@@ -203,26 +203,20 @@ class EltwiseSum(Eltwise, Combination):
     ) -> tuple[Blob, ...]:
         return tuple(self._term(number, gradients[0]) for number in range(len(self.inputs)))
 
-    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+    def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
         return tuple(self._term(number, x) for number, x in enumerate(inputs))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class EltwiseProduct(Eltwise, Combination):
-    """``Π xᵢ``; ``gates`` are the inputs that only say how much of the others passes."""
+    """``Π xᵢ``; some may be gates, which only say how much of the others passes."""
 
     gradient_uses_inputs: ClassVar[bool] = True
-
-    gates: tuple[bool, ...] = ()
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
 
     def is_gate(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
-
-    def with_gates(self, inputs: Sequence[bool]) -> "EltwiseProduct":
-        return replace(self, gates=tuple(inputs))
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         return (_product(inputs, workspace),)
@@ -235,11 +229,12 @@ class EltwiseProduct(Eltwise, Combination):
             for number in range(len(inputs))
         )
 
-    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
-        gates = self.gates if any(self.gates) and not all(self.gates) else (False,) * len(inputs)
-        signals = len(gates) - sum(gates)
+    def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
+        """Every signal has an equal part; where there are gates alone, they are what there is."""
+        taking = [not is_gate for is_gate in gates] if not all(gates) else [True] * len(inputs)
+        signals = sum(taking)
         part = outputs[0] if signals == 1 else outputs[0] / np.float32(signals)
-        return tuple(None if is_gate else part for is_gate in gates)
+        return tuple(part if takes else None for takes in taking)
 
 
 class EltwiseMaximum(Eltwise, Winner):
@@ -319,7 +314,7 @@ class Add(Combination):
     ) -> tuple[Blob, ...]:
         return tuple(self.gathered(number, gradients[0]) for number in range(len(self.inputs)))
 
-    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+    def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
         return tuple(np.broadcast_to(x, (len(x), *self.output_shapes[0])) for x in inputs)
 
     def gathered(self, number: int, share: Blob) -> Blob:
@@ -374,7 +369,7 @@ class Axpy(Combination):
         np.multiply(gradients[0], _per_channel(scale, x.ndim), out=products)
         return for_scale, products, gradients[0]
 
-    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+    def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
         scale, x, y = inputs
         return None, x * _per_channel(scale, x.ndim), y
 

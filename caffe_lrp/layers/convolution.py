@@ -1,6 +1,6 @@
 """Convolution."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,17 @@ from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.kernels.window import Window
 
-from .base import Linear, register
-from .window import Pad, PaddedWindow, convolution_padded_window, convolved_size, require_image
+from .base import register
+from .geometry import Pad, PaddedWindow, convolution_padded_window, convolved_size, require_image
+from .linear import Windowed
 
 
 @register("Convolution")
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Convolution(Linear):
+class Convolution(Windowed):
     """2-D convolution with groups, stride, padding, dilation, and an optional bias.
 
-    ``window`` has the padding above and left of the image, ``ends`` is that below and right. ``method`` is
-    ``auto``, ``direct`` or ``winograd``: how products are formed. ``is_compared`` is whether max pooling
-    compares what follows from the outputs.
+    ``window`` has the padding above and left of the image, ``ends`` is that below and right.
     """
 
     window: Window
@@ -35,8 +34,6 @@ class Convolution(Linear):
     output_channels: int
     groups: int
     has_bias: bool
-    method: str = "auto"
-    is_compared: bool = True
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Convolution":
@@ -98,12 +95,8 @@ class Convolution(Linear):
     def has_partial_windows(self) -> bool:
         return self._padded_window.is_padded
 
-    def with_convolution(self, method: str, is_compared: bool) -> "Convolution":
-        return replace(self, method=method, is_compared=is_compared)
-
     def map_of(self, weight: Blob) -> LinearMap:
-        shapes = (self.input_shapes[0], self.output_shapes[0])
-        return ConvolutionMap(weight, self.window, *shapes, self.method, self.is_compared)
+        return ConvolutionMap(weight, self.window, self.input_shapes[0], self.output_shapes[0])
 
     @shared_property
     def _summing_map(self) -> LinearMap:
@@ -112,7 +105,7 @@ class Convolution(Linear):
         inside, outside = (
             (self.groups, *shape[1:]) for shape in (self.input_shapes[0], self.output_shapes[0])
         )
-        return ConvolutionMap(weight, self.window, inside, outside, "direct", keeps_ties=False)
+        return ConvolutionMap(weight, self.window, inside, outside, is_direct=True)
 
     def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
         received = pixels(relevance)

@@ -66,10 +66,6 @@ class Deconvolution(Convolution):
         """Whether some outputs see fewer inputs than others: here they do, with and without padding."""
         return True
 
-    def with_convolution(self, method: str, is_compared: bool) -> "Deconvolution":
-        """The layer; sums are formed directly whatever the method."""
-        return replace(self, method="direct", is_compared=is_compared)
-
     def map_of(self, weight: Blob) -> LinearMap:
         return DeconvolutionMap(weight, self.window, self.input_shapes[0], self.output_shapes[0])
 

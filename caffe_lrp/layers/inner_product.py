@@ -13,8 +13,9 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob
 
-from .axes import canonical_axis
-from .base import Layer, Linear, register
+from .base import Layer, register
+from .geometry import canonical_axis
+from .linear import Linear
 
 
 @register("InnerProduct")

@@ -15,7 +15,7 @@ from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 
 from .base import Blobs, Router, register
-from .window import require_image
+from .geometry import require_image
 
 Size = tuple[int, int]
 

@@ -18,7 +18,7 @@ from caffe_lrp.kernels.pooling import average_pool, average_pool_gradient
 from caffe_lrp.kernels.window import Window
 
 from .base import Blobs, ChannelNormalization, Layer, Normalization, register
-from .window import LARGEST_SIZE, PaddedWindow, require_image, window_areas
+from .geometry import LARGEST_SIZE, PaddedWindow, require_image, window_areas
 
 
 @register("LRN")

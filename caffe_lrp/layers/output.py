@@ -12,8 +12,8 @@ from caffe_lrp.formats.spec import LayerSpec
 from caffe_lrp.kernels import elementwise as kernels
 from caffe_lrp.kernels.blobs import Blob
 
-from .axes import canonical_axis
 from .base import Blobs, Layer, register
+from .geometry import canonical_axis
 
 
 @register("Softmax")

@@ -15,8 +15,8 @@ from caffe_lrp.kernels import pooling as kernels
 from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.window import Window
 
-from .base import Aggregation, Blobs, Layer, WindowAverage, Winner, register
-from .window import (
+from .base import Aggregation, Blobs, ClippedWindows, WindowAverage, Winner, register
+from .geometry import (
     Pad,
     PaddedWindow,
     Tap,
@@ -35,7 +35,7 @@ LOWEST = np.finfo(np.float32).min
 
 @register("Pooling")
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Pooling(Layer):
+class Pooling(ClippedWindows):
     """Geometry common to all pooling methods; `from_spec` gives the class of the method asked for.
 
     ``window`` has the padding above and left of the image, ``ends`` is that below and right.
@@ -73,13 +73,7 @@ class Pooling(Layer):
 
     @property
     def filled_size(self) -> tuple[int, int]:
-        """Rows and columns of the output, the first ones, whose windows see pixels of the image."""
         return filled_size(self.window, *self._sizes)
-
-    @property
-    def has_empty_windows(self) -> bool:
-        """Whether the last windows lie outside the image, where a stride is larger than the kernel."""
-        return self.filled_size != self._sizes[1]
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)

@@ -14,8 +14,8 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.window import Window
 
 from .base import Aggregation, Blobs, Layer, Winner, register
+from .geometry import PaddedWindow, require_image
 from .pooling import AveragePooling, Pooling, StochasticPooling, pooling_of
-from .window import PaddedWindow, require_image
 
 
 @register("SPP")

@@ -14,8 +14,8 @@ from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.elementwise import ZERO_SUM
 
-from .axes import canonical_axis
 from .base import Aggregation, Blobs, register
+from .geometry import canonical_axis
 
 AnyNumbers = NDArray[Any]
 

@@ -12,9 +12,8 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob
 
-from .axes import canonical_axis
 from .base import Blobs, Router, register
-from .window import require_image
+from .geometry import canonical_axis, require_image
 
 
 @register("Flatten")

@@ -62,7 +62,8 @@ class Capacity:
         with self._lock:
             if self._engines is None or self._process != os.getpid():  # a fork has none of the threads
                 _, planned = self.scheduled(explainer, self._threads, 1)
-                self._engines = EnginePool([self._threads] + [1] * (planned.workers - 1))
+                threads = [self._threads] + [1] * (planned.workers - 1)
+                self._engines = EnginePool(threads, explainer.settings.convolution)
                 self._process = os.getpid()
                 if self._is_closed:  # while this call was under way
                     self._engines.close()

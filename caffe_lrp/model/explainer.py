@@ -238,7 +238,7 @@ def _find_start(net: Net, settings: ModelSettings) -> Start:
 def _load_net(settings: ModelSettings, deployed: DeployedNet, weights: StoredWeights) -> Net:
     """The net with its weights; says so where a size of the input that was asked for is what does not fit."""
     try:
-        return build_net(deployed, weights, settings.convolution, available_memory(), settings.canonize)
+        return build_net(deployed, weights, available_memory(), settings.canonize)
     except ModelError as error:
         if settings.input_size is not None:
             size = "x".join(map(str, settings.input_size))

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
-from caffe_lrp.imaging.opencv import ONE_THREAD_OF_OPENCV
+from caffe_lrp.imaging.libraries import ONE_THREAD_OF_OPENCV
 from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 
 from .attempt import Attempt, Request
@@ -120,7 +120,8 @@ class _Pipeline(Generic[Asked, Outcome]):
         with ExitStack() as opened:
             opened.enter_context(ONE_THREAD_OF_OPENCV.one_more())
             for threads in schedule.threads_of_workers:
-                self._engines.put(opened.enter_context(CpuEngine(threads, self._refuse_stopped)))
+                engine = CpuEngine(threads, self._refuse_stopped, explainer.settings.convolution)
+                self._engines.put(opened.enter_context(engine))
             counts = {"loader": schedule.loaders, "worker": schedule.workers, "finisher": schedule.writers}
             crews = []
             for name, count in counts.items():

@@ -204,7 +204,7 @@ def whole_footprint(explainer: Explainer, maps: int = 1) -> Footprint:
         How many maps of each image wait at a time.
     """
     net, plans = explainer.net, tuple(explainer.plans.values())
-    engine = CpuEngine.footprint(net, plans)
+    engine = CpuEngine.footprint(net, plans, explainer.settings.convolution)
     decoded = 5 * math.prod(net.input_shape)  # a blob of float32 and a picture of bytes
     result = 4 * max((math.prod(net.shape_of(plan.target)) for plan in plans), default=0)
     noted = explainer.observation.memory(net, BATCHES_PER_WORKER * maps)

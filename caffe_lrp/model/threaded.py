@@ -28,7 +28,7 @@ class ThreadedExplainer:
 
     def __init__(self, explainer: Explainer, schedule: Schedule) -> None:
         self._explainer, self._batch_size = explainer, schedule.batch_size
-        self._engines = EnginePool(schedule.threads_of_workers)
+        self._engines = EnginePool(schedule.threads_of_workers, explainer.settings.convolution)
 
     def explain(
         self, requests: Iterable[Asked], finish: Callable[[Asked, Attempt], Outcome]

@@ -15,7 +15,6 @@ from caffe_lrp.formats.caffe.reader import StoredBlob, StoredWeights
 from caffe_lrp.formats.spec import ConstantSpec, LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers import REGISTRY, Layer, unsupported_type
-from caffe_lrp.layers.base import Winner
 from caffe_lrp.messages import did_you_mean
 
 from .canonize import canonized
@@ -46,7 +45,6 @@ class Graph:
 def build_net(
     deployed: DeployedNet,
     weights: StoredWeights,
-    convolution: str = "auto",
     memory: int | None = None,
     canonize: str = "auto",
 ) -> Net:
@@ -58,8 +56,6 @@ def build_net(
         The net at test time.
     weights
         Blobs of the caffemodel by layer name; read here, after their shapes were checked.
-    convolution
-        How convolutions are computed: ``auto``, ``direct`` or ``winograd`` (wherever it applies).
     memory
         Bytes there are; a net that needs more is refused before it takes any. None: not checked.
     canonize
@@ -77,7 +73,7 @@ def build_net(
         if memory is not None:
             refuse_beyond_memory(graph.layers, memory, source)
         completed = with_shared_weights(deployed.described, graph.layers, weights)
-        loaded = _loaded(graph.layers, completed, convolution, source)
+        loaded = _loaded(graph.layers, completed, source)
     layers, merges = canonized(loaded) if canonize == "auto" else (loaded, ())
     net = _net_of(deployed, graph, layers)
     return replace(net, merges=merges, notices=(*net.notices, *_remarks(loaded, source)))
@@ -127,27 +123,14 @@ def _net_of(deployed: DeployedNet, graph: Graph, layers: Sequence[Layer]) -> Net
     )
 
 
-def _loaded(
-    layers: Sequence[Layer], weights: StoredWeights, convolution: str, source: str
-) -> tuple[Layer, ...]:
-    """The layers with a method of convolution and their weights; all are checked before any is read."""
+def _loaded(layers: Sequence[Layer], weights: StoredWeights, source: str) -> tuple[Layer, ...]:
+    """The layers with their weights; all are checked before any is read."""
     stored = _checked_weights(layers, weights, source)
-    compared = _compared_values(layers)
-    chosen = (layer.with_convolution(convolution, not compared.isdisjoint(layer.outputs)) for layer in layers)
     loaded = []
-    for layer, blobs in zip(chosen, stored, strict=True):
+    for layer, blobs in zip(layers, stored, strict=True):
         with about(ModelError, layer=layer.name):
             loaded.append(_with_weights(layer, blobs, source))
     return tuple(loaded)
-
-
-def _compared_values(layers: Sequence[Layer]) -> set[int]:
-    """Values that max pooling compares, and those they follow from."""
-    compared: set[int] = set()
-    for layer in reversed(layers):
-        if isinstance(layer, Winner) or not compared.isdisjoint(layer.outputs):
-            compared.update(layer.inputs)
-    return compared
 
 
 def weight_shapes(deployed: DeployedNet) -> dict[str, tuple[Shape, ...]]:
@@ -189,7 +172,7 @@ def _graph_of(deployed: DeployedNet) -> Graph:
                 input_shapes=tuple(values.shapes[value] for value in read),
                 batch_size=inputs[0].shape[0] if inputs else 1,
             )
-        layers.append(layer.with_gates(values.gates_among(read)))
+        layers.append(layer)
         values.write(spec.tops, layer)
         for value in read:
             unread.pop(value, None)

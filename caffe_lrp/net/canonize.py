@@ -19,7 +19,8 @@ import numpy as np
 
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.affine import Affine, FusedAffine, Merged
-from caffe_lrp.layers.base import Layer, Linear, Numbers
+from caffe_lrp.layers.base import Layer, Numbers
+from caffe_lrp.layers.linear import Linear, Windowed
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,14 @@ def _composed(run: Sequence[Affine]) -> tuple[Numbers, Numbers] | None:
 def _has_rows(layer: Linear) -> bool:
     """Whether there is a row of weights for every channel of the output."""
     shape = layer.output_shapes[0]
-    is_first_axis = layer.weight.ndim > 2 or len(shape) == 1  # not so in an inner product of later axes
+    is_first_axis = isinstance(layer, Windowed) or len(shape) == 1  # not so in an inner product of later axes
     return is_first_axis and len(layer.weight) == shape[0] == layer.groups * layer.group_outputs
 
 
 def _has_columns(layer: Linear) -> bool:
     """Whether a row has weights for every channel of the input in its group."""
     shape = layer.input_shapes[0]
-    inputs = shape[0] if layer.weight.ndim > 2 else math.prod(shape)
+    inputs = shape[0] if isinstance(layer, Windowed) else math.prod(shape)
     return bool(layer.groups * layer.weight.shape[1] == inputs)
 
 

@@ -7,7 +7,7 @@ from caffe_lrp.formats.caffe.wiring import names_of
 from caffe_lrp.formats.spec import LayerSpec
 from caffe_lrp.layers import Layer
 from caffe_lrp.layers.activation import ReLU
-from caffe_lrp.layers.base import Linear
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.layers.unsupported import DETECTION_TYPES
 
 #: Losses and measures of detectors.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy as np
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.spec import ConstantSpec, Shape
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Layer
+from caffe_lrp.layers.base import Blobs, Layer, Winner
+from caffe_lrp.layers.linear import Linear
 
 from .canonize import Merge
 
@@ -88,12 +89,13 @@ class Net:
         workspace
             Memory and threads to use.
         substitutes
-            Index of a layer -> what to call in place of its forward pass.
+            Index of a layer -> what to call in place of its forward pass; it keeps ties where the outputs are
+            compared.
         """
         keep = keep | {self.output_value}
         values: dict[int, Blob] = {self.input_value: batch, **self.filled_constants(len(batch))}
         for layer in self.layers:
-            forward = substitutes.get(layer.index, layer.forward)
+            forward = substitutes.get(layer.index) or partial(self._forward, layer)
             outputs = forward([values[value] for value in layer.inputs], workspace)
             for value, blob in zip(layer.outputs, outputs, strict=True):
                 if value in keep or value in self._read_values:
@@ -102,6 +104,13 @@ class Net:
                 if value not in keep:
                     del values[value]
         return values
+
+    def _forward(self, layer: Layer, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        """The forward pass of one layer. Max pooling finds ties among its outputs wherever there are some."""
+        outputs = layer.forward(inputs, workspace)
+        if isinstance(layer, Linear) and self.is_compared(layer):
+            layer.own_map.restore_ties(inputs[0], outputs[0], workspace)
+        return outputs
 
     @cached_property
     def _read_values(self) -> frozenset[int]:
@@ -123,6 +132,34 @@ class Net:
             if layer.is_nonnegative([value in found for value in layer.inputs]):
                 found.update(layer.outputs)
         return frozenset(found)
+
+    @cached_property
+    def gate_values(self) -> frozenset[int]:
+        """Values that only say how much of others passes, and all that do not depend on the image."""
+        found = set(self.fixed_values)
+        for layer in self.layers:
+            if layer.is_gate([value in found for value in layer.inputs]):
+                found.update(layer.outputs)
+        return frozenset(found)
+
+    def gates_of(self, layer: Layer) -> tuple[bool, ...]:
+        """Which inputs of a layer are gates: those fixed alone, if else all of them were."""
+        are_fixed = tuple(value in self.fixed_values for value in layer.inputs)
+        are_gates = tuple(value in self.gate_values for value in layer.inputs)
+        return are_fixed if any(are_fixed) and all(are_gates) else are_gates
+
+    @cached_property
+    def compared_values(self) -> frozenset[int]:
+        """Values that max pooling compares, and those they follow from."""
+        found: set[int] = set()
+        for layer in reversed(self.layers):
+            if isinstance(layer, Winner) or not found.isdisjoint(layer.outputs):
+                found.update(layer.inputs)
+        return frozenset(found)
+
+    def is_compared(self, layer: Layer) -> bool:
+        """Whether max pooling compares the outputs of a layer, or what follows from them."""
+        return not self.compared_values.isdisjoint(layer.outputs)
 
     def shape_of(self, value: int) -> Shape:
         """Shape of one item of a value."""

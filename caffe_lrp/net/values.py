@@ -17,8 +17,6 @@ class Values:
         Ids of constants: a new one for every layer that reads one.
     fixed
         Ids of values that do not depend on images: constants, and what follows from these alone.
-    gates
-        Ids of values that only say how much of others passes, constants among them.
     """
 
     def __init__(self, inputs: Sequence[InputSpec], constants: Sequence[ConstantSpec]) -> None:
@@ -26,7 +24,6 @@ class Values:
         self.shapes: list[Shape] = [declared.shape[1:] for declared in inputs]
         self.constants: dict[int, ConstantSpec] = {}
         self.fixed: set[int] = set()
-        self.gates: set[int] = set()
         self._current = {name: value for value, name in enumerate(self.names)}
         self._constants = {constant.name: constant for constant in constants}
 
@@ -44,14 +41,7 @@ class Values:
         self.shapes.append(constant.shape[1:])
         self.constants[value] = constant
         self.fixed.add(value)
-        self.gates.add(value)
         return value
-
-    def gates_among(self, values: Sequence[int]) -> list[bool]:
-        """Which of the values that a layer reads are gates: constants alone, if else all of them were."""
-        are_fixed = [value in self.fixed for value in values]
-        are_gates = [value in self.gates for value in values]
-        return are_fixed if any(are_fixed) and all(are_gates) else are_gates
 
     def write(self, names: Sequence[str], layer: Layer) -> None:
         """Enter the outputs of a layer, whose ids are the next ones."""
@@ -60,6 +50,3 @@ class Values:
         self._current.update(zip(names, layer.outputs, strict=True))
         if self.fixed.issuperset(layer.inputs):
             self.fixed.update(layer.outputs)
-            self.gates.update(layer.outputs)
-        elif layer.is_gate([value in self.gates for value in layer.inputs]):
-            self.gates.update(layer.outputs)

@@ -6,7 +6,8 @@ What it goes by was measured on nets with trained weights: the README's table "H
 import math
 from dataclasses import dataclass
 
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.heads import layers_below
 from caffe_lrp.net.net import Net
 

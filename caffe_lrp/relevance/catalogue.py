@@ -14,13 +14,13 @@ from caffe_lrp.layers.base import (
     Aggregation,
     ChannelNormalization,
     Combination,
-    Linear,
     Neuron,
     Normalization,
     Router,
     WindowAverage,
     Winner,
 )
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.layers.output import Softmax
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 

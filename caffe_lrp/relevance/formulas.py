@@ -18,14 +18,13 @@ from caffe_lrp.layers.base import (
     ChannelNormalization,
     Combination,
     Layer,
-    Linear,
     Neuron,
     Normalization,
     Router,
     WindowAverage,
     Winner,
 )
-from caffe_lrp.layers.convolution import Convolution
+from caffe_lrp.layers.linear import Linear, Windowed
 from caffe_lrp.layers.output import Softmax
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.quirks import Quirks
@@ -163,7 +162,7 @@ def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int
     if formula.below is not None:
         entries.append((up_to(parameters.switch_layer, is_a(Linear)), formula.below(parameters)))
     if formula.convolution is not None:
-        entries.append((is_a(Convolution), formula.convolution(parameters)))
+        entries.append((is_a(Windowed), formula.convolution(parameters)))
     entries.append((is_a(Linear), formula.rest(parameters)))
     entries.append((is_a(ReLU), formula.relu))
     entries.append((is_a(IdleDropout), PASS))

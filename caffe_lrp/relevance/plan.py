@@ -8,7 +8,8 @@ from typing import Any
 from caffe_lrp.compute.sharing import shared_property
 from caffe_lrp.errors import ConfigError, PlanError, about
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.net import Net
 
 from .bounds import bounded_values, bounds_of_values
@@ -129,13 +130,21 @@ def resolve_plan(
     return Plan(
         net=net,
         steps=tuple(
-            Step(layer, rule, Conditions(net.nonnegative_values.issuperset(layer.inputs)))
+            Step(layer, rule, _conditions_of(layer, net))
             for layer, rule in zip(path, _within_bounds(rules, path, parameters, net), strict=True)
         ),
         origin=origin,
         target=next(value for value in path[-1].inputs if value not in net.fixed_values),
         unit_seed=formula.is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
         finish=formula.finish,
+    )
+
+
+def _conditions_of(layer: Layer, net: Net) -> Conditions:
+    return Conditions(
+        nonnegative=net.nonnegative_values.issuperset(layer.inputs),
+        is_compared=net.is_compared(layer),
+        gates=net.gates_of(layer),
     )
 
 

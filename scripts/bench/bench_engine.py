@@ -30,7 +30,7 @@ class Engine:
         self._explainer, self._batch = load(case)
         self._classes = [(item,) for item in range(case.batch)]
         workers, inside = (1, case.threads) if case.together else (case.threads, 1)
-        self._engines = [CpuEngine(inside) for _ in range(workers)]
+        self._engines = [CpuEngine(inside, convolution=case.convolution) for _ in range(workers)]
         self._pool = ThreadPoolExecutor(workers)
 
     def run(self, count: int) -> Round:

@@ -7,7 +7,7 @@ rule, forward pass included; layers that are not linear count as free.
 
 import math
 
-from caffe_lrp.layers.base import Linear
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta

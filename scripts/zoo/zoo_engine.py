@@ -136,14 +136,13 @@ def one_sided(layer: Any, x: Blob, relevance: Blob, beta: float, workspace: Work
 
     The products of each sign are summed up anew, directly: rounding must not make something of nothing.
     """
-    direct = layer.with_convolution("direct", False)
 
     def has_products(sign: float) -> NDArray[np.bool_]:
         found = np.zeros(relevance.shape, np.bool_)
         for part, weight in ((np.maximum(x, 0), layer.weight), (np.maximum(-x, 0), -layer.weight)):
             if part.any():
-                products = direct.map_of(direct.lifted(np.maximum(sign * weight, 0)))
-                found |= products.apply(part, None, workspace) > 0
+                products = layer.map_of(layer.lifted(np.maximum(sign * weight, 0)))
+                found |= products.apply(part, None, workspace.directly()) > 0
         return found
 
     handed = (1 + beta) * has_products(1.0) - beta * has_products(-1.0)

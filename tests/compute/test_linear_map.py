@@ -1,17 +1,29 @@
 """Maps of layers, forwards and backwards, with one and two parts on either side, against loops."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import oracle
 import pytest
-from builders import WORKSPACE, EagerWorkspace, assert_close, channels_first, channels_last, random_blob
+from builders import (
+    BY_WINOGRAD,
+    DIRECTLY,
+    EagerWorkspace,
+    assert_close,
+    channels_first,
+    channels_last,
+    random_blob,
+)
 from convolution_cases import CASES, GEOMETRIES, Case, in_groups, make_input
 from oracle import Array, Geometry, Real
 
 from caffe_lrp.compute.linear_map import LinearMap, signed_weight
 from caffe_lrp.compute.matrix_map import MatrixMap, PositionMap
+from caffe_lrp.compute.product import Product
 from caffe_lrp.compute.window_map import ConvolutionMap
+from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL
 from caffe_lrp.kernels.blobs import Blob, pixels
@@ -28,9 +40,9 @@ def lifted(case: Case) -> Blob:
     return weight.reshape(*weight.shape[:3], 1, *weight.shape[3:])
 
 
-def map_of(case: Case, weight: Blob, method: str = "direct", keeps_ties: bool = False) -> ConvolutionMap:
+def map_of(case: Case, weight: Blob) -> ConvolutionMap:
     output_shape = (case.outputs, *case.output_shape[1:])
-    return ConvolutionMap(weight, case.window, case.image_shape, output_shape, method, keeps_ties)
+    return ConvolutionMap(weight, case.window, case.image_shape, output_shape)
 
 
 def groups_of_parts(case: Case) -> int:
@@ -64,23 +76,23 @@ def expected_return(case: Case, handed: Real, x: Real) -> Array:
 
 @by_single
 def test_a_map_applied_equals_loops(case: Case) -> None:
-    out = map_of(case, lifted(case)).apply(case.image, case.bias, WORKSPACE)
+    out = map_of(case, lifted(case)).apply(case.image, case.bias, DIRECTLY)
     expected = oracle.linear(case.image, case.weight, case.bias, case.edges)
     assert_close(out, expected, 2e-6)
-    without = map_of(case, lifted(case)).apply(case.image, None, WORKSPACE)
+    without = map_of(case, lifted(case)).apply(case.image, None, DIRECTLY)
     assert_close(without, case.products(case.image), 2e-6)
 
 
 @by_single
 def test_the_adjoint_of_a_map_equals_loops(case: Case) -> None:
-    out = map_of(case, lifted(case)).adjoint(copied(pixels(case.relevance)), None, WORKSPACE)
+    out = map_of(case, lifted(case)).adjoint(copied(pixels(case.relevance)), None, DIRECTLY)
     assert_close(out, oracle.adjoint(case.relevance, case.weight, case.edges), 3e-6)
 
 
 @by_single
 def test_the_adjoint_is_multiplied_by_a_factor(case: Case) -> None:
     factor = random_blob(case.image.shape, 5)
-    out = map_of(case, lifted(case)).adjoint(copied(pixels(case.relevance)), factor, WORKSPACE)
+    out = map_of(case, lifted(case)).adjoint(copied(pixels(case.relevance)), factor, DIRECTLY)
     assert_close(out, factor * oracle.adjoint(case.relevance, case.weight, case.edges), 3e-6)
 
 
@@ -89,10 +101,10 @@ def test_the_adjoint_is_multiplied_by_a_factor(case: Case) -> None:
 def test_sums_of_a_signed_map_equal_loops(case: Case, nonnegative: bool) -> None:
     x = np.abs(case.image) if nonnegative else case.image
     signed = map_of(case, signed_weight(lifted(case), nonnegative))
-    sums, total = signed.apply_sums(x, case.bias, WORKSPACE)
+    sums, total = signed.apply_sums(x, case.bias, DIRECTLY)
     assert_close(channels_first(sums), expected_sums(case, x, nonnegative), 2e-6)
     assert_close(total, oracle.linear(x, case.weight, case.bias, case.edges), 5e-6)
-    _, without = signed.apply_sums(x, None, WORKSPACE)
+    _, without = signed.apply_sums(x, None, DIRECTLY)
     assert_close(without, oracle.linear(x, case.weight, None, case.edges), 5e-6)
 
 
@@ -101,7 +113,7 @@ def test_sums_of_a_signed_map_equal_loops(case: Case, nonnegative: bool) -> None
 def test_a_map_takes_its_sums_apart_by_item_and_sign(case: Case, nonnegative: bool) -> None:
     x = np.abs(case.image) if nonnegative else case.image
     signed = map_of(case, signed_weight(lifted(case), nonnegative))
-    sums, total = signed.apply_sums(x, None, WORKSPACE)
+    sums, total = signed.apply_sums(x, None, DIRECTLY)
     expected = sums_by_sign(case, x, nonnegative)
     for item in range(case.items):
         parts = signed.sums_of_item(sums, item)
@@ -119,14 +131,14 @@ def test_a_signed_map_hands_back_by_the_sign_of_the_input(case: Case, kind: str,
     channels, size = 2 * case.outputs, case.output_shape[1:]
     handed = make_input(kind, case.items, channels, groups_of_parts(case), size)
     signed = map_of(case, signed_weight(lifted(case), nonnegative))
-    out = signed.adjoint(handed.source, x, WORKSPACE)
+    out = signed.adjoint(handed.source, x, DIRECTLY)
     assert_close(out, expected_return(case, handed.expected, x), 5e-6)
 
 
 @by_geometry
 def test_the_epsilon_quotient_is_handed_back(case: Case) -> None:
     handed = make_input("ε", case.items, case.outputs, case.groups, case.output_shape[1:])
-    out = map_of(case, lifted(case)).adjoint(handed.source, case.image, WORKSPACE)
+    out = map_of(case, lifted(case)).adjoint(handed.source, case.image, DIRECTLY)
     expected = case.image * oracle.adjoint(handed.expected, case.weight, case.edges)
     assert_close(out, expected, 3e-6)
 
@@ -150,7 +162,7 @@ def test_threads_do_not_change_a_bit_of_a_map(case: Case, nonnegative: bool) -> 
     x, results = np.abs(case.image), []
     handed = make_input("αβ", case.items, 2 * case.outputs, groups_of_parts(case), case.output_shape[1:])
     for threads in (1, 2, 3):
-        with EagerWorkspace(threads) as workspace:
+        with EagerWorkspace(threads, convolution="direct") as workspace:
             found = [*signed.apply_sums(x, case.bias, workspace), signed.adjoint(handed.source, x, workspace)]
             results.append([blob.tolist() for blob in found])
     assert results[0] == results[1] == results[2]
@@ -178,18 +190,18 @@ def test_the_window_and_the_channels_choose_the_kernel(
 ) -> None:
     case = Case("", channels, channels, groups, geometry, (11, 14))
     found = map_of(case, lifted(case))
-    assert not found.forward_product.hands_back
-    assert found.adjoint_product.hands_back == hands_back
-    assert found.forward_product.shape.apart == found.adjoint_product.shape.apart == apart
+    assert not found.forward_product("direct").hands_back
+    assert found.adjoint_product("direct").hands_back == hands_back
+    assert found.forward_product("direct").shape.apart == found.adjoint_product("direct").shape.apart == apart
     assert found.groups == (1 if apart else groups)
 
 
 def test_channels_with_several_outputs_each_are_computed_together() -> None:
     case = Case("", 6, 12, 6, Geometry((3, 5), (1, 2)), (11, 14))
     found = map_of(case, lifted(case))
-    assert found.forward_product.shape.apart == found.adjoint_product.shape.apart == 0
-    assert found.forward_product.shape.merged > 1
-    assert found.adjoint_product.shape.merged > 1
+    assert found.forward_product("direct").shape.apart == found.adjoint_product("direct").shape.apart == 0
+    assert found.forward_product("direct").shape.merged > 1
+    assert found.adjoint_product("direct").shape.merged > 1
 
 
 # --- Winograd ---------------------------------------------------------------------------------------------
@@ -213,30 +225,30 @@ WINOGRAD_TOLERANCE = 1e-5
 
 @by_tiled
 def test_winograd_maps_equal_loops(case: Case) -> None:
-    found = map_of(case, lifted(case), method="winograd")
-    assert found.forward_product.uses_winograd
-    assert found.adjoint_product.uses_winograd
-    out = found.apply(case.image, case.bias, WORKSPACE)
+    found = map_of(case, lifted(case))
+    assert found.forward_product("winograd").uses_winograd
+    assert found.adjoint_product("winograd").uses_winograd
+    out = found.apply(case.image, case.bias, BY_WINOGRAD)
     expected = oracle.linear(case.image, case.weight, case.bias, case.edges)
     assert_close(out, expected, WINOGRAD_TOLERANCE)
     factor = random_blob(case.image.shape, 5)
     handed = oracle.adjoint(case.relevance, case.weight, case.edges)
     for given, expected in ((None, handed), (factor, factor * handed)):
-        back = found.adjoint(copied(pixels(case.relevance)), given, WORKSPACE)
+        back = found.adjoint(copied(pixels(case.relevance)), given, BY_WINOGRAD)
         assert_close(back, expected, WINOGRAD_TOLERANCE)
 
 
 @by_tiled
 def test_winograd_sums_equal_loops(case: Case) -> None:
     x = np.maximum(case.image, 0)
-    found = map_of(case, signed_weight(lifted(case), nonnegative=True), method="winograd")
-    assert found.forward_product.uses_winograd
-    sums, total = found.apply_sums(x, case.bias, WORKSPACE)
+    found = map_of(case, signed_weight(lifted(case), nonnegative=True))
+    assert found.forward_product("winograd").uses_winograd
+    sums, total = found.apply_sums(x, case.bias, BY_WINOGRAD)
     assert_close(channels_first(sums), expected_sums(case, x, True), WINOGRAD_TOLERANCE)
     expected = oracle.linear(x, case.weight, case.bias, case.edges)
     assert_close(total, expected, 2 * WINOGRAD_TOLERANCE)
     handed = make_input("αβ", case.items, 2 * case.outputs, groups_of_parts(case), case.output_shape[1:])
-    back = found.adjoint(handed.source, x, WORKSPACE)
+    back = found.adjoint(handed.source, x, BY_WINOGRAD)
     assert_close(back, expected_return(case, handed.expected, x), WINOGRAD_TOLERANCE)
 
 
@@ -254,19 +266,19 @@ def test_winograd_sums_equal_loops(case: Case) -> None:
 )
 def test_other_windows_are_summed_directly(geometry: Geometry) -> None:
     case = Case("", 18, 20, 1, geometry, (9, 8))
-    found = map_of(case, lifted(case), method="winograd")
-    assert not found.forward_product.uses_winograd
-    assert not found.adjoint_product.uses_winograd
-    assert_close(found.apply(case.image, None, WORKSPACE), case.products(case.image), 2e-6)
+    found = map_of(case, lifted(case))
+    assert not found.forward_product("winograd").uses_winograd
+    assert not found.adjoint_product("winograd").uses_winograd
+    assert_close(found.apply(case.image, None, BY_WINOGRAD), case.products(case.image), 2e-6)
 
 
 @by_tiled
 def test_winograd_maps_of_both_parts_of_an_input_equal_loops(case: Case) -> None:
-    found = map_of(case, signed_weight(lifted(case), nonnegative=False), method="winograd")
-    sums, _ = found.apply_sums(case.image, case.bias, WORKSPACE)
+    found = map_of(case, signed_weight(lifted(case), nonnegative=False))
+    sums, _ = found.apply_sums(case.image, case.bias, BY_WINOGRAD)
     assert_close(channels_first(sums), expected_sums(case, case.image, False), WINOGRAD_TOLERANCE)
     handed = make_input("αβ", case.items, 2 * case.outputs, case.groups, case.output_shape[1:])
-    back = found.adjoint(handed.source, case.image, WORKSPACE)
+    back = found.adjoint(handed.source, case.image, BY_WINOGRAD)
     assert_close(back, expected_return(case, handed.expected, case.image), WINOGRAD_TOLERANCE)
 
 
@@ -276,25 +288,64 @@ def test_winograd_maps_of_both_parts_of_an_input_equal_loops(case: Case) -> None
 )
 def test_winograd_is_chosen_where_it_pays(channels: int, outputs: int, chosen: bool) -> None:
     case = Case("", channels, outputs, 1, Geometry((5, 5)), (9, 8))
-    assert map_of(case, lifted(case), method="auto").forward_product.uses_winograd == chosen
+    assert map_of(case, lifted(case)).forward_product("auto").uses_winograd == chosen
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("case", TILED, ids=str)
-def test_equal_windows_give_equal_outputs_if_they_have_to(case: Case, threads: int) -> None:
+def test_equal_windows_give_equal_outputs_once_ties_are_restored(case: Case, threads: int) -> None:
     """Columns that repeat themselves, but not with the tiles: so do outputs, away from the edges."""
     image = np.tile(random_blob((case.items, case.channels, case.size[0], 7), 7), (1, 1, 1, 5))
     case = replace(case, size=(case.size[0], 35))
-    outputs = {}
-    for keeps_ties in (True, False):
-        found = map_of(case, lifted(case), "winograd", keeps_ties)
-        with EagerWorkspace(threads) as workspace:
-            outputs[keeps_ties] = found.apply(image, case.bias, workspace)
+    found = map_of(case, lifted(case))
+    with EagerWorkspace(threads, convolution="winograd") as workspace:
+        out = found.apply(image, case.bias, workspace)
+        before = out.copy()
+        found.restore_ties(image, out, workspace)
     reach = case.geometry.kernel[1]
-    inside = {key: out[..., reach:-reach] for key, out in outputs.items()}
-    assert (inside[True][..., 7:] == inside[True][..., :-7]).all()
-    assert not (inside[False][..., 7:] == inside[False][..., :-7]).all()
-    assert_close(outputs[True], outputs[False].astype(np.float64), WINOGRAD_TOLERANCE)
+    inside, inside_before = out[..., reach:-reach], before[..., reach:-reach]
+    assert (inside[..., 7:] == inside[..., :-7]).all()
+    assert not (inside_before[..., 7:] == inside_before[..., :-7]).all()
+    assert_close(out, before.astype(np.float64), WINOGRAD_TOLERANCE)
+
+
+@by_tiled
+def test_one_map_is_computed_by_the_method_of_each_workspace(case: Case) -> None:
+    """In any order, and with the bits of a map that never knew another method."""
+    both = map_of(case, signed_weight(lifted(case), nonnegative=False))
+    handed = make_input("αβ", case.items, 2 * case.outputs, case.groups, case.output_shape[1:])
+
+    def computed(found: ConvolutionMap, workspace: Workspace) -> list[bytes]:
+        sums, total = found.apply_sums(case.image, case.bias, workspace)
+        back = found.adjoint(handed.source, case.image, workspace)
+        return [blob.tobytes() for blob in (sums, total, back)]
+
+    alone = [computed(map_of(case, both.weight), workspace) for workspace in (DIRECTLY, BY_WINOGRAD)]
+    assert [computed(both, workspace) for workspace in (DIRECTLY, BY_WINOGRAD)] == alone
+    assert [computed(both, workspace) for workspace in (BY_WINOGRAD, DIRECTLY)] == alone[::-1]
+    assert alone[0] != alone[1]
+
+
+def test_a_map_that_is_always_direct_minds_no_workspace() -> None:
+    case = TILED[0]
+    direct = replace(map_of(case, lifted(case)), is_direct=True)
+    for product in (direct.forward_product, direct.adjoint_product):
+        assert not product("winograd").uses_winograd
+        assert product("winograd") is product("auto") is product("direct")
+    assert direct.packed_growth("winograd") == 1 < map_of(case, lifted(case)).packed_growth("winograd")
+
+
+def test_weights_are_packed_once_for_all_threads() -> None:
+    case = TILED[0]
+    found, ready = map_of(case, lifted(case)), threading.Barrier(4)
+
+    def ask(_: int) -> Product:
+        ready.wait()
+        return found.forward_product("winograd")
+
+    with ThreadPoolExecutor(4) as threads:
+        products = list(threads.map(ask, range(4)))
+    assert all(product is products[0] for product in products)
 
 
 # --- Matrices -----------------------------------------------------------------------------------------------
@@ -323,11 +374,11 @@ def test_a_matrix_equals_loops(shape: tuple[int, ...], outputs: int, items: int)
     x, relevance = random_blob((items, *shape), 1), random_blob((items, outputs), 3)
     bias, factor = random_blob((outputs,), 4), random_blob((items, *shape), 5)
     found = matrix_map(lifted_matrix(weight), shape, outputs)
-    assert_close(found.apply(x, bias, WORKSPACE), oracle.linear(x, weight, bias, edges), 2e-6)
-    assert_close(found.apply(x, None, WORKSPACE), oracle.linear(x, weight, None, edges), 2e-6)
+    assert_close(found.apply(x, bias, DIRECTLY), oracle.linear(x, weight, bias, edges), 2e-6)
+    assert_close(found.apply(x, None, DIRECTLY), oracle.linear(x, weight, None, edges), 2e-6)
     handed = oracle.adjoint(relevance, weight, edges)
-    assert_close(found.adjoint(copied(pixels(relevance)), None, WORKSPACE), handed, 2e-6)
-    assert_close(found.adjoint(copied(pixels(relevance)), factor, WORKSPACE), factor * handed, 2e-6)
+    assert_close(found.adjoint(copied(pixels(relevance)), None, DIRECTLY), handed, 2e-6)
+    assert_close(found.adjoint(copied(pixels(relevance)), factor, DIRECTLY), factor * handed, 2e-6)
 
 
 @by_parts_in
@@ -339,7 +390,7 @@ def test_sums_of_a_signed_matrix_equal_loops(shape: tuple[int, ...], outputs: in
     x.reshape(-1)[::5] = 0
     bias = random_blob((outputs,), 4)
     signed = matrix_map(signed_weight(lifted_matrix(weight), nonnegative), shape, outputs)
-    sums, total = signed.apply_sums(x, bias, WORKSPACE)
+    sums, total = signed.apply_sums(x, bias, DIRECTLY)
     parts = [oracle.alpha_beta_sums(item, weight, None, edges, False, 1) for item in x]
     expected = np.stack([np.concatenate(both) for both in parts])
     assert_close(sums.reshape(3, -1), expected, 2e-6)
@@ -347,14 +398,14 @@ def test_sums_of_a_signed_matrix_equal_loops(shape: tuple[int, ...], outputs: in
         apart = signed.sums_of_item(sums, item)
         assert_close(np.concatenate(apart, axis=1), expected[item : item + 1], 2e-6)
     assert_close(total, oracle.linear(x, weight, bias, edges), 5e-6)
-    _, without = signed.apply_sums(x, None, WORKSPACE)
+    _, without = signed.apply_sums(x, None, DIRECTLY)
     assert_close(without, oracle.linear(x, weight, None, edges), 5e-6)
     handed = make_input("αβ", 3, 2 * outputs, 1, (1, 1))
     positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
     p, n = handed.expected[:, :outputs], handed.expected[:, outputs:]
     at_positive = oracle.adjoint(p, positive, edges) + oracle.adjoint(n, negative, edges)
     at_negative = oracle.adjoint(p, negative, edges) + oracle.adjoint(n, positive, edges)
-    out = signed.adjoint(handed.source, x, WORKSPACE)
+    out = signed.adjoint(handed.source, x, DIRECTLY)
     assert_close(out, x * np.where(x > 0, at_positive, at_negative), 5e-6)
 
 
@@ -364,11 +415,11 @@ def test_inputs_of_a_matrix_are_counted_as_caffe_does_whatever_their_order_in_me
     x = random_blob((2, *shape), 1)
     turned = channels_last(x).transpose(0, 3, 1, 2)
     found = matrix_map(lifted_matrix(weight), shape, outputs)
-    assert_close(found.apply(turned, None, WORKSPACE), oracle.linear(x, weight, None, edges), 2e-6)
+    assert_close(found.apply(turned, None, DIRECTLY), oracle.linear(x, weight, None, edges), 2e-6)
     relevance = random_blob((2, outputs), 3)
     factor = channels_last(random_blob(x.shape, 5)).transpose(0, 3, 1, 2)
     handed = oracle.adjoint(relevance, weight, edges)
-    assert_close(found.adjoint(copied(pixels(relevance)), factor, WORKSPACE), factor * handed, 2e-6)
+    assert_close(found.adjoint(copied(pixels(relevance)), factor, DIRECTLY), factor * handed, 2e-6)
 
 
 def test_an_adjoint_of_two_parts_needs_no_factor() -> None:
@@ -378,7 +429,7 @@ def test_an_adjoint_of_two_parts_needs_no_factor() -> None:
     handed = random_blob((2, 8), 3)
     positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
     expected = oracle.adjoint(handed[:, :4], positive, edges) + oracle.adjoint(handed[:, 4:], negative, edges)
-    assert_close(signed.adjoint(copied(pixels(handed)), None, WORKSPACE), expected, 2e-6)
+    assert_close(signed.adjoint(copied(pixels(handed)), None, DIRECTLY), expected, 2e-6)
 
 
 @by_parts_in
@@ -386,11 +437,11 @@ def test_a_matrix_at_every_position_takes_its_sums_apart(nonnegative: bool) -> N
     weight = signed_weight(lifted_matrix(random_blob((7, 5), 2)), nonnegative)
     x = np.abs(random_blob((2, 3, 4, 5), 1))
     at_each = PositionMap(weight, (3, 4, 5), (3, 4, 7))
-    sums, total = at_each.apply_sums(x, None, WORKSPACE)
+    sums, total = at_each.apply_sums(x, None, DIRECTLY)
     assert at_each.rows(total).tolist() == total.reshape(2, 12, 7).tolist()
     for item in range(2):
         positive, negative = at_each.sums_of_item(sums, item)
-        alone, _ = MatrixMap(weight, (5,), (7,)).apply_sums(x[item].reshape(12, 5), None, WORKSPACE)
+        alone, _ = MatrixMap(weight, (5,), (7,)).apply_sums(x[item].reshape(12, 5), None, DIRECTLY)
         assert positive.tolist() == alone[:, 0, 0, :7].tolist()
         assert negative.tolist() == alone[:, 0, 0, 7:].tolist()
 

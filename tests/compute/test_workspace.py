@@ -321,6 +321,19 @@ def test_failures_of_several_shares_leave_none_running() -> None:
         assert running == []
 
 
+def test_what_is_computed_directly_has_the_same_memory_threads_and_checkpoint() -> None:
+    calls: list[str] = []
+    with Workspace(3, lambda: calls.append("asked"), "winograd") as workspace:
+        direct = workspace.directly()
+        assert (direct.convolution, workspace.convolution) == ("direct", "winograd")
+        first = address(direct.empty(SHAPE))
+        assert address(workspace.empty(SHAPE)) == first
+        assert len(ranges_of(direct, 3)) == 3
+        workspace.forget()
+        assert direct._blocks == []
+    assert calls == ["asked"] * 3
+
+
 def test_threads_end_with_the_workspace() -> None:
     before = threading.active_count()
     with Workspace(4) as workspace:

@@ -14,6 +14,7 @@ from builders import (
     INCEPTION_SHAPE,
     EagerEngine,
     assert_close,
+    build,
     random_blob,
 )
 from oracle_walker import Options
@@ -22,8 +23,11 @@ from twins import CLASSES, CODES, FC2, WINOGRAD, WINOGRAD_INDICES, Twins
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import Passage
-from caffe_lrp.relevance.plan import Plan
+from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 OPTIONS = Options(epsilon=0.1, beta=1.0, switch=8)
 
@@ -110,6 +114,66 @@ def test_threads_and_past_batches_change_no_bit(code: int | str, tmp_path: Path)
             del other
             found = scores_and_relevance(engine, twins, plan)
         assert [blob.tobytes() for blob in found] == expected
+
+
+@pytest.mark.parametrize("code", [0, 2, 11, 104, "epsilon-gamma-box"])
+def test_engines_of_all_methods_of_convolution_share_a_net(code: int | str, tmp_path: Path) -> None:
+    """Each gives the bits that it gives with a net of its own, whichever was there before."""
+    options = Options(epsilon=0.1, beta=1.0, switch=2, lowest=(-6.0,) * 3, highest=(6.0,) * 3)
+
+    def explained(twins: Twins, plan: Plan, method: str) -> list[bytes]:
+        with CpuEngine(convolution=method) as engine:
+            return [blob.tobytes() for blob in scores_and_relevance(engine, twins, plan)]
+
+    def fresh() -> tuple[Twins, Plan]:
+        twins = Twins(tmp_path, WINOGRAD, WINOGRAD_INDICES, INCEPTION_SHAPE)
+        return twins, twins.plan(code, options, WINOGRAD_INDICES["fc"])
+
+    alone = {method: explained(*fresh(), method) for method in ("direct", "winograd")}
+    assert alone["direct"] != alone["winograd"]
+    shared = fresh()
+    for method in ("winograd", "direct", "winograd"):
+        assert explained(*shared, method) == alone[method]
+
+
+#: Max pooling compares what a convolution of two groups gives. With the few channels of a group Winograd's
+#: algorithm pays for sums by sign, which αβ keeps, but not for the convolution alone.
+COMPARED = """
+input: "data" input_shape { dim: 1 dim: 34 dim: 9 dim: 35 }
+layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }
+layer { name: "conv" type: "Convolution" bottom: "relu" top: "conv"
+  convolution_param { num_output: 36 kernel_size: 3 pad: 1 group: 2 } }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
+  pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layer { name: "fc" type: "InnerProduct" bottom: "pool" top: "fc" inner_product_param { num_output: 5 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "method", "is_exact"),
+    [
+        (0, "auto", True),
+        (0, "winograd", False),
+        (2, "auto", False),
+        (2, "winograd", False),
+        (2, "direct", True),
+    ],
+)
+def test_ties_stay_ties_for_max_pooling_whoever_computes_the_layer_below(
+    code: int, method: str, is_exact: bool, tmp_path: Path
+) -> None:
+    """Columns of the image repeat themselves, but not with the tiles."""
+    net = build(tmp_path, COMPARED, seed=1)
+    plan = resolve_plan(net, FORMULAS[code], RuleParameters(0.1, 1.0, -1, REFERENCE), 3, 0)
+    (compared,) = net.layers[2].inputs
+    batch = np.tile(random_blob((1, 34, 9, 7), 1), (1, 1, 1, 5))
+    with CpuEngine(convolution=method) as engine:
+        found = engine.forward(net, [plan], batch, frozenset({compared})).activations[compared]
+    with CpuEngine(convolution="direct") as engine:
+        exact = engine.forward(net, [plan], batch, frozenset({compared})).activations[compared]
+    inside = found[..., 3:-3]
+    assert (inside[..., 7:] == inside[..., :-7]).all()
+    assert (found.tobytes() == exact.tobytes()) == is_exact
 
 
 def test_what_an_engine_returns_stays_as_it_is(twins: Twins) -> None:

@@ -46,9 +46,9 @@ DERIVED, KEPT, PACKED = footprint.derived_floats, footprint.kept_floats, footpri
 @pytest.fixture(autouse=True)
 def _values_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What layers and rules take besides is tested with them."""
-    for name in ("packed_floats", "kept_floats"):
-        monkeypatch.setattr(footprint, name, lambda _: 0)
-    monkeypatch.setattr(footprint, "derived_floats", lambda _: {})
+    monkeypatch.setattr(footprint, "packed_floats", lambda *_: 0)
+    monkeypatch.setattr(footprint, "kept_floats", lambda _: 0)
+    monkeypatch.setattr(footprint, "derived_floats", lambda *_: {})
 
 
 def plan(net: Net, code: int | str, start: int) -> Plan:
@@ -101,8 +101,8 @@ def test_what_layers_and_rules_take_besides_is_added(tmp_path: Path, monkeypatch
     plans = [plan(net, 0, 2)]
     before = footprint_of(net, plans)
     monkeypatch.setattr(footprint, "kept_floats", lambda step: step.layer.index == 0)
-    monkeypatch.setattr(footprint, "derived_floats", lambda step: {"a": 100 * (step.layer.index == 0)})
-    monkeypatch.setattr(footprint, "packed_floats", lambda layer: 1000 * (layer.index == 0))
+    monkeypatch.setattr(footprint, "derived_floats", lambda step, _: {"a": 100 * (step.layer.index == 0)})
+    monkeypatch.setattr(footprint, "packed_floats", lambda layer, _: 1000 * (layer.index == 0))
     assert footprint_of(net, plans) == Footprint(before.fixed + 4400, before.per_image + 4)
     # Two plans with the same rule derive and keep the same things once.
     assert footprint_of(net, plans * 2) == footprint_of(net, plans)
@@ -142,9 +142,21 @@ def test_what_rules_derive_and_keep(
 ) -> None:
     net = build(tmp_path, WIDE)
     steps = [step for step in reversed(plan(net, code, 3).steps) if step.layer.weights]
-    assert [sum(DERIVED(step).values()) for step in steps] == derived
+    assert [sum(DERIVED(step, "auto").values()) for step in steps] == derived
     assert [KEPT(step) for step in steps] == kept
-    assert [PACKED(step.layer) for step in steps] == [FIRST, 4 * SECOND, 0]
+    assert [PACKED(step.layer, "auto") for step in steps] == [FIRST, 4 * SECOND, 0]
+
+
+def test_what_convolutions_take_depends_on_how_they_are_computed(tmp_path: Path) -> None:
+    net = build(tmp_path, WIDE)
+    taken = {
+        method: [
+            sum(DERIVED(step, method).values()) + PACKED(step.layer, method) for step in plan(net, 0, 3).steps
+        ]
+        for method in ("auto", "direct", "winograd")
+    }
+    assert taken["direct"] == [0, 2 * SECOND, 0, 2 * FIRST]
+    assert taken["auto"] == taken["winograd"] == [0, 8 * SECOND, 0, 2 * FIRST]
 
 
 def derived_together(net: Net, plans: Sequence[Plan], monkeypatch: pytest.MonkeyPatch) -> int:

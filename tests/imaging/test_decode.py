@@ -19,8 +19,8 @@ from caffe_lrp.files import imagefile
 from caffe_lrp.files.reading import open_input
 from caffe_lrp.imaging import decode as decode_module
 from caffe_lrp.imaging.decode import decode
+from caffe_lrp.imaging.libraries import unwarned
 from caffe_lrp.imaging.pixels import ColourModel
-from caffe_lrp.imaging.quiet import unwarned
 
 HEIGHT, WIDTH = 6, 9
 

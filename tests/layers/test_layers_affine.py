@@ -455,21 +455,16 @@ KINDS: dict[str, tuple[str, Callable[[float, float], float]]] = {
 }
 
 
-def pair_net(kind: str, part: Shape, gates: tuple[bool, bool] = (False, False)) -> str:
-    """The layer over an image and another blob, each behind a Sigmoid if it is a gate."""
+def pair_net(kind: str, part: Shape) -> str:
+    """The layer over an image and another blob."""
     text = 'input: "data" input_shape { dim: 2 dim: 4 dim: 7 dim: 6 }\n'
     text += f'layer {{ name: "made" bottom: "data" {PARTS[part]} top: "made" }}\n'
-    bottoms = []
-    for bottom, is_gate in zip(("data", "made"), gates, strict=True):
-        bottoms.append(f"{bottom}_gate" if is_gate else bottom)
-        if is_gate:
-            text += f'layer {{ name: "{bottom}" type: "Sigmoid" bottom: "{bottom}" top: "{bottom}_gate" }}\n'
-    reads = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
+    reads = 'bottom: "data" bottom: "made"'
     return text + f'layer {{ name: "layer" type: "{kind}" {reads} top: "out" {KINDS[kind][0]} }}\n'
 
 
-def pair(folder: Path, kind: str, part: Shape, gates: tuple[bool, bool] = (False, False)) -> Combination:
-    layer = build_graph(deployed(folder, pair_net(kind, part, gates))).layers[-1]
+def pair(folder: Path, kind: str, part: Shape) -> Combination:
+    layer = build_graph(deployed(folder, pair_net(kind, part))).layers[-1]
     assert isinstance(layer, Combination)
     return layer
 
@@ -532,10 +527,10 @@ def test_pairs_have_two_gradients(kind: str, part: Shape, tmp_path: Path) -> Non
 def test_the_signal_of_a_scaled_pair_gets_all_relevance(
     part: Shape, gates: tuple[bool, bool], signal: int, tmp_path: Path
 ) -> None:
-    layer = pair(tmp_path, "Scale", part, gates)
+    layer = pair(tmp_path, "Scale", part)
     x, other, relevance = blobs_of(part)
     outputs = layer.forward([x, other], WORKSPACE)
-    handed = Contribution().propagate(layer, None, Seen([x, other], outputs), [relevance], WORKSPACE)
+    handed = Contribution().propagate(layer, gates, Seen([x, other], outputs), [relevance], WORKSPACE)
     expected = [np.zeros(blob.shape) for blob in (x, other)]
     expected[signal] = relevance.astype(np.float64) if signal == 0 else collected(relevance, other)
     for blob, wanted in zip(handed, expected, strict=True):
@@ -548,7 +543,8 @@ def test_a_shifted_pair_shares_relevance_by_contribution(part: Shape, tmp_path: 
     x, other, relevance = blobs_of(part)
     x, other = np.abs(x), np.abs(other)
     outputs = layer.forward([x, other], WORKSPACE)
-    of_x, of_other = Contribution().propagate(layer, None, Seen([x, other], outputs), [relevance], WORKSPACE)
+    seen = Seen([x, other], outputs)
+    of_x, of_other = Contribution().propagate(layer, (False, False), seen, [relevance], WORKSPACE)
     share = relevance / combined("Bias", x, other)
     assert_close(of_x, x * share, 1e-6)
     assert_close(of_other, collected(share, other) * other, 1e-6)

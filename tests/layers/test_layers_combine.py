@@ -15,6 +15,7 @@ from builders import (
     assert_close,
     build,
     channels_last,
+    conditions,
     lone_layer,
     messages,
     parse,
@@ -181,12 +182,15 @@ def test_a_minimum_goes_to_the_first_of_equal_inputs(tmp_path: Path) -> None:
 # --- Contributions --------------------------------------------------------------------------------
 
 
-def contribute(layer: Layer, inputs: Sequence[Blob], relevance: Blob) -> tuple[Blob, ...]:
+def contribute(
+    layer: Layer, inputs: Sequence[Blob], relevance: Blob, gates: Sequence[bool] | None = None
+) -> tuple[Blob, ...]:
     assert isinstance(layer, Combination)
     rule, outputs = Contribution(), layer.forward(inputs, WORKSPACE)
     assert rule.uses_inputs(layer)
     assert rule.uses_outputs(layer)
-    return rule.propagate(layer, None, Seen(inputs, outputs), [relevance], WORKSPACE)
+    prepared = rule.prepare(layer, conditions(gates=gates or [False] * len(inputs)))
+    return rule.propagate(layer, prepared, Seen(inputs, outputs), [relevance], WORKSPACE)
 
 
 COMBINATIONS = [case for case in CASES if not case.name.startswith(("maximum", "minimum"))]
@@ -219,7 +223,8 @@ def test_contributions_sum_to_the_output(case: Case, tmp_path: Path) -> None:
     layer, inputs = case.build(tmp_path), case.inputs
     assert isinstance(layer, Combination)
     outputs = layer.forward(inputs, WORKSPACE)
-    parts = [part for part in layer.contributions(inputs, outputs) if part is not None]
+    contributions = layer.contributions(inputs, outputs, [False] * len(inputs))
+    parts = [part for part in contributions if part is not None]
     assert all(part.shape == outputs[0].shape for part in parts)
     assert_close(outputs[0], np.sum(parts, axis=0, dtype=np.float64), 1e-6)
 
@@ -257,9 +262,9 @@ def test_an_axpy_of_zero_is_shared_by_both_but_the_scale(tmp_path: Path) -> None
 def test_gates_of_a_product_get_nothing_unless_there_is_nothing_else(
     gates: Sequence[bool], shared: Sequence[float], tmp_path: Path
 ) -> None:
-    layer = lone_layer(tmp_path, PRODUCT, (2,), (2,), (2,)).with_gates(gates)
+    layer = lone_layer(tmp_path, PRODUCT, (2,), (2,), (2,))
     inputs = [np.array([row], np.float32) for row in ([2, 0], [3, 5], [-4, 7])]
-    handed = contribute(layer, inputs, np.array([[12, 12]], np.float32))
+    handed = contribute(layer, inputs, np.array([[12, 12]], np.float32), gates)
     # The second product is 0, and shared alike.
     assert [blob.tolist() for blob in handed] == [[[value, value]] for value in shared]
 

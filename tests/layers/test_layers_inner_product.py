@@ -28,8 +28,8 @@ from test_layers import Case
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Linear
 from caffe_lrp.layers.inner_product import InnerProduct
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.build import build_net
 
 

@@ -17,6 +17,7 @@ from builders import (
     Weights,
     assert_close,
     build,
+    conditions,
     deployed,
     layer_net,
     lone_layer,
@@ -41,7 +42,7 @@ from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Step, resolve_plan
 from caffe_lrp.relevance.rules.accounts import Constants
-from caffe_lrp.relevance.rules.base import Conditions, RuleParameters, Seen
+from caffe_lrp.relevance.rules.base import RuleParameters, Seen
 from caffe_lrp.relevance.rules.routing import Route
 from caffe_lrp.relevance.rules.sharing import Share
 
@@ -432,7 +433,7 @@ def test_what_windows_without_pixels_get_is_lost_to_padding(
         positive = np.abs(x)
         handed = rule.propagate(pooled, None, Seen((positive,), ()), [relevance], WORKSPACE)[0]
         passage = Passage(
-            Step(pooled, rule, Conditions()), Seen((positive,), ()), [relevance], [handed], WORKSPACE
+            Step(pooled, rule, conditions()), Seen((positive,), ()), [relevance], [handed], WORKSPACE
         )
         for item in range(2):
             found = losses_of(passage, item, Constants())
@@ -685,11 +686,11 @@ def test_pyramids_over_vectors_are_refused(tmp_path: Path) -> None:
 def test_convolutions_see_that_a_pyramid_compares(tmp_path: Path) -> None:
     """Winograd's method must not break ties at which max pooling chooses."""
     text = pooled_net('type: "SPP" spp_param { pyramid_height: 2 }')
-    layers = build(tmp_path, text).layers
-    assert isinstance(layers[2], Winner)
-    assert vars(layers[0])["is_compared"]
-    layers = build(tmp_path, text.replace("pyramid_height: 2", "pyramid_height: 2 pool: AVE")).layers
-    assert not vars(layers[0])["is_compared"]
+    net = build(tmp_path, text)
+    assert isinstance(net.layers[2], Winner)
+    assert net.is_compared(net.layers[0])
+    net = build(tmp_path, text.replace("pyramid_height: 2", "pyramid_height: 2 pool: AVE"))
+    assert not net.is_compared(net.layers[0])
 
 
 # --- Relevance ----------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.affine import FusedAffine, Merged
-from caffe_lrp.layers.base import Linear
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS

@@ -7,6 +7,8 @@ import numpy as np
 import oracle_walker
 import pytest
 from builders import (
+    BY_WINOGRAD,
+    DIRECTLY,
     INCEPTION,
     INCEPTION_INDICES,
     INCEPTION_SHAPE,
@@ -27,12 +29,16 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.formats.spec import NetSpec
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.base import Blobs, Combination
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.heads import head_notices
 from caffe_lrp.net.net import Net
+from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.relevance.formulas import FORMULAS
+from caffe_lrp.relevance.plan import resolve_plan
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 DATA = 'input: "data" input_shape { dim: 2 dim: 3 dim: 5 dim: 4 }\n'
 
@@ -302,6 +308,49 @@ def test_nonnegative_values_of_a_whole_net_have_no_negative_elements(tmp_path: P
     assert before_relu not in net.nonnegative_values
 
 
+#: A gate by its own nature, by way of layers that keep one, and none; products of them.
+GATES = (
+    DATA
+    + over("gate", "Sigmoid", "data")
+    + over("moved", "Flatten", "gate", "flatten_param { end_axis: 1 }")
+    + over("scaled", "Power", "data", "power_param { scale: 2 }")
+    + over("both", "Eltwise", "gate", 'bottom: "moved" eltwise_param { operation: PROD }')
+    + over("one", "Eltwise", "scaled", 'bottom: "both" eltwise_param { operation: PROD }')
+    + over("none", "Eltwise", "one", 'bottom: "data" eltwise_param { operation: PROD }')
+    + over("sum", "Eltwise", "gate", 'bottom: "none"')
+    + 'layer { name: "fixed" type: "DummyData" top: "fixed" dummy_data_param { shape { dim: 2 dim: 3 } } }'
+    + over("weighed", "Scale", "both", 'bottom: "fixed" scale_param { axis: 0 }')
+    + over("together", "Eltwise", "weighed", 'bottom: "sum" eltwise_param { operation: PROD }')
+)
+
+
+def test_gates_of_a_net_are_known(tmp_path: Path) -> None:
+    """A constant is one beside other gates, too, which then are what it gates."""
+    net = build(tmp_path, GATES)
+    found = {layer.name: net.gates_of(layer) for layer in net.layers if len(layer.inputs) > 1}
+    assert found == {
+        "both": (True, True),
+        "one": (False, True),
+        "none": (False, False),
+        "sum": (True, False),
+        "weighed": (False, True),
+        "together": (True, False),
+    }
+    assert net.input_value not in net.gate_values
+    assert net.gate_values >= net.fixed_values != frozenset()
+
+
+def test_what_a_net_makes_of_the_place_of_a_layer_reaches_its_rule(tmp_path: Path) -> None:
+    net = build(
+        tmp_path, GATES + over("fc", "InnerProduct", "together", "inner_product_param { num_output: 5 }")
+    )
+    plan = resolve_plan(net, FORMULAS[0], RuleParameters(0.1, 1.0, -1, REFERENCE), "fc", 0)
+    products = [step for step in plan.steps if isinstance(step.layer, Combination)]
+    assert {step.layer.name for step in products} >= {"both", "one", "none", "weighed", "together"}
+    for step in products:
+        assert step.prepared == step.conditions.gates == net.gates_of(step.layer)
+
+
 #: Max pooling compares what relu2, conv2, norm and conv1 give it; what conv3 and fc give comes later.
 COMPARED = (
     DATA
@@ -322,7 +371,8 @@ def convolutions(net: Net) -> dict[str, Convolution]:
 
 
 def test_what_max_pooling_compares_is_known(tmp_path: Path) -> None:
-    compared = {name: layer.is_compared for name, layer in convolutions(build(tmp_path, COMPARED)).items()}
+    net = build(tmp_path, COMPARED)
+    compared = {name: net.is_compared(layer) for name, layer in convolutions(net).items()}
     assert compared == {"conv1": True, "conv2": True, "side": False, "conv3": False}
 
 
@@ -334,16 +384,14 @@ def test_what_max_pooling_compares_is_known(tmp_path: Path) -> None:
         ("winograd", {"conv1", "conv2", "side", "conv3"}),
     ],
 )
-def test_the_method_of_convolution_reaches_the_layers(method: str, chosen: set[str], tmp_path: Path) -> None:
+def test_the_method_of_convolution_is_one_of_each_map(method: str, chosen: set[str], tmp_path: Path) -> None:
     """The automatic choice is Winograd's method where there are many channels: not for conv1."""
-    layers = convolutions(build(tmp_path, COMPARED, convolution=method))
-    assert {layer.method for layer in layers.values()} == {method}
-    maps = {name: layer.own_map for name, layer in layers.items()}
+    maps = {name: layer.own_map for name, layer in convolutions(build(tmp_path, COMPARED)).items()}
     found = {name: one for name, one in maps.items() if isinstance(one, ConvolutionMap)}
     assert set(found) == {"conv1", "conv2", "side", "conv3"}
-    assert {name for name, one in found.items() if one.forward_product.uses_winograd} == chosen
+    assert {name for name, one in found.items() if one.forward_product(method).uses_winograd} == chosen
     # How so few channels as those of the image are handed back is left open.
-    backwards = {name for name, one in found.items() if one.adjoint_product.uses_winograd}
+    backwards = {name for name, one in found.items() if one.adjoint_product(method).uses_winograd}
     assert backwards - {"conv1"} == chosen - {"conv1"}
 
 
@@ -351,15 +399,15 @@ def test_the_method_of_convolution_reaches_the_layers(method: str, chosen: set[s
 def test_ties_of_max_pooling_stay_ties(method: str, tmp_path: Path) -> None:
     """Equal rows, equal columns, flat images, and images with nothing equal."""
     text = COMPARED.replace("dim: 5 dim: 4", "dim: 23 dim: 19")
-    net = build(tmp_path, text, seed=3, convolution=method)
-    exact = build(tmp_path, text, seed=3, convolution="direct")
+    net = build(tmp_path, text, seed=3)
     (compared,) = next(layer for layer in net.layers if layer.name == "pool").inputs
     batch = random_blob((4, 3, 23, 19), 1)
     batch[0, :, 5:] = batch[0, :, 5:6]
     batch[1, :, :, :14] = batch[1, :, :, 14:15]
     batch[2] = batch[2, :, :1, :1]
     found, wanted = (
-        one.forward(batch, keep={compared}, workspace=WORKSPACE)[compared] for one in (net, exact)
+        net.forward(batch, keep={compared}, workspace=workspace)[compared]
+        for workspace in (Workspace(convolution=method), DIRECTLY)
     )
     ties = 0
     for item in range(4):
@@ -385,10 +433,10 @@ def test_pixels_that_follow_from_different_windows_are_left_different(tmp_path: 
         + over("conv", "Convolution", "joined", "convolution_param { num_output: 6 kernel_size: 3 pad: 1 }")
         + over("pool", "Pooling", "conv", "pooling_param { pool: MAX kernel_size: 2 }")
     )
-    batch, results = random_blob((3, 3, 5, 4), 1), []
-    for method in ("winograd", "direct"):
-        net = build(tmp_path, text, seed=3, convolution=method)
-        results.append(net.forward(batch, keep=set(), workspace=WORKSPACE)[net.output_value])
+    net, batch = build(tmp_path, text, seed=3), random_blob((3, 3, 5, 4), 1)
+    results = [
+        net.forward(batch, set(), workspace)[net.output_value] for workspace in (BY_WINOGRAD, DIRECTLY)
+    ]
     assert_close(results[0], results[1], 1e-5)
 
 
@@ -740,9 +788,9 @@ layer {{ name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param {
     batch = random_blob((2, 16, 11, 9), 4)
     batch[0, :, 3:] = -np.abs(batch[0, :, 3:])
     batch[1, :, 0, 4:] = 7
+    net = build(tmp_path, text, seed=5)
     found, wanted = (
-        net.forward(batch, frozenset(), WORKSPACE)[net.output_value]
-        for net in (build(tmp_path, text, seed=5, convolution=method) for method in ("winograd", "direct"))
+        net.forward(batch, frozenset(), workspace)[net.output_value] for workspace in (BY_WINOGRAD, DIRECTLY)
     )
     assert_close(found, wanted, 1e-5)
     for blob, exact in zip(found, wanted, strict=True):

@@ -1,7 +1,9 @@
 """The account of relevance on its way down: causes against loops, and that they add up in whole nets."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import oracle
@@ -13,6 +15,7 @@ from builders import (
     INCEPTION_SHAPE,
     WORKSPACE,
     build,
+    conditions,
     random_blob,
     single_layer,
     without_biases,
@@ -25,7 +28,7 @@ from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.cli.accounts import conservation_lines
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Layer
+from caffe_lrp.layers.base import Blobs, Combination, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.conservation import Conservation, LayerAccount, Ledger, losses_of
@@ -34,7 +37,7 @@ from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan, Step, resolve_plan
 from caffe_lrp.relevance.rules.accounts import CAUSES, Constants
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
-from caffe_lrp.relevance.rules.base import AnyRule, Conditions, RuleParameters, Seen
+from caffe_lrp.relevance.rules.base import AnyRule, RuleParameters, Seen
 from caffe_lrp.relevance.rules.epsilon import Epsilon
 from caffe_lrp.relevance.rules.flat import Flat
 from caffe_lrp.relevance.rules.normalization import TaylorNormalization
@@ -48,7 +51,7 @@ ROOT = Path(__file__).parents[2]
 
 def passage_of(rule: AnyRule, layer: Layer, x: Blob, relevance: Blob) -> Passage:
     """One step, the rule given only what it says it looks at."""
-    step = Step(layer, rule, Conditions())
+    step = Step(layer, rule, conditions())
     seen = see(rule, layer, step.prepared, x, WORKSPACE)
     handed = rule.propagate(layer, step.prepared, seen, [relevance], WORKSPACE)
     return Passage(step, seen, [relevance], handed, WORKSPACE)
@@ -215,12 +218,12 @@ def test_a_softmax_that_overwrites_loses_to_q9(tmp_path: Path) -> None:
     assert_losses(losses(Overwrite(), layer, random_blob((2, 6), 1), relevance), expected, 1)
 
 
-class Shifted(Layer):
+class Shifted(Combination):
     """Stands for a sum of inputs and a bias of 2."""
 
-    has_bias = True
+    has_bias: ClassVar[bool] = True
 
-    def contributions(self, inputs: Blobs, outputs: Blobs) -> tuple[Blob | None, ...]:
+    def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
         return inputs[0], inputs[1], None
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
@@ -238,7 +241,7 @@ def test_contributions_lose_to_a_bias() -> None:
     output[1, 0, 0, 0] = 0  # shared alike, whatever the bias
     layer = Shifted(index=0, name="", type="", inputs=(0, 1, 2), outputs=(3,), input_shapes=((3, 4, 5),) * 3)
     seen = Seen(inputs, [output])
-    passage = Passage(Step(layer, Contribution(), Conditions()), seen, [relevance], (), WORKSPACE)
+    passage = Passage(Step(layer, Contribution(), conditions()), seen, [relevance], (), WORKSPACE)
     share = relevance[1].astype(float) * 2 / np.where(output[1] == 0, np.inf, output[1])
     found = losses_of(passage, 1, Constants())
     assert found is not None

@@ -67,8 +67,8 @@ def test_whole_nets_equal_the_walker_by_every_method_and_in_threads(
         (WINOGRAD, WINOGRAD_INDICES, "fc", WINOGRAD_INDICES["conv2"]),
     ]
     for text, indices, start, switch in nets:
-        with EagerEngine(threads) as engine:
-            twins = Twins(tmp_path, text, indices, INCEPTION_SHAPE, method, engine)
+        with EagerEngine(threads, method) as engine:
+            twins = Twins(tmp_path, text, indices, INCEPTION_SHAPE, engine)
             options = Options(epsilon=0.1, beta=1.0, switch=switch, corrected=corrected)
             expected = twins.walker.relevance(code, options, start, CLASSES, first="conv1")
             found = twins.explain(code, options, indices[start])

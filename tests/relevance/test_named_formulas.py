@@ -72,8 +72,8 @@ def test_whole_net_equals_the_walker(name: str, corrected: bool, twins: Twins) -
 def test_whole_net_equals_the_walker_by_every_method_and_in_threads(
     name: str, method: str, threads: int, tmp_path: Path
 ) -> None:
-    with EagerEngine(threads) as engine:
-        twins = Twins(tmp_path, WINOGRAD, WINOGRAD_INDICES, INCEPTION_SHAPE, method, engine)
+    with EagerEngine(threads, method) as engine:
+        twins = Twins(tmp_path, WINOGRAD, WINOGRAD_INDICES, INCEPTION_SHAPE, engine)
         expected = twins.walker.relevance(name, OPTIONS, "fc", CLASSES, first="conv1")
         found = twins.explain(name, OPTIONS, WINOGRAD_INDICES["fc"])
     assert_close(found, expected, 1e-4)

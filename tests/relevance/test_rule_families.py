@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from builders import ENGINE, WORKSPACE, assert_close, build, random_blob
+from builders import ENGINE, WORKSPACE, assert_close, build, conditions, random_blob
 from test_rules import CONVOLUTION, GROUPS, Case, apply, bias_of, relevance_for, see
 
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance import rules
 from caffe_lrp.relevance.conservation import Ledger, losses_of
@@ -24,7 +25,7 @@ from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan, Step, resolve_plan
 from caffe_lrp.relevance.rules.accounts import Constants
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta, ZPlus
-from caffe_lrp.relevance.rules.base import AnyRule, Conditions, Rule, RuleParameters
+from caffe_lrp.relevance.rules.base import AnyRule, Rule, RuleParameters
 from caffe_lrp.relevance.rules.epsilon import Epsilon
 from caffe_lrp.relevance.rules.flat import Flat
 from caffe_lrp.relevance.rules.gamma import Gamma
@@ -79,7 +80,7 @@ def test_a_new_rule_inherits_its_account(case: Case, tmp_path: Path) -> None:
 
 def passage_of(rule: AnyRule, layer: Layer, x: Blob, relevance: Blob, nonnegative: bool = False) -> Passage:
     """One step, the rule given only what it says it looks at."""
-    step = Step(layer, rule, Conditions(nonnegative))
+    step = Step(layer, rule, conditions(nonnegative))
     seen = see(rule, layer, step.prepared, x, WORKSPACE)
     handed = rule.propagate(layer, step.prepared, seen, [relevance], WORKSPACE)
     return Passage(step, seen, [relevance], handed, WORKSPACE)
@@ -224,6 +225,8 @@ def floats_below(thing: object, seen: dict[int, int]) -> None:
         base = thing if thing.base is None else thing.base
         if isinstance(base, np.ndarray) and base.dtype == np.float32:
             seen[id(base)] = base.size
+    elif isinstance(thing, dict):
+        floats_below(list(thing.values()), seen)
     elif isinstance(thing, (tuple, list)):
         for each in thing:
             floats_below(each, seen)
@@ -264,8 +267,8 @@ def test_what_a_rule_derives_from_weights_is_foretold(
     for blob in layer.weights:
         held.pop(id(blob if blob.base is None else blob.base), None)
     found = sum(size for size in held.values() if size > 1000)  # less are biases and coefficients
-    growth = layer.own_map.packed_growth
+    growth = layer.own_map.packed_growth("auto")
     forward = layer.weight.size * growth  # what the forward pass derives, whatever the rule
-    derived = rule.derived_floats(layer, Conditions(nonnegative), growth)
+    derived = rule.derived_floats(layer, conditions(nonnegative), growth)
     foretold = sum(size for what, size in derived.items() if what != "box")  # which is no array of weights
     assert foretold <= found <= foretold + forward

@@ -1,7 +1,7 @@
 """Every relevance rule against its slow version, and every quirk by name, on and off."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ import numpy as np
 import oracle
 import pytest
 from builders import (
+    BY_WINOGRAD,
     WORKSPACE,
     EagerWorkspace,
     Weights,
     assert_close,
     build,
+    conditions,
     layer_net,
     parse,
     random_blob,
@@ -24,9 +26,10 @@ from oracle import Geometry, Lrn, Shape
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Layer, Linear
+from caffe_lrp.layers.base import Blobs, Layer
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
-from caffe_lrp.relevance.rules.base import AnyRule, Conditions, Seen
+from caffe_lrp.relevance.rules.base import AnyRule, Seen
 from caffe_lrp.relevance.rules.epsilon import Epsilon
 from caffe_lrp.relevance.rules.flat import Flat
 from caffe_lrp.relevance.rules.gamma import Gamma
@@ -46,10 +49,11 @@ def apply(
     relevance: Blob,
     *,
     nonnegative: bool = False,
+    is_compared: bool = False,
     workspace: Workspace = WORKSPACE,
 ) -> Blob:
     """Relevance of the input, the rule given only what it says it looks at."""
-    prepared = rule.prepare(layer, Conditions(nonnegative))
+    prepared = rule.prepare(layer, conditions(nonnegative, is_compared))
     seen = see(rule, layer, prepared, x, workspace)
     (handed,) = rule.propagate(layer, prepared, seen, [relevance], workspace)
     return handed
@@ -251,8 +255,8 @@ def test_every_rule_equals_loops_by_winograd(
 ) -> None:
     """Ten times the errors of direct summation, see `test_kernels_winograd`, which quotients make larger."""
     weights = case.weights(tmp_path)
-    layer = case.build(tmp_path, weights).with_convolution("winograd", is_compared)
-    x, relevance = case.x("positive" if nonnegative else "both"), relevance_for(case, weights)
+    layer, relevance = case.build(tmp_path, weights), relevance_for(case, weights)
+    x = case.x("positive" if nonnegative else "both")
     edges, bias, area = case.edges(weights), bias_of(weights), weights[0][0, 0].size
     alpha_beta = oracle.alpha_beta(x, weights[0], bias, relevance, edges, 1.0, True, case.groups)
     expected: list[tuple[AnyRule, oracle.Array]] = [
@@ -265,7 +269,30 @@ def test_every_rule_equals_loops_by_winograd(
         (boxed(case), boxed_by_loops(case, x, weights, relevance)),
     ]
     for rule, wanted in expected:
-        assert_close(apply(rule, layer, x, relevance, nonnegative=nonnegative), wanted, 1e-4)
+        found = apply(
+            rule,
+            layer,
+            x,
+            relevance,
+            nonnegative=nonnegative,
+            is_compared=is_compared,
+            workspace=BY_WINOGRAD,
+        )
+        assert_close(found, wanted, 1e-4)
+
+
+@pytest.mark.parametrize("is_compared", [True, False], ids=["compared", "not compared"])
+def test_equal_windows_share_by_equal_sums_in_a_box_where_max_pooling_compares(
+    is_compared: bool, tmp_path: Path
+) -> None:
+    """Columns that repeat themselves, but not with the tiles."""
+    case = replace(WINOGRAD, shape=(5, 7, 35))
+    layer = case.build(tmp_path)
+    assert isinstance(layer, Linear)
+    x = np.tile(random_blob((1, 5, 7, 7), 1), (1, 1, 1, 5))
+    applied = boxed(case).prepare(layer, conditions(is_compared=is_compared))
+    sums = np.sum([each.sums(each.part.input(x), BY_WINOGRAD) for each in applied], axis=0)[..., 3:-3]
+    assert (sums[..., 7:] == sums[..., :-7]).all() == is_compared
 
 
 def test_threads_do_not_change_a_bit_of_any_rule(tmp_path: Path) -> None:
@@ -285,7 +312,7 @@ def test_alpha_beta_without_the_sums_of_the_forward_pass_is_an_error(tmp_path: P
     relevance = random_blob((2, *layer.output_shapes[0]), 2)
     with pytest.raises(ValueError, match="sums of the forward pass"):
         rule.propagate(
-            layer, rule.prepare(layer, Conditions()), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE
+            layer, rule.prepare(layer, conditions()), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE
         )
 
 
@@ -373,7 +400,7 @@ def test_gamma_without_the_sums_of_the_forward_pass_is_an_error(tmp_path: Path) 
     relevance, rule = relevance_for(CONVOLUTION, layer.weights), Gamma(0.25)
     with pytest.raises(ValueError, match="γ needs the sums of the forward pass"):
         rule.propagate(
-            layer, rule.prepare(layer, Conditions()), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE
+            layer, rule.prepare(layer, conditions()), Seen((CONVOLUTION.x(),)), [relevance], WORKSPACE
         )
 
 
@@ -449,7 +476,7 @@ def test_a_box_that_does_not_fit_the_input_is_an_error(bounds: tuple[float, ...]
     layer = CONVOLUTION.build(tmp_path)
     assert isinstance(layer, Linear)
     with pytest.raises(ValueError, match=rf"bounds of {len(bounds)} channels do not fit .*\(4, 7, 6\)"):
-        ZBox(bounds, bounds).prepare(layer, Conditions())
+        ZBox(bounds, bounds).prepare(layer, conditions())
 
 
 @by_quirk
@@ -702,7 +729,7 @@ def test_a_rule_is_prepared_from_the_weights_alone(tmp_path: Path) -> None:
     layer = CONVOLUTION.build(tmp_path)
     assert isinstance(layer, Linear)
     rule = AlphaBeta(1.0, True)
-    prepared = rule.prepare(layer, Conditions())
+    prepared = rule.prepare(layer, conditions())
     relevance = random_blob((2, *layer.output_shapes[0]), 2)
     for seed in (5, 6):
         x = random_blob((2, *CONVOLUTION.shape), seed)

@@ -21,7 +21,7 @@ from builders import INCEPTION, assert_close, build, random_blob, single_layer
 import caffe_lrp
 from caffe_lrp.config import read_config
 from caffe_lrp.engines.cpu import CpuEngine
-from caffe_lrp.layers.base import Linear
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.quirks import CORRECTED, REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan

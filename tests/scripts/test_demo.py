@@ -30,7 +30,8 @@ from PIL import Image, ImageFilter
 import caffe_lrp
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE

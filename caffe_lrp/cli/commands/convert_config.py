@@ -8,7 +8,7 @@ from pathlib import Path
 from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import say
 from caffe_lrp.config import KEYS, SUFFIXES, as_yaml, is_yaml, read_entries
-from caffe_lrp.config.paths import exists
+from caffe_lrp.config.keys import exists
 from caffe_lrp.errors import ExitCode, OutputError, UsageError
 from caffe_lrp.files.atomic import why_unwritable
 

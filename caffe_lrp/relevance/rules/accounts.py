@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Layer, Linear
+from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.linear import Linear
 
 Doubles = NDArray[np.float64]
 
@@ -76,13 +77,8 @@ def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
 
     def compute() -> Blob:
         nothing = np.zeros((1, *layer.input_shapes[0]), np.float32)
-        return np.array(directly(layer).forward((nothing,), workspace)[0])
+        # A map of this moment: what is packed for it is not kept with the layer.
+        own = layer.map_of(layer.lifted(layer.weight))
+        return np.array(own.apply(nothing, layer.bias, workspace.directly()))
 
     return constants.of(layer, "bias", compute)
-
-
-def directly(layer: Linear) -> Linear:
-    """The layer, computing without the roundings of Winograd's algorithm."""
-    found = layer.with_convolution("direct", is_compared=False)
-    assert isinstance(found, Linear)
-    return found

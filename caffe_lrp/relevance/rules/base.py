@@ -57,9 +57,16 @@ class Conditions:
     ----------
     nonnegative
         Whether the layer's inputs never have negative elements.
+    is_compared
+        Whether max pooling compares its outputs, or what follows from them: equal windows then have to have
+        equal outputs.
+    gates
+        Which of its inputs only say how much of the others passes.
     """
 
-    nonnegative: bool = False
+    nonnegative: bool
+    is_compared: bool
+    gates: tuple[bool, ...]
 
 
 @dataclass(frozen=True, eq=False)

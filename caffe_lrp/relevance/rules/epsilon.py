@@ -8,7 +8,8 @@ import numpy as np
 from caffe_lrp.compute.quotients import stabilised
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Linear
+from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.linear import Linear
 
 from .accounts import Constants, Loss, bias_of, doubles, over
 from .base import Conditions, RuleParameters, Seen

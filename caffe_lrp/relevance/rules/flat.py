@@ -7,9 +7,10 @@ import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Linear
+from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.linear import Linear, Windowed
 
-from .accounts import Constants, Loss, directly, doubles
+from .accounts import Constants, Loss, doubles
 from .base import RuleParameters, Seen, UnpreparedRule
 from .weight_shares import kept_inside
 
@@ -48,10 +49,9 @@ class Flat(UnpreparedRule[Linear]):
         relevance = doubles(relevances[0])
 
         def compute() -> Blob:
-            if not hasattr(layer, "window"):
+            if not isinstance(layer, Windowed):
                 return np.ones((1, *layer.output_shapes[0]), np.float32)
-            direct = directly(layer)
-            shares = direct.map_of(direct.lifted(np.ones_like(layer.weight)))
+            shares = layer.map_of(layer.lifted(np.ones_like(layer.weight)))
             return kept_inside(layer, shares, layer.fan_in, workspace)
 
         kept = constants.of(layer, "kept by flat", compute).astype(np.float64)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels import elementwise as kernels
 from caffe_lrp.kernels.blobs import Blob, flat
-from caffe_lrp.layers.base import Blobs, Layer, Linear, Neuron
+from caffe_lrp.layers.base import Blobs, Layer, Neuron
+from caffe_lrp.layers.linear import Linear
 
 from .accounts import Constants, Loss
 from .base import Conditions, LayerT, RuleParameters, Seen, UnpreparedRule

@@ -17,7 +17,8 @@ from caffe_lrp.compute.linear_map import LinearMap
 from caffe_lrp.compute.quotients import undivided
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Linear
+from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.linear import Linear
 
 from .accounts import Constants, Loss, doubles
 from .base import Conditions, PreparedT, Rule, Seen
@@ -99,17 +100,30 @@ class LinearRule(Rule[Linear, PreparedT]):
 
 @dataclass(frozen=True, eq=False)
 class AppliedPart:
-    """A part, and the map along its weights."""
+    """A part, and the map along its weights.
+
+    With ``is_compared`` equal windows have equal sums, as max pooling needs of the layer's outputs.
+    """
 
     part: Part
     map: LinearMap
+    is_compared: bool
+
+    def sums(self, x: Blob, workspace: Workspace) -> Blob:
+        """The products with modified inputs, plus the bias."""
+        out = self.map.apply(x, self.part.bias, workspace)
+        if self.is_compared:
+            self.map.restore_ties(x, out, workspace)
+        return out
 
 
 class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
     """A rule that is computed by the plain recipe; `parts` is all that one has to say."""
 
     def prepare(self, layer: Linear, conditions: Conditions) -> tuple[AppliedPart, ...]:
-        return tuple(AppliedPart(part, _map_of(part, layer)) for part in self.parts(layer))
+        return tuple(
+            AppliedPart(part, _map_of(part, layer), conditions.is_compared) for part in self.parts(layer)
+        )
 
     def propagate(
         self,
@@ -120,7 +134,8 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
         workspace: Workspace,
     ) -> tuple[Blob, ...]:
         inputs = [each.part.input(seen.inputs[0]) for each in prepared]
-        quotients = self.quotients(relevances[0], _sums(prepared, inputs, workspace))
+        sums = (each.sums(x, workspace) for each, x in zip(prepared, inputs, strict=True))
+        quotients = self.quotients(relevances[0], sums)
         handed = (
             each.map.adjoint(undivided(quotient), x, workspace)
             for each, quotient, x in zip(prepared, quotients, inputs, strict=True)
@@ -140,8 +155,7 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
         workspace: Workspace,
     ) -> Iterator[Loss]:
         """What biases take, and what is not shared where there is nothing to divide by."""
-        inputs = [each.part.input(seen.inputs[0]) for each in prepared]
-        sums = list(_sums(prepared, inputs, workspace))
+        sums = [each.sums(each.part.input(seen.inputs[0]), workspace) for each in prepared]
         quotients = self.quotients(relevances[0], (each.copy() for each in sums))
         unshared, is_zero = doubles(relevances[0]), np.zeros(relevances[0].shape, bool)
         for each, total, quotient in zip(prepared, sums, quotients, strict=True):
@@ -176,9 +190,3 @@ def _map_of(part: Part, layer: Linear) -> LinearMap:
         own: LinearMap = layer.own_map
         return own
     return layer.map_of(layer.lifted(part.weight(layer.weight)))
-
-
-def _sums(prepared: Sequence[AppliedPart], inputs: Blobs, workspace: Workspace) -> Iterator[Blob]:
-    """The products of every part with its inputs, plus its bias."""
-    for each, x in zip(prepared, inputs, strict=True):
-        yield each.map.apply(x, each.part.bias, workspace)

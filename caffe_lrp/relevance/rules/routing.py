@@ -7,8 +7,7 @@ import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Layer
-from caffe_lrp.layers.pooling import Pooling
+from caffe_lrp.layers.base import Blobs, ClippedWindows, Layer
 
 from .accounts import Constants, Loss, doubles
 from .base import Seen, UnpreparedRule
@@ -16,8 +15,8 @@ from .gradients import Gradient
 
 
 def lost_outside(layer: Layer, relevance: Blob) -> Iterator[Loss]:
-    """What pooling windows without a pixel get has nowhere to go."""
-    if isinstance(layer, Pooling) and layer.has_empty_windows:
+    """What windows without a pixel get has nowhere to go."""
+    if isinstance(layer, ClippedWindows) and layer.has_empty_windows:
         rows, columns = layer.filled_size
         received = doubles(relevance[0])
         yield "padding", float(np.sum(received[:, rows:]) + np.sum(received[:, :rows, columns:]))

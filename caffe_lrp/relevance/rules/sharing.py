@@ -1,6 +1,6 @@
 """Rules that share relevance among what an output was put together from, in proportion to contributions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from caffe_lrp.kernels.pooling import average_pool_redistribute
 from caffe_lrp.layers.base import Aggregation, Blobs, Combination, WindowAverage
 
 from .accounts import Constants, Loss, doubles, over
-from .base import Seen, UnpreparedRule
+from .base import Conditions, Rule, Seen, UnpreparedRule
 from .routing import lost_outside
 
 
@@ -74,7 +74,7 @@ def _window_sums(x: Blob, layer: WindowAverage) -> Blob:
 
 
 @dataclass(frozen=True)
-class Contribution(UnpreparedRule[Combination]):
+class Contribution(Rule[Combination, tuple[bool, ...]]):
     """``r = R c / Σc`` for inputs that contribute ``c``, alike where the sum is 0; nothing for gates.
 
     Source: Bach et al. 2015, eq. 56, for sums; Arras et al. 2017 for products, where the gate gets nothing.
@@ -88,10 +88,22 @@ class Contribution(UnpreparedRule[Combination]):
     def uses_outputs(self, layer: Combination) -> bool:
         return True
 
+    def prepare(self, layer: Combination, conditions: Conditions) -> tuple[bool, ...]:
+        """Which inputs are gates."""
+        return conditions.gates
+
+    def derived_floats(self, layer: Combination, conditions: Conditions, growth: float) -> Mapping[str, int]:
+        return {}
+
     def propagate(
-        self, layer: Combination, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+        self,
+        layer: Combination,
+        prepared: tuple[bool, ...],
+        seen: Seen,
+        relevances: Blobs,
+        workspace: Workspace,
     ) -> tuple[Blob, ...]:
-        contributions = layer.contributions(seen.inputs, seen.outputs)
+        contributions = layer.contributions(seen.inputs, seen.outputs, prepared)
         count = sum(contribution is not None for contribution in contributions)
         total, received = flat(seen.outputs[0]), flat(relevances[0])
         found = []
@@ -107,16 +119,16 @@ class Contribution(UnpreparedRule[Combination]):
     def losses(
         self,
         layer: Combination,
-        prepared: None,
+        prepared: tuple[bool, ...],
         seen: Seen,
         relevances: Blobs,
         constants: Constants,
         workspace: Workspace,
     ) -> Iterator[Loss]:
         """Of R, ``R Σc / z`` is handed down; what z has besides the contributions c is a bias."""
-        if not getattr(layer, "has_bias", False):
+        if not layer.has_bias:
             return
-        parts = layer.contributions(seen.inputs, seen.outputs)
+        parts = layer.contributions(seen.inputs, seen.outputs, prepared)
         total = seen.outputs[0]
         bias = doubles(total) - np.sum([part for part in parts if part is not None], axis=0, dtype=np.float64)
         lost = over(doubles(relevances[0]) * bias, total)

@@ -14,7 +14,8 @@ from caffe_lrp.compute.linear_map import LinearMap
 from caffe_lrp.compute.quotients import Quotient
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Linear
+from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.linear import Linear
 
 from .accounts import Doubles
 from .base import Conditions, Seen

@@ -10,9 +10,10 @@ from caffe_lrp.compute.linear_map import LinearMap
 from caffe_lrp.compute.quotients import undivided
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Linear
+from caffe_lrp.layers.base import Blobs
+from caffe_lrp.layers.linear import Linear, Windowed
 
-from .accounts import Constants, Loss, directly, doubles
+from .accounts import Constants, Loss, doubles
 from .base import Conditions, Rule, RuleParameters, Seen
 from .weight_shares import kept_inside
 
@@ -49,7 +50,9 @@ class WSquare(Rule[Linear, LinearMap]):
         """Of R, the share of the weights inside the input is handed down."""
 
         def compute() -> Blob:
-            shares = self.prepare(directly(layer), Conditions()) if hasattr(layer, "window") else prepared
+            # Where something would be packed for the map of the run, and kept, one of this moment.
+            is_packed = isinstance(layer, Windowed)
+            shares = layer.sharing_map(np.square(layer.weight)) if is_packed else prepared
             return kept_inside(layer, shares, 1, workspace)
 
         kept = constants.of(layer, "kept by w²", compute)

@@ -6,7 +6,7 @@ from caffe_lrp.compute.linear_map import LinearMap
 from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Linear
+from caffe_lrp.layers.linear import Linear
 
 
 def kept_inside(layer: Linear, shares: LinearMap, whole: int, workspace: Workspace) -> Blob:
@@ -15,5 +15,5 @@ def kept_inside(layer: Linear, shares: LinearMap, whole: int, workspace: Workspa
     Only convolutions have shares outside it: all others share what there is among the inputs they see.
     """
     ones = np.ones((1, *layer.input_shapes[0]), np.float32)
-    reached: Blob = shares.apply(ones, None, workspace) / np.float32(whole)
+    reached: Blob = shares.apply(ones, None, workspace.directly()) / np.float32(whole)
     return reached if isinstance(shares, ConvolutionMap) else (reached != 0).astype(np.float32)

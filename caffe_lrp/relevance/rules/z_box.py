@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Linear
+from caffe_lrp.layers.linear import Linear
 
 from .base import Conditions, RuleParameters
 from .recipe import Part, PlainRule, negative, positive

@@ -1,4 +1,4 @@
-"""Sliding-window parameters as Caffe's messages give them, for convolution and pooling."""
+"""Sliding windows, sizes and axes as prototxts give them, and as layers count them."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -265,6 +265,21 @@ def _reach(offset: int, stride: int, size: int, outputs: int) -> tuple[slice, sl
         return None
     begin = first * stride + offset
     return slice(begin, last * stride + offset + 1, stride), slice(first, last + 1)
+
+
+def canonical_axis(axis: int, shape: Shape) -> int:
+    """``axis`` of the full blob (negative counts from the end) as an axis of one item.
+
+    Raises
+    ------
+    ModelError
+        The axis is the batch axis, or the blob does not have it.
+    """
+    axes = len(shape) + 1
+    resolved = axis + axes if axis < 0 else axis
+    if not 0 < resolved < axes:
+        raise ModelError(f"axis {axis} is not supported on a blob of {axes} axes")
+    return resolved - 1
 
 
 def require_image(shape: Shape) -> Shape:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from batch_builders import opened
 
-from caffe_lrp.batch.check import foreseeable_fault
 from caffe_lrp.batch.job import HeatmapJob
+from caffe_lrp.batch.preparation import foreseeable_fault
 from caffe_lrp.config import HeatmapConfig, read_config
 from caffe_lrp.relevance.target import Target
 
