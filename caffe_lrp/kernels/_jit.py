@@ -69,7 +69,8 @@ def _choice_of_cpu(name: str) -> dict[str, str]:
     if name in {"", HOST}:
         return {}
     host = llvm.get_host_cpu_features()
-    require_baseline(name, frozenset(feature for feature in host if host[feature]))
+    features = frozenset(feature for feature in host if host[feature])
+    require_baseline(name, features, llvm.llvm_version_info[0])
     return {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""}
 
 
@@ -79,9 +80,9 @@ _CHOICE = _choice_of_cpu(os.environ.get("CAFFE_LRP_CPU", ""))
 
 with _configured(**_CHOICE):
     import numba
-    from numba import types as types  # noqa: PLC0414 - for `_simd`
 
     require_supported("numba", numba.__version__)
+    from numba import types as types  # noqa: PLC0414 - for `_simd`
     from numba.core import cgutils as cgutils  # noqa: PLC0414
     from numba.core import codegen
     from numba.core.caching import NullCache
