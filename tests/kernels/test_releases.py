@@ -14,13 +14,21 @@ from caffe_lrp.errors import ExitCode, UsageError
 from caffe_lrp.kernels.releases import SUPPORTED, require_supported, requirement
 
 PACKAGE = Path(errors.__file__).parent
-PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+ROOT = Path(__file__).parents[2]
+PROJECT = ROOT / "pyproject.toml"
 
 
 @pytest.mark.parametrize("package", SUPPORTED)
 def test_pyproject_asks_for_the_releases_that_are_supported(package: str) -> None:
     lines = [line.strip() for line in PROJECT.read_text().splitlines()]
     assert [line for line in lines if line.startswith(f'"{package}')] == [f'"{requirement(package)}",']
+
+
+def test_the_readme_names_the_range_of_numba() -> None:
+    first, end = SUPPORTED["numba"]
+    major, minor = end.split(".")
+    named = f"Numba may be any release from {first} to {major}.{int(minor) - 1}."
+    assert named in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_releases_within_the_range_are_accepted() -> None:

@@ -24,6 +24,7 @@ dask = ["distributed[all]>=2024.1"]
 test = ["caffe-lrp[dask]", "pytest>=8"]
 other = ["unknown>=1"]
 """
+PYPROJECT = script.ROOT / "pyproject.toml"
 OLD, NEW = (Python((3, minor), f"3.{minor}.7", Path(f"/python3.{minor}")) for minor in (10, 11))
 WANTED = Project((3, 10), ((3, 10), (3, 11), (3, 12)), {"numpy": "1.26"})
 
@@ -43,10 +44,16 @@ def test_bounds_and_pythons_are_those_of_pyproject(tmp_path: Path) -> None:
 
 
 def test_the_package_itself_declares_what_can_be_tried() -> None:
-    found = script.read_project(script.ROOT / "pyproject.toml")
+    found = script.read_project(PYPROJECT)
     assert found.minimum == found.pythons[0]
     assert {"numpy", "numba", "llvmlite", "h5py", "distributed", "pytest"} <= found.bounds.keys()
     assert "ruff" not in found.bounds
+
+
+def test_the_readme_names_the_pythons_that_are_declared() -> None:
+    *others, last = (f"{major}.{minor}" for major, minor in script.read_project(PYPROJECT).pythons)
+    readme = (script.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"\nTried are Python {', '.join(others)} and {last}: `scripts/test_dependencies.py`" in readme
 
 
 def test_a_dependency_without_a_lower_bound_is_named(tmp_path: Path) -> None:
