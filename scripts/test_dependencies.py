@@ -270,7 +270,8 @@ def tried(
         outcome.result = NO_WHEELS if dependencies == LOWEST else "not installed"
         say(f"{name}: cannot be installed: {fault}")
     outcome.seconds = time.monotonic() - start
-    say(f"{name}: {outcome.result} after {outcome.seconds:.0f} s")
+    counts = "".join(f", {count} {kind}" for kind, count in outcome.counts.items())
+    say(f"{name}: {outcome.result} after {outcome.seconds:.0f} s{counts}")
     return outcome
 
 
