@@ -26,6 +26,7 @@ import numpy as np
 from caffe_lrp.errors import UsageError
 
 from . import cache
+from .releases import require_supported
 from .targets import HOST, features_of, require_baseline
 
 _SOURCES = Path(__file__).parent
@@ -58,6 +59,8 @@ def _configured(**ours: str) -> Iterator[None]:
 
 with _configured():
     import llvmlite
+
+    require_supported("llvmlite", llvmlite.__version__)
     from llvmlite import binding as llvm
 
 
@@ -66,7 +69,8 @@ def _choice_of_cpu(name: str) -> dict[str, str]:
     if name in {"", HOST}:
         return {}
     host = llvm.get_host_cpu_features()
-    require_baseline(name, frozenset(feature for feature in host if host[feature]))
+    features = frozenset(feature for feature in host if host[feature])
+    require_baseline(name, features, llvm.llvm_version_info[0])
     return {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""}
 
 
@@ -76,6 +80,8 @@ _CHOICE = _choice_of_cpu(os.environ.get("CAFFE_LRP_CPU", ""))
 
 with _configured(**_CHOICE):
     import numba
+
+    require_supported("numba", numba.__version__)
     from numba import types as types  # noqa: PLC0414 - for `_simd`
     from numba.core import cgutils as cgutils  # noqa: PLC0414
     from numba.core import codegen
@@ -84,7 +90,6 @@ with _configured(**_CHOICE):
     from numba.core.environment import _rebuild_env
     from numba.core.funcdesc import PythonFunctionDescriptor
     from numba.core.runtime.nrt import rtsys
-    from numba.core.typing import signature as signature_of  # type: ignore[attr-defined]
     from numba.extending import intrinsic as intrinsic  # noqa: PLC0414
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -266,7 +271,7 @@ class KernelCache(NullCache):
             libdata=(header["library"], "object", tuple(code)),
             fndesc=self._descriptor(header, signature, result),
             env=_environment_of(header["environment"]),
-            signature=signature_of(result, *signature),
+            signature=result(*signature),
             objectmode=False,
             lifted=(),
             typeann="",

@@ -42,14 +42,27 @@ BASELINES = {
     "znver5": _ICELAKE | {"sse4a", "avx512bf16", "avx512vp2intersect", "avxvnni"},
 }
 
+#: The first LLVM that knows a CPU, where a supported one does not: that one would end the process.
+KNOWN_SINCE = {"znver4": 16, "znver5": 19}
 
-def require_baseline(name: str, host_features: AbstractSet[str]) -> None:
+
+def require_baseline(name: str, host_features: AbstractSet[str], llvm: int) -> None:
     """Raise unless ``name`` is a CPU we know and this machine, with ``host_features``, can do all it can.
+
+    Parameters
+    ----------
+    name
+        Of the CPU.
+    host_features
+        Of this machine.
+    llvm
+        Major version of the compiler.
 
     Raises
     ------
     UsageError
-        Naming what was hardly meant, or the features that this machine lacks.
+        Naming what was hardly meant, the features that this machine lacks, or the compiler, if that does not
+        know the CPU.
     """
     if name not in BASELINES:
         hint = did_you_mean(name, [HOST, *BASELINES]) or f"; known are {', '.join([HOST, *BASELINES])}"
@@ -58,6 +71,11 @@ def require_baseline(name: str, host_features: AbstractSet[str]) -> None:
     if missing:
         raise UsageError(
             f"this machine cannot run code for the CPU '{name}': it lacks {', '.join(sorted(missing))}"
+        )
+    if llvm < KNOWN_SINCE.get(name, 0):
+        raise UsageError(
+            f"LLVM {llvm}, which this release of Numba compiles with, does not know the CPU '{name}'; "
+            "choose another CPU, or install a newer Numba"
         )
 
 

@@ -8,7 +8,7 @@ before any work is done, not in the middle of it, where the fault would be taken
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from caffe_lrp.errors import LimitError
 
@@ -52,6 +52,7 @@ class Crew:
             self._pool.shutdown()
             raise
         all_are_there.set()
+        self._is_dismissed = False
         self._threads = [present.result() for present in reports]
 
     def submit(
@@ -71,15 +72,26 @@ class Crew:
         for future in work:
             while not future.done():  # asked, because what was dropped does not end a wait
                 wait([future], SECONDS_DEAF)
-                self.require_all()
+                # Asked first: a thread that has ended may have done the work before.
+                if self._is_short() and not future.done():
+                    self._refuse()
 
     def require_all(self) -> None:
         """Raise LimitError if a thread has ended: only a lack of memory outside of its work can end it."""
-        if not all(thread.is_alive() for thread in self._threads):
-            raise LimitError(f"a thread of the run was lost: {lack_of_memory()}")
+        if self._is_short():
+            self._refuse()
+
+    def _is_short(self) -> bool:
+        """Whether a thread is missing: none of a crew that was dismissed while others finish their work."""
+        are_alive = [thread.is_alive() for thread in self._threads]
+        return not (any(are_alive) if self._is_dismissed else all(are_alive))
+
+    def _refuse(self) -> NoReturn:
+        raise LimitError(f"a thread of the run was lost: {lack_of_memory()}")
 
     def dismiss(self) -> None:
         """Drop what no thread has begun, and begin nothing more."""
+        self._is_dismissed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def join(self) -> None:

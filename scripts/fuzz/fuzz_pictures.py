@@ -105,8 +105,9 @@ def _parse_jpeg(content: bytes) -> Blocks:
     blocks, position = [], len(_JPEG_SIGNATURE)
     while position + 4 <= len(content) and content[position] == 0xFF:
         kind = content[position + 1 : position + 2]
-        start = position + 2 if kind[0] in _BARE_MARKERS else position + 4
-        stop = start if kind[0] in _BARE_MARKERS else start - 2 + int.from_bytes(content[start - 2 : start])
+        is_bare = kind[0] in _BARE_MARKERS
+        start = position + (2 if is_bare else 4)
+        stop = start if is_bare else start - 2 + int.from_bytes(content[start - 2 : start], "big")
         if kind == _START_OF_SCAN:
             following = _MARKER.search(content, stop)
             stop = following.start() if following else len(content)

@@ -39,6 +39,7 @@ from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.sources.filelist import read_filelist
 
 PACKAGE = Path(caffe_lrp.__file__).parent
+DEMO = Path(__file__).parents[2] / "configs" / "demo.txt"
 MEGABYTE = 2**20
 SECONDS = 5
 #: What a refusal may take, besides the file itself.
@@ -289,7 +290,7 @@ def test_the_default_is_that_of_the_decoder() -> None:
 
 
 def test_the_limit_reaches_the_images() -> None:
-    config = read_config(PACKAGE.parent / "configs" / "demo.txt")
+    config = read_config(DEMO)
     assert opened(config).preprocessor.max_pixels == MAX_PIXELS
     assert opened(config, max_pixels=77).preprocessor.max_pixels == 77
 
@@ -434,11 +435,7 @@ def test_numbers_of_thousands_of_digits_are_refused(tmp_path: Path) -> None:
         lambda: read_prototxt(prototxt(tmp_path, f"input_dim: {'9' * 5000}")), ModelError, "line 1"
     )
     path = tmp_path / "config.txt"
-    path.write_text(
-        (PACKAGE.parent / "configs/demo.txt")
-        .read_text()
-        .replace("numclasses\n", f"numclasses\n{'9' * 5000}\n")
-    )
+    path.write_text(DEMO.read_text().replace("numclasses\n", f"numclasses\n{'9' * 5000}\n"))
     message = assert_refused(lambda: read_config(path), ConfigError, "must have at most 18 digits")
     assert len(message) < 2200
 

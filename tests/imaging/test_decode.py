@@ -138,7 +138,7 @@ def test_a_palette_image_without_a_palette_is_damaged(
     path = save(tmp_path, "palette.png", Image.fromarray(colours()).quantize(7), **options)
     png = path.read_bytes()
     start = png.index(b"PLTE") - 4
-    end = start + 12 + int.from_bytes(png[start : start + 4])
+    end = start + 12 + int.from_bytes(png[start : start + 4], "big")
     path.write_bytes(png[:start] + (b"" if palette is None else png_chunk(b"PLTE", palette)) + png[end:])
     with pytest.raises(ImageError, match=r"damaged or cut short \(.*; get a complete copy"):
         decode(path)

@@ -22,9 +22,10 @@ from caffe_lrp.errors import UsageError
 from caffe_lrp.files import trust
 from caffe_lrp.kernels import _jit, cache
 from caffe_lrp.kernels._jit import KernelCache, kernel, target_features
-from caffe_lrp.kernels.targets import BASELINES, features_of, require_baseline
+from caffe_lrp.kernels.targets import BASELINES, KNOWN_SINCE, features_of, require_baseline
 
 PACKAGE = Path(_jit.__file__).parents[1]
+LLVM = llvm.llvm_version_info[0]
 HOST = frozenset(name for name, is_there in llvm.get_host_cpu_features().items() if is_there)
 needs_v3 = pytest.mark.skipif(not BASELINES["x86-64-v3"] <= HOST, reason="this CPU is no x86-64-v3")
 
@@ -522,7 +523,7 @@ PROBES = {
 
 @pytest.mark.skipif("x86_64" not in llvm.get_process_triple(), reason="these are the CPUs of x86-64")
 @pytest.mark.parametrize("feature", PROBES)
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", [name for name in BASELINES if KNOWN_SINCE.get(name, 0) <= LLVM])
 def test_the_features_of_a_baseline_are_those_that_llvm_uses(name: str, feature: str) -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -534,14 +535,20 @@ def test_the_features_of_a_baseline_are_those_that_llvm_uses(name: str, feature:
 
 def test_a_cpu_that_is_not_known_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match="there is no CPU 'haswel' to compile for; did you mean 'haswell'"):
-        require_baseline("haswel", HOST)
+        require_baseline("haswel", HOST, LLVM)
     with pytest.raises(UsageError, match="known are host, x86-64, "):
-        require_baseline("zebra", HOST)
+        require_baseline("zebra", HOST, LLVM)
 
 
 def test_a_cpu_that_this_machine_cannot_stand_in_for_is_refused() -> None:
     with pytest.raises(UsageError, match=r"'haswell': it lacks avx2, fma$"):
-        require_baseline("haswell", BASELINES["haswell"] - {"avx2", "fma"})
+        require_baseline("haswell", BASELINES["haswell"] - {"avx2", "fma"}, LLVM)
+
+
+def test_a_cpu_with_which_the_compiler_would_end_the_process_is_refused() -> None:
+    require_baseline("znver4", BASELINES["znver4"], KNOWN_SINCE["znver4"])
+    with pytest.raises(UsageError, match=r"^LLVM 14, .*, does not know the CPU 'znver4'; choose another"):
+        require_baseline("znver4", BASELINES["znver4"], 14)
 
 
 def test_settings_of_numba_in_the_environment_or_the_current_folder_change_nothing(tmp_path: Path) -> None:

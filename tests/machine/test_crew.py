@@ -1,6 +1,7 @@
 """Threads that all run from the start."""
 
 import threading
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -66,3 +67,24 @@ def test_work_that_was_dropped_is_not_waited_for() -> None:
     crew.wait([begun, dropped])
     assert dropped.cancelled()
     crew.join()
+    crew.wait([begun])
+
+
+def test_a_dismissed_crew_misses_no_thread_that_had_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caffe_lrp.machine.crew.SECONDS_DEAF", 0.01)
+    crew, has_begun, is_free = Crew(2), threading.Event(), threading.Event()
+
+    def work() -> None:
+        has_begun.set()
+        is_free.wait()
+
+    begun = crew.submit(work)
+    has_begun.wait()
+    crew.dismiss()
+    while all(thread.is_alive() for thread in crew._threads):
+        time.sleep(0.01)
+    threading.Timer(0.1, is_free.set).start()
+    crew.wait([begun])
+    crew.join()
+    with pytest.raises(LimitError, match="a thread of the run was lost"):
+        crew.wait([Future[None]()])
