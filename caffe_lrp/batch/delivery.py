@@ -8,7 +8,7 @@ from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import sync_files
 from caffe_lrp.model.attempt import Attempt
 from caffe_lrp.model.explanation import Explanation
-from caffe_lrp.model.passes import as_error
+from caffe_lrp.model.stages import as_error
 from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import paths_of

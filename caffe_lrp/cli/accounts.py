@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from caffe_lrp.batch.job import JobOutcome
 from caffe_lrp.errors import presentable
-from caffe_lrp.inspection.table import aligned
+from caffe_lrp.inspection.layer_table import aligned
 from caffe_lrp.relevance.conservation import Conservation, LayerAccount
 from caffe_lrp.relevance.rules.accounts import CAUSES
 

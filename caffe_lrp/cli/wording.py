@@ -8,7 +8,7 @@ from caffe_lrp.batch.job import JobOutcome
 from caffe_lrp.batch.preparation import PreparedRun
 from caffe_lrp.batch.progress import duration
 from caffe_lrp.batch.run_files import database_path
-from caffe_lrp.inspection.table import LAYER_COLUMNS, aligned, rule_columns
+from caffe_lrp.inspection.layer_table import LAYER_COLUMNS, aligned, rule_columns
 from caffe_lrp.messages import counted
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.canonize import Merge

@@ -36,7 +36,7 @@ from caffe_lrp.relevance.start import (
     layer_index,
 )
 
-from .table import LAYER_COLUMNS, aligned, rule_columns
+from .layer_table import LAYER_COLUMNS, aligned, rule_columns
 
 #: Values of ``lastlayerindex`` that are found in the net, and what each stands for.
 STARTS: Mapping[LayerReference, str] = {

@@ -14,8 +14,8 @@ from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.net import Net
 
 from .explainer import Explainer
-from .passes import as_error
 from .requests import source_of
+from .stages import as_error
 
 #: Inputs that go through the net together, so that any number takes no more memory.
 _BATCH = 16

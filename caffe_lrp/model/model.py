@@ -27,7 +27,6 @@ from .explanation import Explanation
 from .forward import checked_inputs, input_of, run_forward, values_by_name
 from .notices import notices_on
 from .observation import dumps_of, names_of_dumps, noting
-from .passes import explain_batch, load_image
 from .pipeline import run_requests
 from .requests import (
     ImageRequest,
@@ -42,6 +41,7 @@ from .requests import (
 )
 from .schedule import Schedule
 from .settings import ModelSettings
+from .stages import explain_batch, load_image
 
 #: Of what single explanations take, so much is kept to be used again.
 _MOST_KEPT = 64

@@ -23,8 +23,8 @@ from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 from .attempt import Attempt, Request
 from .batches import Batch, form_batches
 from .explainer import Explainer
-from .passes import LoadedImage, explain_batch, load_image
 from .schedule import Schedule
+from .stages import LoadedImage, explain_batch, load_image
 
 Asked = TypeVar("Asked", bound=Request)
 Outcome = TypeVar("Outcome")

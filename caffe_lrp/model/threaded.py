@@ -8,8 +8,8 @@ from caffe_lrp.engines.pool import EnginePool
 from .attempt import Attempt, Request
 from .batches import form_batches
 from .explainer import Explainer
-from .passes import explain_batch, load_image
 from .schedule import Schedule
+from .stages import explain_batch, load_image
 
 Asked = TypeVar("Asked", bound=Request)
 Outcome = TypeVar("Outcome")

@@ -12,7 +12,7 @@ from caffe_lrp.formats.caffe.foreign import EFFECTS, unknown_fields
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_graph
 from caffe_lrp.net.deploy.deployed import deploy
-from caffe_lrp.net.deploy.options import notices_on_options
+from caffe_lrp.net.deploy.unfollowed import notices_on_options
 
 Output = pytest.CaptureFixture[str]
 

@@ -18,7 +18,7 @@ from caffe_lrp.errors import FileListError, ImageError
 from caffe_lrp.files.imagefile import ArchiveMember, read_image
 from caffe_lrp.imaging.decode import FORMATS, decode
 from caffe_lrp.imaging.preprocess import Preprocessor
-from caffe_lrp.model.passes import load_image
+from caffe_lrp.model.stages import load_image
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.collection import ENDINGS, ImageCollection, is_image_name, read_images

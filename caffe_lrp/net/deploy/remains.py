@@ -20,9 +20,9 @@ from caffe_lrp.formats.spec import InputSpec, LayerSpec, NetSpec, Shape
 
 from .channels import channels_by_weights
 from .constants import SideInputs
-from .options import notices_on_options
 from .precedence import OutputFacts, precedence_of, votes_elsewhere
 from .training import Role, TrainingNet, Vote
+from .unfollowed import notices_on_options
 
 _IMAGE_AXES = 4
 #: A net with several images is refused in the end; one with more than this asks no weights for each of them.

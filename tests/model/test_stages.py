@@ -17,7 +17,7 @@ from caffe_lrp.batch.observing import observing
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import ImageError, LimitError
 from caffe_lrp.imaging.preprocess import PreparedImage
-from caffe_lrp.model import passes as stages
+from caffe_lrp.model import stages
 from caffe_lrp.model.attempt import Attempt, StageTimes
 from caffe_lrp.model.explainer import open_explainer
 from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, paths_of
