@@ -1,4 +1,4 @@
-"""The command line as a process: what it prints, where it writes, how it ends."""
+"""The command line: what it prints, where it writes, how it ends."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import CONFIG, DATA, config, files_below, listing, run
+from command_line import CONFIG, DATA, config, files_below, listing, run, run_demo
 
 from caffe_lrp import __version__
 from caffe_lrp.cli.commands.explain import list_parser
@@ -20,12 +20,6 @@ from caffe_lrp.errors import ExitCode
 from caffe_lrp.kernels._jit import CACHE_PLACE
 
 SUFFIXES = ["_as_inputted_into_the_dnn.png", "_heatmap.png", "_rawhm.txt", "_top10scores.txt"]
-
-
-def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from caffe_lrp.cli.main import demo_main; sys.exit(demo_main())"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=DATA, capture_output=True, text=True, timeout=300, check=False)
 
 
 def on_a_terminal(arguments: list[str], environment: dict[str, str], stream: str = "stderr") -> bytes:
@@ -253,12 +247,12 @@ def test_prepath_and_an_absolute_output_root_are_joined_as_text(tmp_path: Path) 
 
 def test_the_drop_in_puts_prepath_before_image_paths_and_overwrites(tmp_path: Path) -> None:
     path = listing(tmp_path, "set/square.jpg 3", "set/square.jpg 5")
-    result = demo(config(tmp_path, standalone_outpath=tmp_path / "o"), path, "images")
+    result = run_demo(config(tmp_path, standalone_outpath=tmp_path / "o"), path, "images")
     assert result.returncode == 0
     assert result.stdout.startswith("2 of 2 heatmaps made in ")
     assert files_below(tmp_path / "o") == names("images/set/square.jpg")
     alone = config(tmp_path, standalone_outpath=tmp_path / "alone")
-    assert demo(alone, listing(tmp_path, "set/square.jpg 5"), "images").returncode == 0
+    assert run_demo(alone, listing(tmp_path, "set/square.jpg 5"), "images").returncode == 0
     for name in names("images/set/square.jpg"):
         assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
