@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -456,6 +457,7 @@ def delimited(number: int, payload: bytes, length: int | None = None) -> bytes:
     return varint(number << 3 | 2) + varint(len(payload) if length is None else length) + payload
 
 
+@cache
 def varint(value: int) -> bytes:
     encoded = b""
     while value > 0x7F:
