@@ -139,6 +139,7 @@ def test_a_run_that_only_fails_is_stopped(images: Path, tmp_path: Path) -> None:
     assert len(records(journal_of(out))) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on_later(
     tmp_path: Path, number: signal.Signals
@@ -162,6 +163,7 @@ def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on_later(
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.slow
 def test_runs_that_are_killed_again_and_again_equal_one_that_is_not(images: Path, tmp_path: Path) -> None:
     """At random moments, five times at least; nothing is half written, and nothing lost."""
     path, out, whole = all_of(images), tmp_path / "o", tmp_path / "whole"
@@ -231,6 +233,7 @@ def test_other_settings_share_the_folder_unless_they_would_overwrite(images: Pat
     assert {name: content for name, content in contents(out).items() if name in before} == before
 
 
+@pytest.mark.slow
 def test_a_run_that_is_going_on_is_not_overwritten(tmp_path: Path) -> None:
     path, out = all_of(copies(tmp_path / "images", 60)), tmp_path / "o"
     process = subprocess.Popen(
@@ -318,6 +321,7 @@ def test_what_virelay_opens_is_written_once(images: Path, tmp_path: Path) -> Non
     assert project.is_file()
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_said_to(images: Path, tmp_path: Path) -> None:
     path, out = all_of(images), tmp_path / "o"
     process = subprocess.Popen(
@@ -360,6 +364,7 @@ def test_the_drop_in_never_refuses(images: Path, tmp_path: Path) -> None:
         assert run_demo(changed, path, tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_share_a_journal(tmp_path: Path) -> None:
     path, out = all_of(copies(tmp_path / "images", 60)), tmp_path / "o"
     process = subprocess.Popen(

@@ -94,6 +94,7 @@ def test_bad_input_ends_as_the_catalogue_says(
     check(kind, tmp_path, good_outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LAST_OF_CODE.values(), ids=LAST_OF_CODE.keys())
 def test_a_process_ends_as_the_catalogue_says(
     tmp_path: Path, kind: Kind, good_outputs: dict[str, bytes]

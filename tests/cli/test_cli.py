@@ -364,6 +364,7 @@ def test_help_fits_a_terminal_and_names_every_option_and_exit_code() -> None:
         assert re.search(rf"\b{code.value} \w", text)
 
 
+@pytest.mark.slow
 def test_the_introduction_needs_no_reader() -> None:
     assert shell(f"{sys.executable} -m caffe_lrp >&-").returncode == 2
 
@@ -421,6 +422,7 @@ def test_colour_is_for_terminals_that_want_it(environment: dict[str, str], has_c
     assert written.startswith(b"caffe-lrp: " + word + b": none.txt: the config file cannot be read")
 
 
+@pytest.mark.slow
 def test_the_summary_is_green_if_all_is_well_else_red(tmp_path: Path) -> None:
     for name, colour, code in (("square.jpg", b"\x1b[32m1", 0), ("none.jpg", b"\x1b[31m0", 4)):
         path = listing(tmp_path, f"images/set/{name} 3")
@@ -458,6 +460,7 @@ def test_wrong_usage_ends_with_its_own_code(arguments: list[str], complaint: str
     assert_clean(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_with_its_own_code_and_whole_files(
     tmp_path: Path, sent: signal.Signals
@@ -503,6 +506,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirection", ["-v | true", "-v > /dev/full", ">&-", "2>&-", "> /dev/full 2>&-"])
 def test_all_images_are_explained_even_if_nobody_can_read_the_output(
     tmp_path: Path, redirection: str
@@ -519,6 +523,7 @@ def test_all_images_are_explained_even_if_nobody_can_read_the_output(
     assert_clean(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["--help", "--dry-run -f {path}", "-v -f {path} -p {out}"])
 def test_terminals_without_our_characters_get_escapes(tmp_path: Path, options: str) -> None:
     path = listing(tmp_path, "images/set/square.jpg 3")
@@ -539,6 +544,7 @@ def test_image_names_in_any_encoding_are_explained_and_printed(tmp_path: Path) -
     assert_clean(result)
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_of_compiled_kernels_costs_no_image(tmp_path: Path) -> None:
     """The cache is a copy of that of all tests, and some of it is damaged: compiling takes long."""
     cache, path = tmp_path / "cache", listing(tmp_path, "images/set/square.jpg 3")
@@ -554,6 +560,7 @@ def test_a_damaged_cache_of_compiled_kernels_costs_no_image(tmp_path: Path) -> N
     assert any(stored.stat().st_size for stored in damaged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["-v", "--quiet"])
 def test_a_cache_of_compiled_kernels_in_another_place_is_noted_in_a_line(tmp_path: Path, option: str) -> None:
     command = f"{{lrp}} -f {listing(tmp_path, 'images/set/square.jpg 3')} -p {tmp_path} --dry-run {option}"

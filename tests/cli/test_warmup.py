@@ -149,6 +149,7 @@ def demo_runs(out: Path) -> Iterator[list[str]]:
         yield [*run, "--image-root", str(ROOT), "--formula", codes, "--batch", batch, "--quiet"]
 
 
+@pytest.mark.slow
 def test_a_warm_up_compiles_every_kernel_and_says_how_to_use_them(cache: Path, warmed: Outcome) -> None:
     assert (warmed.codes, warmed.complaints) == ([ExitCode.DONE], "")
     assert warmed.unused == []
@@ -158,6 +159,7 @@ def test_a_warm_up_compiles_every_kernel_and_says_how_to_use_them(cache: Path, w
     assert warmed.printed[1:] == [f"to run with it, set CAFFE_LRP_CACHE_DIR={cache}"]
 
 
+@pytest.mark.slow
 def test_after_a_warm_up_no_run_compiles_anything(cache: Path, warmed: Outcome, tmp_path: Path) -> None:
     before = sorted(cache.rglob("*"))
     everything = [*conformance_runs(tmp_path), *demo_runs(tmp_path)]
@@ -168,6 +170,7 @@ def test_after_a_warm_up_no_run_compiles_anything(cache: Path, warmed: Outcome, 
     assert sorted(cache.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_warm_up_for_a_cpu_serves_the_runs_that_name_it(tmp_path: Path) -> None:
     ahead = runs(tmp_path, ["warmup", "--cpu", BASELINE], before=ONE_KERNEL)
     assert (ahead.codes, ahead.loaded, len(ahead.compiled)) == ([ExitCode.DONE], 0, 1)

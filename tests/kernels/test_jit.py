@@ -86,10 +86,12 @@ def hits(compiled: Any) -> int:
     return sum(compiled.stats.cache_hits.values())
 
 
+@pytest.mark.slow
 def test_a_kernel_is_compiled_once_and_then_loaded(tmp_path: Path) -> None:
     assert [output(start(tmp_path)) for _ in range(2)] == [COMPILED, LOADED]
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_on_an_empty_cache_leave_a_complete_one(tmp_path: Path) -> None:
     processes = [start(tmp_path) for _ in range(4)]
     assert {output(process) for process in processes} <= {COMPILED, LOADED}
@@ -106,6 +108,7 @@ def test_overloads_written_by_turns_are_not_mistaken_for_one_another(tmp_path: P
     assert (fresh(3), fresh(1.5), hits(fresh)) == (6, 3.0, 2)
 
 
+@pytest.mark.slow
 def test_a_kernel_that_calls_an_edited_function_of_another_module_is_compiled_anew(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "caffe_lrp", ignore=shutil.ignore_patterns("__pycache__"))
     kernels = tmp_path / "caffe_lrp/kernels"
@@ -544,6 +547,7 @@ def test_a_cpu_that_this_machine_cannot_stand_in_for_is_refused() -> None:
         require_baseline("haswell", BASELINES["haswell"] - {"avx2", "fma"})
 
 
+@pytest.mark.slow
 def test_settings_of_numba_in_the_environment_or_the_current_folder_change_nothing(tmp_path: Path) -> None:
     """They would disable the compiler, end the run, change what is compiled or print what it does."""
     (tmp_path / ".numba_config.yaml").write_text("disable_jit: 1\nboundscheck: 1\n")
@@ -564,6 +568,7 @@ def test_settings_of_numba_in_the_environment_or_the_current_folder_change_nothi
     assert output(start(tmp_path / "cache", CALL, tmp_path, **ours)) == LOADED
 
 
+@pytest.mark.slow
 @needs_v3
 def test_code_for_a_baseline_is_kept_apart_and_uses_no_feature_beyond_it(tmp_path: Path) -> None:
     assembly = CALL + "print(*absolute.inspect_asm().values())"
@@ -575,6 +580,7 @@ def test_code_for_a_baseline_is_kept_apart_and_uses_no_feature_beyond_it(tmp_pat
     assert output(start(tmp_path, CAFFE_LRP_CPU="x86-64-v3")) == LOADED
 
 
+@pytest.mark.slow
 @needs_v3
 def test_the_features_of_the_target_are_those_of_the_baseline(tmp_path: Path) -> None:
     code = "from caffe_lrp.kernels._jit import target_features as features; print(*sorted(features()))"

@@ -208,6 +208,7 @@ def test_threads_do_not_change_a_bit(case: Case) -> None:
     assert_close(channels_first(out), case.products(case.image), 2e-6)
 
 
+@pytest.mark.slow
 def test_large_images_are_convolved_in_several_blocks() -> None:
     case = Case("", 64, 3, 1, Geometry((2, 3), (1, 1), (1, 0)), (41, 67), items=1)
     out = channels_last(blank((1, *case.output_shape)))

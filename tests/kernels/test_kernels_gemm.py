@@ -100,6 +100,7 @@ def test_items_do_not_depend_on_the_batch(inputs: int, outputs: int) -> None:
             assert adjoint(relevance[first:last], weights).tolist() == back[first:last].tolist()
 
 
+@pytest.mark.slow
 def test_long_rows_give_the_same_bits_in_every_batch() -> None:
     """The fewer items there are, the more columns are multiplied at a time."""
     inputs = _NUMBERS_AT_ONCE + LANES + 5

@@ -303,6 +303,7 @@ def test_forward_equals_loops(case: Case, tmp_path: Path) -> None:
     np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.slow
 @by_name
 def test_gradient_equals_central_differences(case: Case, tmp_path: Path) -> None:
     layer, weights = case.build(tmp_path)

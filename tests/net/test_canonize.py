@@ -431,6 +431,7 @@ def test_a_line_says_how_many_were_merged(name: str, line: str, tmp_path: Path) 
 CONFORMANCE = Path(__file__).parents[1] / "data" / "conformance"
 
 
+@pytest.mark.slow
 def test_the_command_merges_unless_told_otherwise(tmp_path: Path) -> None:
     """And it takes runs with the one and with the other choice for two."""
     text = DATA.replace("dim: 4 dim: 9 dim: 8", "dim: 3 dim: 48 dim: 48")

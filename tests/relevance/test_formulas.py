@@ -55,6 +55,7 @@ def test_whole_net_equals_the_walker(code: int, corrected: bool, twins: Twins) -
     assert_close(twins.explain(code, options, FC2), expected, 1e-4)
 
 
+@pytest.mark.slow
 @by_mode
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize(("method", "threads"), [("direct", 3), ("winograd", 1), ("winograd", 3)])
@@ -74,6 +75,7 @@ def test_whole_nets_equal_the_walker_by_every_method_and_in_threads(
         assert_close(found, expected, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", [-1, 4, 5, 8, 9, 16, 17, 18, 19, 20])
 @pytest.mark.parametrize("code", SWITCHED)
 def test_layers_up_to_the_switch_get_the_lower_rule(code: int, switch: int, twins: Twins) -> None:

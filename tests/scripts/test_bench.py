@@ -36,6 +36,8 @@ from caffe_lrp.relevance.linear_rules import (
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules import Gradient, Rule
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEMO_CONFIG = ROOT / "configs" / "demo.txt"

@@ -35,6 +35,8 @@ from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SMALL_NET = """
 input: "data" input_shape { dim: 1 dim: 3 dim: SIZE dim: SIZE }

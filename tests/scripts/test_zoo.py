@@ -35,6 +35,8 @@ from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.formulas import RuleParameters, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
 
+pytestmark = pytest.mark.slow
+
 NETS = tuple(ZOO)
 FOLDER = make_zoo.FOLDER
 
