@@ -523,6 +523,7 @@ PROBES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("x86_64" not in llvm.get_process_triple(), reason="these are the CPUs of x86-64")
 @pytest.mark.parametrize("feature", PROBES)
 @pytest.mark.parametrize("name", BASELINES)

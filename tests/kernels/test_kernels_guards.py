@@ -265,6 +265,7 @@ def works() -> dict[str, Work]:
 WORKS = works()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORKS)
 def test_kernels_stay_within_their_arrays(name: str) -> None:
     guards = Guarded()

@@ -411,6 +411,7 @@ def names_of_nonnegative(folder: Path, body: str, weights: Weights, canonize: st
 BODIES = sorted({case.body for case in CASES if case.shape == IMAGE})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("canonize", ["auto", "off"])
 @pytest.mark.parametrize("body", BODIES)
 def test_values_called_nonnegative_are(body: str, canonize: str, tmp_path: Path) -> None:

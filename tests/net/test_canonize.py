@@ -321,6 +321,7 @@ def relevance(net: Net, code: int, options: Options, start: int, first: int, bat
     return ENGINE.explain(plan, ENGINE.forward(net, [plan], batch), CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corrected", [False, True], ids=["reference", "corrected"])
 @pytest.mark.parametrize("code", (0, 2, 11, 26, 54, 56, 58, 60, 99, 100, 102, 104, 114, 166))
 def test_relevance_is_that_of_a_net_with_merged_weights(code: int, corrected: bool, tmp_path: Path) -> None:

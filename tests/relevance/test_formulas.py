@@ -126,6 +126,7 @@ def test_other_formulas_are_errors_that_name_the_supported_ones(code: int) -> No
 # --- Where relevance starts and ends ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @by_mode
 @pytest.mark.parametrize("code", [0, 2, 11, 26, 100])
 @pytest.mark.parametrize(
@@ -192,6 +193,7 @@ def test_a_start_layer_with_several_tops_is_seeded_at_each(code: int, corrected:
     assert_close(found, expected, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [0, 2, 11, 99])
 @pytest.mark.parametrize(
     "first", ["relu1", "pool1", "norm1", "a", "b_reduce", "relu_b", "c", "joined", "fc1"]
@@ -339,6 +341,7 @@ def within_net() -> str:
 WITHIN_INDICES = {"conv": 0, "relu": 1, "norm": 2, "flat": 3, "drop": 4, "fc": 5}
 
 
+@pytest.mark.slow
 @by_mode
 @pytest.mark.parametrize("code", CODES)
 def test_normalisation_within_channels_passes_relevance_that_the_reference_refuses(
