@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     The package that they import may be the installed one, which would compile everything once more.
     """
-    if getattr(config.option, "numprocesses", None) is None or hasattr(config, "workerinput"):
+    if not getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
         from caffe_lrp.kernels._jit import CACHE_PLACE  # noqa: PLC0415 - only tests need it
 
         if CACHE_PLACE.folder is not None and not CACHE_PLACE.notices:
