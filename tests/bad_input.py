@@ -1,6 +1,6 @@
 """The catalogue of bad input: what can be wrong, what is printed, how the run ends, what becomes of the rest.
 
-`test_bad_input.py` runs every kind as a process. ``python tests/bad_input.py`` writes the catalogue into
+`test_bad_input.py` runs every kind. ``python tests/bad_input.py`` writes the catalogue into
 the README as tables; run it after a change.
 """
 

@@ -10,6 +10,13 @@ from hypothesis import settings
 
 from caffe_lrp.files import trust
 
+TESTS = Path(__file__).parent
+
+#: Where tests lie that have kernels compiled one by one.
+COMPILING = ("kernels", "layers", "compute", "engines", "relevance", "test_conformance.py")
+#: Where tests lie that take long, and explain images, for which most kernels are needed.
+EXPLAINING = ("scripts", "net", "cli", "batch", "model", "outputs", "test_command_line.py", "test_door.py")
+
 # A shell ignores Ctrl-C on behalf of what it runs in the background, and nohup a terminal that closes: the
 # program then does as well, which is not what is to be tested.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -36,3 +43,34 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], None]:
 
     monkeypatch.setattr(trust, "_why_doubted", as_if)
     return give_to
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the processes that tests start keep their compiled kernels where this one keeps its own.
+
+    The package that they import may be the installed one, which would compile everything once more.
+    """
+    if not getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
+        from caffe_lrp.kernels._jit import CACHE_PLACE  # noqa: PLC0415 - only tests need it
+
+        if CACHE_PLACE.folder is not None and not CACHE_PLACE.notices:
+            os.environ.setdefault("CAFFE_LRP_CACHE_DIR", str(CACHE_PLACE.folder.parent))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order tests such that two workers, who begin with a half each, do not compile the same.
+
+    The first one begins with the warm-up, which compiles everything, and goes on with tests of kernels. The
+    other one first does what hardly needs any, then what takes longest. What is left at the end are many
+    tests that take next to no time, for whoever is done first.
+    """
+    groups: dict[str, list[pytest.Item]] = {"warm-up": [], "compiling": [], "explaining": [], "other": []}
+    for item in items:
+        place = item.path.relative_to(TESTS).parts[0]
+        is_warm_up = item.path.name == "test_warmup.py"
+        kinds = {"warm-up": is_warm_up, "compiling": place in COMPILING, "explaining": place in EXPLAINING}
+        groups[next((kind for kind, applies in kinds.items() if applies), "other")].append(item)
+    first = groups["warm-up"] + groups["compiling"]
+    half = len(items) // 2
+    items[:] = first[:half] + groups["other"] + groups["explaining"] + first[half:]

@@ -382,15 +382,16 @@ def lrn_taylor(x: Real, relevance: Real, lrn: Lrn) -> Array:
 def central_difference(
     function: Callable[[Array], Array], x: Real, gradient: Real, step: float = 1e-5
 ) -> Array:
-    """Gradient of ``function`` at ``x``, contracted with that at its output, item by item."""
+    """Gradient of ``function`` at ``x``, contracted with that at its output, item by item.
+
+    ``function`` takes batches whose items do not know of one another: in each one element of ``x`` is moved.
+    """
     out = np.zeros(x.shape)
     for item in range(len(x)):
-        for at in np.ndindex(*x.shape[1:]):
-            above, below = x[item : item + 1].astype(np.float64), x[item : item + 1].astype(np.float64)
-            above[0][at] += step
-            below[0][at] -= step
-            change = (function(above) - function(below)) / (2 * step)
-            out[item][at] = (change * gradient[item]).sum()
+        here = x[item].astype(np.float64)
+        moves = step * np.eye(here.size).reshape(here.size, *here.shape)
+        change = (function(here + moves) - function(here - moves)) / (2 * step)
+        out[item] = (change * gradient[item]).reshape(here.size, -1).sum(axis=1).reshape(here.shape)
     return out
 
 

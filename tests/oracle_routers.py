@@ -210,7 +210,8 @@ def gradients(layer: Layer, inputs: Sequence[Real], gradient: Real) -> list[Arra
         for number, out in enumerate(found):
 
             def varied(x: Array, number: int = number, here: list[Real] = here) -> Array:
-                return layer(*here[:number], x, *here[number + 1 :])
+                others = [np.broadcast_to(other, (len(x), *other.shape[1:])) for other in here]
+                return layer(*others[:number], x, *others[number + 1 :])
 
             out[item : item + 1] = central_difference(varied, here[number], gradient[item : item + 1])
     return found

@@ -1,19 +1,13 @@
 """Runs over copies of two pictures, ended or killed, and what they leave: shared by tests of such runs."""
 
-import contextlib
-import io
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from command_line import CONFIG, DATA, files_below
-
-from caffe_lrp.cli import main as cli
+from command_line import CONFIG, DATA, Result, files_below, run
 
 PICTURES = ("square.jpg", "tall.png")
 
@@ -34,22 +28,19 @@ def all_of(images: Path) -> Path:
     return path
 
 
-def command(path: Path, out: Path, *options: object) -> list[str]:
+def arguments(path: Path, out: Path, *options: object) -> list[str]:
     words = ["-c", CONFIG, "-f", path, "-p", out, "--threads", 1, "--batch", 2, *options]
-    return [sys.executable, "-m", "caffe_lrp", *map(str, words)]
+    return list(map(str, words))
 
 
-def finish(path: Path, out: Path, *options: object) -> subprocess.CompletedProcess[str]:
-    """Run to the end, in this process, which has loaded everything: another one takes a second to begin."""
-    arguments, said, complaints = command(path, out, *options), io.StringIO(), io.StringIO()
-    before = Path.cwd()
-    os.chdir(DATA)
-    try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complaints):
-            code = cli.main(arguments[3:])
-    finally:
-        os.chdir(before)
-    return subprocess.CompletedProcess(arguments, code, said.getvalue(), complaints.getvalue())
+def command(path: Path, out: Path, *options: object) -> list[str]:
+    """The same as a process."""
+    return [sys.executable, "-m", "caffe_lrp", *arguments(path, out, *options)]
+
+
+def finish(path: Path, out: Path, *options: object) -> Result:
+    """Run to the end, in this process."""
+    return run(*arguments(path, out, *options))
 
 
 def journal_of(out: Path) -> Path:

@@ -6,14 +6,13 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import DATA, config, listing, run
+from command_line import DATA, config, listing, run, run_demo
 from run_builders import all_of, command, contents, copies, finish, journal_of, records, wait_for_maps
 
 from caffe_lrp.batch.delivery import Delivery
@@ -140,6 +139,7 @@ def test_a_run_that_only_fails_is_stopped(images: Path, tmp_path: Path) -> None:
     assert len(records(journal_of(out))) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on_later(
     tmp_path: Path, number: signal.Signals
@@ -163,6 +163,7 @@ def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on_later(
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.slow
 def test_runs_that_are_killed_again_and_again_equal_one_that_is_not(images: Path, tmp_path: Path) -> None:
     """At random moments, five times at least; nothing is half written, and nothing lost."""
     path, out, whole = all_of(images), tmp_path / "o", tmp_path / "whole"
@@ -232,6 +233,7 @@ def test_other_settings_share_the_folder_unless_they_would_overwrite(images: Pat
     assert {name: content for name, content in contents(out).items() if name in before} == before
 
 
+@pytest.mark.slow
 def test_a_run_that_is_going_on_is_not_overwritten(tmp_path: Path) -> None:
     path, out = all_of(copies(tmp_path / "images", 60)), tmp_path / "o"
     process = subprocess.Popen(
@@ -319,6 +321,7 @@ def test_what_virelay_opens_is_written_once(images: Path, tmp_path: Path) -> Non
     assert project.is_file()
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_said_to(images: Path, tmp_path: Path) -> None:
     path, out = all_of(images), tmp_path / "o"
     process = subprocess.Popen(
@@ -354,15 +357,14 @@ def test_the_drop_in_never_refuses(images: Path, tmp_path: Path) -> None:
     changed = config(tmp_path, standalone_outpath=str(tmp_path / "o"), standalone_rootpath="images")
     path = tmp_path / "drop.txt"
     path.write_text("images/00.jpg 3\n")
-    code = "import sys; from caffe_lrp.cli.main import demo_main; sys.exit(demo_main())"
     for formula in (2, 0):
         text = changed.read_text().split("\n")
         text[text.index("relpropformulatype") + 1] = str(formula)
         changed.write_text("\n".join(text))
-        words = [sys.executable, "-c", code, str(changed), str(path), str(tmp_path)]
-        assert subprocess.run(words, cwd=DATA, check=False, timeout=120).returncode == 0
+        assert run_demo(changed, path, tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_share_a_journal(tmp_path: Path) -> None:
     path, out = all_of(copies(tmp_path / "images", 60)), tmp_path / "o"
     process = subprocess.Popen(
@@ -395,17 +397,19 @@ def test_shards_together_make_what_one_run_makes(images: Path, tmp_path: Path) -
     assert "12 of 12 maps done, 0 failed, 0 missing; 3 of 3 shards begun" in status.stdout
 
 
-def test_a_task_of_an_array_takes_its_part(images: Path, tmp_path: Path) -> None:
+def test_a_task_of_an_array_takes_its_part(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, out = all_of(images), tmp_path / "o"
     array = {"ID": 2, "MIN": 1, "MAX": 3, "STEP": 1, "COUNT": 3}
-    environment = os.environ | {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in array.items()}
-    words = command(path, out, "--shard", "auto")
-    assert subprocess.run(words, cwd=DATA, env=environment, check=False, timeout=120).returncode == 0
+    for name, value in array.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    assert finish(path, out, "--shard", "auto").returncode == 0
     assert sorted(journal["job"] for journal in records(journal_of(out))) == [4, 5, 6, 7]
-    without = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
-    result = subprocess.run(
-        words, cwd=DATA, env=without, check=False, timeout=120, capture_output=True, text=True
-    )
+    for name in list(os.environ):
+        if name.startswith("SLURM"):
+            monkeypatch.delenv(name)
+    result = finish(path, out, "--shard", "auto")
     assert (result.returncode, "no task of a Slurm array job" in result.stderr) == (2, True)
 
 

@@ -1,17 +1,18 @@
-"""Every kind of bad input in the catalogue, run as a process: what is printed, how it ends, what is left."""
+"""Every kind of bad input in the catalogue: what is printed, how the run ends, what is left."""
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import bad_input
 import pytest
 from bad_input import CATALOGUE, IMAGES, Kind
+from command_line import Result, run, run_process
 
 SUFFIXES = ("_as_inputted_into_the_dnn.png", "_heatmap.png", "_rawhm.txt", "_top10scores.txt")
 KINDS = {f"{group.title}: {kind.title}": kind for group in CATALOGUE for kind in group.kinds}
+#: For every exit code the last kind that ends with it.
+LAST_OF_CODE = {kind.exit_code: kind for kind in KINDS.values() if not kind.needs_rights}
 CANNOT_RENOUNCE = 75
 
 #: Starts the command without the superuser's right to read and write everything (CAP_DAC_OVERRIDE and
@@ -24,18 +25,11 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
-def run(kind: Kind, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user would, in the folder of the bad input."""
-    launcher = ["-c", WITHOUT_PRIVILEGE] if kind.needs_rights else []
-    return subprocess.run(
-        [sys.executable, *launcher, "-m", "caffe_lrp", *kind.options],
-        cwd=folder,
-        env={**os.environ, "PYTHONUTF8": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+def result_of(kind: Kind, folder: Path) -> Result:
+    """What becomes of a run in the folder of the bad input; rights are those of a process."""
+    if kind.needs_rights:
+        return run_process(*kind.options, cwd=folder, launcher=("-c", WITHOUT_PRIVILEGE))
+    return run(*kind.options, cwd=folder)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -62,7 +56,7 @@ def good_outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("good")
     bad_input.arrange_good_run(folder)
     before = contents(folder)
-    result = run(Kind("nothing is wrong", bad_input.nothing), folder)
+    result = result_of(Kind("nothing is wrong", bad_input.nothing), folder)
     # Where kernels are compiled on a busy machine, a line says after a minute how far the run is.
     said = [line for line in result.stderr.splitlines() if not re.match(r"caffe-lrp: \d of 3 maps", line)]
     assert (result.returncode, said) == (0, [])
@@ -71,14 +65,12 @@ def good_outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return written
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
-def test_bad_input_ends_as_the_catalogue_says(
-    tmp_path: Path, kind: Kind, good_outputs: dict[str, bytes]
-) -> None:
-    bad_input.arrange_good_run(tmp_path)
-    kind.arrange(tmp_path)
-    before = contents(tmp_path)
-    result = run(kind, tmp_path)
+def check(kind: Kind, folder: Path, good_outputs: dict[str, bytes], *, as_process: bool = False) -> None:
+    """Bring the fault about, run, and compare with the catalogue."""
+    bad_input.arrange_good_run(folder)
+    kind.arrange(folder)
+    before = contents(folder)
+    result = run_process(*kind.options, cwd=folder) if as_process else result_of(kind, folder)
     if result.returncode == CANNOT_RENOUNCE:
         pytest.skip("the superuser may read everything, and cannot give that up here")
     assert matches(result.stderr, f"{kind.stderr}\n" if kind.stderr else ""), result.stderr
@@ -88,11 +80,26 @@ def test_bad_input_ends_as_the_catalogue_says(
         assert result.stdout.startswith(f"{len(kind.survivors)} of {len(IMAGES)} ")
     else:
         assert result.stdout == ""
-    after = contents(tmp_path)
+    after = contents(folder)
     assert {name: after.pop(name) for name in before} == before
     assert after.keys() == outputs_of(*kind.survivors)
     for name in after.keys() & outputs_of(IMAGES[0], IMAGES[2]):
         assert after[name] == good_outputs[name]
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_bad_input_ends_as_the_catalogue_says(
+    tmp_path: Path, kind: Kind, good_outputs: dict[str, bytes]
+) -> None:
+    check(kind, tmp_path, good_outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LAST_OF_CODE.values(), ids=LAST_OF_CODE.keys())
+def test_a_process_ends_as_the_catalogue_says(
+    tmp_path: Path, kind: Kind, good_outputs: dict[str, bytes]
+) -> None:
+    check(kind, tmp_path, good_outputs, as_process=True)
 
 
 def test_the_catalogue_is_large_and_no_title_stands_twice() -> None:

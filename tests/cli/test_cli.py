@@ -1,4 +1,4 @@
-"""The command line as a process: what it prints, where it writes, how it ends."""
+"""The command line: what it prints, where it writes, how it ends."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import CONFIG, DATA, config, files_below, listing, run
+from command_line import CONFIG, DATA, config, files_below, listing, run, run_demo
 
 from caffe_lrp import __version__
 from caffe_lrp.cli.commands.explain import list_parser
@@ -20,12 +20,6 @@ from caffe_lrp.errors import ExitCode
 from caffe_lrp.kernels._jit import CACHE_PLACE
 
 SUFFIXES = ["_as_inputted_into_the_dnn.png", "_heatmap.png", "_rawhm.txt", "_top10scores.txt"]
-
-
-def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from caffe_lrp.cli.main import demo_main; sys.exit(demo_main())"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=DATA, capture_output=True, text=True, timeout=300, check=False)
 
 
 def on_a_terminal(arguments: list[str], environment: dict[str, str], stream: str = "stderr") -> bytes:
@@ -253,12 +247,12 @@ def test_prepath_and_an_absolute_output_root_are_joined_as_text(tmp_path: Path) 
 
 def test_the_drop_in_puts_prepath_before_image_paths_and_overwrites(tmp_path: Path) -> None:
     path = listing(tmp_path, "set/square.jpg 3", "set/square.jpg 5")
-    result = demo(config(tmp_path, standalone_outpath=tmp_path / "o"), path, "images")
+    result = run_demo(config(tmp_path, standalone_outpath=tmp_path / "o"), path, "images")
     assert result.returncode == 0
     assert result.stdout.startswith("2 of 2 heatmaps made in ")
     assert files_below(tmp_path / "o") == names("images/set/square.jpg")
     alone = config(tmp_path, standalone_outpath=tmp_path / "alone")
-    assert demo(alone, listing(tmp_path, "set/square.jpg 5"), "images").returncode == 0
+    assert run_demo(alone, listing(tmp_path, "set/square.jpg 5"), "images").returncode == 0
     for name in names("images/set/square.jpg"):
         assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
@@ -370,6 +364,7 @@ def test_help_fits_a_terminal_and_names_every_option_and_exit_code() -> None:
         assert re.search(rf"\b{code.value} \w", text)
 
 
+@pytest.mark.slow
 def test_the_introduction_needs_no_reader() -> None:
     assert shell(f"{sys.executable} -m caffe_lrp >&-").returncode == 2
 
@@ -427,6 +422,7 @@ def test_colour_is_for_terminals_that_want_it(environment: dict[str, str], has_c
     assert written.startswith(b"caffe-lrp: " + word + b": none.txt: the config file cannot be read")
 
 
+@pytest.mark.slow
 def test_the_summary_is_green_if_all_is_well_else_red(tmp_path: Path) -> None:
     for name, colour, code in (("square.jpg", b"\x1b[32m1", 0), ("none.jpg", b"\x1b[31m0", 4)):
         path = listing(tmp_path, f"images/set/{name} 3")
@@ -464,6 +460,7 @@ def test_wrong_usage_ends_with_its_own_code(arguments: list[str], complaint: str
     assert_clean(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_with_its_own_code_and_whole_files(
     tmp_path: Path, sent: signal.Signals
@@ -509,6 +506,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirection", ["-v | true", "-v > /dev/full", ">&-", "2>&-", "> /dev/full 2>&-"])
 def test_all_images_are_explained_even_if_nobody_can_read_the_output(
     tmp_path: Path, redirection: str
@@ -525,6 +523,7 @@ def test_all_images_are_explained_even_if_nobody_can_read_the_output(
     assert_clean(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["--help", "--dry-run -f {path}", "-v -f {path} -p {out}"])
 def test_terminals_without_our_characters_get_escapes(tmp_path: Path, options: str) -> None:
     path = listing(tmp_path, "images/set/square.jpg 3")
@@ -545,6 +544,7 @@ def test_image_names_in_any_encoding_are_explained_and_printed(tmp_path: Path) -
     assert_clean(result)
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_of_compiled_kernels_costs_no_image(tmp_path: Path) -> None:
     """The cache is a copy of that of all tests, and some of it is damaged: compiling takes long."""
     cache, path = tmp_path / "cache", listing(tmp_path, "images/set/square.jpg 3")
@@ -560,6 +560,7 @@ def test_a_damaged_cache_of_compiled_kernels_costs_no_image(tmp_path: Path) -> N
     assert any(stored.stat().st_size for stored in damaged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["-v", "--quiet"])
 def test_a_cache_of_compiled_kernels_in_another_place_is_noted_in_a_line(tmp_path: Path, option: str) -> None:
     command = f"{{lrp}} -f {listing(tmp_path, 'images/set/square.jpg 3')} -p {tmp_path} --dry-run {option}"

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import run, run_process
 
 from caffe_lrp.cli import commands
 from caffe_lrp.cli.commands import COMMANDS, EXPLAIN, Command, parser_of
 from caffe_lrp.cli.commands.explain import list_parser
 from caffe_lrp.cli.main import main
+from caffe_lrp.errors import ExitCode
 
 #: Prints the help of every command, and what has been loaded by then.
 HELPS = """
@@ -59,3 +61,26 @@ def test_a_help_waits_for_none_of_the_libraries() -> None:
     codes, loaded = json.loads(result.stdout.splitlines()[-1])
     assert codes == [0] * (1 + len(COMMANDS))
     assert SLOW_TO_LOAD.isdisjoint(loaded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("inspect", "models/vgg.prototxt"), ExitCode.DONE),
+        (("status", "images"), ExitCode.OUTPUT),
+        (("merge", "{out}/maps.h5", "none.h5"), ExitCode.BAD_INPUT),
+        (("convert-config", "configs/vgg_2_eps1_beta1_aux4.txt", "{out}/config.yaml"), ExitCode.DONE),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_command_loads_in_a_process_of_its_own_whatever_it_needs(
+    arguments: tuple[str, ...], code: ExitCode, tmp_path: Path
+) -> None:
+    results = []
+    for runner, out in ((run, tmp_path / "here"), (run_process, tmp_path / "there")):
+        out.mkdir()
+        result = runner(*(argument.format(out=out) for argument in arguments))
+        assert result.returncode == code
+        results.append([text.replace(str(out), "") for text in (result.stdout, result.stderr)])
+    assert results[0] == results[1]

@@ -181,6 +181,7 @@ def assert_nothing_is_lost(out: Path) -> None:
     assert not [name for name in files_below(out) if name.endswith(".tmp")]
 
 
+@pytest.mark.slow
 def test_a_pipe_that_ends_with_the_signal_costs_nothing(tmp_path: Path) -> None:
     """Ctrl-C on ``caffe-lrp … 2>&1 | tee log`` ends tee, too."""
     path, out = all_of(copies(tmp_path / "images", 80)), tmp_path / "o"
@@ -196,6 +197,7 @@ def test_a_pipe_that_ends_with_the_signal_costs_nothing(tmp_path: Path) -> None:
     assert finish(path, out).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_storm_of_signals_costs_nothing(tmp_path: Path) -> None:
     """From the middle of a run to the end of Python."""
     path, out = all_of(copies(tmp_path / "images", 80)), tmp_path / "o"

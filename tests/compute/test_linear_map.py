@@ -74,6 +74,7 @@ def expected_return(case: Case, handed: Real, x: Real) -> Array:
     return np.asarray(x * np.where(x > 0, at_positive, at_negative))
 
 
+@pytest.mark.slow
 @by_single
 def test_a_map_applied_equals_loops(case: Case) -> None:
     out = map_of(case, lifted(case)).apply(case.image, case.bias, DIRECTLY)
@@ -83,12 +84,14 @@ def test_a_map_applied_equals_loops(case: Case) -> None:
     assert_close(without, case.products(case.image), 2e-6)
 
 
+@pytest.mark.slow
 @by_single
 def test_the_adjoint_of_a_map_equals_loops(case: Case) -> None:
     out = map_of(case, lifted(case)).adjoint(copied(pixels(case.relevance)), None, DIRECTLY)
     assert_close(out, oracle.adjoint(case.relevance, case.weight, case.edges), 3e-6)
 
 
+@pytest.mark.slow
 @by_single
 def test_the_adjoint_is_multiplied_by_a_factor(case: Case) -> None:
     factor = random_blob(case.image.shape, 5)
@@ -96,6 +99,7 @@ def test_the_adjoint_is_multiplied_by_a_factor(case: Case) -> None:
     assert_close(out, factor * oracle.adjoint(case.relevance, case.weight, case.edges), 3e-6)
 
 
+@pytest.mark.slow
 @by_parts_in
 @by_geometry
 def test_sums_of_a_signed_map_equal_loops(case: Case, nonnegative: bool) -> None:
@@ -108,6 +112,7 @@ def test_sums_of_a_signed_map_equal_loops(case: Case, nonnegative: bool) -> None
     assert_close(without, oracle.linear(x, case.weight, None, case.edges), 5e-6)
 
 
+@pytest.mark.slow
 @by_parts_in
 @by_geometry
 def test_a_map_takes_its_sums_apart_by_item_and_sign(case: Case, nonnegative: bool) -> None:
@@ -122,6 +127,7 @@ def test_a_map_takes_its_sums_apart_by_item_and_sign(case: Case, nonnegative: bo
         np.testing.assert_array_equal(parts[0] + parts[1], signed.rows(total)[item])
 
 
+@pytest.mark.slow
 @by_parts_in
 @pytest.mark.parametrize("kind", ["copy", "αβ"])
 @by_geometry
@@ -223,6 +229,7 @@ by_tiled = pytest.mark.parametrize("case", TILED, ids=str)
 WINOGRAD_TOLERANCE = 1e-5
 
 
+@pytest.mark.slow
 @by_tiled
 def test_winograd_maps_equal_loops(case: Case) -> None:
     found = map_of(case, lifted(case))
@@ -252,6 +259,7 @@ def test_winograd_sums_equal_loops(case: Case) -> None:
     assert_close(back, expected_return(case, handed.expected, x), WINOGRAD_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "geometry",
     [

@@ -295,6 +295,7 @@ def test_a_binary_file_is_refused(tmp_path: Path) -> None:
         read_config(path)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300))
 def test_no_text_causes_anything_but_a_config_error(
     tmp_path_factory: pytest.TempPathFactory, text: str

@@ -335,6 +335,7 @@ def read_weights(path: Path) -> dict[str, list[NDArray[np.float32]]]:
     }
 
 
+@pytest.mark.slow
 def test_random_weights_have_the_shapes_of_the_net(small_net: Path) -> None:
     weights = read_weights(small_net / "net.caffemodel")
     assert {name: [blob.shape for blob in blobs] for name, blobs in weights.items()} == SMALL_SHAPES
@@ -368,6 +369,7 @@ def test_random_biases_are_small_but_not_zero(small_net: Path) -> None:
             assert np.all(bias != 0)
 
 
+@pytest.mark.slow
 def test_random_weights_are_the_same_for_the_same_seed_only(small_net: Path, tmp_path: Path) -> None:
     for name, seed in (("same", "3"), ("other", "4")):
         done = make_random_weights(small_net / "net.prototxt", tmp_path / name, "--seed", seed)
@@ -393,6 +395,7 @@ def test_synset_has_one_label_for_each_output(small_net: Path) -> None:
     assert len(set(labels)) == 17
 
 
+@pytest.mark.slow
 def test_missing_folder_for_the_weights_is_a_clear_error(small_net: Path, tmp_path: Path) -> None:
     done = make_random_weights(small_net / "net.prototxt", tmp_path / "absent" / "net.caffemodel")
     assert done.returncode != 0
@@ -400,6 +403,7 @@ def test_missing_folder_for_the_weights_is_a_clear_error(small_net: Path, tmp_pa
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_missing_prototxt_is_a_clear_error_and_writes_nothing(tmp_path: Path) -> None:
     done = make_random_weights(tmp_path / "absent.prototxt", tmp_path / "net.caffemodel")
     assert done.returncode != 0

@@ -450,6 +450,7 @@ def test_old_styles_are_upgraded_to_the_current_one(tmp_path: Path, old: str) ->
     assert parameters(tmp_path, old) == parameters(tmp_path, CURRENT_LAYERS)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([V0_LAYERS, V1_LAYERS, CURRENT_LAYERS]), min_size=8, max_size=8))
 @example([V0_LAYERS, V1_LAYERS] * 4)
 @example([CURRENT_LAYERS, V0_LAYERS] * 4)

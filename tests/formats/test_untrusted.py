@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -112,6 +113,7 @@ def dangers_in(tree: ast.AST) -> set[str]:
     return found & (DANGEROUS_MODULES | DANGEROUS_CALLS | {"shell=", "allow_pickle="})
 
 
+@pytest.mark.slow
 def test_the_package_runs_no_programs_and_nothing_that_stands_in_data() -> None:
     found = {
         path.relative_to(PACKAGE).as_posix(): dangers
@@ -223,6 +225,7 @@ def test_jpegs_of_very_many_scans_are_refused(tmp_path: Path, monkeypatch: pytes
     decode(path)
 
 
+@pytest.mark.slow
 def test_only_the_first_frame_of_many_is_decoded(tmp_path: Path) -> None:
     frames = [Image.new("P", (20, 30), colour) for colour in range(200)]
     for kind in ("GIF", "TIFF"):
@@ -403,6 +406,7 @@ def prototxt(folder: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -453,6 +457,7 @@ def delimited(number: int, payload: bytes, length: int | None = None) -> bytes:
     return varint(number << 3 | 2) + varint(len(payload) if length is None else length) + payload
 
 
+@cache
 def varint(value: int) -> bytes:
     encoded = b""
     while value > 0x7F:
@@ -472,6 +477,7 @@ def shape_of(*sizes: int) -> bytes:
     return delimited(7, delimited(1, b"".join(map(varint, sizes))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -57,6 +57,7 @@ def test_a_text_mean_lists_columns_and_is_never_transposed(tmp_path: Path, quirk
     np.testing.assert_array_equal(load_mean(path, 0, chosen), VALUES)
 
 
+@pytest.mark.slow
 @given(height=st.integers(1, 4), width=st.integers(1, 4), data=st.data())
 def test_any_text_mean_is_read_as_number_by_number(
     tmp_path_factory: pytest.TempPathFactory, height: int, width: int, data: st.DataObject

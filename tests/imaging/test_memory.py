@@ -54,6 +54,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", PICTURES)
 def test_a_picture_gives_the_input_of_the_png_it_was_saved_to_and_opened_from(
     mode: str, tmp_path: Path

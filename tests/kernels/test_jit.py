@@ -87,10 +87,12 @@ def hits(compiled: Any) -> int:
     return sum(compiled.stats.cache_hits.values())
 
 
+@pytest.mark.slow
 def test_a_kernel_is_compiled_once_and_then_loaded(tmp_path: Path) -> None:
     assert [output(start(tmp_path)) for _ in range(2)] == [COMPILED, LOADED]
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_on_an_empty_cache_leave_a_complete_one(tmp_path: Path) -> None:
     processes = [start(tmp_path) for _ in range(4)]
     assert {output(process) for process in processes} <= {COMPILED, LOADED}
@@ -107,6 +109,7 @@ def test_overloads_written_by_turns_are_not_mistaken_for_one_another(tmp_path: P
     assert (fresh(3), fresh(1.5), hits(fresh)) == (6, 3.0, 2)
 
 
+@pytest.mark.slow
 def test_a_kernel_that_calls_an_edited_function_of_another_module_is_compiled_anew(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "caffe_lrp", ignore=shutil.ignore_patterns("__pycache__"))
     kernels = tmp_path / "caffe_lrp/kernels"
@@ -521,6 +524,7 @@ PROBES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("x86_64" not in llvm.get_process_triple(), reason="these are the CPUs of x86-64")
 @pytest.mark.parametrize("feature", PROBES)
 @pytest.mark.parametrize("name", [name for name in BASELINES if KNOWN_SINCE.get(name, 0) <= LLVM])
@@ -551,6 +555,7 @@ def test_a_cpu_with_which_the_compiler_would_end_the_process_is_refused() -> Non
         require_baseline("znver4", BASELINES["znver4"], 14)
 
 
+@pytest.mark.slow
 def test_settings_of_numba_in_the_environment_or_the_current_folder_change_nothing(tmp_path: Path) -> None:
     """They would disable the compiler, end the run, change what is compiled or print what it does."""
     (tmp_path / ".numba_config.yaml").write_text("disable_jit: 1\nboundscheck: 1\n")
@@ -571,6 +576,7 @@ def test_settings_of_numba_in_the_environment_or_the_current_folder_change_nothi
     assert output(start(tmp_path / "cache", CALL, tmp_path, **ours)) == LOADED
 
 
+@pytest.mark.slow
 @needs_v3
 def test_code_for_a_baseline_is_kept_apart_and_uses_no_feature_beyond_it(tmp_path: Path) -> None:
     assembly = CALL + "print(*absolute.inspect_asm().values())"
@@ -582,6 +588,7 @@ def test_code_for_a_baseline_is_kept_apart_and_uses_no_feature_beyond_it(tmp_pat
     assert output(start(tmp_path, CAFFE_LRP_CPU="x86-64-v3")) == LOADED
 
 
+@pytest.mark.slow
 @needs_v3
 def test_the_features_of_the_target_are_those_of_the_baseline(tmp_path: Path) -> None:
     code = "from caffe_lrp.kernels._jit import target_features as features; print(*sorted(features()))"

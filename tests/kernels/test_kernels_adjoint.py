@@ -60,6 +60,7 @@ def handed(case: Case, relevance: Blob, rows: int = 2) -> Blob:
     return channels_first(out)
 
 
+@pytest.mark.slow
 @by_rows
 @by_geometry
 def test_shares_equal_loops(case: Case, rows: int) -> None:
@@ -81,6 +82,7 @@ def relevance_of(case: Case, expected: Array) -> Array:
     return np.asarray(oracle.adjoint(expected, case.weight, case.edges))
 
 
+@pytest.mark.slow
 @by_rows
 @by_source
 @by_mixed
@@ -92,6 +94,7 @@ def test_shares_of_every_source_times_a_factor(case: Case, kind: str, rows: int)
     assert_close(channels_first(out), relevance_of(case, given.expected) * factor, 3e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_factor", [True, False], ids=["factor", "no factor"])
 @by_source
 @by_mixed
@@ -173,6 +176,7 @@ def hand_back_apart(case: Case, weight: Blob, source: Source, sink: Sink, rows: 
     hand_back(0, blocks, rows, source, shape, pack_channel_shares(weight), sink)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_bias", [True, False], ids=["bias", "no bias"])
 @by_rows
 @by_apart
@@ -186,6 +190,7 @@ def test_channels_on_their_own_equal_loops(case: Case, rows: int, has_bias: bool
     assert_close(channels_first(out), expected + (case.bias.reshape(-1, 1, 1) if has_bias else 0), 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "parts_in"), [("copy", 1), ("ε", 1), ("by sign", 2), ("αβ", 2)])
 @pytest.mark.parametrize("parts_out", [1, 2])
 @by_apart
@@ -205,6 +210,7 @@ def test_parts_of_channels_on_their_own(case: Case, parts_out: int, parts_in: in
         assert_close(channels_first(total), np.asarray(sums[0] + sums[1]), 3e-6)
 
 
+@pytest.mark.slow
 @by_rows
 @by_parts
 @by_apart

@@ -68,12 +68,14 @@ def column(bias: Blob) -> Blob:
     return bias.reshape(-1, 1, 1)
 
 
+@pytest.mark.slow
 @by_rows
 @by_case
 def test_products_equal_loops(case: Case, rows: int) -> None:
     assert_close(convolved(case, case.image, rows), case.products(case.image), 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.parts == 1], ids=str)
 def test_products_begin_with_the_bias(case: Case) -> None:
     expected = case.products(case.image) + column(case.bias)
@@ -105,6 +107,7 @@ def with_parts(case: Case, parts: int) -> Case:
     )
 
 
+@pytest.mark.slow
 @by_rows
 @by_source
 @by_mixed
@@ -115,6 +118,7 @@ def test_plain_products_of_every_source(case: Case, kind: str, rows: int) -> Non
     assert_close(channels_first(out), case.products(given.expected) + column(case.bias), 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_bias", [True, False], ids=["bias", "no bias"])
 @by_rows
 @by_source
@@ -133,6 +137,7 @@ def test_sums_and_their_total_of_every_source(case: Case, kind: str, rows: int, 
     assert_close(channels_first(total), expected_total, 3e-6)
 
 
+@pytest.mark.slow
 @by_rows
 @by_source
 @by_mixed
@@ -208,6 +213,7 @@ def test_threads_do_not_change_a_bit(case: Case) -> None:
     assert_close(channels_first(out), case.products(case.image), 2e-6)
 
 
+@pytest.mark.slow
 def test_large_images_are_convolved_in_several_blocks() -> None:
     case = Case("", 64, 3, 1, Geometry((2, 3), (1, 1), (1, 0)), (41, 67), items=1)
     out = channels_last(blank((1, *case.output_shape)))

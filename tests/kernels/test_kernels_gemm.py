@@ -57,6 +57,7 @@ def adjoint(relevance: Blob, weights: Blob, step: int | None = None) -> Blob:
     return out
 
 
+@pytest.mark.slow
 @by_items
 @by_size
 def test_products_equal_loops(inputs: int, outputs: int, items: int) -> None:
@@ -70,6 +71,7 @@ def test_products_equal_loops(inputs: int, outputs: int, items: int) -> None:
     assert_close(product(x, weights, bias), expected + bias, 2e-6)
 
 
+@pytest.mark.slow
 @by_items
 @by_size
 def test_adjoint_products_equal_loops(inputs: int, outputs: int, items: int) -> None:
@@ -77,6 +79,7 @@ def test_adjoint_products_equal_loops(inputs: int, outputs: int, items: int) -> 
     assert_close(adjoint(relevance, weights), by_loops(relevance, weights.T), 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 3, DOT_ROWS, _ROWS_AT_ONCE + 2])
 @by_size
 def test_ranges_make_up_the_whole_bit_by_bit(inputs: int, outputs: int, step: int) -> None:
@@ -100,6 +103,7 @@ def test_items_do_not_depend_on_the_batch(inputs: int, outputs: int) -> None:
             assert adjoint(relevance[first:last], weights).tolist() == back[first:last].tolist()
 
 
+@pytest.mark.slow
 def test_long_rows_give_the_same_bits_in_every_batch() -> None:
     """The fewer items there are, the more columns are multiplied at a time."""
     inputs = _NUMBERS_AT_ONCE + LANES + 5

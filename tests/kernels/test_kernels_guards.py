@@ -266,6 +266,7 @@ def works() -> dict[str, Work]:
 WORKS = works()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORKS)
 def test_kernels_stay_within_their_arrays(name: str) -> None:
     guards = Guarded()
@@ -285,6 +286,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="glibc fills memory on request, others do not"
 )

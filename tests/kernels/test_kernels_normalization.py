@@ -97,6 +97,7 @@ def test_normalisation_in_one_pass_equals_loops(x: Blob, lrn: Lrn) -> None:
     assert_close(out, oracle.lrn_across(x, lrn), 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lrn", COEFFICIENTS, ids=NAMES)
 def test_gradient_equals_central_differences(x: Blob, relevance: Blob, lrn: Lrn) -> None:
     out = by_lines(lrn_gradient, x, relevance, *lrn_numbers(lrn))

@@ -44,6 +44,7 @@ def filled(source: Source, channels: int) -> list[float]:
 # --- Sources --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_rows_are_filled_with_zeros_outside_the_image(
     assert_close(out, expected, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize("count", [1, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 5])
 @pytest.mark.parametrize("groups", [1, 2])

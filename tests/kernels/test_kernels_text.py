@@ -73,6 +73,7 @@ def ties(tens: int) -> Numbers:
     return numbers
 
 
+@pytest.mark.slow
 def test_any_bits() -> None:
     bits = np.random.default_rng(0).integers(0, 1 << 32, 1_000_000, np.uint32)
     assert_spelled_as_in_c(of_bits(bits))

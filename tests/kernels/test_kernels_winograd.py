@@ -96,6 +96,7 @@ def column(bias: Blob) -> Blob:
     return bias.reshape(-1, 1, 1)
 
 
+@pytest.mark.slow
 @by_blocks
 @by_case
 def test_products_with_bias_equal_loops(case: Case, rows: int, columns: int) -> None:
@@ -105,6 +106,7 @@ def test_products_with_bias_equal_loops(case: Case, rows: int, columns: int) -> 
     assert_close(channels_first(out), case.products(case.image) + column(case.bias), TOLERANCE)
 
 
+@pytest.mark.slow
 @by_blocks
 @by_case
 def test_products_without_bias_equal_loops(case: Case, rows: int, columns: int) -> None:
@@ -113,6 +115,7 @@ def test_products_without_bias_equal_loops(case: Case, rows: int, columns: int) 
     assert_close(channels_first(out), case.products(case.image), TOLERANCE)
 
 
+@pytest.mark.slow
 @by_blocks
 @by_case
 def test_products_times_a_factor_equal_loops(case: Case, rows: int, columns: int) -> None:
@@ -194,6 +197,7 @@ def correlated(x: Real, weight: Real, pad: int) -> Array:
     return np.asarray(np.einsum("nchwyx,mcyx->nmhw", windows, weight.astype(np.float64), optimize=True))
 
 
+@pytest.mark.slow
 @by_blocks
 @pytest.mark.parametrize("has_bias", [True, False], ids=["bias", "no bias"])
 @by_case
@@ -231,6 +235,7 @@ def signed_products(case: Case, x: Real, weight: Blob) -> Array:
     return from_loops.reshape(len(x), case.groups, -1, *from_loops.shape[2:])
 
 
+@pytest.mark.slow
 @by_side
 @pytest.mark.parametrize("channels", [2, LANES + 3, 131, 512])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 3e4])
@@ -364,6 +369,7 @@ def test_inputs_are_transformed_by_definition(vectors: int) -> None:
     assert_close(out, expected.reshape(FREQUENCIES, -1), 5e-7)
 
 
+@pytest.mark.slow
 @by_side
 @pytest.mark.parametrize(("rows", "columns"), [(9, 9), (1, 3), (3, 1), (2, 4)])
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -386,6 +392,7 @@ def test_outputs_are_transformed_by_definition(channels: int, rows: int, columns
         assert np.isnan(out).all()
 
 
+@pytest.mark.slow
 @by_side
 @pytest.mark.parametrize("noise", [0.0, 0.5])
 @pytest.mark.parametrize("channels", CHANNELS)

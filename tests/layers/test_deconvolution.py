@@ -190,6 +190,7 @@ def test_weights_are_rows_by_output_channel(case: Case, tmp_path: Path) -> None:
         assert found.tolist() == stored[group * channels + c, m].tolist()
 
 
+@pytest.mark.slow
 @by_case
 def test_taps_and_inputs_are_the_most_an_output_sees_but_for_the_border(case: Case, tmp_path: Path) -> None:
     height, width = 9, 8  # large enough that some output is not at the border
@@ -217,6 +218,7 @@ def test_epsilon_equals_connections(case: Case, quirk: bool, tmp_path: Path) -> 
     assert_close(found, expected, 1e-5)
 
 
+@pytest.mark.slow
 @by_quirk
 @pytest.mark.parametrize("beta", [0.0, 0.75])
 @pytest.mark.parametrize("sign", ["both", "positive", "negative"])

@@ -306,6 +306,7 @@ def test_threads_that_share_a_layer_give_the_same_bits(case: Case, tmp_path: Pat
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 @by_name
 def test_gradient_equals_central_differences(case: Case, tmp_path: Path) -> None:
     layer, weights = case.build(tmp_path)

@@ -304,6 +304,7 @@ def test_forward_equals_loops(case: Case, tmp_path: Path) -> None:
     np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.slow
 @by_name
 def test_gradient_equals_central_differences(case: Case, tmp_path: Path) -> None:
     layer, weights = case.build(tmp_path)
@@ -411,6 +412,7 @@ def names_of_nonnegative(folder: Path, body: str, weights: Weights, canonize: st
 BODIES = sorted({case.body for case in CASES if case.shape == IMAGE})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("canonize", ["auto", "off"])
 @pytest.mark.parametrize("body", BODIES)
 def test_values_called_nonnegative_are(body: str, canonize: str, tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ def test_forward_equals_loops(case: Case, tmp_path: Path) -> None:
         np.testing.assert_array_equal(x, unchanged)
 
 
+@pytest.mark.slow
 @by_case
 def test_gradient_equals_central_differences(case: Case, tmp_path: Path) -> None:
     layer, inputs = case.build(tmp_path), case.inputs

@@ -78,6 +78,7 @@ CASES = [
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
+@pytest.mark.slow
 @by_name
 @test_layers.by_check
 def test_as_every_layer(check: Callable[[Case, Path], None], case: Case, tmp_path: Path) -> None:
@@ -199,6 +200,7 @@ def pair(tmp_path: Path) -> Pair:
     return Pair(tmp_path, NET, PositionsWalker)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corrected", [False, True], ids=["reference", "corrected"])
 @pytest.mark.parametrize("code", [0, 2, 11, 26, 54, 56, 58, 60, 99, 100, 102, 104, 114, 166])
 def test_every_rule_equals_the_walker(code: int, corrected: bool, pair: Pair) -> None:

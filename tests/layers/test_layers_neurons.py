@@ -158,6 +158,7 @@ CASES = [
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
+@pytest.mark.slow
 @by_name
 @test_layers.by_check
 def test_as_every_layer(check: Callable[[Case, Path], None], case: Case, tmp_path: Path) -> None:
@@ -396,6 +397,7 @@ IMAGES = [case for case in CASES if case.shape == IMAGE]
 CLASSES = [[3], [0, 4]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [0, 2, 11, 26, 100, 166])
 @pytest.mark.parametrize("case", IMAGES, ids=lambda case: case.name)
 def test_relevance_passes_neurons(case: Case, code: int, tmp_path: Path) -> None:
@@ -406,6 +408,7 @@ def test_relevance_passes_neurons(case: Case, code: int, tmp_path: Path) -> None
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [0, 2, 100])
 @pytest.mark.parametrize("case", IMAGES, ids=lambda case: case.name)
 def test_relevance_is_conserved(case: Case, code: int, tmp_path: Path) -> None:

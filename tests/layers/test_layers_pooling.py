@@ -242,6 +242,7 @@ CASES = [
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
+@pytest.mark.slow
 @by_name
 @test_layers.by_check
 def test_as_every_layer(check: Callable[[Case, Path], None], case: Case, tmp_path: Path) -> None:
@@ -795,6 +796,7 @@ def walker_of(slow: Slow) -> Callable[[list[Any], Weights, dict[str, int]], Exte
     return lambda layers, weights, indices: ExtendedWalker(layers, weights, indices, {"pooled": slow})
 
 
+@pytest.mark.slow
 @by_pooling
 @pytest.mark.parametrize("corrected", [False, True], ids=["reference", "corrected"])
 @pytest.mark.parametrize("code", [0, 2, 11, 26, 100, 166])

@@ -92,6 +92,7 @@ CASES = [
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
+@pytest.mark.slow
 @by_name
 @test_layers.by_check
 def test_as_every_layer(check: Callable[[Case, Path], None], case: Case, tmp_path: Path) -> None:
@@ -169,6 +170,7 @@ def pair_of(folder: Path, text: str, operation: str, axis: int, is_positive: boo
     return Pair(folder, text, walker, is_positive)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corrected", [False, True], ids=["reference", "corrected"])
 @pytest.mark.parametrize("code", [0, 2, 11, 26, 100])
 @pytest.mark.parametrize("axis", [2, 3])

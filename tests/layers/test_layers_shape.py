@@ -315,6 +315,7 @@ def test_forward_equals_loops(case: Case, tmp_path: Path) -> None:
         np.testing.assert_array_equal(x, unchanged)
 
 
+@pytest.mark.slow
 @by_case
 def test_gradient_equals_central_differences(case: Case, tmp_path: Path) -> None:
     layer, inputs = case.build(tmp_path), case.inputs
@@ -455,6 +456,7 @@ def explained(weights: Weights, folder: Path, formula: int | str, x: Blob, **opt
     return ENGINE.explain(plan, ENGINE.forward(net, [plan], x), CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", [0, 2, 11, 100])
 def test_relevance_finds_its_way(formula: int | str, tmp_path: Path) -> None:
     weights, x = random_weights(parse(tmp_path, WINDING), 1), random_blob((2, *WINDING_SHAPE), 2)

@@ -346,6 +346,7 @@ def test_a_fork_of_the_process_has_a_model_of_its_own(model: Model) -> None:
         child.join()
 
 
+@pytest.mark.slow
 def test_a_model_goes_to_another_process_and_an_explanation_comes_back(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,5 @@
 """Normalization that becomes part of linear layers: same outputs, same numbers of layers, other relevance."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from builders import (
     random_blob,
     random_weights,
 )
+from command_line import run
 from oracle_walker import Options, Walker
 
 from caffe_lrp.cli.commands.explain import list_parser
@@ -323,6 +322,7 @@ def relevance(net: Net, code: int, options: Options, start: int, first: int, bat
     return ENGINE.explain(plan, ENGINE.forward(net, [plan], batch), CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corrected", [False, True], ids=["reference", "corrected"])
 @pytest.mark.parametrize("code", (0, 2, 11, 26, 54, 56, 58, 60, 99, 100, 102, 104, 114, 166))
 def test_relevance_is_that_of_a_net_with_merged_weights(code: int, corrected: bool, tmp_path: Path) -> None:
@@ -433,6 +433,7 @@ def test_a_line_says_how_many_were_merged(name: str, line: str, tmp_path: Path) 
 CONFORMANCE = Path(__file__).parents[1] / "data" / "conformance"
 
 
+@pytest.mark.slow
 def test_the_command_merges_unless_told_otherwise(tmp_path: Path) -> None:
     """And it takes runs with the one and with the other choice for two."""
     text = DATA.replace("dim: 4 dim: 9 dim: 8", "dim: 3 dim: 48 dim: 48")
@@ -445,18 +446,11 @@ def test_the_command_merges_unless_told_otherwise(tmp_path: Path) -> None:
         lines[lines.index(key) + 1] = str(value if key == "numclasses" else tmp_path / str(value))
     (tmp_path / "config.txt").write_text("\n".join(lines))
     (tmp_path / "list.txt").write_text("images/set/square.jpg 3\n")
-    command = [sys.executable, "-m", "caffe_lrp", "-v", "-c", str(tmp_path / "config.txt")]
-    command += ["-f", str(tmp_path / "list.txt"), "-p", str(tmp_path)]
-
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *more], cwd=CONFORMANCE, capture_output=True, text=True, timeout=300, check=False
-        )
-
+    options = ["-v", "-c", tmp_path / "config.txt", "-f", tmp_path / "list.txt", "-p", tmp_path]
     maps: list[str] = []
     for choice in ("auto", "off"):
-        assert (run("--canonize", choice).returncode == 5) == bool(maps)
-        done = run("--canonize", choice, "--overwrite")
+        assert (run(*options, "--canonize", choice).returncode == 5) == bool(maps)
+        done = run(*options, "--canonize", choice, "--overwrite")
         assert done.returncode == 0, done.stderr
         assert ("canonized: 2 of 2 layers that scale and shift merged" in done.stdout) == (choice == "auto")
         maps.append((tmp_path / "out/images/set/square.jpg_rawhm.txt").read_text())

@@ -807,6 +807,7 @@ def test_shared_weights_may_have_another_shape_where_that_is_permitted(tmp_path:
 # ---- Nets of thousands of layers -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_thousands_of_losses_are_converted(tmp_path: Path) -> None:
     heads = "".join(
         layer(f"h{place}", "ReLU", "fc") + layer(f"l{place}", "SoftmaxWithLoss", f"h{place} label", "")
@@ -819,6 +820,7 @@ def test_thousands_of_losses_are_converted(tmp_path: Path) -> None:
     assert net.notices[-1].endswith("deploy.prototxt: 1801 more remarks")
 
 
+@pytest.mark.slow
 def test_thousands_of_data_layers_and_constants_are_read(tmp_path: Path) -> None:
     data = "".join(
         DATA.format("", "crop_size: 9").replace('"data"', f'"d{place}"').replace('"label"', f'"y{place}"')

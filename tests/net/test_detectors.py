@@ -121,6 +121,7 @@ def test_other_nets_are_taken_for_none(name: str, tmp_path: Path) -> None:
     assert said(tmp_path, OTHERS[name]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CLASSIFIERS, ids=lambda path: path.stem)
 def test_no_net_of_the_repository_is_taken_for_one(path: Path) -> None:
     assert build_graph(deploy(read_prototxt(path))).notices == ()

@@ -563,6 +563,7 @@ def without_place(message: str, folder: Path) -> str:
     return message.replace(f"{folder}/", "").removeprefix("deploy.prototxt: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oddity", ODDITIES, ids=lambda oddity: oddity.title)
 def test_odd_files_work_or_are_refused_with_what_to_do(oddity: Oddity, tmp_path: Path) -> None:
     expected, nothing = output_of(tmp_path, PROTOTXT, Path)

@@ -139,6 +139,7 @@ def test_a_database_can_be_read_while_it_is_written(tmp_path: Path) -> None:
         assert file["index"][0] == 3
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_comes_to_the_same_end(tmp_path: Path) -> None:
     moments = random.Random(0)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
@@ -497,6 +498,7 @@ def test_missing_h5py_is_said_with_the_command_that_installs_it(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_database_needs_h5py_only_when_it_is_opened() -> None:
     modules = "caffe_lrp.outputs.writers, caffe_lrp.outputs.database"
     code = f"import sys, {modules}; sys.exit('h5py' in sys.modules)"

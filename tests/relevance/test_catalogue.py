@@ -52,6 +52,7 @@ def test_no_class_leaves_a_pass_open() -> None:
         assert entries(name), f"{name}: is abstract, and neither subclasses nor variants are there"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quirks", [REFERENCE, CORRECTED], ids=["reference", "corrected"])
 @pytest.mark.parametrize("kind", KINDS_OF_FORMULAS)
 def test_rules_are_those_of_plans(kind: str, quirks: Quirks, tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ def test_the_reference_does_not_conserve(formula: int, tmp_path: Path) -> None:
     assert loss > 1e-2
 
 
+@pytest.mark.slow
 @settings(
     max_examples=12,
     derandomize=True,

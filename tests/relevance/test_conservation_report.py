@@ -117,6 +117,7 @@ def alpha_beta_losses(
     return expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 1.0, 0.75])
 @pytest.mark.parametrize("sign", ["both", "positive"])
 @by_quirk

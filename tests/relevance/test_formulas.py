@@ -56,6 +56,7 @@ def test_whole_net_equals_the_walker(code: int, corrected: bool, twins: Twins) -
     assert_close(twins.explain(code, options, FC2), expected, 1e-4)
 
 
+@pytest.mark.slow
 @by_mode
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize(("method", "threads"), [("direct", 3), ("winograd", 1), ("winograd", 3)])
@@ -75,6 +76,7 @@ def test_whole_nets_equal_the_walker_by_every_method_and_in_threads(
         assert_close(found, expected, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", [-1, 4, 5, 8, 9, 16, 17, 18, 19, 20])
 @pytest.mark.parametrize("code", SWITCHED)
 def test_layers_up_to_the_switch_get_the_lower_rule(code: int, switch: int, twins: Twins) -> None:
@@ -125,6 +127,7 @@ def test_other_formulas_are_errors_that_name_the_supported_ones(code: int) -> No
 # --- Where relevance starts and ends ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @by_mode
 @pytest.mark.parametrize("code", [0, 2, 11, 26, 100])
 @pytest.mark.parametrize(
@@ -191,6 +194,7 @@ def test_a_start_layer_with_several_tops_is_seeded_at_each(code: int, corrected:
     assert_close(found, expected, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [0, 2, 11, 99])
 @pytest.mark.parametrize(
     "first", ["relu1", "pool1", "norm1", "a", "b_reduce", "relu_b", "c", "joined", "fc1"]
@@ -338,6 +342,7 @@ def within_net() -> str:
 WITHIN_INDICES = {"conv": 0, "relu": 1, "norm": 2, "flat": 3, "drop": 4, "fc": 5}
 
 
+@pytest.mark.slow
 @by_mode
 @pytest.mark.parametrize("code", CODES)
 def test_normalisation_within_channels_passes_relevance_that_the_reference_refuses(

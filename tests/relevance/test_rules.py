@@ -205,6 +205,7 @@ def test_epsilon_divides_by_the_pre_activation_with_its_bias(tmp_path: Path) -> 
     assert found.tolist() == [pytest.approx([6 * 18 / 10, -1 * 18 / 10])]
 
 
+@pytest.mark.slow
 @by_quirk
 @pytest.mark.parametrize("beta", [0.0, 1.0, 0.75])
 @pytest.mark.parametrize("sign", ["both", "positive", "negative"])

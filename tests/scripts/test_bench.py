@@ -34,6 +34,8 @@ from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient
 from caffe_lrp.relevance.rules.w_square import WSquare
 from caffe_lrp.relevance.rules.z_box import ZBox
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEMO_CONFIG = ROOT / "configs" / "demo.txt"

@@ -36,6 +36,8 @@ from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SMALL_NET = """
 input: "data" input_shape { dim: 1 dim: 3 dim: SIZE dim: SIZE }
@@ -445,3 +447,18 @@ def test_the_demo_script_makes_all_heatmaps_and_says_where(tmp_path: Path) -> No
     sheet = np.asarray(Image.open(output / "overview.png"))
     assert sheet.shape[0] > 8 * SIDE
     assert sheet.shape[1] > 7 * SIDE
+
+
+def test_the_fast_tests_are_those_without_the_mark_and_other_arguments_go_to_pytest(tmp_path: Path) -> None:
+    scripts = installable(tmp_path)
+    program(tmp_path / ".venv/bin/python", f'echo "$@" >> "{tmp_path}/calls"')
+    common = "-m pytest -n auto --dist worksteal"
+    for arguments, command in (
+        ([], common),
+        (["-k", "a or b"], f"{common} -k a or b"),
+        (["--fast", "tests/cli"], f"{common} -m not slow tests/cli"),
+    ):
+        result = bash(scripts / "test.sh", *arguments, cwd=tmp_path, PYTHON="")
+        assert (result.returncode, result.stderr) == (0, "")
+        checks = [line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("-m")]
+        assert checks[-4:] == ["-m ruff check .", "-m ruff format --check .", "-m mypy", command]

@@ -30,6 +30,8 @@ import pytest
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ExitCode
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "fetch_model.py"
 

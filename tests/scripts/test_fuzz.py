@@ -30,6 +30,8 @@ from powercut_layer import Disk, layered
 
 from caffe_lrp.errors import ModelError
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(fuzz_inputs.__file__)
 MUTATIONS = 60
 

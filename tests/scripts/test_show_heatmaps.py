@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from show_heatmaps import CAPTION_HEIGHT, GAP, Heatmap, draw_sheet, find_heatmaps
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT = 150, 130
 
 

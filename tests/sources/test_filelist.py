@@ -271,6 +271,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_a_long_list_takes_little_more_memory_than_its_text(tmp_path: Path) -> None:
     lines = (
         f"imagenet/train/n{number % 1000:08d}/{number:09d}.JPEG {number % 1000}" for number in range(200_000)
@@ -357,6 +358,7 @@ def test_comments_and_blank_lines_may_be_of_any_length(tmp_path: Path) -> None:
     assert [(entry.line, entry.path) for entry in entries] == [(3, "a.jpg")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
