@@ -106,7 +106,7 @@ class Net:
         return values
 
     def _forward(self, layer: Layer, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
-        """The forward pass of one layer. Max pooling finds ties among its outputs wherever there are some."""
+        """The forward pass of one layer; equal windows give equal outputs where max pooling compares them."""
         outputs = layer.forward(inputs, workspace)
         if isinstance(layer, Linear) and self.is_compared(layer):
             layer.own_map.restore_ties(inputs[0], outputs[0], workspace)
