@@ -306,7 +306,10 @@ def _pixels() -> NDArray[np.uint8]:
 
 def _saved(kind: str, mode: str = "RGB", **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(_pixels()).convert(mode).save(buffer, kind, **options)
+    image = Image.fromarray(_pixels())
+    if mode == "I;16":  # older Pillows make it of one channel only
+        image = image.convert("I")
+    image.convert(mode).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -45,7 +45,7 @@ from caffe_lrp.sources.filelist import read_filelist
 def zipped() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("net.caffemodel", b"weights")
+        archive.writestr(zipfile.ZipInfo("net.caffemodel"), b"weights")  # not of today: it names a test
     return buffer.getvalue()
 
 
