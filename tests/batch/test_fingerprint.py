@@ -190,6 +190,14 @@ def test_a_file_that_was_changed_just_now_is_not_remembered(
     assert not (tmp_path / "cache" / "content-hashes.json").exists()
 
 
+def test_an_old_date_makes_no_file_old(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As copies have it that keep the date of the original."""
+    monkeypatch.setattr(hash_memory, "_LEAST_AGE", 3_600_000_000_000)
+    os.utime(model, (0, 0))
+    assert ContentHashes(tmp_path / "cache").of(model) == HASH_OF_1
+    assert not (tmp_path / "cache" / "content-hashes.json").exists()
+
+
 def test_a_file_that_changes_while_it_is_read_is_an_error(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

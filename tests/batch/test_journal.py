@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from database_builders import SHAPE, explanation_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome, Prediction
 from caffe_lrp.batch.journal import Journal, _shortened, mark_replaced
 from caffe_lrp.batch.overlaps import find_overlaps
@@ -33,6 +35,7 @@ from caffe_lrp.batch.status import read_status
 from caffe_lrp.cli import main as cli
 from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import make_folder, sync_files
+from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.relevance.target import Target
 
 FINGERPRINT = "0123456789ab"
@@ -133,6 +136,13 @@ def test_what_is_no_record_is_passed_over_and_counted(line: object, tmp_path: Pa
     with Journal(tmp_path, HEADER) as opened:
         assert opened.states.tolist() == [MISSING, DONE, FAILED, MISSING, MISSING]
         assert opened.passed_over == 1
+
+
+def test_status_forgets_why_a_job_failed_that_was_done_later(tmp_path: Path) -> None:
+    failures = [{"job": job, "status": "failed", "error": f"why {job}", "image": "b"} for job in (5, 6)]
+    journal(tmp_path, *failures, done(6))
+    (run,) = read_status(tmp_path)
+    assert (run.done, run.failed, dict(run.reasons)) == (1, 1, {"why 5": 1})
 
 
 def test_a_line_says_what_the_net_says_of_the_image_in_numbers_that_read_back(tmp_path: Path) -> None:
@@ -394,6 +404,15 @@ def test_files_are_synced_before_the_folders_that_name_them(tmp_path: Path, sync
     sync_files([str(folder / "a"), str(folder.parent / "b"), str(folder / "gone")], [tmp_path / "root"])
     assert sorted(synced[:2]) == ["a", "b"]
     assert synced[2:] == ["set", "new", "root"]
+
+
+@pytest.mark.parametrize("is_synced", [True, False])
+def test_what_is_settled_is_marked_in_the_database(tmp_path: Path, is_synced: bool) -> None:
+    with AttributionDatabase(tmp_path / "maps.h5", SHAPE) as maps:
+        maps.write(2, explanation_of(2), 2)
+        assert not maps.rows_done().any()
+        Delivery((), database=maps, is_synced=is_synced).settle([outcome(2, tmp_path)])
+        assert maps.rows_done().nonzero()[0].tolist() == [2]
 
 
 def test_a_folder_is_made_in_one_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

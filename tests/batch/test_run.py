@@ -137,6 +137,25 @@ def test_a_request_to_end_leaves_the_rest_for_later(tmp_path: Path) -> None:
     assert resumed == Resumed(12, ended.made, 0, 0, 0, ended.left)
 
 
+@pytest.mark.parametrize(
+    ("failed", "left", "was_interrupted", "code"),
+    [
+        (0, 0, False, ExitCode.DONE),
+        (0, 0, True, ExitCode.DONE),
+        (2, 0, False, ExitCode.IMAGES_FAILED),
+        (2, 0, True, ExitCode.IMAGES_FAILED),
+        (0, 3, False, ExitCode.IMAGES_FAILED),
+        (0, 3, True, ExitCode.INTERRUPTED),
+        (2, 3, True, ExitCode.INTERRUPTED),
+    ],
+)
+def test_a_run_is_interrupted_only_if_something_is_left(
+    failed: int, left: int, was_interrupted: bool, code: ExitCode
+) -> None:
+    ended = Ended(9, 9 - failed - left, failed, left, 1, failed, 1.0, "", {}, "", was_interrupted)
+    assert ended.exit_code == code
+
+
 def test_events_that_nobody_wants_any_more_end_the_run_in_good_order(tmp_path: Path) -> None:
     events = explain_list(prepared(tmp_path, *MANY, suffix_target=True), Request(), untold)
     assert [type(next(events)) for _ in range(3)] == [Started, Finished, Finished]

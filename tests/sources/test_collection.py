@@ -242,6 +242,12 @@ def test_of_members_with_one_name_the_last_counts(tmp_path: Path) -> None:
     assert read_image(images[2].member) == b"new"
 
 
+def test_a_fault_of_a_member_is_forgotten_where_a_sound_one_replaces_it(tmp_path: Path) -> None:
+    path = pack(tmp_path / "set.tar", other("a.jpg", tarfile.SYMTYPE, "b.jpg"), file("a.jpg", b"sound"))
+    (image,) = read_images(path, BEST)
+    assert (image.fault, bool(image.member)) == ("", True)
+
+
 @pytest.mark.parametrize(
     ("member", "fault"),
     [

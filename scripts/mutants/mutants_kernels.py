@@ -1,0 +1,69 @@
+"""Mutations of kernels."""
+
+from mutants_entry import Mutation
+
+_POOLING = ("kernels/test_kernels_pooling.py", "layers/test_layers_pooling.py")
+_NORMALIZATION = ("kernels/test_kernels_normalization.py",)
+
+ROWS = (
+    Mutation(
+        "return max(first, 0), min(first + kernel_size, size)",
+        "return max(first, 0), min(first + kernel_size, size - 1)",
+        "average pooling leaves out the last row and column of the image",
+        _POOLING,
+    ),
+    Mutation(
+        "zero = abs(total) < ZERO_SUM",
+        "zero = total < ZERO_SUM",
+        "windows whose activations sum to less than 0 count as windows without shares",
+        _POOLING,
+    ),
+    Mutation(
+        "* (total[i] + pull[i])",
+        "* total[i]",
+        "the gradient of LRN leaves out the channel itself",
+        _NORMALIZATION,
+    ),
+    Mutation(
+        "np.exp(x[outer, channel, inner] - largest)",
+        "np.exp(x[outer, channel, inner])",
+        "softmax of large scores overflows",
+        ("kernels/test_kernels_elementwise.py",),
+    ),
+    Mutation(
+        "if number == _NEGATIVE_ZERO:",
+        "if number == np.uint32(0):",
+        "windows that differ only in the sign of a 0 are not known to be equal",
+        ("kernels/test_kernels_identity.py",),
+    ),
+    Mutation(
+        "return exchanged(weight)[..., ::-1, ::-1]",
+        "return exchanged(weight)[..., ::-1, :]",
+        "the adjoint of a convolution takes the columns of its window in the wrong order",
+        ("kernels/test_kernels_packing.py", "kernels/test_kernels_adjoint.py"),
+    ),
+    Mutation(
+        "code.where_positive(below_zero, n, p)",
+        "code.where_positive(below_zero, p, n)",
+        "the γ rule favours products of the other sign in what it divides by",
+        ("kernels/test_kernels_passes.py",),
+    ),
+    Mutation(
+        "if row > first and row % tiles_h:",
+        "if row > first:",
+        "Winograd's convolution begins an image with rows of the one before it in the batch",
+        ("kernels/test_kernels_winograd.py",),
+    ),
+    Mutation(
+        "if not -4 <= decade < DIGITS:",
+        "if not -5 <= decade < DIGITS:",
+        "numbers of the order of 1e-5 are written without an exponent",
+        ("kernels/test_kernels_text.py",),
+    ),
+    Mutation(
+        "if hashlib.sha256(data).digest() != checksum:",
+        "if not checksum:",
+        "a compiled kernel that was damaged on disk is executed",
+        ("kernels/test_jit.py",),
+    ),
+)

@@ -1,0 +1,66 @@
+"""Mutations of what is written, and of images on their way in and out."""
+
+from mutants_entry import Mutation
+
+ROWS = (
+    Mutation(
+        "return done & self._inputs.is_marked()",
+        "return done | self._inputs.is_marked()",
+        "rows of a database whose picture or map is missing are not made again",
+        ("outputs/test_database.py",),
+    ),
+    Mutation(
+        "max(int(origins.index[-1]) + 1, maps_of_run(shards[0].description))",
+        "int(origins.index[-1]) + 1",
+        "shards at the end of a run may be missing from a merged database",
+        ("outputs/test_merge.py",),
+    ),
+    Mutation(
+        "largest = float(np.abs(relevance).max(initial=0))",
+        "largest = float(relevance.max(initial=0))",
+        "negative relevance that float16 cannot hold is written as infinite",
+        ("outputs/test_outputs.py", "outputs/test_database.py"),
+    ),
+    Mutation(
+        '"input_width": width,',
+        '"input_width": height,',
+        "ViRelAy is told a wrong width of pictures",
+        ("outputs/test_database.py", "outputs/test_merge.py"),
+    ),
+    Mutation(
+        'if counts[text] > 1 or not text or re.match("[0-9]+-", text) else text',
+        "if counts[text] > 1 or not text else text",
+        "two layers can have one name in names of files",
+        ("outputs/test_outputs.py", "batch/test_dump_layers.py"),
+    ),
+    Mutation(
+        "int(min(max(0.0, -share), 1.0) * 255.0 + 0.5)",
+        "int(max(0.0, -share) * 255.0 + 0.5)",
+        "negative relevance beyond the largest positive one has a wrong colour",
+        ("rendering/test_render.py",),
+    ),
+    Mutation(
+        "((crop.astype(np.uint32) + 128) // 257)",
+        "(crop.astype(np.uint32) // 257)",
+        "the picture of the input is rounded down",
+        ("imaging/test_preprocess.py",),
+    ),
+    Mutation(
+        "if orientation in (2, 3, 7, 8):",
+        "if orientation in (2, 3, 7):",
+        "TIFF files of one orientation come mirrored",
+        ("imaging/test_decode.py",),
+    ),
+    Mutation(
+        "for path in (*paths, *sorted(folders, key=len, reverse=True)):",
+        "for path in paths:",
+        "names of files that a journal calls done are lost in a power cut",
+        ("batch/test_journal.py",),
+    ),
+    Mutation(
+        "return max(1, math.floor(height * factor + 0.5)), max(",
+        "return math.floor(height * factor + 0.5), max(",
+        "a picture that is far wider than high loses its last row",
+        ("imaging/test_resize.py",),
+    ),
+)
