@@ -1,4 +1,4 @@
-"""The tables of mutations fit the package as it is; whether tests notice them takes the script half an hour."""
+"""The tables of mutations fit the package; whether tests notice them takes the script half an hour."""
 
 from pathlib import Path
 
