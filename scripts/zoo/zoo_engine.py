@@ -3,10 +3,8 @@
 import math
 import resource
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +13,16 @@ from zoo_worker import Answer, Job, serve
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Layer
+from caffe_lrp.layers.base import Blobs, Layer
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.model.model import Model
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.formulas import find_formula
+from caffe_lrp.relevance.passage import Observer, Passage
 from caffe_lrp.relevance.plan import Plan, resolve_plan
-
-ALPHA_BETA = "αβ"
-"""Title of the rule that loses relevance where all products have one sign."""
+from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
 
 PATIENCE = 30.0
 """Seconds: what takes longer is not run a second time to be measured without its preparations."""
@@ -58,10 +56,10 @@ class Subject:
         parameters = replace(self._parameters, quirks=QUIRK_MODES[quirks])
         return resolve_plan(self.net, find_formula(formula), parameters, self.start.index, 0)
 
-    def relevance(self, plan: Plan) -> Blob:
+    def relevance(self, plan: Plan, observer: Observer | None = None) -> Blob:
         """Return the map of a plan."""
         forward = self.engine.forward(self.net, [plan], self.image)
-        return self.engine.explain(plan, forward, [self.elements])
+        return self.engine.explain(plan, forward, [self.elements], observer)
 
 
 def scoring_layer(net: Net) -> Layer:
@@ -110,28 +108,23 @@ def explained(subject: Subject, plan: Plan) -> Answer:
     return {"seconds": seconds, "largest": largest, "is_finite": math.isfinite(largest) and largest > 0}
 
 
-@dataclass(frozen=True)
-class Watched:
-    """A rule that notes sums of the relevance that enters and leaves, and is the rule in all else."""
-
-    rule: Any
-    notes: list[Answer]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.rule, name)
-
-    def propagate(self, layer: Any, prepared: Any, seen: Any, relevances: Any, workspace: Any) -> Any:
-        """Return what the rule returns."""
-        note = {"layer": layer.name, "type": layer.type, "enters": total(relevances)}
-        note |= {"absolute": absolute(relevances), "one_sided": 0.0}
-        if self.rule.title == ALPHA_BETA:
-            note["one_sided"] = one_sided(layer, seen.inputs[0], relevances[0], self.rule.beta, workspace)
-        handed = self.rule.propagate(layer, prepared, seen, relevances, workspace)
-        self.notes.append(note | {"leaves": total(handed)})
-        return handed
+def note_of(passage: Passage) -> Answer:
+    """Return the sums of the relevance that enters a layer and leaves it."""
+    layer, rule, lost = passage.step.layer, passage.step.rule, 0.0
+    if isinstance(layer, Linear) and isinstance(rule, AlphaBeta):
+        x, relevance = passage.seen.inputs[0], passage.received[0]
+        lost = one_sided(layer, x, relevance, rule.beta, passage.workspace)
+    return {
+        "layer": layer.name,
+        "type": layer.type,
+        "enters": total(passage.received),
+        "leaves": total(passage.handed_down),
+        "absolute": absolute(passage.received),
+        "one_sided": lost,
+    }
 
 
-def one_sided(layer: Any, x: Blob, relevance: Blob, beta: float, workspace: Workspace) -> float:
+def one_sided(layer: Linear, x: Blob, relevance: Blob, beta: float, workspace: Workspace) -> float:
     """Return what αβ takes (or adds, below 0) where a window has products of one sign only; biases are 0.
 
     The products of each sign are summed up anew, directly: rounding must not make something of nothing.
@@ -149,12 +142,12 @@ def one_sided(layer: Any, x: Blob, relevance: Blob, beta: float, workspace: Work
     return float(np.sum(relevance * (1 - handed), dtype=np.float64))
 
 
-def total(blobs: Iterator[Blob]) -> float:
+def total(blobs: Blobs) -> float:
     """Return the sum of all elements."""
     return float(sum(blob.sum(dtype=np.float64) for blob in blobs))
 
 
-def absolute(blobs: Iterator[Blob]) -> float:
+def absolute(blobs: Blobs) -> float:
     """Return the sum of the absolute values of all elements."""
     return float(sum(np.abs(blob).sum(dtype=np.float64) for blob in blobs))
 
@@ -169,8 +162,8 @@ def conserved(subject: Subject, job: Job, formula: int) -> Answer:
     """Return the sums of one formula."""
     plan = subject.plan(formula, job.quirks[0])
     notes: list[Answer] = []
-    steps = tuple(replace(step, rule=cast(Any, Watched(step.rule, notes))) for step in plan.steps)
-    arrives = float(subject.relevance(replace(plan, steps=steps)).sum(dtype=np.float64))
+    found = subject.relevance(plan, lambda passage: notes.append(note_of(passage)))
+    arrives = float(found.sum(dtype=np.float64))
     starts = notes[0]["enters"]
     worst = max(notes, key=unexplained)
     return {

@@ -29,6 +29,7 @@ from caffe_lrp.config import read_config
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.layers import REGISTRY
+from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.build import build_graph, weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.quirks import CORRECTED
@@ -453,6 +454,7 @@ layer { name: "c" type: "Convolution" bottom: "data" top: "c"
 def test_windows_with_products_of_one_sign_are_found(tmp_path: Path) -> None:
     weight = np.array([[1, 2], [1, -1], [-3, -1]], np.float32).reshape(3, 1, 1, 2)
     (layer,) = build(tmp_path, ONE_SIDED, {"c": [weight]}).layers
+    assert isinstance(layer, Linear)
     x = np.array([1, 2, 0, -1], np.float32).reshape(1, 1, 1, 4)
     relevance = np.arange(1, 10, dtype=np.float32).reshape(1, 3, 1, 3)
     # Products: (1, 4) (2, 0) (0, -2); (1, -2) (2, 0) (0, 1); (-3, -2) (-6, 0) (0, 1).
