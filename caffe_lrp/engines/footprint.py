@@ -1,7 +1,7 @@
 """How much memory explanations take, foretold from the shapes in a net and its plans.
 
-The forward pass and the walks of the plans are gone through without computing anything, and what is in
-memory at the same time is added up. Numbers are float32; an image's share grows with the batch, the
+The forward pass and the backward passes of the plans are gone through without computing anything, and what
+is in memory at the same time is added up. Numbers are float32; an image's share grows with the batch, the
 weights do not.
 """
 
@@ -26,7 +26,7 @@ def footprint_of(net: Net, plans: Sequence[Plan], convolution: str = "auto") -> 
     sums = sum({step.layer.index: kept_floats(step) for step in steps}.values())
     held = _floats(net, owners, kept) + sums
     peaks = [_forward_peak(net, owners, kept) + sums]
-    peaks += [held + _walk_peak(net, plan) for plan in plans]
+    peaks += [held + _backward_peak(net, plan) for plan in plans]
     weights = sum(blob.size for layer in net.layers for blob in layer.weights)
     derived = {
         (step.layer.index, what): size
@@ -82,7 +82,7 @@ def _forward_peak(net: Net, owners: dict[int, int], kept: frozenset[int]) -> int
     return peak
 
 
-def _walk_peak(net: Net, plan: Plan) -> int:
+def _backward_peak(net: Net, plan: Plan) -> int:
     """Most numbers of one image that relevance takes on its way down."""
     live = set(plan.seeds)
     peak = 0

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Samples = NDArray[np.uint16]
+from caffe_lrp.kernels.resize import Samples
+
 #: A part of an image: its rows and its columns.
 Region = tuple[slice, slice]
 Widen = Callable[[Image.Image], Samples]

@@ -28,10 +28,10 @@ LARGEST = 65535.0
 UNIT = 1.0 / 65535.0
 
 #: Rows that ``resample_columns`` treats side by side, so that its inner loop is contiguous.
-LANES = 16
+ROWS_AT_ONCE = 16
 
 #: Samples of a row that ``resample_rows`` treats at once, so that their sums stay in the L1 cache.
-BLOCK = 1024
+COLUMNS_AT_ONCE = 1024
 
 
 @kernel
@@ -160,9 +160,9 @@ def resample_rows(
         (H_out, W·C), overwritten.
     """
     width = samples.shape[1]
-    sums = np.empty(BLOCK, np.float64)
-    for left in range(0, width, BLOCK):
-        size = min(BLOCK, width - left)
+    sums = np.empty(COLUMNS_AT_ONCE, np.float64)
+    for left in range(0, width, COLUMNS_AT_ONCE):
+        size = min(COLUMNS_AT_ONCE, width - left)
         for row in range(out.shape[0]):
             sums[:] = 0.0
             for tap in range(counts[row]):
@@ -184,8 +184,8 @@ def resample_columns(
 ) -> None:
     """Horizontal pass: weighted sums of columns, each plane by itself.
 
-    ``LANES`` rows are copied side by side as float64, so that the sums of one output pixel in all planes
-    and rows are one contiguous vector; the order of summation within each is that of the pixels.
+    ``ROWS_AT_ONCE`` rows are copied side by side as float64, so that the sums of one output pixel in all
+    planes and rows are one contiguous vector; the order of summation within each is that of the pixels.
 
     Parameters
     ----------
@@ -197,15 +197,15 @@ def resample_columns(
         (H, W_out, C), overwritten.
     """
     height, width, planes = samples.shape
-    vector = planes * LANES
+    vector = planes * ROWS_AT_ONCE
     lanes = np.zeros((width, vector), np.float64)
     sums = np.empty(vector, np.float64)
-    for top in range(0, height, LANES):
-        rows = min(LANES, height - top)
+    for top in range(0, height, ROWS_AT_ONCE):
+        rows = min(ROWS_AT_ONCE, height - top)
         for lane in range(rows):
             for column in range(width):
                 for plane in range(planes):
-                    lanes[column, plane * LANES + lane] = samples[top + lane, column, plane]
+                    lanes[column, plane * ROWS_AT_ONCE + lane] = samples[top + lane, column, plane]
         for column in range(out.shape[1]):
             sums[:] = 0.0
             for tap in range(counts[column]):
@@ -215,7 +215,7 @@ def resample_columns(
                     sums[i] += weight * source[i]
             for lane in range(rows):
                 for plane in range(planes):
-                    out[top + lane, column, plane] = to_sample(sums[plane * LANES + lane])
+                    out[top + lane, column, plane] = to_sample(sums[plane * ROWS_AT_ONCE + lane])
 
 
 @kernel

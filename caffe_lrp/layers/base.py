@@ -21,6 +21,8 @@ Blobs = Sequence[Blob]
 
 #: Numbers that are worked out once, in full precision, before they become part of a layer.
 Numbers = NDArray[np.float64]
+#: Numbers of any precision.
+AnyNumbers = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffe_lrp.compute.sharing import shared_property
 from caffe_lrp.compute.workspace import Workspace
@@ -19,9 +18,7 @@ from caffe_lrp.formats.caffe.caffe_pb2 import ExpParameter, LogParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob, lines
 
-from .base import Blobs, Neuron, register
-
-AnyNumbers = NDArray[Any]
+from .base import AnyNumbers, Blobs, Neuron, register
 
 
 class NumpyNeuron(Neuron):

@@ -11,8 +11,8 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import LayerSpec
 
 from .activation import ReLU
-from .base import register
-from .neurons import AnyNumbers, NumpyNeuron
+from .base import AnyNumbers, register
+from .neurons import NumpyNeuron
 
 _CUBIC = 0.044715
 _STEEPNESS = math.sqrt(2 / math.pi)

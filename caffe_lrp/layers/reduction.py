@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
@@ -14,10 +13,8 @@ from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.elementwise import ZERO_SUM
 
-from .base import Aggregation, Blobs, register
+from .base import Aggregation, AnyNumbers, Blobs, register
 from .geometry import canonical_axis
-
-AnyNumbers = NDArray[Any]
 
 
 @dataclass(frozen=True)

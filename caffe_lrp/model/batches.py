@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 from .attempt import Request
 
 Asked = TypeVar("Asked", bound=Request)
+#: What becomes of one.
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Dump:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What is noted of every walk.
+    """What is noted of every backward pass.
 
     Attributes
     ----------

@@ -13,21 +13,18 @@ from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.imaging.libraries import ONE_THREAD_OF_OPENCV
 from caffe_lrp.machine.crew import SECONDS_DEAF, Crew
 
-from .attempt import Attempt, Request
-from .batches import Batch, form_batches
+from .attempt import Attempt
+from .batches import Asked, Batch, Outcome, form_batches
 from .explainer import Explainer
 from .schedule import Schedule
 from .stages import LoadedImage, explain_batch, load_image
-
-Asked = TypeVar("Asked", bound=Request)
-Outcome = TypeVar("Outcome")
 
 
 class Stopped(BaseException):

@@ -177,7 +177,7 @@ def _explain_or_retry(
 
 
 def _explain(explainer: Explainer, slots: Sequence[_Slot], engine: Engine) -> Iterator[tuple[int, Attempt]]:
-    """What comes of one forward pass, and a walk for every formula and every further target."""
+    """What comes of one forward pass, and a backward pass for every formula and every further target."""
     started = time.perf_counter()
     forward, scores_of_items = _forward(explainer, slots, engine)
     seconds = (time.perf_counter() - started) / sum(len(slot.requests) for slot in slots)

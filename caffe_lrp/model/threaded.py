@@ -1,18 +1,14 @@
 """Requests explained in the threads that ask, for a program that has threads of its own."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
 
 from caffe_lrp.engines.pool import EnginePool
 
-from .attempt import Attempt, Request
-from .batches import form_batches
+from .attempt import Attempt
+from .batches import Asked, Outcome, form_batches
 from .explainer import Explainer
 from .schedule import Schedule
 from .stages import explain_batch, load_image
-
-Asked = TypeVar("Asked", bound=Request)
-Outcome = TypeVar("Outcome")
 
 
 class ThreadedExplainer:

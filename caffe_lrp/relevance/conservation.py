@@ -1,4 +1,4 @@
-"""The account of a walk: how much relevance enters and leaves every layer, and what became of the rest."""
+"""The account of a backward pass: relevance that enters and leaves every layer, and what became of the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,7 +72,7 @@ class Conservation:
     aside
         Sum of what stays at values beside the way: at other branches, where the way ends above the image.
     layers
-        Those on the way, in the order of the walk.
+        Those on the way, in the order of the backward pass.
     """
 
     starts: float
@@ -107,12 +107,12 @@ class Conservation:
 
 @dataclass(eq=False)
 class Ledger:
-    """An observer of one walk that keeps its accounts, see `Engine.explain`.
+    """An observer of one backward pass that keeps its accounts, see `Engine.explain`.
 
     Attributes
     ----------
     plan
-        Whose walk it is.
+        Whose backward pass it is.
     constants
         Of the plan's net; several ledgers may share them.
     """
@@ -155,7 +155,7 @@ class Ledger:
         )
 
     def report(self, item: int) -> Conservation:
-        """The account of one item, once the walk is over."""
+        """The account of one item, once the backward pass is over."""
         layers = tuple(accounts[item] for accounts in self._accounts)
         left = {value: float(sums[item]) for value, sums in self._waiting.items()}
         arrives = left.pop(self.plan.target)

@@ -1,4 +1,4 @@
-"""What a walk hands round: the forward pass it starts from, and relevance passing one layer after another."""
+"""What a backward pass hands round: the forward pass it starts from, and relevance, layer by layer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class Passage:
     workspace: Workspace
 
 
-#: Called after every step of a walk; what it does with the passage is its own affair.
+#: Called after every step of a backward pass; what it does with the passage is its own affair.
 Observer = Callable[[Passage], None]
 
 

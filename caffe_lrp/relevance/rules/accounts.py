@@ -10,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer
@@ -82,3 +84,13 @@ def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
         return np.array(own.apply(nothing, layer.bias, workspace.directly()))
 
     return constants.of(layer, "bias", compute)
+
+
+def kept_inside(layer: Linear, shares: LinearMap, whole: int, workspace: Workspace) -> Blob:
+    """What part of ``whole`` the shares of every output inside the input sum to: a batch of one.
+
+    Only convolutions have shares outside it: all others share what there is among the inputs they see.
+    """
+    ones = np.ones((1, *layer.input_shapes[0]), np.float32)
+    reached: Blob = shares.apply(ones, None, workspace.directly()) / np.float32(whole)
+    return reached if isinstance(shares, ConvolutionMap) else (reached != 0).astype(np.float32)

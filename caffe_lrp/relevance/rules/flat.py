@@ -10,9 +10,8 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear, Windowed
 
-from .accounts import Constants, Loss, doubles
+from .accounts import Constants, Loss, doubles, kept_inside
 from .base import RuleParameters, Seen, UnpreparedRule
-from .weight_shares import kept_inside
 
 
 @dataclass(frozen=True)
