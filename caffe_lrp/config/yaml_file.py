@@ -17,7 +17,7 @@ from caffe_lrp.messages import MOST_LISTED, did_you_mean
 from .keys import KEYS, Key, LocatedValue
 
 #: The block of the keys that concern the input.
-PREPROCESSING = "preprocess"
+_BLOCK = "preprocess"
 SUFFIXES = (".yaml", ".yml")
 
 #: Bytes of a file; configs have two thousand, and reading takes a second for every 200,000.
@@ -53,7 +53,7 @@ class _Composer(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             fault = f"the alias *{event.anchor} is not allowed; write out what it stands for"
         elif self.depth > _DEEPEST:
-            fault = f"too many levels; there is one block, '{PREPROCESSING}', and lists have only numbers"
+            fault = f"too many levels; there is one block, '{_BLOCK}', and lists have only numbers"
         if fault:
             raise yaml.MarkedYAMLError(problem=fault, problem_mark=event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)
@@ -130,14 +130,14 @@ def _why_invalid(error: yaml.YAMLError) -> str:
 def _items(root: yaml.MappingNode, faults: list[str]) -> Iterator[_Found]:
     """All known keys of the file, the block's among them; what is wrong with others goes to ``faults``."""
     for name, value in _pairs(root, faults):
-        if name.value != PREPROCESSING:
+        if name.value != _BLOCK:
             yield from _known(name, value, faults, in_block=False)
         elif isinstance(value, yaml.MappingNode):
             for inner, inner_value in _pairs(value, faults):
                 yield from _known(inner, inner_value, faults, in_block=True)
         else:
             faults.append(
-                f"line {_line_of(name)}: '{PREPROCESSING}' is a block; write its keys on the lines below, indented"
+                f"line {_line_of(name)}: '{_BLOCK}' is a block; write its keys on the lines below, indented"
             )
 
 
@@ -154,13 +154,13 @@ def _known(name: yaml.ScalarNode, value: yaml.Node, faults: list[str], *, in_blo
     """The key, unless there is none of this name at this place."""
     key = _KEYS_BY_NAME.get(name.value)
     if key is None:
-        names = [*_KEYS_BY_NAME, PREPROCESSING]
+        names = [*_KEYS_BY_NAME, _BLOCK]
         faults.append(
             f"line {_line_of(name)}: there is no key '{name.value}'{did_you_mean(name.value, names)}"
         )
     elif in_block and not key.is_preprocessing:
         faults.append(
-            f"line {_line_of(name)}: '{name.value}' does not belong in the block '{PREPROCESSING}'; move it out"
+            f"line {_line_of(name)}: '{name.value}' does not belong in the block '{_BLOCK}'; move it out"
         )
     else:
         yield _Found(name.value, _line_of(name), value)
@@ -194,7 +194,7 @@ def as_yaml(entries: Mapping[str, Any]) -> str:
     for key in KEYS:
         if not key.is_preprocessing:
             lines += [*_lines_of(key, entries), ""]
-    lines += ["# From an image to the input of the net.", f"{PREPROCESSING}:"]
+    lines += ["# From an image to the input of the net.", f"{_BLOCK}:"]
     for key in KEYS:
         if key.is_preprocessing:
             lines += [f"  {line}" for line in _lines_of(key, entries)]

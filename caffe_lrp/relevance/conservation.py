@@ -1,4 +1,4 @@
-"""The account of a backward pass: relevance that enters and leaves every layer, and what became of the rest."""
+"""The account of a backward pass: what relevance enters and leaves each layer, and where the rest is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
