@@ -172,7 +172,8 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
 
     def derived_floats(self, layer: Linear, conditions: Conditions, growth: float) -> Mapping[str, int]:
         others = sum(part.weight is not unchanged for part in self.parts(layer))
-        found = {f"{self.title}, parts": math.ceil(others * layer.weight.size * (1 + 2 * growth))}
+        # Equal rules of two plans do not share their parts.
+        found = {f"{self.title}, parts {id(self)}": math.ceil(others * layer.weight.size * (1 + 2 * growth))}
         if others < len(self.parts(layer)):
             found |= own_adjoint_floats(layer, growth)
         return found
