@@ -64,7 +64,9 @@ def test_the_config_in_yaml_is_one_that_can_be_read(tmp_path: Path) -> None:
 def test_formulas_are_documented_with_their_use(code: int | str) -> None:
     text = SECTIONS["Formulas"].split("\n### ")[0]
     rows = [row.split("|")[1:-1] for row in text.splitlines() if row.startswith("| ")]
-    (row,) = [row for row in rows if str(code) in re.split("[, ]+", row[0])]
+    found = [row for row in rows if str(code) in re.split("[, ]+", row[0])]
+    assert len(found) == 1, f"formula {code} needs one row in the README's table of formulas"
+    (row,) = found
     assert len(row) == 5
     assert all(cell.strip() for cell in row)
 

@@ -1,6 +1,6 @@
 """One class per Caffe layer type: forward pass, gradient, and what relevance rules may ask of it.
 
-Importing the package fills `REGISTRY`.
+Importing the package fills `REGISTRY`; a new module has to be imported here.
 """
 
 from . import (

@@ -79,7 +79,9 @@ class InnerProduct(Linear):
 
     def map_of(self, weight: Blob) -> LinearMap:
         kind = PositionMap if self.axis else MatrixMap
-        return kind(weight, self.input_shapes[0], self.output_shapes[0])
+        # Its kernel reads rows of single precision, and does not ask.
+        rows = np.ascontiguousarray(weight, np.float32)
+        return kind(rows, self.input_shapes[0], self.output_shapes[0])
 
     def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
         out = workspace.empty((len(relevance), *self.input_shapes[0]))

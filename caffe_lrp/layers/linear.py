@@ -111,6 +111,11 @@ class Linear(Layer):
         return self.map_of(self.lifted(self.weight))
 
     @shared_property
+    def squared_map(self) -> LinearMap:
+        """Hands relevance back in proportion to squared weights."""
+        return self.sharing_map(np.square(self.weight))
+
+    @shared_property
     def signed_map(self) -> LinearMap:
         """Sums of positive and of negative products, for any input."""
         return self.map_of(signed_weight(self.lifted(self.weight), nonnegative=False))

@@ -1,6 +1,7 @@
 """Neuron layers written with NumPy: what they give, and how steep they are there.
 
-A new type takes one class, and nothing elsewhere. Those in `activation` have kernels instead.
+A new type takes one class here, and nothing elsewhere in the package. Those in `activation` have kernels
+instead.
 """
 
 import math

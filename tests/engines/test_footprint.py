@@ -178,6 +178,19 @@ def test_rules_share_what_they_derive_from_a_layer(tmp_path: Path, monkeypatch: 
     assert derived_together(net, [plan(net, code, 3) for code in codes], monkeypatch) == expected
 
 
+def test_plans_with_the_same_rule_share_squares_but_no_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = build(tmp_path, WIDE)
+    plans = [plan(net, code, 3) for code in (104, 104, "deep-taylor", "epsilon-gamma-box")]
+    steps = [next(step for step in each.steps if step.layer.name == "first") for each in plans]
+    assert steps[0].prepared is steps[1].prepared
+    assert steps[2].prepared[0].map is not steps[3].prepared[0].map
+    ours, theirs = (DERIVED(step, "auto") for step in steps[2:])
+    assert ours and ours.keys().isdisjoint(theirs)
+    assert DERIVED(steps[0], "auto").keys() == DERIVED(steps[1], "auto").keys()
+
+
 def test_z_box_has_inputs_and_outputs_of_its_own_on_the_way(tmp_path: Path) -> None:
     net = build(tmp_path, CHAIN)
     # All values of ε are kept; at the convolution there are 18 + 75 of relevance, twice its inputs less a

@@ -55,7 +55,9 @@ def twins(tmp_path: Path) -> Twins:
 
 
 def test_the_table_has_exactly_the_names_tested_here() -> None:
-    assert [code for code in FORMULAS if isinstance(code, str)] == list(NAMED)
+    assert [code for code in FORMULAS if isinstance(code, str)] == list(NAMED), (
+        "oracle_walker.NAMED has what a formula means, in the order of the table"
+    )
 
 
 @by_mode

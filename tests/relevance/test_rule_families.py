@@ -4,7 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from caffe_lrp.relevance.rules.epsilon import Epsilon
 from caffe_lrp.relevance.rules.flat import Flat
 from caffe_lrp.relevance.rules.gamma import Gamma
 from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient, NotConserving
-from caffe_lrp.relevance.rules.recipe import LinearRule, Part, PlainRule
+from caffe_lrp.relevance.rules.recipe import LinearRule, Modifier, Part, PlainRule
 from caffe_lrp.relevance.rules.routing import Route
 from caffe_lrp.relevance.rules.w_square import WSquare
 from caffe_lrp.relevance.rules.z_box import ZBox
@@ -76,6 +76,68 @@ def test_a_new_rule_inherits_its_account(case: Case, tmp_path: Path) -> None:
         assert found["bias"] != 0
         assert found["zero_sum"] == pytest.approx(passage.received[0][item, 2].sum(), rel=1e-5)
         assert enters - leaves == pytest.approx(sum(found.values()), abs=1e-4)
+
+
+@dataclass(frozen=True, eq=False)
+class OfPart(PlainRule):
+    """A rule of one given part."""
+
+    title = "one part"
+    part: Part
+
+    def parts(self, layer: Linear) -> tuple[Part, ...]:
+        return (self.part,)
+
+
+@pytest.mark.parametrize(
+    "modifier",
+    [
+        lambda numbers: numbers[:, ::-1],
+        lambda numbers: np.broadcast_to(np.float32(2), numbers.shape),
+        np.asfortranarray,
+        lambda numbers: np.sqrt(2.0) * numbers,
+    ],
+    ids=["flipped", "repeated", "in another order", "in double precision"],
+)
+@by_case
+def test_a_modifier_gives_numbers_as_it_likes(case: Case, modifier: Modifier, tmp_path: Path) -> None:
+    layer, x = case.build(tmp_path), case.x()
+    relevance = random_blob((2, *layer.output_shapes[0]), 2)
+
+    def tidied(numbers: Blob) -> Blob:
+        return modifier(numbers).astype(np.float32, order="C")
+
+    expected = apply(OfPart(Part(tidied, tidied)), layer, x, relevance).astype(np.float64)
+    assert_close(apply(OfPart(Part(modifier, modifier)), layer, x, relevance), expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Part(lambda w: w[:, :1]), r"gives the shape \(\d+, 1\S* .*for"),
+        (Part(input=lambda x: x[:, :1]), "gives the shape"),
+        (Part(lambda w: np.abs(w, out=w)), "read-only"),
+        (Part(input=lambda x: np.abs(x, out=x)), "read-only"),
+        (Part(bias=np.ones(1, np.float32)), r"the bias of a part has the shape \(1,\), not"),
+    ],
+    ids=["weights", "inputs", "weights in place", "inputs in place", "bias"],
+)
+@by_case
+def test_a_part_that_does_not_fit_is_refused(case: Case, part: Part, message: str, tmp_path: Path) -> None:
+    layer, x = case.build(tmp_path), case.x()
+    with pytest.raises(ValueError, match=message):
+        apply(OfPart(part), layer, x, random_blob((2, *layer.output_shapes[0]), 2))
+
+
+def test_a_rule_without_parts_is_refused(tmp_path: Path) -> None:
+    class Nothing(PlainRule):
+        title = "nothing"
+
+        def parts(self, layer: Linear) -> tuple[Part, ...]:
+            return ()
+
+    with pytest.raises(ValueError, match="nothing has no parts for layer 0"):
+        apply(Nothing(), CONVOLUTION.build(tmp_path), CONVOLUTION.x(), random_blob((2, 5, 4, 5), 2))
 
 
 def passage_of(rule: AnyRule, layer: Layer, x: Blob, relevance: Blob, nonnegative: bool = False) -> Passage:
@@ -135,11 +197,10 @@ def test_kernels_of_a_rule_give_what_its_parts_give(
     assert_close(found, expected.astype(np.float64), 2e-5)
 
 
-@pytest.mark.parametrize("rule", FUSED, ids=repr)
-def test_all_rules_with_kernels_of_their_own_are_tried(rule: LinearRule[Any]) -> None:
-    tried = {type(each) for each in FUSED}
-    assert {kind for kind in concrete_rules() if issubclass(kind, LinearRule)} == tried | {ZBox}
-    assert type(rule).propagate is not PlainRule.propagate
+def test_all_rules_with_kernels_of_their_own_are_tried() -> None:
+    of_parts = {kind for kind in concrete_rules() if issubclass(kind, LinearRule)}
+    fused = {kind for kind in of_parts if kind.propagate is not PlainRule.propagate}
+    assert {type(each) for each in FUSED} == fused, "add rules with kernels of their own to FUSED"
 
 
 # --- Accounts ---------------------------------------------------------------------------------------------
@@ -213,7 +274,7 @@ def test_the_net_with_everything_has_every_rule(tmp_path: Path) -> None:
         for quirks in (REFERENCE, CORRECTED)
         for step in plan_of(tmp_path, code, quirks).steps
     }
-    assert given == concrete_rules()
+    assert given == concrete_rules(), "no layer of EVERYTHING gets them by any formula, or they lack a title"
 
 
 # --- Memory -----------------------------------------------------------------------------------------------
@@ -250,6 +311,16 @@ LINEAR: list[AnyRule] = [
 ]
 
 
+def test_the_memory_of_all_rules_of_linear_layers_is_tried(tmp_path: Path) -> None:
+    given = {
+        type(step.rule)
+        for code in FORMULAS
+        for step in plan_of(tmp_path, code, REFERENCE).steps
+        if isinstance(step.layer, Linear)
+    }
+    assert {type(rule) for rule in LINEAR} - {Absolute} == given, "add rules of linear layers to LINEAR"
+
+
 @pytest.mark.parametrize("nonnegative", [False, True])
 @pytest.mark.parametrize("rule", LINEAR, ids=repr)
 def test_what_a_rule_derives_from_weights_is_foretold(
@@ -270,5 +341,7 @@ def test_what_a_rule_derives_from_weights_is_foretold(
     growth = layer.own_map.packed_growth("auto")
     forward = layer.weight.size * growth  # what the forward pass derives, whatever the rule
     derived = rule.derived_floats(layer, conditions(nonnegative), growth)
-    foretold = sum(size for what, size in derived.items() if what != "box")  # which is no array of weights
+    foretold = sum(
+        size for what, size in derived.items() if not what.startswith("box")
+    )  # which is no array of weights
     assert foretold <= found <= foretold + forward

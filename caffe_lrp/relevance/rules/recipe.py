@@ -23,7 +23,7 @@ from caffe_lrp.layers.linear import Linear
 from .accounts import Constants, Loss, doubles
 from .base import Conditions, PreparedT, Rule, Seen
 
-#: From inputs or weights to others of their shape.
+#: From inputs or weights, which it leaves as they are, to others of their shape.
 Modifier = Callable[[Blob], Blob]
 
 
@@ -109,6 +109,10 @@ class AppliedPart:
     map: LinearMap
     is_compared: bool
 
+    def modified(self, x: Blob) -> Blob:
+        """The layer's inputs as the part has them."""
+        return _modified(x, self.part.input)
+
     def sums(self, x: Blob, workspace: Workspace) -> Blob:
         """The products with modified inputs, plus the bias."""
         out = self.map.apply(x, self.part.bias, workspace)
@@ -121,9 +125,10 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
     """A rule that is computed by the plain recipe; `parts` is all that one has to say."""
 
     def prepare(self, layer: Linear, conditions: Conditions) -> tuple[AppliedPart, ...]:
-        return tuple(
-            AppliedPart(part, _map_of(part, layer), conditions.is_compared) for part in self.parts(layer)
-        )
+        parts = self.parts(layer)
+        if not parts:
+            raise ValueError(f"{self.title} has no parts for {layer.label}")
+        return tuple(AppliedPart(part, _map_of(part, layer), conditions.is_compared) for part in parts)
 
     def propagate(
         self,
@@ -133,7 +138,7 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
         relevances: Blobs,
         workspace: Workspace,
     ) -> tuple[Blob, ...]:
-        inputs = [each.part.input(seen.inputs[0]) for each in prepared]
+        inputs = [each.modified(seen.inputs[0]) for each in prepared]
         sums = (each.sums(x, workspace) for each, x in zip(prepared, inputs, strict=True))
         quotients = self.quotients(relevances[0], sums)
         handed = (
@@ -155,7 +160,7 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
         workspace: Workspace,
     ) -> Iterator[Loss]:
         """What biases take, and what is not shared where there is nothing to divide by."""
-        sums = [each.sums(each.part.input(seen.inputs[0]), workspace) for each in prepared]
+        sums = [each.sums(each.modified(seen.inputs[0]), workspace) for each in prepared]
         quotients = self.quotients(relevances[0], (each.copy() for each in sums))
         unshared, is_zero = doubles(relevances[0]), np.zeros(relevances[0].shape, bool)
         for each, total, quotient in zip(prepared, sums, quotients, strict=True):
@@ -167,7 +172,8 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
 
     def derived_floats(self, layer: Linear, conditions: Conditions, growth: float) -> Mapping[str, int]:
         others = sum(part.weight is not unchanged for part in self.parts(layer))
-        found = {f"{self.title}, parts": math.ceil(others * layer.weight.size * (1 + 2 * growth))}
+        # Equal rules of two plans do not share their parts.
+        found = {f"{self.title}, parts {id(self)}": math.ceil(others * layer.weight.size * (1 + 2 * growth))}
         if others < len(self.parts(layer)):
             found |= own_adjoint_floats(layer, growth)
         return found
@@ -186,7 +192,28 @@ def own_adjoint_floats(layer: Linear, growth: float) -> Mapping[str, int]:
 
 
 def _map_of(part: Part, layer: Linear) -> LinearMap:
+    outputs = layer.groups * layer.group_outputs
+    if part.bias is not None and part.bias.shape != (outputs,):
+        raise ValueError(f"the bias of a part has the shape {part.bias.shape}, not {(outputs,)}")
     if part.weight is unchanged:
         own: LinearMap = layer.own_map
         return own
-    return layer.map_of(layer.lifted(part.weight(layer.weight)))
+    return layer.map_of(layer.lifted(_modified(layer.weight, part.weight)))
+
+
+def _modified(numbers: Blob, modifier: Modifier) -> Blob:
+    """What ``modifier`` makes of inputs or weights, in single precision.
+
+    Raises
+    ------
+    ValueError
+        It has another shape, or the modifier writes into what it is given.
+    """
+    if modifier is unchanged:
+        return numbers
+    given = numbers.view()
+    given.flags.writeable = False
+    found = np.asarray(modifier(given), np.float32)
+    if found.shape != numbers.shape:
+        raise ValueError(f"a modifier of a part gives the shape {found.shape} for {numbers.shape}")
+    return found if found.flags.writeable else found.copy(order="K")  # or kernels are compiled once more

@@ -30,7 +30,8 @@ class WSquare(Rule[Linear, LinearMap]):
         return cls()
 
     def prepare(self, layer: Linear, conditions: Conditions) -> LinearMap:
-        return layer.sharing_map(np.square(layer.weight))
+        squared: LinearMap = layer.squared_map
+        return squared
 
     def propagate(
         self, layer: Linear, prepared: LinearMap, seen: Seen, relevances: Blobs, workspace: Workspace

@@ -42,7 +42,7 @@ class ZBox(PlainRule):
 
     def derived_floats(self, layer: Linear, conditions: Conditions, growth: float) -> Mapping[str, int]:
         parts = super().derived_floats(layer, conditions, growth)
-        return {**parts, "box": 2 * math.prod(layer.input_shapes[0])}
+        return {**parts, f"box {id(self)}": 2 * math.prod(layer.input_shapes[0])}
 
 
 def _by_channel(bound: Blob) -> tuple[float, ...]:
