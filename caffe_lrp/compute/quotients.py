@@ -12,25 +12,25 @@ from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.passes import Source
 
 #: Numbers as `LinearMap.adjoint` takes them.
-Quotient: TypeAlias = Source
+AdjointInput: TypeAlias = Source
 
 #: Until a map puts its own in this place.
 _ANY_GROUPS = 1
 
 
-def undivided(relevance: Blob) -> Quotient:
+def undivided(relevance: Blob) -> AdjointInput:
     """R itself."""
     return passes.copied(pixels(relevance))
 
 
-def stabilised(relevance: Blob, z: Blob, stabiliser: float, at_zero: float) -> Quotient:
+def stabilised(relevance: Blob, z: Blob, stabiliser: float, at_zero: float) -> AdjointInput:
     """``R / (z + s·sign(z))``, and R over ``at_zero`` where z is 0."""
     return passes.stabilised_ratio(pixels(relevance), pixels(z), _ANY_GROUPS, stabiliser, at_zero)
 
 
 def over_sums(
     relevance: Blob, sums: Blob, positive_bias: Blob, negative_bias: Blob, factors: tuple[float, float]
-) -> Quotient:
+) -> AdjointInput:
     """``f₁ R/p`` for positive products and ``f₂ R/n`` for negative ones.
 
     p and n are the sums with the biases added.
@@ -38,14 +38,14 @@ def over_sums(
     return passes.ratios_by_sign(pixels(relevance), sums, _ANY_GROUPS, positive_bias, negative_bias, factors)
 
 
-def over_positive_sum(relevance: Blob, sums: Blob, positive_bias: Blob) -> Quotient:
+def over_positive_sum(relevance: Blob, sums: Blob, positive_bias: Blob) -> AdjointInput:
     """``R/p`` for positive products, and nothing for negative ones: for a map that has none."""
     return passes.ratio_to_positive(pixels(relevance), sums, _ANY_GROUPS, positive_bias)
 
 
 def over_favoured_sum(
     relevance: Blob, sums: Blob, positive_bias: Blob, negative_bias: Blob, favour: float
-) -> Quotient:
+) -> AdjointInput:
     """``R / (z + fp)`` where z ≥ 0, ``R / (z + fn)`` elsewhere; 1 + f times it for products of z's sign.
 
     p and n are the sums with the biases added, z is both together.

@@ -140,7 +140,7 @@ class Layer(ABC):
         return False
 
     def keeps_bounds(self, varying: int) -> bool:
-        """Whether outputs for the bounds of inputs are the bounds of the outputs, one way round or the other.
+        """Whether every output only rises, or only falls, with every input: bounds then give bounds.
 
         ``varying`` is how many inputs depend on the image.
         """
@@ -197,11 +197,11 @@ class Router(Layer):
 
 
 class Winner(Layer):
-    """Capability: every output is one of the inputs; its gradient is also how relevance travels."""
+    """Capability: every output is one of the inputs, as in max pooling; relevance goes as gradients do."""
 
 
 class Combination(Layer):
-    """Capability: every output is put together from what several inputs contribute to it."""
+    """Capability: every output is put together from what several inputs contribute to it, as in sums."""
 
     #: Whether outputs have something besides, which is no input's.
     has_bias: ClassVar[bool] = False
@@ -221,7 +221,7 @@ class Combination(Layer):
 
 
 class Aggregation(Layer):
-    """Capability: every output is put together from what elements of one input contribute to it."""
+    """Capability: every output is put together from elements of one input, as in average pooling."""
 
     @abstractmethod
     def shared(self, inputs: Blobs, relevance: Blob, workspace: Workspace) -> Blob:

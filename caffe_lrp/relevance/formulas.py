@@ -37,7 +37,7 @@ from .rules.flat import Flat
 from .rules.gamma import Gamma
 from .rules.gradients import Backprojection, Gradient, PassGuided, PassPositive
 from .rules.normalization import TaylorNormalization
-from .rules.routing import HandOn, Pass, Route
+from .rules.routing import Pass, PassMerged, Route
 from .rules.sharing import Contribution, Proportional, Share
 from .rules.softmax import Overwrite
 from .rules.w_square import WSquare
@@ -67,10 +67,10 @@ class Formula:
 
     Attributes
     ----------
-    rest
+    linear
         Rule of linear layers that no other entry claims; None for pure gradients.
     convolution
-        Rule of convolutions above the switch layer, where it differs from ``rest``.
+        Rule of convolutions above the switch layer, where it differs from ``linear``.
     below
         Rule of linear layers up to the switch layer.
     first
@@ -83,7 +83,7 @@ class Formula:
         Applied to the map at the end.
     """
 
-    rest: RuleMaker | None
+    linear: RuleMaker | None
     convolution: RuleMaker | None = None
     below: RuleMaker | None = None
     first: RuleMaker | None = None
@@ -99,35 +99,35 @@ class Formula:
     @property
     def is_gradient(self) -> bool:
         """Whether every layer gets its true gradient."""
-        return self.rest is None
+        return self.linear is None
 
 
 FORMULAS: dict[FormulaCode, Formula] = {
-    0: Formula(rest=Epsilon.of),
-    2: Formula(rest=AlphaBeta.of),
-    11: Formula(rest=None),
-    26: Formula(rest=Backprojection.of, relu=PassPositive(), elsewhere=Gradient()),
-    54: Formula(below=Flat.of, rest=Epsilon.of),
-    56: Formula(below=WSquare.of, rest=Epsilon.of),
-    58: Formula(below=Flat.of, rest=AlphaBeta.of),
-    60: Formula(below=WSquare.of, rest=AlphaBeta.of),
-    99: Formula(rest=None, finish=channel_l2),
-    100: Formula(convolution=AlphaBeta.of, rest=Epsilon.of),
-    102: Formula(below=Flat.of, convolution=AlphaBeta.of, rest=Epsilon.of),
-    104: Formula(below=WSquare.of, convolution=AlphaBeta.of, rest=Epsilon.of),
-    114: Formula(below=AlphaBeta.of, rest=Epsilon.of),
-    166: Formula(rest=Backprojection.of, relu=PassGuided(), elsewhere=Gradient()),
+    0: Formula(linear=Epsilon.of),
+    2: Formula(linear=AlphaBeta.of),
+    11: Formula(linear=None),
+    26: Formula(linear=Backprojection.of, relu=PassPositive(), elsewhere=Gradient()),
+    54: Formula(below=Flat.of, linear=Epsilon.of),
+    56: Formula(below=WSquare.of, linear=Epsilon.of),
+    58: Formula(below=Flat.of, linear=AlphaBeta.of),
+    60: Formula(below=WSquare.of, linear=AlphaBeta.of),
+    99: Formula(linear=None, finish=channel_l2),
+    100: Formula(convolution=AlphaBeta.of, linear=Epsilon.of),
+    102: Formula(below=Flat.of, convolution=AlphaBeta.of, linear=Epsilon.of),
+    104: Formula(below=WSquare.of, convolution=AlphaBeta.of, linear=Epsilon.of),
+    114: Formula(below=AlphaBeta.of, linear=Epsilon.of),
+    166: Formula(linear=Backprojection.of, relu=PassGuided(), elsewhere=Gradient()),
     # zennit's composites of these names (Anders et al. 2021), after Montavon et al. 2019 and Kohlbrenner et
     # al. 2020. Theirs have the rule of the first layer for one layer only.
-    "epsilon-plus": Formula(convolution=ZPlus.of, rest=Epsilon.of),
-    "epsilon-plus-flat": Formula(first=Flat.of, convolution=ZPlus.of, rest=Epsilon.of),
-    "epsilon-alpha2-beta1": Formula(convolution=alpha2_beta1, rest=Epsilon.of),
-    "epsilon-alpha2-beta1-flat": Formula(first=Flat.of, convolution=alpha2_beta1, rest=Epsilon.of),
-    "epsilon-gamma-box": Formula(first=ZBox.of, convolution=Gamma.of, rest=Epsilon.of),
+    "epsilon-plus": Formula(convolution=ZPlus.of, linear=Epsilon.of),
+    "epsilon-plus-flat": Formula(first=Flat.of, convolution=ZPlus.of, linear=Epsilon.of),
+    "epsilon-alpha2-beta1": Formula(convolution=alpha2_beta1, linear=Epsilon.of),
+    "epsilon-alpha2-beta1-flat": Formula(first=Flat.of, convolution=alpha2_beta1, linear=Epsilon.of),
+    "epsilon-gamma-box": Formula(first=ZBox.of, convolution=Gamma.of, linear=Epsilon.of),
     # γ in all layers (Andéol et al. 2021).
-    "gamma-all": Formula(rest=Gamma.of),
+    "gamma-all": Formula(linear=Gamma.of),
     # Deep Taylor decomposition (Montavon et al. 2017).
-    "deep-taylor": Formula(first=ZBox.of, rest=ZPlus.of),
+    "deep-taylor": Formula(first=ZBox.of, linear=ZPlus.of),
 }
 
 
@@ -154,7 +154,7 @@ def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int
 
     ``lowest`` are the indices of the lowest linear layers.
     """
-    if formula.rest is None:
+    if formula.linear is None:
         return Composite(((any_layer, Gradient()),))
     entries: list[tuple[Match, AnyRule]] = []
     if formula.first is not None:
@@ -163,10 +163,10 @@ def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int
         entries.append((up_to(parameters.switch_layer, is_a(Linear)), formula.below(parameters)))
     if formula.convolution is not None:
         entries.append((is_a(Windowed), formula.convolution(parameters)))
-    entries.append((is_a(Linear), formula.rest(parameters)))
+    entries.append((is_a(Linear), formula.linear(parameters)))
     entries.append((is_a(ReLU), formula.relu))
     entries.append((is_a(IdleDropout), PASS))
-    entries.append((is_a(Merged), HandOn()))
+    entries.append((is_a(Merged), PassMerged()))
     entries.append((is_a(Router, Winner), Route()))
     entries += _quirky_entries(parameters.quirks)
     entries += [(is_a(capability), formula.elsewhere or rule) for capability, rule in _BEYOND]

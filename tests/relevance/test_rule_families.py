@@ -78,6 +78,29 @@ def test_a_new_rule_inherits_its_account(case: Case, tmp_path: Path) -> None:
         assert enters - leaves == pytest.approx(sum(found.values()), abs=1e-4)
 
 
+class Halved(Absolute):
+    """A rule that gives half of its first part's relevance to nobody, and does not account for it."""
+
+    def parts(self, layer: Linear) -> tuple[Part, ...]:
+        return (*super().parts(layer), *super().parts(layer))
+
+    def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
+        first, second = super().quotients(relevance, sums)
+        return [first, 0 * second]
+
+
+def test_relevance_that_a_new_rule_loses_otherwise_stays_unexplained(tmp_path: Path) -> None:
+    weights = CONVOLUTION.weights(tmp_path)
+    relevance = relevance_for(CONVOLUTION, weights)
+    layer = CONVOLUTION.build(tmp_path, weights)
+    passage = passage_of(Halved(), layer, CONVOLUTION.x(), np.abs(relevance))
+    found = losses_of(passage, 0, Constants())
+    assert found is not None
+    lost = float(passage.received[0][0].sum() - passage.handed_down[0][0].sum())
+    assert found["zero_sum"] == 0
+    assert lost - sum(found.values()) == pytest.approx(0.5 * float(np.abs(relevance[0]).sum()), rel=1e-4)
+
+
 @dataclass(frozen=True, eq=False)
 class OfPart(PlainRule):
     """A rule of one given part."""

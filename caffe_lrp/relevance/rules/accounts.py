@@ -75,11 +75,11 @@ def over(dividend: Doubles, divisor: Blob) -> Doubles:
 
 
 def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
-    """What a layer adds to its products, as it shows where there are none: a batch of one."""
+    """What a layer adds to its products: its output for an input of zeros, a batch of one."""
 
     def compute() -> Blob:
         nothing = np.zeros((1, *layer.input_shapes[0]), np.float32)
-        # A map of this moment: what is packed for it is not kept with the layer.
+        # A temporary map: packed weights would be kept with the layer's own.
         own = layer.map_of(layer.lifted(layer.weight))
         return np.array(own.apply(nothing, layer.bias, workspace.directly()))
 
@@ -87,9 +87,10 @@ def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
 
 
 def kept_inside(layer: Linear, shares: LinearMap, whole: int, workspace: Workspace) -> Blob:
-    """What part of ``whole`` the shares of every output inside the input sum to: a batch of one.
+    """How much of every output's relevance stays inside the input, 1 for all of it: a batch of one.
 
-    Only convolutions have shares outside it: all others share what there is among the inputs they see.
+    ``whole`` is what the shares of an output sum to. Only convolutions have shares that fall on padding: all
+    others share what there is among the inputs they see.
     """
     ones = np.ones((1, *layer.input_shapes[0]), np.float32)
     reached: Blob = shares.apply(ones, None, workspace.directly()) / np.float32(whole)

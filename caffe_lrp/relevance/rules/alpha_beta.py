@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffe_lrp.compute.quotients import Quotient, over_positive_sum, over_sums
+from caffe_lrp.compute.quotients import AdjointInput, over_positive_sum, over_sums
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
@@ -35,7 +35,7 @@ class AlphaBeta(SignedRule):
         return cls(parameters.beta, parameters.quirks.Q5_first_group_bias)
 
     @property
-    def hands_back_positive_alone(self) -> bool:
+    def only_positive_receives(self) -> bool:
         return self.beta == 0
 
     def bias(self, layer: Linear) -> Blob:
@@ -50,7 +50,7 @@ class AlphaBeta(SignedRule):
         shared = ratio(alpha * relevance, of_positive), ratio(minus_beta * relevance, of_negative)
         return shared[0], shared[0], shared[1], shared[1]
 
-    def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> Quotient:
+    def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> AdjointInput:
         if self.beta == 0:
             return over_positive_sum(relevance, sums, prepared.bias_positive)
         biases = prepared.bias_positive, prepared.bias_negative

@@ -30,7 +30,7 @@ class RuleParameters:
     beta
         β ≥ 0 of αβ; α = 1 + β.
     switch_layer
-        Layers up to this index get the formula's lower rule.
+        Layers up to this index get the rule `Formula.below`.
     quirks
         Quirks of the reference to reproduce.
     gamma
@@ -61,7 +61,7 @@ class Conditions:
         Whether max pooling compares its outputs, or what follows from them: equal windows then have to have
         equal outputs.
     gates
-        Which of its inputs only say how much of the others passes.
+        Which of its inputs are gates: they say how much of the others passes, and get no relevance.
     """
 
     nonnegative: bool
@@ -172,8 +172,8 @@ class Rule(ABC, Generic[LayerT, PreparedT]):
     def derived_floats(self, layer: LayerT, conditions: Conditions, growth: float) -> Mapping[str, int]:
         """Numbers that `prepare` derives from the weights, and what they take to be ready; by what they are.
 
-        Other rules that derive the same from a layer share it. ``growth`` is how many numbers a map of the
-        layer takes to be ready for every weight.
+        What has the same name is counted once for all rules of a layer: a name says what they share.
+        ``growth`` is how many packed numbers a map of the layer holds for every weight.
         """
 
     def passing_floats(self, layer: LayerT) -> int:

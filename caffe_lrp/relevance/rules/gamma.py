@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffe_lrp.compute.quotients import Quotient, over_favoured_sum
+from caffe_lrp.compute.quotients import AdjointInput, over_favoured_sum
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
@@ -49,7 +49,7 @@ class Gamma(SignedRule):
         )
         return of_positive, of_positive, of_negative, of_negative
 
-    def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> Quotient:
+    def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> AdjointInput:
         return over_favoured_sum(relevance, sums, prepared.bias_positive, prepared.bias_negative, self.gamma)
 
     def losses(

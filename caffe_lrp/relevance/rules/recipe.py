@@ -59,7 +59,7 @@ class Part:
     weight, input
         How they are modified.
     bias
-        (C,): what is added to the products, or None.
+        (C,): what is added to the products of every output channel, or None.
     """
 
     weight: Modifier = unchanged
@@ -79,17 +79,20 @@ class LinearRule(Rule[Linear, PreparedT]):
         """What the products of ``layer`` are taken apart into."""
 
     def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
-        """What is handed back along the weights of each part.
+        """Relevance for each unit of a product, part by part in the order of `parts`.
 
-        Here it is relevance over all parts together, the same for each: what the parts receive is the
-        relevance, but for what their biases take.
+        It is handed back along the part's weights, times the part's inputs. Here it is relevance over the sum
+        of all parts, the same for each, so that nothing is lost but what biases take. A rule that divides
+        otherwise, and loses relevance by it, needs `losses` of its own: those of the recipe leave it
+        unexplained.
 
         Parameters
         ----------
         relevance
             Of the output.
         sums
-            For every part in turn its products and its bias, in the shape of the output; may be overwritten.
+            For every part in turn its products and its bias, in the shape of the output. They can be gone
+            through once, and may be overwritten.
         """
         total, count = next(sums), 1
         for more in sums:
@@ -102,7 +105,8 @@ class LinearRule(Rule[Linear, PreparedT]):
 class AppliedPart:
     """A part, and the map along its weights.
 
-    With ``is_compared`` equal windows have equal sums, as max pooling needs of the layer's outputs.
+    ``is_compared`` is whether max pooling compares the layer's outputs: then sums of equal windows are made
+    exactly equal.
     """
 
     part: Part
@@ -122,7 +126,7 @@ class AppliedPart:
 
 
 class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
-    """A rule that is computed by the plain recipe; `parts` is all that one has to say."""
+    """A rule that is computed by the plain recipe: apart from a title it takes only `parts`."""
 
     def prepare(self, layer: Linear, conditions: Conditions) -> tuple[AppliedPart, ...]:
         parts = self.parts(layer)
@@ -162,10 +166,10 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
         """What biases take, and what is not shared where there is nothing to divide by."""
         sums = [each.sums(each.modified(seen.inputs[0]), workspace) for each in prepared]
         quotients = self.quotients(relevances[0], (each.copy() for each in sums))
-        unshared, is_zero = doubles(relevances[0]), np.zeros(relevances[0].shape, bool)
+        unshared, is_zero = doubles(relevances[0]), np.ones(relevances[0].shape, bool)
         for each, total, quotient in zip(prepared, sums, quotients, strict=True):
             unshared = unshared - doubles(quotient) * total
-            is_zero |= quotient == 0
+            is_zero &= quotient == 0
             if each.part.bias is not None:
                 yield "bias", float(np.sum(each.map.rows(quotient).astype(np.float64) * each.part.bias))
         yield "zero_sum", float(np.sum(unshared, where=is_zero))

@@ -41,7 +41,7 @@ class Route(Gradient):
 
 
 @dataclass(frozen=True)
-class HandOn(Route):
+class PassMerged(Route):
     """Relevance passes the place of a layer that was merged into another one."""
 
     title = "merged"

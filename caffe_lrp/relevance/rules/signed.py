@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_lrp.compute.linear_map import LinearMap
-from caffe_lrp.compute.quotients import Quotient
+from caffe_lrp.compute.quotients import AdjointInput
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
@@ -30,14 +30,14 @@ class SignedMap:
     ----------
     map
         To the two sums.
-    way_back
+    backward_map
         The map along whose weights relevance is handed back.
     bias_positive, bias_negative
         (C,): the parts of the bias that the sums lack.
     """
 
     map: LinearMap
-    way_back: LinearMap
+    backward_map: LinearMap
     bias_positive: Blob
     bias_negative: Blob
 
@@ -53,11 +53,11 @@ class SignedRule(LinearRule[SignedMap]):
         """(C,): its positive part is added to the first sum, its negative part to the second; 0 for none."""
 
     @abstractmethod
-    def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> Quotient:
+    def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> AdjointInput:
         """What is handed back along the weights, for sums as the forward pass has them."""
 
     @property
-    def hands_back_positive_alone(self) -> bool:
+    def only_positive_receives(self) -> bool:
         """Whether negative products get nothing."""
         return False
 
@@ -77,10 +77,10 @@ class SignedRule(LinearRule[SignedMap]):
     def prepare(self, layer: Linear, conditions: Conditions) -> SignedMap:
         bias, nonnegative = self.bias(layer), conditions.nonnegative
         both: LinearMap = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
-        way_back = both
-        if self.hands_back_positive_alone:
-            way_back = layer.positive_map_of_nonnegative if nonnegative else layer.positive_map
-        return SignedMap(both, way_back, positive(bias), negative(bias))
+        backward_map = both
+        if self.only_positive_receives:
+            backward_map = layer.positive_map_of_nonnegative if nonnegative else layer.positive_map
+        return SignedMap(both, backward_map, positive(bias), negative(bias))
 
     def forward(self, layer: Linear, prepared: SignedMap, x: Blob, workspace: Workspace) -> tuple[Blob, Blob]:
         """The sums of positive and of negative products, and the layer's output, put together from them."""
@@ -90,12 +90,12 @@ class SignedRule(LinearRule[SignedMap]):
         self, layer: Linear, prepared: SignedMap, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
         quotient = self.quotient(relevances[0], self._sums(seen), prepared)
-        return (prepared.way_back.adjoint(quotient, seen.inputs[0], workspace),)
+        return (prepared.backward_map.adjoint(quotient, seen.inputs[0], workspace),)
 
     def derived_floats(self, layer: Linear, conditions: Conditions, growth: float) -> Mapping[str, int]:
         signed = layer.weight.size * (2 if conditions.nonnegative else 4)
         found = {"both signs": math.ceil(signed * (1 + growth))}
-        if self.hands_back_positive_alone:
+        if self.only_positive_receives:
             return found | {"positive, backwards": math.ceil(signed * growth / 2)}
         return found | {"both signs, backwards": math.ceil(signed * growth)}
 

@@ -50,7 +50,7 @@ class WSquare(Rule[Linear, LinearMap]):
         """Of R, the share of the weights inside the input is handed down."""
 
         def compute() -> Blob:
-            # Where something would be packed for the map of the run, and kept, one of this moment.
+            # A temporary map where weights would be packed: those of the layer's own would be kept.
             is_packed = isinstance(layer, Windowed)
             shares = layer.sharing_map(np.square(layer.weight)) if is_packed else prepared
             return kept_inside(layer, shares, 1, workspace)

@@ -17,7 +17,7 @@ from .recipe import Part, PlainRule, negative, positive
 class ZBox(PlainRule):
     """``r = Σ (xw − lw⁺ − hw⁻) R / Σ (xw − lw⁺ − hw⁻)`` for inputs with ``l ≤ x ≤ h``; without bias.
 
-    Formed as ``(x − l)w⁺ + (x − h)w⁻``, of which nothing is negative. What would be divided by 0 is 0.
+    Computed as ``(x − l)w⁺ + (x − h)w⁻``, of which nothing is negative. What would be divided by 0 is 0.
     Source: Montavon et al. 2017.
 
     ``lowest`` and ``highest`` are l and h: one number for every channel of the input, or for every element.
