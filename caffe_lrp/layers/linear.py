@@ -130,6 +130,11 @@ class Linear(Layer):
         """Sums of positive products, for inputs that are never negative."""
         return self.map_of(self.signed_map_of_nonnegative.weight[:, :1])
 
+    @shared_property
+    def squares_map(self) -> LinearMap:
+        """A map that hands relevance back in proportion to squared weights."""
+        return self.sharing_map(np.square(self.weight))
+
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         return (self.own_map.apply(inputs[0], self.bias, workspace),)
 

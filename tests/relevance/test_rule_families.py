@@ -239,6 +239,35 @@ def vars_of(thing: object) -> list[object]:
     return list(getattr(thing, "__dict__", {}).values())
 
 
+@pytest.mark.parametrize("rule", [AlphaBeta(1.0, True), ZPlus(0.0, True), Gamma(0.25)], ids=repr)
+def test_plans_share_maps_of_signed_weights(rule: AnyRule, tmp_path: Path) -> None:
+    layer = CONVOLUTION.build(tmp_path)
+    first, second = (Step(layer, rule, conditions()).prepared for _ in range(2))
+    assert first.map is second.map
+    assert first.way_back is second.way_back
+
+
+def test_plans_share_the_map_of_squared_weights(tmp_path: Path) -> None:
+    layer = CONVOLUTION.build(tmp_path)
+    first, second = (Step(layer, WSquare(), conditions()).prepared for _ in range(2))
+    assert first is second
+
+
+def test_the_plain_recipe_divides_in_the_memory_of_the_sums() -> None:
+    relevance = np.array([[3, 4, 5]], np.float32)
+    sums = [np.array(numbers, np.float32) for numbers in ([[2, 1, 0]], [[4, 1, 0]])]
+    first, second = Absolute().quotients(relevance, iter(sums))
+    assert first is second is sums[0]
+    assert first.tolist() == [[0.5, 2, 0]]
+
+
+def test_inputs_less_their_bounds_lie_in_memory_as_inputs_do(tmp_path: Path) -> None:
+    layer, x = CONVOLUTION.build(tmp_path), WORKSPACE.copy(CONVOLUTION.x())
+    assert isinstance(layer, Linear)
+    for part in ZBox((-9.0,), (9.0,)).parts(layer):
+        assert part.input(x).strides == x.strides
+
+
 LINEAR: list[AnyRule] = [
     *FUSED,
     Flat(True),

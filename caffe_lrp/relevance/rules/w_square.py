@@ -30,7 +30,8 @@ class WSquare(Rule[Linear, LinearMap]):
         return cls()
 
     def prepare(self, layer: Linear, conditions: Conditions) -> LinearMap:
-        return layer.sharing_map(np.square(layer.weight))
+        squares: LinearMap = layer.squares_map
+        return squares
 
     def propagate(
         self, layer: Linear, prepared: LinearMap, seen: Seen, relevances: Blobs, workspace: Workspace
@@ -49,7 +50,7 @@ class WSquare(Rule[Linear, LinearMap]):
         """Of R, the share of the weights inside the input is handed down."""
 
         def compute() -> Blob:
-            # Where something would be packed for the map of the run, and kept, one of this moment.
+            # What the map of the run packs is kept with it: where that is much, a temporary one does.
             is_packed = isinstance(layer, Windowed)
             shares = layer.sharing_map(np.square(layer.weight)) if is_packed else prepared
             return kept_inside(layer, shares, 1, workspace)
