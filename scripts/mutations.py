@@ -76,7 +76,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a mutation.
+    """The result of one mutation.
 
     Attributes
     ----------

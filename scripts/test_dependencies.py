@@ -89,7 +89,7 @@ class Python:
 
 @dataclass
 class Outcome:
-    """What became of one combination of a Python and dependencies."""
+    """The result of one combination of a Python and dependencies."""
 
     python: str
     dependencies: str
@@ -255,7 +255,7 @@ def counts_in(report: Path) -> dict[str, int]:
 def tried(
     python: Python, dependencies: str, project: Project, folder: Path, arguments: Sequence[str]
 ) -> Outcome:
-    """Return what became of the tests with one Python and one choice of dependencies."""
+    """Return how the tests ended with one Python and one choice of dependencies."""
     outcome = Outcome(python.full, dependencies)
     name = f"Python {python.full}, {dependencies} dependencies"
     say(f"{name}: installing")

@@ -79,7 +79,7 @@ def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
 
     def compute() -> Blob:
         nothing = np.zeros((1, *layer.input_shapes[0]), np.float32)
-        # A map of this moment: what is packed for it is not kept with the layer.
+        # A temporary map: what is packed for it is not kept with the layer.
         own = layer.map_of(layer.lifted(layer.weight))
         return np.array(own.apply(nothing, layer.bias, workspace.directly()))
 

@@ -58,7 +58,7 @@ class Conditions:
     nonnegative
         Whether the layer's inputs never have negative elements.
     is_compared
-        Whether max pooling compares its outputs, or what follows from them: equal windows then have to have
+        Whether max pooling compares its outputs, or what follows from them: equal windows must then give
         equal outputs.
     gates
         Which of its inputs only say how much of the others passes.
