@@ -6,8 +6,8 @@ from abc import abstractmethod
 import numpy as np
 
 from caffe_lrp.compute.linear_map import LinearMap, signed_weight
+from caffe_lrp.compute.once import shared_property
 from caffe_lrp.compute.quotients import undivided
-from caffe_lrp.compute.sharing import shared_property
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.window import Window
