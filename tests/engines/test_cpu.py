@@ -86,7 +86,7 @@ def test_an_observer_sees_every_step_and_changes_nothing(twins: Twins) -> None:
     observed = ENGINE.explain(plan, forward, CLASSES, passages.append)
     assert observed.tobytes() == ENGINE.explain(plan, forward, CLASSES).tobytes()
     assert [passage.step for passage in passages] == list(plan.steps)
-    assert passages[-1].handed_down[0] is observed
+    assert passages[-1].propagated[0] is observed
 
 
 # --- What results do not depend on --------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_a_new_rule_inherits_its_account(case: Case, tmp_path: Path) -> None:
     passage = passage_of(Absolute(), case.build(tmp_path, weights), x, relevance_for(case, weights))
     for item in range(len(x)):
         enters, leaves = (float(blob[item].sum(dtype=np.float64)) for blob in
-                          (passage.received[0], passage.handed_down[0]))  # fmt: skip
+                          (passage.received[0], passage.propagated[0]))  # fmt: skip
         found = losses_of(passage, item, Constants())
         assert found is not None
         assert found["bias"] != 0

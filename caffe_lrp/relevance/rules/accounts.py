@@ -58,7 +58,7 @@ class Constants:
 
 
 def _narrowed(numbers: Blob) -> Blob:
-    """Without the axes behind the channels along which nothing varies."""
+    """Without the axes after the channels along which nothing varies."""
     first = numbers[(slice(None), slice(None), *(slice(0, 1),) * (numbers.ndim - 2))]
     return first.copy() if np.array_equal(np.broadcast_to(first, numbers.shape), numbers) else numbers
 

@@ -1,4 +1,4 @@
-"""What all rules have in common: what they look at, hand down, lose, and keep in memory."""
+"""What all rules have in common: what they look at, propagate, lose, and keep in memory."""
 
 import math
 from abc import ABC, abstractmethod

@@ -47,7 +47,7 @@ class WSquare(Rule[Linear, LinearMap]):
         constants: Constants,
         workspace: Workspace,
     ) -> Iterator[Loss]:
-        """Of R, the share of the weights inside the input is handed down."""
+        """Of R, the share of the weights inside the input arrives."""
 
         def compute() -> Blob:
             # What the map of the run packs is kept with it: where that is much, a temporary one does.
