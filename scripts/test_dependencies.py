@@ -89,7 +89,7 @@ class Python:
 
 @dataclass
 class Outcome:
-    """What became of one combination of a Python and dependencies."""
+    """The result of one combination of a Python and dependencies."""
 
     python: str
     dependencies: str
@@ -212,7 +212,9 @@ def install(python: Python, folder: Path, project: Project, dependencies: str) -
 def versions_in(programs: Path, names: Sequence[str]) -> str:
     """Return the versions of packages that are installed."""
     command = [str(programs / "python"), "-I", "-c", ABOUT_PACKAGES, *names]
-    asked = subprocess.run(command, capture_output=True, text=True, check=True)
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise InstallationError(asked.stderr.strip().splitlines()[-1])
     return asked.stdout.strip()
 
 
@@ -255,7 +257,7 @@ def counts_in(report: Path) -> dict[str, int]:
 def tried(
     python: Python, dependencies: str, project: Project, folder: Path, arguments: Sequence[str]
 ) -> Outcome:
-    """Return what became of the tests with one Python and one choice of dependencies."""
+    """Return how the tests ended with one Python and one choice of dependencies."""
     outcome = Outcome(python.full, dependencies)
     name = f"Python {python.full}, {dependencies} dependencies"
     say(f"{name}: installing")

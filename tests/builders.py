@@ -53,7 +53,7 @@ class EagerEngine(CpuEngine):
 def conditions(
     nonnegative: bool = False, is_compared: bool = False, gates: Sequence[bool] = ()
 ) -> Conditions:
-    """What a net makes of the place of a layer, where nothing is special about it unless that is said."""
+    """Conditions of a layer about which nothing is special, unless that is said."""
     return Conditions(nonnegative, is_compared, tuple(gates))
 
 

@@ -51,10 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
     The package that they import may be the installed one, which would compile everything once more.
     """
     if not getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
-        from caffe_lrp.kernels._jit import CACHE_PLACE  # noqa: PLC0415 - only tests need it
+        from caffe_lrp.kernels._jit import CACHE_FOLDER  # noqa: PLC0415 - only tests need it
 
-        if CACHE_PLACE.folder is not None and not CACHE_PLACE.notices:
-            os.environ.setdefault("CAFFE_LRP_CACHE_DIR", str(CACHE_PLACE.folder.parent))
+        if CACHE_FOLDER.folder is not None and not CACHE_FOLDER.notices:
+            os.environ.setdefault("CAFFE_LRP_CACHE_DIR", str(CACHE_FOLDER.folder.parent))
 
 
 @pytest.hookimpl(trylast=True)

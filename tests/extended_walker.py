@@ -49,10 +49,10 @@ class ExtendedWalker(Walker):
             return self.slow[layer.name].output(xs[0])
         return super()._output(layer, xs)
 
-    def _handed_down(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
+    def _propagated(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
         slow = self.slow.get(layer.name)
         if slow is None:
-            return super()._handed_down(layer, received, formula, options)
+            return super()._propagated(layer, received, formula, options)
         x = self.values[self.reads[layer.name][0]]
         if formula not in (11, 26, 99, 166):
             return [slow.relevance(x, received)]

@@ -243,7 +243,7 @@ class RouterWalker(Walker):
             return np.asarray(1 / (1 + np.exp(-xs[0])))
         return super()._output(layer, xs)
 
-    def _handed_down(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
+    def _propagated(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
         xs = [self.values[value] for value in self.reads[layer.name]]
         if layer.name in self.routers:
             return gradients(self.routers[layer.name], xs, received)
@@ -255,4 +255,4 @@ class RouterWalker(Walker):
             return [np.zeros(x.shape) if part is None else part for x, part in zip(xs, found, strict=True)]
         if layer.type == "Sigmoid" and formula not in (11, 99):
             return [received]
-        return super()._handed_down(layer, received, formula, options)
+        return super()._propagated(layer, received, formula, options)

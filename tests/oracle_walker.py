@@ -126,7 +126,7 @@ class Walker:
                 break
             if out not in reached:
                 continue
-            handed = self._handed_down(layer, reached.pop(out), formula, options)
+            handed = self._propagated(layer, reached.pop(out), formula, options)
             if layer.name == first:
                 target = handed[0]
                 break
@@ -161,7 +161,7 @@ class Walker:
             assert kind == "Dropout", kind
         return out
 
-    def _handed_down(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
+    def _propagated(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
         xs = [self.values[value] for value in self.reads[layer.name]]
         x, kind = xs[0], layer.type
         if kind == "Concat":

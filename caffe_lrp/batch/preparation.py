@@ -132,7 +132,9 @@ def prepare_run(
     if options.top is not None and settings.class_count is not None:  # or there might be any number
         refuse_too_many_ranks(settings.class_count, options.top)
     model_formulas = () if settings.formula is None else (settings.formula,)
-    work = make_jobs(entries or (), _layout_of(options), options.formulas or model_formulas, options.top)
+    work = make_jobs(
+        entries or (), _output_paths_of(options), options.formulas or model_formulas, options.top
+    )
     survey = survey_of(work)
     refuse_other_paths(work, survey)
     if file_kinds(options.outputs) and not options.is_demo:
@@ -164,7 +166,7 @@ def _path_of_labels(settings: ModelSettings) -> str:
     return str(settings.labels.absolute()) if isinstance(settings.labels, Path) else ""
 
 
-def _layout_of(options: RunOptions) -> OutputPaths:
+def _output_paths_of(options: RunOptions) -> OutputPaths:
     """Where images and outputs are; several maps of an image have names of their own without being asked."""
     if options.is_demo:
         return OutputPaths(options.prepath, options.output_root, options.path_root, whole_path=True)

@@ -22,7 +22,7 @@ from caffe_lrp.batch.events import (
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.batch.preparation import PreparedRun
 from caffe_lrp.errors import ExitCode, presentable
-from caffe_lrp.kernels._jit import CACHE_PLACE
+from caffe_lrp.kernels._jit import CACHE_FOLDER
 
 from .accounts import conservation_lines
 from .dark_maps import DarkMaps, why_dark
@@ -77,7 +77,7 @@ class Reporter:
         """What is worth knowing before the run starts."""
         if not self._quiet:
             on_run = [notice.placed(self._places) for notice in self._run.notes()]
-            for note in (*CACHE_PLACE.notices, *on_run):
+            for note in (*CACHE_FOLDER.notices, *on_run):
                 remark(f"note: {note}")
 
     def show_check(self) -> ExitCode:

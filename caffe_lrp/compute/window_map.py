@@ -30,8 +30,8 @@ from caffe_lrp.kernels.passes import (
 from caffe_lrp.kernels.window import Window
 
 from .linear_map import LinearMap
+from .once import shared_method, shared_property
 from .product import Product, packed_growth, winograd_applies, winograd_pays, with_merged_groups
-from .sharing import shared_method, shared_property
 from .ties import restore_ties
 from .workspace import Workspace
 

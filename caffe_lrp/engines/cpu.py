@@ -64,8 +64,8 @@ class CpuEngine(Engine):
             for value, scores in plan.seeds.items()
         }
         for step in plan.steps:
-            handed_down = _propagate(step, forward, relevance, self._workspace, observer)
-            relevance.update(zip(step.layer.inputs, handed_down, strict=True))
+            propagated = _propagate(step, forward, relevance, self._workspace, observer)
+            relevance.update(zip(step.layer.inputs, propagated, strict=True))
         result = relevance[plan.target]
         return plan.finish(result) if plan.finish else result
 
@@ -116,7 +116,7 @@ def _propagate(
         [values[value] for value in layer.outputs] if rule.uses_outputs(layer) else (),
         forward.sums[layer.index] if rule.uses_sums else None,
     )
-    handed_down = rule.propagate(layer, step.prepared, seen, received, workspace)
+    propagated = rule.propagate(layer, step.prepared, seen, received, workspace)
     if observer is not None:
-        observer(Passage(step, seen, received, handed_down, workspace))
-    return handed_down
+        observer(Passage(step, seen, received, propagated, workspace))
+    return propagated

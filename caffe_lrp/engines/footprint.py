@@ -23,7 +23,7 @@ def footprint_of(net: Net, plans: Sequence[Plan], convolution: str = "auto") -> 
     kept = frozenset[int]().union({net.output_value}, *(plan.kept_values for plan in plans))
     owners = _owners(net)
     steps = [step for plan in plans for step in plan.steps]
-    sums = sum({step.layer.index: kept_floats(step) for step in steps}.values())
+    sums = sum(_most_kept(steps).values())
     held = _floats(net, owners, kept) + sums
     peaks = [_forward_peak(net, owners, kept) + sums]
     peaks += [held + _backward_peak(net, plan) for plan in plans]
@@ -54,6 +54,15 @@ def derived_floats(step: Step, convolution: str) -> Mapping[str, int]:
     layer = step.layer
     growth = layer.own_map.packed_growth(convolution) if isinstance(layer, Linear) else 0.0
     return step.rule.derived_floats(layer, step.conditions, growth)
+
+
+def _most_kept(steps: Iterable[Step]) -> dict[int, int]:
+    """Index of a layer -> what is kept for its rules: plans share it, though not all of them may need it."""
+    most: dict[int, int] = {}
+    for step in steps:
+        index = step.layer.index
+        most[index] = max(most.get(index, 0), kept_floats(step))
+    return most
 
 
 def _owners(net: Net) -> dict[int, int]:

@@ -154,15 +154,15 @@ _TARGET = _target()
 _OWNERS = (_SOURCES.stat().st_uid,)
 
 #: Where compiled kernels are kept, and why.
-CACHE_PLACE = cache.find_place(
+CACHE_FOLDER = cache.find_folder(
     _SOURCES / "__pycache__", os.environ, cache.sources_digest(_SOURCES, _versions()), _TARGET
 )
 
 
 def mark_cache_complete() -> None:
     """Note that the cache holds every kernel: it then serves where it cannot be written (see `cache`)."""
-    if CACHE_PLACE.folder:
-        cache.mark_complete(CACHE_PLACE.folder, _TARGET, _OWNERS)
+    if CACHE_FOLDER.folder:
+        cache.mark_complete(CACHE_FOLDER.folder, _TARGET, _OWNERS)
 
 
 #: Name -> type of a number, or of nothing.
@@ -344,6 +344,6 @@ def kernel(function: Kernel) -> Kernel:
     """
     compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
     is_watched = Path(inspect.getfile(function)).parent == _SOURCES and not function.__closure__
-    if CACHE_PLACE.folder and is_watched:
-        compiled._cache = KernelCache(function, CACHE_PLACE.folder)
+    if CACHE_FOLDER.folder and is_watched:
+        compiled._cache = KernelCache(function, CACHE_FOLDER.folder)
     return cast(Kernel, compiled)

@@ -67,7 +67,7 @@ def _emit_stabilised(code: Code, dividend: Any, z: Any, coefficients: Any, out: 
 
 
 #: ``dividend, sums, negative_offset, positive_bias, negative_bias, coefficients, out, count``: ``f₁ d/p`` at
-#: ``out`` and ``f₂ d/n`` ``negative_offset`` bytes behind it, as the sums lie; f₁, f₂ are the coefficients.
+#: ``out`` and ``f₂ d/n`` ``negative_offset`` bytes after it, as the sums lie; f₁, f₂ are the coefficients.
 divide_by_sign = expanded(8, _emit_by_sign)
 
 #: ``dividend, sums, positive_bias, out, count``: ``d/p`` alone.

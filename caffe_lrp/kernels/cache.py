@@ -86,7 +86,7 @@ def sources_digest(folder: Path, versions: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def find_place(package: Path, environment: Mapping[str, str], digest: str, target: str) -> CacheFolder:
+def find_folder(package: Path, environment: Mapping[str, str], digest: str, target: str) -> CacheFolder:
     """The first folder that can be written, or holds all that is needed, and that nobody else can write.
 
     Parameters

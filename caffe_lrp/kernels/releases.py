@@ -42,6 +42,6 @@ def require_supported(package: str, version: str) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """What a version begins with: (0, 61, 2) of ``0.61.2rc1``; nothing, which is no release, of a text."""
+    """The numbers that a version begins with: (0, 61, 2) of ``0.61.2rc1``; none of what is no version."""
     found = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, found[0].split("."))) if found else ()

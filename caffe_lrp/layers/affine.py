@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.once import shared_property
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import BiasParameter, BNParameter, ScaleParameter
@@ -116,13 +116,13 @@ class LearnedAffine(Affine):
 
     Attributes
     ----------
-    layouts
+    accepted_roles
         Roles of the blobs, for every way in which they are stored; the usual one first.
     first, span
         The axis of one item that the numbers begin with, and their sizes; none for a single number.
     """
 
-    layouts: tuple[_Roles, ...]
+    accepted_roles: tuple[_Roles, ...]
     first: int = 0
     span: Shape
 
@@ -131,7 +131,7 @@ class LearnedAffine(Affine):
 
     @property
     def accepted_weight_shapes(self) -> tuple[tuple[Shape, ...], ...]:
-        return tuple(map(self._shapes, self.layouts))
+        return tuple(map(self._shapes, self.accepted_roles))
 
     @property
     def weight_shapes(self) -> tuple[Shape, ...]:
@@ -139,8 +139,8 @@ class LearnedAffine(Affine):
 
     @property
     def weight_roles(self) -> _Roles:
-        shapes = tuple(blob.shape for blob in self.weights) or self._shapes(self.layouts[0])
-        return next(roles for roles in self.layouts if self._shapes(roles) == shapes)
+        shapes = tuple(blob.shape for blob in self.weights) or self._shapes(self.accepted_roles[0])
+        return next(roles for roles in self.accepted_roles if self._shapes(roles) == shapes)
 
     @property
     def _blobs(self) -> dict[str, Numbers]:
@@ -231,10 +231,12 @@ class BatchNorm(Standardization):
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "BatchNorm":
         parameters = spec.parameters.batch_norm_param
-        layouts: tuple[_Roles, ...] = (_NVIDIA, _NVIDIA_BEFORE, _SCALED)
+        accepted_roles: tuple[_Roles, ...] = (_NVIDIA, _NVIDIA_BEFORE, _SCALED)
         if not parameters.scale_bias:
-            layouts = (_STATISTICS, _BARE_STATISTICS, *layouts)
-        return cls(layouts=layouts, span=node["input_shapes"][0][:1], epsilon=parameters.eps, **node)
+            accepted_roles = (_STATISTICS, _BARE_STATISTICS, *accepted_roles)
+        return cls(
+            accepted_roles=accepted_roles, span=node["input_shapes"][0][:1], epsilon=parameters.eps, **node
+        )
 
 
 @register("BN")
@@ -255,11 +257,13 @@ class BN(Standardization):
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "BN":
         parameters = spec.parameters.bn_param
         is_complete = parameters.bn_mode == BNParameter.INFERENCE
-        layouts: tuple[_Roles, ...] = (("scale", "bias"),)
+        accepted_roles: tuple[_Roles, ...] = (("scale", "bias"),)
         if not is_complete:
-            layouts = (("scale", "bias", "mean", "variance"), *layouts)
+            accepted_roles = (("scale", "bias", "mean", "variance"), *accepted_roles)
         span = node["input_shapes"][0][:1]
-        return cls(layouts=layouts, span=span, epsilon=parameters.eps, is_complete=is_complete, **node)
+        return cls(
+            accepted_roles=accepted_roles, span=span, epsilon=parameters.eps, is_complete=is_complete, **node
+        )
 
     def with_weights(self, weights: tuple[Blob, ...]) -> "Standardization":
         if len(weights) == 2 and not self.is_complete:
@@ -307,7 +311,7 @@ class Scale(Layer):
         if len(shapes) == 1:
             first, span = _span(parameters, shapes[0])
             roles = ("scale", "bias") if parameters.bias_term else ("scale",)
-            return LearnedAffine(layouts=(roles,), first=first, span=span, **node)
+            return LearnedAffine(accepted_roles=(roles,), first=first, span=span, **node)
         require_part(parameters, "scale_param", shapes)
         if parameters.bias_term:
             raise ModelError(
@@ -329,6 +333,6 @@ class Bias(Layer):
         parameters, shapes = spec.parameters.bias_param, node["input_shapes"]
         if len(shapes) == 1:
             first, span = _span(parameters, shapes[0])
-            return LearnedAffine(layouts=(("bias",),), first=first, span=span, **node)
+            return LearnedAffine(accepted_roles=(("bias",),), first=first, span=span, **node)
         require_part(parameters, "bias_param", shapes)
         return ShiftedByBlob(**node)

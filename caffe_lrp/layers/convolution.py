@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.compute.linear_map import LinearMap
+from caffe_lrp.compute.once import shared_property
 from caffe_lrp.compute.quotients import undivided
-from caffe_lrp.compute.sharing import shared_property
 from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError

@@ -48,7 +48,7 @@ def convolution_padded_window(parameters: ConvolutionParameter) -> PaddedWindow:
     stride = _pair(parameters, "stride", parameters.stride, 1)
     pad = _pair(parameters, "pad", parameters.pad, 0)
     dilation = _spatial(parameters.dilation, "dilation") if parameters.dilation else (1, 1)
-    return _placed(parameters, Window(*kernel, *stride, *pad, *dilation))
+    return _padded(parameters, Window(*kernel, *stride, *pad, *dilation))
 
 
 def pooling_padded_window(parameters: PoolingParameter, input_shape: Shape) -> PaddedWindow:
@@ -74,15 +74,15 @@ def pooling_padded_window(parameters: PoolingParameter, input_shape: Shape) -> P
             raise ModelError("global_pooling takes the whole image; remove stride and pad")
         return PaddedWindow(Window(input_shape[1], input_shape[2]), (0, 0))
     kernel = _pair(parameters, "kernel", given("kernel_size"), None)
-    placed = _placed(parameters, Window(*kernel, *stride, *pad))
-    begins = (placed.window.pad_h, placed.window.pad_w)
-    for pad in (begins, placed.ends):
+    padded = _padded(parameters, Window(*kernel, *stride, *pad))
+    begins = (padded.window.pad_h, padded.window.pad_w)
+    for pad in (begins, padded.ends):
         if pad[0] >= kernel[0] or pad[1] >= kernel[1]:
             raise ModelError(f"padding {pad} must be smaller than the kernel {kernel}")
-    return placed
+    return padded
 
 
-def _placed(parameters: ConvolutionParameter | PoolingParameter, window: Window) -> PaddedWindow:
+def _padded(parameters: ConvolutionParameter | PoolingParameter, window: Window) -> PaddedWindow:
     """``window``, whose padding is that of both sides, with the padding that forks' fields may ask for.
 
     Raises

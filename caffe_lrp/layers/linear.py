@@ -6,8 +6,8 @@ from abc import abstractmethod
 import numpy as np
 
 from caffe_lrp.compute.linear_map import LinearMap, signed_weight
+from caffe_lrp.compute.once import shared_property
 from caffe_lrp.compute.quotients import undivided
-from caffe_lrp.compute.sharing import shared_property
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.window import Window
@@ -112,7 +112,7 @@ class Linear(Layer):
 
     @shared_property
     def squared_map(self) -> LinearMap:
-        """Hands relevance back in proportion to squared weights."""
+        """A map that hands relevance back in proportion to squared weights."""
         return self.sharing_map(np.square(self.weight))
 
     @shared_property

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.once import shared_property
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import ExpParameter, LogParameter

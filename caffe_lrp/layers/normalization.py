@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.once import shared_property
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.caffe_pb2 import LRNParameter

@@ -36,8 +36,8 @@ class SpatialPyramid(Layer):
         if parameters.pyramid_height < 1:
             raise ModelError("pyramid_height must be at least 1; set it in spp_param")
         _, *size = require_image(node["input_shapes"][0])
-        placements = [_bins(level, size) for level in range(parameters.pyramid_height)]
-        levels = tuple(pooling_of(parameters.pool, padded, True, **node) for padded in placements)
+        windows = [_bins(level, size) for level in range(parameters.pyramid_height)]
+        levels = tuple(pooling_of(parameters.pool, padded, True, **node) for padded in windows)
         kind = MaxPyramid if parameters.pool == SPPParameter.MAX else AveragePyramid
         return kind(levels=levels, **node)
 

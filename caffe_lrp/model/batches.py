@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from .attempt import Request
 
 Asked = TypeVar("Asked", bound=Request)
-#: What becomes of one.
+#: The result of one.
 Outcome = TypeVar("Outcome")
 
 

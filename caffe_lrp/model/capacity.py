@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.pool import EnginePool
-from caffe_lrp.kernels._jit import CACHE_PLACE
+from caffe_lrp.kernels._jit import CACHE_FOLDER
 from caffe_lrp.machine.resources import allowed_processors, available_memory
 
 from . import schedule
@@ -19,7 +19,7 @@ _LOG = logging.getLogger("caffe_lrp")
 
 def tell_of_compiler() -> None:
     """Log that the first explanations will take their time, where no kernel has been compiled before."""
-    folder = CACHE_PLACE.folder
+    folder = CACHE_FOLDER.folder
     if folder is None or not folder.is_dir() or not any(folder.iterdir()):
         _LOG.warning(
             "kernels are compiled for this machine when they are first needed: the first explanations take "

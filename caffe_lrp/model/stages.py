@@ -199,7 +199,7 @@ def _explain(explainer: Explainer, slots: Sequence[_Slot], engine: Engine) -> It
             for slot in slots
         ]
         for choices in zip_longest(*columns):
-            yield from _walk(explainer, plan, forward, choices, engine)
+            yield from _explain_by(explainer, plan, forward, choices, engine)
 
 
 def _forward(explainer: Explainer, slots: Sequence[_Slot], engine: Engine) -> tuple[ForwardPass, Blob]:
@@ -213,7 +213,7 @@ def _forward(explainer: Explainer, slots: Sequence[_Slot], engine: Engine) -> tu
         return forward, class_scores(forward.activations[net.output_value], explainer.output_size)
 
 
-def _walk(
+def _explain_by(
     explainer: Explainer,
     plan: Plan,
     forward: ForwardPass,

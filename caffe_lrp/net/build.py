@@ -259,7 +259,7 @@ def _stored_weights(layer: Layer, weights: StoredWeights, source: str) -> tuple[
     if not layer.weight_shapes:
         return ()
     stored = weights[layer.name]
-    if _fitting_layout(layer, stored) is None:
+    if _fitting_shapes(layer, stored) is None:
         wanted = ", or ".join(map(_list, layer.accepted_weight_shapes))
         raise ModelError(
             f"{source}: {layer.label}: needs weights of shapes {wanted}, but the caffemodel has "
@@ -268,11 +268,11 @@ def _stored_weights(layer: Layer, weights: StoredWeights, source: str) -> tuple[
     return stored
 
 
-def _fitting_layout(layer: Layer, stored: Sequence[StoredBlob]) -> tuple[Shape, ...] | None:
-    """The first of the layer's layouts that the stored blobs have; None if they have another."""
+def _fitting_shapes(layer: Layer, stored: Sequence[StoredBlob]) -> tuple[Shape, ...] | None:
+    """The first of the `accepted_weight_shapes` that the stored blobs have; None if they have others."""
     shapes = [_without_ones(blob.shape) for blob in stored]
     return next(
-        (layout for layout in layer.accepted_weight_shapes if list(map(_without_ones, layout)) == shapes),
+        (wanted for wanted in layer.accepted_weight_shapes if list(map(_without_ones, wanted)) == shapes),
         None,
     )
 
@@ -296,9 +296,9 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
     """
     if not stored:
         return layer
-    layout = _fitting_layout(layer, stored) or ()
+    shapes = _fitting_shapes(layer, stored) or ()
     blobs: tuple[Blob, ...] = tuple(
-        blob.read().reshape(shape) for blob, shape in zip(stored, layout, strict=True)
+        blob.read().reshape(shape) for blob, shape in zip(stored, shapes, strict=True)
     )
     for blob in blobs:
         # NaN and infinity show in the extremes, which need no copy of half a gigabyte.

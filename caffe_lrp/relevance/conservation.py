@@ -127,7 +127,7 @@ class Ledger:
         layer, rule = passage.step.layer, passage.step.rule
         enters = np.sum([_sums(blob) for blob in passage.received], axis=0)
         absolute = np.sum([_sums(np.abs(blob)) for blob in passage.received], axis=0)
-        handed = dict(zip(layer.inputs, map(_sums, passage.handed_down), strict=True))
+        handed = dict(zip(layer.inputs, map(_sums, passage.propagated), strict=True))
         fixed = self.plan.net.fixed_values.intersection(handed)
         taken = np.sum([handed.pop(value) for value in fixed] or [np.zeros(len(enters))], axis=0)
         leaves = np.sum(list(handed.values()), axis=0)

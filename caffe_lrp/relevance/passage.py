@@ -42,7 +42,7 @@ class Passage:
         What the rule saw of the forward pass.
     received
         Relevance of the layer's outputs, one blob for each.
-    handed_down
+    propagated
         Relevance of its inputs. These blobs and those received are not to be changed.
     workspace
         Memory and threads for what an observer computes.
@@ -51,7 +51,7 @@ class Passage:
     step: Step
     seen: Seen
     received: Blobs
-    handed_down: Blobs
+    propagated: Blobs
     workspace: Workspace
 
 

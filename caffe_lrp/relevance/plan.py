@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from caffe_lrp.compute.sharing import shared_property
+from caffe_lrp.compute.once import shared_property
 from caffe_lrp.errors import ConfigError, PlanError, about
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer

@@ -282,13 +282,13 @@ def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 def process_environment(**more: str) -> dict[str, str]:
     """Return the environment of a process that runs this very caffe-lrp, with warm kernels."""
-    from caffe_lrp.kernels._jit import CACHE_PLACE  # noqa: PLC0415 - imports Numba
+    from caffe_lrp.kernels._jit import CACHE_FOLDER  # noqa: PLC0415 - imports Numba
 
     environment = dict(os.environ)
     places = [str(Path(caffe_lrp.__file__).parents[1]), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
-    if CACHE_PLACE.folder:
-        environment["CAFFE_LRP_CACHE_DIR"] = str(CACHE_PLACE.folder.parent)
+    if CACHE_FOLDER.folder:
+        environment["CAFFE_LRP_CACHE_DIR"] = str(CACHE_FOLDER.folder.parent)
     return environment | more
 
 

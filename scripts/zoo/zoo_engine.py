@@ -118,7 +118,7 @@ def note_of(passage: Passage) -> Answer:
         "layer": layer.name,
         "type": layer.type,
         "enters": total(passage.received),
-        "leaves": total(passage.handed_down),
+        "leaves": total(passage.propagated),
         "absolute": absolute(passage.received),
         "one_sided": lost,
     }

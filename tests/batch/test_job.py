@@ -16,8 +16,8 @@ from caffe_lrp.sources.filelist import ListEntry, read_filelist
 
 
 def job_of(path: str, path_root: str = "images", *, inside: str = "") -> HeatmapJob:
-    layout = OutputPaths("", "out", path_root)
-    (job,) = layout.jobs(0, ListEntry(1, path, Target(1), inside), (0,), (Target(1),))
+    output_paths = OutputPaths("", "out", path_root)
+    (job,) = output_paths.jobs(0, ListEntry(1, path, Target(1), inside), (0,), (Target(1),))
     return job
 
 
@@ -85,9 +85,9 @@ def _resolved(steps: tuple[str, ...]) -> list[str]:
 # ---- Lines that write the same files ---------------------------------------------------------------
 
 
-def work_of(folder: Path, lines: str, layout: OutputPaths, *formulas: int) -> WorkList:
+def work_of(folder: Path, lines: str, output_paths: OutputPaths, *formulas: int) -> WorkList:
     (folder / "list.txt").write_text(lines)
-    return make_jobs(read_filelist(folder / "list.txt"), layout, formulas or (0,))
+    return make_jobs(read_filelist(folder / "list.txt"), output_paths, formulas or (0,))
 
 
 SPELLINGS = """images/a.jpg 1
@@ -117,10 +117,10 @@ def test_lines_clash_however_their_paths_are_written(tmp_path: Path) -> None:
 
 
 def test_targets_and_formulas_in_names_keep_lines_apart(tmp_path: Path) -> None:
-    layout = OutputPaths("", "out", "images", names_have_targets=True)
-    work = work_of(tmp_path, SPELLINGS, layout, 0, 2)
+    output_paths = OutputPaths("", "out", "images", names_have_targets=True)
+    work = work_of(tmp_path, SPELLINGS, output_paths, 0, 2)
     refuse_clashes(work, survey_of(work), "list.txt")
-    work = work_of(tmp_path, "images/a.jpg -1\nimages/a.jpg 1\nimages/a.jpg -7\n", layout, 0, 2)
+    work = work_of(tmp_path, "images/a.jpg -1\nimages/a.jpg 1\nimages/a.jpg -7\n", output_paths, 0, 2)
     with pytest.raises(FileListError, match=r"lines 1 and 3: .*_f0_top1\n  lines 1 and 3: .*_f2_top1$"):
         refuse_clashes(work, survey_of(work), "list.txt")
 
@@ -137,14 +137,14 @@ def test_of_many_clashes_twenty_are_named(tmp_path: Path) -> None:
     st.sampled_from(["", "root", "/root/images/"]),
 )
 def test_stems_are_those_that_paths_make(path: str, path_root: str, image_root: str) -> None:
-    layout = OutputPaths(image_root, "out/.", path_root)
-    (job,) = layout.jobs(0, ListEntry(1, path, Target(1)), (0,), (Target(1),))
+    output_paths = OutputPaths(image_root, "out/.", path_root)
+    (job,) = output_paths.jobs(0, ListEntry(1, path, Target(1)), (0,), (Target(1),))
     image = path if path.startswith("/") or not image_root else f"{image_root}/{path}"
     parts = [text[text.index(path_root) :] for text in (path, image) if path_root in text]
     assert job.image == Path(image)
     if job.stem is not None:
         assert job.stem == str(Path("out/.") / f"./{parts[0]}")
-        assert f"out/{layout.place_of(layout.part_of(path, ''))}" == os.path.normpath(job.stem)
+        assert f"out/{output_paths.place_of(output_paths.part_of(path, ''))}" == os.path.normpath(job.stem)
     else:
         assert job.fault
 

@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 from command_line import DATA, config, listing, run, run_demo
-from run_builders import all_of, command, contents, copies, finish, journal_of, records, wait_for_maps
+from run_builders import (
+    all_of,
+    arguments,
+    command,
+    contents,
+    copies,
+    finish,
+    journal_of,
+    records,
+    wait_for_maps,
+)
 
 from caffe_lrp.batch.delivery import Delivery
 from caffe_lrp.batch.job import HeatmapJob
@@ -106,10 +116,10 @@ def test_what_vanishes_during_a_run_is_said_at_its_end(
     with monkeypatch.context() as patched:
         patched.setattr(Delivery, "deliver", deliver_and_lose)
         patched.chdir(DATA)
-        assert cli.main(command(path, out)[3:]) == 5
+        assert cli.main(arguments(path, out)) == 5
         assert said in capsys.readouterr().err
     monkeypatch.chdir(DATA)
-    assert cli.main(command(path, out)[3:]) == 0
+    assert cli.main(arguments(path, out)) == 0
     assert len(list((out / "out").rglob("*_heatmap.png"))) == 12
 
 

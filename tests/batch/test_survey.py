@@ -21,12 +21,14 @@ from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.collection import read_images
 from caffe_lrp.sources.filelist import ListEntry
 
-LAYOUT = OutputPaths("", "out", "images")
+OUTPUT_PATHS = OutputPaths("", "out", "images")
 
 
-def work_of(*paths: str, layout: OutputPaths = LAYOUT, formulas: tuple[int, ...] = (0,)) -> WorkList:
+def work_of(
+    *paths: str, output_paths: OutputPaths = OUTPUT_PATHS, formulas: tuple[int, ...] = (0,)
+) -> WorkList:
     entries = [ListEntry(line, path, Target(line)) for line, path in enumerate(paths, start=1)]
-    return make_jobs(entries, layout, formulas)
+    return make_jobs(entries, output_paths, formulas)
 
 
 def images_in_a_row(jobs: Iterator[HeatmapJob]) -> int:
@@ -49,8 +51,8 @@ STEPS = st.lists(st.sampled_from(["..", ".", "", "~", "a", "images", "..b", ".c"
 )
 def test_the_survey_says_what_the_jobs_do(paths: list[str], root: str, named: bool, whole: bool) -> None:
     assume(all(Path(path).name != ".." for path in paths))  # folders, of which no map is ever made
-    layout = OutputPaths("images/.", root, "images", whole_path=whole, names_have_targets=named)
-    work = work_of(*paths, layout=layout, formulas=(0, 2))
+    output_paths = OutputPaths("images/.", root, "images", whole_path=whole, names_have_targets=named)
+    work = work_of(*paths, output_paths=output_paths, formulas=(0, 2))
     task = task_of(work, Shard(), Path(root))
     jobs = list(work)
     stems = [relative_stem(task.root, job) for job in jobs if job.stem is not None]
@@ -85,7 +87,7 @@ def test_images_that_cannot_be_read_claim_no_files(tmp_path: Path) -> None:
             member.type, member.linkname = kind, "/elsewhere"
             archive.addfile(member)
     images = read_images(tmp_path / "all.tar", Target(1))
-    survey = survey_of(make_jobs(images, LAYOUT, (0,)))
+    survey = survey_of(make_jobs(images, OUTPUT_PATHS, (0,)))
     assert survey.is_readable.tolist() == [True, False]
     assert survey.claimed.tolist() == [hash_of("a.jpg")]
 
@@ -112,9 +114,9 @@ def test_only_the_jobs_that_are_wanted_are_made(wanted: str, monkeypatch: pytest
     made: list[int] = []
     jobs = OutputPaths.jobs
 
-    def noted(layout: OutputPaths, first: int, entry: ListEntry, *others: Any) -> list[HeatmapJob]:
+    def noted(output_paths: OutputPaths, first: int, entry: ListEntry, *others: Any) -> list[HeatmapJob]:
         made.append(entry.line)
-        return jobs(layout, first, entry, *others)
+        return jobs(output_paths, first, entry, *others)
 
     monkeypatch.setattr(OutputPaths, "jobs", noted)
     assert [job.number for job in task.jobs_where(mask)] == expected

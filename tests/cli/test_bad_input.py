@@ -26,7 +26,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 def result_of(kind: Kind, folder: Path) -> Result:
-    """What becomes of a run in the folder of the bad input; rights are those of a process."""
+    """The result of a run in the folder of the bad input, as a process where rights are to be missing."""
     if kind.needs_rights:
         return run_process(*kind.options, cwd=folder, launcher=("-c", WITHOUT_PRIVILEGE))
     return run(*kind.options, cwd=folder)

@@ -17,7 +17,7 @@ from command_line import CONFIG, DATA, config, files_below, listing, run, run_de
 from caffe_lrp import __version__
 from caffe_lrp.cli.commands.explain import list_parser
 from caffe_lrp.errors import ExitCode
-from caffe_lrp.kernels._jit import CACHE_PLACE
+from caffe_lrp.kernels._jit import CACHE_FOLDER
 
 SUFFIXES = ["_as_inputted_into_the_dnn.png", "_heatmap.png", "_rawhm.txt", "_top10scores.txt"]
 
@@ -550,8 +550,8 @@ def test_a_damaged_cache_of_compiled_kernels_costs_no_image(tmp_path: Path) -> N
     cache, path = tmp_path / "cache", listing(tmp_path, "images/set/square.jpg 3")
     command = f"{{lrp}} -f {path} -p {tmp_path} -b default_minimal"
     assert shell(f"{{lrp}} -f {path} -p {tmp_path}/first -b default_minimal").returncode == 0
-    assert CACHE_PLACE.folder is not None
-    shutil.copytree(CACHE_PLACE.folder, cache / CACHE_PLACE.folder.name)
+    assert CACHE_FOLDER.folder is not None
+    shutil.copytree(CACHE_FOLDER.folder, cache / CACHE_FOLDER.folder.name)
     damaged = list(cache.glob("*/text.*"))
     for stored in damaged:
         stored.write_bytes(b"")

@@ -13,7 +13,7 @@ from llvmlite import binding as llvm
 
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.files.trust import replace_trusted
-from caffe_lrp.kernels._jit import CACHE_PLACE
+from caffe_lrp.kernels._jit import CACHE_FOLDER
 from caffe_lrp.kernels.targets import BASELINES
 from caffe_lrp.relevance.formulas import FORMULAS
 
@@ -109,9 +109,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def warmed(cache: Path) -> Outcome:
     """What compiling everything on an empty cache said; other tests are given what it has compiled."""
     outcome = runs(cache, ["warmup"])
-    if CACHE_PLACE.folder is not None:
-        for path in cache.glob(f"{CACHE_PLACE.folder.name}/*"):
-            place = CACHE_PLACE.folder / path.name
+    if CACHE_FOLDER.folder is not None:
+        for path in cache.glob(f"{CACHE_FOLDER.folder.name}/*"):
+            place = CACHE_FOLDER.folder / path.name
             if not place.exists():
                 replace_trusted(place, path.read_bytes())
     return outcome

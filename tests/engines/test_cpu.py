@@ -37,7 +37,7 @@ def twins(tmp_path: Path) -> Twins:
     return Twins(tmp_path, INCEPTION, INCEPTION_INDICES, INCEPTION_SHAPE)
 
 
-# --- Forward passes and walks -------------------------------------------------------------------------------
+# --- Forward and backward passes ----------------------------------------------------------------------------
 
 
 def test_plans_share_a_forward_pass(twins: Twins) -> None:
@@ -86,7 +86,7 @@ def test_an_observer_sees_every_step_and_changes_nothing(twins: Twins) -> None:
     observed = ENGINE.explain(plan, forward, CLASSES, passages.append)
     assert observed.tobytes() == ENGINE.explain(plan, forward, CLASSES).tobytes()
     assert [passage.step for passage in passages] == list(plan.steps)
-    assert passages[-1].handed_down[0] is observed
+    assert passages[-1].propagated[0] is observed
 
 
 # --- What results do not depend on --------------------------------------------------------------------------
@@ -235,10 +235,10 @@ def test_a_checkpoint_ends_a_pass_and_the_engine_goes_on(twins: Twins) -> None:
         engine.forward(twins.net, [plan], twins.batch)
         of_forward = len(calls)
         scores_and_relevance(engine, twins, plan)
-    of_walk = len(calls) - 2 * of_forward
+    of_backward_pass = len(calls) - 2 * of_forward
     assert of_forward > len(twins.net.layers) // 2
-    assert of_walk > len(plan.steps) // 2
-    for number in (1, of_forward, of_forward + 1, of_forward + of_walk):
+    assert of_backward_pass > len(plan.steps) // 2
+    for number in (1, of_forward, of_forward + 1, of_forward + of_backward_pass):
         calls, checkpoint = failing_at(number)
         with CpuEngine(1, checkpoint) as engine:
             with pytest.raises(InterruptedError):

@@ -159,6 +159,17 @@ def test_what_convolutions_take_depends_on_how_they_are_computed(tmp_path: Path)
     assert taken["auto"] == taken["winograd"] == [0, 8 * SECOND, 0, 2 * FIRST]
 
 
+@pytest.mark.parametrize("codes", [(2, 0), (0, 2), (2,)])
+def test_what_is_kept_for_one_plan_is_counted_whatever_others_need(
+    codes: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = build(tmp_path, WIDE)
+    plans = [plan(net, code, 3) for code in codes]
+    before = footprint_of(net, plans).per_image
+    monkeypatch.setattr(footprint, "kept_floats", KEPT)
+    assert footprint_of(net, plans).per_image == before + 4 * (2 * 16 * 16 + 2 * 18 * 16 + 2 * 4)
+
+
 def derived_together(net: Net, plans: Sequence[Plan], monkeypatch: pytest.MonkeyPatch) -> int:
     """Numbers that plans derive, besides the net's own weights."""
     monkeypatch.setattr(footprint, "derived_floats", DERIVED)
@@ -195,6 +206,6 @@ def test_z_box_has_inputs_and_outputs_of_its_own_on_the_way(tmp_path: Path) -> N
     net = build(tmp_path, CHAIN)
     # All values of ε are kept; at the convolution there are 18 + 75 of relevance, twice its inputs less a
     # bound, its sum, and the inputs of one part.
-    held, walk = 75 + 18 + 4 + 4, 18 + 75 + 2 * 75 + 18 + 75
+    held, passing = 75 + 18 + 4 + 4, 18 + 75 + 2 * 75 + 18 + 75
     found = footprint_of(net, [plan(net, "deep-taylor", 2)]).per_image
-    assert found == 4 * (held + walk)
+    assert found == 4 * (held + passing)

@@ -274,7 +274,7 @@ class Places:
         return self
 
     def find(self) -> cache.CacheFolder:
-        return cache.find_place(self.package, self.environment, "0123456789abcdef", "cpu")
+        return cache.find_folder(self.package, self.environment, "0123456789abcdef", "cpu")
 
     def why_passed_over(self, wish: Path) -> tuple[str, ...]:
         """What there is to say if the user's own cache is taken in place of the folder ``wish``."""

@@ -188,11 +188,11 @@ class PositionsWalker(Walker):
         before = xs[0].shape[: layer.inner_product_param.axis % xs[0].ndim]
         return out.transpose(0, 2, 1).reshape(*before, -1)
 
-    def _handed_down(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
+    def _propagated(self, layer: Any, received: Array, formula: int | str, options: Options) -> list[Array]:
         if layer.type == "InnerProduct":
             outputs = received.shape[-1]
             received = received.reshape(len(received), -1, outputs).transpose(0, 2, 1)
-        return super()._handed_down(layer, received, formula, options)
+        return super()._propagated(layer, received, formula, options)
 
 
 @pytest.fixture

@@ -887,7 +887,7 @@ def test_loading_says_that_the_compiler_comes_first_where_nothing_was_compiled(
     for content in ((), ("kernel",)):
         for name in content:
             (tmp_path / name).touch()
-        monkeypatch.setattr(capacity, "CACHE_PLACE", CacheFolder(tmp_path))
+        monkeypatch.setattr(capacity, "CACHE_FOLDER", CacheFolder(tmp_path))
         caffe_lrp.load(PROTOTXT, CAFFEMODEL, **GIVEN).close()
         said.append([record.message[:49] for record in caplog.records])
     assert said == [["kernels are compiled for this machine when they a"]] * 2

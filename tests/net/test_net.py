@@ -340,7 +340,7 @@ def test_gates_of_a_net_are_known(tmp_path: Path) -> None:
     assert net.gate_values >= net.fixed_values != frozenset()
 
 
-def test_what_a_net_makes_of_the_place_of_a_layer_reaches_its_rule(tmp_path: Path) -> None:
+def test_the_gates_of_a_net_reach_the_rules_of_its_products(tmp_path: Path) -> None:
     net = build(
         tmp_path, GATES + over("fc", "InnerProduct", "together", "inner_product_param { num_output: 5 }")
     )

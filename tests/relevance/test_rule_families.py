@@ -70,7 +70,7 @@ def test_a_new_rule_inherits_its_account(case: Case, tmp_path: Path) -> None:
     passage = passage_of(Absolute(), case.build(tmp_path, weights), x, relevance_for(case, weights))
     for item in range(len(x)):
         enters, leaves = (float(blob[item].sum(dtype=np.float64)) for blob in
-                          (passage.received[0], passage.handed_down[0]))  # fmt: skip
+                          (passage.received[0], passage.propagated[0]))  # fmt: skip
         found = losses_of(passage, item, Constants())
         assert found is not None
         assert found["bias"] != 0
@@ -96,7 +96,7 @@ def test_relevance_that_a_new_rule_loses_otherwise_stays_unexplained(tmp_path: P
     passage = passage_of(Halved(), layer, CONVOLUTION.x(), np.abs(relevance))
     found = losses_of(passage, 0, Constants())
     assert found is not None
-    lost = float(passage.received[0][0].sum() - passage.handed_down[0][0].sum())
+    lost = float(passage.received[0][0].sum() - passage.propagated[0][0].sum())
     assert found["zero_sum"] == 0
     assert lost - sum(found.values()) == pytest.approx(0.5 * float(np.abs(relevance[0]).sum()), rel=1e-4)
 
@@ -321,6 +321,35 @@ def floats_below(thing: object, seen: dict[int, int]) -> None:
 
 def vars_of(thing: object) -> list[object]:
     return list(getattr(thing, "__dict__", {}).values())
+
+
+@pytest.mark.parametrize("rule", [AlphaBeta(1.0, True), ZPlus(0.0, True), Gamma(0.25)], ids=repr)
+def test_plans_share_maps_of_signed_weights(rule: AnyRule, tmp_path: Path) -> None:
+    layer = CONVOLUTION.build(tmp_path)
+    first, second = (Step(layer, rule, conditions()).prepared for _ in range(2))
+    assert first.map is second.map
+    assert first.way_back is second.way_back
+
+
+def test_plans_share_the_map_of_squared_weights(tmp_path: Path) -> None:
+    layer = CONVOLUTION.build(tmp_path)
+    first, second = (Step(layer, WSquare(), conditions()).prepared for _ in range(2))
+    assert first is second
+
+
+def test_the_plain_recipe_divides_in_the_memory_of_the_sums() -> None:
+    relevance = np.array([[3, 4, 5]], np.float32)
+    sums = [np.array(numbers, np.float32) for numbers in ([[2, 1, 0]], [[4, 1, 0]])]
+    first, second = Absolute().quotients(relevance, iter(sums))
+    assert first is second is sums[0]
+    assert first.tolist() == [[0.5, 2, 0]]
+
+
+def test_inputs_less_their_bounds_lie_in_memory_as_inputs_do(tmp_path: Path) -> None:
+    layer, x = CONVOLUTION.build(tmp_path), WORKSPACE.copy(CONVOLUTION.x())
+    assert isinstance(layer, Linear)
+    for part in ZBox((-9.0,), (9.0,)).parts(layer):
+        assert part.input(x).strides == x.strides
 
 
 LINEAR: list[AnyRule] = [

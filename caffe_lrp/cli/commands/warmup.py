@@ -31,11 +31,11 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm  # noqa: PLC0415
 
     from caffe_lrp.cli.warmup import prepare_warm_up  # noqa: PLC0415
-    from caffe_lrp.kernels._jit import CACHE_PLACE, mark_cache_complete  # noqa: PLC0415
+    from caffe_lrp.kernels._jit import CACHE_FOLDER, mark_cache_complete  # noqa: PLC0415
 
     options.halt.unwind()
-    notices = "; ".join(CACHE_PLACE.notices)
-    if CACHE_PLACE.folder is None:
+    notices = "; ".join(CACHE_FOLDER.notices)
+    if CACHE_FOLDER.folder is None:
         raise UsageError(f"nothing is compiled ahead: {notices}")
     if notices:
         remark(f"note: {notices}")
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             if options.halt.requested:
                 raise KeyboardInterrupt
     mark_cache_complete()
-    say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_PLACE.folder}", sys.stdout)
+    say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_FOLDER.folder}", sys.stdout)
     names = ("CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR")
     settings = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
     if settings:

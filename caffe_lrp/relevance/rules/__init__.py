@@ -1,4 +1,4 @@
-"""Relevance rules, one family a file: how relevance at the outputs of a layer is handed to its inputs.
+"""Relevance rules, one family a file: how relevance at the outputs of a layer is propagated to its inputs.
 
 A rule is written against a capability of layers (`Linear`, `Router`, …), never against a layer type. Beside
 how it propagates stand what it loses, for the report on conservation, and what it keeps in memory. Quirks of

@@ -58,7 +58,7 @@ class Constants:
 
 
 def _narrowed(numbers: Blob) -> Blob:
-    """Without the axes behind the channels along which nothing varies."""
+    """Without the axes after the channels along which nothing varies."""
     first = numbers[(slice(None), slice(None), *(slice(0, 1),) * (numbers.ndim - 2))]
     return first.copy() if np.array_equal(np.broadcast_to(first, numbers.shape), numbers) else numbers
 
@@ -79,7 +79,7 @@ def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
 
     def compute() -> Blob:
         nothing = np.zeros((1, *layer.input_shapes[0]), np.float32)
-        # A temporary map: packed weights would be kept with the layer's own.
+        # A temporary map: what is packed for it is not kept with the layer.
         own = layer.map_of(layer.lifted(layer.weight))
         return np.array(own.apply(nothing, layer.bias, workspace.directly()))
 

@@ -1,4 +1,4 @@
-"""The αβ rule and z⁺: positive and negative products share relevance each for themselves."""
+"""The αβ rule and z⁺: positive and negative products share relevance separately."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What all rules have in common: what they look at, hand down, lose, and keep in memory."""
+"""What all rules have in common: what they look at, propagate, lose, and keep in memory."""
 
 import math
 from abc import ABC, abstractmethod
@@ -58,7 +58,7 @@ class Conditions:
     nonnegative
         Whether the layer's inputs never have negative elements.
     is_compared
-        Whether max pooling compares its outputs, or what follows from them: equal windows then have to have
+        Whether max pooling compares its outputs, or what follows from them: equal windows must then give
         equal outputs.
     gates
         Which of its inputs are gates: they say how much of the others passes, and get no relevance.

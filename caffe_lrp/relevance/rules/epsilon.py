@@ -67,7 +67,7 @@ class Epsilon(LinearRule[None]):
         constants: Constants,
         workspace: Workspace,
     ) -> Iterator[Loss]:
-        """Of R, ``q (z − b)`` is handed down, with ``q = R / (z + ε sign z)``."""
+        """Of R, ``q (z − b)`` arrives, with ``q = R / (z + ε sign z)``."""
         relevance, z = doubles(relevances[0]), seen.outputs[0]
         divisor = self._divisor(z)
         quotient = over(relevance, divisor)

@@ -44,7 +44,7 @@ class Flat(UnpreparedRule[Linear]):
         constants: Constants,
         workspace: Workspace,
     ) -> Iterator[Loss]:
-        """Of R, a share for every input that the output sees is handed down."""
+        """Of R, a share for every input that the output sees arrives."""
         relevance = doubles(relevances[0])
 
         def compute() -> Blob:

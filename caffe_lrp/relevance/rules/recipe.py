@@ -42,11 +42,12 @@ def negative(numbers: Blob) -> Blob:
     return np.minimum(numbers, 0)
 
 
-def ratio(dividend: Blob, divisor: Blob) -> Blob:
-    """A quotient as rules have it: what would be divided by 0 is 0."""
+def ratio(dividend: Blob, divisor: Blob, out: Blob | None = None) -> Blob:
+    """A quotient as rules have it: what would be divided by 0 is 0. ``out`` may be the divisor."""
+    is_zero = divisor == 0
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        quotient: Blob = dividend / divisor
-    np.copyto(quotient, 0, where=divisor == 0)
+        quotient: Blob = np.divide(dividend, divisor, out=out)
+    np.copyto(quotient, 0, where=is_zero)
     return quotient
 
 
@@ -98,7 +99,7 @@ class LinearRule(Rule[Linear, PreparedT]):
         for more in sums:
             total += more
             count += 1
-        return [ratio(relevance, total)] * count
+        return [ratio(relevance, total, out=total)] * count
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +184,7 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
         return found
 
     def passing_floats(self, layer: Linear) -> int:
-        """Modified inputs, the total and one more sum or the quotient, or what a further part hands back."""
+        """Modified inputs, the total, and one more sum or what a further part hands back."""
         parts = self.parts(layer)
         modified = sum(part.input is not unchanged for part in parts)
         inputs, outputs = math.prod(layer.input_shapes[0]), math.prod(layer.output_shapes[0])

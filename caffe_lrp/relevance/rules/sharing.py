@@ -47,7 +47,7 @@ class Proportional(UnpreparedRule[WindowAverage]):
         constants: Constants,
         workspace: Workspace,
     ) -> Iterator[Loss]:
-        """Nothing is lost but where a window sums to 0 and hands down that sum (Q7)."""
+        """Nothing is lost but where a window sums to 0, whose inputs then get that sum (Q7)."""
         if self.add_activations:
             sums = _window_sums(pixels(seen.inputs[0])[0], layer)
             lost = doubles(pixels(relevances[0])[0]) - sums
@@ -125,7 +125,7 @@ class Contribution(Rule[Combination, tuple[bool, ...]]):
         constants: Constants,
         workspace: Workspace,
     ) -> Iterator[Loss]:
-        """Of R, ``R Σc / z`` is handed down; what z has besides the contributions c is a bias."""
+        """Of R, ``R Σc / z`` arrives; what z has besides the contributions c is a bias."""
         if not layer.has_bias:
             return
         parts = layer.contributions(seen.inputs, seen.outputs, prepared)

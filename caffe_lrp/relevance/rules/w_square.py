@@ -47,10 +47,10 @@ class WSquare(Rule[Linear, LinearMap]):
         constants: Constants,
         workspace: Workspace,
     ) -> Iterator[Loss]:
-        """Of R, the share of the weights inside the input is handed down."""
+        """Of R, the share of the weights inside the input arrives."""
 
         def compute() -> Blob:
-            # A temporary map where weights would be packed: those of the layer's own would be kept.
+            # A temporary map where weights are packed: what is packed for the map of the run is kept.
             is_packed = isinstance(layer, Windowed)
             shares = layer.sharing_map(np.square(layer.weight)) if is_packed else prepared
             return kept_inside(layer, shares, 1, workspace)

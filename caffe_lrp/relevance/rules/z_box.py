@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.layers.linear import Linear
 
 from .base import Conditions, RuleParameters
@@ -53,8 +53,12 @@ def _by_channel(bound: Blob) -> tuple[float, ...]:
 
 
 def _bounds(numbers: Sequence[float], shape: tuple[int, ...]) -> Blob:
-    """One number for every channel of an image, for inputs in whose ``shape`` the image comes."""
+    """One number for every channel of an image, for inputs in whose ``shape`` the image comes: (1, …).
+
+    It is laid out in memory as inputs are, so that their difference is, too.
+    """
     size = math.prod(shape)
     if not numbers or size % len(numbers):
         raise ValueError(f"bounds of {len(numbers)} channels do not fit inputs of shape {shape}")
-    return np.repeat(np.array(numbers, np.float32), size // len(numbers)).reshape(shape)
+    blob = np.repeat(np.array(numbers, np.float32), size // len(numbers)).reshape(1, *shape)
+    return as_blob(pixels(blob), blob.shape)

@@ -1,5 +1,6 @@
 """Things that are computed once, on first use, and shared by all threads."""
 
+import os
 import threading
 from collections.abc import Callable, Hashable
 from functools import cached_property, wraps
@@ -10,6 +11,9 @@ _Value = TypeVar("_Value")
 
 #: One lock for all: what is computed once may ask for something else that is.
 _LOCK = threading.RLock()
+
+# A fork has none of the other threads: one that held the lock then would hold it there for ever.
+os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 class shared_property(cached_property[_Value]):  # noqa: N801 - used like `cached_property`
