@@ -328,7 +328,7 @@ def test_plans_share_maps_of_signed_weights(rule: AnyRule, tmp_path: Path) -> No
     layer = CONVOLUTION.build(tmp_path)
     first, second = (Step(layer, rule, conditions()).prepared for _ in range(2))
     assert first.map is second.map
-    assert first.way_back is second.way_back
+    assert first.backward_map is second.backward_map
 
 
 def test_plans_share_the_map_of_squared_weights(tmp_path: Path) -> None:
