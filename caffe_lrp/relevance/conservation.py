@@ -11,6 +11,7 @@ from caffe_lrp.kernels.blobs import Blob
 from .passage import Passage
 from .plan import Plan
 from .rules.accounts import Constants
+from .rules.base import PassedItem
 
 #: The causes that stand for a difference itself, see `accounts.CAUSES`.
 BY_RULE, REST = "rule", "rest"
@@ -165,7 +166,7 @@ class Ledger:
 def losses_of(passage: Passage, item: int, constants: Constants) -> dict[str, float] | None:
     """How much relevance of one item is lost for which cause; None if the rule is not made to conserve."""
     step, received = passage.step, passage.received
-    losses = step.rule.losses(
+    passed = PassedItem(
         step.layer,
         step.prepared,
         passage.seen.of_item(item, len(received[0])),
@@ -173,6 +174,7 @@ def losses_of(passage: Passage, item: int, constants: Constants) -> dict[str, fl
         constants,
         passage.workspace,
     )
+    losses = step.rule.losses(passed)
     if losses is None:
         return None
     found: dict[str, float] = {}

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_lrp.compute.quotients import AdjointInput, over_positive_sum, over_sums
-from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear
 
-from .accounts import Constants, Doubles, Loss, over
-from .base import RuleParameters, Seen
+from .accounts import Doubles, Loss, over
+from .base import PassedItem, RuleParameters
 from .recipe import negative, positive, ratio
 from .signed import SignedMap, SignedRule
 
@@ -56,17 +54,10 @@ class AlphaBeta(SignedRule):
         biases = prepared.bias_positive, prepared.bias_negative
         return over_sums(relevance, sums, *biases, (1 + self.beta, -self.beta))
 
-    def losses(
-        self,
-        layer: Linear,
-        prepared: SignedMap,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[Linear, SignedMap]) -> Iterator[Loss]:
         """Of ``α R`` the bias takes ``b⁺/p``, and all is lost where p is 0; likewise of ``−β R``."""
-        relevance, sums = self.rows_of_one(prepared, seen, relevances[0])
+        layer, prepared = passed.layer, passed.prepared
+        relevance, sums = self.rows_of_one(passed)
         used = self._losses(relevance, sums, prepared.bias_positive, prepared.bias_negative)
         if not (self.first_group_bias and layer.groups > 1 and layer.has_bias):
             yield from used.items()

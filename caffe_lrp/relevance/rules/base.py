@@ -96,6 +96,26 @@ class Seen:
         return Seen([blob[one] for blob in self.inputs], [blob[one] for blob in self.outputs], sums)
 
 
+@dataclass(frozen=True, eq=False)
+class PassedItem(Generic[LayerT, PreparedT]):
+    """One item of a batch, as a batch of its own, whose relevance has passed a layer.
+
+    Attributes
+    ----------
+    layer, prepared, seen, relevances, workspace
+        What `Rule.propagate` was given.
+    constants
+        Keeps numbers of layers that do not depend on the item.
+    """
+
+    layer: LayerT
+    prepared: PreparedT
+    seen: Seen
+    relevances: Blobs
+    constants: Constants
+    workspace: Workspace
+
+
 @dataclass(frozen=True)
 class Rule(ABC, Generic[LayerT, PreparedT]):
     """How relevance passes one layer.
@@ -149,19 +169,10 @@ class Rule(ABC, Generic[LayerT, PreparedT]):
         """
 
     @abstractmethod
-    def losses(
-        self,
-        layer: LayerT,
-        prepared: PreparedT,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss] | None:
+    def losses(self, passed: PassedItem[LayerT, PreparedT]) -> Iterator[Loss] | None:
         """How much of the relevance does not reach the inputs, cause by cause; see `accounts`.
 
-        None for a rule that is not made to conserve relevance. Parameters are those of `propagate`, for a
-        batch of a single item; ``constants`` keeps what does not depend on it.
+        None for a rule that is not made to conserve relevance.
         """
 
     def kept_floats(self, layer: LayerT) -> int:

@@ -11,8 +11,8 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear
 
-from .accounts import Constants, Loss, bias_of, doubles, over
-from .base import Conditions, RuleParameters, Seen
+from .accounts import Loss, bias_of, doubles, over
+from .base import Conditions, PassedItem, RuleParameters, Seen
 from .recipe import LinearRule, Part, own_adjoint_floats, ratio
 
 
@@ -58,21 +58,13 @@ class Epsilon(LinearRule[None]):
         quotient = stabilised(relevances[0], seen.outputs[0], self.epsilon, at_zero)
         return (layer.own_map.adjoint(quotient, seen.inputs[0], workspace),)
 
-    def losses(
-        self,
-        layer: Linear,
-        prepared: None,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[Linear, None]) -> Iterator[Loss]:
         """Of R, ``q (z − b)`` arrives, with ``q = R / (z + ε sign z)``."""
-        relevance, z = doubles(relevances[0]), seen.outputs[0]
+        relevance, z = doubles(passed.relevances[0]), passed.seen.outputs[0]
         divisor = self._divisor(z)
         quotient = over(relevance, divisor)
-        if layer.bias is not None:
-            yield "bias", float(np.sum(quotient * bias_of(layer, constants, workspace)))
+        if passed.layer.bias is not None:
+            yield "bias", float(np.sum(quotient * bias_of(passed.layer, passed.constants, passed.workspace)))
         is_zero = z == 0
         yield "epsilon", float(np.sum(quotient * (divisor.astype(np.float64) - z), where=~is_zero))
         name = "Q4" if self.undivided_at_zero else "epsilon" if np.float32(self.epsilon) else "zero_sum"

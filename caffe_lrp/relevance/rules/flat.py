@@ -10,8 +10,8 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear, Windowed
 
-from .accounts import Constants, Loss, doubles, kept_inside
-from .base import RuleParameters, Seen, UnpreparedRule
+from .accounts import Loss, doubles, kept_inside
+from .base import PassedItem, RuleParameters, Seen, UnpreparedRule
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,17 @@ class Flat(UnpreparedRule[Linear]):
     ) -> tuple[Blob, ...]:
         return (layer.shared_equally(relevances[0], self.ignore_channels, workspace),)
 
-    def losses(
-        self,
-        layer: Linear,
-        prepared: None,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[Linear, None]) -> Iterator[Loss]:
         """Of R, a share for every input that the output sees arrives."""
-        relevance = doubles(relevances[0])
+        layer, relevance = passed.layer, doubles(passed.relevances[0])
 
         def compute() -> Blob:
             if not isinstance(layer, Windowed):
                 return np.ones((1, *layer.output_shapes[0]), np.float32)
             shares = layer.map_of(layer.lifted(np.ones_like(layer.weight)))
-            return kept_inside(layer, shares, layer.fan_in, workspace)
+            return kept_inside(layer, shares, layer.fan_in, passed.workspace)
 
-        kept = constants.of(layer, "kept by flat", compute).astype(np.float64)
+        kept = passed.constants.of(layer, "kept by flat", compute).astype(np.float64)
         yield "padding", float(np.sum(relevance * (1 - kept)))
         if self.ignore_channels:
             yield "Q6", float(np.sum(relevance * kept)) * (1 - layer.fan_in / layer.taps)

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_lrp.compute.quotients import AdjointInput, over_favoured_sum
-from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear
 
-from .accounts import Constants, Loss, over
-from .base import RuleParameters, Seen
+from .accounts import Loss, over
+from .base import PassedItem, RuleParameters
 from .recipe import ratio
 from .signed import SignedMap, SignedRule
 
@@ -52,18 +50,10 @@ class Gamma(SignedRule):
     def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> AdjointInput:
         return over_favoured_sum(relevance, sums, prepared.bias_positive, prepared.bias_negative, self.gamma)
 
-    def losses(
-        self,
-        layer: Linear,
-        prepared: SignedMap,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[Linear, SignedMap]) -> Iterator[Loss]:
         """Of R, the bias takes ``(b + γbˢ) / (z + γzˢ)``, and all is lost where that sum is 0."""
-        relevance, sums = self.rows_of_one(prepared, seen, relevances[0])
-        biases = prepared.bias_positive, prepared.bias_negative
+        relevance, sums = self.rows_of_one(passed)
+        biases = passed.prepared.bias_positive, passed.prepared.bias_negative
         p, n = (products + bias for products, bias in zip(sums, biases, strict=True))
         is_positive, gamma = p + n >= 0, np.float32(self.gamma)
         total = p + n + gamma * np.where(is_positive, p, n)

@@ -9,23 +9,15 @@ from caffe_lrp.kernels.blobs import Blob, flat
 from caffe_lrp.layers.base import Blobs, Layer, Neuron
 from caffe_lrp.layers.linear import Linear
 
-from .accounts import Constants, Loss
-from .base import Conditions, LayerT, RuleParameters, Seen, UnpreparedRule
+from .accounts import Loss
+from .base import Conditions, LayerT, PassedItem, RuleParameters, Seen, UnpreparedRule
 from .recipe import own_adjoint_floats
 
 
 class NotConserving(UnpreparedRule[LayerT]):
     """A rule whose sums mean nothing: all that is lost at a layer is the rule's doing."""
 
-    def losses(
-        self,
-        layer: LayerT,
-        prepared: None,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss] | None:
+    def losses(self, passed: PassedItem[LayerT, None]) -> Iterator[Loss] | None:
         return None
 
 

@@ -10,8 +10,8 @@ from caffe_lrp.kernels.blobs import Blob, lines
 from caffe_lrp.kernels.normalization import lrn_taylor
 from caffe_lrp.layers.base import Blobs, ChannelNormalization
 
-from .accounts import Constants, Doubles, Loss, doubles
-from .base import Seen, UnpreparedRule
+from .accounts import Doubles, Loss, doubles
+from .base import PassedItem, Seen, UnpreparedRule
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,10 @@ class TaylorNormalization(UnpreparedRule[ChannelNormalization]):
         )
         return (out,)
 
-    def losses(
-        self,
-        layer: ChannelNormalization,
-        prepared: None,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[ChannelNormalization, None]) -> Iterator[Loss]:
         """The difference to what the rule makes of R (spec/reference.md §6, LRN), computed once more."""
-        size, alpha, beta, k = layer.coefficients
-        x, relevance = doubles(lines(seen.inputs[0])), doubles(lines(relevances[0]))
+        size, alpha, beta, k = passed.layer.coefficients
+        x, relevance = doubles(lines(passed.seen.inputs[0])), doubles(lines(passed.relevances[0]))
         squares = x * x
         scale = k + alpha / size * _sums_of_neighbours(squares, size)
         pull = scale ** (-beta - 1) * x * relevance

@@ -20,8 +20,8 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear
 
-from .accounts import Constants, Loss, doubles
-from .base import Conditions, PreparedT, Rule, Seen
+from .accounts import Loss, doubles
+from .base import Conditions, PassedItem, PreparedT, Rule, Seen
 
 #: From inputs or weights, which it leaves as they are, to others of their shape.
 Modifier = Callable[[Blob], Blob]
@@ -155,20 +155,12 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
             shared += more
         return (shared,)
 
-    def losses(
-        self,
-        layer: Linear,
-        prepared: tuple[AppliedPart, ...],
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[Linear, tuple[AppliedPart, ...]]) -> Iterator[Loss]:
         """What biases take, and what is not shared where there is nothing to divide by."""
-        sums = [each.sums(each.modified(seen.inputs[0]), workspace) for each in prepared]
-        quotients = self.quotients(relevances[0], (each.copy() for each in sums))
-        unshared, is_zero = doubles(relevances[0]), np.ones(relevances[0].shape, bool)
-        for each, total, quotient in zip(prepared, sums, quotients, strict=True):
+        sums = [each.sums(each.modified(passed.seen.inputs[0]), passed.workspace) for each in passed.prepared]
+        quotients = self.quotients(passed.relevances[0], (each.copy() for each in sums))
+        unshared, is_zero = doubles(passed.relevances[0]), np.ones(passed.relevances[0].shape, bool)
+        for each, total, quotient in zip(passed.prepared, sums, quotients, strict=True):
             unshared = unshared - doubles(quotient) * total
             is_zero &= quotient == 0
             if each.part.bias is not None:

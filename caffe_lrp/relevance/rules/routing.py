@@ -9,8 +9,8 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, ClippedWindows, Layer
 
-from .accounts import Constants, Loss, doubles
-from .base import Seen, UnpreparedRule
+from .accounts import Loss, doubles
+from .base import PassedItem, Seen, UnpreparedRule
 from .gradients import Gradient
 
 
@@ -28,16 +28,8 @@ class Route(Gradient):
 
     title = "route"
 
-    def losses(
-        self,
-        layer: Layer,
-        prepared: None,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
-        return lost_outside(layer, relevances[0])
+    def losses(self, passed: PassedItem[Layer, None]) -> Iterator[Loss]:
+        return lost_outside(passed.layer, passed.relevances[0])
 
 
 @dataclass(frozen=True)
@@ -58,14 +50,6 @@ class Pass(UnpreparedRule[Layer]):
     ) -> tuple[Blob, ...]:
         return (relevances[0],)
 
-    def losses(
-        self,
-        layer: Layer,
-        prepared: None,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[Layer, None]) -> Iterator[Loss]:
         """Nothing."""
         return iter(())

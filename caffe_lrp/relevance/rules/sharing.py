@@ -11,8 +11,8 @@ from caffe_lrp.kernels.elementwise import ZERO_SUM, share_of_contribution
 from caffe_lrp.kernels.pooling import average_pool_redistribute
 from caffe_lrp.layers.base import Aggregation, Blobs, Combination, WindowAverage
 
-from .accounts import Constants, Loss, doubles, over
-from .base import Conditions, Rule, Seen, UnpreparedRule
+from .accounts import Loss, doubles, over
+from .base import Conditions, PassedItem, Rule, Seen, UnpreparedRule
 from .routing import lost_outside
 
 
@@ -38,19 +38,11 @@ class Proportional(UnpreparedRule[WindowAverage]):
         )
         return (out,)
 
-    def losses(
-        self,
-        layer: WindowAverage,
-        prepared: None,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[WindowAverage, None]) -> Iterator[Loss]:
         """Nothing is lost but where a window sums to 0, whose inputs then get that sum (Q7)."""
         if self.add_activations:
-            sums = _window_sums(pixels(seen.inputs[0])[0], layer)
-            lost = doubles(pixels(relevances[0])[0]) - sums
+            sums = _window_sums(pixels(passed.seen.inputs[0])[0], passed.layer)
+            lost = doubles(pixels(passed.relevances[0])[0]) - sums
             yield "Q7", float(np.sum(lost, where=np.abs(sums) < np.float32(ZERO_SUM)))
 
 
@@ -116,22 +108,14 @@ class Contribution(Rule[Combination, tuple[bool, ...]]):
             found.append(layer.gathered(number, share))
         return tuple(found)
 
-    def losses(
-        self,
-        layer: Combination,
-        prepared: tuple[bool, ...],
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[Combination, tuple[bool, ...]]) -> Iterator[Loss]:
         """Of R, ``R Σc / z`` arrives; what z has besides the contributions c is a bias."""
-        if not layer.has_bias:
+        if not passed.layer.has_bias:
             return
-        parts = layer.contributions(seen.inputs, seen.outputs, prepared)
-        total = seen.outputs[0]
+        parts = passed.layer.contributions(passed.seen.inputs, passed.seen.outputs, passed.prepared)
+        total = passed.seen.outputs[0]
         bias = doubles(total) - np.sum([part for part in parts if part is not None], axis=0, dtype=np.float64)
-        lost = over(doubles(relevances[0]) * bias, total)
+        lost = over(doubles(passed.relevances[0]) * bias, total)
         yield "bias", float(np.sum(lost, where=np.abs(total) >= np.float32(ZERO_SUM)))
 
 
@@ -152,13 +136,5 @@ class Share(UnpreparedRule[Aggregation]):
     ) -> tuple[Blob, ...]:
         return (layer.shared(seen.inputs, relevances[0], workspace),)
 
-    def losses(
-        self,
-        layer: Aggregation,
-        prepared: None,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
-        return lost_outside(layer, relevances[0])
+    def losses(self, passed: PassedItem[Aggregation, None]) -> Iterator[Loss]:
+        return lost_outside(passed.layer, passed.relevances[0])

@@ -18,7 +18,7 @@ from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear
 
 from .accounts import Doubles
-from .base import Conditions, Seen
+from .base import Conditions, PassedItem, Seen
 from .recipe import LinearRule, Part, negative, positive
 
 
@@ -104,9 +104,7 @@ class SignedRule(LinearRule[SignedMap]):
             raise ValueError(f"{self.title} needs the sums of the forward pass")
         return seen.sums
 
-    def rows_of_one(
-        self, prepared: SignedMap, seen: Seen, relevance: Blob
-    ) -> tuple[Doubles, tuple[Blob, Blob]]:
+    def rows_of_one(self, passed: PassedItem[Linear, SignedMap]) -> tuple[Doubles, tuple[Blob, Blob]]:
         """(positions, C): relevance of a batch of one, and its sums of positive and of negative products."""
-        received = prepared.map.rows(relevance)[0].astype(np.float64)
-        return received, prepared.map.sums_of_item(self._sums(seen), 0)
+        received = passed.prepared.map.rows(passed.relevances[0])[0].astype(np.float64)
+        return received, passed.prepared.map.sums_of_item(self._sums(passed.seen), 0)

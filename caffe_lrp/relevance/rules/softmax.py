@@ -9,8 +9,8 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 
-from .accounts import Constants, Loss, doubles
-from .base import Seen, UnpreparedRule
+from .accounts import Loss, doubles
+from .base import PassedItem, Seen, UnpreparedRule
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,5 @@ class Overwrite(UnpreparedRule[Layer]):
     ) -> tuple[Blob, ...]:
         return (seen.outputs[0],)
 
-    def losses(
-        self,
-        layer: Layer,
-        prepared: None,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
-        yield "Q9", float(np.sum(doubles(relevances[0]) - doubles(seen.outputs[0])))
+    def losses(self, passed: PassedItem[Layer, None]) -> Iterator[Loss]:
+        yield "Q9", float(np.sum(doubles(passed.relevances[0]) - doubles(passed.seen.outputs[0])))

@@ -13,8 +13,8 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear, Windowed
 
-from .accounts import Constants, Loss, doubles, kept_inside
-from .base import Conditions, Rule, RuleParameters, Seen
+from .accounts import Loss, doubles, kept_inside
+from .base import Conditions, PassedItem, Rule, RuleParameters, Seen
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,19 @@ class WSquare(Rule[Linear, LinearMap]):
     ) -> tuple[Blob, ...]:
         return (prepared.adjoint(undivided(relevances[0]), None, workspace),)
 
-    def losses(
-        self,
-        layer: Linear,
-        prepared: LinearMap,
-        seen: Seen,
-        relevances: Blobs,
-        constants: Constants,
-        workspace: Workspace,
-    ) -> Iterator[Loss]:
+    def losses(self, passed: PassedItem[Linear, LinearMap]) -> Iterator[Loss]:
         """Of R, the share of the weights inside the input arrives."""
+        layer = passed.layer
 
         def compute() -> Blob:
             # A temporary map where weights are packed: what is packed for the map of the run is kept.
             is_packed = isinstance(layer, Windowed)
-            shares = layer.sharing_map(np.square(layer.weight)) if is_packed else prepared
-            return kept_inside(layer, shares, 1, workspace)
+            shares = layer.sharing_map(np.square(layer.weight)) if is_packed else passed.prepared
+            return kept_inside(layer, shares, 1, passed.workspace)
 
-        kept = constants.of(layer, "kept by w²", compute)
+        kept = passed.constants.of(layer, "kept by w²", compute)
         has_weights = kept.any(axis=tuple(range(2, kept.ndim)), keepdims=True)
-        lost = doubles(relevances[0]) * (1 - kept.astype(np.float64))
+        lost = doubles(passed.relevances[0]) * (1 - kept.astype(np.float64))
         yield "padding", float(np.sum(lost * has_weights))
         yield "zero_weights", float(np.sum(lost * ~has_weights))
 
