@@ -113,7 +113,7 @@ def numbered() -> dict[int, tuple[str, Mutation]]:
     return dict(enumerate(rows, start=1))
 
 
-def find_folder(root: Path, mutation: Mutation) -> Place:
+def find_place(root: Path, mutation: Mutation) -> Place:
     """Return where a mutation is made.
 
     Raises
@@ -145,7 +145,7 @@ def faults_of(root: Path, mutation: Mutation) -> Iterator[str]:
     if missing or not mutation.targets:
         yield f"'{mutation.text}': there are no tests {', '.join(missing) or 'named'}"
     try:
-        find_folder(root, mutation)
+        find_place(root, mutation)
     except MutationError as error:
         yield str(error)
 
@@ -157,7 +157,7 @@ def copy_checkout(root: Path, copy: Path) -> None:
 
 def break_line(copy: Path, mutation: Mutation) -> Place:
     """Make a mutation in a copy of the checkout; return where."""
-    place = find_folder(copy, mutation)
+    place = find_place(copy, mutation)
     path = copy / place.file
     content = path.read_text(encoding="utf-8").replace(mutation.text, mutation.instead)
     path.write_text(content, encoding="utf-8")
@@ -325,7 +325,7 @@ def main(given: Sequence[str] | None = None) -> int:
         return check()
     if options.list:
         for number, (area, row) in rows.items():
-            place = find_folder(ROOT, row)
+            place = find_place(ROOT, row)
             print(f"{number:2} {area:8} {place.file}:{place.line}: {row.breaks}")
         return 0
     numbers = options.only or list(rows)
