@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Hashable
 from functools import cached_property, wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 _Argument = TypeVar("_Argument", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -19,7 +19,13 @@ os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_i
 class shared_property(cached_property[_Value]):  # noqa: N801 - used like `cached_property`
     """A cached property that is computed once even if several threads ask for it at the same time."""
 
-    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> "shared_property[_Value]": ...
+
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> _Value: ...
+
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
         """The value; threads that come too early wait for it."""
         with _LOCK:
             if instance is not None and self.attrname in instance.__dict__:

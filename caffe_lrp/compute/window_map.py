@@ -209,10 +209,10 @@ class DeconvolutionMap(LinearMap):
 
     @property
     def groups(self) -> int:
-        return int(self._reverse.groups)
+        return self._reverse.groups
 
     def packed_growth(self, convolution: str) -> float:
-        return float(self._reverse.packed_growth(convolution))
+        return self._reverse.packed_growth(convolution)
 
     @property
     def _parts_in(self) -> int:

@@ -41,7 +41,7 @@ def packed_floats(layer: Layer, convolution: str) -> int:
     """Numbers a layer derives from its own weights for the forward pass, by a method of convolution."""
     if not isinstance(layer, Linear):
         return 0
-    return math.ceil(layer.weight.size * float(layer.own_map.packed_growth(convolution)))
+    return math.ceil(layer.weight.size * layer.own_map.packed_growth(convolution))
 
 
 def kept_floats(step: Step) -> int:

@@ -193,8 +193,7 @@ def _map_of(part: Part, layer: Linear) -> LinearMap:
     if part.bias is not None and part.bias.shape != (outputs,):
         raise ValueError(f"the bias of a part has the shape {part.bias.shape}, not {(outputs,)}")
     if part.weight is unchanged:
-        own: LinearMap = layer.own_map
-        return own
+        return layer.own_map
     return layer.map_of(layer.lifted(_modified(layer.weight, part.weight)))
 
 

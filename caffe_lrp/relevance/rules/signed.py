@@ -76,7 +76,7 @@ class SignedRule(LinearRule[SignedMap]):
 
     def prepare(self, layer: Linear, conditions: Conditions) -> SignedMap:
         bias, nonnegative = self.bias(layer), conditions.nonnegative
-        both: LinearMap = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
+        both = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
         backward_map = both
         if self.only_positive_receives:
             backward_map = layer.positive_map_of_nonnegative if nonnegative else layer.positive_map

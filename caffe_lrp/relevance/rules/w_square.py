@@ -30,8 +30,7 @@ class WSquare(Rule[Linear, LinearMap]):
         return cls()
 
     def prepare(self, layer: Linear, conditions: Conditions) -> LinearMap:
-        squared: LinearMap = layer.squared_map
-        return squared
+        return layer.squared_map
 
     def propagate(
         self, layer: Linear, prepared: LinearMap, seen: Seen, relevances: Blobs, workspace: Workspace
