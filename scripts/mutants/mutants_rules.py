@@ -6,8 +6,8 @@ _FORMULAS = ("relevance/test_formulas.py", "relevance/test_named_formulas.py")
 
 ROWS = (
     Mutation(
-        "by_group[:] = by_group[0]",
-        "by_group[:] = by_group[-1]",
+        "np.tile(own[: layer.group_outputs], layer.groups)",
+        "np.tile(own[-layer.group_outputs :], layer.groups)",
         "Q5 counts the biases of the last group in place of the first",
         ("relevance/test_rules.py",),
     ),

@@ -6,6 +6,7 @@ multiplies with, never as the difference of the two sums: so whatever is left ov
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.linear import Linear
 
 Doubles = NDArray[np.float64]
+
+#: A blob, or one in double precision.
+NumbersT = TypeVar("NumbersT", Blob, Doubles)
 
 #: A cause, and how much is lost for it.
 Loss = tuple[str, float]
@@ -68,9 +72,12 @@ def doubles(blob: Blob) -> Doubles:
     return np.asarray(blob, np.float64)
 
 
-def over(dividend: Doubles, divisor: Blob) -> Doubles:
-    """A quotient as rules have it: what would be divided by 0 is 0."""
-    quotient: Doubles = np.divide(dividend, divisor, out=np.zeros(dividend.shape), where=divisor != 0)
+def ratio(dividend: NumbersT, divisor: Blob, out: NumbersT | None = None) -> NumbersT:
+    """A quotient as rules have it: what would be divided by 0 is 0. ``out`` may be the divisor."""
+    is_zero = divisor == 0
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        quotient: NumbersT = np.divide(dividend, divisor, out=out)
+    np.copyto(quotient, 0, where=is_zero)
     return quotient
 
 

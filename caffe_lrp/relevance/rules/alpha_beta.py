@@ -9,9 +9,9 @@ from caffe_lrp.compute.quotients import AdjointInput, over_positive_sum, over_su
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.linear import Linear
 
-from .accounts import Doubles, Loss, over
+from .accounts import Doubles, Loss, ratio
 from .base import PassedItem, RuleParameters
-from .recipe import negative, positive, ratio
+from .recipe import negative, positive
 from .signed import SignedMap, SignedRule
 
 
@@ -37,10 +37,8 @@ class AlphaBeta(SignedRule):
         return self.beta == 0
 
     def bias(self, layer: Linear) -> Blob:
-        by_group = _bias_by_group(layer)
-        if self.first_group_bias:
-            by_group[:] = by_group[0]
-        return by_group.reshape(-1)
+        own = super().bias(layer)
+        return np.tile(own[: layer.group_outputs], layer.groups) if self.first_group_bias else own
 
     def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
         of_positive, of_negative = next(sums) + next(sums), next(sums) + next(sums)
@@ -62,7 +60,7 @@ class AlphaBeta(SignedRule):
         if not (self.first_group_bias and layer.groups > 1 and layer.has_bias):
             yield from used.items()
             return
-        own = _bias_by_group(layer).reshape(-1)
+        own = super().bias(layer)
         meant = self._losses(relevance, sums, positive(own), negative(own))
         yield from meant.items()
         yield "Q5", sum(used.values()) - sum(meant.values())
@@ -79,7 +77,7 @@ class AlphaBeta(SignedRule):
             if factor:
                 total = products + bias
                 to_share = relevance * float(np.float32(factor))
-                found["bias"] += float(np.sum(over(to_share, total) * bias))
+                found["bias"] += float(np.sum(ratio(to_share, total) * bias))
                 found[name] += float(np.sum(to_share, where=total == 0))
         return found
 
@@ -101,11 +99,3 @@ class ZPlus(AlphaBeta):
 def alpha2_beta1(parameters: RuleParameters) -> AlphaBeta:
     """αβ with α = 2 and β = 1."""
     return AlphaBeta(1.0, parameters.quirks.Q5_first_group_bias)
-
-
-def _bias_by_group(layer: Linear) -> Blob:
-    """(G, O): the layer's bias, 0 where it has none."""
-    by_group = np.zeros((layer.groups, layer.group_outputs), np.float32)
-    if layer.bias is not None:
-        by_group[:] = layer.bias.reshape(layer.groups, -1)
-    return by_group

@@ -11,9 +11,9 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear
 
-from .accounts import Loss, bias_of, doubles, over
+from .accounts import Loss, bias_of, doubles, ratio
 from .base import Conditions, PassedItem, RuleParameters, Seen
-from .recipe import LinearRule, Part, own_adjoint_floats, ratio
+from .recipe import LinearRule, Part, own_adjoint_floats
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Epsilon(LinearRule[None]):
         """Of R, ``q (z − b)`` arrives, with ``q = R / (z + ε sign z)``."""
         relevance, z = doubles(passed.relevances[0]), passed.seen.outputs[0]
         divisor = self._divisor(z)
-        quotient = over(relevance, divisor)
+        quotient = ratio(relevance, divisor)
         if passed.layer.bias is not None:
             yield "bias", float(np.sum(quotient * bias_of(passed.layer, passed.constants, passed.workspace)))
         is_zero = z == 0

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caffe_lrp.compute.quotients import AdjointInput, over_favoured_sum
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.linear import Linear
 
-from .accounts import Loss, over
+from .accounts import Loss, ratio
 from .base import PassedItem, RuleParameters
-from .recipe import ratio
 from .signed import SignedMap, SignedRule
 
 
@@ -32,15 +32,16 @@ class Gamma(SignedRule):
         """The rule of a formula."""
         return cls(parameters.gamma)
 
-    def bias(self, layer: Linear) -> Blob:
-        outputs = layer.groups * layer.group_outputs
-        return np.zeros(outputs, np.float32) if layer.bias is None else layer.bias
+    def _favouring(self, is_positive: NDArray[np.bool_], p: Blob, n: Blob) -> Blob:
+        """``p + n``, and γ times the one of the two that has the sign of the output."""
+        favoured: Blob = np.where(is_positive, p, n)
+        return p + n + np.float32(self.gamma) * favoured
 
     def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
         p, n = next(sums) + next(sums), next(sums) + next(sums)
-        is_positive, gamma = p + n >= 0, np.float32(self.gamma)
-        plain = ratio(relevance, p + n + gamma * np.where(is_positive, p, n))
-        favoured = (1 + gamma) * plain
+        is_positive = p + n >= 0
+        plain = ratio(relevance, self._favouring(is_positive, p, n))
+        favoured = (1 + np.float32(self.gamma)) * plain
         of_positive, of_negative = (
             np.where(is_positive, favoured, plain),
             np.where(is_positive, plain, favoured),
@@ -55,8 +56,7 @@ class Gamma(SignedRule):
         relevance, sums = self.rows_of_one(passed)
         biases = passed.prepared.bias_positive, passed.prepared.bias_negative
         p, n = (products + bias for products, bias in zip(sums, biases, strict=True))
-        is_positive, gamma = p + n >= 0, np.float32(self.gamma)
-        total = p + n + gamma * np.where(is_positive, p, n)
-        bias = biases[0] + biases[1] + gamma * np.where(is_positive, *biases)
-        yield "bias", float(np.sum(over(relevance, total) * bias))
+        is_positive = p + n >= 0
+        total, bias = self._favouring(is_positive, p, n), self._favouring(is_positive, *biases)
+        yield "bias", float(np.sum(ratio(relevance, total) * bias))
         yield "zero_sum", float(np.sum(relevance, where=total == 0))

@@ -20,7 +20,7 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear
 
-from .accounts import Loss, doubles
+from .accounts import Loss, doubles, ratio
 from .base import Conditions, PassedItem, PreparedT, Rule, Seen
 
 #: From inputs or weights, which it leaves as they are, to others of their shape.
@@ -40,15 +40,6 @@ def positive(numbers: Blob) -> Blob:
 def negative(numbers: Blob) -> Blob:
     """Their negative parts."""
     return np.minimum(numbers, 0)
-
-
-def ratio(dividend: Blob, divisor: Blob, out: Blob | None = None) -> Blob:
-    """A quotient as rules have it: what would be divided by 0 is 0. ``out`` may be the divisor."""
-    is_zero = divisor == 0
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        quotient: Blob = np.divide(dividend, divisor, out=out)
-    np.copyto(quotient, 0, where=is_zero)
-    return quotient
 
 
 @dataclass(frozen=True, eq=False)

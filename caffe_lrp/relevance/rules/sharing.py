@@ -11,7 +11,7 @@ from caffe_lrp.kernels.elementwise import ZERO_SUM, share_of_contribution
 from caffe_lrp.kernels.pooling import average_pool_redistribute
 from caffe_lrp.layers.base import Aggregation, Blobs, Combination, WindowAverage
 
-from .accounts import Loss, doubles, over
+from .accounts import Loss, doubles, ratio
 from .base import Conditions, PassedItem, Rule, Seen, UnpreparedRule
 from .routing import lost_outside
 
@@ -115,7 +115,7 @@ class Contribution(Rule[Combination, tuple[bool, ...]]):
         parts = passed.layer.contributions(passed.seen.inputs, passed.seen.outputs, passed.prepared)
         total = passed.seen.outputs[0]
         bias = doubles(total) - np.sum([part for part in parts if part is not None], axis=0, dtype=np.float64)
-        lost = over(doubles(passed.relevances[0]) * bias, total)
+        lost = ratio(doubles(passed.relevances[0]) * bias, total)
         yield "bias", float(np.sum(lost, where=np.abs(total) >= np.float32(ZERO_SUM)))
 
 

@@ -48,9 +48,10 @@ class SignedRule(LinearRule[SignedMap]):
 
     uses_sums = True
 
-    @abstractmethod
     def bias(self, layer: Linear) -> Blob:
         """(C,): its positive part is added to the first sum, its negative part to the second; 0 for none."""
+        outputs = layer.groups * layer.group_outputs
+        return np.zeros(outputs, np.float32) if layer.bias is None else layer.bias
 
     @abstractmethod
     def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> AdjointInput:
