@@ -114,7 +114,7 @@ def _propagate(
     seen = Seen(
         [values[value] for value in layer.inputs] if rule.uses_inputs(layer) else (),
         [values[value] for value in layer.outputs] if rule.uses_outputs(layer) else (),
-        forward.sums[layer.index] if rule.uses_sums else None,
+        forward.sums[layer.index] if isinstance(rule, SignedRule) else None,
     )
     propagated = rule.propagate(layer, step.prepared, seen, received, workspace)
     if observer is not None:

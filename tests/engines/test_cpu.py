@@ -28,6 +28,7 @@ from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
+from caffe_lrp.relevance.rules.signed import SignedRule
 
 OPTIONS = Options(epsilon=0.1, beta=1.0, switch=8)
 
@@ -64,7 +65,9 @@ def test_a_forward_pass_keeps_what_its_plans_look_at_and_no_more(twins: Twins) -
         plan = twins.plan(code, OPTIONS, FC2)
         forward = ENGINE.forward(twins.net, [plan], twins.batch)
         assert set(forward.activations) == plan.kept_values | {twins.net.output_value}
-        assert set(forward.sums) == {step.layer.index for step in plan.steps if step.rule.uses_sums}
+        assert set(forward.sums) == {
+            step.layer.index for step in plan.steps if isinstance(step.rule, SignedRule)
+        }
 
 
 @pytest.mark.parametrize("code", [0, 11, 100])

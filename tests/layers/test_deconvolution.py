@@ -42,6 +42,7 @@ from caffe_lrp.relevance.rules.base import AnyRule, RuleParameters, Seen
 from caffe_lrp.relevance.rules.epsilon import Epsilon
 from caffe_lrp.relevance.rules.flat import Flat
 from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient
+from caffe_lrp.relevance.rules.signed import SignedRule
 from caffe_lrp.relevance.rules.w_square import WSquare
 
 
@@ -133,7 +134,7 @@ def apply(
     """Relevance of the input, as the engine asks for it."""
     prepared: Any = rule.prepare(layer, conditions(nonnegative))
     sums = None
-    if rule.uses_sums:
+    if isinstance(rule, SignedRule):
         sums, output = prepared.map.apply_sums(x, layer.bias, workspace)
     else:
         (output,) = layer.forward([x], workspace)

@@ -22,7 +22,7 @@ from builders import (
 )
 from command_line import CONFIG, files_below, listing, run
 from oracle import Lrn
-from test_rules import Case, bias_of, by_case, by_quirk, relevance_for, see
+from test_rules import Case, bias_of, by_case, by_quirk, passage_of, relevance_for
 
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
 from caffe_lrp.cli.accounts import conservation_lines
@@ -47,14 +47,6 @@ from caffe_lrp.relevance.rules.w_square import WSquare
 from caffe_lrp.relevance.target import Target
 
 ROOT = Path(__file__).parents[2]
-
-
-def passage_of(rule: AnyRule, layer: Layer, x: Blob, relevance: Blob) -> Passage:
-    """One step, the rule given only what it says it looks at."""
-    step = Step(layer, rule, conditions())
-    seen = see(rule, layer, step.prepared, x, WORKSPACE)
-    handed = rule.propagate(layer, step.prepared, seen, [relevance], WORKSPACE)
-    return Passage(step, seen, [relevance], handed, WORKSPACE)
 
 
 def losses(rule: AnyRule, layer: Layer, x: Blob, relevance: Blob, item: int = 1) -> dict[str, float]:

@@ -12,7 +12,7 @@ import numpy as np
 import oracle
 import pytest
 from builders import ENGINE, WORKSPACE, assert_close, build, conditions, random_blob
-from test_rules import CONVOLUTION, GROUPS, Case, apply, bias_of, relevance_for, see
+from test_rules import CONVOLUTION, GROUPS, Case, apply, bias_of, passage_of, relevance_for
 
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer
@@ -21,7 +21,6 @@ from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance import rules
 from caffe_lrp.relevance.conservation import Ledger, losses_of
 from caffe_lrp.relevance.formulas import FORMULAS
-from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan, Step, resolve_plan
 from caffe_lrp.relevance.rules.accounts import Constants
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta, ZPlus
@@ -161,14 +160,6 @@ def test_a_rule_without_parts_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="nothing has no parts for layer 0"):
         apply(Nothing(), CONVOLUTION.build(tmp_path), CONVOLUTION.x(), random_blob((2, 5, 4, 5), 2))
-
-
-def passage_of(rule: AnyRule, layer: Layer, x: Blob, relevance: Blob, nonnegative: bool = False) -> Passage:
-    """One step, the rule given only what it says it looks at."""
-    step = Step(layer, rule, conditions(nonnegative))
-    seen = see(rule, layer, step.prepared, x, WORKSPACE)
-    handed = rule.propagate(layer, step.prepared, seen, [relevance], WORKSPACE)
-    return Passage(step, seen, [relevance], handed, WORKSPACE)
 
 
 # --- Rules with kernels of their own ----------------------------------------------------------------------

@@ -28,6 +28,8 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.layers.linear import Linear
+from caffe_lrp.relevance.passage import Passage
+from caffe_lrp.relevance.plan import Step
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
 from caffe_lrp.relevance.rules.base import AnyRule, Seen
 from caffe_lrp.relevance.rules.epsilon import Epsilon
@@ -37,6 +39,7 @@ from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient, PassGu
 from caffe_lrp.relevance.rules.normalization import TaylorNormalization
 from caffe_lrp.relevance.rules.routing import Pass, Route
 from caffe_lrp.relevance.rules.sharing import Proportional
+from caffe_lrp.relevance.rules.signed import SignedRule
 from caffe_lrp.relevance.rules.softmax import Overwrite
 from caffe_lrp.relevance.rules.w_square import WSquare
 from caffe_lrp.relevance.rules.z_box import ZBox
@@ -63,13 +66,21 @@ def see(rule: AnyRule, layer: Layer, prepared: Any, x: Blob, workspace: Workspac
     """What a rule looks at of the forward pass, as the engine collects it."""
     outputs: Blobs
     sums: Blob | None = None
-    if rule.uses_sums:
+    if isinstance(rule, SignedRule):
         assert isinstance(layer, Linear)
         sums, output = prepared.map.apply_sums(x, layer.bias, workspace)
         outputs = (output,)
     else:
         outputs = layer.forward([x], workspace)
     return Seen((x,) if rule.uses_inputs(layer) else (), outputs if rule.uses_outputs(layer) else (), sums)
+
+
+def passage_of(rule: AnyRule, layer: Layer, x: Blob, relevance: Blob, nonnegative: bool = False) -> Passage:
+    """One step, the rule given only what it says it looks at."""
+    step = Step(layer, rule, conditions(nonnegative))
+    seen = see(rule, layer, step.prepared, x, WORKSPACE)
+    handed = rule.propagate(layer, step.prepared, seen, [relevance], WORKSPACE)
+    return Passage(step, seen, [relevance], handed, WORKSPACE)
 
 
 @dataclass(frozen=True)

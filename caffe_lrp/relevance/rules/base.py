@@ -1,6 +1,5 @@
 """What all rules have in common: what they look at, propagate, lose, and keep in memory."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -124,8 +123,6 @@ class Rule(ABC, Generic[LayerT, PreparedT]):
     """
 
     title: ClassVar[str]
-    #: Whether `propagate` looks at the sums of positive and of negative products.
-    uses_sums: ClassVar[bool] = False
     #: Whether the rule has to know between which numbers its input lies: see `within`.
     needs_bounds: ClassVar[bool] = False
 
@@ -177,7 +174,8 @@ class Rule(ABC, Generic[LayerT, PreparedT]):
 
     def kept_floats(self, layer: LayerT) -> int:
         """Numbers of an image that are kept from the forward pass for the rule, besides values."""
-        return 2 * math.prod(layer.output_shapes[0]) if self.uses_sums else 0
+        del layer
+        return 0
 
     @abstractmethod
     def derived_floats(self, layer: LayerT, conditions: Conditions, growth: float) -> Mapping[str, int]:

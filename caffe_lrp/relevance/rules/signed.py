@@ -46,8 +46,6 @@ class SignedMap:
 class SignedRule(LinearRule[SignedMap]):
     """A rule that divides relevance by the sums of positive and of negative products."""
 
-    uses_sums = True
-
     def bias(self, layer: Linear) -> Blob:
         """(C,): its positive part is added to the first sum, its negative part to the second; 0 for none."""
         outputs = layer.groups * layer.group_outputs
@@ -92,6 +90,9 @@ class SignedRule(LinearRule[SignedMap]):
     ) -> tuple[Blob, ...]:
         quotient = self.quotient(relevances[0], self._sums(seen), prepared)
         return (prepared.backward_map.adjoint(quotient, seen.inputs[0], workspace),)
+
+    def kept_floats(self, layer: Linear) -> int:
+        return 2 * math.prod(layer.output_shapes[0])
 
     def derived_floats(self, layer: Linear, conditions: Conditions, growth: float) -> Mapping[str, int]:
         signed = layer.weight.size * (2 if conditions.nonnegative else 4)
