@@ -74,9 +74,10 @@ def doubles(blob: Blob) -> Doubles:
 
 def ratio(dividend: NumbersT, divisor: Blob, out: NumbersT | None = None) -> NumbersT:
     """A quotient as rules have it: what would be divided by 0 is 0. ``out`` may be the divisor."""
+    quotient = np.empty(dividend.shape, dividend.dtype) if out is None else out
     is_zero = divisor == 0
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        quotient: NumbersT = np.divide(dividend, divisor, out=out)
+        np.divide(dividend, divisor, out=quotient)
     np.copyto(quotient, 0, where=is_zero)
     return quotient
 
