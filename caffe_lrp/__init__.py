@@ -159,7 +159,8 @@ def load(
         free.
 
     Values that are given replace those of the config file. Kernels are compiled when they are first needed:
-    the first explanation on a machine takes half a minute or more, once; ``caffe-lrp warmup`` does it ahead.
+    the first explanation on a machine takes some ten seconds longer, once; ``caffe-lrp warmup`` does it
+    ahead.
 
     Raises
     ------
@@ -170,12 +171,9 @@ def load(
     given = {name: value for name, value in locals().items() if value is not None and name != "source"}
     from .config import read_settings  # noqa: PLC0415 - as is needed, and no sooner
     from .errors import placing  # noqa: PLC0415
-    from .model.capacity import tell_of_compiler  # noqa: PLC0415
     from .model.model import Model  # noqa: PLC0415
     from .model.settings import ModelSettings  # noqa: PLC0415
 
     settings = read_settings(source, given)
     with placing(settings.places):
-        model = Model(ModelSettings(**settings.of_model), threads=settings.threads, memory=settings.memory)
-    tell_of_compiler()
-    return model
+        return Model(ModelSettings(**settings.of_model), threads=settings.threads, memory=settings.memory)

@@ -86,3 +86,15 @@ def listed(lines: Sequence[str], most: int = MOST_LISTED, more: int = 0) -> str:
     rest = len(lines) - most if len(lines) > most else 0
     shown = [*lines[:most], f"… and {rest + more} more"] if rest + more else lines
     return "\n".join(f"  {line}" for line in shown)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``40 s``, ``5 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    minutes, hours, days = round(seconds / 60), seconds / 3600, seconds / 86400
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    if hours < 36:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{days:.0f} d {round(hours) % 24} h" if days < 7 else f"{days:.0f} d"

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from caffe_lrp.messages import closest, counted, did_you_mean, listed
+from caffe_lrp.messages import closest, counted, did_you_mean, duration, listed
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,19 @@ def test_a_name_is_compared_with_as_many_as_take_a_second_or_two() -> None:
 def test_what_follows_a_name_behind_a_separator_is_close_however_long() -> None:
     assert did_you_mean("A" * 5000, ["a" * 4999, "a" * 5000 + "_b"]) == f"; did you mean '{'a' * 5000}_b'?"
     assert did_you_mean("fc8", ["fc8flickr", "FC8-flickr"]) == "; did you mean 'FC8-flickr'?"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (89, "89 s"),
+        (100, "2 min"),
+        (3600, "60 min"),
+        (7500, "2 h 5 min"),
+        (200_000, "2 d 8 h"),
+        (10 * 86400, "10 d"),
+    ],
+)
+def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

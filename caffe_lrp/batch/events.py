@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_lrp.errors import ExitCode
+from caffe_lrp.model.compiling import Compiled
 from caffe_lrp.model.darkness import Cause
 
 from .claim import Holder
@@ -64,6 +65,19 @@ class Resumed:
     vanished: int
     passed_over: int
     left: int
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """Kernels that no run has needed before on this CPU are compiled; told when it begins, goes on and ends.
+
+    Attributes
+    ----------
+    compiled
+        How far that is.
+    """
+
+    compiled: Compiled
 
 
 @dataclass(frozen=True)
@@ -132,7 +146,9 @@ class Ended:
     made, failures
         Maps that this run made, and those that failed in it.
     seconds
-        How long this run took.
+        How long its maps took, without what came before the first one.
+    seconds_loading, seconds_compiling
+        What came before: loading the net, and compiling kernels.
     slowest_stage
         Where jobs spent most of their time; empty if none did.
     dark
@@ -150,6 +166,8 @@ class Ended:
     made: int
     failures: int
     seconds: float
+    seconds_loading: float
+    seconds_compiling: float
     slowest_stage: str
     dark: Mapping[Cause, int]
     folder: str
@@ -181,4 +199,15 @@ class ProjectWritten:
     path: Path
 
 
-Event = Waiting | LargeImage | Resumed | Started | Finished | Advanced | Settling | Ended | ProjectWritten
+Event = (
+    Waiting
+    | LargeImage
+    | Resumed
+    | Compiling
+    | Started
+    | Finished
+    | Advanced
+    | Settling
+    | Ended
+    | ProjectWritten
+)

@@ -1,5 +1,6 @@
 """A run that can start: everything is checked and loaded before the first image is read."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -47,12 +48,15 @@ class PreparedRun:
         The jobs, and where their files and the journal go.
     memory
         Bytes that may be used.
+    seconds
+        How long all that took.
     """
 
     options: RunOptions
     explainer: Explainer
     task: Task
     memory: int
+    seconds: float = 0.0
 
     @property
     def entries(self) -> EntryList | None:
@@ -127,6 +131,7 @@ def prepare_run(
     CaffeLrpError
         Of the kind that fits the first fault found.
     """
+    started = time.monotonic()
     if options.dask:
         require_dask()  # not only after the net was loaded
     if options.top is not None and settings.class_count is not None:  # or there might be any number
@@ -150,7 +155,7 @@ def prepare_run(
     shard = shard_of_array(environment) if options.shard == "auto" else options.shard
     root, labels = Path(work.output_paths.output_root), _path_of_labels(settings)
     task = Task(work, survey, shard, outputs, root, description, labels, explainer.described_preprocessing)
-    return PreparedRun(options, explainer, task, memory)
+    return PreparedRun(options, explainer, task, memory, time.monotonic() - started)
 
 
 def _opened(

@@ -29,6 +29,8 @@ class Progress:
         Seconds that all jobs together spent in each stage.
     dark
         How many maps say nothing, by the cause.
+    seconds_loading, seconds_compiling
+        What came before the first job: loading the net, and compiling kernels.
     """
 
     total: int
@@ -37,9 +39,15 @@ class Progress:
     failed: int = 0
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     dark: Counter[Cause] = field(default_factory=Counter)
+    seconds_loading: float = 0.0
+    seconds_compiling: float = 0.0
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    def begin(self) -> None:
+        """Count seconds from now on: the first map comes next."""
         self.started = self.clock()
 
     def add(self, outcome: JobOutcome) -> None:
@@ -60,7 +68,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
+        """Since the first map was begun."""
         return self.clock() - self.started
 
     @property
@@ -78,15 +86,3 @@ class Progress:
         """How far the run is, once a job has come out."""
         left = (self.total - self.finished) / self.per_second
         return Advanced(self.total, self.finished, self.failed, self.per_second, left)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: ``40 s``, ``5 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    minutes, hours, days = round(seconds / 60), seconds / 3600, seconds / 86400
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 90:
-        return f"{minutes} min"
-    if hours < 36:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{days:.0f} d {round(hours) % 24} h" if days < 7 else f"{days:.0f} d"

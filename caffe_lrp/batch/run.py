@@ -1,6 +1,7 @@
 """A run at work: what is left of a list is explained, and events tell of it. Nothing is printed here."""
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
@@ -11,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ExitCode, OutputError
+from caffe_lrp.model.compiling import compiling
 from caffe_lrp.model.pipeline import run_requests
 from caffe_lrp.model.schedule import loading_within
 from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.outputs.encoding import Encoding
+from caffe_lrp.outputs.writers import encoded
 
 from .cluster import LOCAL, run_on_cluster
 from .delivery import Delivery
 from .events import (
+    Compiling,
     Ended,
     Event,
     Finished,
@@ -105,6 +109,9 @@ def explain_list(run: PreparedRun, stop: Stop, tell: Callable[[Event], None]) ->
         remove_leftovers(task, missing)
         work = _Work(run, opened, _delivery(run, database), Progress(int(np.count_nonzero(missing))), stop)
         stack.enter_context(stop.finishing())
+        first = next(task.jobs_where(missing), None)
+        if first is not None:
+            yield from work.compiling(first)
         with naming_lost_files(task, opened.journal, missing):
             yield from work.events(task.jobs_where(missing), tell)
         gone = lost_files(task, opened.journal, missing)
@@ -168,6 +175,26 @@ class _Work:
     progress: Progress
     stop: Stop
     folder: str = ""
+
+    def compiling(self, first: HeatmapJob) -> Iterator[Event]:
+        """Compile what the maps will need, and load it; workers on other machines do that themselves."""
+        run, progress, started = self.run, self.progress, time.monotonic()
+        if run.options.dask in {None, LOCAL}:
+            kinds, encoding = self.delivery.kinds, self.delivery.encoding
+            steps = compiling(
+                run.explainer,
+                None if first.fault else first.source,
+                lambda explanation: list(encoded(explanation, kinds, encoding)),
+                run.schedule.threads,
+            )
+            with closing(steps):
+                for compiled in steps:
+                    progress.seconds_compiling = compiled.seconds
+                    yield Compiling(compiled)
+                    if self.stop.requested:
+                        break
+        progress.seconds_loading = run.seconds + time.monotonic() - started - progress.seconds_compiling
+        progress.begin()
 
     def events(self, jobs: Iterator[HeatmapJob], tell: Callable[[Event], None]) -> Iterator[Event]:
         """Explain jobs, until all are done, the run is to end, or too many have failed."""
@@ -236,6 +263,8 @@ class _Work:
             made=progress.done,
             failures=progress.failed,
             seconds=progress.seconds,
+            seconds_loading=progress.seconds_loading,
+            seconds_compiling=progress.seconds_compiling,
             slowest_stage=progress.slowest_stage,
             dark=dict(progress.dark),
             folder=self.folder,

@@ -75,6 +75,8 @@ def write_summary(task: Task, journal: Journal, progress: Progress, extra: Mappi
         "this_run": {
             "done": progress.done,
             "failed": progress.failed,
+            "seconds_loading": round(progress.seconds_loading, 3),
+            "seconds_compiling": round(progress.seconds_compiling, 3),
             "seconds": round(progress.seconds, 3),
             "maps_per_second": round(progress.per_second, 3),
             "seconds_in_stages": {stage: round(value, 3) for stage, value in progress.stages.items()},

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from caffe_lrp.errors import OutputError, presentable
-from caffe_lrp.messages import counted, listed
+from caffe_lrp.messages import counted, duration, listed
 
 from .lease import running
-from .progress import duration
 from .records import DONE, FAILED, REPLACED, STATES, JournalReader, find_journals
 
 #: Speed is that of the last so many seconds.

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from caffe_lrp.batch.events import (
     Advanced,
+    Compiling,
     Ended,
     Event,
     Finished,
@@ -25,6 +26,7 @@ from caffe_lrp.errors import ExitCode, presentable
 from caffe_lrp.kernels._jit import CACHE_FOLDER
 
 from .accounts import conservation_lines
+from .compiler_reporter import CompilerReporter
 from .dark_maps import DarkMaps, why_dark
 from .terminal import coloured, remark, say
 from .wording import (
@@ -57,12 +59,14 @@ class Reporter:
     def __init__(self, run: PreparedRun, places: Mapping[str, str], *, quiet: bool, verbose: bool) -> None:
         self._run, self._places, self._quiet, self._verbose = run, places, quiet, verbose
         self._last_failure, self._has_account, self._dark = "", False, DarkMaps()
+        self._compiler = CompilerReporter()
         self._hides_bar = quiet or not sys.stderr.isatty()
         self._bar: tqdm[Any] = tqdm(disable=True)
         self._show: dict[type[Event], Callable[[Any], None]] = {
             Waiting: self._show_waiting,
             LargeImage: self._show_large_image,
             Resumed: self._show_resumed,
+            Compiling: self._show_compiling,
             Started: self._show_started,
             Finished: self._show_finished,
             Advanced: self._show_advanced,
@@ -120,10 +124,16 @@ class Reporter:
             say(f"caffe-lrp: note: {event.note}", sys.stderr, tqdm.write)
 
     def _show_resumed(self, event: Resumed) -> None:
-        if not self._quiet:
+        if event.left and not self._quiet:  # else the end says it all
             remark(resumption_line(event))
 
+    def _show_compiling(self, event: Compiling) -> None:
+        if not self._quiet:
+            self._compiler.show(event.compiled)
+
     def _show_started(self, event: Started) -> None:
+        if not event.total:
+            return
         self._bar = tqdm(total=event.total, unit="map", disable=self._hides_bar, dynamic_ncols=True)
 
     def _show_finished(self, event: Finished) -> None:
@@ -163,6 +173,7 @@ class Reporter:
         self._close_bar()
 
     def _close_bar(self) -> None:
+        self._compiler.close()
         self._bar.close()
 
     def _show_ended(self, event: Ended) -> None:

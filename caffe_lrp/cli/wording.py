@@ -6,10 +6,9 @@ from pathlib import Path
 from caffe_lrp.batch.events import Advanced, Ended, Resumed, Waiting
 from caffe_lrp.batch.job import JobOutcome
 from caffe_lrp.batch.preparation import PreparedRun
-from caffe_lrp.batch.progress import duration
 from caffe_lrp.batch.run_files import database_path
 from caffe_lrp.inspection.layer_table import LAYER_COLUMNS, aligned, rule_columns
-from caffe_lrp.messages import counted
+from caffe_lrp.messages import counted, duration
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.canonize import Merge
 from caffe_lrp.outputs.kinds import suffix_of
@@ -74,22 +73,37 @@ def progress_line(advanced: Advanced) -> str:
 
 def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
     """What was done, beginning with ``made``, how many maps there are, and what was written where."""
+    if not ended.made and not ended.failures and not ended.left:
+        yield _nothing_left_line(run, ended)
+        return
     text = f"{made} in {ended.seconds:.1f} s"
     before = ended.done - ended.made
     if before:
-        text += f", {before} of them in earlier runs" if ended.made else " in earlier runs"
+        text += f", {before} of them in earlier runs"
     if ended.failed:
         text += f", {ended.failed} failed for the reasons given"
     if ended.made + ended.failures > 1 and ended.slowest_stage:
         text += f"; {ended.per_second:.3g} a second, most time in {ended.slowest_stage}"
         text += f", quirks {run.explainer.settings.quirks}"
-    yield text
+    yield f"{text}; before that {_before_line(ended)}"
     if ended.done:
         suffixes = ", ".join(suffix_of(kind) for kind in run.task.kinds)
         if suffixes:
             yield f"files {f'in {ended.folder}' if ended.folder else f'below {run.task.root}'}: {suffixes}"
         if run.has_database:
             yield f"maps in {database_path(run.task)}"
+
+
+def _before_line(ended: Ended) -> str:
+    """How long it took until the first map was begun."""
+    text = f"{ended.seconds_loading:.1f} s of loading"
+    return f"{text} and {ended.seconds_compiling:.1f} s of compiling" if ended.seconds_compiling else text
+
+
+def _nothing_left_line(run: PreparedRun, ended: Ended) -> str:
+    """What there is to say of a run that earlier ones have left nothing to do."""
+    text = f"nothing left to do: {ended.done} of {ended.total} heatmaps are in {run.task.root} already"
+    return f"{text}, {ended.failed} failed (--retry-failed tries those again)" if ended.failed else text
 
 
 def ending_line(ended: Ended) -> str:

@@ -141,7 +141,9 @@ def _matte_rows(samples: Samples, taps: Taps, out: Samples) -> None:
 
 
 def _matte_columns(samples: Samples, taps: Taps, out: Samples) -> None:
-    resample_rows_matte(samples.transpose(1, 0, 2), *taps, out.transpose(1, 0, 2))
+    turned = np.empty((out.shape[1], out.shape[0], out.shape[2]), np.uint16)
+    resample_rows_matte(np.ascontiguousarray(samples.transpose(1, 0, 2)), *taps, turned)
+    out[:] = turned.transpose(1, 0, 2)
 
 
 def _with_opacity(samples: Samples) -> Samples:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._kernel import helper, kernel
+from ._rows import clear, copy, multiply_by
 from ._scatter import add_channels, add_runs
 from ._simd import LANES
 from ._tiles import PANEL, TILE_ROWS
-from .blobs import Blob
+from .blobs import Blob, Blob1
 from .convolution import ConvolutionShape, padded_lanes, padded_outputs, tile_row
 from .passes import SIGNS, TIMES, Sink, Source, choose_parts, fill_rows
 
@@ -53,7 +54,7 @@ class Buffers(NamedTuple):
     targets: Integers
 
 
-@kernel
+@helper
 def _run_size(shape: ConvolutionShape) -> int:
     """How many shares of a pixel, which lie side by side, go to numbers side by side."""
     if shape.apart:
@@ -62,20 +63,20 @@ def _run_size(shape: ConvolutionShape) -> int:
     return shape.outputs * shape.kernel_w if is_joined else shape.outputs
 
 
-@kernel
+@helper
 def _columns(shape: ConvolutionShape) -> int:
     """Shares of a group's pixel as they are computed, filled up to whole panels."""
     return 0 if shape.apart else padded_outputs(shape.kernel_h * shape.kernel_w * shape.outputs)
 
 
-@kernel
+@helper
 def _rows_at_once(shape: ConvolutionShape) -> int:
     """How many rows of outputs are multiplied by the weights at a time."""
     fitting = _NUMBERS_AT_ONCE // (shape.out_w * shape.groups * (shape.inputs + _columns(shape)))
     return min(shape.out_h, max(fitting, (_LEAST_PIXELS + shape.out_w - 1) // shape.out_w))
 
 
-@kernel
+@helper
 def _buffers(shape: ConvolutionShape, rows: int, width: int) -> Buffers:
     """Memory for ``rows`` rows of outputs at a time, and an image of ``width`` pixels."""
     taps, reach_w = shape.kernel_h * shape.kernel_w, (shape.kernel_w - 1) * shape.dilation_w + 1
@@ -95,7 +96,7 @@ def _buffers(shape: ConvolutionShape, rows: int, width: int) -> Buffers:
     )
 
 
-@kernel
+@helper
 def _place_runs(row: int, lowest: int, shape: ConvolutionShape, buffers: Buffers) -> int:
     """Where the shares of a row of outputs lie, and where the window of its first pixel takes them.
 
@@ -137,7 +138,7 @@ def _place_runs(row: int, lowest: int, shape: ConvolutionShape, buffers: Buffers
     return runs
 
 
-@kernel
+@helper
 def _multiply(pixels: int, shape: ConvolutionShape, panels: Blob, buffers: Buffers) -> None:
     """Shares of the first pixels of ``buffers.x``."""
     padded = _columns(shape)
@@ -151,7 +152,7 @@ def _multiply(pixels: int, shape: ConvolutionShape, panels: Blob, buffers: Buffe
             )  # fmt: skip
 
 
-@kernel
+@helper
 def _add_row(line: int, runs: int, shape: ConvolutionShape, panels: Blob, buffers: Buffers) -> None:
     """Add the shares of row ``line`` in ``buffers`` to the rows that its runs go to."""
     mask, starts, targets = buffers.mask, buffers.starts.ctypes.data, buffers.targets.ctypes.data
@@ -170,7 +171,7 @@ def _add_row(line: int, runs: int, shape: ConvolutionShape, panels: Blob, buffer
         )  # fmt: skip
 
 
-@kernel
+@helper
 def _add_rows(
     item: int, row: int, rows: int, lowest: int, source: Source, shape: ConvolutionShape, panels: Blob,
     buffers: Buffers,
@@ -186,7 +187,7 @@ def _add_rows(
         _add_row(line, runs, shape, panels, buffers)
 
 
-@kernel
+@helper
 def _finish_row(sums: Blob, sink: Sink, groups: int, item: int, y: int) -> None:
     """Hand a row of the image to the sink; ``sums`` (1, W, ·)."""
     out = sink.out[item, y : y + 1]
@@ -194,18 +195,14 @@ def _finish_row(sums: Blob, sink: Sink, groups: int, item: int, y: int) -> None:
     if sink.mode == SIGNS:
         choose_parts(sums, factor, groups, out)
         return
-    numbers, result = sums.reshape(-1), out.reshape(-1)
+    copy(sums.ctypes.data, out.ctypes.data, out.size)
     if sink.mode == TIMES:
-        other = factor.reshape(-1)
-        for i in range(result.size):
-            result[i] = numbers[i] * other[i]
-    else:
-        result[:] = numbers
+        multiply_by(factor.ctypes.data, out.ctypes.data, out.size)
 
 
 @kernel
 def hand_back(
-    first: int, last: int, rows_per_block: int, source: Source, shape: ConvolutionShape, panels: Blob,
+    first: int, last: int, rows_per_block: int, source: Source, shape: ConvolutionShape, panels: Blob1,
     sink: Sink,
 ) -> None:  # fmt: skip
     """Blocks ``first`` to ``last`` of an adjoint, counted over the items and their blocks of rows.
@@ -233,7 +230,7 @@ def hand_back(
     for block in range(first, last):
         item, top = block // blocks, block % blocks * rows_per_block
         bottom = min(height, top + rows_per_block)
-        buffers.ring[:] = 0
+        clear(buffers.ring.ctypes.data, buffers.ring.size)
         # The first row of outputs that reaches the block, and the one behind the last.
         row = max(0, (top - shape.top - reach + shape.stride_h) // shape.stride_h)
         last_row = min(shape.out_h, (bottom - 1 - shape.top) // shape.stride_h + 1)
@@ -246,4 +243,4 @@ def hand_back(
             line = buffers.ring[place % len(buffers.ring)]
             sums = line[begin:end].reshape((1, width, channels))
             _finish_row(sums, sink, shape.groups * shape.merged, item, y)
-            line[:] = 0
+            clear(line.ctypes.data, line.size)

@@ -4,11 +4,19 @@ Shapes and indices of blobs are Caffe's; only the order in memory differs, so th
 vectors of channels. NumPy keeps the two apart: code that reshapes or indexes a blob need not know.
 """
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
 
 #: Numbers of a batch, the items along the first axis.
 Blob = NDArray[np.float32]
+
+#: Numbers along so many axes, side by side in memory: what kernels state that they are compiled for.
+Blob1 = Annotated[NDArray[np.float32], 1]
+Blob2 = Annotated[NDArray[np.float32], 2]
+Blob3 = Annotated[NDArray[np.float32], 3]
+Blob4 = Annotated[NDArray[np.float32], 4]
 
 
 def pixels(blob: Blob) -> Blob:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._kernel import helper, kernel
 from ._simd import LANES, VECTOR_BYTES
 from ._tiles import (
     HALF_ROWS,
@@ -24,7 +24,7 @@ from ._tiles import (
     narrow_tile,
     tile,
 )
-from .blobs import Blob
+from .blobs import Blob, Blob1
 from .passes import (
     COPY,
     PLAIN,
@@ -80,7 +80,7 @@ class ConvolutionShape(NamedTuple):
     apart: int = 0
 
 
-@kernel
+@helper
 def tile_row(
     x: int, x_step: int, outer: int, outer_step: int, middle: int, middle_step: int, run: int,
     weights: int, is_narrow: bool, out: int, out_step: int, count: int, columns: int, start: int,
@@ -121,7 +121,7 @@ def tile_row(
         done = first + rows
 
 
-@kernel
+@helper
 def padded_outputs(outputs: int) -> int:
     """Columns in the panels that hold ``outputs`` columns."""
     rest = outputs % PANEL
@@ -131,13 +131,13 @@ def padded_outputs(outputs: int) -> int:
     return whole + (NARROW_PANEL if rest <= NARROW_PANEL else PANEL)
 
 
-@kernel
+@helper
 def padded_lanes(count: int) -> int:
     """``count`` numbers filled up to whole vectors."""
     return (count + LANES - 1) // LANES * LANES
 
 
-@kernel
+@helper
 def _channel_row(
     x: int, x_step: int, taps: int, offsets: int, weights: int, out: int, out_step: int, count: int,
     columns: int, start: int,
@@ -160,7 +160,7 @@ def _channel_row(
         done = first + rows
 
 
-@kernel
+@helper
 def _tap_offsets(shape: ConvolutionShape, row_step: int, pixel_step: int) -> NDArray[np.int64]:
     """Distances in bytes of a channel's inputs from the first: (parts·k_h·k_w,)."""
     parts = shape.inputs // max(1, shape.apart)
@@ -173,7 +173,7 @@ def _tap_offsets(shape: ConvolutionShape, row_step: int, pixel_step: int) -> NDA
     return offsets.reshape(-1)
 
 
-@kernel
+@helper
 def _channel_block(
     x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape, out: int,
     rows: int, row_pixels: int,
@@ -195,7 +195,7 @@ def _channel_block(
                 )  # fmt: skip
 
 
-@kernel
+@helper
 def _block(
     x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape, out: int,
     rows: int, row_pixels: int,
@@ -224,7 +224,7 @@ def _block(
                 )  # fmt: skip
 
 
-@kernel
+@helper
 def _finish_rows(sink: Sink, shape: ConvolutionShape, products: Blob, item: int, top: int, rows: int) -> None:
     """Do to some rows of products what the sink says; ``products`` holds them for `SIGNS`."""
     groups = shape.groups * shape.merged
@@ -239,7 +239,7 @@ def _finish_rows(sink: Sink, shape: ConvolutionShape, products: Blob, item: int,
         choose_parts(products[:rows], factor, groups, out)
 
 
-@kernel
+@helper
 def _is_pointwise(shape: ConvolutionShape) -> bool:
     """Whether the window is one pixel that visits every pixel once."""
     is_pixel = shape.kernel_h == 1 and shape.kernel_w == 1
@@ -248,7 +248,7 @@ def _is_pointwise(shape: ConvolutionShape) -> bool:
 
 @kernel
 def convolve(
-    first: int, last: int, rows_per_block: int, source: Source, shape: ConvolutionShape, panels: Blob,
+    first: int, last: int, rows_per_block: int, source: Source, shape: ConvolutionShape, panels: Blob1,
     sink: Sink,
 ) -> None:  # fmt: skip
     """Blocks ``first`` to ``last`` of a convolution, counted over the items and their blocks of rows.

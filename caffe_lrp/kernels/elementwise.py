@@ -5,15 +5,15 @@ Blobs of one call have one shape; where a kernel says (P,), callers pass flatten
 
 import numpy as np
 
-from ._jit import kernel
-from .blobs import Blob
+from ._kernel import kernel
+from .blobs import Blob1, Blob3
 
 #: What sums to less than this has no shares to speak of.
 ZERO_SUM = 1e-6
 
 
 @kernel
-def leaky_relu(x: Blob, slope: float, out: Blob) -> None:
+def leaky_relu(x: Blob1, slope: float, out: Blob1) -> None:
     """``max(x, 0) + slope·min(x, 0)``; (P,)."""
     for i in range(x.size):
         value = x[i]
@@ -21,70 +21,70 @@ def leaky_relu(x: Blob, slope: float, out: Blob) -> None:
 
 
 @kernel
-def leaky_relu_gradient(x: Blob, gradient: Blob, slope: float, out: Blob) -> None:
+def leaky_relu_gradient(x: Blob1, gradient: Blob1, slope: float, out: Blob1) -> None:
     """Gradient where ``x > 0``, ``slope`` times it elsewhere; (P,)."""
     for i in range(x.size):
         out[i] = gradient[i] if x[i] > 0 else np.float32(slope) * gradient[i]
 
 
 @kernel
-def positive_part(x: Blob, out: Blob) -> None:
+def positive_part(x: Blob1, out: Blob1) -> None:
     """``max(x, 0)``; (P,)."""
     for i in range(x.size):
         out[i] = max(x[i], np.float32(0))
 
 
 @kernel
-def positive_part_where_positive(x: Blob, relevance: Blob, out: Blob) -> None:
+def positive_part_where_positive(x: Blob1, relevance: Blob1, out: Blob1) -> None:
     """Positive relevance where ``x > 0``, else 0; (P,)."""
     for i in range(x.size):
         out[i] = max(relevance[i], np.float32(0)) if x[i] > 0 else np.float32(0)
 
 
 @kernel
-def sigmoid(x: Blob, out: Blob) -> None:
+def sigmoid(x: Blob1, out: Blob1) -> None:
     """Logistic function ``1 / (1 + e^−x)``; (P,)."""
     for i in range(x.size):
         out[i] = np.float32(0.5) * np.tanh(np.float32(0.5) * x[i]) + np.float32(0.5)
 
 
 @kernel
-def sigmoid_gradient(y: Blob, gradient: Blob, out: Blob) -> None:
+def sigmoid_gradient(y: Blob1, gradient: Blob1, out: Blob1) -> None:
     """Gradient from the output ``y`` of the logistic function; (P,)."""
     for i in range(y.size):
         out[i] = gradient[i] * y[i] * (np.float32(1) - y[i])
 
 
 @kernel
-def tanh(x: Blob, out: Blob) -> None:
+def tanh(x: Blob1, out: Blob1) -> None:
     """Hyperbolic tangent; (P,)."""
     for i in range(x.size):
         out[i] = np.tanh(x[i])
 
 
 @kernel
-def tanh_gradient(y: Blob, gradient: Blob, out: Blob) -> None:
+def tanh_gradient(y: Blob1, gradient: Blob1, out: Blob1) -> None:
     """Gradient from the output ``y`` of the hyperbolic tangent; (P,)."""
     for i in range(y.size):
         out[i] = gradient[i] * (np.float32(1) - y[i] * y[i])
 
 
 @kernel
-def absolute(x: Blob, out: Blob) -> None:
+def absolute(x: Blob1, out: Blob1) -> None:
     """``|x|``; (P,)."""
     for i in range(x.size):
         out[i] = abs(x[i])
 
 
 @kernel
-def absolute_gradient(x: Blob, gradient: Blob, out: Blob) -> None:
+def absolute_gradient(x: Blob1, gradient: Blob1, out: Blob1) -> None:
     """Gradient times the sign of ``x``, 0 at 0; (P,)."""
     for i in range(x.size):
         out[i] = gradient[i] * np.sign(x[i])
 
 
 @kernel
-def softmax(x: Blob, out: Blob) -> None:
+def softmax(x: Blob3, out: Blob3) -> None:
     """Softmax over the middle axis; (A, C, B)."""
     for outer in range(x.shape[0]):
         for inner in range(x.shape[2]):
@@ -101,7 +101,7 @@ def softmax(x: Blob, out: Blob) -> None:
 
 
 @kernel
-def softmax_gradient(y: Blob, gradient: Blob, out: Blob) -> None:
+def softmax_gradient(y: Blob3, gradient: Blob3, out: Blob3) -> None:
     """Gradient from the output ``y`` of the softmax over the middle axis; (A, C, B)."""
     for outer in range(y.shape[0]):
         for inner in range(y.shape[2]):
@@ -115,7 +115,9 @@ def softmax_gradient(y: Blob, gradient: Blob, out: Blob) -> None:
 
 
 @kernel
-def share_of_contribution(contribution: Blob, total: Blob, relevance: Blob, count: int, out: Blob) -> None:
+def share_of_contribution(
+    contribution: Blob1, total: Blob1, relevance: Blob1, count: int, out: Blob1
+) -> None:
     """``R c / z``, the relevance of what contributes ``c`` to ``z``; R / count where z is nearly 0; (P,)."""
     for i in range(total.size):
         is_zero = abs(total[i]) < np.float32(ZERO_SUM)
@@ -124,7 +126,7 @@ def share_of_contribution(contribution: Blob, total: Blob, relevance: Blob, coun
 
 
 @kernel
-def channel_norm(gradient: Blob, out: Blob) -> None:
+def channel_norm(gradient: Blob3, out: Blob3) -> None:
     """L2 norm over channels, written to every channel; both (N, C, P)."""
     for item in range(gradient.shape[0]):
         for position in range(gradient.shape[2]):

@@ -6,7 +6,8 @@ depend on what else is in the batch.
 
 import numpy as np
 
-from ._jit import kernel
+from ._kernel import helper, kernel
+from ._rows import copy
 from ._simd import LANES, VECTOR_BYTES
 from ._tiles import (
     DOT_ITEMS,
@@ -21,7 +22,7 @@ from ._tiles import (
     dots_of_row,
     lane_total,
 )
-from .blobs import Blob
+from .blobs import Blob, Blob1, Blob2
 
 #: Rows of weights that are multiplied with all items before the next ones are read.
 _ROWS_AT_ONCE = 36
@@ -32,13 +33,13 @@ _COLUMNS_AT_ONCE = 1024
 _NUMBERS_AT_ONCE = 16 * 1024
 
 
-@kernel
+@helper
 def _columns(items: int) -> int:
     """Columns of weights that are multiplied at a time: whole vectors, so that sums keep their order."""
     return max(_COLUMNS_AT_ONCE, _NUMBERS_AT_ONCE // max(1, items) // LANES * LANES)
 
 
-@kernel
+@helper
 def _aligned(rows: int, columns: int) -> Blob:
     """Memory (rows, ≥ columns) with any content, whose rows begin with whole vectors.
 
@@ -51,7 +52,7 @@ def _aligned(rows: int, columns: int) -> Blob:
     return memory[skipped : skipped + rows * pitch].reshape((rows, pitch))
 
 
-@kernel
+@helper
 def _dots_of_rows(weights: Blob, first: int, x: Blob, begin: int, end: int, sums: Blob) -> None:
     """Add to ``sums`` (rows, N, LANES) the products of rows from ``first`` on, columns begin to end.
 
@@ -81,7 +82,7 @@ def _dots_of_rows(weights: Blob, first: int, x: Blob, begin: int, end: int, sums
 
 
 @kernel
-def multiply(first: int, last: int, x: Blob, weights: Blob, bias: Blob, out: Blob) -> None:
+def multiply(first: int, last: int, x: Blob2, weights: Blob2, bias: Blob1, out: Blob2) -> None:
     """``x·Wᵀ + b`` for outputs ``first`` to ``last``.
 
     Parameters
@@ -99,7 +100,8 @@ def multiply(first: int, last: int, x: Blob, weights: Blob, bias: Blob, out: Blo
     """
     items, length = x.shape
     numbers = _aligned(items, length)
-    numbers[:, :length] = x
+    for item in range(items):
+        copy(x[item].ctypes.data, numbers[item].ctypes.data, length)
     columns = _columns(items)
     memory = _aligned(1, _ROWS_AT_ONCE * items * LANES).reshape(-1)
     for top in range(first, last, _ROWS_AT_ONCE):
@@ -114,7 +116,7 @@ def multiply(first: int, last: int, x: Blob, weights: Blob, bias: Blob, out: Blo
                 out[item, top + row] = lane_total(sums[row, item].ctypes.data) + shift
 
 
-@kernel
+@helper
 def _add_rows(x: Blob, first: int, rows: int, weights: Blob, begin: int, end: int, sums: Blob) -> None:
     """Add to ``sums`` (N, ·) what ``rows`` ≤ DOT_ROWS rows of weights give for columns begin to end."""
     weights_step, x_step, sums_step = 4 * weights.shape[1], 4 * x.shape[1], 4 * sums.shape[1]
@@ -136,7 +138,7 @@ def _add_rows(x: Blob, first: int, rows: int, weights: Blob, begin: int, end: in
 
 
 @kernel
-def multiply_adjoint(first: int, last: int, x: Blob, weights: Blob, out: Blob) -> None:
+def multiply_adjoint(first: int, last: int, x: Blob2, weights: Blob2, out: Blob2) -> None:
     """``x·W`` for inputs ``first`` to ``last``.
 
     Parameters
@@ -161,4 +163,5 @@ def multiply_adjoint(first: int, last: int, x: Blob, weights: Blob, out: Blob) -
             _add_rows(x, row, DOT_ROWS, weights, begin, end, sums)
         for row in range(whole, rows):
             _add_rows(x, row, 1, weights, begin, end, sums)
-        out[:, begin:end] = sums[:, : end - begin]
+        for item in range(x.shape[0]):
+            copy(sums[item].ctypes.data, out[item, begin:].ctypes.data, end - begin)

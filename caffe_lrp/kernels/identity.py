@@ -11,14 +11,19 @@ same kind of sum over its pixels. Two windows that differ have one identity once
 """
 
 from functools import cache
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
-from .blobs import Blob
+from ._kernel import kernel
+from ._rows import copy
+from .blobs import Blob4
 
-Identities = NDArray[np.uint64]
+#: (groups, N, H, W); keys of a sum, and of one over the pixels of a window.
+Identities = Annotated[NDArray[np.uint64], 4]
+Keys = Annotated[NDArray[np.uint64], 1]
+TapKeys = Annotated[NDArray[np.uint64], 2]
 
 _NEGATIVE_ZERO = np.uint32(0x80000000)
 
@@ -30,14 +35,14 @@ _SCATTER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @cache
-def identity_keys(count: int) -> Identities:
+def identity_keys(count: int) -> Keys:
     """Keys for sums over ``count`` numbers or pixels: (count,)."""
     return np.random.default_rng(count).integers(1 << 64, size=count, dtype=np.uint64) | np.uint64(1)
 
 
 @kernel
 def pixel_identities(
-    first: int, last: int, bits: NDArray[np.uint32], keys: Identities, out: Identities
+    first: int, last: int, bits: Annotated[NDArray[np.uint32], 4], keys: Keys, out: Identities
 ) -> None:
     """Identities of pixels.
 
@@ -69,7 +74,7 @@ def pixel_identities(
 
 
 @kernel
-def window_identities(identities: Identities, top: int, left: int, keys: Identities, out: Identities) -> None:
+def window_identities(identities: Identities, top: int, left: int, keys: TapKeys, out: Identities) -> None:
     """Identities of windows of stride 1 without dilation, with pixels outside of the image that are 0.
 
     Parameters
@@ -98,7 +103,7 @@ def window_identities(identities: Identities, top: int, left: int, keys: Identit
 
 
 @kernel
-def make_equal(first: int, last: int, identities: Identities, blob: Blob) -> None:
+def make_equal(first: int, last: int, identities: Identities, blob: Blob4) -> None:
     """Give all pixels of one identity the numbers of the first of them, in every image and group.
 
     Parameters
@@ -129,4 +134,5 @@ def make_equal(first: int, last: int, identities: Identities, blob: Blob) -> Non
                 if places[slot] < 0:
                     places[slot] = pixel
                 else:
-                    lines[pixel, group] = lines[places[slot], group]
+                    first_place = lines[places[slot], group].ctypes.data
+                    copy(first_place, lines[pixel, group].ctypes.data, channels)

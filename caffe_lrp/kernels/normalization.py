@@ -5,12 +5,12 @@ Blobs are lines (P, C), the channels of a pixel each.
 
 import numpy as np
 
-from ._jit import kernel
+from ._kernel import helper, kernel
 from ._neighbours import power_of_three_quarters, scale_of_line, sums_of_others
-from .blobs import Blob
+from .blobs import Blob, Blob2
 
 
-@kernel
+@helper
 def negative_power(base: Blob, exponent: float, out: Blob) -> None:
     """``base^(−exponent)``, element by element; (C,). AlexNet's exponent 3/4 is fast."""
     if exponent == 0.75:
@@ -21,7 +21,7 @@ def negative_power(base: Blob, exponent: float, out: Blob) -> None:
             out[i] = base[i] ** power
 
 
-@kernel
+@helper
 def _scale_line(x: Blob, line: int, reach: int, coefficients: Blob, padded: Blob, out: Blob) -> None:
     """``s_i = k + α/n Σ x_j²`` of one line of ``x`` (P, C).
 
@@ -45,7 +45,7 @@ def _scale_line(x: Blob, line: int, reach: int, coefficients: Blob, padded: Blob
 
 
 @kernel
-def lrn_apply(x: Blob, scale: Blob, beta: float, out: Blob) -> None:
+def lrn_apply(x: Blob2, scale: Blob2, beta: float, out: Blob2) -> None:
     """Normalised activations ``x · s^(−β)``; all blobs (P, C)."""
     for line in range(x.shape[0]):
         source, target = x[line], out[line]
@@ -55,7 +55,7 @@ def lrn_apply(x: Blob, scale: Blob, beta: float, out: Blob) -> None:
 
 
 @kernel
-def lrn_forward(x: Blob, local_size: int, alpha: float, beta: float, k: float, out: Blob) -> None:
+def lrn_forward(x: Blob2, local_size: int, alpha: float, beta: float, k: float, out: Blob2) -> None:
     """Normalisation across channels, ``x_i (k + α/n Σ x_j²)^(−β)``.
 
     Parameters
@@ -80,7 +80,7 @@ def lrn_forward(x: Blob, local_size: int, alpha: float, beta: float, k: float, o
             out[line, i] = scale[i] * x[line, i]
 
 
-@kernel
+@helper
 def _pull_line(x: Blob, received: Blob, line: int, scale: Blob, power: Blob, out: Blob) -> None:
     """``s_j^(−β−1) x_j R_j`` of one line of ``x`` and ``received`` (P, C) to ``out`` (C,)."""
     for i in range(out.size):
@@ -89,7 +89,7 @@ def _pull_line(x: Blob, received: Blob, line: int, scale: Blob, power: Blob, out
 
 @kernel
 def lrn_gradient(
-    x: Blob, gradient: Blob, local_size: int, alpha: float, beta: float, k: float, out: Blob
+    x: Blob2, gradient: Blob2, local_size: int, alpha: float, beta: float, k: float, out: Blob2
 ) -> None:
     """Gradient of the normalisation across channels; all blobs (P, C).
 
@@ -113,7 +113,7 @@ def lrn_gradient(
 
 @kernel
 def lrn_taylor(
-    x: Blob, relevance: Blob, local_size: int, alpha: float, beta: float, k: float, out: Blob
+    x: Blob2, relevance: Blob2, local_size: int, alpha: float, beta: float, k: float, out: Blob2
 ) -> None:
     """First-order Taylor rule of the reference (Q8); it does not conserve. All blobs (P, C).
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._kernel import helper, kernel
 from ._quotients import divide_by_positive, divide_by_sign, divide_favouring, divide_stabilised
-from .blobs import Blob
+from ._rows import add_parts, choose_by_sign, clear, copy, multiply_by, split_by_sign
+from .blobs import Blob, Blob1, Blob3, Blob4
 
 #: How `Source.blob` becomes the input of a product.
 COPY, BY_SIGN, RATIOS_BY_SIGN, RATIO_TO_POSITIVE, STABILISED_RATIO, FAVOURING_RATIOS = range(6)
@@ -42,11 +43,11 @@ class Source(NamedTuple):
 
     mode: int
     groups: int
-    blob: Blob
-    other: Blob
-    positive: Blob
-    negative: Blob
-    coefficients: Blob
+    blob: Blob4
+    other: Blob4
+    positive: Blob1
+    negative: Blob1
+    coefficients: Blob1
 
 
 NO_BLOB = np.zeros((0, 0, 0, 0), np.float32)
@@ -99,7 +100,7 @@ def by_sign(blob: Blob, groups: int) -> Source:
     return Source(BY_SIGN, groups, blob, NO_BLOB, NO_BIAS, NO_BIAS, NO_BIAS)
 
 
-@kernel
+@helper
 def _quotients(source: Source, item: int, y: int, left: int, out: Blob) -> None:
     """A divided blob as the input of a product, for a row from ``left`` on; ``out`` (columns, ·)."""
     channels = source.blob.shape[3]
@@ -126,21 +127,18 @@ def _quotients(source: Source, item: int, y: int, left: int, out: Blob) -> None:
             divide_by_sign(given, sums, 4 * size, p, n, coefficients, parts, size)
 
 
-@kernel
+@helper
 def _signed_parts(source: Source, item: int, y: int, left: int, out: Blob) -> None:
     """Positive and negative parts of the pixels of a row from ``left`` on; ``out`` (columns, 2·C)."""
     size = source.blob.shape[3] // source.groups
-    for column in range(out.shape[0]):
-        for group in range(source.groups):
-            start = 2 * group * size
-            for i in range(size):
-                value = source.blob[item, y, left + column, group * size + i]
-                out[column, start + i] = max(value, np.float32(0))
-                out[column, start + size + i] = min(value, np.float32(0))
+    # Groups of pixels that follow one another lie side by side, as their parts do.
+    given, target = source.blob[item, y, left].ctypes.data, out.ctypes.data
+    for group in range(out.shape[0] * source.groups):
+        split_by_sign(given + 4 * group * size, target + 8 * group * size, size)
 
 
 @kernel
-def fill_rows(source: Source, item: int, top: int, left: int, out: Blob) -> None:
+def fill_rows(source: Source, item: int, top: int, left: int, out: Blob3) -> None:
     """Rows of the input of a product, with zeros outside the image.
 
     Parameters
@@ -153,18 +151,19 @@ def fill_rows(source: Source, item: int, top: int, left: int, out: Blob) -> None
         (rows, columns, channels), overwritten.
     """
     height, width = source.blob.shape[1], source.blob.shape[2]
-    rows, columns = out.shape[0], out.shape[1]
+    rows, columns, channels = out.shape
     begin = min(max(0, -left), columns)
     end = max(begin, min(columns, width - left))
     for row in range(rows):
-        y = top + row
-        if y < 0 or y >= height:
-            out[row] = 0
+        y, line = top + row, out[row].ctypes.data
+        if y < 0 or y >= height or begin == end:
+            clear(line, columns * channels)
             continue
-        out[row, :begin] = 0
-        out[row, end:] = 0
+        clear(line, begin * channels)
+        clear(line + 4 * end * channels, (columns - end) * channels)
         if source.mode == COPY:
-            out[row, begin:end] = source.blob[item, y, left + begin : left + end]
+            given = source.blob[item, y, left + begin].ctypes.data
+            copy(given, line + 4 * begin * channels, (end - begin) * channels)
         elif source.mode == BY_SIGN:
             _signed_parts(source, item, y, left + begin, out[row, begin:end])
         else:
@@ -196,41 +195,33 @@ class Sink(NamedTuple):
     """
 
     mode: int
-    out: Blob
-    total: Blob
-    factor: Blob
-    bias: Blob
+    out: Blob4
+    total: Blob4
+    factor: Blob4
+    bias: Blob1
 
 
 @kernel
-def add_sums(sums: Blob, bias: Blob, groups: int, out: Blob) -> None:
+def add_sums(sums: Blob3, bias: Blob1, groups: int, out: Blob3) -> None:
     """``Σ⁺ + Σ⁻ + b``: ``sums`` (rows, W, G·2·C), ``bias`` (G·C,) or empty, ``out`` (rows, W, G·C)."""
     size = out.shape[2] // groups
-    for row in range(out.shape[0]):
-        for column in range(out.shape[1]):
-            for group in range(groups):
-                line = sums[row, column, 2 * group * size : 2 * (group + 1) * size]
-                target = out[row, column, group * size : (group + 1) * size]
-                for i in range(size):
-                    target[i] = line[i] + line[size + i]
-                if bias.size:
-                    shift = bias[group * size : (group + 1) * size]
-                    for i in range(size):
-                        target[i] += shift[i]
+    parts, target = sums.ctypes.data, out.ctypes.data
+    for _ in range(out.shape[0] * out.shape[1]):
+        for group in range(groups):
+            shift = bias.ctypes.data + 4 * group * size if bias.size else 0
+            add_parts(parts, shift, target, size)
+            parts += 8 * size
+            target += 4 * size
 
 
 @kernel
-def multiply_rows(factor: Blob, out: Blob) -> None:
+def multiply_rows(factor: Blob3, out: Blob3) -> None:
     """``out·factor`` in place; (rows, W, C)."""
-    for row in range(out.shape[0]):
-        for column in range(out.shape[1]):
-            line, other = out[row, column], factor[row, column]
-            for i in range(line.size):
-                line[i] *= other[i]
+    multiply_by(factor.ctypes.data, out.ctypes.data, out.size)
 
 
 @kernel
-def choose_parts(products: Blob, factor: Blob, groups: int, out: Blob) -> None:
+def choose_parts(products: Blob3, factor: Blob3, groups: int, out: Blob3) -> None:
     """The first of two parts times the factor where that is above 0, the second elsewhere.
 
     Parameters
@@ -245,16 +236,12 @@ def choose_parts(products: Blob, factor: Blob, groups: int, out: Blob) -> None:
         (rows, W, G·C), overwritten.
     """
     size = out.shape[2] // groups
-    for row in range(out.shape[0]):
-        for column in range(out.shape[1]):
-            for group in range(groups):
-                start = 2 * group * size
-                first = products[row, column, start : start + size]
-                second = products[row, column, start + size : start + 2 * size]
-                target = out[row, column, group * size : (group + 1) * size]
-                if not factor.size:
-                    target[:] = first
-                    continue
-                scale = factor[row, column, group * size : (group + 1) * size]
-                for i in range(size):
-                    target[i] = scale[i] * (first[i] if scale[i] > 0 else second[i])
+    parts, scale, target = products.ctypes.data, factor.ctypes.data, out.ctypes.data
+    for _ in range(out.shape[0] * out.shape[1] * groups):
+        if factor.size:
+            choose_by_sign(parts, scale, target, size)
+        else:
+            copy(parts, target, size)
+        parts += 8 * size
+        scale += 4 * size
+        target += 4 * size

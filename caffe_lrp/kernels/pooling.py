@@ -7,21 +7,21 @@ run over the channels of a pixel.
 
 import numpy as np
 
-from ._jit import kernel
+from ._kernel import helper, kernel
 from ._windows import fetch_ahead, hand_back_to_first, largest_of_window
-from .blobs import Blob
+from .blobs import Blob, Blob2, Blob4
 from .elementwise import ZERO_SUM
 from .window import Window
 
 
-@kernel
+@helper
 def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> tuple[int, int]:
     """Where one axis of a window lies in the image: first and last-plus-one pixel."""
     first = position * stride - pad
     return max(first, 0), min(first + kernel_size, size)
 
 
-@kernel
+@helper
 def _fetch_below(
     image: int, height: int, width: int, pixel_step: int, window: Window, row: int, column: int, size: int
 ) -> None:
@@ -50,7 +50,7 @@ def _fetch_below(
 
 
 @kernel
-def max_pool(first: int, last: int, x: Blob, window: Window, out: Blob) -> None:
+def max_pool(first: int, last: int, x: Blob4, window: Window, out: Blob4) -> None:
     """Largest element of every window.
 
     Parameters
@@ -78,7 +78,7 @@ def max_pool(first: int, last: int, x: Blob, window: Window, out: Blob) -> None:
             )  # fmt: skip
 
 
-@kernel
+@helper
 def _clear(first: int, last: int, rows: Blob) -> None:
     """Zeros for channels ``first`` to ``last`` of ``rows`` (H, W, C)."""
     for y in range(rows.shape[0]):
@@ -87,7 +87,7 @@ def _clear(first: int, last: int, rows: Blob) -> None:
 
 
 @kernel
-def max_pool_route(first: int, last: int, x: Blob, relevance: Blob, window: Window, out: Blob) -> None:
+def max_pool_route(first: int, last: int, x: Blob4, relevance: Blob4, window: Window, out: Blob4) -> None:
     """Hand everything a window got to its first maximum in scan order.
 
     Replicated edges and flat image regions make exact ties everywhere: the activations of equal patches
@@ -133,7 +133,7 @@ def max_pool_route(first: int, last: int, x: Blob, relevance: Blob, window: Wind
 
 
 @kernel
-def average_pool(first: int, last: int, x: Blob, window: Window, areas: Blob, out: Blob) -> None:
+def average_pool(first: int, last: int, x: Blob4, window: Window, areas: Blob2, out: Blob4) -> None:
     """Mean of every window; as `max_pool`. ``areas`` (H_out, W_out) is what sums are divided by."""
     height, width = x.shape[1], x.shape[2]
     for number in range(first, last):
@@ -154,7 +154,7 @@ def average_pool(first: int, last: int, x: Blob, window: Window, areas: Blob, ou
 
 
 @kernel
-def average_pool_gradient(gradient: Blob, window: Window, areas: Blob, out: Blob) -> None:
+def average_pool_gradient(gradient: Blob4, window: Window, areas: Blob2, out: Blob4) -> None:
     """Gradient of `average_pool`: ``gradient`` (N, H_out, W_out, C), ``out`` (N, H, W, C) overwritten."""
     height, width = out.shape[1], out.shape[2]
     out[:] = 0
@@ -172,7 +172,7 @@ def average_pool_gradient(gradient: Blob, window: Window, areas: Blob, out: Blob
                             line[channel] += received[channel] / area
 
 
-@kernel
+@helper
 def _shares(received: Blob, add_activations: bool, count: int, scales: Blob, shifts: Blob) -> None:
     """Turn the sums of a window, in ``scales``, into the shares ``x·scale + shift`` of its elements."""
     for channel in range(scales.size):
@@ -187,7 +187,7 @@ def _shares(received: Blob, add_activations: bool, count: int, scales: Blob, shi
 
 @kernel
 def average_pool_redistribute(
-    x: Blob, relevance: Blob, window: Window, add_activations: bool, out: Blob
+    x: Blob4, relevance: Blob4, window: Window, add_activations: bool, out: Blob4
 ) -> None:
     """Share relevance within every window in proportion to the activations.
 

@@ -1,13 +1,18 @@
 """Colours of a heatmap, and how much of it can be seen. Source: spec/reference.md §7, ``_heatmap.png``."""
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._kernel import helper, kernel
+from .blobs import Blob, Blob3
 
 
 @kernel
-def heatmap_colours(relevance: NDArray[np.float64], peak: float, out: NDArray[np.uint8]) -> None:
+def heatmap_colours(
+    relevance: Annotated[NDArray[np.float64], 2], peak: float, out: Annotated[NDArray[np.uint8], 3]
+) -> None:
     """Positive relevance in yellow, negative in blue, relative to the largest positive value.
 
     Parameters
@@ -34,7 +39,7 @@ def heatmap_colours(relevance: NDArray[np.float64], peak: float, out: NDArray[np
 
 
 @kernel
-def count_visible(relevance: NDArray[np.float32], least: float, most: int) -> int:
+def count_visible(relevance: Blob3, least: float, most: int) -> int:
     """How many pixels of the heatmap reach ``least`` of its brightest colour in any colour.
 
     The brightest colour is that of the largest positive value, so nothing is visible without one. Counting
@@ -70,8 +75,8 @@ def count_visible(relevance: NDArray[np.float32], least: float, most: int) -> in
     return min(count, most)
 
 
-@kernel
-def _sum_row(relevance: NDArray[np.float32], row: int, out: NDArray[np.float64]) -> None:
+@helper
+def _sum_row(relevance: Blob, row: int, out: NDArray[np.float64]) -> None:
     """One row of pixels, summed over the channels, into ``out``."""
     out[:] = 0.0
     for channel in range(relevance.shape[0]):

@@ -6,12 +6,20 @@ its rounding decides grey levels. Which filter and which axis comes first is dec
 ``imaging/resize.py``. Source: spec/reference.md §4 item 2.
 """
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._kernel import helper, kernel
 
 Samples = NDArray[np.uint16]
+
+#: Samples as kernels take them, (H, W·C) and (H, W, C); pixels of an axis, and what they weigh.
+Rows = Annotated[NDArray[np.uint16], 2]
+Planes = Annotated[NDArray[np.uint16], 3]
+Places = Annotated[NDArray[np.int64], 1]
+Weights = Annotated[NDArray[np.float64], 2]
 
 MITCHELL = 0
 LANCZOS = 1
@@ -34,7 +42,7 @@ ROWS_AT_ONCE = 16
 COLUMNS_AT_ONCE = 1024
 
 
-@kernel
+@helper
 def mitchell(x: float) -> float:
     """Value of the Mitchell filter (cubic, B = C = 1/3) at ``x`` ≥ 0."""
     b = 1.0 / 3.0
@@ -49,7 +57,7 @@ def mitchell(x: float) -> float:
     return 0.0
 
 
-@kernel
+@helper
 def sinc(x: float) -> float:
     """sin(πx)/(πx) for 0 ≤ ``x`` ≤ 4 as ImageMagick's polynomial, with exact zeros at 1, 2, 3 and 4."""
     if x > 4.0:
@@ -69,7 +77,7 @@ def sinc(x: float) -> float:
     return (square - 1.0) * (square - 4.0) * (square - 9.0) * (square - 16.0) * value
 
 
-@kernel
+@helper
 def filter_value(distance: float, filter_code: int) -> float:
     """Value of the filter ``filter_code`` (``MITCHELL`` or ``LANCZOS``) at a signed ``distance``."""
     x = abs(distance)
@@ -84,9 +92,9 @@ def contributions(
     filter_code: int,
     scale: float,
     support: float,
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    weights: NDArray[np.float64],
+    starts: Places,
+    counts: Places,
+    weights: Weights,
 ) -> None:
     """Which input pixels make each output pixel of one axis, and with which normalised weights.
 
@@ -123,14 +131,14 @@ def contributions(
         counts[output] = stop - start
 
 
-@kernel
+@helper
 def reciprocal(value: float) -> float:
     """1/``value``, its magnitude limited to 1/``EPSILON``."""
     sign = -1.0 if value < 0.0 else 1.0
     return sign / max(abs(value), EPSILON)
 
 
-@kernel
+@helper
 def to_sample(value: float) -> int:
     """``value`` clamped to 0..65535 and rounded half up."""
     if value <= 0.0:
@@ -142,11 +150,11 @@ def to_sample(value: float) -> int:
 
 @kernel
 def resample_rows(
-    samples: Samples,
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    out: Samples,
+    samples: Rows,
+    starts: Places,
+    counts: Places,
+    weights: Weights,
+    out: Rows,
 ) -> None:
     """Vertical pass: weighted sums of rows, each plane by itself.
 
@@ -176,11 +184,11 @@ def resample_rows(
 
 @kernel
 def resample_columns(
-    samples: Samples,
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    out: Samples,
+    samples: Planes,
+    starts: Places,
+    counts: Places,
+    weights: Weights,
+    out: Planes,
 ) -> None:
     """Horizontal pass: weighted sums of columns, each plane by itself.
 
@@ -220,11 +228,11 @@ def resample_columns(
 
 @kernel
 def resample_rows_matte(
-    samples: Samples,
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    out: Samples,
+    samples: Planes,
+    starts: Places,
+    counts: Places,
+    weights: Weights,
+    out: Planes,
 ) -> None:
     """Vertical pass with alpha: colours count as much as they are opaque.
 

@@ -9,11 +9,13 @@ heatmap's numbers cannot be predicted. Writing files is not done here.
 """
 
 import math
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._kernel import helper, kernel
+from .blobs import Blob2
 
 _Integers = NDArray[np.int64]
 
@@ -128,7 +130,7 @@ def most_bytes(rows: int, width: int) -> int:
     return rows * (width * (LONGEST + 1) + 1) + STORED
 
 
-@kernel
+@helper
 def _store(characters: int, out: NDArray[np.uint8], position: int) -> None:
     """Store the eight bytes of a word, the lowest first; what is behind the text is overwritten later."""
     start = np.uint64(position)
@@ -142,7 +144,7 @@ def _store(characters: int, out: NDArray[np.uint8], position: int) -> None:
     out[start + SEVENTH] = (characters >> 56) & 255
 
 
-@kernel
+@helper
 def _multiply(limbs: _Integers, factor: int, times: int) -> None:
     """Multiply an exact integer by a small factor, again and again."""
     for _ in range(times):
@@ -153,7 +155,7 @@ def _multiply(limbs: _Integers, factor: int, times: int) -> None:
             carry = product >> LIMB_BITS
 
 
-@kernel
+@helper
 def _rounded_exactly(mantissa: int, entry: int, product: int, scratch: _Integers) -> int:
     """What ``write_numbers`` rounds ``product`` to, as if that had no error.
 
@@ -178,7 +180,7 @@ def _rounded_exactly(mantissa: int, entry: int, product: int, scratch: _Integers
     return whole + whole % 2
 
 
-@kernel
+@helper
 def _find(magnitude: int) -> tuple[int, int]:
     """Normalised mantissa and entry of ``FACTORS`` of a positive number, given as the bits of its float32."""
     field = magnitude >> MANTISSA_BITS
@@ -194,7 +196,7 @@ def _find(magnitude: int) -> tuple[int, int]:
     return mantissa, 2 * row + (mantissa >= UPPER_DECADE[row])
 
 
-@kernel
+@helper
 def _lay_out(digits: int, decade: int, out: NDArray[np.uint8], position: int) -> int:
     """Write six digits as the number of a decade that begins with them, and a blank; the position behind."""
     if digits == LIMIT:  # rounded up
@@ -218,7 +220,7 @@ def _lay_out(digits: int, decade: int, out: NDArray[np.uint8], position: int) ->
     return position
 
 
-@kernel
+@helper
 def _write_special(number: int, out: NDArray[np.uint8], position: int) -> int:
     """Write a zero, an infinity or NaN, given as its float32's bits, and a blank; the position behind."""
     magnitude = number & MAGNITUDE
@@ -233,7 +235,7 @@ def _write_special(number: int, out: NDArray[np.uint8], position: int) -> int:
 
 
 @kernel
-def write_numbers(numbers: NDArray[np.float32], out: NDArray[np.uint8]) -> int:
+def write_numbers(numbers: Blob2, out: Annotated[NDArray[np.uint8], 1]) -> int:
     """Number of bytes written: every number as ``%g`` and a blank, every row and a line feed.
 
     NaN is ``nan`` whatever its sign, as in Python.

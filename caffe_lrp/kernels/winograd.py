@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._kernel import helper, kernel
+from ._rows import copy
 from ._simd import LANES
 from ._tiles import PANEL, TILE_ROWS
 from ._winograd import (
@@ -20,7 +21,7 @@ from ._winograd import (
     transform_output_times,
     transform_sums,
 )
-from .blobs import Blob
+from .blobs import Blob, Blob1
 from .convolution import ConvolutionShape, padded_outputs, tile_row
 from .passes import SIGNS, SUMS, TIMES, Sink, Source, choose_parts, fill_rows
 
@@ -33,7 +34,7 @@ NOISE, NOISE_GROWTH = 2e-6, 4e-7
 _APART = 16
 
 
-@kernel
+@helper
 def _tiles_of(shape: ConvolutionShape) -> tuple[int, int, int]:
     """Outputs along one side of a tile, and the tiles that cover the output, down and across."""
     side = TILE_IN + 1 - shape.kernel_h
@@ -67,7 +68,7 @@ class _Memory(NamedTuple):
     zeros: Blob
 
 
-@kernel
+@helper
 def _memory(rows_per_block: int, columns_per_block: int, shape: ConvolutionShape, sink: Sink) -> _Memory:
     side, _, tiles_w = _tiles_of(shape)
     channels = shape.groups * shape.inputs
@@ -92,7 +93,7 @@ def _memory(rows_per_block: int, columns_per_block: int, shape: ConvolutionShape
     )
 
 
-@kernel
+@helper
 def _transform_rows(
     first: int, last: int, source: Source, shape: ConvolutionShape, group: int, memory: _Memory
 ) -> None:
@@ -107,7 +108,8 @@ def _transform_rows(
     for row in range(first, last):
         item, top = row // tiles_h, row % tiles_h * side + shape.top
         if row > first and row % tiles_h:
-            lines[:overlap] = lines[side:]
+            for line in range(overlap):
+                copy(lines[side + line].ctypes.data, lines[line].ctypes.data, lines[line].size)
             fill_rows(source, item, top + overlap, shape.left, lines[overlap:])
         else:
             fill_rows(source, item, top, shape.left, lines)
@@ -118,7 +120,7 @@ def _transform_rows(
             out += 4 * vectors * LANES
 
 
-@kernel
+@helper
 def _finish_tile(
     products: int, frequency_step: int, part_step: int, shape: ConvolutionShape, sink: Sink, out: int,
     line: int, rows: int, left: int, group: int, column: int, channels: int, bias: int, noise: int,
@@ -153,7 +155,7 @@ def _finish_tile(
         )  # fmt: skip
 
 
-@kernel
+@helper
 def _multiply(
     tiles: int, panels: Blob, shape: ConvolutionShape, group: int, begin: int, memory: _Memory
 ) -> None:
@@ -174,7 +176,7 @@ def _multiply(
                 )  # fmt: skip
 
 
-@kernel
+@helper
 def _finish_columns(
     first: int, last: int, shape: ConvolutionShape, sink: Sink, group: int, begin: int, memory: _Memory
 ) -> None:
@@ -200,7 +202,7 @@ def _finish_columns(
             products += 4 * memory.width * shape.parts
 
 
-@kernel
+@helper
 def _choose_parts(first: int, last: int, shape: ConvolutionShape, sink: Sink, kept: Blob) -> None:
     """Hand some rows of tiles of two parts, kept for `SIGNS`, to the sink."""
     side, tiles_h, _ = _tiles_of(shape)
@@ -215,7 +217,7 @@ def _choose_parts(first: int, last: int, shape: ConvolutionShape, sink: Sink, ke
 @kernel
 def convolve_tiles(
     first: int, last: int, rows_per_block: int, columns_per_block: int, source: Source,
-    shape: ConvolutionShape, panels: Blob, sink: Sink,
+    shape: ConvolutionShape, panels: Blob1, sink: Sink,
 ) -> None:  # fmt: skip
     """Blocks ``first`` to ``last`` of a convolution, counted over the rows of tiles of all items.
 

@@ -7,24 +7,22 @@ from contextlib import AbstractContextManager
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.pool import EnginePool
-from caffe_lrp.kernels._jit import CACHE_FOLDER
+from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.machine.resources import allowed_processors, available_memory
+from caffe_lrp.relevance.formulas import FormulaCode
 
 from . import schedule
+from .compiling import compiling
 from .explainer import Explainer
 from .schedule import Limits, Schedule
 
 _LOG = logging.getLogger("caffe_lrp")
 
-
-def tell_of_compiler() -> None:
-    """Log that the first explanations will take their time, where no kernel has been compiled before."""
-    folder = CACHE_FOLDER.folder
-    if folder is None or not folder.is_dir() or not any(folder.iterdir()):
-        _LOG.warning(
-            "kernels are compiled for this machine when they are first needed: the first explanations take "
-            "half a minute or more, once; 'caffe-lrp warmup' compiles all ahead"
-        )
+#: Held while kernels are compiled: who comes later finds them compiled.
+_COMPILING = threading.Lock()
+os.register_at_fork(
+    before=_COMPILING.acquire, after_in_parent=_COMPILING.release, after_in_child=_COMPILING.release
+)
 
 
 class Capacity:
@@ -42,6 +40,7 @@ class Capacity:
         self._threads = threads or allowed_processors()
         self._memory = memory or available_memory() // 2
         self._lock = threading.Lock()
+        self._compiled: set[tuple[tuple[FormulaCode, ...], bool]] = set()
         self._engines: EnginePool | None = None
         self._process, self._is_closed = os.getpid(), False
 
@@ -53,6 +52,25 @@ class Capacity:
         footprint = schedule.whole_footprint(explainer, maps=max(1, len(explainer.plans)))
         planned = schedule.schedule_here(footprint, images, limits)
         return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
+
+    def compile(self, explainer: Explainer, source: ImageInput | None = None) -> None:
+        """Compile what explanations need, unless that was done; a log says so, as it takes its time."""
+        asked = explainer.formulas, explainer.observation.constants is not None
+        if asked in self._compiled:
+            return
+        with _COMPILING:
+            last = None
+            for step in compiling(explainer, source, lambda explanation: None, self._threads):
+                if last is None:
+                    _LOG.warning(
+                        "compiling %d kernels for this CPU, once; that takes about %.0f s",
+                        step.total,
+                        max(1.0, step.seconds_left),
+                    )
+                last = step
+            if last is not None:
+                _LOG.warning("compiled %d kernels in %.0f s; later runs need not", last.total, last.seconds)
+        self._compiled.add(asked)
 
     def engine(self, explainer: Explainer) -> AbstractContextManager[Engine]:
         """An engine for the calling thread; waits where more threads call than there is memory for.

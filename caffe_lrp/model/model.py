@@ -268,6 +268,7 @@ class Model:
         planned: Schedule,
         on_error: OnError,
     ) -> Generator[Explanation | CaffeLrpError, None, None]:
+        self._capacity.compile(explainer)
         most = planned.batch_size * len(explainer.plans)  # also where many requests are for one image
         found = run_requests(explainer, requests, lambda _, attempt: attempt, planned, most_of_batch=most)
         with closing(found) as attempts:
@@ -302,6 +303,7 @@ class Model:
         wanted = values_by_name(self._explainer.net, blobs)
         is_batch = isinstance(x, np.ndarray) and x.ndim == 4
         inputs = checked_inputs(self._explainer, x) if is_batch else input_of(self._explainer, x)[np.newaxis]
+        self._capacity.compile(replace(self._explainer, plans={}))
         with self._capacity.engine(self._explainer) as engine:
             found = run_forward(self._explainer.net, inputs, wanted, engine)
         return found if is_batch else {name: blob[0] for name, blob in found.items()}
@@ -372,6 +374,7 @@ class Model:
         return known
 
     def _attempt(self, explainer: Explainer, request: ImageRequest) -> Attempt:
+        self._capacity.compile(explainer, request.source)
         loaded = load_image(explainer, [request])
         with self._capacity.engine(explainer) as engine:
             ((_, attempt),) = explain_batch(explainer, Batch((request,), ((0,),)), [loaded], engine)

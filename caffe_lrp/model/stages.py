@@ -231,7 +231,7 @@ def _explain_by(
         if choice:
             times = replace(choice.times, relevance=share)
             try:
-                relevance = _as_image(blob)
+                relevance = as_image(blob)
                 _require_finite(explainer, choice, relevance)
             except ImageError as error:
                 yield choice.place, Attempt(None, error, times)
@@ -278,7 +278,7 @@ def _require_finite(explainer: Explainer, choice: _Choice, relevance: Blob) -> N
         )
 
 
-def _as_image(relevance: Blob) -> Blob:
+def as_image(relevance: Blob) -> Blob:
     """(C, H, W) from the relevance of one item, copied out of its batch; vectors become (K, 1, 1)."""
     whole = relevance.reshape((*relevance.shape, 1, 1)[:3]) if relevance.ndim < 3 else relevance
     return np.array(whole, order="C")

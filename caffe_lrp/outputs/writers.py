@@ -1,6 +1,6 @@
 """Writes those files of one map that are wanted; what there is to want is in `kinds`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -53,9 +53,16 @@ def write_outputs(
         A file cannot be written (disk full, no permission, a file where a folder should be, a link that
         leads out of ``root``), or a number is too large for its type. Files written before remain.
     """
+    for kind, content in encoded(explanation, kinds, encoding):
+        write_atomically(Path(stem + suffix_of(kind)), content, root)
+
+
+def encoded(
+    explanation: Explanation, kinds: Sequence[str], encoding: Encoding
+) -> Iterator[tuple[str, bytes]]:
+    """Each of those of ``kinds`` that are files, in the order of writing, and its content."""
     for kind in file_kinds(kinds):
         if is_layer_kind(kind):
-            content = layer_file(kind, explanation, encoding)
+            yield kind, layer_file(kind, explanation, encoding)
         else:
-            content = _ENCODERS[kind](explanation, encoding)
-        write_atomically(Path(stem + suffix_of(kind)), content, root)
+            yield kind, _ENCODERS[kind](explanation, encoding)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from caffe_lrp.batch.job import HeatmapJob, JobOutcome
-from caffe_lrp.batch.progress import Progress, duration
+from caffe_lrp.batch.progress import Progress
 from caffe_lrp.cli.wording import progress_line
 from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.relevance.target import Target
@@ -44,19 +44,3 @@ def test_the_slowest_stage_is_where_jobs_spend_most_of_their_time() -> None:
     progress.add(outcome(forward=0.5, write=0.125))
     assert progress.slowest_stage == "forward"
     assert progress.stages == {"decode": 0.5, "forward": 0.75, "relevance": 0.25, "write": 0.125}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (89, "89 s"),
-        (100, "2 min"),
-        (3600, "60 min"),
-        (7500, "2 h 5 min"),
-        (200_000, "2 d 8 h"),
-        (10 * 86400, "10 d"),
-    ],
-)
-def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -152,7 +152,7 @@ def test_a_request_to_end_leaves_the_rest_for_later(tmp_path: Path) -> None:
 def test_a_run_is_interrupted_only_if_something_is_left(
     failed: int, left: int, was_interrupted: bool, code: ExitCode
 ) -> None:
-    ended = Ended(9, 9 - failed - left, failed, left, 1, failed, 1.0, "", {}, "", was_interrupted)
+    ended = Ended(9, 9 - failed - left, failed, left, 1, failed, 1.0, 0.5, 0.0, "", {}, "", was_interrupted)
     assert ended.exit_code == code
 
 

@@ -18,8 +18,8 @@ from run_builders import all_of, command, copies, finish, journal_of, records, w
 
 from caffe_lrp.cli import main as cli
 from caffe_lrp.cli.halt import Halt
-from caffe_lrp.cli.warmup import WarmUp
 from caffe_lrp.errors import ExitCode
+from caffe_lrp.kernels.ahead import Compilation, Compiled
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -165,10 +165,11 @@ def test_an_error_that_a_library_makes_of_an_interruption_is_an_interruption(
 def test_an_interrupted_warm_up_is_no_internal_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(_: WarmUp) -> None:
+    def interrupted(_: Compilation) -> Iterator[Compiled]:
         signal.raise_signal(signal.SIGINT)
+        yield Compiled(1, 2, 0.1, 0.1)
 
-    monkeypatch.setattr(WarmUp, "run", interrupted)
+    monkeypatch.setattr(Compilation, "steps", interrupted)
     assert cli.main(["warmup"]) == ExitCode.INTERRUPTED
     assert "internal error" not in capsys.readouterr().err
 

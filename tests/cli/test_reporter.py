@@ -80,7 +80,21 @@ def events_of(run: PreparedRun) -> list[Event]:
         *map(Finished, outcomes, failures),
         Advanced(1000, 31, 1, 3.1, 312.6),
         Settling(),
-        Ended(6, 3, 3, 0, 2, 3, 1.75, "forward", {Cause.NOTHING_POSITIVE: 1}, "o/out/images/set", False),
+        Ended(
+            6,
+            3,
+            3,
+            0,
+            2,
+            3,
+            1.75,
+            0.5,
+            0.0,
+            "forward",
+            {Cause.NOTHING_POSITIVE: 1},
+            "o/out/images/set",
+            False,
+        ),
         ProjectWritten(Path("o/project.yaml")),
     ]
 
@@ -117,7 +131,7 @@ another class, or read the numbers in place of the picture
 
 SUMMARY = """\
 3 of 6 heatmaps made in 1.8 s, 1 of them in earlier runs, 3 failed for the reasons given; 2.86 a second, \
-most time in forward, quirks reference
+most time in forward, quirks reference; before that 0.5 s of loading
 files in o/out/images/set: _heatmap.png, _rawhm.txt
 project for ViRelAy: o/project.yaml
 """
@@ -151,7 +165,7 @@ tall.png_*; no pixel has positive relevance, so the heatmap is black; relevance 
 
 def test_quiet_leaves_failures_and_what_ended_the_run(run: PreparedRun, capsys: Output) -> None:
     holder = Holder("node7", "", 12, "")
-    ended = Ended(6, 2, 1, 3, 2, 1, 1.0, "", {}, "", True)
+    ended = Ended(6, 2, 1, 3, 2, 1, 1.0, 0.5, 0.0, "", {}, "", True)
     told = [Waiting(holder, 60.0), LargeImage("large"), *events_of(run)[:7], Settling(), ended]
     assert follow(run, told, quiet=True) == ExitCode.INTERRUPTED
     printed = capsys.readouterr()
@@ -174,15 +188,15 @@ def test_quiet_leaves_failures_and_what_ended_the_run(run: PreparedRun, capsys: 
         ),
         (LargeImage("a.jpg: large"), ExitCode.DONE, "", "caffe-lrp: note: a.jpg: large\n"),
         (
-            Ended(4, 4, 0, 0, 0, 0, 0.04, "", {}, "", False),
+            Ended(4, 4, 0, 0, 0, 0, 0.04, 0.5, 0.0, "", {}, "", False),
             ExitCode.DONE,
-            "4 of 4 heatmaps made in 0.0 s in earlier runs\nfiles below o/out: _heatmap.png, _rawhm.txt\n",
+            "nothing left to do: 4 of 4 heatmaps are in o/out already\n",
             "",
         ),
         (
-            Ended(4, 0, 1, 3, 0, 1, 0.04, "", {}, "", False),
+            Ended(4, 0, 1, 3, 0, 1, 0.04, 0.5, 0.0, "", {}, "", False),
             ExitCode.IMAGES_FAILED,
-            "0 of 4 heatmaps made in 0.0 s, 1 failed for the reasons given\n",
+            "0 of 4 heatmaps made in 0.0 s, 1 failed for the reasons given; before that 0.5 s of loading\n",
             "caffe-lrp: stopped after 1 failure (--max-failures), 3 left; the same command goes on from "
             "here, --retry-failed tries those again\n",
         ),

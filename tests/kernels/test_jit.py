@@ -21,7 +21,9 @@ from llvmlite import binding as llvm
 from caffe_lrp.errors import UsageError
 from caffe_lrp.files import trust
 from caffe_lrp.kernels import _jit, cache
-from caffe_lrp.kernels._jit import KernelCache, kernel, target_features
+from caffe_lrp.kernels._jit import target_features
+from caffe_lrp.kernels._kernel import kernel
+from caffe_lrp.kernels._stored import KernelCache
 from caffe_lrp.kernels.targets import BASELINES, KNOWN_SINCE, features_of, require_baseline
 
 PACKAGE = Path(_jit.__file__).parents[1]
@@ -113,13 +115,13 @@ def test_overloads_written_by_turns_are_not_mistaken_for_one_another(tmp_path: P
 def test_a_kernel_that_calls_an_edited_function_of_another_module_is_compiled_anew(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "caffe_lrp", ignore=shutil.ignore_patterns("__pycache__"))
     kernels = tmp_path / "caffe_lrp/kernels"
-    head = "from caffe_lrp.kernels._jit import kernel\n"
+    head = "from caffe_lrp.kernels._kernel import helper, kernel\n"
     (kernels / "caller.py").write_text(
         f"{head}from caffe_lrp.kernels.callee import callee\n@kernel\ndef caller():\n    return callee()\n"
     )
     results = []
     for value in (1, 2, 1):
-        (kernels / "callee.py").write_text(f"{head}@kernel\ndef callee():\n    return {value}\n")
+        (kernels / "callee.py").write_text(f"{head}@helper\ndef callee():\n    return {value}\n")
         code = "from caffe_lrp.kernels.caller import caller; print(caller(), len(caller.stats.cache_hits))"
         results.append(output(start(tmp_path / "cache", code, tmp_path)))
     assert results == ["1 0\n", "2 0\n", "1 1\n"]

@@ -14,7 +14,7 @@ from oracle import Array, Geometry, Real
 
 from caffe_lrp.compute.product import Product
 from caffe_lrp.compute.workspace import Workspace
-from caffe_lrp.kernels._jit import kernel
+from caffe_lrp.kernels._kernel import kernel
 from caffe_lrp.kernels._simd import LANES
 from caffe_lrp.kernels._tiles import PANEL, TILE_ROWS
 from caffe_lrp.kernels._winograd import (

@@ -3,9 +3,8 @@
 import argparse
 import os
 import sys
-import tempfile
 import time
-from pathlib import Path
+from contextlib import closing
 
 from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import remark, say
@@ -24,14 +23,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compile all kernels by explanations that need every one of them; say how to make use of it."""
+    """Compile all kernels; say how to make use of it."""
     if options.cpu:
         os.environ["CAFFE_LRP_CPU"] = options.cpu
     # What compiles reads the environment when it is imported.
-    from tqdm import tqdm  # noqa: PLC0415
-
-    from caffe_lrp.cli.warmup import prepare_warm_up  # noqa: PLC0415
+    from caffe_lrp.cli.compiler_reporter import CompilerReporter  # noqa: PLC0415
     from caffe_lrp.kernels._jit import CACHE_FOLDER, mark_cache_complete  # noqa: PLC0415
+    from caffe_lrp.kernels.ahead import Compilation, all_kernels, uncompiled  # noqa: PLC0415
+    from caffe_lrp.machine.resources import allowed_processors  # noqa: PLC0415
 
     options.halt.unwind()
     notices = "; ".join(CACHE_FOLDER.notices)
@@ -39,13 +38,16 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"nothing is compiled ahead: {notices}")
     if notices:
         remark(f"note: {notices}")
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="caffe-lrp-") as folder, options.halt.finishing():
-        parts = prepare_warm_up(Path(folder))
-        for part in tqdm(parts, "compiling", disable=not sys.stderr.isatty(), dynamic_ncols=True):
-            part.run()
+    started, reporter = time.monotonic(), CompilerReporter()
+    with Compilation(allowed_processors()) as compilation, closing(reporter), options.halt.finishing():
+        compilation.add(all_kernels())
+        for step in compilation.steps():
+            if not step.is_over:  # that is told below
+                reporter.show(step)
             if options.halt.requested:
                 raise KeyboardInterrupt
+    if missing := uncompiled(all_kernels()):
+        raise UsageError(f"{CACHE_FOLDER.folder} does not hold {', '.join(missing)}; is there room for it?")
     mark_cache_complete()
     say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_FOLDER.folder}", sys.stdout)
     names = ("CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR")

@@ -1,0 +1,126 @@
+"""The two decorators of compiled functions: `kernel` for what Python calls, `helper` for what kernels call.
+
+Kernels are compiled on first use, or ahead (see `ahead`), and kept on disk, so that only the first run after
+an installation pays for the compiler. They release the GIL. ``fastmath`` stays off: it would let the
+compiler reorder sums, and reproducible ties in max pooling depend on the order.
+"""
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from ._jit import CACHE_FOLDER, SOURCES, CPUDispatcher
+from ._pipeline import KernelCompiler, PartCompiler
+from ._stored import KernelCache
+from ._types import stated_types
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+#: Name -> kernel, of all modules of kernels that have been imported.
+KERNELS: dict[str, "CompiledKernel"] = {}
+
+
+class _Helper(CPUDispatcher):
+    """A function that kernels call; called from Python it is run as it is written."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(
+            py_func=function,
+            targetoptions={**_OPTIONS, "no_cpython_wrapper": True},
+            pipeline_class=PartCompiler,
+        )
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.py_func(*arguments)
+
+    def add_overload(self, compiled: Any) -> None:
+        """Note what was compiled for kernels; Python has nothing to call."""
+        self.overloads[tuple(compiled.signature.args)] = compiled
+
+
+class _Tracing(threading.local):
+    """Who is told, instead of a kernel being run, of the kernels that the calling thread calls."""
+
+    note: "Callable[[str], None] | None" = None
+
+
+_TRACING = _Tracing()
+
+
+class CompiledKernel(CPUDispatcher):
+    """A function that Python calls; kernels may call it as well."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(py_func=function, targetoptions=dict(_OPTIONS), pipeline_class=KernelCompiler)
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self._part = _Helper(function)
+        self._nothing = 0 if function.__annotations__.get("return") is int else None
+        self.stated: tuple[Any, ...] = ()
+        self.stored: KernelCache | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        note = _TRACING.note
+        if note is None:
+            return super().__call__(*arguments)
+        note(self.name)
+        return self._nothing
+
+    def keep_in(self, stored: KernelCache) -> None:
+        """Load from there what was compiled, and store it there."""
+        self.stored = self._cache = stored
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether there is a file of it, for what its annotations state."""
+        return self.stored is not None and self.stored.holds(self.stated)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it need not be compiled: it has been, or is stored."""
+        return self.stated in self.overloads or self.is_stored
+
+    def get_call_template(self, arguments: Any, keywords: Any) -> Any:
+        """How kernels call it."""
+        return self._part.get_call_template(arguments, keywords)
+
+    def get_overload(self, signature: Any) -> Any:
+        """What kernels call."""
+        return self._part.get_overload(signature)
+
+
+@contextmanager
+def tracing(note: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, kernels that this thread calls do nothing, and return 0 or nothing.
+
+    ``note`` gets their names.
+    """
+    _TRACING.note = note
+    try:
+        yield
+    finally:
+        _TRACING.note = None
+
+
+def kernel(function: Function) -> Function:
+    """Compile ``function`` with Numba in nopython mode, for what its annotations state and for what comes.
+
+    Functions outside this package, and closures, whose sources the cache does not watch, are compiled
+    anew in every run, and may have any annotations.
+    """
+    compiled = CompiledKernel(function)
+    if Path(inspect.getfile(function)).parent == SOURCES and not function.__closure__:
+        compiled.stated = stated_types(function)
+        KERNELS[compiled.name] = compiled
+        if CACHE_FOLDER.folder:
+            compiled.keep_in(KernelCache(function, CACHE_FOLDER.folder))
+    return cast(Function, compiled)
+
+
+def helper(function: Function) -> Function:
+    """Compile ``function`` as a part of the kernels that call it; from Python it is run as it is written."""
+    return cast(Function, _Helper(function))

@@ -1,0 +1,155 @@
+"""Compiled kernels on disk, in the place of Numba's own cache."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import cache
+from ._jit import (
+    OWNERS,
+    TARGET,
+    CompileResult,
+    NullCache,
+    PythonFunctionDescriptor,
+    _rebuild_env,
+    rtsys,
+)
+from ._types import described, type_of
+
+
+def _environment_as_json(environment: Any) -> list[Any]:
+    """What compiled code refers to besides other code: a module, a name, and types of elements of arrays."""
+    return [
+        environment.globals["__name__"],
+        [dtype.str for dtype in environment.consts],
+        environment.env_name,
+    ]
+
+
+def _environment_of(stored: Sequence[Any]) -> Any:
+    module, constants, name = stored
+    return _rebuild_env(module, [np.dtype(constant) for constant in constants], name)
+
+
+_DESCRIPTOR_FIELDS = tuple(
+    name for base in PythonFunctionDescriptor.__mro__ for name in getattr(base, "__slots__", ())
+)
+
+
+class KernelCache(NullCache):
+    """The overloads of one kernel on disk, in the place of Numba's own cache.
+
+    Numba's notices no change of a function that the kernel calls, and its index, one for all
+    overloads of a kernel, lets processes that write at the same time take one overload for another.
+
+    Parameters
+    ----------
+    function
+        The kernel before it was compiled.
+    folder
+        Where files are kept.
+    """
+
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+        self._function = function
+        self._folder = folder
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self._line = function.__code__.co_firstlineno
+
+    @property
+    def cache_path(self) -> str:
+        """The folder."""
+        return str(self._folder)
+
+    def _place(self, signature: Any) -> tuple[Path, list[Any]]:
+        """File of an overload, and what it has to be for."""
+        key = [self._name, self._line, TARGET, [described(kind) for kind in signature]]
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()[:24]
+        return self._folder / f"{self._name}-{digest}", key
+
+    def holds(self, signature: Any) -> bool:
+        """Whether something is stored for ``signature``, usable or not."""
+        return self._place(signature)[0].exists()
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """What is stored for ``signature``; None, as for a miss, if it cannot be used."""
+        path, key = self._place(signature)
+        found = cache.load(path, OWNERS)
+        if found is None or found[0]["key"] != key:
+            return None
+        header, code = found
+        # All that loaded code needs; target_context.refresh() takes 0.2 s for what only compiling needs.
+        rtsys.initialize(target_context)
+        result = type_of(header["result"])
+        return CompileResult._rebuild(
+            target_context,
+            libdata=(header["library"], "object", tuple(code)),
+            fndesc=self._descriptor(header, signature, result),
+            env=_environment_of(header["environment"]),
+            signature=result(*signature),
+            objectmode=False,
+            lifted=(),
+            typeann="",
+            reload_init=[],
+            referenced_envs=[_environment_of(stored) for stored in header["referenced"]],
+        )
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Store a compiled kernel if there is room for it, and if it is one that can be stored."""
+        path, key = self._place(signature)
+        described = self._described(signature, compiled)
+        if described is None:
+            return
+        header, code = described
+        with contextlib.suppress(OSError):
+            cache.store(path, {"key": key} | header, code)
+
+    def _described(self, signature: Any, compiled: Any) -> tuple[dict[str, Any], tuple[bytes, bytes]] | None:
+        """What of a compiled kernel is stored; None if it cannot be made again from that, just as it is."""
+        # The first holds addresses of this process; kernels are none of the others.
+        if (
+            compiled.library.has_dynamic_globals
+            or compiled.objectmode
+            or compiled.lifted
+            or compiled.reload_init
+        ):
+            return None
+        (library, _, code), descriptor, environment, *_, referenced = compiled._reduce()
+        try:
+            header = {
+                "library": library,
+                "result": described(descriptor.restype),
+                "unique_name": descriptor.unique_name,
+                "uid": descriptor.uid,
+                "abi_tags": list(descriptor.abi_tags),
+                "environment": _environment_as_json(environment),
+                "referenced": [_environment_as_json(other) for other in referenced],
+            }
+            again = self._descriptor(header, signature, type_of(header["result"]))
+        except (KeyError, ValueError, AttributeError):
+            return None
+        is_same = all(getattr(again, name) == getattr(descriptor, name) for name in _DESCRIPTOR_FIELDS)
+        return (header, code) if is_same else None
+
+    def _descriptor(self, header: Mapping[str, Any], signature: Any, result: Any) -> Any:
+        """How Numba describes the function that it compiled for ``signature``."""
+        function = self._function
+        return PythonFunctionDescriptor(
+            native=True,
+            modname=function.__module__,
+            qualname=function.__qualname__,
+            unique_name=header["unique_name"],
+            doc=function.__doc__ or "",
+            typemap=None,
+            restype=result,
+            calltypes=None,
+            args=function.__code__.co_varnames[: function.__code__.co_argcount],
+            kws=(),
+            argtypes=tuple(signature),
+            abi_tags=header["abi_tags"],
+            uid=header["uid"],
+        )

@@ -1,0 +1,205 @@
+"""Kernels compiled before they are needed, by several processes side by side.
+
+The compiler of a process works in one thread at a time. So processes are started that compile and store
+kernels, and this one loads them. What they leave undone, because they cannot be started or store nothing, is
+compiled here.
+"""
+
+import pkgutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from queue import Empty, PriorityQueue
+from types import TracebackType
+
+from ._jit import CACHE_FOLDER, SOURCES, TARGET
+from ._kernel import KERNELS, tracing
+from ._worker import find_kernel
+
+__all__ = ["Compilation", "Compiled", "all_kernels", "load", "tracing", "uncompiled"]
+
+#: More processes would only wait for the kernel that takes longest.
+MOST_PROCESSES = 6
+
+#: Seconds that kernels take in relation to each other, where that is more than `_USUAL`; longest first.
+_COSTS = {
+    "winograd.convolve_tiles": 4.0,
+    "convolution.convolve": 2.6,
+    "adjoint.hand_back": 2.6,
+    "passes.fill_rows": 0.8,
+    "gemm.multiply": 0.8,
+    "text.write_numbers": 0.7,
+    "pooling.max_pool_route": 0.7,
+    "gemm.multiply_adjoint": 0.6,
+}
+_USUAL = 0.3
+
+#: Seconds a process takes until it compiles.
+_SECONDS_TO_START = 0.8
+
+#: What a process runs. It finds the package, and what that imports, where this one does.
+_PROGRAM = (
+    "import sys; sys.path[:] = {path!r}; from {package}._worker import serve; serve({target!r}, {folder!r})"
+)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """How far kernels are compiled.
+
+    Attributes
+    ----------
+    done, total
+        Kernels that are compiled, and all that have to be.
+    seconds
+        Since it began.
+    seconds_left
+        An estimate.
+    """
+
+    done: int
+    total: int
+    seconds: float
+    seconds_left: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.done == self.total
+
+
+def all_kernels() -> tuple[str, ...]:
+    """Names of all kernels."""
+    for module in pkgutil.iter_modules([str(SOURCES)]):
+        if not module.name.startswith("_"):
+            import_module(f"{__package__}.{module.name}")
+    return tuple(KERNELS)
+
+
+def uncompiled(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``names`` that are neither loaded nor stored, once each."""
+    return tuple(name for name in dict.fromkeys(names) if not find_kernel(name).is_ready)
+
+
+def load(name: str) -> None:
+    """Load a kernel, for what its annotations state; compile it if it is not stored."""
+    found = find_kernel(name)
+    found.compile(found.stated)
+
+
+def _cost(name: str) -> float:
+    return _COSTS.get(name, _USUAL)
+
+
+class Compilation:
+    """Kernels that are being compiled; a context manager, which ends the processes.
+
+    Parameters
+    ----------
+    processes
+        How many may compile. One is this process itself.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self._most = min(processes, MOST_PROCESSES) if processes > 1 and CACHE_FOLDER.folder else 0
+        self._queue: PriorityQueue[tuple[float, str]] = PriorityQueue()
+        self._asked: dict[str, None] = {}
+        self._left = 0.0
+        self._done: set[str] = set()
+        self._changed = threading.Condition()
+        self._started = time.monotonic()
+        self._is_over = False
+        self._processes: list[subprocess.Popen[str]] = []
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> "Compilation":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_over = True
+        for process in self._processes:
+            process.kill()
+        for thread in self._threads:
+            thread.join()
+
+    def add(self, names: Iterable[str]) -> None:
+        """Have kernels compiled, those that take longest first, unless they are."""
+        for name in uncompiled(names):
+            if name not in self._asked:
+                self._asked[name] = None
+                self._queue.put((-_cost(name), name))
+                if len(self._threads) < min(self._most, len(self._asked)):
+                    self._threads.append(threading.Thread(target=self._feed, daemon=True))
+                    self._threads[-1].start()
+
+    def steps(self, interval: float = 0.2) -> Iterator[Compiled]:
+        """Wait until everything is compiled: how far it is when it begins, at intervals, and when it ends.
+
+        Nothing comes if there is nothing to compile.
+        """
+        if not self._asked:
+            return
+        yield self._state()
+        while any(thread.is_alive() for thread in self._threads):
+            with self._changed:
+                self._changed.wait(interval)
+            if len(self._done) < len(self._asked):
+                yield self._state()
+        for name in self._asked:
+            if name not in self._done:
+                load(name)
+                self._done.add(name)
+                if len(self._done) < len(self._asked):
+                    yield self._state()
+        yield self._state()
+
+    def _state(self) -> Compiled:
+        done = set(self._done)
+        seconds = time.monotonic() - self._started
+        undone = sum(_cost(name) for name in self._asked if name not in done)
+        work = sum(map(_cost, done))
+        speed = work / max(seconds - _SECONDS_TO_START, 0.5) if work else float(max(1, self._most))
+        return Compiled(len(done), len(self._asked), seconds, undone / speed)
+
+    def _feed(self) -> None:
+        """Start a process, and hand it one kernel after the other until none is left, or it fails."""
+        try:
+            process = self._start()
+        except OSError:
+            return
+        with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                while not self._is_over:
+                    _, name = self._queue.get_nowait()
+                    process.stdin.write(f"{name}\n")
+                    process.stdin.flush()
+                    if process.stdout.readline() != f"{name}\n":
+                        process.kill()
+                        return
+                    with self._changed:
+                        self._done.add(name)
+                        self._changed.notify()
+            except (Empty, OSError):
+                process.kill()
+
+    def _start(self) -> "subprocess.Popen[str]":
+        program = _PROGRAM.format(
+            path=sys.path, package=__package__, target=TARGET, folder=str(CACHE_FOLDER.folder)
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._processes.append(process)
+        return process

@@ -1,0 +1,111 @@
+"""Which kernels explanations need, and having them compiled before the first one."""
+
+from collections.abc import Callable, Generator
+from contextlib import suppress
+
+import numpy as np
+
+from caffe_lrp.engines.cpu import CpuEngine
+from caffe_lrp.errors import CaffeLrpError
+from caffe_lrp.imaging.memory import ImageInput
+from caffe_lrp.imaging.place import Place
+from caffe_lrp.imaging.preprocess import PreparedImage
+from caffe_lrp.kernels.ahead import Compilation, Compiled, load, tracing
+from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.ranking import rank
+from caffe_lrp.rendering.heatmap import visible_share
+
+from .explainer import Explainer
+from .explanation import Explanation
+from .stages import as_image
+
+__all__ = ["Compiled", "compiling"]
+
+
+def compiling(
+    explainer: Explainer,
+    source: ImageInput | None,
+    use: Callable[[Explanation], object],
+    processes: int,
+) -> Generator[Compiled, None, None]:
+    """Compile and load all kernels that explanations need; how far that is.
+
+    Nothing comes if nothing has to be compiled. A kernel that is needed all the same, for an image of another
+    kind, say, is compiled when it is called.
+
+    Parameters
+    ----------
+    explainer
+        Net, plans and preprocessing.
+    source
+        The first image; None if that cannot be known.
+    use
+        What is done with explanations.
+    processes
+        How many may compile side by side.
+    """
+    needed: dict[str, None] = {}
+    with Compilation(processes) as compilation:
+
+        def note(name: str) -> None:
+            if name not in needed:
+                needed[name] = None
+                compilation.add([name])
+
+        _trace(explainer, source, use, note)
+        yield from compilation.steps()
+    for name in needed:
+        load(name)
+
+
+def _trace(
+    explainer: Explainer,
+    source: ImageInput | None,
+    use: Callable[[Explanation], object],
+    note: Callable[[str], None],
+) -> None:
+    """Go the way of an image without running a kernel: numbers are whatever lay in memory."""
+    net, plans = explainer.net, explainer.plans
+    with tracing(note), np.errstate(all="ignore"):
+        try:
+            image = _image(explainer, source)
+            with CpuEngine(convolution=explainer.settings.convolution) as engine:
+                forward = engine.forward(net, tuple(plans.values()), image.blob[np.newaxis])
+                for code, plan in plans.items():
+                    observer = explainer.observation.observer(plan)
+                    (relevance,) = engine.explain(plan, forward, [[0]], observer)
+                    explanation = _explanation(explainer, code, image, as_image(relevance))
+                    visible_share(explanation.relevance)
+                    use(explanation)
+        except Exception:  # noqa: BLE001 - of numbers that mean nothing, or told with the image that has it
+            return
+
+
+def _image(explainer: Explainer, source: ImageInput | None) -> PreparedImage:
+    """The first image, or a black one if there is none."""
+    if source is not None:
+        with suppress(CaffeLrpError):  # the image is asked for again when its turn comes
+            return explainer.preprocessor(source)
+    blank = np.zeros(explainer.net.input_shape, np.float32)
+    height, width = (*blank.shape, 1, 1)[1:3]
+    whole = Place(height, width, 0, 0, height, width)
+    return PreparedImage(blank, np.zeros((height, width, 3), np.uint8), whole)
+
+
+def _explanation(
+    explainer: Explainer, code: FormulaCode, image: PreparedImage, relevance: Blob
+) -> Explanation:
+    """What a map would come with."""
+    scores = np.zeros(explainer.output_size, np.float32)
+    return Explanation(
+        relevance=relevance,
+        input=image.picture,
+        scores=scores,
+        target=(0,),
+        formula=code,
+        source="",
+        place=image.place,
+        ranking=rank(scores, explainer.class_count),
+        labels=explainer.labels,
+    )
