@@ -12,7 +12,7 @@ from caffe_lrp.model.stages import as_error
 from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import paths_of
-from caffe_lrp.outputs.writers import write_outputs
+from caffe_lrp.outputs.writers import encoded, write_outputs
 
 from .job import HeatmapJob, JobOutcome, predicted
 
@@ -40,6 +40,11 @@ class Delivery:
     database: AttributionDatabase | None = None
     first: int = 0
     is_synced: bool = True
+
+    def encode(self, explanation: Explanation) -> None:
+        """Make the content of all files, and write none."""
+        for _ in encoded(explanation, self.kinds, self.encoding):
+            pass
 
     def deliver(self, job: HeatmapJob, explanation: Explanation) -> None:
         """Write the explanation of a job that has a stem.

@@ -17,7 +17,6 @@ from caffe_lrp.model.pipeline import run_requests
 from caffe_lrp.model.schedule import loading_within
 from caffe_lrp.outputs.database import AttributionDatabase
 from caffe_lrp.outputs.encoding import Encoding
-from caffe_lrp.outputs.writers import encoded
 
 from .cluster import LOCAL, run_on_cluster
 from .delivery import Delivery
@@ -109,9 +108,8 @@ def explain_list(run: PreparedRun, stop: Stop, tell: Callable[[Event], None]) ->
         remove_leftovers(task, missing)
         work = _Work(run, opened, _delivery(run, database), Progress(int(np.count_nonzero(missing))), stop)
         stack.enter_context(stop.finishing())
-        first = next(task.jobs_where(missing), None)
-        if first is not None:
-            yield from work.compiling(first)
+        if missing.any():
+            yield from work.compiling()
         with naming_lost_files(task, opened.journal, missing):
             yield from work.events(task.jobs_where(missing), tell)
         gone = lost_files(task, opened.journal, missing)
@@ -176,17 +174,11 @@ class _Work:
     stop: Stop
     folder: str = ""
 
-    def compiling(self, first: HeatmapJob) -> Iterator[Event]:
+    def compiling(self) -> Iterator[Event]:
         """Compile what the maps will need, and load it; workers on other machines do that themselves."""
         run, progress, started = self.run, self.progress, time.monotonic()
         if run.options.dask in {None, LOCAL}:
-            kinds, encoding = self.delivery.kinds, self.delivery.encoding
-            steps = compiling(
-                run.explainer,
-                None if first.fault else first.source,
-                lambda explanation: list(encoded(explanation, kinds, encoding)),
-                run.schedule.threads,
-            )
+            steps = compiling(run.explainer, self.delivery.encode, run.schedule.threads)
             with closing(steps):
                 for compiled in steps:
                     progress.seconds_compiling = compiled.seconds

@@ -16,6 +16,7 @@ from ._jit import (
     NullCache,
     PythonFunctionDescriptor,
     _rebuild_env,
+    llvm,
     rtsys,
 )
 from ._types import described, type_of
@@ -38,6 +39,18 @@ def _environment_of(stored: Sequence[Any]) -> Any:
 _DESCRIPTOR_FIELDS = tuple(
     name for base in PythonFunctionDescriptor.__mro__ for name in getattr(base, "__slots__", ())
 )
+
+
+def _names_of(library: Any) -> bytes:
+    """A module, as bitcode, that defines all names that a library does: nobody reads more of it.
+
+    Numba keeps all code of a library a second time, for functions that call it; those of ours are parts of
+    kernels and compiled with them.
+    """
+    module = library._get_module_for_linking()
+    found = [each for each in (*module.functions, *module.global_variables) if not each.is_declaration]
+    text = "\n".join(f'@"{each.name}" = global i8 0' for each in found)
+    return bytes(llvm.parse_assembly(text).as_bitcode())
 
 
 class KernelCache(NullCache):
@@ -118,7 +131,7 @@ class KernelCache(NullCache):
             or compiled.reload_init
         ):
             return None
-        (library, _, code), descriptor, environment, *_, referenced = compiled._reduce()
+        (library, _, (code, _)), descriptor, environment, *_, referenced = compiled._reduce()
         try:
             header = {
                 "library": library,
@@ -133,7 +146,7 @@ class KernelCache(NullCache):
         except (KeyError, ValueError, AttributeError):
             return None
         is_same = all(getattr(again, name) == getattr(descriptor, name) for name in _DESCRIPTOR_FIELDS)
-        return (header, code) if is_same else None
+        return (header, (code, _names_of(compiled.library))) if is_same else None
 
     def _descriptor(self, header: Mapping[str, Any], signature: Any, result: Any) -> Any:
         """How Numba describes the function that it compiled for ``signature``."""

@@ -5,15 +5,17 @@ kernels, and this one loads them. What they leave undone, because they cannot be
 compiled here.
 """
 
+import math
 import pkgutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from queue import Empty, PriorityQueue
+from queue import PriorityQueue
 from types import TracebackType
 
 from ._jit import CACHE_FOLDER, SOURCES, TARGET
@@ -38,8 +40,9 @@ _COSTS = {
 }
 _USUAL = 0.3
 
-#: Seconds a process takes until it compiles.
+#: Seconds a process takes until it compiles, and those of work from which one is worth starting.
 _SECONDS_TO_START = 0.8
+_WORTH_A_PROCESS = 1.5
 
 #: What a process runs. It finds the package, and what that imports, where this one does.
 _PROGRAM = (
@@ -108,7 +111,7 @@ class Compilation:
         self._most = min(processes, MOST_PROCESSES) if processes > 1 and CACHE_FOLDER.folder else 0
         self._queue: PriorityQueue[tuple[float, str]] = PriorityQueue()
         self._asked: dict[str, None] = {}
-        self._left = 0.0
+        self._begun: set[str] = set()
         self._done: set[str] = set()
         self._changed = threading.Condition()
         self._started = time.monotonic()
@@ -123,6 +126,7 @@ class Compilation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_over = True
+        self._end_queue()
         for process in self._processes:
             process.kill()
         for thread in self._threads:
@@ -134,9 +138,18 @@ class Compilation:
             if name not in self._asked:
                 self._asked[name] = None
                 self._queue.put((-_cost(name), name))
-                if len(self._threads) < min(self._most, len(self._asked)):
+                if len(self._threads) < min(self._most, int(self._cost / _WORTH_A_PROCESS)):
                     self._threads.append(threading.Thread(target=self._feed, daemon=True))
                     self._threads[-1].start()
+
+    @property
+    def _cost(self) -> float:
+        return sum(map(_cost, self._asked))
+
+    def _end_queue(self) -> None:
+        """Have every thread end that finds nothing else to do."""
+        for _ in self._threads:
+            self._queue.put((math.inf, ""))
 
     def steps(self, interval: float = 0.2) -> Iterator[Compiled]:
         """Wait until everything is compiled: how far it is when it begins, at intervals, and when it ends.
@@ -145,6 +158,7 @@ class Compilation:
         """
         if not self._asked:
             return
+        self._end_queue()
         yield self._state()
         while any(thread.is_alive() for thread in self._threads):
             with self._changed:
@@ -153,6 +167,7 @@ class Compilation:
                 yield self._state()
         for name in self._asked:
             if name not in self._done:
+                self._begun.add(name)
                 load(name)
                 self._done.add(name)
                 if len(self._done) < len(self._asked):
@@ -160,12 +175,14 @@ class Compilation:
         yield self._state()
 
     def _state(self) -> Compiled:
-        done = set(self._done)
+        done = len(self._done)
         seconds = time.monotonic() - self._started
-        undone = sum(_cost(name) for name in self._asked if name not in done)
-        work = sum(map(_cost, done))
-        speed = work / max(seconds - _SECONDS_TO_START, 0.5) if work else float(max(1, self._most))
-        return Compiled(len(done), len(self._asked), seconds, undone / speed)
+        begun = sum(map(_cost, list(self._begun)))
+        most = max(1, len(self._threads))
+        # What has begun may be all but done, so that this is the least by which the machine is slower.
+        slowness = max(1.0, most * (seconds - _SECONDS_TO_START) / begun) if begun else 1.0
+        left = slowness * self._cost / most + _SECONDS_TO_START - seconds
+        return Compiled(done, len(self._asked), seconds, max(0.0, left))
 
     def _feed(self) -> None:
         """Start a process, and hand it one kernel after the other until none is left, or it fails."""
@@ -176,19 +193,17 @@ class Compilation:
         with process:
             assert process.stdin is not None
             assert process.stdout is not None
-            try:
-                while not self._is_over:
-                    _, name = self._queue.get_nowait()
+            with suppress(OSError):  # it has ended: what it leaves undone is compiled here
+                while (name := self._queue.get()[1]) and not self._is_over:
+                    self._begun.add(name)
                     process.stdin.write(f"{name}\n")
                     process.stdin.flush()
                     if process.stdout.readline() != f"{name}\n":
-                        process.kill()
-                        return
+                        break
                     with self._changed:
                         self._done.add(name)
                         self._changed.notify()
-            except (Empty, OSError):
-                process.kill()
+            process.kill()
 
     def _start(self) -> "subprocess.Popen[str]":
         program = _PROGRAM.format(

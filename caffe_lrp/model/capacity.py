@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.pool import EnginePool
-from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.machine.resources import allowed_processors, available_memory
 from caffe_lrp.relevance.formulas import FormulaCode
 
@@ -53,14 +52,14 @@ class Capacity:
         planned = schedule.schedule_here(footprint, images, limits)
         return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
 
-    def compile(self, explainer: Explainer, source: ImageInput | None = None) -> None:
+    def compile(self, explainer: Explainer) -> None:
         """Compile what explanations need, unless that was done; a log says so, as it takes its time."""
         asked = explainer.formulas, explainer.observation.constants is not None
         if asked in self._compiled:
             return
         with _COMPILING:
             last = None
-            for step in compiling(explainer, source, lambda explanation: None, self._threads):
+            for step in compiling(explainer, lambda explanation: None, self._threads):
                 if last is None:
                     _LOG.warning(
                         "compiling %d kernels for this CPU, once; that takes about %.0f s",

@@ -7,10 +7,9 @@ import numpy as np
 
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import CaffeLrpError
-from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.imaging.preprocess import PreparedImage
-from caffe_lrp.kernels.ahead import Compilation, Compiled, load, tracing
+from caffe_lrp.kernels.ahead import Compilation, Compiled, all_kernels, load, tracing, uncompiled
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.ranking import rank
@@ -25,7 +24,6 @@ __all__ = ["Compiled", "compiling"]
 
 def compiling(
     explainer: Explainer,
-    source: ImageInput | None,
     use: Callable[[Explanation], object],
     processes: int,
 ) -> Generator[Compiled, None, None]:
@@ -38,8 +36,6 @@ def compiling(
     ----------
     explainer
         Net, plans and preprocessing.
-    source
-        The first image; None if that cannot be known.
     use
         What is done with explanations.
     processes
@@ -53,7 +49,8 @@ def compiling(
                 needed[name] = None
                 compilation.add([name])
 
-        _trace(explainer, source, use, note)
+        if uncompiled(all_kernels()):
+            _trace(explainer, use, note)
         yield from compilation.steps()
     for name in needed:
         load(name)
@@ -61,7 +58,6 @@ def compiling(
 
 def _trace(
     explainer: Explainer,
-    source: ImageInput | None,
     use: Callable[[Explanation], object],
     note: Callable[[str], None],
 ) -> None:
@@ -69,7 +65,7 @@ def _trace(
     net, plans = explainer.net, explainer.plans
     with tracing(note), np.errstate(all="ignore"):
         try:
-            image = _image(explainer, source)
+            image = _image(explainer)
             with CpuEngine(convolution=explainer.settings.convolution) as engine:
                 forward = engine.forward(net, tuple(plans.values()), image.blob[np.newaxis])
                 for code, plan in plans.items():
@@ -82,13 +78,12 @@ def _trace(
             return
 
 
-def _image(explainer: Explainer, source: ImageInput | None) -> PreparedImage:
-    """The first image, or a black one if there is none."""
-    if source is not None:
-        with suppress(CaffeLrpError):  # the image is asked for again when its turn comes
-            return explainer.preprocessor(source)
+def _image(explainer: Explainer) -> PreparedImage:
+    """A picture that is resized, as most are; just an input for nets that take no pictures."""
     blank = np.zeros(explainer.net.input_shape, np.float32)
     height, width = (*blank.shape, 1, 1)[1:3]
+    with suppress(CaffeLrpError):
+        return explainer.preprocessor(np.zeros((2 * height, 3 * width, 3), np.uint8))
     whole = Place(height, width, 0, 0, height, width)
     return PreparedImage(blank, np.zeros((height, width, 3), np.uint8), whole)
 

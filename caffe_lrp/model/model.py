@@ -374,7 +374,7 @@ class Model:
         return known
 
     def _attempt(self, explainer: Explainer, request: ImageRequest) -> Attempt:
-        self._capacity.compile(explainer, request.source)
+        self._capacity.compile(explainer)
         loaded = load_image(explainer, [request])
         with self._capacity.engine(explainer) as engine:
             ((_, attempt),) = explain_batch(explainer, Batch((request,), ((0,),)), [loaded], engine)
