@@ -138,9 +138,9 @@ class Compilation:
             if name not in self._asked:
                 self._asked[name] = None
                 self._queue.put((-_cost(name), name))
-                if len(self._threads) < min(self._most, int(self._cost / _WORTH_A_PROCESS)):
-                    self._threads.append(threading.Thread(target=self._feed, daemon=True))
-                    self._threads[-1].start()
+        while len(self._threads) < min(self._most, int(self._cost / _WORTH_A_PROCESS)):
+            self._threads.append(threading.Thread(target=self._feed, daemon=True))
+            self._threads[-1].start()
 
     @property
     def _cost(self) -> float:

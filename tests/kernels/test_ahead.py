@@ -1,0 +1,171 @@
+"""Kernels compiled ahead: by several processes, by this one where there are none, and only what is needed."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_jit import output, start, stored
+
+from caffe_lrp.kernels import ahead
+from caffe_lrp.kernels._kernel import KERNELS, helper, kernel
+from caffe_lrp.kernels._types import stated_types
+from caffe_lrp.kernels.ahead import Compilation, Compiled, all_kernels, tracing, uncompiled
+from caffe_lrp.kernels.blobs import Blob2
+from caffe_lrp.kernels.elementwise import absolute, tanh
+from caffe_lrp.kernels.render import count_visible
+
+NAMES = ("elementwise.absolute", "elementwise.tanh", "elementwise.sigmoid")
+
+#: Compiles three small kernels; prints how far it was each time that changed, and what was left undone.
+COMPILE = """
+import sys
+from caffe_lrp.kernels import ahead
+{before}
+ahead._WORTH_A_PROCESS = 0.1
+names = {names!r}
+counts = []
+with ahead.Compilation({processes}) as compilation:
+    compilation.add(names)
+    for step in compilation.steps():
+        if not counts or counts[-1] != step.done:
+            counts.append(step.done)
+    count = len(compilation._processes)
+from caffe_lrp.kernels._kernel import KERNELS
+here = sum(len(KERNELS[name].stats.cache_misses) for name in names)
+print(count, counts[0], counts[-1], step.total, here, len(ahead.uncompiled(names)))
+"""
+
+
+def compiled(folder: Path, processes: int, before: str = "", **others: str) -> str:
+    code = COMPILE.format(before=before, names=NAMES, processes=processes)
+    return output(start(folder, code, **others)).strip()
+
+
+@pytest.mark.slow
+def test_processes_compile_and_store_what_this_one_then_need_not(tmp_path: Path) -> None:
+    assert compiled(tmp_path, 2) == "2 0 3 3 0 0"
+    assert sorted(path.name.partition("-")[0] for path in stored(tmp_path)) == sorted(NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("processes", "before", "started"),
+    [
+        (1, "", 0),
+        (2, 'sys.executable = "/nowhere/python"', 0),
+        (2, 'ahead.TARGET = "another CPU"', 2),
+        (2, 'ahead._PROGRAM = "{{path}}{{package}}{{target}}{{folder}}; raise SystemExit(1)"', 2),
+    ],
+    ids=["alone", "cannot be started", "of another mind", "ending at once"],
+)
+def test_what_no_other_process_compiles_is_compiled_here(
+    tmp_path: Path, processes: int, before: str, started: int
+) -> None:
+    assert (
+        compiled(tmp_path, processes, before.replace("{{", "{").replace("}}", "}")) == f"{started} 0 3 3 3 0"
+    )
+
+
+@pytest.mark.slow
+def test_without_a_place_to_store_kernels_no_process_is_started(tmp_path: Path) -> None:
+    before = "import dataclasses; ahead.CACHE_FOLDER = dataclasses.replace(ahead.CACHE_FOLDER, folder=None)"
+    assert compiled(tmp_path, 2, before).startswith("0 0 3 3 3")
+
+
+@pytest.fixture
+def sleeping(monkeypatch: pytest.MonkeyPatch) -> Iterator[list["subprocess.Popen[str]"]]:
+    """Processes that never answer, and kernels that are never there."""
+    started: list[subprocess.Popen[str]] = []
+    really = subprocess.Popen
+
+    def sleep(*_: object, **given: object) -> "subprocess.Popen[str]":
+        started.append(really([sys.executable, "-c", "import time; time.sleep(600)"], **given))  # type: ignore[call-overload]
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", sleep)
+    monkeypatch.setattr(ahead, "uncompiled", tuple)
+    yield started
+    for process in started:
+        process.kill()
+
+
+def test_whoever_waits_no_longer_ends_the_processes(sleeping: list["subprocess.Popen[str]"]) -> None:
+    with Compilation(2) as compilation:
+        compilation.add(["winograd.convolve_tiles", "convolution.convolve"])
+        steps = compilation.steps(0.01)
+        assert [next(steps).done for _ in range(3)] == [0, 0, 0]
+        assert len(sleeping) == 2
+    assert [process.wait(60) != 0 for process in sleeping] == [True, True]
+
+
+def test_a_process_is_started_only_for_what_takes_longer_than_starting_it(
+    sleeping: list["subprocess.Popen[str]"],
+) -> None:
+    with Compilation(8) as compilation:
+        compilation.add(NAMES)
+        assert not sleeping
+        compilation.add(["winograd.convolve_tiles"])
+        assert len(compilation._threads) == 2
+
+
+def test_time_left_follows_from_what_kernels_take_and_from_how_slow_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(ahead.time, "monotonic", lambda: now)
+    compilation = Compilation(1)
+    compilation._asked = dict.fromkeys(["winograd.convolve_tiles", "passes.fill_rows"])
+    whole = ahead._COSTS["winograd.convolve_tiles"] + ahead._COSTS["passes.fill_rows"]
+    assert compilation._state() == Compiled(0, 2, 0.0, pytest.approx(whole + ahead._SECONDS_TO_START))
+    now = 2 * ahead._COSTS["winograd.convolve_tiles"] + ahead._SECONDS_TO_START
+    compilation._begun = compilation._done = {"winograd.convolve_tiles"}
+    assert compilation._state() == Compiled(1, 2, now, pytest.approx(2 * ahead._COSTS["passes.fill_rows"]))
+
+
+def test_kernels_that_are_traced_do_nothing_in_this_thread_and_something_in_others() -> None:
+    numbers = np.array([-1, -2], np.float32)
+    noted: list[str] = []
+    with tracing(noted.append):
+        absolute(numbers, numbers)
+        tanh(numbers, numbers)
+        assert count_visible(np.ones((3, 4, 5), np.float32), 0.5, 9) == 0
+        assert numbers.tolist() == [-1, -2]
+        other = threading.Thread(target=absolute, args=(numbers, numbers))
+        other.start()
+        other.join()
+    assert numbers.tolist() == [1, 2]
+    assert noted == ["elementwise.absolute", "elementwise.tanh", "render.count_visible"]
+    absolute(-numbers, numbers)
+    assert numbers.tolist() == [1, 2]
+    assert count_visible(np.ones((3, 4, 5), np.float32), 0.5, 9) == 9
+
+
+def test_names_of_kernels_are_those_of_modules_and_functions() -> None:
+    names = all_kernels()
+    assert set(NAMES) < set(names)
+    assert all(KERNELS[name].name == name for name in names)
+    assert uncompiled(["elementwise.absolute"] * 2) in {(), ("elementwise.absolute",)}
+
+
+def test_a_kernel_that_does_not_state_its_types_is_refused() -> None:
+    def unclear(numbers: Blob2, other: "np.ndarray") -> None:  # type: ignore[type-arg]
+        """Do nothing."""
+
+    with pytest.raises(TypeError, match="'other' of .*unclear"):
+        stated_types(unclear)
+
+
+def test_a_helper_is_part_of_kernels_and_from_python_what_is_written() -> None:
+    @helper
+    def doubled(value: int) -> int:
+        return 2 * value
+
+    @kernel
+    def one_more(value: int) -> int:
+        return doubled(value) + 1
+
+    assert (one_more(20), doubled("ab")) == (41, "abab")  # type: ignore[arg-type]
