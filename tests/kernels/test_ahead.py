@@ -3,8 +3,10 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from test_jit import output, start, stored
 from caffe_lrp.kernels import ahead
 from caffe_lrp.kernels._kernel import KERNELS, helper, kernel
 from caffe_lrp.kernels._types import stated_types
-from caffe_lrp.kernels.ahead import Compilation, Compiled, all_kernels, tracing, uncompiled
+from caffe_lrp.kernels.ahead import Compilation, all_kernels, tracing, uncompiled
 from caffe_lrp.kernels.blobs import Blob2
 from caffe_lrp.kernels.elementwise import absolute, tanh
 from caffe_lrp.kernels.render import count_visible
@@ -58,7 +60,7 @@ def test_processes_compile_and_store_what_this_one_then_need_not(tmp_path: Path)
         (1, "", 0),
         (2, 'sys.executable = "/nowhere/python"', 0),
         (2, 'ahead.TARGET = "another CPU"', 2),
-        (2, 'ahead._PROGRAM = "{{path}}{{package}}{{target}}{{folder}}; raise SystemExit(1)"', 2),
+        (2, 'ahead._PROGRAM = "raise SystemExit(1)"', 2),
     ],
     ids=["alone", "cannot be started", "of another mind", "ending at once"],
 )
@@ -109,21 +111,23 @@ def test_a_process_is_started_only_for_what_takes_longer_than_starting_it(
         compilation.add(NAMES)
         assert not sleeping
         compilation.add(["winograd.convolve_tiles"])
-        assert len(compilation._threads) == 2
+        assert len(compilation._threads) == 3
 
 
 def test_time_left_follows_from_what_kernels_take_and_from_how_slow_the_machine_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(ahead.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     compilation = Compilation(1)
     compilation._asked = dict.fromkeys(["winograd.convolve_tiles", "passes.fill_rows"])
     whole = ahead._COSTS["winograd.convolve_tiles"] + ahead._COSTS["passes.fill_rows"]
-    assert compilation._state() == Compiled(0, 2, 0.0, pytest.approx(whole + ahead._SECONDS_TO_START))
+    state = compilation._state()
+    assert (state.done, state.total, state.seconds, state.is_over) == (0, 2, 0.0, False)
+    assert state.seconds_left == pytest.approx(whole + ahead._SECONDS_TO_START)
     now = 2 * ahead._COSTS["winograd.convolve_tiles"] + ahead._SECONDS_TO_START
     compilation._begun = compilation._done = {"winograd.convolve_tiles"}
-    assert compilation._state() == Compiled(1, 2, now, pytest.approx(2 * ahead._COSTS["passes.fill_rows"]))
+    assert compilation._state().seconds_left == pytest.approx(2 * ahead._COSTS["passes.fill_rows"])
 
 
 def test_kernels_that_are_traced_do_nothing_in_this_thread_and_something_in_others() -> None:
@@ -152,20 +156,21 @@ def test_names_of_kernels_are_those_of_modules_and_functions() -> None:
 
 
 def test_a_kernel_that_does_not_state_its_types_is_refused() -> None:
-    def unclear(numbers: Blob2, other: "np.ndarray") -> None:  # type: ignore[type-arg]
+    def unclear(numbers: Blob2, other: np.ndarray[Any, Any]) -> None:
         """Do nothing."""
 
-    with pytest.raises(TypeError, match="'other' of .*unclear"):
+    with pytest.raises(TypeError, match="that of 'other'"):
         stated_types(unclear)
 
 
 def test_a_helper_is_part_of_kernels_and_from_python_what_is_written() -> None:
     @helper
-    def doubled(value: int) -> int:
+    def doubled(value: Any) -> Any:
         return 2 * value
 
     @kernel
     def one_more(value: int) -> int:
         return doubled(value) + 1
 
-    assert (one_more(20), doubled("ab")) == (41, "abab")  # type: ignore[arg-type]
+    assert one_more(20) == 41
+    assert list(map(doubled, [1, "ab"])) == [2, "abab"]

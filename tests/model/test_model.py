@@ -35,8 +35,6 @@ from caffe_lrp import (
 )
 from caffe_lrp.cli.main import main
 from caffe_lrp.imaging.place import Place
-from caffe_lrp.kernels.cache import CacheFolder
-from caffe_lrp.model import capacity
 from caffe_lrp.model.schedule import BATCHES_PER_WORKER
 
 PROTOTXT, CAFFEMODEL = "deploy.prototxt", "net.caffemodel"
@@ -878,19 +876,6 @@ def test_an_error_in_a_config_names_file_and_line(
         caffe_lrp.load(path)
     assert str(caught.value).startswith(f"{path}: line {line}: {message}")
     assert caught.value.setting == setting
-
-
-def test_loading_says_that_the_compiler_comes_first_where_nothing_was_compiled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    said = []
-    for content in ((), ("kernel",)):
-        for name in content:
-            (tmp_path / name).touch()
-        monkeypatch.setattr(capacity, "CACHE_FOLDER", CacheFolder(tmp_path))
-        caffe_lrp.load(PROTOTXT, CAFFEMODEL, **GIVEN).close()
-        said.append([record.message[:49] for record in caplog.records])
-    assert said == [["kernels are compiled for this machine when they a"]] * 2
 
 
 def test_an_explanation_names_its_image(model: Model) -> None:
