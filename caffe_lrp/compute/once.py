@@ -1,10 +1,15 @@
-"""Things that are computed once, on first use, and shared by all threads."""
+"""Things that are computed once, on first use, and shared by all threads.
+
+What is computed while kernels do nothing (see `ahead`) is not kept.
+"""
 
 import os
 import threading
 from collections.abc import Callable, Hashable
 from functools import cached_property, wraps
 from typing import Any, TypeVar, overload
+
+from caffe_lrp.kernels.ahead import skipped_calls
 
 _Argument = TypeVar("_Argument", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -30,7 +35,11 @@ class shared_property(cached_property[_Value]):  # noqa: N801 - used like `cache
         with _LOCK:
             if instance is not None and self.attrname in instance.__dict__:
                 return instance.__dict__[self.attrname]
-            return super().__get__(instance, owner)
+            skipped = skipped_calls()
+            value = super().__get__(instance, owner)
+            if skipped_calls() != skipped:
+                del instance.__dict__[str(self.attrname)]
+            return value
 
 
 def shared_method(compute: Callable[[Any, _Argument], _Value]) -> Callable[[Any, _Argument], _Value]:
@@ -41,8 +50,12 @@ def shared_method(compute: Callable[[Any, _Argument], _Value]) -> Callable[[Any,
     def find(instance: Any, argument: _Argument) -> _Value:
         with _LOCK:
             known: dict[_Argument, _Value] = instance.__dict__.setdefault(place, {})
-            if argument not in known:
-                known[argument] = compute(instance, argument)
-            return known[argument]
+            if argument in known:
+                return known[argument]
+            skipped = skipped_calls()
+            value = compute(instance, argument)
+            if skipped_calls() == skipped:
+                known[argument] = value
+            return value
 
     return find

@@ -65,6 +65,7 @@ __all__ = [
     "cgutils",
     "codegen",
     "intrinsic",
+    "llvm",
     "lookup_environment",
     "register_pass",
     "rtsys",

@@ -47,6 +47,7 @@ class _Tracing(threading.local):
     """Who is told, instead of a kernel being run, of the kernels that the calling thread calls."""
 
     note: "Callable[[str], None] | None" = None
+    skipped = 0
 
 
 _TRACING = _Tracing()
@@ -68,6 +69,7 @@ class CompiledKernel(CPUDispatcher):
         if note is None:
             return super().__call__(*arguments)
         note(self.name)
+        _TRACING.skipped += 1
         return self._nothing
 
     def keep_in(self, stored: KernelCache) -> None:
@@ -91,6 +93,11 @@ class CompiledKernel(CPUDispatcher):
     def get_overload(self, signature: Any) -> Any:
         """What kernels call."""
         return self._part.get_overload(signature)
+
+
+def skipped_calls() -> int:
+    """How many calls of kernels by this thread have done nothing: what came of them is not to be kept."""
+    return _TRACING.skipped
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from queue import PriorityQueue
 from types import TracebackType
 
 from ._jit import CACHE_FOLDER, SOURCES, TARGET
-from ._kernel import KERNELS, tracing
+from ._kernel import KERNELS, skipped_calls, tracing
 from ._worker import find_kernel
 
-__all__ = ["Compilation", "Compiled", "all_kernels", "load", "tracing", "uncompiled"]
+__all__ = ["Compilation", "Compiled", "all_kernels", "load", "skipped_calls", "tracing", "uncompiled"]
 
 #: More processes would only wait for the kernel that takes longest.
 MOST_PROCESSES = 6

@@ -17,6 +17,7 @@ from caffe_lrp.rendering.heatmap import visible_share
 
 from .explainer import Explainer
 from .explanation import Explanation
+from .observation import noting
 from .stages import as_image
 
 __all__ = ["Compiled", "compiling"]
@@ -62,14 +63,14 @@ def _trace(
     note: Callable[[str], None],
 ) -> None:
     """Go the way of an image without running a kernel: numbers are whatever lay in memory."""
-    net, plans = explainer.net, explainer.plans
+    net, plans, noted = explainer.net, explainer.plans, explainer.observation
     with tracing(note), np.errstate(all="ignore"):
         try:
             image = _image(explainer)
             with CpuEngine(convolution=explainer.settings.convolution) as engine:
                 forward = engine.forward(net, tuple(plans.values()), image.blob[np.newaxis])
                 for code, plan in plans.items():
-                    observer = explainer.observation.observer(plan)
+                    observer = noting(noted.dumps, sums=noted.constants is not None).observer(plan)
                     (relevance,) = engine.explain(plan, forward, [[0]], observer)
                     explanation = _explanation(explainer, code, image, as_image(relevance))
                     visible_share(explanation.relevance)

@@ -3,7 +3,11 @@
 import multiprocessing
 import threading
 
+import numpy as np
+
 from caffe_lrp.compute.once import shared_method, shared_property
+from caffe_lrp.kernels.ahead import tracing
+from caffe_lrp.kernels.elementwise import absolute
 
 
 class Slow:
@@ -50,3 +54,26 @@ def test_a_fork_waits_for_no_thread_that_it_does_not_have() -> None:
         child.kill()
         child.join()
         thread.join()
+
+
+class _Doubled:
+    def __init__(self) -> None:
+        self.times = 0
+
+    @shared_property
+    def once(self) -> float:
+        return self.of(1)
+
+    @shared_method
+    def of(self, value: int) -> float:
+        self.times += 1
+        numbers = np.full(1, -2 * value, np.float32)
+        absolute(numbers, numbers)
+        return float(numbers[0])
+
+
+def test_what_comes_of_kernels_that_do_nothing_is_not_kept() -> None:
+    doubled = _Doubled()
+    with tracing(lambda name: None):
+        assert (doubled.once, doubled.once, doubled.of(1), doubled.times) == (-2, -2, -2, 3)
+    assert (doubled.once, doubled.once, doubled.of(1), doubled.times) == (2, 2, 2, 4)
