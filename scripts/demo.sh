@@ -8,14 +8,16 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/venv.sh"
 output=${1:-$PWD/demo_output}
 [[ $output == /* ]] || output=$started_in/$output
 
-echo "== installing into .venv, which takes a minute if it is new"
+echo "== heatmaps of 8 pictures by 3 formulas: the first time this takes about a minute, later a few seconds"
+echo "== 1 of 3: installing caffe-lrp and what it needs into .venv, if they are not there yet"
 install demo .
 
-echo "== the first run of all compiles for this CPU, which takes half a minute or more"
+echo "== 2 of 3: explaining the pictures; what computes is compiled for this CPU first, once"
 for formula in 102 100 0; do
-    echo "== explaining the pictures of filelists/demo.txt by formula $formula"
+    echo "-- formula $formula"
     "$bin/caffe-lrp" -c configs/demo.txt -f filelists/demo.txt -p "$output" --suffix-target --formula $formula
 done
+echo "== 3 of 3: putting all heatmaps side by side"
 "$bin/python" scripts/show_heatmaps.py "$output" "$output/overview.png" --synset configs/demo/synset.txt
 
 cat <<END

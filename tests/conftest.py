@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from caffe_lrp.files import trust
+from caffe_lrp.machine.resources import allowed_processors
 
 TESTS = Path(__file__).parent
 
@@ -46,31 +48,36 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the processes that tests start keep their compiled kernels where this one keeps its own.
+    """Compile all kernels before the first test, and have processes that tests start find them.
 
     The package that they import may be the installed one, which would compile everything once more.
     """
-    if not getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
-        from caffe_lrp.kernels._jit import CACHE_FOLDER  # noqa: PLC0415 - only tests need it
+    from caffe_lrp.kernels._jit import CACHE_FOLDER  # noqa: PLC0415 - only tests need it
+    from caffe_lrp.kernels.ahead import Compilation, all_kernels  # noqa: PLC0415
 
-        if CACHE_FOLDER.folder is not None and not CACHE_FOLDER.notices:
-            os.environ.setdefault("CAFFE_LRP_CACHE_DIR", str(CACHE_FOLDER.folder.parent))
+    if CACHE_FOLDER.folder is not None and not CACHE_FOLDER.notices:
+        os.environ.setdefault("CAFFE_LRP_CACHE_DIR", str(CACHE_FOLDER.folder.parent))
+    if not hasattr(config, "workerinput"):
+        with Compilation(allowed_processors()) as compilation:
+            compilation.add(all_kernels())
+            for step in compilation.steps():
+                if not step.done or step.is_over:
+                    sys.stdout.write(f"compiling kernels: {step.done} of {step.total}\n")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order tests such that two workers, who begin with a half each, do not compile the same.
 
-    The first one begins with the warm-up, which compiles everything, and goes on with tests of kernels. The
-    other one first does what hardly needs any, then what takes longest. What is left at the end are many
-    tests that take next to no time, for whoever is done first.
+    The first one begins with tests of kernels, which ask for some code of their own. The other one first does
+    what hardly needs any, then what takes longest. What is left at the end are many tests that take next to
+    no time, for whoever is done first.
     """
-    groups: dict[str, list[pytest.Item]] = {"warm-up": [], "compiling": [], "explaining": [], "other": []}
+    groups: dict[str, list[pytest.Item]] = {"compiling": [], "explaining": [], "other": []}
     for item in items:
         place = item.path.relative_to(TESTS).parts[0]
-        is_warm_up = item.path.name == "test_warmup.py"
-        kinds = {"warm-up": is_warm_up, "compiling": place in COMPILING, "explaining": place in EXPLAINING}
+        kinds = {"compiling": place in COMPILING, "explaining": place in EXPLAINING}
         groups[next((kind for kind, applies in kinds.items() if applies), "other")].append(item)
-    first = groups["warm-up"] + groups["compiling"]
+    first = groups["compiling"]
     half = len(items) // 2
     items[:] = first[:half] + groups["other"] + groups["explaining"] + first[half:]

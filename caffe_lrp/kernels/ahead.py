@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from queue import PriorityQueue
 from types import TracebackType
 
@@ -94,6 +95,11 @@ def load(name: str) -> None:
     found.compile(found.stated)
 
 
+def _runs_python() -> bool:
+    """Whether this is Python's own program: another one may start itself, whatever it is told."""
+    return "python" in Path(sys.executable or "").name
+
+
 def _cost(name: str) -> float:
     return _COSTS.get(name, _USUAL)
 
@@ -108,7 +114,8 @@ class Compilation:
     """
 
     def __init__(self, processes: int) -> None:
-        self._most = min(processes, MOST_PROCESSES) if processes > 1 and CACHE_FOLDER.folder else 0
+        can_help = processes > 1 and CACHE_FOLDER.folder is not None and _runs_python()
+        self._most = min(processes, MOST_PROCESSES) if can_help else 0
         self._queue: PriorityQueue[tuple[float, str]] = PriorityQueue()
         self._asked: dict[str, None] = {}
         self._begun: set[str] = set()

@@ -132,7 +132,10 @@ def test_failed_maps_are_tried_again_if_asked_for(images: Path, tmp_path: Path) 
     hidden.write_bytes(content)
     again = finish(path, out)
     assert again.returncode == 4
-    assert "11 of 12 maps are there, 1 failed (--retry-failed tries those again); 0 left" in again.stderr
+    assert again.stdout == (
+        f"nothing left to do: 11 of 12 heatmaps are in {out / 'out'} already, 1 failed (--retry-failed tries "
+        "those again)\n"
+    )
     retried = finish(path, out, "--retry-failed")
     assert retried.returncode == 0
     assert "11 of 12 maps are there; 1 left" in retried.stderr
@@ -262,9 +265,11 @@ def test_a_database_is_overwritten_if_that_is_asked_for(images: Path, tmp_path: 
     assert finish(path, out, "--outputs", "h5").returncode == 0
     refused = finish(path, out, "--outputs", "h5", "--formula", 0)
     assert (refused.returncode, "its database of 12 maps would be overwritten" in refused.stderr) == (5, True)
-    assert "12 of 12 maps are there; 0 left" in finish(path, out, "--outputs", "h5").stderr
+    again = finish(path, out, "--outputs", "h5")
+    assert again.stdout.startswith("nothing left to do: 12 of 12 heatmaps are in ")
     assert finish(path, out, "--outputs", "h5", "--formula", 0, "--overwrite").returncode == 0
-    assert "12 of 12 maps are there; 0 left" in finish(path, out, "--outputs", "h5", "--formula", 0).stderr
+    other = finish(path, out, "--outputs", "h5", "--formula", 0)
+    assert other.stdout.startswith("nothing left to do: 12 of 12 heatmaps are in ")
     overwritten, other = json.loads(run("status", out, "--json").stdout)
     if overwritten["done"]:
         overwritten, other = other, overwritten

@@ -59,10 +59,11 @@ def test_processes_compile_and_store_what_this_one_then_need_not(tmp_path: Path)
     [
         (1, "", 0),
         (2, 'sys.executable = "/nowhere/python"', 0),
+        (2, 'sys.executable = "/opt/a program that embeds it"', 0),
         (2, 'ahead.TARGET = "another CPU"', 2),
         (2, 'ahead._PROGRAM = "raise SystemExit(1)"', 2),
     ],
-    ids=["alone", "cannot be started", "of another mind", "ending at once"],
+    ids=["alone", "cannot be started", "another program", "of another mind", "ending at once"],
 )
 def test_what_no_other_process_compiles_is_compiled_here(
     tmp_path: Path, processes: int, before: str, started: int

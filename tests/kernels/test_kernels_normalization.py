@@ -9,6 +9,7 @@ import pytest
 from builders import assert_close, blank, random_blob
 from oracle import Lrn
 
+from caffe_lrp.kernels._kernel import kernel
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.normalization import (
     lrn_apply,
@@ -17,6 +18,12 @@ from caffe_lrp.kernels.normalization import (
     lrn_taylor,
     negative_power,
 )
+
+
+@kernel
+def power_of(base: Blob, exponent: float, out: Blob) -> None:
+    negative_power(base, exponent, out)
+
 
 COEFFICIENTS = [
     Lrn(5, 0.7, 0.75, 1.0),
@@ -66,14 +73,14 @@ def lrn_numbers(lrn: Lrn) -> tuple[int, float, float, float]:
 def test_negative_power_equals_the_power(exponent: float) -> None:
     base = np.exp(random_blob((37,), 8) * 3)
     out = blank(base.shape)
-    negative_power(base, exponent, out)
+    power_of(base, exponent, out)
     np.testing.assert_allclose(out, base.astype(np.float64) ** -exponent, rtol=2e-6)
 
 
 def test_the_fast_power_is_exact_over_the_whole_range() -> None:
     base = np.geomspace(1e-36, 1e38, 100_003).astype(np.float32)
     out = blank(base.shape)
-    negative_power(base, 0.75, out)
+    power_of(base, 0.75, out)
     np.testing.assert_allclose(out, base.astype(np.float64) ** -0.75, rtol=2.4e-7)
 
 
