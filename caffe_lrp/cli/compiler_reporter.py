@@ -53,5 +53,5 @@ def compiling_begins_line(compiled: Compiled) -> str:
 def compiling_ended_line(compiled: Compiled) -> str:
     """What is left of that when it is over."""
     return (
-        f"compiled {counted(compiled.total, 'kernel')} in {duration(compiled.seconds)}; later runs need not"
+        f"compiled {counted(compiled.total, 'kernel')} in {duration(compiled.seconds)}; later runs skip this"
     )

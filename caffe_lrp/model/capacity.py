@@ -68,7 +68,7 @@ class Capacity:
                     )
                 last = step
             if last is not None:
-                _LOG.warning("compiled %d kernels in %.0f s; later runs need not", last.total, last.seconds)
+                _LOG.warning("compiled %d kernels in %.0f s; later runs skip this", last.total, last.seconds)
         self._compiled.add(asked)
 
     def engine(self, explainer: Explainer) -> AbstractContextManager[Engine]:

@@ -11,6 +11,7 @@ from command_line import CONFIG, DATA, listing
 from caffe_lrp.batch.claim import Holder
 from caffe_lrp.batch.events import (
     Advanced,
+    Compiling,
     Ended,
     Event,
     Finished,
@@ -28,6 +29,7 @@ from caffe_lrp.cli.reporter import Reporter
 from caffe_lrp.cli.run_options import model_settings, run_options
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import ExitCode
+from caffe_lrp.kernels.ahead import Compiled
 from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.model.darkness import Cause, Darkness
 from caffe_lrp.sources.filelist import read_filelist
@@ -208,6 +210,51 @@ def test_what_single_events_read_like(
     assert follow(run, [event]) == code
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == (out, err)
+
+
+COMPILING = [
+    Compiling(Compiled(*step))
+    for step in ((0, 17, 0.0, 8.2), (0, 17, 0.2, 8.0), (9, 17, 5.0, 3.4), (17, 17, 8.6, 0))
+]
+COMPILED = "caffe-lrp: compiled 17 kernels in 9 s; later runs skip this\n"
+
+
+def test_a_log_says_when_compiling_begins_and_when_it_ends(run: PreparedRun, capsys: Output) -> None:
+    follow(run, COMPILING)
+    begins = "caffe-lrp: compiling 17 kernels for this CPU, once; that takes about 8 s\n"
+    assert capsys.readouterr() == ("", begins + COMPILED)
+    follow(run, COMPILING, quiet=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_shows_how_many_kernels_are_compiled_and_how_long_the_others_take(
+    run: PreparedRun, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    follow(run, COMPILING)
+    shown = capsys.readouterr().err
+    assert "\rcaffe-lrp: compiling for this CPU, once: 9 of 17, about 3 s left" in shown
+    assert "that takes" not in shown
+    assert shown.endswith(f"\r{COMPILED}")
+
+
+def test_no_bar_is_shown_where_nothing_is_left_to_do(
+    run: PreparedRun, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    ended = Ended(4, 3, 1, 0, 0, 0, 0.0, 0.5, 0.0, "", {}, "", False)
+    assert follow(run, [Resumed(4, 3, 1, 0, 0, 0), Started(0), Settling(), ended]) == ExitCode.IMAGES_FAILED
+    said = "nothing left to do: 3 of 4 heatmaps are in o/out already, 1 failed"
+    assert capsys.readouterr() == (f"{said} (--retry-failed tries those again)\n", "")
+
+
+def test_time_spent_on_compiling_is_told_apart(run: PreparedRun, capsys: Output) -> None:
+    ended = Ended(4, 4, 0, 0, 4, 0, 2.0, 0.5, 8.6, "forward", {}, "", False)
+    follow(run, [ended])
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.startswith("4 of 4 heatmaps made in 2.0 s; 2 a second, most time in forward")
+    assert said.endswith("; before that 0.5 s of loading and 8.6 s of compiling")
 
 
 def test_a_bar_counts_maps_and_failures_and_replaces_the_lines(

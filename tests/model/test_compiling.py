@@ -77,7 +77,7 @@ def test_a_model_says_once_that_it_compiles_and_when_it_is_done(
             model.explain(PICTURE)
     assert [record.getMessage() for record in caplog.records] == [
         "compiling 2 kernels for this CPU, once; that takes about 3 s",
-        "compiled 2 kernels in 4 s; later runs need not",
+        "compiled 2 kernels in 4 s; later runs skip this",
     ]
 
 
