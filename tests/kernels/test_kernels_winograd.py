@@ -8,7 +8,7 @@ import numpy as np
 import oracle
 import pytest
 from builders import EagerWorkspace, assert_close, blank, channels_first, channels_last, random_blob
-from convolution_cases import SOURCES, Case, make_input
+from convolution_cases import SOURCES, Case, make_input, rounding_error, summed_in_a_row
 from numpy.lib.stride_tricks import sliding_window_view
 from oracle import Array, Geometry, Real
 
@@ -185,6 +185,17 @@ def test_many_outputs_are_formed_in_several_blocks_of_columns() -> None:
         sink = Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS)
         product.run(copied(channels_last(case.image)), sink, workspace)
     assert_close(channels_first(out), correlated(case.image, case.weight, 1), TOLERANCE)
+
+
+@pytest.mark.parametrize("channels", [64, 256])
+def test_points_keep_rounding_errors_within_three_times_those_of_one_sum(channels: int) -> None:
+    """On noise, where neighbours differ most; the points of the paper make it more than four times."""
+    case = case_of(channels, PANEL, 1, (16, 19), (1, 1), 1)
+    image = np.maximum(case.image, 0)
+    out = channels_last(blank((1, *case.output_shape)))
+    run(case, copied(channels_last(image)), Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS))
+    one_sum, exact = summed_in_a_row(image, case.weight, case.geometry)
+    assert rounding_error(channels_first(out), exact) < 3 * rounding_error(one_sum, exact)
 
 
 # --- Sums of αβ ---------------------------------------------------------------------------------------------
