@@ -2,8 +2,8 @@
 
 With a window of k×k, a tile gives m×m outputs, m = 7 − k, by 36 products per channel instead of m²·k²: F(4×4,
 3×3) and its like. Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", sections
-4.1 to 4.3. Points of interpolation are the paper's, 0, ±1, ±2 and ∞, times 3/4: transforms grow numbers less
-then, and rounding errors are about half as large.
+4.1 to 4.3. Points of interpolation are the paper's, 0, ±1, ±2 and ∞, times 3/4: rounding errors are smaller
+then by a third or more, as transforms multiply with numbers nearer to 1.
 """
 
 import math
