@@ -60,8 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         with Compilation(allowed_processors()) as compilation:
             compilation.add(all_kernels())
-            for step in compilation.steps():
-                if not step.done or step.is_over:
+            for number, step in enumerate(compilation.steps()):
+                if not number or step.is_over:
                     sys.stdout.write(f"compiling kernels: {step.done} of {step.total}\n")
 
 

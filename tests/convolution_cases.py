@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import oracle
 from builders import channels_last, random_blob, window_of
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from oracle import Array, Geometry, Real
 
@@ -190,6 +191,25 @@ CASES = [*GEOMETRIES, *PANELS, *TILES, *PARTS]
 
 BETA, GAMMA, STABILISER = 0.75, 0.5, 0.25
 SOURCES = ("copy", "by sign", "αβ", "α", "ε", "γ")
+
+
+def rounding_error(found: Real, exact: Array) -> float:
+    """Root of the mean square of the error, in that of what is exact."""
+    return float(np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)))
+
+
+def summed_in_a_row(x: Blob, weight: Blob, geometry: Geometry) -> tuple[Blob, Array]:
+    """Products of one group in float32, every output one long sum, and the same in float64."""
+    padded = np.pad(x, ((0, 0), (0, 0), *geometry.pads))
+    windows = sliding_window_view(padded, geometry.kernel, axis=(2, 3))
+    windows = windows[:, :, :: geometry.stride[0], :: geometry.stride[1]]
+    exact = np.einsum("nchwyx,mcyx->nmhw", windows.astype(np.float64), weight.astype(np.float64))
+    total = np.zeros(exact.shape, np.float32)
+    for y, i in np.ndindex(*geometry.kernel):
+        for channel in range(x.shape[1]):
+            taps = weight[:, channel, y, i].reshape(1, -1, 1, 1)
+            total += windows[:, np.newaxis, channel, :, :, y, i] * taps
+    return total, np.asarray(exact)
 
 
 def in_groups(groups: int, *parts: NDArray[Any]) -> NDArray[Any]:

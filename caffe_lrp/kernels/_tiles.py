@@ -23,8 +23,11 @@ DOT_ROWS = 6 if TILE_ROWS > 8 else 2
 DOT_ITEMS = 4
 
 
-def _tile(rows: int, vectors: int) -> Any:
+def _tile(rows: int, vectors: int, in_parts: bool = False) -> Any:
     """A tile of products: ``rows`` dot products with each of ``vectors``·LANES columns of weights.
+
+    With ``in_parts`` the products of every a are summed on their own: many short sums round less than a long
+    one does.
 
     Arguments of the result: ``x, x_step, outer, outer_step, middle, middle_step, run, weights,
     weights_step, out, out_step, valid_rows, valid_columns, start``.
@@ -42,22 +45,29 @@ def _tile(rows: int, vectors: int) -> Any:
         valid_columns: Any, start: Any,
     ) -> None:  # fmt: skip
         builder = code.builder
-        sums = [code.variable() for _ in range(rows * vectors)]
-        _begin(code, sums, vectors, start)
+        totals = [code.variable() for _ in range(rows * vectors)]
+        sums = [code.variable() for _ in totals] if in_parts else totals
+        _begin(code, totals, vectors, start)
         position = code.counter(weights)
-        with code.loop(outer) as a, code.loop(middle) as b:
-            base = code.at(x, builder.mul(a, outer_step), builder.mul(b, middle_step))
-            bases = [code.at(base, code.scaled(x_step, row)) for row in range(rows)]
-            with code.loop(run) as c:
-                here = builder.load(position)
-                columns = [code.load(code.at(here, VECTOR_BYTES * vector)) for vector in range(vectors)]
-                builder.store(code.at(here, weights_step), position)
-                for row in range(rows):
-                    value = code.broadcast(code.at(bases[row], code.scaled(c, 4)))
-                    for vector in range(vectors):
-                        place = sums[row * vectors + vector]
-                        builder.store(code.fma(value, columns[vector], builder.load(place)), place)
-        _finish(code, sums, vectors, out, out_step, valid_rows, valid_columns)
+        with code.loop(outer) as a:
+            if in_parts:
+                _begin(code, sums, vectors, number(0))
+            with code.loop(middle) as b:
+                base = code.at(x, builder.mul(a, outer_step), builder.mul(b, middle_step))
+                bases = [code.at(base, code.scaled(x_step, row)) for row in range(rows)]
+                with code.loop(run) as c:
+                    here = builder.load(position)
+                    columns = [code.load(code.at(here, VECTOR_BYTES * vector)) for vector in range(vectors)]
+                    builder.store(code.at(here, weights_step), position)
+                    for row in range(rows):
+                        value = code.broadcast(code.at(bases[row], code.scaled(c, 4)))
+                        for vector in range(vectors):
+                            place = sums[row * vectors + vector]
+                            builder.store(code.fma(value, columns[vector], builder.load(place)), place)
+            if in_parts:
+                for total, place in zip(totals, sums, strict=True):
+                    builder.store(code.plus(builder.load(total), builder.load(place)), total)
+        _finish(code, totals, vectors, out, out_step, valid_rows, valid_columns)
 
     return expanded(14, emit)
 
@@ -111,6 +121,11 @@ tile = _tile(TILE_ROWS, 2)
 half_tile = _tile(HALF_ROWS, 2)
 narrow_tile = _tile(TILE_ROWS, 1)
 narrow_half_tile = _tile(HALF_ROWS, 1)
+
+tile_in_parts = _tile(TILE_ROWS, 2, in_parts=True)
+half_tile_in_parts = _tile(HALF_ROWS, 2, in_parts=True)
+narrow_tile_in_parts = _tile(TILE_ROWS, 1, in_parts=True)
+narrow_half_tile_in_parts = _tile(HALF_ROWS, 1, in_parts=True)
 
 
 def _channel_tile(rows: int) -> Any:

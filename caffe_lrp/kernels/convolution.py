@@ -5,7 +5,7 @@ Every output sums its products in the same order, wherever it lies: equal window
 outputs, and ties in max pooling stay ties.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,13 @@ from ._tiles import (
     channel_tile,
     half_channel_tile,
     half_tile,
+    half_tile_in_parts,
     narrow_half_tile,
+    narrow_half_tile_in_parts,
     narrow_tile,
+    narrow_tile_in_parts,
     tile,
+    tile_in_parts,
 )
 from .blobs import Blob, Blob1
 from .passes import (
@@ -38,6 +42,9 @@ from .passes import (
     fill_rows,
     multiply_rows,
 )
+
+#: Products of a row of the kernel from which on it is summed on its own: fewer are not worth it.
+_LEAST_PART = 16
 
 
 class ConvolutionShape(NamedTuple):
@@ -80,45 +87,57 @@ class ConvolutionShape(NamedTuple):
     apart: int = 0
 
 
-@helper
-def tile_row(
-    x: int, x_step: int, outer: int, outer_step: int, middle: int, middle_step: int, run: int,
-    weights: int, is_narrow: bool, out: int, out_step: int, count: int, columns: int, start: int,
-) -> None:  # fmt: skip
-    """Products of ``count`` pixels in a row with one panel of weights; see `_tiles`.
+def _row_of(whole: Any, half: Any, narrow: Any, narrow_half: Any) -> Any:
+    """Products of a row of pixels, by tiles of four sizes."""
 
-    Where the last tile is not full it starts earlier, and computes some pixels again, with the same
-    result. Fewer pixels than a tile has are read beyond their end.
-    """
-    weights_step = 4 * (NARROW_PANEL if is_narrow else PANEL)
-    done = 0
-    while done < count:
-        half = count - done <= HALF_ROWS
-        rows = HALF_ROWS if half else TILE_ROWS
-        first = max(0, min(done, count - rows))
-        left = count - first
-        here, there = x + first * x_step, out + first * out_step
-        if is_narrow and half:
-            narrow_half_tile(
-                here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
-                out_step, left, columns, start,
-            )  # fmt: skip
-        elif is_narrow:
-            narrow_tile(
-                here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
-                out_step, left, columns, start,
-            )  # fmt: skip
-        elif half:
-            half_tile(
-                here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
-                out_step, left, columns, start,
-            )  # fmt: skip
-        else:
-            tile(
-                here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
-                out_step, left, columns, start,
-            )  # fmt: skip
-        done = first + rows
+    @helper
+    def multiply_row(
+        x: int, x_step: int, outer: int, outer_step: int, middle: int, middle_step: int, run: int,
+        weights: int, is_narrow: bool, out: int, out_step: int, count: int, columns: int, start: int,
+    ) -> None:  # fmt: skip
+        weights_step = 4 * (NARROW_PANEL if is_narrow else PANEL)
+        done = 0
+        while done < count:
+            is_half = count - done <= HALF_ROWS
+            rows = HALF_ROWS if is_half else TILE_ROWS
+            first = max(0, min(done, count - rows))
+            left = count - first
+            here, there = x + first * x_step, out + first * out_step
+            if is_narrow and is_half:
+                narrow_half(
+                    here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
+                    out_step, left, columns, start,
+                )  # fmt: skip
+            elif is_narrow:
+                narrow(
+                    here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
+                    out_step, left, columns, start,
+                )  # fmt: skip
+            elif is_half:
+                half(
+                    here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
+                    out_step, left, columns, start,
+                )  # fmt: skip
+            else:
+                whole(
+                    here, x_step, outer, outer_step, middle, middle_step, run, weights, weights_step, there,
+                    out_step, left, columns, start,
+                )  # fmt: skip
+            done = first + rows
+
+    return multiply_row
+
+
+#: ``x, x_step, outer, outer_step, middle, middle_step, run, weights, is_narrow, out, out_step, count,
+#: columns, start``: products of ``count`` pixels in a row with one panel of weights; see `_tiles`. Where the last
+#: tile is not full it starts earlier, and computes some pixels again, with the same result. Fewer pixels than a
+#: tile has are read beyond their end.
+tile_row = _row_of(tile, half_tile, narrow_tile, narrow_half_tile)
+
+#: The same, but every row of the kernel is summed on its own.
+_tile_row_in_parts = _row_of(
+    tile_in_parts, half_tile_in_parts, narrow_tile_in_parts, narrow_half_tile_in_parts
+)
 
 
 @helper
@@ -207,6 +226,7 @@ def _block(
     merged = shape.groups == 1 and shape.dilation_w == 1
     middle = 1 if merged else shape.kernel_w
     run = shape.inputs * shape.kernel_w if merged else shape.inputs
+    in_parts = shape.kernel_h > 1 and shape.inputs * shape.kernel_w >= _LEAST_PART
     for part in range(shape.groups * shape.parts):
         group = part // shape.parts
         for column in range(0, shape.outputs, PANEL):
@@ -215,13 +235,20 @@ def _block(
             if bias.size:
                 start = bias.ctypes.data + 4 * (part * padded + column)
             for row in range(rows):
-                tile_row(
-                    x + row * shape.stride_h * row_step + 4 * group * shape.inputs,
-                    shape.stride_w * pixel_step, shape.kernel_h, shape.dilation_h * row_step, middle,
-                    shape.dilation_w * pixel_step, run, weights, padded - column < PANEL,
-                    out + 4 * (row * row_pixels * channels + part * shape.outputs + column), 4 * channels,
-                    row_pixels, min(PANEL, shape.outputs - column), start,
-                )  # fmt: skip
+                here = x + row * shape.stride_h * row_step + 4 * group * shape.inputs
+                there = out + 4 * (row * row_pixels * channels + part * shape.outputs + column)
+                if in_parts:
+                    _tile_row_in_parts(
+                        here, shape.stride_w * pixel_step, shape.kernel_h, shape.dilation_h * row_step,
+                        middle, shape.dilation_w * pixel_step, run, weights, padded - column < PANEL, there,
+                        4 * channels, row_pixels, min(PANEL, shape.outputs - column), start,
+                    )  # fmt: skip
+                else:
+                    tile_row(
+                        here, shape.stride_w * pixel_step, shape.kernel_h, shape.dilation_h * row_step,
+                        middle, shape.dilation_w * pixel_step, run, weights, padded - column < PANEL, there,
+                        4 * channels, row_pixels, min(PANEL, shape.outputs - column), start,
+                    )  # fmt: skip
 
 
 @helper

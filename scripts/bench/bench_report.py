@@ -14,10 +14,12 @@ from bench_worker import Round
 #: One line of a table: key -> value; what was not measured is absent or NaN.
 Row = dict[str, Any]
 
-#: Key of a row -> heading of its column and digits behind the point, in the order of the columns.
+#: Key of a row -> heading of its column and digits behind the point, in the order of the columns. Distances
+#: have so many digits and a power of ten.
 COLUMNS: dict[str, tuple[str, int]] = {
     "net": ("net", 0),
     "formula": ("formula", 0),
+    "convolution": ("convolution", 0),
     "batch": ("batch", 0),
     "threads": ("threads", 0),
     "direct_gflop": ("GFLOP direct", 1),
@@ -41,7 +43,15 @@ COLUMNS: dict[str, tuple[str, int]] = {
     "warm_s": ("second start s", 1),
     "peak_memory": ("peak MB", 0),
     "zennit_peak_memory": ("zennit peak MB", 0),
+    "rms": ("r.m.s.", 1),
+    "worst_rms": ("worst", 1),
+    "largest": ("largest", 1),
+    "worst_largest": ("worst", 1),
+    "winners": ("winners", 1),
+    "signs": ("signs", 1),
 }
+DISTANCES = {"rms", "worst_rms", "largest", "worst_largest"}
+"""Columns of numbers far below 1."""
 
 QUIET = 0.05
 """Share of the machine that other programs may take."""
@@ -102,7 +112,7 @@ def table(rows: Sequence[Row]) -> str:
     """Return rows as a Markdown table with the columns that any of them has."""
     columns = [key for key in COLUMNS if any(_is_known(row.get(key)) for row in rows)]
     cells = [[COLUMNS[key][0] for key in columns]]
-    cells += [[_cell(row.get(key), COLUMNS[key][1]) for key in columns] for row in rows]
+    cells += [[_cell(row.get(key), COLUMNS[key][1], _notation(key)) for key in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + " |"
@@ -116,10 +126,14 @@ def _is_known(value: Any) -> bool:
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
-def _cell(value: Any, digits: int) -> str:
+def _notation(key: str) -> str:
+    return "e" if key in DISTANCES else "f"
+
+
+def _cell(value: Any, digits: int, notation: str) -> str:
     if not _is_known(value):
         return ""
-    return f"{value:,.{digits}f}" if isinstance(value, float) else str(value)
+    return f"{value:,.{digits}{notation}}" if isinstance(value, float) else str(value)
 
 
 def machine_lines(machine: Machine) -> str:

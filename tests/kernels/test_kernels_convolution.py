@@ -19,6 +19,8 @@ from convolution_cases import (
     Case,
     chosen,
     make_input,
+    rounding_error,
+    summed_in_a_row,
 )
 from oracle import Geometry
 
@@ -80,6 +82,14 @@ def test_products_equal_loops(case: Case, rows: int) -> None:
 def test_products_begin_with_the_bias(case: Case) -> None:
     expected = case.products(case.image) + column(case.bias)
     assert_close(convolved(case, case.image, bias=case.bias), expected, 2e-6)
+
+
+def test_rows_of_large_windows_are_summed_on_their_own() -> None:
+    """As in the first layer of a net: the image is bright, and most of what is summed cancels."""
+    case = Case("first layer", 3, PANEL + 1, 1, Geometry((7, 7), (2, 2), (3, 3)), (29, 4 * TILE_ROWS + 3), 1)
+    image = case.image + np.float32(3)
+    one_sum, exact = summed_in_a_row(image, case.weight, case.geometry)
+    assert rounding_error(convolved(case, image), exact) < 0.6 * rounding_error(one_sum, exact)
 
 
 def test_panels_are_whole_or_half() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import oracle
 import pytest
 from builders import EagerWorkspace, assert_close, blank, channels_first, channels_last, random_blob
-from convolution_cases import SOURCES, Case, make_input
+from convolution_cases import SOURCES, Case, make_input, rounding_error, summed_in_a_row
 from numpy.lib.stride_tricks import sliding_window_view
 from oracle import Array, Geometry, Real
 
@@ -187,6 +187,17 @@ def test_many_outputs_are_formed_in_several_blocks_of_columns() -> None:
     assert_close(channels_first(out), correlated(case.image, case.weight, 1), TOLERANCE)
 
 
+@pytest.mark.parametrize("channels", [64, 256])
+def test_points_keep_rounding_errors_within_three_times_those_of_one_sum(channels: int) -> None:
+    """On noise, where neighbours differ most; the points of the paper make it more than four times."""
+    case = case_of(channels, PANEL, 1, (16, 19), (1, 1), 1)
+    image = np.maximum(case.image, 0)
+    out = channels_last(blank((1, *case.output_shape)))
+    run(case, copied(channels_last(image)), Sink(PLAIN, out, NO_BLOB, NO_BLOB, NO_BIAS))
+    one_sum, exact = summed_in_a_row(image, case.weight, case.geometry)
+    assert rounding_error(channels_first(out), exact) < 3 * rounding_error(one_sum, exact)
+
+
 # --- Sums of αβ ---------------------------------------------------------------------------------------------
 
 
@@ -275,8 +286,11 @@ def test_small_sums_beside_large_ones_are_kept(share: float, side: int) -> None:
 
 # --- Transforms ---------------------------------------------------------------------------------------------
 
+#: What the points of the paper are multiplied by.
+UNIT = 0.75
+
 #: Bᵀ of Lavin and Gray 2016, section 4.3.
-INPUT_TRANSFORM = np.array(
+PAPERS_INPUT_TRANSFORM = np.array(
     [
         [4, 0, -5, 0, 1, 0],
         [0, -4, -4, 1, 1, 0],
@@ -288,18 +302,25 @@ INPUT_TRANSFORM = np.array(
 )
 
 
+#: The same polynomials, whose zeros are `UNIT` times those of the paper: of degree 4, and of 5 for ∞.
+INPUT_TRANSFORM = PAPERS_INPUT_TRANSFORM * UNIT ** np.subtract.outer([4, 4, 4, 4, 4, 5], np.arange(6))
+
+
 def output_transform(side: int) -> Array:
     """(outputs along a side, 6) for windows of ``side``×``side``: powers of the points, and ∞."""
     count = tile_side(side)
     powers = np.vander([0, 1, -1, 2, -2], count, increasing=True).T
-    return np.concatenate([powers, np.eye(count)[:, -1:]], axis=1)
+    of_paper = np.concatenate([powers, np.eye(count)[:, -1:]], axis=1)
+    return np.asarray(of_paper * UNIT ** np.arange(count)[:, np.newaxis])
 
 
-def test_transforms_for_windows_of_three_are_those_of_the_paper() -> None:
-    assert output_transform(3).tolist() == [
+def test_transforms_for_windows_of_three_are_those_of_the_paper_but_for_their_unit() -> None:
+    units = UNIT ** np.arange(4)[:, np.newaxis]
+    assert (output_transform(3) / units).tolist() == [
         [1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]
     ]  # fmt: skip
-    assert (24 * weight_transform(3)).round(9).tolist() == [
+    of_weights = weight_transform(3) * UNIT ** np.subtract.outer([4, 4, 4, 4, 4, 5], np.arange(3))
+    assert (24 * of_weights).round(9).tolist() == [
         [6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]
     ]  # fmt: skip
 
