@@ -129,9 +129,9 @@ def _row_of(whole: Any, half: Any, narrow: Any, narrow_half: Any) -> Any:
 
 
 #: ``x, x_step, outer, outer_step, middle, middle_step, run, weights, is_narrow, out, out_step, count,
-#: columns, start``: products of ``count`` pixels in a row with one panel of weights; see `_tiles`. Where the last
-#: tile is not full it starts earlier, and computes some pixels again, with the same result. Fewer pixels than a
-#: tile has are read beyond their end.
+#: columns, start``: products of ``count`` pixels in a row with one panel of weights; see `_tiles`. Where the
+#: last tile is not full it starts earlier, and computes some pixels again, with the same result. Fewer pixels
+#: than a tile has are read beyond their end.
 tile_row = _row_of(tile, half_tile, narrow_tile, narrow_half_tile)
 
 #: The same, but every row of the kernel is summed on its own.
