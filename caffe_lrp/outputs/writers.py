@@ -53,9 +53,9 @@ def write_outputs(
         A file cannot be written (disk full, no permission, a file where a folder should be, a link that
         leads out of ``root``), or a number is too large for its type. Files written before remain.
     """
-    for kind in file_kinds(kinds):
+    for number, kind in enumerate(file_kinds(kinds)):
         if is_layer_kind(kind):
             content = layer_file(kind, explanation, encoding)
         else:
             content = _ENCODERS[kind](explanation, encoding)
-        write_atomically(Path(stem + suffix_of(kind)), content, root)
+        write_atomically(Path(stem + suffix_of(kind)), content, root, has_neighbour=number > 0)
