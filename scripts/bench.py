@@ -167,7 +167,8 @@ def take_turns(case: Case, repeat: int, *, against: bool) -> tuple[dict[str, lis
 def whole_runs(options: argparse.Namespace) -> list[Row]:
     """Return how fast the command makes all four files from an image.
 
-    It takes turns with the map alone, and with the Python interface, which writes no files.
+    It takes turns with the map alone, and with the Python interface, which writes no files. All make batches
+    of the same size.
     """
     return [
         whole_run(options, net, code) for net in options.nets for code in options.formulas if code is not None
@@ -179,7 +180,8 @@ def whole_run(options: argparse.Namespace, net: str, code: int | str) -> Row:
     few, many = options.images
     case = case_of(options, net, code, options.batch[0], options.threads[0], together=False)
     config, photos = Path(case.config), prepare_photos(options.folder, many)
-    cli_options = ["--formula", str(code), "--threads", str(case.threads), "--convolution", case.convolution]
+    cli_options = ["--formula", str(code), "--threads", str(case.threads), "--batch", str(case.batch)]
+    cli_options += ["--convolution", case.convolution]
     rounds: dict[str, list[Round]] = {"explain": [], "end_to_end": [], "explain_all": []}
     peak = 0.0
     with (
@@ -192,7 +194,7 @@ def whole_run(options: argparse.Namespace, net: str, code: int | str) -> Row:
             steady, full = end_to_end(config, photos, few, [*cli_options, *options.cli_options])
             rounds["end_to_end"].append(steady)
             peak = max(peak, full.peak_memory)
-            rounds["explain_all"].append(explain_all(model, photos, few, code))
+            rounds["explain_all"].append(explain_all(model, photos, few, code, case.batch))
         row = head_of(net, case) | speed_row(rounds) | {"peak_memory": peak}
         row["decode_ms"] = decode_milliseconds(model, photos[:few])
         row["write_ms"] = write_milliseconds(model, photos[:few], code)

@@ -37,10 +37,19 @@ _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 
 
-def write_atomically(path: Path, content: bytes, root: Path | None = None) -> None:
+def write_atomically(
+    path: Path, content: bytes, root: Path | None = None, *, has_neighbour: bool = False
+) -> None:
     """Write ``content`` to ``path``, replacing what is there, its folder created if missing.
 
-    Where there is a ``root``, links that lead out of that folder are not followed.
+    Parameters
+    ----------
+    path, content
+        The file.
+    root
+        Links that lead out of this folder are not followed; None: all are.
+    has_neighbour
+        Whether another file has just been written into the same folder, which then is not looked at again.
 
     Raises
     ------
@@ -50,9 +59,10 @@ def write_atomically(path: Path, content: bytes, root: Path | None = None) -> No
         The same, for a reason that holds for all other files too, such as a full disk.
     """
     try:
-        if root is not None:
-            refuse_outside(path.parent, root)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not has_neighbour:
+            if root is not None:
+                refuse_outside(path.parent, root)
+            path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
     except (OSError, ValueError) as error:
         raise writing_error(path, error) from error

@@ -139,13 +139,9 @@ def reciprocal(value: float) -> float:
 
 
 @helper
-def to_sample(value: float) -> int:
-    """``value`` clamped to 0..65535 and rounded half up."""
-    if value <= 0.0:
-        return 0
-    if value >= LARGEST:
-        return 65535
-    return int(value + 0.5)
+def to_sample(value: float) -> np.int32:
+    """``value`` clamped to 0..65535 and rounded half up; without branches, so that loops are vectorized."""
+    return np.int32(min(max(value, 0.0), LARGEST) + 0.5)
 
 
 @kernel

@@ -2,10 +2,11 @@
 
 A float32 is m·2^q with 2^23 ≤ m < 2^24, and its six digits are m·2^q·10^s rounded to an integer, for the one
 s that makes six digits of it. 2^q·10^s comes from a table, in fixed point and rounded down, so that one
-64-bit product gives the digits; where its error could decide how they round, the number is compared with
-the middle between its neighbours in exact integers. Everything around the digits (sign, point, zeros,
-exponent) is looked up by the decimal exponent and stored without branches, because the branches of a
-heatmap's numbers cannot be predicted. Writing files is not done here.
+64-bit product gives the digits; where its error could decide how they round, the next bits of the factor
+decide, which are enough for every float32. Everything around the digits (sign, point, zeros, exponent) is
+looked up by the decimal exponent and stored without branches, because the branches of a heatmap's numbers
+cannot be predicted. All integers of kernels are unsigned: of signed ones Numba tests at every look-up whether
+they count from the end, which took a quarter of the time. Writing files is not done here.
 """
 
 import math
@@ -17,15 +18,13 @@ from numpy.typing import NDArray
 from ._kernel import helper, kernel
 from .blobs import Blob2
 
-_Integers = NDArray[np.int64]
+_Unsigned = NDArray[np.uint64]
 
 #: Bits of the float32 format.
 SIGN_BIT = 31
 MANTISSA_BITS = 23
 IMPLIED_BIT = 1 << MANTISSA_BITS
-MAGNITUDE = (1 << SIGN_BIT) - 1
 NOT_FINITE = 255
-INFINITY = NOT_FINITE << MANTISSA_BITS
 
 #: Exponent fields of normalised mantissas: denormal numbers reach down to −22, as if the field had a sign.
 LOWEST_FIELD = 1 - MANTISSA_BITS
@@ -39,26 +38,18 @@ DECADES = 38 - LOWEST_DECADE + 1
 
 #: All numbers have six digits before trailing zeros are dropped.
 DIGITS = 6
-LIMIT = 10**DIGITS
 
 #: Bits behind the point of the fixed-point product; 20 bits before it hold six digits, one is the sign.
 FRACTION_BITS = 43
-FRACTION_MASK = (1 << FRACTION_BITS) - 1
-ONE_HALF = 1 << (FRACTION_BITS - 1)
 #: The product is too small by less than m units, as its factor is rounded down by less than one.
 PRODUCT_ERROR = 1 << (MANTISSA_BITS + 1)
 
-#: Exact integers: limbs of 32 bits, 160 bits in all. The largest, 2m·5^50, has 142.
-LIMB_BITS = 32
-LIMB = (1 << LIMB_BITS) - 1
-LIMBS = 5
+#: Further bits of the factor, as many as the product with m leaves room for.
+LOW_BITS = 38
 
 #: Longest number ("-1.23457e-10"), and what is stored at once.
 LONGEST = 12
 STORED = 8
-
-#: Indices 1 to 7, unsigned: Numba then leaves out its test for negative ones, and LLVM makes one store of 8.
-FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH = np.arange(1, STORED, dtype=np.uint64)
 
 
 def word_of(characters: str) -> int:
@@ -71,13 +62,13 @@ def _ratio(twos: int, tens: int) -> tuple[int, int]:
     return 10 ** max(tens, 0) << max(twos, 0), 10 ** max(-tens, 0) << max(-twos, 0)
 
 
-def _scaling_tables() -> tuple[_Integers, _Integers, _Integers]:
-    """Per exponent field: the smallest mantissa of its upper decade; per field and decade: factor, decade.
+def _scaling_tables() -> tuple[_Unsigned, ...]:
+    """By exponent field: least mantissa of its upper decade; by field and decade: factor, next bits, decade.
 
     Between two powers of two lies at most one power of ten, so that a field has a lower decade and at most
     one upper one. Decades count from ``LOWEST_DECADE``; the two of a field stand behind each other.
     """
-    boundaries, factors, decades = np.empty((3, 2 * FIELDS), np.int64)
+    boundaries, factors, low_factors, decades = np.empty((4, 2 * FIELDS), np.uint64)
     for field in range(FIELDS):
         exponent = field + LOWEST_FIELD - FIELD_OFFSET
         # No power of two but 1 is near enough to a power of ten for the rounding of the logarithm to matter.
@@ -85,10 +76,11 @@ def _scaling_tables() -> tuple[_Integers, _Integers, _Integers]:
         numerator, denominator = _ratio(-exponent, lower + 1)
         boundaries[field] = -(-numerator // denominator)
         for upper in (0, 1):
-            numerator, denominator = _ratio(exponent + FRACTION_BITS, DIGITS - 1 - lower - upper)
-            factors[2 * field + upper] = numerator // denominator
-            decades[2 * field + upper] = lower + upper - LOWEST_DECADE
-    return boundaries[:FIELDS], factors, decades
+            numerator, denominator = _ratio(exponent + FRACTION_BITS + LOW_BITS, DIGITS - 1 - lower - upper)
+            entry = 2 * field + upper
+            factors[entry], low_factors[entry] = divmod(numerator // denominator, 1 << LOW_BITS)
+            decades[entry] = lower + upper - LOWEST_DECADE
+    return boundaries[:FIELDS], factors, low_factors, decades
 
 
 def _layout(decade: int) -> tuple[int, ...]:
@@ -104,25 +96,41 @@ def _layout(decade: int) -> tuple[int, ...]:
 
 
 def _triple(number: int) -> int:
-    """The three characters of a number below 1000, and how many are left without trailing zeros (byte 3)."""
+    """The three characters of a number below 1000, and how many are left without trailing zeros (byte 7)."""
     characters = f"{number:03d}"
-    return word_of(characters) | len(characters.rstrip("0")) << 24
+    return word_of(characters) | len(characters.rstrip("0")) << 56
 
 
-UPPER_DECADE, FACTORS, DECADE_OF = _scaling_tables()
+def _lower_triple(number: int) -> int:
+    """The same behind three other digits: the length is that of all six, 0 if none of these is left."""
+    characters = f"{number:03d}"
+    length = len(characters.rstrip("0"))
+    return word_of(characters) << 24 | (3 + length if length else 0) << 56
+
+
+UPPER_DECADE, FACTORS, LOW_FACTORS, DECADE_OF = _scaling_tables()
 #: By decade: text before the digits and its length; bits before the point (more than there are if the text
 #: has it); the fewest digits to leave when zeros are dropped; text behind the digits and its length.
 BEFORE, BEFORE_LENGTH, POINT_PLACE, FEWEST, AFTER, AFTER_LENGTH = np.ascontiguousarray(
-    np.array([_layout(decade + LOWEST_DECADE) for decade in range(DECADES)], np.int64).T
+    np.array([_layout(decade + LOWEST_DECADE) for decade in range(DECADES)], np.uint64).T
 )
-TRIPLES: _Integers = np.array([_triple(number) for number in range(1000)], np.int64)
+UPPER_TRIPLES = np.array([_triple(number) for number in range(1000)], np.uint64)
+LOWER_TRIPLES = np.array([_lower_triple(number) for number in range(1000)], np.uint64)
 
-POINT = word_of(".")
-MINUS = word_of("-")
-LINE_END = word_of("\n")
-ZERO_WORD = word_of("0 ")
-INFINITY_WORD = word_of("inf ")
-NOT_A_NUMBER_WORD = word_of("nan ")
+# What kernels compute with: Numba makes floats of unsigned integers and plain ones together.
+U = np.uint64
+ZERO, ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN = map(U, range(STORED))
+SIGN, MANTISSA, HALF_WORD, BYTE, LAST_BYTE = U(SIGN_BIT), U(MANTISSA_BITS), U(32), U(8), U(56)
+MAGNITUDE, INFINITY = U((1 << SIGN_BIT) - 1), U(NOT_FINITE << MANTISSA_BITS)
+IMPLIED, MANTISSA_MASK, FIELD_0 = U(IMPLIED_BIT), U(IMPLIED_BIT - 1), U(-LOWEST_FIELD)
+FRACTION, FRACTION_MASK, ONE_HALF = U(FRACTION_BITS), U((1 << FRACTION_BITS) - 1), U(1 << (FRACTION_BITS - 1))
+UNSURE, LOW = FRACTION_MASK - U(PRODUCT_ERROR), U(LOW_BITS)
+LIMIT, TENTH_OF_LIMIT, THOUSAND = U(10**DIGITS), U(10 ** (DIGITS - 1)), U(1000)
+#: 2^32 / 1000: the product with six digits, less its lower half, is exactly their upper three.
+THOUSANDTH = U(4294968)
+CHARACTERS = U((1 << 48) - 1)
+POINT, MINUS, LINE_END = map(U, map(word_of, (".", "-", "\n")))
+ZERO_WORD, INFINITY_WORD, NOT_A_NUMBER_WORD = map(U, map(word_of, ("0 ", "inf ", "nan ")))
 
 
 def most_bytes(rows: int, width: int) -> int:
@@ -131,107 +139,85 @@ def most_bytes(rows: int, width: int) -> int:
 
 
 @helper
-def _store(characters: int, out: NDArray[np.uint8], position: int) -> None:
-    """Store the eight bytes of a word, the lowest first; what is behind the text is overwritten later."""
-    start = np.uint64(position)
-    out[start] = characters & 255
-    out[start + FIRST] = (characters >> 8) & 255
-    out[start + SECOND] = (characters >> 16) & 255
-    out[start + THIRD] = (characters >> 24) & 255
-    out[start + FOURTH] = (characters >> 32) & 255
-    out[start + FIFTH] = (characters >> 40) & 255
-    out[start + SIXTH] = (characters >> 48) & 255
-    out[start + SEVENTH] = (characters >> 56) & 255
+def _store(characters: np.uint64, out: NDArray[np.uint8], start: np.uint64) -> None:
+    """Store the eight bytes of a word, the lowest first; what is behind the text is overwritten later.
 
-
-@helper
-def _multiply(limbs: _Integers, factor: int, times: int) -> None:
-    """Multiply an exact integer by a small factor, again and again."""
-    for _ in range(times):
-        carry = 0
-        for index in range(LIMBS):
-            product = limbs[index] * factor + carry
-            limbs[index] = product & LIMB
-            carry = product >> LIMB_BITS
-
-
-@helper
-def _rounded_exactly(mantissa: int, entry: int, product: int, scratch: _Integers) -> int:
-    """What ``write_numbers`` rounds ``product`` to, as if that had no error.
-
-    ``scratch`` is (2, LIMBS). The number is compared with the middle between the two integers it may become:
-    twice of both as integers, each multiplied by the powers of two and five that divide the other. Exactly
-    in the middle the even integer is taken, as C does.
+    LLVM makes one store of these.
     """
-    tens = DIGITS - 1 - (DECADE_OF[entry] + LOWEST_DECADE)
-    twos = (entry >> 1) + LOWEST_FIELD - FIELD_OFFSET + tens
-    whole = (product - 1) >> FRACTION_BITS
-    scratch[:] = 0
-    number, middle = scratch[0], scratch[1]
-    number[0] = 2 * mantissa
-    middle[0] = 2 * whole + 1
-    _multiply(number if tens > 0 else middle, 5, abs(tens))
-    _multiply(number if twos > 0 else middle, 2, abs(twos))
-    for index in range(LIMBS - 1, -1, -1):
-        if number[index] > middle[index]:
-            return whole + 1
-        if number[index] < middle[index]:
-            return whole
-    return whole + whole % 2
+    out[start] = characters
+    out[start + ONE] = characters >> (BYTE * ONE)
+    out[start + TWO] = characters >> (BYTE * TWO)
+    out[start + THREE] = characters >> (BYTE * THREE)
+    out[start + FOUR] = characters >> (BYTE * FOUR)
+    out[start + FIVE] = characters >> (BYTE * FIVE)
+    out[start + SIX] = characters >> (BYTE * SIX)
+    out[start + SEVEN] = characters >> (BYTE * SEVEN)
 
 
 @helper
-def _find(magnitude: int) -> tuple[int, int]:
-    """Normalised mantissa and entry of ``FACTORS`` of a positive number, given as the bits of its float32."""
-    field = magnitude >> MANTISSA_BITS
-    mantissa = magnitude & (IMPLIED_BIT - 1)
-    if field > 0:
-        mantissa |= IMPLIED_BIT
-    else:
-        field = 1
-        while mantissa < IMPLIED_BIT:
-            mantissa <<= 1
-            field -= 1
-    row = field - LOWEST_FIELD
-    return mantissa, 2 * row + (mantissa >= UPPER_DECADE[row])
+def _decided(mantissa: np.uint64, entry: np.uint64, product: np.uint64) -> np.uint64:
+    """The digits of a number whose ``product`` lies below an integer by less than its error, or is one.
+
+    With the next bits of its factor the product reaches that integer or does not. Where it lacks no more
+    than those may be too small, the number lies exactly in the middle, for no other float32 comes so near;
+    then the even one of both integers is taken, as C does.
+    """
+    whole = (product - ONE) >> FRACTION
+    gap = (((whole + ONE) << FRACTION) - product) << LOW
+    found = mantissa * LOW_FACTORS[entry]
+    if found > gap:
+        return whole + ONE
+    if found + mantissa <= gap:
+        return whole
+    return whole + (whole & ONE)
 
 
 @helper
-def _lay_out(digits: int, decade: int, out: NDArray[np.uint8], position: int) -> int:
+def _normalised(mantissa: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """The mantissa of a denormal number with its highest bit set, and the row of its exponent field then."""
+    row = FIELD_0 + ONE
+    while mantissa < IMPLIED:
+        mantissa += mantissa
+        row -= ONE
+    return mantissa, row
+
+
+@helper
+def _lay_out(digits: np.uint64, decade: np.uint64, out: NDArray[np.uint8], position: np.uint64) -> np.uint64:
     """Write six digits as the number of a decade that begins with them, and a blank; the position behind."""
     if digits == LIMIT:  # rounded up
-        digits = LIMIT // 10
-        decade += 1
-    upper = (digits * 4294968) >> 32  # digits // 1000, exact for six digits, without Numba's test for signs
-    upper_triple = TRIPLES[upper]
-    lower_triple = TRIPLES[digits - 1000 * upper]
-    upper_length, lower_length = upper_triple >> 24, lower_triple >> 24
-    length = lower_length + 3 if lower_length > 0 else upper_length
-    characters = (upper_triple & 0xFFFFFF) | (lower_triple & 0xFFFFFF) << 24
+        digits = TENTH_OF_LIMIT
+        decade += ONE
+    upper = (digits * THOUSANDTH) >> HALF_WORD
+    upper_triple = UPPER_TRIPLES[upper]
+    lower_triple = LOWER_TRIPLES[digits - THOUSAND * upper]
+    upper_length, lower_length = upper_triple >> LAST_BYTE, lower_triple >> LAST_BYTE
+    length = lower_length if lower_length > ZERO else upper_length
+    characters = (upper_triple | lower_triple) & CHARACTERS
     point = POINT_PLACE[decade]
-    whole_part = characters & ((1 << point) - 1)
-    characters = whole_part | POINT << point | (characters - whole_part) << 8
+    whole_part = characters & ((ONE << point) - ONE)
+    characters = whole_part | POINT << point | (characters - whole_part) << BYTE
     _store(BEFORE[decade], out, position)
     position += BEFORE_LENGTH[decade]
     _store(characters, out, position)
-    position += max(length + (8 * length > point), FEWEST[decade])
+    position += max(length + U(BYTE * length > point), FEWEST[decade])
     _store(AFTER[decade], out, position)
     position += AFTER_LENGTH[decade]
     return position
 
 
 @helper
-def _write_special(number: int, out: NDArray[np.uint8], position: int) -> int:
+def _write_special(number: np.uint64, out: NDArray[np.uint8], position: np.uint64) -> np.uint64:
     """Write a zero, an infinity or NaN, given as its float32's bits, and a blank; the position behind."""
     magnitude = number & MAGNITUDE
-    if magnitude <= INFINITY and number < 0:
+    if magnitude <= INFINITY:
         out[position] = MINUS
-        position += 1
-    if magnitude == 0:
+        position += number >> SIGN
+    if magnitude == ZERO:
         _store(ZERO_WORD, out, position)
-        return position + 2
+        return position + TWO
     _store(INFINITY_WORD if magnitude == INFINITY else NOT_A_NUMBER_WORD, out, position)
-    return position + 4
+    return position + FOUR
 
 
 @kernel
@@ -247,25 +233,28 @@ def write_numbers(numbers: Blob2, out: Annotated[NDArray[np.uint8], 1]) -> int:
     out
         At least ``most_bytes(rows, width)`` bytes; those behind the text are undefined afterwards.
     """
-    bits = numbers.view(np.int32)
-    scratch = np.empty((2, LIMBS), np.int64)
-    position = 0
+    bits = numbers.view(np.uint32)
+    position = ZERO
     for row in range(bits.shape[0]):
         for column in range(bits.shape[1]):
-            number = int(bits[row, column])
+            number = U(bits[row, column])
             magnitude = number & MAGNITUDE
-            if magnitude == 0 or magnitude >= INFINITY:
-                position = _write_special(number, out, position)
-                continue
+            row_of_field = (magnitude >> MANTISSA) + FIELD_0
+            mantissa = magnitude & MANTISSA_MASK | IMPLIED
+            if magnitude - IMPLIED >= INFINITY - IMPLIED:
+                if magnitude == ZERO or magnitude >= INFINITY:
+                    position = _write_special(number, out, position)
+                    continue
+                mantissa, row_of_field = _normalised(magnitude)
             out[position] = MINUS  # overwritten unless there is a sign
-            position += (number >> SIGN_BIT) & 1
-            mantissa, entry = _find(magnitude)
+            position += number >> SIGN
+            entry = row_of_field + row_of_field + U(mantissa >= UPPER_DECADE[row_of_field])
             product = mantissa * FACTORS[entry] + ONE_HALF
-            digits = product >> FRACTION_BITS
+            digits = product >> FRACTION
             # Exactly where rounding changes, or less below that than the product may be too small.
-            if (product - 1) & FRACTION_MASK >= FRACTION_MASK - PRODUCT_ERROR:
-                digits = _rounded_exactly(mantissa, entry, product, scratch)
+            if (product - ONE) & FRACTION_MASK >= UNSURE:
+                digits = _decided(mantissa, entry, product)
             position = _lay_out(digits, DECADE_OF[entry], out, position)
         out[position] = LINE_END
-        position += 1
-    return position
+        position += ONE
+    return int(position)

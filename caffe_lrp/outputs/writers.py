@@ -53,8 +53,8 @@ def write_outputs(
         A file cannot be written (disk full, no permission, a file where a folder should be, a link that
         leads out of ``root``), or a number is too large for its type. Files written before remain.
     """
-    for kind, content in encoded(explanation, kinds, encoding):
-        write_atomically(Path(stem + suffix_of(kind)), content, root)
+    for number, (kind, content) in enumerate(encoded(explanation, kinds, encoding)):
+        write_atomically(Path(stem + suffix_of(kind)), content, root, has_neighbour=number > 0)
 
 
 def encoded(

@@ -80,11 +80,13 @@ def end_to_end(
     return Round(len(photos) - few, full.seconds - short.seconds), full
 
 
-def explain_all(model: Model, photos: Sequence[Path], few: int, formula: FormulaCode) -> Round:
+def explain_all(
+    model: Model, photos: Sequence[Path], few: int, formula: FormulaCode, batch: int | None = None
+) -> Round:
     """Return how long images take in Python once everything is running; counted as in `end_to_end`."""
 
     def seconds(paths: Sequence[Path]) -> float:
-        return timed(lambda: deque(model.explain_all(paths, formulas=[formula]), maxlen=0))
+        return timed(lambda: deque(model.explain_all(paths, formulas=[formula], batch=batch), maxlen=0))
 
     short = seconds(photos[:few])
     return Round(len(photos) - few, seconds(photos) - short)

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caffe_lrp.errors import ImageError, OutputError
+from caffe_lrp.files import atomic
 from caffe_lrp.files.atomic import write_atomically
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.model.explanation import Explanation
@@ -210,10 +211,20 @@ def test_relevance_that_half_precision_cannot_hold_is_an_error(
 
 def test_the_raw_heatmap_is_written_last(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr(writers, "write_atomically", lambda path, *_: written.append(path.name))
+    monkeypatch.setattr(writers, "write_atomically", lambda path, *_, **__: written.append(path.name))
     write("cat.jpg", explanation(), ["rawhm", *OUTPUTS])
     assert len(written) == len(file_kinds(OUTPUTS))
     assert written[-1] == "cat.jpg_rawhm.txt"
+
+
+def test_a_folder_is_looked_at_once_for_all_files_of_an_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[Path] = []
+    monkeypatch.setattr(atomic, "refuse_outside", lambda folder, _: looked_at.append(folder))
+    for name in ("cat", "dog"):
+        write_outputs(f"{tmp_path}/{name}/1", explanation(), ["heatmap", "top10"], Encoding(), tmp_path)
+    assert looked_at == [tmp_path / "cat", tmp_path / "dog"]
 
 
 def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
