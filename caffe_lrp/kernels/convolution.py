@@ -60,6 +60,9 @@ class ConvolutionShape(NamedTuple):
     apart
         For a convolution of every channel on its own: how many there are. They count as one group, whose
         inputs or outputs are so many for each part. 0 if the outputs of a group depend on all its inputs.
+    mirrored
+        1 for two parts in and out that may swap places, of which panels make sum and difference, see
+        `mirrored`; there ``groups`` are the parts. Otherwise 0.
     """
 
     groups: int
@@ -78,6 +81,7 @@ class ConvolutionShape(NamedTuple):
     out_w: int
     merged: int = 1
     apart: int = 0
+    mirrored: int = 0
 
 
 @kernel
