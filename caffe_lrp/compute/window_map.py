@@ -131,6 +131,10 @@ class ConvolutionMap(LinearMap):
             shape = self._shape(1, parts, inputs * groups, groups)
             return Product(shape, pack_channels(self._weight), uses_winograd=False)
         shape = self._shape(groups, parts, inputs, outputs)
+        halves = None if _takes_winograd(shape, method) else self._halves(method)
+        if halves is not None:
+            shape = shape._replace(inputs=inputs // 2, mirrored=1)
+            return Product(shape, pack_panels(halves), uses_winograd=False)
         return _product(shape, self._weight, method)
 
     def _hands_back(self, inputs: int, method: str) -> bool:
@@ -187,8 +191,9 @@ class ConvolutionMap(LinearMap):
         sums = workspace.pixels(self._pixels_out(len(x), 2))
         out = workspace.pixels(self._pixels_out(len(x), 1))
         sink = Sink(SUMS, sums, out, NO_BLOB, NO_BIAS if bias is None else bias)
-        source = _source(x, self._parts_in, self.groups)
-        self.forward_product(workspace.convolution).run(source, sink, workspace)
+        product = self.forward_product(workspace.convolution)
+        parts = 1 if product.shape.mirrored else self._parts_in
+        product.run(_source(x, parts, self.groups), sink, workspace)
         return sums, as_blob(out, (len(x), *self.output_shape))
 
     def restore_ties(self, x: Blob, out: Blob, workspace: Workspace) -> None:

@@ -25,6 +25,7 @@ from ._tiles import (
     tile,
 )
 from .blobs import Blob
+from .mirrored import split_sums, take_magnitudes
 from .passes import (
     COPY,
     PLAIN,
@@ -62,7 +63,7 @@ class ConvolutionShape(NamedTuple):
         inputs or outputs are so many for each part. 0 if the outputs of a group depend on all its inputs.
     mirrored
         1 for two parts in and out that may swap places, of which panels make sum and difference, see
-        `mirrored`; there ``groups`` are the parts. Otherwise 0.
+        `mirrored`: ``inputs`` are then those of one part. Otherwise 0.
     """
 
     groups: int
@@ -201,10 +202,13 @@ def _channel_block(
 
 @kernel
 def _block(
-    x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape, out: int,
-    rows: int, row_pixels: int,
+    x: int, row_step: int, pixel_step: int, part_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape,
+    out: int, rows: int, row_pixels: int,
 ) -> None:  # fmt: skip
-    """Products of some rows: ``x`` is the address of their input, ``out`` that of (rows, W, channels)."""
+    """Products of some rows: ``x`` is the address of their input, ``out`` that of (rows, W, channels).
+
+    Every part of the output has an input of its own, ``part_step`` bytes from that of the part before.
+    """
     padded = padded_outputs(shape.outputs)
     length = shape.kernel_h * shape.kernel_w * shape.inputs
     channels = shape.groups * shape.parts * shape.outputs
@@ -213,6 +217,7 @@ def _block(
     run = shape.inputs * shape.kernel_w if merged else shape.inputs
     for part in range(shape.groups * shape.parts):
         group = part // shape.parts
+        here = x + part % shape.parts * part_step + 4 * group * shape.inputs
         for column in range(0, shape.outputs, PANEL):
             weights = panels.ctypes.data + 4 * (part * length * padded + column * length)
             start = 0
@@ -220,9 +225,9 @@ def _block(
                 start = bias.ctypes.data + 4 * (part * padded + column)
             for row in range(rows):
                 tile_row(
-                    x + row * shape.stride_h * row_step + 4 * group * shape.inputs,
-                    shape.stride_w * pixel_step, shape.kernel_h, shape.dilation_h * row_step, middle,
-                    shape.dilation_w * pixel_step, run, weights, padded - column < PANEL,
+                    here + row * shape.stride_h * row_step, shape.stride_w * pixel_step, shape.kernel_h,
+                    shape.dilation_h * row_step, middle, shape.dilation_w * pixel_step, run, weights,
+                    padded - column < PANEL,
                     out + 4 * (row * row_pixels * channels + part * shape.outputs + column), 4 * channels,
                     row_pixels, min(PANEL, shape.outputs - column), start,
                 )  # fmt: skip
@@ -234,7 +239,10 @@ def _finish_rows(sink: Sink, shape: ConvolutionShape, products: Blob, item: int,
     groups = shape.groups * shape.merged
     if sink.mode == SUMS:
         mine, total = sink.out[item, top : top + rows], sink.total[item, top : top + rows]
-        add_sums(mine, sink.bias, groups, total)
+        if shape.mirrored:
+            split_sums(mine, sink.bias, shape.kernel_h * shape.kernel_w * shape.inputs, total)
+        else:
+            add_sums(mine, sink.bias, groups, total)
     elif sink.mode == TIMES:
         multiply_rows(sink.factor[item, top : top + rows], sink.out[item, top : top + rows])
     elif sink.mode == SIGNS:
@@ -276,21 +284,25 @@ def convolve(
     columns = (shape.out_w - 1) * shape.stride_w + (shape.kernel_w - 1) * shape.dilation_w + 1
     most_rows = (rows_per_block - 1) * shape.stride_h + reach
     # Tiles and vectors read beyond the last pixel.
-    memory = np.empty((most_rows * columns + TILE_ROWS * shape.stride_w) * channels + LANES, np.float32)
+    room = (most_rows * columns + TILE_ROWS * shape.stride_w) * channels + LANES
+    memory = np.empty((1 + shape.mirrored) * room, np.float32)
     kept_rows = rows_per_block if sink.mode == SIGNS else 0
     products = np.empty((kept_rows, shape.out_w, shape.groups * shape.parts * shape.outputs), np.float32)
     bias = sink.bias if sink.mode == PLAIN else memory[:0]
     pointwise = _is_pointwise(shape)
+    reads_source = pointwise and not shape.apart and not shape.mirrored and source.mode == COPY
     for block in range(first, last):
         item, top = block // blocks, block % blocks * rows_per_block
         rows = min(rows_per_block, shape.out_h - top)
         x = memory.ctypes.data
-        if pointwise and not shape.apart and source.mode == COPY and rows * shape.out_w >= TILE_ROWS:
+        if reads_source and rows * shape.out_w >= TILE_ROWS:
             x = source.blob[item, top:].ctypes.data
         else:
             in_rows = (rows - 1) * shape.stride_h + reach
             lines = memory[: in_rows * columns * channels].reshape((in_rows, columns, channels))
             fill_rows(source, item, top * shape.stride_h + shape.top, shape.left, lines)
+            if shape.mirrored:
+                take_magnitudes(lines, memory[room : room + lines.size].reshape(lines.shape))
         out = products.ctypes.data if sink.mode == SIGNS else sink.out[item, top:].ctypes.data
         # Rows of pixels without padding between them are one long row.
         long_rows, width = (1, rows * shape.out_w) if pointwise else (rows, shape.out_w)
@@ -298,5 +310,6 @@ def convolve(
         if shape.apart:
             _channel_block(x, row_step, pixel_step, panels, bias, shape, out, long_rows, width)
         else:
-            _block(x, row_step, pixel_step, panels, bias, shape, out, long_rows, width)
+            part_step = 4 * room * shape.mirrored
+            _block(x, row_step, pixel_step, part_step, panels, bias, shape, out, long_rows, width)
         _finish_rows(sink, shape, products, item, top, rows)

@@ -12,6 +12,51 @@ import numpy as np
 from ._jit import kernel
 from .blobs import Blob
 
+#: A part is taken for 0 if it is smaller than this share of both parts together, times the root of the number
+#: of products. Where one part has no products both sums are equal bit by bit, and the part is 0 anyway.
+NOISE = 1.2e-7
+
+
+@kernel
+def take_magnitudes(lines: Blob, out: Blob) -> None:
+    """``x⁺ − x⁻`` of a blob (rows, W, C): its magnitudes."""
+    for row in range(lines.shape[0]):
+        for column in range(lines.shape[1]):
+            for i in range(lines.shape[2]):
+                out[row, column, i] = abs(lines[row, column, i])
+
+
+@kernel
+def split_sums(sums: Blob, bias: Blob, products: int, total: Blob) -> None:
+    """Make the two parts of their sum and difference.
+
+    Parameters
+    ----------
+    sums
+        (rows, W, 2·C), overwritten.
+    bias
+        (C,) or empty.
+    products
+        How many make up a sum.
+    total
+        (rows, W, C), overwritten: the sum of both parts, plus the bias.
+    """
+    half, size = np.float32(0.5), total.shape[2]
+    noise = np.float32(NOISE * np.sqrt(products))
+    for row in range(total.shape[0]):
+        for column in range(total.shape[1]):
+            first, second = sums[row, column, :size], sums[row, column, size:]
+            target = total[row, column]
+            for i in range(size):
+                whole, difference = first[i], second[i]
+                p, n = half * (whole + difference), half * (whole - difference)
+                limit = noise * max(abs(whole), abs(difference))
+                first[i] = p if abs(p) > limit else np.float32(0)
+                second[i] = n if abs(n) > limit else np.float32(0)
+                target[i] = whole
+            for i in range(bias.size):
+                target[i] += bias[i]
+
 
 @kernel
 def take_sums_and_differences(lines: Blob) -> None:

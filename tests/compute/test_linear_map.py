@@ -261,8 +261,9 @@ def test_half_of_the_products_do_unless_they_are_to_be_direct(method: str) -> No
     signed = map_of(case, signed_weight(lifted(case), nonnegative=False))
     halved = int(method != "direct")
     assert signed.adjoint_product(method).shape.mirrored == halved
+    assert signed.forward_product(method).shape.mirrored == halved
     plain = map_of(case, lifted(case))
-    assert plain.adjoint_product(method).shape.mirrored == 0
+    assert plain.adjoint_product(method).shape.mirrored == plain.forward_product(method).shape.mirrored == 0
 
 
 def test_parts_that_may_not_swap_places_are_not_halved() -> None:
@@ -270,6 +271,7 @@ def test_parts_that_may_not_swap_places_are_not_halved() -> None:
     weight = signed_weight(lifted(case), nonnegative=False)
     weight[0, 1, 0, 1] *= 2
     assert map_of(case, weight).adjoint_product("auto").shape.mirrored == 0
+    assert map_of(case, weight).forward_product("auto").shape.mirrored == 0
 
 
 @pytest.mark.parametrize(
@@ -279,6 +281,38 @@ def test_groups_and_short_sums_are_not_halved(channels: int, groups: int, kernel
     case = Case("", channels, 6, groups, Geometry(kernel, (2, 2)), (30, 11))
     signed = map_of(case, signed_weight(lifted(case), nonnegative=False))
     assert signed.adjoint_product("auto").shape.mirrored == 0
+    assert signed.forward_product("auto").shape.mirrored == 0
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_half_without_products_is_zero(sign: int) -> None:
+    case = HALVED[0]
+    weight = signed_weight(np.abs(lifted(case)), nonnegative=False)
+    sums, _ = map_of(case, weight).apply_sums(np.float32(sign) * np.abs(case.image), None, BY_CHOICE)
+    parts = np.split(channels_first(sums), 2, axis=1)
+    absent, present = parts[::sign][1], parts[::sign][0]
+    assert not absent.any()
+    assert (sign * present > 0).any()
+
+
+def test_a_half_within_the_rounding_error_of_the_other_is_zero() -> None:
+    case = replace(HALVED[1], geometry=Geometry((3, 3)))
+    weight, x = np.abs(lifted(case)) + np.float32(1), np.abs(case.image) + np.float32(1)
+    weight[..., 0, 1, 1] = np.float32(-1e-9)
+    signed = map_of(case, signed_weight(weight, nonnegative=False))
+    sums, _ = signed.apply_sums(x, None, BY_CHOICE)
+    assert not sums[..., case.outputs :].any()
+    exact, _ = signed.apply_sums(x, None, DIRECTLY)
+    assert (exact[..., case.outputs :] < 0).all()
+
+
+def test_equal_windows_have_equal_halves() -> None:
+    case = replace(HALVED[1], geometry=Geometry((3, 3)), size=(9, 35))
+    image = np.tile(random_blob((case.items, case.channels, 9, 7), 7), (1, 1, 1, 5))
+    signed = map_of(case, signed_weight(lifted(case), nonnegative=False))
+    for found in signed.apply_sums(image, case.bias, BY_CHOICE):
+        across = found if found.shape[2] == 33 else found.transpose(0, 2, 3, 1)
+        assert across[:, :, 7:].tolist() == across[:, :, :-7].tolist()
 
 
 # --- Winograd ---------------------------------------------------------------------------------------------
