@@ -39,7 +39,7 @@ from .workspace import Workspace
 
 #: Products in a sum from which it is computed by halves. Of fewer, one part is more often far smaller than
 #: the other one, and with it less certain.
-_LEAST_HALVED = 24
+_LEAST_HALVED = 27
 
 
 @dataclass(frozen=True, eq=False)

@@ -214,7 +214,7 @@ def test_channels_with_several_outputs_each_are_computed_together() -> None:
 
 #: The method that is chosen unless another one is asked for.
 BY_CHOICE = Workspace()
-#: Of inputs of either sign, one group, and sums of 24 products or more.
+#: Of inputs of either sign, one group, and sums of 27 products or more.
 HALVED = [
     Case("as a first layer", 3, 2 * LANES + 6, 1, Geometry((7, 5), (2, 2), (3, 1)), (14, 13)),
     Case("no stride", 3, LANES + 3, 1, Geometry((3, 3), pad=(1, 1)), (9, 8)),
