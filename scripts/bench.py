@@ -3,7 +3,7 @@
 
 D, the direct time, is what all matrix products of an explanation take if they run at the machine's best
 rate and everything else takes no time; products are counted by `bench_flops`. Every program runs in a
-process of its own, and they take turns.
+process of its own, and they take turns. With CAFFE_LRP_CPU they all do without what that CPU lacks.
 
 Modes: `throughput`, batches on all threads; `latency`, all threads on one image; `end-to-end`, from files
 to files with the command itself; `start`, the command on one image with nothing compiled, and once more;
@@ -11,6 +11,7 @@ to files with the command itself; `start`, the command on one image with nothing
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "bench"))
 
 from bench_cli import decode_milliseconds, end_to_end, explain_all, starts, write_milliseconds
 from bench_flops import direct_flops, forward_flops
-from bench_machine import Machine, measure_machine, others_share, read_clocks
+from bench_machine import Machine, cpu_flags, denials, measure_machine, others_share, read_clocks
 from bench_nets import MORE_NETS, NETS, prepare_net, prepare_photos, unloaded_plan
 from bench_report import Row, add_direct_time, machine_lines, speed_row, table, write_json
 from bench_worker import Case, Round, Worker
@@ -30,6 +31,7 @@ from bench_worker import Case, Round, Worker
 import caffe_lrp
 from caffe_lrp.config import CONVOLUTIONS
 from caffe_lrp.errors import CaffeLrpError
+from caffe_lrp.kernels._jit import target_features
 from caffe_lrp.machine.resources import allowed_processors
 
 FORWARD = "forward"
@@ -154,7 +156,8 @@ def take_turns(case: Case, repeat: int, *, against: bool) -> tuple[dict[str, lis
         ours = stack.enter_context(Worker("bench_engine.py", case))
         workers = {"explain": ours}
         if against:
-            theirs = stack.enter_context(Worker("bench_zennit.py", case))
+            environment = os.environ | denials(cpu_flags(), target_features())
+            theirs = stack.enter_context(Worker("bench_zennit.py", case, environment))
             workers |= {"zennit": theirs, "gradient": theirs}
             rounds |= {"zennit": [], "gradient": []}
         for _ in range(repeat):
@@ -233,9 +236,9 @@ def measured(options: argparse.Namespace) -> tuple[Machine | None, dict[str, lis
     if COMPARED.isdisjoint(options.mode):
         return None, {mode: MODES[mode](options) for mode in options.mode}
     thread_counts = sorted({1, *options.threads} if "latency" in options.mode else set(options.threads))
-    clocks, machine = read_clocks(), measure_machine(thread_counts)
+    clocks, machine = read_clocks(), measure_machine(thread_counts, target_features())
     tables = {mode: MODES[mode](options) for mode in options.mode}
-    machine = machine.better(measure_machine(thread_counts))
+    machine = machine.better(measure_machine(thread_counts, target_features()))
     machine = replace(machine, others=others_share(clocks, read_clocks()))
     for row in (row for mode in COMPARED.intersection(tables) for row in tables[mode]):
         add_direct_time(row, machine)

@@ -17,8 +17,10 @@ from .workspace import Workspace
 #: Numbers of the input that a block of direct convolution works on (512 KiB).
 _BLOCK_NUMBERS = 128 * 1024
 
-#: Tiles in a block of Winograd's convolution: few enough for the cache, enough to reuse weights.
-_BLOCK_TILES = 196
+#: Tiles in a block of Winograd's convolution: enough to reuse weights, or few, so that more of what a block
+#: works on stays in the cache, if there are so few numbers of weights that they stay there, too.
+_BLOCK_TILES, _FEW_TILES = 196, 42
+_FEW_WEIGHTS = 2 * 1024 * 1024
 _BLOCK_COLUMNS = 128
 
 #: Channels of a group, and their products with the columns of weights, from which Winograd's algorithm pays.
@@ -45,7 +47,8 @@ class Product:
         if self.uses_winograd:
             side = tile_side(self.shape.kernel_h)
             tiles_h, tiles_w = -(-self.shape.out_h // side), -(-self.shape.out_w // side)
-            rows = _rows(-(-_BLOCK_TILES // tiles_w), items * tiles_h, workspace.threads)
+            tiles = _FEW_TILES if self.panels.size <= _FEW_WEIGHTS else _BLOCK_TILES
+            rows = _rows(-(-tiles // tiles_w), items * tiles_h, workspace.threads)
             workspace.share(
                 lambda first, last: convolve_tiles(
                     first, last, rows, _BLOCK_COLUMNS, source, self.shape, self.panels, sink

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.kernels.convolution import ConvolutionShape, padded_outputs
 from caffe_lrp.kernels.packing import (
@@ -34,6 +36,10 @@ from .once import shared_method, shared_property
 from .product import Product, packed_growth, winograd_applies, winograd_pays, with_merged_groups
 from .ties import restore_ties
 from .workspace import Workspace
+
+#: Products in a sum from which it is computed by halves. Of fewer, one part is more often far smaller than
+#: the other one, and with it less certain.
+_LEAST_HALVED = 27
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +90,26 @@ class ConvolutionMap(LinearMap):
         return packed_growth(self.window, "direct" if self.is_direct else convolution)
 
     def _method(self, convolution: str) -> str:
-        """What a method of convolution comes down to: directly wherever there is no other way."""
-        is_free = not self.is_direct and not self._apart and winograd_applies(self.window)
-        return convolution if is_free else "direct"
+        """What a method of convolution comes down to: directly, or by halves, where there is no other way."""
+        if self.is_direct or self._apart:
+            return "direct"
+        is_free = convolution == "direct" or winograd_applies(self.window)
+        return convolution if is_free else "halves"
+
+    def _halves(self, method: str) -> Blob | None:
+        """The weights of sum and difference of two parts that may swap places, see `kernels.mirrored`.
+
+        (1, 2, outputs, inputs, k_h, k_w); None if there are not two such parts, or a method is to do without.
+        """
+        groups, parts_out, _, parts_in, inputs = self.weight.shape[:5]
+        has_parts = groups == 1 and parts_out == parts_in == 2 and inputs * self.window.taps >= _LEAST_HALVED
+        if method == "direct" or not has_parts:
+            return None
+        same, other = self.weight[:, 0, :, 0], self.weight[:, 0, :, 1]
+        mirrored = self.weight[:, 1, :, 1], self.weight[:, 1, :, 0]
+        if not (np.array_equal(same, mirrored[0]) and np.array_equal(other, mirrored[1])):
+            return None
+        return np.stack([same + other, same - other], axis=1)
 
     def _shape(self, groups: int, parts: int, inputs: int, outputs: int) -> ConvolutionShape:
         """The layer's geometry for other channels."""
@@ -107,11 +130,16 @@ class ConvolutionMap(LinearMap):
         if self._apart:
             shape = self._shape(1, parts, inputs * groups, groups)
             return Product(shape, pack_channels(self._weight), uses_winograd=False)
-        return _product(self._shape(groups, parts, inputs, outputs), self._weight, method)
+        shape = self._shape(groups, parts, inputs, outputs)
+        halves = None if _takes_winograd(shape, method) else self._halves(method)
+        if halves is not None:
+            shape = shape._replace(inputs=inputs // 2, mirrored=1)
+            return Product(shape, pack_panels(halves), uses_winograd=False)
+        return _product(shape, self._weight, method)
 
-    def _hands_back(self, method: str) -> bool:
-        """Whether a convolution of the outputs would waste half of its products or more."""
-        taps, inputs = self.window.taps, self._weight.shape[3]
+    def _hands_back(self, inputs: int, method: str) -> bool:
+        """Whether a convolution of the outputs would waste half of its products or more, for ``inputs``."""
+        taps = self.window.taps
         is_narrow = 2 * padded_outputs(inputs * taps) <= padded_outputs(inputs) * taps
         has_stride = (self.window.stride_h, self.window.stride_w) != (1, 1)
         has_better = self._apart or method == "winograd"
@@ -124,7 +152,12 @@ class ConvolutionMap(LinearMap):
     @shared_method
     def _adjoint_product(self, method: str) -> Product:
         groups, parts, outputs, inputs = self._weight.shape[:4]
-        hands_back = self._hands_back(method)
+        halves = self._halves(method)
+        if halves is not None and self._hands_back(inputs // 2, method):
+            shape = self._shape(2, 1, outputs, inputs // 2)._replace(mirrored=1)
+            shares = pack_shares(exchanged(halves.swapaxes(0, 1)))
+            return Product(shape, shares, uses_winograd=False, hands_back=True)
+        hands_back = self._hands_back(inputs, method)
         if self._apart and hands_back:
             shape = self._shape(1, 1, parts * groups, inputs * groups)
             return Product(shape, pack_channel_shares(self._weight), uses_winograd=False, hands_back=True)
@@ -158,8 +191,9 @@ class ConvolutionMap(LinearMap):
         sums = workspace.pixels(self._pixels_out(len(x), 2))
         out = workspace.pixels(self._pixels_out(len(x), 1))
         sink = Sink(SUMS, sums, out, NO_BLOB, NO_BIAS if bias is None else bias)
-        source = _source(x, self._parts_in, self.groups)
-        self.forward_product(workspace.convolution).run(source, sink, workspace)
+        product = self.forward_product(workspace.convolution)
+        parts = 1 if product.shape.mirrored else self._parts_in
+        product.run(_source(x, parts, self.groups), sink, workspace)
         return sums, as_blob(out, (len(x), *self.output_shape))
 
     def restore_ties(self, x: Blob, out: Blob, workspace: Workspace) -> None:
@@ -258,10 +292,14 @@ class DeconvolutionMap(LinearMap):
 
 def _product(shape: ConvolutionShape, weight: Blob, method: str) -> Product:
     """A convolution whose window lets the method be chosen, or one that is computed directly."""
-    if method == "winograd" or (method == "auto" and winograd_pays(shape)):
+    if _takes_winograd(shape, method):
         return Product(shape, pack_frequencies(weight), True)
     merged, weight = with_merged_groups(shape, weight)
     return Product(merged, pack_panels(weight), False)
+
+
+def _takes_winograd(shape: ConvolutionShape, method: str) -> bool:
+    return method == "winograd" or (method == "auto" and winograd_pays(shape))
 
 
 def _source(x: Blob, parts: int, groups: int) -> Source:

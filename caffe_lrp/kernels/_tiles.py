@@ -19,8 +19,11 @@ HALF_ROWS = TILE_ROWS // 2
 PANEL, NARROW_PANEL = 2 * LANES, LANES
 
 #: Rows of weights, and items, that one call of `dots` or `combine` multiplies: as many as registers hold.
-DOT_ROWS = 6 if TILE_ROWS > 8 else 2
+DOT_ROWS = 6 if TILE_ROWS > 8 else 3
 DOT_ITEMS = 4
+
+#: What stands for 1 in the shares of `dots` and `combine`, which are integers.
+WHOLE_SHARE = 1 << 16
 
 
 def _tile(rows: int, vectors: int, in_parts: bool = False) -> Any:
@@ -161,16 +164,26 @@ channel_tile = _channel_tile(TILE_ROWS)
 half_channel_tile = _channel_tile(HALF_ROWS)
 
 
+def _fetch_next(
+    code: Code, ahead: ir.Value, step: ir.Value, rows: int, share: ir.Value, offset: ir.Value
+) -> None:
+    """Fetch ``share`` of what ``rows`` lines from ``ahead`` on hold, as work proceeds to ``offset``."""
+    near = code.at(ahead, code.builder.udiv(code.builder.mul(offset, share), number(WHOLE_SHARE)))
+    for row in range(rows):
+        code.fetch(code.at(near, code.scaled(step, row)))
+
+
 def _dots(rows: int, items: int) -> Any:
     """Dot products along memory: adds to ``rows``·``items`` vectors of partial sums.
 
-    Arguments of the result: ``weights, weights_step, x, x_step, count, sums, sums_step``: rows of weights
-    and items of ``count`` numbers, and the address of the partial sums; a row's lie ``sums_step`` apart.
+    Arguments of the result: ``weights, weights_step, x, x_step, count, sums, sums_step, ahead, share``: rows
+    of weights and items of ``count`` numbers, and the address of the partial sums; a row's lie ``sums_step``
+    apart. On the way, a ``share`` of the numbers in as many rows of weights from ``ahead`` on is fetched.
     """
 
     def emit(
         code: Code, weights: Any, weights_step: Any, x: Any, x_step: Any, count: Any, sums: Any,
-        sums_step: Any,
+        sums_step: Any, ahead: Any, share: Any,
     ) -> None:  # fmt: skip
         builder = code.builder
         row_starts = [code.at(weights, code.scaled(weights_step, row)) for row in range(rows)]
@@ -183,17 +196,18 @@ def _dots(rows: int, items: int) -> Any:
         places = [code.variable(code.load(home)) for home in homes]
 
         def add(offset: ir.Value, load: Load, _: Store) -> None:
+            _fetch_next(code, ahead, weights_step, rows, share, offset)
             lines = [load(code.at(start, offset)) for start in row_starts]
-            values = [load(code.at(start, offset)) for start in item_starts]
-            for position, place in enumerate(places):
-                left, right = lines[position // items], values[position % items]
-                builder.store(code.fma(left, right, builder.load(place)), place)
+            for item, start in enumerate(item_starts):
+                value = load(code.at(start, offset))
+                for line, place in zip(lines, places[item::items], strict=True):
+                    builder.store(code.fma(line, value, builder.load(place)), place)
 
         each_vector(code, count, add)
         for place, home in zip(places, homes, strict=True):
             code.store(builder.load(place), home)
 
-    return expanded(7, emit)
+    return expanded(9, emit)
 
 
 dots = _dots(DOT_ROWS, DOT_ITEMS)
@@ -213,13 +227,14 @@ lane_total = expanded(1, _emit_total)
 def _combine(rows: int, items: int) -> Any:
     """Rows of weights times one factor each, added to every item.
 
-    Arguments of the result: ``weights, weights_step, factors, factors_step, count, out, out_step``: rows
-    of ``count`` weights; an item's factors lie side by side, its ``count`` results at ``out``.
+    Arguments of the result: ``weights, weights_step, factors, factors_step, count, out, out_step, ahead,
+    share``: rows of ``count`` weights; an item's factors lie side by side, its ``count`` results at ``out``.
+    The last two are as in `_dots`.
     """
 
     def emit(
         code: Code, weights: Any, weights_step: Any, factors: Any, factors_step: Any, count: Any, out: Any,
-        out_step: Any,
+        out_step: Any, ahead: Any, share: Any,
     ) -> None:  # fmt: skip
         row_starts = [code.at(weights, code.scaled(weights_step, row)) for row in range(rows)]
         targets = [code.at(out, code.scaled(out_step, item)) for item in range(items)]
@@ -227,6 +242,7 @@ def _combine(rows: int, items: int) -> Any:
         values = [[code.broadcast(code.at(line, 4 * row)) for row in range(rows)] for line in lines]
 
         def add(offset: ir.Value, load: Load, store: Store) -> None:
+            _fetch_next(code, ahead, weights_step, rows, share, offset)
             found = [load(code.at(start, offset)) for start in row_starts]
             for item in range(items):
                 home = code.at(targets[item], offset)
@@ -237,7 +253,7 @@ def _combine(rows: int, items: int) -> Any:
 
         each_vector(code, count, add)
 
-    return expanded(7, emit)
+    return expanded(9, emit)
 
 
 combine = _combine(DOT_ROWS, DOT_ITEMS)

@@ -18,6 +18,7 @@ from ._simd import LANES
 from ._tiles import PANEL, TILE_ROWS
 from .blobs import Blob, Blob1
 from .convolution import ConvolutionShape, padded_lanes, padded_outputs, tile_row
+from .mirrored import join_halves, take_sums_and_differences
 from .passes import SIGNS, TIMES, Sink, Source, choose_parts, fill_rows
 
 #: Numbers of outputs and shares at a time: few enough for the cache, but for so many pixels, if there are
@@ -40,7 +41,9 @@ class Buffers(NamedTuple):
     mask
         1 for the numbers of a run of shares, and 0 for what fills up its last vector.
     ring
-        (rows, ·): row y of the padded image lies in row ``y % rows``, with room for a vector at its end.
+        (rows, ·): row y of the padded image lies in row ``y % rows``, with room for a vector at its end. The
+        channels of all groups lie side by side, but mirrored parts apart: first a row of the one, then of the
+        other.
     starts, targets
         For every run, where it begins in the shares or weights, a distance in bytes, and the address that
         takes it for the first pixel of a row of outputs.
@@ -59,8 +62,20 @@ def _run_size(shape: ConvolutionShape) -> int:
     """How many shares of a pixel, which lie side by side, go to numbers side by side."""
     if shape.apart:
         return shape.apart
-    is_joined = shape.groups == 1 and shape.dilation_w == 1
+    is_joined = _groups_in_pixel(shape) == 1 and shape.dilation_w == 1
     return shape.outputs * shape.kernel_w if is_joined else shape.outputs
+
+
+@helper
+def _groups_in_pixel(shape: ConvolutionShape) -> int:
+    """Groups whose channels lie side by side."""
+    return 1 if shape.mirrored else shape.groups
+
+
+@helper
+def _part_step(shape: ConvolutionShape, ring: Blob) -> int:
+    """Numbers from one mirrored part of a row to the other."""
+    return (ring.shape[1] - LANES) // 2 if shape.mirrored else 0
 
 
 @helper
@@ -124,6 +139,7 @@ def _place_runs(row: int, lowest: int, shape: ConvolutionShape, buffers: Buffers
         groups, tap_step = shape.groups, shape.outputs
         group_step = _columns(shape)
     columns = 1 if size > tap_step else shape.kernel_w
+    side_by_side, part_step = 1 if shape.mirrored else groups, _part_step(shape, buffers.ring)
     runs = 0
     for tap_y in range(shape.kernel_h):
         y = row * shape.stride_h + tap_y * shape.dilation_h
@@ -133,7 +149,8 @@ def _place_runs(row: int, lowest: int, shape: ConvolutionShape, buffers: Buffers
         for group in range(groups):
             for tap_x in range(columns):
                 buffers.starts[runs] = 4 * (group * group_step + (tap_y * shape.kernel_w + tap_x) * tap_step)
-                buffers.targets[runs] = line + 4 * size * (tap_x * shape.dilation_w * groups + group)
+                place = size * (tap_x * shape.dilation_w * side_by_side + group % side_by_side)
+                buffers.targets[runs] = line + 4 * (place + group * part_step)
                 runs += 1
     return runs
 
@@ -156,7 +173,7 @@ def _multiply(pixels: int, shape: ConvolutionShape, panels: Blob, buffers: Buffe
 def _add_row(line: int, runs: int, shape: ConvolutionShape, panels: Blob, buffers: Buffers) -> None:
     """Add the shares of row ``line`` in ``buffers`` to the rows that its runs go to."""
     mask, starts, targets = buffers.mask, buffers.starts.ctypes.data, buffers.targets.ctypes.data
-    vectors, step = mask.size // LANES, 4 * shape.stride_w * shape.groups * shape.outputs
+    vectors, step = mask.size // LANES, 4 * shape.stride_w * _groups_in_pixel(shape) * shape.outputs
     if not shape.apart:
         pixel = 4 * shape.groups * _columns(shape)
         products = buffers.products.ctypes.data + line * shape.out_w * pixel
@@ -179,7 +196,10 @@ def _add_rows(
     """Add what rows of outputs from ``row`` on hand back to rows of the padded image from ``lowest`` on."""
     channels = shape.groups * shape.inputs
     pixels = rows * shape.out_w
-    fill_rows(source, item, row, 0, buffers.x[: pixels * channels].reshape((rows, shape.out_w, channels)))
+    lines = buffers.x[: pixels * channels].reshape((rows, shape.out_w, channels))
+    fill_rows(source, item, row, 0, lines)
+    if shape.mirrored:
+        take_sums_and_differences(lines)
     if not shape.apart:
         _multiply(pixels, shape, panels, buffers)
     for line in range(rows):
@@ -198,6 +218,14 @@ def _finish_row(sums: Blob, sink: Sink, groups: int, item: int, y: int) -> None:
     copy(sums.ctypes.data, out.ctypes.data, out.size)
     if sink.mode == TIMES:
         multiply_by(factor.ctypes.data, out.ctypes.data, out.size)
+
+
+@helper
+def _join_row(line: Blob, part_step: int, sink: Sink, item: int, y: int) -> None:
+    """Hand a row of the image to the sink; its mirrored parts lie ``part_step`` numbers apart in ``line``."""
+    out = sink.out[item, y].reshape(-1)
+    factor = sink.factor[item, y].reshape(-1) if sink.factor.size else out[:0]
+    join_halves(line[: out.size], line[part_step : part_step + out.size], factor, out)
 
 
 @kernel
@@ -222,7 +250,7 @@ def hand_back(
     """
     height, width = sink.out.shape[1], sink.out.shape[2]
     blocks = (height + rows_per_block - 1) // rows_per_block
-    channels = shape.groups * shape.outputs
+    channels = _groups_in_pixel(shape) * shape.outputs
     at_once = _rows_at_once(shape)
     buffers = _buffers(shape, at_once, width)
     begin, end = -shape.left * channels, (width - shape.left) * channels
@@ -241,6 +269,9 @@ def hand_back(
                 _add_rows(item, row, rows, place, source, shape, panels, buffers)
                 row += rows
             line = buffers.ring[place % len(buffers.ring)]
-            sums = line[begin:end].reshape((1, width, channels))
-            _finish_row(sums, sink, shape.groups * shape.merged, item, y)
+            if shape.mirrored:
+                _join_row(line[begin:], _part_step(shape, buffers.ring), sink, item, y)
+            else:
+                sums = line[begin:end].reshape((1, width, channels))
+                _finish_row(sums, sink, shape.groups * shape.merged, item, y)
             clear(line.ctypes.data, line.size)

@@ -29,6 +29,7 @@ from ._tiles import (
     tile_in_parts,
 )
 from .blobs import Blob, Blob1
+from .mirrored import split_sums, take_magnitudes
 from .passes import (
     COPY,
     PLAIN,
@@ -67,6 +68,9 @@ class ConvolutionShape(NamedTuple):
     apart
         For a convolution of every channel on its own: how many there are. They count as one group, whose
         inputs or outputs are so many for each part. 0 if the outputs of a group depend on all its inputs.
+    mirrored
+        1 for two parts in and out that may swap places, of which panels make sum and difference, see
+        `mirrored`: ``inputs`` are then those of one part. Otherwise 0.
     """
 
     groups: int
@@ -85,6 +89,7 @@ class ConvolutionShape(NamedTuple):
     out_w: int
     merged: int = 1
     apart: int = 0
+    mirrored: int = 0
 
 
 def _row_of(whole: Any, half: Any, narrow: Any, narrow_half: Any) -> Any:
@@ -216,10 +221,13 @@ def _channel_block(
 
 @helper
 def _block(
-    x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape, out: int,
-    rows: int, row_pixels: int,
+    x: int, row_step: int, pixel_step: int, part_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape,
+    out: int, rows: int, row_pixels: int,
 ) -> None:  # fmt: skip
-    """Products of some rows: ``x`` is the address of their input, ``out`` that of (rows, W, channels)."""
+    """Products of some rows: ``x`` is the address of their input, ``out`` that of (rows, W, channels).
+
+    Every part of the output has an input of its own, ``part_step`` bytes from that of the part before.
+    """
     padded = padded_outputs(shape.outputs)
     length = shape.kernel_h * shape.kernel_w * shape.inputs
     channels = shape.groups * shape.parts * shape.outputs
@@ -229,23 +237,24 @@ def _block(
     in_parts = shape.kernel_h > 1 and shape.inputs * shape.kernel_w >= _LEAST_PART
     for part in range(shape.groups * shape.parts):
         group = part // shape.parts
+        here = x + part % shape.parts * part_step + 4 * group * shape.inputs
         for column in range(0, shape.outputs, PANEL):
             weights = panels.ctypes.data + 4 * (part * length * padded + column * length)
             start = 0
             if bias.size:
                 start = bias.ctypes.data + 4 * (part * padded + column)
             for row in range(rows):
-                here = x + row * shape.stride_h * row_step + 4 * group * shape.inputs
+                pixels = here + row * shape.stride_h * row_step
                 there = out + 4 * (row * row_pixels * channels + part * shape.outputs + column)
                 if in_parts:
                     _tile_row_in_parts(
-                        here, shape.stride_w * pixel_step, shape.kernel_h, shape.dilation_h * row_step,
+                        pixels, shape.stride_w * pixel_step, shape.kernel_h, shape.dilation_h * row_step,
                         middle, shape.dilation_w * pixel_step, run, weights, padded - column < PANEL, there,
                         4 * channels, row_pixels, min(PANEL, shape.outputs - column), start,
                     )  # fmt: skip
                 else:
                     tile_row(
-                        here, shape.stride_w * pixel_step, shape.kernel_h, shape.dilation_h * row_step,
+                        pixels, shape.stride_w * pixel_step, shape.kernel_h, shape.dilation_h * row_step,
                         middle, shape.dilation_w * pixel_step, run, weights, padded - column < PANEL, there,
                         4 * channels, row_pixels, min(PANEL, shape.outputs - column), start,
                     )  # fmt: skip
@@ -257,7 +266,10 @@ def _finish_rows(sink: Sink, shape: ConvolutionShape, products: Blob, item: int,
     groups = shape.groups * shape.merged
     if sink.mode == SUMS:
         mine, total = sink.out[item, top : top + rows], sink.total[item, top : top + rows]
-        add_sums(mine, sink.bias, groups, total)
+        if shape.mirrored:
+            split_sums(mine, sink.bias, shape.kernel_h * shape.kernel_w * shape.inputs, total)
+        else:
+            add_sums(mine, sink.bias, groups, total)
     elif sink.mode == TIMES:
         multiply_rows(sink.factor[item, top : top + rows], sink.out[item, top : top + rows])
     elif sink.mode == SIGNS:
@@ -299,21 +311,25 @@ def convolve(
     columns = (shape.out_w - 1) * shape.stride_w + (shape.kernel_w - 1) * shape.dilation_w + 1
     most_rows = (rows_per_block - 1) * shape.stride_h + reach
     # Tiles and vectors read beyond the last pixel.
-    memory = np.empty((most_rows * columns + TILE_ROWS * shape.stride_w) * channels + LANES, np.float32)
+    room = (most_rows * columns + TILE_ROWS * shape.stride_w) * channels + LANES
+    memory = np.empty((1 + shape.mirrored) * room, np.float32)
     kept_rows = rows_per_block if sink.mode == SIGNS else 0
     products = np.empty((kept_rows, shape.out_w, shape.groups * shape.parts * shape.outputs), np.float32)
     bias = sink.bias if sink.mode == PLAIN else memory[:0]
     pointwise = _is_pointwise(shape)
+    reads_source = pointwise and not shape.apart and not shape.mirrored and source.mode == COPY
     for block in range(first, last):
         item, top = block // blocks, block % blocks * rows_per_block
         rows = min(rows_per_block, shape.out_h - top)
         x = memory.ctypes.data
-        if pointwise and not shape.apart and source.mode == COPY and rows * shape.out_w >= TILE_ROWS:
+        if reads_source and rows * shape.out_w >= TILE_ROWS:
             x = source.blob[item, top:].ctypes.data
         else:
             in_rows = (rows - 1) * shape.stride_h + reach
             lines = memory[: in_rows * columns * channels].reshape((in_rows, columns, channels))
             fill_rows(source, item, top * shape.stride_h + shape.top, shape.left, lines)
+            if shape.mirrored:
+                take_magnitudes(lines, x + 4 * room)
         out = products.ctypes.data if sink.mode == SIGNS else sink.out[item, top:].ctypes.data
         # Rows of pixels without padding between them are one long row.
         long_rows, width = (1, rows * shape.out_w) if pointwise else (rows, shape.out_w)
@@ -321,5 +337,6 @@ def convolve(
         if shape.apart:
             _channel_block(x, row_step, pixel_step, panels, bias, shape, out, long_rows, width)
         else:
-            _block(x, row_step, pixel_step, panels, bias, shape, out, long_rows, width)
+            part_step = 4 * room * shape.mirrored
+            _block(x, row_step, pixel_step, part_step, panels, bias, shape, out, long_rows, width)
         _finish_rows(sink, shape, products, item, top, rows)

@@ -12,6 +12,7 @@ from ._simd import LANES, VECTOR_BYTES
 from ._tiles import (
     DOT_ITEMS,
     DOT_ROWS,
+    WHOLE_SHARE,
     combine,
     combine_for_item,
     combine_row,
@@ -53,6 +54,15 @@ def _aligned(rows: int, columns: int) -> Blob:
 
 
 @helper
+def _share(items: int) -> int:
+    """The share of the next weights that one of the calls for ``items`` has to fetch.
+
+    So memory is never idle: with all of it left to the first call, it would wait for the others.
+    """
+    return WHOLE_SHARE // (items // DOT_ITEMS + items % DOT_ITEMS)
+
+
+@helper
 def _dots_of_rows(weights: Blob, first: int, x: Blob, begin: int, end: int, sums: Blob) -> None:
     """Add to ``sums`` (rows, N, LANES) the products of rows from ``first`` on, columns begin to end.
 
@@ -61,24 +71,28 @@ def _dots_of_rows(weights: Blob, first: int, x: Blob, begin: int, end: int, sums
     rows, items = sums.shape[0], x.shape[0]
     weights_step, x_step = 4 * weights.shape[1], 4 * x.shape[1]
     sums_step = VECTOR_BYTES * items
+    share = _share(items)
     row = 0
     while row < rows:
         here = weights[first + row, begin:].ctypes.data
         many = row + DOT_ROWS <= rows
+        done = row + (DOT_ROWS if many else 1)
+        ahead = weights[first + done, begin:].ctypes.data if done < rows else weights[first, end:].ctypes.data
         item = 0
         while item < items:
             there, home = x[item, begin:].ctypes.data, sums[row, item].ctypes.data
             several = item + DOT_ITEMS <= items
             if many and several:
-                dots(here, weights_step, there, x_step, end - begin, home, sums_step)
+                dots(here, weights_step, there, x_step, end - begin, home, sums_step, ahead, share)
             elif many:
-                dots_of_item(here, weights_step, there, x_step, end - begin, home, sums_step)
+                dots_of_item(here, weights_step, there, x_step, end - begin, home, sums_step, ahead, share)
             elif several:
-                dots_of_row(here, weights_step, there, x_step, end - begin, home, sums_step)
+                dots_of_row(here, weights_step, there, x_step, end - begin, home, sums_step, ahead, share)
             else:
-                dot(here, weights_step, there, x_step, end - begin, home, sums_step)
+                dot(here, weights_step, there, x_step, end - begin, home, sums_step, ahead, share)
             item += DOT_ITEMS if several else 1
-        row += DOT_ROWS if many else 1
+            ahead += 4 * (end - begin) * share // WHOLE_SHARE
+        row = done
 
 
 @kernel
@@ -122,19 +136,25 @@ def _add_rows(x: Blob, first: int, rows: int, weights: Blob, begin: int, end: in
     weights_step, x_step, sums_step = 4 * weights.shape[1], 4 * x.shape[1], 4 * sums.shape[1]
     here = weights[first, begin:].ctypes.data
     many = rows == DOT_ROWS
+    ahead, share = here + rows * weights_step, _share(x.shape[0])
     item = 0
     while item < x.shape[0]:
         factors, target = x[item, first:].ctypes.data, sums[item].ctypes.data
         several = item + DOT_ITEMS <= x.shape[0]
         if many and several:
-            combine(here, weights_step, factors, x_step, end - begin, target, sums_step)
+            combine(here, weights_step, factors, x_step, end - begin, target, sums_step, ahead, share)
         elif many:
-            combine_for_item(here, weights_step, factors, x_step, end - begin, target, sums_step)
+            combine_for_item(
+                here, weights_step, factors, x_step, end - begin, target, sums_step, ahead, share
+            )
         elif several:
-            combine_row(here, weights_step, factors, x_step, end - begin, target, sums_step)
+            combine_row(here, weights_step, factors, x_step, end - begin, target, sums_step, ahead, share)
         else:
-            combine_row_for_item(here, weights_step, factors, x_step, end - begin, target, sums_step)
+            combine_row_for_item(
+                here, weights_step, factors, x_step, end - begin, target, sums_step, ahead, share
+            )
         item += DOT_ITEMS if several else 1
+        ahead += 4 * (end - begin) * share // WHOLE_SHARE
 
 
 @kernel

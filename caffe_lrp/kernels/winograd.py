@@ -22,7 +22,7 @@ from ._winograd import (
     transform_sums,
 )
 from .blobs import Blob, Blob1
-from .convolution import ConvolutionShape, padded_outputs, tile_row
+from .convolution import ConvolutionShape, padded_lanes, padded_outputs, tile_row
 from .passes import SIGNS, SUMS, TIMES, Sink, Source, choose_parts, fill_rows
 
 #: A sum of products of one sign is taken for 0 if it is smaller than this share of the largest number of
@@ -30,8 +30,9 @@ from .passes import SIGNS, SUMS, TIMES, Sink, Source, choose_parts, fill_rows
 #: this is above all that were seen with 16 to 1024 channels.
 NOISE, NOISE_GROWTH = 2e-6, 4e-7
 
-#: Frequencies lie this many numbers further apart than their size, so that they do not share cache sets.
-_APART = 16
+#: Frequencies lie this many numbers further apart than their size, so that they do not share cache sets. So
+#: do tiles of pixels whose size is a multiple of half a page: the nearest cache would not hold 14 of them.
+_APART, _HALF_PAGE = 16, 512
 
 
 @helper
@@ -39,6 +40,13 @@ def _tiles_of(shape: ConvolutionShape) -> tuple[int, int, int]:
     """Outputs along one side of a tile, and the tiles that cover the output, down and across."""
     side = TILE_IN + 1 - shape.kernel_h
     return side, (shape.out_h + side - 1) // side, (shape.out_w + side - 1) // side
+
+
+@helper
+def _pitch(inputs: int) -> int:
+    """Numbers from one transformed tile to the next."""
+    whole = padded_lanes(inputs)
+    return whole if whole % _HALF_PAGE else whole + _APART
 
 
 class _Memory(NamedTuple):
@@ -72,7 +80,7 @@ class _Memory(NamedTuple):
 def _memory(rows_per_block: int, columns_per_block: int, shape: ConvolutionShape, sink: Sink) -> _Memory:
     side, _, tiles_w = _tiles_of(shape)
     channels = shape.groups * shape.inputs
-    pitch = (shape.inputs + LANES - 1) // LANES * LANES
+    pitch = _pitch(shape.inputs)
     padded = padded_outputs(shape.outputs)
     width = min(columns_per_block, padded)
     columns = tiles_w * side + TILE_IN - side
@@ -117,7 +125,7 @@ def _transform_rows(
         for _ in range(tiles_w):
             transform_input(x, line_step, 4 * channels, out, memory.frequency_step, vectors)
             x += 4 * side * channels
-            out += 4 * vectors * LANES
+            out += 4 * _pitch(shape.inputs)
 
 
 @helper
@@ -161,7 +169,7 @@ def _multiply(
 ) -> None:
     """Products of all frequencies with the columns of one group from ``begin`` on, all its parts."""
     padded = padded_outputs(shape.outputs)
-    pitch = 4 * ((shape.inputs + LANES - 1) // LANES) * LANES
+    pitch = 4 * _pitch(shape.inputs)
     parts = shape.groups * shape.parts
     for frequency in range(FREQUENCIES):
         for part in range(shape.parts):

@@ -2,7 +2,8 @@
 
 NumPy's BLAS chooses its kernels by the CPU and may choose older ones than the CPU could run, so products
 are timed in processes of their own, one for every choice that may be best. The best of all counts: it is
-the yardstick, and a yardstick too short would flatter.
+the yardstick, and a yardstick too short would flatter. What our code may not use, if it is compiled for
+another CPU than this one, yardsticks are denied, too.
 """
 
 import json
@@ -12,7 +13,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,19 @@ COPIES = 6
 
 AVX512_KERNELS = "SkylakeX"
 """OpenBLAS's name of its kernels with AVX-512."""
+
+AVX2_KERNELS = ("Haswell", "Zen")
+"""OpenBLAS's names of its kernels with AVX2."""
+
+DENIALS: Mapping[str, Mapping[str, str]] = {
+    "avx512f": {
+        "OPENBLAS_CORETYPE": AVX2_KERNELS[0],
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+}
+"""Feature of a CPU -> environment variables that keep NumPy and PyTorch from using it."""
 
 
 @dataclass(frozen=True)
@@ -75,20 +90,35 @@ class Machine:
         return Machine(self.cpu, self.cores, rates, kernels, bandwidth)
 
 
-def measure_machine(thread_counts: Sequence[int]) -> Machine:
-    """Return what this machine can do, with matrix products on each of the given numbers of threads."""
+def measure_machine(thread_counts: Sequence[int], target: AbstractSet[str]) -> Machine:
+    """Return what this machine can do, with matrix products on each of the given numbers of threads.
+
+    `target` holds the features of the CPU that our code is compiled for.
+    """
     cores = allowed_processors()
     rates, kernels = {}, {}
+    choices = kernel_choices(cpu_flags(), target)
     for threads in thread_counts:
-        measured = {kernel: _product_rate(threads, kernel) for kernel in kernel_choices(cpu_flags())}
+        measured = {kernel: _product_rate(threads, kernel) for kernel in choices}
         kernels[threads] = max(measured, key=measured.__getitem__)
         rates[threads] = measured[kernels[threads]]
     return Machine(cpu_model(), cores, rates, kernels, copy_bandwidth(cores))
 
 
-def kernel_choices(flags: frozenset[str]) -> tuple[str, ...]:
-    """Return the OpenBLAS kernels to try on a CPU with these flags; empty is OpenBLAS's own choice."""
-    return ("", AVX512_KERNELS) if "avx512f" in flags else ("",)
+def kernel_choices(flags: AbstractSet[str], target: AbstractSet[str]) -> tuple[str, ...]:
+    """Return the OpenBLAS kernels to try on a CPU with these flags; empty is OpenBLAS's own choice.
+
+    None of them uses what our target lacks.
+    """
+    if "avx512f" not in flags:
+        return ("",)
+    return ("", AVX512_KERNELS) if "avx512f" in target else AVX2_KERNELS
+
+
+def denials(flags: AbstractSet[str], target: AbstractSet[str]) -> dict[str, str]:
+    """Return the variables that keep others from what a CPU with these flags has and our target lacks."""
+    denied = [DENIALS[feature] for feature in DENIALS if feature in flags and feature not in target]
+    return {name: value for variables in denied for name, value in variables.items()}
 
 
 @dataclass(frozen=True)

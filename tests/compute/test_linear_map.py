@@ -210,6 +210,111 @@ def test_channels_with_several_outputs_each_are_computed_together() -> None:
     assert found.adjoint_product("direct").shape.merged > 1
 
 
+# --- Halves of products -----------------------------------------------------------------------------------
+
+#: The method that is chosen unless another one is asked for.
+BY_CHOICE = Workspace()
+#: Of inputs of either sign, one group, and sums of 27 products or more.
+HALVED = [
+    Case("as a first layer", 3, 2 * LANES + 6, 1, Geometry((7, 5), (2, 2), (3, 1)), (14, 13)),
+    Case("no stride", 3, LANES + 3, 1, Geometry((3, 3), pad=(1, 1)), (9, 8)),
+    Case("dilated", 5, 7, 1, Geometry((3, 2), (2, 1), (3, 1), (2, 3))),
+    Case("padded unequally", 4, 9, 1, Geometry((3, 4), (1, 3), (2, 1), ends=(1, 0)), (7, 9), 3),
+    Case("pointwise", PANEL, 9, 1, Geometry((1, 1)), (6, 5)),
+]
+by_halved = pytest.mark.parametrize("case", HALVED, ids=str)
+
+
+@by_halved
+def test_maps_by_halves_equal_loops(case: Case) -> None:
+    x = case.image
+    x.reshape(-1)[::7] = 0
+    signed = map_of(case, signed_weight(lifted(case), nonnegative=False))
+    sums, total = signed.apply_sums(x, case.bias, BY_CHOICE)
+    assert_close(channels_first(sums), expected_sums(case, x, False), 2e-6)
+    assert_close(total, oracle.linear(x, case.weight, case.bias, case.edges), 5e-6)
+    handed = make_input("αβ", case.items, 2 * case.outputs, 1, case.output_shape[1:])
+    out = signed.adjoint(handed.source, x, BY_CHOICE)
+    assert_close(out, expected_return(case, handed.expected, x), 5e-6)
+    first_part = signed.adjoint(handed.source, None, BY_CHOICE)
+    assert_close(first_part, expected_return(case, handed.expected, np.ones_like(x)), 5e-6)
+
+
+@pytest.mark.parametrize("case", HALVED[:2], ids=str)
+def test_threads_do_not_change_a_bit_of_halves(case: Case) -> None:
+    signed = map_of(case, signed_weight(lifted(case), nonnegative=False))
+    handed = make_input("αβ", case.items, 2 * case.outputs, 1, case.output_shape[1:])
+    results = []
+    for threads in (1, 3):
+        with EagerWorkspace(threads) as workspace:
+            found = [
+                *signed.apply_sums(case.image, case.bias, workspace),
+                signed.adjoint(handed.source, case.image, workspace),
+            ]
+            results.append([blob.tolist() for blob in found])
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("method", ["direct", "auto", "winograd"])
+def test_half_of_the_products_do_unless_they_are_to_be_direct(method: str) -> None:
+    case = HALVED[0]
+    signed = map_of(case, signed_weight(lifted(case), nonnegative=False))
+    halved = int(method != "direct")
+    assert signed.adjoint_product(method).shape.mirrored == halved
+    assert signed.forward_product(method).shape.mirrored == halved
+    plain = map_of(case, lifted(case))
+    assert plain.adjoint_product(method).shape.mirrored == plain.forward_product(method).shape.mirrored == 0
+
+
+def test_parts_that_may_not_swap_places_are_not_halved() -> None:
+    case = HALVED[0]
+    weight = signed_weight(lifted(case), nonnegative=False)
+    weight[0, 1, 0, 1] *= 2
+    assert map_of(case, weight).adjoint_product("auto").shape.mirrored == 0
+    assert map_of(case, weight).forward_product("auto").shape.mirrored == 0
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "kernel"), [(6, 3, (5, 5)), (3, 3, (5, 5)), (1, 1, (23, 1))], ids=str
+)
+def test_groups_and_short_sums_are_not_halved(channels: int, groups: int, kernel: tuple[int, int]) -> None:
+    case = Case("", channels, 6, groups, Geometry(kernel, (2, 2)), (30, 11))
+    signed = map_of(case, signed_weight(lifted(case), nonnegative=False))
+    assert signed.adjoint_product("auto").shape.mirrored == 0
+    assert signed.forward_product("auto").shape.mirrored == 0
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_half_without_products_is_zero(sign: int) -> None:
+    case = HALVED[0]
+    weight = signed_weight(np.abs(lifted(case)), nonnegative=False)
+    sums, _ = map_of(case, weight).apply_sums(np.float32(sign) * np.abs(case.image), None, BY_CHOICE)
+    parts = np.split(channels_first(sums), 2, axis=1)
+    absent, present = parts[::sign][1], parts[::sign][0]
+    assert not absent.any()
+    assert (sign * present > 0).any()
+
+
+def test_a_half_within_the_rounding_error_of_the_other_is_zero() -> None:
+    case = replace(HALVED[1], geometry=Geometry((3, 3)))
+    weight, x = np.abs(lifted(case)) + np.float32(1), np.abs(case.image) + np.float32(1)
+    weight[..., 0, 1, 1] = np.float32(-1e-9)
+    signed = map_of(case, signed_weight(weight, nonnegative=False))
+    sums, _ = signed.apply_sums(x, None, BY_CHOICE)
+    assert not sums[..., case.outputs :].any()
+    exact, _ = signed.apply_sums(x, None, DIRECTLY)
+    assert (exact[..., case.outputs :] < 0).all()
+
+
+def test_equal_windows_have_equal_halves() -> None:
+    case = replace(HALVED[1], geometry=Geometry((3, 3)), size=(9, 35))
+    image = np.tile(random_blob((case.items, case.channels, 9, 7), 7), (1, 1, 1, 5))
+    signed = map_of(case, signed_weight(lifted(case), nonnegative=False))
+    for found in signed.apply_sums(image, case.bias, BY_CHOICE):
+        across = found if found.shape[2] == 33 else found.transpose(0, 2, 3, 1)
+        assert across[:, :, 7:].tolist() == across[:, :, :-7].tolist()
+
+
 # --- Winograd ---------------------------------------------------------------------------------------------
 
 SQUARE = Geometry((3, 3), (1, 1), (1, 1))

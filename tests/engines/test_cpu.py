@@ -145,7 +145,7 @@ COMPARED = """
 input: "data" input_shape { dim: 1 dim: 34 dim: 9 dim: 35 }
 layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }
 layer { name: "conv" type: "Convolution" bottom: "relu" top: "conv"
-  convolution_param { num_output: 36 kernel_size: 3 pad: 1 group: 2 } }
+  convolution_param { num_output: 52 kernel_size: 3 pad: 1 group: 2 } }
 layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
   pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
 layer { name: "fc" type: "InnerProduct" bottom: "pool" top: "fc" inner_product_param { num_output: 5 } }

@@ -12,7 +12,15 @@ import bench_cli
 import numpy as np
 import pytest
 from bench_flops import direct_flops, forward_flops, multiplications, products
-from bench_machine import Clocks, Machine, best_product_rate, copy_bandwidth, kernel_choices, others_share
+from bench_machine import (
+    Clocks,
+    Machine,
+    best_product_rate,
+    copy_bandwidth,
+    denials,
+    kernel_choices,
+    others_share,
+)
 from bench_nets import NETS, photo, prepare_net, prepare_photos, unloaded_plan
 from bench_report import add_direct_time, machine_lines, speed_row, table, write_json
 from bench_worker import Case, Round, Worker, repetitions
@@ -176,9 +184,23 @@ def test_what_is_busy_and_not_ours_went_to_other_programs() -> None:
     assert math.isnan(others_share(Clocks(0, 0, 10), Clocks(0, 0, 20)))
 
 
-def test_kernels_with_avx512_are_tried_only_where_the_cpu_has_it() -> None:
-    assert kernel_choices(frozenset({"avx2", "avx512f"})) == ("", "SkylakeX")
-    assert kernel_choices(frozenset({"avx2"})) == ("",)
+def test_kernels_with_avx512_are_tried_only_where_cpu_and_target_have_it() -> None:
+    old, new = {"avx2"}, {"avx2", "avx512f"}
+    assert kernel_choices(new, new) == ("", "SkylakeX")
+    assert kernel_choices(new, old) == ("Haswell", "Zen")
+    assert kernel_choices(old, old) == ("",)
+
+
+def test_others_are_denied_what_our_target_lacks() -> None:
+    old, new = {"avx2"}, {"avx2", "avx512f"}
+    assert denials(new, old) == {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    }
+    assert denials(new, new) == {}
+    assert denials(old, old) == {}
 
 
 def test_rates_of_the_machine_are_positive() -> None:
