@@ -226,7 +226,7 @@ def _block(
 ) -> None:  # fmt: skip
     """Products of some rows: ``x`` is the address of their input, ``out`` that of (rows, W, channels).
 
-    Every part of the output has an input of its own, ``part_step`` bytes from that of the part before.
+    Every mirrored part of the output has an input of its own, ``part_step`` bytes behind that of the other.
     """
     padded = padded_outputs(shape.outputs)
     length = shape.kernel_h * shape.kernel_w * shape.inputs
@@ -237,7 +237,7 @@ def _block(
     in_parts = shape.kernel_h > 1 and shape.inputs * shape.kernel_w >= _LEAST_PART
     for part in range(shape.groups * shape.parts):
         group = part // shape.parts
-        here = x + part % shape.parts * part_step + 4 * group * shape.inputs
+        here = x + part % shape.parts * part_step * shape.mirrored + 4 * group * shape.inputs
         for column in range(0, shape.outputs, PANEL):
             weights = panels.ctypes.data + 4 * (part * length * padded + column * length)
             start = 0
@@ -279,6 +279,16 @@ def _finish_rows(sink: Sink, shape: ConvolutionShape, products: Blob, item: int,
 
 
 @helper
+def _read_rows(
+    source: Source, shape: ConvolutionShape, item: int, top: int, lines: Blob, magnitudes: int
+) -> None:
+    """Fill ``lines`` with what outputs from row ``top`` on see, and take its magnitudes where they count."""
+    fill_rows(source, item, top * shape.stride_h + shape.top, shape.left, lines)
+    if shape.mirrored:
+        take_magnitudes(lines, magnitudes)
+
+
+@helper
 def _is_pointwise(shape: ConvolutionShape) -> bool:
     """Whether the window is one pixel that visits every pixel once."""
     is_pixel = shape.kernel_h == 1 and shape.kernel_w == 1
@@ -306,18 +316,17 @@ def convolve(
         The output: (N, out_h, out_w, groups·parts·outputs), and what is done to it.
     """
     blocks = (shape.out_h + rows_per_block - 1) // rows_per_block
-    channels = shape.groups * shape.inputs
-    reach = (shape.kernel_h - 1) * shape.dilation_h + 1
+    channels, reach = shape.groups * shape.inputs, (shape.kernel_h - 1) * shape.dilation_h + 1
     columns = (shape.out_w - 1) * shape.stride_w + (shape.kernel_w - 1) * shape.dilation_w + 1
-    most_rows = (rows_per_block - 1) * shape.stride_h + reach
-    # Tiles and vectors read beyond the last pixel.
-    room = (most_rows * columns + TILE_ROWS * shape.stride_w) * channels + LANES
+    # Tiles and vectors read beyond the last pixel of the last row.
+    room = (((rows_per_block - 1) * shape.stride_h + reach) * columns + TILE_ROWS * shape.stride_w) * channels
+    room += LANES
     memory = np.empty((1 + shape.mirrored) * room, np.float32)
     kept_rows = rows_per_block if sink.mode == SIGNS else 0
     products = np.empty((kept_rows, shape.out_w, shape.groups * shape.parts * shape.outputs), np.float32)
     bias = sink.bias if sink.mode == PLAIN else memory[:0]
     pointwise = _is_pointwise(shape)
-    reads_source = pointwise and not shape.apart and not shape.mirrored and source.mode == COPY
+    reads_source = pointwise and not (shape.apart or shape.mirrored) and source.mode == COPY
     for block in range(first, last):
         item, top = block // blocks, block % blocks * rows_per_block
         rows = min(rows_per_block, shape.out_h - top)
@@ -327,16 +336,13 @@ def convolve(
         else:
             in_rows = (rows - 1) * shape.stride_h + reach
             lines = memory[: in_rows * columns * channels].reshape((in_rows, columns, channels))
-            fill_rows(source, item, top * shape.stride_h + shape.top, shape.left, lines)
-            if shape.mirrored:
-                take_magnitudes(lines, x + 4 * room)
+            _read_rows(source, shape, item, top, lines, x + 4 * room)
         out = products.ctypes.data if sink.mode == SIGNS else sink.out[item, top:].ctypes.data
-        # Rows of pixels without padding between them are one long row.
+        # Rows without padding between them are one long row.
         long_rows, width = (1, rows * shape.out_w) if pointwise else (rows, shape.out_w)
         row_step, pixel_step = 4 * columns * channels, 4 * channels
         if shape.apart:
             _channel_block(x, row_step, pixel_step, panels, bias, shape, out, long_rows, width)
         else:
-            part_step = 4 * room * shape.mirrored
-            _block(x, row_step, pixel_step, part_step, panels, bias, shape, out, long_rows, width)
+            _block(x, row_step, pixel_step, 4 * room, panels, bias, shape, out, long_rows, width)
         _finish_rows(sink, shape, products, item, top, rows)
