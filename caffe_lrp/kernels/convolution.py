@@ -259,6 +259,19 @@ def _is_pointwise(shape: ConvolutionShape) -> bool:
 
 
 @kernel
+def _fill_block(
+    source: Source, shape: ConvolutionShape, item: int, top: int, rows: int, columns: int, memory: Blob
+) -> None:
+    """Rows of input for outputs from row ``top`` on; ``memory`` (parts, ·) of what each part reads."""
+    channels = shape.groups * shape.inputs
+    size = rows * columns * channels
+    lines = memory[0, :size].reshape((rows, columns, channels))
+    fill_rows(source, item, top * shape.stride_h + shape.top, shape.left, lines)
+    if shape.mirrored:
+        take_magnitudes(lines, memory[1, :size].reshape(lines.shape))
+
+
+@kernel
 def convolve(
     first: int, last: int, rows_per_block: int, source: Source, shape: ConvolutionShape, panels: Blob,
     sink: Sink,
@@ -285,10 +298,10 @@ def convolve(
     most_rows = (rows_per_block - 1) * shape.stride_h + reach
     # Tiles and vectors read beyond the last pixel.
     room = (most_rows * columns + TILE_ROWS * shape.stride_w) * channels + LANES
-    memory = np.empty((1 + shape.mirrored) * room, np.float32)
+    memory = np.empty((1 + shape.mirrored, room), np.float32)
     kept_rows = rows_per_block if sink.mode == SIGNS else 0
     products = np.empty((kept_rows, shape.out_w, shape.groups * shape.parts * shape.outputs), np.float32)
-    bias = sink.bias if sink.mode == PLAIN else memory[:0]
+    bias = sink.bias if sink.mode == PLAIN else sink.bias[:0]
     pointwise = _is_pointwise(shape)
     reads_source = pointwise and not shape.apart and not shape.mirrored and source.mode == COPY
     for block in range(first, last):
@@ -298,11 +311,7 @@ def convolve(
         if reads_source and rows * shape.out_w >= TILE_ROWS:
             x = source.blob[item, top:].ctypes.data
         else:
-            in_rows = (rows - 1) * shape.stride_h + reach
-            lines = memory[: in_rows * columns * channels].reshape((in_rows, columns, channels))
-            fill_rows(source, item, top * shape.stride_h + shape.top, shape.left, lines)
-            if shape.mirrored:
-                take_magnitudes(lines, memory[room : room + lines.size].reshape(lines.shape))
+            _fill_block(source, shape, item, top, (rows - 1) * shape.stride_h + reach, columns, memory)
         out = products.ctypes.data if sink.mode == SIGNS else sink.out[item, top:].ctypes.data
         # Rows of pixels without padding between them are one long row.
         long_rows, width = (1, rows * shape.out_w) if pointwise else (rows, shape.out_w)
