@@ -178,7 +178,9 @@ class _Work:
         """Compile what the maps will need, and load it; workers on other machines do that themselves."""
         run, progress, started = self.run, self.progress, time.monotonic()
         if run.options.dask in {None, LOCAL}:
-            steps = compiling(run.explainer, self.delivery.encode, run.schedule.threads)
+            steps = compiling(
+                run.explainer, self.delivery.encode, str(self.delivery.kinds), run.schedule.threads
+            )
             with closing(steps):
                 for compiled in steps:
                     progress.seconds_compiling = compiled.seconds

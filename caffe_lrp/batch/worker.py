@@ -116,7 +116,7 @@ def _open_explainer(recipe: Recipe) -> ThreadedExplainer:
         threads, memory = worker.state.nthreads, recipe.options.memory or granted // 2
         model = Model(recipe.settings, threads=threads, memory=memory)
         explainer = observing(model.explainer(recipe.options.formulas), recipe.delivery.kinds)
-        for _ in compiling(explainer, recipe.delivery.encode, threads):
+        for _ in compiling(explainer, recipe.delivery.encode, str(recipe.delivery.kinds), threads):
             pass  # logs of workers are read by few
         limits = Limits(threads, memory, recipe.options.batch_size)
         schedule = schedule_here(whole_footprint(explainer), MANY_IMAGES, limits)

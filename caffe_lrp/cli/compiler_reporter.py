@@ -41,17 +41,20 @@ class CompilerReporter:
 def compiling_line(compiled: Compiled) -> str:
     """What a terminal shows while kernels are compiled."""
     left = duration(max(1.0, compiled.seconds_left))
-    return f"compiling for this CPU, once: {compiled.done} of {compiled.total}, about {left} left"
+    once = ", once" if compiled.is_kept else ""
+    return f"compiling for this CPU{once}: {compiled.done} of {compiled.total}, about {left} left"
 
 
 def compiling_begins_line(compiled: Compiled) -> str:
     """What a log says when kernels begin to be compiled."""
     about = duration(max(1.0, compiled.seconds_left))
-    return f"compiling {counted(compiled.total, 'kernel')} for this CPU, once; that takes about {about}"
+    once = ", once" if compiled.is_kept else ""
+    return f"compiling {counted(compiled.total, 'kernel')} for this CPU{once}; that takes about {about}"
 
 
 def compiling_ended_line(compiled: Compiled) -> str:
     """What is left of that when it is over."""
+    text = f"compiled {counted(compiled.total, 'kernel')} in {duration(compiled.seconds)}"
     return (
-        f"compiled {counted(compiled.total, 'kernel')} in {duration(compiled.seconds)}; later runs skip this"
+        f"{text}; {'later runs skip this' if compiled.is_kept else 'they could not be kept for later runs'}"
     )

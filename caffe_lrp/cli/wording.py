@@ -85,7 +85,7 @@ def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
     if ended.made + ended.failures > 1 and ended.slowest_stage:
         text += f"; {ended.per_second:.3g} a second, most time in {ended.slowest_stage}"
         text += f", quirks {run.explainer.settings.quirks}"
-    yield f"{text}; before that {_before_line(ended)}"
+    yield f"{text}; before that {_before_line(ended)}" if ended.made + ended.failures else text
     if ended.done:
         suffixes = ", ".join(suffix_of(kind) for kind in run.task.kinds)
         if suffixes:
@@ -102,8 +102,9 @@ def _before_line(ended: Ended) -> str:
 
 def _nothing_left_line(run: PreparedRun, ended: Ended) -> str:
     """What there is to say of a run that earlier ones have left nothing to do."""
-    text = f"nothing left to do: {ended.done} of {ended.total} heatmaps are in {run.task.root} already"
-    return f"{text}, {ended.failed} failed (--retry-failed tries those again)" if ended.failed else text
+    there = f"{ended.done} of {ended.total} heatmaps are in {run.task.root} already"
+    failed = f"{ended.failed} failed (--retry-failed tries those again)"
+    return "nothing left to do: " + ", ".join([there] * bool(ended.done) + [failed] * bool(ended.failed))
 
 
 def ending_line(ended: Ended) -> str:

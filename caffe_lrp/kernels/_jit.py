@@ -164,6 +164,9 @@ def _versions() -> tuple[str, ...]:
     )
 
 
+#: Where the packages were found that compiling takes.
+FOUND = tuple(str(module.__file__) for module in (numba, llvmlite, np))
+
 #: Name of all that decides, besides the sources, what kernels compile to.
 TARGET = _target()
 #: Whoever owns the package is trusted with kernels: their code runs anyway.

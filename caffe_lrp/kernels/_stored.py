@@ -85,14 +85,18 @@ class KernelCache(NullCache):
         return self._folder / f"{self._name}-{digest}", key
 
     def holds(self, signature: Any) -> bool:
-        """Whether something is stored for ``signature``, usable or not."""
-        return self._place(signature)[0].exists()
+        """Whether a whole file is stored for ``signature``."""
+        return self._found(signature) is not None
+
+    def _found(self, signature: Any) -> tuple[dict[str, Any], list[bytes]] | None:
+        path, key = self._place(signature)
+        found = cache.load(path, OWNERS)
+        return found if found is not None and found[0]["key"] == key else None
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """What is stored for ``signature``; None, as for a miss, if it cannot be used."""
-        path, key = self._place(signature)
-        found = cache.load(path, OWNERS)
-        if found is None or found[0]["key"] != key:
+        found = self._found(signature)
+        if found is None:
             return None
         header, code = found
         # All that loaded code needs; target_context.refresh() takes 0.2 s for what only compiling needs.

@@ -5,7 +5,9 @@ kernels, and this one loads them. What they leave undone, because they cannot be
 compiled here.
 """
 
+import hashlib
 import math
+import os
 import pkgutil
 import subprocess
 import sys
@@ -19,11 +21,21 @@ from pathlib import Path
 from queue import PriorityQueue
 from types import TracebackType
 
-from ._jit import CACHE_FOLDER, SOURCES, TARGET
+from . import cache
+from ._jit import CACHE_FOLDER, FOUND, OWNERS, SOURCES, TARGET
 from ._kernel import KERNELS, skipped_calls, tracing
 from ._worker import find_kernel
 
-__all__ = ["Compilation", "Compiled", "all_kernels", "load", "skipped_calls", "tracing", "uncompiled"]
+__all__ = [
+    "Compilation",
+    "Compiled",
+    "all_kernels",
+    "load",
+    "skipped_calls",
+    "tracing",
+    "uncompiled",
+    "unstored",
+]
 
 #: More processes would only wait for the kernel that takes longest.
 MOST_PROCESSES = 6
@@ -45,10 +57,23 @@ _USUAL = 0.3
 _SECONDS_TO_START = 0.8
 _WORTH_A_PROCESS = 1.5
 
-#: What a process runs. It finds the package, and what that imports, where this one does.
-_PROGRAM = (
-    "import sys; sys.path[:] = {path!r}; from {package}._worker import serve; serve({target!r}, {folder!r})"
-)
+#: Where the packages lie that a process imports: it does not look into the current folder, whoever filled it.
+_PLACES = [
+    str(Path(place).absolute())
+    for place in dict.fromkeys([SOURCES.parents[1], *(Path(found).parents[1] for found in FOUND)])
+]
+
+#: What a process runs.
+_PROGRAM = """
+import sys
+sys.path[:0] = {places!r}
+from {package}._worker import serve
+serve({target!r}, {folder!r})
+"""
+
+#: Environment of processes: they look for the cache where this one does, wherever that has gone since.
+_CACHE = "CAFFE_LRP_CACHE_DIR"
+_CHANGES = {_CACHE: str(Path(os.environ[_CACHE]).absolute())} if os.environ.get(_CACHE) else {}
 
 
 @dataclass(frozen=True)
@@ -63,12 +88,15 @@ class Compiled:
         Since it began.
     seconds_left
         An estimate.
+    is_kept
+        Whether they are stored, or will be, so that later runs need not compile them.
     """
 
     done: int
     total: int
     seconds: float
     seconds_left: float
+    is_kept: bool = True
 
     @property
     def is_over(self) -> bool:
@@ -89,6 +117,32 @@ def uncompiled(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if not find_kernel(name).is_ready)
 
 
+def unstored(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``names`` that are not stored, or not whole."""
+    return tuple(name for name in names if not find_kernel(name).is_stored)
+
+
+def remember(purpose: str, names: Iterable[str]) -> None:
+    """Store which kernels a purpose needs, beside the kernels, if there is room for it."""
+    if CACHE_FOLDER.folder is not None:
+        with suppress(OSError):
+            cache.store(_place_of(purpose), {"purpose": purpose, "names": list(names)}, ())
+
+
+def recall(purpose: str) -> tuple[str, ...] | None:
+    """What was stored for a purpose; None if that is nothing."""
+    found = None if CACHE_FOLDER.folder is None else cache.load(_place_of(purpose), OWNERS)
+    if found is None or found[0]["purpose"] != purpose:
+        return None
+    known = all_kernels()
+    return tuple(name for name in found[0]["names"] if name in known)
+
+
+def _place_of(purpose: str) -> Path:
+    assert CACHE_FOLDER.folder is not None
+    return CACHE_FOLDER.folder / f"needed-{hashlib.sha256(purpose.encode()).hexdigest()[:24]}"
+
+
 def load(name: str) -> None:
     """Load a kernel, for what its annotations state; compile it if it is not stored."""
     found = find_kernel(name)
@@ -97,7 +151,7 @@ def load(name: str) -> None:
 
 def _runs_python() -> bool:
     """Whether this is Python's own program: another one may start itself, whatever it is told."""
-    return "python" in Path(sys.executable or "").name
+    return "python" in Path(sys.executable or "").name and not getattr(sys, "frozen", False)
 
 
 def _cost(name: str) -> float:
@@ -189,7 +243,10 @@ class Compilation:
         # What has begun may be all but done, so that this is the least by which the machine is slower.
         slowness = max(1.0, most * (seconds - _SECONDS_TO_START) / begun) if begun else 1.0
         left = slowness * self._cost / most + _SECONDS_TO_START - seconds
-        return Compiled(done, len(self._asked), seconds, max(0.0, left))
+        is_kept = CACHE_FOLDER.folder is not None
+        if done == len(self._asked):
+            is_kept = is_kept and not unstored(self._asked)
+        return Compiled(done, len(self._asked), seconds, max(0.0, left), is_kept)
 
     def _feed(self) -> None:
         """Start a process, and hand it one kernel after the other until none is left, or it fails."""
@@ -197,10 +254,10 @@ class Compilation:
             process = self._start()
         except OSError:
             return
-        with process:
+        with suppress(OSError), process:  # it has ended: what it leaves undone is compiled here
             assert process.stdin is not None
             assert process.stdout is not None
-            with suppress(OSError):  # it has ended: what it leaves undone is compiled here
+            try:
                 while (name := self._queue.get()[1]) and not self._is_over:
                     self._begun.add(name)
                     process.stdin.write(f"{name}\n")
@@ -210,17 +267,19 @@ class Compilation:
                     with self._changed:
                         self._done.add(name)
                         self._changed.notify()
-            process.kill()
+            finally:
+                process.kill()
 
     def _start(self) -> "subprocess.Popen[str]":
         program = _PROGRAM.format(
-            path=sys.path, package=__package__, target=TARGET, folder=str(CACHE_FOLDER.folder)
+            places=_PLACES, package=__package__, target=TARGET, folder=str(CACHE_FOLDER.folder)
         )
         process = subprocess.Popen(
             [sys.executable, "-I", "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=os.environ | _CHANGES,
             text=True,
         )
         self._processes.append(process)

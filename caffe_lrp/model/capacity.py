@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.pool import EnginePool
 from caffe_lrp.machine.resources import allowed_processors, available_memory
+from caffe_lrp.messages import counted
 from caffe_lrp.relevance.formulas import FormulaCode
 
 from . import schedule
@@ -59,16 +60,18 @@ class Capacity:
             return
         with _COMPILING:
             last = None
-            for step in compiling(explainer, lambda explanation: None, self._threads):
+            for step in compiling(explainer, lambda explanation: None, "", self._threads):
                 if last is None:
                     _LOG.warning(
-                        "compiling %d kernels for this CPU, once; that takes about %.0f s",
-                        step.total,
+                        "compiling %s for this CPU%s; that takes about %.0f s",
+                        counted(step.total, "kernel"),
+                        ", once" if step.is_kept else "",
                         max(1.0, step.seconds_left),
                     )
                 last = step
             if last is not None:
-                _LOG.warning("compiled %d kernels in %.0f s; later runs skip this", last.total, last.seconds)
+                kept = "later runs skip this" if last.is_kept else "they could not be kept for later runs"
+                _LOG.warning("compiled %s in %.0f s; %s", counted(last.total, "kernel"), last.seconds, kept)
         self._compiled.add(asked)
 
     def engine(self, explainer: Explainer) -> AbstractContextManager[Engine]:

@@ -1,5 +1,6 @@
 """Which kernels explanations need, and having them compiled before the first one."""
 
+import hashlib
 from collections.abc import Callable, Generator
 from contextlib import suppress
 
@@ -9,7 +10,16 @@ from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import CaffeLrpError
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.imaging.preprocess import PreparedImage
-from caffe_lrp.kernels.ahead import Compilation, Compiled, all_kernels, load, tracing, uncompiled
+from caffe_lrp.kernels.ahead import (
+    Compilation,
+    Compiled,
+    all_kernels,
+    load,
+    recall,
+    remember,
+    tracing,
+    uncompiled,
+)
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.ranking import rank
@@ -26,6 +36,7 @@ __all__ = ["Compiled", "compiling"]
 def compiling(
     explainer: Explainer,
     use: Callable[[Explanation], object],
+    purpose: str,
     processes: int,
 ) -> Generator[Compiled, None, None]:
     """Compile and load all kernels that explanations need; how far that is.
@@ -39,10 +50,13 @@ def compiling(
         Net, plans and preprocessing.
     use
         What is done with explanations.
+    purpose
+        What that is, in words that differ where it does.
     processes
         How many may compile side by side.
     """
-    needed: dict[str, None] = {}
+    key = _description(explainer, purpose)
+    needed = dict.fromkeys(recall(key) or ())
     with Compilation(processes) as compilation:
 
         def note(name: str) -> None:
@@ -50,19 +64,38 @@ def compiling(
                 needed[name] = None
                 compilation.add([name])
 
-        if uncompiled(all_kernels()):
-            _trace(explainer, use, note)
+        compilation.add(needed)
+        if not needed and uncompiled(all_kernels()):
+            is_whole = _trace(explainer, use, note)
+            if is_whole:
+                remember(key, needed)
         yield from compilation.steps()
     for name in needed:
         load(name)
+
+
+def _description(explainer: Explainer, purpose: str) -> str:
+    """What decides which kernels are needed, more or less: one that was forgotten is compiled when called."""
+    settings, noted = explainer.settings, explainer.observation
+    layers = [(type(each).__name__, each.input_shapes, each.output_shapes) for each in explainer.net.layers]
+    steps = [
+        (code, step.layer.index, type(step.rule).__name__, step.conditions)
+        for code, plan in explainer.plans.items()
+        for step in plan.steps
+    ]
+    choices = settings.convolution, settings.quirks, noted.constants is not None, purpose
+    return hashlib.sha256(repr((layers, steps, choices)).encode()).hexdigest()
 
 
 def _trace(
     explainer: Explainer,
     use: Callable[[Explanation], object],
     note: Callable[[str], None],
-) -> None:
-    """Go the way of an image without running a kernel: numbers are whatever lay in memory."""
+) -> bool:
+    """Go the way of an image without running a kernel; whether that came to its end.
+
+    Numbers are whatever lay in memory.
+    """
     net, plans, noted = explainer.net, explainer.plans, explainer.observation
     with tracing(note), np.errstate(all="ignore"):
         try:
@@ -76,7 +109,8 @@ def _trace(
                     visible_share(explanation.relevance)
                     use(explanation)
         except Exception:  # noqa: BLE001 - of numbers that mean nothing, or told with the image that has it
-            return
+            return False
+    return True
 
 
 def _image(explainer: Explainer) -> PreparedImage:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from llvmlite import binding as llvm
 
+from caffe_lrp.cli.main import main
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.files.trust import replace_trusted
+from caffe_lrp.kernels import _jit, ahead
 from caffe_lrp.kernels._jit import CACHE_FOLDER
 from caffe_lrp.kernels.ahead import all_kernels
 from caffe_lrp.kernels.targets import BASELINES
@@ -96,7 +98,7 @@ def command(*arguments: str, **others: str) -> "subprocess.CompletedProcess[str]
 
 def stored(folder: Path) -> list[Path]:
     """Files of kernels."""
-    return [path for path in folder.iterdir() if not path.name.startswith("complete")]
+    return [path for path in folder.iterdir() if not path.name.startswith(("complete", "needed"))]
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,16 @@ def test_a_warm_up_for_a_cpu_serves_the_runs_that_name_it(tmp_path: Path) -> Non
     assert (later.codes, later.complaints, len(stored(folder))) == ([ExitCode.DONE], "", 2)
     assert runs(tmp_path, ["warmup"], before=TWO_KERNELS).codes == [ExitCode.DONE]
     assert len(stored(folder)) == (2 if BASELINE == "host" else 4)
+
+
+def test_a_cache_without_room_is_not_called_complete(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ahead, "unstored", lambda _: ("gemm.multiply", "render.count_visible"))
+    monkeypatch.setattr(_jit, "mark_cache_complete", lambda: pytest.fail("it is not"))
+    assert main(["warmup"]) == ExitCode.USAGE
+    said = f"error: {CACHE_FOLDER.folder} could not keep gemm.multiply, render.count_visible; is there room"
+    assert said in capsys.readouterr().err
 
 
 def test_a_cpu_that_is_not_known_is_wrong_usage(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from test_jit import output, start, stored
 from caffe_lrp.kernels import ahead
 from caffe_lrp.kernels._kernel import KERNELS, helper, kernel
 from caffe_lrp.kernels._types import stated_types
-from caffe_lrp.kernels.ahead import Compilation, all_kernels, tracing, uncompiled
+from caffe_lrp.kernels.ahead import Compilation, all_kernels, recall, remember, tracing, uncompiled
 from caffe_lrp.kernels.blobs import Blob2
+from caffe_lrp.kernels.cache import CacheFolder
 from caffe_lrp.kernels.elementwise import absolute, tanh
 from caffe_lrp.kernels.render import count_visible
 
@@ -38,7 +39,7 @@ with ahead.Compilation({processes}) as compilation:
     count = len(compilation._processes)
 from caffe_lrp.kernels._kernel import KERNELS
 here = sum(len(KERNELS[name].stats.cache_misses) for name in names)
-print(count, counts[0], counts[-1], step.total, here, len(ahead.uncompiled(names)))
+print(count, counts[0], counts[-1], step.total, here, len(ahead.unstored(names)), step.is_kept)
 """
 
 
@@ -49,7 +50,7 @@ def compiled(folder: Path, processes: int, before: str = "") -> str:
 
 @pytest.mark.slow
 def test_processes_compile_and_store_what_this_one_then_need_not(tmp_path: Path) -> None:
-    assert compiled(tmp_path, 2) == "2 0 3 3 0 0"
+    assert compiled(tmp_path, 2) == "2 0 3 3 0 0 True"
     assert sorted(path.name.partition("-")[0] for path in stored(tmp_path)) == sorted(NAMES)
 
 
@@ -69,14 +70,46 @@ def test_what_no_other_process_compiles_is_compiled_here(
     tmp_path: Path, processes: int, before: str, started: int
 ) -> None:
     assert (
-        compiled(tmp_path, processes, before.replace("{{", "{").replace("}}", "}")) == f"{started} 0 3 3 3 0"
+        compiled(tmp_path, processes, before.replace("{{", "{").replace("}}", "}"))
+        == f"{started} 0 3 3 3 0 True"
     )
 
 
 @pytest.mark.slow
 def test_without_a_place_to_store_kernels_no_process_is_started(tmp_path: Path) -> None:
     before = "import dataclasses; ahead.CACHE_FOLDER = dataclasses.replace(ahead.CACHE_FOLDER, folder=None)"
-    assert compiled(tmp_path, 2, before).startswith("0 0 3 3 3")
+    assert compiled(tmp_path, 2, before) == "0 0 3 3 3 0 False"
+
+
+@pytest.mark.slow
+def test_what_could_not_be_stored_is_told_from_what_could(tmp_path: Path) -> None:
+    full = "from caffe_lrp.kernels import cache; cache.replace_trusted = lambda *_: open('/dev/full/x')"
+    assert compiled(tmp_path, 1, full) == "0 0 3 3 3 3 False"
+
+
+@pytest.mark.slow
+def test_processes_run_nothing_from_the_current_folder(tmp_path: Path) -> None:
+    evil = tmp_path / "evil"
+    for name in ("caffe_lrp", "numba", "numpy", "json"):
+        (evil / name).mkdir(parents=True)
+        (evil / name / "__init__.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
+    assert compiled(tmp_path / "cache", 2, f"import os; os.chdir({str(evil)!r})") == "2 0 3 3 0 0 True"
+    assert not (tmp_path / "was run").exists()
+
+
+def test_what_a_purpose_needs_is_remembered_beside_the_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "CACHE_FOLDER", CacheFolder(tmp_path))
+    assert recall("heatmaps") is None
+    remember("heatmaps", [*NAMES, "elementwise.gone"])
+    assert (recall("heatmaps"), recall("tables")) == (NAMES, None)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-9])
+    assert recall("heatmaps") is None
+    monkeypatch.setattr(ahead, "CACHE_FOLDER", CacheFolder(None))
+    remember("heatmaps", NAMES)
+    assert recall("heatmaps") is None
 
 
 @pytest.fixture

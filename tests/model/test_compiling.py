@@ -10,6 +10,7 @@ import pytest
 import caffe_lrp
 from caffe_lrp.kernels import ahead
 from caffe_lrp.kernels._kernel import _TRACING, CompiledKernel
+from caffe_lrp.kernels.cache import CacheFolder
 from caffe_lrp.model import capacity, compiling
 from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds
@@ -81,6 +82,22 @@ def test_a_model_says_once_that_it_compiles_and_when_it_is_done(
     ]
 
 
+def test_what_a_net_needs_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "CACHE_FOLDER", CacheFolder(tmp_path))
+    monkeypatch.setattr(compiling, "uncompiled", lambda names: names)
+    really, traced = compiling._trace, []
+
+    def trace(*given: Any) -> bool:
+        traced.append(given[0].formulas)
+        return really(*given)
+
+    monkeypatch.setattr(compiling, "_trace", trace)
+    with caffe_lrp.load(DEMO) as model:
+        for formula in (100, 100, 0):
+            assert list(compiling.compiling(model.explainer([formula]), lambda _: None, "a test", 1)) == []
+    assert traced == [(100,), (0,)]
+
+
 def test_a_fault_of_numbers_that_mean_nothing_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise IndexError
@@ -88,4 +105,4 @@ def test_a_fault_of_numbers_that_mean_nothing_ends_no_run(monkeypatch: pytest.Mo
     monkeypatch.setattr(compiling, "_image", fail)
     monkeypatch.setattr(compiling, "uncompiled", lambda names: names)
     with caffe_lrp.load(DEMO) as model:
-        assert list(compiling.compiling(model.explainer([100]), lambda _: None, 1)) == []
+        assert list(compiling.compiling(model.explainer([100]), lambda _: None, "a test", 1)) == []

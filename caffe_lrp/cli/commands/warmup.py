@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     # What compiles reads the environment when it is imported.
     from caffe_lrp.cli.compiler_reporter import CompilerReporter  # noqa: PLC0415
     from caffe_lrp.kernels._jit import CACHE_FOLDER, mark_cache_complete  # noqa: PLC0415
-    from caffe_lrp.kernels.ahead import Compilation, all_kernels, uncompiled  # noqa: PLC0415
+    from caffe_lrp.kernels.ahead import Compilation, all_kernels, unstored  # noqa: PLC0415
     from caffe_lrp.machine.resources import allowed_processors  # noqa: PLC0415
 
     options.halt.unwind()
@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
                 reporter.show(step)
             if options.halt.requested:
                 raise KeyboardInterrupt
-    if missing := uncompiled(all_kernels()):
-        raise UsageError(f"{CACHE_FOLDER.folder} does not hold {', '.join(missing)}; is there room for it?")
+    if missing := unstored(all_kernels()):
+        raise UsageError(f"{CACHE_FOLDER.folder} could not keep {', '.join(missing)}; is there room for it?")
     mark_cache_complete()
     say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_FOLDER.folder}", sys.stdout)
     names = ("CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR")
