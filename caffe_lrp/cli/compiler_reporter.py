@@ -20,6 +20,8 @@ class CompilerReporter:
 
     def show(self, compiled: Compiled) -> None:
         """Print one step."""
+        if not (compiled.is_counted or self._is_terminal):
+            return
         if self._bar is None:
             self._bar = tqdm(
                 bar_format="{desc}", leave=False, dynamic_ncols=True, disable=not self._is_terminal
@@ -42,6 +44,8 @@ def compiling_line(compiled: Compiled) -> str:
     """What a terminal shows while kernels are compiled."""
     left = duration(max(1.0, compiled.seconds_left))
     once = ", once" if compiled.is_kept else ""
+    if not compiled.is_counted:
+        return f"compiling for this CPU{once}: {compiled.done} done, looking for what else the net needs"
     return f"compiling for this CPU{once}: {compiled.done} of {compiled.total}, about {left} left"
 
 

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from queue import PriorityQueue
@@ -90,6 +90,8 @@ class Compiled:
         An estimate.
     is_kept
         Whether they are stored, or will be, so that later runs need not compile them.
+    is_counted
+        Whether ``total`` is final: which kernels are needed may still be searched for.
     """
 
     done: int
@@ -97,11 +99,12 @@ class Compiled:
     seconds: float
     seconds_left: float
     is_kept: bool = True
+    is_counted: bool = True
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to do."""
-        return self.done == self.total
+        return self.is_counted and self.done == self.total
 
 
 def all_kernels() -> tuple[str, ...]:
@@ -177,6 +180,7 @@ class Compilation:
         self._changed = threading.Condition()
         self._started = time.monotonic()
         self._is_over = False
+        self._search: threading.Thread | None = None
         self._processes: list[subprocess.Popen[str]] = []
         self._threads: list[threading.Thread] = []
 
@@ -187,14 +191,27 @@ class Compilation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._is_over = True
+        if self._search is not None:
+            self._search.join()
         self._end_queue()
         for process in self._processes:
             process.kill()
         for thread in self._threads:
             thread.join()
 
+    def search(self, find: Callable[[], object]) -> None:
+        """Have ``find`` add what is needed, in a thread of its own."""
+        self._search = threading.Thread(target=find, daemon=True)
+        self._search.start()
+
+    def require_open(self) -> None:
+        """RuntimeError if nobody waits any more."""
+        if self._is_over:
+            raise RuntimeError("nobody waits for the kernels any more")
+
     def add(self, names: Iterable[str]) -> None:
-        """Have kernels compiled, those that take longest first, unless they are."""
+        """Have kernels compiled, those that take longest first, unless they are; as `require_open`."""
+        self.require_open()
         for name in uncompiled(names):
             if name not in self._asked:
                 self._asked[name] = None
@@ -205,7 +222,7 @@ class Compilation:
 
     @property
     def _cost(self) -> float:
-        return sum(map(_cost, self._asked))
+        return sum(map(_cost, list(self._asked)))
 
     def _end_queue(self) -> None:
         """Have every thread end that finds nothing else to do."""
@@ -217,6 +234,10 @@ class Compilation:
 
         Nothing comes if there is nothing to compile.
         """
+        while self._search is not None and self._search.is_alive():
+            self._search.join(interval)
+            if self._asked:
+                yield replace(self._state(), is_counted=False)
         if not self._asked:
             return
         self._end_queue()

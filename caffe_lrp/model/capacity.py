@@ -61,14 +61,14 @@ class Capacity:
         with _COMPILING:
             last = None
             for step in compiling(explainer, lambda explanation: None, "", self._threads):
-                if last is None:
+                if last is None and step.is_counted:
                     _LOG.warning(
                         "compiling %s for this CPU%s; that takes about %.0f s",
                         counted(step.total, "kernel"),
                         ", once" if step.is_kept else "",
                         max(1.0, step.seconds_left),
                     )
-                last = step
+                last = step if step.is_counted else None
             if last is not None:
                 kept = "later runs skip this" if last.is_kept else "they could not be kept for later runs"
                 _LOG.warning("compiled %s in %.0f s; %s", counted(last.total, "kernel"), last.seconds, kept)

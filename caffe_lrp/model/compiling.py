@@ -64,11 +64,13 @@ def compiling(
                 needed[name] = None
                 compilation.add([name])
 
+        def search() -> None:
+            if _trace(explainer, use, note, compilation.require_open):
+                remember(key, needed)
+
         compilation.add(needed)
         if not needed and uncompiled(all_kernels()):
-            is_whole = _trace(explainer, use, note)
-            if is_whole:
-                remember(key, needed)
+            compilation.search(search)
         yield from compilation.steps()
     for name in needed:
         load(name)
@@ -91,6 +93,7 @@ def _trace(
     explainer: Explainer,
     use: Callable[[Explanation], object],
     note: Callable[[str], None],
+    checkpoint: Callable[[], None] | None = None,
 ) -> bool:
     """Go the way of an image without running a kernel; whether that came to its end.
 
@@ -100,7 +103,7 @@ def _trace(
     with tracing(note), np.errstate(all="ignore"):
         try:
             image = _image(explainer)
-            with CpuEngine(convolution=explainer.settings.convolution) as engine:
+            with CpuEngine(1, checkpoint, explainer.settings.convolution) as engine:
                 forward = engine.forward(net, tuple(plans.values()), image.blob[np.newaxis])
                 for code, plan in plans.items():
                     observer = noting(noted.dumps, sums=noted.constants is not None).observer(plan)

@@ -238,6 +238,18 @@ def test_a_terminal_shows_how_many_kernels_are_compiled_and_how_long_the_others_
     assert shown.endswith(f"\r{COMPILED}")
 
 
+def test_kernels_that_are_still_searched_for_are_not_counted(
+    run: PreparedRun, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searching = Compiling(Compiled(1, 2, 1.0, 1.0, is_counted=False))
+    follow(run, [searching, *COMPILING])
+    assert capsys.readouterr().err.startswith("caffe-lrp: compiling 17 kernels for this CPU, once; ")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    follow(run, [searching])
+    said = "caffe-lrp: compiling for this CPU, once: 1 done, looking for what else the net needs"
+    assert said in capsys.readouterr().err
+
+
 def test_no_bar_is_shown_where_nothing_is_left_to_do(
     run: PreparedRun, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,6 +138,27 @@ def test_whoever_waits_no_longer_ends_the_processes(sleeping: list["subprocess.P
     assert [process.wait(60) != 0 for process in sleeping] == [True, True]
 
 
+def test_compiling_begins_while_what_is_needed_is_still_searched_for(
+    sleeping: list["subprocess.Popen[str]"],
+) -> None:
+    may_end = threading.Event()
+    ended: list[str] = []
+    with Compilation(2) as compilation:
+
+        def search() -> None:
+            compilation.add(["winograd.convolve_tiles"])
+            may_end.wait()
+            with pytest.raises(RuntimeError):
+                compilation.add(["convolution.convolve"])
+            ended.append("as nobody waits any more")
+
+        compilation.search(search)
+        step = next(compilation.steps(0.01))
+        assert (step.total, step.is_counted, step.is_over, len(sleeping)) == (1, False, False, 2)
+        threading.Timer(0.2, may_end.set).start()
+    assert ended == ["as nobody waits any more"]
+
+
 def test_a_process_is_started_only_for_what_takes_longer_than_starting_it(
     sleeping: list["subprocess.Popen[str]"],
 ) -> None:
