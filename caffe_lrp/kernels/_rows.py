@@ -33,14 +33,19 @@ def _emit_split(code: Code, source: Any, target: Any, count: Any) -> None:
     each_vector(code, count, use)
 
 
+def with_bias(code: Code, total: ir.Value, bias: ir.Value, offset: ir.Value, load: Load) -> ir.Value:
+    """``total`` plus the vector ``offset`` bytes behind the address ``bias``, unless that is 0."""
+    place = code.variable(total)
+    with code.builder.if_then(code.builder.icmp_signed("!=", bias, number(0))):
+        code.builder.store(code.plus(total, load(code.at(bias, offset))), place)
+    return code.builder.load(place)
+
+
 def _emit_add_parts(code: Code, parts: Any, bias: Any, out: Any, count: Any) -> None:
     def use(offset: ir.Value, load: Load, store: Store) -> None:
         here = code.at(parts, offset)
         total = code.plus(load(here), load(code.at(here, code.scaled(count, 4))))
-        place = code.variable(total)
-        with code.builder.if_then(code.builder.icmp_signed("!=", bias, number(0))):
-            code.builder.store(code.plus(total, load(code.at(bias, offset))), place)
-        store(code.builder.load(place), code.at(out, offset))
+        store(with_bias(code, total, bias, offset, load), code.at(out, offset))
 
     each_vector(code, count, use)
 

@@ -13,6 +13,7 @@ import numpy as np
 from llvmlite import ir
 
 from ._kernel import helper
+from ._rows import with_bias
 from ._simd import Code, Load, Store, each_vector, expanded, number
 from .blobs import Blob
 
@@ -40,10 +41,7 @@ def _emit_split(code: Code, sums: Any, bias: Any, noise: Any, total: Any, count:
             part = code.times(code.splat(0.5), both)
             counts = code.builder.fcmp_ordered(">", code.magnitude(part), limit)
             store(code.builder.select(counts, part, code.splat(0)), place)
-        place = code.variable(whole)
-        with code.builder.if_then(code.builder.icmp_signed("!=", bias, number(0))):
-            code.builder.store(code.plus(whole, load(code.at(bias, offset))), place)
-        store(code.builder.load(place), code.at(total, offset))
+        store(with_bias(code, whole, bias, offset, load), code.at(total, offset))
 
     each_vector(code, count, use)
 
