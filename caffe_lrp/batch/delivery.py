@@ -1,12 +1,14 @@
 """Where results go: files for every image, one database for all of them, or both."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import sync_files
 from caffe_lrp.model.attempt import Attempt
+from caffe_lrp.model.compiling import Compiled, compiling
+from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.model.stages import as_error
 from caffe_lrp.outputs.database import AttributionDatabase
@@ -41,10 +43,14 @@ class Delivery:
     first: int = 0
     is_synced: bool = True
 
-    def encode(self, explanation: Explanation) -> None:
-        """Make the content of all files, and write none."""
-        for _ in encoded(explanation, self.kinds, self.encoding):
-            pass
+    def compiling(self, explainer: Explainer, processes: int) -> Generator[Compiled, None, None]:
+        """Compile what it takes to make explanations and the content of their files; see `compiling`."""
+
+        def encode(explanation: Explanation) -> None:
+            for _ in encoded(explanation, self.kinds, self.encoding):
+                pass
+
+        return compiling(explainer, encode, str(self.kinds), processes)
 
     def deliver(self, job: HeatmapJob, explanation: Explanation) -> None:
         """Write the explanation of a job that has a stem.

@@ -44,7 +44,7 @@ class Progress:
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.started = self.clock()
+        self.begin()
 
     def begin(self) -> None:
         """Count seconds from now on: the first map comes next."""

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ExitCode, OutputError
-from caffe_lrp.model.compiling import compiling
 from caffe_lrp.model.pipeline import run_requests
 from caffe_lrp.model.schedule import loading_within
 from caffe_lrp.outputs.database import AttributionDatabase
@@ -178,9 +177,7 @@ class _Work:
         """Compile what the maps will need, and load it; workers on other machines do that themselves."""
         run, progress, started = self.run, self.progress, time.monotonic()
         if run.options.dask in {None, LOCAL}:
-            steps = compiling(
-                run.explainer, self.delivery.encode, str(self.delivery.kinds), run.schedule.threads
-            )
+            steps = self.delivery.compiling(run.explainer, run.schedule.threads)
             with closing(steps):
                 for compiled in steps:
                     progress.seconds_compiling = compiled.seconds

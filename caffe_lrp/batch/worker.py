@@ -16,7 +16,6 @@ from caffe_lrp import __version__
 from caffe_lrp.errors import CaffeLrpError, UsageError
 from caffe_lrp.machine.environment import stack_of_thread
 from caffe_lrp.machine.resources import address_space_left, available_memory
-from caffe_lrp.model.compiling import compiling
 from caffe_lrp.model.model import Model
 from caffe_lrp.model.schedule import (
     MANY_IMAGES,
@@ -116,7 +115,7 @@ def _open_explainer(recipe: Recipe) -> ThreadedExplainer:
         threads, memory = worker.state.nthreads, recipe.options.memory or granted // 2
         model = Model(recipe.settings, threads=threads, memory=memory)
         explainer = observing(model.explainer(recipe.options.formulas), recipe.delivery.kinds)
-        for _ in compiling(explainer, recipe.delivery.encode, str(recipe.delivery.kinds), threads):
+        for _ in recipe.delivery.compiling(explainer, threads):
             pass  # logs of workers are read by few
         limits = Limits(threads, memory, recipe.options.batch_size)
         schedule = schedule_here(whole_footprint(explainer), MANY_IMAGES, limits)
