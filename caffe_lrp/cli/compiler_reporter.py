@@ -6,7 +6,6 @@ from typing import Any
 from tqdm import tqdm
 
 from caffe_lrp.kernels.ahead import Compiled
-from caffe_lrp.messages import counted, duration
 
 from .terminal import remark
 
@@ -27,12 +26,12 @@ class CompilerReporter:
                 bar_format="{desc}", leave=False, dynamic_ncols=True, disable=not self._is_terminal
             )
             if not self._is_terminal:
-                remark(compiling_begins_line(compiled))
+                remark(compiled.begun_line)
         if not compiled.is_over:
             self._bar.set_description_str(f"caffe-lrp: {compiling_line(compiled)}")
             return
         self.close()
-        remark(compiling_ended_line(compiled))
+        remark(compiled.ended_line)
 
     def close(self) -> None:
         """Take the line away."""
@@ -42,23 +41,7 @@ class CompilerReporter:
 
 def compiling_line(compiled: Compiled) -> str:
     """What a terminal shows while kernels are compiled."""
-    left = duration(max(1.0, compiled.seconds_left))
-    once = ", once" if compiled.is_kept else ""
+    text = f"compiling for this CPU{compiled.once}: {compiled.done}"
     if not compiled.is_counted:
-        return f"compiling for this CPU{once}: {compiled.done} done, looking for what else the net needs"
-    return f"compiling for this CPU{once}: {compiled.done} of {compiled.total}, about {left} left"
-
-
-def compiling_begins_line(compiled: Compiled) -> str:
-    """What a log says when kernels begin to be compiled."""
-    about = duration(max(1.0, compiled.seconds_left))
-    once = ", once" if compiled.is_kept else ""
-    return f"compiling {counted(compiled.total, 'kernel')} for this CPU{once}; that takes about {about}"
-
-
-def compiling_ended_line(compiled: Compiled) -> str:
-    """What is left of that when it is over."""
-    text = f"compiled {counted(compiled.total, 'kernel')} in {duration(compiled.seconds)}"
-    return (
-        f"{text}; {'later runs skip this' if compiled.is_kept else 'they could not be kept for later runs'}"
-    )
+        return f"{text} done, looking for what else the net needs"
+    return f"{text} of {compiled.total}, about {compiled.left} left"

@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import PriorityQueue
 from types import TracebackType
 
+from ..messages import counted, duration
 from . import cache
 from ._jit import CACHE_FOLDER, FOUND, OWNERS, SOURCES, TARGET
 from ._kernel import KERNELS, skipped_calls, tracing
@@ -105,6 +106,28 @@ class Compiled:
     def is_over(self) -> bool:
         """Whether nothing is left to do."""
         return self.is_counted and self.done == self.total
+
+    @property
+    def begun_line(self) -> str:
+        """What is said when it begins."""
+        what = counted(self.total, "kernel")
+        return f"compiling {what} for this CPU{self.once}; that takes about {self.left}"
+
+    @property
+    def ended_line(self) -> str:
+        """What is said when it is over."""
+        kept = "later runs skip this" if self.is_kept else "they could not be kept for later runs"
+        return f"compiled {counted(self.total, 'kernel')} in {duration(self.seconds)}; {kept}"
+
+    @property
+    def once(self) -> str:
+        """Whether it is done once, in words."""
+        return ", once" if self.is_kept else ""
+
+    @property
+    def left(self) -> str:
+        """The time left, in words."""
+        return duration(max(1.0, self.seconds_left))
 
 
 def all_kernels() -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.pool import EnginePool
 from caffe_lrp.machine.resources import allowed_processors, available_memory
-from caffe_lrp.messages import counted
 from caffe_lrp.relevance.formulas import FormulaCode
 
 from . import schedule
@@ -61,17 +60,12 @@ class Capacity:
         with _COMPILING:
             last = None
             for step in compiling(explainer, lambda explanation: None, "", self._threads):
-                if last is None and step.is_counted:
-                    _LOG.warning(
-                        "compiling %s for this CPU%s; that takes about %.0f s",
-                        counted(step.total, "kernel"),
-                        ", once" if step.is_kept else "",
-                        max(1.0, step.seconds_left),
-                    )
-                last = step if step.is_counted else None
+                if step.is_counted:
+                    if last is None:
+                        _LOG.warning(step.begun_line)
+                    last = step
             if last is not None:
-                kept = "later runs skip this" if last.is_kept else "they could not be kept for later runs"
-                _LOG.warning("compiled %s in %.0f s; %s", counted(last.total, "kernel"), last.seconds, kept)
+                _LOG.warning(last.ended_line)
         self._compiled.add(asked)
 
     def engine(self, explainer: Explainer) -> AbstractContextManager[Engine]:
