@@ -57,8 +57,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--repeat", type=int, default=5, metavar="N", help="rounds of each; default: 5")
     add("--round-seconds", type=float, default=1.0, metavar="S", help="length of a round; default: 1")
     add("--against", choices=["zennit"], help="let zennit and PyTorch's gradient take turns with us")
-    add("--images", nargs=2, type=int, default=[32, 96], metavar=("FEW", "MANY"),
-        help="end-to-end: lengths of the two lists whose difference counts; default: 32 96")  # fmt: skip
+    add("--images", nargs=2, type=int, default=[160, 32], metavar=("N", "APART"),
+        help="end-to-end: images of a run, and how many at either end do not count; default: 160 32")  # fmt: skip
     add("--cli-options", type=str.split, default=[], metavar="TEXT",
         help="end-to-end, start: options for caffe-lrp, as --cli-options='--memory 2G'")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write all that was measured, too")
@@ -180,9 +180,9 @@ def whole_runs(options: argparse.Namespace) -> list[Row]:
 
 def whole_run(options: argparse.Namespace, net: str, code: int | str) -> Row:
     """Return how fast the command is with one net and formula."""
-    few, many = options.images
+    images, apart = options.images
     case = case_of(options, net, code, options.batch[0], options.threads[0], together=False)
-    config, photos = Path(case.config), prepare_photos(options.folder, many)
+    config, photos = Path(case.config), prepare_photos(options.folder, images)
     cli_options = ["--formula", str(code), "--threads", str(case.threads), "--batch", str(case.batch)]
     cli_options += ["--convolution", case.convolution]
     rounds: dict[str, list[Round]] = {"explain": [], "end_to_end": [], "explain_all": []}
@@ -196,13 +196,13 @@ def whole_run(options: argparse.Namespace, net: str, code: int | str) -> Row:
         run_cli(config, photos[:1], [*cli_options, *options.cli_options])
         for _ in range(options.repeat):
             rounds["explain"].append(ours.run("explain"))
-            steady, full = end_to_end(config, photos, few, [*cli_options, *options.cli_options])
+            steady, run = end_to_end(config, photos, apart, [*cli_options, *options.cli_options])
             rounds["end_to_end"].append(steady)
-            peak = max(peak, full.peak_memory)
-            rounds["explain_all"].append(explain_all(model, photos, few, code, case.batch))
+            peak = max(peak, run.peak_memory)
+            rounds["explain_all"].append(explain_all(model, photos, apart, code, case.batch))
         row = head_of(net, case) | speed_row(rounds) | {"peak_memory": peak}
-        row["decode_ms"] = decode_milliseconds(model, photos[:few])
-        row["write_ms"] = write_milliseconds(model, photos[:few], code)
+        row["decode_ms"] = decode_milliseconds(model, photos[: case.batch])
+        row["write_ms"] = write_milliseconds(model, photos[: case.batch], code)
     return told(row)
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +26,19 @@ DEFAULT_KINDS = default_kinds(text_only=False)
 
 @dataclass(frozen=True)
 class ProcessRun:
-    """Wall time in seconds and largest resident memory in MB of one process."""
+    """One process: wall time in seconds, largest resident memory in MB, and when its files were written.
+
+    Attributes
+    ----------
+    seconds, peak_memory
+        Of the whole process.
+    written
+        Of every file of an image, in seconds, sorted.
+    """
 
     seconds: float
     peak_memory: float
+    written: tuple[float, ...] = ()
 
 
 def run_cli(
@@ -63,33 +71,38 @@ def run_cli(
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
+        names = tuple(f"{photo.name}_" for photo in photos)
+        files = (file for file in Path(folder).rglob("*") if file.name.startswith(names))
+        written = tuple(sorted(file.stat().st_mtime for file in files))
     if process.returncode:
         raise RuntimeError(f"caffe-lrp ended with exit code {process.returncode}")
-    return ProcessRun(seconds, usage.ru_maxrss / 1024)
+    return ProcessRun(seconds, usage.ru_maxrss / 1024, written)
 
 
 def end_to_end(
-    config: Path, photos: Sequence[Path], few: int, options: Sequence[str]
+    config: Path, photos: Sequence[Path], apart: int, options: Sequence[str]
 ) -> tuple[Round, ProcessRun]:
-    """Return how long images take once everything is running, and the longer of two runs.
+    """Return how long images take while everything is running, and the whole run.
 
-    The images are those a run with all photos has more than one with the first `few`, and so is the time.
+    What counts is the time between the last file of the first `apart` images and that of all images but as
+    many: at both moments other images are being worked on.
     """
-    short = run_cli(config, photos[:few], options)
-    full = run_cli(config, photos, options)
-    return Round(len(photos) - few, full.seconds - short.seconds), full
+    run = run_cli(config, photos, options)
+    return _middle(run.written, len(photos), apart), run
 
 
 def explain_all(
-    model: Model, photos: Sequence[Path], few: int, formula: FormulaCode, batch: int | None = None
+    model: Model, photos: Sequence[Path], apart: int, formula: FormulaCode, batch: int | None = None
 ) -> Round:
-    """Return how long images take in Python once everything is running; counted as in `end_to_end`."""
+    """Return how long images take in Python while everything is running; counted as in `end_to_end`."""
+    made = [time.perf_counter() for _ in model.explain_all(photos, formulas=[formula], batch=batch)]
+    return _middle(made, len(photos), apart)
 
-    def seconds(paths: Sequence[Path]) -> float:
-        return timed(lambda: deque(model.explain_all(paths, formulas=[formula], batch=batch), maxlen=0))
 
-    short = seconds(photos[:few])
-    return Round(len(photos) - few, seconds(photos) - short)
+def _middle(moments: Sequence[float], images: int, apart: int) -> Round:
+    """Return the round of all images but the first and the last few; each has as many of the moments."""
+    each = len(moments) // images
+    return Round(images - 2 * apart, moments[each * (images - apart) - 1] - moments[each * apart - 1])
 
 
 def starts(config: Path, photo: Path, options: Sequence[str]) -> tuple[ProcessRun, ProcessRun]:
