@@ -58,7 +58,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--round-seconds", type=float, default=1.0, metavar="S", help="length of a round; default: 1")
     add("--against", choices=["zennit"], help="let zennit and PyTorch's gradient take turns with us")
     add("--images", nargs=2, type=int, default=[160, 32], metavar=("N", "APART"),
-        help="end-to-end: images of a run, and how many at either end do not count; default: 160 32")  # fmt: skip
+        help="end-to-end: images, and how many at either end do not count; default: 160 32")  # fmt: skip
     add("--cli-options", type=str.split, default=[], metavar="TEXT",
         help="end-to-end, start: options for caffe-lrp, as --cli-options='--memory 2G'")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write all that was measured, too")

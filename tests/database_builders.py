@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from caffe_lrp.imaging.original import Original
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.outputs.database import AttributionDatabase, DatabaseShape
@@ -29,6 +30,7 @@ def explanation_of(number: int, shape: DatabaseShape = SHAPE) -> Explanation:
         formula=100,
         source="picture.png",
         place=Place(height, width, 0, 0, height, width),
+        original=Original("picture.png"),
         ranking=Ranking(np.argsort(-scores)[:2], -np.sort(-scores)[:2]),
     )
 

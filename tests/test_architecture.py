@@ -27,7 +27,7 @@ ARROWS = {
     "engines": FOUNDATION | {"kernels", "compute", "layers", "net", "relevance"},
     "inspection": FOUNDATION | {"formats", "layers", "net", "relevance"},
     "imaging": FOUNDATION | {"machine", "files", "formats", "kernels"},
-    "rendering": FOUNDATION | {"kernels"},
+    "rendering": FOUNDATION | {"kernels", "imaging"},
     "model": FOUNDATION
     | {"machine", "files", "formats", "kernels", "net", "relevance", "engines", "inspection", "imaging"}
     | {"rendering", "layers"},

@@ -23,6 +23,7 @@ from .budget import MemoryBudget
 from .decode import MAX_PIXELS, ImageName, decode, too_large
 from .memory import ImageInput, decode_given, finished_input, is_finished_input, name_of
 from .numpy_file import is_numpy_file, read_numpy_file
+from .original import Original, as_eight_bits, as_three_channels, picture_of_levels
 from .pixels import DecodedImage
 from .place import Place, place_of_crop
 from .resize import RESIZE_MODES, Size, resize
@@ -170,6 +171,13 @@ class Preprocessor:
         except MemoryError as error:
             raise too_large(name_of(image), "it does not fit in memory") from error
 
+    def original_of(self, source: ImageInput, prepared: PreparedImage) -> Original:
+        """What to read a picture of an image from, in the size that it had before; of a finished input that
+        is the picture made of it.
+        """  # noqa: D205 - one sentence
+        image = prepared.picture if is_finished_input(source) else source
+        return Original(image, self.channels, self.channel_order, self.max_pixels)
+
     def _from_file(self, source: ImageSource) -> PreparedImage:
         with self.budget.share(source) as take:
             if is_numpy_file(source):
@@ -209,31 +217,24 @@ class Preprocessor:
         ordered = crop[..., ::-1] if self.channel_order == "BGR" else crop
         planes = np.ascontiguousarray(ordered.transpose(2, 0, 1))
         levels = (planes * (255.0 / 65535.0)).astype(np.float32)
-        picture = ((crop.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        picture = as_eight_bits(crop)
         blob = self._less_mean(levels, axes)
-        return PreparedImage(blob, _as_three_channels(picture), self._place(axes, sides, size))
+        return PreparedImage(blob, as_three_channels(picture), self._place(axes, sides, size))
 
     def _from_levels(self, levels: Blob) -> PreparedImage:
         sides = (levels.shape[1], levels.shape[2])
         axes = self.centred_indices(*sides)
         rows, columns = axes
         crop = _part(levels, rows.image, columns.image, first_axis=1)
-        return PreparedImage(
-            self._less_mean(crop, axes), self._picture_of(crop), self._place(axes, sides, sides)
-        )
+        picture = picture_of_levels(crop, self.channel_order)
+        return PreparedImage(self._less_mean(crop, axes), picture, self._place(axes, sides, sides))
 
     def _from_blob(self, blob: Blob) -> PreparedImage:
         sides = self.input_size
         axes = self.centred_indices(*sides)
         levels = blob / np.float32(self.scale) + self._mean_at(axes)
-        return PreparedImage(blob, self._picture_of(levels), self._place(axes, sides, sides))
-
-    def _picture_of(self, levels: Blob) -> NDArray[np.uint8]:
-        """Grey levels (C, H, W) as a picture (H, W, 3), RGB; channels that are no colours are averaged."""
-        shown = levels if self.channels == 3 else levels.mean(axis=0, keepdims=True)
-        if self.channel_order == "BGR":
-            shown = shown[::-1]
-        return _as_three_channels((shown.clip(0, 255) + 0.5).astype(np.uint8).transpose(1, 2, 0))
+        picture = picture_of_levels(levels, self.channel_order)
+        return PreparedImage(blob, picture, self._place(axes, sides, sides))
 
     def _place(self, axes: Axes, sides: Size, size: Size) -> Place:
         """Where the crop lies in an image of ``sides`` that was resized to ``size``."""
@@ -326,11 +327,6 @@ def _part(
         else:
             array = array.take(indices, axis)
     return array
-
-
-def _as_three_channels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture (H, W, 1 or 3), gray replicated."""
-    return picture if picture.shape[2] == 3 else np.repeat(picture, 3, axis=2)
 
 
 def _luma(samples: NDArray[np.uint16]) -> NDArray[np.uint16]:

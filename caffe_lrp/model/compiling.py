@@ -8,6 +8,7 @@ import numpy as np
 
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import CaffeLrpError
+from caffe_lrp.imaging.original import Original
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.ahead import (
@@ -139,6 +140,7 @@ def _explanation(
         formula=code,
         source="",
         place=image.place,
+        original=Original(image.picture),
         ranking=rank(scores, explainer.class_count),
         labels=explainer.labels,
     )

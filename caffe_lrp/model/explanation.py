@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from caffe_lrp.imaging.original import Original
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.ranking import Ranking
+from caffe_lrp.rendering.picture import render
+from caffe_lrp.rendering.style import ORIGINAL, PictureStyle, picture_style
 
 from .darkness import Darkness
 
@@ -60,6 +64,8 @@ class Explanation:
         Path of the image, or in words what else it was.
     place
         Where the input lay in the original picture.
+    original
+        The original: the file it was read from, or the image that was given.
     ranking
         Classes, best first, and their scores: those that are ranked.
     labels
@@ -82,6 +88,7 @@ class Explanation:
     formula: FormulaCode
     source: str
     place: Place
+    original: Original
     ranking: Ranking
     labels: tuple[str, ...] = ()
     layers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -112,6 +119,30 @@ class Explanation:
             ScoredClass(index, self.label_of(index), score)
             for index, score in zip(classes, scores, strict=True)
         ]
+
+    def heatmap(self, style: PictureStyle | None = None, **options: Any) -> Image.Image:
+        """The map as a picture.
+
+        Parameters
+        ----------
+        style
+            How it is to look; None: an overlay over the original in gray, see `PictureStyle`.
+        options
+            ``cmap="seismic"``, ``mode="plain"`` and so on, in place of what the style says: attributes of
+            `PictureStyle`.
+
+        Raises
+        ------
+        UsageError
+            There is no such option, its value means nothing, or the relevance is no map.
+        ImageError
+            The original is needed, and its file is no longer there.
+        """
+        wanted = picture_style(options, style or PictureStyle())
+        if not wanted.needs_photo:
+            return render(self.relevance, wanted, place=self.place)
+        photo = self.original.picture() if wanted.size == ORIGINAL else self.input
+        return render(self.relevance, wanted, photo, self.place)
 
     def label_of(self, index: int) -> str:
         """Label of a class; "without a label" where it has none."""

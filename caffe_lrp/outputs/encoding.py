@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from caffe_lrp.rendering.style import DEFAULT_STYLE, PictureStyle
+
 Dtype = Literal["float32", "float16"]
 
 #: Classes that files name, best first.
@@ -19,7 +21,10 @@ class Encoding:
         Of relevance, where files have a choice.
     description
         What describes the run (net, formula, settings), as a JSON text.
+    picture
+        How rendered pictures look.
     """
 
     dtype: Dtype = "float32"
     description: str = ""
+    picture: PictureStyle = DEFAULT_STYLE

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from .layers import is_layer_kind, layer_suffix
 
-#: The kind that tells of sums, and the one that is a database.
-CONSERVATION, DATABASE = "conservation", "h5"
+#: The kind that is drawn as the picture options say, the one that tells of sums, and the database.
+RENDER, CONSERVATION, DATABASE = "render", "conservation", "h5"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ _ROWS = (
     Output("heatmap", "_heatmap.png", "pictures.heatmap_file", by_default=True),
     Output("input", "_as_inputted_into_the_dnn.png", "pictures.input_file", by_default=True),
     Output("top10", "_top10scores.txt", "text.top_scores_file", by_default=True, is_text=True),
+    Output(RENDER, "_render.png", "pictures.render_file"),
     Output("npy", "_relevance.npy", "arrays.npy_file"),
     Output("npz", "_relevance.npz", "arrays.npz_file"),
     Output(CONSERVATION, "_conservation.json", "text.conservation_file", is_text=True, needs_sums=True),

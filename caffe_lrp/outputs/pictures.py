@@ -1,10 +1,10 @@
-"""The two pictures, as PNG files. Source: spec/reference.md §7."""
+"""The pictures of an image, as PNG files. Source: spec/reference.md §7."""
 
 import numpy as np
 
 from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.rendering.heatmap import heatmap_picture
-from caffe_lrp.rendering.png import encode_png
+from caffe_lrp.rendering.png import encode_picture, encode_png
 
 from .encoding import Encoding
 
@@ -19,3 +19,14 @@ def heatmap_file(explanation: Explanation, _: Encoding) -> bytes:
 def input_file(explanation: Explanation, _: Encoding) -> bytes:
     """Content of ``_as_inputted_into_the_dnn.png``: the picture that the net saw."""
     return encode_png(explanation.input)
+
+
+def render_file(explanation: Explanation, encoding: Encoding) -> bytes:
+    """Content of ``_render.png``: the relevance as people want to see it, and how it was drawn.
+
+    Raises
+    ------
+    ImageError
+        The original is needed, and its file is no longer there.
+    """
+    return encode_picture(explanation.heatmap(encoding.picture), encoding.picture)

@@ -1,10 +1,25 @@
-"""PNG files."""
+"""PNG files, and what a picture says of how it was drawn."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
 
 from caffe_lrp.errors import ImageError
+
+from .style import PictureStyle
+
+#: The text chunk that holds the style of a picture.
+_STYLE = "caffe-lrp picture"
+#: What Pillow raises for a file that is no picture, or a damaged one.
+_FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+#: zlib's fastest level: pictures of the next take twice as long and are hardly smaller.
+_COMPRESSION = 1
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
@@ -25,3 +40,25 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
     if not done:  # OpenCV does not say why; of pixels that it takes, this is all that can be wrong
         raise MemoryError
     return content.tobytes()
+
+
+def encode_picture(picture: Image.Image, style: PictureStyle) -> bytes:
+    """The bytes of a PNG file for a rendered picture, which says how it was drawn.
+
+    A palette stays one, so that its colours can be exchanged.
+    """
+    info = PngImagePlugin.PngInfo()
+    info.add_text(_STYLE, json.dumps(style.as_json()))
+    content = io.BytesIO()
+    picture.save(content, "PNG", pnginfo=info, compress_level=_COMPRESSION)
+    return content.getvalue()
+
+
+def style_in(path: Path) -> dict[str, Any] | None:
+    """What a file says of how it was drawn; None if it is no picture of ours, or cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            said = json.loads(str(picture.info.get(_STYLE, "null")))
+    except _FAULTS:
+        return None
+    return said if isinstance(said, dict) else None

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from caffe_lrp.errors import ImageError, OutputError
 from caffe_lrp.files import atomic
 from caffe_lrp.files.atomic import write_atomically
+from caffe_lrp.imaging.original import Original
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.outputs import writers
@@ -48,6 +49,7 @@ def explanation() -> Explanation:
         formula=100,
         source="picture.png",
         place=Place(2, 5, 0, 0, 2, 5),
+        original=Original("picture.png"),
         ranking=RANKING,
         conservation=Conservation(1.0, 1.0, 0.0, ()),
     )

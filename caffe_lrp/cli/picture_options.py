@@ -1,0 +1,29 @@
+"""The options that say how pictures look, which several commands have."""
+
+import argparse
+from typing import Any
+
+from caffe_lrp.rendering.style import PICTURE_OPTIONS
+
+from .options import Parser, checked
+
+_PREFIX = "picture_"
+
+
+def add_picture_options(parser: Parser, *, is_hidden: bool = False) -> None:
+    """Add one option for each word of a style."""
+    group = parser if is_hidden else parser.add_argument_group("pictures")
+    for option in PICTURE_OPTIONS:
+        settings: dict[str, Any] = (
+            {"action": "store_const", "const": True}
+            if option.is_flag
+            else {"type": checked(option.parse), "metavar": option.metavar}
+        )
+        text = argparse.SUPPRESS if is_hidden else option.help
+        group.add_argument(f"--{option.name}", dest=_PREFIX + option.name, help=text, **settings)
+
+
+def picture_options_of(given: argparse.Namespace) -> dict[str, Any]:
+    """The words that were given, with their values."""
+    values = ((option.name, getattr(given, _PREFIX + option.name)) for option in PICTURE_OPTIONS)
+    return {name: value for name, value in values if value is not None}

@@ -1,0 +1,65 @@
+"""Which colour a strength gets under a style: a fine table of colours, and a palette of 256 of them."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .colour_map import as_bytes
+from .colour_maps import find_colour_map
+from .style import PictureStyle
+
+#: Entries of the fine table for strengths from 0 to 1.
+_FINE = 2**15 - 1
+#: Indices of a palette: in a symmetric one 0 lies in the middle, in a positive one at the beginning.
+_MIDDLE, _LARGEST_INDEX = 128, 255
+
+
+def bent(strengths: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:
+    """Strengths with their magnitudes raised to an exponent, their signs kept."""
+    if exponent == 1:
+        return strengths
+    magnitudes: NDArray[np.float32] = np.abs(strengths) ** np.float32(exponent)
+    signed: NDArray[np.float32] = np.copysign(magnitudes, strengths)
+    return signed
+
+
+def colours(strengths: NDArray[np.float32], style: PictureStyle) -> NDArray[np.float32]:
+    """Colours (…, 3) from 0 to 1 of strengths (…) from −1 to 1."""
+    indices = np.rint(strengths * np.float32(_FINE)).astype(np.intp) + _FINE
+    table = _fine_table(style.cmap, style.level, style.is_positive)
+    return table.take(indices, axis=0)
+
+
+def palette(style: PictureStyle) -> NDArray[np.uint8]:
+    """(256, 3): the colours of the indices that `palette_indices` gives."""
+    indices = np.arange(_LARGEST_INDEX + 1)
+    reach, zero = (_LARGEST_INDEX, 0) if style.is_positive else (_MIDDLE - 1, _MIDDLE)
+    shares = np.maximum((indices - zero) / reach, -1)
+    return as_bytes(_colours_at(shares, style.cmap, style.level, style.is_positive))
+
+
+def palette_indices(strengths: NDArray[np.float32], style: PictureStyle) -> NDArray[np.uint8]:
+    """Indices of strengths from −1 to 1: 128 + 127 s, of positive ones 255 s, rounded. They tell nothing of
+    the colour map, which can be exchanged in the file.
+    """  # noqa: D205 - a formula
+    reach, zero = (_LARGEST_INDEX, 0) if style.is_positive else (_MIDDLE - 1, _MIDDLE)
+    return (np.rint(strengths * reach) + zero).astype(np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _fine_table(cmap: str, level: float, is_positive: bool) -> NDArray[np.float32]:
+    shares = np.arange(-_FINE, _FINE + 1) / _FINE
+    return _colours_at(shares, cmap, level, is_positive).astype(np.float32)
+
+
+def _colours_at(
+    shares: NDArray[np.float64], cmap: str, level: float, is_positive: bool
+) -> NDArray[np.float64]:
+    """Colours of strengths: symmetric ones lie along the whole map, positive ones begin at 0."""
+    colour_map = find_colour_map(cmap)
+    scaled = np.clip(shares * level, -1, 1)
+    if not is_positive:
+        return colour_map((scaled + 1) / 2)
+    upwards = np.maximum(scaled, 0)
+    return colour_map((upwards + 1) / 2 if colour_map.has_middle else upwards)

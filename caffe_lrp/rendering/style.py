@@ -1,0 +1,236 @@
+"""How relevance becomes a picture: the words for it, as the command line, configs and Python know them.
+
+Help and configs need them before anything is drawn, so that NumPy is not loaded here unless a colour map is
+looked up.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from caffe_lrp.errors import UsageError
+from caffe_lrp.messages import did_you_mean
+
+if TYPE_CHECKING:
+    from .colour_map import ColourMap
+
+SYMMETRIC, POSITIVE = "symmetric", "positive"
+PLAIN, OVERLAY, ALPHA, OUTLINE, SIDE = "plain", "overlay", "alpha", "outline", "side"
+NET, ORIGINAL = "net", "original"
+GRAY, COLOUR = "gray", "colour"
+ROBUST, LARGEST = "robust", "max"
+
+POOLS = ("sum", "mean", "l2", "linf", "abs-sum", "positive")
+MODES = (PLAIN, OVERLAY, ALPHA, OUTLINE, SIDE)
+SIGNS = (SYMMETRIC, POSITIVE)
+SIZES = (NET, ORIGINAL)
+PHOTOS = (GRAY, COLOUR)
+
+_PERCENTILE = re.compile(r"percentile:([0-9]{1,3}(\.[0-9]{1,6})?)")
+#: Exponents of the opacity of overlays, and of colours.
+_EXPONENT_OF_OPACITY, _EXPONENT_OF_COLOURS = 0.5, 1.0
+_LARGEST_NUMBER = 1e30
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureStyle:
+    """How relevance becomes a picture.
+
+    Attributes
+    ----------
+    cmap
+        Colour map: its name, ``_r`` behind it for the reverse, or a text such as ``00f,80:fff,f00``.
+    pool
+        What a pixel's channels become: their ``sum``, ``mean``, Euclidean norm (``l2``), largest magnitude
+        (``linf``), the sum of their magnitudes (``abs-sum``) or of their positive parts (``positive``).
+    range
+        Which relevance is shown at full strength: the largest magnitude in the map (``max``); a magnitude
+        that so many percent of its pixels do not exceed (``percentile:99``); ten times the cube root of the
+        mean cubed magnitude (``robust``); or a number.
+    sign
+        ``symmetric``: both signs, 0 in the middle of the colour map. ``positive``: negative relevance counts
+        as 0; the map begins at 0, one with a middle in its middle. None: what suits the colour map.
+    mode
+        ``plain``: colours alone. ``overlay``: over the photo, the more relevant the less transparent.
+        ``alpha``: the photo, the darker the less speaks for the class. ``outline``: colours, and the edges
+        of the photo in black. ``side``: the photo and the colours side by side.
+    exponent
+        Of the strength, before it becomes opacity in ``overlay`` and ``alpha`` (None: 0.5), or a colour in
+        the other modes (None: 1).
+    level
+        Factor of the strength: with 2, half the range gets the strongest colour already.
+    opacity
+        Of the strongest relevance in ``overlay`` and ``alpha``, from 0 to 1.
+    photo
+        What of the photo ``overlay`` and ``alpha`` show: ``gray``, so that colours are relevance and nothing
+        else, or ``colour``.
+    size
+        ``original``: that of the photo, the map where the net saw it; ``net``: that of the net's input.
+    bar
+        Whether a colour bar stands beside it.
+    """
+
+    cmap: str = "bwr"
+    pool: str = "sum"
+    range: str | float = "percentile:99"
+    sign: str | None = None
+    mode: str = OVERLAY
+    exponent: float | None = None
+    level: float = 1.0
+    opacity: float = 1.0
+    photo: str = GRAY
+    size: str = ORIGINAL
+    bar: bool = False
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether negative relevance counts as 0."""
+        if self.mode == ALPHA:
+            return True
+        if self.sign is None:
+            return not _colour_map_called(self.cmap).has_middle
+        return self.sign == POSITIVE
+
+    @property
+    def exponent_in_force(self) -> float:
+        """The exponent, that of the mode unless another is given."""
+        if self.exponent is not None:
+            return self.exponent
+        return _EXPONENT_OF_OPACITY if self.is_blended else _EXPONENT_OF_COLOURS
+
+    @property
+    def is_blended(self) -> bool:
+        """Whether the strength decides on opacity."""
+        return self.mode in (OVERLAY, ALPHA)
+
+    @property
+    def needs_photo(self) -> bool:
+        """Whether a picture shows more than the map."""
+        return self.mode != PLAIN
+
+    def as_json(self) -> dict[str, Any]:
+        """All values, ready for JSON."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+DEFAULT_STYLE = PictureStyle()
+
+
+@dataclass(frozen=True)
+class PictureOption:
+    """One of the words.
+
+    Attributes
+    ----------
+    name
+        Attribute of `PictureStyle`.
+    parse
+        From a text to its value; a ValueError says what is wrong.
+    metavar
+        What its value is called in help; empty for one that is on or off.
+    help
+        What it decides on, in a few words.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    metavar: str
+    help: str
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it is on or off."""
+        return not self.metavar
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}{did_you_mean(text, choices)}")
+        return text
+
+    return parse
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise ValueError(f"must be a number from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
+def _colour_map_called(name: str) -> "ColourMap":
+    from .colour_maps import find_colour_map  # noqa: PLC0415 - loads NumPy
+
+    return find_colour_map(name)
+
+
+def _colour_map(text: str) -> str:
+    _colour_map_called(text)
+    return text
+
+
+def _range(text: str) -> str | float:
+    if text in (LARGEST, ROBUST) or (percentile_of(text) or 0) > 0:
+        return text
+    try:
+        return _number(1 / _LARGEST_NUMBER, _LARGEST_NUMBER)(text)
+    except ValueError:
+        words = f"{LARGEST}, {ROBUST}, percentile:P with P above 0 and up to 100, or a number above 0"
+        raise ValueError(f"must be {words}") from None
+
+
+def percentile_of(value: str | float) -> float | None:
+    """P of ``percentile:P``; None for other ranges."""
+    match = _PERCENTILE.fullmatch(str(value))
+    return float(match[1]) if match and float(match[1]) <= 100 else None
+
+
+def _switch(text: str) -> bool:
+    return _one_of(("true", "false"))(text.lower()) == "true"
+
+
+#: In the order of help.
+PICTURE_OPTIONS = (
+    PictureOption("cmap", _colour_map, "NAME", "colour map, or colours such as 00f,80:fff,f00"),
+    PictureOption("mode", _one_of(MODES), "MODE", ", ".join(MODES)),
+    PictureOption("size", _one_of(SIZES), "SIZE", "of the photo (original), or of the net's input (net)"),
+    PictureOption("range", _range, "RANGE", f"{LARGEST}, percentile:P, {ROBUST} or a number"),
+    PictureOption("sign", _one_of(SIGNS), "SIGN", "symmetric, or positive relevance alone"),
+    PictureOption("pool", _one_of(POOLS), "POOL", f"of channels: {', '.join(POOLS)}"),
+    PictureOption("exponent", _number(0, 10), "X", "of the strength; less than 1 shows more"),
+    PictureOption("level", _number(0, 1000), "X", "factor of the strength"),
+    PictureOption("opacity", _number(0, 1), "X", "of the strongest relevance, from 0 to 1"),
+    PictureOption("photo", _one_of(PHOTOS), "HOW", "below an overlay: gray, or in colour"),
+    PictureOption("bar", _switch, "", "add a colour bar"),
+)
+
+
+def picture_style(given: Mapping[str, Any], base: PictureStyle = DEFAULT_STYLE) -> PictureStyle:
+    """A style with given values, which may be texts, in place of those of another.
+
+    Raises
+    ------
+    UsageError
+        There is no such word, or a value is none; ``setting`` names it.
+    """
+    known = {option.name: option for option in PICTURE_OPTIONS}
+    values = {}
+    for name, value in given.items():
+        if name not in known:
+            raise UsageError(f"there is no picture option '{name}'{did_you_mean(name, known)}", setting=name)
+        if value is None:
+            continue
+        try:
+            values[name] = known[name].parse(str(value))
+        except ValueError as error:
+            raise UsageError(f"{value!r} {error}", setting=name) from None
+    return replace(base, **values)
