@@ -141,7 +141,8 @@ def _overlaid(strength: _Strengths, photo: _Pixels, style: PictureStyle) -> _Pix
 
 
 def _lit(strength: _Strengths, photo: _Pixels, style: PictureStyle) -> _Pixels:
-    return np.rint(_opacity(strength, style) * photo).astype(np.uint8)
+    lit: _Pixels = np.rint(_opacity(strength, style) * photo).astype(np.uint8)
+    return lit
 
 
 def _opacity(strength: _Strengths, style: PictureStyle) -> _Strengths:

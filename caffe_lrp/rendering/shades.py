@@ -28,7 +28,8 @@ def colours(strengths: NDArray[np.float32], style: PictureStyle) -> NDArray[np.f
     """Colours (…, 3) from 0 to 1 of strengths (…) from −1 to 1."""
     indices = np.rint(strengths * np.float32(_FINE)).astype(np.intp) + _FINE
     table = _fine_table(style.cmap, style.level, style.is_positive)
-    return table.take(indices, axis=0)
+    found: NDArray[np.float32] = table.take(indices, axis=0)
+    return found
 
 
 def palette(style: PictureStyle) -> NDArray[np.uint8]:

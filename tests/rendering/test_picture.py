@@ -1,6 +1,7 @@
 """Pictures of maps: what people see of relevance, in every mode."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ NET = {"size": "net", "range": "max", "photo": "colour"}
 MAP = np.array([[4.0, -1.0], [0.0, 2.0]])
 
 
-def shown(relevance: np.ndarray, seen: np.ndarray | None = None, **options: object) -> np.ndarray:
+def shown(relevance: np.ndarray, seen: np.ndarray | None = None, **options: Any) -> np.ndarray:
     """One pixel of the picture for each of the map, (H, W, 3)."""
     picture = render(relevance, picture_style(NET | options), seen)
     times = -(-LEAST_SIDE // relevance.shape[-1])
@@ -106,7 +107,7 @@ def test_symmetric_and_positive_maps_begin_where_nothing_is_said() -> None:
 
 def test_level_and_exponent_make_more_visible() -> None:
     weak = np.array([[0.25, 1.0]])
-    style: dict[str, object] = {"mode": "plain", "cmap": "gray"}
+    style: dict[str, Any] = {"mode": "plain", "cmap": "gray"}
     assert shown(weak, **style)[0, 0, 0] == 64
     assert shown(weak, **style, level=2)[0, 0, 0] == 128
     assert shown(weak, **style, exponent=0.5)[0, 0, 0] == 128
