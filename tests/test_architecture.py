@@ -32,13 +32,14 @@ ARROWS = {
     | {"machine", "files", "formats", "kernels", "net", "relevance", "engines", "inspection", "imaging"}
     | {"rendering", "layers"},
     "outputs": FOUNDATION | {"machine", "files", "kernels", "rendering", "model"},
-    "config": FOUNDATION | {"machine", "files"},
+    "config": FOUNDATION | {"machine", "files", "rendering"},
     "sources": FOUNDATION | {"files", "relevance"},
     "__init__": FOUNDATION | {"imaging", "model", "config"},
-    "batch": FOUNDATION | {"__init__", "machine", "files", "relevance", "model", "outputs", "sources"},
+    "batch": FOUNDATION
+    | {"__init__", "machine", "files", "relevance", "rendering", "model", "outputs", "sources"},
     "cli": FOUNDATION
     | {"__init__", "machine", "files", "formats", "kernels", "net", "relevance", "inspection", "model"}
-    | {"outputs", "config", "sources", "batch"},
+    | {"rendering", "outputs", "config", "sources", "batch"},
     "__main__": {"cli"},
 }
 

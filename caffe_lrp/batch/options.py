@@ -6,6 +6,7 @@ from typing import Literal
 from caffe_lrp.outputs.encoding import Dtype
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
+from caffe_lrp.rendering.style import DEFAULT_STYLE, PictureStyle
 
 from .shards import Shard
 
@@ -20,6 +21,8 @@ class RunOptions:
     ----------
     outputs
         What is written, relevance at layers aside: kinds of files, and ``h5`` for the database.
+    picture
+        How rendered pictures look.
     dtype
         Of relevance, in files and in a database that have a choice.
     input_dataset
@@ -69,6 +72,7 @@ class RunOptions:
     outputs: tuple[str, ...]
     output_root: str
     path_root: str
+    picture: PictureStyle = DEFAULT_STYLE
     dtype: Dtype = "float32"
     input_dataset: bool = False
     dump_layers: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from caffe_lrp.model.preprocessing import mean_of_prototxt
 from caffe_lrp.model.schedule import Limits, Schedule
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.outputs.database import MAPS_OF_RUN
-from caffe_lrp.outputs.kinds import DATABASE, file_kinds
+from caffe_lrp.outputs.kinds import DATABASE, RENDER, file_kinds
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import EntryList
@@ -210,7 +210,7 @@ def _description_of(
 ) -> dict[str, Any]:
     """What decides on the files of the run, and how many maps there are."""
     settings = replace(explainer.settings, class_count=explainer.class_count)
-    choices = {
+    choices: dict[str, Any] = {
         "version": __version__,
         "formulas": list(work.formulas),
         "top": options.top,
@@ -224,6 +224,8 @@ def _description_of(
         "list": work.entries.digest if isinstance(work.entries, EntryList) else "",
         "path_root": options.path_root,
     }
+    if RENDER in outputs:
+        choices["picture"] = options.picture.as_json()
     mean = mean_of_prototxt(settings, explainer.deployed)
     described = describe_run(settings, ContentHashes(cache_folder(environment)), choices, mean)
     return described | {MAPS_OF_RUN: len(work)}

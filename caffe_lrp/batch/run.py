@@ -142,7 +142,7 @@ def _database(run: PreparedRun) -> AttributionDatabase:
 
 def _delivery(run: PreparedRun, database: AttributionDatabase | None) -> Delivery:
     task, options = run.task, run.options
-    encoding = Encoding(options.dtype, task.description_text)
+    encoding = Encoding(options.dtype, task.description_text, options.picture)
     return Delivery(task.kinds, encoding, database, task.header.first, options.is_synced)
 
 

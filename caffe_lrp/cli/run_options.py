@@ -7,6 +7,9 @@ from caffe_lrp.batch.shards import Shard
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.outputs.kinds import CONSERVATION, default_kinds, in_order
+from caffe_lrp.rendering.style import picture_style
+
+from .picture_options import picture_options_of
 
 #: ``-b`` -> (whether only text is written, whether batches are whole).
 _PROGRAMS = {
@@ -25,6 +28,7 @@ def run_options(given: argparse.Namespace, config: HeatmapConfig) -> RunOptions:
         outputs=in_order((*kinds, CONSERVATION) if given.conservation else kinds),
         output_root=config.output_root,
         path_root=config.path_root,
+        picture=picture_style(picture_options_of(given), picture_style(config.picture)),
         dtype=given.dtype,
         input_dataset=given.input_dataset,
         dump_layers=given.dump_layers,

@@ -22,7 +22,7 @@ LARGEST_NUMBER = 1e30
 _MOST_DIGITS = 18
 
 #: What only a run over a list needs to know.
-_OF_RUN = ("output_root", "path_root", "places", "synset_file")
+_OF_RUN = ("output_root", "path_root", "picture", "places", "synset_file")
 
 _INTEGER = re.compile("[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -62,6 +62,7 @@ class HeatmapConfig:
     switch_layer: int | str
     quirks: str = "reference"
     gamma: float = 0.25
+    picture: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property

@@ -1,4 +1,4 @@
-"""YAML: lines ``key: value``, and a block ``preprocess`` for what concerns the input of the net.
+"""YAML: lines ``key: value``, a block ``preprocess`` for the input of the net, and one for pictures.
 
 A value is parsed from its text, as in a text file; what YAML itself makes of it (``no``, ``1e-2``, ``012``)
 does not matter. Nothing is constructed, and what could make a small file large is refused.
@@ -13,11 +13,14 @@ import yaml
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import why_no_text
 from caffe_lrp.messages import MOST_LISTED, did_you_mean
+from caffe_lrp.rendering.style import DEFAULT_STYLE, PICTURE_OPTIONS
 
 from .keys import KEYS, Key, LocatedValue
 
 #: The block of the keys that concern the input.
 _BLOCK = "preprocess"
+#: The block of the words for pictures; the attribute of `HeatmapConfig` for it, too.
+_PICTURE = "picture"
 SUFFIXES = (".yaml", ".yml")
 
 #: Bytes of a file; configs have two thousand, and reading takes a second for every 200,000.
@@ -53,7 +56,9 @@ class _Composer(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             fault = f"the alias *{event.anchor} is not allowed; write out what it stands for"
         elif self.depth > _DEEPEST:
-            fault = f"too many levels; there is one block, '{_BLOCK}', and lists have only numbers"
+            fault = (
+                f"too many levels; there are the blocks {_BLOCK} and {_PICTURE}, and lists have only numbers"
+            )
         if fault:
             raise yaml.MarkedYAMLError(problem=fault, problem_mark=event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)
@@ -70,7 +75,8 @@ def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, L
     """The values in a YAML file, see `reader.read_entries`."""
     faults: list[str] = []
     found: dict[str, _Found] = {}
-    for item in _items(_root(content, path), faults):
+    root = _root(content, path)
+    for item in _items(root, faults):
         key = _KEYS_BY_NAME[item.name]
         before = found.setdefault(key.attribute, item)
         if before is not item:
@@ -79,7 +85,7 @@ def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, L
                 f"line {item.line}: '{item.name}' is given a second time, first in line {before.line}{also}; "
                 "keep one"
             )
-    entries = {}
+    entries: dict[str, LocatedValue] = {}
     for key in KEYS:
         if key.attribute in given:
             continue
@@ -92,6 +98,7 @@ def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, L
         except ValueError as error:
             item = found[key.attribute]
             faults.append(f"line {_line_of(item.value)}: the value of '{item.name}' {error}")
+    entries |= _picture(root, faults)
     if faults:
         more = [f"{path}: … and {len(faults) - MOST_LISTED} more"] if len(faults) > MOST_LISTED else []
         raise ConfigError("\n".join([*(f"{path}: {fault}" for fault in faults[:MOST_LISTED]), *more]))
@@ -130,15 +137,48 @@ def _why_invalid(error: yaml.YAMLError) -> str:
 def _items(root: yaml.MappingNode, faults: list[str]) -> Iterator[_Found]:
     """All known keys of the file, the block's among them; what is wrong with others goes to ``faults``."""
     for name, value in _pairs(root, faults):
+        if name.value == _PICTURE:
+            continue
         if name.value != _BLOCK:
             yield from _known(name, value, faults, in_block=False)
-        elif isinstance(value, yaml.MappingNode):
-            for inner, inner_value in _pairs(value, faults):
-                yield from _known(inner, inner_value, faults, in_block=True)
         else:
-            faults.append(
-                f"line {_line_of(name)}: '{_BLOCK}' is a block; write its keys on the lines below, indented"
-            )
+            for inner, inner_value in _block(name, value, faults):
+                yield from _known(inner, inner_value, faults, in_block=True)
+
+
+def _block(
+    name: yaml.ScalarNode, value: yaml.Node, faults: list[str]
+) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+    """Names and values in a block; none if it is no block."""
+    if isinstance(value, yaml.MappingNode):
+        yield from _pairs(value, faults)
+    else:
+        faults.append(
+            f"line {_line_of(name)}: '{name.value}' is a block; write its keys on the lines below, indented"
+        )
+
+
+def _picture(root: yaml.MappingNode, faults: list[str]) -> dict[str, LocatedValue]:
+    """The words for pictures, if there are any; what is wrong with them goes to ``faults``."""
+    options = {option.name: option for option in PICTURE_OPTIONS}
+    values: dict[str, Any] = {}
+    line = 0
+    for block, content in _pairs(root, []):
+        if block.value != _PICTURE:
+            continue
+        line = _line_of(block)
+        for name, value in _block(block, content, faults):
+            place = f"line {_line_of(name)}: '{name.value}'"
+            if name.value not in options:
+                faults.append(f"{place} says nothing of pictures{did_you_mean(name.value, options)}")
+            elif name.value in values:
+                faults.append(f"{place} is given a second time; keep one")
+            else:
+                try:
+                    values[name.value] = options[name.value].parse(_scalar(value, options[name.value].help))
+                except ValueError as error:
+                    faults.append(f"line {_line_of(value)}: the value of '{name.value}' {error}")
+    return {_PICTURE: LocatedValue(values, line)} if values else {}
 
 
 def _pairs(node: yaml.MappingNode, faults: list[str]) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
@@ -171,16 +211,16 @@ def _text_of(node: yaml.Node, key: Key) -> str:
     if node.tag not in _ORDINARY_TAGS:
         raise ValueError(f"has the tag {node.tag}, which means nothing here; remove it")
     if isinstance(node, yaml.SequenceNode) and key.is_list and node.value:
-        return ",".join(_scalar(part, key) for part in node.value)
-    return _scalar(node, key)
+        return ",".join(_scalar(part, key.help) for part in node.value)
+    return _scalar(node, key.help)
 
 
-def _scalar(node: yaml.Node, key: Key) -> str:
+def _scalar(node: yaml.Node, purpose: str) -> str:
     is_single = isinstance(node, yaml.ScalarNode)
     if not is_single:
-        raise ValueError(f"must be a single value ({key.help})")
+        raise ValueError(f"must be a single value ({purpose})")
     if node.tag == _NULL or not node.value:
-        raise ValueError(f"is empty ({key.help}); write one, or leave the key out if it is optional")
+        raise ValueError(f"is empty ({purpose}); write one, or leave the key out if it is optional")
     return str(node.value)
 
 
@@ -198,6 +238,7 @@ def as_yaml(entries: Mapping[str, Any]) -> str:
     for key in KEYS:
         if key.is_preprocessing:
             lines += [f"  {line}" for line in _lines_of(key, entries)]
+    lines += ["", *_lines_of_pictures(entries.get(_PICTURE, {}))]
     return "\n".join(lines) + "\n"
 
 
@@ -210,6 +251,20 @@ def _lines_of(key: Key, entries: Mapping[str, Any]) -> Iterator[str]:
     else:
         default = "" if key.default is None else _as_scalar(key.default)
         yield f"# {key.attribute}: {default}".rstrip()
+
+
+def _lines_of_pictures(given: Mapping[str, Any]) -> Iterator[str]:
+    """The block for pictures; without a value in it a comment, as an empty block is none."""
+    yield "# How pictures look (--outputs render)."
+    yield f"{_PICTURE}:" if given else f"# {_PICTURE}:"
+    defaults = DEFAULT_STYLE.as_json()
+    for option in PICTURE_OPTIONS:
+        yield f"  # {option.help}"
+        if option.name in given:
+            yield f"  {option.name}: {_as_scalar(given[option.name])}"
+        else:
+            default = defaults[option.name]
+            yield f"  # {option.name}: {'' if default is None else _as_scalar(default)}".rstrip()
 
 
 def _as_scalar(value: Any) -> str:

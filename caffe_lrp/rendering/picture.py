@@ -71,20 +71,14 @@ def render(
     frame = _frame_of(shown, style, photo, place)
     placed = PlacedMap(shown, frame)
     times = enlargement(frame.height, frame.width)
+    bands = _bands(frame)
     if style.mode == PLAIN:
-        indices = np.concatenate(
-            [
-                palette_indices(bent(placed.band(rows), style.exponent_in_force), style)
-                for rows in _bands(frame)
-            ]
-        )
-        picture = _with_palette(enlarged(indices, times), palette(style))
+        indices = [palette_indices(bent(placed.band(rows), style.exponent_in_force), style) for rows in bands]
+        picture = _with_palette(enlarged(np.concatenate(indices), times), palette(style))
     else:
         assert photo is not None  # see _frame_of
-        bands = [_blended(placed, photo, rows, style) for rows in _bands(frame)]
-        drawn, seen = enlarged(np.concatenate(bands), times), enlarged(photo, times)
-        finish = _FINISHED.get(style.mode)
-        picture = Image.fromarray(finish(drawn, seen) if finish else drawn)
+        drawn = np.concatenate([_blended(placed, photo, rows, style) for rows in bands])
+        picture = _finished(enlarged(drawn, times), enlarged(photo, times), style)
     return with_bar(picture, style, limit) if style.bar else picture
 
 
@@ -92,6 +86,11 @@ def _with_palette(indices: _Pixels, colours_of_indices: _Pixels) -> Image.Image:
     picture = Image.frombytes("P", indices.shape[::-1], indices.tobytes())
     picture.putpalette(colours_of_indices.tobytes())
     return picture
+
+
+def _finished(drawn: _Pixels, photo: _Pixels, style: PictureStyle) -> Image.Image:
+    finish = _FINISHED.get(style.mode)
+    return Image.fromarray(finish(drawn, photo) if finish else drawn)
 
 
 def _frame_of(

@@ -278,7 +278,7 @@ def test_paths_are_looked_up_here_first_then_beside_the_config(
 
 def test_every_attribute_has_exactly_one_key() -> None:
     assert sorted(key.attribute for key in KEYS) == sorted(
-        HeatmapConfig.__dataclass_fields__.keys() - {"places"}
+        HeatmapConfig.__dataclass_fields__.keys() - {"places", "picture"}
     )
 
 

@@ -49,7 +49,7 @@ def explanation() -> Explanation:
         formula=100,
         source="picture.png",
         place=Place(2, 5, 0, 0, 2, 5),
-        original=Original("picture.png"),
+        original=Original(np.zeros((2, 5, 3), np.uint8)),
         ranking=RANKING,
         conservation=Conservation(1.0, 1.0, 0.0, ()),
     )

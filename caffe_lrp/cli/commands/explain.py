@@ -30,8 +30,10 @@ from caffe_lrp.cli.options import (
     pixels_of,
     shard_of,
 )
+from caffe_lrp.cli.picture_options import add_picture_options, picture_options_of
 from caffe_lrp.config import CONVOLUTIONS, KEYS, read_config
 from caffe_lrp.errors import placing
+from caffe_lrp.outputs.kinds import RENDER
 from caffe_lrp.relevance.target import Target, parse_target
 from caffe_lrp.sources.collection import read_images
 from caffe_lrp.sources.filelist import EntryList, read_filelist
@@ -60,6 +62,8 @@ for config values: --formula CODES --eps ε --beta β --gamma γ --head NAME
   --start-layer, --first-layer, --switch-layer LAYER --quirks, --input-size
 images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
 output: --outputs --dtype --input-dataset --dump-layers --conservation --no-sync
+with --outputs render: --cmap NAME --mode --size --range --sign --pool --photo
+  --exponent --level --opacity --bar
 net: --threads N  --memory 4G  --batch N  --convolution, --canonize METHOD
 runs: --shard --dask --retry-failed --max-failures --overwrite --suffix-target
 {_COMMANDS}
@@ -145,6 +149,7 @@ def _add_hidden(parser: Parser) -> None:
     add("--images", type=Path, metavar="DIR|TAR")
     add("--target", type=checked(parse_target), metavar="CLASS")
     add("--outputs", type=kinds_of, metavar="KINDS")
+    add_picture_options(parser, is_hidden=True)
     add("--dtype", type=one_of(*DTYPES), default=DTYPES[0])
     add("--input-dataset", action="store_true")
     add("--dump-layers", type=layers_of, default=(), metavar="LAYERS")
@@ -164,6 +169,7 @@ def _fault(options: argparse.Namespace) -> str:
     """What is missing, or does not go together; empty if nothing."""
     has_list, has_images = options.filelist is not None, options.images is not None
     word = options.words[0] if options.words else ""
+    picture = next(iter(picture_options_of(options)), "")
     faults = (
         (
             bool(options.words),
@@ -187,6 +193,10 @@ def _fault(options: argparse.Namespace) -> str:
         (
             options.input_dataset and "h5" not in (options.outputs or ()),
             "--input-dataset goes with the database of --outputs h5",
+        ),
+        (
+            bool(picture) and RENDER not in (options.outputs or ()),
+            f"--{picture} goes with the picture of --outputs {RENDER}",
         ),
     )
     return next((complaint for is_wrong, complaint in faults if is_wrong), "")
