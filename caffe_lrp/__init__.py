@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .imaging.place import Place
     from .model.explanation import Explanation
     from .model.model import Model
+    from .rendering.style import PictureStyle
 
 __version__ = "0.2.0"
 
@@ -43,6 +44,7 @@ __all__ = [
     "Model",
     "ModelError",
     "OutputError",
+    "PictureStyle",
     "Place",
     "PlanError",
     "UsageError",
@@ -54,6 +56,7 @@ __all__ = [
 _LAZY = {
     "Model": "caffe_lrp.model.model",
     "Explanation": "caffe_lrp.model.explanation",
+    "PictureStyle": "caffe_lrp.rendering.style",
     "Place": "caffe_lrp.imaging.place",
 }
 

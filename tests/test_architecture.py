@@ -34,7 +34,7 @@ ARROWS = {
     "outputs": FOUNDATION | {"machine", "files", "kernels", "rendering", "model"},
     "config": FOUNDATION | {"machine", "files", "rendering"},
     "sources": FOUNDATION | {"files", "relevance"},
-    "__init__": FOUNDATION | {"imaging", "model", "config"},
+    "__init__": FOUNDATION | {"imaging", "rendering", "model", "config"},
     "batch": FOUNDATION
     | {"__init__", "machine", "files", "relevance", "rendering", "model", "outputs", "sources"},
     "cli": FOUNDATION
