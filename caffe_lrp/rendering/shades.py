@@ -57,10 +57,8 @@ def _fine_table(cmap: str, level: float, is_positive: bool) -> NDArray[np.float3
 def _colours_at(
     shares: NDArray[np.float64], cmap: str, level: float, is_positive: bool
 ) -> NDArray[np.float64]:
-    """Colours of strengths: symmetric ones lie along the whole map, positive ones begin at 0."""
+    """Colours of strengths from −1 to 1; positive ones take the whole of a map without a middle."""
     colour_map = find_colour_map(cmap)
     scaled = np.clip(shares * level, -1, 1)
-    if not is_positive:
-        return colour_map((scaled + 1) / 2)
-    upwards = np.maximum(scaled, 0)
-    return colour_map((upwards + 1) / 2 if colour_map.has_middle else upwards)
+    begins_at_zero = is_positive and not colour_map.has_middle
+    return colour_map(scaled if begins_at_zero else (scaled + 1) / 2)

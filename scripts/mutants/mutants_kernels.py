@@ -66,4 +66,28 @@ ROWS = (
         "a compiled kernel that was damaged on disk is executed",
         ("kernels/test_jit.py",),
     ),
+    Mutation(
+        "code.times(code.magnitude(scale), code.builder.load(second))",
+        "code.times(scale, code.builder.load(second))",
+        "the adjoint of halved products takes the other part where the factor is negative",
+        ("compute/test_linear_map.py", "relevance/test_rule_families.py"),
+    ),
+    Mutation(
+        "store(code.minus(positive, negative), second)",
+        "store(code.plus(positive, negative), second)",
+        "halved products lose the difference of both parts",
+        ("compute/test_linear_map.py", "relevance/test_rule_families.py"),
+    ),
+    Mutation(
+        "NOISE = 1.2e-7",
+        "NOISE = 1.2e-2",
+        "small sums by sign count as 0",
+        ("compute/test_linear_map.py", "relevance/test_rule_families.py"),
+    ),
+    Mutation(
+        'negative = code.builder.select(code.builder.fcmp_ordered(">", value, zero), zero, value)',
+        'negative = code.builder.select(code.builder.fcmp_ordered("<", value, zero), zero, value)',
+        "the negative part of an input is its positive one",
+        ("kernels/test_kernels_passes.py",),
+    ),
 )

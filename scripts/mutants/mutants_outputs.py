@@ -40,8 +40,8 @@ ROWS = (
         ("rendering/test_render.py",),
     ),
     Mutation(
-        "((crop.astype(np.uint32) + 128) // 257)",
-        "(crop.astype(np.uint32) // 257)",
+        "(samples.astype(np.uint32) + _STEP // 2) // _STEP",
+        "samples.astype(np.uint32) // _STEP",
         "the picture of the input is rounded down",
         ("imaging/test_preprocess.py",),
     ),
@@ -62,5 +62,23 @@ ROWS = (
         "return math.floor(height * factor + 0.5), max(",
         "a picture that is far wider than high loses its last row",
         ("imaging/test_resize.py",),
+    ),
+    Mutation(
+        "at = np.clip(centres * kept - 0.5, 0, kept - 1)",
+        "at = np.clip(centres * kept, 0, kept - 1)",
+        "a map lies half a pixel beside where the net saw it",
+        ("rendering/test_picture.py",),
+    ),
+    Mutation(
+        "begins_at_zero = is_positive and not colour_map.has_middle",
+        "begins_at_zero = is_positive",
+        "positive relevance alone begins at the wrong end of a map with a middle",
+        ("rendering/test_picture.py",),
+    ),
+    Mutation(
+        "if end < start:",
+        "if end <= start:",
+        "a colour map cannot have hard edges",
+        ("rendering/test_colour_maps.py",),
     ),
 )
