@@ -369,3 +369,36 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.
     assert main(["convert-config", old, str(tmp_path / "new.txt")]) == 2
     assert "let it end with .yaml" in capsys.readouterr().err
     assert main(["convert-config", str(tmp_path / "none"), str(tmp_path / "other.yaml")]) == 3
+
+
+# --- Pictures -----------------------------------------------------------------------------------------------
+
+PICTURE = WHOLE + "picture:\n  cmap: 00f,80:fff,f00\n  range: percentile:99.5\n  bar: true\n"
+
+
+def test_a_config_says_how_pictures_look(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, PICTURE))
+    assert config.picture == {"cmap": "00f,80:fff,f00", "range": "percentile:99.5", "bar": True}
+    assert "picture" not in config.model_arguments()
+    assert read_config(write(tmp_path, WHOLE)).picture == {}
+
+
+def test_what_a_config_says_of_pictures_is_kept_by_a_conversion(tmp_path: Path) -> None:
+    entries = read_entries(write(tmp_path, PICTURE))
+    again = read_entries(write(tmp_path, as_yaml({name: entry.value for name, entry in entries.items()})))
+    assert again["picture"].value == entries["picture"].value
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("picture:\n  cmaps: jet", "line 23: 'cmaps' says nothing of pictures; did you mean 'cmap'?"),
+        ("picture:\n  cmap: jett", "line 23: the value of 'cmap' is no colour map; did you mean 'jet'?"),
+        ("picture:\n  bar: true\n  bar: false", "line 24: 'bar' is given a second time; keep one"),
+        ("picture: jet", "line 22: 'picture' is a block; write its keys on the lines below, indented"),
+        ("picture:\n  mode:", "line 23: the value of 'mode' is empty"),
+        ("picture:\n  cmap: [jet, hot]", "line 23: the value of 'cmap' must be a single value"),
+    ],
+)
+def test_faults_in_the_block_for_pictures_are_placed(tmp_path: Path, lines: str, message: str) -> None:
+    assert message in refused(tmp_path, WHOLE + lines + "\n")
