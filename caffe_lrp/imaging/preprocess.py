@@ -20,13 +20,14 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.quirks import Quirks
 
 from .budget import MemoryBudget
+from .crop import Crop
 from .decode import MAX_PIXELS, ImageName, decode, too_large
 from .memory import ImageInput, decode_given, finished_input, is_finished_input, name_of
 from .numpy_file import is_numpy_file, read_numpy_file
 from .original import Original, as_eight_bits, as_three_channels, picture_of_levels
 from .pixels import DecodedImage
-from .place import Place, place_of_crop
-from .resize import RESIZE_MODES, Size, resize
+from .place import Place
+from .resize import Size, resize
 
 #: No net's input comes near it, and resized images of this size take 400 MB.
 LARGEST_BASE_SIZE = 2**13
@@ -39,14 +40,10 @@ _NEEDED = {1: "one channel is", 3: "three channels are"}
 
 
 class AxisIndices(NamedTuple):
-    """One axis of the crop: for every input row (or column) the row of the image and of the mean.
-
-    ``start`` is that of the image where the crop begins, which is less than 0 where edges are replicated.
-    """
+    """One axis of the crop: for every input row (or column) the row of the image and of the mean."""
 
     image: NDArray[np.intp]
     mean: NDArray[np.intp]
-    start: int
 
 
 #: The rows and the columns of the crop.
@@ -151,6 +148,11 @@ class Preprocessor:
         """Height and width of the net's input."""
         return self.input_height, self.input_width
 
+    @property
+    def crop(self) -> Crop:
+        """Which part of a picture the input shows."""
+        return Crop(self.resize_mode, self.base_size, self.input_size)
+
     def __call__(self, source: ImageInput) -> PreparedImage:
         """Input blob of an image: a file, a NumPy file in its place, or an image in memory.
 
@@ -203,7 +205,7 @@ class Preprocessor:
 
     def _from_image(self, name: ImageName, image: DecodedImage) -> PreparedImage:
         sides = image.sides
-        size = RESIZE_MODES[self.resize_mode](sides, self.base_size, self.input_size)
+        size = self.crop.resized(sides)
         if size != sides and size[0] * size[1] > LARGEST_BASE_SIZE**2:
             raise too_large(name, f"{sides[0]} x {sides[1]} pixels become {size[0]} x {size[1]}")
         axes = self.indices(*size) if self.resize_mode == "reference" else self.centred_indices(*size)
@@ -219,7 +221,7 @@ class Preprocessor:
         levels = (planes * (255.0 / 65535.0)).astype(np.float32)
         picture = as_eight_bits(crop)
         blob = self._less_mean(levels, axes)
-        return PreparedImage(blob, as_three_channels(picture), self._place(axes, sides, size))
+        return PreparedImage(blob, as_three_channels(picture), self.crop.place(sides))
 
     def _from_levels(self, levels: Blob) -> PreparedImage:
         sides = (levels.shape[1], levels.shape[2])
@@ -227,19 +229,14 @@ class Preprocessor:
         rows, columns = axes
         crop = _part(levels, rows.image, columns.image, first_axis=1)
         picture = picture_of_levels(crop, self.channel_order)
-        return PreparedImage(self._less_mean(crop, axes), picture, self._place(axes, sides, sides))
+        return PreparedImage(self._less_mean(crop, axes), picture, self.crop.place_of_levels(sides))
 
     def _from_blob(self, blob: Blob) -> PreparedImage:
         sides = self.input_size
         axes = self.centred_indices(*sides)
         levels = blob / np.float32(self.scale) + self._mean_at(axes)
         picture = picture_of_levels(levels, self.channel_order)
-        return PreparedImage(blob, picture, self._place(axes, sides, sides))
-
-    def _place(self, axes: Axes, sides: Size, size: Size) -> Place:
-        """Where the crop lies in an image of ``sides`` that was resized to ``size``."""
-        rows, columns = axes
-        return place_of_crop(sides, size, (rows.start, columns.start), self.input_size)
+        return PreparedImage(blob, picture, self.crop.place_of_levels(sides))
 
     def _mean_at(self, axes: Axes) -> Blob:
         """The mean of the crop, (C, H, W)."""
@@ -264,44 +261,43 @@ class Preprocessor:
 
     def indices(self, height: int, width: int) -> Axes:
         """Rows and columns of an image of ``height`` x ``width`` pixels, resized as the reference does."""
-        inputs = self.input_size
+        inputs, starts = self.input_size, self.crop.start((height, width))
         means = (self.mean.shape[1], self.mean.shape[2])
         long_axis = 0 if height > width else 1
-        long_start = (self.base_size - inputs[long_axis]) // 2
         borders = ((means[0] - inputs[0]) // 2, (means[1] - inputs[1]) // 2)
         # The smaller border is the reference's choice, whose inputs are square.
         border = min(borders) if inputs[0] == inputs[1] else borders[long_axis]
         sides = (height, width)
         starts_at_zero = self.quirks.Q1_mean_starts_at_zero
-        axes = [_centred(sides[i], inputs[i], means[i], starts_at_zero) for i in (0, 1)]
-        axes[long_axis] = _axis(long_start, sides[long_axis], inputs[long_axis], border)
+        axes = [_centred(starts[i], sides[i], inputs[i], means[i], starts_at_zero) for i in (0, 1)]
+        axes[long_axis] = _axis(starts[long_axis], sides[long_axis], inputs[long_axis], border)
         return axes[0], axes[1]
 
     def centred_indices(self, height: int, width: int) -> Axes:
         """Rows and columns of the centre of an image of ``height`` x ``width`` pixels, and of the mean."""
         _, mean_height, mean_width = self.mean.shape
+        top, left = self.crop.centred_start((height, width))
         return (
-            _centred(height, self.input_height, mean_height, starts_at_zero=False),
-            _centred(width, self.input_width, mean_width, starts_at_zero=False),
+            _centred(top, height, self.input_height, mean_height, starts_at_zero=False),
+            _centred(left, width, self.input_width, mean_width, starts_at_zero=False),
         )
 
 
-def _centred(side: int, inputs: int, mean_side: int, starts_at_zero: bool) -> AxisIndices:
+def _centred(start: int, side: int, inputs: int, mean_side: int, starts_at_zero: bool) -> AxisIndices:
     """The axis that is centred, and replicated at its edges where ``side`` < ``inputs``.
 
     ``starts_at_zero`` is whether the mean of a replicated axis does (Q1).
     """
     if side >= inputs:
-        return _axis((side - inputs) // 2, side, inputs, (mean_side - inputs) // 2)
-    start = -((inputs - side) // 2)
+        return _axis(start, side, inputs, (mean_side - inputs) // 2)
     image = _axis(start, side, inputs, 0).image
-    return AxisIndices(image, image + (0 if starts_at_zero else (mean_side - side) // 2), start)
+    return AxisIndices(image, image + (0 if starts_at_zero else (mean_side - side) // 2))
 
 
 def _axis(start: int, side: int, inputs: int, mean_start: int) -> AxisIndices:
     """Consecutive indices, those of the image from ``start`` on and kept within its ``side``."""
     steps = np.arange(inputs)
-    return AxisIndices((start + steps).clip(0, side - 1), mean_start + steps, start)
+    return AxisIndices((start + steps).clip(0, side - 1), mean_start + steps)
 
 
 def _cut_out(image: DecodedImage, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.uint16]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from caffe_lrp.imaging.crop import Crop
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.imaging.resize import RESIZE_MODES
@@ -68,3 +69,11 @@ def test_the_original_of_a_numpy_file_is_its_array(tmp_path: Path) -> None:
     path = tmp_path / "levels.npy"
     np.save(path, np.zeros((3, 50, 30), np.float32))
     assert preprocessor("reference")(path).place == Place(50, 30, 5, -7, 45, 37)
+
+
+@pytest.mark.parametrize("mode", RESIZE_MODES)
+@pytest.mark.parametrize("sides", [*SIDES, (48, 47), (301, 299)])
+def test_the_place_follows_from_sizes_alone(mode: str, sides: tuple[int, int]) -> None:
+    """As whoever looks at a finished run has it, where the mean and the picture are not read."""
+    place = preprocessor(mode)(np.zeros((*sides, 3), np.uint8)).place
+    assert Crop(mode, 48, INPUTS).place(sides) == place
