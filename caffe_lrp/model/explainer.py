@@ -5,11 +5,9 @@ Everything is checked and loaded before the first image is read.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from caffe_lrp.errors import ConfigError, ImageError, ModelError, Notice, PlanError, about, noticing
-from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.formats.caffe.reader import StoredWeights, read_prototxt, scan_caffemodel
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.machine.resources import available_memory
@@ -22,7 +20,7 @@ from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import Start, find_start, layer_index
 
-from .explanation import label_of
+from .labels import label_of, read_labels
 from .observation import Observation
 from .preprocessing import describe_preprocessing, make_preprocessor
 from .settings import ModelSettings
@@ -268,10 +266,3 @@ def formula_for(settings: ModelSettings, code: FormulaCode) -> Formula:
             setting="switch_layer",
         )
     return formula
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Class labels, one a line."""
-    with about(ConfigError, file=path):
-        content = read_small_file(path, "synset file", ConfigError, most_megabytes=16)
-    return tuple(line.strip() for line in content.decode("utf-8-sig", errors="replace").splitlines())

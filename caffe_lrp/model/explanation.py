@@ -1,6 +1,6 @@
 """The explanation of one image: relevance, and all that belongs to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,11 +17,7 @@ from caffe_lrp.rendering.picture import render
 from caffe_lrp.rendering.style import ORIGINAL, PictureStyle, picture_style
 
 from .darkness import Darkness
-
-
-def label_of(labels: Sequence[str], class_index: int) -> str:
-    """Label of a class; there may be fewer labels than classes."""
-    return labels[class_index] if 0 <= class_index < len(labels) else "without a label"
+from .labels import label_of
 
 
 class ScoredClass(NamedTuple):

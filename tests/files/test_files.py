@@ -35,7 +35,7 @@ from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.mean import load_mean
 from caffe_lrp.imaging.numpy_file import read_numpy_file
-from caffe_lrp.model.explainer import read_labels
+from caffe_lrp.model.labels import read_labels
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.collection import read_images

@@ -22,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Join databases, and say into which."""
-    from caffe_lrp.model.explainer import read_labels  # noqa: PLC0415 - these load NumPy and Numba
+    from caffe_lrp.model.labels import read_labels  # noqa: PLC0415 - these load NumPy and Numba
     from caffe_lrp.outputs.database import input_path_of  # noqa: PLC0415
     from caffe_lrp.outputs.merge import merge_databases  # noqa: PLC0415
     from caffe_lrp.outputs.project import write_project  # noqa: PLC0415
