@@ -31,12 +31,12 @@ ARROWS = {
     "model": FOUNDATION
     | {"machine", "files", "formats", "kernels", "net", "relevance", "engines", "inspection", "imaging"}
     | {"rendering", "layers"},
-    "outputs": FOUNDATION | {"machine", "files", "kernels", "rendering", "model"},
+    "outputs": FOUNDATION | {"machine", "files", "kernels", "imaging", "rendering", "model"},
     "config": FOUNDATION | {"machine", "files", "rendering"},
     "sources": FOUNDATION | {"files", "relevance"},
     "__init__": FOUNDATION | {"imaging", "rendering", "model", "config"},
     "batch": FOUNDATION
-    | {"__init__", "machine", "files", "relevance", "rendering", "model", "outputs", "sources"},
+    | {"__init__", "machine", "files", "relevance", "imaging", "rendering", "model", "outputs", "sources"},
     "cli": FOUNDATION
     | {"__init__", "machine", "files", "formats", "kernels", "net", "relevance", "inspection", "model"}
     | {"rendering", "outputs", "config", "sources", "batch"},

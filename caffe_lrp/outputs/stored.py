@@ -1,0 +1,203 @@
+"""Where a map that was written lies: in a file of its own, or in a row of a database."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import ConfigError, ImageError
+from caffe_lrp.files.reading import MEGABYTE
+from caffe_lrp.imaging.original import Original
+
+from .database import input_path_of
+from .kinds import OUTPUTS
+from .maps import Account, read_account, read_map, stem_of
+from .structure import MARK, UNMARKED
+from .table import Table
+
+_RELEVANCE, _PREDICTION, _LABEL, _PICTURES = "attribution", "prediction", "label", "data"
+#: A map of a net's input takes a megabyte or two; rows larger than this are something else.
+_MOST_ROW_BYTES = 512 * MEGABYTE
+_BEST_COUNT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MapFile:
+    """A map in a file of its own.
+
+    Attributes
+    ----------
+    path
+        The file, of one of the kinds that `maps.read_map` reads.
+    """
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def stem(self) -> str:
+        """What names of files that belong to it begin with."""
+        return stem_of(self.path)
+
+    def changed(self) -> int:
+        """When it was written last, in nanoseconds; ImageError if it is not there."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError as fault:
+            raise ImageError(f"{self.path}: the map cannot be read: {fault.strerror}") from fault
+
+    def read(self) -> NDArray[Any]:
+        """The relevance, (C, H, W) or (H, W); ImageError if it cannot be read."""
+        return read_map(self.path)
+
+    def account(self) -> Account:
+        """What the files say of it besides."""
+        return read_account(self.path)
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """(H, W, 3) RGB: what the net saw; None if it was not written. ImageError if it is damaged."""
+        path = self.path.with_name(self.stem + OUTPUTS["input"].suffix)
+        return Original(path).picture() if path.is_file() else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MapRow:
+    """A map in a database.
+
+    Attributes
+    ----------
+    database
+        It, open.
+    index
+        Which map: the ``index`` of its row.
+    """
+
+    database: "MapDatabase"
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.database.path}, map {self.index}"
+
+    @property
+    def stem(self) -> str:
+        """What names of files that belong to it begin with."""
+        return f"{self.database.path.stem}_{self.index}"
+
+    def changed(self) -> int:
+        """When something was last written into the database, in nanoseconds."""
+        return self.database.path.stat().st_mtime_ns
+
+    def read(self) -> NDArray[Any]:
+        """The relevance, (C, H, W); ConfigError if it cannot be read."""
+        return self.database.read(_RELEVANCE, self.index)
+
+    def account(self) -> Account:
+        """The class explained, and the best classes with their scores."""
+        return self.database.account(self.index)
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """(H, W, 3) RGB: what the net saw; None if there is no input dataset, or it is not in it."""
+        return self.database.picture(self.index)
+
+
+class MapDatabase:
+    """A database of maps, open for reading, with its input dataset where one lies beside it.
+
+    Several threads may read.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be opened, or holds no maps.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._maps = Table(path)
+        self._inputs: Table | None = None
+        try:
+            self._require_maps()
+        except BaseException:
+            self._maps.close()
+            raise
+        with suppress(ConfigError):  # pictures that cannot be read are missing where they are asked for
+            if input_path_of(path).is_file():
+                self._inputs = Table(input_path_of(path))
+
+    def _require_maps(self) -> None:
+        columns = self._maps.columns
+        if _RELEVANCE not in columns or len(columns[_RELEVANCE].shape) not in (2, 3):
+            raise ConfigError(
+                f"{self.path}: holds no maps; give the database itself, its input dataset is found beside it"
+            )
+        if any(column.row_bytes > _MOST_ROW_BYTES for column in columns.values()):
+            raise ConfigError(f"{self.path}: its rows are too large for maps; is it damaged?")
+
+    def close(self) -> None:
+        """Close the files."""
+        for table in (self._maps, self._inputs):
+            if table is not None:
+                table.close()
+
+    @property
+    def description(self) -> str:
+        """What its rows were made with."""
+        return self._maps.description
+
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+        """Rows that are written, in the order of their indices, and these."""
+        marks = self._maps.read(MARK)
+        rows = np.flatnonzero(marks != UNMARKED)
+        order = np.argsort(marks[rows], kind="stable")
+        return rows[order], marks[rows][order]
+
+    @property
+    def indices(self) -> list[int]:
+        """Of all maps that are written, in order."""
+        return [int(index) for index in self._places[1]]
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and self._row_of(index) is not None
+
+    def read(self, name: str, index: int) -> NDArray[Any]:
+        """One map's row of a column; ConfigError if there is none."""
+        row = self._row_of(index)
+        if row is None:
+            raise ConfigError(f"{self.path}: map {index} is not written")
+        return np.asarray(self._maps.read(name, row, 1)[0])
+
+    def account(self, index: int) -> Account:
+        """What the rows of other columns say of a map; nothing where there are none."""
+        if not {_PREDICTION, _LABEL} <= {*self._maps.columns}:
+            return Account()
+        scores = self.read(_PREDICTION, index).reshape(-1)
+        best = np.argsort(-scores, kind="stable")[:_BEST_COUNT].tolist()
+        label = self.read(_LABEL, index).reshape(-1)[:1].tolist()
+        pairs = tuple((place, float(scores[place])) for place in best)
+        return Account.among(tuple(map(int, label)), pairs)
+
+    def picture(self, index: int) -> NDArray[np.uint8] | None:
+        """(H, W, 3) RGB: what the net saw; None if it is not there."""
+        row, inputs = self._row_of(index), self._inputs
+        column = inputs.columns.get(_PICTURES) if inputs else None
+        if inputs is None or column is None or column.dtype != "|u1" or column.shape[:1] != (3,):
+            return None
+        # Behind a merge a picture has the row that is its index, before it that of its map.
+        places = [index] if row is None else [index, row]
+        for place in places:
+            is_there = place < inputs.rows and len(column.shape) == 3
+            if is_there and int(inputs.read(MARK, place, 1)[0]) == index:
+                return np.ascontiguousarray(inputs.read(_PICTURES, place, 1)[0].transpose(1, 2, 0))
+        return None
+
+    def _row_of(self, index: int) -> int | None:
+        rows, indices = self._places
+        place = int(np.searchsorted(indices, index))
+        return int(rows[place]) if place < len(indices) and int(indices[place]) == index else None
