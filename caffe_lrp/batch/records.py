@@ -129,6 +129,8 @@ class Record(NamedTuple):
         say.
     best
         The best classes and their scores, best first; empty if the line does not say.
+    formula
+        Code of the formula, as a text; empty if the line does not say.
     """
 
     job: int
@@ -142,6 +144,7 @@ class Record(NamedTuple):
     score: float | None = None
     rank: int | None = None
     best: tuple[tuple[int, float], ...] = ()
+    formula: str = ""
 
 
 def journal_path(root: Path, fingerprint: str, shard: Shard) -> Path:
@@ -348,6 +351,10 @@ def _text(value: object) -> str:
     return value
 
 
+def _formula(value: object) -> str:
+    return str(_count(value)) if isinstance(value, int) else _text(value)
+
+
 def _status(value: object) -> str:
     if _text(value) not in STATES:
         raise ValueError("is no state of a job")
@@ -371,6 +378,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "time": _number,
     "classes": lambda value: tuple([_count(index) for index in _list(value)]),
     "score": _number,
+    "formula": _formula,
     "rank": _rank,
     "best": lambda value: tuple([(_count(index), _number(score)) for index, score in _list(value)]),
 }

@@ -20,8 +20,7 @@ from .resume import Task
 
 def database_path(task: Task) -> Path:
     """Where the maps of this part of the list go (``--outputs h5``)."""
-    name = "maps.h5" if task.shard.count == 1 else f"maps-{task.shard.label}.h5"
-    return task.root / name
+    return task.root / task.shard.database_name
 
 
 def open_database(

@@ -25,6 +25,11 @@ class Shard:
         """The shard in names of files: ``3of64``."""
         return f"{self.index}of{self.count}"
 
+    @property
+    def database_name(self) -> str:
+        """What the file of all its maps is called (``--outputs h5``)."""
+        return "maps.h5" if self.count == 1 else f"maps-{self.label}.h5"
+
     def part_of(self, length: int) -> range:
         """Which of ``length`` lines are in this part."""
         return range(length * self.index // self.count, length * (self.index + 1) // self.count)

@@ -1,0 +1,235 @@
+"""What runs have made, read back without their models: maps, what they explain, and how images were cropped.
+
+A journal says what became of every job, `outputs.stored` reads the files. Both can be damaged, or anybody's.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from caffe_lrp.errors import ConfigError, OutputError
+from caffe_lrp.imaging.crop import Crop
+from caffe_lrp.imaging.preprocess import LARGEST_BASE_SIZE
+from caffe_lrp.imaging.resize import RESIZE_MODES
+from caffe_lrp.model.labels import label_of, read_labels
+from caffe_lrp.outputs.kinds import OUTPUTS
+from caffe_lrp.outputs.maps import FILES_OF_MAPS, Account
+from caffe_lrp.outputs.stored import MapDatabase, MapFile, MapRow
+
+from .records import Header, JournalReader, Record, find_journals
+
+#: What --suffix-target puts behind the name of an image.
+_TARGET_IN_NAME = re.compile(r"(?P<image>.+)_f(?P<formula>[a-z\d-]+)_(c(?P<index>\d{1,9})|top\d+|rank\d+)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FinishedMap:
+    """One map that is there.
+
+    Attributes
+    ----------
+    relevance
+        Where it lies.
+    folder, stem
+        The output root, and the path from there on up to what tells the kinds of files.
+    record
+        What the journal says of it; None where there is none.
+    run
+        The run that made it; None where there is no journal.
+    """
+
+    relevance: MapFile | MapRow
+    folder: Path
+    stem: str
+    record: Record | None = None
+    run: "FinishedRun | None" = None
+
+    @property
+    def image(self) -> str:
+        """The path of the image, as the run had it; empty if nobody knows."""
+        return self.record.image if self.record else ""
+
+    @property
+    def image_name(self) -> str:
+        """What people call the image: its path, or what the name of the file says."""
+        match = _TARGET_IN_NAME.fullmatch(self.stem)
+        return self.image or (match["image"] if match else self.stem)
+
+    @property
+    def formula(self) -> str:
+        """Code of the formula; empty if nobody knows."""
+        match = _TARGET_IN_NAME.fullmatch(self.stem)
+        return (self.record and self.record.formula) or (match["formula"] if match else "")
+
+    def account(self) -> Account:
+        """What it explains: as the journal says, or the files, or their names."""
+        record = self.record
+        if record and record.classes:
+            return Account(record.classes, record.best, record.score, record.rank)
+        found = self.relevance.account()
+        match = _TARGET_IN_NAME.fullmatch(self.stem)
+        named = (int(match["index"]),) if match and match["index"] else ()
+        return found if found.classes else Account.among(named, found.best)
+
+    def label_of(self, index: int) -> str:
+        """Label of a class; empty where it has none, or nobody knows."""
+        labels = self.run.labels if self.run else ()
+        return label_of(labels, index) if index < len(labels) else ""
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run, or what there is of it so far, all its shards together.
+
+    Attributes
+    ----------
+    root
+        Its output root.
+    journals
+        The journals of its shards.
+    header
+        What the first of these says of the run.
+    """
+
+    root: Path
+    journals: tuple[Path, ...]
+    header: Header
+
+    @cached_property
+    def crop(self) -> Crop | None:
+        """How images were resized and cropped; None if the journal does not say."""
+        return crop_of(self.header.preprocessing)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the classes; none where the file of them is gone."""
+        try:
+            return read_labels(Path(self.header.labels)) if self.header.labels else ()
+        except ConfigError:
+            return ()
+
+    @cached_property
+    def began(self) -> float:
+        """When its first map was noted, in seconds since 1970."""
+        with JournalReader(self.journals[0]) as reader:
+            return next((record.time for record in reader.records()), 0.0)
+
+    @property
+    def map_kinds(self) -> tuple[str, ...]:
+        """Those kinds of files it wrote that hold maps, the fastest to read first."""
+        return tuple(kind for kind in FILES_OF_MAPS if kind in self.header.outputs)
+
+    def records(self) -> Iterator[tuple[Record, Header]]:
+        """The last record of every job, as journals have them, and the header of its shard."""
+        for path in self.journals:
+            last: dict[int, int] = {}  # a header can promise any number of jobs
+            with JournalReader(path) as reader:
+                for place, record in enumerate(reader.records()):
+                    last[record.job] = place
+            with JournalReader(path) as reader:
+                for place, record in enumerate(reader.records()):
+                    if reader.header and last.get(record.job) == place:
+                        yield record, reader.header
+
+
+class RunMaps:
+    """The maps of a run that are there; can be gone through several times.
+
+    Raises
+    ------
+    OutputError
+        It wrote no relevance.
+    """
+
+    def __init__(self, run: FinishedRun) -> None:
+        self._run = run
+        self._databases: dict[str, MapDatabase | None] = {}
+        self._has_database = "h5" in run.header.outputs
+        if not run.map_kinds and not self._has_database:
+            written = ", ".join(run.header.outputs) or "nothing"
+            raise OutputError(
+                f"{run.root}: this run wrote no relevance, only {written}; run it again with npy among "
+                "--outputs"
+            )
+
+    def __iter__(self) -> Iterator[FinishedMap]:
+        run = self._run
+        for record, header in run.records():
+            if record.status == "done" and is_inside(record.stem):
+                stem = record.stem or f"map_{record.job}"
+                yield FinishedMap(self._relevance_of(record, header), run.root, stem, record, run)
+
+    def close(self) -> None:
+        """Close its databases."""
+        for database in self._databases.values():
+            if database:
+                database.close()
+
+    def _relevance_of(self, record: Record, header: Header) -> MapFile | MapRow:
+        files = [f"{self._run.root}/{record.stem}{OUTPUTS[kind].suffix}" for kind in self._run.map_kinds]
+        found = next(filter(os.path.exists, files), "")
+        database = None if found or not self._has_database else self._database_of(header)
+        if database:
+            return MapRow(database, record.job)
+        return MapFile(Path(found or files[0]))
+
+    def _database_of(self, header: Header) -> MapDatabase | None:
+        """The database of a shard; None if there is none, and files are in its place.
+
+        ConfigError if it is needed and cannot be opened.
+        """
+        name = header.shard.database_name
+        if name not in self._databases:
+            path = self._run.root / name
+            is_missing = self._run.map_kinds and not path.exists()
+            self._databases[name] = None if is_missing else MapDatabase(path)
+        return self._databases[name]
+
+
+def find_runs(folder: Path) -> list[FinishedRun]:
+    """The runs whose journals lie in a folder, or in one that it holds, the earliest first.
+
+    Raises
+    ------
+    OutputError
+        A journal or the folder cannot be read.
+    """
+    paths = find_journals(folder)
+    if not paths and folder.is_dir():
+        inner = sorted(path for path in folder.iterdir() if path.is_dir())
+        paths = [path for each in inner for path in find_journals(each)]
+    headers: dict[tuple[Path, str], list[tuple[Path, Header]]] = {}
+    for path in paths:
+        with JournalReader(path) as reader:
+            if reader.header:
+                key = (path.parent, reader.header.fingerprint)
+                headers.setdefault(key, []).append((path, reader.header))
+    runs = [
+        FinishedRun(root, tuple(path for path, _ in found), found[0][1])
+        for (root, _), found in headers.items()
+    ]
+    return sorted(runs, key=lambda run: run.began)
+
+
+def is_inside(stem: str) -> bool:
+    """Whether an output path from the root on stays below it; whoever writes a journal can write any."""
+    path = os.path.normpath(stem)
+    return not path.startswith("/") and path.split("/")[0] != ".." and "\0" not in path
+
+
+def crop_of(preprocessing: Mapping[str, Any]) -> Crop | None:
+    """The crop that a journal's header describes; None if it does not, or nothing that can be."""
+    mode, base, size = (preprocessing.get(name) for name in ("resize", "base_size", "input_size"))
+    sides = size if isinstance(size, list) else []
+    lengths = [base, *sides]
+    is_sound = (
+        isinstance(mode, str)
+        and mode in RESIZE_MODES
+        and len(lengths) == 3
+        and all(type(length) is int and 0 < length <= LARGEST_BASE_SIZE for length in lengths)
+    )
+    return Crop(str(mode), lengths[0], (lengths[1], lengths[2])) if is_sound else None

@@ -1,0 +1,278 @@
+"""Pictures of finished maps: which are there already, and the others drawn by several threads."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from caffe_lrp.errors import CaffeLrpError, ImageError, OutputError, UsageError
+from caffe_lrp.files.atomic import write_atomically
+from caffe_lrp.files.imagefile import ImageSource
+from caffe_lrp.imaging.place import Place
+from caffe_lrp.machine.crew import Crew
+from caffe_lrp.outputs.kinds import OUTPUTS
+from caffe_lrp.rendering.picture import render
+from caffe_lrp.rendering.png import encode_picture, style_in
+from caffe_lrp.rendering.strength import reach_of
+from caffe_lrp.rendering.style import ORIGINAL, PictureStyle
+
+from .finished import FinishedMap
+from .photos import Photos, Picture, place_of, read_photo
+
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
+
+#: Maps of one photo that a thread draws one after the other, so that the photo is read once.
+_MOST_IN_GROUP = 16
+#: Groups that wait for a thread, or for being told of, for each thread.
+_GROUPS_AHEAD = 4
+
+_PHOTO_ADVICE = (
+    "say where photos lie with --image-root DIR, or do without them: --size net lays the map over what the "
+    "net saw, and --size net --mode plain shows the map alone"
+)
+_SEEN_ADVICE = (
+    "what the net saw was not written (--outputs input, --input-dataset); --mode plain shows the map alone, "
+    "and --size original lays it over the photo"
+)
+
+
+class Stop(Protocol):
+    """A request to end."""
+
+    def is_requested(self) -> bool:
+        """Whether to begin nothing new."""
+
+
+class State(Enum):
+    """What there is of a picture."""
+
+    MISSING = "missing"
+    DONE = "done"
+    OTHER = "in another style"
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """What became of a picture.
+
+    Attributes
+    ----------
+    finished
+        The map.
+    error
+        Why it could not be drawn; empty if it is there.
+    """
+
+    finished: FinishedMap
+    error: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What there is before anything is drawn.
+
+    Attributes
+    ----------
+    total, done
+        Maps, and those whose pictures are there.
+    other
+        The first picture that is there and would have to be replaced; None if there is none.
+    other_count
+        How many there are.
+    """
+
+    total: int
+    done: int
+    other: Path | None
+    other_count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Painter:
+    """Draws finished maps.
+
+    Attributes
+    ----------
+    style
+        How.
+    photos
+        Where photos are.
+    folder
+        Where pictures go, under the paths that maps have below their own folders; None: beside the maps.
+    """
+
+    style: PictureStyle
+    photos: Photos = field(default_factory=Photos)
+    folder: Path | None = None
+
+    def root_of(self, finished: FinishedMap) -> Path:
+        """The folder that its picture stays below."""
+        return finished.folder if self.folder is None else self.folder
+
+    def path_of(self, finished: FinishedMap) -> Path:
+        """Where its picture goes."""
+        return self.root_of(finished) / f"{finished.stem}{OUTPUTS['render'].suffix}"
+
+    def state_of(self, finished: FinishedMap) -> State:
+        """Whether its picture is there, in this style, and not older than the map."""
+        path = self.path_of(finished)
+        try:
+            drawn = path.lstat().st_mtime_ns
+        except OSError:
+            return State.MISSING
+        if style_in(path) != self.style.as_json():
+            return State.OTHER
+        return State.DONE if drawn >= finished.relevance.changed() else State.MISSING
+
+    def survey(self, maps: Iterable[FinishedMap]) -> Survey:
+        """What there is of the pictures of some maps.
+
+        Raises
+        ------
+        UsageError
+            Two maps would become the same picture.
+        """
+        sources: dict[str, str] = {}
+        counts = dict.fromkeys(State, 0)
+        other: Path | None = None
+        for finished in maps:
+            path, source = self.path_of(finished), str(finished.relevance)
+            if sources.setdefault(str(path), source) != source:
+                raise UsageError(
+                    f"{path}: {sources[str(path)]} and {source} would both become this picture; render them "
+                    "one after the other, into folders of their own (-p)"
+                )
+            state = _state_or_missing(self, finished)
+            counts[state] += 1
+            other = path if other is None and state is State.OTHER else other
+        return Survey(sum(counts.values()), counts[State.DONE], other, counts[State.OTHER])
+
+    def paint(self, maps: Iterable[FinishedMap], threads: int, stop: Stop) -> Iterator[Painted]:
+        """Draw those maps whose pictures are not there, or in another style; told one by one.
+
+        It ends early when ``stop`` is requested.
+
+        Raises
+        ------
+        OutputError
+            Nothing can be written any more.
+        """
+        left = (each for each in maps if _state_or_missing(self, each) is not State.DONE)
+        done = in_parallel(self._paint_group, _groups(left), threads, stop)
+        with closing(done):
+            for outcomes in done:
+                yield from outcomes
+
+    def _paint_group(self, group: list[FinishedMap]) -> list[Painted]:
+        """Draw maps of one photo."""
+        sight = _Sight(self.photos)
+        outcomes = []
+        for finished in group:
+            try:
+                self._paint_one(finished, sight)
+                outcomes.append(Painted(finished))
+            except OutputError:
+                raise
+            except CaffeLrpError as error:
+                outcomes.append(Painted(finished, str(error)))
+            except MemoryError:
+                outcomes.append(Painted(finished, f"{finished.relevance}: there is not enough memory for it"))
+        return outcomes
+
+    def _paint_one(self, finished: FinishedMap, sight: "_Sight") -> None:
+        relevance = finished.relevance.read()
+        photo, place = None, None
+        if self.style.size == ORIGINAL:
+            channels = relevance.shape[0] if relevance.ndim == 3 else 1
+            photo, place = sight.of(finished, channels)
+        elif self.style.needs_photo:
+            photo = finished.relevance.picture()
+            if photo is None:
+                raise ImageError(f"{finished.relevance}: {_SEEN_ADVICE}")
+        shown = photo if self.style.needs_photo else None
+        try:
+            picture = render(relevance, self.style, shown, place)
+        except UsageError as error:
+            raise ImageError(f"{finished.relevance}: {error}") from error
+        content = encode_picture(picture, self.style)
+        write_atomically(self.path_of(finished), content, self.root_of(finished))
+
+
+@dataclass(eq=False)
+class _Sight:
+    """The photo of several maps, read when it is asked for first."""
+
+    photos: Photos
+    _found: tuple[ImageSource, Picture] | None = None
+
+    def of(self, finished: FinishedMap, channels: int) -> tuple[Picture, Place]:
+        """The photo, and where in it the net looked; ImageError if one of them is not known."""
+        try:
+            if self._found is None:
+                source = self.photos.find(finished)
+                self._found = source, read_photo(finished, source, channels)
+            source, photo = self._found
+            return photo, place_of(finished, source, photo)
+        except ImageError as error:
+            raise ImageError(f"{error}; {_PHOTO_ADVICE}") from error
+
+
+def _state_or_missing(painter: Painter, finished: FinishedMap) -> State:
+    """The state of a picture; of a map that is gone, drawing tells."""
+    try:
+        return painter.state_of(finished)
+    except ImageError:
+        return State.MISSING
+
+
+def largest_reach(
+    maps: Iterable[FinishedMap], style: PictureStyle, threads: int, stop: Stop, tell: Callable[[], None]
+) -> float:
+    """The relevance to be shown at full strength in all maps: the largest of what ``style`` says of each.
+
+    Maps that cannot be read are passed over: whoever draws them tells. ``tell`` is called for every map.
+    """
+
+    def measure(finished: FinishedMap) -> float:
+        try:
+            return reach_of(finished.relevance.read(), style)
+        except CaffeLrpError:
+            return 0.0
+
+    largest = 0.0
+    with closing(in_parallel(measure, maps, threads, stop)) as reaches:
+        for reach in reaches:
+            largest = max(largest, reach)
+            tell()
+    return largest
+
+
+def _groups(maps: Iterable[FinishedMap]) -> Iterator[list[FinishedMap]]:
+    """Maps in a row that explain one photo."""
+    for _, group in groupby(maps, key=lambda finished: (finished.folder, finished.image_name)):
+        while part := list(islice(group, _MOST_IN_GROUP)):
+            yield part
+
+
+def in_parallel(
+    work: Callable[[_Given], _Found], given: Iterable[_Given], threads: int, stop: Stop
+) -> Generator[_Found, None, None]:
+    """What ``work`` finds for each of ``given``, in order; nothing new is begun once ``stop`` says so."""
+    crew = Crew(threads, "paint")
+    try:
+        waiting = iter(given)
+        at_work = deque(crew.submit(work, each) for each in islice(waiting, threads * _GROUPS_AHEAD))
+        while at_work:
+            crew.wait([at_work[0]])
+            found = at_work.popleft().result()
+            if not stop.is_requested():
+                at_work.extend(crew.submit(work, each) for each in islice(waiting, 1))
+            yield found
+    finally:
+        crew.dismiss()
+        crew.join()

@@ -1,0 +1,114 @@
+"""The photos that were explained: where they lie now, and where in them the net looked."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_lrp.errors import CaffeLrpError, ImageError
+from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
+from caffe_lrp.imaging.numpy_file import is_numpy_file
+from caffe_lrp.imaging.original import Original
+from caffe_lrp.imaging.place import Place
+from caffe_lrp.relevance.target import Target
+from caffe_lrp.sources.collection import read_images
+
+from .finished import FinishedMap
+
+Picture = NDArray[np.uint8]
+
+
+class Photos:
+    """Finds the photos of finished maps.
+
+    Parameters
+    ----------
+    image_root
+        Folder below which photos are looked for, by as much of the end of their paths as is there; None:
+        where the run had them.
+    """
+
+    def __init__(self, image_root: Path | None = None) -> None:
+        self._image_root = image_root
+        self._archives: dict[Path, dict[str, ArchiveMember]] = {}
+
+    def find(self, finished: FinishedMap) -> ImageSource:
+        """Where the photo of a map lies.
+
+        Raises
+        ------
+        ImageError
+            Nobody knows, or it is not there.
+        """
+        if not finished.image and self._image_root is None:
+            raise ImageError(f"{finished.relevance}: no journal says which photo it explains")
+        for path in self._places_of(finished.image or finished.image_name):
+            if path.is_file():
+                return path
+            if member := self._member(path):
+                return member
+        raise ImageError(f"{finished.image or finished.image_name}: the photo is not there")
+
+    def _places_of(self, image: str) -> Iterator[Path]:
+        if self._image_root is None:
+            yield Path(image)
+            return
+        steps = [step for step in PurePosixPath(image).parts if step not in ("/", "..")]
+        for first in range(len(steps)):
+            yield self._image_root.joinpath(*steps[first:])
+
+    def _member(self, path: Path) -> ArchiveMember | None:
+        """The photo in a tar archive whose path ``path`` begins with."""
+        archive = next((above for above in path.parents if above.is_file()), None)
+        if archive is None:
+            return None
+        if archive not in self._archives:
+            self._archives[archive] = _members_of(archive)
+        return self._archives[archive].get(os.path.relpath(path, archive))
+
+
+def _members_of(archive: Path) -> dict[str, ArchiveMember]:
+    """The images in an archive by their names; none if it is no archive."""
+    try:
+        entries = read_images(archive, Target(-1))
+    except CaffeLrpError:
+        return {}
+    return {entry.inside: entry.member for entry in entries if entry.member}
+
+
+def read_photo(finished: FinishedMap, source: ImageSource, channels: int) -> Picture:
+    """(h, w, 3) RGB: a photo as the loader of the net reads it.
+
+    Parameters
+    ----------
+    finished
+        The map that explains it.
+    source
+        Where it lies.
+    channels
+        Of the map, which a NumPy file has as many of.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read.
+    """
+    said = finished.run.header.preprocessing.get("channel_order") if finished.run else None
+    return Original(source, channels, "RGB" if said == "RGB" else "BGR").picture()
+
+
+def place_of(finished: FinishedMap, source: ImageSource, photo: Picture) -> Place:
+    """Where in a photo the net looked.
+
+    Raises
+    ------
+    ImageError
+        No journal says how photos were cropped.
+    """
+    crop = finished.run.crop if finished.run else None
+    if crop is None:
+        raise ImageError(f"{finished.relevance}: no journal says where in its photo the net looked")
+    sides = (photo.shape[0], photo.shape[1])
+    return crop.place_of_levels(sides) if is_numpy_file(source) else crop.place(sides)

@@ -1,0 +1,163 @@
+"""The pictures of finished maps on one sheet: a block for each photo, with what its maps explain."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from caffe_lrp.errors import ImageError
+from caffe_lrp.rendering.sheet import Block, Tile, fitted, sheet_of_blocks
+from caffe_lrp.rendering.style import ORIGINAL
+
+from .finished import FinishedMap
+from .painting import Painter
+from .photos import Picture, read_photo
+
+#: Photos on a sheet: more cannot be looked at.
+MOST_PHOTOS = 100
+#: Pictures beside one photo.
+_MOST_MAPS = 24
+
+#: What Pillow raises for a file that is no picture, or a damaged one.
+_FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A sheet, and what is not on it.
+
+    Attributes
+    ----------
+    picture
+        It.
+    photos, maps
+        How many are on it.
+    left_out
+        How many photos are not, as there would be too many.
+    """
+
+    picture: Image.Image
+    photos: int
+    maps: int
+    left_out: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """Maps of one photo, each with what decides on their order."""
+
+    numbered: list[tuple[float, int, FinishedMap]] = field(default_factory=list)
+
+    @property
+    def first(self) -> int:
+        """The earliest of its jobs."""
+        return min(number for _, number, _ in self.numbered)
+
+    @property
+    def maps(self) -> list[FinishedMap]:
+        """Those of earlier runs first, those of one run in the order of its jobs."""
+        ordered = sorted(self.numbered, key=lambda each: each[:2])
+        return [finished for _, _, finished in ordered]
+
+
+def draw_sheet(maps: Iterable[FinishedMap], painter: Painter) -> Sheet:
+    """The sheet of pictures that a painter has drawn, in the order in which they were asked for.
+
+    Maps whose pictures are not there are left out.
+
+    Raises
+    ------
+    UsageError
+        There is no picture for it.
+    """
+    rows = _rows_of(maps)
+    common = _common_folder([row.maps[0].image_name for row in rows])
+    blocks, count = [], 0
+    for row in rows[:MOST_PHOTOS]:
+        drawn = [(finished, _read(painter.path_of(finished))) for finished in row.maps[:_MOST_MAPS]]
+        there = [(finished, picture) for finished, picture in drawn if picture]
+        if there:
+            name = there[0][0].image_name.removeprefix(common)
+            blocks.append(_block_of(name, there, painter))
+            count += len(there)
+    return Sheet(sheet_of_blocks(blocks), len(blocks), count, max(0, len(rows) - MOST_PHOTOS))
+
+
+def _rows_of(maps: Iterable[FinishedMap]) -> list[_Row]:
+    """Maps by their photos, in the order of jobs; without a journal, in that of files."""
+    rows: dict[tuple[Path, str], _Row] = {}
+    for place, finished in enumerate(maps):
+        began = finished.run.began if finished.run else 0.0
+        number = finished.record.job if finished.record else place
+        row = rows.setdefault((finished.folder, finished.image_name), _Row())
+        row.numbered.append((began, number, finished))
+    return sorted(rows.values(), key=lambda row: row.first)
+
+
+def _common_folder(names: Sequence[str]) -> str:
+    """What the folders of all photos begin with, which need not be read again and again."""
+    folders = {PurePosixPath(name).parent for name in names}
+    if not folders or len({folder.is_absolute() for folder in folders}) > 1:
+        return ""
+    common = os.path.commonpath(folders)
+    return f"{common}/" if common else ""
+
+
+def _block_of(name: str, there: Sequence[tuple[FinishedMap, Image.Image]], painter: Painter) -> Block:
+    """The photo and its maps; what all maps explain stands above them, else each below its picture."""
+    texts = [_explained(finished) for finished, _ in there]
+    first, is_one = there[0][0], len({*texts}) == 1
+    tiles = [
+        Tile(picture, (_name(finished), *(() if is_one else text)))
+        for (finished, picture), text in zip(there, texts, strict=True)
+    ]
+    photo = _photo_of(first, painter)
+    title = (name, *((" · ".join(texts[0]),) if is_one and texts[0] else ()))
+    return Block(title, (*([Tile(photo, ("photo",))] if photo else []), *tiles))
+
+
+def _name(finished: FinishedMap) -> str:
+    """What tells a map from others of its photo."""
+    if not finished.formula:
+        return finished.relevance.stem
+    return f"formula {finished.formula}" if finished.formula.isdecimal() else finished.formula
+
+
+def _explained(finished: FinishedMap) -> tuple[str, ...]:
+    """Class with label, and its score, in words."""
+    account = finished.account()
+    if not account.classes:
+        return ()
+    index = account.classes[0]
+    label = finished.label_of(index)
+    more = f" and {len(account.classes) - 1} more" if len(account.classes) > 1 else ""
+    name = f"class {index}: {label}{more}" if label else f"class {index}{more}"
+    if account.score is None:
+        return (name,)
+    rank = f", no. {account.rank}" if account.rank is not None else ""
+    return name, f"score {account.score:.4g}{rank}"
+
+
+def _photo_of(finished: FinishedMap, painter: Painter) -> Image.Image | None:
+    """The photo, or what the net saw, whichever is as large as the pictures; None where none can be had."""
+    ways: list[Callable[[], Picture | None]] = [
+        lambda: read_photo(finished, painter.photos.find(finished), channels=3),
+        finished.relevance.picture,
+    ]
+    for way in ways if painter.style.size == ORIGINAL else reversed(ways):
+        with suppress(ImageError):
+            if (picture := way()) is not None:
+                return fitted(Image.fromarray(picture))
+    return None
+
+
+def _read(path: Path) -> Image.Image | None:
+    """A picture that was drawn, small; None if it is not there."""
+    try:
+        with Image.open(path) as stored:
+            return fitted(stored)
+    except _FAULTS:
+        return None
