@@ -53,6 +53,7 @@ EXPLAIN = Command("explain", address_space=0)
 #: Subcommand -> where it is, in the order of the help.
 COMMANDS = {
     "inspect": Command("inspect", address_space=0),
+    "render": Command("render", address_space=0),
     "status": Command("status"),
     "merge": Command("merge"),
     "convert-config": Command("convert_config"),

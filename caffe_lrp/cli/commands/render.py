@@ -1,0 +1,139 @@
+"""``caffe-lrp render``: pictures of the maps of finished runs, drawn anew without their models."""
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from caffe_lrp.cli.halt import Halt
+from caffe_lrp.cli.options import MOST_THREADS, Parser, at_most, not_empty
+from caffe_lrp.cli.picture_options import add_picture_options, picture_options_of
+from caffe_lrp.cli.terminal import remark, say
+from caffe_lrp.errors import ExitCode, OutputError, placing
+from caffe_lrp.messages import counted
+from caffe_lrp.rendering.style import LARGEST, PICTURE_OPTIONS, PictureStyle, picture_style
+
+if TYPE_CHECKING:
+    from caffe_lrp.batch.painting import Painter, Survey
+    from caffe_lrp.batch.sources_of_maps import FinishedMaps
+
+HELP = "Draw the maps of finished runs anew: in other colours, over their photos, side by side on a sheet."
+
+#: A word of --range that only this command has: the largest relevance of all maps.
+_RUN = "run"
+_EPILOG = """\
+SOURCE is the output folder of a run, its maps.h5, or files of maps:
+_relevance.npy, _relevance.npz, _rawhm.txt. Pictures are called …_render.png.
+What is there in the same style is not drawn again, so that the same command
+goes on after an interruption."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the sources, where pictures go, and how they look."""
+    add = parser.add_argument
+    add("sources", type=Path, nargs="+", metavar="SOURCE", help="folder of a run, maps.h5, or files of maps")
+    add("-p", "--prepath", type=not_empty, metavar="DIR", help="where pictures go (default: beside the maps)")
+    add("--sheet", type=Path, metavar="FILE", help="put all pictures side by side into one PNG, too")
+    add("--image-root", type=Path, metavar="DIR", help="look for photos below DIR, not where the run did")
+    add("--threads", type=at_most(MOST_THREADS), metavar="N", help="default: as many as there are processors")
+    add("--overwrite", action="store_true", help="replace pictures of another style, and the sheet")
+    add_picture_options(parser)
+    (ranges,) = (action for action in parser._actions if "--range" in action.option_strings)
+    of_one_map: Any = ranges.type
+    ranges.type = lambda text: text if text == _RUN else of_one_map(text)
+    ranges.help = f"{ranges.help}; run: the largest relevance of all maps"
+    parser.epilog = _EPILOG
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw what is not there yet; the exit code."""
+    from caffe_lrp.batch.painting import Painter  # noqa: PLC0415 - these load OpenCV
+    from caffe_lrp.batch.photos import Photos  # noqa: PLC0415
+    from caffe_lrp.batch.sources_of_maps import FinishedMaps  # noqa: PLC0415
+    from caffe_lrp.machine.resources import allowed_processors  # noqa: PLC0415
+
+    halt: Halt = options.halt
+    halt.unwind()
+    given = picture_options_of(options)
+    is_of_run = given.get("range") == _RUN
+    with placing({option.name: f"--{option.name}" for option in PICTURE_OPTIONS}):
+        style = picture_style(given | {"range": LARGEST} if is_of_run else given)
+    if options.sheet and os.path.lexists(options.sheet) and not options.overwrite:
+        raise OutputError(f"{options.sheet}: is there already; add --overwrite, or give another name")
+    threads = options.threads or allowed_processors()
+    folder = None if options.prepath is None else Path(options.prepath)
+    with FinishedMaps(options.sources) as maps, halt.finishing():
+        if is_of_run:
+            style = _of_run(maps, style, threads, halt)
+        painter = Painter(style, Photos(options.image_root), folder)
+        survey = painter.survey(maps)
+        _refuse_others(survey, options)
+        code = _paint(painter, maps, survey, threads, halt)
+        if options.sheet and not halt.is_requested():
+            _write_sheet(options.sheet, maps, painter)
+    return code
+
+
+def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt) -> PictureStyle:
+    """The style whose range is the largest relevance of all maps."""
+    from caffe_lrp.batch.painting import largest_reach  # noqa: PLC0415
+    from caffe_lrp.cli.progress import Tally  # noqa: PLC0415
+
+    with Tally(sum(1 for _ in maps), "map", "maps measured for one range") as tally:
+        reach = largest_reach(maps, style, threads, halt, tally.add)
+    remark(f"note: the largest relevance of {counted(tally.done, 'map')} is {reach:.6g}")
+    return replace(style, range=reach) if reach > 0 else style
+
+
+def _refuse_others(survey: "Survey", options: argparse.Namespace) -> None:
+    """Refuse to replace pictures, unless that is asked for."""
+    if survey.other is not None and not options.overwrite:
+        more = f", as are {survey.other_count - 1:,} more" if survey.other_count > 1 else ""
+        raise OutputError(
+            f"{survey.other}: is there already, drawn in another style{more}; add --overwrite, or have the "
+            "new ones go elsewhere (-p)"
+        )
+
+
+def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: int, halt: Halt) -> ExitCode:
+    """Draw what is left, and say how far it came; the exit code."""
+    from caffe_lrp.cli.progress import Tally  # noqa: PLC0415
+
+    left = survey.total - survey.done
+    if not left:
+        there = f"{survey.total:,} of {counted(survey.total, 'picture')} are there already"
+        say(f"nothing left to do: {there}", sys.stdout)
+        return ExitCode.DONE
+    if survey.done:
+        remark(f"note: {survey.done:,} of {counted(survey.total, 'picture')} are there; {left:,} left")
+    with Tally(left, "picture", "pictures") as tally:
+        for painted in painter.paint(maps, threads, halt):
+            tally.add(painted.error)
+    drawn = survey.done + tally.done - tally.failed
+    text = f"{drawn:,} of {counted(survey.total, 'picture')} drawn in {tally.seconds:.1f} s"
+    if survey.done:
+        text += f", {survey.done:,} of them before"
+    if tally.failed:
+        text += f", {tally.failed:,} failed for the reasons given"
+    say(f"{text}; {tally.per_second:.3g} a second", sys.stdout)
+    if halt.is_requested() and tally.done < left:
+        remark(f"interrupted: {left - tally.done:,} left; the same command goes on from here")
+        return ExitCode.INTERRUPTED
+    return ExitCode.IMAGES_FAILED if tally.failed else ExitCode.DONE
+
+
+def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
+    """Draw the sheet into a file, and say what is on it."""
+    from caffe_lrp.batch.sheets import draw_sheet  # noqa: PLC0415
+    from caffe_lrp.files.atomic import write_atomically  # noqa: PLC0415
+    from caffe_lrp.rendering.png import encode_picture  # noqa: PLC0415
+
+    remark(f"note: putting the pictures on {path}")
+    sheet = draw_sheet(maps, painter)
+    write_atomically(path, encode_picture(sheet.picture, painter.style))
+    text = f"sheet of {counted(sheet.maps, 'picture')} of {counted(sheet.photos, 'photo')}: {path}"
+    say(text, sys.stdout)
+    if sheet.left_out:
+        remark(f"note: {counted(sheet.left_out, 'photo')} more are not on the sheet; name fewer sources")

@@ -1,0 +1,78 @@
+"""How far work on many things is: a bar in a terminal, a line a minute in a log."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+from caffe_lrp.messages import counted, duration
+
+from .terminal import remark, say
+
+_SECONDS_BETWEEN_LINES = 60.0
+#: Errors that are said one by one; more are counted.
+_MOST_ERRORS = 20
+
+
+class Tally:
+    """Counts what is done; a context manager.
+
+    Parameters
+    ----------
+    total
+        How many there are to do.
+    unit
+        What they are, in a bar: one of them.
+    title
+        The same in a line of a log, behind the counts.
+
+    Attributes
+    ----------
+    done, failed
+        How many came out, and those of them that failed.
+    """
+
+    def __init__(self, total: int, unit: str, title: str) -> None:
+        self.done = self.failed = 0
+        self._total, self._title = total, title
+        self._has_bar = sys.stderr.isatty()
+        self._bar: tqdm[Any] = tqdm(total=total, unit=unit, disable=not self._has_bar, dynamic_ncols=True)
+        self._began = self._told = time.monotonic()
+
+    def __enter__(self) -> "Tally":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if self.failed > _MOST_ERRORS:
+            say(f"… and {counted(self.failed - _MOST_ERRORS, 'failure')} more", sys.stderr)
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._began
+
+    @property
+    def per_second(self) -> float:
+        """How many came out in a second."""
+        return self.done / max(self.seconds, 1e-9)
+
+    def add(self, error: str = "") -> None:
+        """Count one that came out, and say why it failed if it did."""
+        self.done += 1
+        if error:
+            self.failed += 1
+            self._bar.set_postfix(failed=self.failed, refresh=False)
+            if self.failed <= _MOST_ERRORS:
+                say(error, sys.stderr, self._bar.write)
+        self._bar.update()
+        now = time.monotonic()
+        if not self._has_bar and now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            left = duration((self._total - self.done) / self.per_second)
+            counts = f"{self.done:,} of {self._total:,} {self._title}"
+            remark(f"{counts}, {self.per_second:.3g} a second, {left} left")
