@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from caffe_lrp.errors import ImageError
+from caffe_lrp.rendering.placing import enlarged, enlargement
 from caffe_lrp.rendering.sheet import Block, Tile, fitted, sheet_of_blocks
 from caffe_lrp.rendering.style import ORIGINAL
 
@@ -150,7 +151,8 @@ def _photo_of(finished: FinishedMap, painter: Painter) -> Image.Image | None:
     for way in ways if painter.style.size == ORIGINAL else reversed(ways):
         with suppress(ImageError):
             if (picture := way()) is not None:
-                return fitted(Image.fromarray(picture))
+                times = enlargement(*picture.shape[:2])  # as pictures are
+                return fitted(Image.fromarray(enlarged(picture, times)))
     return None
 
 

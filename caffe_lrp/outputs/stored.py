@@ -175,13 +175,16 @@ class MapDatabase:
 
     def account(self, index: int) -> Account:
         """What the rows of other columns say of a map; nothing where there are none."""
-        if not {_PREDICTION, _LABEL} <= {*self._maps.columns}:
+        columns = self._maps.columns
+        if not {_PREDICTION, _LABEL} <= {*columns} or columns[_LABEL].shape:
             return Account()
         scores = self.read(_PREDICTION, index).reshape(-1)
         best = np.argsort(-scores, kind="stable")[:_BEST_COUNT].tolist()
-        label = self.read(_LABEL, index).reshape(-1)[:1].tolist()
         pairs = tuple((place, float(scores[place])) for place in best)
-        return Account.among(tuple(map(int, label)), pairs)
+        label = int(self.read(_LABEL, index))
+        if label >= len(scores):
+            return Account((label,), pairs)
+        return Account((label,), pairs, float(scores[label]), int((scores > scores[label]).sum()) + 1)
 
     def picture(self, index: int) -> NDArray[np.uint8] | None:
         """(H, W, 3) RGB: what the net saw; None if it is not there."""
