@@ -23,6 +23,8 @@ HELP = "Draw the maps of finished runs anew: in other colours, over their photos
 
 #: A word of --range that only this command has: the largest relevance of all maps.
 _RUN = "run"
+#: A sheet of more pictures takes more than a moment.
+_MANY = 100
 _EPILOG = """\
 SOURCE is the output folder of a run, its maps.h5, or files of maps:
 _relevance.npy, _relevance.npz, _rawhm.txt. Pictures are called …_render.png.
@@ -72,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
         _refuse_others(survey, options)
         code = _paint(painter, maps, survey, threads, halt)
         if options.sheet and not halt.is_requested():
+            if survey.total > _MANY:
+                remark(f"putting the pictures on {options.sheet}")
             _write_sheet(options.sheet, maps, painter)
     return code
 
@@ -130,7 +134,6 @@ def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
     from caffe_lrp.files.atomic import write_atomically  # noqa: PLC0415
     from caffe_lrp.rendering.png import encode_picture  # noqa: PLC0415
 
-    remark(f"note: putting the pictures on {path}")
     sheet = draw_sheet(maps, painter)
     write_atomically(path, encode_picture(sheet.picture, painter.style))
     text = f"sheet of {counted(sheet.maps, 'picture')} of {counted(sheet.photos, 'photo')}: {path}"
