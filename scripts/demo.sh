@@ -18,12 +18,12 @@ for formula in 102 100 0; do
     "$bin/caffe-lrp" -c configs/demo.txt -f filelists/demo.txt -p "$output" --suffix-target --formula $formula
 done
 echo "== 3 of 3: putting all heatmaps side by side"
-"$bin/python" scripts/show_heatmaps.py "$output" "$output/overview.png" --synset configs/demo/synset.txt
+"$bin/caffe-lrp" render "$output" --sheet "$output/overview.png" --overwrite
 
 cat <<END
 
 All heatmaps side by side: $output/overview.png
-Yellow pixels speak for the shape asked for, blue ones against it.
+Red pixels speak for the shape asked for, blue ones against it.
 
 Try next, in $PWD:
   other formulas, see README.md:

@@ -5,27 +5,30 @@ A pixel can be seen if it reaches 20 % of the brightest value of its heatmap in 
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from show_heatmaps import DONE, FAILED, SheetError, find_heatmaps, read_picture
+from PIL import Image
 
+from caffe_lrp.errors import ExitCode
 from caffe_lrp.rendering.heatmap import LEAST_BRIGHTNESS, LEAST_VISIBLE
 
 PROGRAM = "visible_share.py"
 
+#: A heatmap's name; --suffix-target puts the formula into it.
+HEATMAP = re.compile(r".+?(_f(?P<formula>[a-z\d-]+)_(c|top|rank)\d+)?_heatmap\.png")
+#: What Pillow raises for a file that is no picture, or a damaged one.
+FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
 
 def visible_share(path: Path) -> float:
-    """The share of the pixels of a heatmap that can be seen.
-
-    Raises SheetError if the file holds no picture.
-    """
-    picture = read_picture(path)
-    assert picture is not None  # it was found a moment ago
-    brightest_colours = np.asarray(picture).max(axis=2)
+    """The share of the pixels of a heatmap that can be seen; one of `FAULTS` if the file holds no picture."""
+    with Image.open(path) as picture:
+        brightest_colours = np.asarray(picture.convert("RGB")).max(axis=2)
     peak = brightest_colours.max()
     return float(np.mean(brightest_colours >= LEAST_BRIGHTNESS * peak)) if peak else 0.0
 
@@ -46,18 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="output folder of caffe-lrp")
     folder = parser.parse_args(arguments).folder
     shares: dict[str, list[float]] = {}
-    try:
-        for row in find_heatmaps(folder).values():
-            for heatmap in row:
-                shares.setdefault(heatmap.formula or "-", []).append(visible_share(heatmap.path))
-    except SheetError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return FAILED
+    for path in sorted(folder.rglob("*_heatmap.png")):
+        if match := HEATMAP.fullmatch(path.name):
+            try:
+                shares.setdefault(match["formula"] or "-", []).append(visible_share(path))
+            except FAULTS as error:
+                print(f"{PROGRAM}: {path}: cannot be decoded as a picture: {error}", file=sys.stderr)
+                return ExitCode.BAD_INPUT
     if not shares:
         print(f"{PROGRAM}: {folder}: no *_heatmap.png below this folder", file=sys.stderr)
-        return FAILED
+        return ExitCode.BAD_INPUT
     print("\n".join(table(shares)))
-    return DONE
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":
