@@ -120,6 +120,8 @@ class Record(NamedTuple):
         How long it took.
     time
         When, in seconds since 1970.
+    formula
+        Code of the formula, as a text; empty if the line does not say.
     classes
         The classes explained, the best of them first; empty if the line does not say.
     score
@@ -129,8 +131,6 @@ class Record(NamedTuple):
         say.
     best
         The best classes and their scores, best first; empty if the line does not say.
-    formula
-        Code of the formula, as a text; empty if the line does not say.
     """
 
     job: int
@@ -140,11 +140,11 @@ class Record(NamedTuple):
     error: str = ""
     seconds: float = 0.0
     time: float = 0.0
+    formula: str = ""
     classes: tuple[int, ...] = ()
     score: float | None = None
     rank: int | None = None
     best: tuple[tuple[int, float], ...] = ()
-    formula: str = ""
 
 
 def journal_path(root: Path, fingerprint: str, shard: Shard) -> Path:

@@ -165,6 +165,7 @@ def test_a_line_says_what_the_net_says_of_the_image_in_numbers_that_read_back(tm
     with JournalReader(tmp_path / NAME) as reader:
         records = list(reader.records())
     assert (records[0].classes, records[0].rank) == ((281, 5), 2)
+    assert {record.formula for record in records} == {"0"}
     assert np.float32(records[0].score) == np.float32(0.1)
     assert [(index, float(np.float32(score))) for index, score in records[0].best] == [*best]
     assert (records[1].score, records[1].rank) == (None, None)

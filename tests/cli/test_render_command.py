@@ -158,9 +158,16 @@ def test_what_a_journal_says_of_crops_is_read_and_nothing_absurd(finished: Path)
     said = found.header.preprocessing
     assert found.crop == crop_of(said)
     assert found.crop is not None
-    for change in ({"resize": "x"}, {"resize": []}, {"base_size": 0}, {"base_size": True}, {"input_size": 3}):
+    changes: list[dict[str, object]] = [
+        {"resize": "x"},
+        {"resize": []},
+        {"base_size": 0},
+        {"base_size": True},
+        {"input_size": 3},
+        {"input_size": [2**40, 4]},
+    ]
+    for change in changes:
         assert crop_of({**said, **change}) is None
-    assert crop_of({**said, "input_size": [2**40, 4]}) is None
     assert crop_of({}) is None
 
 
