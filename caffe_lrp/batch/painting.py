@@ -1,8 +1,10 @@
 """Pictures of finished maps: which are there already, and the others drawn by several threads."""
 
+import stat
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby, islice
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from caffe_lrp.errors import CaffeLrpError, ImageError, OutputError, UsageError
-from caffe_lrp.files.atomic import write_atomically
+from caffe_lrp.files.atomic import interrupted_writes, write_atomically
 from caffe_lrp.files.imagefile import ImageSource
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.machine.crew import Crew
@@ -30,6 +32,9 @@ _Found = TypeVar("_Found")
 _MOST_IN_GROUP = 16
 #: Groups that wait for a thread, or for being told of, for each thread.
 _GROUPS_AHEAD = 4
+
+#: Nobody takes as long to write a picture.
+_SECONDS_OF_WRITING = 60.0
 
 _PHOTO_ADVICE = (
     "say where photos lie with --image-root DIR, or do without them: --size net lays the map over what the "
@@ -122,15 +127,16 @@ class Painter:
         """Whether its picture is there, in this style, and not older than the map."""
         path = self.path_of(finished)
         try:
-            drawn = path.lstat().st_mtime_ns
+            status = path.lstat()
         except OSError:
             return State.MISSING
-        if style_in(path) != self.style.as_json():
+        if not stat.S_ISREG(status.st_mode) or style_in(path) != self.style.as_json():
             return State.OTHER
-        return State.DONE if drawn >= finished.relevance.changed() else State.MISSING
+        is_newer = status.st_mtime_ns >= finished.relevance.changed()
+        return State.DONE if is_newer else State.MISSING
 
     def survey(self, maps: Iterable[FinishedMap]) -> Survey:
-        """What there is of the pictures of some maps.
+        """What there is of the pictures of some maps; what killed processes left of others is removed.
 
         Raises
         ------
@@ -140,6 +146,7 @@ class Painter:
         sources: dict[str, str] = {}
         counts = dict.fromkeys(State, 0)
         other: Path | None = None
+        folders: set[Path] = set()
         for finished in maps:
             path, source = self.path_of(finished), str(finished.relevance)
             if sources.setdefault(str(path), source) != source:
@@ -149,7 +156,10 @@ class Painter:
                 )
             state = _state_or_missing(self, finished)
             counts[state] += 1
+            folders.add(path.parent)
             other = path if other is None and state is State.OTHER else other
+        for folder in folders:
+            _remove_leftovers(folder)
         return Survey(sum(counts.values()), counts[State.DONE], other, counts[State.OTHER])
 
     def paint(self, maps: Iterable[FinishedMap], threads: int, stop: Stop) -> Iterator[Painted]:
@@ -228,6 +238,15 @@ def _state_or_missing(painter: Painter, finished: FinishedMap) -> State:
         return painter.state_of(finished)
     except ImageError:
         return State.MISSING
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove pictures that are half written and that nobody can be writing any more."""
+    for path, name in interrupted_writes(folder):
+        with suppress(OSError):
+            is_old = time.time() - path.lstat().st_mtime > _SECONDS_OF_WRITING
+            if is_old and name.endswith(OUTPUTS["render"].suffix):
+                path.unlink()
 
 
 def largest_reach(

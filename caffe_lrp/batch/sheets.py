@@ -17,10 +17,8 @@ from .finished import FinishedMap
 from .painting import Painter
 from .photos import Picture, read_photo
 
-#: Photos on a sheet: more cannot be looked at.
-MOST_PHOTOS = 100
-#: Pictures beside one photo.
-_MOST_MAPS = 24
+#: Pictures beside one photo, and on a sheet: more cannot be looked at.
+_MOST_BESIDE, MOST_PICTURES = 24, 1000
 
 #: What Pillow raises for a file that is no picture, or a damaged one.
 _FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
@@ -76,15 +74,18 @@ def draw_sheet(maps: Iterable[FinishedMap], painter: Painter) -> Sheet:
     """
     rows = _rows_of(maps)
     common = _common_folder([row.maps[0].image_name for row in rows])
-    blocks, count = [], 0
-    for row in rows[:MOST_PHOTOS]:
-        drawn = [(finished, _read(painter.path_of(finished))) for finished in row.maps[:_MOST_MAPS]]
+    blocks, count, left_out = [], 0, 0
+    for number, row in enumerate(rows):
+        if count + min(len(row.maps), _MOST_BESIDE) > MOST_PICTURES:
+            left_out = len(rows) - number
+            break
+        drawn = [(finished, _read(painter.path_of(finished))) for finished in row.maps[:_MOST_BESIDE]]
         there = [(finished, picture) for finished, picture in drawn if picture]
         if there:
             name = there[0][0].image_name.removeprefix(common)
             blocks.append(_block_of(name, there, painter))
             count += len(there)
-    return Sheet(sheet_of_blocks(blocks), len(blocks), count, max(0, len(rows) - MOST_PHOTOS))
+    return Sheet(sheet_of_blocks(blocks), len(blocks), count, left_out)
 
 
 def _rows_of(maps: Iterable[FinishedMap]) -> list[_Row]:

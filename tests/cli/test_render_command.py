@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from run_builders import journal_of
 
+from caffe_lrp.batch import sheets
 from caffe_lrp.batch.finished import crop_of, find_runs
 from caffe_lrp.outputs.maps import read_map
 from caffe_lrp.rendering.png import style_in
@@ -222,6 +223,23 @@ def test_a_foreign_picture_is_not_taken_for_one_of_ours(root: Path) -> None:
     assert path.read_bytes() == b"precious"
 
 
+def test_what_is_no_file_in_the_place_of_a_picture_is_not_opened(root: Path) -> None:
+    os.mkfifo(next(root.rglob("tall.png_relevance.npy")).with_name("tall.png_render.png"))
+    result = render(root, *PLAIN)
+    assert result.returncode == 5
+    assert "tall.png_render.png: is there already, drawn in another style; add --overwrite" in result.stderr
+
+
+def test_what_a_killed_command_left_half_written_is_removed_later(tmp_path: Path) -> None:
+    np.save(tmp_path / "a_relevance.npy", np.ones((3, 4, 4)))
+    names = [".a_render.png.0123abcd.tmp", ".a_render.png.4567abcd.tmp", ".a_heatmap.png.0123abcd.tmp"]
+    for name in names:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, time.time() - (10 if name == names[1] else 100)))
+    assert render(tmp_path, *PLAIN).returncode == 0
+    assert [name for name in names if (tmp_path / name).exists()] == names[1:]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_command_leaves_whole_pictures_and_goes_on(number: int, tmp_path: Path) -> None:
@@ -349,6 +367,15 @@ def test_a_sheet_holds_photos_and_the_maps_of_all_formulas(tmp_path: Path) -> No
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.format == "PNG"
         assert sheet.width * sheet.height > 9 * 150 * 100
+
+
+def test_a_sheet_that_is_full_says_what_is_not_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "MOST_PICTURES", 3)
+    for number in range(5):
+        np.save(tmp_path / f"{number}_relevance.npy", np.full((3, 4, 4), number))
+    result = render(tmp_path, *PLAIN, "--sheet", tmp_path / "sheet.png")
+    assert "sheet of 3 pictures of 3 photos" in result.stdout
+    assert "note: 2 photos more are not on the sheet" in result.stderr
 
 
 def test_more_failures_than_anyone_reads_are_counted(tmp_path: Path) -> None:

@@ -66,13 +66,14 @@ def run(options: argparse.Namespace) -> int:
         raise OutputError(f"{options.sheet}: is there already; add --overwrite, or give another name")
     threads = options.threads or allowed_processors()
     folder = None if options.prepath is None else Path(options.prepath)
-    with FinishedMaps(options.sources) as maps, halt.finishing():
+    with FinishedMaps(options.sources) as maps:
         if is_of_run:
             style = _of_run(maps, style, threads, halt)
         painter = Painter(style, Photos(options.image_root), folder)
         survey = painter.survey(maps)
         _refuse_others(survey, options)
-        code = _paint(painter, maps, survey, threads, halt)
+        with halt.finishing():
+            code = _paint(painter, maps, survey, threads, halt)
         if options.sheet and not halt.is_requested():
             if survey.total > _MANY:
                 remark(f"putting the pictures on {options.sheet}")
