@@ -62,15 +62,10 @@ class _Row:
         return [finished for _, _, finished in ordered]
 
 
-def draw_sheet(maps: Iterable[FinishedMap], painter: Painter) -> Sheet:
+def draw_sheet(maps: Iterable[FinishedMap], painter: Painter) -> Sheet | None:
     """The sheet of pictures that a painter has drawn, in the order in which they were asked for.
 
-    Maps whose pictures are not there are left out.
-
-    Raises
-    ------
-    UsageError
-        There is no picture for it.
+    Maps whose pictures are not there are left out; None where none is.
     """
     rows = _rows_of(maps)
     common = _common_folder([row.maps[0].image_name for row in rows])
@@ -85,16 +80,19 @@ def draw_sheet(maps: Iterable[FinishedMap], painter: Painter) -> Sheet:
             name = there[0][0].image_name.removeprefix(common)
             blocks.append(_block_of(name, there, painter))
             count += len(there)
+    if not blocks:
+        return None
     return Sheet(sheet_of_blocks(blocks), len(blocks), count, left_out)
 
 
 def _rows_of(maps: Iterable[FinishedMap]) -> list[_Row]:
     """Maps by their photos, in the order of jobs; without a journal, in that of files."""
-    rows: dict[tuple[Path, str], _Row] = {}
+    rows: dict[str, _Row] = {}
     for place, finished in enumerate(maps):
         began = finished.run.began if finished.run else 0.0
         number = finished.record.job if finished.record else place
-        row = rows.setdefault((finished.folder, finished.image_name), _Row())
+        photo = finished.image or f"{finished.folder}/{finished.image_name}"
+        row = rows.setdefault(photo, _Row())
         row.numbered.append((began, number, finished))
     return sorted(rows.values(), key=lambda row: row.first)
 

@@ -369,6 +369,20 @@ def test_a_sheet_holds_photos_and_the_maps_of_all_formulas(tmp_path: Path) -> No
         assert sheet.width * sheet.height > 9 * 150 * 100
 
 
+def test_maps_of_several_runs_of_a_photo_stand_side_by_side(tmp_path: Path) -> None:
+    folders = [explained(tmp_path / formula, "--outputs", "npy", "--formula", formula) for formula in "20"]
+    result = render(*folders, "--sheet", tmp_path / "sheet.png")
+    assert "sheet of 6 pictures of 3 photos" in result.stdout
+
+
+def test_without_a_picture_there_is_no_sheet(tmp_path: Path) -> None:
+    (tmp_path / "a_rawhm.txt").touch()
+    result = render(tmp_path, "--sheet", tmp_path / "sheet.png")
+    assert result.returncode == 4
+    assert f"there is no picture for {tmp_path}/sheet.png, which was not written" in result.stderr
+    assert not (tmp_path / "sheet.png").exists()
+
+
 def test_a_sheet_that_is_full_says_what_is_not_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sheets, "MOST_PICTURES", 3)
     for number in range(5):

@@ -136,6 +136,9 @@ def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
     from caffe_lrp.rendering.png import encode_picture  # noqa: PLC0415
 
     sheet = draw_sheet(maps, painter)
+    if sheet is None:
+        remark(f"note: there is no picture for {path}, which was not written")
+        return
     write_atomically(path, encode_picture(sheet.picture, painter.style))
     text = f"sheet of {counted(sheet.maps, 'picture')} of {counted(sheet.photos, 'photo')}: {path}"
     say(text, sys.stdout)
