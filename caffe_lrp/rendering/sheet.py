@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from caffe_lrp.errors import UsageError
 
 #: Pictures are enlarged or reduced to fit such a box, in pixels.
-TILE_WIDTH, TILE_HEIGHT = 320, 224
+TILE_WIDTH, TILE_HEIGHT = 520, 224
 #: Small maps of a grid are enlarged until their longer side has so many pixels.
 _LEAST_SIDE = 96
 #: Narrower tiles would have no room for a caption.

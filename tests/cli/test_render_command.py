@@ -178,9 +178,9 @@ def test_what_a_journal_says_of_crops_is_read_and_nothing_absurd(finished: Path)
 def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: Path) -> None:
     result = render(root, "--range", "run", "-p", tmp_path / "made", *PLAIN)
     assert result.returncode == 0
-    style = picture_style({"range": "max"})
+    style = picture_style({"range": "percentile:99"})
     reaches = [reach_of(read_map(path), style) for path in root.rglob("*_relevance.npy")]
-    assert f"the largest relevance of 3 maps is {max(reaches):.6g}" in result.stderr
+    assert f"one range for 3 maps: relevance up to {max(reaches):.6g} (percentile:99)" in result.stderr
     ranges = {(style_in(path) or {})["range"] for path in (tmp_path / "made").rglob("*_render.png")}
     assert ranges == {max(reaches)}
     again = render(root, "--range", "run", "-p", tmp_path / "made", *PLAIN)

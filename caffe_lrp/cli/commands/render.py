@@ -13,7 +13,7 @@ from caffe_lrp.cli.picture_options import add_picture_options, picture_options_o
 from caffe_lrp.cli.terminal import remark, say
 from caffe_lrp.errors import ExitCode, OutputError, placing
 from caffe_lrp.messages import counted
-from caffe_lrp.rendering.style import LARGEST, PICTURE_OPTIONS, PictureStyle, picture_style
+from caffe_lrp.rendering.style import PICTURE_OPTIONS, PictureStyle, picture_style
 
 if TYPE_CHECKING:
     from caffe_lrp.batch.painting import Painter, Survey
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HELP = "Draw the maps of finished runs anew: in other colours, over their photos, side by side on a sheet."
 
-#: A word of --range that only this command has: the largest relevance of all maps.
+#: A word of --range that only this command has: the largest that any of the maps has by itself.
 _RUN = "run"
 #: A sheet of more pictures takes more than a moment.
 _MANY = 100
@@ -45,7 +45,7 @@ def add_arguments(parser: Parser) -> None:
     (ranges,) = (action for action in parser._actions if "--range" in action.option_strings)
     of_one_map: Any = ranges.type
     ranges.type = lambda text: text if text == _RUN else of_one_map(text)
-    ranges.help = f"{ranges.help}; run: the largest relevance of all maps"
+    ranges.help = f"{ranges.help}; run: one for all maps, the largest that any has by itself"
     parser.epilog = _EPILOG
 
 
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     given = picture_options_of(options)
     is_of_run = given.get("range") == _RUN
     with placing({option.name: f"--{option.name}" for option in PICTURE_OPTIONS}):
-        style = picture_style(given | {"range": LARGEST} if is_of_run else given)
+        style = picture_style(given | {"range": None} if is_of_run else given)
     if options.sheet and os.path.lexists(options.sheet) and not options.overwrite:
         raise OutputError(f"{options.sheet}: is there already; add --overwrite, or give another name")
     threads = options.threads or allowed_processors()
@@ -82,13 +82,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt) -> PictureStyle:
-    """The style whose range is the largest relevance of all maps."""
+    """The style whose range is the largest that it has for any of the maps."""
     from caffe_lrp.batch.painting import largest_reach  # noqa: PLC0415
     from caffe_lrp.cli.progress import Tally  # noqa: PLC0415
 
     with Tally(sum(1 for _ in maps), "map", "maps measured for one range") as tally:
         reach = largest_reach(maps, style, threads, halt, tally.add)
-    remark(f"note: the largest relevance of {counted(tally.done, 'map')} is {reach:.6g}")
+    remark(f"note: one range for {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
     return replace(style, range=reach) if reach > 0 else style
 
 
