@@ -28,6 +28,8 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.build import build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
 from caffe_lrp.net.net import Net
+from caffe_lrp.outputs.maps import read_map
+from caffe_lrp.outputs.text import raw_heatmap
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.formulas import FORMULAS, find_formula
 from caffe_lrp.relevance.plan import resolve_plan
@@ -378,6 +380,19 @@ def numpy_seeds() -> tuple[bytes, ...]:
     return tuple(seeds)
 
 
+def map_parsers() -> list[Parser]:
+    """Return the files that maps are read back from."""
+    relevance = _pixels().transpose(2, 0, 1).astype(np.float32) / 3
+    archive = io.BytesIO()
+    np.savez_compressed(archive, relevance=relevance, scores=np.ones(3), classes=[3, 1, 2], target=[3])
+    return [
+        Parser(
+            "map-text", (raw_heatmap(relevance),), fuzz_mutations.TEXT, partial(read_as, ".txt", read_map)
+        ),
+        Parser("map-npz", (archive.getvalue(),), fuzz_mutations.BYTES, partial(read_as, ".npz", read_map)),
+    ]
+
+
 def parsers(folder: Path) -> list[Parser]:
     """Return all kinds of files; ``folder`` is where good ones are put."""
     net = write_good_files(folder)
@@ -399,4 +414,4 @@ def parsers(folder: Path) -> list[Parser]:
     ]
     images = [Parser(name, seeds, fuzz_pictures.PICTURES, decode) for name, seeds in image_seeds().items()]
     arrays = Parser("npy", numpy_seeds(), fuzz_mutations.BYTES, partial(read_as, ".npy", decode))
-    return [*texts, *images, arrays]
+    return [*texts, *images, arrays, *map_parsers()]
