@@ -184,7 +184,8 @@ def _numbers(text: bytes, count: int) -> NDArray[np.float32]:
     if read_numbers(np.frombuffer(bytearray(text), np.uint8), numbers) == count:
         return numbers
     try:  # infinities, and numbers of many digits
-        return np.array([*map(float, text.split()[:count])], np.float32)
+        with np.errstate(over="ignore"):  # what is too large is infinite
+            return np.array([*map(float, text.split()[:count])]).astype(np.float32)
     except ValueError:
         return np.empty(0, np.float32)
 

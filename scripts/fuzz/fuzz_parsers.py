@@ -382,7 +382,7 @@ def numpy_seeds() -> tuple[bytes, ...]:
 
 def map_parsers() -> list[Parser]:
     """Return the files that maps are read back from."""
-    relevance = _pixels().transpose(2, 0, 1).astype(np.float32) / 3
+    relevance = _pixels().transpose(2, 0, 1).astype(np.float32) / np.float32(3)
     archive = io.BytesIO()
     np.savez_compressed(archive, relevance=relevance, scores=np.ones(3), classes=[3, 1, 2], target=[3])
     return [

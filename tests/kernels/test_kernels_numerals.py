@@ -53,4 +53,5 @@ def test_reading_ends_at_what_is_no_plain_number(text: str, expected: list[float
 def test_what_is_read_of_any_text_is_what_python_reads(text: str) -> None:
     words = text.split()
     for found, word in zip(read(text, 40), words, strict=False):
-        assert found == float(np.float32(float(word)))
+        with np.errstate(over="ignore"):
+            assert found == float(np.float32(float(word)))
