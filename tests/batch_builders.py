@@ -13,6 +13,7 @@ from caffe_lrp.batch.job import HeatmapJob
 from caffe_lrp.config import HeatmapConfig
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.errors import ImageError
+from caffe_lrp.imaging.original import Original
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.model.attempt import Attempt
@@ -47,7 +48,8 @@ def prepare(path: Path) -> PreparedImage:
         raise ImageError(f"{path}: is no image")
     rng = np.random.default_rng(zlib.crc32(path.name.encode()))
     blob = rng.standard_normal((3, SIDE, SIDE), dtype=np.float32)
-    return PreparedImage(blob, np.zeros((SIDE, SIDE, 3), np.uint8), PLACE)
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    return PreparedImage(blob, picture, PLACE, Original(picture))
 
 
 def small_settings(folder: Path, text: str = NET, **changes: Any) -> ModelSettings:

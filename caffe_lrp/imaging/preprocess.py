@@ -62,11 +62,14 @@ class PreparedImage:
         (H, W, 3) uint8, channels RGB, the same crop before the mean was subtracted.
     place
         Where in the original the crop lay.
+    original
+        What to read the original from once more; of a finished input, the picture that was made of it.
     """
 
     blob: Blob
     picture: NDArray[np.uint8]
     place: Place
+    original: Original
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +159,8 @@ class Preprocessor:
     def __call__(self, source: ImageInput) -> PreparedImage:
         """Input blob of an image: a file, a NumPy file in its place, or an image in memory.
 
-        Nothing of ``source`` is kept, and arrays are not changed. Floating-point numbers are a finished
-        input: they are neither resized nor changed in any other way.
+        Of ``source`` no more is kept than the `Original` needs, and arrays are not changed. Floating-point
+        numbers are a finished input: they are neither resized nor changed in any other way.
 
         Raises
         ------
@@ -173,28 +176,26 @@ class Preprocessor:
         except MemoryError as error:
             raise too_large(name_of(image), "it does not fit in memory") from error
 
-    def original_of(self, source: ImageInput, prepared: PreparedImage) -> Original:
-        """What to read a picture of an image from, in the size that it had before; of a finished input that
-        is the picture made of it.
-        """  # noqa: D205 - one sentence
-        image = prepared.picture if is_finished_input(source) else source
-        return Original(image, self.channels, self.channel_order, self.max_pixels)
-
     def _from_file(self, source: ImageSource) -> PreparedImage:
         with self.budget.share(source) as take:
             if is_numpy_file(source):
-                return self._from_levels(read_numpy_file(source, self.channels, self.max_pixels, take))
+                levels = read_numpy_file(source, self.channels, self.max_pixels, take)
+                return self._from_levels(levels, self._original(source))
             self._require_colours(
                 source, f"give NumPy files (.npy) with {self.channels} x height x width numbers"
             )
-            return self._from_image(source, decode(source, self.max_pixels, take))
+            return self._from_image(source, decode(source, self.max_pixels, take), self._original(source))
 
     def _from_memory(self, given: Image.Image | NDArray[Any]) -> PreparedImage:
         shape = (self.channels, *self.input_size)
         if is_finished_input(given):
             return self._from_blob(finished_input(given, shape))
         self._require_colours(name_of(given), f"give its finished input as a float32 array of shape {shape}")
-        return self._from_image(name_of(given), decode_given(given, self.max_pixels))
+        decoded = decode_given(given, self.max_pixels)
+        return self._from_image(name_of(given), decoded, self._original(given))
+
+    def _original(self, image: ImageInput) -> Original:
+        return Original(image, self.channels, self.channel_order, self.max_pixels)
 
     def _require_colours(self, name: ImageName, advice: str) -> None:
         """ImageError if the net's input is no image."""
@@ -203,7 +204,7 @@ class Preprocessor:
                 f"{name}: the net's input has {self.channels} channels, and no image has; {advice}"
             )
 
-    def _from_image(self, name: ImageName, image: DecodedImage) -> PreparedImage:
+    def _from_image(self, name: ImageName, image: DecodedImage, original: Original) -> PreparedImage:
         sides = image.sides
         size = self.crop.resized(sides)
         if size != sides and size[0] * size[1] > LARGEST_BASE_SIZE**2:
@@ -221,22 +222,24 @@ class Preprocessor:
         levels = (planes * (255.0 / 65535.0)).astype(np.float32)
         picture = as_eight_bits(crop)
         blob = self._less_mean(levels, axes)
-        return PreparedImage(blob, as_three_channels(picture), self.crop.place(sides))
+        return PreparedImage(blob, as_three_channels(picture), self.crop.place(sides), original)
 
-    def _from_levels(self, levels: Blob) -> PreparedImage:
+    def _from_levels(self, levels: Blob, original: Original) -> PreparedImage:
         sides = (levels.shape[1], levels.shape[2])
         axes = self.centred_indices(*sides)
         rows, columns = axes
         crop = _part(levels, rows.image, columns.image, first_axis=1)
         picture = picture_of_levels(crop, self.channel_order)
-        return PreparedImage(self._less_mean(crop, axes), picture, self.crop.place_of_levels(sides))
+        place = self.crop.place_of_levels(sides)
+        return PreparedImage(self._less_mean(crop, axes), picture, place, original)
 
     def _from_blob(self, blob: Blob) -> PreparedImage:
         sides = self.input_size
         axes = self.centred_indices(*sides)
         levels = blob / np.float32(self.scale) + self._mean_at(axes)
         picture = picture_of_levels(levels, self.channel_order)
-        return PreparedImage(blob, picture, self.crop.place_of_levels(sides))
+        place = self.crop.place_of_levels(sides)
+        return PreparedImage(blob, picture, place, self._original(picture))
 
     def _mean_at(self, axes: Axes) -> Blob:
         """The mean of the crop, (C, H, W)."""

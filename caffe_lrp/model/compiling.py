@@ -124,7 +124,8 @@ def _image(explainer: Explainer) -> PreparedImage:
     with suppress(CaffeLrpError):
         return explainer.preprocessor(np.zeros((2 * height, 3 * width, 3), np.uint8))
     whole = Place(height, width, 0, 0, height, width)
-    return PreparedImage(blank, np.zeros((height, width, 3), np.uint8), whole)
+    picture = np.zeros((height, width, 3), np.uint8)
+    return PreparedImage(blank, picture, whole, Original(picture))
 
 
 def _explanation(
@@ -140,7 +141,7 @@ def _explanation(
         formula=code,
         source="",
         place=image.place,
-        original=Original(image.picture),
+        original=image.original,
         ranking=rank(scores, explainer.class_count),
         labels=explainer.labels,
     )

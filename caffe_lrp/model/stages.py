@@ -258,7 +258,7 @@ def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: B
         formula=choice.request.formula,
         source=str(name_of(choice.request.source)),
         place=image.place,
-        original=explainer.preprocessor.original_of(choice.request.source, image),
+        original=image.original,
         ranking=Ranking(ranking.classes.copy(), ranking.scores.copy()),
         labels=explainer.labels,
         is_reversed=is_reversed,

@@ -81,9 +81,9 @@ def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) 
 
 
 def test_no_setting_is_forgotten(config: HeatmapConfig) -> None:
-    """Files count by content; labels and the output root do not; formulas are among the choices."""
+    """Files count by content; labels and the output root do not; formulas and pictures are choices."""
     found = described(replace(config, head="prob"))
-    others = {"synset_file", "output_root", "formula", "places"}
+    others = {"synset_file", "output_root", "formula", "places", "picture"}
     assert found.keys() | others == HeatmapConfig.__dataclass_fields__.keys()
 
 

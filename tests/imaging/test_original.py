@@ -48,7 +48,7 @@ def test_a_numpy_file_has_its_channels_in_the_order_of_the_net(order: str, tmp_p
     path = tmp_path / "image.npy"
     np.save(path, PICTURE.transpose(2, 0, 1).astype(np.float32))
     prepared = preprocessor(20, 20, order)
-    original = prepared.original_of(path, prepared(path))
+    original = prepared(path).original
     expected = PICTURE[..., ::-1] if order == "BGR" else PICTURE
     np.testing.assert_array_equal(original.picture(), expected)
 
@@ -57,7 +57,7 @@ def test_of_a_finished_input_it_is_what_is_shown_of_it() -> None:
     blob = RNG.integers(0, 256, (3, 20, 21)).astype(np.float32)
     prepared = preprocessor(20, 21)
     image = prepared(blob)
-    np.testing.assert_array_equal(prepared.original_of(blob, image).picture(), image.picture)
+    np.testing.assert_array_equal(image.original.picture(), image.picture)
 
 
 def test_one_that_is_gone_is_told(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ layer {{ name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sum")
     (folder / "net.prototxt").write_text(NET)
-    weights = np.ones((2, 3 * SIDE * SIDE), np.float32) / 1000
+    weights = np.full((2, 3 * SIDE * SIDE), 1e-3, np.float32)
     weights[1] = 0
     write_caffemodel(folder / "net.caffemodel", {"fc": [weights, np.zeros(2, np.float32)]})
     return folder
