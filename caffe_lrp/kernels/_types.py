@@ -68,9 +68,15 @@ def _stated(hint: Any, what: str) -> Any:
         return _NUMBERS[hint]
     if get_origin(hint) is Annotated:
         array, axes = get_args(hint)
-        (dtype,) = get_args(get_args(array)[1])
-        return types.Array(getattr(types, np.dtype(dtype).name), axes, "C")
+        return types.Array(getattr(types, np.dtype(_numbers_of(array)).name), axes, "C")
     if isinstance(hint, type) and issubclass(hint, tuple):
         fields = get_type_hints(hint, include_extras=True)
         return types.BaseTuple.from_types([_stated(kind, what) for kind in fields.values()], hint)
     raise TypeError(f"a kernel is compiled for what its annotations state, but that of {what} is {hint}")
+
+
+def _numbers_of(array: Any) -> type[np.generic]:
+    """The type of the numbers of an annotated array: ``NDArray`` is an alias that NumPy spells in two ways."""
+    kinds = [get_args(part) or (part,) for part in get_args(array)]
+    (number,) = (kind for (kind, *_) in kinds if isinstance(kind, type) and issubclass(kind, np.generic))
+    return number

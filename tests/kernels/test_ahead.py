@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 from test_jit import output, start, stored
 
 from caffe_lrp.kernels import ahead
+from caffe_lrp.kernels._jit import types
 from caffe_lrp.kernels._kernel import KERNELS, helper, kernel
 from caffe_lrp.kernels._types import stated_types
 from caffe_lrp.kernels.ahead import Compilation, all_kernels, recall, remember, tracing, uncompiled
@@ -231,3 +232,13 @@ def test_a_helper_is_part_of_kernels_and_from_python_what_is_written() -> None:
 
     assert one_more(20) == 41
     assert list(map(doubled, [1, "ab"])) == [2, "abab"]
+
+
+@pytest.mark.parametrize("array", [list[np.float32], np.ndarray[tuple[int, ...], np.dtype[np.float32]]])
+def test_arrays_are_understood_as_every_numpy_spells_them(array: Any) -> None:
+    """From NumPy 2.5 on, `NDArray` is an alias with one parameter on Python 3.12 and later."""
+
+    def one(numbers: Annotated[array, 2]) -> None:  # type: ignore[valid-type]
+        del numbers
+
+    assert stated_types(one) == (types.Array(types.float32, 2, "C"),)
