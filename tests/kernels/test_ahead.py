@@ -238,7 +238,7 @@ def test_a_helper_is_part_of_kernels_and_from_python_what_is_written() -> None:
 def test_arrays_are_understood_as_every_numpy_spells_them(array: Any) -> None:
     """From NumPy 2.5 on, `NDArray` is an alias with one parameter on Python 3.12 and later."""
 
-    def one(numbers: Annotated[array, 2]) -> None:  # type: ignore[valid-type]
+    def one(numbers: Annotated[array, 2]) -> None:
         del numbers
 
     assert stated_types(one) == (types.Array(types.float32, 2, "C"),)
