@@ -48,7 +48,7 @@ class Command:
 
 
 #: What the command line does without a subcommand.
-EXPLAIN = Command("explain", address_space=0)
+RUN_LIST = Command("run_list", address_space=0)
 
 #: Subcommand -> where it is, in the order of the help.
 COMMANDS = {

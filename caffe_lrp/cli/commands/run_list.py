@@ -204,11 +204,7 @@ def _fault(options: argparse.Namespace) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Explain all images of the list; the exit code."""
-    return explain(options, options.halt)
-
-
-def explain(options: argparse.Namespace, halt: Halt) -> int:
-    """Explain all images of the list; the exit code."""
+    halt: Halt = options.halt
     config = read_config(options.config, _overrides(options))
     entries: EntryList | None = None
     if options.images:
