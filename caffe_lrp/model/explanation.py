@@ -18,6 +18,7 @@ from caffe_lrp.rendering.style import ORIGINAL, PictureStyle, picture_style
 
 from .darkness import Darkness
 from .labels import label_of
+from .notebook import as_html
 
 
 class ScoredClass(NamedTuple):
@@ -75,6 +76,8 @@ class Explanation:
         Why the map says nothing; None if it says something.
     is_reversed
         Whether the net has the channels of ``relevance`` the other way round.
+    scores_are_probabilities
+        Whether the net ends in a Softmax.
     """
 
     relevance: NDArray[np.float32]
@@ -91,6 +94,7 @@ class Explanation:
     conservation: Conservation | None = None
     darkness: Darkness | None = None
     is_reversed: bool = False
+    scores_are_probabilities: bool = False
 
     @property
     def relevance_of_net(self) -> NDArray[np.float32]:
@@ -143,6 +147,16 @@ class Explanation:
     def label_of(self, index: int) -> str:
         """Label of a class; "without a label" where it has none."""
         return label_of(self.labels, index)
+
+    def score_text(self, score: float) -> str:
+        """A score for people: ``97.1 %`` where scores are probabilities."""
+        if not self.scores_are_probabilities:
+            return f"{score:.4g}"
+        return "< 0.1 %" if score < 0.001 else f"{100 * score:.1f} %"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html(self)
 
     def __repr__(self) -> str:
         """A short summary."""
