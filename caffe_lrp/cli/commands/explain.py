@@ -1,0 +1,98 @@
+"""``caffe-lrp explain``: pictures of what a net sees in images, from its two files, without a config."""
+
+import argparse
+from pathlib import Path
+
+from caffe_lrp.cli.options import (
+    MOST_RANKS,
+    Parser,
+    add_override,
+    at_most,
+    checked,
+    formulas_of,
+    not_empty,
+)
+from caffe_lrp.cli.picture_options import add_picture_options
+from caffe_lrp.config import is_config
+from caffe_lrp.relevance.target import parse_target
+
+HELP = "Explain images with a net, from its two files: no config is needed. For a first look."
+
+#: Settings of a model that have an option: attribute -> metavar, help.
+SETTINGS = {
+    "resize": ("HOW", "stretch, short-side, reference (longer side) or none"),
+    "base_size": ("PIXELS", "side to resize to; the net sees the centre"),
+    "channel_order": ("ORDER", "BGR or RGB: colours as the net wants them"),
+    "mean_values": ("N,N,N", "mean to subtract: one number a channel, or one"),
+    "mean_file": ("FILE", "in place of numbers: a mean image"),
+    "input_scale": ("N", "factor of the input, mean subtracted"),
+    "input_size": ("HxW", "size of the net's input, such as 480x640"),
+    "head": ("NAME", "output whose classes are ranked"),
+    "start_layer": ("LAYER", "where relevance starts"),
+}
+
+_USAGE = "caffe-lrp explain [-h] [-v] PROTOTXT CAFFEMODEL IMAGE ... [option ...]"
+_EPILOG = """\
+Every IMAGE becomes IMAGE_render.png. For folders of images, and for other
+outputs than pictures, write a config: caffe-lrp -c CONFIG --images DIR
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the net, the images, what is to be known of the net, and how pictures look."""
+    parser.usage = _USAGE
+    parser.epilog = _EPILOG
+    parser.words_go_anywhere = True
+    add = parser.add_argument
+    add("prototxt", type=Path, metavar="PROTOTXT", help="the net")
+    add("caffemodel", type=Path, metavar="CAFFEMODEL", help="its weights")
+    add("images", type=Path, nargs="*", metavar="IMAGE", help="photos, or pictures of any kind")
+    add(
+        "-p", "--prepath", type=not_empty, default="./", metavar="DIR",
+        help="where pictures go (default ./)",
+    )  # fmt: skip
+    add("--overwrite", action="store_true", help="replace pictures that are there")
+    add(
+        "--target", type=checked(parse_target), metavar="CLASS",
+        help="class to explain; -1 (default): the best, -2: the five best in one map",
+    )  # fmt: skip
+    add("--top", type=at_most(MOST_RANKS), metavar="K", help="a picture for each of the K best classes")
+    add(
+        "--formula", dest="formulas", type=formulas_of, metavar="CODES",
+        help="formulas, such as 0,100 (default: what suits the net)",
+    )  # fmt: skip
+    about_net = parser.add_argument_group("about the net (what nobody says is decided, and told)")
+    about_net.add_argument("--labels", type=Path, metavar="FILE", help="class labels, one a line")
+    for attribute, (metavar, text) in SETTINGS.items():
+        add_override(about_net, attribute, text, metavar)
+    add_picture_options(parser)
+    parser.fault_of = _fault
+
+
+def _fault(options: argparse.Namespace) -> str:
+    """What is missing, or does not go together; empty if nothing."""
+    faults = (
+        (
+            is_config(options.prototxt),
+            f"{options.prototxt} is a config, which names its net itself; explain wants the two files of a "
+            f"net: PROTOTXT CAFFEMODEL IMAGE. With a config: caffe-lrp -c {options.prototxt} -f FILELIST",
+        ),
+        (not options.images, "IMAGE is missing: write PROTOTXT CAFFEMODEL IMAGE, in this order"),
+        (
+            options.mean_values is not None and options.mean_file is not None,
+            "--mean-values and --mean-file exclude each other: give one of them",
+        ),
+        (
+            options.top is not None and options.target is not None,
+            "--top and --target exclude each other: give one of them",
+        ),
+    )
+    return next((complaint for is_wrong, complaint in faults if is_wrong), "")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the pictures, and print what the net says of the images; the exit code."""
+    from caffe_lrp.cli.image_view import show_images  # noqa: PLC0415 - Numba takes its time
+
+    options.halt.unwind()
+    return show_images(options)
