@@ -43,7 +43,7 @@ from .commands.explain import SETTINGS
 from .compiler_reporter import CompilerReporter
 from .dark_maps import why_dark
 from .picture_options import picture_options_of
-from .terminal import coloured, remark, say
+from .terminal import coloured, remark, remarking_logs, say
 
 #: Classes that are shown of every image.
 _MOST_SHOWN = 5
@@ -143,13 +143,13 @@ def show_images(options: argparse.Namespace) -> ExitCode:
     if options.formulas:
         said["formula"] = options.formulas[0]
     pictures = picture_options_of(options)
-    places = {name: option_of(name) for name in (*said, *pictures)}
-    with placing({**places, "target": "--target"}):
+    settable = (*SETTINGS, "labels", "formula", "target", *pictures)
+    with placing({name: option_of(name) for name in settable}):
         style = picture_style(pictures)
         settings = ModelSettings(prototxt=options.prototxt, caffemodel=options.caffemodel, **said)
         deployed, _ = deployed_of(settings)
         assumed = assumed_settings(deployed, settings, said)
-        with Model(replace(settings, **assumed)) as model:
+        with remarking_logs(), Model(replace(settings, **assumed)) as model:
             plan = _plan_of(options, model)
             view = _View(model, plan, style)
             view.show_net(said, assumed)
