@@ -67,6 +67,7 @@ def test_a_help_waits_for_none_of_the_libraries() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
+        (("explain", "models/vgg.prototxt", "none.caffemodel", "images/none.png"), ExitCode.BAD_INPUT),
         (("inspect", "models/vgg.prototxt"), ExitCode.DONE),
         (("status", "images"), ExitCode.OUTPUT),
         (("merge", "{out}/maps.h5", "none.h5"), ExitCode.BAD_INPUT),

@@ -51,6 +51,10 @@ config.txt    names the net (prototxt and caffemodel), its mean image and class
 filelist.txt  one image a line: its path and the class to explain, -1 for the best
 outdir/       receives a heatmap and three other files for every line
 
+No config? The two files of a net are enough for a first look:
+
+  caffe-lrp explain net.prototxt net.caffemodel photo.jpg
+
 Never tried it? scripts/demo.sh of the repository explains pictures with a small
 net that comes with it. All options: caffe-lrp --help"""
 
