@@ -16,6 +16,7 @@ from caffe_lrp.relevance.ranking import Ranking
 from caffe_lrp.rendering.picture import render
 from caffe_lrp.rendering.style import ORIGINAL, PictureStyle, picture_style
 
+from .channels import channel_sheet
 from .darkness import Darkness
 from .labels import label_of
 from .notebook import as_html
@@ -153,6 +154,28 @@ class Explanation:
         if not self.scores_are_probabilities:
             return f"{score:.4g}"
         return "< 0.1 %" if score < 0.001 else f"{100 * score:.1f} %"
+
+    def sheet(self, layer: str, count: int = 25, **pictures: Any) -> Image.Image:
+        """A sheet of small maps: the channels of an inner layer that carry most relevance, strongest first.
+
+        Below each stand its number and what it carries, of what all channels do, signs aside. All maps have
+        one range, so that they can be compared.
+
+        Parameters
+        ----------
+        layer
+            Name of a layer whose relevance was kept: ``model.explain(image, layers=["conv3"])``.
+        count
+            Channels that are shown, at most.
+        pictures
+            Picture options, as of `heatmap`; ``mode`` is always ``plain`` and ``size`` is ``net``.
+
+        Raises
+        ------
+        UsageError
+            No relevance was kept there, or it has no maps; or an option cannot be meant.
+        """
+        return channel_sheet(self.layers, layer, count, pictures)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
