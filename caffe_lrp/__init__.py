@@ -7,6 +7,10 @@
 >>> explanation = model.explain("filelists/demo/1_cross_square_crescent.png")
 >>> explanation.relevance.shape
 (3, 128, 128)
+>>> explanation.heatmap(cmap="seismic", bar=True).save("heatmap.png")
+
+A notebook shows an explanation as its heatmap, over the picture. Notebooks to begin with lie in the package's
+folder ``manual/notebooks``.
 
 Nothing heavy is imported before a model is loaded.
 """
@@ -102,6 +106,8 @@ def load(
     memory: int | str | None = None,
 ) -> "Model":
     """A model, from a config file, or from a prototxt and a caffemodel.
+
+    What it explains becomes a picture by `Explanation.heatmap`. ``caffe-lrp explain`` does both in one step.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import pytest
 from supported_layers import part_of_readme, rendered
 
 from caffe_lrp.cli.commands import parser_of
-from caffe_lrp.cli.commands.explain import list_parser
+from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.cli.options import BINARIES
 from caffe_lrp.config import KEYS, Key, read_config
 from caffe_lrp.errors import ExitCode

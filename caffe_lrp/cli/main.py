@@ -20,8 +20,8 @@ from caffe_lrp.machine.environment import (
 )
 from caffe_lrp.messages import did_you_mean
 
-from .commands import COMMANDS, EXPLAIN, Command, parser_of
-from .commands.explain import INTRODUCTION, demo_parser, list_parser
+from .commands import COMMANDS, RUN_LIST, Command, parser_of
+from .commands.run_list import INTRODUCTION, demo_parser, list_parser
 from .halt import Halt
 from .terminal import coloured, prepared_streams, remark, say
 
@@ -40,12 +40,12 @@ def main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> in
     name = given[0]
     if name in COMMANDS:
         return _guarded(lambda: parser_of(name).parse(given[1:]), _work_of(COMMANDS[name]), halt)
-    return _guarded(lambda: _list_options(given), _work_of(EXPLAIN), halt)
+    return _guarded(lambda: _list_options(given), _work_of(RUN_LIST), halt)
 
 
 def demo_main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:
     """Run ``caffe-lrp-demo CONFIG FILELIST PREPATH``, the drop-in for the reference's program."""
-    return _guarded(lambda: demo_parser().parse(arguments), _work_of(EXPLAIN), halt)
+    return _guarded(lambda: demo_parser().parse(arguments), _work_of(RUN_LIST), halt)
 
 
 def _list_options(given: Sequence[str]) -> argparse.Namespace:

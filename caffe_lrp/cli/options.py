@@ -70,6 +70,8 @@ class Parser(argparse.ArgumentParser):
     ----------
     fault_of
         What is wrong with options that are right one by one: a message, or an empty text if nothing is.
+    words_go_anywhere
+        Whether words may stand before, between and behind options, where a list of them ends the line.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Parser(argparse.ArgumentParser):
             **settings,
         )
         self.fault_of: Callable[[argparse.Namespace], str] = lambda _: ""
+        self.words_go_anywhere = False
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """The options; with wrong ones the program ends with a message and the code for wrong usage.
@@ -99,7 +102,7 @@ class Parser(argparse.ArgumentParser):
             option = argument.partition("=")[0]
             if option.startswith("--") and option not in self._option_string_actions:
                 self.error(f"there is no option {option}{did_you_mean(option, self._option_string_actions)}")
-        options = self.parse_args(given)
+        options = self.parse_intermixed_args(given) if self.words_go_anywhere else self.parse_args(given)
         fault = self.fault_of(options)
         if fault:
             self.error(fault)
@@ -113,15 +116,20 @@ def add_canonize(parser: Parser, help_text: str = argparse.SUPPRESS) -> None:
     )
 
 
-def add_override(parser: Parser, attribute: str, help_text: str = argparse.SUPPRESS) -> None:
-    """Add the option for one of `OVERRIDES`, or both where a short one is better known.
+def add_override(
+    parser: argparse._ActionsContainer,
+    attribute: str,
+    help_text: str = argparse.SUPPRESS,
+    metavar: str = "VALUE",
+) -> None:
+    """Add the option for a key of the config to a parser or a group; both where a short one is better known.
 
     Its value has the name that it has in the config.
     """
     parse = checked(_key(attribute).parse)
     own = "--" + attribute.replace("_", "-")
     shown = _SHORT_OPTIONS.get(attribute, own)
-    parser.add_argument(shown, dest=attribute, type=parse, metavar="VALUE", help=help_text)
+    parser.add_argument(shown, dest=attribute, type=parse, metavar=metavar, help=help_text)
     if own != shown:  # an action of its own, as messages are to name what was written
         parser.add_argument(own, dest=attribute, type=parse, metavar="VALUE", help=argparse.SUPPRESS)
 

@@ -1,6 +1,7 @@
 """What people read: the only module that prints."""
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -107,6 +108,23 @@ def _discard(stream: TextIO) -> None:
 def remark(text: str) -> None:
     """Say something besides the results."""
     say(f"caffe-lrp: {text}", sys.stderr)
+
+
+@contextmanager
+def remarking_logs() -> Iterator[None]:
+    """Say what the package logs as notes, within the block: it tells programs what else we say ourselves."""
+    handler = _Remarks()
+    logger = logging.getLogger("caffe_lrp")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Remarks(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        remark(f"note: {record.getMessage()}")
 
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:

@@ -1,6 +1,6 @@
 """The config file: what a run is made of. One table of keys, two formats: pairs of lines, and YAML."""
 
-from .arguments import CANONIZATIONS, CONVOLUTIONS, Settings, read_settings
+from .arguments import CANONIZATIONS, CONVOLUTIONS, Settings, is_config, read_settings
 from .keys import COMMAND_LINE, KEYS, HeatmapConfig, Key
 from .reader import read_config, read_entries
 from .yaml_file import SUFFIXES, as_yaml, is_yaml
@@ -15,6 +15,7 @@ __all__ = [
     "Key",
     "Settings",
     "as_yaml",
+    "is_config",
     "is_yaml",
     "read_config",
     "read_entries",

@@ -78,7 +78,7 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
     process = {name: values.pop(name, None) for name in _OF_PROCESS}
     if values.get("mean_file") is not None and values.get("mean_values") is not None:
         raise ConfigError("is given besides mean_file; keep one of the two", setting="mean_values")
-    if "caffemodel" in values and not _is_config(path):
+    if "caffemodel" in values and not is_config(path):
         return Settings({"prototxt": path, **values}, **process, places={})
     if path.suffix in (".prototxt", ".caffemodel"):
         raise UsageError(
@@ -92,7 +92,7 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
     return Settings({**config.model_arguments(), **others}, **process, places=places)
 
 
-def _is_config(path: Path) -> bool:
+def is_config(path: Path) -> bool:
     """Whether a file is a config; whoever reads it says so if it cannot be read."""
     if is_yaml(path):
         return True

@@ -3,6 +3,7 @@
 Everything is checked and loaded before the first image is read.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +14,7 @@ from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.net.build import build_net
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy, image_shape
-from caffe_lrp.net.heads import find_head, head_names
+from caffe_lrp.net.heads import are_probabilities, find_head, head_names
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.formulas import Formula, FormulaCode, find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
@@ -118,6 +119,13 @@ class Explainer:
         return "the net" if len(self.net.outputs) == 1 else f"the head '{name}'"
 
     @property
+    def scores_are_probabilities(self) -> bool:
+        """Whether the net's scores are probabilities of the classes: of several positions they are not."""
+        net = self.net
+        has_one_position = math.prod(net.shape_of(net.output_value)) == self.output_size
+        return has_one_position and are_probabilities(net, net.output_value)
+
+    @property
     def is_bgr(self) -> bool:
         """Whether the net's input are colours in the order blue, green, red."""
         return self.net.input_shape[0] == 3 and self.settings.channel_order == "BGR"
@@ -157,7 +165,7 @@ def open_explainer(settings: ModelSettings) -> Explainer:
         Of the kind that fits the first fault found.
     """
     labels = settings.labels if isinstance(settings.labels, tuple) else read_labels(settings.labels)
-    deployed, weights = _deployed(settings)
+    deployed, weights = deployed_of(settings)
     preprocessor, remarks = make_preprocessor(settings, deployed)
     net = _load_net(settings, deployed, weights)
     with noticing((*net.notices, *remarks)):
@@ -209,7 +217,7 @@ def _refuse_too_many_classes(explainer: Explainer) -> None:
     )
 
 
-def _deployed(settings: ModelSettings) -> tuple[DeployedNet, StoredWeights]:
+def deployed_of(settings: ModelSettings) -> tuple[DeployedNet, StoredWeights]:
     """The net, with the head and the size of the input that are asked for; where the weights are."""
     with about(file=settings.prototxt):
         spec = read_prototxt(settings.prototxt)

@@ -16,8 +16,10 @@ from caffe_lrp.relevance.ranking import Ranking
 from caffe_lrp.rendering.picture import render
 from caffe_lrp.rendering.style import ORIGINAL, PictureStyle, picture_style
 
+from .channels import channel_sheet
 from .darkness import Darkness
 from .labels import label_of
+from .notebook import as_html
 
 
 class ScoredClass(NamedTuple):
@@ -75,6 +77,8 @@ class Explanation:
         Why the map says nothing; None if it says something.
     is_reversed
         Whether the net has the channels of ``relevance`` the other way round.
+    scores_are_probabilities
+        Whether the net ends in a Softmax.
     """
 
     relevance: NDArray[np.float32]
@@ -91,6 +95,7 @@ class Explanation:
     conservation: Conservation | None = None
     darkness: Darkness | None = None
     is_reversed: bool = False
+    scores_are_probabilities: bool = False
 
     @property
     def relevance_of_net(self) -> NDArray[np.float32]:
@@ -143,6 +148,38 @@ class Explanation:
     def label_of(self, index: int) -> str:
         """Label of a class; "without a label" where it has none."""
         return label_of(self.labels, index)
+
+    def score_text(self, score: float) -> str:
+        """A score for people: ``97.1 %`` where scores are probabilities."""
+        if not self.scores_are_probabilities:
+            return f"{score:.4g}"
+        return "< 0.1 %" if score < 0.001 else f"{100 * score:.1f} %"
+
+    def sheet(self, layer: str, count: int = 25, **pictures: Any) -> Image.Image:
+        """A sheet of small maps: the channels of an inner layer that carry most relevance, strongest first.
+
+        Below each stand its number and what it carries, of what all channels do, signs aside. All maps have
+        one range, so that they can be compared.
+
+        Parameters
+        ----------
+        layer
+            Name of a layer whose relevance was kept: ``model.explain(image, layers=["conv3"])``.
+        count
+            Channels that are shown, at most.
+        pictures
+            Picture options, as of `heatmap`; ``mode`` is always ``plain`` and ``size`` is ``net``.
+
+        Raises
+        ------
+        UsageError
+            No relevance was kept there, or it has no maps; or an option cannot be meant.
+        """
+        return channel_sheet(self.layers, layer, count, pictures)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html(self)
 
     def __repr__(self) -> str:
         """A short summary."""

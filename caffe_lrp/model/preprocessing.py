@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from caffe_lrp.errors import ConfigError, ModelError, about
+from caffe_lrp.errors import ConfigError, ModelError, Notice, about
 from caffe_lrp.formats.spec import Shape
 from caffe_lrp.imaging.mean import BLOB_BGR, Mean, constant_mean, load_mean
 from caffe_lrp.imaging.preprocess import Preprocessor
@@ -73,7 +73,12 @@ def _mean(settings: ModelSettings, deployed: DeployedNet, shape: Shape) -> tuple
                 "mean_values (0 for none)"
             )
     if path := mean_of_prototxt(settings, deployed):
-        return _mean_image_of(path, BLOB_BGR, quirks, shape), [f"mean image {path}"]
+        try:
+            return _mean_image_of(path, BLOB_BGR, quirks, shape), [f"mean image {path}"]
+        except ModelError as error:
+            text = f"{deployed.source} names this mean image; give a file in its place, or mean_values"
+            error.hint = Notice(text, "mean_file")
+            raise
     with about(ConfigError, place=deployed.source):
         values = transform.mean_values or (0.0,)
         return _constant(values, shape, "mean_value"), [f"mean {', '.join(f'{value:g}' for value in values)}"]

@@ -262,6 +262,7 @@ def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: B
         ranking=Ranking(ranking.classes.copy(), ranking.scores.copy()),
         labels=explainer.labels,
         is_reversed=is_reversed,
+        scores_are_probabilities=explainer.scores_are_probabilities,
     )
 
 

@@ -73,6 +73,16 @@ def layers_below(net: Net, value: int) -> list[Layer]:
     return found[::-1]
 
 
+def are_probabilities(net: Net, value: int) -> bool:
+    """Whether a value is what a Softmax computes, whatever reshapes it afterwards."""
+    for layer in reversed(layers_below(net, value)):
+        if value in layer.outputs:
+            if not layer.is_alias:
+                return layer.gives_probabilities
+            value = layer.inputs[0]
+    return False
+
+
 def find_head(net: Net, name: str) -> int:
     """The output that ``name`` stands for.
 

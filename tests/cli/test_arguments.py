@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from caffe_lrp.cli.commands.explain import demo_parser, list_parser
+from caffe_lrp.cli.commands.run_list import demo_parser, list_parser
 from caffe_lrp.cli.options import DTYPES
 from caffe_lrp.outputs.encoding import Dtype
 

@@ -15,7 +15,7 @@ import pytest
 from command_line import CONFIG, DATA, config, files_below, listing, run, run_demo
 
 from caffe_lrp import __version__
-from caffe_lrp.cli.commands.explain import list_parser
+from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.kernels._jit import CACHE_FOLDER
 

@@ -9,8 +9,8 @@ import pytest
 from command_line import run, run_process
 
 from caffe_lrp.cli import commands
-from caffe_lrp.cli.commands import COMMANDS, EXPLAIN, Command, parser_of
-from caffe_lrp.cli.commands.explain import list_parser
+from caffe_lrp.cli.commands import COMMANDS, RUN_LIST, Command, parser_of
+from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.cli.main import main
 from caffe_lrp.errors import ExitCode
 
@@ -27,10 +27,10 @@ SLOW_TO_LOAD = {"PIL", "cv2", "distributed", "google", "h5py", "llvmlite", "numb
 
 def test_the_table_has_every_module_of_the_folder() -> None:
     modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__"}
-    assert {command.module for command in (EXPLAIN, *COMMANDS.values())} == modules
+    assert {command.module for command in (RUN_LIST, *COMMANDS.values())} == modules
 
 
-@pytest.mark.parametrize("command", [EXPLAIN, *COMMANDS.values()], ids=lambda command: command.module)
+@pytest.mark.parametrize("command", [RUN_LIST, *COMMANDS.values()], ids=lambda command: command.module)
 def test_a_module_tells_its_purpose_its_arguments_and_does_the_work(command: Command) -> None:
     module = command.load()
     assert module.HELP.endswith(".")
@@ -67,6 +67,7 @@ def test_a_help_waits_for_none_of_the_libraries() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
+        (("explain", "models/vgg.prototxt", "none.caffemodel", "images/none.png"), ExitCode.BAD_INPUT),
         (("inspect", "models/vgg.prototxt"), ExitCode.DONE),
         (("status", "images"), ExitCode.OUTPUT),
         (("merge", "{out}/maps.h5", "none.h5"), ExitCode.BAD_INPUT),

@@ -24,7 +24,7 @@ from caffe_lrp.batch.events import (
 )
 from caffe_lrp.batch.job import JobOutcome, Prediction
 from caffe_lrp.batch.preparation import PreparedRun, prepare_run
-from caffe_lrp.cli.commands.explain import list_parser
+from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.cli.reporter import Reporter
 from caffe_lrp.cli.run_options import model_settings, run_options
 from caffe_lrp.config import read_config

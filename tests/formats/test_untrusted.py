@@ -17,7 +17,7 @@ from builders import deployed, parse, random_weights, write_caffemodel
 from PIL import Image
 
 import caffe_lrp
-from caffe_lrp.cli.commands.explain import list_parser
+from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.config import read_config
 from caffe_lrp.errors import CaffeLrpError, ConfigError, FileListError, ImageError, ModelError
 from caffe_lrp.files.reading import read_small_file

@@ -322,7 +322,11 @@ def test_the_mean_image_of_the_prototxt_is_looked_for_beside_it(place: str) -> N
 @pytest.mark.parametrize(
     ("transform", "kind", "message"),
     [
-        ({"mean_file": "nowhere"}, ModelError, "nowhere"),
+        (
+            {"mean_file": "nowhere"},
+            ModelError,
+            "nowhere.*\nmean_file: deploy.prototxt names this mean image; give a file in its place",
+        ),
         ({"mean_values": (1.0, 2.0)}, ConfigError, "deploy.prototxt: mean_value has 2 numbers"),
     ],
 )

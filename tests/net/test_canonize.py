@@ -19,7 +19,7 @@ from builders import (
 from command_line import run
 from oracle_walker import Options, Walker
 
-from caffe_lrp.cli.commands.explain import list_parser
+from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.cli.wording import merges_line
 from caffe_lrp.config.arguments import CANONIZATIONS
 from caffe_lrp.engines.footprint import footprint_of

@@ -19,7 +19,7 @@ from test_deploy import (
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
-from caffe_lrp.net.heads import find_head, head_notices
+from caffe_lrp.net.heads import are_probabilities, find_head, head_notices
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.start import LayerReference, find_start
 
@@ -337,3 +337,22 @@ def test_asking_for_the_main_head_changes_nothing(tmp_path: Path) -> None:
     plain, asked = map(build_outline, (deployed(tmp_path, text), wanting(tmp_path, text, "fc")))
     assert [each.name for each in asked.layers] == [each.name for each in plain.layers]
     assert asked.notices == plain.notices
+
+
+# --- Probabilities ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (AGE, True),
+        (AGE + layer("flat", "Flatten", "p_age"), True),
+        (scores("fc_age", "conv", 3), False),
+        (AGE + layer("scaled", "Power", "p_age"), False),
+    ],
+)
+def test_scores_are_probabilities_where_a_softmax_computes_them(
+    text: str, expected: bool, tmp_path: Path
+) -> None:
+    net = build_outline(deployed(tmp_path, TRUNK + text))
+    assert are_probabilities(net, net.output_value) is expected

@@ -48,10 +48,11 @@ class Command:
 
 
 #: What the command line does without a subcommand.
-EXPLAIN = Command("explain", address_space=0)
+RUN_LIST = Command("run_list", address_space=0)
 
 #: Subcommand -> where it is, in the order of the help.
 COMMANDS = {
+    "explain": Command("explain", address_space=0),
     "inspect": Command("inspect", address_space=0),
     "render": Command("render", address_space=0),
     "status": Command("status"),

@@ -1,0 +1,132 @@
+"""What people read of all that was decided for them, as they gave a net without a config."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from caffe_lrp.inspection.layer_table import aligned
+from caffe_lrp.messages import counted
+from caffe_lrp.model.explainer import Explainer
+from caffe_lrp.relevance.advice import suitable_formula
+
+#: How images come to the size of the net's input, by ``resize``.
+_RESIZING = {
+    "reference": "the longer side becomes base_size; what is missing of the other repeats the edge",
+    "stretch": "height and width both become base_size, as in Caffe's own tools",
+}
+_FROM_PROTOTXT = "from the prototxt"
+_BY_CHANNELS = {
+    3: "a guess: the mean of ImageNet's photos",
+    1: "a guess: nothing is subtracted",
+}
+_UNLESS_KNOWN = "a guess: nothing is subtracted, as nobody knows what the channels are"
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """One setting that was decided.
+
+    Attributes
+    ----------
+    setting
+        Its name.
+    value
+        What it is.
+    reason
+        Why that.
+    """
+
+    setting: str
+    value: str
+    reason: str
+
+    @property
+    def option(self) -> str:
+        """The option that says otherwise."""
+        return option_of(self.setting)
+
+
+def option_of(setting: str) -> str:
+    """The option for a setting."""
+    return "--" + setting.replace("_", "-")
+
+
+def assumption_lines(assumptions: Collection[Assumption]) -> Iterator[str]:
+    """A table of what was decided, and how to say otherwise."""
+    if not assumptions:
+        return
+    yield "decided for you, as nothing else was said:"
+    rows = [(f"  {each.option}", each.value, each.reason) for each in assumptions]
+    yield from aligned(rows)
+    example = next(iter(assumptions))
+    yield (
+        "each is an option; in a config in YAML, and in Python, it has the same name with underscores, such "
+        f"as {example.setting}: {example.value}"
+    )
+
+
+def guess_of_mean(assumed: Mapping[str, Any], source: str) -> str:
+    """What has to be said of a mean that is a guess; empty if it is none."""
+    if "mean_values" not in assumed:
+        return ""
+    return (
+        f"{source} does not say which mean the net was trained with, and neither did you: "
+        f"{_numbers(assumed['mean_values'])} is a guess. With the wrong one, classes and pictures are wrong; "
+        "give --mean-values or --mean-file if you know better (0 subtracts nothing)"
+    )
+
+
+def assumptions_of(
+    explainer: Explainer, said: Collection[str], assumed: Collection[str]
+) -> Iterator[Assumption]:
+    """What was decided, in the order in which it matters on the way of an image.
+
+    Parameters
+    ----------
+    explainer
+        The net, opened.
+    said
+        Names of the settings that somebody said.
+    assumed
+        Names of those that were assumed before the net was opened.
+    """
+    for assumption in (*_of_input(explainer, assumed), *_of_relevance(explainer)):
+        if assumption.setting not in said:
+            yield assumption
+    if not explainer.labels:
+        yield Assumption("labels", "none", "classes go by their numbers; a file has a label on every line")
+
+
+def _of_input(explainer: Explainer, assumed: Collection[str]) -> Iterator[Assumption]:
+    described = explainer.described_preprocessing
+    from_prototxt = {*described["from_prototxt"]}
+    channels, height, width = explainer.net.input_shape
+    if described["resize"] in _RESIZING:
+        yield Assumption("resize", described["resize"], _RESIZING[described["resize"]])
+    if described["resize"] != "none":
+        size = f"the net's input is {height} × {width} pixels"
+        reason = _FROM_PROTOTXT if "base_size" in assumed else size
+        yield Assumption("base_size", str(described["base_size"]), reason)
+    if channels == 3:
+        yield Assumption("channel_order", described["channel_order"], "as Caffe reads pictures")
+    if "mean_file" in described:
+        yield Assumption("mean_file", described["mean_file"], _FROM_PROTOTXT)
+    else:
+        guess = _BY_CHANNELS.get(channels, _UNLESS_KNOWN)
+        reason = guess if "mean_values" in assumed else _FROM_PROTOTXT
+        yield Assumption("mean_values", _numbers(described["mean_values"]), reason)
+    unscaled = "inputs are grey levels less the mean"
+    reason = _FROM_PROTOTXT if "input_scale" in from_prototxt else unscaled
+    yield Assumption("input_scale", f"{described['input_scale']:g}", reason)
+
+
+def _of_relevance(explainer: Explainer) -> Iterator[Assumption]:
+    start = explainer.origin.layer
+    scores = f"computes the scores of {counted(explainer.origin.class_count, 'class')}"
+    yield Assumption("start_layer", start.name, f"{start.label} {scores}")
+    suitable = suitable_formula(explainer.net, explainer.net.output_value)
+    yield Assumption("formula", str(suitable.formula), f"suits the net: {suitable.reason}")
+
+
+def _numbers(values: Collection[float]) -> str:
+    return ",".join(f"{value:g}" for value in values)

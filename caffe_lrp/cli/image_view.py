@@ -1,0 +1,297 @@
+"""What ``caffe-lrp explain`` does with images: a picture of each, and what the net says of it."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from caffe_lrp.errors import (
+    CaffeLrpError,
+    ExitCode,
+    ImageError,
+    OutputError,
+    UsageError,
+    about,
+    placing,
+    presentable,
+)
+from caffe_lrp.files.atomic import make_folder, why_unwritable, write_atomically
+from caffe_lrp.inspection.layer_table import aligned
+from caffe_lrp.kernels._jit import CACHE_FOLDER
+from caffe_lrp.machine.resources import allowed_processors
+from caffe_lrp.messages import listed
+from caffe_lrp.model.assumptions import assumed_settings
+from caffe_lrp.model.compiling import compiling
+from caffe_lrp.model.explainer import Explainer, deployed_of
+from caffe_lrp.model.explanation import Explanation
+from caffe_lrp.model.model import Model
+from caffe_lrp.model.notices import notices_on
+from caffe_lrp.model.settings import ModelSettings
+from caffe_lrp.outputs.kinds import suffix_of
+from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.target import Target
+from caffe_lrp.rendering.png import encode_picture
+from caffe_lrp.rendering.style import PictureStyle, picture_style
+
+from .assumptions import assumption_lines, assumptions_of, guess_of_mean, option_of
+from .commands.explain import SETTINGS
+from .compiler_reporter import CompilerReporter
+from .dark_maps import why_dark
+from .picture_options import picture_options_of
+from .terminal import coloured, remark, remarking_logs, say
+
+#: Classes that are shown of every image.
+_MOST_SHOWN = 5
+_BEST = Target(-1)
+
+
+@dataclass(frozen=True)
+class _Map:
+    """One picture to make.
+
+    Attributes
+    ----------
+    image
+        Path of the image.
+    formula
+        Code of the formula.
+    target
+        What it explains.
+    path
+        The picture.
+    """
+
+    image: Path
+    formula: FormulaCode
+    target: Target
+    path: Path
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be made of which images.
+
+    Attributes
+    ----------
+    images
+        Their paths, all different.
+    formulas
+        Codes; the same number of pictures for each.
+    targets
+        What every image is explained for: one target, or ranks from 1 on.
+    folder
+        Where pictures go.
+    """
+
+    images: tuple[Path, ...]
+    formulas: tuple[FormulaCode, ...]
+    targets: tuple[Target, ...]
+    folder: Path
+
+    @cached_property
+    def maps(self) -> tuple[_Map, ...]:
+        """All pictures: of every image for each formula, of each formula for each target."""
+        return tuple(
+            _Map(image, formula, target, self.folder / f"{image.name}{ending}{suffix_of('render')}")
+            for image in self.images
+            for formula, target, ending in self._endings
+        )
+
+    @property
+    def _endings(self) -> list[tuple[FormulaCode, Target, str]]:
+        kinds = [(formula, target) for formula in self.formulas for target in self.targets]
+        if len(kinds) == 1:
+            return [(*kinds[0], "")]
+        return [(formula, target, f"_f{formula}_{target.label}") for formula, target in kinds]
+
+    def require_names(self, *, overwrite: bool) -> None:
+        """Refuse pictures that would take the place of others.
+
+        Raises
+        ------
+        UsageError
+            Two images have the same name.
+        OutputError
+            There is such a file, and it is not to be replaced.
+        """
+        images: dict[Path, Path] = {}
+        for each in self.maps:
+            other = images.setdefault(each.path, each.image)
+            if other != each.image:
+                raise UsageError(
+                    f"{other} and {each.image} would both become {each.path}; explain them one after the "
+                    "other, into different folders (-p)"
+                )
+        present = [str(path) for path in images if path.exists()]
+        if present and not overwrite:
+            raise OutputError(
+                "these pictures are there already; add --overwrite to replace them, or choose another "
+                f"folder (-p):\n{listed(present, 5)}"
+            )
+
+
+def show_images(options: argparse.Namespace) -> ExitCode:
+    """Write the pictures, and print what the net says of the images."""
+    said = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+    if options.labels is not None:
+        said["labels"] = options.labels
+    if options.formulas:
+        said["formula"] = options.formulas[0]
+    pictures = picture_options_of(options)
+    settable = (*SETTINGS, "labels", "formula", "target", *pictures)
+    with placing({name: option_of(name) for name in settable}):
+        style = picture_style(pictures)
+        settings = ModelSettings(prototxt=options.prototxt, caffemodel=options.caffemodel, **said)
+        deployed, _ = deployed_of(settings)
+        assumed = assumed_settings(deployed, settings, said)
+        with remarking_logs(), Model(replace(settings, **assumed)) as model:
+            plan = _plan_of(options, model)
+            view = _View(model, plan, style)
+            view.show_net(said, assumed)
+            view.compile(options)
+            return view.show_maps()
+
+
+def _plan_of(options: argparse.Namespace, model: Model) -> _Plan:
+    """What is to be made, when nothing is in the way of it."""
+    targets: tuple[Target, ...] = (options.target or _BEST,)
+    with about(ImageError, setting="target"):
+        model.explainer(()).require_classes((targets[0].code,))
+    if options.top is not None:
+        if options.top > model.output_count:
+            raise UsageError(f"--top: {options.top} is more than the {model.output_count} classes of the net")
+        targets = tuple(Target(_BEST.code, rank) for rank in range(1, options.top + 1))
+    formulas = options.formulas or (model.formula,)
+    plan = _Plan(tuple(dict.fromkeys(options.images)), formulas, targets, Path(options.prepath))
+    plan.require_names(overwrite=options.overwrite)
+    try:
+        make_folder(plan.folder, is_synced=False)
+    except OSError as fault:
+        raise OutputError(f"{plan.folder}: cannot be made: {why_unwritable(fault)}") from fault
+    return plan
+
+
+@dataclass(frozen=True)
+class _View:
+    """Images as a net sees them, printed and painted one after the other."""
+
+    model: Model
+    plan: _Plan
+    style: PictureStyle
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """The net with plans for all formulas."""
+        return self.model.explainer(self.plan.formulas)
+
+    def show_net(self, said: dict[str, Any], assumed: dict[str, Any]) -> None:
+        """Print what was decided about the net, and what its user should know."""
+        options = {name: option_of(name) for name in SETTINGS}
+        notices = [notice.placed(options) for notice in notices_on(self.explainer)]
+        for text in (*CACHE_FOLDER.notices, *notices):
+            if text not in self.explainer.remarks:  # on what the prototxt says of images; told below
+                remark(f"note: {text}")
+        for line in assumption_lines([*assumptions_of(self.explainer, said, assumed)]):
+            say(line, sys.stdout)
+        if guess := guess_of_mean(assumed, self.explainer.deployed.source):
+            remark(f"note: {guess}")
+
+    def compile(self, options: argparse.Namespace) -> None:
+        """Have compiled whatever explanations need, and tell of it; pictures need nothing more."""
+        steps = compiling(self.explainer, lambda explanation: None, "", allowed_processors())
+        with closing(CompilerReporter()) as reporter, closing(steps), options.halt.finishing():
+            for step in steps:
+                reporter.show(step)
+                if options.halt.requested:
+                    raise KeyboardInterrupt
+
+    def show_maps(self) -> ExitCode:
+        """Make all pictures; the exit code."""
+        failed = 0
+        for image, maps in groupby(self._explained(), lambda pair: pair[0].image):
+            failed += not self._show_image(image, [*maps])
+        if failed and len(self.plan.images) > 1:
+            how = coloured(f"{failed} of {len(self.plan.images)} images failed", "bad", sys.stderr)
+            remark(f"{how} for the reasons given")
+        return ExitCode.IMAGES_FAILED if failed else ExitCode.DONE
+
+    def _explained(self) -> Iterator[tuple[_Map, Explanation | CaffeLrpError]]:
+        """Every map, and its explanation or why there is none."""
+        plan, model = self.plan, self.model
+        each = len(plan.targets)
+        found = model.explain_all(plan.images, plan.targets[0].code, plan.formulas, on_error="return")
+        with closing(found):
+            for number, first in enumerate(found):
+                maps = plan.maps[number * each : (number + 1) * each]
+                yield maps[0], first
+                if isinstance(first, Explanation):
+                    yield from zip(maps[1:], self._of_lower_ranks(maps, first), strict=True)
+
+    def _of_lower_ranks(
+        self, maps: Sequence[_Map], first: Explanation
+    ) -> Iterator[Explanation | CaffeLrpError]:
+        """The same for the classes behind the best one, of which each is explained by itself."""
+        for each, scored in zip(maps[1:], first.top(len(maps))[1:], strict=True):
+            try:
+                yield self.model.explain(each.image, scored.class_index, each.formula)
+            except ImageError as fault:
+                yield fault
+
+    def _show_image(self, image: Path, maps: Sequence[tuple[_Map, Explanation | CaffeLrpError]]) -> bool:
+        """Print what the net says of an image, and paint its maps; whether all of that was possible."""
+        explanations = [found for _, found in maps if isinstance(found, Explanation)]
+        if explanations:
+            say(presentable(str(image)), sys.stdout)
+            for line in _class_lines(explanations):
+                say(line, sys.stdout)
+        faults: dict[str, None] = {}  # maps of an image mostly fail for one reason
+        for each, found in maps:
+            try:
+                self._paint(each, found)
+            except ImageError as fault:
+                name = f"{image}: "
+                faults[presentable(name) + str(fault).removeprefix(name)] = None
+        for text in faults:
+            remark(f"{coloured('failed', 'bad', sys.stderr)}: {text}")
+        return not faults
+
+    def _paint(self, wanted: _Map, found: Explanation | CaffeLrpError) -> None:
+        """Write a picture and say where it is; ImageError if there is none."""
+        if not isinstance(found, Explanation):
+            raise found
+        write_atomically(wanted.path, self._encoded(found))
+        say(presentable(f"  {self._about(found)}: {wanted.path}"), sys.stdout)
+        if found.darkness:
+            why = why_dark(found.darkness, self.explainer, found.formula)
+            remark(f"note: {presentable(str(wanted.path))}: {why}")
+
+    def _encoded(self, explanation: Explanation) -> bytes:
+        return encode_picture(explanation.heatmap(self.style), self.style)
+
+    def _about(self, explanation: Explanation) -> str:
+        """What a picture is of; of which formula, where there are several."""
+        noun = "class" if len(explanation.target) == 1 else "classes"
+        text = f"{noun} {', '.join(map(str, explanation.target))} explained"
+        return f"{text} by formula {explanation.formula}" if len(self.plan.formulas) > 1 else text
+
+
+def _class_lines(maps: Sequence[Explanation]) -> Iterator[str]:
+    """A table of the best classes, and of those that are explained."""
+    first = maps[0]
+    best = first.top(_MOST_SHOWN)
+    ranks: dict[int, str] = {each.class_index: str(rank) for rank, each in enumerate(best, 1)}
+    for each in maps:
+        rank = "-" if each.rank is None else str(each.rank)
+        for index in each.target:
+            ranks.setdefault(index, rank)
+    header = "probability" if first.scores_are_probabilities else "score"
+    rows = [("  rank", "class", header, "label" if first.labels else "")]
+    for index, rank in ranks.items():
+        label = first.label_of(index) if first.labels else ""
+        rows.append((f"  {rank}", str(index), first.score_text(float(first.scores[index])), label))
+    yield from aligned(rows, right={1, 2})

@@ -1,0 +1,59 @@
+"""What an explanation shows of itself in a notebook: a picture, and what the net says."""
+
+import base64
+import html
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
+
+#: Smaller pictures are shown enlarged, in pixels of the screen.
+_LEAST_WIDTH = 320
+_MOST_SHOWN = 5
+
+
+def as_html(explanation: "Explanation") -> str:
+    """The picture that the net saw under its heatmap, and beside it the best classes.
+
+    Where relevance ends above the image, the heatmap is shown alone.
+    """
+    lies_on_picture = explanation.relevance.shape[1:] == explanation.input.shape[:2]
+    picture = explanation.heatmap(size="net", mode="overlay" if lies_on_picture else "plain")
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    source = base64.b64encode(file.getvalue()).decode("ascii")
+    width = max(picture.width, _LEAST_WIDTH)
+    return (
+        '<div style="display: flex; gap: 1.5em; align-items: center">'
+        f'<img src="data:image/png;base64,{source}" alt="heatmap" '
+        f'style="width: {width}px; image-rendering: pixelated">'
+        f"<div>{_sentence(explanation)}{_table(explanation)}</div></div>"
+    )
+
+
+def _sentence(explanation: "Explanation") -> str:
+    """What the picture is of."""
+    noun = "class" if len(explanation.target) == 1 else "classes"
+    classes = ", ".join(f"{index}{_label(explanation, index)}" for index in explanation.target)
+    kind = "probability" if explanation.scores_are_probabilities else "score"
+    score = f"{kind} {html.escape(explanation.score_text(explanation.score))}"
+    return (
+        f"<p><b>{html.escape(explanation.source)}</b><br>"
+        f"what speaks for {noun} {classes}, {score}, formula {explanation.formula}</p>"
+    )
+
+
+def _table(explanation: "Explanation") -> str:
+    """The best classes."""
+    rows = "".join(
+        f"<tr><td>{each.class_index}</td><td>{html.escape(explanation.score_text(each.score))}</td>"
+        f'<td style="text-align: left">{html.escape(each.label) if explanation.labels else ""}</td></tr>'
+        for each in explanation.top(_MOST_SHOWN)
+    )
+    kind = "probability" if explanation.scores_are_probabilities else "score"
+    return f"<table><tr><th>class</th><th>{kind}</th><th></th></tr>{rows}</table>"
+
+
+def _label(explanation: "Explanation", index: int) -> str:
+    return f" ({html.escape(explanation.label_of(index))})" if explanation.labels else ""
