@@ -76,7 +76,7 @@ def _stated(hint: Any, what: str) -> Any:
 
 
 def _numbers_of(array: Any) -> type[np.generic]:
-    """The type of the numbers of an annotated array: ``NDArray`` is an alias that NumPy spells in two ways."""
+    """The type of the numbers of an annotated array: NumPy spells the alias ``NDArray`` in two ways."""
     kinds = [get_args(part) or (part,) for part in get_args(array)]
     (number,) = (kind for (kind, *_) in kinds if isinstance(kind, type) and issubclass(kind, np.generic))
     return number

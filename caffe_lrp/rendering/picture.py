@@ -15,7 +15,7 @@ from .bar import with_bar
 from .edges import edges_of
 from .placing import PlacedMap, enlarged, enlargement, whole
 from .shades import bent, colours, palette, palette_indices
-from .strength import reach_of, strengths
+from .strength import pooled, reach_of, strengths
 from .style import ALPHA, GRAY, ORIGINAL, OUTLINE, OVERLAY, PLAIN, SIDE, PictureStyle
 
 _Pixels = NDArray[np.uint8]
@@ -66,8 +66,9 @@ def render(
     UsageError
         The relevance is no map, or a photo or a place is missing, or they do not belong together.
     """
-    limit = reach_of(relevance, style) if reach is None else reach
-    shown = strengths(relevance, style, limit)
+    pixels = pooled(relevance, style.pool)  # to pool them once more changes nothing
+    limit = reach_of(pixels, style) if reach is None else reach
+    shown = strengths(pixels, style, limit)
     frame = _frame_of(shown, style, photo, place)
     placed = PlacedMap(shown, frame)
     times = enlargement(frame.height, frame.width)

@@ -79,7 +79,7 @@ class PictureStyle:
     mode: str = OVERLAY
     exponent: float | None = None
     level: float = 1.0
-    opacity: float = 1.0
+    opacity: float = 0.75
     photo: str = GRAY
     size: str = ORIGINAL
     bar: bool = False

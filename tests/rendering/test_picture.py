@@ -17,7 +17,7 @@ from caffe_lrp.rendering.shades import bent, colours
 from caffe_lrp.rendering.strength import pooled, reach_of, strengths
 from caffe_lrp.rendering.style import PictureStyle, picture_style
 
-NET = {"size": "net", "range": "max", "photo": "colour"}
+NET = {"size": "net", "range": "max", "photo": "colour", "opacity": 1}
 #: The example of the toolbox's apply_heatmap.py.
 MAP = np.array([[4.0, -1.0], [0.0, 2.0]])
 
@@ -264,3 +264,9 @@ def test_what_is_missing_for_a_picture_is_told(
 def test_another_photo_than_the_one_explained_is_refused() -> None:
     with pytest.raises(UsageError, match="3 x 4 pixels, but the one that was explained has 9 x 8"):
         render(np.ones((4, 4)), PictureStyle(), gray(3, 4), Place(9, 8, 0, 0, 8, 8))
+
+
+@pytest.mark.parametrize("pool", ["sum", "mean", "l2", "linf", "abs-sum", "positive"])
+def test_pooling_what_is_pooled_changes_nothing(pool: str) -> None:
+    once = pooled(np.random.default_rng(2).standard_normal((3, 4, 5)), pool)
+    np.testing.assert_array_equal(pooled(once, pool), once)
