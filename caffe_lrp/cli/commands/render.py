@@ -25,6 +25,8 @@ HELP = "Draw the maps of finished runs anew: in other colours, over their photos
 _RUN = "run"
 #: A sheet of more pictures takes more than a moment.
 _MANY = 100
+#: Shorter times are told as such, in seconds.
+_LEAST_TOLD = 0.1
 _EPILOG = """\
 SOURCE is the output folder of a run, its maps.h5, or files of maps:
 _relevance.npy, _relevance.npz, _rawhm.txt. Pictures are called …_render.png.
@@ -117,7 +119,8 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
         for painted in painter.paint(maps, threads, halt):
             tally.add(painted.error)
     drawn = survey.done + tally.done - tally.failed
-    text = f"{drawn:,} of {counted(survey.total, 'picture')} drawn in {tally.seconds:.1f} s"
+    time = "less than 0.1 s" if tally.seconds < _LEAST_TOLD else f"{tally.seconds:.1f} s"
+    text = f"{drawn:,} of {counted(survey.total, 'picture')} drawn in {time}"
     if survey.done:
         text += f", {survey.done:,} of them before"
     if tally.failed:
