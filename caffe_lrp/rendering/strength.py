@@ -61,7 +61,8 @@ def reach_of(relevance: NDArray[np.floating], style: PictureStyle) -> float:
     magnitudes = np.abs(_shown(pooled(relevance, style.pool), style))
     percentile = percentile_of(style.range)
     if percentile is not None:
-        return float(np.percentile(magnitudes, percentile))
+        # Of a map with relevance in very few pixels that can be 0, and nothing would be seen of them.
+        return float(np.percentile(magnitudes, percentile)) or float(magnitudes.max())
     return _REACHES[style.range](magnitudes)
 
 

@@ -47,8 +47,8 @@ class PictureStyle:
         (``linf``), the sum of their magnitudes (``abs-sum``) or of their positive parts (``positive``).
     range
         Which relevance is shown at full strength: the largest magnitude in the map (``max``); a magnitude
-        that so many percent of its pixels do not exceed (``percentile:99``); ten times the cube root of the
-        mean cubed magnitude (``robust``); or a number.
+        that so many percent of its pixels do not exceed (``percentile:99``), or the largest where that is 0;
+        ten times the cube root of the mean cubed magnitude (``robust``); or a number.
     sign
         ``symmetric``: both signs, 0 in the middle of the colour map. ``positive``: negative relevance counts
         as 0; the map begins at 0, one with a middle in its middle. None: what suits the colour map.

@@ -63,6 +63,12 @@ def test_the_range_is_what_is_shown_at_full_strength(range_: str | float, expect
     assert reach_of(relevance, PictureStyle(range=range_)) == pytest.approx(expected)
 
 
+def test_relevance_in_very_few_pixels_is_shown() -> None:
+    relevance = np.zeros((20, 20))
+    relevance[4, 5] = -2
+    assert reach_of(relevance, PictureStyle(range="percentile:99")) == 2
+
+
 def test_of_positive_relevance_alone_the_range_is_that_of_the_positive() -> None:
     relevance = np.array([[1.0, -8.0], [0.5, 0.0]])
     style = PictureStyle(range="max", sign="positive")
