@@ -26,7 +26,7 @@ _POOLED: dict[str, Callable[[_Pixels], _Pixels]] = {
 def pooled(relevance: NDArray[np.floating], pool: str) -> _Pixels:
     """(H, W): one number for each pixel of a map (C, H, W) or (H, W).
 
-    What is not a number counts as 0, infinity as the largest number of float32.
+    What is not a number counts as 0, and what is larger than the largest number of float32 as that.
 
     Raises
     ------
@@ -38,8 +38,10 @@ def pooled(relevance: NDArray[np.floating], pool: str) -> _Pixels:
         raise UsageError(
             f"relevance of shape {relevance.shape} is no map to draw; a map has channels, rows and columns"
         )
-    finite = np.nan_to_num(whole.astype(np.float64), nan=0.0, posinf=_LARGEST, neginf=-_LARGEST)
-    return _POOLED[pool](finite)
+    with np.errstate(over="ignore"):  # what is too large is infinite
+        numbers = whole.astype(np.float64)
+    bounded = np.clip(np.nan_to_num(numbers, copy=False, nan=0.0), -_LARGEST, _LARGEST)
+    return _POOLED[pool](bounded)
 
 
 def _shown(pixels: _Pixels, style: PictureStyle) -> _Pixels:

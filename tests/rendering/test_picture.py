@@ -69,6 +69,14 @@ def test_relevance_in_very_few_pixels_is_shown() -> None:
     assert reach_of(relevance, PictureStyle(range="percentile:99")) == 2
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("range_", ["max", "robust", "percentile:50"])
+def test_numbers_beyond_float32_are_drawn(range_: str) -> None:
+    relevance = np.array([[[np.finfo(np.longdouble).max, -1e300]]] * 3)
+    for pool in ("sum", "mean", "l2", "linf", "abs-sum", "positive"):
+        assert np.isfinite(strengths(relevance, PictureStyle(range=range_, pool=pool))).all()
+
+
 def test_of_positive_relevance_alone_the_range_is_that_of_the_positive() -> None:
     relevance = np.array([[1.0, -8.0], [0.5, 0.0]])
     style = PictureStyle(range="max", sign="positive")
