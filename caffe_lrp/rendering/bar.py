@@ -6,9 +6,10 @@ from PIL import Image, ImageDraw, ImageFont
 from .shades import bent, colours
 from .style import ALPHA, PictureStyle
 
-#: Of the bar and of what surrounds it, in shares of the picture's height, and at least so many pixels.
-_WIDTH, _LEAST_WIDTH = 0.04, 12
-_FONT, _LEAST_FONT = 0.04, 11
+#: Of the bar and of its text, in shares of the picture's height, and at least so many pixels.
+_SHARE, _LEAST_WIDTH, _LEAST_FONT = 0.04, 12, 11
+#: A picture counts as no higher than so many times its width: the text would be wider than it.
+_MOST_TIMES = 4
 _MARGIN = 6
 
 
@@ -25,8 +26,9 @@ def with_bar(picture: Image.Image, style: PictureStyle, reach: float) -> Image.I
         The relevance at its upper end.
     """
     height = picture.height
-    width = max(_LEAST_WIDTH, round(_WIDTH * height))
-    font = ImageFont.load_default(max(_LEAST_FONT, round(_FONT * height)))
+    size = round(_SHARE * min(height, _MOST_TIMES * picture.width))
+    width = max(_LEAST_WIDTH, size)
+    font = ImageFont.load_default(max(_LEAST_FONT, size))
     lowest = 0.0 if style.is_positive else -1.0
     ticks = {share: f"{share * reach:.3g}" for share in sorted({lowest, (lowest + 1) / 2, 1.0})}
     room = max(round(font.getlength(text)) for text in ticks.values())

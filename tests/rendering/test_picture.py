@@ -251,6 +251,11 @@ def test_an_outline_and_a_photo_at_the_side_are_drawn_on_enlarged_pictures() -> 
     assert (side[112, 112] == 255).all()
 
 
+def test_a_bar_beside_a_narrow_picture_is_narrow() -> None:
+    style = picture_style(NET | {"mode": "plain", "bar": True})
+    assert render(np.ones((20_000, 1)), style).width < 100
+
+
 def test_a_bar_tells_the_range() -> None:
     style = picture_style(NET | {"mode": "plain", "cmap": "gray", "bar": True})
     picture = render(np.array([[1.0, 2.0]] * 2), style)
