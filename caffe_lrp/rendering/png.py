@@ -59,6 +59,6 @@ def style_in(path: Path) -> dict[str, Any] | None:
     try:
         with Image.open(path) as picture:
             said = json.loads(str(picture.info.get(_STYLE, "null")))
-    except _FAULTS:
+    except (*_FAULTS, RecursionError):  # what it says may be nested without end
         return None
     return said if isinstance(said, dict) else None

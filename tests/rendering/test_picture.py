@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from caffe_lrp.errors import UsageError
 from caffe_lrp.imaging.place import Place
@@ -289,3 +290,10 @@ def test_another_photo_than_the_one_explained_is_refused() -> None:
 def test_pooling_what_is_pooled_changes_nothing(pool: str) -> None:
     once = pooled(np.random.default_rng(2).standard_normal((3, 4, 5)), pool)
     np.testing.assert_array_equal(pooled(once, pool), once)
+
+
+def test_of_a_picture_that_says_nonsense_nothing_is_known(tmp_path: Path) -> None:
+    said = PngInfo()
+    said.add_text("caffe-lrp picture", "[" * 100_000)
+    Image.new("RGB", (2, 2)).save(tmp_path / "x.png", pnginfo=said)
+    assert style_in(tmp_path / "x.png") is None
