@@ -45,7 +45,7 @@ class Photos:
         if not finished.image and self._image_root is None:
             raise ImageError(f"{finished.relevance}: no journal says which photo it explains")
         for path in self._places_of(finished.image or finished.image_name):
-            if path.is_file():
+            if _is_file(path):
                 return path
             if member := self._member(path):
                 return member
@@ -61,12 +61,20 @@ class Photos:
 
     def _member(self, path: Path) -> ArchiveMember | None:
         """The photo in a tar archive whose path ``path`` begins with."""
-        archive = next((above for above in path.parents if above.is_file()), None)
+        archive = next((above for above in path.parents if _is_file(above)), None)
         if archive is None:
             return None
         if archive not in self._archives:
             self._archives[archive] = _members_of(archive)
         return self._archives[archive].get(os.path.relpath(path, archive))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; there is none of a name that no file can have, or where nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _members_of(archive: Path) -> dict[str, ArchiveMember]:

@@ -292,6 +292,7 @@ def test_a_damaged_map_is_named_and_the_others_are_drawn(root: Path) -> None:
         (lambda record: {**record, "stem": "/tmp/tall.png"}, 2),
         (lambda record: {**record, "status": "failed"}, 2),
         (lambda record: {**record, "formula": {}}, 2),
+        (lambda record: {**record, "image": "x" * 300}, 3),
         (lambda record: {**record, "classes": [10**6], "score": -1.5}, 3),
     ],
 )
