@@ -43,14 +43,14 @@ class Output:
 
 
 #: In the order of writing, behind relevance at layers. Of files the raw heatmap comes last: where it is, the
-#: others are complete.
+#: others are complete. Pictures come behind maps for NumPy: an older one counts as that of another map.
 _ROWS = (
     Output("heatmap", "_heatmap.png", "pictures.heatmap_file", by_default=True),
     Output("input", "_as_inputted_into_the_dnn.png", "pictures.input_file", by_default=True),
     Output("top10", "_top10scores.txt", "text.top_scores_file", by_default=True, is_text=True),
-    Output(RENDER, "_render.png", "pictures.render_file"),
     Output("npy", "_relevance.npy", "arrays.npy_file"),
     Output("npz", "_relevance.npz", "arrays.npz_file"),
+    Output(RENDER, "_render.png", "pictures.render_file"),
     Output(CONSERVATION, "_conservation.json", "text.conservation_file", is_text=True, needs_sums=True),
     Output("rawhm", "_rawhm.txt", "text.raw_heatmap_file", by_default=True, is_text=True),
     Output(DATABASE),
