@@ -158,6 +158,8 @@ def _photo_of(finished: FinishedMap, painter: Painter) -> Image.Image | None:
 def _read(path: Path) -> Image.Image | None:
     """A picture that was drawn, small; None if it is not there."""
     try:
+        if not path.is_file():  # to open a pipe would wait for ever
+            return None
         with Image.open(path) as stored:
             return fitted(stored)
     except _FAULTS:

@@ -381,6 +381,13 @@ def test_maps_of_several_runs_of_a_photo_stand_side_by_side(tmp_path: Path) -> N
     assert "sheet of 6 pictures of 3 photos" in result.stdout
 
 
+def test_a_sheet_does_not_wait_for_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a_rawhm.txt").touch()
+    os.mkfifo(tmp_path / "a_render.png")
+    result = render(tmp_path, "--overwrite", "--sheet", tmp_path / "sheet.png")
+    assert result.returncode == 4
+
+
 def test_without_a_picture_there_is_no_sheet(tmp_path: Path) -> None:
     (tmp_path / "a_rawhm.txt").touch()
     result = render(tmp_path, "--sheet", tmp_path / "sheet.png")
