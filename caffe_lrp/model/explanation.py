@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from caffe_lrp.errors import UsageError
 from caffe_lrp.imaging.original import Original
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.relevance.conservation import Conservation
@@ -127,7 +128,7 @@ class Explanation:
         Parameters
         ----------
         style
-            How it is to look; None: an overlay over the original in gray, see `PictureStyle`.
+            How it is to look, a `PictureStyle`; None: an overlay over the original in gray.
         options
             ``cmap="seismic"``, ``mode="plain"`` and so on, in place of what the style says: attributes of
             `PictureStyle`.
@@ -139,7 +140,9 @@ class Explanation:
         ImageError
             The original is needed, and its file is no longer there.
         """
-        wanted = picture_style(options, style or PictureStyle())
+        if style is not None and not isinstance(style, PictureStyle):
+            raise UsageError(f'{style!r} is no PictureStyle; options are named, such as cmap="jet"')
+        wanted = picture_style((style or PictureStyle()).as_json() | options)  # all of it may be wrong
         if not wanted.needs_photo:
             return render(self.relevance, wanted, place=self.place)
         photo = self.original.picture() if wanted.size == ORIGINAL else self.input

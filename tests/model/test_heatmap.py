@@ -10,7 +10,7 @@ from builders import write_caffemodel
 from PIL import Image
 
 import caffe_lrp
-from caffe_lrp import ImageError, Model, UsageError
+from caffe_lrp import ImageError, Model, PictureStyle, UsageError
 
 SIDE = 48
 NET = f"""
@@ -122,3 +122,10 @@ def test_what_cannot_be_drawn_is_told(model: Model, tmp_path: Path) -> None:
     assert explanation.heatmap(size="net").width == 5 * SIDE
     with pytest.raises(UsageError, match="did you mean 'cmap'"):
         explanation.heatmap(cmaps="jet")
+
+
+@pytest.mark.parametrize("style", [PictureStyle(mode="normal"), PictureStyle(cmap="jot"), "jet"])
+def test_a_style_that_means_nothing_is_refused(style: Any, model: Model) -> None:
+    explanation = model.explain(photo(60, 70)[0], target=0)
+    with pytest.raises(UsageError):
+        explanation.heatmap(style)
