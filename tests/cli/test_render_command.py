@@ -19,6 +19,7 @@ from run_builders import journal_of
 
 from caffe_lrp.batch import sheets
 from caffe_lrp.batch.finished import crop_of, find_runs
+from caffe_lrp.cli.halt import Halt
 from caffe_lrp.outputs.maps import read_map
 from caffe_lrp.rendering.png import style_in
 from caffe_lrp.rendering.strength import reach_of
@@ -379,6 +380,30 @@ def test_maps_of_several_runs_of_a_photo_stand_side_by_side(tmp_path: Path) -> N
     folders = [explained(tmp_path / formula, "--outputs", "npy", "--formula", formula) for formula in "20"]
     result = render(*folders, "--sheet", tmp_path / "sheet.png")
     assert "sheet of 6 pictures of 3 photos" in result.stdout
+
+
+def test_a_sheet_replaces_another_one_and_nothing_else(tmp_path: Path) -> None:
+    source, sheet = tmp_path / "a_relevance.npy", tmp_path / "sheet.png"
+    np.save(source, np.ones((3, 4, 4)))
+    os.mkfifo(tmp_path / "pipe")
+    before = source.read_bytes()
+    for _ in range(2):
+        assert render(source, *PLAIN, "--sheet", sheet, "--overwrite").returncode == 0
+    for path in (source, tmp_path / "pipe", tmp_path):
+        result = render(source, *PLAIN, "--sheet", path, "--overwrite")
+        assert result.returncode == 5
+        assert f"{path}: is no picture of caffe-lrp, and is not replaced" in result.stderr
+    assert source.read_bytes() == before
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_sheet_that_nobody_waits_for_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "a_relevance.npy", np.ones((3, 4, 4)))
+    monkeypatch.setattr(Halt, "is_requested", lambda halt: True)
+    result = render(tmp_path, *PLAIN, "--sheet", tmp_path / "sheet.png")
+    assert result.returncode == 130
+    assert "sheet.png was not drawn; the same command goes on from here" in result.stderr
+    assert not (tmp_path / "sheet.png").exists()
 
 
 def test_a_sheet_does_not_wait_for_what_is_no_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from caffe_lrp.cli.halt import Halt
 from caffe_lrp.cli.options import MOST_THREADS, Parser, at_most, not_empty
 from caffe_lrp.cli.picture_options import add_picture_options, picture_options_of
 from caffe_lrp.cli.terminal import remark, say
-from caffe_lrp.errors import ExitCode, OutputError, placing
+from caffe_lrp.errors import ExitCode, ImageError, OutputError, placing
 from caffe_lrp.messages import counted
 from caffe_lrp.rendering.style import PICTURE_OPTIONS, PictureStyle, picture_style
 
@@ -64,8 +65,8 @@ def run(options: argparse.Namespace) -> int:
     is_of_run = given.get("range") == _RUN
     with placing({option.name: f"--{option.name}" for option in PICTURE_OPTIONS}):
         style = picture_style(given | {"range": None} if is_of_run else given)
-    if options.sheet and os.path.lexists(options.sheet) and not options.overwrite:
-        raise OutputError(f"{options.sheet}: is there already; add --overwrite, or give another name")
+    if options.sheet:
+        _require_room(options.sheet, overwrite=options.overwrite)
     threads = options.threads or allowed_processors()
     folder = None if options.prepath is None else Path(options.prepath)
     with FinishedMaps(options.sources) as maps:
@@ -76,11 +77,26 @@ def run(options: argparse.Namespace) -> int:
         _refuse_others(survey, options)
         with halt.finishing():
             code = _paint(painter, maps, survey, threads, halt)
-        if options.sheet and not halt.is_requested():
+        if options.sheet and halt.is_requested():
+            remark(f"interrupted: {options.sheet} was not drawn; the same command goes on from here")
+            return ExitCode.INTERRUPTED
+        if options.sheet:
             if survey.total > _MANY:
                 remark(f"putting the pictures on {options.sheet}")
             _write_sheet(options.sheet, maps, painter)
     return code
+
+
+def _require_room(path: Path, *, overwrite: bool) -> None:
+    """Refuse to put a sheet in the place of a photo, a map, a device: of all but our own pictures."""
+    from caffe_lrp.rendering.png import style_in  # noqa: PLC0415 - loads OpenCV
+
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise OutputError(f"{path}: is there already; add --overwrite, or give another name")
+    if not stat.S_ISREG(path.lstat().st_mode) or style_in(path) is None:
+        raise OutputError(f"{path}: is no picture of caffe-lrp, and is not replaced; give another name")
 
 
 def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt) -> PictureStyle:
@@ -142,7 +158,10 @@ def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
     if sheet is None:
         remark(f"note: there is no picture for {path}, which was not written")
         return
-    write_atomically(path, encode_picture(sheet.picture, painter.style))
+    try:
+        write_atomically(path, encode_picture(sheet.picture, painter.style))
+    except ImageError as fault:  # it is no image that failed
+        raise OutputError(str(fault)) from fault
     text = f"sheet of {counted(sheet.maps, 'picture')} of {counted(sheet.photos, 'photo')}: {path}"
     say(text, sys.stdout)
     if sheet.left_out:
