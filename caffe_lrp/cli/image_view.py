@@ -32,10 +32,11 @@ from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.model.model import Model
 from caffe_lrp.model.notices import notices_on
 from caffe_lrp.model.settings import ModelSettings
+from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import suffix_of
+from caffe_lrp.outputs.pictures import render_file
 from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
-from caffe_lrp.rendering.png import encode_picture
 from caffe_lrp.rendering.style import PictureStyle, picture_style
 
 from .assumptions import assumption_lines, assumptions_of, guess_of_mean, option_of
@@ -264,14 +265,11 @@ class _View:
         """Write a picture and say where it is; ImageError if there is none."""
         if not isinstance(found, Explanation):
             raise found
-        write_atomically(wanted.path, self._encoded(found))
+        write_atomically(wanted.path, render_file(found, Encoding(picture=self.style)))
         say(presentable(f"  {self._about(found)}: {wanted.path}"), sys.stdout)
         if found.darkness:
             why = why_dark(found.darkness, self.explainer, found.formula)
             remark(f"note: {presentable(str(wanted.path))}: {why}")
-
-    def _encoded(self, explanation: Explanation) -> bytes:
-        return encode_picture(explanation.heatmap(self.style), self.style)
 
     def _about(self, explanation: Explanation) -> str:
         """What a picture is of; of which formula, where there are several."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from caffe_lrp.errors import ImageError, UsageError
 from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.rendering.heatmap import heatmap_picture
 from caffe_lrp.rendering.png import encode_picture, encode_png
@@ -27,6 +28,10 @@ def render_file(explanation: Explanation, encoding: Encoding) -> bytes:
     Raises
     ------
     ImageError
-        The original is needed, and its file is no longer there.
+        The relevance is no map, or the original is needed, and its file is no longer there, or another.
     """
-    return encode_picture(explanation.heatmap(encoding.picture), encoding.picture)
+    try:
+        picture = explanation.heatmap(encoding.picture)
+    except UsageError as fault:  # the other images may be fine
+        raise ImageError(f"{explanation.source}: {fault}") from fault
+    return encode_picture(picture, encoding.picture)

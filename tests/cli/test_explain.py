@@ -3,7 +3,9 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from builders import write_caffemodel
 from command_line import Result, run
 from PIL import Image, ImageChops
 
@@ -97,6 +99,19 @@ def test_an_image_that_cannot_be_read_costs_the_others_nothing(tmp_path: Path) -
         f"caffe-lrp: failed: {PICTURES}: is a folder, not an image; list the files in it instead",
         "caffe-lrp: 2 of 4 images failed for the reasons given",
     ]
+
+
+def test_relevance_that_is_no_map_is_an_image_that_failed(tmp_path: Path) -> None:
+    layer = 'layer { name: "c" type: "Convolution" bottom: "x" top: "c" %s }'
+    kernel = layer % "convolution_param { num_output: 2 kernel_size: 1 }"
+    (tmp_path / "net.prototxt").write_text('input: "x" input_dim: [1, 3, 1, 1] ' + kernel)
+    weights = [np.ones((2, 3, 1, 1), np.float32), np.zeros(2, np.float32)]
+    write_caffemodel(tmp_path / "net.caffemodel", {"c": weights})
+    net = (tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
+    result = run("explain", *net, CROSS, HEART, "-p", tmp_path, cwd=ROOT)
+    assert result.returncode == ExitCode.IMAGES_FAILED
+    assert f"failed: {CROSS}: relevance of shape (3, 1, 1) is no map to draw" in result.stderr
+    assert "2 of 2 images failed" in result.stderr
 
 
 def test_a_picture_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from command_line import run
 from PIL import Image
 from run_builders import all_of, copies, finish, journal_of
 
+from caffe_lrp.imaging.original import Original
 from caffe_lrp.rendering.png import style_in
 from caffe_lrp.rendering.style import PictureStyle
 
@@ -39,6 +40,23 @@ def test_pictures_of_another_style_are_those_of_another_run(images: Path, tmp_pa
     other = finish(path, out, "--outputs", "render", "--mode", "side")
     assert other.returncode == 5
     assert "--overwrite" in other.stderr
+
+
+def test_a_photo_that_is_another_when_it_is_drawn_costs_the_others_nothing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, read = sorted(images.iterdir())[0], Original.picture
+
+    def replaced(original: Original) -> np.ndarray:
+        if Path(str(original.image)).name == first.name:
+            Image.new("RGB", (3, 5)).save(first)
+        return read(original)
+
+    monkeypatch.setattr(Original, "picture", replaced)
+    result = finish(all_of(images), tmp_path / "out", "--outputs", "render")
+    assert result.returncode == 4
+    assert f"{first.name}: the photo has 5 x 3 pixels, but the one that was explained" in result.stderr
+    assert len(list((tmp_path / "out").rglob("*_render.png"))) == 1
 
 
 def test_a_photo_that_is_gone_is_an_image_that_failed(images: Path, tmp_path: Path) -> None:
