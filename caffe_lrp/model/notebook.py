@@ -5,6 +5,8 @@ import html
 import io
 from typing import TYPE_CHECKING
 
+from caffe_lrp.errors import UsageError
+
 if TYPE_CHECKING:
     from .explanation import Explanation
 
@@ -16,19 +18,28 @@ _MOST_SHOWN = 5
 def as_html(explanation: "Explanation") -> str:
     """The picture that the net saw under its heatmap, and beside it the best classes.
 
-    Where relevance ends above the image, the heatmap is shown alone.
+    Where relevance ends above the image, the heatmap is shown alone; where it is no map, words are.
     """
+    return (
+        '<div style="display: flex; gap: 1.5em; align-items: center">'
+        f"{_picture(explanation)}<div>{_sentence(explanation)}{_table(explanation)}</div></div>"
+    )
+
+
+def _picture(explanation: "Explanation") -> str:
+    """The picture; of relevance that is no map, why there is none."""
     lies_on_picture = explanation.relevance.shape[1:] == explanation.input.shape[:2]
-    picture = explanation.heatmap(size="net", mode="overlay" if lies_on_picture else "plain")
+    try:
+        picture = explanation.heatmap(size="net", mode="overlay" if lies_on_picture else "plain")
+    except UsageError as fault:
+        return f"<p>{html.escape(str(fault))}</p>"
     file = io.BytesIO()
     picture.save(file, "PNG")
     source = base64.b64encode(file.getvalue()).decode("ascii")
     width = max(picture.width, _LEAST_WIDTH)
     return (
-        '<div style="display: flex; gap: 1.5em; align-items: center">'
         f'<img src="data:image/png;base64,{source}" alt="heatmap" '
         f'style="width: {width}px; image-rendering: pixelated">'
-        f"<div>{_sentence(explanation)}{_table(explanation)}</div></div>"
     )
 
 
