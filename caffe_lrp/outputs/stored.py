@@ -25,6 +25,13 @@ _MOST_ROW_BYTES = 512 * MEGABYTE
 _BEST_COUNT = 5
 
 
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as fault:
+        raise ImageError(f"{path}: the map cannot be read: {fault.strerror}") from fault
+
+
 @dataclass(frozen=True, slots=True)
 class MapFile:
     """A map in a file of its own.
@@ -47,10 +54,7 @@ class MapFile:
 
     def changed(self) -> int:
         """When it was written last, in nanoseconds; ImageError if it is not there."""
-        try:
-            return self.path.stat().st_mtime_ns
-        except OSError as fault:
-            raise ImageError(f"{self.path}: the map cannot be read: {fault.strerror}") from fault
+        return _changed(self.path)
 
     def read(self) -> NDArray[Any]:
         """The relevance, (C, H, W) or (H, W); ImageError if it cannot be read."""
@@ -90,8 +94,8 @@ class MapRow:
         return f"{self.database.path.stem}_{self.index}"
 
     def changed(self) -> int:
-        """When something was last written into the database, in nanoseconds."""
-        return self.database.path.stat().st_mtime_ns
+        """When something was last written into the database, in nanoseconds; ImageError if it is gone."""
+        return _changed(self.database.path)
 
     def read(self) -> NDArray[Any]:
         """The relevance, (C, H, W); ConfigError if it cannot be read."""

@@ -67,6 +67,9 @@ def test_a_database_gives_maps_and_pictures_by_their_indices(is_merged: bool, tm
     assert database.indices == ([0, 1, 2, 3, 4, 5] if is_merged else [2, 5])
     with pytest.raises(ConfigError, match="map 17 is not written"):
         MapRow(database, 17).read()
+    path.unlink()
+    with pytest.raises(ImageError, match="cannot be read: No such file"):
+        MapRow(database, 2).changed()
     database.close()
 
 
