@@ -39,8 +39,13 @@ def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="SOURCE", help="folder of a run, maps.h5, or files of maps")
     add("-p", "--prepath", type=not_empty, metavar="DIR", help="where pictures go (default: beside the maps)")
-    add("--sheet", type=Path, metavar="FILE", help="put all pictures side by side into one PNG, too")
-    add("--image-root", type=Path, metavar="DIR", help="look for photos below DIR, not where the run did")
+    add("--sheet", type=Path, metavar="FILE", help="also put all pictures side by side into one PNG")
+    add(
+        "--image-root",
+        type=Path,
+        metavar="DIR",
+        help="look for the photos below DIR instead of at their old paths",
+    )
     add("--threads", type=at_most(MOST_THREADS), metavar="N", help="default: as many as there are processors")
     add("--overwrite", action="store_true", help="replace pictures of another style, and the sheet")
     add_picture_options(parser)
@@ -65,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     with placing({option.name: f"--{option.name}" for option in PICTURE_OPTIONS}):
         style = picture_style(given | {"range": None} if is_of_run else given)
     if options.sheet and os.path.lexists(options.sheet) and not options.overwrite:
-        raise OutputError(f"{options.sheet}: is there already; add --overwrite, or give another name")
+        raise OutputError(f"{options.sheet}: already exists; add --overwrite, or give another name")
     threads = options.threads or allowed_processors()
     folder = None if options.prepath is None else Path(options.prepath)
     with FinishedMaps(options.sources) as maps:
@@ -99,8 +104,8 @@ def _refuse_others(survey: "Survey", options: argparse.Namespace) -> None:
     if survey.other is not None and not options.overwrite:
         more = f", as are {survey.other_count - 1:,} more" if survey.other_count > 1 else ""
         raise OutputError(
-            f"{survey.other}: is there already, drawn in another style{more}; add --overwrite, or have the "
-            "new ones go elsewhere (-p)"
+            f"{survey.other}: already exists, drawn in another style{more}; add --overwrite, or write the "
+            "new ones to another folder (-p)"
         )
 
 
@@ -110,7 +115,7 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
 
     left = survey.total - survey.done
     if not left:
-        there = f"{survey.total:,} of {counted(survey.total, 'picture')} are there already"
+        there = f"{survey.total:,} of {counted(survey.total, 'picture')} already exist"
         say(f"nothing left to do: {there}", sys.stdout)
         return ExitCode.DONE
     if survey.done:
@@ -125,7 +130,9 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
         text += f", {survey.done:,} of them before"
     if tally.failed:
         text += f", {tally.failed:,} failed for the reasons given"
-    say(f"{text}; {tally.per_second:.3g} a second", sys.stdout)
+    if tally.failed < tally.done:
+        text += f"; {tally.per_second:.3g} a second"
+    say(text, sys.stdout)
     if halt.is_requested() and tally.done < left:
         remark(f"interrupted: {left - tally.done:,} left; the same command goes on from here")
         return ExitCode.INTERRUPTED
@@ -140,7 +147,7 @@ def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
 
     sheet = draw_sheet(maps, painter)
     if sheet is None:
-        remark(f"note: there is no picture for {path}, which was not written")
+        remark(f"note: {path} was not written, as there is no picture to put on it")
         return
     write_atomically(path, encode_picture(sheet.picture, painter.style))
     text = f"sheet of {counted(sheet.maps, 'picture')} of {counted(sheet.photos, 'photo')}: {path}"
