@@ -187,6 +187,14 @@ def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: 
     assert again.stdout == "nothing left to do: 3 of 3 pictures already exist\n"
 
 
+def test_one_range_for_maps_of_several_formulas_warns_of_pictures_that_look_empty(tmp_path: Path) -> None:
+    root = explained(tmp_path, "--formula", "0,epsilon-plus", "--outputs", "npy")
+    result = render(root, "--range", "run", *PLAIN)
+    assert "note: these maps are of 2 formulas" in result.stderr
+    one = render(*root.rglob("*_f0_*.npy"), "--range", "run", "-p", tmp_path / "made", *PLAIN)
+    assert "formulas" not in one.stderr
+
+
 # -- Going on, and what is there already --------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,9 +94,16 @@ def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt)
     from caffe_lrp.batch.painting import largest_reach  # noqa: PLC0415
     from caffe_lrp.cli.progress import Tally  # noqa: PLC0415
 
-    with Tally(sum(1 for _ in maps), "map", "maps measured for one range") as tally:
+    counts = Counter(finished.formula for finished in maps)
+    with Tally(counts.total(), "map", "maps measured for one range") as tally:
         reach = largest_reach(maps, style, threads, halt, tally.add)
     remark(f"note: one range for {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
+    if len(counts) > 1:
+        remark(
+            f"note: these maps are of {len(counts)} formulas, whose relevance differs in size, so that some "
+            "may look empty; to compare the maps of one formula, give only its files: their names have "
+            f"_f{max(counts)}_ in them"
+        )
     return replace(style, range=reach) if reach > 0 else style
 
 
