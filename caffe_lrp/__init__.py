@@ -7,9 +7,10 @@
 >>> explanation = model.explain("filelists/demo/1_cross_square_crescent.png")
 >>> explanation.relevance.shape
 (3, 128, 128)
->>> explanation.heatmap(cmap="seismic", bar=True).save("heatmap.png")
+>>> explanation.heatmap(cmap="seismic").size  # a PIL image, which its method save writes to a file
+(256, 256)
 
-A notebook shows an explanation as its heatmap, over the picture. Notebooks to begin with lie in the package's
+A notebook shows an explanation as its heatmap, over the picture. Notebooks to begin with are in the package's
 folder ``manual/notebooks``.
 
 Nothing heavy is imported before a model is loaded.

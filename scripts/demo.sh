@@ -26,11 +26,15 @@ All heatmaps side by side: $output/overview.png
 Red pixels speak for the shape asked for, blue ones against it.
 
 Try next, in $PWD:
+  the same heatmaps in other colours:
+    .venv/bin/caffe-lrp render "$output" -p "$output/jet" --cmap jet
   other formulas, see README.md:
     .venv/bin/caffe-lrp -c configs/demo.txt -f filelists/demo.txt -p "$output" --suffix-target --formula 2
   the layers of the net, their numbers and the rule each one gets:
     .venv/bin/caffe-lrp -c configs/demo.txt -f filelists/demo.txt --suffix-target --dry-run
   a well-known net, if the weights can still be had:
     .venv/bin/python scripts/fetch_model.py caffenet
-  your own net: copy configs/demo.txt and put your files in
+  your own net and photo:
+    .venv/bin/caffe-lrp explain deploy.prototxt net.caffemodel photo.jpg
+  and for many photos: copy configs/demo.txt and put your files in
 END

@@ -60,4 +60,4 @@ def test_all_settings_of_a_model_can_be_given_and_are_explained() -> None:
 def test_the_example_of_the_package_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # the demo's files lie there
     result = doctest.testmod(caffe_lrp)
-    assert (result.failed, result.attempted) == (0, 4)
+    assert (result.failed, result.attempted) == (0, 5)

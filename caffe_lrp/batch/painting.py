@@ -37,8 +37,8 @@ _GROUPS_AHEAD = 4
 _SECONDS_OF_WRITING = 60.0
 
 _PHOTO_ADVICE = (
-    "say where photos lie with --image-root DIR, or do without them: --size net lays the map over what the "
-    "net saw, and --size net --mode plain shows the map alone"
+    "give the folder of the photos with --image-root DIR, or do without them: --size net lays the map over "
+    "what the net saw, and --size net --mode plain shows the map alone"
 )
 _SEEN_ADVICE = (
     "what the net saw was not written (--outputs input, --input-dataset); --mode plain shows the map alone, "

@@ -49,7 +49,7 @@ class Photos:
                 return path
             if member := self._member(path):
                 return member
-        raise ImageError(f"{finished.image or finished.image_name}: the photo is not there")
+        raise ImageError(f"{finished.image or finished.image_name}: the photo is missing")
 
     def _places_of(self, image: str) -> Iterator[Path]:
         if self._image_root is None:

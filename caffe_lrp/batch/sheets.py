@@ -115,7 +115,8 @@ def _block_of(name: str, there: Sequence[tuple[FinishedMap, Image.Image]], paint
         for (finished, picture), text in zip(there, texts, strict=True)
     ]
     photo = _photo_of(first, painter)
-    title = (name, *((" · ".join(texts[0]),) if is_one and texts[0] else ()))
+    # The score first: labels can be long, and what does not fit is cut.
+    title = (name, *((" · ".join(reversed(texts[0])),) if is_one and texts[0] else ()))
     return Block(title, (*([Tile(photo, ("photo",))] if photo else []), *tiles))
 
 

@@ -131,7 +131,7 @@ class _Plan:
         present = [str(path) for path in images if path.exists()]
         if present and not overwrite:
             raise OutputError(
-                "these pictures are there already; add --overwrite to replace them, or choose another "
+                "these pictures already exist; add --overwrite to replace them, or choose another "
                 f"folder (-p):\n{listed(present, 5)}"
             )
 

@@ -131,7 +131,8 @@ class Explanation:
             How it is to look, a `PictureStyle`; None: an overlay over the original in gray.
         options
             ``cmap="seismic"``, ``mode="plain"`` and so on, in place of what the style says: attributes of
-            `PictureStyle`.
+            `PictureStyle` (``cmap``, ``mode``, ``size``, ``range``, ``sign``, ``pool``, ``exponent``,
+            ``level``, ``opacity``, ``photo``, ``bar``; see ``help(caffe_lrp.PictureStyle)``).
 
         Raises
         ------

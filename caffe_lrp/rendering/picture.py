@@ -26,7 +26,8 @@ _Blend = Callable[[_Strengths, _Pixels, PictureStyle], _Pixels]
 
 #: Pixels that are coloured at a time.
 _BAND = 2**19
-#: Brightness that is left of a photo where the net did not see it.
+#: Brightness that is left of a photo where the net did not see it; nothing in mode alpha, where dark means
+#: that nothing speaks for the class.
 _UNSEEN = 0.5
 #: Pixels between a photo and the map beside it.
 _GAP = 4
@@ -125,7 +126,7 @@ def _blended(placed: PlacedMap, photo: _Pixels, rows: slice, style: PictureStyle
     band = _BLENDS[style.mode](placed.band(rows), seen, style)
     if style.is_blended:
         unseen = ~placed.is_seen(rows)
-        band[unseen] = np.rint(_UNSEEN * seen[unseen])
+        band[unseen] = 0 if style.mode == ALPHA else np.rint(_UNSEEN * seen[unseen])
     return band
 
 

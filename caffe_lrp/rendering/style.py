@@ -200,16 +200,32 @@ def _switch(text: str) -> bool:
 
 #: In the order of help.
 PICTURE_OPTIONS = (
-    PictureOption("cmap", _colour_map, "NAME", "colour map, or colours such as 00f,80:fff,f00"),
-    PictureOption("mode", _one_of(MODES), "MODE", ", ".join(MODES)),
-    PictureOption("size", _one_of(SIZES), "SIZE", "of the photo (original), or of the net's input (net)"),
-    PictureOption("range", _range, "RANGE", f"{LARGEST}, percentile:P, {ROBUST} or a number"),
-    PictureOption("sign", _one_of(SIGNS), "SIGN", "symmetric, or positive relevance alone"),
-    PictureOption("pool", _one_of(POOLS), "POOL", f"of channels: {', '.join(POOLS)}"),
-    PictureOption("exponent", _number(0, 10), "X", "of the strength; less than 1 shows more"),
+    PictureOption(
+        "cmap",
+        _colour_map,
+        "NAME",
+        "bwr (default), seismic, jet, hot, … (all: README, Pictures), or colours: 00f,80:fff,f00",
+    ),
+    PictureOption(
+        "mode", _one_of(MODES), "MODE", "overlay (default): over the photo; plain, alpha, outline, side"
+    ),
+    PictureOption(
+        "size", _one_of(SIZES), "SIZE", "original (default): of the photo; net: of the net's input"
+    ),
+    PictureOption(
+        "range",
+        _range,
+        "RANGE",
+        f"strongest colour at: percentile:P (default 99), {LARGEST}, {ROBUST} or a number",
+    ),
+    PictureOption("sign", _one_of(SIGNS), "SIGN", "symmetric, or positive relevance only"),
+    PictureOption(
+        "pool", _one_of(POOLS), "POOL", f"of a pixel's channels: {POOLS[0]} (default), {', '.join(POOLS[1:])}"
+    ),
+    PictureOption("exponent", _number(0, 10), "X", "of the strength; below 1, faint relevance shows more"),
     PictureOption("level", _number(0, 1000), "X", "factor of the strength"),
-    PictureOption("opacity", _number(0, 1), "X", "of the strongest relevance, from 0 to 1"),
-    PictureOption("photo", _one_of(PHOTOS), "HOW", "below an overlay: gray, or in colour"),
+    PictureOption("opacity", _number(0, 1), "X", "of the strongest relevance, 0 to 1 (default 0.75)"),
+    PictureOption("photo", _one_of(PHOTOS), "HOW", "below an overlay: gray (default) or colour"),
     PictureOption("bar", _switch, "", "add a colour bar"),
 )
 

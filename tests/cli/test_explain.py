@@ -53,7 +53,7 @@ def test_the_best_classes_are_told_and_a_picture_is_made_as_from_python(tmp_path
 
 def test_what_was_decided_is_told_with_the_option_that_says_otherwise(tmp_path: Path) -> None:
     lines = explain(tmp_path, CROSS, MEAN, "--top=2").stdout.splitlines()
-    assert lines[0] == "decided for you, as nothing else was said:"
+    assert lines[0] == "assumed, because you did not say otherwise:"
     told = {line.split()[0]: line.split()[1] for line in lines[1:8]}
     assert told == {
         "--resize": "stretch",
@@ -64,7 +64,7 @@ def test_what_was_decided_is_told_with_the_option_that_says_otherwise(tmp_path: 
         "--formula": "epsilon-plus-flat",
         "--labels": "none",
     }
-    assert lines[8].startswith("each is an option; in a config")
+    assert lines[8].startswith("to change one, give the option")
     said = ("--resize=short-side", "--base-size=128", "--channel-order=BGR", "--input-scale=1", LABELS)
     whole = explain(tmp_path / "2", CROSS, MEAN, *said, "--start-layer=score", "--formula=0")
     assert whole.stdout.startswith(str(CROSS))

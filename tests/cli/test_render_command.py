@@ -138,7 +138,7 @@ def test_photos_that_moved_are_found_by_the_end_of_their_paths(
     shutil.copytree(DATA / "images" / "set", tmp_path / "photos" / "set")
     result = render(root, cwd=tmp_path)
     assert result.returncode == 4
-    assert "images/set/tall.png: the photo is not there; say where photos lie with --image-root" in (
+    assert "images/set/tall.png: the photo is missing; give the folder of the photos with --image-root" in (
         result.stderr
     )
     assert result.stdout.startswith("0 of 3 pictures drawn")
@@ -185,7 +185,15 @@ def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: 
     ranges = {(style_in(path) or {})["range"] for path in (tmp_path / "made").rglob("*_render.png")}
     assert ranges == {max(reaches)}
     again = render(root, "--range", "run", "-p", tmp_path / "made", *PLAIN)
-    assert again.stdout == "nothing left to do: 3 of 3 pictures are there already\n"
+    assert again.stdout == "nothing left to do: 3 of 3 pictures already exist\n"
+
+
+def test_one_range_for_maps_of_several_formulas_warns_of_pictures_that_look_empty(tmp_path: Path) -> None:
+    root = explained(tmp_path, "--formula", "0,epsilon-plus", "--outputs", "npy")
+    result = render(root, "--range", "run", *PLAIN)
+    assert "note: these maps are of 2 formulas" in result.stderr
+    one = render(*root.rglob("*_f0_*.npy"), "--range", "run", "-p", tmp_path / "made", *PLAIN)
+    assert "formulas" not in one.stderr
 
 
 # -- Going on, and what is there already --------------------------------------------------------------
@@ -194,7 +202,7 @@ def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: 
 def test_what_is_there_in_the_same_style_is_done_unless_its_map_is_newer(root: Path) -> None:
     assert render(root, *PLAIN).returncode == 0
     before = pictures_below(root)
-    assert render(root, *PLAIN).stdout == "nothing left to do: 3 of 3 pictures are there already\n"
+    assert render(root, *PLAIN).stdout == "nothing left to do: 3 of 3 pictures already exist\n"
     picture, (source, *_) = next(root.rglob("tall*_render.png")), [*root.rglob("tall*_relevance.npy")]
     picture.write_bytes(before["square.jpg_render.png"])
     os.utime(picture, ns=(0, source.stat().st_mtime_ns - 1))
@@ -214,7 +222,7 @@ def test_pictures_of_another_style_are_kept_unless_they_may_be_replaced(root: Pa
     result = render(root, *PLAIN, "--cmap", "seismic")
     assert result.returncode == 5
     assert (
-        "_render.png: is there already, drawn in another style, as are 2 more; add --overwrite, or have"
+        "_render.png: already exists, drawn in another style, as are 2 more; add --overwrite, or write"
         in result.stderr
     )
     assert pictures_below(root) == before
@@ -233,7 +241,7 @@ def test_what_is_no_file_in_the_place_of_a_picture_is_not_opened(root: Path) -> 
     os.mkfifo(next(root.rglob("tall.png_relevance.npy")).with_name("tall.png_render.png"))
     result = render(root, *PLAIN)
     assert result.returncode == 5
-    assert "tall.png_render.png: is there already, drawn in another style; add --overwrite" in result.stderr
+    assert "tall.png_render.png: already exists, drawn in another style; add --overwrite" in result.stderr
 
 
 def test_what_a_killed_command_left_half_written_is_removed_later(tmp_path: Path) -> None:
@@ -340,7 +348,7 @@ def test_a_link_out_of_the_folder_is_not_followed(root: Path, tmp_path: Path) ->
         (["{folder}/pictures"], 5, "this run wrote no relevance, only heatmap; run it again with npy among"),
         (["{folder}/wrong.h5"], 3, "wrong.h5: cannot be opened as a database"),
         (["{folder}/a", "{folder}/b", "-p", "{folder}/made"], 2, "would both become this picture"),
-        (["{folder}/a", "--sheet", "{folder}/cat.jpg"], 5, "cat.jpg: is there already; add --overwrite"),
+        (["{folder}/a", "--sheet", "{folder}/cat.jpg"], 5, "cat.jpg: already exists; add --overwrite"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_before_anything_is(
@@ -417,7 +425,7 @@ def test_without_a_picture_there_is_no_sheet(tmp_path: Path) -> None:
     (tmp_path / "a_rawhm.txt").touch()
     result = render(tmp_path, "--sheet", tmp_path / "sheet.png")
     assert result.returncode == 4
-    assert f"there is no picture for {tmp_path}/sheet.png, which was not written" in result.stderr
+    assert f"{tmp_path}/sheet.png was not written, as there is no picture to put on it" in result.stderr
     assert not (tmp_path / "sheet.png").exists()
 
 

@@ -72,7 +72,7 @@ def test_a_photo_that_is_gone_is_an_image_that_failed(images: Path, tmp_path: Pa
     [
         (["--cmap", "jet"], "--cmap goes with the picture of --outputs render"),
         (["--bar", "--outputs", "npy"], "--bar goes with the picture of --outputs render"),
-        (["--outputs", "render", "--cmap", "jett"], "'jett' is no colour map; did you mean 'jet'?"),
+        (["--outputs", "render", "--cmap", "jett"], "'jett' is not a colour map; did you mean 'jet'?"),
         (["--outputs", "render", "--range", "most"], "'most' must be max, robust, percentile:P"),
     ],
 )

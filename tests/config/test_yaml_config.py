@@ -393,7 +393,7 @@ def test_what_a_config_says_of_pictures_is_kept_by_a_conversion(tmp_path: Path) 
     ("lines", "message"),
     [
         ("picture:\n  cmaps: jet", "line 23: 'cmaps' says nothing of pictures; did you mean 'cmap'?"),
-        ("picture:\n  cmap: jett", "line 23: the value of 'cmap' is no colour map; did you mean 'jet'?"),
+        ("picture:\n  cmap: jett", "line 23: the value of 'cmap' is not a colour map; did you mean 'jet'?"),
         ("picture:\n  bar: true\n  bar: false", "line 24: 'bar' is given a second time; keep one"),
         ("picture: jet", "line 22: 'picture' is a block; write its keys on the lines below, indented"),
         ("picture:\n  mode:", "line 23: the value of 'mode' is empty"),

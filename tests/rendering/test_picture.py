@@ -232,6 +232,13 @@ def test_what_the_net_did_not_see_is_dark() -> None:
     assert (found[[50, 150, 250], 120] == [64, 128, 64]).all()
 
 
+def test_what_the_net_did_not_see_is_black_where_dark_means_nothing() -> None:
+    place = Place(300, 240, 100, 0, 200, 240)
+    picture = render(np.ones((40, 40)), PictureStyle(mode="alpha", opacity=1), gray(300, 240), place)
+    found = np.asarray(picture)[..., 0]
+    assert (found[[50, 150, 250], 120] == [0, 128, 0]).all()
+
+
 @pytest.mark.parametrize(("times", "edge_pixels"), [(1, 12), (3, 44)])
 def test_outlines_are_those_of_the_toolbox(times: int, edge_pixels: int) -> None:
     square = np.zeros((12, 12, 3), np.uint8)

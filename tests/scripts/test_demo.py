@@ -440,7 +440,8 @@ def test_the_demo_script_makes_all_heatmaps_and_says_where(tmp_path: Path) -> No
     assert result.stdout.count("16 of 16 heatmaps made") == 3
     assert len(list((output / "heatmaps/demo").glob("*_heatmap.png"))) == 48
     suggested = [line for line in result.stdout.splitlines() if line.startswith("    .venv/bin/caffe-lrp")]
-    assert len(suggested) == 2
+    assert len(suggested) == 4
+    assert "explain deploy.prototxt" in suggested.pop()  # of the user's own files
     for line in suggested:
         tried = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (tried.returncode, tried.stderr) == (0, "")

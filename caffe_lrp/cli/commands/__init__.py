@@ -67,6 +67,6 @@ def parser_of(name: str) -> Parser:
     module = COMMANDS[name].load()
     parser = Parser(f"caffe-lrp {name}", textwrap.fill(module.HELP, WIDTH))
     parser.add_argument("-h", "--help", action="help", help="show this help")
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell more of internal errors")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show more of internal errors")
     module.add_arguments(parser)
     return parser

@@ -22,10 +22,10 @@ HELP = "Explain images with a net, from its two files: no config is needed. For 
 SETTINGS = {
     "resize": ("HOW", "stretch, short-side, reference (longer side) or none"),
     "base_size": ("PIXELS", "side to resize to; the net sees the centre"),
-    "channel_order": ("ORDER", "BGR or RGB: colours as the net wants them"),
-    "mean_values": ("N,N,N", "mean to subtract: one number a channel, or one"),
-    "mean_file": ("FILE", "in place of numbers: a mean image"),
-    "input_scale": ("N", "factor of the input, mean subtracted"),
+    "channel_order": ("ORDER", "BGR or RGB: the order that the net expects"),
+    "mean_values": ("N,N,N", "mean to subtract: one number, or one a channel"),
+    "mean_file": ("FILE", "mean image, in place of numbers"),
+    "input_scale": ("N", "factor of the input, after subtracting the mean"),
     "input_size": ("HxW", "size of the net's input, such as 480x640"),
     "head": ("NAME", "output whose classes are ranked"),
     "start_layer": ("LAYER", "where relevance starts"),
@@ -46,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("prototxt", type=Path, metavar="PROTOTXT", help="the net")
     add("caffemodel", type=Path, metavar="CAFFEMODEL", help="its weights")
-    add("images", type=Path, nargs="*", metavar="IMAGE", help="photos, or pictures of any kind")
+    add("images", type=Path, nargs="*", metavar="IMAGE", help="pictures to explain")
     add(
         "-p", "--prepath", type=not_empty, default="./", metavar="DIR",
         help="where pictures go (default ./)",
@@ -61,7 +61,7 @@ def add_arguments(parser: Parser) -> None:
         "--formula", dest="formulas", type=formulas_of, metavar="CODES",
         help="formulas, such as 0,100 (default: what suits the net)",
     )  # fmt: skip
-    about_net = parser.add_argument_group("about the net (what nobody says is decided, and told)")
+    about_net = parser.add_argument_group("about the net (what you leave out is assumed, and listed)")
     about_net.add_argument("--labels", type=Path, metavar="FILE", help="class labels, one a line")
     for attribute, (metavar, text) in SETTINGS.items():
         add_override(about_net, attribute, text, metavar)

@@ -4,6 +4,7 @@ import argparse
 import os
 import stat
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,13 @@ def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="SOURCE", help="folder of a run, maps.h5, or files of maps")
     add("-p", "--prepath", type=not_empty, metavar="DIR", help="where pictures go (default: beside the maps)")
-    add("--sheet", type=Path, metavar="FILE", help="put all pictures side by side into one PNG, too")
-    add("--image-root", type=Path, metavar="DIR", help="look for photos below DIR, not where the run did")
+    add("--sheet", type=Path, metavar="FILE", help="also put all pictures side by side into one PNG")
+    add(
+        "--image-root",
+        type=Path,
+        metavar="DIR",
+        help="look for the photos below DIR instead of at their old paths",
+    )
     add("--threads", type=at_most(MOST_THREADS), metavar="N", help="default: as many as there are processors")
     add("--overwrite", action="store_true", help="replace pictures of another style, and the sheet")
     add_picture_options(parser)
@@ -104,9 +110,16 @@ def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt)
     from caffe_lrp.batch.painting import largest_reach  # noqa: PLC0415
     from caffe_lrp.cli.progress import Tally  # noqa: PLC0415
 
-    with Tally(sum(1 for _ in maps), "map", "maps measured for one range") as tally:
+    counts = Counter(finished.formula for finished in maps)
+    with Tally(counts.total(), "map", "maps measured for one range") as tally:
         reach = largest_reach(maps, style, threads, halt, tally.add)
     remark(f"note: one range for {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
+    if len(counts) > 1:
+        remark(
+            f"note: these maps are of {len(counts)} formulas, whose relevance differs in size, so that some "
+            "may look empty; to compare the maps of one formula, give only its files: their names have "
+            f"_f{max(counts)}_ in them"
+        )
     return replace(style, range=reach) if reach > 0 else style
 
 
@@ -115,8 +128,8 @@ def _refuse_others(survey: "Survey", options: argparse.Namespace) -> None:
     if survey.other is not None and not options.overwrite:
         more = f", as are {survey.other_count - 1:,} more" if survey.other_count > 1 else ""
         raise OutputError(
-            f"{survey.other}: is there already, drawn in another style{more}; add --overwrite, or have the "
-            "new ones go elsewhere (-p)"
+            f"{survey.other}: already exists, drawn in another style{more}; add --overwrite, or write the "
+            "new ones to another folder (-p)"
         )
 
 
@@ -126,7 +139,7 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
 
     left = survey.total - survey.done
     if not left:
-        there = f"{survey.total:,} of {counted(survey.total, 'picture')} are there already"
+        there = f"{survey.total:,} of {counted(survey.total, 'picture')} already exist"
         say(f"nothing left to do: {there}", sys.stdout)
         return ExitCode.DONE
     if survey.done:
@@ -141,7 +154,9 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
         text += f", {survey.done:,} of them before"
     if tally.failed:
         text += f", {tally.failed:,} failed for the reasons given"
-    say(f"{text}; {tally.per_second:.3g} a second", sys.stdout)
+    if tally.failed < tally.done:
+        text += f"; {tally.per_second:.3g} a second"
+    say(text, sys.stdout)
     if halt.is_requested() and tally.done < left:
         remark(f"interrupted: {left - tally.done:,} left; the same command goes on from here")
         return ExitCode.INTERRUPTED
@@ -156,7 +171,7 @@ def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
 
     sheet = draw_sheet(maps, painter)
     if sheet is None:
-        remark(f"note: there is no picture for {path}, which was not written")
+        remark(f"note: {path} was not written, as there is no picture to put on it")
         return
     try:
         write_atomically(path, encode_picture(sheet.picture, painter.style))
