@@ -1,0 +1,101 @@
+"""The parts of the manual that are made from the code: ``python tests/manual_tables.py`` writes them anew.
+
+In a chapter such a part stands between two comments, ``<!-- keys: begin -->`` and ``<!-- keys: end -->``.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING
+
+from bad_input import CATALOGUE, Group, Kind
+from chapters import MANUAL, chapter
+
+from caffe_lrp.config import KEYS, Key
+from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, catalogue
+
+#: How the catalogue of errors calls the ways in which a run ends, in the order of the chapter.
+ENDS = {
+    2: "Exit code 2: wrong usage",
+    3: "Exit code 3: bad config, model or list",
+    4: "Exit code 4: some images failed",
+    5: "Exit code 5: the output folder cannot be used",
+    0: "Exit code 0: it only looks wrong",
+}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; bars in cells are escaped."""
+    cells = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in cells)
+
+
+def keys() -> str:
+    """All keys of a config file."""
+    rows = ((f"`{key.name}`", f"`{key.yaml_name or key.attribute}`", _need(key), key.help) for key in KEYS)
+    return table(["text file", "YAML", "if it is missing", "what it says"], rows)
+
+
+def _need(key: Key) -> str:
+    if key.default is MISSING:
+        return "error"
+    default = "nothing" if key.default is None else f"`{key.default}`"
+    return f"error in a text file, else {default}" if key.required else default
+
+
+def layers() -> str:
+    """Layer types, and what relevance does there."""
+    head = ["type", "what it does", *(f"{kind} ({code})" for kind, code in KINDS_OF_FORMULAS.items()), "source"]
+    rows = (
+        [f"`{row.type}`", re.sub("`+", "`", row.what), *row.rules.values(), row.source or "-"]
+        for row in catalogue()
+    )
+    return table(head, rows)
+
+
+def errors() -> str:
+    """The catalogue of bad input, by exit code: a list for every place where something can be wrong."""
+    return "\n".join(f"### {title}\n\n{_of_code(code)}" for code, title in ENDS.items())
+
+
+def _of_code(code: int) -> str:
+    found = ((group.title, _entries(group, code)) for group in CATALOGUE)
+    return "\n".join(f"**{title}**\n\n{entries}" for title, entries in found if entries)
+
+
+def _entries(group: Group, code: int) -> str:
+    return "".join(_entry(kind) for kind in group.kinds if kind.exit_code == code)
+
+
+def _entry(kind: Kind) -> str:
+    lines = [f"`{line.strip()}`" for line in kind.stderr.split("\n")] if kind.stderr else ["nothing is printed"]
+    lines += [kind.rest] if kind.exit_code == 4 and "nothing" in kind.rest else []
+    return f"- {kind.title}: {lines[0]}\n" if len(lines) == 1 else (
+        f"- {kind.title}:\n" + "".join(f"  - {line}\n" for line in lines)
+    )
+
+
+#: Chapter and name of a part -> what makes it.
+PARTS: dict[tuple[str, str], Callable[[], str]] = {
+    ("config", "keys"): keys,
+    ("layers", "layers"): layers,
+    ("errors", "errors"): errors,
+}
+
+
+def split(topic: str, name: str) -> tuple[str, str, str]:
+    """What a chapter has before a part, the part, and what follows."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    before, rest = chapter(topic).split(begin)
+    part, after = rest.split(end)
+    return before + begin, part, end + after
+
+
+def main() -> None:
+    """Bring the chapters up to date."""
+    for (topic, name), make in PARTS.items():
+        before, _, after = split(topic, name)
+        (MANUAL / f"{topic}.md").write_text(f"{before}\n{make()}\n{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
