@@ -1,4 +1,4 @@
-"""The catalogue of bad input: what can be wrong, what is printed, how the run ends, which images are explained.
+"""The catalogue of bad input: what can be wrong, what is printed, how the run ends.
 
 `test_bad_input.py` runs every kind. The manual has them in its chapter ``errors``: after a change, run
 ``python tests/manual_tables.py``.
@@ -67,13 +67,6 @@ class Kind:
         if self.explained is not None:
             return self.explained
         return {0: IMAGES, 4: (IMAGES[0], IMAGES[2])}.get(self.exit_code, ())
-
-    @property
-    def rest(self) -> str:
-        """What happens to the rest of the run, in words."""
-        if len(self.survivors) == len(IMAGES):
-            return "all images are explained"
-        return "the other images are explained" if self.survivors else "nothing is written"
 
 
 @dataclass(frozen=True)
@@ -983,7 +976,7 @@ CATALOGUE = (
                 "it is an HDF5 file",
                 content("tiny.caffemodel", b"\x89HDF\r\n\x1a\n" + bytes(100)),
                 "caffe-lrp: error: tiny.caffemodel: is an HDF5 file, not a caffemodel; write it in the "
-                "binary format, see 'Converting weights' in the README",
+                "binary format, see 'Converting weights' in caffe-lrp help nets",
             ),
             Kind(
                 "it is a solverstate",

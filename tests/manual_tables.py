@@ -3,6 +3,7 @@
 In a chapter such a part stands between two comments, ``<!-- keys: begin -->`` and ``<!-- keys: end -->``.
 """
 
+import argparse
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING
@@ -10,8 +11,11 @@ from dataclasses import MISSING
 from bad_input import CATALOGUE, Group, Kind
 from chapters import MANUAL, chapter
 
+from caffe_lrp.cli.commands import COMMANDS, parser_of
 from caffe_lrp.config import KEYS, Key
+from caffe_lrp.errors import ExitCode
 from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, catalogue
+from caffe_lrp.relevance.rules.accounts import CAUSES
 
 #: How the catalogue of errors calls the ways in which a run ends, in the order of the chapter.
 ENDS = {
@@ -31,25 +35,53 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def keys() -> str:
     """All keys of a config file."""
-    rows = ((f"`{key.name}`", f"`{key.yaml_name or key.attribute}`", _need(key), key.help) for key in KEYS)
-    return table(["text file", "YAML", "if it is missing", "what it says"], rows)
+    rows = ((f"`{key.name}`", f"`{key.attribute}`", _default(key), key.help) for key in KEYS)
+    return table(["text file", "YAML", "default", "meaning"], rows)
 
 
-def _need(key: Key) -> str:
+def _default(key: Key) -> str:
     if key.default is MISSING:
-        return "error"
-    default = "nothing" if key.default is None else f"`{key.default}`"
-    return f"error in a text file, else {default}" if key.required else default
+        return "required"
+    default = "none" if key.default is None else f"`{key.default}`"
+    return f"{default} (text: required)" if key.required else default
+
+
+def options() -> str:
+    """Arguments and options of all commands, with their help."""
+    return "\n".join(
+        f"## caffe-lrp {name}\n{COMMANDS[name].load().HELP}\n\n{_arguments(name)}" for name in COMMANDS
+    )
+
+
+def _arguments(command: str) -> str:
+    actions = [action for action in parser_of(command)._actions if action.help is not argparse.SUPPRESS]
+    return table(["argument", "meaning"], ((_spelling(action), action.help or "") for action in actions))
+
+
+def _spelling(action: argparse.Action) -> str:
+    names = ", ".join(f"`{name}`" for name in action.option_strings)
+    value = "" if action.nargs == 0 else str(action.metavar or (action.dest if not names else ""))
+    return f"{names} {value}".strip()
 
 
 def layers() -> str:
     """Layer types, and what relevance does there."""
-    head = ["type", "what it does", *(f"{kind} ({code})" for kind, code in KINDS_OF_FORMULAS.items()), "source"]
+    head = [
+        "type",
+        "what it does",
+        *(f"{kind} ({code})" for kind, code in KINDS_OF_FORMULAS.items()),
+        "source",
+    ]
     rows = (
         [f"`{row.type}`", re.sub("`+", "`", row.what), *row.rules.values(), row.source or "-"]
         for row in catalogue()
     )
     return table(head, rows)
+
+
+def causes() -> str:
+    """Why a layer passes on less relevance than it receives, or more."""
+    return table(["cause", "what happens"], ((f"`{name}`", text) for name, text in CAUSES.items()))
 
 
 def errors() -> str:
@@ -67,16 +99,19 @@ def _entries(group: Group, code: int) -> str:
 
 
 def _entry(kind: Kind) -> str:
-    lines = [f"`{line.strip()}`" for line in kind.stderr.split("\n")] if kind.stderr else ["nothing is printed"]
-    lines += [kind.rest] if kind.exit_code == 4 and "nothing" in kind.rest else []
-    return f"- {kind.title}: {lines[0]}\n" if len(lines) == 1 else (
-        f"- {kind.title}:\n" + "".join(f"  - {line}\n" for line in lines)
-    )
+    """What is wrong and what is printed, without what all messages begin with."""
+    lines = [line.strip().removeprefix("caffe-lrp: error: ") for line in kind.stderr.split("\n")]
+    said = [f"`{line}`" for line in lines if line not in ("", "usage: …")] or ["nothing is printed"]
+    said += ["nothing is written"] if kind.exit_code == ExitCode.IMAGES_FAILED and not kind.survivors else []
+    more = "".join(f"  - {line}\n" for line in said)
+    return f"- {kind.title}: {said[0]}\n" if len(said) == 1 else f"- {kind.title}:\n{more}"
 
 
 #: Chapter and name of a part -> what makes it.
 PARTS: dict[tuple[str, str], Callable[[], str]] = {
     ("config", "keys"): keys,
+    ("options", "options"): options,
+    ("conservation", "causes"): causes,
     ("layers", "layers"): layers,
     ("errors", "errors"): errors,
 }

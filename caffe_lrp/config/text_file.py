@@ -1,4 +1,4 @@
-"""The reference's format: pairs of lines, a key and the value below it (spec/reference.md §2)."""
+"""The reference's format: pairs of lines, a key and the value below it (manual: toolbox, "Config file")."""
 
 import re
 from collections.abc import Collection, Mapping

@@ -70,7 +70,7 @@ _BINARY_KINDS = (
     ForeignKind(
         (b"\x89HDF\r\n",),
         "an HDF5 file",
-        "write it in the binary format, see 'Converting weights' in the README",
+        "write it in the binary format, see 'Converting weights' in caffe-lrp help nets",
     ),
     ForeignKind((b"\x93NUMPY",), "a NumPy file", "check the path: only images and mean images can be such"),
     ForeignKind((b"PK\x03\x04",), "a ZIP archive", UNPACK_ADVICE),

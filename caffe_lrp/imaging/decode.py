@@ -3,7 +3,7 @@
 Pillow identifies the file and decodes it: it tells palettes, inks and bilevel images apart, raises where
 data is damaged or missing, and is quiet about the rest. OpenCV decodes 16-bit colours (``deep_colours.py``).
 JPEG comes from libjpeg-turbo with its default settings either way. Orientation tags are ignored, and of an
-animation the first frame is taken. Source: spec/reference.md §4 item 1.
+animation the first frame is taken. Source: manual: toolbox, "Decoding".
 """
 
 import io

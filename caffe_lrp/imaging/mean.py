@@ -1,7 +1,7 @@
 """The mean image in its file formats; one of three channels is always returned in BGR order.
 
-The reference has text and BlobProtos (spec/reference.md §2, ``use_mean_file_asbinaryprotoblob``, and §4 item
-4, Q10). NumPy files, and files with one number for every channel, are ours.
+The reference has text and BlobProtos (manual: toolbox, "Crop and mean"). NumPy files, and files with one
+number for every channel, are ours.
 """
 
 import math

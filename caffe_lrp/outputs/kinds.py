@@ -1,7 +1,8 @@
 """The one table of what can be written: files of every map, and one database of all maps.
 
 A new kind of output is one row here, and the function that encodes it. Nothing is loaded for this table, so
-that the command line can name its kinds; `writers` looks the encoders up. Source: spec/reference.md §7.
+that the command line can name its kinds; `writers` looks the encoders up. Source: manual:
+toolbox, "Output files".
 """
 
 from collections.abc import Iterable

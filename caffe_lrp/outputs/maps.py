@@ -161,7 +161,7 @@ def _account_in(path: Path) -> Account:
 
 
 def _raw_heatmap(path: Path, content: bytes) -> NDArray[Any]:
-    """The number of channels, "H W", then every channel's rows. Source: spec/reference.md §7."""
+    """The number of channels, "H W", then every channel's rows. Source: manual: toolbox, "Output files"."""
     lines = content.split(b"\n", 2)
     head = b" ".join(lines[:2]).split()
     if len(lines) < 3 or len(head) != 3 or not all(word.isdigit() and len(word) < 10 for word in head):

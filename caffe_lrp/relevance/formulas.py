@@ -1,6 +1,7 @@
 """The table of formulas: which rule for which layers.
 
-Formulas with numbers are the reference's (spec/reference.md §6), those with names come from the literature.
+Formulas with numbers are the reference's (manual: toolbox, "Formulas and rules"), those with names come
+from the literature.
 """
 
 from collections.abc import Callable, Collection

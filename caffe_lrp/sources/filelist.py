@@ -1,4 +1,4 @@
-"""The list of images and classes to explain (spec/reference.md §3).
+"""The list of images and classes to explain (manual: toolbox, "List of images").
 
 A line is checked when the list is read, and parsed again whenever it is asked for, so that a list of a
 million lines takes little more memory than its text.

@@ -1,6 +1,7 @@
 """The manual names everything a user can set, and every way a run can end, where one would look for it."""
 
 import re
+import shlex
 import textwrap
 from dataclasses import fields
 from pathlib import Path
@@ -25,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TOPICS = sorted(path.stem for path in MANUAL.glob("*.md"))
 SCRIPTS = [path.name for path in (ROOT / "scripts").iterdir() if path.is_file() and path.name != "venv.sh"]
-#: Everything that stands in a row, or as many columns, of code.
-BLOCK = re.compile("\n\n((?: {4}.*\n|\n)+)")
+#: Lines of code, which are indented.
+BLOCK = re.compile("^((?: {4}.*\n)(?: {4}.*\n|\n)*)", re.MULTILINE)
 
 
 def quoted(topic: str) -> set[str]:
@@ -72,7 +73,11 @@ def test_what_is_linked_exists(folder: Path) -> None:
 
 
 def test_chapters_that_are_referred_to_exist() -> None:
-    referred = {topic for text in (README, *map(chapter, TOPICS)) for topic in re.findall("`caffe-lrp help ([a-z]+)`", text)}
+    referred = {
+        topic
+        for text in (README, *map(chapter, TOPICS))
+        for topic in re.findall("`caffe-lrp help ([a-z]+)`", text)
+    }
     assert referred <= {*TOPICS, *COMMANDS}
 
 
@@ -109,12 +114,14 @@ def test_the_config_in_yaml_is_one_that_can_be_read(tmp_path: Path) -> None:
     assert read_config(path).formula in FORMULAS
 
 
-@pytest.mark.parametrize("code", FORMULAS)
-def test_formulas_are_documented_with_their_use(code: int | str) -> None:
-    rows = [row.split("|")[1:-1] for row in chapter("formulas").splitlines() if row.startswith("| ")]
-    found = [row for row in rows if len(row) == 5 and str(code) in re.split("[, `]+", row[0])]
-    assert len(found) == 1, f"formula {code} needs one row in the table of formulas"
-    assert all(cell.strip() for cell in found[0])
+def test_formulas_are_documented_with_their_use() -> None:
+    lines = section("formulas", "All formulas").splitlines()
+    head, _, *rows = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")
+    )
+    assert head[-1] == "when to use it"
+    assert sorted(row[0].strip("`") for row in rows) == sorted(map(str, FORMULAS))
+    assert all(len(row) == len(head) and all(row) for row in rows)
 
 
 def test_causes_of_losses_are_documented() -> None:
@@ -158,13 +165,38 @@ def test_the_conversion_of_weights_in_text_gives_the_same_blobs(
     assert blob.read().tolist() == [1.5, -2]
 
 
-def test_the_python_of_the_manual_runs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_python_of_the_manual_and_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    code = "\n".join(code_in(chapter("python")))
-    exec(compile(code, "python.md", "exec"), {})
+    monkeypatch.chdir(tmp_path)
+    for folder in ("configs", "filelists"):
+        Path(folder).symlink_to(ROOT / folder)
+    of_readme = README.split("\n## Python\n")[1].split("\n## ")[0]
+    for text in (chapter("python"), of_readme):
+        exec(compile("\n".join(code_in(text)), "python.md", "exec"), {})
     said = capsys.readouterr().out
     assert "Explanation of class 4 (" in said
     assert "Convolution" in said
     assert said.count("<Explanation of class") == 1 + 2 * 8
+    assert {path.name for path in tmp_path.glob("*.png")} == {"overlay.png", "outline.png"}
+
+
+def commands_in(text: str) -> list[str]:
+    """The commands of caffe-lrp among the indented lines of a text."""
+    code = re.sub(r"\\\n +", "", "\n".join(re.findall("^ {4,}.*$", text, re.MULTILINE)))
+    return re.findall(
+        r"^ +(?:[^#\n]*\| )?(?:\.venv/bin/)?caffe-lrp ([^#\n\[]+)(?: +#.*)?$", code, re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("topic", ["README", *TOPICS])
+def test_commands_of_the_manual_and_of_the_readme_are_understood(topic: str) -> None:
+    """Whether their files exist does not matter."""
+    for command in commands_in(README if topic == "README" else chapter(topic)):
+        name, *words = shlex.split(command)
+        if name.startswith("-"):
+            list_parser().parse([name, *words])
+        elif name in COMMANDS:
+            parser_of(name).parse(words)
+        else:
+            assert name in ("help", "init")

@@ -508,7 +508,7 @@ WEIGHTS = (
         "it is written as text",
         caffemodel=replaced(b'layer { name: "fc1" blobs { data: 1.5 } }\n'),
         error="net.caffemodel: is a caffemodel written as text; write it in the binary format, see "
-        "'Converting weights' in the README",
+        "'Converting weights' in caffe-lrp help nets",
     ),
     Oddity(
         "it is of Keras",

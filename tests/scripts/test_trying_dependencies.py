@@ -53,7 +53,9 @@ def test_the_package_itself_declares_what_can_be_tried() -> None:
 
 def test_the_manual_names_the_pythons_that_are_declared() -> None:
     *others, last = (f"{major}.{minor}" for major, minor in script.read_project(PYPROJECT).pythons)
-    assert f"\nPython {', '.join(others)} and {last} are tested: `scripts/test_dependencies.py`" in chapter("contributing")
+    assert f"\nPython {', '.join(others)} and {last} are tested: `scripts/test_dependencies.py`" in chapter(
+        "contributing"
+    )
 
 
 def test_a_dependency_without_a_lower_bound_is_named(tmp_path: Path) -> None:

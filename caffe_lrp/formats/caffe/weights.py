@@ -64,7 +64,7 @@ _SEARCHED_BYTES = 1 << 20
 _ONNX_FIELDS, _FIRST_FIELDS = frozenset((7, 8)), 64
 _TEXT_BLOBS = re.compile(rb"\bblobs\s*[{<:]")
 _CONVERSION = "give the files of Caffe it was made from, or convert it to Caffe's format"
-_TEXT_CONVERSION = "write it in the binary format, see 'Converting weights' in the README"
+_TEXT_CONVERSION = "write it in the binary format, see 'Converting weights' in caffe-lrp help nets"
 
 
 @dataclass(frozen=True)
