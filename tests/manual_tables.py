@@ -35,8 +35,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def keys() -> str:
     """All keys of a config file."""
-    rows = ((f"`{key.name}`", f"`{key.attribute}`", _default(key), key.help) for key in KEYS)
-    return table(["text file", "YAML", "default", "meaning"], rows)
+    rows = ((f"`{key.attribute}`", f"`{key.name}`", _default(key), key.help) for key in KEYS)
+    return table(["YAML", "text file", "default", "meaning"], rows)
 
 
 def _default(key: Key) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import manual_tables
 import pytest
+from bad_input import CATALOGUE
 from chapters import MANUAL, chapter, section
 from manual_tables import PARTS
 
@@ -47,7 +48,7 @@ def test_parts_that_are_made_from_the_code_are_up_to_date(topic: str, name: str)
 
 
 def test_the_catalogue_of_errors_knows_every_exit_code_that_bad_input_leads_to() -> None:
-    codes = {kind.exit_code for group in manual_tables.CATALOGUE for kind in group.kinds}
+    codes = {kind.exit_code for group in CATALOGUE for kind in group.kinds}
     assert codes == set(manual_tables.ENDS)
 
 
@@ -183,9 +184,9 @@ def test_the_python_of_the_manual_and_of_the_readme_runs(
 
 def commands_in(text: str) -> list[str]:
     """The commands of caffe-lrp among the indented lines of a text."""
-    code = re.sub(r"\\\n +", "", "\n".join(re.findall("^ {4,}.*$", text, re.MULTILINE)))
+    code = re.sub(r"[\\]\n +|(?<=\|)\n +", " ", "\n".join(re.findall("^ {4,}.*$", text, re.MULTILINE)))
     return re.findall(
-        r"^ +(?:[^#\n]*\| )?(?:\.venv/bin/)?caffe-lrp ([^#\n\[]+)(?: +#.*)?$", code, re.MULTILINE
+        r"^ +(?:[^#\n]*\| +)?(?:\.venv/bin/)?caffe-lrp ([^#\n\[]+)(?: +#.*)?$", code, re.MULTILINE
     )
 
 
