@@ -7,7 +7,7 @@ from caffe_lrp.errors import ExitCode
 from .inline import inline, laid_out, wrapped
 from .pager import page, shows_styles
 from .tables import table
-from .terminal import text_width
+from .terminal import table_width, text_width
 
 _Row = tuple[str, ...]
 
@@ -17,7 +17,7 @@ def show_listing(option: str) -> ExitCode:
     listing = _LISTINGS[option]()
     head, *rows = listing
     columns = [[inline(cell) for cell in row] for row in rows]
-    text = "\n".join([*table([head, *columns], text_width()), "", *wrapped(_MORE[option], text_width())])
+    text = "\n".join([*table([head, *columns], table_width()), "", *wrapped(_MORE[option], text_width())])
     page(laid_out(text, is_styled=shows_styles()))
     return ExitCode.DONE
 

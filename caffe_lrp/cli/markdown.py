@@ -7,6 +7,7 @@ Comments, HTML tags and images are left out. Bold letters are escape sequences; 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .inline import bold, inline, laid_out, wrapped
 from .tables import table
@@ -30,13 +31,34 @@ _INTERRUPTING = ("fence", "heading", "item", "quote", "table")
 _INDENT = "    "
 
 
-def render(source: str, width: int = 80, *, is_styled: bool = False) -> str:
-    """Markdown as lines for a terminal, of ``width`` columns; only code and long words may be wider.
+class _Widths(NamedTuple):
+    """How many columns running text and tables may take."""
 
-    With ``is_styled``, headings, code and emphasis are bold or underlined.
+    text: int
+    table: int
+
+    def behind(self, margin: str) -> "_Widths":
+        """What is left of them behind a margin."""
+        return _Widths(self.text - len(margin), self.table - len(margin))
+
+
+def render(source: str, width: int = 80, *, table_width: int = 0, is_styled: bool = False) -> str:
+    """Markdown as lines for a terminal; the text ends with one end of line.
+
+    Parameters
+    ----------
+    source
+        The Markdown.
+    width
+        Columns of running text; only code and long words may be wider.
+    table_width
+        Columns that tables may take, if they are more.
+    is_styled
+        Whether headings, code and emphasis are bold or underlined.
     """
     plain = _TAG.sub("", _BREAK.sub(" ", _COMMENT.sub("", source)))
-    return laid_out("\n".join(_lines(plain.split("\n"), width)), is_styled=is_styled).strip("\n") + "\n"
+    lines = _lines(plain.split("\n"), _Widths(width, max(width, table_width)))
+    return laid_out("\n".join(lines), is_styled=is_styled).strip("\n") + "\n"
 
 
 @dataclass(frozen=True)
@@ -49,16 +71,18 @@ class _Block:
     is_apart: bool
 
 
-def _lines(lines: Sequence[str], width: int) -> list[str]:
+def _lines(lines: Sequence[str], widths: _Widths) -> list[str]:
     """The lines of all blocks, with blank ones between them; short items of a list stand close together."""
     out: list[str] = []
     before: list[str] = []
+    previous = ""
     for block in _blocks(lines):
-        content = _LAYOUTS[block.kind](block, width)
-        if out and content and (block.is_apart or block.kind != "item" or "" in before):
+        content = _LAYOUTS[block.kind](block, widths)
+        is_close = block.kind == "item" and previous != "heading" and not block.is_apart and "" not in before
+        if out and content and not is_close:
             out.append("")
         out += content
-        before = content
+        before, previous = content, block.kind
     return out
 
 
@@ -168,34 +192,34 @@ def _block(kind: str, lines: Sequence[str], is_apart: bool) -> _Block:
 # --- How they are laid out ----------------------------------------------------------------------------------
 
 
-def _heading(block: _Block, width: int) -> list[str]:
-    return wrapped(bold(inline(block.lines[0].rstrip(" #"))), width)
+def _heading(block: _Block, widths: _Widths) -> list[str]:
+    return wrapped(bold(inline(block.lines[0].rstrip(" #"))), widths.text)
 
 
-def _paragraph(block: _Block, width: int) -> list[str]:
-    return wrapped(inline(" ".join(line.strip() for line in block.lines)), width)
+def _paragraph(block: _Block, widths: _Widths) -> list[str]:
+    return wrapped(inline(" ".join(line.strip() for line in block.lines)), widths.text)
 
 
-def _quote(block: _Block, width: int) -> list[str]:
-    return [_INDENT + line if line else "" for line in _lines(block.lines, width - len(_INDENT))]
+def _quote(block: _Block, widths: _Widths) -> list[str]:
+    return [_INDENT + line if line else "" for line in _lines(block.lines, widths.behind(_INDENT))]
 
 
-def _code(block: _Block, width: int) -> list[str]:
+def _code(block: _Block, widths: _Widths) -> list[str]:
     return [_INDENT + line if line.strip() else "" for line in block.lines]
 
 
-def _item(block: _Block, width: int) -> list[str]:
+def _item(block: _Block, widths: _Widths) -> list[str]:
     mark = f"{block.mark if block.mark[0].isdigit() else '*'} "
-    first, *rest = _lines(block.lines, width - len(mark)) or [""]
+    first, *rest = _lines(block.lines, widths.behind(mark)) or [""]
     return [mark + first, *(" " * len(mark) + line if line else "" for line in rest)]
 
 
-def _table(block: _Block, width: int) -> list[str]:
+def _table(block: _Block, widths: _Widths) -> list[str]:
     rows = [line.strip().strip("|") for line in block.lines if not _ROW_OF_DASHES.match(line)]
-    return table([[inline(cell.strip()) for cell in _CELL_BORDER.split(row)] for row in rows], width)
+    return table([[inline(cell.strip()) for cell in _CELL_BORDER.split(row)] for row in rows], widths.table)
 
 
-_LAYOUTS: dict[str, Callable[[_Block, int], list[str]]] = {
+_LAYOUTS: dict[str, Callable[[_Block, _Widths], list[str]]] = {
     "heading": _heading,
     "paragraph": _paragraph,
     "quote": _quote,

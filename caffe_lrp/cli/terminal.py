@@ -11,8 +11,8 @@ from typing import TextIO
 
 #: Columns of what is not shown on a terminal.
 WIDTH = 80
-#: Longer lines are hard to read, however wide the terminal.
-_WIDEST, _NARROWEST = 100, 30
+#: Longer lines of running text are hard to read, however wide the terminal; those of tables are not.
+_WIDEST_TEXT, _WIDEST_TABLE, _NARROWEST = 100, 160, 30
 
 #: Escape sequences of the colours we use; only a terminal is sent them.
 _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m"}
@@ -145,6 +145,11 @@ def wants_styles(stream: TextIO) -> bool:
 
 def text_width() -> int:
     """Columns of running text on standard output: those of the terminal, within limits, else 80."""
+    return min(table_width(), _WIDEST_TEXT)
+
+
+def table_width() -> int:
+    """Columns of tables on standard output, as for running text; they may be wider."""
     if not sys.stdout.isatty():
         return WIDTH
-    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
+    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST_TABLE)

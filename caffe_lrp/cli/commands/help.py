@@ -8,7 +8,7 @@ from caffe_lrp.cli.markdown import render
 from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.pager import page, shows_styles
 from caffe_lrp.cli.suggestions import near_word
-from caffe_lrp.cli.terminal import text_width
+from caffe_lrp.cli.terminal import table_width, text_width
 from caffe_lrp.errors import ExitCode, UsageError
 
 from . import COMMANDS, parser_of, summaries
@@ -72,4 +72,4 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
 
 def _show(source: str) -> None:
     """Show Markdown."""
-    page(render(source, text_width(), is_styled=shows_styles()))
+    page(render(source, text_width(), table_width=table_width(), is_styled=shows_styles()))
