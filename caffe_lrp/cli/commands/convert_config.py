@@ -12,7 +12,7 @@ from caffe_lrp.config.keys import exists
 from caffe_lrp.errors import ExitCode, OutputError, UsageError
 from caffe_lrp.files.atomic import why_unwritable
 
-HELP = "Write a config file as YAML, with every key explained; what the old one says, the new one says."
+HELP = "Write a config file as YAML, with every key explained. The new file means the same as the old one."
 
 
 def add_arguments(parser: Parser) -> None:

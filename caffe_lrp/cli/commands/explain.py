@@ -16,22 +16,22 @@ from caffe_lrp.cli.picture_options import add_picture_options
 from caffe_lrp.config import is_config
 from caffe_lrp.relevance.target import parse_target
 
-HELP = "Explain images with a net, from its two files: no config is needed. For a first look."
+HELP = "Explain images with a net, without a config. For a first look."
 
 #: Settings of a model that have an option: attribute -> metavar, help.
 SETTINGS = {
-    "resize": ("HOW", "stretch, short-side, reference (longer side) or none"),
+    "resize": ("HOW", "stretch, short-side, reference (longer side), none"),
     "base_size": ("PIXELS", "side to resize to; the net sees the centre"),
     "channel_order": ("ORDER", "BGR or RGB: colours as the net wants them"),
-    "mean_values": ("N,N,N", "mean to subtract: one number a channel, or one"),
-    "mean_file": ("FILE", "in place of numbers: a mean image"),
-    "input_scale": ("N", "factor of the input, mean subtracted"),
+    "mean_values": ("N,N,N", "mean to subtract: one number, or one a channel"),
+    "mean_file": ("FILE", "mean image, in place of numbers"),
+    "input_scale": ("N", "factor of the input, after the mean is subtracted"),
     "input_size": ("HxW", "size of the net's input, such as 480x640"),
     "head": ("NAME", "output whose classes are ranked"),
     "start_layer": ("LAYER", "where relevance starts"),
 }
 
-_USAGE = "caffe-lrp explain [-h] [-v] PROTOTXT CAFFEMODEL IMAGE ... [option ...]"
+_USAGE = "caffe-lrp explain PROTOTXT CAFFEMODEL IMAGE ... [option ...]"
 _EPILOG = """\
 Every IMAGE becomes IMAGE_render.png. For folders of images, and for other
 outputs than pictures, write a config: caffe-lrp -c CONFIG --images DIR
@@ -46,22 +46,26 @@ def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("prototxt", type=Path, metavar="PROTOTXT", help="the net")
     add("caffemodel", type=Path, metavar="CAFFEMODEL", help="its weights")
-    add("images", type=Path, nargs="*", metavar="IMAGE", help="photos, or pictures of any kind")
+    add("images", type=Path, nargs="*", metavar="IMAGE", help="photos or other pictures")
+    add = parser.add_argument_group("output").add_argument
     add(
         "-p", "--prepath", type=not_empty, default="./", metavar="DIR",
         help="where pictures go (default ./)",
     )  # fmt: skip
     add("--overwrite", action="store_true", help="replace pictures that are there")
+    add = parser.add_argument_group("explanation").add_argument
     add(
         "--target", type=checked(parse_target), metavar="CLASS",
-        help="class to explain; -1 (default): the best, -2: the five best in one map",
+        help="class to explain (default -1: the best; -2: best 5)",
     )  # fmt: skip
     add("--top", type=at_most(MOST_RANKS), metavar="K", help="a picture for each of the K best classes")
     add(
         "--formula", dest="formulas", type=formulas_of, metavar="CODES",
-        help="formulas, such as 0,100 (default: what suits the net)",
+        help="such as 0,100; help: a list (default: suits the net)",
     )  # fmt: skip
-    about_net = parser.add_argument_group("about the net (what nobody says is decided, and told)")
+    about_net = parser.add_argument_group(
+        "net and preprocessing", "What is not given is chosen to suit the net, and the choice is printed."
+    )
     about_net.add_argument("--labels", type=Path, metavar="FILE", help="class labels, one a line")
     for attribute, (metavar, text) in SETTINGS.items():
         add_override(about_net, attribute, text, metavar)
