@@ -12,10 +12,15 @@ from bad_input import CATALOGUE, Group, Kind
 from chapters import MANUAL, chapter
 
 from caffe_lrp.cli.commands import COMMANDS, parser_of
+from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.config import KEYS, Key
 from caffe_lrp.errors import ExitCode
+from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, catalogue
+from caffe_lrp.relevance.formulas import FORMULAS, Formula, FormulaCode, RuleMaker
 from caffe_lrp.relevance.rules.accounts import CAUSES
+from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta, ZPlus
+from caffe_lrp.relevance.rules.base import RuleParameters
 
 #: How the catalogue of errors calls the ways in which a run ends, in the order of the chapter.
 ENDS = {
@@ -25,6 +30,9 @@ ENDS = {
     5: "Exit code 5: the output folder cannot be used",
     0: "Exit code 0: it only looks wrong",
 }
+
+#: A β that no formula has of its own.
+OTHER_BETA = 7.0
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -46,16 +54,61 @@ def _default(key: Key) -> str:
     return f"{default} (text: required)" if key.required else default
 
 
-def options() -> str:
-    """Arguments and options of all commands, with their help."""
-    return "\n".join(
-        f"## caffe-lrp {name}\n{COMMANDS[name].load().HELP}\n\n{_arguments(name)}" for name in COMMANDS
+def formulas() -> str:
+    """All formulas, a line each."""
+    rows = ((f"`{code}`", formula.rules, formula.use) for code, formula in _sorted_formulas())
+    return table(["formula", "rules", "when to use it"], rows)
+
+
+def rules() -> str:
+    """Which rule linear layers get under each formula that is no gradient."""
+    rows = (
+        [f"`{code}`", _lowest(formula), _title(formula.convolution or formula.linear), _title(formula.linear)]
+        for code, formula in _sorted_formulas()
+        if formula.linear
     )
+    return table(["formula", "lowest", "convolution", "fully connected"], rows)
 
 
-def _arguments(command: str) -> str:
-    actions = [action for action in parser_of(command)._actions if action.help is not argparse.SUPPRESS]
-    return table(["argument", "meaning"], ((_spelling(action), action.help or "") for action in actions))
+def _sorted_formulas() -> Iterable[tuple[FormulaCode, Formula]]:
+    """Those with names first."""
+    return sorted(FORMULAS.items(), key=lambda item: isinstance(item[0], int))
+
+
+def _lowest(formula: Formula) -> str:
+    if formula.below:
+        return f"up to S: {_title(formula.below)}"
+    return _title(formula.first) if formula.first else "-"
+
+
+def _title(make: RuleMaker | None) -> str:
+    """What a rule is called, with its β if that is the formula's own."""
+    assert make is not None
+    rule = make(RuleParameters(epsilon=0, beta=OTHER_BETA, switch_layer=-1, quirks=REFERENCE))
+    own_beta = isinstance(rule, AlphaBeta) and not isinstance(rule, ZPlus) and rule.beta != OTHER_BETA
+    return f"{rule.title}, β = 1" if own_beta else rule.title
+
+
+def options() -> str:
+    """Options of a run over a list by groups, then arguments and options of all commands."""
+    groups = (group for group in list_parser()._action_groups if _shown(group._group_actions))
+    of_run = "\n".join(f"**{group.title}**\n\n{_arguments(group._group_actions)}" for group in groups)
+    purposes = {name: command.load().HELP for name, command in COMMANDS.items()}
+    of_commands = (
+        f"## caffe-lrp {name}\n{purpose}\n\n{_arguments(parser_of(name)._actions)}"
+        for name, purpose in purposes.items()
+    )
+    return "\n".join([of_run, *of_commands])
+
+
+def _shown(actions: Iterable[argparse.Action]) -> list[argparse.Action]:
+    return [action for action in actions if action.help is not argparse.SUPPRESS]
+
+
+def _arguments(actions: Iterable[argparse.Action]) -> str:
+    return table(
+        ["option", "meaning"], ((_spelling(action), action.help or "") for action in _shown(actions))
+    )
 
 
 def _spelling(action: argparse.Action) -> str:
@@ -111,6 +164,8 @@ def _entry(kind: Kind) -> str:
 PARTS: dict[tuple[str, str], Callable[[], str]] = {
     ("config", "keys"): keys,
     ("options", "options"): options,
+    ("formulas", "formulas"): formulas,
+    ("formulas", "rules"): rules,
     ("conservation", "causes"): causes,
     ("layers", "layers"): layers,
     ("errors", "errors"): errors,

@@ -21,7 +21,6 @@ from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, suffix_of
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
 from caffe_lrp.relevance.formulas import FORMULAS
-from caffe_lrp.relevance.rules.accounts import CAUSES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -113,20 +112,6 @@ def test_the_config_in_yaml_is_one_that_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(code_in(section("config", "A config in YAML"))[0], encoding="utf-8")
     assert read_config(path).formula in FORMULAS
-
-
-def test_formulas_are_documented_with_their_use() -> None:
-    lines = section("formulas", "All formulas").splitlines()
-    head, _, *rows = (
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")
-    )
-    assert head[-1] == "when to use it"
-    assert sorted(row[0].strip("`") for row in rows) == sorted(map(str, FORMULAS))
-    assert all(len(row) == len(head) and all(row) for row in rows)
-
-
-def test_causes_of_losses_are_documented() -> None:
-    assert set(CAUSES) <= quoted("conservation") | {f"Q{number}" for number in range(4, 10)}
 
 
 @pytest.mark.parametrize("code", ExitCode)
