@@ -22,19 +22,6 @@ from .terminal import text_width
 
 _Value = TypeVar("_Value")
 
-#: Config keys that an option replaces, by their attributes; ``--formula`` is another.
-OVERRIDES = (
-    "epsilon",
-    "beta",
-    "gamma",
-    "quirks",
-    "start_layer",
-    "first_layer",
-    "head",
-    "switch_layer",
-    "input_size",
-)
-
 #: Keys with a second option, older and shorter: attribute -> that option.
 _SHORT_OPTIONS = {"epsilon": "--eps"}
 

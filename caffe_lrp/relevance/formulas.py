@@ -123,18 +123,10 @@ FORMULAS: dict[FormulaCode, Formula] = {
     99: Formula("gradient, L2 norm", "comparison, colours taken together", linear=None, finish=channel_l2),
     100: Formula("αβ, ε", "calm (β = 0) or contrasted (β = 1)", convolution=AlphaBeta.of, linear=Epsilon.of),
     102: Formula(
-        "flat, αβ, ε",
-        "as 100, without noise of pixels",
-        below=Flat.of,
-        convolution=AlphaBeta.of,
-        linear=Epsilon.of,
+        "flat, αβ, ε", "as 100, less pixel noise", below=Flat.of, convolution=AlphaBeta.of, linear=Epsilon.of
     ),
     104: Formula(
-        "w², αβ, ε",
-        "as 100, without noise of pixels",
-        below=WSquare.of,
-        convolution=AlphaBeta.of,
-        linear=Epsilon.of,
+        "w², αβ, ε", "as 100, less pixel noise", below=WSquare.of, convolution=AlphaBeta.of, linear=Epsilon.of
     ),
     114: Formula("αβ, ε", "ε in small layers, αβ below them", below=AlphaBeta.of, linear=Epsilon.of),
     166: Formula(

@@ -42,8 +42,8 @@ ROWS = (
         ("relevance/test_conservation_report.py", "layers/test_layers_pooling.py"),
     ),
     Mutation(
-        'without noise of pixels",\n        below=WSquare.of,',
-        'without noise of pixels",\n        below=Flat.of,',
+        '"as 100, less pixel noise", below=WSquare.of',
+        '"as 100, less pixel noise", below=Flat.of',
         "formula 104 has the flat rule in place of w²",
         _FORMULAS,
     ),

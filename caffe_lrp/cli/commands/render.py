@@ -31,7 +31,8 @@ _EPILOG = """\
 SOURCE is the output folder of a run, its maps.h5, or files of maps:
 _relevance.npy, _relevance.npz, _rawhm.txt. Pictures are called …_render.png.
 What is there in the same style is not drawn again, so that the same command
-goes on after an interruption."""
+resumes after an interruption. --range run takes one range for all
+maps, the largest that any of them has by itself."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -48,7 +49,7 @@ def add_arguments(parser: Parser) -> None:
     (ranges,) = (action for action in parser._actions if "--range" in action.option_strings)
     of_one_map: Any = ranges.type
     ranges.type = lambda text: text if text == _RUN else of_one_map(text)
-    ranges.help = "as --range of a run; or run: the same for all maps"
+    ranges.help = "max, robust, a number, percentile:P (99), or run"
     parser.usage = "caffe-lrp render SOURCE ... [-p DIR] [option ...]"
     parser.epilog = _EPILOG
 
