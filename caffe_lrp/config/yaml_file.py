@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import yaml
 
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.files.reading import why_no_text
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.messages import MOST_LISTED, did_you_mean
 from caffe_lrp.rendering.style import DEFAULT_STYLE, PICTURE_OPTIONS
 

@@ -513,20 +513,20 @@ WEIGHTS = (
     Oddity(
         "it is of Keras",
         caffemodel=replaced(b"\x89HDF\r\n\x1a\n" + bytes(2000) + b"keras_version"),
-        error="net.caffemodel: is a model of Keras, not a caffemodel; give the files of Caffe it was made "
-        "from, or convert it to Caffe's format",
+        error="net.caffemodel: is a Keras model, not a caffemodel; caffe-lrp runs only Caffe nets: for LRP in "
+        "Keras, use iNNvestigate; MMdnn converts some Keras nets to Caffe",
     ),
     Oddity(
         "it is in ONNX format",
         caffemodel=replaced(ONNX),
-        error="net.caffemodel: is a model in ONNX format, not a caffemodel; give the files of Caffe it was "
-        "made from, or convert it to Caffe's format",
+        error="net.caffemodel: is an ONNX model, not a caffemodel; caffe-lrp runs only Caffe nets: MMdnn and "
+        "onnx2caffe convert some ONNX nets to Caffe; for LRP in PyTorch, use zennit or Captum",
     ),
     Oddity(
         "it is of PyTorch",
         caffemodel=replaced(b"PK\x03\x04" + bytes(26) + b"archive/data.pkl"),
-        error="net.caffemodel: is a model of PyTorch, not a caffemodel; give the files of Caffe it was made "
-        "from, or convert it to Caffe's format",
+        error="net.caffemodel: is a PyTorch model, not a caffemodel; caffe-lrp runs only Caffe nets: for LRP "
+        "in PyTorch, use zennit or Captum; MMdnn converts some PyTorch nets to Caffe",
     ),
     Oddity(
         "the net was finetuned to other classes",
