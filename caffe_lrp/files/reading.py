@@ -83,11 +83,11 @@ def read_small_file(
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
 
 
-def read_head(path: Path, what: str, error: type[CaffeLrpError]) -> bytes:
-    """The first bytes of the file ``path``; raises as `read_small_file`."""
+def read_head(path: Path, what: str, error: type[CaffeLrpError], size: int = HEAD_BYTES) -> bytes:
+    """The first ``size`` bytes of the file ``path``; raises as `read_small_file`."""
     try:
         with open_input(path) as file:
-            return next(pieces_of(file, HEAD_BYTES), b"")
+            return next(pieces_of(file, size), b"")
     except (OSError, ValueError) as fault:
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
 
@@ -108,7 +108,7 @@ def _joined(
         content += piece
         if len(content) > most_megabytes * MEGABYTE:
             large = f"is larger than {most_megabytes} MB; is it really a {what}?"
-            raise error(f"{name}: {why_foreign(content, what) or large}")
+            raise error(f"{name}: {why_foreign(bytes(content), what) or large}")
     return bytes(content)
 
 

@@ -54,9 +54,7 @@ def encoded(kind: str) -> bytes:
 
 
 NODE = field(1, b"data") + field(2, b"Placeholder")
-ONNX = (
-    field(1, 8) + field(2, b"pytorch") + field(3, b"2.1") + field(7, field(1, NODE)) + field(8, field(2, 17))
-)
+ONNX = field(1, 8) + field(2, b"pytorch") + field(7, field(1, NODE)) + field(8, field(2, 17))
 #: Models of other programs -> what they are called.
 MODELS = {
     "state.pt": (zipped("net/data.pkl", "net/byteorder", "net/data/0"), "a PyTorch model"),
@@ -91,9 +89,7 @@ def test_a_model_of_another_program_is_recognised_by_every_reader(
         lambda path: load_mean(path, 1, REFERENCE, 3),
     ]
     for read in readers:
-        with pytest.raises(
-            CaffeLrpError, match=rf"file: is (not an image but )?{name}.*; caffe-lrp runs only"
-        ):
+        with pytest.raises(CaffeLrpError, match=rf"file: is .*{name}.*; caffe-lrp runs only"):
             read(path)
 
 

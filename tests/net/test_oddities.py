@@ -513,8 +513,8 @@ WEIGHTS = (
     Oddity(
         "it is of Keras",
         caffemodel=replaced(b"\x89HDF\r\n\x1a\n" + bytes(2000) + b"keras_version"),
-        error="net.caffemodel: is a Keras model, not a caffemodel; caffe-lrp runs only Caffe nets: for LRP in "
-        "Keras, use iNNvestigate; MMdnn converts some Keras nets to Caffe",
+        error="net.caffemodel: is a Keras model, not a caffemodel; caffe-lrp runs only Caffe nets: for LRP "
+        "in Keras, use iNNvestigate; MMdnn converts some Keras nets to Caffe",
     ),
     Oddity(
         "it is in ONNX format",
