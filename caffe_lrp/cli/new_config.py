@@ -101,8 +101,9 @@ def _label_notices(labels: Path | None, origin: Start) -> Iterator[str]:
 
 def _name_for(prototxt: Path) -> str:
     """A name for the config: the prototxt's, or its folder's where the prototxt has a common one."""
-    name = prototxt.name.split(".")[0]
-    return prototxt.absolute().parent.name or name if name.lower() in _COMMON_NAMES else name
+    name = prototxt.name.removesuffix(".txt").removesuffix(".prototxt")
+    folder = prototxt.absolute().parent.name
+    return folder if folder and name.lower() in _COMMON_NAMES else name
 
 
 def _draft(options: argparse.Namespace, opened: OpenedNet, origin: Start) -> _Draft:

@@ -11,8 +11,7 @@ from typing import NamedTuple
 UNPACK_ADVICE = "unpack it first"
 _FETCH_ADVICE = "download the file itself, not the page that shows it"
 _ONLY_CAFFE = "caffe-lrp runs only Caffe nets"
-_IN_PYTORCH = "for LRP in PyTorch, use zennit or Captum"
-_IN_KERAS = "for LRP in Keras, use iNNvestigate"
+_WITH_MMDNN = "try to convert the net to Caffe with MMdnn"
 
 #: How much of a file's beginning shows that it is no text.
 HEAD_BYTES = 512
@@ -110,11 +109,13 @@ def _is_safetensors(content: bytes) -> bool:
 
 
 def _is_onnx(content: bytes) -> bool:
-    for count, field in enumerate(_fields(content)):
+    last = 0
+    for field in _fields(content):
         if field.number == _ONNX_GRAPH:
-            return count > 0 and field.wire_type == _LENGTH_DELIMITED
-        if _ONNX_BEFORE_GRAPH.get(field.number) != field.wire_type:
+            return last > 0 and field.wire_type == _LENGTH_DELIMITED
+        if field.number <= last or _ONNX_BEFORE_GRAPH.get(field.number) != field.wire_type:
             break
+        last = field.number
     return False
 
 
@@ -177,30 +178,31 @@ _KINDS = (
     ForeignKind("an XML file", _FETCH_ADVICE, _text_begins(b"<?xml", b"<svg")),
     ForeignKind(
         "a PyTorch model",
-        f"{_ONLY_CAFFE}: {_IN_PYTORCH}; MMdnn converts some PyTorch nets to Caffe",
+        f"{_ONLY_CAFFE}; for PyTorch nets, use zennit or Captum, or {_WITH_MMDNN}",
         _is_pytorch,
     ),
     ForeignKind(
         "an ONNX model",
-        f"{_ONLY_CAFFE}: MMdnn and onnx2caffe convert some ONNX nets to Caffe; {_IN_PYTORCH}",
+        f"{_ONLY_CAFFE}; {_WITH_MMDNN} or onnx2caffe, or use zennit or Captum if it was exported from PyTorch",
         _is_onnx,
     ),
     ForeignKind(
         "a safetensors file",
-        f"{_ONLY_CAFFE}: load these weights into their PyTorch net; {_IN_PYTORCH}",
+        f"{_ONLY_CAFFE}; load these weights into their PyTorch net, and use zennit or Captum",
         _is_safetensors,
     ),
     ForeignKind(
-        "a Keras model", f"{_ONLY_CAFFE}: {_IN_KERAS}; MMdnn converts some Keras nets to Caffe", _is_keras
+        "a Keras model", f"{_ONLY_CAFFE}; for Keras nets, use iNNvestigate, or {_WITH_MMDNN}", _is_keras
     ),
     ForeignKind(
         "a TensorFlow model",
-        f"{_ONLY_CAFFE}: {_IN_KERAS}; MMdnn converts some TensorFlow nets to Caffe",
+        f"{_ONLY_CAFFE}; for nets of tf.keras, use iNNvestigate, or {_WITH_MMDNN}",
         _is_tensorflow,
     ),
     ForeignKind(
         "a TensorFlow Lite model",
-        f"{_ONLY_CAFFE}: go back to the model that it was made from; {_IN_KERAS}",
+        f"{_ONLY_CAFFE}; take the model that it was converted from: for nets of tf.keras, use iNNvestigate, or "
+        f"{_WITH_MMDNN}",
         lambda content: content[4:8] == b"TFL3",
     ),
     ForeignKind(

@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
     add("caffemodel", type=Path, nargs="?", metavar="CAFFEMODEL", help="its weights")
     add(
         "-c", "--config", type=Path, metavar="NEW.yaml",
-        help="the file to write (default: named after the net, here)",
+        help="the file to write (default: NET.yaml, in this folder)",
     )  # fmt: skip
     add_override(parser, "mean_values", "mean to subtract: one number a channel, or one", "N,N,N")
     add_override(parser, "mean_file", "in place of numbers: a mean image", "FILE")
