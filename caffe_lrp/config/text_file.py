@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.files.reading import why_no_text
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.messages import closest
 
 from .keys import KEYS, Key, LocatedValue, exists, locate

@@ -18,7 +18,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from caffe_lrp.errors import ImageError
 from caffe_lrp.files.imagefile import ImageSource, read_image
-from caffe_lrp.files.reading import foreign_kind
+from caffe_lrp.files.recognition import foreign_kind
 
 from .budget import Take
 from .deep_colours import PNG_SIGNATURE, TIFF_BITS, deep_colours, has_deep_colours

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
-from caffe_lrp.files.reading import read_head, read_small_file, why_no_text
+from caffe_lrp.files.reading import read_head, read_small_file
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.formats.caffe.reader import scan_blob
 from caffe_lrp.quirks import Quirks
 

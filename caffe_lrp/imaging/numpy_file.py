@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import CaffeLrpError, ImageError
 from caffe_lrp.files.imagefile import ImageSource, read_image
-from caffe_lrp.files.reading import why_foreign
+from caffe_lrp.files.recognition import why_foreign
 
 from .budget import Take
 from .libraries import unwarned

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ImageError
-from caffe_lrp.files.reading import MEGABYTE, read_small_file, why_no_text
+from caffe_lrp.files.reading import MEGABYTE, read_small_file
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.imaging.numpy_file import array_of
 from caffe_lrp.kernels.numerals import read_numbers
 

@@ -19,7 +19,8 @@ from typing import overload
 
 from caffe_lrp.errors import FileListError
 from caffe_lrp.files.imagefile import ArchiveMember
-from caffe_lrp.files.reading import read_bounded, read_small_file, why_no_text
+from caffe_lrp.files.reading import read_bounded, read_small_file
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.messages import MOST_LISTED, listed
 from caffe_lrp.relevance.target import Target
 

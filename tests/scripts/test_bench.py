@@ -229,6 +229,7 @@ def test_a_prepared_net_has_all_its_files(tmp_path: Path) -> None:
     assert config.caffemodel.stat().st_size > 4 * 6_998_552
     assert config.mean_file is not None
     assert config.mean_file.is_file()
+    assert config.synset_file is not None
     assert config.synset_file.is_file()
     assert config.formula == 100
 

@@ -53,6 +53,7 @@ RUN_LIST = Command("run_list", address_space=0)
 #: Subcommand -> where it is, in the order of the help.
 COMMANDS = {
     "explain": Command("explain", address_space=0),
+    "init": Command("init", address_space=0),
     "inspect": Command("inspect", address_space=0),
     "render": Command("render", address_space=0),
     "status": Command("status"),

@@ -14,6 +14,9 @@ from caffe_lrp.cli.options import (
 )
 from caffe_lrp.cli.picture_options import add_picture_options
 from caffe_lrp.config import is_config
+from caffe_lrp.errors import UsageError
+from caffe_lrp.files.reading import read_head
+from caffe_lrp.files.recognition import SEARCHED_BYTES, why_foreign
 from caffe_lrp.relevance.target import parse_target
 
 HELP = "Explain images with a net, without a config. For a first look."
@@ -73,14 +76,25 @@ def add_arguments(parser: Parser) -> None:
     parser.fault_of = _fault
 
 
+def _why_no_prototxt(path: Path) -> str:
+    """What is in place of a prototxt, such as a model of another program; empty if nothing is known."""
+    try:
+        foreign = why_foreign(read_head(path, "prototxt", UsageError, SEARCHED_BYTES), "prototxt")
+    except UsageError:  # a run says so
+        return ""
+    return f"{path}: {foreign}" if foreign else ""
+
+
 def _fault(options: argparse.Namespace) -> str:
     """What is missing, or does not go together; empty if nothing."""
+    foreign = "" if options.images else _why_no_prototxt(options.prototxt)
     faults = (
         (
             is_config(options.prototxt),
             f"{options.prototxt} is a config, which names its net itself; explain wants the two files of a "
             f"net: PROTOTXT CAFFEMODEL IMAGE. With a config: caffe-lrp -c {options.prototxt} -f FILELIST",
         ),
+        (bool(foreign), foreign),
         (not options.images, "IMAGE is missing: write PROTOTXT CAFFEMODEL IMAGE, in this order"),
         (
             options.mean_values is not None and options.mean_file is not None,
