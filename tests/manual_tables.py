@@ -50,7 +50,7 @@ def keys() -> str:
 def _default(key: Key) -> str:
     if key.default is MISSING:
         return "required"
-    default = "none" if key.default is None else f"`{key.default}`"
+    default = "none" if key.default in (None, "") else f"`{key.default}`"
     return f"{default} (text: required)" if key.required else default
 
 

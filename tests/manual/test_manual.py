@@ -183,7 +183,5 @@ def test_commands_of_the_manual_and_of_the_readme_are_understood(topic: str) -> 
         name, *words = shlex.split(command)
         if name.startswith("-"):
             list_parser().parse([name, *words])
-        elif name in COMMANDS:
-            parser_of(name).parse(words)
         else:
-            assert name in ("help", "init")
+            parser_of(name).parse(words)
