@@ -183,7 +183,7 @@ _KINDS = (
     ),
     ForeignKind(
         "an ONNX model",
-        f"{_ONLY_CAFFE}; {_WITH_MMDNN} or onnx2caffe, or use zennit or Captum if it was exported from PyTorch",
+        f"{_ONLY_CAFFE}; {_WITH_MMDNN} or onnx2caffe; if it comes from PyTorch, use zennit or Captum there",
         _is_onnx,
     ),
     ForeignKind(
@@ -201,7 +201,7 @@ _KINDS = (
     ),
     ForeignKind(
         "a TensorFlow Lite model",
-        f"{_ONLY_CAFFE}; take the model that it was converted from: for nets of tf.keras, use iNNvestigate, or "
+        f"{_ONLY_CAFFE}; take the model that it was made from: for nets of tf.keras, use iNNvestigate, or "
         f"{_WITH_MMDNN}",
         lambda content: content[4:8] == b"TFL3",
     ),

@@ -520,8 +520,8 @@ WEIGHTS = (
         "it is in ONNX format",
         caffemodel=replaced(ONNX),
         error="net.caffemodel: is an ONNX model, not a caffemodel; caffe-lrp runs only Caffe nets; try to "
-        "convert the net to Caffe with MMdnn or onnx2caffe, or use zennit or Captum if it was exported from "
-        "PyTorch",
+        "convert the net to Caffe with MMdnn or onnx2caffe; if it comes from PyTorch, use zennit or "
+        "Captum there",
     ),
     Oddity(
         "it is of PyTorch",
