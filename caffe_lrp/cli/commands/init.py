@@ -5,7 +5,7 @@ from pathlib import Path
 
 from caffe_lrp.cli.options import Parser, add_override
 
-HELP = "Write a commented config in YAML for a net: what its files tell, and what is left to fill in."
+HELP = "Write a commented config in YAML for a net. It marks what is left to fill in."
 
 _EPILOG = """\
 What nobody says and the prototxt does not tell stays empty in the new file, and
