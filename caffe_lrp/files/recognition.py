@@ -36,7 +36,7 @@ _TENSORFLOW_OPERATOR = re.compile(rb"[A-Za-z_][A-Za-z0-9_>]*")
 
 #: Wire types of protobuf.
 _VARINT, _LENGTH_DELIMITED = 0, 2
-_LONGEST_VARINT = 10
+_MOST_VARINT_BYTES = 10
 #: Fields of ONNX's ModelProto that stand before the graph, with their wire types; and the graph.
 _ONNX_BEFORE_GRAPH = {1: _VARINT, 2: _LENGTH_DELIMITED, 3: _LENGTH_DELIMITED, 4: _LENGTH_DELIMITED} | {
     5: _VARINT,
@@ -156,7 +156,7 @@ def _fields(content: bytes) -> Iterator[_Field]:
 def _varint(content: bytes, start: int) -> tuple[int, int]:
     """A number, and where the next byte behind it lies."""
     value = 0
-    for count, byte in enumerate(content[start : start + _LONGEST_VARINT]):
+    for count, byte in enumerate(content[start : start + _MOST_VARINT_BYTES]):
         value |= (byte & 0x7F) << 7 * count
         if byte < 0x80:
             return value, start + count + 1
