@@ -17,7 +17,7 @@ _LONGEST_LINE = 2000
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command line (documented in the README)."""
+    """Exit codes of the command line (manual: errors, "How a run ends")."""
 
     DONE = 0
     INTERNAL = 1

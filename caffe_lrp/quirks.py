@@ -3,8 +3,8 @@
 Each flag takes effect in exactly one place, named in its comment; `relevance/formulas.py` and
 `relevance/plan.py` hand the flags of rules and seeds there. The default result of this package has
 all of them, as the reference has; ``CORRECTED`` has none. The Input layer that is not counted (Q2)
-has no switch: it is a numbering, and both modes share it (``net/build.py``). Source: spec of the
-reference, section 9.
+has no switch: it is a numbering, and both modes share it (``net/build.py``). Source: manual:
+toolbox, "Quirks".
 """
 
 from dataclasses import dataclass, fields

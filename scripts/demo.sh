@@ -23,18 +23,15 @@ echo "== 3 of 3: putting all heatmaps side by side"
 cat <<END
 
 All heatmaps side by side: $output/overview.png
-Red pixels speak for the shape asked for, blue ones against it.
+Red pixels are evidence for the class, blue ones are evidence against it.
 
 Try next, in $PWD:
-  the same heatmaps in other colours:
-    .venv/bin/caffe-lrp render "$output" -p "$output/jet" --cmap jet
-  other formulas, see README.md:
-    .venv/bin/caffe-lrp -c configs/demo.txt -f filelists/demo.txt -p "$output" --suffix-target --formula 2
-  the layers of the net, their numbers and the rule each one gets:
-    .venv/bin/caffe-lrp -c configs/demo.txt -f filelists/demo.txt --suffix-target --dry-run
-  a well-known net, if the weights can still be had:
-    .venv/bin/python scripts/fetch_model.py caffenet
-  your own net and photo:
+  your own drawing: put PNG or JPEG files with a circle, square, triangle, cross, ... into a FOLDER
+    .venv/bin/caffe-lrp -c configs/demo.txt --images FOLDER --top 2 --outputs render -p "$output"
+  your own Caffe net: explain a photo, then write a config for lists and folders of images
     .venv/bin/caffe-lrp explain deploy.prototxt net.caffemodel photo.jpg
-  and for many photos: copy configs/demo.txt and put your files in
+    .venv/bin/caffe-lrp init deploy.prototxt net.caffemodel
+  the same from Python:
+    .venv/bin/python -c 'import caffe_lrp; caffe_lrp.load("configs/demo.txt").explain("filelists/demo/3_triangle_cross.png").heatmap().save("map.png")'
+The manual: .venv/bin/caffe-lrp help
 END

@@ -6,7 +6,7 @@ together or one after the other, some are killed or asked to end at random momen
 started again. Afterwards every file that a journal calls done must have exactly the bytes that this run makes
 in a folder of its own, no file may be claimed by two journals, a run that ended 0 must have all its maps in
 the folder unless another one with --overwrite has replaced them and says so, and every other end must be one
-that the README has, with a message.
+that the manual has, with a message.
 
 Pairs are numbered; the number and ``--seed`` decide on the runs and on when they are meant to start and end.
 Every run is a process of its own, so that a pair takes a few seconds. What is wrong is printed to standard

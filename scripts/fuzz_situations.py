@@ -4,7 +4,7 @@
 A situation is a small run with one hostile thing: a journal that lies, a database that is none, a pipe in the
 place of a file, values that no config has, variables full of junk, limits that leave too little, signals at
 random moments, an output folder that is taken away. Whatever it is, the run has to end within 10 seconds
-and 1 GB, with an exit code that the README has, without a traceback or an internal error, and without
+and 1 GB, with an exit code that the manual has, without a traceback or an internal error, and without
 touching anything outside of its output folder. Where it can, a good run follows in the same output folder:
 it must either make every map as if nothing had happened, or be refused.
 

@@ -112,8 +112,8 @@ ImageNet share the class labels `configs/synset_words.txt`, which `scripts/fetch
 
 The configs have the formula that suits the net according to `caffe-lrp inspect`: epsilon-plus-flat, and for
 LeNet epsilon-plus. It was chosen on SqueezeNet 1.0, LeNet and a ResNet-20 for small pictures, all with
-trained weights: see "How much a heatmap shows" in the README of caffe-lrp. For the other nets here it follows
-from their layers alone; no maps of theirs were looked at.
+trained weights: see "How much a heatmap shows" in `caffe-lrp help formulas`. For the other nets here it
+follows from their layers alone; no maps of theirs were looked at.
 
 | net | config | input | parameters | multiply-adds | weights |
 | --- | --- | --- | ---: | ---: | --- |
@@ -153,7 +153,9 @@ def config(name: str, entry: ZooNet) -> str:
         side_name=SIDE_NAMES[entry.preprocessing.resize],
         switch=entry.switch,
         formula=advice.formula,
-        formula_comment=wrapped(f"Formula: {FORMULAS[advice.formula]}. Why: {advice.reason}; see README.md.")
+        formula_comment=wrapped(
+            f"Formula: {FORMULAS[advice.formula]}. Why: {advice.reason}; see: caffe-lrp help formulas."
+        )
         + wrapped(OTHER_FORMULAS.format(kindred=KINDRED[advice.formula])),
     )
 

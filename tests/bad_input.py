@@ -1,7 +1,7 @@
-"""The catalogue of bad input: what can be wrong, what is printed, how the run ends, what becomes of the rest.
+"""The catalogue of bad input: what can be wrong, what is printed, how the run ends.
 
-`test_bad_input.py` runs every kind. ``python tests/bad_input.py`` writes the catalogue into
-the README as tables; run it after a change.
+`test_bad_input.py` runs every kind. The manual has them in its chapter ``errors``: after a change, run
+``python tests/manual_tables.py``.
 """
 
 import gzip
@@ -21,14 +21,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto, NetParameter
-
-README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- bad input: begin -->\n", "<!-- bad input: end -->\n"
-INTRODUCTION = """\
-Every message names the file, the line, the layer or the image, and says what to do. What concerns the
-config, the list or the net as a whole ends the run before the first image is read; what concerns one
-image costs no other its result.
-"""
 
 IMAGES = ("images/ant.png", "images/bee.jpg", "images/cow.png")
 BAD_IMAGE = IMAGES[1]
@@ -75,13 +67,6 @@ class Kind:
         if self.explained is not None:
             return self.explained
         return {0: IMAGES, 4: (IMAGES[0], IMAGES[2])}.get(self.exit_code, ())
-
-    @property
-    def rest(self) -> str:
-        """What happens to the rest of the run, in words."""
-        if len(self.survivors) == len(IMAGES):
-            return "all images are explained"
-        return "the other images are explained" if self.survivors else "nothing is written"
 
 
 @dataclass(frozen=True)
@@ -991,7 +976,7 @@ CATALOGUE = (
                 "it is an HDF5 file",
                 content("tiny.caffemodel", b"\x89HDF\r\n\x1a\n" + bytes(100)),
                 "caffe-lrp: error: tiny.caffemodel: is an HDF5 file, not a caffemodel; write it in the "
-                "binary format, see 'Converting weights' in the README",
+                "binary format, see 'Converting weights' in caffe-lrp help nets",
             ),
             Kind(
                 "it is a solverstate",
@@ -1371,47 +1356,3 @@ CATALOGUE = (
         ),
     ),
 )
-
-
-# ---- The tables in the README ----------------------------------------------------------------------
-
-
-def rendered() -> str:
-    """The catalogue as it stands in the README between the two marks."""
-    codes = [kind.exit_code for group in CATALOGUE for kind in group.kinds]
-    refused = sum(code != 0 for code in codes)
-    summary = f"{refused} kinds of bad input, and {len(codes) - refused} that only look bad"
-    tables = "\n".join(map(_table, CATALOGUE))
-    return f"{INTRODUCTION}\n<details>\n<summary>{summary}</summary>\n\n{tables}\n</details>\n"
-
-
-def _table(group: Group) -> str:
-    rows = "".join(
-        f"| {kind.title} | {_printed(kind.stderr)} | {kind.exit_code} | {kind.rest} |\n"
-        for kind in group.kinds
-    )
-    head = (
-        "| what is wrong | what is printed | exit code | the rest of the run |\n| --- | --- | --- | --- |\n"
-    )
-    return f"**{group.title}**\n\n{head}{rows}"
-
-
-def _printed(text: str) -> str:
-    """Each line as code; a table ends cells at bars even there, unless they are escaped."""
-    lines = [line.strip().replace("|", "\\|") for line in text.split("\n")]
-    return "<br>".join(f"`{line}`" for line in lines) if text else "nothing"
-
-
-def part_of_readme() -> str:
-    """What stands in the README between the two marks."""
-    return README.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
-
-
-def main() -> None:
-    """Bring the README up to date."""
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-    README.write_text(before + BEGIN + rendered() + END + rest.split(END)[1], encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

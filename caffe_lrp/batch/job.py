@@ -1,4 +1,4 @@
-"""Jobs: which image is explained for what, and where its files go (spec/reference.md §1, §2, §7).
+"""Jobs: which image is explained for what, and where its files go (manual: toolbox, "Output files").
 
 A line of the list is one job for every formula and, with ``--top``, for every rank: a job is one map.
 """

@@ -4,15 +4,19 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from caffe_lrp.formats.spec import Shape
 from caffe_lrp.inspection.layer_table import aligned
 from caffe_lrp.messages import counted
 from caffe_lrp.model.explainer import Explainer
+from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.advice import suitable_formula
+from caffe_lrp.relevance.start import Start
 
 #: How images come to the size of the net's input, by ``resize``.
 _RESIZING = {
     "reference": "the longer side becomes base_size; what is missing of the other repeats the edge",
     "stretch": "height and width both become base_size, as in Caffe's own tools",
+    "short-side": "the shorter side becomes base_size; the net sees the centre",
 }
 _FROM_PROTOTXT = "from the prototxt"
 _BY_CHANNELS = {
@@ -72,10 +76,15 @@ def guess_of_mean(assumed: Mapping[str, Any], source: str) -> str:
     if "mean_values" not in assumed:
         return ""
     return (
-        f"{source} does not say which mean the net was trained with, and no option does: "
+        f"{why_no_mean(source)}: "
         f"{_numbers(assumed['mean_values'])} is a guess. With the wrong one, classes and pictures are wrong; "
         "give the right one with --mean-values or --mean-file (0 subtracts nothing)"
     )
+
+
+def why_no_mean(source: str) -> str:
+    """What has to be said where nothing says which mean to subtract."""
+    return f"{source} does not say which mean the net was trained with, and no option does"
 
 
 def assumptions_of(
@@ -92,17 +101,20 @@ def assumptions_of(
     assumed
         Names of those that were assumed before the net was opened.
     """
-    for assumption in (*_of_input(explainer, assumed), *_of_relevance(explainer)):
+    of_input = assumptions_of_input(explainer.described_preprocessing, explainer.net.input_shape, assumed)
+    for assumption in (*of_input, *assumptions_of_relevance(explainer.net, explainer.origin)):
         if assumption.setting not in said:
             yield assumption
     if not explainer.labels:
         yield Assumption("labels", "none", "classes are shown by number; give a file with one label a line")
 
 
-def _of_input(explainer: Explainer, assumed: Collection[str]) -> Iterator[Assumption]:
-    described = explainer.described_preprocessing
+def assumptions_of_input(
+    described: Mapping[str, Any], shape: Shape, assumed: Collection[str]
+) -> Iterator[Assumption]:
+    """What was decided of images, ``described`` as the model has it, for an input of ``shape``."""
     from_prototxt = {*described["from_prototxt"]}
-    channels, height, width = explainer.net.input_shape
+    channels, height, width = shape
     if described["resize"] in _RESIZING:
         yield Assumption("resize", described["resize"], _RESIZING[described["resize"]])
     if described["resize"] != "none":
@@ -122,11 +134,12 @@ def _of_input(explainer: Explainer, assumed: Collection[str]) -> Iterator[Assump
     yield Assumption("input_scale", f"{described['input_scale']:g}", reason)
 
 
-def _of_relevance(explainer: Explainer) -> Iterator[Assumption]:
-    start = explainer.origin.layer
-    scores = f"computes the scores of {counted(explainer.origin.class_count, 'class')}"
+def assumptions_of_relevance(net: Net, origin: Start) -> Iterator[Assumption]:
+    """What was decided of where relevance starts, and of how it is propagated."""
+    start = origin.layer
+    scores = f"computes the scores of {counted(origin.class_count, 'class')}"
     yield Assumption("start_layer", start.name, f"{start.label} {scores}")
-    suitable = suitable_formula(explainer.net, explainer.net.output_value)
+    suitable = suitable_formula(net, origin.output)
     yield Assumption("formula", str(suitable.formula), f"suits the net: {suitable.reason}")
 
 

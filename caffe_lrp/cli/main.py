@@ -18,11 +18,12 @@ from caffe_lrp.machine.environment import (
     require_address_space,
     threads_of_libraries,
 )
-from caffe_lrp.messages import did_you_mean
 
 from .commands import COMMANDS, RUN_LIST, Command, parser_of
 from .commands.run_list import INTRODUCTION, demo_parser, list_parser
 from .halt import Halt
+from .listings import show_listing
+from .suggestions import near_word
 from .terminal import coloured, prepared_streams, remark, say
 
 Read = Callable[[], argparse.Namespace]
@@ -52,7 +53,7 @@ def _list_options(given: Sequence[str]) -> argparse.Namespace:
     """The options of ``caffe-lrp``, whose first word may be a misspelt command."""
     parser = list_parser()
     if _WORD.fullmatch(given[0]):
-        suggestion = did_you_mean(given[0], COMMANDS)
+        suggestion = near_word(given[0], COMMANDS)
         if suggestion:
             parser.error(f"there is no command '{given[0]}'{suggestion}")
     return parser.parse(given)
@@ -64,6 +65,8 @@ def _work_of(command: Command) -> Work:
     def work(options: argparse.Namespace) -> int:
         if command.address_space is not None:
             _require_room(command.address_space)
+        if options.listing:
+            return show_listing(options.listing)
         return command.load().run(options)
 
     return work
@@ -82,7 +85,7 @@ def _require_room(besides: int) -> None:
 
 
 def _nothing() -> argparse.Namespace:
-    return argparse.Namespace(verbose=False)
+    return argparse.Namespace(verbose=False, listing="")
 
 
 def _introduce(_: argparse.Namespace) -> int:

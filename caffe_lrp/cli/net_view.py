@@ -10,16 +10,13 @@ from typing import Any
 
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, noticing, presentable
 from caffe_lrp.files.atomic import replace_file, why_unwritable
-from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.inspection.dot import dot_text
 from caffe_lrp.inspection.facts import STARTS, LayerFacts, NetFacts, facts_of, shape_text, with_parameters_of
 from caffe_lrp.inspection.svg import svg_text
-from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.messages import counted, listed
+from caffe_lrp.model.opening import open_net
 from caffe_lrp.model.schedule import readable
-from caffe_lrp.net.build import build_net, build_outline
 from caffe_lrp.net.canonize import Merge
-from caffe_lrp.net.deploy.deployed import deploy, image_shape
 from caffe_lrp.net.heads import find_head, head_notices
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
@@ -96,16 +93,14 @@ def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -
 
 def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _CaffemodelUse | None]:
     """The net as its files have it, and as a run has it where there is a caffemodel, of which is told."""
-    spec = read_prototxt(options.prototxt)
-    stored = None if options.caffemodel is None else scan_caffemodel(options.caffemodel)
-    deployed = deploy(spec, stored, options.head, options.input_size)
-    image_shape(deployed)  # as a run has it: only nets for images can be explained
-    outline = build_outline(deployed)
-    if stored is None:
-        return outline, outline, None
-    net = build_net(deployed, stored, memory=available_memory(), canonize=options.canonize)
-    used = {layer.name for layer in outline.layers if layer.weight_shapes}
-    return outline, net, _CaffemodelUse(options.caffemodel, tuple(sorted(stored.keys() - used)), net.merges)
+    opened = open_net(
+        options.prototxt, options.caffemodel, options.head, options.input_size, options.canonize
+    )
+    if opened.stored is None:
+        return opened.outline, opened.net, None
+    used = {layer.name for layer in opened.outline.layers if layer.weight_shapes}
+    unused = tuple(sorted(opened.stored.keys() - used))
+    return opened.outline, opened.net, _CaffemodelUse(options.caffemodel, unused, opened.net.merges)
 
 
 def _write(path: Path, text: Callable[[NetFacts], str], facts: NetFacts) -> None:

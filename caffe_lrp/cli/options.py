@@ -6,7 +6,8 @@ What a command takes besides stands in its module.
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from caffe_lrp.batch.shards import Shard, parse_shard
@@ -15,25 +16,13 @@ from caffe_lrp.machine.resources import parse_memory
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.outputs.kinds import OUTPUTS, in_order
 
+from .pager import page
+from .suggestions import near_option
+from .terminal import text_width
+
 _Value = TypeVar("_Value")
 
-#: Columns of the help.
-WIDTH = 80
-
-#: Config keys that an option replaces, by their attributes; ``--formula`` is another.
-OVERRIDES = (
-    "epsilon",
-    "beta",
-    "gamma",
-    "quirks",
-    "start_layer",
-    "first_layer",
-    "head",
-    "switch_layer",
-    "input_size",
-)
-
-#: Keys with a second option, older and shorter, which the help shows: attribute -> that option.
+#: Keys with a second option, older and shorter: attribute -> that option.
 _SHORT_OPTIONS = {"epsilon": "--eps"}
 
 #: Names of the reference's four programs, the values of ``-b``.
@@ -56,11 +45,30 @@ _PIXEL_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _PIXELS = re.compile(r"([0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})\s*([KMG]?)", re.IGNORECASE)
 
 
+#: Options whose value ``help`` asks for a list of what it can be.
+LISTING = ("--formula", "--outputs", "--cmap")
+
+
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Options and their help on one line each, in 80 columns."""
+    """Options and their help on one line each, in 80 columns; running text as wide as the terminal."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28, width=WIDTH)
+        super().__init__(prog, max_help_position=26, width=text_width())
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """All names of an option, then what its value is called, once."""
+        if not action.option_strings:
+            return super()._format_action_invocation(action)
+        value = (
+            "" if action.nargs == 0 else f" {self._format_args(action, str(action.metavar or action.dest))}"
+        )
+        return ", ".join(action.option_strings) + value
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Paragraphs, of which those with indented lines keep them."""
+        fill = super(argparse.RawDescriptionHelpFormatter, self)._fill_text
+        parts = text.strip("\n").split("\n\n")
+        return "\n\n".join(part if "\n " in part else fill(part, width, indent) for part in parts)
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,6 +80,8 @@ class Parser(argparse.ArgumentParser):
         What is wrong with options that are right one by one: a message, or an empty text if nothing is.
     words_go_anywhere
         Whether words may stand before, between and behind options, where a list of them ends the line.
+    options_elsewhere
+        The options of all commands, with how each of these commands is written.
     """
 
     def __init__(
@@ -89,27 +99,45 @@ class Parser(argparse.ArgumentParser):
             add_help=False,
             **settings,
         )
+        self._positionals.title = "arguments"
         self.fault_of: Callable[[argparse.Namespace], str] = lambda _: ""
         self.words_go_anywhere = False
+        self.options_elsewhere: Callable[[], Iterable[tuple[str, str]]] = tuple
+        self.set_defaults(listing="")
+
+    @property
+    def options(self) -> list[str]:
+        """The names of its options."""
+        return list(self._option_string_actions)
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """The options; with wrong ones the program ends with a message and the code for wrong usage.
 
-        Unknown options are reported before missing ones: the one is often the other, misspelt.
+        Unknown options are reported before missing ones: the one is often the other, misspelt. Where the
+        value of an option is ``help``, nothing else counts: ``listing`` names that option.
         """
         given = list(sys.argv[1:] if arguments is None else arguments)
-        for argument in given[: given.index("--")] if "--" in given else given:
+        own = given[: given.index("--")] if "--" in given else given
+        for argument in own:
             option = argument.partition("=")[0]
             if option.startswith("--") and option not in self._option_string_actions:
-                self.error(f"there is no option {option}{did_you_mean(option, self._option_string_actions)}")
+                self.error(f"there is no option {option}{near_option(option, self)}")
+        for option in LISTING:
+            is_asked = f"{option}=help" in own or (option, "help") in pairwise(own)
+            if is_asked and option in self._option_string_actions:
+                return argparse.Namespace(listing=option, verbose=False)
         options = self.parse_intermixed_args(given) if self.words_go_anywhere else self.parse_args(given)
         fault = self.fault_of(options)
         if fault:
             self.error(fault)
         return options
 
+    def print_help(self, file: Any = None) -> None:
+        """Show the help, on a terminal through a pager if it is longer than the screen."""
+        page(self.format_help())
 
-def add_canonize(parser: Parser, help_text: str = argparse.SUPPRESS) -> None:
+
+def add_canonize(parser: argparse._ActionsContainer, help_text: str) -> None:
     """Add the option that says whether batch normalization is merged."""
     parser.add_argument(
         "--canonize", type=one_of(*CANONIZATIONS), default=CANONIZATIONS[0], metavar="MODE", help=help_text
@@ -119,10 +147,10 @@ def add_canonize(parser: Parser, help_text: str = argparse.SUPPRESS) -> None:
 def add_override(
     parser: argparse._ActionsContainer,
     attribute: str,
-    help_text: str = argparse.SUPPRESS,
+    help_text: str,
     metavar: str = "VALUE",
 ) -> None:
-    """Add the option for a key of the config to a parser or a group; both where a short one is better known.
+    """Add the option for a key of the config to a parser or a group; both where it has a shorter one, too.
 
     Its value has the name that it has in the config.
     """
@@ -131,7 +159,7 @@ def add_override(
     shown = _SHORT_OPTIONS.get(attribute, own)
     parser.add_argument(shown, dest=attribute, type=parse, metavar=metavar, help=help_text)
     if own != shown:  # an action of its own, as messages are to name what was written
-        parser.add_argument(own, dest=attribute, type=parse, metavar="VALUE", help=argparse.SUPPRESS)
+        parser.add_argument(own, dest=attribute, type=parse, metavar=metavar, help=f"the same as {shown}")
 
 
 def _key(attribute: str) -> Key:

@@ -10,17 +10,16 @@ from .options import Parser, checked
 _PREFIX = "picture_"
 
 
-def add_picture_options(parser: Parser, *, is_hidden: bool = False) -> None:
-    """Add one option for each word of a style."""
-    group = parser if is_hidden else parser.add_argument_group("pictures")
+def add_picture_options(parser: Parser, title: str = "pictures") -> None:
+    """Add one option for each word of a style, as a group of the help."""
+    group = parser.add_argument_group(title)
     for option in PICTURE_OPTIONS:
         settings: dict[str, Any] = (
             {"action": "store_const", "const": True}
             if option.is_flag
             else {"type": checked(option.parse), "metavar": option.metavar}
         )
-        text = argparse.SUPPRESS if is_hidden else option.help
-        group.add_argument(f"--{option.name}", dest=_PREFIX + option.name, help=text, **settings)
+        group.add_argument(f"--{option.name}", dest=_PREFIX + option.name, help=option.help, **settings)
 
 
 def picture_options_of(given: argparse.Namespace) -> dict[str, Any]:

@@ -3,10 +3,16 @@
 import io
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
+
+#: Columns of what is not shown on a terminal.
+WIDTH = 80
+#: Longer lines of running text are hard to read, however wide the terminal; those of tables are not.
+_WIDEST_TEXT, _WIDEST_TABLE, _NARROWEST = 100, 160, 30
 
 #: Escape sequences of the colours we use; only a terminal is sent them.
 _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m"}
@@ -129,6 +135,21 @@ class _Remarks(logging.Handler):
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:
     """``text`` in a colour if ``stream`` is a terminal that wants some (see https://no-color.org)."""
-    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return text
-    return f"{_COLOURS[colour]}{text}{_NO_COLOUR}"
+    return f"{_COLOURS[colour]}{text}{_NO_COLOUR}" if wants_styles(stream) else text
+
+
+def wants_styles(stream: TextIO) -> bool:
+    """Whether ``stream`` is a terminal that shows colours and bold letters, and nobody asked it not to."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def text_width() -> int:
+    """Columns of running text on standard output: those of the terminal, within limits, else 80."""
+    return min(table_width(), _WIDEST_TEXT)
+
+
+def table_width() -> int:
+    """Columns of tables on standard output, as for running text; they may be wider."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST_TABLE)

@@ -1,23 +1,24 @@
 """The config file: what a run is made of. One table of keys, two formats: pairs of lines, and YAML."""
 
 from .arguments import CANONIZATIONS, CONVOLUTIONS, Settings, is_config, read_settings
-from .keys import COMMAND_LINE, KEYS, HeatmapConfig, Key
+from .keys import COMMAND_LINE, KEYS, HeatmapConfig, Key, locate
 from .reader import read_config, read_entries
-from .yaml_file import SUFFIXES, as_yaml, is_yaml
+from .yaml_file import as_yaml, is_yaml, require_yaml_name
 
 __all__ = [
     "CANONIZATIONS",
     "COMMAND_LINE",
     "CONVOLUTIONS",
     "KEYS",
-    "SUFFIXES",
     "HeatmapConfig",
     "Key",
     "Settings",
     "as_yaml",
     "is_config",
     "is_yaml",
+    "locate",
     "read_config",
     "read_entries",
     "read_settings",
+    "require_yaml_name",
 ]

@@ -49,17 +49,17 @@ class HeatmapConfig:
     base_size: int | None = None
     crop: str = "center"
     input_size: tuple[int, int] | None = None
-    synset_file: Path
+    synset_file: Path | None = None
     start_layer: int | str
-    first_layer: int | str
+    first_layer: int | str = 0
     head: str | None = None
-    class_count: int
-    output_root: str
-    path_root: str
+    class_count: int | None = None
+    output_root: str = "heatmaps"
+    path_root: str = ""
     formula: int | str
-    epsilon: float
-    beta: float
-    switch_layer: int | str
+    epsilon: float = 0.01
+    beta: float = 1.0
+    switch_layer: int | str = -1
     quirks: str = "reference"
     gamma: float = 0.25
     picture: Mapping[str, Any] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class HeatmapConfig:
         given = {name: getattr(self, name) for name in MODEL_ATTRIBUTES}
         if self.is_for_another_head and self.places.get("class_count") != COMMAND_LINE:
             given["class_count"] = None
-        return given | {"labels": self.synset_file}
+        return given | {"labels": self.synset_file or ()}
 
     def location_of(self, attribute: str) -> str:
         """Where the value of an attribute that was given comes from: file and line, or command line."""
@@ -139,6 +139,11 @@ class Key:
     def needs_value(self) -> bool:
         """Whether every file has to say something, where misspelt keys do not pass for comments."""
         return self.default is MISSING
+
+    @property
+    def name_in_yaml(self) -> str:
+        """What it is called in files that are written."""
+        return self.yaml_name or self.attribute
 
     @property
     def is_list(self) -> bool:
@@ -278,7 +283,10 @@ KEYS: tuple[Key, ...] = (
         "how images come to baseimgsize: reference (longer side), stretch (both sides), short-side, none",
     ),
     _preprocessing(
-        "baseimgsize", "base_size", at_least(1), "longer side of the image after resizing, in pixels"
+        "baseimgsize",
+        "base_size",
+        at_least(1),
+        "longer side of the image after resizing, in pixels; under short-side the shorter one",
     ),
     _choice("crop", one_of("center"), "which part of the resized image the net sees: the center"),
     _choice("input_size", _size, "height x width of the input, in place of what the prototxt declares"),
@@ -304,7 +312,12 @@ KEYS: tuple[Key, ...] = (
         "that the start layer leads to",
         required=False,
     ),
-    Key("numclasses", "class_count", at_least(1), "number of outputs that are ranked"),
+    Key(
+        "numclasses",
+        "class_count",
+        at_least(1),
+        "number of outputs that are ranked, from 0 on",
+    ),
     Key("standalone_outpath", "output_root", str, "root of the output files"),
     Key("standalone_rootpath", "path_root", str, "output paths repeat the image path from this text on"),
     Key("relpropformulatype", "formula", _formula, "formula: its number or its name"),

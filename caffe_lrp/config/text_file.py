@@ -1,4 +1,4 @@
-"""The reference's format: pairs of lines, a key and the value below it (spec/reference.md §2)."""
+"""The reference's format: pairs of lines, a key and the value below it (manual: toolbox, "Config file")."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_lrp.errors import ConfigError
-from caffe_lrp.files.reading import why_no_text
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.messages import closest
 
 from .keys import KEYS, Key, LocatedValue, exists, locate

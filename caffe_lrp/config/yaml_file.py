@@ -4,14 +4,15 @@ A value is parsed from its text, as in a text file; what YAML itself makes of it
 does not matter. Nothing is constructed, and what could make a small file large is refused.
 """
 
+import textwrap
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import yaml
 
-from caffe_lrp.errors import ConfigError
-from caffe_lrp.files.reading import why_no_text
+from caffe_lrp.errors import ConfigError, UsageError
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.messages import MOST_LISTED, did_you_mean
 from caffe_lrp.rendering.style import DEFAULT_STYLE, PICTURE_OPTIONS
 
@@ -23,6 +24,8 @@ _BLOCK = "preprocess"
 _PICTURE = "picture"
 SUFFIXES = (".yaml", ".yml")
 
+#: Columns of the reasons in a new file, without indent.
+_COMMENT_WIDTH = 96
 #: Bytes of a file; configs have two thousand, and reading takes a second for every 200,000.
 _MOST_BYTES = 100_000
 #: Nodes inside nodes; a config has numbers in a list in a block in a file.
@@ -69,6 +72,12 @@ class _Composer(yaml.SafeLoader):
 def is_yaml(path: Path) -> bool:
     """Whether a config file of this name is YAML."""
     return path.suffix.lower() in SUFFIXES
+
+
+def require_yaml_name(path: Path) -> None:
+    """UsageError unless a file of this name would be read as YAML."""
+    if not is_yaml(path):
+        raise UsageError(f"{path}: a config in YAML is told by its name; let it end with {SUFFIXES[0]}")
 
 
 def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, LocatedValue]:
@@ -212,15 +221,16 @@ def _text_of(node: yaml.Node, key: Key) -> str:
         raise ValueError(f"has the tag {node.tag}, which means nothing here; remove it")
     if isinstance(node, yaml.SequenceNode) and key.is_list and node.value:
         return ",".join(_scalar(part, key.help) for part in node.value)
-    return _scalar(node, key.help)
+    return _scalar(node, key.help, needed=key.needs_value)
 
 
-def _scalar(node: yaml.Node, purpose: str) -> str:
+def _scalar(node: yaml.Node, purpose: str, *, needed: bool = False) -> str:
     is_single = isinstance(node, yaml.ScalarNode)
     if not is_single:
         raise ValueError(f"must be a single value ({purpose})")
     if node.tag == _NULL or not node.value:
-        raise ValueError(f"is empty ({purpose}); write one, or leave the key out if it is optional")
+        way_out = "" if needed else ", or leave the key out"
+        raise ValueError(f"is empty ({purpose}); write one{way_out}")
     return str(node.value)
 
 
@@ -228,29 +238,45 @@ def _line_of(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def as_yaml(entries: Mapping[str, Any]) -> str:
-    """A YAML file with all keys: those of ``entries`` (values by attribute), and others as comments."""
+def as_yaml(entries: Mapping[str, Any], reasons: Mapping[str, str] | None = None) -> str:
+    """A YAML file with all keys.
+
+    Parameters
+    ----------
+    entries
+        Values by attribute. None leaves the key without a value, which is refused when the file is read. Keys
+        that are not here become comments, with their defaults.
+    reasons
+        Why keys have their values, by attribute, for comments; None: every comment names the toolbox's key.
+    """
     lines = ["# Config of caffe-lrp; a line that begins with # is a comment.", ""]
     for key in KEYS:
         if not key.is_preprocessing:
-            lines += [*_lines_of(key, entries), ""]
+            lines += [*_lines_of(key, entries, reasons), ""]
     lines += ["# From an image to the input of the net.", f"{_BLOCK}:"]
     for key in KEYS:
         if key.is_preprocessing:
-            lines += [f"  {line}" for line in _lines_of(key, entries)]
+            lines += [f"  {line}" for line in _lines_of(key, entries, reasons)]
     lines += ["", *_lines_of_pictures(entries.get(_PICTURE, {}))]
     return "\n".join(lines) + "\n"
 
 
-def _lines_of(key: Key, entries: Mapping[str, Any]) -> Iterator[str]:
+def _lines_of(key: Key, entries: Mapping[str, Any], reasons: Mapping[str, str] | None) -> Iterator[str]:
     """What a key is for, and its value; of one that is not given, its default as a comment."""
-    old_name = f" ({key.name})" if key.name != key.attribute else ""
+    old_name = f" ({key.name})" if reasons is None and key.name != key.attribute else ""
     yield f"# {key.help}{old_name}"
-    if key.attribute in entries:
-        yield f"{key.attribute}: {_as_scalar(entries[key.attribute])}"
-    else:
-        default = "" if key.default is None else _as_scalar(key.default)
-        yield f"# {key.attribute}: {default}".rstrip()
+    for line in textwrap.wrap(_sentence((reasons or {}).get(key.attribute, "")), _COMMENT_WIDTH):
+        yield f"# {line}"
+    given = key.attribute in entries
+    value = entries[key.attribute] if given else key.default
+    scalar = "" if value in (None, "") else _as_scalar(value)
+    yield f"{'' if given else '# '}{key.name_in_yaml}: {scalar}".rstrip()
+
+
+def _sentence(text: str) -> str:
+    """A reason as a comment: in one line, and without what is no text in YAML."""
+    line = "".join(character if character.isprintable() else "?" for character in text)
+    return f"{line[0].upper()}{line[1:]}." if line else ""
 
 
 def _lines_of_pictures(given: Mapping[str, Any]) -> Iterator[str]:

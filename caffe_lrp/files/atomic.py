@@ -16,6 +16,7 @@ from .containment import refuse_outside
 _ADVICE = {
     errno.ENOSPC: "free some space on the disk",
     errno.EDQUOT: "free some of your quota",
+    errno.ENOENT: "make its folder first",
     errno.EACCES: "check the rights of the output folder",
     errno.EPERM: "check the rights of the output folder",
     errno.EROFS: "choose an output folder that can be written",
@@ -94,6 +95,27 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_new(path: Path, content: str) -> None:
+    """Write a text to a file that is not there yet.
+
+    Raises
+    ------
+    OutputError
+        There is such a file already, or it cannot be written; no part of it is left behind.
+    """
+    try:
+        with path.open("xb") as file:
+            try:
+                file.write(content.encode())
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+    except FileExistsError as fault:
+        raise OutputError(f"{path}: is there already; choose another name, or remove it first") from fault
+    except (OSError, ValueError) as fault:
+        raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault
 
 
 def make_folder(path: Path, *, is_synced: bool) -> None:

@@ -1,7 +1,6 @@
 """Files opened with care: every way they can disappoint becomes an error that names them and says what to do.
 
-Knows nothing of what stands in a config, list or model; only how the files begin that are found in
-their place, and what the published ones are called.
+Knows nothing of what stands in a config, list or model; only what the published ones are called.
 """
 
 import errno
@@ -14,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from caffe_lrp.errors import CaffeLrpError
 from caffe_lrp.machine.environment import advice_on_limits
 from caffe_lrp.messages import closest, did_you_mean
+
+from .recognition import HEAD_BYTES, why_foreign
 
 MEGABYTE = 1024 * 1024
 
@@ -42,78 +43,9 @@ _ADVICE = {
     errno.EPERM: _RIGHTS_ADVICE,
     errno.ENAMETOOLONG: "a path has 4,095 bytes at most, and a name in it 255; shorten it",
 }
-UNPACK_ADVICE = "unpack it first"
-_FETCH_ADVICE = "download the file itself, not the page that shows it"
 
-
-class ForeignKind(NamedTuple):
-    """A kind of file that turns up where another is expected."""
-
-    beginnings: tuple[bytes, ...]
-    name: str
-    advice: str
-
-
-#: Looked for behind blanks and a byte order mark, without regard to capitals.
-_TEXT_KINDS = (
-    ForeignKind(
-        (b"version https://git-lfs",), "a Git LFS pointer", "run 'git lfs pull' to fetch the file itself"
-    ),
-    ForeignKind(
-        (b"<!doctype html", b"<html", b"<head", b"<body", b"<script"),
-        "a web page (HTML)",
-        _FETCH_ADVICE,
-    ),
-    ForeignKind((b"<?xml", b"<svg"), "an XML file", _FETCH_ADVICE),
-)
-_BINARY_KINDS = (
-    ForeignKind(
-        (b"\x89HDF\r\n",),
-        "an HDF5 file",
-        "write it in the binary format, see 'Converting weights' in the README",
-    ),
-    ForeignKind((b"\x93NUMPY",), "a NumPy file", "check the path: only images and mean images can be such"),
-    ForeignKind((b"PK\x03\x04",), "a ZIP archive", UNPACK_ADVICE),
-    ForeignKind((b"\x1f\x8b",), "a gzip archive", UNPACK_ADVICE),
-    ForeignKind(tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)), "a bzip2 archive", UNPACK_ADVICE),
-    ForeignKind((b"\xfd7zXZ",), "an xz archive", UNPACK_ADVICE),
-    ForeignKind((b"\x28\xb5\x2f\xfd",), "a Zstandard archive", UNPACK_ADVICE),
-    ForeignKind((b"7z\xbc\xaf",), "a 7z archive", UNPACK_ADVICE),
-    ForeignKind((b"%PDF-",), "a PDF file", "take what is needed out of it"),
-    ForeignKind((b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"), "a picture", "check the path"),
-    ForeignKind((b"\xff\xfe", b"\xfe\xff"), "a text in UTF-16", "save it as UTF-8"),
-)
-
-
-#: Bytes that no text has near its beginning.
-_CONTROL = re.compile(rb"[\0-\x08\x0e-\x19\x1c-\x1f]")
 #: How long a pipe is waited for that no process has opened to write to it, and how often it is looked at.
 _SECONDS_FOR_A_WRITER, _SECONDS_BETWEEN_LOOKS = 5.0, 0.05
-#: How much of a file's beginning is looked at.
-HEAD_BYTES = 512
-
-
-def foreign_kind(content: bytes) -> ForeignKind | None:
-    """The kind of file that ``content`` begins like, None if it is none of the well-known wrong ones.
-
-    To be asked only about what could not be read: a list may well begin with ``GIF89a/bee.gif 1``.
-    """
-    text = content[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    matches = [kind for kind in _TEXT_KINDS if text.startswith(kind.beginnings)]
-    matches += [kind for kind in _BINARY_KINDS if content.startswith(kind.beginnings)]
-    return matches[0] if matches else None
-
-
-def why_no_text(content: bytes, what: str, advice_on_binary: str = "were two paths swapped?") -> str:
-    """What a file that could not be read as ``what`` is instead; empty if it may be a text."""
-    binary = f"is a binary file, not a {what}; {advice_on_binary}"
-    return why_foreign(content, what) or (binary if _CONTROL.search(content, 0, HEAD_BYTES) else "")
-
-
-def why_foreign(content: bytes, what: str) -> str:
-    """Which well-known wrong kind of file stands in place of ``what``; empty if it is none of them."""
-    kind = foreign_kind(content)
-    return f"is {kind.name}, not a {what}; {kind.advice}" if kind else ""
 
 
 def read_small_file(
@@ -151,11 +83,11 @@ def read_small_file(
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
 
 
-def read_head(path: Path, what: str, error: type[CaffeLrpError]) -> bytes:
-    """The first bytes of the file ``path``; raises as `read_small_file`."""
+def read_head(path: Path, what: str, error: type[CaffeLrpError], size: int = HEAD_BYTES) -> bytes:
+    """The first ``size`` bytes of the file ``path``; raises as `read_small_file`."""
     try:
         with open_input(path) as file:
-            return next(pieces_of(file, HEAD_BYTES), b"")
+            return next(pieces_of(file, size), b"")
     except (OSError, ValueError) as fault:
         raise error(f"{path}: the {what} cannot be read: {why_unreadable(fault, path)}") from fault
 
@@ -175,7 +107,8 @@ def _joined(
     while piece := next(pieces, b""):
         content += piece
         if len(content) > most_megabytes * MEGABYTE:
-            raise error(f"{name}: is larger than {most_megabytes} MB; is it really a {what}?")
+            large = f"is larger than {most_megabytes} MB; is it really a {what}?"
+            raise error(f"{name}: {why_foreign(bytes(content), what) or large}")
     return bytes(content)
 
 

@@ -3,7 +3,7 @@
 Pillow identifies the file and decodes it: it tells palettes, inks and bilevel images apart, raises where
 data is damaged or missing, and is quiet about the rest. OpenCV decodes 16-bit colours (``deep_colours.py``).
 JPEG comes from libjpeg-turbo with its default settings either way. Orientation tags are ignored, and of an
-animation the first frame is taken. Source: spec/reference.md §4 item 1.
+animation the first frame is taken. Source: manual: toolbox, "Decoding".
 """
 
 import io
@@ -18,7 +18,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from caffe_lrp.errors import ImageError
 from caffe_lrp.files.imagefile import ImageSource, read_image
-from caffe_lrp.files.reading import foreign_kind
+from caffe_lrp.files.recognition import foreign_kind
 
 from .budget import Take
 from .deep_colours import PNG_SIGNATURE, TIFF_BITS, deep_colours, has_deep_colours

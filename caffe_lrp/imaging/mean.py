@@ -1,7 +1,7 @@
 """The mean image in its file formats; one of three channels is always returned in BGR order.
 
-The reference has text and BlobProtos (spec/reference.md §2, ``use_mean_file_asbinaryprotoblob``, and §4 item
-4, Q10). NumPy files, and files with one number for every channel, are ours.
+The reference has text and BlobProtos (manual: toolbox, "Crop and mean"). NumPy files, and files with one
+number for every channel, are ours.
 """
 
 import math
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ConfigError, ModelError
-from caffe_lrp.files.reading import read_head, read_small_file, why_no_text
+from caffe_lrp.files.reading import read_head, read_small_file
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.formats.caffe.reader import scan_blob
 from caffe_lrp.quirks import Quirks
 

@@ -5,6 +5,7 @@ Nothing is unpickled, and no memory is taken for numbers that the file promises 
 
 import io
 import math
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import CaffeLrpError, ImageError
 from caffe_lrp.files.imagefile import ImageSource, read_image
-from caffe_lrp.files.reading import why_foreign
+from caffe_lrp.files.recognition import why_foreign
 
 from .budget import Take
 from .libraries import unwarned
@@ -25,6 +26,9 @@ MAGIC = b"\x93NUMPY"
 _KINDS = "fiu"
 #: A float32, and whether it is finite.
 _BYTES_PER_NUMBER = 5
+#: NumPy has Python parse headers, and Python 3.11 counts how deep that goes for all threads together: two at
+#: a time can end with a SystemError.
+_PARSING = threading.Lock()
 #: The most axes that every version of NumPy can have.
 _MOST_AXES = 32
 #: Those of arrays of numbers have 128 bytes, or a few more. Python can take a gigabyte to parse 10,000.
@@ -137,7 +141,7 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if int.from_bytes(file.read(2 if version == (1, 0) else 4), "little") > _LONGEST_HEADER:
         raise ValueError("its header is too long")
     file.seek(start)
-    with unwarned():  # of files of Python 2, which are read as well
+    with _PARSING, unwarned():  # of files of Python 2, which are read as well
         shape, is_fortran, dtype = read(file)
     # To NumPy, True is a number, and so are some that cannot even be printed.
     if len(shape) > _MOST_AXES or any(type(side) is not int or abs(side) >= 2**63 for side in shape):

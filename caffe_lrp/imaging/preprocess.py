@@ -2,7 +2,7 @@
 
 The crop is a matter of indices: for each axis, which row or column of the resized image and which one of
 the mean belongs to each row or column of the input. Replicated edges are repeated indices. Source:
-spec/reference.md §4 items 3 to 5. What the reference does not know, inputs that are not square and other
+manual: toolbox, "Crop and mean". What the reference does not know, inputs that are not square and other
 ways to resize, has every axis centred by itself.
 """
 

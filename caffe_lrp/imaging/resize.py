@@ -1,6 +1,6 @@
 """How large an image becomes, with which filter, and its pixels as 16-bit RGB.
 
-The arithmetic of the passes is in ``kernels/resize.py``. Source: spec/reference.md §4 item 2.
+The arithmetic of the passes is in ``kernels/resize.py``. Source: manual: toolbox, "Resizing".
 """
 
 import math

@@ -117,7 +117,7 @@ def lrn_taylor(
 ) -> None:
     """First-order Taylor rule of the reference (Q8); it does not conserve. All blobs (P, C).
 
-    ``r_i = x_i (k + α/n x_i²)^(−β) R_i − (2αβ/n) x_i² Σ_{j≠i} s_j^(−β−1) x_j R_j`` (spec/reference.md §6).
+    ``r_i = x_i (k + α/n x_i²)^(−β) R_i − (2αβ/n) x_i² Σ_{j≠i} s_j^(−β−1) x_j R_j`` (manual: toolbox, "LRN").
     """
     factor = np.float32(2 * alpha * beta / local_size)
     channels, reach = x.shape[1], local_size // 2

@@ -1,8 +1,8 @@
 """Max and average pooling with Caffe's geometry: forward, gradient, and relevance.
 
 Windows start at ``row·stride − pad`` and are clipped to the image, of which each has at least one pixel;
-averages divide by areas that they are given (spec/reference.md §6). Blobs are (N, H, W, C), so that loops
-run over the channels of a pixel.
+averages divide by areas that they are given (manual: toolbox, "Pooling"). Blobs are (N, H, W, C), so that
+loops run over the channels of a pixel.
 """
 
 import numpy as np

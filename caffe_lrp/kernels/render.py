@@ -1,4 +1,4 @@
-"""Colours of a heatmap, and how much of it can be seen. Source: spec/reference.md §7, ``_heatmap.png``."""
+"""Colours of a heatmap, and how much of it can be seen. Source: manual: toolbox, "Output files"."""
 
 from typing import Annotated
 

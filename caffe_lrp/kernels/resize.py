@@ -3,7 +3,7 @@
 Samples are unsigned 16-bit integers in 0..65535, C-ordered (H, W, C). Every sum is accumulated in float64
 in the order of the input pixels and rounded to 16 bit once per pass, because the reference does so and
 its rounding decides grey levels. Which filter and which axis comes first is decided by
-``imaging/resize.py``. Source: spec/reference.md §4 item 2.
+``imaging/resize.py``. Source: manual: toolbox, "Resizing".
 """
 
 from typing import Annotated

@@ -46,8 +46,9 @@ def assumed_settings(deployed: DeployedNet, settings: ModelSettings, said: Colle
     if transform is None and not {"mean_values", "mean_file"}.intersection(said):
         assumed["mean_values"] = _mean_for(shape, settings.channel_order)
     _, height, width = shape
-    if "resize" not in said and height == width:
-        assumed["resize"] = "stretch"
+    if height == width:
+        if "resize" not in said:
+            assumed["resize"] = "stretch"
         side = _side_of_images(transform)
         if "base_size" not in said and side >= height:
             assumed["base_size"] = side

@@ -1,7 +1,8 @@
 """The one table of what can be written: files of every map, and one database of all maps.
 
 A new kind of output is one row here, and the function that encodes it. Nothing is loaded for this table, so
-that the command line can name its kinds; `writers` looks the encoders up. Source: spec/reference.md §7.
+that the command line can name its kinds; `writers` looks the encoders up. Source: manual:
+toolbox, "Output files".
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ class Output:
     ----------
     name
         What people call it (``--outputs``).
+    help
+        What is in it, in a few words.
     suffix
         What the names of its files end with; empty: it is one database of all maps, not a file of each.
     encoder
@@ -35,6 +38,7 @@ class Output:
     """
 
     name: str
+    help: str
     suffix: str = ""
     encoder: str = ""
     by_default: bool = False
@@ -45,15 +49,48 @@ class Output:
 #: In the order of writing, behind relevance at layers. Of files the raw heatmap comes last: where it is, the
 #: others are complete. Pictures come behind maps for NumPy: an older one counts as that of another map.
 _ROWS = (
-    Output("heatmap", "_heatmap.png", "pictures.heatmap_file", by_default=True),
-    Output("input", "_as_inputted_into_the_dnn.png", "pictures.input_file", by_default=True),
-    Output("top10", "_top10scores.txt", "text.top_scores_file", by_default=True, is_text=True),
-    Output("npy", "_relevance.npy", "arrays.npy_file"),
-    Output("npz", "_relevance.npz", "arrays.npz_file"),
-    Output(RENDER, "_render.png", "pictures.render_file"),
-    Output(CONSERVATION, "_conservation.json", "text.conservation_file", is_text=True, needs_sums=True),
-    Output("rawhm", "_rawhm.txt", "text.raw_heatmap_file", by_default=True, is_text=True),
-    Output(DATABASE),
+    Output(
+        "heatmap",
+        "the map in the toolbox's colours",
+        "_heatmap.png",
+        "pictures.heatmap_file",
+        by_default=True,
+    ),
+    Output(
+        "input",
+        "what the net saw of the image",
+        "_as_inputted_into_the_dnn.png",
+        "pictures.input_file",
+        by_default=True,
+    ),
+    Output(
+        "top10",
+        "the ten best classes, with scores",
+        "_top10scores.txt",
+        "text.top_scores_file",
+        by_default=True,
+        is_text=True,
+    ),
+    Output("npy", "relevance of every pixel, NumPy", "_relevance.npy", "arrays.npy_file"),
+    Output("npz", "the same, with classes, settings", "_relevance.npz", "arrays.npz_file"),
+    Output(RENDER, "map and photo (picture options)", "_render.png", "pictures.render_file"),
+    Output(
+        CONSERVATION,
+        "where relevance is lost",
+        "_conservation.json",
+        "text.conservation_file",
+        is_text=True,
+        needs_sums=True,
+    ),
+    Output(
+        "rawhm",
+        "relevance of every pixel, text",
+        "_rawhm.txt",
+        "text.raw_heatmap_file",
+        by_default=True,
+        is_text=True,
+    ),
+    Output(DATABASE, "all maps of the run, in one file"),
 )
 
 #: Name of a kind -> its row.

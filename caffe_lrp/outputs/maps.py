@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ImageError
-from caffe_lrp.files.reading import MEGABYTE, read_small_file, why_no_text
+from caffe_lrp.files.reading import MEGABYTE, read_small_file
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.imaging.numpy_file import array_of
 from caffe_lrp.kernels.numerals import read_numbers
 
@@ -161,7 +162,7 @@ def _account_in(path: Path) -> Account:
 
 
 def _raw_heatmap(path: Path, content: bytes) -> NDArray[Any]:
-    """The number of channels, "H W", then every channel's rows. Source: spec/reference.md §7."""
+    """The number of channels, "H W", then every channel's rows. Source: manual: toolbox, "Output files"."""
     lines = content.split(b"\n", 2)
     head = b" ".join(lines[:2]).split()
     if len(lines) < 3 or len(head) != 3 or not all(word.isdigit() and len(word) < 10 for word in head):

@@ -1,4 +1,4 @@
-"""The pictures of an image, as PNG files. Source: spec/reference.md §7."""
+"""The pictures of an image, as PNG files. Source: manual: toolbox, "Output files"."""
 
 import numpy as np
 

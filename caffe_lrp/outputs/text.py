@@ -1,4 +1,4 @@
-"""The text files. Source: spec/reference.md §7.
+"""The text files. Source: manual: toolbox, "Output files".
 
 Numbers look as C++ streams print them by default: ``%g`` with 6 significant digits.
 """

@@ -1,6 +1,6 @@
 """Which formula suits a net: the one place that says so, for messages and for the configs of the zoo.
 
-What it goes by was measured on nets with trained weights: the README's table "How much a heatmap shows".
+What it goes by was measured on nets with trained weights: manual: formulas, "How much a heatmap shows".
 """
 
 import math

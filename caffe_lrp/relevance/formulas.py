@@ -1,6 +1,7 @@
 """The table of formulas: which rule for which layers.
 
-Formulas with numbers are the reference's (spec/reference.md §6), those with names come from the literature.
+Formulas with numbers are the reference's (manual: toolbox, "Formulas and rules"), those with names come
+from the literature.
 """
 
 from collections.abc import Callable, Collection
@@ -67,6 +68,10 @@ class Formula:
 
     Attributes
     ----------
+    rules
+        What it does, in a few words: its rules, those of the lowest layers first.
+    use
+        When to use it, in a few words.
     linear
         Rule of linear layers that no other entry claims; None for pure gradients.
     convolution
@@ -83,6 +88,8 @@ class Formula:
         Applied to the map at the end.
     """
 
+    rules: str
+    use: str
     linear: RuleMaker | None
     convolution: RuleMaker | None = None
     below: RuleMaker | None = None
@@ -103,31 +110,53 @@ class Formula:
 
 
 FORMULAS: dict[FormulaCode, Formula] = {
-    0: Formula(linear=Epsilon.of),
-    2: Formula(linear=AlphaBeta.of),
-    11: Formula(linear=None),
-    26: Formula(linear=Backprojection.of, relu=PassPositive(), elsewhere=Gradient()),
-    54: Formula(below=Flat.of, linear=Epsilon.of),
-    56: Formula(below=WSquare.of, linear=Epsilon.of),
-    58: Formula(below=Flat.of, linear=AlphaBeta.of),
-    60: Formula(below=WSquare.of, linear=AlphaBeta.of),
-    99: Formula(linear=None, finish=channel_l2),
-    100: Formula(convolution=AlphaBeta.of, linear=Epsilon.of),
-    102: Formula(below=Flat.of, convolution=AlphaBeta.of, linear=Epsilon.of),
-    104: Formula(below=WSquare.of, convolution=AlphaBeta.of, linear=Epsilon.of),
-    114: Formula(below=AlphaBeta.of, linear=Epsilon.of),
-    166: Formula(linear=Backprojection.of, relu=PassGuided(), elsewhere=Gradient()),
+    0: Formula("ε", "small nets; noisy in deep ones", linear=Epsilon.of),
+    2: Formula("αβ", "evidence for and against apart", linear=AlphaBeta.of),
+    11: Formula("gradient", "comparison: sensitivity", linear=None),
+    26: Formula(
+        "deconvolution", "comparison", linear=Backprojection.of, relu=PassPositive(), elsewhere=Gradient()
+    ),
+    54: Formula("flat, ε", "as 0, coarser and calmer", below=Flat.of, linear=Epsilon.of),
+    56: Formula("w², ε", "as 0, coarser and calmer", below=WSquare.of, linear=Epsilon.of),
+    58: Formula("flat, αβ", "as 102, for all-convolutional nets", below=Flat.of, linear=AlphaBeta.of),
+    60: Formula("w², αβ", "as 104, for all-convolutional nets", below=WSquare.of, linear=AlphaBeta.of),
+    99: Formula("gradient, L2 norm", "comparison, colours taken together", linear=None, finish=channel_l2),
+    100: Formula("αβ, ε", "calm (β = 0) or contrasted (β = 1)", convolution=AlphaBeta.of, linear=Epsilon.of),
+    102: Formula(
+        "flat, αβ, ε", "as 100, less pixel noise", below=Flat.of, convolution=AlphaBeta.of, linear=Epsilon.of
+    ),
+    104: Formula(
+        "w², αβ, ε", "as 100, less pixel noise", below=WSquare.of, convolution=AlphaBeta.of, linear=Epsilon.of
+    ),
+    114: Formula("αβ, ε", "ε in small layers, αβ below them", below=AlphaBeta.of, linear=Epsilon.of),
+    166: Formula(
+        "guided backprop", "comparison", linear=Backprojection.of, relu=PassGuided(), elsewhere=Gradient()
+    ),
     # zennit's composites of these names (Anders et al. 2021), after Montavon et al. 2019 and Kohlbrenner et
     # al. 2020. Theirs have the rule of the first layer for one layer only.
-    "epsilon-plus": Formula(convolution=ZPlus.of, linear=Epsilon.of),
-    "epsilon-plus-flat": Formula(first=Flat.of, convolution=ZPlus.of, linear=Epsilon.of),
-    "epsilon-alpha2-beta1": Formula(convolution=alpha2_beta1, linear=Epsilon.of),
-    "epsilon-alpha2-beta1-flat": Formula(first=Flat.of, convolution=alpha2_beta1, linear=Epsilon.of),
-    "epsilon-gamma-box": Formula(first=ZBox.of, convolution=Gamma.of, linear=Epsilon.of),
+    "epsilon-plus": Formula(
+        "z⁺, ε", "small pictures, such as digits", convolution=ZPlus.of, linear=Epsilon.of
+    ),
+    "epsilon-plus-flat": Formula(
+        "flat, z⁺, ε",
+        "a good start: photos, deep nets",
+        first=Flat.of,
+        convolution=ZPlus.of,
+        linear=Epsilon.of,
+    ),
+    "epsilon-alpha2-beta1": Formula(
+        "α2β1, ε", "also evidence against the class", convolution=alpha2_beta1, linear=Epsilon.of
+    ),
+    "epsilon-alpha2-beta1-flat": Formula(
+        "flat, α2β1, ε", "the same in deep nets", first=Flat.of, convolution=alpha2_beta1, linear=Epsilon.of
+    ),
+    "epsilon-gamma-box": Formula(
+        "zᴮ, γ, ε", "between epsilon and epsilon-plus", first=ZBox.of, convolution=Gamma.of, linear=Epsilon.of
+    ),
     # γ in all layers (Andéol et al. 2021).
-    "gamma-all": Formula(linear=Gamma.of),
+    "gamma-all": Formula("γ", "one rule in all layers; both signs", linear=Gamma.of),
     # Deep Taylor decomposition (Montavon et al. 2017).
-    "deep-taylor": Formula(first=ZBox.of, linear=ZPlus.of),
+    "deep-taylor": Formula("zᴮ, z⁺", "positive only, close to contours", first=ZBox.of, linear=ZPlus.of),
 }
 
 

@@ -1,6 +1,7 @@
 """Where relevance starts and ends: layers by index, by name or by code, and what a class is there.
 
-The one place where what a config says of layers meets the net. Source of the codes: spec/reference.md §2.
+The one place where what a config says of layers meets the net. Source of the codes: manual: toolbox,
+"Start of the backward pass".
 
 Under ``auto`` the start is found from above: from the value that is ranked down through what only
 reshapes or squashes scores (Softmax, Sigmoid), and, where the scores are averages over all positions of a

@@ -1,4 +1,7 @@
-"""From relevance to a picture, and whether anything can be seen in it. Source: spec/reference.md §7."""
+"""From relevance to a picture, and whether anything can be seen in it.
+
+Source: manual: toolbox, "Output files".
+"""
 
 import math
 

@@ -198,34 +198,26 @@ def _switch(text: str) -> bool:
     return _one_of(("true", "false"))(text.lower()) == "true"
 
 
+def _words(choices: tuple[str, ...], default: str) -> str:
+    """Choices for the help, the default told."""
+    return ", ".join(f"{choice} (default)" if choice == default else choice for choice in choices)
+
+
+_D = DEFAULT_STYLE
 #: In the order of help.
 PICTURE_OPTIONS = (
+    PictureOption("cmap", _colour_map, "NAME", f"colour map (default {_D.cmap}); --cmap help lists them"),
+    PictureOption("mode", _one_of(MODES), "MODE", _words(MODES, _D.mode)),
+    PictureOption("size", _one_of(SIZES), "SIZE", f"{NET}, or {ORIGINAL} (default): that of the photo"),
+    PictureOption("range", _range, "RANGE", f"{LARGEST}, {ROBUST}, a number, or percentile:P (default 99)"),
+    PictureOption("sign", _one_of(SIGNS), "SIGN", f"{SYMMETRIC} or {POSITIVE} (default: suits the map)"),
+    PictureOption("pool", _one_of(POOLS), "POOL", f"of channels: {', '.join(POOLS)}"),
+    PictureOption("exponent", _number(0, 10), "X", "of the strength; less shows more (default 0.5 or 1)"),
+    PictureOption("level", _number(0, 1000), "X", f"factor of the strength (default {_D.level:g})"),
     PictureOption(
-        "cmap",
-        _colour_map,
-        "NAME",
-        "bwr (default), seismic, jet, hot, … (all: README, Pictures), or colours: 00f,80:fff,f00",
+        "opacity", _number(0, 1), "X", f"of the strongest relevance, 0 to 1 (default {_D.opacity:g})"
     ),
-    PictureOption(
-        "mode", _one_of(MODES), "MODE", "overlay (default): over the photo; plain, alpha, outline, side"
-    ),
-    PictureOption(
-        "size", _one_of(SIZES), "SIZE", "original (default): of the photo; net: of the net's input"
-    ),
-    PictureOption(
-        "range",
-        _range,
-        "RANGE",
-        f"strongest colour at: percentile:P (default 99), {LARGEST}, {ROBUST} or a number",
-    ),
-    PictureOption("sign", _one_of(SIGNS), "SIGN", "symmetric, or positive relevance only"),
-    PictureOption(
-        "pool", _one_of(POOLS), "POOL", f"of a pixel's channels: {POOLS[0]} (default), {', '.join(POOLS[1:])}"
-    ),
-    PictureOption("exponent", _number(0, 10), "X", "of the strength; below 1, faint relevance shows more"),
-    PictureOption("level", _number(0, 1000), "X", "factor of the strength"),
-    PictureOption("opacity", _number(0, 1), "X", "of the strongest relevance, 0 to 1 (default 0.75)"),
-    PictureOption("photo", _one_of(PHOTOS), "HOW", "below an overlay: gray (default) or colour"),
+    PictureOption("photo", _one_of(PHOTOS), "HOW", f"below an overlay: {_words(PHOTOS, _D.photo)}"),
     PictureOption("bar", _switch, "", "add a colour bar"),
 )
 

@@ -15,14 +15,8 @@ from typing import BinaryIO, cast
 
 from caffe_lrp.errors import FileListError
 from caffe_lrp.files.imagefile import ArchiveMember
-from caffe_lrp.files.reading import (
-    HEAD_BYTES,
-    UNPACK_ADVICE,
-    foreign_kind,
-    open_input,
-    pieces_of,
-    why_unreadable,
-)
+from caffe_lrp.files.reading import open_input, pieces_of, why_unreadable
+from caffe_lrp.files.recognition import SEARCHED_BYTES, UNPACK_ADVICE, foreign_kind
 from caffe_lrp.messages import counted
 from caffe_lrp.relevance.target import Target
 
@@ -314,7 +308,7 @@ def _read_archive(path: Path, target: Target) -> ImageCollection:
         raise FileListError(f"{path}: is neither a folder nor a regular file; give a {_WHAT}")
     with open_input(path) as file:
         status = os.fstat(file.fileno())
-        head = next(pieces_of(file, HEAD_BYTES), b"")
+        head = next(pieces_of(file, SEARCHED_BYTES), b"")
         if not head:
             raise FileListError(f"{path}: {_why_no_archive(head)}")
         file.seek(0)

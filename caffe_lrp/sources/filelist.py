@@ -1,4 +1,4 @@
-"""The list of images and classes to explain (spec/reference.md §3).
+"""The list of images and classes to explain (manual: toolbox, "List of images").
 
 A line is checked when the list is read, and parsed again whenever it is asked for, so that a list of a
 million lines takes little more memory than its text.
@@ -19,7 +19,8 @@ from typing import overload
 
 from caffe_lrp.errors import FileListError
 from caffe_lrp.files.imagefile import ArchiveMember
-from caffe_lrp.files.reading import read_bounded, read_small_file, why_no_text
+from caffe_lrp.files.reading import read_bounded, read_small_file
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.messages import MOST_LISTED, listed
 from caffe_lrp.relevance.target import Target
 

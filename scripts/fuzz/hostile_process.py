@@ -287,7 +287,7 @@ def faults_of(attempt: Attempt, outcome: Outcome, documented: frozenset[int]) ->
         elif outcome.code == -signal.SIGKILL and signal.SIGKILL not in sent:
             found.append("was killed, for want of memory perhaps")
     elif outcome.code not in documented:
-        found.append(f"ended with the exit code {outcome.code}, which the README does not have")
+        found.append(f"ended with the exit code {outcome.code}, which the manual does not have")
     elif outcome.code and not outcome.text.strip() and not attempt.streams:
         found.append(f"ended {outcome.code} without a word")
     if outcome.peak > MOST_MEMORY:

@@ -298,9 +298,9 @@ def process_command(arguments: Sequence[str]) -> list[str]:
 
 
 def documented_codes() -> frozenset[int]:
-    """Return the exit codes in the README's table, but for that of internal errors."""
-    readme = Path(__file__).parents[2] / "README.md"
-    lines = iter(readme.read_text(encoding="utf-8").splitlines())
+    """Return the exit codes in the manual's table, but for that of internal errors."""
+    chapter = Path(__file__).parents[2] / "caffe_lrp" / "manual" / "errors.md"
+    lines = iter(chapter.read_text(encoding="utf-8").splitlines())
     for line in lines:
         if line.startswith("| exit code | meaning"):
             break

@@ -42,8 +42,8 @@ ROWS = (
         ("relevance/test_conservation_report.py", "layers/test_layers_pooling.py"),
     ),
     Mutation(
-        "104: Formula(below=WSquare.of,",
-        "104: Formula(below=Flat.of,",
+        '"as 100, less pixel noise", below=WSquare.of',
+        '"as 100, less pixel noise", below=Flat.of',
         "formula 104 has the flat rule in place of w²",
         _FORMULAS,
     ),

@@ -105,7 +105,3 @@ def test_a_process_ends_as_the_catalogue_says(
 def test_the_catalogue_is_large_and_no_title_stands_twice() -> None:
     assert len(KINDS) == sum(len(group.kinds) for group in CATALOGUE)
     assert sum(kind.exit_code != 0 for kind in KINDS.values()) >= 40
-
-
-def test_the_readme_has_the_catalogue() -> None:
-    assert bad_input.part_of_readme() == bad_input.rendered(), "run: python tests/bad_input.py"

@@ -15,7 +15,6 @@ import pytest
 from command_line import CONFIG, DATA, config, files_below, listing, run, run_demo
 
 from caffe_lrp import __version__
-from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.kernels._jit import CACHE_FOLDER
 
@@ -353,13 +352,9 @@ def test_version(tmp_path: Path) -> None:
     assert run("--version", cwd=tmp_path).stdout == f"caffe-lrp {__version__}\n"
 
 
-def test_help_fits_a_screen_and_names_every_option_and_exit_code() -> None:
+def test_help_names_every_exit_code() -> None:
     text = run("--help").stdout
-    assert len(text.splitlines()) <= 27
     assert max(map(len, text.splitlines())) <= 80
-    second_spellings = {"--epsilon"}
-    for action in list_parser()._actions:
-        assert set(action.option_strings) - second_spellings <= set(re.split(r"[\s,]+", text))
     for code in ExitCode:
         assert re.search(rf"\b{code.value} \w", text)
 
@@ -380,7 +375,8 @@ def test_without_arguments_it_explains_itself() -> None:
     result = run()
     assert result.returncode == 2
     assert result.stderr == ""
-    assert "caffe-lrp -c config.txt -f filelist.txt -p outdir/" in result.stdout
+    for command in ("explain", "init", "-c net.yaml --images photos/", "-c net.yaml -f list.txt", "help"):
+        assert f"caffe-lrp {command} " in result.stdout
     assert "scripts/demo.sh" in result.stdout
     assert "--help" in result.stdout
 
@@ -447,7 +443,11 @@ def test_the_summary_is_green_if_all_is_well_else_red(tmp_path: Path) -> None:
         (["-c", "x", "-f", "y", "z"], "'z' needs an option before it; write -c CONFIG -f FILELIST"),
         (["inspect.txt", "x"], "'inspect.txt' needs an option before it"),
         (["-c", "x", "-f", "y", "statsu"], "'statsu' needs an option before it"),
-        (["help"], "'help' needs an option before it"),
+        (["help", "rendre"], "there is no topic or command 'rendre'; did you mean 'render'?"),
+        (
+            ["merge", "--cmap", "jet"],
+            "there is no option --cmap; caffe-lrp explain, caffe-lrp render and caffe-lrp -c have it",
+        ),
         (["convert", "x"], "there is no command 'convert'; did you mean 'convert-config'?"),
         (["-c", "x", "-f", "y", "--epsilon", "-1"], "argument --epsilon: '-1' must be at least 0"),
         (["-c", "x", "-f", "y", "--quirks", "none"], "one of reference, corrected"),

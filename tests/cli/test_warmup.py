@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from chapters import chapter
 from llvmlite import binding as llvm
 
 from caffe_lrp.cli.main import main
@@ -226,6 +227,4 @@ def test_options_of_a_warm_up_are_checked_and_explained() -> None:
 
 @pytest.mark.parametrize("name", ["host", *BASELINES, "CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR"])
 def test_what_can_be_set_is_documented(name: str) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("\n## First start, containers and clusters\n")[1].split("\n## ")[0]
-    assert f"`{name}`" in section
+    assert f"`{name}`" in chapter("containers")

@@ -216,11 +216,19 @@ def test_faults_are_named_with_their_line(tmp_path: Path, old: str, new: str, me
     assert re.search(message, refused(tmp_path, WHOLE.replace(old, new)))
 
 
+def test_a_file_needs_a_net_a_start_and_a_formula_alone(tmp_path: Path) -> None:
+    least = "".join(re.findall("(?:prototxt|caffemodel|start_layer|formula): .*\n", WHOLE))
+    config = read_config(write(tmp_path, least))
+    assert (config.output_root, config.path_root, config.class_count) == ("heatmaps", "", None)
+    assert config.model_arguments()["labels"] == ()
+    assert len(refused(tmp_path, "quirks: corrected").split("\n")) == 4
+
+
 def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
-    text = WHOLE.replace("epsilon: 0.01\n", "").replace("beta: 1", "beta: -1").replace("crop", "corp")
+    text = WHOLE.replace("formula: 100\n", "").replace("beta: 1", "beta: -1").replace("crop", "corp")
     message = refused(tmp_path, text)
     assert len(message.split("\n")) == 3
-    for fault in ("'epsilon' is missing", "'beta' must be at least 0", "no key 'corp'; did you mean 'crop'?"):
+    for fault in ("'formula' is missing", "'beta' must be at least 0", "no key 'corp'; did you mean 'crop'?"):
         assert fault in message
 
 
@@ -321,7 +329,7 @@ def test_a_converted_config_explains_every_key(tmp_path: Path) -> None:
     text = new.read_text(encoding="utf-8")
     for key in KEYS:
         assert f"# {key.help}" in text
-        assert f"{key.attribute}:" in text
+        assert f"{key.name_in_yaml}:" in text
     assert "  # resize: reference\n" in text
     assert "  mean_file: " in text
     assert "\nstart_layer: -1\n" in text

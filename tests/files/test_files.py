@@ -1,19 +1,12 @@
 """What is said about files that are missing, or of another kind than they should be."""
 
-import bz2
-import codecs
-import gzip
-import io
-import lzma
 import os
 import threading
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fetch_model import MODELS
-from PIL import Image
 
 from caffe_lrp.batch.fingerprint import ContentHashes
 from caffe_lrp.config import read_config
@@ -22,14 +15,12 @@ from caffe_lrp.files import reading as files
 from caffe_lrp.files.reading import (
     PUBLISHED_FILES,
     NotRegularError,
-    foreign_kind,
     missing_file_advice,
     open_input,
     open_own,
     pieces_of,
     read_small_file,
     require_file,
-    why_no_text,
 )
 from caffe_lrp.formats.caffe.reader import read_prototxt, scan_caffemodel
 from caffe_lrp.imaging.decode import decode
@@ -40,19 +31,6 @@ from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.collection import read_images
 from caffe_lrp.sources.filelist import read_filelist
-
-
-def zipped() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("net.caffemodel"), b"weights")  # not of today: it names a test
-    return buffer.getvalue()
-
-
-def encoded(kind: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (2, 2)).save(buffer, kind)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -105,70 +83,6 @@ def test_a_file_in_the_place_of_a_folder_is_named_by_whoever_opens_what_lies_in_
     for check in (lambda path: require_file(path, "image", ImageError), decode):
         with pytest.raises(ImageError, match=r"Not a directory; '.*images' is a file, not a folder"):
             check(tmp_path / "images" / "bee.jpg")
-
-
-@pytest.mark.parametrize(
-    ("content", "name"),
-    [
-        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-        (b"\xef\xbb\xbf \r\n<!doctype HTML>", "a web page (HTML)"),
-        (b"\n\n<HTML lang='en'>", "a web page (HTML)"),
-        (b"<head><title>404</title></head>", "a web page (HTML)"),
-        (b"<body>Not Found</body>", "a web page (HTML)"),
-        (b"<script>window.location='/'</script>", "a web page (HTML)"),
-        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML file"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'>", "an XML file"),
-        (b"\x89HDF\r\n\x1a\n\0", "an HDF5 file"),
-        (b"\x93NUMPY\x01\x00", "a NumPy file"),
-        (zipped(), "a ZIP archive"),
-        (gzip.compress(b"weights", mtime=0), "a gzip archive"),
-        (bz2.compress(b"weights", 1), "a bzip2 archive"),
-        (bz2.compress(b"weights", 9), "a bzip2 archive"),
-        (lzma.compress(b"weights"), "an xz archive"),
-        (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7z archive"),
-        (b"%PDF-1.7\n", "a PDF file"),
-        *((encoded(kind), "a picture") for kind in ("PNG", "JPEG", "GIF")),
-        (b"GIF87a\x01\0\x01\0", "a picture"),
-        ("images/a.jpg 1".encode("utf-16"), "a text in UTF-16"),
-        (codecs.BOM_UTF16_BE + "images/a.jpg 1".encode("utf-16-be"), "a text in UTF-16"),
-    ],
-)
-def test_well_known_kinds_of_file_are_recognised(content: bytes, name: str) -> None:
-    kind = foreign_kind(content)
-    assert kind is not None
-    assert kind.name == name
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"param_file\n",
-        b"version 2\n",
-        b'name: "net"\n',
-        b"\n\x04tiny\xa2\x06",
-        b"<!-- a comment -->\n",
-        b"GIF8/a.gif 1\n",
-        b"BZh/a.jpg 1\n",
-        b"%PDFpages/a.jpg 1\n",
-    ],
-)
-def test_other_files_are_of_no_such_kind(content: bytes) -> None:
-    assert foreign_kind(content) is None
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"\n\x04tiny\x00", "is a binary file, not a list; look again"),
-        (b"\x1f\x8b\x08", "is a gzip archive, not a list; unpack it first"),
-        (b"a\tb\r\n\x0c\x1a caf\xe9", ""),
-        (b" " * 512 + b"\x00", ""),
-        (b"", ""),
-    ],
-)
-def test_what_is_no_text_is_named(content: bytes, reason: str) -> None:
-    assert why_no_text(content, "list", "look again") == reason
 
 
 def test_a_path_longer_than_paths_can_be_is_not_looked_up_in_vain(tmp_path: Path) -> None:

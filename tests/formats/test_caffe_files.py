@@ -273,27 +273,6 @@ def test_a_solverstate_given_as_caffemodel_is_recognised(tmp_path: Path, state: 
         scan_caffemodel(write(tmp_path, state))
 
 
-#: ModelProto of ONNX: version, producer, its version, graph, versions of operators.
-ONNX = (
-    b"\x08\x07" + message(2, b"pytorch") + message(3, b"1.9") + message(7, b"graph") + message(8, b"\x10\x09")
-)
-
-
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        (ONNX, "a model in ONNX format"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(3000) + b"keras_version", "a model of Keras"),
-        (b"PK\x03\x04" + bytes(40) + b"model.weights.h5", "a model of Keras"),
-        (b"PK\x03\x04" + bytes(40) + b"archive/data.pkl", "a model of PyTorch"),
-        (b"\x80\x02ctorch._utils\n", "a model of PyTorch"),
-    ],
-)
-def test_models_of_other_programs_are_named(tmp_path: Path, content: bytes, kind: str) -> None:
-    with pytest.raises(ModelError, match=f"is {kind}, not a caffemodel; give the files of Caffe"):
-        scan_caffemodel(write(tmp_path, content))
-
-
 def test_a_caffemodel_written_as_text_is_recognised(tmp_path: Path) -> None:
     text = b'layer { name: "fc" ' + b" " * 1000 + b"blobs { data: 1.5 shape { dim: 1 } } }\n"
     with pytest.raises(ModelError, match=r"is a caffemodel written as text; write it in the binary format"):

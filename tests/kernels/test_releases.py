@@ -8,6 +8,7 @@ from pathlib import Path
 import llvmlite
 import numba
 import pytest
+from chapters import chapter
 
 from caffe_lrp import errors
 from caffe_lrp.errors import ExitCode, UsageError
@@ -24,11 +25,11 @@ def test_pyproject_asks_for_the_releases_that_are_supported(package: str) -> Non
     assert [line for line in lines if line.startswith(f'"{package}')] == [f'"{requirement(package)}",']
 
 
-def test_the_readme_names_the_range_of_numba() -> None:
+def test_the_manual_names_the_range_of_numba() -> None:
     first, end = SUPPORTED["numba"]
     major, minor = end.split(".")
     named = f"Numba may be any release from {first} to {major}.{int(minor) - 1}."
-    assert named in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert named in chapter("start")
 
 
 def is_refused(package: str, version: str) -> bool:

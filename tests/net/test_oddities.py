@@ -508,25 +508,26 @@ WEIGHTS = (
         "it is written as text",
         caffemodel=replaced(b'layer { name: "fc1" blobs { data: 1.5 } }\n'),
         error="net.caffemodel: is a caffemodel written as text; write it in the binary format, see "
-        "'Converting weights' in the README",
+        "'Converting weights' in caffe-lrp help nets",
     ),
     Oddity(
         "it is of Keras",
         caffemodel=replaced(b"\x89HDF\r\n\x1a\n" + bytes(2000) + b"keras_version"),
-        error="net.caffemodel: is a model of Keras, not a caffemodel; give the files of Caffe it was made "
-        "from, or convert it to Caffe's format",
+        error="net.caffemodel: is a Keras model, not a caffemodel; caffe-lrp runs only Caffe nets; for Keras "
+        "nets, use iNNvestigate, or try to convert the net to Caffe with MMdnn",
     ),
     Oddity(
         "it is in ONNX format",
         caffemodel=replaced(ONNX),
-        error="net.caffemodel: is a model in ONNX format, not a caffemodel; give the files of Caffe it was "
-        "made from, or convert it to Caffe's format",
+        error="net.caffemodel: is an ONNX model, not a caffemodel; caffe-lrp runs only Caffe nets; try to "
+        "convert the net to Caffe with MMdnn or onnx2caffe; if it comes from PyTorch, use zennit or "
+        "Captum there",
     ),
     Oddity(
         "it is of PyTorch",
         caffemodel=replaced(b"PK\x03\x04" + bytes(26) + b"archive/data.pkl"),
-        error="net.caffemodel: is a model of PyTorch, not a caffemodel; give the files of Caffe it was made "
-        "from, or convert it to Caffe's format",
+        error="net.caffemodel: is a PyTorch model, not a caffemodel; caffe-lrp runs only Caffe nets; for "
+        "PyTorch nets, use zennit or Captum, or try to convert the net to Caffe with MMdnn",
     ),
     Oddity(
         "the net was finetuned to other classes",

@@ -26,6 +26,7 @@ from bench_nets import NETS, photo, prepare_net, prepare_photos, unloaded_plan
 from bench_report import add_direct_time, machine_lines, speed_row, table, write_json
 from bench_worker import Case, Round, Worker, repetitions
 from builders import INCEPTION, assert_close, build, random_blob, single_layer
+from chapters import chapter
 
 import caffe_lrp
 from caffe_lrp.config import read_config
@@ -46,7 +47,6 @@ from caffe_lrp.relevance.rules.z_box import ZBox
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEMO_CONFIG = ROOT / "configs" / "demo.txt"
 DEMO_PHOTOS = sorted(map(str, (ROOT / "filelists" / "demo").glob("*.png")))[:2]
 
@@ -155,8 +155,8 @@ def test_values_stay_non_negative_through_layers_that_move_elements(tmp_path: Pa
     assert names == {layer.name for layer in net.layers} - linear
 
 
-def test_the_operations_in_the_readme_are_those_that_are_counted() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|((?: [\d.]+ \|)+)$", README, re.MULTILINE)
+def test_the_operations_in_the_manual_are_those_that_are_counted() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|((?: [\d.]+ \|)+)$", chapter("speed"), re.MULTILINE)
     formulas = (None, 0, 11, 100, 102, 104)
     counted = {net: [f"{bench.flops_of(net, formula) / 1e9:.1f}" for formula in formulas] for net in NETS}
     assert {net: cells.replace("|", "").split() for net, cells in rows} == counted
@@ -229,6 +229,7 @@ def test_a_prepared_net_has_all_its_files(tmp_path: Path) -> None:
     assert config.caffemodel.stat().st_size > 4 * 6_998_552
     assert config.mean_file is not None
     assert config.mean_file.is_file()
+    assert config.synset_file is not None
     assert config.synset_file.is_file()
     assert config.formula == 100
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import test_dependencies as script
+from chapters import chapter
 from test_dependencies import Outcome, Project, Python
 
 PROJECT = """
@@ -50,10 +51,11 @@ def test_the_package_itself_declares_what_can_be_tried() -> None:
     assert "ruff" not in found.bounds
 
 
-def test_the_readme_names_the_pythons_that_are_declared() -> None:
+def test_the_manual_names_the_pythons_that_are_declared() -> None:
     *others, last = (f"{major}.{minor}" for major, minor in script.read_project(PYPROJECT).pythons)
-    readme = (script.ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"\nPython {', '.join(others)} and {last} are tested: `scripts/test_dependencies.py`" in readme
+    assert f"\nPython {', '.join(others)} and {last} are tested: `scripts/test_dependencies.py`" in chapter(
+        "contributing"
+    )
 
 
 def test_a_dependency_without_a_lower_bound_is_named(tmp_path: Path) -> None:

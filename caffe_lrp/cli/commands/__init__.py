@@ -5,19 +5,19 @@ imported for its help alone, too, and so imports what takes long to load within 
 """
 
 import argparse
-import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
 
-from caffe_lrp.cli.options import WIDTH, Parser
+from caffe_lrp.cli.options import Parser
 from caffe_lrp.machine.environment import ADDRESS_SPACE_TO_COMPILE
 
 
 class CommandModule(Protocol):
     """What a module beside this one defines."""
 
-    #: Its purpose, in one line of any length.
+    #: Its purpose: one short sentence for the list of commands, and more if there is more to say.
     HELP: str
 
     def add_arguments(self, parser: Parser) -> None:
@@ -53,20 +53,45 @@ RUN_LIST = Command("run_list", address_space=0)
 #: Subcommand -> where it is, in the order of the help.
 COMMANDS = {
     "explain": Command("explain", address_space=0),
+    "init": Command("init", address_space=0),
     "inspect": Command("inspect", address_space=0),
     "render": Command("render", address_space=0),
     "status": Command("status"),
     "merge": Command("merge"),
     "convert-config": Command("convert_config"),
     "warmup": Command("warmup", address_space=ADDRESS_SPACE_TO_COMPILE),
+    "help": Command("help"),
 }
 
 
 def parser_of(name: str) -> Parser:
     """The parser of a subcommand."""
     module = COMMANDS[name].load()
-    parser = Parser(f"caffe-lrp {name}", textwrap.fill(module.HELP, WIDTH))
-    parser.add_argument("-h", "--help", action="help", help="show this help")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show more of internal errors")
+    parser = Parser(f"caffe-lrp {name}", module.HELP)
+    parser.options_elsewhere = options_of_all
     module.add_arguments(parser)
+    group = parser.add_argument_group("messages")
+    group.add_argument("-v", "--verbose", action="store_true", help="tell more of internal errors")
+    group.add_argument("-h", "--help", action="help", help="show this help")
     return parser
+
+
+def summaries() -> dict[str, str]:
+    """Subcommand -> the first sentence of its help."""
+    return {name: command.load().HELP.partition(". ")[0].rstrip(".") for name, command in COMMANDS.items()}
+
+
+def overview() -> str:
+    """A line for every subcommand."""
+    longest = max(map(len, COMMANDS))
+    return "\n".join(f"  {name:<{longest}}  {text}" for name, text in summaries().items())
+
+
+def options_of_all() -> Iterator[tuple[str, str]]:
+    """Every option of every command, with how the command is written."""
+    list_parser = import_module(f"{__name__}.{RUN_LIST.module}").list_parser
+    for parser in map(parser_of, COMMANDS):
+        for option in parser.options:
+            yield option, parser.prog
+    for option in list_parser().options:
+        yield option, "caffe-lrp -c"

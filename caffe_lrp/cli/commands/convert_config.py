@@ -7,12 +7,12 @@ from pathlib import Path
 
 from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import say
-from caffe_lrp.config import KEYS, SUFFIXES, as_yaml, is_yaml, read_entries
+from caffe_lrp.config import KEYS, as_yaml, read_entries, require_yaml_name
 from caffe_lrp.config.keys import exists
-from caffe_lrp.errors import ExitCode, OutputError, UsageError
-from caffe_lrp.files.atomic import why_unwritable
+from caffe_lrp.errors import ExitCode
+from caffe_lrp.files.atomic import write_new
 
-HELP = "Write a config file as YAML, with every key explained; what the old one says, the new one says."
+HELP = "Write a config file as YAML, with every key explained. The new file means the same as the old one."
 
 
 def add_arguments(parser: Parser) -> None:
@@ -24,15 +24,14 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the YAML file, unless there is one, and say so."""
     old, new = options.old, options.new
-    if not is_yaml(new):
-        raise UsageError(f"{new}: a config in YAML is told by its name; let it end with {SUFFIXES[0]}")
+    require_yaml_name(new)
     values = {attribute: entry.value for attribute, entry in read_entries(old).items()}
     for key in KEYS:
         if key.parse is Path and key.attribute in values:
             values[key.attribute] = _moved(values[key.attribute], old.parent, new.parent)
     text = as_yaml(values)
     with options.halt.concluding():
-        _write_new(new, text)
+        write_new(new, text)
     say(f"{new} says what {old} does", sys.stdout)
     return ExitCode.DONE
 
@@ -45,13 +44,3 @@ def _moved(path: Path, old_folder: Path, new_folder: Path) -> Path:
     if path.is_absolute() or exists(path):
         return path
     return Path(os.path.relpath(old_folder / path, new_folder))
-
-
-def _write_new(path: Path, text: str) -> None:
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as fault:
-        raise OutputError(f"{path}: is there already; choose another name, or remove it first") from fault
-    except (OSError, ValueError) as fault:
-        raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault

@@ -14,24 +14,27 @@ from caffe_lrp.cli.options import (
 )
 from caffe_lrp.cli.picture_options import add_picture_options
 from caffe_lrp.config import is_config
+from caffe_lrp.errors import UsageError
+from caffe_lrp.files.reading import read_head
+from caffe_lrp.files.recognition import SEARCHED_BYTES, why_foreign
 from caffe_lrp.relevance.target import parse_target
 
-HELP = "Explain images with a net, from its two files: no config is needed. For a first look."
+HELP = "Explain images with a net, without a config. For a first look."
 
 #: Settings of a model that have an option: attribute -> metavar, help.
 SETTINGS = {
-    "resize": ("HOW", "stretch, short-side, reference (longer side) or none"),
+    "resize": ("HOW", "stretch, short-side, reference (longer side), none"),
     "base_size": ("PIXELS", "side to resize to; the net sees the centre"),
-    "channel_order": ("ORDER", "BGR or RGB: the order that the net expects"),
+    "channel_order": ("ORDER", "BGR or RGB: colours as the net wants them"),
     "mean_values": ("N,N,N", "mean to subtract: one number, or one a channel"),
     "mean_file": ("FILE", "mean image, in place of numbers"),
-    "input_scale": ("N", "factor of the input, after subtracting the mean"),
+    "input_scale": ("N", "factor of the input, after the mean is subtracted"),
     "input_size": ("HxW", "size of the net's input, such as 480x640"),
     "head": ("NAME", "output whose classes are ranked"),
     "start_layer": ("LAYER", "where relevance starts"),
 }
 
-_USAGE = "caffe-lrp explain [-h] [-v] PROTOTXT CAFFEMODEL IMAGE ... [option ...]"
+_USAGE = "caffe-lrp explain PROTOTXT CAFFEMODEL IMAGE ... [option ...]"
 _EPILOG = """\
 Every IMAGE becomes IMAGE_render.png. For folders of images, and for other
 outputs than pictures, write a config: caffe-lrp -c CONFIG --images DIR
@@ -46,22 +49,26 @@ def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("prototxt", type=Path, metavar="PROTOTXT", help="the net")
     add("caffemodel", type=Path, metavar="CAFFEMODEL", help="its weights")
-    add("images", type=Path, nargs="*", metavar="IMAGE", help="pictures to explain")
+    add("images", type=Path, nargs="*", metavar="IMAGE", help="photos or other pictures")
+    add = parser.add_argument_group("output").add_argument
     add(
         "-p", "--prepath", type=not_empty, default="./", metavar="DIR",
         help="where pictures go (default ./)",
     )  # fmt: skip
     add("--overwrite", action="store_true", help="replace pictures that are there")
+    add = parser.add_argument_group("explanation").add_argument
     add(
         "--target", type=checked(parse_target), metavar="CLASS",
-        help="class to explain; -1 (default): the best, -2: the five best in one map",
+        help="class to explain (default -1: the best; -2: best 5)",
     )  # fmt: skip
     add("--top", type=at_most(MOST_RANKS), metavar="K", help="a picture for each of the K best classes")
     add(
         "--formula", dest="formulas", type=formulas_of, metavar="CODES",
-        help="formulas, such as 0,100 (default: what suits the net)",
+        help="such as 0,100; help: a list (default: suits the net)",
     )  # fmt: skip
-    about_net = parser.add_argument_group("about the net (what you leave out is assumed, and listed)")
+    about_net = parser.add_argument_group(
+        "net and preprocessing", "What is not given is chosen to suit the net, and the choice is printed."
+    )
     about_net.add_argument("--labels", type=Path, metavar="FILE", help="class labels, one a line")
     for attribute, (metavar, text) in SETTINGS.items():
         add_override(about_net, attribute, text, metavar)
@@ -69,14 +76,25 @@ def add_arguments(parser: Parser) -> None:
     parser.fault_of = _fault
 
 
+def _why_no_prototxt(path: Path) -> str:
+    """What is in place of a prototxt, such as a model of another program; empty if nothing is known."""
+    try:
+        foreign = why_foreign(read_head(path, "prototxt", UsageError, SEARCHED_BYTES), "prototxt")
+    except UsageError:  # a run says so
+        return ""
+    return f"{path}: {foreign}" if foreign else ""
+
+
 def _fault(options: argparse.Namespace) -> str:
     """What is missing, or does not go together; empty if nothing."""
+    foreign = "" if options.images else _why_no_prototxt(options.prototxt)
     faults = (
         (
             is_config(options.prototxt),
             f"{options.prototxt} is a config, which names its net itself; explain wants the two files of a "
             f"net: PROTOTXT CAFFEMODEL IMAGE. With a config: caffe-lrp -c {options.prototxt} -f FILELIST",
         ),
+        (bool(foreign), foreign),
         (not options.images, "IMAGE is missing: write PROTOTXT CAFFEMODEL IMAGE, in this order"),
         (
             options.mean_values is not None and options.mean_file is not None,

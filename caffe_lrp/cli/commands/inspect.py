@@ -5,7 +5,7 @@ from pathlib import Path
 
 from caffe_lrp.cli.options import Parser, add_canonize, add_override, formulas_of
 
-HELP = "Show the layers of a net, where relevance would start, and which rule each layer would get."
+HELP = "Show the layers of a net and the rule that each one gets. Also where relevance would start."
 
 #: The formula whose rules are shown.
 _DEFAULT_FORMULA = 100
@@ -13,6 +13,7 @@ _DEFAULT_FORMULA = 100
 
 def add_arguments(parser: Parser) -> None:
     """Add the net, what replaces values of a config, and what is written."""
+    parser.usage = "caffe-lrp inspect PROTOTXT [CAFFEMODEL] [option ...]"
     parser.epilog = "Formulas 54 to 60, 102, 104 and 114 need --switch-layer."
     add = parser.add_argument
     add("prototxt", type=Path, metavar="PROTOTXT", help="the net")
@@ -21,15 +22,15 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
     add(
         "--formula", dest="formulas", type=formulas_of, default=(_DEFAULT_FORMULA,), metavar="CODES",
-        help=f"formulas whose rules are shown, such as 0,100 (default {_DEFAULT_FORMULA})",
+        help=f"such as 0,{_DEFAULT_FORMULA} (default {_DEFAULT_FORMULA}); --formula help lists them",
     )  # fmt: skip
-    add_override(parser, "start_layer", "where relevance starts (default: -1, -2 or the end)")
-    add_override(parser, "first_layer", "lowest layer that it passes (default 0)")
-    add_override(parser, "head", "output whose classes are ranked, by name")
-    add_override(parser, "switch_layer", "up to this layer, lower rules apply")
-    add_override(parser, "quirks", "reference (default) or corrected")
-    add_override(parser, "input_size", "height x width of the input, such as 480x640")
-    add_canonize(parser, "auto (default) shows what a run with the caffemodel merges, off nothing")
+    add_override(parser, "start_layer", "where relevance starts (default: -1, -2 or the end)", "LAYER")
+    add_override(parser, "first_layer", "where the backward pass ends (default 0)", "LAYER")
+    add_override(parser, "head", "output whose classes are ranked", "NAME")
+    add_override(parser, "switch_layer", "up to this layer, formulas use their lower rule", "LAYER")
+    add_override(parser, "quirks", "reference (default) or corrected", "MODE")
+    add_override(parser, "input_size", "size of the net's input, such as 480x640", "HxW")
+    add_canonize(parser, "batch normalization: auto (default) merges it, or off")
     add("--json", action="store_true", help="print JSON, for other programs")
     add("--dot", type=Path, metavar="FILE", help="write the graph for Graphviz")
     add("--svg", type=Path, metavar="FILE", help="draw the graph, for web browsers")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from caffe_lrp.batch.painting import Painter, Survey
     from caffe_lrp.batch.sources_of_maps import FinishedMaps
 
-HELP = "Draw the maps of finished runs anew: in other colours, over their photos, side by side on a sheet."
+HELP = "Draw the maps of finished runs again, without their nets. In any colours, over photos, on a sheet."
 
 #: A word of --range that only this command has: the largest that any of the maps has by itself.
 _RUN = "run"
@@ -33,28 +33,26 @@ _EPILOG = """\
 SOURCE is the output folder of a run, its maps.h5, or files of maps:
 _relevance.npy, _relevance.npz, _rawhm.txt. Pictures are called …_render.png.
 What is there in the same style is not drawn again, so that the same command
-goes on after an interruption."""
+resumes after an interruption. --range run takes one range for all
+maps, the largest that any of them has by itself."""
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the sources, where pictures go, and how they look."""
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="SOURCE", help="folder of a run, maps.h5, or files of maps")
+    add = parser.add_argument_group("output").add_argument
     add("-p", "--prepath", type=not_empty, metavar="DIR", help="where pictures go (default: beside the maps)")
     add("--sheet", type=Path, metavar="FILE", help="also put all pictures side by side into one PNG")
-    add(
-        "--image-root",
-        type=Path,
-        metavar="DIR",
-        help="look for the photos below DIR instead of at their old paths",
-    )
+    add("--image-root", type=Path, metavar="DIR", help="look for photos below DIR, not where the run did")
     add("--threads", type=at_most(MOST_THREADS), metavar="N", help="default: as many as there are processors")
     add("--overwrite", action="store_true", help="replace pictures of another style, and the sheet")
     add_picture_options(parser)
     (ranges,) = (action for action in parser._actions if "--range" in action.option_strings)
     of_one_map: Any = ranges.type
     ranges.type = lambda text: text if text == _RUN else of_one_map(text)
-    ranges.help = f"{ranges.help}; run: one for all maps, the largest that any has by itself"
+    ranges.help = "max, robust, a number, percentile:P (99), or run"
+    parser.usage = "caffe-lrp render SOURCE ... [-p DIR] [option ...]"
     parser.epilog = _EPILOG
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from caffe_lrp.cli.options import (
     DTYPES,
     MOST_RANKS,
     MOST_THREADS,
-    OVERRIDES,
-    WIDTH,
     Parser,
     add_canonize,
     add_override,
@@ -38,52 +35,50 @@ from caffe_lrp.relevance.target import Target, parse_target
 from caffe_lrp.sources.collection import read_images
 from caffe_lrp.sources.filelist import EntryList, read_filelist
 
-from . import COMMANDS
+from . import options_of_all, overview
 
 #: What ``caffe-lrp`` alone prints.
 INTRODUCTION = """\
 caffe-lrp explains the predictions of a Caffe image classifier, pixel by pixel.
 
-  caffe-lrp -c config.txt -f filelist.txt -p outdir/
+A first look at a net, from its two files:
+  caffe-lrp explain deploy.prototxt net.caffemodel photo.jpg
 
-config.txt    names the net (prototxt and caffemodel), its mean image and class
-              labels, and the formula; the repository's configs/ has examples
-filelist.txt  one image a line: its path and the class to explain, -1 for the best
-outdir/       receives a heatmap and three other files for every line
+Write a config for it, then explain a folder of images:
+  caffe-lrp init deploy.prototxt net.caffemodel -c net.yaml
+  caffe-lrp -c net.yaml --images photos/ -p out
 
-No config? The two files of a net are enough for a first look:
+Or a list of images, a path and a class on each line (-1: the best class):
+  caffe-lrp -c net.yaml -f list.txt -p out
 
-  caffe-lrp explain net.prototxt net.caffemodel photo.jpg
+No net at hand? scripts/demo.sh in the repository explains pictures with a small
+net that comes with it.
 
-Never tried it? scripts/demo.sh of the repository explains pictures with a small
-net that comes with it. All options: caffe-lrp --help"""
+The manual: caffe-lrp help          All options: caffe-lrp --help"""
 
 HELP = "Explain the predictions of a Caffe image classifier, pixel by pixel."
 
-_COMMANDS = textwrap.fill(f"also: caffe-lrp {', '.join(COMMANDS)} (each: --help)", WIDTH)
-_EPILOG = f"""\
-for config values: --formula CODES --eps ε --beta β --gamma γ --head NAME
-  --start-layer, --first-layer, --switch-layer LAYER --quirks, --input-size
-images: --image-root DIR  --images DIR|TAR  --target CLASS  --max-pixels N
-output: --outputs --dtype --input-dataset --dump-layers --conservation --no-sync
-with --outputs render: --cmap NAME --mode --size --range --sign --pool --photo
-  --exponent --level --opacity --bar
-net: --threads N  --memory 4G  --batch N  --convolution, --canonize METHOD
-runs: --shard --dask --retry-failed --max-failures --overwrite --suffix-target
-{_COMMANDS}
-exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or
-list, 4 some images failed, 5 bad output folder, 130 interrupted
-"""
+_EPILOG = """\
+commands (each has its own --help):
+{commands}
+
+exit codes: 0 all done, 1 internal error, 2 wrong usage, 3 bad config, model or list, 4 some images \
+failed, 5 output cannot be written, 130 interrupted
+
+The manual: caffe-lrp help"""
 
 
 def list_parser() -> Parser:
     """The parser of ``caffe-lrp`` without a subcommand."""
     parser = Parser(
         prog="caffe-lrp",
-        usage="caffe-lrp -c CONFIG -f FILELIST [-p DIR] [option ...]",
+        usage="caffe-lrp -c CONFIG -f FILELIST [-p DIR] [option ...]\n"
+        "       caffe-lrp -c CONFIG --images DIR|TAR [-p DIR] [option ...]\n"
+        "       caffe-lrp COMMAND ...",
         description=HELP,
-        epilog=_EPILOG,
+        epilog=_EPILOG.format(commands=overview()),
     )
+    parser.options_elsewhere = options_of_all
     add_arguments(parser)
     return parser
 
@@ -99,7 +94,7 @@ def demo_parser() -> Parser:
     parser.add_argument("config", type=Path, metavar="CONFIG")
     parser.add_argument("filelist", type=Path, metavar="FILELIST")
     parser.add_argument("prepath", metavar="PREPATH")
-    _add_common(parser, "show this help", "show the version")
+    _add_common(parser)
     # Whatever cannot be said here is as where it can, but is not.
     parser.set_defaults(**vars(list_parser().parse_args([])) | {"is_demo": True})
     return parser
@@ -107,66 +102,130 @@ def demo_parser() -> Parser:
 
 def add_arguments(parser: Parser) -> None:
     """Add everything; what must be given, and what goes together, is checked in the end."""
-    add = parser.add_argument
-    add("words", nargs="*", help=argparse.SUPPRESS)
-    add("-c", "--config", type=Path, metavar="FILE", help="config: net, mean image, formula")
-    add("-f", "--filelist", type=Path, metavar="FILE", help="images, 'path class' a line; -1: best class")
-    add("-p", "--prepath", type=not_empty, default="./", metavar="DIR", help="where output goes (default ./)")
-    add(
-        "-b", "--binary", type=one_of(*BINARIES), default=BINARIES[0], metavar="KEY",
-        help="default, parallel (batches); …_minimal: text only",
-    )  # fmt: skip
-    add(
-        "--top", type=at_most(MOST_RANKS), metavar="K", help="maps of the K best classes, not of those listed"
-    )
-    add("--dry-run", action="store_true", help="check config, net and list, show layers, stop")
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument(
-        "-v", "--verbose", action="store_true", help="print a line for every map; errors only: --quiet"
-    )
-    loudness.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
-    _add_common(parser, "show this help; the version: --version", argparse.SUPPRESS)
-    _add_hidden(parser)
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    _add_sources(parser)
+    _add_explanation(parser)
+    _add_output(parser)
+    add_picture_options(parser, "pictures (of --outputs render)")
+    _add_speed(parser)
+    _add_runs(parser)
+    messages = parser.add_argument_group("messages")
+    loudness = messages.add_mutually_exclusive_group()
+    loudness.add_argument("-v", "--verbose", action="store_true", help="print a line for every map")
+    loudness.add_argument("--quiet", action="store_true", help="print errors only")
+    _add_common(messages)
     parser.set_defaults(is_demo=False)
     parser.fault_of = _fault
 
 
-def _add_common(parser: Parser, about_help: str, about_version: str) -> None:
-    parser.add_argument("-h", "--help", action="help", help=about_help)
-    parser.add_argument("--version", action="version", version=f"caffe-lrp {__version__}", help=about_version)
+def _add_common(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("-h", "--help", action="help", help="show this help")
+    parser.add_argument(
+        "--version", action="version", version=f"caffe-lrp {__version__}", help="show the version"
+    )
 
 
-def _add_hidden(parser: Parser) -> None:
-    """Options that share a few lines of the epilog."""
+def _add_sources(parser: Parser) -> None:
+    add = parser.add_argument_group("config and list").add_argument
+    add("-c", "--config", type=Path, metavar="FILE", help="net, mean and formula, see: caffe-lrp help config")
+    add(
+        "-f",
+        "--filelist",
+        type=Path,
+        metavar="FILE",
+        help="a path and a class on each line; -1: the best class",
+    )
+    add("--dry-run", action="store_true", help="check config, net and list, show the layers, stop")
+    add = parser.add_argument_group("images").add_argument
+    add("--images", type=Path, metavar="DIR|TAR", help="a folder or a tar archive, in place of a list")
+    add(
+        "--target", type=checked(parse_target), metavar="CLASS",
+        help="with --images: the class (default -1: the best)",
+    )  # fmt: skip
+    add("--image-root", default="", metavar="DIR", help="where relative paths of the list start")
+    add(
+        "--max-pixels", type=pixels_of, default=pixels_of("180M"), metavar="N",
+        help="refuse larger images (default 180M, at most 1G)",
+    )  # fmt: skip
 
-    def add(option: str, **settings: Any) -> None:
-        parser.add_argument(option, help=argparse.SUPPRESS, **settings)
 
-    add("--formula", dest="formulas", type=formulas_of, metavar="CODES")
-    for attribute in OVERRIDES:
-        add_override(parser, attribute)
-    add("--threads", type=at_most(MOST_THREADS), metavar="VALUE")
-    add("--memory", type=memory_of, metavar="VALUE")
-    add("--batch", type=at_least_one, metavar="VALUE")
-    add("--image-root", default="", metavar="DIR")
-    add("--suffix-target", action="store_true")
-    add("--images", type=Path, metavar="DIR|TAR")
-    add("--target", type=checked(parse_target), metavar="CLASS")
-    add("--outputs", type=kinds_of, metavar="KINDS")
-    add_picture_options(parser, is_hidden=True)
-    add("--dtype", type=one_of(*DTYPES), default=DTYPES[0])
-    add("--input-dataset", action="store_true")
-    add("--dump-layers", type=layers_of, default=(), metavar="LAYERS")
-    add("--conservation", action="store_true")
-    add("--shard", type=shard_of, metavar="I/N")
-    add("--dask", type=not_empty, metavar="ADDRESS")
-    add("--overwrite", action="store_true")
-    add("--no-sync", action="store_true")
-    add("--retry-failed", action="store_true")
-    add("--max-failures", type=at_least_one, metavar="N")
-    add("--max-pixels", type=pixels_of, default=pixels_of("180M"), metavar="N")
-    add("--convolution", type=one_of(*CONVOLUTIONS), default=CONVOLUTIONS[0])
-    add_canonize(parser)
+#: Options that replace a value of the config, by the attribute: metavar, help.
+_OVERRIDES = {
+    "epsilon": ("N", "ε of the ε rule"),
+    "beta": ("N", "β of the αβ rule, where α = 1 + β"),
+    "gamma": ("N", "γ of the γ rule (default 0.25)"),
+    "switch_layer": ("LAYER", "up to this layer, formulas use their lower rule"),
+    "start_layer": ("LAYER", "where relevance starts: index, name, -1, -2 or auto"),
+    "first_layer": ("LAYER", "where the backward pass ends (0: at the image)"),
+    "head": ("NAME", "output whose classes are ranked"),
+    "input_size": ("HxW", "size of the net's input, such as 480x640"),
+    "quirks": ("MODE", "reference: as the toolbox (default); or corrected"),
+}
+
+
+def _add_explanation(parser: Parser) -> None:
+    group = parser.add_argument_group("explanation", "Most of these replace a value of the config.")
+    add = group.add_argument
+    add(
+        "--formula", dest="formulas", type=formulas_of, metavar="CODES",
+        help="such as 0,100; --formula help lists them",
+    )  # fmt: skip
+    for attribute, (metavar, text) in _OVERRIDES.items():
+        add_override(group, attribute, text, metavar)
+    add_canonize(group, "batch normalization: auto (default) merges it, or off")
+    add(
+        "--top",
+        type=at_most(MOST_RANKS),
+        metavar="K",
+        help="maps of the K best classes, not of those in the list",
+    )
+
+
+def _add_output(parser: Parser) -> None:
+    add = parser.add_argument_group("output").add_argument
+    add("-p", "--prepath", type=not_empty, default="./", metavar="DIR", help="where output goes (default ./)")
+    add("--outputs", type=kinds_of, metavar="KINDS", help="such as heatmap,npy; --outputs help lists them")
+    add(
+        "-b", "--binary", type=one_of(*BINARIES), default=BINARIES[0], metavar="PROGRAM",
+        help="default, parallel (batches); …_minimal: text only",
+    )  # fmt: skip
+    add(
+        "--dtype", type=one_of(*DTYPES), default=DTYPES[0], metavar="TYPE",
+        help=f"of npy, npz, h5: {' or '.join(DTYPES)} (default {DTYPES[0]})",
+    )  # fmt: skip
+    add("--input-dataset", action="store_true", help="with h5: the inputs, too, and a project for ViRelAy")
+    add(
+        "--dump-layers", type=layers_of, default=(), metavar="LAYERS",
+        help="also write relevance at layers, such as conv5,12",
+    )  # fmt: skip
+    add("--conservation", action="store_true", help="also write where relevance is lost")
+    add("--suffix-target", action="store_true", help="put formula and class into file names")
+    add("--overwrite", action="store_true", help="replace files of a run with other settings")
+
+
+def _add_speed(parser: Parser) -> None:
+    add = parser.add_argument_group("speed").add_argument
+    add("--threads", type=at_most(MOST_THREADS), metavar="N", help="default: as many as there are processors")
+    add(
+        "--memory", type=memory_of, metavar="SIZE", help="at most, such as 4G (default: half of what is free)"
+    )
+    add("--batch", type=at_least_one, metavar="N", help="images in a batch (default 16, or fewer)")
+    add(
+        "--convolution", type=one_of(*CONVOLUTIONS), default=CONVOLUTIONS[0], metavar="METHOD",
+        help=f"{', '.join(CONVOLUTIONS)} (default {CONVOLUTIONS[0]})",
+    )  # fmt: skip
+
+
+def _add_runs(parser: Parser) -> None:
+    add = parser.add_argument_group("long runs").add_argument
+    add("--retry-failed", action="store_true", help="explain again what failed in an earlier run")
+    add(
+        "--max-failures", type=at_least_one, metavar="N", help="stop once N maps have failed (default: go on)"
+    )
+    add("--no-sync", action="store_true", help="do not wait for the disk: faster, less safe")
+    add = parser.add_argument_group("cluster").add_argument
+    add("--shard", type=shard_of, metavar="I/N", help="part I of N of the list, from 0; auto: as Slurm says")
+    add("--dask", type=not_empty, metavar="ADDRESS", help="have the work done by a Dask cluster")
 
 
 def _fault(options: argparse.Namespace) -> str:

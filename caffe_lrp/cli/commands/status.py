@@ -9,13 +9,13 @@ from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import say
 from caffe_lrp.errors import ExitCode
 
-HELP = "Say how far the runs are that write into a folder, from their journals: maps done, failed, missing."
+HELP = "Say how far the runs in a folder are. It reads their journals: maps done, failed, missing."
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the folder."""
     parser.add_argument(
-        "folder", type=Path, metavar="DIR", help="output root: what -p and standalone_outpath name"
+        "folder", type=Path, metavar="DIR", help="output folder: -p joined with standalone_outpath"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from caffe_lrp.errors import ModelError, noticing
-from caffe_lrp.files.reading import read_small_file, why_no_text
+from caffe_lrp.files.reading import read_small_file
+from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.formats.spec import InputSpec, LayerSpec, NetSpec, UnknownField
 
 from .caffe_pb2 import LayerParameter, NetParameter, V1LayerParameter

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
-from caffe_lrp.files.reading import HEAD_BYTES, require_file, why_foreign, why_unreadable
+from caffe_lrp.files.reading import require_file, why_unreadable
+from caffe_lrp.files.recognition import HEAD_BYTES, SEARCHED_BYTES, why_foreign
 from caffe_lrp.formats.spec import Shape
 
 from .wire import FIXED32, FIXED64, LENGTH_DELIMITED, VARINT, Field, WireError, WireFile
@@ -51,20 +52,8 @@ _SOLVERSTATE_BEGINNINGS = (
     ((1, VARINT), (4, VARINT)),
 )
 
-
-#: Models of other programs: how the file begins, what stands near its beginning, and whose it is.
-_OTHER_FRAMEWORKS = (
-    (b"\x89HDF\r\n", b"keras", "Keras"),
-    (b"PK\x03\x04", b"model.weights.h5", "Keras"),
-    (b"PK\x03\x04", b"data.pkl", "PyTorch"),
-    (b"\x80\x02", b"torch", "PyTorch"),
-)
-_SEARCHED_BYTES = 1 << 20
-#: Graph and version of the operators, which every ONNX file has, among its first fields.
-_ONNX_FIELDS, _FIRST_FIELDS = frozenset((7, 8)), 64
 _TEXT_BLOBS = re.compile(rb"\bblobs\s*[{<:]")
-_CONVERSION = "give the files of Caffe it was made from, or convert it to Caffe's format"
-_TEXT_CONVERSION = "write it in the binary format, see 'Converting weights' in the README"
+_TEXT_CONVERSION = "write it in the binary format, see 'Converting weights' in caffe-lrp help nets"
 
 
 @dataclass(frozen=True)
@@ -179,10 +168,8 @@ def _why_no_caffemodel(file: WireFile) -> str:
         return other
     fields: list[Field] = []
     with suppress(WireError):
-        fields.extend(itertools.islice(file.fields(0, file.size), _FIRST_FIELDS))
-    first = tuple((field.number, field.wire_type) for field in fields[:2])
-    if first in _SOLVERSTATE_BEGINNINGS and {field.number for field in fields} >= _ONNX_FIELDS:
-        return f"is a model in ONNX format, not a caffemodel; {_CONVERSION}"
+        fields.extend(itertools.islice(file.fields(0, file.size), 2))
+    first = tuple((field.number, field.wire_type) for field in fields)
     if first in _SOLVERSTATE_BEGINNINGS:
         return (
             "is a solverstate (for going on with a training), not a caffemodel; give the caffemodel that was "
@@ -204,13 +191,9 @@ def _why_other_format(file: WireFile, what: str, advice_on_text: str) -> str:
     """Which well-known kind of file it is, none of Caffe's, in place of ``what``."""
     if file.size == 0:
         return "is empty; download or copy it again"
-    head = file.read(0, min(HEAD_BYTES, file.size))
-    start = file.read(0, min(_SEARCHED_BYTES, file.size))
-    for beginning, marker, kind in _OTHER_FRAMEWORKS:
-        if head.startswith(beginning) and marker in start:
-            return f"is a model of {kind}, not a {what}; {_CONVERSION}"
-    foreign = why_foreign(head, what)
-    if foreign or _NOT_TEXT.search(head):
+    start = file.read(0, min(SEARCHED_BYTES, file.size))
+    foreign = why_foreign(start, what)
+    if foreign or _NOT_TEXT.search(start, 0, HEAD_BYTES):
         return foreign
     if what == "caffemodel" and _TEXT_BLOBS.search(start):
         return f"is a {what} written as text; {_TEXT_CONVERSION}"

@@ -1,7 +1,7 @@
 """Split insertion: a blob that feeds several layers gets a Split layer, which counts as a layer.
 
-Source: spec/reference.md §5. A Split stands right after the last layer that writes its blob, in-place
-layers included; the Split of an input blob comes first.
+Source: manual: toolbox, "Layer numbers". A Split stands right after the last layer that writes its blob,
+in-place layers included; the Split of an input blob comes first.
 """
 
 from collections import Counter

@@ -38,7 +38,7 @@ class TaylorNormalization(UnpreparedRule[ChannelNormalization]):
         return (out,)
 
     def losses(self, passed: PassedItem[ChannelNormalization, None]) -> Iterator[Loss]:
-        """The difference to what the rule makes of R (spec/reference.md §6, LRN), computed once more."""
+        """The difference to what the rule makes of R (manual: toolbox, "LRN"), computed once more."""
         size, alpha, beta, k = passed.layer.coefficients
         x, relevance = doubles(lines(passed.seen.inputs[0])), doubles(lines(passed.relevances[0]))
         squares = x * x

@@ -1,0 +1,61 @@
+"""What ``help`` as the value of an option prints: all values that the option can have, a line each."""
+
+from collections.abc import Callable, Iterator
+
+from caffe_lrp.errors import ExitCode
+
+from .inline import inline, laid_out, wrapped
+from .pager import page, shows_styles
+from .tables import table
+from .terminal import table_width, text_width
+
+_Row = tuple[str, ...]
+
+
+def show_listing(option: str) -> ExitCode:
+    """Print what an option can be; the exit code."""
+    listing = _LISTINGS[option]()
+    head, *rows = listing
+    columns = [[inline(cell) for cell in row] for row in rows]
+    text = "\n".join([*table([head, *columns], table_width()), "", *wrapped(_MORE[option], text_width())])
+    page(laid_out(text, is_styled=shows_styles()))
+    return ExitCode.DONE
+
+
+def _formulas() -> Iterator[_Row]:
+    from caffe_lrp.relevance.formulas import FORMULAS  # noqa: PLC0415 - Numba takes its time
+
+    yield "formula", "rules", "when to use it"
+    for code, formula in FORMULAS.items():
+        mark = " *" if formula.needs_switch_layer else ""
+        yield f"{code}{mark}", formula.rules, formula.use
+
+
+def _outputs() -> Iterator[_Row]:
+    from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, suffix_of  # noqa: PLC0415 - as the others
+
+    yield "kind", "files", "what is in them"
+    for name, output in OUTPUTS.items():
+        yield name, suffix_of(name) if file_kinds((name,)) else "maps.h5", output.help
+
+
+def _colour_maps() -> Iterator[_Row]:
+    from caffe_lrp.rendering.colour_maps import COLOUR_MAPS  # noqa: PLC0415 - NumPy takes its time
+
+    yield "colour map", "middle", "good for"
+    for name, colour_map in COLOUR_MAPS.items():
+        yield (name, "0", "both signs") if colour_map.has_middle else (name, "none", "positive relevance")
+
+
+#: Option -> the rows of its list, the head first.
+_LISTINGS: dict[str, Callable[[], Iterator[_Row]]] = {
+    "--formula": _formulas,
+    "--outputs": _outputs,
+    "--cmap": _colour_maps,
+}
+#: Option -> what is printed below its list.
+_MORE = {
+    "--formula": "* the first rule holds up to --switch-layer. More: caffe-lrp help formulas",
+    "--outputs": "More: caffe-lrp help outputs",
+    "--cmap": "NAME_r reverses a map; 00f,80:fff,f00 makes one of colours. More: caffe-lrp help pictures",
+}

@@ -1,0 +1,76 @@
+"""Long texts for a terminal: through the user's pager if they do not fit the screen."""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from .terminal import say, wants_styles
+
+#: The pager unless ``PAGER`` names another; ``-R`` shows bold letters as such.
+_DEFAULT = "less -R"
+#: What ``less`` does where neither ``LESS`` nor ``PAGER`` tells it: the same.
+_OPTIONS_OF_LESS = "R"
+#: Values of ``PAGER`` that mean none.
+_NO_PAGER = ("", "cat")
+
+
+def page(text: str) -> None:
+    """Show ``text`` on standard output: on a terminal through a pager if it is longer than the screen."""
+    pager = _pager() if sys.stdout.isatty() and _is_long(text) else []
+    if not pager or not _shown_by(pager, text):
+        say(text.rstrip("\n"), sys.stdout)
+
+
+def shows_styles() -> bool:
+    """Whether a text to be paged may have escape sequences; pagers other than ``less`` may not know them."""
+    pager = _pager()
+    return wants_styles(sys.stdout) and (not pager or os.path.basename(pager[0]) == "less")  # noqa: PTH119
+
+
+def _pager() -> list[str]:
+    """The pager and its options; empty if there is none."""
+    wanted = os.environ.get("PAGER", _DEFAULT).strip()
+    if wanted in _NO_PAGER or os.environ.get("TERM") == "dumb":
+        return []
+    try:
+        words = shlex.split(wanted)
+    except ValueError:
+        return []
+    return words if shutil.which(words[0]) else []
+
+
+def _is_long(text: str) -> bool:
+    return text.count("\n") + 1 >= shutil.get_terminal_size().lines
+
+
+def _shown_by(pager: list[str], text: str) -> bool:
+    """Show ``text`` by a pager; whether it could be started."""
+    environment = {"LESS": _OPTIONS_OF_LESS, **os.environ}
+    sys.stdout.flush()
+    try:
+        process = subprocess.Popen(pager, stdin=subprocess.PIPE, env=environment)
+    except OSError:
+        return False
+    encoding = sys.stdout.encoding or "utf-8"
+    with _left_to_the_pager(), suppress(OSError):  # who has seen enough need not read all
+        process.communicate(text.encode(encoding, "backslashreplace"))
+    return True
+
+
+@contextmanager
+def _left_to_the_pager() -> Iterator[None]:
+    """Within the block, Ctrl-C is the pager's: it stops a search there, and must not end us before it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,58 @@
+"""What an unknown word was meant to be: a near one of the same kind, or an option of another command."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from caffe_lrp.messages import closest
+
+#: Least similarity of options, as `closest` measures it: names are short, and several of them alike.
+_LEAST = 0.7
+#: Fewer letters are the beginning of too many options.
+_LEAST_BEGINNING = 3
+
+
+class Options(Protocol):
+    """A parser, as far as it is asked here."""
+
+    @property
+    def options(self) -> list[str]:
+        """The names of its options."""
+
+    def options_elsewhere(self) -> Iterable[tuple[str, str]]:
+        """The options of all commands, with how each of these commands is written."""
+
+
+def near_option(option: str, parser: Options) -> str:
+    """What follows ``there is no option --x``: a suggestion if there is one, beginning with a semicolon."""
+    elsewhere = list(parser.options_elsewhere())
+    known = [name for name, _ in elsewhere]
+    own = None if option in known else _near(option, parser.options)
+    if own:
+        return f"; did you mean '{own}'?"
+    other = option if option in known else _near(option, known)
+    commands = [command for name, command in elsewhere if name == other]
+    if not commands:
+        return ""
+    verb = "has" if len(commands) == 1 else "have"
+    return f"; {_enumerated(commands)} {verb} {'it' if other == option else other}"
+
+
+def near_word(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` if one of a few known words begins with ``word`` or is spelt nearly so."""
+    near = _nearest(word, list(known))
+    return f"; did you mean '{near}'?" if near else ""
+
+
+def _near(option: str, known: Iterable[str]) -> str | None:
+    """The option that begins so or is spelt nearly so; dashes, which all have, do not make them alike."""
+    name = _nearest(option.lstrip("-"), [name[2:] for name in known if name.startswith("--")])
+    return f"--{name}" if name else None
+
+
+def _nearest(word: str, known: list[str]) -> str | None:
+    longer = {name for name in known if name.startswith(word) and len(word) >= _LEAST_BEGINNING}
+    return longer.pop() if len(longer) == 1 else closest(word, known, _LEAST)
+
+
+def _enumerated(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
