@@ -213,7 +213,7 @@ def test_what_is_there_in_the_same_style_is_done_unless_its_map_is_newer(root: P
 
 def test_what_the_run_drew_is_not_drawn_again(tmp_path: Path) -> None:
     out = explained(tmp_path, "--outputs", "npz,npy,render")
-    assert render(out).stdout == "nothing left to do: 3 of 3 pictures are there already\n"
+    assert render(out).stdout == "nothing left to do: 3 of 3 pictures already exist\n"
 
 
 def test_pictures_of_another_style_are_kept_unless_they_may_be_replaced(root: Path) -> None:

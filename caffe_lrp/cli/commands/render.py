@@ -98,7 +98,7 @@ def _require_room(path: Path, *, overwrite: bool) -> None:
     if not os.path.lexists(path):
         return
     if not overwrite:
-        raise OutputError(f"{path}: is there already; add --overwrite, or give another name")
+        raise OutputError(f"{path}: already exists; add --overwrite, or give another name")
     if not stat.S_ISREG(path.lstat().st_mode) or style_in(path) is None:
         raise OutputError(f"{path}: is no picture of caffe-lrp, and is not replaced; give another name")
 
