@@ -68,7 +68,7 @@ CPU = {name: os.environ[name] for name in ("CAFFE_LRP_CPU",) if name in os.envir
 
 def environment(folder: Path, **others: str) -> dict[str, str]:
     names = ("CAFFE_LRP_", "NUMBA_")
-    ours = CPU | {"CAFFE_LRP_CACHE_DIR": str(folder)} | others
+    ours = {"CAFFE_LRP_CACHE_DIR": str(folder)} | others
     return {name: value for name, value in os.environ.items() if not name.startswith(names)} | ours
 
 
@@ -120,7 +120,7 @@ def warmed(cache: Path) -> Outcome:
     for path in CACHE_FOLDER.folder.iterdir():
         if not path.name.startswith(("render.", "complete")):
             replace_trusted(folder / path.name, path.read_bytes())
-    return runs(cache, ["warmup"])
+    return runs(cache, ["warmup"], **CPU)
 
 
 def conformance_runs(out: Path) -> Iterator[list[str]]:
@@ -173,7 +173,7 @@ def test_a_warm_up_compiles_every_kernel_and_says_how_to_use_them(cache: Path, w
 def test_after_a_warm_up_no_run_compiles_anything(cache: Path, warmed: Outcome, tmp_path: Path) -> None:
     before = sorted(cache.rglob("*"))
     everything = [*conformance_runs(tmp_path), *demo_runs(tmp_path)]
-    outcome = runs(cache, *everything)
+    outcome = runs(cache, *everything, **CPU)
     assert outcome.codes == [ExitCode.DONE] * len(everything)
     assert outcome.compiled == []
     assert outcome.loaded > 0
