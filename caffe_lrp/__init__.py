@@ -122,7 +122,7 @@ def load(
         In place of a mean image: a number for each channel, in the net's order; or one for all. One of the
         two has to be given, here or in the config, unless the prototxt is one for training, which says it.
     input_scale
-        Factor of the input, applied after the mean was subtracted; unless given, the prototxt's, or 1.
+        Factor of the input, applied after the mean is subtracted; unless given, the prototxt's, or 1.
     channel_order
         ``BGR``, unless given, or ``RGB``: order of the colours in the net's input.
     resize
@@ -136,7 +136,7 @@ def load(
     input_size
         (height, width) of the net's input in pixels, in place of what the prototxt declares.
     labels
-        File of class labels, one a line, or the labels themselves; unless given, there are none.
+        File of class labels, one per line, or the labels themselves; unless given, there are none.
     start_layer
         Layer where relevance starts, by index or name; unless given, ``auto``: that of the class scores.
     first_layer

@@ -566,7 +566,7 @@ def run_errand(errand: Errand, patience: Patience) -> None:
         # Somebody put the archive there: it is used, and stays.
         finding = inspect(errand.target, errand.source)
         if finding.wrong:
-            raise FetchError(f"{shown(errand.target)}: {finding.text}; move it away")
+            raise FetchError(f"{shown(errand.target)}: {finding.text}; move or rename it")
         report(shown(errand.target), finding)
         unpack(errand.target, errand.members)
     else:

@@ -184,7 +184,7 @@ def class_count(net: NetSpec) -> int:
 
 
 def labels(count: int) -> str:
-    """Return made-up class labels, one a line, in the style of ImageNet's synset_words.txt."""
+    """Return made-up class labels, one per line, in the style of ImageNet's synset_words.txt."""
     return "".join(f"n{index:08d} made-up class {index}\n" for index in range(count))
 
 

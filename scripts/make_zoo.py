@@ -38,7 +38,7 @@ CONFIG = """\
 param_file: {prototxt}
 model_file: {model}
 
-# The class labels, one a line.
+# The class labels, one per line.
 synsetfile: {labels}
 
 # Relevance: from the scores, wherever the net computes them, down to the image (0).

@@ -332,8 +332,8 @@ CATALOGUE = (
                 "the list is not given",
                 nothing,
                 "usage: …\n"
-                "caffe-lrp: error: -f/--filelist is missing: the list of images; only --images and --dry-run "
-                "do without",
+                "caffe-lrp: error: -f/--filelist is missing: the list of images; only --images and "
+                "--dry-run work without it",
                 exit_code=2,
                 options=("-c", "config.txt"),
             ),
@@ -361,7 +361,7 @@ CATALOGUE = (
                 options=(*RUN, "--formla", "0"),
             ),
             Kind(
-                "an option's value is no number",
+                "an option's value is not a number",
                 nothing,
                 "usage: …\ncaffe-lrp: error: argument --eps: 'high' must be a number, such as 0.01",
                 exit_code=2,
@@ -371,7 +371,7 @@ CATALOGUE = (
                 "an unknown program is chosen with `-b`",
                 nothing,
                 "usage: …\n"
-                "caffe-lrp: error: argument -b/--binary: 'paralel' is none of default, "
+                "caffe-lrp: error: argument -b/--binary: 'paralel' is not one of default, "
                 "default_minimal, parallel, parallel_minimal; did you mean 'parallel'?",
                 exit_code=2,
                 options=(*RUN, "-b", "paralel"),
@@ -408,7 +408,7 @@ CATALOGUE = (
                 nothing,
                 "usage: …\n"
                 "caffe-lrp: error: argument --formula: '0,1.5' must be the number or the name of a "
-                "formula, such as 100 or epsilon-plus; write several with commas between them, such as "
+                "formula, such as 100 or epsilon-plus; write several, separated by commas, such as "
                 "0,100",
                 exit_code=2,
                 options=(*RUN, "--formula", "0,1.5"),
@@ -469,7 +469,7 @@ CATALOGUE = (
                 "an unknown way to compute convolutions is chosen",
                 nothing,
                 "usage: …\n"
-                "caffe-lrp: error: argument --convolution: 'winograt' is none of auto, direct, "
+                "caffe-lrp: error: argument --convolution: 'winograt' is not one of auto, direct, "
                 "winograd; did you mean 'winograd'?",
                 exit_code=2,
                 options=(*RUN, "--convolution", "winograt"),
@@ -478,7 +478,7 @@ CATALOGUE = (
                 "config and list are swapped",
                 nothing,
                 "caffe-lrp: error: list.txt: has none of the keys of a config file, such as "
-                "'param_file'; the config file comes behind -c, the list of images behind -f",
+                "'param_file'; give the config file with -c, and the list of images with -f",
                 options=("-c", "list.txt", "-f", "config.txt"),
             ),
         ),
@@ -499,17 +499,17 @@ CATALOGUE = (
                 options=("-c", "images", "-f", "list.txt"),
             ),
             Kind(
-                "there is no right to read it",
+                "there is no permission to read it",
                 locked("config.txt"),
                 "caffe-lrp: error: config.txt: the config file cannot be read: Permission denied; "
-                "check the rights of the file and of its folder",
+                "check the permissions of the file and of its folder",
                 needs_rights=True,
             ),
             Kind(
                 "it is empty",
                 content("config.txt", ""),
                 "caffe-lrp: error: config.txt: has none of the keys of a config file, such as "
-                "'param_file'; the config file comes behind -c, the list of images behind -f",
+                "'param_file'; give the config file with -c, and the list of images with -f",
             ),
             Kind(
                 "it is a binary file",
@@ -557,8 +557,8 @@ CATALOGUE = (
             Kind(
                 "`quirks` and its value share a line",
                 changed("config.txt", "epsstab", "quirks: corrected\nepsstab"),
-                "caffe-lrp: error: config.txt: line 25: 'quirks: corrected' is taken for a comment; "
-                "write the key 'quirks' on a line of its own and its value on the next",
+                "caffe-lrp: error: config.txt: line 25: 'quirks: corrected' is read as a comment; write "
+                "the key 'quirks' on a line of its own and its value on the next",
             ),
             Kind(
                 "more classes than the net has",
@@ -569,8 +569,8 @@ CATALOGUE = (
             Kind(
                 "`standalone_rootpath` is in no path of the list",
                 valued("standalone_rootpath", "photos"),
-                "caffe-lrp: error: config.txt: line 22: no path of the list contains 'photos', from which "
-                "on output paths repeat it; set standalone_rootpath to a text that all of them contain, "
+                "caffe-lrp: error: config.txt: line 22: no path in the list contains 'photos', the text "
+                "where output paths begin; set standalone_rootpath to a text that all of them contain, "
                 "such as the name of a folder",
             ),
             Kind(
@@ -619,15 +619,15 @@ CATALOGUE = (
                 "a path begins with `~`",
                 valued("model_file", "~/tiny.caffemodel"),
                 "caffe-lrp: error: ~/tiny.caffemodel: the caffemodel cannot be read: No such file or "
-                "directory; '~' is not expanded here, write the path in full",
+                "directory; '~' is not expanded here; write the path in full",
             ),
             Kind(
                 "a path has a blank",
                 together(
                     renamed("tiny.caffemodel", "my net.caffemodel"), valued("model_file", "my net.caffemodel")
                 ),
-                "caffe-lrp: error: config.txt: line 4: the value 'my' of 'model_file' ends at its "
-                "first blank; rename the file so that its path has none",
+                "caffe-lrp: error: config.txt: line 4: the value 'my' of 'model_file' ends at its first "
+                "space; rename the file so that its path has no spaces",
             ),
             Kind(
                 "prototxt and caffemodel are swapped",
@@ -678,7 +678,7 @@ CATALOGUE = (
             Kind(
                 "it is empty",
                 content("list.txt", ""),
-                "caffe-lrp: error: list.txt: names no image; write one 'path class' a line",
+                "caffe-lrp: error: list.txt: names no image; write one 'path class' per line",
             ),
             Kind(
                 "it is an image",
@@ -689,8 +689,8 @@ CATALOGUE = (
             Kind(
                 "it is the config file",
                 nothing,
-                "caffe-lrp: error: config.txt: is a config file, not a list of images; -c takes it, "
-                "-f the list",
+                "caffe-lrp: error: config.txt: is a config file, not a list of images; give it with -c, "
+                "and the list with -f",
                 options=("-c", "config.txt", "-f", "config.txt"),
             ),
             Kind(
@@ -702,8 +702,8 @@ CATALOGUE = (
                 "lines have no class",
                 content("list.txt", "images/ant.png\nimages/bee.jpg 1\nimages/cow.png\n"),
                 "caffe-lrp: error: list.txt: every line must be 'path class', the class an integer "
-                "(a class number, -1: the best class, -2: the five best), and a path with blanks in quotes; "
-                "correct these:\n"
+                "(a class number, -1: the best class, -2: the five best), and a path with spaces in "
+                "quotes; correct these:\n"
                 "  line 1: 'images/ant.png'\n"
                 "  line 3: 'images/cow.png'",
             ),
@@ -711,23 +711,23 @@ CATALOGUE = (
                 "a class is a name",
                 listed("images/bee.jpg bee"),
                 "caffe-lrp: error: list.txt: every line must be 'path class', the class an integer "
-                "(a class number, -1: the best class, -2: the five best), and a path with blanks in quotes; "
-                "correct these:\n"
+                "(a class number, -1: the best class, -2: the five best), and a path with spaces in "
+                "quotes; correct these:\n"
                 "  line 2: 'images/bee.jpg bee'",
             ),
             Kind(
                 "a path has a blank and no quotes",
                 listed("images/my bee.jpg 1"),
                 "caffe-lrp: error: list.txt: every line must be 'path class', the class an integer "
-                "(a class number, -1: the best class, -2: the five best), and a path with blanks in quotes; "
-                "correct these:\n"
+                "(a class number, -1: the best class, -2: the five best), and a path with spaces in "
+                "quotes; correct these:\n"
                 "  line 2: 'images/my bee.jpg 1'",
             ),
             Kind(
                 "an image is listed twice",
                 listed("images/ant.png 2"),
                 "caffe-lrp: error: list.txt: several lines would write the same files; remove the "
-                "repeated lines, or use --suffix-target to put formula and class into the names of "
+                "duplicate lines, or use --suffix-target to put formula and class into the names of "
                 "the files:\n"
                 "  lines 1 and 2: out/images/ant.png",
             ),
@@ -936,10 +936,10 @@ CATALOGUE = (
                 "file or directory; there is no folder 'image'; did you mean 'images'?",
             ),
             Kind(
-                "there is no right to read it",
+                "there is no permission to read it",
                 locked("tiny.caffemodel"),
                 "caffe-lrp: error: tiny.caffemodel: cannot be read: Permission denied; check the "
-                "rights of the file and of its folder",
+                "permissions of the file and of its folder",
                 needs_rights=True,
             ),
             Kind(
@@ -1153,14 +1153,14 @@ CATALOGUE = (
                 "it is a link that leads nowhere",
                 linked(BAD_IMAGE, "../store/bee.jpg"),
                 "list.txt: line 2: images/bee.jpg: no such image; it is a link to '../store/bee.jpg', "
-                "which is not there",
+                "which does not exist",
                 exit_code=4,
             ),
             Kind(
                 "its path has a NUL",
                 listed("images/b\0e.jpg 1"),
-                "list.txt: line 2: images/b…e.jpg: the path has a null character, which "
-                "no file can have in its name; write the right one",
+                "list.txt: line 2: images/b…e.jpg: the path has a null character, which no file name can "
+                "have; correct it",
                 exit_code=4,
             ),
             Kind(
@@ -1170,9 +1170,9 @@ CATALOGUE = (
                 exit_code=4,
             ),
             Kind(
-                "there is no right to read it",
+                "there is no permission to read it",
                 locked(BAD_IMAGE),
-                "list.txt: line 2: images/bee.jpg: no permission to read the image; check the rights "
+                "list.txt: line 2: images/bee.jpg: no permission to read the image; check the permissions "
                 "of file and folder",
                 exit_code=4,
                 needs_rights=True,
@@ -1244,20 +1244,20 @@ CATALOGUE = (
                 "its path is a web address",
                 listed("https://example.org/images/bee.jpg -1"),
                 "list.txt: line 2: https:/example.org/images/bee.jpg: no such image; it is a web "
-                "address, download the file and give its path",
+                "address; download the file and give its path",
                 exit_code=4,
             ),
             Kind(
                 "its path has backslashes",
                 listed("images\\bee.jpg -1"),
-                "list.txt: line 2: images\\bee.jpg: no such image; write '/' in place of '\\'",
+                "list.txt: line 2: images\\bee.jpg: no such image; write '/' instead of '\\'",
                 exit_code=4,
             ),
             Kind(
                 "its path lacks `standalone_rootpath`",
                 together(renamed(BAD_IMAGE, "bee.jpg"), listed("bee.jpg -1")),
-                "list.txt: line 2: bee.jpg: the path does not contain 'images', from which on output "
-                "paths repeat it; write the path with it, or change standalone_rootpath in the config",
+                "list.txt: line 2: bee.jpg: the path does not contain 'images', the text where output "
+                "paths begin; correct the path, or change standalone_rootpath in the config",
                 exit_code=4,
             ),
             Kind(
@@ -1302,8 +1302,8 @@ CATALOGUE = (
             Kind(
                 "a file stands in its place",
                 content("out", "a file"),
-                "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: File exists; a "
-                "file stands where a folder is needed; move it away",
+                "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: File "
+                "exists; a file is where a folder is needed; move or rename it",
                 exit_code=5,
                 explained=(),
             ),
@@ -1311,7 +1311,7 @@ CATALOGUE = (
                 "a folder has the name of an output file",
                 a_folder("out/images/bee.jpg_heatmap.png"),
                 "list.txt: line 2: images/bee.jpg: out/images/bee.jpg_heatmap.png: cannot be "
-                "written: Is a directory; a folder has the name of the output file; move it away",
+                "written: Is a directory; a folder has the name of the output file; move or rename it",
                 exit_code=4,
             ),
             Kind(
@@ -1323,7 +1323,7 @@ CATALOGUE = (
                 ),
                 "\n".join(
                     f"list.txt: line {line}: {image}: out/images: leads out of the output folder, to "
-                    "'…/elsewhere'; remove this link, or have the output go there in the first place (-p)"
+                    "'…/elsewhere'; remove this link, or write the output there directly (-p)"
                     for line, image in enumerate(IMAGES, start=1)
                 ),
                 exit_code=4,
@@ -1333,7 +1333,7 @@ CATALOGUE = (
                 "there is no right to write into it",
                 together(a_folder("out"), lambda folder: (folder / "out").chmod(0o500)),
                 "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: Permission "
-                "denied; check the rights of the output folder",
+                "denied; check the permissions of the output folder",
                 exit_code=5,
                 explained=(),
                 needs_rights=True,

@@ -57,7 +57,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def wait_for_maps(out: Path, count: int) -> None:
-    """Until so many maps are there; in the journal they are a little later, when a fast run may be over."""
+    """Until so many maps are done; in the journal they are a little later, when a fast run may be over."""
     limit = time.monotonic() + 120
     while time.monotonic() < limit:
         if len(list(out.rglob("*_rawhm.txt"))) >= count:

@@ -122,7 +122,7 @@ class _Cluster:
         try:
             yield
         except (self._distributed.CancelledError, self._distributed.comm.CommClosedError) as fault:
-            raise ClusterError("the Dask cluster is lost; the same command goes on from here") from fault
+            raise ClusterError("the Dask cluster is lost; run the same command again to continue") from fault
 
     @property
     def is_busy(self) -> bool:
@@ -154,7 +154,7 @@ class _Cluster:
             outcomes = future.result()
         except self._distributed.KilledWorker as fault:
             if self._is_local and memory_is_limited():
-                raise LimitError(f"--dask: {_LOST}, perhaps so: {lack_of_memory()}") from fault
+                raise LimitError(f"--dask: {_LOST}, perhaps for this reason: {lack_of_memory()}") from fault
             return [JobOutcome(job, error=_DEADLY) for job in batch.requests]
         except ModuleNotFoundError as fault:
             raise UsageError(

@@ -227,16 +227,16 @@ class OutputPaths:
         """Why an image has no place for its output, empty if it has one."""
         if part is None:
             return (
-                f"the path does not contain '{self.path_root}', from which on output paths repeat it; write "
-                "the path with it, or change standalone_rootpath in the config"
+                f"the path does not contain '{self.path_root}', the text where output paths begin; "
+                "correct the path, or change standalone_rootpath in the config"
             )
         if "\0" in part:
-            return "the path has a null character, which no file can have in its name; write the right one"
+            return "the path has a null character, which no file name can have; correct it"
         steps = os.path.normpath(f"./{part}").split("/")
         if steps[0] == "..":
             return "its output would lie outside the output folder; write the path without '..'"
         if steps == ["."] or part.endswith("/.."):
-            return "the path is one of a folder; write that of an image in it"
+            return "the path names a folder; give an image in it"
         return ""
 
     def image_of(self, path: str, inside: str) -> str:

@@ -37,7 +37,7 @@ from .records import (
     journal_path,
 )
 
-_NO_JOURNAL = "is no journal of this run, or a damaged one; move it away"
+_NO_JOURNAL = "is not a journal of this run, or is damaged; move or rename it"
 
 
 class Journal:
@@ -250,6 +250,6 @@ def refuse_other_counts(root: Path, header: Header) -> None:
         fingerprint, _, count = identity_of(path) or ("", 0, 0)
         if fingerprint == header.fingerprint and count != header.shard.count:
             raise OutputError(
-                f"{path}: this list was begun in {count} parts, and now has {header.shard.count}; go on "
-                f"with --shard I/{count} (no --shard for 1 part), or choose another output folder"
+                f"{path}: this list was begun in {count} parts, and now has {header.shard.count}; "
+                f"continue with --shard I/{count} (no --shard for 1 part), or choose another output folder"
             )

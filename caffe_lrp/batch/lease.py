@@ -108,8 +108,8 @@ class Lease:
         if ours.is_of_run(theirs):
             what = f"another process is already doing this run ({rival.holder})"
         else:
-            what = f"a run that writes the same files is going on ({rival.holder})"
-        return OutputError(f"{_journal_of(self._root, theirs)}: {what}; wait for it, or end it")
+            what = f"a run that writes the same files is in progress ({rival.holder})"
+        return OutputError(f"{_journal_of(self._root, theirs)}: {what}; wait until it ends, or stop it")
 
     def _rivals(self, doubtful: Mapping[Path, tuple[float, float]]) -> tuple[float, list[FoundLease]]:
         """The time, and leases of others that may write the same files; those of the dead are removed.
@@ -141,9 +141,9 @@ class Lease:
         """Raise OutputError if the lease is lost: others may write the same files by now."""
         if not self._is_there():
             raise OutputError(
-                f"{self._root}: the lease of this run is not there any more: the output folder was deleted "
-                "or replaced during the run, or the run stood still for so long that another one took over; "
-                "the same command goes on with what is there"
+                f"{self._root}: the lease of this run is gone: the output folder was deleted or replaced "
+                "during the run, or the run was suspended for so long that another one took over; run "
+                "the same command again to continue"
             )
 
     def _is_there(self) -> bool:

@@ -151,8 +151,8 @@ class Painter:
             path, source = self.path_of(finished), str(finished.relevance)
             if sources.setdefault(str(path), source) != source:
                 raise UsageError(
-                    f"{path}: {sources[str(path)]} and {source} would both become this picture; render them "
-                    "one after the other, into folders of their own (-p)"
+                    f"{path}: {sources[str(path)]} and {source} would both be written to this picture; "
+                    "render them separately, into different folders (-p)"
                 )
             state = _state_or_missing(self, finished)
             counts[state] += 1

@@ -198,7 +198,7 @@ def _refuse_uses_of_database(options: RunOptions, formulas: Sequence[FormulaCode
     if DATABASE in options.outputs and len(formulas) > 1:
         raise UsageError("--outputs h5: a database holds the maps of one formula; run them one by one")
     if DATABASE in options.outputs and options.dask:
-        raise UsageError("--outputs h5: a database has one writer; use --shard in place of --dask")
+        raise UsageError("--outputs h5: a database can have only one writer; use --shard instead of --dask")
 
 
 def _description_of(

@@ -325,7 +325,7 @@ def _is_text(value: object) -> bool:
 
 def _count(value: object) -> int:
     if type(value) is not int:  # nor a bool
-        raise TypeError("is no whole number")
+        raise TypeError("is not a whole number")
     if not 0 <= value < _END_OF_INT64:
         raise ValueError("counts nothing")
     return value
@@ -342,7 +342,7 @@ def _number(value: object) -> float:
         return value
     if type(value) is int and abs(value) < MOST_JOBS:
         return value
-    raise ValueError("is no number, or too large")
+    raise ValueError("is not a number, or is too large")
 
 
 def _text(value: object) -> str:
@@ -357,7 +357,7 @@ def _formula(value: object) -> str:
 
 def _status(value: object) -> str:
     if _text(value) not in STATES:
-        raise ValueError("is no state of a job")
+        raise ValueError("is not a state of a job")
     return str(value)
 
 

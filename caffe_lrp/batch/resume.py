@@ -252,7 +252,7 @@ class LostFiles:
             return ""
         return (
             f"{self.example}: files of {counted(self.count, 'map')}, of {self.made} that this run has made, "
-            "are not there any more: they were removed during the run; the same command makes them again"
+            "are gone: they were removed during the run; run the same command again to restore them"
         )
 
 

@@ -50,7 +50,7 @@ def parse_shard(text: str) -> Shard:
     if count < 1:
         raise ValueError("must be I/N, N at least 1")
     if index >= count:
-        raise ValueError(f"asks for part {index}, but {count} parts count from 0 to {count - 1}")
+        raise ValueError(f"asks for part {index}, but {count} parts are numbered from 0 to {count - 1}")
     return Shard(index, count)
 
 
@@ -65,16 +65,17 @@ def shard_of_array(environment: Mapping[str, str]) -> Shard:
     given = [environment.get(name, "") for name in _ARRAY]
     for name, value in zip(_ARRAY, given, strict=True):
         if not re.fullmatch("[0-9]{1,9}", value):
-            what = f"is '{value}', no number" if value else "is not set"
+            what = f"is '{value}', not a number" if value else "is not set"
             raise UsageError(
-                f"--shard auto: this is no task of a Slurm array job ({name} {what}); start it with sbatch "
+                f"--shard auto: this is not a task of a Slurm array job ({name} {what}); start it with "
+                "sbatch "
                 "--array=0-63, or give the part as --shard I/N"
             )
     task, first, last, step, count = map(int, given)
     if step < 1 or (last - first) // step + 1 != count or (task - first) % step or not first <= task <= last:
         raise UsageError(
-            f"--shard auto: the array of {count} tasks from {first} to {last} leaves indices out, and with "
-            "them parts of the list; submit it with all of them, such as --array=0-63, or give the part as "
+            f"--shard auto: the array of {count} tasks from {first} to {last} leaves out indices, and "
+            "with them parts of the list; submit all of them, such as --array=0-63, or give the part as "
             "--shard I/N"
         )
     return Shard((task - first) // step, count)

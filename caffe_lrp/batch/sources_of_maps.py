@@ -81,7 +81,7 @@ def _parts_of(sources: Sequence[Path]) -> Iterator[_Source]:
             kinds = ", ".join(
                 ["a folder", "maps.h5", *(f"*{OUTPUTS[kind].suffix}" for kind in FILES_OF_MAPS)]
             )
-            raise UsageError(f"{source}: is nothing that holds maps; give {kinds}")
+            raise UsageError(f"{source}: holds no maps; give {kinds}")
     if files:
         yield _FileMaps(files)
 
@@ -102,8 +102,8 @@ class _FolderMaps:
         if next(iter(self), None) is None:
             endings = ", ".join(f"*{OUTPUTS[kind].suffix}" for kind in FILES_OF_MAPS)
             raise OutputError(
-                f"{folder}: holds neither the journal of a run nor files {endings}; give the folder that -p "
-                "and standalone_outpath name together"
+                f"{folder}: contains neither the journal of a run nor files {endings}; give the output "
+                "folder of the run (-p joined with standalone_outpath)"
             )
 
     def __iter__(self) -> Iterator[FinishedMap]:

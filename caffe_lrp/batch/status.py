@@ -96,7 +96,7 @@ class RunStatus:
             if self.seconds_left is not None:
                 text += f", {self.per_second:.3g} a second, {duration(self.seconds_left)} left"
         if self.damaged:
-            text += f"\n{counted(self.damaged, 'damaged line')} of its journal passed over"
+            text += f"\n{counted(self.damaged, 'damaged line')} of its journal skipped"
         if self.reasons:
             reasons = [f"{count:,} × {reason}" for reason, count in self.reasons.most_common()]
             text += f"\nfailed:\n{listed(reasons)}"
@@ -123,7 +123,8 @@ def read_status(root: Path, now: float | None = None) -> list[RunStatus]:
                 _add(run, reader, time.time() if now is None else now, is_running=is_running)
     if not runs:
         raise OutputError(
-            f"{root}: holds no journal of a run; give the folder that -p and standalone_outpath name together"
+            f"{root}: contains no journal of a run; give the output folder of the run (-p joined with "
+            "standalone_outpath)"
         )
     return list(runs.values())
 

@@ -137,8 +137,8 @@ def refuse_other_paths(work: WorkList, survey: Survey) -> None:
     """
     if len(work.entries) and not survey.has_path_root:
         raise ConfigError(
-            f"no path of the list contains '{work.output_paths.path_root}', from which on output paths "
-            "repeat it; set standalone_rootpath to a text that all of them contain, such as the name of a "
+            f"no path in the list contains '{work.output_paths.path_root}', the text where output paths "
+            "begin; set standalone_rootpath to a text that all of them contain, such as the name of a "
             "folder",
             setting="path_root",
         )
@@ -164,7 +164,7 @@ def refuse_clashes(work: WorkList, survey: Survey, source: str) -> None:
                 if count <= MOST_LISTED:
                     clashes.append(f"lines {other} and {job.line}: {job.stem}")
     if clashes:
-        way_out = "remove the repeated lines"
+        way_out = "remove the duplicate lines"
         if not work.output_paths.names_have_targets:
             way_out += ", or use --suffix-target to put formula and class into the names of the files"
         raise FileListError(

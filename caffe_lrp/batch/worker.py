@@ -106,7 +106,7 @@ def _open_explainer(recipe: Recipe) -> ThreadedExplainer:
     worker = require_dask().get_worker()
     if recipe.version != __version__:
         raise UsageError(
-            f"--dask: the run is of caffe-lrp {recipe.version}, but worker {worker.address} has "
+            f"--dask: the run uses caffe-lrp {recipe.version}, but worker {worker.address} has "
             f"{__version__}; install the same version everywhere"
         )
     cv2.setNumThreads(1)  # as in a run without a cluster

@@ -14,7 +14,7 @@ from caffe_lrp.relevance.start import Start
 
 #: How images come to the size of the net's input, by ``resize``.
 _RESIZING = {
-    "reference": "the longer side becomes base_size; what is missing of the other repeats the edge",
+    "reference": "the longer side becomes base_size; the shorter one is filled by repeating the edge",
     "stretch": "height and width both become base_size, as in Caffe's own tools",
     "short-side": "the shorter side becomes base_size; the net sees the centre",
 }
@@ -84,7 +84,7 @@ def guess_of_mean(assumed: Mapping[str, Any], source: str) -> str:
 
 def why_no_mean(source: str) -> str:
     """What has to be said where nothing says which mean to subtract."""
-    return f"{source} does not say which mean the net was trained with, and no option does"
+    return f"{source} does not say which mean the net was trained with, and no option gives it"
 
 
 def assumptions_of(
@@ -106,7 +106,7 @@ def assumptions_of(
         if assumption.setting not in said:
             yield assumption
     if not explainer.labels:
-        yield Assumption("labels", "none", "classes are shown by number; give a file with one label a line")
+        yield Assumption("labels", "none", "classes are shown by number; give a file with one label per line")
 
 
 def assumptions_of_input(

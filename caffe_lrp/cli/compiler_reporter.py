@@ -43,5 +43,5 @@ def compiling_line(compiled: Compiled) -> str:
     """What a terminal shows while kernels are compiled."""
     text = f"compiling for this CPU{compiled.once}: {compiled.done}"
     if not compiled.is_counted:
-        return f"{text} done, looking for what else the net needs"
+        return f"{text} done, checking what else the net needs"
     return f"{text} of {compiled.total}, about {compiled.left} left"

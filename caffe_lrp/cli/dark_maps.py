@@ -19,7 +19,7 @@ _ADVICE = {
     "(--start-layer)",
     Cause.LOST: "relevance that is lost: see at which layer (--conservation), and try another formula",
     Cause.NOTHING_POSITIVE: "no positive relevance: pictures are scaled by the largest positive value, and "
-    "there is none; explain another class, or read the numbers in place of the picture",
+    "there is none; explain another class, or read the numbers instead of the picture",
 }
 
 
@@ -37,7 +37,7 @@ def why_dark(darkness: Darkness, explainer: Explainer, formula: FormulaCode) -> 
         verb = "is" if len(darkness.classes) == 1 else "are"
         text = f"relevance starts at 0: {subject} {classes} {verb} 0 at {_scored_by(explainer)}"
     elif darkness.cause is Cause.LOST:
-        text = f"relevance is lost on the way: it starts at {darkness.starts:.3g}, and all of the map is 0"
+        text = f"relevance is lost on the way: it starts at {darkness.starts:.3g}, and the whole map is 0"
     elif darkness.cause is Cause.NOTHING_POSITIVE:
         text = "no pixel has positive relevance, so the heatmap is black; relevance starts at "
         text += f"{darkness.starts:.3g}"
@@ -77,11 +77,11 @@ class DarkMaps:
         if self.pale_formulas:
             advice[Cause.FEW_PIXELS] = f"few visible pixels: {self._for_few_pixels(explainer)}"
         others = count - len(self.first)
-        more = [f'… and {others:,} more (their lines in the journal say "dark")'] if others else []
+        more = [f'… and {others:,} more (marked "dark" in the journal)'] if others else []
         lines = listed([*self.first, *more])
         ways = listed([text for cause, text in advice.items() if ended.dark.get(cause)])
         return (
-            f"maps that show nothing or hardly anything: {count:,} of {ended.made:,} ({DARK})\n{lines}\n"
+            f"maps that show little or nothing: {count:,} of {ended.made:,} ({DARK})\n{lines}\n"
             f"what to try:\n{ways}"
         )
 
@@ -89,6 +89,4 @@ class DarkMaps:
         suitable = suitable_formula(explainer.net, explainer.net.output_value)
         if suitable.formula not in self.pale_formulas:
             return f"--formula {suitable.formula}: {suitable.reason}"
-        return (
-            "look at the map of a higher layer (--first-layer), or read the numbers in place of the picture"
-        )
+        return "look at the map of a higher layer (--first-layer), or read the numbers instead of the picture"

@@ -20,7 +20,7 @@ _SECONDS_TO_FINISH = 20
 #: `ExitCode.INTERRUPTED`, whose module takes too long to import.
 _INTERRUPTED = 130
 
-_FINISHING = "\ncaffe-lrp: finishing what is under way; once more (Ctrl-C) stops at once\n"
+_FINISHING = "\ncaffe-lrp: finishing the work in progress; interrupt again (Ctrl-C) to stop at once\n"
 _LEAVING = "\ncaffe-lrp: interrupted: files written so far are complete\n"
 
 _Handler = Callable[[int, FrameType | None], object] | int | None

@@ -125,8 +125,8 @@ class _Plan:
             other = images.setdefault(each.path, each.image)
             if other != each.image:
                 raise UsageError(
-                    f"{other} and {each.image} would both become {each.path}; explain them one after the "
-                    "other, into different folders (-p)"
+                    f"{other} and {each.image} would both be written to {each.path}; explain them "
+                    "separately, into different folders (-p)"
                 )
         present = [str(path) for path in images if path.exists()]
         if present and not overwrite:
@@ -218,7 +218,7 @@ class _View:
             failed += not self._show_image(image, [*maps])
         if failed and len(self.plan.images) > 1:
             how = coloured(f"{failed} of {len(self.plan.images)} images failed", "bad", sys.stderr)
-            remark(f"{how} for the reasons given")
+            remark(f"{how} (reasons above)")
         return ExitCode.IMAGES_FAILED if failed else ExitCode.DONE
 
     def _explained(self) -> Iterator[tuple[_Map, Explanation | CaffeLrpError]]:

@@ -107,7 +107,7 @@ def _guarded(read: Read, work: Work, halt: Halt | None) -> int:
             code = _interrupted()
         output.flush()
         if output.fault:
-            why = f"standard output cannot be written: {output.fault}; send it to a place that can be"
+            why = f"standard output cannot be written: {output.fault}; redirect it to a place that can be"
             unprinted = _stopped(ExitCode.OUTPUT, "error", why)
             code = code or unprinted
     return code if isinstance(code, int) else ExitCode.DONE

@@ -55,7 +55,7 @@ def show_net(options: argparse.Namespace) -> int:
     """Print the layers of a net, and write its graph where that is asked for."""
     for path in (options.dot, options.svg):
         if path and path.exists():
-            raise OutputError(f"{path}: is there already; move it away, or give another name")
+            raise OutputError(f"{path}: already exists; give another name, or remove it first")
     outline, net, weights = _loaded(options)
     with noticing(net.notices):
         facts = with_parameters_of(_facts(net, options), outline)
@@ -131,8 +131,8 @@ def _totals(facts: NetFacts, weights: _CaffemodelUse | None) -> Iterator[str]:
     yield f"input '{name}' {shape_text(facts.input_shape)}; {counted(len(facts.layers), 'layer')}"
     size = readable(_BYTES * facts.parameters)
     yield (
-        f"{facts.parameters:,} parameters ({size}), {facts.multiply_adds:,} multiply-adds an image in "
-        "convolutions and inner products"
+        f"{facts.parameters:,} parameters ({size}), {facts.multiply_adds:,} multiply-adds per image in "
+        "convolutions and fully connected layers"
     )
     if weights is None:
         yield "weights are not checked: no caffemodel was given"
@@ -140,7 +140,7 @@ def _totals(facts: NetFacts, weights: _CaffemodelUse | None) -> Iterator[str]:
     yield f"{weights.path}: fits; every layer has its weights, in the right shapes"
     if weights.unused:
         shown = listed([f"'{name}'" for name in weights.unused], _MOST_NAMED)
-        yield f"{weights.path}: has weights besides, of layers that the net does not have:\n{shown}"
+        yield f"{weights.path}: also has weights of layers that the net does not have:\n{shown}"
     if weights.merges:
         yield merges_line(weights.merges)
         yield from (f"  {merge.text}" for merge in weights.merges if merge.into is None)

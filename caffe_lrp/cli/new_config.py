@@ -73,7 +73,7 @@ def make_config(options: argparse.Namespace) -> ExitCode:
     path = options.config or Path(f"{_name_for(options.prototxt)}.yaml")
     require_yaml_name(path)
     if path.exists():
-        raise OutputError(f"{path}: exists already; give another name with -c, or remove it first")
+        raise OutputError(f"{path}: already exists; give another name with -c, or remove it first")
     with placing({name: option_of(name) for name in ("mean_values", "mean_file", "input_size", "labels")}):
         opened = open_net(options.prototxt, options.caffemodel, input_size=options.input_size)
         origin = find_start(opened.net, AUTO)
@@ -120,7 +120,7 @@ def _draft(options: argparse.Namespace, opened: OpenedNet, origin: Start) -> _Dr
     if labels is not None:
         values["synset_file"] = labels
     else:
-        reasons["synset_file"] = "without a file, classes go by their numbers"
+        reasons["synset_file"] = "without a file, classes are shown by number"
     for part in (_of_relevance(opened, origin), _of_input(options, opened)):
         values |= part.values
         reasons |= part.reasons
@@ -142,7 +142,7 @@ def _of_relevance(opened: OpenedNet, origin: Start) -> _Draft:
         "formula": suitable_formula(net, origin.output).formula,
     }
     reasons["output_root"] = "below the folder given with -p"
-    reasons["path_root"] = "unless given, all of the path; with --images, the path inside that folder"
+    reasons["path_root"] = "unless given, the whole path; with --images, the path inside that folder"
     return _Draft(values, reasons)
 
 
@@ -157,7 +157,7 @@ def _of_input(options: argparse.Namespace, opened: OpenedNet) -> _Draft:
     if unknown:
         guess = assumed.setdefault("mean_values", (0.0,))  # in place of what the file will say
         unknown += (
-            " Write one number for each channel, in the order the net wants, or one for all, such as "
+            " Write one number per channel, in the order the net expects, or one for all, such as "
             f"[{_shown(guess)}], which caffe-lrp explain guesses; 0 subtracts nothing. Or write mean_file"
         )
     settings = replace(settings, **assumed)
@@ -220,7 +220,7 @@ def _lines(path: Path, text: str, draft: _Draft, opened: OpenedNet) -> Iterator[
     for name in empty:
         line = next(n for n, found in enumerate(text.split("\n"), 1) if _is_empty(found, name))
         yield f"to fill in: {path} line {line}: {name}: {draft.reasons[name].removeprefix('FILL IN: ')}"
-    yield "next, when that is filled in:" if empty else "next:"
+    yield "next, once that is filled in:" if empty else "next:"
     command = f"caffe-lrp -c {shlex.quote(str(path))}"
     yield f"  {command} --dry-run"
     yield f"  {command} --images FOLDER -p out"

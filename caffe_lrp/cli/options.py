@@ -172,7 +172,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is none of {', '.join(choices)}{did_you_mean(text, choices)}"
+                f"{text!r} is not one of {', '.join(choices)}{did_you_mean(text, choices)}"
             )
         return text
 
@@ -185,7 +185,7 @@ def formulas_of(text: str) -> tuple[int | str, ...]:
     try:
         codes = tuple(key.parse(part.strip()) for part in text.split(","))
     except ValueError as error:
-        advice = "; write several with commas between them, such as 0,100" if "," in text else ""
+        advice = "; write several, separated by commas, such as 0,100" if "," in text else ""
         raise argparse.ArgumentTypeError(f"{text!r} {error}{advice}") from None
     for code in codes:
         if codes.count(code) > 1:

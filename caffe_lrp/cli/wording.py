@@ -43,13 +43,13 @@ def success_line(outcome: JobOutcome, explainer: Explainer, has_files: bool) -> 
 
 def resumption_line(resumed: Resumed) -> str:
     """What is said when a run goes on with an earlier one."""
-    text = f"note: going on with an earlier run: {resumed.done:,} of {resumed.total:,} maps are there"
+    text = f"note: continuing an earlier run: {resumed.done:,} of {resumed.total:,} maps are done"
     if resumed.failed:
-        text += f", {resumed.failed:,} failed (--retry-failed tries those again)"
+        text += f", {resumed.failed:,} failed (--retry-failed tries them again)"
     if resumed.vanished:
         text += f", the files of {resumed.vanished:,} are gone"
     if resumed.passed_over:
-        text += f", {counted(resumed.passed_over, 'damaged line')} of its journal passed over"
+        text += f", {counted(resumed.passed_over, 'damaged line')} of its journal skipped"
     return text + f"; {resumed.left:,} left"
 
 
@@ -81,7 +81,7 @@ def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
     if before:
         text += f", {before} of them in earlier runs"
     if ended.failed:
-        text += f", {ended.failed} failed for the reasons given"
+        text += f", {ended.failed} failed (reasons above)"
     if ended.made + ended.failures > 1 and ended.slowest_stage:
         text += f"; {ended.per_second:.3g} a second, most time in {ended.slowest_stage}"
         text += f", quirks {run.explainer.settings.quirks}"
@@ -103,15 +103,15 @@ def _before_line(ended: Ended) -> str:
 def _nothing_left_line(run: PreparedRun, ended: Ended) -> str:
     """What there is to say of a run that earlier ones have left nothing to do."""
     there = f"{ended.done} of {ended.total} heatmaps are in {run.task.root} already"
-    failed = f"{ended.failed} failed (--retry-failed tries those again)"
+    failed = f"{ended.failed} failed (--retry-failed tries them again)"
     return "nothing left to do: " + ", ".join([there] * bool(ended.done) + [failed] * bool(ended.failed))
 
 
 def ending_line(ended: Ended) -> str:
     """What is said where maps are left, behind the word that tells how the run ended."""
     if ended.was_interrupted:
-        return f": {ended.left} left; the same command goes on from here"
+        return f": {ended.left} left; run the same command again to continue"
     return (
-        f" after {counted(ended.failures, 'failure')} (--max-failures), {ended.left} left; the same command "
-        "goes on from here, --retry-failed tries those again"
+        f" after {counted(ended.failures, 'failure')} (--max-failures), {ended.left} left; run the same "
+        "command again to continue; --retry-failed tries the failed ones again"
     )

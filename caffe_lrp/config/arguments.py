@@ -77,7 +77,7 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
     values = {name: _checked(name, value) for name, value in given.items()}
     process = {name: values.pop(name, None) for name in _OF_PROCESS}
     if values.get("mean_file") is not None and values.get("mean_values") is not None:
-        raise ConfigError("is given besides mean_file; keep one of the two", setting="mean_values")
+        raise ConfigError("is given together with mean_file; keep only one of the two", setting="mean_values")
     if "caffemodel" in values and not is_config(path):
         return Settings({"prototxt": path, **values}, **process, places={})
     if path.suffix in (".prototxt", ".caffemodel"):

@@ -233,7 +233,7 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         values = tuple(_number(part.strip()) for part in text.split(","))
     except ValueError:
-        raise ValueError("must be numbers with commas between them, such as 104,117,123") from None
+        raise ValueError("must be numbers separated by commas, such as 104,117,123") from None
     if max(map(abs, values)) > LARGEST_NUMBER:
         raise ValueError(f"must be at most {LARGEST_NUMBER:g}")
     return values
@@ -243,7 +243,7 @@ def _size(text: str) -> tuple[int, int]:
     match = _SIZE.fullmatch(text)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
     if min(size) < 1:
-        raise ValueError("must be a height and a width in pixels with an x between, such as 480x640")
+        raise ValueError("must be a height and a width in pixels with an x between them, such as 480x640")
     return size
 
 
@@ -273,14 +273,15 @@ KEYS: tuple[Key, ...] = (
     _choice(
         "mean_values",
         _numbers,
-        "in place of a mean image: one number for each channel, in the order the net wants; or one for all",
+        "instead of a mean image: one number per channel, in the order the net expects; or one for all",
     ),
-    _choice("input_scale", _positive, "factor of the input, applied after the mean was subtracted"),
-    _choice("channel_order", one_of("BGR", "RGB"), "order of the colours that the net wants: BGR or RGB"),
+    _choice("input_scale", _positive, "factor of the input, applied after the mean is subtracted"),
+    _choice("channel_order", one_of("BGR", "RGB"), "order of the colours that the net expects: BGR or RGB"),
     _choice(
         "resize",
         one_of("reference", "stretch", "short-side", "none"),
-        "how images come to baseimgsize: reference (longer side), stretch (both sides), short-side, none",
+        "how images are resized to baseimgsize: reference (longer side), stretch (both sides), "
+        "short-side, none",
     ),
     _preprocessing(
         "baseimgsize",
@@ -289,8 +290,8 @@ KEYS: tuple[Key, ...] = (
         "longer side of the image after resizing, in pixels; under short-side the shorter one",
     ),
     _choice("crop", one_of("center"), "which part of the resized image the net sees: the center"),
-    _choice("input_size", _size, "height x width of the input, in place of what the prototxt declares"),
-    Key("synsetfile", "synset_file", Path, "class labels, one a line", yaml_name="labels"),
+    _choice("input_size", _size, "height x width of the input, instead of what the prototxt declares"),
+    Key("synsetfile", "synset_file", Path, "class labels, one per line", yaml_name="labels"),
     Key(
         "lastlayerindex",
         "start_layer",
@@ -302,21 +303,21 @@ KEYS: tuple[Key, ...] = (
         "firstlayerindex",
         "first_layer",
         _layer(at_least(0)),
-        "lowest layer to pass, by index or name; 0: down to the image",
+        "lowest layer of the backward pass, by index or name; 0: down to the image",
     ),
     Key(
         "head",
         "head",
         _name,
-        "of a net with several outputs the one whose classes are ranked, by its name; unless given, the one "
-        "that the start layer leads to",
+        "in a net with several outputs, the name of the one whose classes are ranked; by default, the "
+        "one that the start layer leads to",
         required=False,
     ),
     Key(
         "numclasses",
         "class_count",
         at_least(1),
-        "number of outputs that are ranked, from 0 on",
+        "number of outputs that are ranked, counted from the first",
     ),
     Key("standalone_outpath", "output_root", str, "root of the output files"),
     Key("standalone_rootpath", "path_root", str, "output paths repeat the image path from this text on"),

@@ -31,7 +31,7 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
         places[attribute] = f"{path}: line {entry.line}"
     if values.get("mean_file") is not None and values.get("mean_values") is not None:
         raise ConfigError(
-            f"{places['mean_values']}: mean_values are given besides mean_file; keep one of the two"
+            f"{places['mean_values']}: mean_values is given together with mean_file; keep only one of the two"
         )
     for attribute in _PATH_ATTRIBUTES:
         if values.get(attribute) is not None:

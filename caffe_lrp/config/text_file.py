@@ -31,8 +31,8 @@ def read_text(content: bytes, path: Path, given: Collection[str]) -> dict[str, L
     key_lines = _find_keys(lines)
     if not key_lines:
         reason = why_no_text(content, "config file") or (
-            "has none of the keys of a config file, such as 'param_file'; the config file comes behind -c, "
-            "the list of images behind -f"
+            "has none of the keys of a config file, such as 'param_file'; give the config file with -c, "
+            "and the list of images with -f"
         )
         raise ConfigError(f"{path}: {reason}")
     entries = {}
@@ -115,7 +115,7 @@ def _read_value(key: Key, lines: list[str], number: int, config_folder: Path) ->
 def _refuse_blank(first_word: str, whole: str, config_folder: Path) -> None:
     """ValueError if the first word of a path is no file, but all of its line is one."""
     if not exists(locate(Path(first_word), config_folder)) and exists(locate(Path(whole), config_folder)):
-        raise ValueError("ends at its first blank; rename the file so that its path has none")
+        raise ValueError("ends at its first space; rename the file so that its path has no spaces")
 
 
 def _refuse_absence(key: Key, lines: list[str], key_lines: Mapping[str, int]) -> None:
@@ -127,7 +127,7 @@ def _refuse_absence(key: Key, lines: list[str], key_lines: Mapping[str, int]) ->
         below = "".join(lines[number + 1 : number + 2]).strip()
         if number not in values and _is_slip(key, line.strip(), below):
             raise ValueError(
-                f"line {number + 1}: '{line.strip()}' is taken for a comment; write the key '{key.name}' on "
+                f"line {number + 1}: '{line.strip()}' is read as a comment; write the key '{key.name}' on "
                 "a line of its own and its value on the next"
             )
 

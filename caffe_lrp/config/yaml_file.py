@@ -60,7 +60,7 @@ class _Composer(yaml.SafeLoader):
             fault = f"the alias *{event.anchor} is not allowed; write out what it stands for"
         elif self.depth > _DEEPEST:
             fault = (
-                f"too many levels; there are the blocks {_BLOCK} and {_PICTURE}, and lists have only numbers"
+                f"nested too deeply; the only blocks are {_BLOCK} and {_PICTURE}, and lists have only numbers"
             )
         if fault:
             raise yaml.MarkedYAMLError(problem=fault, problem_mark=event.start_mark)
@@ -77,7 +77,9 @@ def is_yaml(path: Path) -> bool:
 def require_yaml_name(path: Path) -> None:
     """UsageError unless a file of this name would be read as YAML."""
     if not is_yaml(path):
-        raise UsageError(f"{path}: a config in YAML is told by its name; let it end with {SUFFIXES[0]}")
+        raise UsageError(
+            f"{path}: a YAML config is recognised by its name; give it a name that ends with {SUFFIXES[0]}"
+        )
 
 
 def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, LocatedValue]:
@@ -91,8 +93,7 @@ def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, L
         if before is not item:
             also = f", as '{before.name}'" if before.name != item.name else ""
             faults.append(
-                f"line {item.line}: '{item.name}' is given a second time, first in line {before.line}{also}; "
-                "keep one"
+                f"line {item.line}: '{item.name}' is given twice, first in line {before.line}{also}; keep one"
             )
     entries: dict[str, LocatedValue] = {}
     for key in KEYS:
@@ -137,10 +138,10 @@ def _why_invalid(error: yaml.YAMLError) -> str:
     """Line and reason of a fault in the syntax."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         context = f" {error.context}" if error.context else ""
-        return f"line {error.problem_mark.line + 1}: is no valid YAML{context}: {error.problem}"
+        return f"line {error.problem_mark.line + 1}: is not valid YAML{context}: {error.problem}"
     if isinstance(error, yaml.reader.ReaderError):
         return f"has a character that YAML does not allow (code {error.character}); remove it"
-    return f"is no valid YAML: {error}"
+    return f"is not valid YAML: {error}"
 
 
 def _items(root: yaml.MappingNode, faults: list[str]) -> Iterator[_Found]:
@@ -179,9 +180,9 @@ def _picture(root: yaml.MappingNode, faults: list[str]) -> dict[str, LocatedValu
         for name, value in _block(block, content, faults):
             place = f"line {_line_of(name)}: '{name.value}'"
             if name.value not in options:
-                faults.append(f"{place} says nothing of pictures{did_you_mean(name.value, options)}")
+                faults.append(f"{place} is not an option for pictures{did_you_mean(name.value, options)}")
             elif name.value in values:
-                faults.append(f"{place} is given a second time; keep one")
+                faults.append(f"{place} is given twice; keep one")
             else:
                 try:
                     values[name.value] = options[name.value].parse(_scalar(value, options[name.value].help))

@@ -16,13 +16,13 @@ from .containment import refuse_outside
 _ADVICE = {
     errno.ENOSPC: "free some space on the disk",
     errno.EDQUOT: "free some of your quota",
-    errno.ENOENT: "make its folder first",
-    errno.EACCES: "check the rights of the output folder",
-    errno.EPERM: "check the rights of the output folder",
+    errno.ENOENT: "create its folder first",
+    errno.EACCES: "check the permissions of the output folder",
+    errno.EPERM: "check the permissions of the output folder",
     errno.EROFS: "choose an output folder that can be written",
-    errno.EEXIST: "a file stands where a folder is needed; move it away",
-    errno.ENOTDIR: "a file stands where a folder is needed; move it away",
-    errno.EISDIR: "a folder has the name of the output file; move it away",
+    errno.EEXIST: "a file is where a folder is needed; move or rename it",
+    errno.ENOTDIR: "a file is where a folder is needed; move or rename it",
+    errno.EISDIR: "a folder has the name of the output file; move or rename it",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
     errno.ENAMETOOLONG: "give the image a shorter name",
 }
@@ -113,7 +113,7 @@ def write_new(path: Path, content: str) -> None:
                 path.unlink(missing_ok=True)
                 raise
     except FileExistsError as fault:
-        raise OutputError(f"{path}: is there already; choose another name, or remove it first") from fault
+        raise OutputError(f"{path}: already exists; give another name, or remove it first") from fault
     except (OSError, ValueError) as fault:
         raise OutputError(f"{path}: cannot be written: {why_unwritable(fault)}") from fault
 

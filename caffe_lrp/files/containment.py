@@ -20,8 +20,8 @@ def refuse_outside(folder: Path, root: Path) -> None:
     way_out = next((step for step in steps if root in step.parents and not _is_below(step, root)), folder)
     target = os.path.realpath(way_out)
     raise ImageError(
-        f"{way_out}: leads out of the output folder, to '{target}'; remove this link, or have the output go "
-        "there in the first place (-p)"
+        f"{way_out}: leads out of the output folder, to '{target}'; remove this link, or write the output "
+        "there directly (-p)"
     )
 
 

@@ -61,7 +61,7 @@ def read_image(
         raise ImageError(f"{source}: no such image; {missing_file_advice(file)}") from error
     except PermissionError as error:
         raise ImageError(
-            f"{source}: no permission to read the image; check the rights of file and folder"
+            f"{source}: no permission to read the image; check the permissions of file and folder"
         ) from error
     except (OSError, ValueError) as error:
         raise ImageError(f"{source}: cannot be read: {why_unreadable(error, file)}") from error
@@ -87,7 +87,9 @@ def _read_member(member: ArchiveMember, take: Callable[[int], None], most: int) 
         take(size)
         content = file.read(size)
     if len(content) < size:
-        raise ImageError(f"{member}: the archive has become shorter since the start; leave it as it is")
+        raise ImageError(
+            f"{member}: the archive became shorter during the run; do not change it while it is read"
+        )
     return content
 
 
@@ -97,7 +99,7 @@ def _open(path: Path) -> BinaryIO:
     except FolderError as error:
         raise ImageError(f"{path}: is a folder, not an image; list the files in it instead") from error
     except NotRegularError as error:
-        raise ImageError(f"{path}: is not a regular file; give one that is") from error
+        raise ImageError(f"{path}: is not a regular file; give a regular one") from error
 
 
 def _refuse_large(source: ImageSource, size: int) -> None:

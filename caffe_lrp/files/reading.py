@@ -37,7 +37,7 @@ PUBLISHED_FILES = {
     "synset_words.txt": "caffenet",
 }
 
-_RIGHTS_ADVICE = "check the rights of the file and of its folder"
+_RIGHTS_ADVICE = "check the permissions of the file and of its folder"
 _ADVICE = {
     errno.EACCES: _RIGHTS_ADVICE,
     errno.EPERM: _RIGHTS_ADVICE,
@@ -166,7 +166,7 @@ def _first_of_pipe(descriptor: int) -> bytes:
         if piece or is_over:
             break
         if time.monotonic() > deadline:
-            raise NotRegularError("no process writes to this pipe; start the one that does first")
+            raise NotRegularError("no process writes to this pipe; start its writer first")
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     os.set_blocking(descriptor, True)
     return piece
@@ -194,7 +194,7 @@ def _require_input(mode: int, may_be_pipe: bool) -> None:
     if stat.S_ISDIR(mode):
         raise FolderError("it is a folder; give a file")
     if not stat.S_ISREG(mode) and not (may_be_pipe and stat.S_ISFIFO(mode)):
-        raise NotRegularError("it is not a regular file; give one that is")
+        raise NotRegularError("it is not a regular file; give a regular one")
 
 
 class NotRegularError(OSError):
@@ -252,7 +252,7 @@ def _require_regular(mode: int) -> None:
         stat.S_IFSOCK: "a socket",
     }
     kind = kinds.get(stat.S_IFMT(mode), "a device")
-    raise NotRegularError(f"{kind} is in the place of this file; move it away")
+    raise NotRegularError(f"{kind} is in the place of this file; move or rename it")
 
 
 def why_unreadable(fault: OSError | ValueError, path: Path) -> str:
@@ -272,13 +272,13 @@ def missing_file_advice(path: Path) -> str:
     """What to do about a file that is not there: how its path is wrong, or what was probably meant."""
     text = str(path)
     if text.startswith("~"):
-        return "'~' is not expanded here, write the path in full"
+        return "'~' is not expanded here; write the path in full"
     if text.startswith(('"', "'")):
-        return "it begins with a quote; leave that out, or in a list close it behind the path"
+        return "it begins with a quote; remove it, or in a list add the closing one after the path"
     if re.match("[A-Za-z]{2,}:/", text):
-        return "it is a web address, download the file and give its path"
+        return "it is a web address; download the file and give its path"
     if "\\" in text:
-        return "write '/' in place of '\\'"
+        return "write '/' instead of '\\'"
     return _advice_by_neighbours(path)
 
 
@@ -290,7 +290,7 @@ def _advice_by_neighbours(path: Path) -> str:
         return f"'{gone}' is a file, not a folder"
     if gone.is_symlink():
         subject = "it" if gone == path else f"'{gone}'"
-        return f"{subject} is a link to '{gone.readlink()}', which is not there"
+        return f"{subject} is a link to '{gone.readlink()}', which does not exist"
     if gone.name in PUBLISHED_FILES:
         return f"scripts/fetch_model.py {PUBLISHED_FILES[gone.name]} downloads it into configs/"
     neighbours = _names_in(gone.parent)

@@ -211,7 +211,9 @@ _KINDS = (
         _begins(_HDF5),
     ),
     ForeignKind(
-        "a NumPy file", "check the path: only images and mean images can be such", _begins(b"\x93NUMPY")
+        "a NumPy file",
+        "check the path: only images and mean images can have this format",
+        _begins(b"\x93NUMPY"),
     ),
     ForeignKind("a ZIP archive", UNPACK_ADVICE, _begins(_ZIP)),
     ForeignKind("a gzip archive", UNPACK_ADVICE, _begins(b"\x1f\x8b")),
@@ -223,7 +225,7 @@ _KINDS = (
     ForeignKind("an xz archive", UNPACK_ADVICE, _begins(b"\xfd7zXZ")),
     ForeignKind("a Zstandard archive", UNPACK_ADVICE, _begins(b"\x28\xb5\x2f\xfd")),
     ForeignKind("a 7z archive", UNPACK_ADVICE, _begins(b"7z\xbc\xaf")),
-    ForeignKind("a PDF file", "take what is needed out of it", _begins(b"%PDF-")),
+    ForeignKind("a PDF file", "extract the file that is needed", _begins(b"%PDF-")),
     ForeignKind("a picture", "check the path", _begins(b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")),
     ForeignKind("a text in UTF-16", "save it as UTF-8", _begins(b"\xff\xfe", b"\xfe\xff")),
 )

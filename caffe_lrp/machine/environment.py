@@ -77,8 +77,8 @@ def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIA
     variable = _variable_at_fault(error, variables)
     if variable:
         return (
-            f"the environment variable {variable} is '{variables[variable]}', with which a library that "
-            f"reads it fails ({error}); unset it"
+            f"the environment variable {variable} is '{variables[variable]}', and a library that reads it "
+            f"fails ({error}); unset it"
         )
     return _broken_package(error) if isinstance(error, ImportError) else ""
 
@@ -150,7 +150,7 @@ def lack_of_memory() -> str:
     """What to say where memory is short: which limit there is, or what takes less."""
     limit = _limit(resource.RLIMIT_AS)
     if limit is None:
-        return "not enough memory; free some, or allow less of it (--memory)"
+        return "not enough memory; free some, or use less of it (--memory)"
     return (
         f"not enough memory: this process may have {limit // _MEGABYTE} MB of address space (ulimit -v); "
         "raise that limit"
@@ -182,7 +182,7 @@ def _broken_package(error: ImportError) -> str:
     if package == "caffe_lrp":
         return ""
     what = f"the Python package '{package}'" if package else "a Python package"
-    return f"{what} cannot be loaded: {error}; install it again, with all that it needs"
+    return f"{what} cannot be loaded: {error}; reinstall it with its dependencies"
 
 
 def advice_on_limits(fault: OSError) -> str:
@@ -191,7 +191,7 @@ def advice_on_limits(fault: OSError) -> str:
         most = _limit(resource.RLIMIT_NOFILE)
         return f"this process may have {most} files open (ulimit -n); raise that limit"
     if fault.errno == errno.ENFILE:
-        return "this is the limit of the machine; end other programs"
+        return "this is the limit of the machine; close other programs"
     largest = largest_file()
     if fault.errno == errno.EFBIG and largest is not None:
         return f"this process may write files of {largest:,} bytes (ulimit -f); raise that limit"
@@ -272,7 +272,7 @@ def refuse_bad_variables(variables: Mapping[str, str]) -> None:
     for name, value in of_opencv.items():
         if not _opencv_works(others | {name: value}):
             raise UsageError(
-                f"the environment variable {name} is '{value}', with which OpenCV cannot be loaded; unset it"
+                f"the environment variable {name} is '{value}', and OpenCV cannot be loaded with it; unset it"
             )
 
 

@@ -96,6 +96,6 @@ def _refuse_overflow(relevance: NDArray[np.float32]) -> None:
     largest = float(np.abs(relevance).max(initial=0))
     if largest > _LARGEST_HALF:
         raise ImageError(
-            f"relevance of {largest:g} is too large for float16, which ends at {_LARGEST_HALF:g}; "
+            f"relevance of {largest:g} is too large for float16, whose limit is {_LARGEST_HALF:g}; "
             "use float32 (--dtype float32)"
         )

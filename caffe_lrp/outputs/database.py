@@ -169,7 +169,7 @@ class AttributionDatabase:
             Nothing can be written any more.
         """
         if not 0 <= index < UNMARKED:
-            raise ValueError(f"{index} is no index")
+            raise ValueError(f"{index} is not an index")
         maps = relevance_map(explanation, self._dtype)[np.newaxis]
         scores = np.asarray(explanation.scores, "<f4").reshape(1, -1)
         label = np.array(explanation.target[:1], self._maps.columns["label"].dtype)
@@ -303,7 +303,7 @@ def _open_existing(path: Path, rows: int, columns: Sequence[Column], description
     if reason:
         table.close()
         raise _OtherContentError(
-            f"{path}: {reason}; move it away, choose another output folder (-p), or add --overwrite"
+            f"{path}: {reason}; move or rename it, choose another output folder (-p), or add --overwrite"
         )
     return table
 

@@ -25,7 +25,7 @@ from .kinds import OUTPUTS
 
 #: A map of a net's input takes a megabyte or two; more than this is something else.
 _MOST_MEGABYTES = 512
-_ADVICE = "give a file of relevance, (channels, height, width) or (height, width)"
+_ADVICE = "give a file of relevance with shape (channels, height, width) or (height, width)"
 
 #: What reading an archive raises on damage, on encryption, and on what zipfile cannot unpack.
 _ARCHIVE_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
@@ -94,11 +94,11 @@ def read_map(path: Path) -> NDArray[Any]:
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        raise ImageError(f"{path}: its name ends with none of {', '.join(_READERS)}; {_ADVICE}")
+        raise ImageError(f"{path}: its name must end with one of {', '.join(_READERS)}; {_ADVICE}")
     relevance = read(path, _content(path))
     if relevance.ndim not in (2, 3):
         found = "×".join(map(str, relevance.shape))
-        raise ImageError(f"{path}: holds {found} numbers, which are no map; {_ADVICE}")
+        raise ImageError(f"{path}: holds {found} numbers, which is not a map; {_ADVICE}")
     return relevance
 
 
@@ -166,7 +166,7 @@ def _raw_heatmap(path: Path, content: bytes) -> NDArray[Any]:
     lines = content.split(b"\n", 2)
     head = b" ".join(lines[:2]).split()
     if len(lines) < 3 or len(head) != 3 or not all(word.isdigit() and len(word) < 10 for word in head):
-        reason = why_no_text(content, "raw heatmap") or "is no raw heatmap (_rawhm.txt)"
+        reason = why_no_text(content, "raw heatmap") or "is not a raw heatmap (_rawhm.txt)"
         raise ImageError(f"{path}: {reason}")
     shape = channels, height, width = (int(head[0]), int(head[1]), int(head[2]))
     count = channels * height * width
@@ -174,7 +174,8 @@ def _raw_heatmap(path: Path, content: bytes) -> NDArray[Any]:
     numbers = np.empty(0, np.float32) if is_short else _numbers(lines[2], count)
     if not count or len(numbers) != count:
         raise ImageError(
-            f"{path}: promises {channels}×{height}×{width} numbers and has others; get a complete copy"
+            f"{path}: promises {channels}×{height}×{width} numbers, but does not have as many; get a "
+            "complete copy"
         )
     return numbers.reshape(shape)
 

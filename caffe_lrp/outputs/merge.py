@@ -68,13 +68,13 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
         A file cannot be written, or one that is to be made is there already.
     """
     if not out.name or out.name == "..":
-        raise OutputError(f"{out}: is a folder; give the result a name in it")
+        raise OutputError(f"{out}: is a folder; give a file name in it")
     databases = _databases_among(paths)
     with ExitStack() as stack:
         shards = _open_alike(databases, stack)
         if _MAPS not in shards[0].columns:
             raise ConfigError(
-                f"{shards[0].path}: holds no maps; name databases, input datasets are found beside them"
+                f"{shards[0].path}: holds no maps; give the databases, not their input datasets"
             )
         inputs = _inputs_of(databases)
         _refuse_existing([out, input_path_of(out), *project_files(out.parent)] if inputs else [out])
@@ -101,7 +101,7 @@ def _databases_among(paths: Sequence[Path]) -> list[Path]:
         other = seen.get(path.resolve())
         if other is not None:
             same = "is named twice" if other == path else f"is the same file as {other}"
-            raise ConfigError(f"{path}: {same}; name every database once")
+            raise ConfigError(f"{path}: {same}; give every database once")
         seen[path.resolve()] = path
     return databases
 
@@ -111,7 +111,7 @@ def _refuse_existing(targets: Sequence[Path]) -> None:
     for target in targets:
         if os.path.lexists(target):
             raise OutputError(
-                f"{target}: is there already; move it away, or give the result another name or folder"
+                f"{target}: already exists; remove it, or give the result another name or folder"
             )
 
 
@@ -121,8 +121,8 @@ def _inputs_of(paths: Sequence[Path]) -> list[Path]:
     missing = [path for path in inputs if not os.path.lexists(path)]
     if missing and len(missing) < len(inputs):
         raise ConfigError(
-            f"{missing[0]}: is missing, though other databases have such an input dataset; bring it back, or "
-            "move the others away"
+            f"{missing[0]}: is missing, though other databases have an input dataset; restore it, or move "
+            "the others elsewhere"
         )
     return [] if missing else inputs
 
@@ -130,14 +130,16 @@ def _inputs_of(paths: Sequence[Path]) -> list[Path]:
 def _open_alike(paths: Sequence[Path], stack: ExitStack) -> list[Table]:
     """Open databases that hold rows of the same kind."""
     if not paths:
-        raise ConfigError("there is nothing to merge; name the databases behind the one to make")
+        raise ConfigError("nothing to merge; give the databases after the one to make")
     tables: list[Table] = []
     for path in paths:
         table = stack.enter_context(Table(path))
         tables.append(table)
         first = tables[0]
         if (ours := describe_layout(table)) != (other := describe_layout(first)):
-            raise ConfigError(f"{path}: holds {ours}, but {first.path} {other}; merge what is alike")
+            raise ConfigError(
+                f"{path}: holds {ours}, but {first.path} {other}; merge only databases of the same kind"
+            )
         if table.description != first.description:
             different = differing_settings(table.description, first.description)
             raise ConfigError(
@@ -152,7 +154,9 @@ def _origins(shards: Sequence[Table]) -> _Origins:
     parts = [part for number, shard in enumerate(shards) for part in _origins_in(shard, number)]
     index = np.concatenate([part.index for part in parts]) if parts else np.empty(0, np.int64)
     if not len(index):
-        raise ConfigError(f"{shards[0].path}: no row is written, here and in what is to be merged with it")
+        raise ConfigError(
+            f"{shards[0].path}: no row is written, neither here nor in the databases to merge with it"
+        )
     order = np.argsort(index, kind="stable")
     origins = _Origins(
         np.concatenate([part.shard for part in parts])[order],
@@ -187,8 +191,8 @@ def _refuse_twins(origins: _Origins, shards: Sequence[Table] | Mapping[int, Tabl
     if len(twins):
         one, other = (shards[number].path for number in origins.shard[twins[0] : twins[0] + 2].tolist())
         raise ConfigError(
-            f"{other}: has index {origins.index[twins[0]]}, as {one} has; merge every shard once, and shards "
-            "that share no image"
+            f"{other}: has index {origins.index[twins[0]]}, as {one} has; merge every shard once, and "
+            "only shards that share no image"
         )
 
 
@@ -210,7 +214,7 @@ def _refuse_gaps(shards: Sequence[Table], origins: _Origins) -> None:
         ]
     if complaints:
         raise ConfigError(
-            "maps are missing; finish the runs, name all shards, or merge what there is with "
+            "maps are missing; finish the runs, give all shards, or merge the existing maps with "
             f"--allow-missing:\n{listed(complaints)}"
         )
 
@@ -221,11 +225,13 @@ def _require_same_rows(pictures: Sequence[Table], origins: _Origins) -> None:
         ours = origins.shard == number
         rows = origins.row[ours]
         if rows.max(initial=-1) >= table.rows:
-            raise ConfigError(f"{table.path}: is not the input dataset of its database; bring that back")
+            raise ConfigError(
+                f"{table.path}: is not the input dataset of its database; restore the right one"
+            )
         if not np.array_equal(table.read(MARK, 0, rows.max(initial=-1) + 1)[rows], origins.index[ours]):
             raise ConfigError(
-                f"{table.path}: lacks pictures of maps that are there; explain these images again with "
-                "--input-dataset, or move the input datasets away"
+                f"{table.path}: lacks the pictures of some maps; explain these images again with "
+                "--input-dataset, or move the input datasets elsewhere"
             )
 
 
@@ -246,7 +252,7 @@ def _join(shards: Sequence[Table], origins: _Origins, out: Path, places: NDArray
     except ImageError as error:
         raise OutputError(str(error)) from error
     except FileExistsError as error:
-        raise OutputError(f"{out}: has appeared meanwhile; move it away, or give another name") from error
+        raise OutputError(f"{out}: was created in the meantime; remove it, or give another name") from error
 
 
 def _blocks(column: Column, count: int) -> Iterator[tuple[int, int]]:

@@ -94,7 +94,7 @@ def require_presentable(maps: Table, pictures: Table) -> None:
     if classes > _MOST_CLASSES:
         raise ConfigError(
             f"{maps.path}: has scores of {classes:,} classes, and a label map has {_MOST_CLASSES:,} at most; "
-            "to merge it without one, move the input datasets away"
+            "to merge it without one, move the input datasets elsewhere"
         )
 
 
@@ -142,7 +142,7 @@ def _require_pictures_at_index(maps: Table, pictures: Table) -> None:
     if not (index < pictures.rows).all() or not np.array_equal(marks[index], index):
         raise ConfigError(
             f"{pictures.path}: does not have the picture of every map of {maps.path} in the row that is its "
-            "index; merge all shards (caffe-lrp merge) and open what comes out"
+            "index; merge all shards (caffe-lrp merge) and open the result"
         )
 
 

@@ -64,7 +64,7 @@ class Column:
 
     @property
     def unwritten(self) -> int | None:
-        """What integers are before they are written: the largest, which is no index and no class."""
+        """What integers are before they are written: the largest, neither an index nor a class."""
         return int(np.iinfo(self.dtype).max) if self.dtype in ("<u2", "<u4") else None
 
 
@@ -133,7 +133,7 @@ def read_structure(file: int) -> Structure:
         if others != rows:
             raise ValueError(f"dataset '{name}' is laid out differently: it has {others} rows, not {rows}")
     if datasets[MARK].column != MARK_COLUMN:
-        raise ValueError(f"dataset '{MARK}' holds other numbers than indices")
+        raise ValueError(f"dataset '{MARK}' holds numbers that are not indices")
     if rows > MOST_ROWS:
         raise ValueError(f"it claims to have {rows:,} rows, and no database has more than {MOST_ROWS:,}")
     _require_places(rows, list(datasets.values()), os.fstat(file).st_size)
@@ -165,7 +165,7 @@ class _StructureBytes(io.RawIOBase):
             raise OSError(f"its structure would take more than {most} MB, that of a database takes kilobytes")
         is_inside = self._place + len(view) <= self._size
         if not is_inside or os.preadv(self._file, [view], self._place) < len(view):
-            raise OSError("its structure leads beyond its end")
+            raise OSError("its structure points beyond its end")
         return len(view)
 
 
@@ -174,7 +174,7 @@ def _description(h5py: Any, root: Any) -> str:
     kind = attribute.get_type()
     is_text = isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str()
     if not is_text or attribute.shape != () or kind.get_size() > _LONGEST_DESCRIPTION:
-        raise ValueError(f"its attribute '{DESCRIPTION}' is no short text")
+        raise ValueError(f"its attribute '{DESCRIPTION}' is not a short text")
     text = np.zeros((), f"S{kind.get_size()}")
     attribute.read(text, mtype=kind)
     return bytes(text[()]).decode()
@@ -187,9 +187,9 @@ def _names(h5py: Any, root: Any) -> list[bytes]:
     names = list(root)
     for name in names:
         if root.links.get_info(name).type != h5py.h5l.TYPE_HARD:
-            raise ValueError(f"{_quoted(name)} is a link that leads elsewhere")
+            raise ValueError(f"{_quoted(name)} is a link to another place")
         if h5py.h5o.get_info(root, name).type != h5py.h5o.TYPE_DATASET:
-            raise ValueError(f"{_quoted(name)} is no dataset")
+            raise ValueError(f"{_quoted(name)} is not a dataset")
     return names
 
 
@@ -225,4 +225,4 @@ def _require_places(rows: int, datasets: Sequence[Dataset], size: int) -> None:
         (dataset.offset, dataset.offset + rows * dataset.column.row_bytes) for dataset in datasets
     )
     if places[-1][1] > size or any(stop > start for (_, stop), (start, _) in pairwise(places)):
-        raise ValueError("its datasets lie beyond its end, or one upon the other; is it damaged?")
+        raise ValueError("its datasets lie beyond its end, or overlap; is it damaged?")

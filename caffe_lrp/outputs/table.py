@@ -228,7 +228,8 @@ class Table:
             return read_structure(self._file)
         except DAMAGE as error:
             raise ConfigError(
-                f"{self.path}: is no database of caffe-lrp ({error}); move it away, or give another name"
+                f"{self.path}: is not a database of caffe-lrp ({error}); move or rename it, or give "
+                "another name"
             ) from error
         except OSError as error:
             raise ConfigError(
@@ -310,7 +311,7 @@ class Table:
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be read: {why_unwritable(error)}") from error
         if left:
-            raise ConfigError(f"{self.path}: ends before its last row; has it been cut off?")
+            raise ConfigError(f"{self.path}: ends before its last row; is it cut off?")
 
     def is_marked(self) -> NDArray[np.bool_]:
         """(rows,): which rows are written."""
@@ -328,13 +329,13 @@ class Table:
             is_there = os.path.samestat(self.path.lstat(), os.fstat(self._file))
             what = "was replaced by another file, perhaps of another run,"
         except (FileNotFoundError, NotADirectoryError):
-            is_there, what = False, "was moved away or deleted"
+            is_there, what = False, "was moved or deleted"
         except OSError as error:
             raise OutputError(f"{self.path}: can no longer be reached: {why_unwritable(error)}") from error
         if not is_there:
             raise OutputError(
-                f"{self.path}: {what} while this run was writing it; see that nobody else writes there, and "
-                "run the same command again to make what is lost"
+                f"{self.path}: {what} while this run was writing it; make sure that nothing else writes "
+                "there, and run the same command again to restore what is lost"
             )
 
     def sync(self) -> None:

@@ -50,7 +50,7 @@ def _words(text: str) -> list[str]:
     while place < len(text):
         match = _WORDS.match(text, place)
         if match is None:
-            raise ValueError(f"has '{text[place]}', which belongs to no colour; colours are such as f00")
+            raise ValueError(f"has '{text[place]}', which is not part of a colour; colours look like f00")
         if match.lastindex:
             words.append(match[0])
         place = match.end()
@@ -70,7 +70,7 @@ def _nodes(words: list[str]) -> Iterator[_Node]:
             raise ValueError(f"has {what} a colour of three or six digits is needed, such as f00")
         yield _Node(place, _colour(words[0]))
         if words[1:2] not in ([","], []):
-            raise ValueError(f"has no comma behind '{words[0]}'")
+            raise ValueError(f"has no comma after '{words[0]}'")
         words = words[2:]
 
 
@@ -87,7 +87,7 @@ def _colour(digits: str) -> tuple[float, ...]:
 def _placed(nodes: list[_Node]) -> list[_Node]:
     """All nodes with places, from 0 on, in ascending order."""
     if len(nodes) < 2:
-        raise ValueError("has fewer than two colours; give several with commas between them")
+        raise ValueError("has fewer than two colours; give several, separated by commas")
     if nodes[-1].place is None:
         nodes[-1] = replace(nodes[-1], place=_LAST_PLACE)
     if nodes[0].place != 0:

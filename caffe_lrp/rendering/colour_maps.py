@@ -119,6 +119,6 @@ def find_colour_map(text: str) -> ColourMap:
         return compile_map(text)
     suggestion = did_you_mean(text, COLOUR_MAPS) or f"; there are {', '.join(COLOUR_MAPS)}"
     raise ValueError(
-        f"is not a colour map{suggestion} (_r behind a name reverses it; colours can also be "
+        f"is not a colour map{suggestion} (_r after a name reverses it; colours can also be "
         "written as text, such as 00f,80:fff,f00)"
     )

@@ -107,7 +107,7 @@ def _frame_of(
         if photo is not None and photo.shape[:2] != (place.height, place.width):
             raise UsageError(
                 f"the photo has {photo.shape[0]} x {photo.shape[1]} pixels, but the one that was explained "
-                f"has {place.height} x {place.width}; give that one"
+                f"has {place.height} x {place.width}; give the same photo"
             )
         return place
     return whole(*(shown.shape if photo is None else photo.shape[:2]))

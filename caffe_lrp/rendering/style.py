@@ -217,7 +217,7 @@ PICTURE_OPTIONS = (
     PictureOption(
         "opacity", _number(0, 1), "X", f"of the strongest relevance, 0 to 1 (default {_D.opacity:g})"
     ),
-    PictureOption("photo", _one_of(PHOTOS), "HOW", f"below an overlay: {_words(PHOTOS, _D.photo)}"),
+    PictureOption("photo", _one_of(PHOTOS), "HOW", f"under an overlay: {_words(PHOTOS, _D.photo)}"),
     PictureOption("bar", _switch, "", "add a colour bar"),
 )
 

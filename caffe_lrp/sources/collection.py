@@ -181,7 +181,7 @@ def _names_below(folder: Path, output_root: Path | None) -> tuple[list[str], tup
     outputs = _identity(output_root) if output_root else None
     if outputs and outputs == _identity(folder):
         raise FileListError(
-            f"{folder}: is the folder for output as well, and the next run would take heatmaps for images; "
+            f"{folder}: is also the output folder, and the next run would explain heatmaps as images; "
             "choose another one with -p"
         )
     names: list[str] = []
@@ -289,16 +289,17 @@ def _fault_of(member: tarfile.TarInfo) -> str:
     """Why an image in an archive cannot be read, or its output has no place; empty if all is well."""
     if member.name.startswith("/") or ".." in member.name.split("/"):
         return (
-            "its name in the archive is absolute or has '..', and so its output no place; pack the images "
+            "its name in the archive is absolute or has '..', so its output would have no place; pack "
+            "the images "
             "with 'tar -C FOLDER -cf ARCHIVE .'"
         )
     if member.issym() or member.islnk():
         return (
-            "is only a link in the archive; pack the file itself (tar --dereference --hard-dereference), or "
-            "explain the file it leads to"
+            "is only a link in the archive; pack the file itself (tar --dereference --hard-dereference), "
+            "or explain the file it points to"
         )
     if not member.isreg() or member.issparse():
-        return "is no regular file in the archive; pack the image as one"
+        return "is not a regular file in the archive; pack the image as one"
     return ""
 
 
@@ -385,10 +386,10 @@ def _why_no_archive(head: bytes) -> str:
     """What a file is that does not begin as a tar archive does."""
     kind = foreign_kind(head)
     if kind is None:
-        return f"is not a {_WHAT}; a list of images comes behind -f"
+        return f"is not a {_WHAT}; give a list of images with -f"
     if kind.advice == UNPACK_ADVICE:
         return (
-            f"is {kind.name}, and images are read only from a tar archive that is not compressed; unpack it "
+            f"is {kind.name}, but images are read only from uncompressed tar archives; unpack it "
             "and give the folder, or the .tar in it"
         )
     return f"is {kind.name}, not a {_WHAT}; {kind.advice}"

@@ -216,7 +216,7 @@ def read_filelist(path: Path) -> FileList:
     if lines.fault_count:
         raise FileListError(f"{source}: {_why_refused(content, lines)}")
     if not lines.starts:
-        raise FileListError(f"{source}: names no image; write one 'path class' a line")
+        raise FileListError(f"{source}: names no image; write one 'path class' per line")
     return FileList(source, content, lines)
 
 
@@ -315,10 +315,10 @@ def _why_refused(content: bytes, lines: _Scan) -> str:
     if other:
         return other
     if _CONFIG_KEY.search(content):
-        return "is a config file, not a list of images; -c takes it, -f the list"
+        return "is a config file, not a list of images; give it with -c, and the list with -f"
     return (
         "every line must be 'path class', the class an integer (a class number, -1: the best class, -2: the "
-        "five best), and a path with blanks in quotes; correct these:\n"
+        "five best), and a path with spaces in quotes; correct these:\n"
         f"{listed(lines.faults, more=lines.fault_count - len(lines.faults))}"
     )
 

@@ -257,7 +257,7 @@ def test_a_run_goes_on_where_dumps_are_missing(tmp_path: Path) -> None:
     leftover.touch()
     again = run(*command)
     assert again.returncode == 0
-    assert "1 of 2 maps are there, the files of 1 are gone; 1 left" in again.stderr
+    assert "1 of 2 maps are done, the files of 1 are gone; 1 left" in again.stderr
     assert written.read_bytes() == before
     assert not leftover.exists()
 

@@ -45,8 +45,8 @@ def test_outputs_lie_below_the_output_folder(path: str, path_root: str, stem: st
     [
         ("images/../../a.jpg", "would lie outside the output folder; write the path without '..'"),
         ("images/../..", "would lie outside the output folder; write the path without '..'"),
-        ("images/..", "the path is one of a folder"),
-        ("images/../b/..", "the path is one of a folder"),
+        ("images/..", "the path names a folder"),
+        ("images/../b/..", "the path names a folder"),
         ("images/a\0.jpg", "has a null character"),
         ("pictures/a.jpg", "the path does not contain 'images'"),
     ],
@@ -58,8 +58,8 @@ def test_what_would_lead_out_of_it_is_refused(path: str, fault: str) -> None:
 
 
 def test_a_path_of_the_folder_itself_has_no_output() -> None:
-    assert "is one of a folder" in job_of(".", ".").fault
-    assert "is one of a folder" in job_of("x/./.", "./").fault
+    assert "names a folder" in job_of(".", ".").fault
+    assert "names a folder" in job_of("x/./.", "./").fault
 
 
 @given(st.lists(st.sampled_from(["..", ".", "", "~", "a", "images", "..b"])).map("/".join), st.booleans())
@@ -106,7 +106,7 @@ def test_lines_clash_however_their_paths_are_written(tmp_path: Path) -> None:
     with pytest.raises(FileListError) as caught:
         refuse_clashes(work, survey_of(work), "list.txt")
     assert str(caught.value) == (
-        "list.txt: several lines would write the same files; remove the repeated lines, or use "
+        "list.txt: several lines would write the same files; remove the duplicate lines, or use "
         "--suffix-target to put formula and class into the names of the files:\n"
         "  lines 1 and 3: out/images/a.jpg\n"
         "  lines 1 and 4: out/images/a.jpg\n"
@@ -163,8 +163,8 @@ def test_a_link_that_leads_out_is_named_and_not_followed(tmp_path: Path, below: 
     with pytest.raises(ImageError) as caught:
         write_atomically(root / "images/link" / below / "a.txt", b"", root)
     assert str(caught.value) == (
-        f"{root}/images/link: leads out of the output folder, to '{elsewhere}'; remove this link, or have "
-        "the output go there in the first place (-p)"
+        f"{root}/images/link: leads out of the output folder, to '{elsewhere}'; remove this link, or "
+        "write the output there directly (-p)"
     )
     assert not elsewhere.exists() or not [*elsewhere.iterdir()]
 

@@ -129,7 +129,7 @@ def test_what_is_no_record_is_passed_over_and_counted(line: object, tmp_path: Pa
         assert (reader.passed_over, reader.is_whole, reader.end) == (1, True, path.stat().st_size)
     (run,) = read_status(tmp_path)
     assert (run.done, run.failed, run.damaged, dict(run.reasons)) == (1, 1, 1, {"why": 1})
-    assert "1 damaged line of its journal passed over" in run.as_text()
+    assert "1 damaged line of its journal skipped" in run.as_text()
     assert (
         find_overlaps(tmp_path, Header("ba9876543210", Shard(), 1, 0, 1, ("npy",), {}), None)[0].kind == "npy"
     )
@@ -262,12 +262,12 @@ def test_a_journal_that_says_nothing_of_its_run_is_neither_believed_nor_overwrit
     path = journal(tmp_path, done(5), header=header)
     content = path.read_bytes()
     with pytest.raises(
-        OutputError, match=f"{NAME}: is no journal of this run, or a damaged one; move it away"
+        OutputError, match=f"{NAME}: is not a journal of this run, or is damaged; move or rename it"
     ):
         Journal(tmp_path, HEADER)
     assert path.read_bytes() == content
     if header != changed(range=[3, 9]):  # one of a run that might be
-        with pytest.raises(OutputError, match="holds no journal of a run"):
+        with pytest.raises(OutputError, match="contains no journal of a run"):
             read_status(tmp_path)
 
 

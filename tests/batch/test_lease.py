@@ -94,7 +94,7 @@ def test_who_comes_second_is_refused_with_and_without_locks(
         assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o644]
         assert running(tmp_path) == {(ONE, "0of1")}
         with pytest.raises(
-            OutputError, match=f"{ONE}-0of1.jsonl: a run that writes the same files is going on"
+            OutputError, match=f"{ONE}-0of1.jsonl: a run that writes the same files is in progress"
         ):
             leased(tmp_path, other, untold).__enter__()
         with pytest.raises(
@@ -177,7 +177,9 @@ def test_a_run_of_another_machine_that_gives_a_sign_of_life_refuses(
 ) -> None:
     monkeypatch.setattr(leases, "_SECONDS_OF_DOUBT", 0.01)
     path = left(tmp_path, claiming(ONE, "a"), ELSEWHERE, seconds_ago=20)
-    with pytest.raises(OutputError, match=r"is going on \(process 1 on node7\); wait for it, or end it"):
+    with pytest.raises(
+        OutputError, match=(r"is in progress \(process 1 on node7\); wait until it ends, or stop it")
+    ):
         leased(tmp_path, claiming(OTHER, "a"), lambda *_: os.utime(path)).__enter__()
     assert list(tmp_path.iterdir()) == [path]
 
@@ -191,7 +193,7 @@ def test_a_run_renews_its_lease_until_it_ends(tmp_path: Path, monkeypatch: pytes
             time.sleep(0.005)
         lease.require()
         path.unlink()
-        with pytest.raises(OutputError, match="the lease of this run is not there any more"):
+        with pytest.raises(OutputError, match="the lease of this run is gone"):
             lease.require()
         path.write_bytes(b"of another run")
         with pytest.raises(OutputError, match="deleted or replaced during the run"):

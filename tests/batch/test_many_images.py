@@ -100,12 +100,12 @@ def test_a_class_for_all_images_has_to_exist(images: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["-f", "list", "--images", "photos"], "exclude each other"),
-        (["-f", "list", "--target", "3"], "--target is for --images"),
-        (["-f", "list", "--input-dataset"], "goes with the database of --outputs h5"),
-        (["-f", "list", "--outputs", "npy,hdf5"], "'hdf5' is none of heatmap, input"),
+        (["-f", "list", "--images", "photos"], "cannot be combined"),
+        (["-f", "list", "--target", "3"], "--target is only for --images"),
+        (["-f", "list", "--input-dataset"], "needs --outputs h5"),
+        (["-f", "list", "--outputs", "npy,hdf5"], "'hdf5' is not one of heatmap, input"),
         (["--images", "photos", "--target", "-3"], "must be a class number, -1"),
-        (["-f", "list", "--dtype", "float64"], "'float64' is none of float32, float16"),
+        (["-f", "list", "--dtype", "float64"], "'float64' is not one of float32, float16"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments: list[str], complaint: str) -> None:

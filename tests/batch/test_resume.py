@@ -79,7 +79,7 @@ def test_a_run_goes_on_where_it_ended_and_does_what_is_missing(images: Path, tmp
     journal_of(out).write_text("".join(line for line in lines if '"job": 9,' not in line))
     result = finish(path, out)
     assert (result.returncode, len(records(journal_of(out)))) == (0, 14)
-    assert "9 of 12 maps are there, the files of 2 are gone; 3 left" in result.stderr
+    assert "9 of 12 maps are done, the files of 2 are gone; 3 left" in result.stderr
     assert result.stdout.startswith("12 of 12 heatmaps made in")
     assert "9 of them in earlier runs" in result.stdout
     assert kept.read_text() == "of another time"
@@ -91,8 +91,8 @@ def test_a_run_goes_on_where_it_ended_and_does_what_is_missing(images: Path, tmp
     ("loss", "said"),
     [
         (lambda out, path: path.unlink(), "00.jpg_heatmap.png: files of 1 map, of 12 that this run has made"),
-        (lambda out, path: shutil.rmtree(out), "out: the lease of this run is not there any more"),
-        (lambda out, path: out.rename(out.with_name("moved")), "out: the lease of this run is not there any"),
+        (lambda out, path: shutil.rmtree(out), "out: the lease of this run is gone"),
+        (lambda out, path: out.rename(out.with_name("moved")), "out: the lease of this run is gone"),
     ],
 )
 def test_what_vanishes_during_a_run_is_said_at_its_end(
@@ -133,12 +133,12 @@ def test_failed_maps_are_tried_again_if_asked_for(images: Path, tmp_path: Path) 
     again = finish(path, out)
     assert again.returncode == 4
     assert again.stdout == (
-        f"nothing left to do: 11 of 12 heatmaps are in {out / 'out'} already, 1 failed (--retry-failed tries "
-        "those again)\n"
+        f"nothing left to do: 11 of 12 heatmaps are in {out / 'out'} already, 1 failed (--retry-failed "
+        "tries them again)\n"
     )
     retried = finish(path, out, "--retry-failed")
     assert retried.returncode == 0
-    assert "11 of 12 maps are there; 1 left" in retried.stderr
+    assert "11 of 12 maps are done; 1 left" in retried.stderr
     assert len(list(out.rglob("*_rawhm.txt"))) == 12
 
 
@@ -167,8 +167,8 @@ def test_an_interrupted_run_finishes_what_is_under_way_and_goes_on_later(
     done = len(records(journal_of(out)))
     assert 2 <= done < 60
     assert process.returncode == 130
-    assert "finishing what is under way" in complaint
-    assert f"interrupted: {60 - done} left; the same command goes on from here" in complaint
+    assert "finishing the work in progress" in complaint
+    assert f"interrupted: {60 - done} left; run the same command again to continue" in complaint
     assert json.loads((out / "out/summary.json").read_text())["interrupted"] is True
     assert len(list(out.rglob("*_rawhm.txt"))) == done
     assert finish(path, out).returncode == 0
@@ -216,7 +216,7 @@ def test_a_line_that_was_cut_off_counts_as_not_written(images: Path, tmp_path: P
     journal = journal_of(out)
     journal.write_bytes(journal.read_bytes()[:-20])
     result = finish(path, out)
-    assert "11 of 12 maps are there; 1 left" in result.stderr
+    assert "11 of 12 maps are done; 1 left" in result.stderr
     lines = journal.read_bytes().splitlines()
     assert json.loads(lines[-1])["job"] == 11
     journal.write_bytes(lines[0][:40])
@@ -359,7 +359,7 @@ def test_a_database_that_is_gone_or_damaged_is_noticed(images: Path, tmp_path: P
     content = database.read_bytes()
     database.unlink()
     again = finish(path, out, "--outputs", "h5")
-    assert "0 of 12 maps are there, the files of 12 are gone; 12 left" in again.stderr
+    assert "0 of 12 maps are done, the files of 12 are gone; 12 left" in again.stderr
     assert database.read_bytes() == content
     database.write_bytes(content[:1000])
     damaged = finish(path, out, "--outputs", "h5")
@@ -425,7 +425,7 @@ def test_a_task_of_an_array_takes_its_part(
         if name.startswith("SLURM"):
             monkeypatch.delenv(name)
     result = finish(path, out, "--shard", "auto")
-    assert (result.returncode, "no task of a Slurm array job" in result.stderr) == (2, True)
+    assert (result.returncode, "not a task of a Slurm array job" in result.stderr) == (2, True)
 
 
 def test_the_status_counts_failures_by_reason(images: Path, tmp_path: Path) -> None:

@@ -215,9 +215,7 @@ def test_a_project_comes_after_the_database_is_closed(tmp_path: Path) -> None:
 def test_files_that_vanish_during_the_run_are_an_error_after_its_end(tmp_path: Path) -> None:
     events = explain_list(prepared(tmp_path, LINES[0]), Request(), untold)
     seen = []
-    with pytest.raises(
-        OutputError, match="files of 1 map, of 1 that this run has made, are not there any more"
-    ):
+    with pytest.raises(OutputError, match="files of 1 map, of 1 that this run has made, are gone"):
         for event in events:
             seen.append(event)
             if isinstance(event, Finished):
@@ -230,7 +228,7 @@ def test_the_part_of_the_list_may_come_from_the_environment(tmp_path: Path) -> N
     environment = {f"SLURM_ARRAY_TASK_{name}": value for name, value in task.items()}
     run = prepared(tmp_path, environment=environment, shard="auto")
     assert run.task.shard == Shard(1, 2)
-    with pytest.raises(UsageError, match="this is no task of a Slurm array job"):
+    with pytest.raises(UsageError, match="this is not a task of a Slurm array job"):
         prepared(tmp_path, shard="auto")
 
 

@@ -28,7 +28,7 @@ def test_a_part_is_written_as_index_and_count() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("64/64", "asks for part 64, but 64 parts count from 0 to 63"),
+        ("64/64", "asks for part 64, but 64 parts are numbered from 0 to 63"),
         ("0/0", "N at least 1"),
         ("1", "must be I/N"),
         ("-1/4", "must be I/N"),
@@ -64,7 +64,7 @@ def test_tasks_of_an_array_are_its_parts(environment: dict[str, str], shard: Sha
     "environment", [array(7, 1, 7, 1, 3), array(3, 0, 9, 3, 3), array(9, 0, 3, 1, 4), array(1, 0, 4, 2, 3)]
 )
 def test_an_array_with_gaps_is_refused(environment: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="leaves indices out"):
+    with pytest.raises(UsageError, match="leaves out indices"):
         shard_of_array(environment)
 
 
@@ -72,5 +72,5 @@ def test_an_array_with_gaps_is_refused(environment: dict[str, str]) -> None:
 def test_nothing_but_an_array_is_taken_for_one(missing: str) -> None:
     environment = array(1, 0, 3, 1, 4)
     del environment[f"SLURM_ARRAY_TASK_{missing}"]
-    with pytest.raises(UsageError, match="no task of a Slurm array job"):
+    with pytest.raises(UsageError, match="not a task of a Slurm array job"):
         shard_of_array(environment)

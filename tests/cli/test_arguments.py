@@ -94,10 +94,10 @@ def test_formulas_stand_between_commas() -> None:
     ("text", "complaint"),
     [
         ("1.5", "'1.5' must be the number or the name of a formula, such as 100 or epsilon-plus\n"),
-        ("0,a b", "such as 100 or epsilon-plus; write several with commas between them, such as 0,100\n"),
+        ("0,a b", "such as 100 or epsilon-plus; write several, separated by commas, such as 0,100\n"),
         ("ε", "must be the number or the name of a formula"),
         ("1" * 19, "must have at most 18 digits"),
-        ("0,,2", "write several with commas"),
+        ("0,,2", "write several, separated by commas"),
         ("0,2,0", "'0,2,0' has the formula 0 twice"),
         ("2,+2", "has the formula 2 twice"),
         ("deep-taylor,2,deep-taylor", "has the formula deep-taylor twice"),

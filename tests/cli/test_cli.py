@@ -164,7 +164,7 @@ def test_an_image_listed_twice_has_its_best_classes_once(tmp_path: Path) -> None
     result = run("-c", CONFIG, "-f", path, "-p", tmp_path, "--top", 2)
     assert result.returncode == 3
     assert "lines 1 and 2: " in result.stderr
-    assert "remove the repeated lines:" in result.stderr
+    assert "remove the duplicate lines:" in result.stderr
 
 
 def test_a_line_that_fails_in_every_way_is_complained_of_once(tmp_path: Path) -> None:
@@ -433,7 +433,7 @@ def test_the_summary_is_green_if_all_is_well_else_red(tmp_path: Path) -> None:
     [
         (["-c", "x"], "-f/--filelist is missing"),
         (["-f", "x"], "-c/--config is missing"),
-        (["-c", "x", "-f", "y", "-b", "fast"], "'fast' is none of default, default_minimal, parallel"),
+        (["-c", "x", "-f", "y", "-b", "fast"], "'fast' is not one of default, default_minimal, parallel"),
         (["-c", "x", "-f", "y", "--eps", "-1"], "must be at least 0"),
         (["-c", "x", "-f", "y", "--formula", "1.5"], "must be the number or the name of a formula"),
         (["-c", "x", "-f", "y", "-p", ""], "is empty"),

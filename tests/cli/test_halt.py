@@ -55,7 +55,7 @@ def test_during_batches_the_first_signal_requests_and_the_second_stops_and_none_
         assert halt.at_once
     storm()
     assert not halt.is_unwinding
-    assert capfd.readouterr().err.count("finishing what is under way") == 1
+    assert capfd.readouterr().err.count("finishing the work in progress") == 1
 
 
 def test_a_second_signal_raises_while_nobody_asks_for_requests(halt: Halt) -> None:
@@ -213,5 +213,5 @@ def test_a_storm_of_signals_costs_nothing(tmp_path: Path) -> None:
     said, _ = process.communicate()
     assert process.returncode == ExitCode.INTERRUPTED
     assert "Traceback" not in said
-    assert "left; the same command goes on from here" in said
+    assert "left; run the same command again to continue" in said
     assert_nothing_is_lost(out)

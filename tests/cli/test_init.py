@@ -127,12 +127,12 @@ def test_labels_that_do_not_fit_are_told(net: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        (("deploy.prototxt",), ExitCode.OUTPUT, "faces.yaml: exists already; give another name with -c"),
-        (("deploy.prototxt", "-c", "a.txt"), ExitCode.USAGE, "let it end with .yaml"),
+        (("deploy.prototxt",), ExitCode.OUTPUT, "faces.yaml: already exists; give another name with -c"),
+        (("deploy.prototxt", "-c", "a.txt"), ExitCode.USAGE, "give it a name that ends with .yaml"),
         (
             ("deploy.prototxt", "-c", "none/a.yaml"),
             ExitCode.OUTPUT,
-            "No such file or directory; make its folder",
+            "No such file or directory; create its folder",
         ),
         (
             ("net.caffemodel", "deploy.prototxt", "-c", "a.yaml"),
@@ -143,7 +143,7 @@ def test_labels_that_do_not_fit_are_told(net: Path) -> None:
         (
             ("deploy.prototxt", "--mean-values", "1", "--mean-file", "m", "-c", "a.yaml"),
             ExitCode.USAGE,
-            "--mean-values and --mean-file exclude each other",
+            "--mean-values and --mean-file cannot be combined",
         ),
         (
             ("deploy.prototxt", "--labels", "none", "-c", "a.yaml"),

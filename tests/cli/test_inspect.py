@@ -91,7 +91,7 @@ def test_the_table_has_a_line_for_every_layer(prototxt: Path, capsys: Output) ->
 def test_totals_and_starts_follow(prototxt: Path, capsys: Output) -> None:
     assert inspect(capsys, prototxt)[22:] == [
         "input 'data' 2×3×13×11; 21 layers",
-        "982 parameters (0 MB), 19,924 multiply-adds an image in convolutions and inner products",
+        "982 parameters (0 MB), 19,924 multiply-adds per image in convolutions and fully connected layers",
         "weights are not checked: no caffemodel was given",
         "relevance starts at layer 19 'fc2' (InnerProduct) and ends below layer 0 'conv1' (Convolution)",
         "lastlayerindex auto, the layer of the class scores: layer 19 'fc2' (InnerProduct)",
@@ -272,7 +272,7 @@ def test_a_caffemodel_that_fits_is_said_to(tmp_path: Path, prototxt: Path, capsy
     more = {f"aux{number}": [np.zeros((2, 2), np.float32)] for number in range(7)}
     path = write_caffemodel(tmp_path / "net.caffemodel", weights | more)
     assert inspect(capsys, prototxt, path)[25:32] == [
-        f"{path}: has weights besides, of layers that the net does not have:",
+        f"{path}: also has weights of layers that the net does not have:",
         *(f"  'aux{number}'" for number in range(5)),
         "  … and 2 more",
     ]
@@ -466,7 +466,7 @@ def test_dot_has_every_layer_and_every_blob(prototxt: Path, tmp_path: Path, caps
 @pytest.mark.parametrize("option", ["--dot", "--svg"])
 def test_no_file_is_overwritten_by_a_picture(option: str, prototxt: Path, capsys: Output) -> None:
     before = prototxt.read_bytes()
-    assert "net.prototxt: is there already" in refusal(capsys, 5, prototxt, option, prototxt)
+    assert "net.prototxt: already exists" in refusal(capsys, 5, prototxt, option, prototxt)
     assert prototxt.read_bytes() == before
 
 

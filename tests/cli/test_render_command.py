@@ -274,7 +274,7 @@ def test_an_interrupted_command_leaves_whole_pictures_and_goes_on(number: int, t
     assert len({*made.values()}) == 1
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert "left; the same command goes on from here" in complaints
+        assert "left; run the same command again to continue" in complaints
     before = {path: path.stat().st_mtime_ns for path in maps.glob("*_render.png")}
     result = render(maps, *PLAIN)
     assert result.stdout.startswith("400 of 400 pictures drawn in ")
@@ -296,7 +296,7 @@ def test_a_damaged_map_is_named_and_the_others_are_drawn(root: Path) -> None:
     assert f"{damaged}: is cut short" in result.stderr
     assert f"{gone}: the map cannot be read: No such file or directory" in result.stderr
     assert result.stdout.startswith("1 of 3 pictures drawn in ")
-    assert "2 failed for the reasons given" in result.stdout
+    assert "2 failed (reasons above)" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -343,11 +343,11 @@ def test_a_link_out_of_the_folder_is_not_followed(root: Path, tmp_path: Path) ->
         ([], 2, "the following arguments are required: SOURCE"),
         (["nothing"], 2, "nothing: there is no such file or folder"),
         (["{folder}/list.txt", "--cmap", "sesmic"], 2, "sesmic"),
-        (["{folder}/cat.jpg"], 2, "cat.jpg: is nothing that holds maps; give a folder, maps.h5, *_relevance"),
-        (["{folder}/empty"], 5, "empty: holds neither the journal of a run nor files *_relevance.npy"),
+        (["{folder}/cat.jpg"], 2, "cat.jpg: holds no maps; give a folder, maps.h5, *_relevance"),
+        (["{folder}/empty"], 5, "empty: contains neither the journal of a run nor files *_relevance.npy"),
         (["{folder}/pictures"], 5, "this run wrote no relevance, only heatmap; run it again with npy among"),
         (["{folder}/wrong.h5"], 3, "wrong.h5: cannot be opened as a database"),
-        (["{folder}/a", "{folder}/b", "-p", "{folder}/made"], 2, "would both become this picture"),
+        (["{folder}/a", "{folder}/b", "-p", "{folder}/made"], 2, "would both be written to this picture"),
         (["{folder}/a", "--sheet", "{folder}/cat.jpg"], 5, "cat.jpg: already exists; add --overwrite"),
     ],
 )
@@ -400,7 +400,7 @@ def test_a_sheet_replaces_another_one_and_nothing_else(tmp_path: Path) -> None:
     for path in (source, tmp_path / "pipe", tmp_path):
         result = render(source, *PLAIN, "--sheet", path, "--overwrite")
         assert result.returncode == 5
-        assert f"{path}: is no picture of caffe-lrp, and is not replaced" in result.stderr
+        assert f"{path}: is not a picture made by caffe-lrp, so it is not replaced" in result.stderr
     assert source.read_bytes() == before
     assert (tmp_path / "pipe").is_fifo()
 
@@ -410,7 +410,7 @@ def test_a_sheet_that_nobody_waits_for_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Halt, "is_requested", lambda halt: True)
     result = render(tmp_path, *PLAIN, "--sheet", tmp_path / "sheet.png")
     assert result.returncode == 130
-    assert "sheet.png was not drawn; the same command goes on from here" in result.stderr
+    assert "sheet.png was not drawn; run the same command again to continue" in result.stderr
     assert not (tmp_path / "sheet.png").exists()
 
 
@@ -425,7 +425,7 @@ def test_without_a_picture_there_is_no_sheet(tmp_path: Path) -> None:
     (tmp_path / "a_rawhm.txt").touch()
     result = render(tmp_path, "--sheet", tmp_path / "sheet.png")
     assert result.returncode == 4
-    assert f"{tmp_path}/sheet.png was not written, as there is no picture to put on it" in result.stderr
+    assert f"{tmp_path}/sheet.png was not written: there is no picture to put on it" in result.stderr
     assert not (tmp_path / "sheet.png").exists()
 
 
@@ -443,5 +443,5 @@ def test_more_failures_than_anyone_reads_are_counted(tmp_path: Path) -> None:
         (tmp_path / f"{number}_rawhm.txt").touch()
     result = render(tmp_path)
     assert result.returncode == 4
-    assert result.stderr.count("is no raw heatmap") == 20
+    assert result.stderr.count("is not a raw heatmap") == 20
     assert "… and 5 failures more\n" in result.stderr

@@ -116,23 +116,23 @@ def source_of(run: PreparedRun) -> str:
 def said(run: PreparedRun) -> str:
     source = source_of(run)
     return f"""\
-caffe-lrp: note: going on with an earlier run: 1 of 6 maps are there, 2 failed (--retry-failed tries those \
-again), the files of 3 are gone, 1 damaged line of its journal passed over; 5 left
+caffe-lrp: note: continuing an earlier run: 1 of 6 maps are done, 2 failed (--retry-failed tries them \
+again), the files of 3 are gone, 1 damaged line of its journal skipped; 5 left
 {source}: line 2: images/set/missing.png: there is no such file
 {source}: line 4: images/set/wide.png: broken
 caffe-lrp: 31 of 1,000 maps (3 %), 1 failed, 3.1 a second, 5 min left
-caffe-lrp: note: maps that show nothing or hardly anything: 1 of 2 (under 0.5 % of the pixels reach 20 % of \
+caffe-lrp: note: maps that show little or nothing: 1 of 2 (under 0.5 % of the pixels reach 20 % of \
 the brightest colour)
   {source}: line 3: images/set/tall.png: no pixel has positive relevance, so the heatmap is black; relevance \
 starts at -2.5
 what to try:
   no positive relevance: pictures are scaled by the largest positive value, and there is none; explain \
-another class, or read the numbers in place of the picture
+another class, or read the numbers instead of the picture
 """
 
 
 SUMMARY = """\
-3 of 6 heatmaps made in 1.8 s, 1 of them in earlier runs, 3 failed for the reasons given; 2.86 a second, \
+3 of 6 heatmaps made in 1.8 s, 1 of them in earlier runs, 3 failed (reasons above); 2.86 a second, \
 most time in forward, quirks reference; before that 0.5 s of loading
 files in o/out/images/set: _heatmap.png, _rawhm.txt
 project for ViRelAy: o/project.yaml
@@ -174,7 +174,7 @@ def test_quiet_leaves_failures_and_what_ended_the_run(run: PreparedRun, capsys: 
     assert printed.out == ""
     assert printed.err.splitlines() == [
         *(line for line in said(run).splitlines() if ": line 2: " in line or ": line 4: " in line),
-        "caffe-lrp: interrupted: 3 left; the same command goes on from here",
+        "caffe-lrp: interrupted: 3 left; run the same command again to continue",
     ]
 
 
@@ -198,9 +198,9 @@ def test_quiet_leaves_failures_and_what_ended_the_run(run: PreparedRun, capsys: 
         (
             Ended(4, 0, 1, 3, 0, 1, 0.04, 0.5, 0.0, "", {}, "", False),
             ExitCode.IMAGES_FAILED,
-            "0 of 4 heatmaps made in 0.0 s, 1 failed for the reasons given; before that 0.5 s of loading\n",
-            "caffe-lrp: stopped after 1 failure (--max-failures), 3 left; the same command goes on from "
-            "here, --retry-failed tries those again\n",
+            "0 of 4 heatmaps made in 0.0 s, 1 failed (reasons above); before that 0.5 s of loading\n",
+            "caffe-lrp: stopped after 1 failure (--max-failures), 3 left; run the same command again "
+            "to continue; --retry-failed tries the failed ones again\n",
         ),
     ],
 )
@@ -246,7 +246,7 @@ def test_kernels_that_are_still_searched_for_are_not_counted(
     assert capsys.readouterr().err.startswith("caffe-lrp: compiling 17 kernels for this CPU, once; ")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     follow(run, [searching])
-    said = "caffe-lrp: compiling for this CPU, once: 1 done, looking for what else the net needs"
+    said = "caffe-lrp: compiling for this CPU, once: 1 done, checking what else the net needs"
     assert said in capsys.readouterr().err
 
 
@@ -258,7 +258,7 @@ def test_no_bar_is_shown_where_nothing_is_left_to_do(
     ended = Ended(4, 3, 1, 0, 0, 0, 0.0, 0.5, 0.0, "", {}, "", False)
     assert follow(run, [Resumed(4, 3, 1, 0, 0, 0), Started(0), Settling(), ended]) == ExitCode.IMAGES_FAILED
     said = "nothing left to do: 3 of 4 heatmaps are in o/out already, 1 failed"
-    assert capsys.readouterr() == (f"{said} (--retry-failed tries those again)\n", "")
+    assert capsys.readouterr() == (f"{said} (--retry-failed tries them again)\n", "")
 
 
 def test_time_spent_on_compiling_is_told_apart(run: PreparedRun, capsys: Output) -> None:

@@ -111,7 +111,7 @@ def test_gamma_is_a_quarter_unless_given(tmp_path: Path) -> None:
     assert read_config(write(tmp_path, f"gamma\n0.5\n{body}")).gamma == 0.5
     with pytest.raises(ConfigError, match="the value '-1' of 'gamma' must be at least 0"):
         read_config(write(tmp_path, f"gamma\n-1\n{body}"))
-    with pytest.raises(ConfigError, match=r"'gamma 0\.5' is taken for a comment; write the key 'gamma'"):
+    with pytest.raises(ConfigError, match=r"'gamma 0\.5' is read as a comment; write the key 'gamma'"):
         read_config(write(tmp_path, f"gamma 0.5\n{body}"))
 
 
@@ -172,7 +172,7 @@ def test_a_misspelt_key_is_found(tmp_path: Path, wrong: str, complaint: str) -> 
 )
 def test_our_optional_key_is_not_taken_for_a_comment_unnoticed(tmp_path: Path, line: str) -> None:
     body = write(tmp_path).read_text()
-    with pytest.raises(ConfigError, match=r"line 1: .* is taken for a comment"):
+    with pytest.raises(ConfigError, match=r"line 1: .* is read as a comment"):
         read_config(write(tmp_path, f"{line}\n{body}"))
 
 
@@ -255,7 +255,7 @@ def test_keys_and_values_on_one_line_are_refused(tmp_path: Path, sign: str) -> N
 
 def test_a_path_with_a_blank_is_refused_if_there_is_such_a_file(tmp_path: Path) -> None:
     (tmp_path / "my net.prototxt").touch()
-    with pytest.raises(ConfigError, match="line 2: the value 'my' of 'param_file' ends at its first blank"):
+    with pytest.raises(ConfigError, match="line 2: the value 'my' of 'param_file' ends at its first space"):
         read_config(write(tmp_path, param_file="my net.prototxt"))
     (tmp_path / "my").touch()
     assert read_config(write(tmp_path, param_file="my net.prototxt")).prototxt == tmp_path / "my"
@@ -358,7 +358,9 @@ def test_without_any_of_it_all_is_as_in_the_reference(tmp_path: Path) -> None:
 
 def test_a_text_file_needs_one_mean_and_not_two(tmp_path: Path) -> None:
     body = write(tmp_path).read_text()
-    with pytest.raises(ConfigError, match="line 2: mean_values are given besides mean_file; keep one"):
+    with pytest.raises(
+        ConfigError, match="line 2: mean_values is given together with mean_file; keep only one"
+    ):
         read_config(write(tmp_path, f"mean_values\n0\n{body}"))
     with pytest.raises(ConfigError, match="'mean_file' is missing"):
         read_config(write(tmp_path, mean_file=None))
@@ -371,7 +373,7 @@ def test_a_head_may_be_chosen(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, f"head\ncrop\n{body}"))
     assert (config.head, config.crop) == ("crop", "center")
     for line in ("head: prob", "head prob", "head = prob"):
-        with pytest.raises(ConfigError, match=r"line 1: .* is taken for a comment"):
+        with pytest.raises(ConfigError, match=r"line 1: .* is read as a comment"):
             read_config(write(tmp_path, f"{line}\n{body}"))
 
 
@@ -399,5 +401,5 @@ def test_a_folder_may_be_called_like_our_own_keys(tmp_path: Path, value: str) ->
 )
 def test_our_own_keys_are_not_taken_for_comments_unnoticed(tmp_path: Path, line: str) -> None:
     body = write(tmp_path).read_text()
-    with pytest.raises(ConfigError, match=r"line 1: .* is taken for a comment"):
+    with pytest.raises(ConfigError, match=r"line 1: .* is read as a comment"):
         read_config(write(tmp_path, f"{line}\n{body}"))

@@ -176,14 +176,14 @@ def test_overrides_and_paths_are_those_of_text_files(tmp_path: Path, monkeypatch
         (
             "formula: 100",
             "formula: 1\nformula: 2",
-            "line 10: 'formula' is given a second time, first in line 9;",
+            "line 10: 'formula' is given twice, first in line 9;",
         ),
         (
             "formula: 100",
             "formula: 1\nrelpropformulatype: 2",
-            "line 10: 'relpropformulatype' is given a second time, first in line 9, as 'formula'; keep one",
+            "line 10: 'relpropformulatype' is given twice, first in line 9, as 'formula'; keep one",
         ),
-        ("class_count: 12", "base_size: 12", "line 19: 'base_size' is given a second time, first in line 6;"),
+        ("class_count: 12", "base_size: 12", "line 19: 'base_size' is given twice, first in line 6;"),
         ("  crop: center", "  quirks: reference", "'quirks' does not belong in the block 'preprocess'"),
         ("  crop: center", "  crop: left", "line 20: the value of 'crop' must be one of center"),
         ("  crop: center", "  color: RGB", "line 20: there is no key 'color'"),
@@ -194,21 +194,25 @@ def test_overrides_and_paths_are_those_of_text_files(tmp_path: Path, monkeypatch
         ("224x300", "224", "line 21: the value of 'input_size' must be a height and a width"),
         ("224x300", "0x300", "line 21: the value of 'input_size' must be a height and a width"),
         ("[104, 117.5, 123]", "[]", "line 15: the value of 'mean_values' must be a single value"),
-        ("[104, 117.5, 123]", "[a, b]", "line 15: the value of 'mean_values' must be numbers with commas"),
+        (
+            "[104, 117.5, 123]",
+            "[a, b]",
+            "line 15: the value of 'mean_values' must be numbers separated by commas",
+        ),
         ("[104, 117.5, 123]", "[1e31]", "line 15: the value of 'mean_values' must be at most 1e.30"),
-        ("[104, 117.5, 123]", "[[1], 2]", "line 15: is no valid YAML: too many levels"),
+        ("[104, 117.5, 123]", "[[1], 2]", "line 15: is not valid YAML: nested too deeply"),
         (
             "  mean_values:",
             "  mean_file: m\n  mean_values:",
-            "line 16: mean_values are given besides mean_file",
+            "line 16: mean_values is given together with mean_file",
         ),
         ("preprocess:\n", "preprocess: 3\nother:\n", "line 14: 'preprocess' is a block; write its keys"),
-        ("formula: 100", "formula: 100: 5", "line 9: is no valid YAML"),
-        ("formula: 100", "formula: 'a", "is no valid YAML"),
-        ("formula: 100", "\tformula: 100", "line 9: is no valid YAML"),
+        ("formula: 100", "formula: 100: 5", "line 9: is not valid YAML"),
+        ("formula: 100", "formula: 'a", "is not valid YAML"),
+        ("formula: 100", "\tformula: 100", "line 9: is not valid YAML"),
         ("formula: 100", "formula: \x86", "has a character that YAML does not allow"),
-        ("formula: 100", "---\nformula: 100", "is no valid YAML"),
-        ("formula: 100", "<<: *other", r"is no valid YAML: the alias \*other is not allowed"),
+        ("formula: 100", "---\nformula: 100", "is not valid YAML"),
+        ("formula: 100", "<<: *other", r"is not valid YAML: the alias \*other is not allowed"),
     ],
 )
 def test_faults_are_named_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -265,13 +269,13 @@ LAUGHS = "".join(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"a: &a [ha]\n{LAUGHS}", r"line 2: is no valid YAML: the alias \*a is not allowed"),
+        (f"a: &a [ha]\n{LAUGHS}", r"line 2: is not valid YAML: the alias \*a is not allowed"),
         ("a: &a [*a]\n", "alias"),
-        ("[" * 90_000, "too many levels"),
-        ("- " * 40_000, "too many levels"),
-        ("? " * 40_000, "too many levels|is no valid YAML"),
-        ("{" * 90_000, "too many levels"),
-        ("a: " * 30_000, "is no valid YAML"),
+        ("[" * 90_000, "nested too deeply"),
+        ("- " * 40_000, "nested too deeply"),
+        ("? " * 40_000, "nested too deeply|is not valid YAML"),
+        ("{" * 90_000, "nested too deeply"),
+        ("a: " * 30_000, "is not valid YAML"),
     ],
 )
 def test_files_made_to_take_memory_or_time_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -371,11 +375,11 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.
     old = str(ROOT / "configs/demo.txt")
     new = write(tmp_path, "precious", "new.yaml")
     assert main(["convert-config", old, str(new)]) == 5
-    assert "new.yaml: is there already" in capsys.readouterr().err
+    assert "new.yaml: already exists" in capsys.readouterr().err
     assert new.read_text() == "precious"
     assert main(["convert-config", old, str(tmp_path / "none" / "new.yaml")]) == 5
     assert main(["convert-config", old, str(tmp_path / "new.txt")]) == 2
-    assert "let it end with .yaml" in capsys.readouterr().err
+    assert "give it a name that ends with .yaml" in capsys.readouterr().err
     assert main(["convert-config", str(tmp_path / "none"), str(tmp_path / "other.yaml")]) == 3
 
 
@@ -400,9 +404,9 @@ def test_what_a_config_says_of_pictures_is_kept_by_a_conversion(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("picture:\n  cmaps: jet", "line 23: 'cmaps' says nothing of pictures; did you mean 'cmap'?"),
+        ("picture:\n  cmaps: jet", "line 23: 'cmaps' is not an option for pictures; did you mean 'cmap'?"),
         ("picture:\n  cmap: jett", "line 23: the value of 'cmap' is not a colour map; did you mean 'jet'?"),
-        ("picture:\n  bar: true\n  bar: false", "line 24: 'bar' is given a second time; keep one"),
+        ("picture:\n  bar: true\n  bar: false", "line 24: 'bar' is given twice; keep one"),
         ("picture: jet", "line 22: 'picture' is a block; write its keys on the lines below, indented"),
         ("picture:\n  mode:", "line 23: the value of 'mode' is empty"),
         ("picture:\n  cmap: [jet, hot]", "line 23: the value of 'cmap' must be a single value"),

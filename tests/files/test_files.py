@@ -44,12 +44,15 @@ from caffe_lrp.sources.filelist import read_filelist
         ("image/bee.jpg", "there is no folder 'image'; did you mean 'images'?"),
         ("else/where/bee.jpg", "there is no folder 'else'"),
         ("images/bee.jpg/bee.jpg", "'images/bee.jpg' is a file, not a folder"),
-        ("~/bee.jpg", "'~' is not expanded here, write the path in full"),
-        ('"images/bee.jpg', "it begins with a quote; leave that out, or in a list close it behind the path"),
-        ("https://example.org/bee.jpg", "it is a web address, download the file and give its path"),
-        ("images/gone.jpg", "it is a link to '../store/gone.jpg', which is not there"),
-        ("lost/bee.jpg", "'lost' is a link to '../annex/lost', which is not there"),
-        ("C:\\images\\bee.jpg", "write '/' in place of '\\'"),
+        ("~/bee.jpg", "'~' is not expanded here; write the path in full"),
+        (
+            '"images/bee.jpg',
+            "it begins with a quote; remove it, or in a list add the closing one after the path",
+        ),
+        ("https://example.org/bee.jpg", "it is a web address; download the file and give its path"),
+        ("images/gone.jpg", "it is a link to '../store/gone.jpg', which does not exist"),
+        ("lost/bee.jpg", "'lost' is a link to '../annex/lost', which does not exist"),
+        ("C:\\images\\bee.jpg", "write '/' instead of '\\'"),
         ("bvlc_googlenet.caffemodel", "scripts/fetch_model.py googlenet downloads it into configs/"),
     ],
 )
@@ -115,7 +118,7 @@ def test_what_is_in_the_place_of_a_file_of_our_own_is_not_opened(
 ) -> None:
     path = tmp_path / "journal"
     stands(path)
-    with pytest.raises(NotRegularError, match=f"^{kind} is in the place of this file; move it away$"):
+    with pytest.raises(NotRegularError, match=f"^{kind} is in the place of this file; move or rename it$"):
         open_own(path, flags)
     assert {child.name for child in tmp_path.iterdir()} <= {"journal", "of somebody else"}
 
@@ -170,7 +173,7 @@ def test_a_pipe_that_nobody_writes_to_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(files, "_SECONDS_FOR_A_WRITER", 0)
     os.mkfifo(tmp_path / "list")
-    with pytest.raises(FileListError, match="no process writes to this pipe; start the one that does first"):
+    with pytest.raises(FileListError, match="no process writes to this pipe; start its writer first"):
         read_filelist(tmp_path / "list")
 
 

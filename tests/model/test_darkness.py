@@ -176,7 +176,7 @@ def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.Ca
     lines = [f"img/full.npy {code}" for code in (PLAIN, ZERO, AGAINST, SHIFTED)]
     assert run(*lines, "img/spot.npy 0", options=("--formula", "epsilon-plus,26")) == 0
     assert capsys.readouterr().err == (
-        "caffe-lrp: note: maps that show nothing or hardly anything: 5 of 10 (under 0.5 % of the pixels "
+        "caffe-lrp: note: maps that show little or nothing: 5 of 10 (under 0.5 % of the pixels "
         "reach 20 % of the brightest colour)\n"
         "  list.txt: line 2: img/full.npy: relevance starts at 0: the score of class 1 is 0 at layer 2 'fc' "
         "(InnerProduct) (formula epsilon-plus)\n"
@@ -184,14 +184,14 @@ def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.Ca
         "(InnerProduct) (formula 26)\n"
         "  list.txt: line 3: img/full.npy: no pixel has positive relevance, so the heatmap is black; "
         "relevance starts at -8.02 (formula epsilon-plus)\n"
-        "  list.txt: line 4: img/full.npy: relevance is lost on the way: it starts at -92, and all of the "
+        "  list.txt: line 4: img/full.npy: relevance is lost on the way: it starts at -92, and the whole "
         "map is 0 (formula 26)\n"
         "  list.txt: line 5: img/spot.npy: 0.25 % of the pixels are visible (formula epsilon-plus)\n"
         "what to try:\n"
         "  relevance that starts at 0: explain another class, or start at another layer (--start-layer)\n"
         "  relevance that is lost: see at which layer (--conservation), and try another formula\n"
         "  no positive relevance: pictures are scaled by the largest positive value, and there is none; "
-        "explain another class, or read the numbers in place of the picture\n"
+        "explain another class, or read the numbers instead of the picture\n"
         "  few visible pixels: --formula epsilon-plus-flat: flat spreads relevance over the windows of the "
         "lowest layer, and z⁺ keeps it from gathering in single pixels\n"
     )
@@ -220,7 +220,7 @@ def test_maps_beyond_the_first_are_counted_and_verbose_runs_tell_of_each(
     printed = capsys.readouterr()
     assert printed.out.count("0.25 % of the pixels are visible") == 7
     assert printed.err.count("0.25 % of the pixels are visible") == 5
-    assert '  … and 2 more (their lines in the journal say "dark")\n' in printed.err
+    assert '  … and 2 more (marked "dark" in the journal)\n' in printed.err
     assert "few visible pixels: look at the map of a higher layer (--first-layer), or" in printed.err
 
 

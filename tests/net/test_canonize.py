@@ -415,7 +415,7 @@ def test_it_can_be_switched_off() -> None:
 def test_other_words_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         list_parser().parse_args(["--canonize", "of"])
-    assert "'of' is none of auto, off; did you mean 'off'?" in capsys.readouterr().err
+    assert "'of' is not one of auto, off; did you mean 'off'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_file_that_another_process_has_just_made_is_kept(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rows": 7}, "holds 6 rows of .*, but this run makes 7 rows of .*; move it away"),
+        ({"rows": 7}, "holds 6 rows of .*, but this run makes 7 rows of .*; move or rename it"),
         ({"height": 5}, "attribution float32 3×4×5.* attribution float32 3×5×5"),
         ({"classes": 8}, "prediction float32 7.* prediction float32 8"),
     ],
@@ -262,7 +262,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         AttributionDatabase(path, SHAPE)
     with h5py.File(path, "w") as file:
         file["attribution"] = np.zeros((6, 3))
-    with pytest.raises(OutputError, match=f"{path}: is no database of caffe-lrp"):
+    with pytest.raises(OutputError, match=f"{path}: is not a database of caffe-lrp"):
         AttributionDatabase(path, SHAPE)
     with h5py.File(path, "a") as file:
         file.attrs["description"] = np.bytes_(b"{}")
@@ -295,7 +295,7 @@ def test_a_database_larger_than_a_file_may_be_is_not_begun(
 
 def test_a_file_where_the_folder_should_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="a file stands where a folder is needed"):
+    with pytest.raises(OutputError, match="a file is where a folder is needed"):
         AttributionDatabase(tmp_path / "file" / "maps.h5", SHAPE)
 
 
@@ -364,9 +364,9 @@ def test_what_does_not_fit_is_not_written(
 
 def test_rows_of_a_file_that_is_no_longer_there_are_not_done(tmp_path: Path) -> None:
     for name, change, message in (
-        ("maps.h5", Path.unlink, r"maps\.h5: was moved away or deleted while this run was writing it; see"),
-        ("maps.input.h5", Path.unlink, r"maps\.input\.h5: was moved away or deleted"),
-        ("maps.h5", lambda path: path.rename(path.with_name("mine.h5")), "was moved away or deleted"),
+        ("maps.h5", Path.unlink, r"maps\.h5: was moved or deleted while this run was writing it; make"),
+        ("maps.input.h5", Path.unlink, r"maps\.input\.h5: was moved or deleted"),
+        ("maps.h5", lambda path: path.rename(path.with_name("mine.h5")), "was moved or deleted"),
         (
             "maps.h5",
             lambda path: Path(shutil.copy(path, path.with_name("copy"))).replace(path),
@@ -375,7 +375,7 @@ def test_rows_of_a_file_that_is_no_longer_there_are_not_done(tmp_path: Path) -> 
         (
             "maps.h5",
             lambda path: path.parent.rename(path.parent.with_name("gone")),
-            "was moved away or deleted",
+            "was moved or deleted",
         ),
     ):
         folder = tmp_path / "out"
@@ -398,7 +398,7 @@ def test_closing_says_that_the_file_is_gone_though_all_was_flushed(tmp_path: Pat
     maps.write(0, explanation_of(0), 0)
     maps.flush()
     (tmp_path / "maps.h5").unlink()
-    with pytest.raises(OutputError, match="was moved away or deleted"):
+    with pytest.raises(OutputError, match="was moved or deleted"):
         maps.close()
 
 

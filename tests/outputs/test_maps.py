@@ -75,7 +75,7 @@ def test_a_database_gives_maps_and_pictures_by_their_indices(is_merged: bool, tm
 
 def test_an_input_dataset_is_no_database_of_maps(tmp_path: Path) -> None:
     make(tmp_path / "maps.h5", [1], with_input=True)
-    with pytest.raises(ConfigError, match="holds no maps; give the database itself"):
+    with pytest.raises(ConfigError, match="holds no maps; give the database, not its"):
         MapDatabase(tmp_path / "maps.input.h5")
 
 
@@ -101,18 +101,18 @@ MAP = np.ones((3, 4, 5), np.float32)
     [
         ("a_relevance.npy", b"", "is no NumPy file that can be read"),
         ("a_relevance.npy", numpy_file(MAP)[:-1], "is cut short"),
-        ("a_relevance.npy", numpy_file(MAP[0, 0]), "holds 5 numbers, which are no map"),
+        ("a_relevance.npy", numpy_file(MAP[0, 0]), "holds 5 numbers, which is not a map"),
         ("a_relevance.npy", numpy_file(np.array([None])), "holds 1 of the type object"),
         ("a_relevance.npz", b"PK", "cannot be read as .npz"),
         ("a_relevance.npz", archive(scores=b"", classes=b""), "holds no array 'relevance'"),
         ("a_relevance.npz", archive(relevance=numpy_file(MAP))[:-60], "cannot be read as .npz"),
-        ("a_rawhm.txt", b"", "is no raw heatmap"),
+        ("a_rawhm.txt", b"", "is not a raw heatmap"),
         ("a_rawhm.txt", b"\x89PNG\r\n", "is a picture, not a raw heatmap"),
-        ("a_rawhm.txt", b"3\n4 five\n1 2 3", "is no raw heatmap"),
+        ("a_rawhm.txt", b"3\n4 five\n1 2 3", "is not a raw heatmap"),
         ("a_rawhm.txt", b"1\n1 3\n1 2", "promises 1\N{MULTIPLICATION SIGN}1\N{MULTIPLICATION SIGN}3 numbers"),
-        ("a_rawhm.txt", b"1\n1 3\n1 2 x", "has others; get a complete copy"),
-        ("a_rawhm.txt", b"999999999\n999999999 999999999\n1", "has others"),
-        ("a.pickle", b"", "ends with none of .npy, .npz, .txt"),
+        ("a_rawhm.txt", b"1\n1 3\n1 2 x", "does not have as many; get a complete copy"),
+        ("a_rawhm.txt", b"999999999\n999999999 999999999\n1", "does not have as many"),
+        ("a.pickle", b"", "must end with one of .npy, .npz, .txt"),
     ],
 )
 def test_what_is_no_map_is_refused_by_name(name: str, content: bytes, message: str, tmp_path: Path) -> None:

@@ -173,14 +173,14 @@ def test_only_files_are_merged(tmp_path: Path, put: Callable[[Path], None], mess
 
 def test_a_link_is_not_followed_to_the_place_of_the_result(tmp_path: Path) -> None:
     (tmp_path / "merged.h5").symlink_to("absent")
-    with pytest.raises(OutputError, match=r"merged\.h5: is there already"):
+    with pytest.raises(OutputError, match=r"merged\.h5: already exists"):
         merge_databases(shards(tmp_path, [(0, 1)]), tmp_path / "merged.h5")
     assert not (tmp_path / "absent").exists()
 
 
 @pytest.mark.parametrize("out", ["/", ".", ".."])
 def test_a_result_without_a_name_is_refused(tmp_path: Path, out: str) -> None:
-    with pytest.raises(OutputError, match="is a folder; give the result a name"):
+    with pytest.raises(OutputError, match="is a folder; give a file name in it"):
         merge_databases(shards(tmp_path, [(0, 1)]), Path(out))
 
 
@@ -249,7 +249,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
             merge_databases(paths, merged, allow_missing=True)
     merge_databases([one, two], merged)
     before = merged.read_bytes()
-    with pytest.raises(OutputError, match=r"merged\.h5: is there already"):
+    with pytest.raises(OutputError, match=r"merged\.h5: already exists"):
         merge_databases([one, two], merged)
     assert merged.read_bytes() == before
 
@@ -259,7 +259,7 @@ def test_input_datasets_are_found_beside_databases(tmp_path: Path) -> None:
     inputs = [input_path_of(path) for path in databases]
     assert merge_databases([inputs[0], *databases, inputs[1]], tmp_path / "merged.h5") == 2
     check_row(tmp_path / "merged.h5", 2, 2)
-    with pytest.raises(ConfigError, match=r"shard0\.input\.h5: holds no maps; name databases"):
+    with pytest.raises(ConfigError, match=r"shard0\.input\.h5: holds no maps; give the databases"):
         merge_databases(inputs, tmp_path / "other.h5")
 
 
@@ -267,7 +267,7 @@ def test_input_datasets_are_found_beside_databases(tmp_path: Path) -> None:
 def test_files_beside_the_result_are_not_overwritten(tmp_path: Path, name: str) -> None:
     databases = shards(tmp_path, [(0, 1), (2,)])
     (tmp_path / name).write_text("mine")
-    with pytest.raises(OutputError, match=f"{name}: is there already"):
+    with pytest.raises(OutputError, match=f"{name}: already exists"):
         merge_databases(databases, tmp_path / "merged.h5")
     assert (tmp_path / name).read_text() == "mine"
     assert not (tmp_path / "merged.h5").exists()
@@ -280,7 +280,7 @@ def test_pictures_that_are_missing_are_noticed(tmp_path: Path) -> None:
         merge_databases([one, two], tmp_path / "merged.h5")
     with AttributionDatabase(two, replace(SHAPE, rows=1), "float32", True, SETTINGS):
         pass
-    with pytest.raises(ConfigError, match=r"shard1\.input\.h5: lacks pictures"):
+    with pytest.raises(ConfigError, match=r"shard1\.input\.h5: lacks the pictures"):
         merge_databases([one, two], tmp_path / "merged.h5")
     hidden.replace(input_path_of(two))
     shutil.copy(input_path_of(two), input_path_of(one))

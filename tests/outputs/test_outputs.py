@@ -287,7 +287,7 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("stem", ["file/cat.jpg", "file/deeper/cat.jpg"])
 def test_a_file_where_a_folder_should_be_is_an_error(tmp_path: Path, stem: str) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ImageError, match="a file stands where a folder is needed"):
+    with pytest.raises(ImageError, match="a file is where a folder is needed"):
         write(f"{tmp_path}/{stem}", explanation(), ["top10"])
 
 

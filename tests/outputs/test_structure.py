@@ -93,15 +93,15 @@ def rows_that_are_not_there(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("label", h5py.ExternalLink(OUTSIDE, "/x")), "'label' is a link that leads elsewhere"),
-        (put("label", h5py.SoftLink("/label")), "'label' is a link that leads elsewhere"),
-        (put("index", h5py.SoftLink("/label")), "'index' is a link that leads elsewhere"),
+        (put("label", h5py.ExternalLink(OUTSIDE, "/x")), "'label' is a link to another place"),
+        (put("label", h5py.SoftLink("/label")), "'label' is a link to another place"),
+        (put("index", h5py.SoftLink("/label")), "'index' is a link to another place"),
         (create("label", shape=(4,), dtype="<u2", external=[(OUTSIDE, 0, 8)]), "'label' is laid out"),
         (create("label", data=MARKS, compression="gzip"), "'label' is laid out differently"),
         (virtual, "'label' is laid out differently"),
         (put("label", np.zeros(5, "<u2")), "'label' is laid out differently: it has 5 rows, not 4"),
-        (group, "'label' is no dataset"),
-        (put("label", np.dtype("<u2")), "'label' is no dataset"),
+        (group, "'label' is not a dataset"),
+        (put("label", np.dtype("<u2")), "'label' is not a dataset"),
         (put("label", np.zeros(4, "S3")), "dataset 'label' holds no plain numbers"),
         (put("label", np.zeros(4, [("a", "<u2")])), "dataset 'label' holds no plain numbers"),
         (put("label", np.zeros(4, bool)), "dataset 'label' holds no plain numbers"),
@@ -109,26 +109,26 @@ def rows_that_are_not_there(file: h5py.File) -> None:
         (references, "dataset 'label' holds no plain numbers"),
         (put("index", 7), "dataset 'index' has no rows"),
         (put("index", h5py.Empty("<u4")), "dataset 'index' has no rows"),
-        (put("index", np.arange(4)), "dataset 'index' holds other numbers than indices"),
-        (put("index", np.zeros((4, 2), "<u4")), "dataset 'index' holds other numbers than indices"),
+        (put("index", np.arange(4)), "dataset 'index' holds numbers that are not indices"),
+        (put("index", np.zeros((4, 2), "<u4")), "dataset 'index' holds numbers that are not indices"),
         (lambda file: file.pop("index"), "it has no dataset 'index'"),
         (rows_that_are_not_there, "it claims to have 1,000,000,000,000 rows"),
         (lambda file: [file.create_group(f"{n}") for n in range(63)], "it holds more than 64 things"),
-        (describe("a text of any length"), "its attribute 'description' is no short text"),
-        (describe(np.arange(3)), "its attribute 'description' is no short text"),
+        (describe("a text of any length"), "its attribute 'description' is not a short text"),
+        (describe(np.arange(3)), "its attribute 'description' is not a short text"),
         (describe(np.bytes_(b"\xff")), "can't decode byte 0xff"),
         (lambda file: file.attrs.pop("description"), "can't locate attribute"),
     ],
 )  # fmt: skip
 def test_only_plain_datasets_in_the_file_itself_are_read(change: Change, message: str) -> None:
     path = hdf5(change)
-    with pytest.raises(ConfigError, match=f"maps.h5: is no database of caffe-lrp .*{message}"):
+    with pytest.raises(ConfigError, match=f"maps.h5: is not a database of caffe-lrp .*{message}"):
         Table(path)
 
 
 def test_a_description_of_megabytes_is_not_read() -> None:
     path = hdf5(describe(np.bytes_(b" " * 1_000_000)), libver="latest")
-    with pytest.raises(ConfigError, match="its attribute 'description' is no short text"):
+    with pytest.raises(ConfigError, match="its attribute 'description' is not a short text"):
         Table(path)
 
 
@@ -152,7 +152,7 @@ def test_datasets_do_not_lie_one_upon_the_other_or_beyond_the_end(tmp_path: Path
         moved = content.replace(offsets[name].to_bytes(8, "little"), other.to_bytes(8, "little"))
         assert moved != content
         path.write_bytes(moved)
-        with pytest.raises(ConfigError, match=r"ours\.h5: is no database of caffe-lrp .*"):
+        with pytest.raises(ConfigError, match=r"ours\.h5: is not a database of caffe-lrp .*"):
             Table(path)
 
 

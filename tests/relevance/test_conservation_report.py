@@ -431,7 +431,7 @@ def test_the_account_of_every_map_is_stored(tmp_path: Path) -> None:
     files[2].unlink()
     again = run("-c", CONFIG, "-f", path, "-p", tmp_path, *options[:-1])
     assert "1 of them in earlier runs" not in again.stdout
-    assert "3 of 4 maps are there, the files of 1 are gone; 1 left" in again.stderr
+    assert "3 of 4 maps are done, the files of 1 are gone; 1 left" in again.stderr
     assert files[2].exists()
 
 

@@ -100,8 +100,8 @@ def test_colours_as_text_stand_where_they_are_placed() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("000 fff", "no comma behind '000'"),
-        ("fff;000", "';', which belongs to no colour"),
+        ("000 fff", "no comma after '000'"),
+        ("fff;000", "';', which is not part of a colour"),
         ("0:1:000,fff", "'1' where a colour"),
         ("00,fff", "'00' where a colour"),
         ("fff,", "fewer than two colours"),

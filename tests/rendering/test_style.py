@@ -26,7 +26,7 @@ def test_values_and_texts_mean_the_same() -> None:
     [
         ({"cmaps": "jet"}, "no picture option 'cmaps'; did you mean 'cmap'"),
         ({"cmap": "jett"}, "did you mean 'jet'"),
-        ({"cmap": "f00,zz"}, "'z', which belongs to no colour"),
+        ({"cmap": "f00,zz"}, "'z', which is not part of a colour"),
         ({"mode": "overlayed"}, "must be one of plain, overlay.* did you mean 'overlay'"),
         ({"range": "percentile:101"}, "must be max, robust, percentile:P"),
         ({"range": "percentile:0"}, "must be max"),

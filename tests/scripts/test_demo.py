@@ -445,7 +445,7 @@ def test_the_demo_script_makes_all_heatmaps_and_says_where(tmp_path: Path) -> No
     # Where kernels are compiled on a busy machine, a line says after a minute how far the run is.
     notes = [line for line in result.stderr.splitlines() if line.startswith("caffe-lrp: note")]
     assert [note.partition(" (")[0] for note in notes] == [
-        "caffe-lrp: note: maps that show nothing or hardly anything: 8 of 16"  # by formula 0
+        "caffe-lrp: note: maps that show little or nothing: 8 of 16"  # by formula 0
     ]
     output = tmp_path / "elsewhere" / "my pictures"
     assert f"{output}/overview.png" in result.stdout

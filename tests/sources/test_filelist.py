@@ -189,7 +189,7 @@ def test_a_path_may_be_quoted_or_end_at_a_tab(tmp_path: Path, line: str, path: s
     ],
 )
 def test_what_is_neither_is_refused(tmp_path: Path, line: str) -> None:
-    with pytest.raises(FileListError, match="a path with blanks in quotes; correct these:\n  line 2: "):
+    with pytest.raises(FileListError, match="a path with spaces in quotes; correct these:\n  line 2: "):
         read_filelist(write(tmp_path, f"a.jpg 1\n{line}\n"))
 
 

@@ -71,7 +71,7 @@ def parser_of(name: str) -> Parser:
     parser.options_elsewhere = options_of_all
     module.add_arguments(parser)
     group = parser.add_argument_group("messages")
-    group.add_argument("-v", "--verbose", action="store_true", help="tell more of internal errors")
+    group.add_argument("-v", "--verbose", action="store_true", help="show more about internal errors")
     group.add_argument("-h", "--help", action="help", help="show this help")
     return parser
 

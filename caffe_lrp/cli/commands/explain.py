@@ -25,9 +25,9 @@ HELP = "Explain images with a net, without a config. For a first look."
 SETTINGS = {
     "resize": ("HOW", "stretch, short-side, reference (longer side), none"),
     "base_size": ("PIXELS", "side to resize to; the net sees the centre"),
-    "channel_order": ("ORDER", "BGR or RGB: colours as the net wants them"),
-    "mean_values": ("N,N,N", "mean to subtract: one number, or one a channel"),
-    "mean_file": ("FILE", "mean image, in place of numbers"),
+    "channel_order": ("ORDER", "BGR or RGB: the order that the net expects"),
+    "mean_values": ("N,N,N", "mean to subtract: one number, or one per channel"),
+    "mean_file": ("FILE", "mean image, instead of numbers"),
     "input_scale": ("N", "factor of the input, after the mean is subtracted"),
     "input_size": ("HxW", "size of the net's input, such as 480x640"),
     "head": ("NAME", "output whose classes are ranked"),
@@ -55,7 +55,7 @@ def add_arguments(parser: Parser) -> None:
         "-p", "--prepath", type=not_empty, default="./", metavar="DIR",
         help="where pictures go (default ./)",
     )  # fmt: skip
-    add("--overwrite", action="store_true", help="replace pictures that are there")
+    add("--overwrite", action="store_true", help="replace existing pictures")
     add = parser.add_argument_group("explanation").add_argument
     add(
         "--target", type=checked(parse_target), metavar="CLASS",
@@ -67,9 +67,9 @@ def add_arguments(parser: Parser) -> None:
         help="such as 0,100; help: a list (default: suits the net)",
     )  # fmt: skip
     about_net = parser.add_argument_group(
-        "net and preprocessing", "What is not given is chosen to suit the net, and the choice is printed."
+        "net and preprocessing", "Options that are not given are chosen to suit the net, and printed."
     )
-    about_net.add_argument("--labels", type=Path, metavar="FILE", help="class labels, one a line")
+    about_net.add_argument("--labels", type=Path, metavar="FILE", help="class labels, one per line")
     for attribute, (metavar, text) in SETTINGS.items():
         add_override(about_net, attribute, text, metavar)
     add_picture_options(parser)
@@ -91,18 +91,18 @@ def _fault(options: argparse.Namespace) -> str:
     faults = (
         (
             is_config(options.prototxt),
-            f"{options.prototxt} is a config, which names its net itself; explain wants the two files of a "
+            f"{options.prototxt} is a config, which already names its net; explain takes the files of a "
             f"net: PROTOTXT CAFFEMODEL IMAGE. With a config: caffe-lrp -c {options.prototxt} -f FILELIST",
         ),
         (bool(foreign), foreign),
         (not options.images, "IMAGE is missing: write PROTOTXT CAFFEMODEL IMAGE, in this order"),
         (
             options.mean_values is not None and options.mean_file is not None,
-            "--mean-values and --mean-file exclude each other: give one of them",
+            "--mean-values and --mean-file cannot be combined; give only one of them",
         ),
         (
             options.top is not None and options.target is not None,
-            "--top and --target exclude each other: give one of them",
+            "--top and --target cannot be combined; give only one of them",
         ),
     )
     return next((complaint for is_wrong, complaint in faults if is_wrong), "")

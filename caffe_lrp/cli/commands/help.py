@@ -16,9 +16,9 @@ from . import COMMANDS, parser_of, summaries
 HELP = "Show a chapter of the manual, or the help of a command."
 
 _EPILOG = """\
-Without a word: the list of topics and commands. On a terminal, long texts are \
-shown by the program that PAGER names, or by less; PAGER=cat prints them. \
-Elsewhere they are plain text."""
+Without a topic: the list of topics and commands. On a terminal, long texts are \
+shown with the program that PAGER names, or with less; PAGER=cat prints them. \
+Otherwise they are printed as plain text."""
 _TITLE = "caffe-lrp explains the predictions of a Caffe image classifier, pixel by pixel."
 
 
@@ -56,7 +56,7 @@ def _list_of_topics() -> str:
 
 {_table(topics)}
 
-**Commands:** caffe-lrp COMMAND ..., and each has its --help
+**Commands:** caffe-lrp COMMAND ... (each has its own --help)
 
 {_table(summaries().items())}
 

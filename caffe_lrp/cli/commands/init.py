@@ -5,7 +5,7 @@ from pathlib import Path
 
 from caffe_lrp.cli.options import Parser, add_override
 
-HELP = "Write a commented config in YAML for a net. It marks what is left to fill in."
+HELP = "Write a commented YAML config for a net. Lines that are left to fill in are marked."
 
 _EPILOG = """\
 What nobody says and the prototxt does not tell stays empty in the new file, and
@@ -23,17 +23,17 @@ def add_arguments(parser: Parser) -> None:
         "-c", "--config", type=Path, metavar="NEW.yaml",
         help="the file to write (default: NET.yaml, in this folder)",
     )  # fmt: skip
-    add_override(parser, "mean_values", "mean to subtract: one number a channel, or one", "N,N,N")
-    add_override(parser, "mean_file", "in place of numbers: a mean image", "FILE")
-    add_override(parser, "input_size", "size of the input that the prototxt does not tell", "HxW")
-    add("--labels", type=Path, metavar="FILE", help="class labels, one a line")
+    add_override(parser, "mean_values", "mean to subtract: one number, or one per channel", "N,N,N")
+    add_override(parser, "mean_file", "mean image, instead of numbers", "FILE")
+    add_override(parser, "input_size", "size of the input, if the prototxt has none", "HxW")
+    add("--labels", type=Path, metavar="FILE", help="class labels, one per line")
     parser.fault_of = _fault
 
 
 def _fault(options: argparse.Namespace) -> str:
     """What does not go together; empty if nothing."""
     if options.mean_values is not None and options.mean_file is not None:
-        return "--mean-values and --mean-file exclude each other: give one of them"
+        return "--mean-values and --mean-file cannot be combined; give only one of them"
     return ""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from caffe_lrp.cli.options import Parser, add_canonize, add_override, formulas_of
 
-HELP = "Show the layers of a net and the rule that each one gets. Also where relevance would start."
+HELP = "Show the layers of a net and the rule that each one gets. It also shows where relevance starts."
 
 #: The formula whose rules are shown.
 _DEFAULT_FORMULA = 100
@@ -18,7 +18,7 @@ def add_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("prototxt", type=Path, metavar="PROTOTXT", help="the net")
     add(
-        "caffemodel", type=Path, nargs="?", metavar="CAFFEMODEL", help="its weights, to see whether they fit"
+        "caffemodel", type=Path, nargs="?", metavar="CAFFEMODEL", help="its weights, to check that they fit"
     )  # fmt: skip
     add(
         "--formula", dest="formulas", type=formulas_of, default=(_DEFAULT_FORMULA,), metavar="CODES",

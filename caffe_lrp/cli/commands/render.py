@@ -45,7 +45,7 @@ def add_arguments(parser: Parser) -> None:
     add("-p", "--prepath", type=not_empty, metavar="DIR", help="where pictures go (default: beside the maps)")
     add("--sheet", type=Path, metavar="FILE", help="also put all pictures side by side into one PNG")
     add("--image-root", type=Path, metavar="DIR", help="look for photos below DIR, not where the run did")
-    add("--threads", type=at_most(MOST_THREADS), metavar="N", help="default: as many as there are processors")
+    add("--threads", type=at_most(MOST_THREADS), metavar="N", help="default: one per processor")
     add("--overwrite", action="store_true", help="replace pictures of another style, and the sheet")
     add_picture_options(parser)
     (ranges,) = (action for action in parser._actions if "--range" in action.option_strings)
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         with halt.finishing():
             code = _paint(painter, maps, survey, threads, halt)
         if options.sheet and halt.is_requested():
-            remark(f"interrupted: {options.sheet} was not drawn; the same command goes on from here")
+            remark(f"interrupted: {options.sheet} was not drawn; run the same command again to continue")
             return ExitCode.INTERRUPTED
         if options.sheet:
             if survey.total > _MANY:
@@ -100,7 +100,9 @@ def _require_room(path: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise OutputError(f"{path}: already exists; add --overwrite, or give another name")
     if not stat.S_ISREG(path.lstat().st_mode) or style_in(path) is None:
-        raise OutputError(f"{path}: is no picture of caffe-lrp, and is not replaced; give another name")
+        raise OutputError(
+            f"{path}: is not a picture made by caffe-lrp, so it is not replaced; give another name"
+        )
 
 
 def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt) -> PictureStyle:
@@ -114,9 +116,9 @@ def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt)
     remark(f"note: one range for {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
     if len(counts) > 1:
         remark(
-            f"note: these maps are of {len(counts)} formulas, whose relevance differs in size, so that some "
-            "may look empty; to compare the maps of one formula, give only its files: their names have "
-            f"_f{max(counts)}_ in them"
+            f"note: these maps are of {len(counts)} formulas, whose relevance differs in size, so some "
+            "may look empty; to compare the maps of one formula, give only the files with "
+            f"_f{max(counts)}_ in their names"
         )
     return replace(style, range=reach) if reach > 0 else style
 
@@ -151,12 +153,12 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
     if survey.done:
         text += f", {survey.done:,} of them before"
     if tally.failed:
-        text += f", {tally.failed:,} failed for the reasons given"
+        text += f", {tally.failed:,} failed (reasons above)"
     if tally.failed < tally.done:
         text += f"; {tally.per_second:.3g} a second"
     say(text, sys.stdout)
     if halt.is_requested() and tally.done < left:
-        remark(f"interrupted: {left - tally.done:,} left; the same command goes on from here")
+        remark(f"interrupted: {left - tally.done:,} left; run the same command again to continue")
         return ExitCode.INTERRUPTED
     return ExitCode.IMAGES_FAILED if tally.failed else ExitCode.DONE
 
@@ -169,7 +171,7 @@ def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
 
     sheet = draw_sheet(maps, painter)
     if sheet is None:
-        remark(f"note: {path} was not written, as there is no picture to put on it")
+        remark(f"note: {path} was not written: there is no picture to put on it")
         return
     try:
         write_atomically(path, encode_picture(sheet.picture, painter.style))

@@ -137,12 +137,12 @@ def _add_sources(parser: Parser) -> None:
     )
     add("--dry-run", action="store_true", help="check config, net and list, show the layers, stop")
     add = parser.add_argument_group("images").add_argument
-    add("--images", type=Path, metavar="DIR|TAR", help="a folder or a tar archive, in place of a list")
+    add("--images", type=Path, metavar="DIR|TAR", help="a folder or a tar archive, instead of a list")
     add(
         "--target", type=checked(parse_target), metavar="CLASS",
         help="with --images: the class (default -1: the best)",
     )  # fmt: skip
-    add("--image-root", default="", metavar="DIR", help="where relative paths of the list start")
+    add("--image-root", default="", metavar="DIR", help="folder that relative paths start from")
     add(
         "--max-pixels", type=pixels_of, default=pixels_of("180M"), metavar="N",
         help="refuse larger images (default 180M, at most 1G)",
@@ -159,7 +159,7 @@ _OVERRIDES = {
     "first_layer": ("LAYER", "where the backward pass ends (0: at the image)"),
     "head": ("NAME", "output whose classes are ranked"),
     "input_size": ("HxW", "size of the net's input, such as 480x640"),
-    "quirks": ("MODE", "reference: as the toolbox (default); or corrected"),
+    "quirks": ("MODE", "reference: like the toolbox (default); or corrected"),
 }
 
 
@@ -193,7 +193,7 @@ def _add_output(parser: Parser) -> None:
         "--dtype", type=one_of(*DTYPES), default=DTYPES[0], metavar="TYPE",
         help=f"of npy, npz, h5: {' or '.join(DTYPES)} (default {DTYPES[0]})",
     )  # fmt: skip
-    add("--input-dataset", action="store_true", help="with h5: the inputs, too, and a project for ViRelAy")
+    add("--input-dataset", action="store_true", help="with h5: also the inputs, and a ViRelAy project")
     add(
         "--dump-layers", type=layers_of, default=(), metavar="LAYERS",
         help="also write relevance at layers, such as conv5,12",
@@ -205,10 +205,8 @@ def _add_output(parser: Parser) -> None:
 
 def _add_speed(parser: Parser) -> None:
     add = parser.add_argument_group("speed").add_argument
-    add("--threads", type=at_most(MOST_THREADS), metavar="N", help="default: as many as there are processors")
-    add(
-        "--memory", type=memory_of, metavar="SIZE", help="at most, such as 4G (default: half of what is free)"
-    )
+    add("--threads", type=at_most(MOST_THREADS), metavar="N", help="default: one per processor")
+    add("--memory", type=memory_of, metavar="SIZE", help="limit, such as 4G (default: half of what is free)")
     add("--batch", type=at_least_one, metavar="N", help="images in a batch (default 16, or fewer)")
     add(
         "--convolution", type=one_of(*CONVOLUTIONS), default=CONVOLUTIONS[0], metavar="METHOD",
@@ -218,14 +216,14 @@ def _add_speed(parser: Parser) -> None:
 
 def _add_runs(parser: Parser) -> None:
     add = parser.add_argument_group("long runs").add_argument
-    add("--retry-failed", action="store_true", help="explain again what failed in an earlier run")
+    add("--retry-failed", action="store_true", help="retry images that failed in an earlier run")
     add(
         "--max-failures", type=at_least_one, metavar="N", help="stop once N maps have failed (default: go on)"
     )
     add("--no-sync", action="store_true", help="do not wait for the disk: faster, less safe")
     add = parser.add_argument_group("cluster").add_argument
-    add("--shard", type=shard_of, metavar="I/N", help="part I of N of the list, from 0; auto: as Slurm says")
-    add("--dask", type=not_empty, metavar="ADDRESS", help="have the work done by a Dask cluster")
+    add("--shard", type=shard_of, metavar="I/N", help="part I of N, counted from 0; auto: from Slurm")
+    add("--dask", type=not_empty, metavar="ADDRESS", help="do the work on a Dask cluster")
 
 
 def _fault(options: argparse.Namespace) -> str:
@@ -242,20 +240,20 @@ def _fault(options: argparse.Namespace) -> str:
         (options.config is None, "-c/--config is missing: the config file"),
         (
             not has_list and not has_images and not options.dry_run,
-            "-f/--filelist is missing: the list of images; only --images and --dry-run do without",
+            "-f/--filelist is missing: the list of images; only --images and --dry-run work without it",
         ),
-        (has_list and has_images, "-f/--filelist and --images exclude each other: give one of them"),
+        (has_list and has_images, "-f/--filelist and --images cannot be combined; give only one of them"),
         (
             bool(options.image_root) and has_images,
-            "--image-root is for lists; the images of --images are where it says",
+            "--image-root is only for lists; --images says where its images are",
         ),
         (
             options.target is not None and not has_images,
-            "--target is for --images; in a list, every line has its own class",
+            "--target is only for --images; in a list, every line has its own class",
         ),
         (
             options.input_dataset and "h5" not in (options.outputs or ()),
-            "--input-dataset goes with the database of --outputs h5",
+            "--input-dataset needs --outputs h5",
         ),
         (
             bool(picture) and RENDER not in (options.outputs or ()),

@@ -9,7 +9,9 @@ from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import say
 from caffe_lrp.errors import ExitCode
 
-HELP = "Say how far the runs in a folder are. It reads their journals: maps done, failed, missing."
+HELP = (
+    "Show the progress of the runs in a folder. It counts maps done, failed and missing, from their journals."
+)
 
 
 def add_arguments(parser: Parser) -> None:

@@ -10,13 +10,13 @@ from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import remark, say
 from caffe_lrp.errors import ExitCode, UsageError
 
-HELP = "Compile everything ahead, so that no run has to."
+HELP = "Compile everything in advance, so that no run has to."
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the CPU."""
     parser.epilog = (
-        "For machines of several kinds, name a CPU that all of them can stand in for,\n"
+        "For machines of several kinds, name a CPU whose instructions all of them have,\n"
         "such as x86-64-v3, and set CAFFE_LRP_CPU to the same name when they run."
     )
     parser.add_argument("--cpu", metavar="NAME", help="CPU to compile for (default: this machine's)")
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     options.halt.unwind()
     notices = "; ".join(CACHE_FOLDER.notices)
     if CACHE_FOLDER.folder is None:
-        raise UsageError(f"nothing is compiled ahead: {notices}")
+        raise UsageError(f"nothing was compiled in advance: {notices}")
     if notices:
         remark(f"note: {notices}")
     started, reporter = time.monotonic(), CompilerReporter()
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             if options.halt.requested:
                 raise KeyboardInterrupt
     if missing := unstored(all_kernels()):
-        raise UsageError(f"{CACHE_FOLDER.folder} could not keep {', '.join(missing)}; is there room for it?")
+        raise UsageError(f"{CACHE_FOLDER.folder} could not keep {', '.join(missing)}; is there enough space?")
     mark_cache_complete()
     say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_FOLDER.folder}", sys.stdout)
     names = ("CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR")
