@@ -10,7 +10,7 @@
 >>> explanation.heatmap(cmap="seismic").size  # a PIL image, which its method save writes to a file
 (256, 256)
 
-A notebook shows an explanation as its heatmap, over the picture. Notebooks to begin with are in the package's
+A notebook shows an explanation as its heatmap, over the picture. Introductory notebooks are in the package's
 folder ``manual/notebooks``.
 
 Nothing heavy is imported before a model is loaded.
@@ -106,20 +106,20 @@ def load(
     threads: int | None = None,
     memory: int | str | None = None,
 ) -> "Model":
-    """A model, from a config file, or from a prototxt and a caffemodel.
+    """Return a model, opened from a config file, or from a prototxt and a caffemodel.
 
-    What it explains becomes a picture by `Explanation.heatmap`. ``caffe-lrp explain`` does both in one step.
+    Its explanations are drawn by `Explanation.heatmap`. ``caffe-lrp explain`` does both in one step.
 
     Parameters
     ----------
     source
         A config in YAML or in the toolbox's format, or a prototxt, with ``caffemodel``.
     caffemodel
-        The weights: of a prototxt, or in place of those that a config names.
+        The weights: of a prototxt, or instead of those that a config names.
     mean_file, mean_format
         Mean image, and its format: 0 text, 1 (unless given) BlobProto in BGR, 2 in RGB.
     mean_values
-        In place of a mean image: a number for each channel, in the net's order; or one for all. One of the
+        Instead of a mean image: a number per channel, in the net's order; or one for all. One of the
         two has to be given, here or in the config, unless the prototxt is one for training, which says it.
     input_scale
         Factor of the input, applied after the mean is subtracted; unless given, the prototxt's, or 1.
@@ -134,20 +134,20 @@ def load(
     crop
         Which part of the resized image the net sees: there is only ``center``.
     input_size
-        (height, width) of the net's input in pixels, in place of what the prototxt declares.
+        (height, width) of the net's input in pixels, instead of what the prototxt declares.
     labels
         File of class labels, one per line, or the labels themselves; unless given, there are none.
     start_layer
         Layer where relevance starts, by index or name; unless given, ``auto``: that of the class scores.
     first_layer
-        Lowest layer to pass, by index or name; unless given, 0: down to the image.
+        Lowest layer of the backward pass, by index or name; unless given, 0: down to the image.
     head
-        Of a net with several outputs the one whose classes are ranked, by name; unless given, the one that
+        The output whose classes are ranked, by name, in a net with several; unless given, the one that
         the start layer leads to.
     class_count
         How many of the classes are ranked; unless given, all.
     formula
-        What images are explained by unless something else is asked for: number or name; unless given, the
+        Formula of explanations that name no other: number or name; unless given, the
         one that ``caffe-lrp inspect`` recommends for the net.
     epsilon, beta, gamma
         Numbers of the ε, αβ (α = 1 + β) and γ rules; unless given, 0.01, 1 and 0.25.
@@ -175,8 +175,8 @@ def load(
     Raises
     ------
     CaffeLrpError
-        A file cannot be used, or a value does not fit: `ConfigError`, `ModelError` or another of its kinds,
-        whose ``setting``, ``layer`` or ``file`` says what it is about.
+        A file cannot be used, or a value does not fit: `ConfigError`, `ModelError` or another subclass,
+        whose ``setting``, ``layer`` or ``file`` names the source.
     """
     given = {name: value for name, value in locals().items() if value is not None and name != "source"}
     from .config import read_settings  # noqa: PLC0415 - as is needed, and no sooner

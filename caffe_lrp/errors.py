@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that can be used, but that its user should know.
+    """A note or warning about something that can be used.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class Notice:
     setting: str = ""
 
     def __str__(self) -> str:
-        """The notice where no config file is known."""
+        """Return the text of the notice, without a place."""
         return f"{self.setting}: {self.text}" if self.setting else self.text
 
     def placed(self, places: Mapping[str, str]) -> str:
-        """The notice, with the place of its setting (a line of a file, an option) where that is known."""
+        """Return the notice, with the place of its setting (a line of a file, an option) if known."""
         place = places.get(self.setting, self.setting)
         return f"{place}: {self.text}" if place else self.text
 
@@ -79,9 +79,9 @@ class CaffeLrpError(Exception):
     file
         The file it is about; None if it is about none, or about several.
     hint
-        What else may be at fault; part of the text.
+        Another possible cause; part of the text.
     notices
-        Gathered before it was raised, and may explain it.
+        Notices from before it was raised, which may explain it.
     """
 
     exit_code = ExitCode.BAD_INPUT
@@ -115,7 +115,7 @@ def about(
     layer: str = "",
     file: Path | str | None = None,
 ) -> Iterator[None]:
-    """Tell errors of class ``kind`` that are raised meanwhile what they are about, where they do not know.
+    """Add what they are about to errors of class ``kind`` raised within the block, unless it is set.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def about(
 
 @contextmanager
 def placing(places: Mapping[str, str]) -> Iterator[None]:
-    """Tell errors that are raised meanwhile where their settings were given.
+    """Add the places of their settings to errors raised within the block.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def placing(places: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def noticing(notices: Sequence[str]) -> Iterator[None]:
-    """Give errors that are raised meanwhile what was noticed before them."""
+    """Add earlier notices to errors raised within the block."""
     try:
         yield
     except CaffeLrpError as error:
@@ -165,7 +165,7 @@ def noticing(notices: Sequence[str]) -> Iterator[None]:
 
 
 def notices_of(error: BaseException) -> tuple[str, ...]:
-    """What was noticed before an error, and before those that it was made from; nothing twice."""
+    """Return the notices of an error and of its causes, without duplicates."""
     found: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -183,7 +183,7 @@ def presentable(line: str) -> str:
 
 
 class UsageError(CaffeLrpError):
-    """The program, or a function, is called in a way that cannot be meant, or its environment is set so."""
+    """The program or a function is called with invalid arguments, or in an unsuitable environment."""
 
     exit_code = ExitCode.USAGE
 
@@ -193,7 +193,7 @@ class LimitError(UsageError):
 
 
 class ConfigError(CaffeLrpError):
-    """The config file, or a value given in place of one of its values, is wrong."""
+    """The config file, or a value that replaces one of its values, is wrong."""
 
 
 class FileListError(CaffeLrpError):
@@ -209,18 +209,18 @@ class PlanError(CaffeLrpError):
 
 
 class OutputError(CaffeLrpError):
-    """The output folder cannot be used: it is full, cannot be written, or holds what must not be lost."""
+    """The output folder cannot be used: it is full, not writable, or has files that must not be lost."""
 
     exit_code = ExitCode.OUTPUT
 
 
 class ClusterError(CaffeLrpError):
-    """The cluster that did the work is lost; the same command goes on when it is there again."""
+    """The cluster is lost; the same command continues once it is back."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
 class ImageError(CaffeLrpError):
-    """One image cannot be explained; the others are not concerned."""
+    """One image cannot be explained; the others are not affected."""
 
     exit_code = ExitCode.IMAGES_FAILED

@@ -1,4 +1,4 @@
-"""Pieces of error messages: suggestions for names that are nearly right, lists cut to a readable length."""
+"""Parts of error messages: suggestions for misspelt names, lists shortened to a readable length."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ _SEPARATORS = ("_", ".", "-")
 def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
     """``"; did you mean 'x'?"`` if a known name is close to ``name``, else an empty text.
 
-    A name that goes on behind a separator is close however long it is (``fc8`` and ``fc8_flickr``).
+    A name that continues after a separator is close however long it is (``fc8`` and ``fc8_flickr``).
     """
     names, wanted, end = list(known), name.casefold(), len(name)
     longer = (other for other in names if other[end : end + 1] in _SEPARATORS)
@@ -24,17 +24,17 @@ def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
 
 
 def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
-    """The known name most like ``name``, None if none is like it.
+    """Return the known name most similar to ``name``, None if none is similar.
 
-    Capitals do not count. Numbers do: ``fc7`` is no slip of the pen for ``fc8``, but another thing. So
-    does the first letter, which few people miss.
+    Case does not matter. Numbers do: ``fc7`` is not a misspelt ``fc8``, but another layer. So
+    does the first letter, which is seldom mistyped.
 
     Parameters
     ----------
     name
-        What somebody wrote.
+        The unknown name.
     known
-        What can have been meant.
+        The names that are possible.
     least
         Least similarity, from 0 to 1, as difflib measures it.
     """

@@ -1,1 +1,1 @@
-"""A run over a list of images: its jobs, its journal, and the events that tell of it."""
+"""A run over a list of images: its jobs, its journal, and its events."""

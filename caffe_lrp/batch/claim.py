@@ -1,4 +1,4 @@
-"""What stands in a lease (see `lease`), and whether the run that wrote it lives."""
+"""The content of a lease (see `lease`), and whether the run that wrote it is alive."""
 
 import fcntl
 import hashlib
@@ -37,7 +37,7 @@ _ENDED = ("Z", "X")
 
 @dataclass(frozen=True)
 class Holder:
-    """A process, as others can tell it from one that took its number later.
+    """A process, identified so that a later one with the same number is not mistaken for it.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Holder:
 
     @classmethod
     def this_process(cls) -> "Holder":
-        """The process that asks."""
+        """Return the current process."""
         process = os.getpid()
         return cls(socket.gethostname(), _machine(), process, _start_of(process) or "")
 
@@ -77,7 +77,7 @@ def _machine() -> str:
 
 
 def _start_of(process: int) -> str | None:
-    """When a process was started; None if it has ended, empty if it does not show."""
+    """Return when a process was started; None if it has ended, empty if unknown."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -87,7 +87,7 @@ def _start_of(process: int) -> str | None:
 
 
 def _exists(process: int) -> bool:
-    """Whether there is such a process, though it may not show when it was started."""
+    """Return whether a process exists, even if its start time is unknown."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -99,7 +99,7 @@ def _exists(process: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """What a lease is about.
+    """The run of a lease, and the files that it may write.
 
     Attributes
     ----------
@@ -117,11 +117,11 @@ class Claim:
     stems: NDArray[np.uint64] | None
 
     def is_of_run(self, other: "Claim") -> bool:
-        """Whether both are of one run and one part of its list."""
+        """Return whether both are of the same run and the same part of its list."""
         return (self.fingerprint, self.shard) == (other.fingerprint, other.shard)
 
     def meets(self, other: "Claim") -> bool:
-        """Whether both may write one file. Parts of one run do not, each having its own lines."""
+        """Return whether both may write the same file. Parts of one run never do: each has its own lines."""
         if self.is_of_run(other):
             return True
         if self._whole_run == other._whole_run:
@@ -140,7 +140,7 @@ class Claim:
 
 
 def claim_of(header: Header, stems: NDArray[np.uint64]) -> Claim:
-    """What a run claims, whose files have stems of these hashes; of very many it is all files."""
+    """Return the claim of a run on files whose stems have these hashes; with very many, on all files."""
     claimed = stems if len(stems) <= _MOST_STEMS else None
     return Claim(header.fingerprint, header.shard.label, header.outputs, claimed)
 
@@ -162,7 +162,7 @@ def lease_path(root: Path, claim: Claim, ticket: str) -> Path:
 
 
 def lease_content(claim: Claim, holder: Holder) -> bytes:
-    """What is written into a lease of a run that asks."""
+    """Return the content of a lease for a run."""
     description = {
         "outputs": list(claim.outputs),
         "stems": _ALL_FILES if claim.stems is None else len(claim.stems),
@@ -210,7 +210,7 @@ class FoundLease:
     renewed: float
 
     def is_alive(self, now: float) -> bool | None:
-        """Whether its run lives; None if that cannot be told yet. ``now`` is by the same clock."""
+        """Return whether its run is alive; None if not known yet. ``now`` is by the same clock."""
         if self.is_locked:
             return True
         if self.holder.machine and self.holder.machine == _machine():
@@ -226,7 +226,7 @@ def find_leases(root: Path) -> list[FoundLease]:
 
 
 def _read(path: Path) -> FoundLease | None:
-    """What a lease says; None if it is gone, or none."""
+    """Return the parsed lease; None if it is gone or not a lease."""
     try:
         file = os.fdopen(open_own(path), "rb")
     except OSError:
@@ -250,7 +250,7 @@ def _read(path: Path) -> FoundLease | None:
 
 
 def _described(line: bytes) -> dict[str, Any]:
-    """The description in a lease; empty if it is none."""
+    """Return the description in a lease; empty if it is not a lease."""
     fields = json_fields(line)
     if any(type(fields.get(name)) is not kind for name, kind in _TYPES.items()):
         return {}
@@ -259,7 +259,7 @@ def _described(line: bytes) -> dict[str, Any]:
 
 
 def _is_locked(file: int) -> bool:
-    """Whether another process has locked an open file; not where there are no locks."""
+    """Return whether another process has locked an open file; False where locks are not supported."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,8 +1,8 @@
 """A run on a Dask cluster: batches go out to worker processes, outcomes come back as they are done.
 
 No net travels. A worker is told what to open (`Recipe`), opens it once, and writes the files of its batches
-itself: images, model and output folder lie where all machines see them under the same path. Dask hands the
-batch of a worker that is lost to another one. Nothing speaks against doing a batch twice: files are replaced
+itself: images, model and output folder have the same paths on all machines. Dask gives the
+batch of a lost worker to another one. Doing a batch twice is harmless: files are replaced
 whole, by the same bytes.
 """
 
@@ -56,26 +56,26 @@ def run_on_cluster(
     halted: Callable[[], bool] = lambda: False,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Generator[JobOutcome, None, None]:
-    """Have every job explained and its files written; outcomes come as batches are done, in any order.
+    """Explain every job on a cluster, and write its files; outcomes come as batches finish, in any order.
 
-    Closing the generator cancels what no worker has begun; a batch that one is at is finished there.
+    Closing the generator cancels batches that no worker has begun; batches in progress are finished.
 
     Parameters
     ----------
     place
         Address of a scheduler, a scheduler file (``….json``), or ``local``.
     recipe
-        What workers are told.
+        The recipe for the workers.
     jobs
         What to explain.
     batch_size
-        Images that are handed out together.
+        Images that are sent to a worker together.
     threads
         Threads of a local cluster, all processes together.
     halted
-        Asked before every batch; once it is true, the batches that have been handed out are the last ones.
+        Called before every batch; once it is true, no more batches are sent.
     stopped
-        Asked while a batch is waited for; once it is true, none is waited for any more.
+        Called while waiting for a batch; once it is true, the wait ends.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def run_on_cluster(
 
 
 class _Cluster:
-    """A connection to Dask and the batches that are under way there; a context manager that ends both."""
+    """A connection to Dask and its batches in progress; a context manager that ends both."""
 
     def __init__(self, place: str, recipe: Recipe, threads: int) -> None:
         self._distributed = require_dask()
@@ -118,7 +118,7 @@ class _Cluster:
 
     @contextmanager
     def noticing_loss(self) -> Iterator[None]:
-        """Say so if the scheduler ends within the block, or cannot be reached any more."""
+        """Raise ClusterError if the scheduler ends or becomes unreachable within the block."""
         try:
             yield
         except (self._distributed.CancelledError, self._distributed.comm.CommClosedError) as fault:
@@ -126,19 +126,19 @@ class _Cluster:
 
     @property
     def is_busy(self) -> bool:
-        """Whether every thread of every worker, as many as there are by now, has a batch and a next one."""
+        """Return whether every thread of all current workers has a batch and a next one."""
         threads: int = sum(self._client.nthreads().values())
         return len(self.batches) >= BATCHES_PER_WORKER * max(1, threads)
 
     def hand_out(self, batch: Batch[HeatmapJob]) -> None:
-        """Send a batch on its way."""
+        """Send a batch to the cluster."""
         jobs = [_absolute(job) for job in batch.requests]
         future = self._client.submit(explain_on_worker, self._recipe, jobs, pure=False)
         self.batches[future.key] = batch, future
         self._finished.add(future)
 
     def awaits_next(self, stopped: Callable[[], bool]) -> bool:
-        """Whether a batch is done, once one is; what is done is taken back even after a stop."""
+        """Wait for a batch; return whether one is done. Finished batches are collected even after a stop."""
         while not self._finished.has_ready():
             if stopped():
                 return False
@@ -147,7 +147,7 @@ class _Cluster:
         return True
 
     def take_back(self) -> list[JobOutcome]:
-        """What became of the jobs of the batch that is done next."""
+        """Return the outcomes of the next finished batch."""
         future = next(self._finished)
         batch, _ = self.batches.pop(future.key)
         try:
@@ -163,7 +163,7 @@ class _Cluster:
         return [_as_listed(job, outcome) for job, outcome in zip(batch.requests, outcomes, strict=True)]
 
     def _connection(self, place: str, opened: ExitStack) -> Any:
-        """A client, of a new cluster or of one that is there."""
+        """Return a client of a new or an existing cluster."""
         client = self._distributed.Client
         if place == LOCAL:
             return client(opened.enter_context(self._local_cluster()))
@@ -179,7 +179,7 @@ class _Cluster:
             ) from fault
 
     def _local_cluster(self) -> Any:
-        """Processes on this machine that share threads and memory of the run."""
+        """Return a cluster of processes on this machine, which share the threads and memory of the run."""
         split = import_module("distributed.deploy.utils").nprocesses_nthreads
         processes, threads = split(self._threads)
         here = THREADS_OF_CLIENT + _THREADS_FOR_PROCESS * processes
@@ -202,9 +202,9 @@ _OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)
 
 @contextmanager
 def _deaf_to_terminals() -> Iterator[None]:
-    """Processes started within the block, or later by its threads, are deaf to what terminals send them.
+    """Make processes that are started within the block, or later by its threads, ignore terminal signals.
 
-    Ctrl-C and the end of a terminal are for this process, which hears them after the block, and ends the
+    Ctrl-C and the end of a terminal are handled by this process after the block, which then ends the
     others in time.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
@@ -218,7 +218,7 @@ def _deaf_to_terminals() -> Iterator[None]:
 
 
 def _absolute(job: HeatmapJob) -> HeatmapJob:
-    """The same job for a process in another folder."""
+    """Return the job with absolute paths, for a process in another folder."""
     stem = None if job.stem is None else str(Path(job.stem).absolute())
     member, root = job.member, job.output_root
     return replace(

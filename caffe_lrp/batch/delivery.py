@@ -21,7 +21,7 @@ from .job import HeatmapJob, JobOutcome, predicted
 
 @dataclass(frozen=True)
 class Delivery:
-    """What becomes of results.
+    """Writes the results of a run.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Delivery:
             self.database.write(job.number - self.first, explanation, job.number)
 
     def finish(self, job: HeatmapJob, attempt: Attempt) -> JobOutcome:
-        """Write the explanation of a job, if there is one; what became of the job.
+        """Write the explanation of a job, if there is one; return the outcome.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Delivery:
         return JobOutcome(job, times, error, prediction, explanation.conservation, explanation.darkness)
 
     def settle(self, outcomes: Sequence[JobOutcome]) -> None:
-        """Make what was delivered last, so that the journal may say so.
+        """Make sure that written results are on the disk before the journal says so.
 
         Raises
         ------

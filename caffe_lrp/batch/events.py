@@ -1,4 +1,4 @@
-"""What a run tells of itself while it works, in the order in which it happens."""
+"""The events of a run, in the order in which they happen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Waiting:
     holder
         The process there.
     seconds
-        So long it is waited for at most.
+        Longest time to wait for it.
     """
 
     holder: Holder
@@ -69,7 +69,7 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Compiling:
-    """Kernels that no run has needed before on this CPU are compiled; told when it begins, goes on and ends.
+    """Kernels that are new on this CPU are compiled; sent when that begins, advances and ends.
 
     Attributes
     ----------
@@ -100,9 +100,9 @@ class Finished:
     Attributes
     ----------
     outcome
-        What became of it.
+        The outcome.
     failed
-        How many have failed in this run.
+        Number of failures in this run.
     """
 
     outcome: JobOutcome
@@ -111,7 +111,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Advanced:
-    """How far the run is, told once a minute.
+    """The progress of the run, sent once a minute.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Settling:
-    """No map comes any more; what is left is to note those that came, and to count."""
+    """All maps are made; they still have to be recorded and counted."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,11 @@ class Ended:
     slowest_stage
         Where jobs spent most of their time; empty if none did.
     dark
-        How many of the maps of this run say nothing, by the cause.
+        Number of maps of this run that show nothing, by the cause.
     folder
         The deepest folder that has all files which this run wrote; empty if it wrote none.
     was_interrupted
-        Whether it was asked to end before its time.
+        Whether it was interrupted.
     """
 
     total: int
@@ -180,7 +180,7 @@ class Ended:
 
     @property
     def exit_code(self) -> ExitCode:
-        """With what the program ends."""
+        """The exit code of the program."""
         if self.left and self.was_interrupted:
             return ExitCode.INTERRUPTED
         return ExitCode.IMAGES_FAILED if self.failed or self.left else ExitCode.DONE
@@ -188,7 +188,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class ProjectWritten:
-    """There is a file that ViRelAy opens.
+    """A project file for ViRelAy was written.
 
     Attributes
     ----------

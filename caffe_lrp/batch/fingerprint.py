@@ -1,4 +1,4 @@
-"""What a run depends on, in a few letters: runs of one fingerprint make the same files."""
+"""The fingerprint of a run: a short text for all that its files depend on."""
 
 import hashlib
 import json
@@ -79,16 +79,16 @@ def describe_run(
     choices: Mapping[str, Any],
     mean_of_prototxt: Path | None,
 ) -> dict[str, Any]:
-    """Everything that decides on the files of a run, ready for JSON.
+    """Return everything that decides on the files of a run, ready for JSON.
 
     Parameters
     ----------
     settings
         What the model was opened from.
     hashes
-        Where to ask for the content of files.
+        Gives the hashes of files.
     choices
-        What a run adds: version, formulas, list, where output paths begin, kinds of files, …
+        The choices of the run: version, formulas, list, where output paths begin, kinds of files, …
     mean_of_prototxt
         The mean image that the prototxt names, where that counts: see `preprocessing.mean_of_prototxt`.
     """

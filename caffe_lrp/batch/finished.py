@@ -1,6 +1,6 @@
-"""What runs have made, read back without their models: maps, what they explain, and how images were cropped.
+"""The results of runs, read back without their models: maps, targets, and how images were cropped.
 
-A journal says what became of every job, `outputs.stored` reads the files. Both can be damaged, or anybody's.
+Journals give the outcome of every job, `outputs.stored` reads the files. Both can be damaged or forged.
 """
 
 import os
@@ -28,7 +28,7 @@ _TARGET_IN_NAME = re.compile(r"(?P<image>.+)_f(?P<formula>[a-z\d-]+)_(c(?P<index
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FinishedMap:
-    """One map that is there.
+    """One finished map.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class FinishedMap:
     folder, stem
         The output root, and the path from there on up to what tells the kinds of files.
     record
-        What the journal says of it; None where there is none.
+        Its record in the journal; None if there is no journal.
     run
         The run that made it; None where there is no journal.
     """
@@ -50,23 +50,23 @@ class FinishedMap:
 
     @property
     def image(self) -> str:
-        """The path of the image, as the run had it; empty if nobody knows."""
+        """The path of the image, as the run had it; empty if unknown."""
         return self.record.image if self.record else ""
 
     @property
     def image_name(self) -> str:
-        """What people call the image: its path, or what the name of the file says."""
+        """A name for the image: its path, or the part of it in the name of the file."""
         match = _TARGET_IN_NAME.fullmatch(self.stem)
         return self.image or (match["image"] if match else self.stem)
 
     @property
     def formula(self) -> str:
-        """Code of the formula; empty if nobody knows."""
+        """Code of the formula; empty if unknown."""
         match = _TARGET_IN_NAME.fullmatch(self.stem)
         return (self.record and self.record.formula) or (match["formula"] if match else "")
 
     def account(self) -> Account:
-        """What it explains: as the journal says, or the files, or their names."""
+        """The explained classes and scores: from the journal, the files, or their names."""
         record = self.record
         if record and record.classes:
             return Account(record.classes, record.best, record.score, record.rank)
@@ -76,14 +76,14 @@ class FinishedMap:
         return found if found.classes else Account.among(named, found.best)
 
     def label_of(self, index: int) -> str:
-        """Label of a class; empty where it has none, or nobody knows."""
+        """Return the label of a class; empty if it has none, or if it is unknown."""
         labels = self.run.labels if self.run else ()
         return label_of(labels, index) if index < len(labels) else ""
 
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """A run, or what there is of it so far, all its shards together.
+    """A run, possibly unfinished, with all its shards.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class FinishedRun:
 
     @property
     def map_kinds(self) -> tuple[str, ...]:
-        """Those kinds of files it wrote that hold maps, the fastest to read first."""
+        """The kinds of its files that hold maps, the fastest to read first."""
         return tuple(kind for kind in FILES_OF_MAPS if kind in self.header.outputs)
 
     def records(self) -> Iterator[tuple[Record, Header]]:
@@ -137,7 +137,7 @@ class FinishedRun:
 
 
 class RunMaps:
-    """The maps of a run that are there; can be gone through several times.
+    """The finished maps of a run; can be iterated several times.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def find_runs(folder: Path) -> list[FinishedRun]:
 
 
 def is_inside(stem: str) -> bool:
-    """Whether an output path from the root on stays below it; whoever writes a journal can write any."""
+    """Return whether an output path stays below the root; a forged journal can have any path."""
     path = os.path.normpath(stem)
     return not path.startswith("/") and path.split("/")[0] != ".." and "\0" not in path
 

@@ -1,6 +1,6 @@
-"""Hashes of large files remembered from run to run, so that a model is not read once more to be known.
+"""Hashes of large files, kept from run to run, so that a model need not be read just to be identified.
 
-They are found by what tells a file from another, and one state of it from the next. Both times that a file
+They are keyed by what identifies a file and its state. Both times that a file
 has are part of that, as the time of its last change, unlike that of its content, cannot be set. A wrong
 hash would have a run take maps of another model for its own, so whatever could be wrong is forgotten.
 """
@@ -31,7 +31,7 @@ _LEAST_AGE_ELSEWHERE = 60_000_000_000
 
 
 class FileState(NamedTuple):
-    """What tells one state of a file from another; times in nanoseconds."""
+    """The identity and state of a file; times in nanoseconds."""
 
     path: str
     device: int
@@ -50,7 +50,7 @@ def state_of(path: Path, file: int) -> FileState:
 
 
 class HashMemory:
-    """What is remembered in a folder; nothing, if others can write there.
+    """The hashes kept in a folder; none if other users can write there.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class HashMemory:
         return self._known.get(state)
 
     def remember(self, state: FileState, digest: str) -> None:
-        """Keep the hash of a file, unless that is too young or there is no place for it.
+        """Keep the hash of a file, unless the file is too new or there is no place for it.
 
         Without it the next run hashes again: slower, and nothing else.
         """
@@ -90,7 +90,7 @@ class HashMemory:
 
 
 def _is_young(state: FileState, folder: Path) -> bool:
-    """Whether a file was changed so lately that it can change again without being noticed."""
+    """Return whether a file was changed so recently that another change could go unnoticed."""
     with tempfile.TemporaryFile(dir=folder) as probe:  # tells the time by the clock of its file system
         here = os.fstat(probe.fileno())
     now, least = here.st_mtime_ns, _LEAST_AGE
@@ -100,7 +100,7 @@ def _is_young(state: FileState, folder: Path) -> bool:
 
 
 def _read(path: Path) -> dict[FileState, str]:
-    """What is remembered in ``path``; nothing if it cannot be read, is not ours, or others can write it."""
+    """Return the content of ``path``; empty if it cannot be read, is not ours, or others can write it."""
     try:
         if why_untrusted(path.parent):
             return {}

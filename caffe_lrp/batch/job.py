@@ -39,7 +39,7 @@ class HeatmapJob:
     image
         Path of the image file; of an image in an archive, that of the archive and the name in it.
     target
-        What it is explained for.
+        The class or rank to explain.
     formula
         Code of the formula it is explained by.
     stem
@@ -76,7 +76,7 @@ class HeatmapJob:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the net says of an image, and where the classes stand there that its map explains.
+    """The classes of an image by the net, and the place of the explained ones among them.
 
     Attributes
     ----------
@@ -97,14 +97,14 @@ class Prediction:
 
 
 def predicted(explanation: Explanation) -> Prediction:
-    """What is noted of an explanation."""
+    """Return the prediction of an explanation."""
     best = tuple((each.class_index, each.score) for each in explanation.top(BEST_COUNT))
     return Prediction(explanation.target, explanation.score, explanation.rank, best)
 
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What became of a job.
+    """The outcome of a job.
 
     Attributes
     ----------
@@ -115,11 +115,11 @@ class JobOutcome:
     error
         Why it failed; empty if it is done.
     prediction
-        What the net says of the image, None if the job failed before it was known.
+        The classes of the image, None if the job failed before they were known.
     conservation
-        What became of the relevance on its way down, None where nobody asked for it.
+        The conservation report, None if it was not requested.
     darkness
-        Why the map says nothing, None if it says something.
+        Why the map shows nothing, None if it shows something.
     """
 
     job: HeatmapJob
@@ -142,7 +142,7 @@ class JobOutcome:
 
 @dataclass(frozen=True)
 class OutputPaths:
-    """How paths of images and outputs follow from a line of the list.
+    """The paths of images and outputs, derived from lines of the list.
 
     Attributes
     ----------
@@ -199,32 +199,32 @@ class OutputPaths:
 
     @cached_property
     def _before(self) -> str:
-        """What stands before the part of the path in every stem."""
+        """The common beginning of all stems."""
         return str(self._root / "x")[:-1]
 
     def _stem(self, part: str) -> str:
         return f"{self._before}{part}" if _is_simple(part) else str(self._root / f"./{part}")
 
     def stem_of(self, part: str | None) -> str | None:
-        """Output path of an image up to the suffixes, for what `part_of` gives; None: it has none."""
+        """Return the output path without suffixes, for a part from `part_of`; None if there is none."""
         if part is None or not (_is_simple(part) or not self._fault_of(part)):
             return None
         return self._stem(part)
 
     def place_of(self, part: str | None) -> str | None:
-        """The same from the output folder on, in one spelling."""
+        """Return the same relative to the output folder, normalized."""
         if part is None or _is_simple(part):
             return part
         return None if self._fault_of(part) else os.path.normpath(f"./{part}")
 
     def suffixes(self, formulas: Sequence[FormulaCode], targets: Sequence[Target]) -> tuple[str, ...]:
-        """What is added to the stems of one line, for each formula for each target."""
+        """Return the suffixes of the stems of one line, for each formula and each target."""
         if not self.names_have_targets:
             return ("",) * (len(formulas) * len(targets))
         return tuple(f"_f{formula}_{target.label}" for formula in formulas for target in targets)
 
     def _fault_of(self, part: str | None) -> str:
-        """Why an image has no place for its output, empty if it has one."""
+        """Return the reason why an image has no valid output path, empty if it has one."""
         if part is None:
             return (
                 f"the path does not contain '{self.path_root}', the text where output paths begin; "
@@ -240,12 +240,12 @@ class OutputPaths:
         return ""
 
     def image_of(self, path: str, inside: str) -> str:
-        """Where an image is; for the arguments see `part_of`."""
+        """Return the path of an image file; for the arguments see `part_of`."""
         is_below_root = self.whole_path or (bool(self.image_root) and not path.startswith("/"))
         return f"{self.image_root}/{path}" if is_below_root and not inside else path
 
     def part_of(self, path: str, inside: str) -> str | None:
-        """What output paths repeat, None if ``path_root`` does not occur.
+        """Return the part of the image path that output paths repeat, None if ``path_root`` does not occur.
 
         Parameters
         ----------
@@ -264,7 +264,7 @@ class OutputPaths:
 
 
 def _is_simple(part: str | None) -> bool:
-    """Whether a path has neither a fault nor another spelling, at a glance; of others it is not known."""
+    """Return whether a path is obviously valid and normalized; False can mean either."""
     if not part:
         return False
     return not (part[0] in "./" or part[-1] == "/" or "//" in part or "/." in part or "\0" in part)
@@ -286,7 +286,7 @@ class WorkList(Sequence[HeatmapJob]):
     formulas
         Codes of the formulas.
     ranks
-        What stands in place of the targets of the list; empty: those.
+        Ranks that replace the targets of the list; empty: keep the targets.
     """
 
     entries: Sequence[ListEntry]
@@ -329,20 +329,20 @@ class WorkList(Sequence[HeatmapJob]):
             )
 
     def outlines(self, lines: range) -> Iterator[Outline]:
-        """What the output paths of some lines, counted from 0, follow from."""
+        """Return the paths and targets of some lines, counted from 0, for their output paths."""
         if isinstance(self.entries, EntryList):
             return self.entries.outlines(lines)
         return ((entry.path, entry.inside, entry.target) for entry in map(self.entries.__getitem__, lines))
 
     @property
     def faults(self) -> Mapping[str, str]:
-        """Why images cannot be read, by their paths inside a folder or archive, as far as is known."""
+        """Known reasons why images cannot be read, by their paths inside a folder or archive."""
         if isinstance(self.entries, EntryList):
             return self.entries.faults
         return {entry.inside: entry.fault for entry in self.entries if entry.fault}
 
     def suffixing(self) -> Callable[[Target], tuple[str, ...]]:
-        """What tells the suffixes to the stem of a line, by its target, and remembers many of them."""
+        """Return a cached function that gives the suffixes of a line's stems by its target."""
         if not self.output_paths.names_have_targets:
             always = ("",) * self.jobs_per_entry
             return lambda target: always

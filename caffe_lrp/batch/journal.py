@@ -1,8 +1,8 @@
-"""The journal of a run: what became of every job, on disk as soon as its files are.
+"""The journal of a run: the outcome of every job, on disk as soon as its files are.
 
-A journal lies in the output root, one for every fingerprint and shard. Its first line says what the run is,
-each other line what became of one job. Lines are only ever added; of several about one job the last one
-counts. A line that was cut off, because the process was killed, counts as if it were not there.
+A journal is in the output root, one for every fingerprint and shard. Its first line describes the run,
+each other line gives the outcome of one job. Lines are only appended; of several about one job the last one
+counts. A line that was cut off because the process was killed is ignored.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ class Journal:
         os.close(self._file)
 
     def record(self, outcomes: Iterable[JobOutcome]) -> None:
-        """Add what became of jobs.
+        """Append the outcomes of jobs.
 
         Raises
         ------
@@ -109,11 +109,11 @@ class Journal:
             self.states[outcome.job.number - self.header.first] = DONE if outcome.is_done else FAILED
 
     def count(self, state: int) -> int:
-        """How many jobs are in a state."""
+        """Return the number of jobs in a state."""
         return int(np.count_nonzero(self.states == state))
 
     def _fields(self, outcome: JobOutcome, now: float) -> dict[str, Any]:
-        """What is noted of a job."""
+        """Return the fields of a job's line."""
         job = outcome.job
         fields: dict[str, Any] = {
             "job": job.number,
@@ -136,13 +136,13 @@ class Journal:
         return fields
 
     def _discard(self) -> None:
-        """Remove the file if it says nothing but what it is, as that of a run that is refused."""
+        """Remove the file if it has only a header, as after a refused run."""
         with contextlib.suppress(OSError):  # without the folder there is nothing to remove
             if self._says_nothing and os.path.samestat(self.path.lstat(), os.fstat(self._file)):
                 self.path.unlink()
 
     def _begin(self) -> None:
-        """Write the first line, or read what is there and get ready to go on."""
+        """Write the first line, or read the existing lines and prepare to continue."""
         size = os.fstat(self._file).st_size
         if size == 0 or self._is_beginning(size):
             os.ftruncate(self._file, 0)
@@ -167,7 +167,7 @@ class Journal:
         self.states[self.states == REPLACED] = MISSING
 
     def _is_beginning(self, size: int) -> bool:
-        """Whether the file is what a run leaves that is killed, or cut off from power, while it begins it."""
+        """Return whether the file is the remainder of a first line whose writing was interrupted."""
         content = os.pread(self._file, LONGEST_JOURNAL_LINE, 0) if size < LONGEST_JOURNAL_LINE else b"\n"
         if b"\n" in content:
             return False
@@ -182,7 +182,7 @@ class Journal:
 
 
 def _fields_of(prediction: Prediction) -> dict[str, Any]:
-    """What is noted of what the net says."""
+    """Return the fields of a prediction."""
     fields: dict[str, Any] = {"classes": prediction.classes}
     if math.isfinite(prediction.score):  # that of a class that is not ranked may be anything
         fields["score"] = _shortened(prediction.score)
@@ -202,7 +202,7 @@ def _line(fields: Mapping[str, Any]) -> bytes:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Make faults of writing the journal ``path`` an OutputError that names it."""
+    """Turn faults while writing the journal ``path`` into an OutputError that names it."""
     try:
         yield
     except OSError as fault:
@@ -230,7 +230,7 @@ def mark_replaced(path: Path, jobs: Iterable[int], *, is_synced: bool = True) ->
 
 
 def relative_stem(root: Path, job: HeatmapJob) -> str:
-    """A job's output path from the output root on, however the root is written."""
+    """Return a job's output path relative to the output root, however the root is written."""
     stem, beginning = str(job.stem), f"{root}/"
     # A stem has no other steps that lead nowhere, and relpath takes ten times as long.
     if stem.startswith(beginning) and "/.." not in stem:
@@ -239,12 +239,12 @@ def relative_stem(root: Path, job: HeatmapJob) -> str:
 
 
 def refuse_other_counts(root: Path, header: Header) -> None:
-    """Refuse to deal a list out to another number of shards than before.
+    """Refuse to split a list into another number of shards than before.
 
     Raises
     ------
     OutputError
-        Names the journal that tells.
+        Names the journal with the other number.
     """
     for path in find_journals(root):
         fingerprint, _, count = identity_of(path) or ("", 0, 0)

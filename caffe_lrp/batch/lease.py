@@ -1,13 +1,13 @@
-"""Leases: who may write which files of an output folder, so that no two runs mix theirs.
+"""Leases: which run may write which files of an output folder, so that no two runs mix their files.
 
 A run writes a lease into the output folder before anything else: what it is, who it is, and a hash of every
-stem it may write. Then it looks at the leases of others. Whoever comes second sees the first, however close
+stem it may write. Then it looks at the leases of others. The second run sees the first, however close
 they start: each has written its own before it looks. A run that finds another one that writes the same files,
 and is alive, is refused.
 
-A lease of a run that has died must not keep others out. Three things tell, so that no single one has to be
+The lease of a dead run must not keep others out. Three things are checked, so that no single one has to be
 relied on: a lock on the file, which some network file systems lack or keep to one machine; the process, if it
-was started on this machine; and the time of the file's last change, which a run that lives renews.
+was started on this machine; and the time of the file's last change, which a running process renews.
 """
 
 import fcntl
@@ -49,7 +49,7 @@ class Lease:
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def _written(self) -> int:
-        """The file, complete from the moment it has its name, and locked before it has."""
+        """Write the file, complete and locked before it gets its name."""
         temporary = temporary_beside(self._path)
         file = open_own(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
@@ -67,7 +67,7 @@ class Lease:
         return file
 
     def hold(self, waiting: Callable[[Holder, float], None]) -> None:
-        """Begin, or be refused.
+        """Take the lease, or raise an error if another run holds it.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class Lease:
         Raises
         ------
         OutputError
-            Another run that lives writes the same files.
+            Another active run writes the same files.
         """
         until = time.monotonic() + 2 * SECONDS_TO_LIVE
         #: Of those of whom it cannot be told: when they were renewed, and since when that is known.
@@ -112,9 +112,9 @@ class Lease:
         return OutputError(f"{_journal_of(self._root, theirs)}: {what}; wait until it ends, or stop it")
 
     def _rivals(self, doubtful: Mapping[Path, tuple[float, float]]) -> tuple[float, list[FoundLease]]:
-        """The time, and leases of others that may write the same files; those of the dead are removed.
+        """Return the time, and leases of runs that may write the same files; those of dead runs are removed.
 
-        A clock that was set back leaves leases of the future. They are dead if they stay as they are.
+        After a clock was set back, leases can be from the future. They are dead if they do not change.
         """
         os.utime(self._file)
         now, rivals = os.fstat(self._file).st_mtime, []
@@ -132,13 +132,13 @@ class Lease:
         return now, rivals
 
     def _renew(self) -> None:
-        """Show that the run lives, in a thread of its own."""
+        """Renew the lease, in a thread of its own."""
         while not self._ended.wait(SECONDS_BETWEEN_RENEWALS):
             with suppress(OSError):  # without the folder there is nothing to hold, which the journal notices
                 os.utime(self._file)
 
     def require(self) -> None:
-        """Raise OutputError if the lease is lost: others may write the same files by now."""
+        """Raise OutputError if the lease is lost: others may be writing the same files."""
         if not self._is_there():
             raise OutputError(
                 f"{self._root}: the lease of this run is gone: the output folder was deleted or replaced "
@@ -153,7 +153,7 @@ class Lease:
             return False
 
     def end(self) -> None:
-        """Let others begin."""
+        """Release the lease."""
         self._ended.set()
         if self._renewing.is_alive():
             self._renewing.join()  # or it might renew a file that gets the same number
@@ -165,12 +165,12 @@ class Lease:
 
 @contextmanager
 def leased(root: Path, claim: Claim, waiting: Callable[[Holder, float], None]) -> Iterator[Lease]:
-    """Hold a lease within the block, in a folder that is there.
+    """Hold a lease within the block, in an existing folder.
 
     Raises
     ------
     OutputError
-        Another run that lives writes the same files, or nothing can be written into the folder.
+        Another active run writes the same files, or the folder cannot be written.
     """
     with ExitStack() as stack:
         try:
@@ -191,7 +191,7 @@ def _journal_of(root: Path, claim: Claim) -> Path:
 
 
 def running(root: Path) -> frozenset[tuple[str, str]]:
-    """Fingerprint and shard of the runs in a folder that live, as far as can be told without waiting."""
+    """Return fingerprint and shard of the active runs in a folder, as far as known without waiting."""
     now = time.time()
     return frozenset(
         (found.claim.fingerprint, found.claim.shard)

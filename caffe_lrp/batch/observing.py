@@ -1,4 +1,4 @@
-"""Which outputs have something noted while relevance passes the layers, and what."""
+"""Observers of the backward pass, for the outputs that need them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ def layer_kinds(explainer: Explainer, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def observing(explainer: Explainer, kinds: Sequence[str]) -> Explainer:
-    """The explainer, noting on the way what output of ``kinds`` needs."""
+    """Return the explainer with the observers that outputs of ``kinds`` need."""
     possible = possible_dumps(explainer.plan, _kind_of(explainer))
     dumps = [dump for dump in possible if dump.name in kinds]
     return replace(explainer, observation=noting(dumps, sums=need_sums(kinds)))

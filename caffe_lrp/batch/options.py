@@ -1,4 +1,4 @@
-"""What a run over a list is told besides what its model is opened from: values, however they were given."""
+"""The options of a run over a list, apart from those of its model."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ _WHOLE_LIST = Shard()
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a run over a list is to do, and within which limits.
+    """The options of a run over a list, and its limits.
 
     Attributes
     ----------
@@ -44,15 +44,15 @@ class RunOptions:
     formulas
         Codes of the formulas; empty: that of the model.
     top
-        How many best classes get a map each, in place of the classes of the list; None: those.
+        Number of best classes that get a map each, instead of the classes of the list; None: use the list.
     target
-        What all images are explained for; None: what the list says.
+        The target of all images; None: the targets of the list.
     shard
         Which part of the list; ``auto``: that of the Slurm array job whose task this is.
     threads, memory
         Threads that compute, and bytes that may be used; None: what the machine has, and half of it.
     batch_size
-        Images wanted in a batch; None: as many as do well.
+        Images per batch; None: chosen for speed.
     whole_batches
         Whether the net's own batch size is wanted where no other is.
     dask
@@ -62,7 +62,7 @@ class RunOptions:
     retry_failed
         Whether maps that failed before are tried again.
     max_failures
-        With so many failures the run stops; None: never.
+        Number of failures after which the run stops; None: never.
     is_synced
         Whether files are on the disk, not only on their way, before the journal says so.
     dry_run
@@ -97,5 +97,5 @@ class RunOptions:
 
     @property
     def may_overwrite(self) -> bool:
-        """Whether files of other runs may be overwritten, as the reference's program does without asking."""
+        """Whether files of other runs may be overwritten; the reference's program always does so."""
         return self.overwrite or self.is_demo

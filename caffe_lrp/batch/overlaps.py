@@ -1,4 +1,4 @@
-"""Runs that share an output folder: whose files one would overwrite, and what is said and done about it."""
+"""Runs that share an output folder: finding and refusing files that would be overwritten."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Overlap:
 
 
 def find_overlaps(root: Path, header: Header, stems: NDArray[np.uint64] | None) -> list[Overlap]:
-    """Which files of other runs would be overwritten: those of one stem, and all in a database of one name.
+    """Return the files of other runs that would be overwritten: those with the same stems or database.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pictures of finished maps: which are there already, and the others drawn by several threads."""
+"""Pictures of finished maps: finding those that exist, and drawing the others in several threads."""
 
 import stat
 import time
@@ -54,7 +54,7 @@ class Stop(Protocol):
 
 
 class State(Enum):
-    """What there is of a picture."""
+    """The state of a picture."""
 
     MISSING = "missing"
     DONE = "done"
@@ -63,7 +63,7 @@ class State(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """What became of a picture.
+    """The outcome of a picture.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Painted:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What there is before anything is drawn.
+    """The state of all pictures before drawing.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Painter:
         return self.root_of(finished) / f"{finished.stem}{OUTPUTS['render'].suffix}"
 
     def state_of(self, finished: FinishedMap) -> State:
-        """Whether its picture is there, in this style, and not older than the map."""
+        """Return whether its picture exists, in this style, and is not older than the map."""
         path = self.path_of(finished)
         try:
             status = path.lstat()
@@ -136,7 +136,7 @@ class Painter:
         return State.DONE if is_newer else State.MISSING
 
     def survey(self, maps: Iterable[FinishedMap]) -> Survey:
-        """What there is of the pictures of some maps; what killed processes left of others is removed.
+        """Return the state of the pictures of some maps; leftovers of killed processes are removed.
 
         Raises
         ------
@@ -163,7 +163,7 @@ class Painter:
         return Survey(sum(counts.values()), counts[State.DONE], other, counts[State.OTHER])
 
     def paint(self, maps: Iterable[FinishedMap], threads: int, stop: Stop) -> Iterator[Painted]:
-        """Draw those maps whose pictures are not there, or in another style; told one by one.
+        """Draw the maps whose pictures are missing or in another style; yield the outcomes one by one.
 
         It ends early when ``stop`` is requested.
 
@@ -233,7 +233,7 @@ class _Sight:
 
 
 def _state_or_missing(painter: Painter, finished: FinishedMap) -> State:
-    """The state of a picture; of a map that is gone, drawing tells."""
+    """Return the state of a picture; missing maps are reported when they are drawn."""
     try:
         return painter.state_of(finished)
     except ImageError:
@@ -241,7 +241,7 @@ def _state_or_missing(painter: Painter, finished: FinishedMap) -> State:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove pictures that are half written and that nobody can be writing any more."""
+    """Remove half-written pictures that no process is writing any more."""
     for path, name in interrupted_writes(folder):
         with suppress(OSError):
             is_old = time.time() - path.lstat().st_mtime > _SECONDS_OF_WRITING
@@ -254,7 +254,7 @@ def largest_reach(
 ) -> float:
     """The relevance to be shown at full strength in all maps: the largest of what ``style`` says of each.
 
-    Maps that cannot be read are passed over: whoever draws them tells. ``tell`` is called for every map.
+    Unreadable maps are skipped: drawing reports them. ``tell`` is called for every map.
     """
 
     def measure(finished: FinishedMap) -> float:
@@ -281,7 +281,7 @@ def _groups(maps: Iterable[FinishedMap]) -> Iterator[list[FinishedMap]]:
 def in_parallel(
     work: Callable[[_Given], _Found], given: Iterable[_Given], threads: int, stop: Stop
 ) -> Generator[_Found, None, None]:
-    """What ``work`` finds for each of ``given``, in order; nothing new is begun once ``stop`` says so."""
+    """Yield ``work(item)`` for each of ``given``, in order; start nothing new once ``stop`` is requested."""
     crew = Crew(threads, "paint")
     try:
         waiting = iter(given)

@@ -1,4 +1,4 @@
-"""The photos that were explained: where they lie now, and where in them the net looked."""
+"""The photos that were explained: where they are now, and which part of them the net saw."""
 
 import os
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Photos:
         Raises
         ------
         ImageError
-            Nobody knows, or it is not there.
+            Its path is unknown, or it does not exist.
         """
         if not finished.image and self._image_root is None:
             raise ImageError(f"{finished.relevance}: no journal says which photo it explains")
@@ -70,7 +70,7 @@ class Photos:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is a file; there is none of a name that no file can have, or where nobody may look."""
+    """Return whether a file exists; False for impossible names, or without permission to look."""
     try:
         return path.is_file()
     except OSError:
@@ -108,7 +108,7 @@ def read_photo(finished: FinishedMap, source: ImageSource, channels: int) -> Pic
 
 
 def place_of(finished: FinishedMap, source: ImageSource, photo: Picture) -> Place:
-    """Where in a photo the net looked.
+    """Return the part of a photo that the net saw.
 
     Raises
     ------

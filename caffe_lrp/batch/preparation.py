@@ -36,12 +36,12 @@ from .worker import require_dask
 
 @dataclass(frozen=True, eq=False)
 class PreparedRun:
-    """A list and all it takes to explain it.
+    """A list, and everything needed to explain it.
 
     Attributes
     ----------
     options
-        What the run is told besides.
+        The options of the run.
     explainer
         Net, plans and preprocessing.
     task
@@ -49,7 +49,7 @@ class PreparedRun:
     memory
         Bytes that may be used.
     seconds
-        How long all that took.
+        How long the preparation took.
     """
 
     options: RunOptions
@@ -71,7 +71,7 @@ class PreparedRun:
 
     @cached_property
     def limits(self) -> Limits:
-        """What the run may use."""
+        """The limits of the run."""
         options = self.options
         whole = self.explainer.net.batch_size if options.whole_batches else None
         return Limits(
@@ -82,7 +82,7 @@ class PreparedRun:
 
     @cached_property
     def schedule(self) -> Schedule:
-        """How the jobs are dealt out; that of the whole part, also where some of it is done.
+        """The schedule of the jobs; of the whole part, even if some of it is done.
 
         Raises
         ------
@@ -95,14 +95,14 @@ class PreparedRun:
         return plan(footprint, part.image_count, self.limits, keeps_order=part.has_clashes)
 
     def notes(self) -> list[Notice]:
-        """What is worth knowing before the run starts; raises as `schedule`."""
+        """Notes before the run starts; raises as `schedule`."""
         on_source = self.entries.notices if self.entries else ()
         footprint = schedule.whole_footprint(self.explainer)
         on_schedule = schedule.remarks_on(self.schedule, footprint, self.limits)
         return [*map(Notice, on_source), *notices_on(self.explainer), *map(Notice, on_schedule)]
 
     def foreseeable_faults(self) -> Iterator[tuple[HeatmapJob, str]]:
-        """The jobs that will fail, as far as that shows without decoding images, and why."""
+        """Yield the jobs that will fail, as far as known without decoding images, and why."""
         faults = ((job, foreseeable_fault(self.explainer, job)) for job in self.task.jobs())
         return ((job, fault) for job, fault in faults if fault)
 
@@ -118,7 +118,7 @@ def prepare_run(
     Parameters
     ----------
     options
-        What the run is told.
+        The options of the run.
     settings
         What its model is opened from.
     entries
@@ -129,7 +129,7 @@ def prepare_run(
     Raises
     ------
     CaffeLrpError
-        Of the kind that fits the first fault found.
+        The first fault found.
     """
     started = time.monotonic()
     if options.dask:
@@ -185,7 +185,7 @@ def _output_paths_of(options: RunOptions) -> OutputPaths:
 
 
 def _refuse_what_the_net_lacks(options: RunOptions, explainer: Explainer) -> None:
-    """Refuse more ranks than there are classes, a class that is not there, and wrong uses of a database."""
+    """Refuse more ranks than classes, a class that does not exist, and wrong uses of a database."""
     if options.top is not None:
         refuse_too_many_ranks(explainer.class_count, options.top)
     if options.target:
@@ -208,7 +208,7 @@ def _description_of(
     outputs: Sequence[str],
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What decides on the files of the run, and how many maps there are."""
+    """Return the description of the run: what decides on its files, and the number of maps."""
     settings = replace(explainer.settings, class_count=explainer.class_count)
     choices: dict[str, Any] = {
         "version": __version__,
@@ -232,7 +232,7 @@ def _description_of(
 
 
 def foreseeable_fault(explainer: Explainer, job: HeatmapJob) -> str:
-    """Why a job will fail, as far as that shows without decoding its image; empty if it does not."""
+    """Return why a job will fail, as far as known without decoding its image; empty if it will not."""
     if job.fault:
         return job.fault
     try:

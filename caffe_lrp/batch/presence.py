@@ -1,4 +1,4 @@
-"""Which files of a run are there: all kinds of every map, for a million maps at a time."""
+"""Which files of a run exist: all kinds of every map, for a million maps at a time."""
 
 import os
 import stat

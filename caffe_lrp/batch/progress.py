@@ -1,4 +1,4 @@
-"""How far a run is, for people who wait, and what it was when it is over."""
+"""The progress of a run while it works, and its totals at the end."""
 
 import time
 from collections import Counter
@@ -28,7 +28,7 @@ class Progress:
     stages
         Seconds that all jobs together spent in each stage.
     dark
-        How many maps say nothing, by the cause.
+        Number of maps that show nothing, by the cause.
     seconds_loading, seconds_compiling
         What came before the first job: loading the net, and compiling kernels.
     """
@@ -47,7 +47,7 @@ class Progress:
         self.begin()
 
     def begin(self) -> None:
-        """Count seconds from now on: the first map comes next."""
+        """Start the clock: the first map comes next."""
         self.started = self.clock()
 
     def add(self, outcome: JobOutcome) -> None:

@@ -1,8 +1,8 @@
 """From outcomes to the journal, while the run goes on.
 
-A line of the journal promises that files are there, even if the machine loses its power the next moment. To
-wait for the disk takes longer than to make a small map, so a thread waits: for all that has come meanwhile
-at a time, and then it adds their lines.
+A line of the journal promises that files exist, even if the machine loses power the next moment. To
+wait for the disk takes longer than to make a small map, so a thread waits: for all outcomes since the
+last time at once, and then it appends their lines.
 """
 
 import threading
@@ -58,12 +58,12 @@ class Recorder:
             raise self._fault
 
     def add(self, outcome: JobOutcome) -> None:
-        """Have an outcome noted.
+        """Queue an outcome for the journal.
 
         Raises
         ------
         OutputError
-            Earlier ones could not be.
+            Earlier ones could not be recorded.
         """
         with self._changed:
             while len(self._waiting) >= self._most_waiting and self._fault is None:

@@ -1,8 +1,8 @@
-"""What stands in a journal, and the one reader of it.
+"""The content of a journal, and its only reader.
 
-A journal's first line says what the run is, each other line what became of one job. Whoever can write into
-an output folder can change a journal, and a disk can damage it. So nothing of it is believed before it was
-checked: what is no record of this run is passed over and counted, and no line, however long, is read whole.
+A journal's first line describes the run, each other line gives the outcome of one job. Anyone who can write
+to the output folder can change a journal, and a disk can damage it. So nothing in it is trusted before it is
+checked: lines that are not records of this run are skipped and counted, and long lines are never read whole.
 """
 
 import json
@@ -43,7 +43,7 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True)
 class Header:
-    """What a journal says of its run.
+    """The header of a journal.
 
     Attributes
     ----------
@@ -228,7 +228,7 @@ class JournalReader:
         self._file.close()
 
     def records(self) -> Iterator[Record]:
-        """The lines about jobs of this run, in the order of writing; none where there is no header."""
+        """Yield the records of this run's jobs, in the order of writing; none without a header."""
         with _reading(self.path):
             while self.header is not None and (line := self._line()) is not None:
                 record = _record(self.header, line)
@@ -264,7 +264,7 @@ class JournalReader:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Make faults of reading the journal ``path`` an OutputError that names it."""
+    """Turn faults while reading the journal ``path`` into an OutputError that names it."""
     try:
         yield
     except OSError as fault:
@@ -272,7 +272,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def json_fields(line: bytes) -> dict[str, Any]:
-    """What a line says, a JSON object; nothing if it is none. Anybody can have written it."""
+    """Return the JSON object in a line; empty if there is none. The line is not trusted."""
     try:
         text = line.decode().strip()
         fields, end = _DECODER.raw_decode(text)  # json.loads takes half as long again
@@ -282,7 +282,7 @@ def json_fields(line: bytes) -> dict[str, Any]:
 
 
 def _header(path: Path, line: bytes) -> Header | None:
-    """What a first line says of the run; None unless it says all, and what the name of the file says."""
+    """Return the header in a first line; None if it is incomplete or does not match the name of the file."""
     fields = json_fields(line)
     fingerprint, shard, count = identity_of(path) or ("", 0, 0)
     outputs, bounds, description = (fields.get(name) for name in ("outputs", "range", "description"))
@@ -385,7 +385,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _record(header: Header, line: bytes) -> Record | None:
-    """What a line says of a job; None if it is no record of this run."""
+    """Return the record in a line; None if it is not one of this run."""
     fields = json_fields(line)
     try:
         known = {name: _READ[name](value) for name, value in fields.items() if name in _READ}

@@ -1,4 +1,4 @@
-"""Which jobs are left of a list that may have been begun before."""
+"""Resuming: which jobs are left of a list."""
 
 import itertools
 import json
@@ -34,7 +34,7 @@ _MOST_UNDER_WAY = 10_000
 
 @dataclass(frozen=True)
 class Task:
-    """A list, and the part of it that this run is to do.
+    """A list, and the part of it that this run works on.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Task:
     description
         What decides on the files, see `fingerprint.describe_run`.
     labels, preprocessing
-        What the journal says besides, see `Header`.
+        Further content of the journal, see `Header`.
     """
 
     work: WorkList
@@ -195,7 +195,7 @@ def opened_run(
 def find_missing(
     task: Task, journal: Journal, rows_done: NDArray[np.bool_] | None, *, retry_failed: bool
 ) -> NDArray[np.bool_]:
-    """Which jobs are left to do, by their number less the first.
+    """Return which jobs are left to do, by their number less the first.
 
     A job of which a file has vanished or is empty, or whose row of the database is, is done again; the
     journal's ``states`` then say that it is missing.
@@ -230,7 +230,7 @@ def absent_files(task: Task, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class LostFiles:
-    """Maps of this run that were written, but are not there any more.
+    """Maps of this run that were written, but are gone.
 
     Attributes
     ----------
@@ -247,7 +247,7 @@ class LostFiles:
     example: str = ""
 
     def __str__(self) -> str:
-        """What is said of them; nothing if there are none."""
+        """Return the error message; empty if there are none."""
         if not self.count:
             return ""
         return (
@@ -257,7 +257,7 @@ class LostFiles:
 
 
 def lost_files(task: Task, journal: Journal, missing: NDArray[np.bool_]) -> LostFiles:
-    """What is not there any more of the maps that were ``missing`` when the run began, and were made."""
+    """Return the lost files of maps that were ``missing`` when the run began, and were made."""
     made = missing & (journal.states == DONE)
     gone = absent_files(task, made)
     count, example = int(np.count_nonzero(gone)), ""
@@ -270,7 +270,7 @@ def lost_files(task: Task, journal: Journal, missing: NDArray[np.bool_]) -> Lost
 
 @contextmanager
 def naming_lost_files(task: Task, journal: Journal, missing: NDArray[np.bool_]) -> Iterator[None]:
-    """Have an OutputError that ends the run say which of its maps are not there any more."""
+    """Add the lost files to an OutputError that ends the run."""
     try:
         yield
     except OutputError as error:
@@ -279,7 +279,7 @@ def naming_lost_files(task: Task, journal: Journal, missing: NDArray[np.bool_]) 
 
 
 def remove_leftovers(task: Task, missing: NDArray[np.bool_]) -> None:
-    """Remove what a killed process left half written of the jobs that come next.
+    """Remove half-written files that a killed process left, of the jobs that come next.
 
     Nobody else writes their files: this run has the lease.
     """

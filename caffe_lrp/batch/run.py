@@ -1,4 +1,4 @@
-"""A run at work: what is left of a list is explained, and events tell of it. Nothing is printed here."""
+"""A run at work: explains the remaining jobs of a list, and yields events. Nothing is printed here."""
 
 import os
 import time
@@ -60,7 +60,7 @@ class Stop(Protocol):
     requested
         Whether there is one: nothing new is to begin.
     at_once
-        Whether not even what is under way is to be finished.
+        Whether work in progress is dropped, too.
     """
 
     requested: bool
@@ -74,7 +74,7 @@ class Stop(Protocol):
 
 
 def explain_list(run: PreparedRun, stop: Stop, tell: Callable[[Event], None]) -> Generator[Event, None, None]:
-    """Explain what is left of the list; events come as it happens.
+    """Explain the remaining jobs of the list; yield events as they happen.
 
     Closing the generator, or an exception in the thread that uses it, stops the run: files are complete or
     absent then, and the journal says so.
@@ -149,7 +149,7 @@ def _delivery(run: PreparedRun, database: AttributionDatabase | None) -> Deliver
 def _what_is_left(
     run: PreparedRun, opened: OpenedRun, database: AttributionDatabase | None
 ) -> tuple[NDArray[np.bool_], Resumed | None]:
-    """Which jobs are left, see `find_missing`; and what is to be told where the run goes on with another."""
+    """Return the remaining jobs, see `find_missing`, and an event if the run continues an earlier one."""
     journal = opened.journal
     made = journal.count(DONE)
     is_begun = journal.count(MISSING) < len(journal.states) or journal.passed_over
@@ -207,7 +207,7 @@ class _Work:
             yield Settling()
 
     def _note(self, outcomes: Sequence[JobOutcome]) -> None:
-        """Make outcomes last, and then put them into the journal."""
+        """Sync outcomes to disk, and then write them into the journal."""
         self.opened.lease.require()
         if not self.run.options.dask:  # there the workers have done it
             self.delivery.settle(outcomes)
@@ -216,7 +216,7 @@ class _Work:
     def _outcomes(
         self, jobs: Iterator[HeatmapJob], tell: Callable[[Event], None]
     ) -> Generator[JobOutcome, None, None]:
-        """What becomes of jobs, here or on a cluster."""
+        """Yield the outcomes of jobs, here or on a cluster."""
         run, place = self.run, self.run.options.dask
         stops = self.stop.is_requested, lambda: self.stop.at_once
         if place is None:
@@ -233,7 +233,7 @@ class _Work:
             self.folder = (os.path.commonpath([self.folder, own]) or ".") if self.folder else own
 
     def ended(self, gone: LostFiles) -> Ended:
-        """What there is to tell at the end, when the summary is written."""
+        """Return the last event, once the summary is written."""
         task, schedule = self.run.task, self.run.schedule
         journal, progress = self.opened.journal, self.progress
         was_interrupted = self.stop.requested
@@ -264,7 +264,7 @@ class _Work:
 
 
 def _recipe(run: PreparedRun, place: str, delivery: Delivery) -> Recipe:
-    """What workers of a cluster are told: on this machine they share the memory of the run."""
+    """Return the recipe for the workers of a cluster; on this machine they share the memory of the run."""
     memory = run.memory if place == LOCAL else run.options.memory
     return Recipe(
         fingerprint=run.task.header.fingerprint,

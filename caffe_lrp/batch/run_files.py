@@ -1,4 +1,4 @@
-"""Files that a run writes once: its database, its summary, and what ViRelAy opens."""
+"""Files that a run writes once: its database, its summary, and the project for ViRelAy."""
 
 import json
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def open_database(
 
 
 def write_project_of(task: Task, explainer: Explainer) -> Path:
-    """Write what ViRelAy opens, once the whole database is there; the file to open.
+    """Write the project for ViRelAy once the database is complete; return the file to open.
 
     One that is there remains: CoRelAy adds its analyses to it.
     """
@@ -55,7 +55,7 @@ def write_project_of(task: Task, explainer: Explainer) -> Path:
 
 
 def write_summary(task: Task, journal: Journal, progress: Progress, extra: Mapping[str, Any]) -> Path:
-    """Put what the run did into a file of the output root; its path.
+    """Write a summary of the run into the output root; return its path.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Shards: one list dealt out to several runs, as the tasks of a cluster's array job."""
+"""Shards: one list split among several runs, such as the tasks of a cluster's array job."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Shard:
 
     @property
     def database_name(self) -> str:
-        """What the file of all its maps is called (``--outputs h5``)."""
+        """The name of the database with all its maps (``--outputs h5``)."""
         return "maps.h5" if self.count == 1 else f"maps-{self.label}.h5"
 
     def part_of(self, length: int) -> range:

@@ -26,7 +26,7 @@ _FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombEr
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A sheet, and what is not on it.
+    """A sheet, and the number of photos that do not fit.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class _Row:
 
 
 def draw_sheet(maps: Iterable[FinishedMap], painter: Painter) -> Sheet | None:
-    """The sheet of pictures that a painter has drawn, in the order in which they were asked for.
+    """Return a sheet of the pictures that a painter has drawn, in the order of the sources.
 
     Maps whose pictures are not there are left out; None where none is.
     """
@@ -121,7 +121,7 @@ def _block_of(name: str, there: Sequence[tuple[FinishedMap, Image.Image]], paint
 
 
 def _name(finished: FinishedMap) -> str:
-    """What tells a map from others of its photo."""
+    """Return a caption that distinguishes a map from others of its photo."""
     if not finished.formula:
         return finished.relevance.stem
     return f"formula {finished.formula}" if finished.formula.isdecimal() else finished.formula

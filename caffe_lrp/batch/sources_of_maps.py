@@ -1,4 +1,4 @@
-"""Where finished maps are looked for: folders of runs, folders of files, databases and single files."""
+"""Sources of finished maps: folders of runs, folders of files, databases and single files."""
 
 import json
 import os
@@ -39,7 +39,7 @@ class FinishedMaps:
     Raises
     ------
     UsageError
-        A source is not there, or nothing of the kind.
+        A source does not exist, or is of another kind.
     OutputError, ConfigError
         A source has no map, or cannot be read.
     """
@@ -119,7 +119,7 @@ class _FolderMaps:
 
 
 def _best_of_each(names: Sequence[str]) -> list[str]:
-    """Of files of one map that which is the fastest to read; sorted."""
+    """Return for every map the file that is fastest to read; sorted."""
     found: dict[str, str] = {}
     for kind in reversed(FILES_OF_MAPS):
         suffix = OUTPUTS[kind].suffix
@@ -161,7 +161,7 @@ class _FileMaps:
 
 
 def _one_of_each(paths: Sequence[Path]) -> list[Path]:
-    """Each map once, of several files of it that which is the fastest to read."""
+    """Return each map once; of several files, the fastest to read."""
     kinds = {path: _speed(path) for path in paths}
     found: dict[tuple[Path, str], Path] = {}
     for path in paths:
@@ -189,7 +189,7 @@ def _stem_below(path: Path, root: Path) -> str:
 
 
 def _known_of(root: Path, stems: set[str]) -> dict[str, _Known]:
-    """What journals say of some maps, by their stems."""
+    """Return what journals say about some maps, by their stems."""
     return {
         record.stem: (record, run)
         for run in find_runs(root)

@@ -1,4 +1,4 @@
-"""How far runs are that write into one output root, from their journals; files are not looked at."""
+"""The progress of runs that write into one output root, from their journals; other files are not checked."""
 
 import time
 from collections import Counter

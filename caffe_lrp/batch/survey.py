@@ -1,4 +1,4 @@
-"""What is asked of a list before its first image, found in one pass, and what is refused for it.
+"""Checks of a list before its first image, in one pass.
 
 No jobs are made for that, and nothing is kept for a line but a few bytes: a list has up to a million lines.
 """
@@ -20,7 +20,7 @@ from .job import WorkList
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one pass over some lines of a list has found.
+    """The result of one pass over some lines of a list.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ def _differ(one: str, other: str) -> bool:
 
 
 def _is_plain(path: str) -> bool:
-    """Whether a path has no other spelling, at a glance; of others it is not known."""
+    """Return whether a path is obviously normalized; False can mean either."""
     return bool(path) and not ("//" in path or "/." in path or path[-1] == "/" or path[:2] == "./")
 
 
@@ -133,7 +133,7 @@ def refuse_other_paths(work: WorkList, survey: Survey) -> None:
     Raises
     ------
     ConfigError
-        It is that setting which is wrong.
+        That setting is wrong.
     """
     if len(work.entries) and not survey.has_path_root:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What a worker process of a Dask cluster does: opens the net it is told of, and explains batches.
+"""A worker process of a Dask cluster: opens the net of a recipe, and explains batches.
 
 A worker writes the files of its batches itself; see `cluster`.
 """
@@ -66,7 +66,7 @@ class Recipe:
 
 
 def require_dask() -> Any:
-    """The library that speaks to Dask, which only such runs need.
+    """Return the Dask client library, which only such runs need.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What people read of the sums of relevance (``--conservation``): lines, without printing them."""
+"""Lines about the sums of relevance (``--conservation``), as people read them; nothing is printed here."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ _LEAST_SHARE = 1e-6
 
 
 def conservation_lines(outcome: JobOutcome, *, in_full: bool) -> Iterator[str]:
-    """How much relevance of one map arrives, and which layer takes most; ``in_full``, all layers before."""
+    """Return lines on how much relevance of one map arrives; ``in_full``, with a table of all layers."""
     account = outcome.conservation
     if account is None:
         return
@@ -34,7 +34,7 @@ def conservation_lines(outcome: JobOutcome, *, in_full: bool) -> Iterator[str]:
 
 
 def account_table(account: Conservation) -> Iterator[str]:
-    """One line a layer: what enters, what leaves, and what is lost for which cause; less than 0 is gained."""
+    """Return a table, a line per layer: relevance in and out, and losses by cause, negative for gains."""
     shown = [_shown(layer) for layer in account.layers]
     causes = [cause for cause in CAUSES if any(cause in lost for lost in shown)]
     rows = [["index", "name", "type", "rule", "enters", "leaves"]]
@@ -50,13 +50,13 @@ def account_table(account: Conservation) -> Iterator[str]:
 
 
 def _shown(layer: LayerAccount) -> dict[str, float]:
-    """What a layer loses, rounding aside."""
+    """Return the losses of a layer by cause, apart from rounding errors."""
     least = _LEAST_SHARE * layer.absolute
     return {cause: amount for cause, amount in layer.lost.items() if abs(amount) > least}
 
 
 def _in_a_line(account: Conservation) -> str:
-    """What arrives, what stays aside, and the layer that changes the sum most."""
+    """Return the sum that arrives, the sum that stays aside, and the layer that changes the sum most."""
     text = f"{_number(account.arrives)} of {_number(account.starts)} arrives"
     if account.aside:
         text += f", {_number(account.aside)} stays at other branches"

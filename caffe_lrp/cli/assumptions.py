@@ -48,7 +48,7 @@ class Assumption:
 
     @property
     def option(self) -> str:
-        """The option that says otherwise."""
+        """The option that sets it to another value."""
         return option_of(self.setting)
 
 
@@ -58,7 +58,7 @@ def option_of(setting: str) -> str:
 
 
 def assumption_lines(assumptions: Collection[Assumption]) -> Iterator[str]:
-    """A table of what was decided, and how to say otherwise."""
+    """Return a table of the assumed settings, and how to change them."""
     if not assumptions:
         return
     yield "assumed, because you did not say otherwise:"
@@ -72,7 +72,7 @@ def assumption_lines(assumptions: Collection[Assumption]) -> Iterator[str]:
 
 
 def guess_of_mean(assumed: Mapping[str, Any], source: str) -> str:
-    """What has to be said of a mean that is a guess; empty if it is none."""
+    """Return a warning about a guessed mean; empty if the mean is not a guess."""
     if "mean_values" not in assumed:
         return ""
     return (
@@ -83,21 +83,21 @@ def guess_of_mean(assumed: Mapping[str, Any], source: str) -> str:
 
 
 def why_no_mean(source: str) -> str:
-    """What has to be said where nothing says which mean to subtract."""
+    """Return the warning for a net whose mean is not known."""
     return f"{source} does not say which mean the net was trained with, and no option gives it"
 
 
 def assumptions_of(
     explainer: Explainer, said: Collection[str], assumed: Collection[str]
 ) -> Iterator[Assumption]:
-    """What was decided, in the order in which it matters on the way of an image.
+    """Return the assumed settings, in the order in which an image meets them.
 
     Parameters
     ----------
     explainer
         The net, opened.
     said
-        Names of the settings that somebody said.
+        Names of the settings that the user gave.
     assumed
         Names of those that were assumed before the net was opened.
     """
@@ -112,7 +112,7 @@ def assumptions_of(
 def assumptions_of_input(
     described: Mapping[str, Any], shape: Shape, assumed: Collection[str]
 ) -> Iterator[Assumption]:
-    """What was decided of images, ``described`` as the model has it, for an input of ``shape``."""
+    """Return the assumed preprocessing, ``described`` as in the model, for an input of ``shape``."""
     from_prototxt = {*described["from_prototxt"]}
     channels, height, width = shape
     if described["resize"] in _RESIZING:
@@ -135,7 +135,7 @@ def assumptions_of_input(
 
 
 def assumptions_of_relevance(net: Net, origin: Start) -> Iterator[Assumption]:
-    """What was decided of where relevance starts, and of how it is propagated."""
+    """Return the assumed start layer and formula."""
     start = origin.layer
     scores = f"computes the scores of {counted(origin.class_count, 'class')}"
     yield Assumption("start_layer", start.name, f"{start.label} {scores}")

@@ -20,7 +20,7 @@ class Chapter:
     Attributes
     ----------
     topic
-        What it is asked for by.
+        The word that shows it.
     source
         Its text, in Markdown.
     """
@@ -30,7 +30,7 @@ class Chapter:
 
     @property
     def summary(self) -> str:
-        """The paragraph below its title, in Markdown: one sentence that says what it tells."""
+        """The paragraph below its title, in Markdown: a summary in one sentence."""
         return " ".join(self.source.partition("\n")[2].strip().partition("\n\n")[0].split())
 
 

@@ -1,4 +1,4 @@
-"""What people see while kernels are compiled: a line that changes on a terminal, two lines in a log."""
+"""Progress while kernels are compiled: a line that changes on a terminal, two lines in a log."""
 
 import sys
 from typing import Any
@@ -40,7 +40,7 @@ class CompilerReporter:
 
 
 def compiling_line(compiled: Compiled) -> str:
-    """What a terminal shows while kernels are compiled."""
+    """Return the line that a terminal shows while kernels are compiled."""
     text = f"compiling for this CPU{compiled.once}: {compiled.done}"
     if not compiled.is_counted:
         return f"{text} done, checking what else the net needs"

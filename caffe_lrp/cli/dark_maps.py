@@ -1,4 +1,4 @@
-"""What people read of maps that say nothing: one note for all of a run, without printing it."""
+"""The note about maps that show nothing: one for a whole run; nothing is printed here."""
 
 from dataclasses import dataclass, field
 
@@ -24,13 +24,13 @@ _ADVICE = {
 
 
 def _scored_by(explainer: Explainer) -> str:
-    """The layer whose output relevance starts as: of those that work in place on the start, the last."""
+    """Return the layer whose output relevance starts from: the last one in place on the start layer."""
     scores = set(explainer.plan.seeds.values())
     return next(layer.label for layer in explainer.net.layers if not scores.isdisjoint(layer.outputs))
 
 
 def why_dark(darkness: Darkness, explainer: Explainer, formula: FormulaCode) -> str:
-    """Why a map by ``formula`` says nothing."""
+    """Return the reason why a map by ``formula`` shows nothing."""
     if darkness.cause is Cause.STARTS_AT_ZERO:
         subject = "the score of class" if len(darkness.classes) == 1 else "all scores of classes"
         classes = ", ".join(map(str, darkness.classes))
@@ -48,7 +48,7 @@ def why_dark(darkness: Darkness, explainer: Explainer, formula: FormulaCode) -> 
 
 @dataclass
 class DarkMaps:
-    """Maps of a run that say nothing, as they come.
+    """Collects the maps of a run that show nothing.
 
     Attributes
     ----------
@@ -62,14 +62,14 @@ class DarkMaps:
     pale_formulas: set[FormulaCode] = field(default_factory=set)
 
     def add(self, job: HeatmapJob, darkness: Darkness, line: str) -> None:
-        """Remember a map; ``line`` says which it is, and why it says nothing."""
+        """Remember a map; ``line`` names it and the reason."""
         if len(self.first) < _MOST_NAMED:
             self.first.append(line)
         if darkness.cause is Cause.FEW_PIXELS:
             self.pale_formulas.add(job.formula)
 
     def note(self, ended: Ended, explainer: Explainer) -> str:
-        """What is said of all that the run has counted; empty if there are none."""
+        """Return the note about all of them; empty if there are none."""
         count = sum(ended.dark.values())
         if not count:
             return ""

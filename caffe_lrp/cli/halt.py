@@ -1,6 +1,6 @@
 """Signals that ask the program to end, from its first instruction to its last.
 
-This imports next to nothing: until somebody listens, a signal ends the program as Python sees fit.
+This module imports next to nothing: until signals are handled here, Python handles them.
 """
 
 import os
@@ -37,11 +37,11 @@ class Halt:
     Attributes
     ----------
     requested
-        Whether a signal has come: nothing new is to begin.
+        Whether a signal has arrived: no new work is started.
     at_once
-        Whether not even what is under way is to be finished.
+        Whether work in progress is dropped, too.
     is_unwinding
-        Whether KeyboardInterrupt was raised; errors since then may come of it.
+        Whether KeyboardInterrupt was raised; later errors may be caused by it.
     """
 
     def __init__(self) -> None:
@@ -53,9 +53,9 @@ class Halt:
 
     @contextmanager
     def listening(self) -> Iterator["Halt"]:
-        """Hear signals within the block; the first one raises KeyboardInterrupt.
+        """Handle signals within the block; the first one raises KeyboardInterrupt.
 
-        Python hands signals to the main thread alone. In another one there is none to hear.
+        Python delivers signals only to the main thread. In other threads this does nothing.
         """
         import threading  # noqa: PLC0415 - a process of its own does without
 
@@ -71,7 +71,7 @@ class Halt:
                 signal.signal(number, handler)
 
     def __enter__(self) -> "Halt":
-        """Hear signals from now on, in a process of our own: until something is begun, one ends it."""
+        """Handle signals from now on, in a process of our own: until work has begun, a signal ends it."""
         self._owns_process = True
         self._answer = self._leave
         self._listen()
@@ -82,13 +82,13 @@ class Halt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Hear none any more: Python is all that has to end, and would do so with a traceback."""
+        """Ignore signals from now on: only Python has to end, and a signal would cause a traceback."""
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         signal.alarm(0)
 
     def _listen(self) -> dict[signal.Signals, _Handler]:
-        """Hear signals; who has heard them before."""
+        """Install the handlers; return the previous ones."""
         heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         before: dict[signal.Signals, _Handler] = {
             number: signal.signal(number, self._receive) for number in heard
@@ -99,12 +99,12 @@ class Halt:
     # What the work says of itself
 
     def unwind(self) -> None:
-        """From now on, a signal raises KeyboardInterrupt: there is something to put in order."""
+        """From now on, a signal raises KeyboardInterrupt: there is something to clean up."""
         self._answer = self._unwind
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """Within the block, a signal only requests the end, and the second one stops what is under way.
+        """Within the block, a signal only requests the end, and a second one stops the work in progress.
 
         That raises KeyboardInterrupt, unless `is_requested` has been asked.
         """
@@ -112,18 +112,18 @@ class Halt:
             yield
 
     def is_requested(self) -> bool:
-        """Whether to begin nothing new. Whoever asks looks at `at_once`, too, whenever there is a wait."""
+        """Return whether to start no new work. Callers also check `at_once` while they wait."""
         self._is_asked = True
         return self.requested
 
     @contextmanager
     def concluding(self) -> Iterator[None]:
-        """Within the block, signals change nothing: what is left is short, and must be done as a whole."""
+        """Within the block, signals have no effect: the rest is short, and must be done completely."""
         with self._answering(self._conclude):
             yield
 
     def conclude(self) -> None:
-        """From now on, signals change nothing: how the program ends is decided."""
+        """From now on, signals have no effect: the exit code is decided."""
         self._answer = self._conclude
 
     @contextmanager
@@ -160,7 +160,7 @@ class Halt:
         self._is_first()
 
     def _is_first(self) -> bool:
-        """Whether nothing was requested yet; now it is. Later signals are for writes that nobody reads."""
+        """Request the end; return whether this is the first request. Later ones release blocked writes."""
         if self.requested:
             _let_go()
             return False
@@ -175,7 +175,7 @@ class Halt:
         raise KeyboardInterrupt
 
     def _give_up(self, number: int, frame: FrameType | None) -> None:
-        """The alarm: what was requested has not come about."""
+        """Handle the alarm: the requested end has not happened."""
         if self._owns_process and (self.at_once or self._answer != self._finish):
             self._leave()
         self._answer()
@@ -191,20 +191,20 @@ class Halt:
         sys.__excepthook__(kind, error, trace)
 
     def _leave_if_lost(self, kind: type[BaseException]) -> None:
-        """End the process if ``kind`` is a request to do so, which nobody else will hear of."""
+        """End the process if ``kind`` asks for that and nothing else will react to it."""
         if issubclass(kind, KeyboardInterrupt):
             self._leave()
 
 
 def _interject(text: str) -> None:
-    """Say something in the middle of anything, a print included, unless that would mean to wait."""
+    """Print from a signal handler, even during another print, unless that would block."""
     with suppress(OSError, ValueError):
         if sys.stderr is not None and _is_writable(sys.stderr.fileno()):
             os.write(sys.stderr.fileno(), text.encode())
 
 
 def _let_go() -> None:
-    """Where a write to a standard stream would wait, have it go nowhere, one under way included."""
+    """Redirect standard streams that would block to nowhere, pending writes included."""
     for number in (1, 2):
         with suppress(OSError, ValueError):
             if not _is_writable(number):
@@ -212,5 +212,5 @@ def _let_go() -> None:
 
 
 def _is_writable(number: int) -> bool:
-    """Whether a stream takes a few bytes now, or fails now."""
+    """Return whether a write of a few bytes to a stream would not block."""
     return bool(select.select([], [number], [], 0)[1])

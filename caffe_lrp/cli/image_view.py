@@ -1,4 +1,4 @@
-"""What ``caffe-lrp explain`` does with images: a picture of each, and what the net says of it."""
+"""The work of ``caffe-lrp explain``: a picture of each image, and its classes."""
 
 import argparse
 import sys
@@ -75,7 +75,7 @@ class _Map:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be made of which images.
+    """The pictures to make of some images.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class _Plan:
     formulas
         Codes; the same number of pictures for each.
     targets
-        What every image is explained for: one target, or ranks from 1 on.
+        The targets of every image: one target, or ranks counted from 1.
     folder
         Where pictures go.
     """
@@ -111,7 +111,7 @@ class _Plan:
         return [(formula, target, f"_f{formula}_{target.label}") for formula, target in kinds]
 
     def require_names(self, *, overwrite: bool) -> None:
-        """Refuse pictures that would take the place of others.
+        """Refuse pictures that would overwrite others.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class _Plan:
 
 
 def show_images(options: argparse.Namespace) -> ExitCode:
-    """Write the pictures, and print what the net says of the images."""
+    """Write the pictures, and print the classes of the images."""
     said = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
     if options.labels is not None:
         said["labels"] = options.labels
@@ -159,7 +159,7 @@ def show_images(options: argparse.Namespace) -> ExitCode:
 
 
 def _plan_of(options: argparse.Namespace, model: Model) -> _Plan:
-    """What is to be made, when nothing is in the way of it."""
+    """Return the plan, or raise an error if it cannot be carried out."""
     targets: tuple[Target, ...] = (options.target or _BEST,)
     with about(ImageError, setting="target"):
         model.explainer(()).require_classes((targets[0].code,))
@@ -191,7 +191,7 @@ class _View:
         return self.model.explainer(self.plan.formulas)
 
     def show_net(self, said: dict[str, Any], assumed: dict[str, Any]) -> None:
-        """Print what was decided about the net, and what its user should know."""
+        """Print the assumed settings of the net, and notes about it."""
         options = {name: option_of(name) for name in SETTINGS}
         notices = [notice.placed(options) for notice in notices_on(self.explainer)]
         for text in (*CACHE_FOLDER.notices, *notices):
@@ -203,7 +203,7 @@ class _View:
             remark(f"note: {guess}")
 
     def compile(self, options: argparse.Namespace) -> None:
-        """Have compiled whatever explanations need, and tell of it; pictures need nothing more."""
+        """Compile all that explanations need, and show progress; pictures need nothing more."""
         steps = compiling(self.explainer, lambda explanation: None, "", allowed_processors())
         with closing(CompilerReporter()) as reporter, closing(steps), options.halt.finishing():
             for step in steps:
@@ -212,7 +212,7 @@ class _View:
                     raise KeyboardInterrupt
 
     def show_maps(self) -> ExitCode:
-        """Make all pictures; the exit code."""
+        """Make all pictures; return the exit code."""
         failed = 0
         for image, maps in groupby(self._explained(), lambda pair: pair[0].image):
             failed += not self._show_image(image, [*maps])
@@ -222,7 +222,7 @@ class _View:
         return ExitCode.IMAGES_FAILED if failed else ExitCode.DONE
 
     def _explained(self) -> Iterator[tuple[_Map, Explanation | CaffeLrpError]]:
-        """Every map, and its explanation or why there is none."""
+        """Yield every map with its explanation, or the error."""
         plan, model = self.plan, self.model
         each = len(plan.targets)
         found = model.explain_all(plan.images, plan.targets[0].code, plan.formulas, on_error="return")
@@ -236,7 +236,7 @@ class _View:
     def _of_lower_ranks(
         self, maps: Sequence[_Map], first: Explanation
     ) -> Iterator[Explanation | CaffeLrpError]:
-        """The same for the classes behind the best one, of which each is explained by itself."""
+        """Yield the same for the classes after the best one, each explained separately."""
         for each, scored in zip(maps[1:], first.top(len(maps))[1:], strict=True):
             try:
                 yield self.model.explain(each.image, scored.class_index, each.formula)
@@ -244,7 +244,7 @@ class _View:
                 yield fault
 
     def _show_image(self, image: Path, maps: Sequence[tuple[_Map, Explanation | CaffeLrpError]]) -> bool:
-        """Print what the net says of an image, and paint its maps; whether all of that was possible."""
+        """Print the classes of an image, and draw its maps; return whether all of it succeeded."""
         explanations = [found for _, found in maps if isinstance(found, Explanation)]
         if explanations:
             say(presentable(str(image)), sys.stdout)
@@ -262,7 +262,7 @@ class _View:
         return not faults
 
     def _paint(self, wanted: _Map, found: Explanation | CaffeLrpError) -> None:
-        """Write a picture and say where it is; ImageError if there is none."""
+        """Write a picture and print its path; raise ImageError if there is no explanation."""
         if not isinstance(found, Explanation):
             raise found
         write_atomically(wanted.path, render_file(found, Encoding(picture=self.style)))
@@ -272,14 +272,14 @@ class _View:
             remark(f"note: {presentable(str(wanted.path))}: {why}")
 
     def _about(self, explanation: Explanation) -> str:
-        """What a picture is of; of which formula, where there are several."""
+        """Return the target of a picture, and its formula where there are several."""
         noun = "class" if len(explanation.target) == 1 else "classes"
         text = f"{noun} {', '.join(map(str, explanation.target))} explained"
         return f"{text} by formula {explanation.formula}" if len(self.plan.formulas) > 1 else text
 
 
 def _class_lines(maps: Sequence[Explanation]) -> Iterator[str]:
-    """A table of the best classes, and of those that are explained."""
+    """Return a table of the best classes and of the explained ones."""
     first = maps[0]
     best = first.top(_MOST_SHOWN)
     ranks: dict[int, str] = {each.class_index: str(rank) for rank, each in enumerate(best, 1)}

@@ -1,4 +1,4 @@
-"""What ``help`` as the value of an option prints: all values that the option can have, a line each."""
+"""The lists printed by ``--formula help`` and the like: all values of an option, one per line."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ _Row = tuple[str, ...]
 
 
 def show_listing(option: str) -> ExitCode:
-    """Print what an option can be; the exit code."""
+    """Print all values of an option; return the exit code."""
     listing = _LISTINGS[option]()
     head, *rows = listing
     columns = [[inline(cell) for cell in row] for row in rows]

@@ -60,7 +60,7 @@ def _list_options(given: Sequence[str]) -> argparse.Namespace:
 
 
 def _work_of(command: Command) -> Work:
-    """What a command does, where there is room for it."""
+    """Return the work of a command, once the machine has enough memory for it."""
 
     def work(options: argparse.Namespace) -> int:
         if command.address_space is not None:
@@ -73,9 +73,9 @@ def _work_of(command: Command) -> Work:
 
 
 def _require_room(besides: int) -> None:
-    """Refuse to load the libraries where they would end the process.
+    """Refuse to load the libraries if they would crash the process.
 
-    They do for want of address space or of threads, or because of an environment variable.
+    They do if address space or threads run short, or because of an environment variable.
     """
     threads = threads_of_libraries(os.environ)
     require_address_space(threads, besides)
@@ -94,7 +94,7 @@ def _introduce(_: argparse.Namespace) -> int:
 
 
 def _guarded(read: Read, work: Work, halt: Halt | None) -> int:
-    """Work with every foreseeable end turned into an exit code, results that cannot be printed included."""
+    """Run the work and turn every expected end into an exit code, unprintable results included."""
     if halt is None:
         with Halt().listening() as heard:
             return _guarded(read, work, heard)
@@ -114,7 +114,7 @@ def _guarded(read: Read, work: Work, halt: Halt | None) -> int:
 
 
 def _finished(read: Read, work: Work, halt: Halt) -> int | str | None:
-    """The exit code of what the arguments ask for."""
+    """Run the command of the arguments; return its exit code."""
     try:
         options = read()
     except SystemExit as end:  # --help, --version, and wrong usage
@@ -129,7 +129,7 @@ def _finished(read: Read, work: Work, halt: Halt) -> int | str | None:
 
 
 def _complaint(error: Exception, options: argparse.Namespace) -> ExitCode:
-    """Say what is wrong; the exit code. With ``-v``, internal errors are raised."""
+    """Print the error; return the exit code. With ``-v``, internal errors are raised."""
     if isinstance(error, CaffeLrpError):
         if not vars(options).get("quiet"):  # not every subcommand has that option
             for notice in notices_of(error):
@@ -149,6 +149,6 @@ def _interrupted() -> ExitCode:
 
 
 def _stopped(code: ExitCode, how: str, why: str) -> ExitCode:
-    """Say how and why the run ended before its time; returns ``code``."""
+    """Print how and why the run ended early; return ``code``."""
     say(f"caffe-lrp: {coloured(how, 'bad', sys.stderr)}: {why}", sys.stderr)
     return code

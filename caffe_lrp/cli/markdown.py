@@ -38,7 +38,7 @@ class _Widths(NamedTuple):
     table: int
 
     def behind(self, margin: str) -> "_Widths":
-        """What is left of them behind a margin."""
+        """Return the widths that remain after a margin."""
         return _Widths(self.text - len(margin), self.table - len(margin))
 
 

@@ -1,4 +1,4 @@
-"""What ``caffe-lrp inspect`` prints and writes of a net."""
+"""The output of ``caffe-lrp inspect``: tables about a net, and its graph."""
 
 import argparse
 import json
@@ -34,7 +34,7 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class _CaffemodelUse:
-    """What is to be said of a caffemodel.
+    """Findings about a caffemodel.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class _CaffemodelUse:
     unused
         Layers in it that the net does not have.
     merges
-        What becomes of layers that scale and shift.
+        How layers that scale and shift are merged.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class _CaffemodelUse:
 
 
 def show_net(options: argparse.Namespace) -> int:
-    """Print the layers of a net, and write its graph where that is asked for."""
+    """Print the layers of a net, and write its graph on request."""
     for path in (options.dot, options.svg):
         if path and path.exists():
             raise OutputError(f"{path}: already exists; give another name, or remove it first")
@@ -74,7 +74,7 @@ def show_net(options: argparse.Namespace) -> int:
 
 
 def _facts(net: Net, options: argparse.Namespace) -> NetFacts:
-    """What there is to know of a net under the formulas that were asked for."""
+    """Return the facts about a net under the requested formulas."""
     switch_layer = layer_index(net, options.switch_layer, "the switch layer", "--switch-layer")
     _refuse_missing_switch(options.formulas, switch_layer)
     parameters = RuleParameters(0.0, 0.0, switch_layer, QUIRK_MODES[options.quirks])
@@ -83,7 +83,7 @@ def _facts(net: Net, options: argparse.Namespace) -> NetFacts:
 
 
 def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -> None:
-    """UsageError for a formula that depends on a switch layer where none is given."""
+    """Raise UsageError for a formula that needs a switch layer if none is given."""
     for code in formulas:
         if find_formula(code).needs_switch_layer and switch_layer < 0:
             raise UsageError(
@@ -92,7 +92,7 @@ def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -
 
 
 def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _CaffemodelUse | None]:
-    """The net as its files have it, and as a run has it where there is a caffemodel, of which is told."""
+    """Return the net of the prototxt, or with a caffemodel the net that a run uses, and findings."""
     opened = open_net(
         options.prototxt, options.caffemodel, options.head, options.input_size, options.canonize
     )
@@ -120,7 +120,7 @@ def _as_json(facts: NetFacts, weights: _CaffemodelUse | None, notices: Sequence[
 
 
 def _lines(facts: NetFacts, weights: _CaffemodelUse | None) -> Iterator[str]:
-    """The table of layers, and what is to be said of the net as a whole."""
+    """Yield the table of layers, and lines about the whole net."""
     yield from facts.table()
     for line in (*_totals(facts, weights), *_starts(facts), _advice(facts), *_gaps(facts)):
         yield presentable(line)

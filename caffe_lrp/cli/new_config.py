@@ -1,4 +1,4 @@
-"""What ``caffe-lrp init`` does: a config for a net, written and told of."""
+"""The work of ``caffe-lrp init``: writing a config for a net, and reporting it."""
 
 import argparse
 import os
@@ -54,12 +54,12 @@ _OF_INPUT = ("input_scale", "channel_order", "resize", "base_size")
 
 @dataclass(frozen=True)
 class _Draft:
-    """What a config is to say.
+    """The content of a config.
 
     Attributes
     ----------
     values
-        By attribute, in the order in which they are told; None: it is left to fill in.
+        By attribute, in the order of the report; None: left to fill in.
     reasons
         Why, for some of them.
     """
@@ -91,7 +91,7 @@ def make_config(options: argparse.Namespace) -> ExitCode:
 
 
 def _label_notices(labels: Path | None, origin: Start) -> Iterator[str]:
-    """What is to be said of a file of labels that does not fit."""
+    """Return a note about a file of labels that does not fit."""
     if labels is None:
         return
     count, classes = len(read_labels(labels)), origin.output_count
@@ -107,7 +107,7 @@ def _name_for(prototxt: Path) -> str:
 
 
 def _draft(options: argparse.Namespace, opened: OpenedNet, origin: Start) -> _Draft:
-    """Everything that the config says."""
+    """Return the content of the config."""
     caffemodel, labels = options.caffemodel, options.labels
     values: dict[str, Any] = {"prototxt": options.prototxt, "caffemodel": caffemodel}
     if options.input_size is not None:
@@ -173,7 +173,7 @@ def _of_input(options: argparse.Namespace, opened: OpenedNet) -> _Draft:
 
 
 def _unknown_mean(settings: ModelSettings, opened: OpenedNet, said: Mapping[str, Any]) -> str:
-    """What has to be filled in for the mean; empty if it is known."""
+    """Return the instruction for filling in the mean; empty if it is known."""
     if {"mean_values", "mean_file"}.intersection(said):
         return ""
     source, named = opened.deployed.source, mean_of_prototxt(settings, opened.deployed)
@@ -187,7 +187,7 @@ def _unknown_mean(settings: ModelSettings, opened: OpenedNet, said: Mapping[str,
 def _mean(
     described: Mapping[str, Any], said: Mapping[str, Any], told: list[Assumption]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The mean that is known, and where from."""
+    """Return the known mean, and its source."""
     reasons = {each.setting: each.reason for each in told if each.setting.startswith("mean_")}
     if "mean_file" in described:
         found = {"mean_file": Path(described["mean_file"]), "mean_format": described["mean_format"]}
@@ -197,7 +197,7 @@ def _mean(
 
 
 def _seen_from(folder: Path, path: Path) -> Path:
-    """A path as a config in ``folder`` has it: relative, unless it would lead to another file."""
+    """Return a path as written in a config in ``folder``: relative, unless that names another file."""
     whole, above = path.absolute(), folder.absolute()
     relative = Path(os.path.relpath(whole, above))
     found = locate(relative, folder)
@@ -206,7 +206,7 @@ def _seen_from(folder: Path, path: Path) -> Path:
 
 
 def _lines(path: Path, text: str, draft: _Draft, opened: OpenedNet) -> Iterator[str]:
-    """What was written and why, what is left to fill in, and what to do next."""
+    """Yield the settings and their reasons, the values left to fill in, and the next steps."""
     channels, height, width = opened.net.input_shape
     yield f"{path}: a config for {opened.net.source}, whose input is {channels}×{height}×{width}"
     yield from aligned(

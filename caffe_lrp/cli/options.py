@@ -1,6 +1,6 @@
-"""What commands share: a parser that suggests options, options for keys of the config, and parsers of values.
+"""Shared by all commands: a parser that suggests options, options for keys of the config, parsers of values.
 
-What a command takes besides stands in its module.
+The other arguments of a command are in its module.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=26, width=text_width())
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        """All names of an option, then what its value is called, once."""
+        """Return all names of an option, then the name of its value, once."""
         if not action.option_strings:
             return super()._format_action_invocation(action)
         value = (
@@ -72,12 +72,12 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that suggests what an unknown option was meant to be.
+    """An argument parser that suggests corrections for unknown options.
 
     Attributes
     ----------
     fault_of
-        What is wrong with options that are right one by one: a message, or an empty text if nothing is.
+        Checks options against each other: returns an error message, or an empty text.
     words_go_anywhere
         Whether words may stand before, between and behind options, where a list of them ends the line.
     options_elsewhere
@@ -111,7 +111,7 @@ class Parser(argparse.ArgumentParser):
         return list(self._option_string_actions)
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """The options; with wrong ones the program ends with a message and the code for wrong usage.
+        """Return the options; on wrong ones the program ends with a message and the code for wrong usage.
 
         Unknown options are reported before missing ones: the one is often the other, misspelt. Where the
         value of an option is ``help``, nothing else counts: ``listing`` names that option.
@@ -167,7 +167,7 @@ def _key(attribute: str) -> Key:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Parser of a value that is one of a few words."""
+    """Return a parser of a value that is one of a few words."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -203,7 +203,7 @@ def at_least_one(text: str) -> int:
 
 
 def at_most(most: int) -> Callable[[str], int]:
-    """Parser of a whole number from 1 to ``most``."""
+    """Return a parser of a whole number from 1 to ``most``."""
 
     def parse(text: str) -> int:
         count = at_least_one(text)
@@ -250,14 +250,14 @@ def pixels_of(text: str) -> int:
 
 
 def not_empty(text: str) -> str:
-    """A folder; an empty text is an unset shell variable and would mean the root of the file system."""
+    """Return a folder; refuse an empty text: it may be an unset variable, and would mean the root folder."""
     if not text:
         raise argparse.ArgumentTypeError("is empty; give a folder, ./ for the current one")
     return text
 
 
 def checked(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
-    """Parser of an option's value by a rule that others use, too: its ValueError becomes a message."""
+    """Return a parser that uses a shared rule: its ValueError becomes a message."""
 
     def parse_value(text: str) -> _Value:
         try:

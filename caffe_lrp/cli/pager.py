@@ -28,7 +28,7 @@ def page(text: str) -> None:
 
 
 def shows_styles() -> bool:
-    """Whether a text to be paged may have escape sequences; pagers other than ``less`` may not know them."""
+    """Return whether a paged text may have escape sequences, which pagers other than ``less`` may lack."""
     pager = _pager()
     return wants_styles(sys.stdout) and (not pager or os.path.basename(pager[0]) == "less")  # noqa: PTH119
 
@@ -50,7 +50,7 @@ def _is_long(text: str) -> bool:
 
 
 def _shown_by(pager: list[str], text: str) -> bool:
-    """Show ``text`` by a pager; whether it could be started."""
+    """Show ``text`` with a pager; return whether it could be started."""
     environment = {"LESS": _OPTIONS_OF_LESS, **os.environ}
     sys.stdout.flush()
     try:
@@ -65,7 +65,7 @@ def _shown_by(pager: list[str], text: str) -> bool:
 
 @contextmanager
 def _left_to_the_pager() -> Iterator[None]:
-    """Within the block, Ctrl-C is the pager's: it stops a search there, and must not end us before it."""
+    """Leave Ctrl-C to the pager within the block: it stops a search there, and must not end this program."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

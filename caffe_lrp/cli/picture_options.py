@@ -1,4 +1,4 @@
-"""The options that say how pictures look, which several commands have."""
+"""The picture options, which several commands share."""
 
 import argparse
 from typing import Any

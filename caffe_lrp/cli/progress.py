@@ -1,4 +1,4 @@
-"""How far work on many things is: a bar in a terminal, a line a minute in a log."""
+"""Progress of long work: a bar in a terminal, a line per minute in a log."""
 
 import sys
 import time
@@ -22,16 +22,16 @@ class Tally:
     Parameters
     ----------
     total
-        How many there are to do.
+        Number of items.
     unit
-        What they are, in a bar: one of them.
+        Name of one item, for the bar.
     title
-        The same in a line of a log, behind the counts.
+        Text after the counts in a line of a log.
 
     Attributes
     ----------
     done, failed
-        How many came out, and those of them that failed.
+        Number of finished items, and of failed ones among them.
     """
 
     def __init__(self, total: int, unit: str, title: str) -> None:
@@ -58,11 +58,11 @@ class Tally:
 
     @property
     def per_second(self) -> float:
-        """How many came out in a second."""
+        """Items finished per second."""
         return self.done / max(self.seconds, 1e-9)
 
     def add(self, error: str = "") -> None:
-        """Count one that came out, and say why it failed if it did."""
+        """Count one finished item, and print the error if it failed."""
         self.done += 1
         if error:
             self.failed += 1

@@ -1,4 +1,4 @@
-"""What people read of a run over a list, as it happens: the run tells events, and here they are printed."""
+"""Prints the events of a run over a list as they happen."""
 
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -42,7 +42,7 @@ from .wording import (
 
 
 class Reporter:
-    """Prints what a run tells; errors are printed by whoever catches them.
+    """Prints the events of a run; errors are printed by the caller that catches them.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ class Reporter:
     # What can be said before the run works
 
     def show_notes(self) -> None:
-        """What is worth knowing before the run starts."""
+        """Print the notes before the run starts."""
         if not self._quiet:
             on_run = [notice.placed(self._places) for notice in self._run.notes()]
             for note in (*CACHE_FOLDER.notices, *on_run):
                 remark(f"note: {note}")
 
     def show_check(self) -> ExitCode:
-        """Layers and rules, and the lines of the list that will fail; the exit code."""
+        """Print layers, rules, and the lines of the list that will fail; return the exit code."""
         for line in plan_table(self._run.explainer):
             say(line, sys.stdout)
         complaints = [self._about(job, fault) for job, fault in self._run.foreseeable_faults()]
@@ -96,7 +96,7 @@ class Reporter:
     # The run at work
 
     def follow(self, events: Generator[Event, None, None]) -> ExitCode:
-        """All events of the run to its end; the exit code."""
+        """Print all events of the run until it ends; return the exit code."""
         run, code = self._run, ExitCode.DONE
         if self._verbose and run.explainer.net.merges:
             say(merges_line(run.explainer.net.merges), sys.stdout)
@@ -112,7 +112,7 @@ class Reporter:
         return code
 
     def show(self, event: Event) -> None:
-        """Print one event; of `Waiting` and `LargeImage` the run tells from where it is, in any thread."""
+        """Print one event; `Waiting` and `LargeImage` can come from any thread."""
         self._show[type(event)](event)
 
     def _show_waiting(self, event: Waiting) -> None:
@@ -193,7 +193,7 @@ class Reporter:
             say(f"project for ViRelAy: {event.path}", sys.stdout)
 
     def _about(self, job: HeatmapJob, what: str) -> str:
-        """Line of the list, image and ``what`` is to be said; the image is not named twice if that does."""
+        """Return line of the list, image and ``what``; the image is not named twice."""
         image = presentable(f"{job.image}: ")
         entries = self._run.entries
         source, unit = (entries.source, entries.unit) if entries else ("", "line")

@@ -54,7 +54,7 @@ def run_options(given: argparse.Namespace, config: HeatmapConfig) -> RunOptions:
 
 
 def model_settings(given: argparse.Namespace, config: HeatmapConfig) -> ModelSettings:
-    """What the model of a run is opened from."""
+    """Return the settings that the model of a run is opened with."""
     return ModelSettings(
         **config.model_arguments(),
         convolution=given.convolution,

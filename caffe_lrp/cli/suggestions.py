@@ -1,4 +1,4 @@
-"""What an unknown word was meant to be: a near one of the same kind, or an option of another command."""
+"""Suggestions for unknown words: a similar word of the same kind, or an option of another command."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -12,7 +12,7 @@ _LEAST_BEGINNING = 3
 
 
 class Options(Protocol):
-    """A parser, as far as it is asked here."""
+    """The part of a parser that is used here."""
 
     @property
     def options(self) -> list[str]:
@@ -23,7 +23,7 @@ class Options(Protocol):
 
 
 def near_option(option: str, parser: Options) -> str:
-    """What follows ``there is no option --x``: a suggestion if there is one, beginning with a semicolon."""
+    """Return a suggestion after ``there is no option --x``, beginning with a semicolon; or an empty text."""
     elsewhere = list(parser.options_elsewhere())
     known = [name for name, _ in elsewhere]
     own = None if option in known else _near(option, parser.options)

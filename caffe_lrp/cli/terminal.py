@@ -1,4 +1,4 @@
-"""What people read: the only module that prints."""
+"""Printing: the only module that does it."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ _NO_COLOUR = "\x1b[0m"
 
 
 class StandardOutput(io.TextIOBase):
-    """Standard output that remembers why it could not be written, while the work goes on.
+    """Standard output that remembers why a write failed, so that the work can continue.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ def prepared_streams() -> Iterator[StandardOutput]:
 
 
 def _occupy(number: int) -> None:
-    """Lead a standard stream that is closed nowhere, or the next file opened gets what libraries print."""
+    """Redirect closed standard streams to nowhere; else the next opened file would get library output."""
     try:
         os.fstat(number)
     except OSError:
@@ -97,7 +97,7 @@ def _occupy(number: int) -> None:
 
 
 def say(text: str, stream: TextIO, write: Callable[..., None] = print) -> None:
-    """Print a line; if nobody can read it any more, the work goes on silently."""
+    """Print a line; if the reader is gone, the work continues silently."""
     try:
         write(text, file=stream)
         stream.flush()
@@ -106,13 +106,13 @@ def say(text: str, stream: TextIO, write: Callable[..., None] = print) -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Have what is written to ``stream`` from now on go nowhere, with what it holds back already."""
+    """Discard all further output to ``stream``, including what is buffered."""
     with suppress(OSError):  # a stream of a test may have no number
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def remark(text: str) -> None:
-    """Say something besides the results."""
+    """Print a remark, apart from the results."""
     say(f"caffe-lrp: {text}", sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""What people read of a run: lines, without printing them."""
+"""Lines about a run, as people read them; nothing is printed here."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,14 +26,14 @@ def plan_table(explainer: Explainer) -> Iterator[str]:
 
 
 def merges_line(merges: Sequence[Merge]) -> str:
-    """How many of the layers that scale and shift were merged into others."""
+    """Return how many of the layers that scale and shift were merged into others."""
     merged = sum(merge.into is not None for merge in merges)
     count = counted(len(merges), "layer")
     return f"canonized: {merged:,} of {count} that scale and shift merged into others"
 
 
 def success_line(outcome: JobOutcome, explainer: Explainer, has_files: bool) -> str:
-    """The best class of an image, how long its map took, and where its files are, if it has any."""
+    """Return the best class of an image, the time for its map, and the names of its files, if any."""
     job, best = outcome.job, ""
     if outcome.best_class is not None:
         best = f"best class {outcome.best_class} ({explainer.label_of(outcome.best_class)}), "
@@ -42,7 +42,7 @@ def success_line(outcome: JobOutcome, explainer: Explainer, has_files: bool) -> 
 
 
 def resumption_line(resumed: Resumed) -> str:
-    """What is said when a run goes on with an earlier one."""
+    """Return the note for a run that continues an earlier one."""
     text = f"note: continuing an earlier run: {resumed.done:,} of {resumed.total:,} maps are done"
     if resumed.failed:
         text += f", {resumed.failed:,} failed (--retry-failed tries them again)"
@@ -54,7 +54,7 @@ def resumption_line(resumed: Resumed) -> str:
 
 
 def waiting_line(root: Path, waiting: Waiting) -> str:
-    """What is said of a run on another machine that may have died, about the output folder ``root``."""
+    """Return the note about a run on another machine that may have died, writing to ``root``."""
     seconds = f"{waiting.seconds:.0f} s"
     return (
         f"note: {root}: {waiting.holder} was writing the same files less than {seconds} ago; waiting up to "
@@ -63,7 +63,7 @@ def waiting_line(root: Path, waiting: Waiting) -> str:
 
 
 def progress_line(advanced: Advanced) -> str:
-    """How far a run is, for a log."""
+    """Return the progress of a run, for a log."""
     share = 100 * advanced.finished / advanced.total
     text = f"{advanced.finished:,} of {advanced.total:,} maps ({share:.0f} %)"
     if advanced.failed:
@@ -72,7 +72,7 @@ def progress_line(advanced: Advanced) -> str:
 
 
 def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
-    """What was done, beginning with ``made``, how many maps there are, and what was written where."""
+    """Return the summary: ``made``, how many maps there are, and where files were written."""
     if not ended.made and not ended.failures and not ended.left:
         yield _nothing_left_line(run, ended)
         return
@@ -95,20 +95,20 @@ def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
 
 
 def _before_line(ended: Ended) -> str:
-    """How long it took until the first map was begun."""
+    """Return the time before the first map."""
     text = f"{ended.seconds_loading:.1f} s of loading"
     return f"{text} and {ended.seconds_compiling:.1f} s of compiling" if ended.seconds_compiling else text
 
 
 def _nothing_left_line(run: PreparedRun, ended: Ended) -> str:
-    """What there is to say of a run that earlier ones have left nothing to do."""
+    """Return the line for a run with nothing left to do."""
     there = f"{ended.done} of {ended.total} heatmaps are in {run.task.root} already"
     failed = f"{ended.failed} failed (--retry-failed tries them again)"
     return "nothing left to do: " + ", ".join([there] * bool(ended.done) + [failed] * bool(ended.failed))
 
 
 def ending_line(ended: Ended) -> str:
-    """What is said where maps are left, behind the word that tells how the run ended."""
+    """Return the text after the word for how the run ended, if maps are left."""
     if ended.was_interrupted:
         return f": {ended.left} left; run the same command again to continue"
     return (

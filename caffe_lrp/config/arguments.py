@@ -1,4 +1,4 @@
-"""Values that are given in Python, in place of a config file or of values in one; checked as those are."""
+"""Values given in Python, instead of a config file or of values in one; checked in the same way."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -38,14 +38,14 @@ _OF_PROCESS = ("threads", "memory")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a model is opened from, and what it may use.
+    """The settings of a model, and the limits on threads and memory.
 
     Attributes
     ----------
     of_model
         Arguments of a model's settings.
     threads, memory
-        Threads, and bytes, that it may use; None: nothing is said.
+        Threads, and bytes, that it may use; None: not given.
     places
         Setting -> line of the config file that it stands in.
     """
@@ -69,7 +69,7 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
     Raises
     ------
     ConfigError
-        A value cannot be meant, or the config file cannot be read.
+        A value is invalid, or the config file cannot be read.
     UsageError
         A prototxt is given alone.
     """
@@ -113,7 +113,7 @@ def _in_place_of_config(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """A value as a config file would have it; ConfigError if it cannot be meant."""
+    """Return a value as in a config file; raise ConfigError if it is invalid."""
     if name == _LABELS:
         return _labels(value)
     parse = _KEYS[name].parse if name in _KEYS else _OTHERS[name]

@@ -1,4 +1,4 @@
-"""The table of keys, how their values are parsed, and what all values together make.
+"""The table of keys, the parsers of their values, and the resulting config.
 
 Both formats share it. A text file calls a key by its name; a YAML file may also call it by its attribute.
 """
@@ -34,8 +34,8 @@ _SIZE = re.compile("([0-9]{1,6})[xX×]([0-9]{1,6})")
 class HeatmapConfig:
     """Everything a config file says; attribute names are those of the package.
 
-    Layers are given by index, by name, or (where relevance starts) by ``auto``: what that means shows when
-    the net is known. None stands for what was not said.
+    Layers are given by index, by name, or (where relevance starts) by ``auto``, which is resolved when
+    the net is known. None means not given.
     """
 
     prototxt: Path
@@ -71,9 +71,9 @@ class HeatmapConfig:
         return self.places.get("head") == COMMAND_LINE
 
     def model_arguments(self) -> dict[str, Any]:
-        """What of it a model is opened from, by the names of the arguments of `caffe_lrp.load`.
+        """Return the settings of the model, by the names of the arguments of `caffe_lrp.load`.
 
-        What a file says of classes is not meant for a head that the command line names.
+        Settings of a file about classes do not apply to a head that the command line names.
         """
         given = {name: getattr(self, name) for name in MODEL_ATTRIBUTES}
         if self.is_for_another_head and self.places.get("class_count") != COMMAND_LINE:
@@ -111,7 +111,7 @@ class Key:
     help
         One line for the documentation.
     required
-        Whether a text file without the key is refused: what is not known there is a comment, and so is a
+        Whether a text file without the key is refused: unknown lines are comments there, and so is a
         misspelt key.
     stand_in
         Name of a key that makes this one unnecessary.
@@ -132,17 +132,17 @@ class Key:
 
     @property
     def default(self) -> Any:
-        """What holds if nothing is said; `MISSING` if something has to be."""
+        """The default value; `MISSING` if a value is required."""
         return HeatmapConfig.__dataclass_fields__[self.attribute].default
 
     @property
     def needs_value(self) -> bool:
-        """Whether every file has to say something, where misspelt keys do not pass for comments."""
+        """Whether the key is required in formats where misspelt keys are not taken for comments."""
         return self.default is MISSING
 
     @property
     def name_in_yaml(self) -> str:
-        """What it is called in files that are written."""
+        """Its name in files that are written."""
         return self.yaml_name or self.attribute
 
     @property
@@ -174,7 +174,7 @@ def _formula(text: str) -> int | str:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Parser of a whole number that is not less."""
+    """Return a parser of whole numbers that are at least ``least``."""
 
     def parse(text: str) -> int:
         value = _integer(text)
@@ -186,7 +186,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def _layer(parse_index: Callable[[str], int]) -> Callable[[str], int | str]:
-    """Parser of a layer: an index, or else a name."""
+    """Parse a layer: an index, or else a name."""
     return lambda text: parse_index(text) if _INTEGER.fullmatch(text) else text
 
 
@@ -197,7 +197,7 @@ def _name(text: str) -> str:
 
 
 def one_of(*choices: Any) -> Callable[[str], Any]:
-    """Parser of a value that is one of a few."""
+    """Return a parser of a value that is one of a few."""
 
     def parse(text: str) -> Any:
         for choice in choices:
@@ -250,12 +250,12 @@ def _size(text: str) -> tuple[int, int]:
 def _preprocessing(
     name: str, attribute: str, parse: Callable[[str], Any], description: str, stand_in: str = ""
 ) -> Key:
-    """A key of the reference's that concerns the input."""
+    """Return a key of the reference that concerns the input."""
     return Key(name, attribute, parse, description, True, stand_in, is_preprocessing=True)
 
 
 def _choice(name: str, parse: Callable[[str], Any], description: str) -> Key:
-    """A key of our own that concerns the input."""
+    """Return a key of our own that concerns the input."""
     return Key(name, name, parse, description, required=False, is_preprocessing=True)
 
 

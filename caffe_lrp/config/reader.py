@@ -22,7 +22,7 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
     Raises
     ------
     ConfigError
-        The file cannot be read, or keys are missing or have bad values; all faults are named at once.
+        The file cannot be read, or keys are missing or have bad values; all faults are reported at once.
     """
     values = dict(overrides or {})
     places = dict.fromkeys(values, COMMAND_LINE)
@@ -47,7 +47,7 @@ def read_entries(path: Path, given: Collection[str] = ()) -> dict[str, LocatedVa
     path
         The file; one that ends with ``.yaml`` or ``.yml`` is YAML.
     given
-        Attributes whose values come from elsewhere; what the file says of them is not looked at.
+        Attributes whose values come from elsewhere; the file's values for them are ignored.
 
     Raises
     ------

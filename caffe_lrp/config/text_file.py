@@ -133,7 +133,7 @@ def _refuse_absence(key: Key, lines: list[str], key_lines: Mapping[str, int]) ->
 
 
 def _advice_on_missing(key: Key, lines: list[str]) -> str:
-    """What to do about a missing key: mend the line that nearly names it, or add one."""
+    """Return the advice on a missing key: correct a line that nearly names it, or add one."""
     first_words: dict[str, int] = {}
     for number, line in enumerate(lines[:_MOST_LINES]):
         word = _FIRST_WORD.match(line)
@@ -147,7 +147,7 @@ def _advice_on_missing(key: Key, lines: list[str]) -> str:
 
 
 def _is_slip(key: Key, line: str, below: str) -> bool:
-    """Whether a line is nearly the key alone above a value, or the key and a value and nothing else."""
+    """Return whether a line is a misspelt key above a value, or a key and a value and nothing else."""
     word, *rest = re.split(r"\s*[:=]\s*|\s+", line, maxsplit=1)
     if not closest(key.name, [word], _LEAST_SIMILARITY):
         return False

@@ -1,7 +1,7 @@
 """YAML: lines ``key: value``, a block ``preprocess`` for the input of the net, and one for pictures.
 
-A value is parsed from its text, as in a text file; what YAML itself makes of it (``no``, ``1e-2``, ``012``)
-does not matter. Nothing is constructed, and what could make a small file large is refused.
+A value is parsed from its text, as in a text file; its type in YAML (``no``, ``1e-2``, ``012``)
+does not matter. No objects are constructed, and anything that could make a small file large is refused.
 """
 
 import textwrap
@@ -47,7 +47,7 @@ class _Found(NamedTuple):
 
 
 class _Composer(yaml.SafeLoader):
-    """A loader that refuses what a config does not need, and hostile files are made of."""
+    """A loader that refuses features that a config does not need and hostile files use."""
 
     depth = 0
 
@@ -263,7 +263,7 @@ def as_yaml(entries: Mapping[str, Any], reasons: Mapping[str, str] | None = None
 
 
 def _lines_of(key: Key, entries: Mapping[str, Any], reasons: Mapping[str, str] | None) -> Iterator[str]:
-    """What a key is for, and its value; of one that is not given, its default as a comment."""
+    """Return the purpose of a key, and its value; if none is given, the default as a comment."""
     old_name = f" ({key.name})" if reasons is None and key.name != key.attribute else ""
     yield f"# {key.help}{old_name}"
     for line in textwrap.wrap(_sentence((reasons or {}).get(key.attribute, "")), _COMMENT_WIDTH):

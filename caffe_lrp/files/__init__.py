@@ -1,1 +1,1 @@
-"""Bytes: reading within limits, what a wrong file is, whom to trust, and atomic writing."""
+"""Files: reading within limits, recognising wrong files, trust, and atomic writing."""

@@ -70,13 +70,13 @@ def write_atomically(
 
 
 def writing_error(path: Path, fault: OSError | ValueError) -> ImageError | OutputError:
-    """What to raise for ``fault``: it may concern one file, or all files to come as well."""
+    """Return the error for ``fault``: it may concern one file, or all later files as well."""
     kind = OutputError if getattr(fault, "errno", None) in _LASTING else ImageError
     return kind(f"{path}: cannot be written: {why_unwritable(fault)}")
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put a complete file in the place of ``path``, or leave it as it is.
+    """Replace ``path`` by a complete file, or leave it unchanged.
 
     The bytes go to a file with a name of its own in the same folder, which then takes the place of
     ``path``: readers and parallel writers see the old file or a complete new one. The file's rights
@@ -98,12 +98,12 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def write_new(path: Path, content: str) -> None:
-    """Write a text to a file that is not there yet.
+    """Write a text to a new file.
 
     Raises
     ------
     OutputError
-        There is such a file already, or it cannot be written; no part of it is left behind.
+        The file already exists, or cannot be written; no part of it is left behind.
     """
     try:
         with path.open("xb") as file:
@@ -129,9 +129,9 @@ def make_folder(path: Path, *, is_synced: bool) -> None:
 
 
 def sync_files(paths: Sequence[str], roots: Collection[Path] = ()) -> None:
-    """Return when files and their folders are on the disk, not only on their way.
+    """Wait until files and their folders are on the disk.
 
-    What is no longer there is passed over.
+    Missing files are skipped.
 
     Parameters
     ----------
@@ -184,13 +184,13 @@ def _with_open(path: Path | str, work: Callable[[int], None]) -> None:
 
 
 def _send_off(file: int) -> None:
-    """Have the system begin to write what it holds back of an open file; a hint, which it may ignore."""
+    """Ask the system to start writing the buffers of an open file; it may ignore this hint."""
     with suppress(OSError):
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_path(path: Path | str) -> None:
-    """Return when a file is on the disk; of a folder, which files are in it under which names.
+    """Wait until a file is on the disk; for a folder, its list of names.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def interrupted_writes(folder: Path) -> list[tuple[Path, str]]:
 
 
 def why_unwritable(error: Exception) -> str:
-    """What went wrong, and what to do about it where that is known."""
+    """Return the reason of a fault, and advice if there is any."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
     advice = advice_on_limits(error) or _ADVICE.get(error.errno)

@@ -1,4 +1,4 @@
-"""Where the bytes of an image lie, in a file of its own or in an archive; the one place that reads them."""
+"""The bytes of an image, in a file of its own or in an archive; the only module that reads them."""
 
 import os
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""Files opened with care: every way they can disappoint becomes an error that names them and says what to do.
+"""Files opened with care: every fault becomes an error that names the file and says what to do.
 
-Knows nothing of what stands in a config, list or model; only what the published ones are called.
+Knows nothing about the content of a config, list or model; only the names of the published ones.
 """
 
 import errno
@@ -95,7 +95,7 @@ def read_head(path: Path, what: str, error: type[CaffeLrpError], size: int = HEA
 def read_bounded(
     file: BinaryIO, name: Path | str, what: str, error: type[CaffeLrpError], most_megabytes: int
 ) -> bytes:
-    """What is left to read of an open file; ``error`` if that is more than ``most_megabytes``."""
+    """Return the rest of an open file; raise ``error`` if that is more than ``most_megabytes``."""
     return _joined(iter(lambda: file.read(MEGABYTE), b""), name, what, error, most_megabytes)
 
 
@@ -153,7 +153,7 @@ def pieces_of(file: BinaryIO, size: int = MEGABYTE) -> Iterator[bytes]:
 
 
 def _first_of_pipe(descriptor: int) -> bytes:
-    """What a pipe has to read right now; a process that is to write to it may start a little later."""
+    """Return what a pipe has right now; a process that writes to it may start a little later."""
     hung_up = select.poll()
     hung_up.register(descriptor, 0)
     deadline = time.monotonic() + _SECONDS_FOR_A_WRITER
@@ -198,7 +198,7 @@ def _require_input(mode: int, may_be_pipe: bool) -> None:
 
 
 class NotRegularError(OSError):
-    """What stands in place of a file is a folder, a pipe or a device, or a link that must not be followed.
+    """There is a folder, a pipe or a device instead of a file, or a link that must not be followed.
 
     The text says so, and what to do.
     """
@@ -256,7 +256,7 @@ def _require_regular(mode: int) -> None:
 
 
 def why_unreadable(fault: OSError | ValueError, path: Path) -> str:
-    """The operating system's reason for not opening ``path``, and what to do about it."""
+    """Return the operating system's reason for not opening ``path``, and advice."""
     if isinstance(fault, NotRegularError):
         return str(fault)
     if not isinstance(fault, OSError) or fault.errno is None:
@@ -269,7 +269,7 @@ def why_unreadable(fault: OSError | ValueError, path: Path) -> str:
 
 
 def missing_file_advice(path: Path) -> str:
-    """What to do about a file that is not there: how its path is wrong, or what was probably meant."""
+    """Return advice on a missing file: what is wrong with its path, or a suggestion."""
     text = str(path)
     if text.startswith("~"):
         return "'~' is not expanded here; write the path in full"
@@ -283,7 +283,7 @@ def missing_file_advice(path: Path) -> str:
 
 
 def _advice_by_neighbours(path: Path) -> str:
-    """The first step of ``path`` that is not there, and what lies beside it."""
+    """Return the first part of ``path`` that does not exist, and a suggestion from the names beside it."""
     steps = [*reversed(path.parents), path]
     gone = next(step for step in steps if step == path or not step.is_dir())
     if gone.is_file():

@@ -1,4 +1,4 @@
-"""What a file is that could not be read as what it should be: one table of kinds, told by their content.
+"""Recognition of wrong files: one table of kinds, recognised by their content.
 
 Names of files do not count, and nothing is unpacked, unpickled or parsed in full: only the beginning of a
 file is looked at.
@@ -46,7 +46,7 @@ _ONNX_GRAPH = 7
 
 
 class ForeignKind(NamedTuple):
-    """A kind of file that turns up where another is expected.
+    """A kind of file that is found where another is expected.
 
     Attributes
     ----------
@@ -241,12 +241,12 @@ def foreign_kind(content: bytes) -> ForeignKind | None:
 
 
 def why_no_text(content: bytes, what: str, advice_on_binary: str = "were two paths swapped?") -> str:
-    """What a file that could not be read as ``what`` is instead; empty if it may be a text."""
+    """Return what a file is that could not be read as ``what``; empty if it may be a text."""
     binary = f"is a binary file, not a {what}; {advice_on_binary}"
     return why_foreign(content, what) or (binary if _CONTROL.search(content, 0, HEAD_BYTES) else "")
 
 
 def why_foreign(content: bytes, what: str) -> str:
-    """Which well-known wrong kind of file stands in place of ``what``; empty if it is none of them."""
+    """Return the known wrong kind of a file that should be ``what``; empty if it is none of them."""
     kind = foreign_kind(content)
     return f"is {kind.name}, not a {what}; {kind.advice}" if kind else ""

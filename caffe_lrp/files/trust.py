@@ -1,6 +1,6 @@
-"""Who can have written a file that caffe-lrp keeps between runs: whether somebody else could have made it up.
+"""Trust in files that caffe-lrp keeps between runs: whether another user could have forged them.
 
-A cache is believed. So it has to belong to the user or to root, and nobody else may be able to write it, to
+A cache is trusted. So it has to belong to the user or to root, and nobody else may be able to write it, to
 replace it, or to lead the way to it elsewhere. Knows nothing of what is in the files.
 """
 
@@ -28,7 +28,7 @@ _ACCESS_LIST = "system.posix_acl_access"
 
 
 class Distrust(NamedTuple):
-    """Why something can be the work of somebody else.
+    """A reason why something could be written by another user.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class Distrust(NamedTuple):
 
 
 class UntrustedError(OSError):
-    """A file can be the work of somebody else; the text says why."""
+    """Another user could have written a file; the text says why."""
 
 
 def why_untrusted(path: Path, owners: Collection[int] = (), below: Path = _ROOT) -> Distrust | None:
-    """Why somebody else can have a hand in the file or folder ``path``; None if nobody can.
+    """Return why another user could have changed the file or folder ``path``; None if nobody could.
 
     It has to belong to the user or to root, and nobody else may be able to write to it. So do all folders on
     the way, but those with the sticky bit may be open to all, as `/tmp` is: there nobody can replace what is

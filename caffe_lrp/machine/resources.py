@@ -1,4 +1,4 @@
-"""What this process may use of the machine: processors and memory, within the limits set by others.
+"""The processors and the memory that this process may use, within the limits set for it.
 
 A container or a job of a cluster often sees the whole machine and may use a part of it: limits stand in
 the affinity mask, in control groups of either version, and in the limits of the process.
@@ -80,7 +80,7 @@ def _room_of_machine(system: Path) -> Iterator[int]:
 
 
 def _room_of_groups(system: Path) -> Iterator[int]:
-    """What each control group leaves; files in the cache do not count as used, they make way."""
+    """Return the free memory of each control group; cached files do not count as used."""
     for folder in _groups(system, "memory"):
         statistics = _table(folder / "memory.stat")
         cached = statistics.get("total_inactive_file", statistics.get("inactive_file", 0))
@@ -95,7 +95,7 @@ def _room_of_groups(system: Path) -> Iterator[int]:
 
 
 def address_space_left(system: Path = _ROOT) -> int | None:
-    """What the limit on the address space leaves (``ulimit -v``, which some clusters set); None without one.
+    """Return the address space left by its limit (``ulimit -v``, which some clusters set); None without one.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def memory_is_limited(system: Path = _ROOT) -> bool:
 
 
 def _room(system: Path) -> list[int]:
-    """What the machine and the control groups leave; empty where nothing tells."""
+    """Return the free memory of the machine and of the control groups; empty if unknown."""
     return [*_room_of_machine(system), *_room_of_groups(system)]
 
 

@@ -26,7 +26,7 @@ _NO_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def relevance_map(explanation: Explanation, dtype: Dtype) -> NDArray[Any]:
-    """The relevance (C, H, W) as it is stored: of an image RGB, as in the text, of another blob in its order.
+    """Return the relevance (C, H, W) as stored: RGB for an image, as in the text file, else as the blob.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def _encode_npy(array: NDArray[Any]) -> bytes:
 
 
 def little_endian(dtype: Dtype) -> np.dtype[Any]:
-    """How numbers of a type lie in files, whatever machine writes them."""
+    """Return a type with the byte order of files, the same on every machine."""
     return np.dtype(dtype).newbyteorder("<")
 
 

@@ -90,7 +90,7 @@ def input_path_of(path: Path) -> Path:
 class AttributionDatabase:
     """A database to write maps to: a new one, or one to go on with. Several threads may write.
 
-    What is written counts from the next `flush` on, which closing includes.
+    Written rows count only after the next `flush`, which closing includes.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class AttributionDatabase:
             self.flush()
 
     def flush(self) -> None:
-        """Make what was written last: mark its rows as done once their content is on the disk.
+        """Mark the written rows as done, once their content is on the disk.
 
         Raises
         ------
@@ -205,7 +205,7 @@ class AttributionDatabase:
                 self._pending.popleft()
 
     def _sync(self) -> None:
-        """Have the content on the disk. A system says only once that it is not, so that is remembered."""
+        """Sync the content to the disk. A system reports a failure only once, so it is remembered."""
         if self._lost:
             raise OutputError(self._lost)
         try:
@@ -235,12 +235,12 @@ class AttributionDatabase:
 
 
 def describe_layout(table: Table) -> str:
-    """What every row of a file holds, in words."""
+    """Return in words what every row of a file holds."""
     return _in_words(table.columns.values())
 
 
 def differing_settings(one: str, other: str) -> str:
-    """In which settings two descriptions differ, in words, with values that are short enough."""
+    """Return the settings that differ between two descriptions, in words, with values if they are short."""
     first, second = (_settings(description) for description in (one, other))
     names = sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
     words = []
@@ -258,7 +258,7 @@ def maps_of_run(description: str) -> int:
 
 
 def _settings(description: str) -> dict[str, Any]:
-    """What a description says; nothing if it is none of a run."""
+    """Return the settings in a description; empty if it is not one of a run."""
     try:
         settings = json.loads(description or "{}")
         json.dumps(settings)  # what was barely read may be too deep to be written

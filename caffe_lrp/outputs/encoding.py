@@ -1,4 +1,4 @@
-"""How explanations are written down, whatever the file."""
+"""The encoding of explanations, common to all kinds of files."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +20,7 @@ class Encoding:
     dtype
         Of relevance, where files have a choice.
     description
-        What describes the run (net, formula, settings), as a JSON text.
+        Description of the run (net, formula, settings), as a JSON text.
     picture
         How rendered pictures look.
     """

@@ -1,4 +1,4 @@
-"""The one table of what can be written: files of every map, and one database of all maps.
+"""The table of outputs: files of every map, and one database of all maps.
 
 A new kind of output is one row here, and the function that encodes it. Nothing is loaded for this table, so
 that the command line can name its kinds; `writers` looks the encoders up. Source: manual:
@@ -21,7 +21,7 @@ class Output:
     Attributes
     ----------
     name
-        What people call it (``--outputs``).
+        Its name for ``--outputs``.
     help
         What is in it, in a few words.
     suffix
@@ -30,7 +30,7 @@ class Output:
         Which function of this room makes the content of a file, ``module.function``. It gets an
         `Explanation` and an `Encoding`. Empty for a database.
     by_default
-        Whether it is written where nobody says what is.
+        Whether it is written by default.
     is_text
         Whether it is text; by default, the programs ``…_minimal`` write nothing else.
     needs_sums
@@ -98,7 +98,7 @@ OUTPUTS = {row.name: row for row in _ROWS}
 
 
 def default_kinds(*, text_only: bool) -> tuple[str, ...]:
-    """What is written where nobody says what is: all of it, or only what is text."""
+    """Return the default outputs: all of them, or only the text files."""
     return tuple(row.name for row in _ROWS if row.by_default and (row.is_text or not text_only))
 
 
@@ -120,7 +120,7 @@ def need_sums(kinds: Iterable[str]) -> bool:
 
 
 def suffix_of(kind: str) -> str:
-    """What the names of files of a kind end with; it is one that `file_kinds` gives."""
+    """Return the suffix of files of a kind, one that `file_kinds` gives."""
     return layer_suffix(kind) if is_layer_kind(kind) else OUTPUTS[kind].suffix
 
 

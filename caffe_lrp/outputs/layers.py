@@ -1,6 +1,6 @@
-"""What relevance at layers is called, which has a file for each layer asked for (``--dump-layers``).
+"""Names of the files of relevance at layers, one for each requested layer (``--dump-layers``).
 
-Each is a kind of output of its own, ``layer:`` and what the layer is called in names of files.
+Each is a kind of output of its own: ``layer:`` and the layer's name in file names.
 """
 
 import re
@@ -16,7 +16,7 @@ _LONGEST = 80
 
 
 def layer_labels(names: Sequence[str]) -> list[str]:
-    """What the layers of a net are called in names of files, all different.
+    """Return the names of a net's layers in file names, all different.
 
     Layers that would share a name have their index in front: ``7-relu``.
     """
@@ -39,5 +39,5 @@ def is_layer_kind(kind: str) -> bool:
 
 
 def layer_suffix(kind: str) -> str:
-    """What names of such files end with."""
+    """Return the suffix of such files."""
     return f"_relevance_{kind.removeprefix(_PREFIX)}.npy"

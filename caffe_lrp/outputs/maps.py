@@ -1,7 +1,7 @@
 """Maps read back from the files that were written of them, by this program or by the LRP Toolbox.
 
-A file may come from anywhere: nothing is unpickled, and no memory is taken for numbers that a file promises
-and does not have.
+A file may come from anywhere: nothing is unpickled, and no memory is taken for numbers that a file claims
+but does not have.
 """
 
 import io
@@ -71,7 +71,7 @@ class Account:
 
 
 def is_map_file(path: Path) -> bool:
-    """Whether a file is called as one that holds a map."""
+    """Return whether a file is named like one with a map."""
     return path.suffix.lower() in _READERS
 
 
@@ -103,9 +103,9 @@ def read_map(path: Path) -> NDArray[Any]:
 
 
 def read_account(path: Path) -> Account:
-    """What a file of a map, and the list of scores beside it, say of the map; nothing where they do not.
+    """Return what a file of a map, and the list of scores beside it, say about the map.
 
-    Damage is no fault here: whoever reads the map is told.
+    Damage is ignored here: reading the map reports it.
     """
     try:
         if path.suffix.lower() == ".npz":

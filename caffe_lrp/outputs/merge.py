@@ -52,7 +52,7 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
     out
         The database to make.
     allow_missing
-        Join what there is, although rows are not written, or indices in no shard. The database then has
+        Join the existing maps, even if rows are not written, or indices in no shard. The database then has
         fewer rows, and the input dataset black pictures in place of those that are missing.
 
     Returns
@@ -65,7 +65,7 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
         Something is missing; shards differ in what they hold, or have indices in common; or a file cannot
         be read.
     OutputError
-        A file cannot be written, or one that is to be made is there already.
+        A file cannot be written, or already exists.
     """
     if not out.name or out.name == "..":
         raise OutputError(f"{out}: is a folder; give a file name in it")
@@ -107,7 +107,7 @@ def _databases_among(paths: Sequence[Path]) -> list[Path]:
 
 
 def _refuse_existing(targets: Sequence[Path]) -> None:
-    """OutputError if a file is there that is to be made."""
+    """Raise OutputError if a file to be made already exists."""
     for target in targets:
         if os.path.lexists(target):
             raise OutputError(
@@ -186,7 +186,7 @@ def _origins_in(shard: Table, number: int) -> Iterator[_Origins]:
 
 
 def _refuse_twins(origins: _Origins, shards: Sequence[Table] | Mapping[int, Table]) -> None:
-    """ConfigError if an index comes twice."""
+    """Raise ConfigError if an index occurs twice."""
     twins = np.flatnonzero(np.diff(origins.index) == 0)
     if len(twins):
         one, other = (shards[number].path for number in origins.shard[twins[0] : twins[0] + 2].tolist())
@@ -197,7 +197,7 @@ def _refuse_twins(origins: _Origins, shards: Sequence[Table] | Mapping[int, Tabl
 
 
 def _refuse_gaps(shards: Sequence[Table], origins: _Origins) -> None:
-    """ConfigError if rows are not written, or indices are in no shard."""
+    """Raise ConfigError if rows are not written, or indices are in no shard."""
     written = np.bincount(origins.shard, minlength=len(shards)).tolist()
     complaints = [
         f"{shard.path}: {shard.rows - count} of {counted(shard.rows, 'row')} are not written"
@@ -220,7 +220,7 @@ def _refuse_gaps(shards: Sequence[Table], origins: _Origins) -> None:
 
 
 def _require_same_rows(pictures: Sequence[Table], origins: _Origins) -> None:
-    """ConfigError if pictures of maps are missing."""
+    """Raise ConfigError if pictures of maps are missing."""
     for number, table in enumerate(pictures):
         ours = origins.shard == number
         rows = origins.row[ours]

@@ -1,4 +1,4 @@
-"""The two texts with which ViRelAy opens a database: ``project.yaml`` and the label map."""
+"""The two files that ViRelAy needs to open a database: ``project.yaml`` and the label map."""
 
 import json
 import os

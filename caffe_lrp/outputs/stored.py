@@ -1,4 +1,4 @@
-"""Where a map that was written lies: in a file of its own, or in a row of a database."""
+"""Stored maps: in a file of their own, or in a row of a database."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class MapFile:
 
     @property
     def stem(self) -> str:
-        """What names of files that belong to it begin with."""
+        """The beginning of the names of its files."""
         return stem_of(self.path)
 
     def changed(self) -> int:
@@ -61,7 +61,7 @@ class MapFile:
         return read_map(self.path)
 
     def account(self) -> Account:
-        """What the files say of it besides."""
+        """What its files say about the explained classes."""
         return read_account(self.path)
 
     def picture(self) -> NDArray[np.uint8] | None:
@@ -90,7 +90,7 @@ class MapRow:
 
     @property
     def stem(self) -> str:
-        """What names of files that belong to it begin with."""
+        """The beginning of the names of its files."""
         return f"{self.database.path.stem}_{self.index}"
 
     def changed(self) -> int:
@@ -149,7 +149,7 @@ class MapDatabase:
 
     @property
     def description(self) -> str:
-        """What its rows were made with."""
+        """The description of the run that made its rows."""
         return self._maps.description
 
     @cached_property

@@ -1,6 +1,6 @@
-"""What an HDF5 file says of itself: its description, and where its datasets lie.
+"""The structure of an HDF5 file: its description, and the places of its datasets.
 
-A file may come from anywhere, and its structure say anything: sizes that no memory holds, datasets in other
+A file may come from anywhere, and its structure may be hostile: sizes that no memory holds, datasets in other
 files, links that lead out of it. Only what a file of ours has is looked at: a few datasets of plain numbers,
 each in one piece inside the file. HDF5 is never asked to follow anything.
 """
@@ -86,7 +86,7 @@ class Structure:
     Attributes
     ----------
     description
-        What its rows were made with.
+        Description of the run that made its rows.
     rows
         Number of rows.
     datasets
@@ -115,7 +115,7 @@ def read_structure(file: int) -> Structure:
     Raises
     ------
     ValueError, or another of `DAMAGE`
-        It has not the structure of a database of ours.
+        It does not have the structure of our databases.
     OSError
         It cannot be read, or is no HDF5 file.
     """

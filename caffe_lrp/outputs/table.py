@@ -55,8 +55,8 @@ def new_table(
 ) -> Iterator["Table"]:
     """A file with room for ``rows`` rows, none of them written, that comes to ``path`` when the block ends.
 
-    It is as long then as it will ever be, but takes no space on the disk for rows that are not written.
-    What a process that was killed has left of an earlier attempt is removed. With ``replace``, it takes the
+    It has its final length then, but takes no space on the disk for rows that are not written.
+    Leftovers of killed processes are removed. With ``replace``, it takes the
     place of what is at ``path``.
 
     Raises
@@ -64,7 +64,7 @@ def new_table(
     OutputError
         The file cannot be made, or the disk could not take all its rows.
     FileExistsError
-        There is a file ``path``, which remains.
+        A file ``path`` exists; it is kept.
     """
     load_h5py()  # or there would be no need for a folder
     _require_space(path, rows, columns)
@@ -97,7 +97,7 @@ def new_table(
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove files that were to become ``path``, unless somebody is still at work on them."""
+    """Remove unfinished files for ``path``, unless a process is still writing them."""
     for leftover, name in interrupted_writes(path.parent):
         if name == path.name and not _is_held(leftover):
             leftover.unlink(missing_ok=True)
@@ -162,7 +162,7 @@ def _properties(h5py: Any, column: Column) -> Any:
 
 
 def _require_space(path: Path, rows: int, columns: Sequence[Column]) -> None:
-    """Refuse to begin what the disk, or a database, cannot take."""
+    """Refuse a file that is too large for the disk or for a database."""
     wanted = rows * sum(column.row_bytes for column in columns)
     folder = next(folder for folder in path.absolute().parents if folder.is_dir())
     free = shutil.disk_usage(folder).free
@@ -198,7 +198,7 @@ class Table:
     columns
         Its datasets, by name.
     description
-        What its rows were made with.
+        Description of the run that made its rows.
 
     Raises
     ------
@@ -319,7 +319,7 @@ class Table:
         return marked
 
     def hold(self) -> None:
-        """Keep others from taking the file for one that nobody works on any more; all can read it."""
+        """Lock the file, so that others do not take it for abandoned; all can still read it."""
         with suppress(OSError):  # a file system without locks
             fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
@@ -339,7 +339,7 @@ class Table:
             )
 
     def sync(self) -> None:
-        """Return when what was written is on the disk, not only on its way; OutputError if it cannot be."""
+        """Wait until written rows are on the disk; raise OutputError if that fails."""
         try:
             os.fsync(self._file)
         except OSError as error:

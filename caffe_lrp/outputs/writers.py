@@ -1,4 +1,4 @@
-"""Writes those files of one map that are wanted; what there is to want is in `kinds`."""
+"""Writes the requested files of one map; `kinds` lists them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -45,7 +45,7 @@ def write_outputs(
     encoding
         How.
     root
-        Folder that no file may lie outside of; None: that does not matter.
+        Folder that no file may lie outside of; None: no limit.
 
     Raises
     ------

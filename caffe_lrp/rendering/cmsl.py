@@ -1,7 +1,7 @@
 """Colour maps written as text, in zennit's colour map specification language (CMSL).
 
 ``00f,80:fff,f00`` has blue at the lower end, white in the middle and red at the upper end: colours of three
-or six hexadecimal digits between commas, each behind its place from 00 to ff and a colon where that matters.
+or six hexadecimal digits, separated by commas. A place from 00 to ff and a colon may precede each colour.
 Colours without a place are spread evenly between their neighbours.
 """
 

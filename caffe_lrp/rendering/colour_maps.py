@@ -104,7 +104,7 @@ COLOUR_MAPS: Mapping[str, ColourMap] = {
 
 @cache
 def find_colour_map(text: str) -> ColourMap:
-    """The map of a name, reversed with ``_r`` behind it, or the one that a text describes (see `cmsl`).
+    """Return the map of a name, reversed with ``_r`` after it, or the one that a text describes (see `cmsl`).
 
     Raises
     ------

@@ -13,7 +13,7 @@ LEAST_SIDE = 224
 
 
 def enlargement(height: int, width: int) -> int:
-    """How many times a picture is enlarged, for people to see its pixels."""
+    """Return the factor by which a picture is enlarged, so that its pixels can be seen."""
     return -(-LEAST_SIDE // max(height, width))
 
 

@@ -1,4 +1,4 @@
-"""PNG files, and what a picture says of how it was drawn."""
+"""PNG files, and the style that is stored in a picture."""
 
 import io
 import json
@@ -55,7 +55,7 @@ def encode_picture(picture: Image.Image, style: PictureStyle) -> bytes:
 
 
 def style_in(path: Path) -> dict[str, Any] | None:
-    """What a file says of how it was drawn; None if it is no picture of ours, or cannot be read."""
+    """Return the style stored in a picture; None if it is not one of ours, or cannot be read."""
     try:
         with Image.open(path) as picture:
             said = json.loads(str(picture.info.get(_STYLE, "null")))

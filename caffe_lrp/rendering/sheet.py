@@ -29,7 +29,7 @@ _MORE = "…"
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A picture with what stands below it.
+    """A picture with its caption.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What belongs together: the tiles of one photo, side by side.
+    """A group of tiles: those of one photo, side by side.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How relevance becomes a picture: the words for it, as the command line, configs and Python know them.
+"""How relevance becomes a picture: the options, as named on the command line, in configs and in Python.
 
 Help and configs need them before anything is drawn, so that NumPy is not loaded here unless a colour map is
 looked up.
@@ -43,7 +43,7 @@ class PictureStyle:
     cmap
         Colour map: its name, ``_r`` behind it for the reverse, or a text such as ``00f,80:fff,f00``.
     pool
-        What a pixel's channels become: their ``sum``, ``mean``, Euclidean norm (``l2``), largest magnitude
+        How a pixel's channels are pooled: their ``sum``, ``mean``, Euclidean norm (``l2``), largest magnitude
         (``linf``), the sum of their magnitudes (``abs-sum``) or of their positive parts (``positive``).
     range
         Which relevance is shown at full strength: the largest magnitude in the map (``max``); a magnitude
@@ -129,9 +129,9 @@ class PictureOption:
     parse
         From a text to its value; a ValueError says what is wrong.
     metavar
-        What its value is called in help; empty for one that is on or off.
+        Name of its value in the help; empty for one that is on or off.
     help
-        What it decides on, in a few words.
+        Its purpose, in a few words.
     """
 
     name: str
@@ -223,12 +223,12 @@ PICTURE_OPTIONS = (
 
 
 def picture_style(given: Mapping[str, Any], base: PictureStyle = DEFAULT_STYLE) -> PictureStyle:
-    """A style with given values, which may be texts, in place of those of another.
+    """Return a style with given values, which may be texts, replacing those of another.
 
     Raises
     ------
     UsageError
-        There is no such word, or a value is none; ``setting`` names it.
+        There is no such option, or a value is invalid; ``setting`` names it.
     """
     known = {option.name: option for option in PICTURE_OPTIONS}
     values = {}

@@ -1,1 +1,1 @@
-"""Where the images of a run are named: lists, folders and archives."""
+"""The sources of a run's images: lists, folders and archives."""

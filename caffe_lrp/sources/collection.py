@@ -1,4 +1,4 @@
-"""A folder or a tar archive of images in place of a list: all its images, for one target."""
+"""A folder or a tar archive of images instead of a list: all its images, for one target."""
 
 import hashlib
 import os
@@ -50,15 +50,15 @@ class ImageCollection(EntryList):
     source
         The folder or archive.
     target
-        What all images are explained for.
+        The target of all images.
     names
         Paths inside the source, in the order of the entries.
     state
-        What else tells this source from another one with the same names.
+        What distinguishes this source from another one with the same names.
     members
         Where the images lie in an archive; None for a folder.
     notices
-        What users should know of it.
+        Notes about it for the user.
     """
 
     unit = "image"
@@ -105,15 +105,15 @@ class ImageCollection(EntryList):
 def read_images(source: Path, target: Target, output_root: Path | None = None) -> ImageCollection:
     """All images below a folder, in the order of their names, or in a tar archive, in its own order.
 
-    Images are told by the ending of their names. What is hidden, files and folders whose names begin with a
-    dot, is passed over.
+    Images are recognised by the ending of their names. Hidden files and folders, whose names begin with a
+    dot, are skipped.
 
     Parameters
     ----------
     source
         Folder or archive.
     target
-        What all images are explained for.
+        The target of all images.
     output_root
         Folder below which heatmaps are written, in which no images are looked for.
 
@@ -175,8 +175,8 @@ def _names_below(folder: Path, output_root: Path | None) -> tuple[list[str], tup
     """Paths of the images below ``folder``, from it on, sorted; and what was passed over, in words.
 
     Links to folders are followed, but not back into a folder that they lie in, nor more than 10 times into
-    the same one: of folders that link to each other, there are more ways than could ever be gone. Which ways
-    are gone follows from the names alone: the shortest, and of these the first in alphabetical order.
+    the same one: folders that link to each other have more paths than could ever be followed. Which paths
+    are followed depends only on the names: the shortest, and of these the first in alphabetical order.
     """
     outputs = _identity(output_root) if output_root else None
     if outputs and outputs == _identity(folder):
@@ -230,7 +230,7 @@ def _on_passed(folder: Path, count: int, first: str) -> tuple[str, ...]:
 
 
 def _identity(folder: Path | str) -> _Identity | None:
-    """Which folder it is, however it is reached; None if there is none."""
+    """Return the identity of a folder, however it is reached; None if it does not exist."""
     try:
         status = os.stat(folder)  # noqa: PTH116 - a path is made in no time for a text only
     except FileNotFoundError:
@@ -338,7 +338,7 @@ def _damaged(path: Path, fault: Exception) -> FileListError:
 
 
 class _AbsurdError(tarfile.ReadError):
-    """What is wrong with a header that no program writes."""
+    """A header that no program writes."""
 
 
 class _Headers:
@@ -383,7 +383,7 @@ def _members_of(archive: tarfile.TarFile, file: BinaryIO, size: int) -> _Members
 
 
 def _why_no_archive(head: bytes) -> str:
-    """What a file is that does not begin as a tar archive does."""
+    """Return what a file is that does not begin like a tar archive."""
     kind = foreign_kind(head)
     if kind is None:
         return f"is not a {_WHAT}; give a list of images with -f"

@@ -77,13 +77,13 @@ class ListEntry:
         Path as written in the list, or from the working directory on; of an image in an archive, that of
         the archive and the name in it.
     target
-        What the image is explained for.
+        The target of the image.
     inside
         Path inside a folder or archive, which output paths repeat; empty for a line of a list.
     member
         Where the image lies in an archive; None for a file of its own.
     fault
-        Why the image cannot be read; empty if nothing is known.
+        Why the image cannot be read; empty if no fault is known.
     """
 
     line: int
@@ -106,9 +106,9 @@ class EntryList(Sequence[ListEntry]):
     digest
         64 hexadecimal digits: lists of one digest ask for the same.
     notices
-        What users should know of the source.
+        Notes about the source for the user.
     faults
-        Why images cannot be read, by their paths inside a folder or archive, as far as is known.
+        Known reasons why images cannot be read, by their paths inside a folder or archive.
     """
 
     source: str
@@ -203,7 +203,7 @@ def read_filelist(path: Path) -> FileList:
     ------
     FileListError
         The file cannot be read, names no image, or has lines that are none of these; all such lines are
-        named at once.
+        reported at once.
     """
     if str(path) == STANDARD_INPUT:
         source, content = "standard input", _read_standard_input()
@@ -231,7 +231,7 @@ def _read_standard_input() -> bytes:
 
 
 class _Scan:
-    """What became of all lines of a list.
+    """The result of scanning all lines of a list.
 
     Attributes
     ----------
@@ -277,7 +277,7 @@ class _Scan:
         return count
 
     def _take_long(self, number: int, content: bytes, start: int, end: int) -> None:
-        """Look at a line that is too long to name an image: nobody wants copies of it."""
+        """Check a line that is too long to name an image, without copying it."""
         first = _NO_BLANK.search(content, start, end)
         if first and first[0] != b"#":
             beginning = content[first.start() : min(end, first.start() + 120)]
@@ -287,7 +287,7 @@ class _Scan:
             )
 
     def _take(self, number: int, start: int, line: str) -> None:
-        """Look at a line that is not evidently a plain one."""
+        """Check a line that is not obviously plain."""
         if (
             len(line.rstrip("\r")) < _SHORTEST_LINE
             or not line.strip()
@@ -310,7 +310,7 @@ class _Scan:
 
 
 def _why_refused(content: bytes, lines: _Scan) -> str:
-    """What is wrong with a list that has lines which cannot be understood."""
+    """Return the error for a list with malformed lines."""
     other = "" if lines.begins_well else why_no_text(content, _WHAT)
     if other:
         return other

@@ -444,4 +444,4 @@ def test_the_status_counts_failures_by_reason(images: Path, tmp_path: Path) -> N
 
 def test_a_folder_without_journals_has_no_status(tmp_path: Path) -> None:
     result = run("status", tmp_path)
-    assert (result.returncode, "holds no journal" in result.stderr) == (5, True)
+    assert (result.returncode, "contains no journal" in result.stderr) == (5, True)

@@ -1,6 +1,6 @@
-"""What the command line can do: the table of commands, and a module each beside it.
+"""The commands of the command line: a table of them, and a module for each beside it.
 
-A module tells its purpose (``HELP``), its arguments (``add_arguments``) and does the work (``run``). It is
+A module has its purpose (``HELP``), its arguments (``add_arguments``) and the work itself (``run``). It is
 imported for its help alone, too, and so imports what takes long to load within ``run``.
 """
 
@@ -15,7 +15,7 @@ from caffe_lrp.machine.environment import ADDRESS_SPACE_TO_COMPILE
 
 
 class CommandModule(Protocol):
-    """What a module beside this one defines."""
+    """The interface of a command's module."""
 
     #: Its purpose: one short sentence for the list of commands, and more if there is more to say.
     HELP: str
@@ -29,7 +29,7 @@ class CommandModule(Protocol):
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command is, and what has to be there before it runs.
+    """Where a command is, and what it needs before it runs.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _moved(path: Path, old_folder: Path, new_folder: Path) -> Path:
-    """A path relative to the config file, as it is to be written in another folder.
+    """Return a path relative to the config file as written from another folder.
 
     One that exists in the current folder is found from there, whatever the config file's folder.
     """

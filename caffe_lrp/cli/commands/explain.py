@@ -77,7 +77,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _why_no_prototxt(path: Path) -> str:
-    """What is in place of a prototxt, such as a model of another program; empty if nothing is known."""
+    """Return what a file is instead of a prototxt, such as a PyTorch model; empty if unknown."""
     try:
         foreign = why_foreign(read_head(path, "prototxt", UsageError, SEARCHED_BYTES), "prototxt")
     except UsageError:  # a run says so
@@ -86,7 +86,7 @@ def _why_no_prototxt(path: Path) -> str:
 
 
 def _fault(options: argparse.Namespace) -> str:
-    """What is missing, or does not go together; empty if nothing."""
+    """Return an error about missing or conflicting arguments; empty if there is none."""
     foreign = "" if options.images else _why_no_prototxt(options.prototxt)
     faults = (
         (
@@ -109,7 +109,7 @@ def _fault(options: argparse.Namespace) -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the pictures, and print what the net says of the images; the exit code."""
+    """Write the pictures, and print the classes of the images; return the exit code."""
     from caffe_lrp.cli.image_view import show_images  # noqa: PLC0415 - Numba takes its time
 
     options.halt.unwind()

@@ -29,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show what is asked for; the exit code."""
+    """Show the chapter or the help; return the exit code."""
     topics = chapters()
     if options.word is None:
         _show(_list_of_topics())
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list_of_topics() -> str:
-    """What there is to ask for, in Markdown."""
+    """Return the list of topics and commands, in Markdown."""
     topics = [(chapter.topic, chapter.summary) for chapter in chapters().values()]
     return f"""\
 # {_TITLE}

@@ -1,4 +1,4 @@
-"""``caffe-lrp init``: a config for a net, with everything in it that its files tell."""
+"""``caffe-lrp init``: a config for a net, filled in from its files."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ a run names it. No file is ever replaced.
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the net, the new file, and what the net's files may not tell."""
+    """Add the net, the new file, and the values that the net's files may lack."""
     parser.epilog = _EPILOG
     add = parser.add_argument
     add("prototxt", type=Path, metavar="PROTOTXT", help="the net")
@@ -31,7 +31,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _fault(options: argparse.Namespace) -> str:
-    """What does not go together; empty if nothing."""
+    """Return an error about conflicting arguments; empty if there is none."""
     if options.mean_values is not None and options.mean_file is not None:
         return "--mean-values and --mean-file cannot be combined; give only one of them"
     return ""

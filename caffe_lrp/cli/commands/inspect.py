@@ -1,4 +1,4 @@
-"""``caffe-lrp inspect``: what a net consists of, and what would become of it under a formula."""
+"""``caffe-lrp inspect``: the layers of a net, and the rule that a formula gives to each."""
 
 import argparse
 from pathlib import Path
@@ -12,7 +12,7 @@ _DEFAULT_FORMULA = 100
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the net, what replaces values of a config, and what is written."""
+    """Add the net, the options that replace values of a config, and the output."""
     parser.usage = "caffe-lrp inspect PROTOTXT [CAFFEMODEL] [option ...]"
     parser.epilog = "Formulas 54 to 60, 102, 104 and 114 need --switch-layer."
     add = parser.add_argument
@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the layers of a net, and write its graph where that is asked for."""
+    """Print the layers of a net, and write its graph on request."""
     from caffe_lrp.cli.net_view import show_net  # noqa: PLC0415 - Numba takes its time
 
     options.halt.unwind()

@@ -57,7 +57,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw what is not there yet; the exit code."""
+    """Draw the missing pictures; return the exit code."""
     from caffe_lrp.batch.painting import Painter  # noqa: PLC0415 - these load OpenCV
     from caffe_lrp.batch.photos import Photos  # noqa: PLC0415
     from caffe_lrp.batch.sources_of_maps import FinishedMaps  # noqa: PLC0415
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _require_room(path: Path, *, overwrite: bool) -> None:
-    """Refuse to put a sheet in the place of a photo, a map, a device: of all but our own pictures."""
+    """Refuse to overwrite anything with a sheet, except a picture made by this program."""
     from caffe_lrp.rendering.png import style_in  # noqa: PLC0415 - loads OpenCV
 
     if not os.path.lexists(path):
@@ -106,7 +106,7 @@ def _require_room(path: Path, *, overwrite: bool) -> None:
 
 
 def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt) -> PictureStyle:
-    """The style whose range is the largest that it has for any of the maps."""
+    """Return the style with one range for all maps: the largest of their own ranges."""
     from caffe_lrp.batch.painting import largest_reach  # noqa: PLC0415
     from caffe_lrp.cli.progress import Tally  # noqa: PLC0415
 
@@ -124,7 +124,7 @@ def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt)
 
 
 def _refuse_others(survey: "Survey", options: argparse.Namespace) -> None:
-    """Refuse to replace pictures, unless that is asked for."""
+    """Refuse to replace pictures without ``--overwrite``."""
     if survey.other is not None and not options.overwrite:
         more = f", as are {survey.other_count - 1:,} more" if survey.other_count > 1 else ""
         raise OutputError(
@@ -134,7 +134,7 @@ def _refuse_others(survey: "Survey", options: argparse.Namespace) -> None:
 
 
 def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: int, halt: Halt) -> ExitCode:
-    """Draw what is left, and say how far it came; the exit code."""
+    """Draw the remaining pictures, and print a summary; return the exit code."""
     from caffe_lrp.cli.progress import Tally  # noqa: PLC0415
 
     left = survey.total - survey.done

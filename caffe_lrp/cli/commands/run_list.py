@@ -1,4 +1,4 @@
-"""``caffe-lrp -c … -f … -p …``: explain a list of images. What can be checked in no time is checked here."""
+"""``caffe-lrp -c … -f … -p …``: explain a list of images. Quick checks are made here."""
 
 import argparse
 import os
@@ -101,7 +101,7 @@ def demo_parser() -> Parser:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add everything; what must be given, and what goes together, is checked in the end."""
+    """Add all arguments; missing and conflicting ones are checked at the end."""
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     _add_sources(parser)
     _add_explanation(parser)
@@ -227,7 +227,7 @@ def _add_runs(parser: Parser) -> None:
 
 
 def _fault(options: argparse.Namespace) -> str:
-    """What is missing, or does not go together; empty if nothing."""
+    """Return an error about missing or conflicting arguments; empty if there is none."""
     has_list, has_images = options.filelist is not None, options.images is not None
     word = options.words[0] if options.words else ""
     picture = next(iter(picture_options_of(options)), "")

@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the state of every run; failures and what is missing do not change the exit code."""
+    """Print the state of every run; failed and missing maps do not change the exit code."""
     from caffe_lrp.batch.status import read_status  # noqa: PLC0415 - it loads NumPy
 
     runs = read_status(options.folder)

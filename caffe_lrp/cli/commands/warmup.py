@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compile all kernels; say how to make use of it."""
+    """Compile all kernels, and print how to use them."""
     if options.cpu:
         os.environ["CAFFE_LRP_CPU"] = options.cpu
     # What compiles reads the environment when it is imported.
