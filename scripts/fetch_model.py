@@ -315,7 +315,7 @@ def status_fault(error: HTTPError) -> Exception:
     if error.code in RETRIED_STATUSES:
         return TransientError(f"answers {error.code} {error.reason}")
     if error.code == 416:
-        return UnusableError("serves another file: it ends before what is there already")
+        return UnusableError("serves another file: it ends before the part that is already here")
     return UnusableError(f"answers {error.code} {error.reason}")
 
 
@@ -333,7 +333,7 @@ def ask(address: str, offset: int, timeout: float) -> HTTPResponse:
     except URLError as error:
         raise connection_fault(error.reason) from error
     except InvalidURL as error:
-        raise UnusableError(f"is no address ({error})") from error
+        raise UnusableError(f"is not a valid address ({error})") from error
     except (OSError, HTTPException) as error:
         raise TransientError(f"the connection broke off ({error})") from error
     return response
@@ -427,7 +427,7 @@ def complete(address: str, file: File, part: Path, patience: Patience) -> Findin
     pieces = receive_patiently(address, file, part, patience)
     finding = inspect(part, file)
     if finding.wrong and pieces:
-        say("  the pieces are not of one file: all of it anew")
+        say("  the pieces are from different files; starting again")
         part.unlink()
         receive_patiently(address, file, part, patience)
         finding = inspect(part, file)
@@ -533,9 +533,9 @@ def lacking(model: Model, folder: Path, force: bool) -> dict[Path, File]:
         elif finding.wrong:
             in_the_way.append(f"{shown(target)}: {finding.text}")
         else:
-            report(f"{shown(target)} is there already", finding)
+            report(f"{shown(target)} already exists", finding)
     if in_the_way:
-        raise FetchError("\n".join([*in_the_way, "Move it away, or replace it with --force."]))
+        raise FetchError("\n".join([*in_the_way, "Move or rename it, or replace it with --force."]))
     return missing
 
 
@@ -640,7 +640,7 @@ def advice(failures: Sequence[UnavailableError], check_command: str) -> str:
         lines += [f"  {shown(errand.target)}" + (f", or what it holds: {members}" if members else "")]
         lines += [f"    {line}" for line in figures(errand.source)]
     unpacks = ", unpacks the archive" if any(failure.errand.members for failure in failures) else ""
-    lines += [f"Then run the same command again: it checks them{unpacks} and goes on. To check only:"]
+    lines += [f"Then run the same command again: it checks them{unpacks} and continues. To check only:"]
     lines += [f"    {check_command}"]
     return "\n".join([*lines, "A mirror of your own: --base-url URL."])
 
@@ -688,7 +688,7 @@ def base_url(text: str) -> str:
     """Return the address of a mirror from the command line."""
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.netloc or not re.fullmatch(r"[!-~]+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no http or https address")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an http or https address")
     return text.rstrip("/")
 
 
@@ -762,7 +762,7 @@ def main(
     except OSError as error:
         say(f"{PROGRAM}: {error.filename or folder}: {error.strerror}")
     except KeyboardInterrupt:
-        say(f"{PROGRAM}: interrupted; what has come so far is kept, the same command goes on from there")
+        say(f"{PROGRAM}: interrupted; the part so far is kept; run the same command again to continue")
         return INTERRUPTED
     return FAILED
 

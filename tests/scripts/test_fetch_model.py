@@ -521,7 +521,7 @@ def test_an_interrupted_run_keeps_its_part_and_the_next_goes_on(
     _, errors = process.communicate(timeout=60)
     gate.set()
     assert process.returncode == ExitCode.INTERRUPTED
-    assert "the same command goes on from there" in errors
+    assert "run the same command again to continue" in errors
     assert "Traceback" not in errors
     kept = part.stat().st_size
     assert 0 < kept <= HALF
@@ -655,7 +655,7 @@ def test_bytes_that_are_known_to_be_wrong_are_not_kept(server: Server, tmp_path:
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (Reply(WEIGHTS[: HALF - 1]), "it ends before what is there already"),
+        (Reply(WEIGHTS[: HALF - 1]), "it ends before the part that is already here"),
         (Reply(b"<html>", ranges=False, headers={"Content-Type": "text/html"}), "sends a web page"),
         (Reply(WEIGHTS, headers={"Content-Range": "bytes 0-299999/300000"}), "sends another part"),
     ],
