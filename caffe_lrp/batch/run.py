@@ -92,7 +92,7 @@ def explain_list(run: PreparedRun, stop: Stop, tell: Callable[[Event], None]) ->
     Raises
     ------
     OutputError
-        The output folder cannot be used, or files of this run are not there any more at its end.
+        The output folder cannot be used, or files of this run are gone at its end.
     CaffeLrpError
         Something else ends the run.
     """

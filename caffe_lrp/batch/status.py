@@ -37,7 +37,7 @@ class RunStatus:
     running
         Shards that are running now.
     damaged
-        Lines of journals that are no records, and were passed over.
+        Lines of journals that are not records, and were skipped.
     per_second
         Maps a second, of all shards that are running.
     """

@@ -234,7 +234,7 @@ class Table:
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: cannot be opened as a database: {why_unwritable(error)}; if it is damaged, or "
-                "another kind of file, move it away"
+                "another kind of file, move or rename it"
             ) from error
 
     def __enter__(self) -> "Table":

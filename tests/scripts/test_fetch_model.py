@@ -333,7 +333,7 @@ def test_what_is_in_place_and_right_is_not_fetched_again(server: Server, tmp_pat
     result = run(models, tmp_path)
     assert_fetched(result, tmp_path)
     assert server.requests == []
-    assert result.stdout.count("there already") == 3
+    assert result.stdout.count("already exists") == 3
 
 
 def test_a_file_is_asked_for_as_it_is_not_compressed(server: Server, tmp_path: Path) -> None:
