@@ -302,7 +302,7 @@ def test_a_near_name_is_suggested() -> None:
 def test_a_mirror_must_be_an_http_address(address: str) -> None:
     result = script("vgg16", "--base-url", address)
     assert result.returncode == ExitCode.USAGE
-    assert "no http or https address" in result.stderr
+    assert "not an http or https address" in result.stderr
 
 
 # -- Success ------------------------------------------------------------------------------------------
