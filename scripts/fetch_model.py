@@ -427,7 +427,7 @@ def complete(address: str, file: File, part: Path, patience: Patience) -> Findin
     pieces = receive_patiently(address, file, part, patience)
     finding = inspect(part, file)
     if finding.wrong and pieces:
-        say("  the pieces are from different files; starting again")
+        say("  the pieces are from different files")
         part.unlink()
         receive_patiently(address, file, part, patience)
         finding = inspect(part, file)

@@ -256,7 +256,7 @@ def test_a_run_that_is_going_on_is_not_overwritten(tmp_path: Path) -> None:
     process.send_signal(signal.SIGSTOP)
     second = finish(path, out, "--formula", 0, "--overwrite")
     process.send_signal(signal.SIGCONT)
-    assert (second.returncode, "is going on" in second.stderr) == (5, True)
+    assert (second.returncode, "is in progress" in second.stderr) == (5, True)
     assert process.wait(timeout=120) == 0
 
 
