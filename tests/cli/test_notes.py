@@ -42,26 +42,26 @@ def notes(folder: Path, text: str) -> list[str]:
 STOCHASTIC = 'type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }'
 STATISTICS = (
     "the stored mean and variance are used, so that the map of an image does not depend on the rest of its "
-    "batch; Caffe takes those of the batch, and gives other scores"
+    "batch; Caffe uses those of the batch, so its scores differ"
 )
 #: What asks for something that is not done -> what is said.
 UNFOLLOWED = {
     'type: "BatchNorm" batch_norm_param { use_global_stats: false }': (
-        f"'use_global_stats: false' of 'a' (BatchNorm) is not followed: {STATISTICS}"
+        f"'use_global_stats: false' of 'a' (BatchNorm) is ignored: {STATISTICS}"
     ),
-    'type: "BatchNorm" phase: TRAIN': f"'phase: TRAIN' of 'a' (BatchNorm) is not followed: {STATISTICS}",
-    'type: "BN" phase: TRAIN': f"'phase: TRAIN' of 'a' (BN) is not followed: {STATISTICS}",
+    'type: "BatchNorm" phase: TRAIN': f"'phase: TRAIN' of 'a' (BatchNorm) is ignored: {STATISTICS}",
+    'type: "BN" phase: TRAIN': f"'phase: TRAIN' of 'a' (BN) is ignored: {STATISTICS}",
     'type: "Dropout" phase: TRAIN': (
-        "'phase: TRAIN' of 'a' (Dropout) is not followed: nothing is dropped; Caffe drops units at random, "
+        "'phase: TRAIN' of 'a' (Dropout) is ignored: nothing is dropped; Caffe drops units at random, "
         "at test time too"
     ),
     'type: "RReLU" rrelu_param { negative_slope_lower: 3 negative_slope_upper: 8 } phase: TRAIN': (
-        "'phase: TRAIN' of 'a' (RReLU) is not followed: the mean of its bounds is used; Caffe takes a number "
-        "between them at random, at test time too"
+        "'phase: TRAIN' of 'a' (RReLU) is ignored: the mean of its bounds is used; Caffe draws a "
+        "random number between them, at test time too"
     ),
     f"{STOCHASTIC} phase: TRAIN": (
-        "'phase: TRAIN' of 'a' (Pooling) is not followed: STOCHASTIC pooling gives the mean of what may be "
-        "chosen; Caffe chooses at random, at test time too"
+        "'phase: TRAIN' of 'a' (Pooling) is ignored: STOCHASTIC pooling gives its expected "
+        "value; Caffe chooses at random, at test time too"
     ),
 }
 #: What is done, or changes nothing.
@@ -307,7 +307,7 @@ def test_errors_without_notes_have_none() -> None:
         ),
         ("mood: 3 layer { name: 'a' type: 'ReLU' bottom: 'a' top: 'a' }", "reads the blob 'a'"),
         ("mood: 3 layers { layer { name: 'f' type: 'cnv' } }", "has no type 'cnv'"),
-        (DATA + "mood: 3 layer { type: 'ReLU' include { phase: TRAIN } }", "takes part at test time"),
+        (DATA + "mood: 3 layer { type: 'ReLU' include { phase: TRAIN } }", "is used at test time"),
     ],
 )
 def test_notes_of_the_file_come_with_every_error_of_its_net(text: str, fault: str, tmp_path: Path) -> None:

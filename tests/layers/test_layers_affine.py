@@ -365,7 +365,7 @@ def test_statistics_that_count_as_0_are_remarked_on_once(
         text += f'layer {{ name: "{name}" bottom: "top0" top: "top0" {BATCH_NORM} }}\n'
     blobs = [np.full(4, mean, np.float32), np.zeros(4, np.float32), np.full(1, factor, np.float32)]
     net = build(tmp_path, text, dict.fromkeys(names, blobs))
-    start = f"{net.source}: layer 1 'a' (BatchNorm) and 2 more: mean and variance count as 0, as in Caffe"
+    start = f"{net.source}: layer 1 'a' (BatchNorm) and 2 more: mean and variance are taken as 0, as in Caffe"
     assert [remark.startswith(start) for remark in net.notices] == [True] * is_odd
 
 
@@ -608,7 +608,7 @@ def test_bad_parameters_of_pairs_are_errors(body: str, part: str, message: str, 
     "body", ['type: "Scale" scale_param { axis: 0 }', 'type: "Bias" bias_param { axis: 0 }']
 )
 def test_pairs_that_do_not_go_together_are_errors(body: str, tmp_path: Path) -> None:
-    message = "do not go together: the second must be the beginning of the first; put a Flatten or Reshape"
+    message = "do not match: the first must begin with the shape of the second; put a Flatten or Reshape"
     with pytest.raises(ModelError, match=message):
         build_graph(deployed(tmp_path, layer_net(body, IMAGE, (5, 7, 6))))
 
