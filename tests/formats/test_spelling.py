@@ -120,7 +120,7 @@ def test_every_change_of_a_letter_leaves_a_net_or_a_clear_error(
         ("layer { type: ReLU }", "put the text in quotes"),
         ("layer { type: RELU }", 'the current style needs quotes: type: "ReLU"'),
         ("layers { type: 'ReLU' }", "a type is written without quotes: type: RELU"),
-        ("layers { type: 'Input' }", "there is no value 'Input'; types that Caffe's old style"),
+        ("layers { type: 'Input' }", "there is no value 'Input'; for types that Caffe's old style"),
         ("layer { pooling_param { pool: 'MAX' } }", "the value 'MAX' is in quotes"),
         ("layer { name: 'x' name: 'y' }", "'name' appears twice in one block; keep one"),
         ("layer { include: TRAIN }", "write include { phase: TEST }"),

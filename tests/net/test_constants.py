@@ -229,7 +229,7 @@ def test_values_that_follow_from_constants_alone_are_no_outputs(tmp_path: Path) 
             "random numbers, on which the scores depend; make it a constant",
         ),
         ('data_filler { type: "uniform" }', "fills 'fixed' with random numbers"),
-        ('data_filler { type: "constant" value: 1e39 }', "fills 'fixed' with inf; give a number"),
+        ('data_filler { type: "constant" value: 1e39 }', "fills 'fixed' with inf; give a finite number"),
         ('data_filler { } data_filler { type: "xavier" }', "fills 'fixed' with random numbers"),
     ],
 )
