@@ -249,8 +249,8 @@ def _load_net(settings: ModelSettings, deployed: DeployedNet, weights: StoredWei
         if settings.input_size is not None:
             size = "x".join(map(str, settings.input_size))
             error.hint = Notice(
-                f"the input was made {size} (input_size); nets with fully connected layers over positions, "
-                "or with constants of a fixed size, do not take any size",
+                f"the input was made {size} (input_size); only nets without fully connected layers over "
+                "positions, and without constants of a fixed size, accept any size",
                 setting="input_size",
             )
         raise

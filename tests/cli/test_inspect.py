@@ -384,7 +384,7 @@ def test_a_size_that_the_file_lacks_is_asked_for_and_can_be_given(tmp_path: Path
     _, layers = INCEPTION.split("}", 1)
     path = tmp_path / "train_val.prototxt"
     path.write_text(data + layers)
-    assert "give height and width (input_size in the config, --input-size)" in refusal(capsys, 3, path)
+    assert "set height and width (input_size in the config, --input-size)" in refusal(capsys, 3, path)
     assert main(["inspect", str(path), "--input-size", "13x11"]) == 0
     printed = capsys.readouterr()
     assert "input 'data' 1×3×13×11; 21 layers" in printed.out

@@ -98,7 +98,7 @@ def test_statistics_of_the_training_are_used_whatever_the_file_asks_for(tmp_path
 
 def test_one_note_names_three_layers_and_counts_the_others(tmp_path: Path) -> None:
     (note,) = notes(tmp_path, net(*['type: "Dropout" phase: TRAIN'] * 5))
-    assert " of 'a' (Dropout), 'b' (Dropout), 'c' (Dropout), and 2 more is not followed: " in note
+    assert " of 'a' (Dropout), 'b' (Dropout), 'c' (Dropout), and 2 more is ignored: " in note
 
 
 def test_layers_for_training_alone_get_no_note(tmp_path: Path) -> None:
@@ -173,8 +173,8 @@ def test_every_row_of_effects_is_tested_here() -> None:
 def test_what_a_field_does_to_scores_is_told_for_all_its_layers(tmp_path: Path) -> None:
     text = net(CONVOLUTION % "relu: true", CONVOLUTION % "relu: false", CONVOLUTION % "relu: true")
     assert notes(tmp_path, text) == [
-        "line 2: 'relu: true' in 'convolution_param' of 'a' (Convolution), 'c' (Convolution) is not "
-        "followed, so scores will be wrong if the net was trained with a fork of Caffe where it applies a "
+        "line 2: 'relu: true' in 'convolution_param' of 'a' (Convolution), 'c' (Convolution) is "
+        "ignored, so scores will be wrong if the net was trained with a fork of Caffe where it applies a "
         "ReLU to the output of the layer; write the ReLU as a layer of its own"
     ]
 
@@ -187,9 +187,7 @@ def test_colours_that_are_swapped_are_told_of_the_data_layer_that_is_used(tmp_pa
     text = "".join(image % pair for pair in (("train", "TRAIN"), ("test", "TEST")))
     (became, swapped) = notes(tmp_path, text + net('type: "ReLU"').removeprefix(DATA))
     assert became.startswith("data layer 'test' (ImageData) became an input")
-    assert swapped.startswith(
-        "line 2: 'bgr2rgb: true' in 'transform_param' of 'test' (ImageData) is not followed"
-    )
+    assert swapped.startswith("line 2: 'bgr2rgb: true' in 'transform_param' of 'test' (ImageData) is ignored")
     assert swapped.endswith("it swaps the colours of images; set channel_order to RGB in the config")
 
 

@@ -192,7 +192,9 @@ def test_the_limit_can_be_lower(tmp_path: Path) -> None:
     path = image(tmp_path, b"")
     Image.new("RGB", (30, 40)).save(path, "PNG")
     assert decode(path, 1200).samples.shape == (40, 30, 3)
-    assert_refused(lambda: decode(path, 1199), ImageError, "30 x 40 pixels are more than the limit of 1199 pixels")
+    assert_refused(
+        lambda: decode(path, 1199), ImageError, "30 x 40 pixels are more than the limit of 1199 pixels"
+    )
 
 
 def test_the_limit_can_be_higher_than_that_of_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,8 +190,8 @@ def test_a_net_with_another_number_of_channels_takes_finished_inputs_only() -> N
         ([[1, 2]], "the image given (of type list): is not an image; give a path"),
         (
             np.zeros((23, 31, 3)),
-            "the image given (an array of shape (23, 31, 3) and type float64): floating-point numbers are "
-            "the finished input of the net, which has the shape (3, 13, 14) (channels, height, width); give "
+            "the image given (an array of shape (23, 31, 3) and type float64): a floating-point array is "
+            "taken as the finished input of the net, whose shape is (3, 13, 14) (channels, height, width); give "
             "a picture, which is resized and cropped, as an array (H, W), (H, W, 3) or (H, W, 4) of uint8",
         ),
         (np.zeros((13, 14, 3), np.float32), "put the channels first with .transpose(2, 0, 1)"),
@@ -214,7 +214,7 @@ def test_a_net_with_another_number_of_channels_takes_finished_inputs_only() -> N
             np.zeros((101, 50), np.uint8),
             "50 x 101 pixels are more than the limit of 5000 pixels; make",
         ),
-        (np.zeros((101, 50, 3), np.uint16), "50 x 101 pixels are more than the 5000"),
+        (np.zeros((101, 50, 3), np.uint16), "50 x 101 pixels are more than the limit of 5000"),
         (Image.new("RGB", (101, 50)), "101 x 50 pixels are more than the limit of 5000 pixels; make"),
         (
             Image.new("F", (9, 6)),

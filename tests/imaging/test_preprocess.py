@@ -394,7 +394,7 @@ def npy_header(text: str) -> bytes:
         ),
         (
             npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 99999999, 99999999)}"),
-            "more than the 180000000 pixels",
+            "exceed the limit of 180000000 pixels",
         ),
         (npy_header("(" * 9000), "cannot be read as a NumPy file"),
         (npy_header("{'descr': '|O', 'fortran_order': False, 'shape': (5, 7, 8)}"), "not an image"),

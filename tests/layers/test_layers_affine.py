@@ -376,7 +376,9 @@ def test_a_number_that_one_fork_divides_by_and_another_does_not_is_remarked_on(
     ones = np.ones(4, np.float32)
     weights = {"layer": [ones, ones, np.full(1, number, np.float32), ones, ones]}
     net = build(tmp_path, layer_net(BATCH_NORM, IMAGE), weights)
-    start = f"{net.source}: layer 0 'layer' (BatchNorm): the last number of its statistics is 999.5: they"
+    start = (
+        f"{net.source}: layer 0 'layer' (BatchNorm): the last number of its statistics is 999.5: the others"
+    )
     assert [remark.startswith(start) for remark in net.notices] == [True] * is_odd
 
 
@@ -673,7 +675,7 @@ def test_negative_variances_are_errors_that_name_the_order(
     body: str, count: int, order: str, tmp_path: Path
 ) -> None:
     weights = {"layer": [np.full(4, -2, np.float32)] * count}
-    with pytest.raises(ModelError, match=rf"layer 0 'layer' .*a variance plus eps is -.*taken for {order}: "):
+    with pytest.raises(ModelError, match=rf"layer 0 'layer' .*a variance plus eps is -.*read as {order}: "):
         build(tmp_path, layer_net(body, IMAGE), weights)
 
 

@@ -249,7 +249,7 @@ def test_an_error_is_raised_or_takes_the_place_of_its_explanations(model: Model)
     errors = [str(each) for each in found if isinstance(each, ImageError)]
     assert errors[:2] == ["gone.png: no such image; check the path and the folder it is relative to"] * 2
     assert errors[2:4] == ["class 5 does not exist: the net has 5 outputs, which count from 0 to 4"] * 2
-    assert "the finished input of the net, which has the shape (3, 9, 9)" in errors[5]
+    assert "the finished input of the net, whose shape is (3, 9, 9)" in errors[5]
     explanations = model.explain_all(images, targets)
     assert numbers_of(next(explanations)) == numbers_of(model.explain(pixels(0), 1))
     with pytest.raises(ImageError, match=r"gone\.png: no such image"):
@@ -435,8 +435,8 @@ def test_a_model_has_the_formula_that_suits_its_net_and_notices_of_its_settings(
         assert model.formula == model.explain(PICTURE).formula == "epsilon-plus"
         assert len(model.explain(PICTURE).top(9)) == 3
         assert model.notices == (
-            "class_count: numclasses is 3, but the net has 5 outputs; those from 3 on are not ranked, and "
-            "never chosen by -1 or -2",
+            "class_count: numclasses is 3, but the net has 5 outputs; outputs from 3 on are not ranked, and "
+            "-1 and -2 never choose them",
         )
         assert repr(model).endswith("formula epsilon-plus, 1 notice>")
 

@@ -546,7 +546,7 @@ def test_a_head_that_is_chosen_is_not_noted_and_one_that_is_not_is() -> None:
     )
     arrange_heads(head="fc_sex")
     (note,) = notes()
-    assert "numclasses is 3, but the head 'p_sex' has 5 outputs; those from 3 on are not ranked" in note
+    assert "numclasses is 3, but the head 'p_sex' has 5 outputs; outputs from 3 on are not ranked" in note
 
 
 @pytest.mark.parametrize(

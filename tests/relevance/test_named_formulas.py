@@ -440,7 +440,7 @@ def test_z_box_has_bounds_of_its_own_where_they_differ_within_a_channel(tmp_path
 )
 def test_z_box_does_not_follow_what_else_is_made_of_the_image(between: str, tmp_path: Path) -> None:
     with pytest.raises(
-        PlanError, match=r"'conv' \(Convolution\) reads what .* not only by moving, scaling or"
+        PlanError, match=r"'conv' \(Convolution\) does not read the image, nor a moved, scaled or"
     ):
         resolve_plan(
             build(tmp_path, BOXED + between + READER), find_formula("deep-taylor"), PARAMETERS, "fc", 0
