@@ -596,7 +596,7 @@ CATALOGUE = (
             Kind(
                 "no output of the net has the name of the head",
                 changed("config.txt", "numclasses\n", "head\nprop\nnumclasses\n"),
-                "caffe-lrp: error: config.txt: line 16: head prop (--head): deploy.prototxt has no head of "
+                "caffe-lrp: error: config.txt: line 16: head prop (--head): deploy.prototxt has no head with "
                 "this name; did you mean 'prob'? Its heads are 'prob'",
             ),
             Kind(
@@ -814,8 +814,8 @@ CATALOGUE = (
                 "a layer type is in old capitals",
                 changed("deploy.prototxt", '"Convolution"', "CONVOLUTION"),
                 "caffe-lrp: error: deploy.prototxt: line 6: not a valid prototxt: '  type: "
-                "CONVOLUTION': Expected string but found: 'CONVOLUTION'; put the text in quotes, as the "
-                'current style has it: type: "Convolution"',
+                "CONVOLUTION': Expected string but found: 'CONVOLUTION'; the current "
+                'style needs quotes: type: "Convolution"',
             ),
             Kind(
                 "a layer type is not supported",

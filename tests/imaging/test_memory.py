@@ -191,8 +191,9 @@ def test_a_net_with_another_number_of_channels_takes_finished_inputs_only() -> N
         (
             np.zeros((23, 31, 3)),
             "the image given (an array of shape (23, 31, 3) and type float64): a floating-point array is "
-            "taken as the finished input of the net, whose shape is (3, 13, 14) (channels, height, width); give "
-            "a picture, which is resized and cropped, as an array (H, W), (H, W, 3) or (H, W, 4) of uint8",
+            "taken as the finished input of the net, whose shape is (3, 13, 14) (channels, height, width); "
+            "give a picture, which is resized and cropped, as an array (H, W), (H, W, 3) or (H, W, 4) of "
+            "uint8",
         ),
         (np.zeros((13, 14, 3), np.float32), "put the channels first with .transpose(2, 0, 1)"),
         (np.zeros((1, 3, 13, 14), np.float32), "give one image at a time, without the batch axis"),
