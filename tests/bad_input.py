@@ -590,13 +590,13 @@ CATALOGUE = (
                 "no layer has the name that is given",
                 valued("lastlayerindex", "conv2"),
                 "caffe-lrp: error: config.txt: line 12: lastlayerindex conv2 (--start-layer): "
-                "deploy.prototxt has no layer of this name; names near it: conv1, …; caffe-lrp inspect shows "
-                "all",
+                "deploy.prototxt has no layer with this name; names near it: conv1, …; caffe-lrp inspect "
+                "shows all",
             ),
             Kind(
                 "no output of the net has the name of the head",
                 changed("config.txt", "numclasses\n", "head\nprop\nnumclasses\n"),
-                "caffe-lrp: error: config.txt: line 16: head prop (--head): deploy.prototxt has no head of "
+                "caffe-lrp: error: config.txt: line 16: head prop (--head): deploy.prototxt has no head with "
                 "this name; did you mean 'prob'? Its heads are 'prob'",
             ),
             Kind(
@@ -766,7 +766,7 @@ CATALOGUE = (
                 "it is cut short",
                 content("deploy.prototxt", PROTOTXT[:400]),
                 "caffe-lrp: error: deploy.prototxt: line 17: not a valid prototxt: it ends before "
-                "the last '}'; download or copy it again, or add what is missing",
+                "the last '}'; download or copy it again, or add the missing lines",
             ),
             Kind(
                 "it is the solver's",
@@ -781,9 +781,9 @@ CATALOGUE = (
                     'input: "data"\ninput_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n',
                     'layer { name: "data" type: "Data" top: "data" top: "label" }\n',
                 ),
-                "caffe-lrp: error: deploy.prototxt: data layer 'data' (Data): the file does not say how "
-                "large 'data' is; give height and width (input_size in the config, --input-size), or put in "
-                'the place of the layer: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }',
+                "caffe-lrp: error: deploy.prototxt: data layer 'data' (Data): the prototxt does not "
+                "give the size of 'data'; set height and width (input_size in the config, --input-size), or "
+                'replace the layer by: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }',
             ),
             Kind(
                 "a field is misspelt",
@@ -814,8 +814,8 @@ CATALOGUE = (
                 "a layer type is in old capitals",
                 changed("deploy.prototxt", '"Convolution"', "CONVOLUTION"),
                 "caffe-lrp: error: deploy.prototxt: line 6: not a valid prototxt: '  type: "
-                "CONVOLUTION': Expected string but found: 'CONVOLUTION'; put the text in quotes, as the "
-                'current style has it: type: "Convolution"',
+                "CONVOLUTION': Expected string but found: 'CONVOLUTION'; the current "
+                'style needs quotes: type: "Convolution"',
             ),
             Kind(
                 "a layer type is not supported",
@@ -827,7 +827,7 @@ CATALOGUE = (
                 "a pooling method is misspelt",
                 changed("deploy.prototxt", "pool: MAX", "pool: MXA"),
                 "caffe-lrp: error: deploy.prototxt: line 17: not a valid prototxt: there is no value "
-                "'MXA'; did you mean 'MAX'? (there are MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF)",
+                "'MXA'; did you mean 'MAX'? (known values: MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF)",
             ),
             Kind(
                 "a layer reads a blob that is misspelt",
@@ -981,7 +981,7 @@ CATALOGUE = (
             Kind(
                 "it is a solverstate",
                 content("tiny.caffemodel", _solverstate()),
-                "caffe-lrp: error: tiny.caffemodel: is a solverstate (for going on with a training), "
+                "caffe-lrp: error: tiny.caffemodel: is a solverstate (for resuming training), "
                 "not a caffemodel; give the caffemodel that was saved with it",
             ),
             Kind(
@@ -1015,8 +1015,8 @@ CATALOGUE = (
                 "a weight is NaN",
                 reweighted(lambda net: net.layer[0].blobs[0].data.__setitem__(7, float("nan"))),
                 "caffe-lrp: error: deploy.prototxt: layer 0 'conv1' (Convolution): the caffemodel "
-                "has weights for it that are NaN or infinite; download it again, or take a snapshot "
-                "from before its training diverged",
+                "has weights for it that are NaN or infinite; download it again, or use a snapshot "
+                "from before training diverged",
             ),
             Kind(
                 "it claims to hold more numbers than it does",
@@ -1214,15 +1214,15 @@ CATALOGUE = (
             Kind(
                 "it has 50,000 × 50,000 pixels",
                 content(BAD_IMAGE, _huge_png()),
-                "list.txt: line 2: images/bee.jpg: image is too large: it has more than the 180000000 "
-                "pixels that are allowed; make it smaller first, or allow more with --max-pixels",
+                "list.txt: line 2: images/bee.jpg: image is too large: it has more than the limit of "
+                "180000000 pixels; make it smaller first, or allow more with --max-pixels",
                 exit_code=4,
             ),
             Kind(
                 "it has more pixels than `--max-pixels` allows",
                 content(BAD_IMAGE, _encoded(np.zeros((50, 60, 3), np.uint8))),
                 "list.txt: line 2: images/bee.jpg: image is too large: 60 x 50 pixels are more than the "
-                "2900 pixels that are allowed; make it smaller first, or allow more with --max-pixels",
+                "limit of 2900 pixels; make it smaller first, or allow more with --max-pixels",
                 exit_code=4,
                 options=(*RUN, "--max-pixels", "2.9K"),
             ),

@@ -45,7 +45,7 @@ class LinearMap(ABC):
 
     @abstractmethod
     def adjoint(self, source: Source, factor: Blob | None, workspace: Workspace) -> Blob:
-        """What ``source`` hands back along the weights, in the layer's input shape.
+        """Propagate ``source`` back along the weights, to the layer's input shape.
 
         Parameters
         ----------

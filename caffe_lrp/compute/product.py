@@ -1,4 +1,4 @@
-"""One convolution, forwards or backwards: which kernel computes it, in which blocks."""
+"""One convolution, forward or backward: which kernel computes it, and in which blocks."""
 
 from dataclasses import dataclass
 
@@ -105,7 +105,7 @@ def packed_growth(window: Window, method: str) -> float:
 
 
 def _groups_together(shape: ConvolutionShape) -> int:
-    """How many small groups are computed as one: as many as fit into a panel, and divide all groups."""
+    """The number of small groups computed as one: as many as fit into a panel and divide all groups."""
     room = max(1, PANEL // (shape.parts * shape.outputs))
     return max(count for count in range(1, room + 1) if shape.groups % count == 0)
 

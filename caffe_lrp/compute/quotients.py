@@ -1,4 +1,4 @@
-"""What goes back along the weights of a map: relevance as it is, or over what a rule divides it by.
+"""The input of the adjoint of a map: relevance as it is, or divided as a rule demands.
 
 Blobs are in the shapes of the layer; sums are those of `LinearMap.apply_sums`, biases (C,). A quotient is
 not formed here: the map does that while the numbers are in the cache, and knows the groups of channels.

@@ -90,7 +90,7 @@ class ConvolutionMap(LinearMap):
         return packed_growth(self.window, "direct" if self.is_direct else convolution)
 
     def _method(self, convolution: str) -> str:
-        """What a method of convolution comes down to: directly, or by halves, where there is no other way."""
+        """The method that is used: direct, the one given, or halves where that does not apply."""
         if self.is_direct or self._apart:
             return "direct"
         is_free = convolution == "direct" or winograd_applies(self.window)
@@ -146,7 +146,7 @@ class ConvolutionMap(LinearMap):
         return has_stride or (is_narrow and not has_better)
 
     def adjoint_product(self, convolution: str) -> Product:
-        """The adjoint: shares that are handed back, or a convolution of the outputs."""
+        """The adjoint: shares scattered to the inputs, or a convolution of the outputs."""
         return self._adjoint_product(self._method(convolution))
 
     @shared_method
@@ -308,6 +308,6 @@ def _source(x: Blob, parts: int, groups: int) -> Source:
 
 
 def _handed_back(out: Blob, factor: Blob | None, parts: int) -> Sink:
-    """Where an adjoint puts results: as they are, times ``factor``, or of two parts the one of its sign."""
+    """Where an adjoint writes results: as they are, times ``factor``, or the part of its sign out of two."""
     mode = SIGNS if parts == 2 else PLAIN if factor is None else TIMES
     return Sink(mode, out, NO_BLOB, NO_BLOB if factor is None else pixels(factor), NO_BIAS)

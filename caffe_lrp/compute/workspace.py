@@ -1,4 +1,4 @@
-"""Where one worker computes: memory that is used again, and threads that share the work of a layer."""
+"""The workspace of one worker: memory that is reused, and threads that share the work of a layer."""
 
 import math
 import sys
@@ -14,7 +14,7 @@ from caffe_lrp.machine.crew import Crew
 
 Floats = NDArray[np.float32]
 
-#: Smaller arrays are left to the system, which has them at hand.
+#: Smaller arrays are left to the system allocator, which is fast for them.
 _SMALLEST_BLOCK = 16 * 1024
 
 #: A block serves requests down to this share of its size.
@@ -94,7 +94,7 @@ class Workspace:
         return out
 
     def copy(self, blob: Floats) -> Floats:
-        """``blob``, in memory as `empty` lays it out."""
+        """``blob``, in the memory layout of `empty`."""
         out = self.empty(blob.shape)
         out[...] = blob
         return out
@@ -124,7 +124,7 @@ class Workspace:
         return _aligned(self._blocks[-1], size)
 
     def forget(self) -> None:
-        """Hand all memory back to the system; blocks in use follow when nobody refers to them any more."""
+        """Return all memory to the system; blocks in use follow when nothing refers to them."""
         self._blocks.clear()
 
     def share(self, work: Callable[[int, int], None], count: int, size: int | None = None) -> None:
@@ -145,13 +145,13 @@ class Workspace:
                 shares.append(self._others.submit(work, ends[piece], ends[piece + 1]))
             work(ends[0], ends[1])
         finally:
-            # Nobody may go on with memory that is handed out anew after a fault.
+            # After an error, no thread may go on using memory that is reused.
             self._others.wait(shares)
         for share in shares:
             share.result()
 
     def share_in_pieces(self, work: Callable[[int, int], None], count: int, size: int) -> None:
-        """As `share`, but every range in pieces, for work that makes arrays of its own on the way."""
+        """As `share`, but every range in pieces, for work that allocates temporary arrays."""
         step = max(1, _PIECE * count // size)
 
         def in_pieces(first: int, last: int) -> None:

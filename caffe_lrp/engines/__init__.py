@@ -1,1 +1,1 @@
-"""What runs a plan on images."""
+"""Engines, which run plans on images."""

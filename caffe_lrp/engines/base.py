@@ -1,4 +1,4 @@
-"""What an engine is: it runs plans on batches of images. How it computes is known to nobody above it."""
+"""The interface of engines, which run plans on batches of images. How they compute is hidden behind it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""How much memory explanations take, foretold from the shapes in a net and its plans.
+"""An estimate of the memory that explanations take, from the shapes in a net and its plans.
 
 The forward pass and the backward passes of the plans are gone through without computing anything, and what
 is in memory at the same time is added up. Numbers are float32; an image's share grows with the batch, the
@@ -19,7 +19,7 @@ _BYTES = 4
 
 
 def footprint_of(net: Net, plans: Sequence[Plan], convolution: str = "auto") -> Footprint:
-    """What it takes to explain images by ``plans``, which share one forward pass."""
+    """Estimate the memory to explain images by ``plans``, which share one forward pass."""
     kept = frozenset[int]().union({net.output_value}, *(plan.kept_values for plan in plans))
     owners = _owners(net)
     steps = [step for plan in plans for step in plan.steps]
@@ -50,14 +50,14 @@ def kept_floats(step: Step) -> int:
 
 
 def derived_floats(step: Step, convolution: str) -> Mapping[str, int]:
-    """Numbers a rule derives from the weights, once for all images; rules share what they derive alike."""
+    """Numbers that a rule derives from the weights, once for all images; rules share equal data."""
     layer = step.layer
     growth = layer.own_map.packed_growth(convolution) if isinstance(layer, Linear) else 0.0
     return step.rule.derived_floats(layer, step.conditions, growth)
 
 
 def _most_kept(steps: Iterable[Step]) -> dict[int, int]:
-    """Index of a layer -> what is kept for its rules: plans share it, though not all of them may need it."""
+    """Index of a layer -> the data kept for its rules; plans share it, though not all may need it."""
     most: dict[int, int] = {}
     for step in steps:
         index = step.layer.index

@@ -30,7 +30,7 @@ class EnginePool:
 
     @contextmanager
     def borrowed(self) -> Iterator[Engine]:
-        """An engine that nobody else uses within the block; waits until one is free."""
+        """Lend an engine exclusively for the block; waits until one is free."""
         with self._free:
             with self._lock:
                 engine = self._idle.pop() if self._idle else self._made()
@@ -47,7 +47,7 @@ class EnginePool:
         return CpuEngine(self._to_make.popleft(), convolution=self._convolution)
 
     def close(self) -> None:
-        """Close the engines, those in use when they are handed back; who waits for one still gets one."""
+        """Close the engines, those in use when they are returned; threads that wait for one still get one."""
         with self._lock:
             self._is_closed = True
             self._close_idle()

@@ -1,4 +1,4 @@
-"""What the files said: frozen descriptions of a net, its inputs and its layers, without arrays."""
+"""The content of the files: frozen descriptions of a net, its inputs and its layers, without arrays."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class ConstantSpec:
 
 @dataclass(frozen=True)
 class Transform:
-    """How a data layer made the net's input of an image: resize, crop, subtract the mean, then multiply.
+    """How a data layer turns an image into the net's input: resize, crop, subtract the mean, then scale.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class LayerSpec:
 
     @property
     def is_always_training(self) -> bool:
-        """Whether the layer says that it works as in training whatever the phase of the net."""
+        """Whether the layer always works as in training, whatever the phase of the net."""
         return self.parameters.HasField("phase") and self.parameters.phase == TRAIN
 
 

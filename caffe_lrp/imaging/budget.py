@@ -14,13 +14,13 @@ _LARGE = 128 * 2**20
 
 #: Takes some bytes for an image; waits until there are as many.
 Take = Callable[[int], None]
-#: Told of an image that takes more than there is for all, and how many bytes.
+#: Called with an image that takes more than the whole budget, and its number of bytes.
 Tell = Callable[[ImageSource, int], None]
 
 
 @dataclass(eq=False)
 class _Share:
-    """What one image has taken so far."""
+    """The memory that one image has taken so far."""
 
     size: int = 0
 
@@ -47,7 +47,7 @@ class MemoryBudget:
 
     @contextmanager
     def share(self, source: ImageSource) -> Iterator[Take]:
-        """What takes memory for an image, in several steps if need be; at the end all is given back."""
+        """Yield a function that takes memory for an image, in steps if needed; all is released at the end."""
         share = _Share()
         try:
             yield lambda size: self._take(share, size, source)
@@ -64,7 +64,7 @@ class MemoryBudget:
             return
         with self._changed:
             self._queue.append(share)
-            self._at_work -= share.size > 0  # it waits, and nobody has to wait for it
+            self._at_work -= share.size > 0  # it waits itself, so no other image waits for it
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._may_go_on(share, size))
             self._queue.popleft()

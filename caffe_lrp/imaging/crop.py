@@ -1,4 +1,4 @@
-"""Which part of a picture a net sees, from sizes alone: a run and whoever looks at it later ask the same."""
+"""Which part of a picture a net sees, from sizes alone: the same for a run and for later readers."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ class Crop:
         return _centred(size[0], inputs[0]), _centred(size[1], inputs[1])
 
     def place(self, sides: Size) -> Place:
-        """Where the net's input lies in a picture of ``sides``."""
+        """The position of the net's input in a picture of ``sides``."""
         size = self.resized(sides)
         return place_of_crop(sides, size, self.start(size), self.input_size)
 

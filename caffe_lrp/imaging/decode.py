@@ -163,7 +163,7 @@ def _loaded(name: ImageName, image: Image.Image, content: bytes) -> DecodedImage
 
 @contextmanager
 def _faults_told(name: ImageName, image: Image.Image) -> Iterator[None]:
-    """Turn whatever goes wrong with an opened image into an ImageError."""
+    """Turn any error of an opened image into an ImageError."""
     try:
         yield
     except ImageError:
@@ -198,7 +198,7 @@ def _raise_limit_of_pillow(max_pixels: int) -> None:
 
 
 def _why_unidentified(content: bytes) -> str:
-    """What the bytes of a file that no decoder recognises look like."""
+    """Say what a file looks like that no decoder recognises."""
     if content.startswith(_TIFF_SIGNATURES):
         return (
             "this kind of TIFF cannot be read (floating-point or 32-bit samples, unusual planes, or damage); "
@@ -220,8 +220,8 @@ def too_large(name: ImageName, reason: str) -> ImageError:
 def _beyond_limit(name: ImageName, size: str, max_pixels: int) -> ImageError:
     or_allow = "" if isinstance(name, str) else ", or allow more with --max-pixels"
     return ImageError(
-        f"{name}: image is too large: {size} more than the {max_pixels} pixels that are allowed; make it "
-        f"smaller first{or_allow}"
+        f"{name}: image is too large: {size} more than the limit of {max_pixels} pixels; make it smaller "
+        f"first{or_allow}"
     )
 
 

@@ -100,7 +100,7 @@ def _blob_mean(path: Path, wanted: int, quirks: Quirks) -> Mean:
     if len(shape) != 3 or shape[0] != wanted:
         found = " x ".join(map(str, stored.shape))
         raise ModelError(
-            f"{path}: a mean image has 1 x {wanted} x H x W numbers, or {wanted} alone, this blob has "
+            f"{path}: a mean image has 1 x {wanted} x H x W numbers, or just {wanted}, but this blob has "
             f"{found}; use the mean of the net's training images"
         )
     channels, height, width = shape
@@ -181,7 +181,7 @@ def _text_mean(path: Path, wanted: int) -> NDArray[np.float64]:
 
 
 def _text_layout(channels: int) -> str:
-    """How to write a text mean."""
+    """The layout of a text mean, for messages."""
     planes = "the blue, the green and the red plane" if channels == 3 else "every channel"
     return (
         f"begin it with {channels}, the height and the width, followed by all numbers of {planes}, each "

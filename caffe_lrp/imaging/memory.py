@@ -33,7 +33,7 @@ _PICTURES = "an array (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16"
 
 
 def name_of(given: object) -> ImageName:
-    """What messages call an image: the place of a file, or in words what was given."""
+    """The name of an image in messages: the path of a file, or a description of the object."""
     if isinstance(given, Path | ArchiveMember):
         return given
     if isinstance(given, np.ndarray):
@@ -44,7 +44,7 @@ def name_of(given: object) -> ImageName:
 
 
 def is_finished_input(given: object) -> TypeGuard[NDArray[np.floating[Any]]]:
-    """Whether it is an array of floating-point numbers, whose grey levels nobody could tell."""
+    """Whether it is a floating-point array, whose white level is unknown."""
     return isinstance(given, np.ndarray) and given.dtype.kind == "f"
 
 
@@ -66,8 +66,8 @@ def finished_input(array: NDArray[np.floating[Any]], shape: tuple[int, int, int]
     """
     if array.shape != shape:
         raise ImageError(
-            f"{name_of(array)}: floating-point numbers are the finished input of the net, which has the "
-            f"shape {shape} (channels, height, width); {_advice_for_shape(array, shape)}"
+            f"{name_of(array)}: a floating-point array is taken as the finished input of the net, whose "
+            f"shape is {shape} (channels, height, width); {_advice_for_shape(array, shape)}"
         )
     with np.errstate(over="ignore"):
         blob = np.array(array, np.float32, order="C")
@@ -78,7 +78,7 @@ def finished_input(array: NDArray[np.floating[Any]], shape: tuple[int, int, int]
 
 def _advice_for_shape(array: NDArray[Any], shape: tuple[int, int, int]) -> str:
     if array.ndim == _AXES_OF_BATCH:
-        return "give one image at a time, without the axis of the batch"
+        return "give one image at a time, without the batch axis"
     if array.shape == (*shape[1:], shape[0]):
         return "put the channels first with .transpose(2, 0, 1)"
     return f"give a picture, which is resized and cropped, as {_PICTURES}"
@@ -136,9 +136,9 @@ def _refuse_array(name: ImageName, array: NDArray[Any]) -> None:
     if array.size == 0:
         raise ImageError(f"{name}: has no pixels; give an image that has some")
     if array.ndim == _AXES_OF_BATCH:
-        raise ImageError(f"{name}: is a batch; give one image at a time, without the axis of the batch")
+        raise ImageError(f"{name}: is a batch; give one image at a time, without the batch axis")
     is_planar = array.ndim == 3 and array.shape[2] not in _COLOURS and array.shape[0] in _COLOURS
     if is_planar:
-        raise ImageError(f"{name}: its colours come first; put them last with .transpose(1, 2, 0)")
+        raise ImageError(f"{name}: its channels come first; put them last with .transpose(1, 2, 0)")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in _COLOURS):
         raise ImageError(f"{name}: is not an image; give {_PICTURES}")

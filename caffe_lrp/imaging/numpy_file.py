@@ -38,7 +38,7 @@ _ADVICE = "save it with numpy.save, as an array (channels, height, width) of rea
 
 
 def is_numpy_file(source: ImageSource) -> bool:
-    """Whether what is to be explained is called a NumPy file."""
+    """Whether the image to explain is named like a NumPy file."""
     return str(source).lower().endswith(SUFFIX)
 
 
@@ -74,8 +74,7 @@ def read_numpy_file(
         )
     if shape[1] * shape[2] > max_pixels:
         raise ImageError(
-            f"{source}: {found} numbers have more than the {max_pixels} pixels that are allowed; allow more "
-            "with --max-pixels"
+            f"{source}: {found} numbers exceed the limit of {max_pixels} pixels; allow more with --max-pixels"
         )
     content = read_image(source, take, start + math.prod(shape) * dtype.itemsize)
     array = array_of(content, source, ImageError, _ADVICE)
@@ -122,7 +121,7 @@ def _described(
     try:
         shape, is_fortran, dtype = _header(file)
     except Exception as fault:  # a header is an expression that Python parses, which can raise anything
-        damage = f"is no NumPy file that can be read ({str(fault) or type(fault).__name__}); {advice}"
+        damage = f"cannot be read as a NumPy file ({str(fault) or type(fault).__name__}); {advice}"
         reason = "" if content.startswith(MAGIC) else why_foreign(content, "NumPy file")
         raise error(f"{source}: {reason or damage}") from fault
     found = "×".join(map(str, shape)) or "one number"

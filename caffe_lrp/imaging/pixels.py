@@ -1,4 +1,4 @@
-"""Pixels of a decoded image: part by part, widened to 16 bits when they are asked for.
+"""Pixels of a decoded image: part by part, widened to 16 bits on request.
 
 A large picture is held once, as its decoder left it, and never as a whole in 16 bits.
 """
@@ -33,7 +33,7 @@ def strips(length: int, across: int) -> Iterator[slice]:
 
 
 class ColourModel(Enum):
-    """What the planes of a decoded image mean."""
+    """The meaning of the planes of a decoded image."""
 
     GRAY = 1
     RGB = 3

@@ -1,4 +1,4 @@
-"""Where in the original picture the net's input lay."""
+"""The position of the net's input in the original picture."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Place:
 
 
 def place_of_crop(original: _Pair, resized: _Pair, start: _Pair, inputs: _Pair) -> Place:
-    """Where an input lies that was cut out of a resized picture.
+    """The position in the original of an input that was cut out of a resized picture.
 
     Parameters
     ----------

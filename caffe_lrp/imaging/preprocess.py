@@ -142,7 +142,7 @@ class Preprocessor:
             )
         if self.base_size > LARGEST_BASE_SIZE:
             raise ConfigError(
-                f"baseimgsize is {self.base_size}, the largest possible is {LARGEST_BASE_SIZE}; "
+                f"baseimgsize is {self.base_size}, the limit is {LARGEST_BASE_SIZE}; "
                 f"the net needs no more than {needed}"
             )
 
@@ -201,7 +201,7 @@ class Preprocessor:
         """ImageError if the net's input is no image."""
         if self.channels not in (1, 3):
             raise ImageError(
-                f"{name}: the net's input has {self.channels} channels, and no image has; {advice}"
+                f"{name}: the net's input has {self.channels} channels, which no image has; {advice}"
             )
 
     def _from_image(self, name: ImageName, image: DecodedImage, original: Original) -> PreparedImage:

@@ -1,4 +1,4 @@
-"""How large an image becomes, with which filter, and its pixels as 16-bit RGB.
+"""Resizing: the new size of an image, the filter, and its pixels as 16-bit RGB.
 
 The arithmetic of the passes is in ``kernels/resize.py``. Source: manual: toolbox, "Resizing".
 """

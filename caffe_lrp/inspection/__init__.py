@@ -1,1 +1,1 @@
-"""What there is to know of a net before it explains anything: facts, and pictures of its graph."""
+"""Inspecting a net before it explains anything: facts, and pictures of its graph."""

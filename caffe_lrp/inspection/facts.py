@@ -1,4 +1,4 @@
-"""What a net consists of, where relevance would start, and which rule each layer would get."""
+"""Facts of a net: its layers, the start layer, and the rule each layer would get."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ from caffe_lrp.relevance.start import (
 
 from .layer_table import LAYER_COLUMNS, aligned, rule_columns
 
-#: Values of ``lastlayerindex`` that are found in the net, and what each stands for.
+#: Values of ``lastlayerindex`` that are looked up in the net, and their meaning.
 STARTS: Mapping[LayerReference, str] = {
     AUTO: "the layer of the class scores",
     BEFORE_LOWEST_SOFTMAX: "the layer before the lowest Softmax",
@@ -203,7 +203,7 @@ class NetFacts:
         return "\n".join(self.table())
 
     def table(self) -> Iterator[str]:
-        """One line a layer: what it is, how large, and the rule that it gets under every formula."""
+        """One line per layer: its type and size, and its rule under every formula."""
         rows = [[*LAYER_COLUMNS, "parameters", "mult-adds", *rule_columns(self.formulas)]]
         for layer in self.layers:
             counts = [f"{count:,}" if count else "-" for count in (layer.parameters, layer.multiply_adds)]
@@ -257,7 +257,7 @@ def facts_of(
     first_layer: LayerReference = 0,
     head: int | None = None,
 ) -> NetFacts:
-    """What there is to know of ``net``, which need not have its weights.
+    """Return the facts of ``net``, which need not have its weights.
 
     Parameters
     ----------
@@ -330,7 +330,7 @@ def _chosen_start(
     starts: Mapping[LayerReference, int | str],
     head: int | None,
 ) -> Start:
-    """The start that was asked for, or the one that `facts_of` takes where none was."""
+    """The requested start layer, or the default of `facts_of`."""
     if start_layer is not None:
         return find_start(net, start_layer, head)
     present = (value for value, found in starts.items() if isinstance(found, int))
@@ -339,7 +339,7 @@ def _chosen_start(
 
 
 def _found(net: Net, start_layer: LayerReference, head: int | None) -> int | str:
-    """Index of the layer that a value of ``lastlayerindex`` stands for, or why there is none."""
+    """Index of the layer that a value of ``lastlayerindex`` denotes, or why there is none."""
     try:
         return find_start(net, start_layer, head).layer.index
     except ConfigError as error:
@@ -381,7 +381,7 @@ def family_of(layer: Layer) -> str:
 
 
 def _advice(layer: Layer, way: _Way) -> str:
-    """What to do about a layer without a rule."""
+    """The remedies for a layer without a rule."""
     ways = []
     for mode, quirks in QUIRK_MODES.items():
         other = replace(way, parameters=replace(way.parameters, quirks=quirks))

@@ -1,4 +1,4 @@
-"""Where the boxes of a graph are drawn: in ranks from top to bottom, branches side by side.
+"""The layout of a graph: boxes in ranks from top to bottom, branches side by side.
 
 Source: Sugiyama, Tagawa and Toda 1981, in its plainest form. Ranks follow from longest paths, the order in
 a rank from the means of neighbours, and places from least squares under that order.
@@ -210,7 +210,7 @@ def _route(chain: Sequence[_Node], bounds: Sequence[tuple[float, float]]) -> tup
 
 
 def _rim(box: _Node, neighbours: Sequence[_Node], other: _Node) -> float:
-    """Where on its rim a box is left for, or reached from, one of its neighbours: in their order."""
+    """The position on a box's rim where the edge to one of its neighbours attaches: in their order."""
     ordered = sorted(neighbours, key=lambda node: node.centre)
     place = next(place for place, node in enumerate(ordered) if node is other)
     return box.centre + box.width * ((place + 1) / (len(ordered) + 1) - 0.5) * 0.8

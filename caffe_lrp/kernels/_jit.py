@@ -80,7 +80,7 @@ with _configured():
 
 
 def _choice_of_cpu(name: str) -> dict[str, str]:
-    """What makes Numba compile for the CPU ``name``, and for no feature beyond its own."""
+    """The settings that make Numba compile for the CPU ``name``, and for no other features."""
     if name in {"", HOST}:
         return {}
     host = llvm.get_host_cpu_features()
@@ -156,7 +156,7 @@ def _target() -> str:
 
 
 def _versions() -> tuple[str, ...]:
-    """What else than our sources has a say in compiled code, and in the files it is kept in."""
+    """The versions and settings besides our sources that determine compiled code and its files."""
     return (
         f"{sys.implementation.name} {platform.python_version()}{getattr(sys, 'abiflags', '')}",
         f"{sys.platform} {platform.machine()}",

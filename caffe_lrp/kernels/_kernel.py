@@ -44,7 +44,7 @@ class _Helper(CPUDispatcher):
 
 
 class _Tracing(threading.local):
-    """Who is told, instead of a kernel being run, of the kernels that the calling thread calls."""
+    """The function that receives each kernel the calling thread calls, instead of running it."""
 
     note: "Callable[[str], None] | None" = None
     skipped = 0
@@ -87,16 +87,16 @@ class CompiledKernel(CPUDispatcher):
         return self.stated in self.overloads or self.is_stored
 
     def get_call_template(self, arguments: Any, keywords: Any) -> Any:
-        """How kernels call it."""
+        """The template by which kernels call it."""
         return self._part.get_call_template(arguments, keywords)
 
     def get_overload(self, signature: Any) -> Any:
-        """What kernels call."""
+        """The compiled code that kernels call."""
         return self._part.get_overload(signature)
 
 
 def skipped_calls() -> int:
-    """How many calls of kernels by this thread have done nothing: what came of them is not to be kept."""
+    """The number of calls by this thread that did nothing; their results must not be kept."""
     return _TRACING.skipped
 
 

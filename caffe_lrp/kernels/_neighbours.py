@@ -1,4 +1,4 @@
-"""What normalisation across channels computes line by line: sums of neighbours and a power, on vectors."""
+"""Normalisation across channels, line by line: sums of neighbours and a power, on vectors."""
 
 from typing import Any
 

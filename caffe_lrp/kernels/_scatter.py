@@ -1,4 +1,4 @@
-"""Adding what every output pixel hands back to the pixels of its window, on vectors of channels."""
+"""Adding the share of every output pixel to the pixels of its window, on vectors of channels."""
 
 from collections.abc import Callable
 from typing import Any

@@ -23,7 +23,7 @@ from ._types import described, type_of
 
 
 def _environment_as_json(environment: Any) -> list[Any]:
-    """What compiled code refers to besides other code: a module, a name, and types of elements of arrays."""
+    """The references of compiled code besides other code: a module, a name, and array element types."""
     return [
         environment.globals["__name__"],
         [dtype.str for dtype in environment.consts],
@@ -42,7 +42,7 @@ _DESCRIPTOR_FIELDS = tuple(
 
 
 def _names_of(library: Any) -> bytes:
-    """A module, as bitcode, that defines all names that a library does: nobody reads more of it.
+    """A module, as bitcode, that defines all names of a library: only the names are read.
 
     Numba keeps all code of a library a second time, for functions that call it; those of ours are parts of
     kernels and compiled with them.
@@ -94,7 +94,7 @@ class KernelCache(NullCache):
         return found if found is not None and found[0]["key"] == key else None
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """What is stored for ``signature``; None, as for a miss, if it cannot be used."""
+        """The stored code for ``signature``; None, as for a miss, if it cannot be used."""
         found = self._found(signature)
         if found is None:
             return None
@@ -126,7 +126,7 @@ class KernelCache(NullCache):
             cache.store(path, {"key": key} | header, code)
 
     def _described(self, signature: Any, compiled: Any) -> tuple[dict[str, Any], tuple[bytes, bytes]] | None:
-        """What of a compiled kernel is stored; None if it cannot be made again from that, just as it is."""
+        """The parts of a compiled kernel to store; None if it cannot be restored from them exactly."""
         # The first holds addresses of this process; kernels are none of the others.
         if (
             compiled.library.has_dynamic_globals

@@ -22,7 +22,7 @@ PANEL, NARROW_PANEL = 2 * LANES, LANES
 DOT_ROWS = 6 if TILE_ROWS > 8 else 3
 DOT_ITEMS = 4
 
-#: What stands for 1 in the shares of `dots` and `combine`, which are integers.
+#: The value of 1 in the shares of `dots` and `combine`, which are integers.
 WHOLE_SHARE = 1 << 16
 
 

@@ -15,7 +15,7 @@ from ._simd import Code, Load, Store, each_vector, expanded, number
 #: Sizes of square windows whose elements are written out one by one: those of nearly all nets.
 UNROLLED = (3, 2)
 
-#: Bytes that a cache hands over at a time.
+#: Bytes of a cache line.
 _CACHE_LINE = 64
 
 
@@ -186,5 +186,5 @@ largest_of_window = expanded(10, _emit_largest)
 #: largest number.
 hand_back_to_first = expanded(11, _emit_hand_back)
 
-#: ``address, size``: has ``size`` bytes at hand soon.
+#: ``address, size``: prefetches ``size`` bytes.
 fetch_ahead = expanded(2, _emit_fetch)

@@ -108,7 +108,7 @@ def _emit_input(
 
 
 def _unit(code: Code, row: int, column: int) -> ir.Value:
-    """What an output that has been transformed both ways has still to be multiplied by."""
+    """The remaining factor of an output that has been transformed both ways."""
     return code.splat(_UNIT ** (row + column))
 
 
@@ -189,7 +189,7 @@ def _emit_times(
 
 
 def _noise_limit(code: Code, tile: Sequence[Vectors], noise: ir.Value) -> ir.Value:
-    """What a sum in this tile must exceed to be more than the rounding error of 0."""
+    """The threshold that a sum in this tile must exceed to be more than the rounding error of 0."""
     limit = code.splat(0)
     for row in tile:
         for vector in row:

@@ -1,4 +1,4 @@
-"""Adjoints of convolutions by direct summation: every output hands back to the pixels of its window.
+"""Adjoints of convolutions by direct summation: every output adds to the pixels of its window.
 
 An output pixel times all weights gives its shares for all taps of the window; they are added to the
 pixels that the window covers. A stride, or a few input channels only, cost nothing here: a convolution of

@@ -79,7 +79,7 @@ _CHANGES = {_CACHE: str(Path(os.environ[_CACHE]).absolute())} if os.environ.get(
 
 @dataclass(frozen=True)
 class Compiled:
-    """How far kernels are compiled.
+    """The progress of compiling kernels.
 
     Attributes
     ----------
@@ -109,13 +109,13 @@ class Compiled:
 
     @property
     def begun_line(self) -> str:
-        """What is said when it begins."""
+        """The message at the beginning."""
         what = counted(self.total, "kernel")
         return f"compiling {what} for this CPU{self.once}; that takes about {self.left}"
 
     @property
     def ended_line(self) -> str:
-        """What is said when it is over."""
+        """The message at the end."""
         kept = "later runs skip this" if self.is_kept else "they could not be kept for later runs"
         return f"compiled {counted(self.total, 'kernel')} in {duration(self.seconds)}; {kept}"
 
@@ -156,7 +156,7 @@ def remember(purpose: str, names: Iterable[str]) -> None:
 
 
 def recall(purpose: str) -> tuple[str, ...] | None:
-    """What was stored for a purpose; None if that is nothing."""
+    """The data stored for a purpose; None if there is none."""
     found = None if CACHE_FOLDER.folder is None else cache.load(_place_of(purpose), OWNERS)
     if found is None or found[0]["purpose"] != purpose:
         return None
@@ -228,7 +228,7 @@ class Compilation:
         self._search.start()
 
     def require_open(self) -> None:
-        """RuntimeError if nobody waits any more."""
+        """Raise RuntimeError if no process waits for the kernels."""
         if self._is_over:
             raise RuntimeError("nobody waits for the kernels any more")
 

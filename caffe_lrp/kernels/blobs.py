@@ -1,4 +1,4 @@
-"""How blobs lie in memory: N×C×H×W blobs with the channels of a pixel side by side.
+"""The memory layout of blobs: N×C×H×W with the channels of a pixel side by side.
 
 Shapes and indices of blobs are Caffe's; only the order in memory differs, so that kernels work on
 vectors of channels. NumPy keeps the two apart: code that reshapes or indexes a blob need not know.

@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept on disk, and how: one folder for every state of the sources.
+"""The cache of compiled kernels on disk: one folder for every state of the sources.
 
 The folder's name is a digest of all modules of kernels and of the versions that decide what they compile
 to, so that an edited kernel, or an edited function that others call, never runs stale. In the folder
@@ -69,7 +69,7 @@ class CacheFolder:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a user has to know of the place: nothing, if it is the first choice."""
+        """Notices for users about the folder: none if it is the first choice."""
         if not self.reason:
             return ()
         if self.folder is None:
@@ -139,7 +139,7 @@ def _joined(reasons: Sequence[str]) -> str:
 
 
 def _remedy(remedies: Sequence[str]) -> str:
-    """What to do where others can write: mend it, where the user can, or choose another folder."""
+    """The remedy where others can write: fix the permissions, if the user can, or choose another folder."""
     return " or ".join(
         [*filter(None, remedies), "set CAFFE_LRP_CACHE_DIR to a folder that only you can write to"]
     )
@@ -148,7 +148,7 @@ def _remedy(remedies: Sequence[str]) -> str:
 def _bases(package: Path, environment: Mapping[str, str]) -> Iterator[_Base]:
     """Where the folder may lie, best first."""
     owner = package.parent.stat().st_uid
-    # A number that stands for several users says nothing of who wrote files elsewhere.
+    # A user id shared by several users does not tell who wrote files elsewhere.
     owners = () if is_unknown(owner) else (owner,)
     wish = environment.get("CAFFE_LRP_CACHE_DIR")
     yield _Base(Path(wish).absolute(), owners) if wish else _Base(package, (owner,), package.parent)
@@ -183,7 +183,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove what other states of the sources left beside ``folder``; who still uses it compiles anew."""
+    """Remove caches of other states of the sources beside ``folder``; processes using them compile again."""
     others = []
     with contextlib.suppress(OSError):
         for path in folder.parent.iterdir():
@@ -246,7 +246,7 @@ def store(path: Path, header: Mapping[str, Any], parts: Sequence[bytes]) -> None
 
 
 def load(path: Path, owners: Collection[int] = ()) -> tuple[dict[str, Any], list[bytes]] | None:
-    """What `store` kept in a file; None if that is nothing, no longer whole, or can be the work of others."""
+    """The data stored by `store`; None if missing, damaged, or possibly written by others."""
     try:
         with os.fdopen(open_trusted(path, owners), "rb") as file:
             checksum, data = file.read(_CHECKSUM_BYTES), file.read()

@@ -1,4 +1,4 @@
-"""Which windows of a blob hold the same numbers, so that a convolution has to make the same of them.
+"""Which windows of a blob hold the same numbers, so that a convolution must give equal results.
 
 Replicated edges and flat regions of an image make many windows equal. A direct convolution gives equal
 windows bitwise equal outputs; Winograd's gives them rounding errors that depend on where they lie, and

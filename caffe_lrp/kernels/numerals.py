@@ -64,7 +64,7 @@ def _digits_at(
 
 @helper
 def _exponent_at(text: NDArray[np.uint8], start: np.uint64) -> tuple[np.uint64, bool, np.uint64]:
-    """What stands behind an ``e``: the power of ten, whether it is negative, and its end.
+    """The number after an ``e``: the power of ten, whether it is negative, and its end.
 
     Without a digit, or of too many, the power is more than `MOST_POWERS`.
     """

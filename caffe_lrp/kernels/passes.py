@@ -1,4 +1,4 @@
-"""What enters and what leaves a convolution: reading rows on the way in, finishing them on the way out.
+"""The two ends of a convolution: reading input rows, and finishing output rows.
 
 Relevance rules wrap products in element-wise work. Done apart, it would cost more time in memory than
 the products themselves; done here, it touches rows while they are in the cache. Blobs are (N, H, W, C).
@@ -170,7 +170,7 @@ def fill_rows(source: Source, item: int, top: int, left: int, out: Blob3) -> Non
             _quotients(source, item, y, left + begin, out[row, begin:end])
 
 
-#: What becomes of products.
+#: How products are written to the output.
 PLAIN, SUMS, TIMES, SIGNS = range(4)
 
 

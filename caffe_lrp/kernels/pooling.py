@@ -16,7 +16,7 @@ from .window import Window
 
 @helper
 def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> tuple[int, int]:
-    """Where one axis of a window lies in the image: first and last-plus-one pixel."""
+    """The range of one axis of a window in the image: first and last-plus-one pixel."""
     first = position * stride - pad
     return max(first, 0), min(first + kernel_size, size)
 

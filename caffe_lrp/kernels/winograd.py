@@ -50,7 +50,7 @@ def _pitch(inputs: int) -> int:
 
 
 class _Memory(NamedTuple):
-    """What one block works in.
+    """The buffers of one block.
 
     Attributes
     ----------

@@ -147,7 +147,7 @@ class ScaledDropout(Affine):
 
 @register("Dropout")
 class Dropout(Layer):
-    """What dropout is at test time; `from_spec` gives the class."""
+    """Dropout at test time; `from_spec` chooses the class."""
 
     variants = (IdleDropout, ScaledDropout)
 

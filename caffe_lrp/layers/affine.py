@@ -99,7 +99,7 @@ class FusedAffine(Affine):
 
 
 class Merged(Router, Identity):
-    """What is left of a layer that another one does along with its own work: its place and its name."""
+    """The placeholder of a layer that was merged into another: its index and its name."""
 
 
 # --- Learned numbers ----------------------------------------------------------------------------------------
@@ -187,16 +187,16 @@ class Standardization(LearnedAffine):
         unused = float(blobs["unused"][0]) if "unused" in blobs else 1.0
         if unused not in (0, 1):
             return (
-                f"the last number of its statistics is {unused:g}: they are taken as they are, as in "
-                "NVIDIA's Caffe; Intel's divides them by it. If the caffemodel is Intel's, scores are wrong: "
-                "divide mean and variance by this number there, and set it to 1"
+                f"the last number of its statistics is {unused:g}: the others are used unscaled, as in "
+                "NVIDIA's Caffe; Intel's Caffe divides them by it. If the caffemodel is Intel's, scores are "
+                "wrong: divide its mean and variance by this number, and set the number to 1"
             )
         is_divided_by_0 = "factor" in blobs and not blobs["factor"].any()
         if not is_divided_by_0 or not (blobs["mean"].any() or blobs["variance"].any()):
             return ""
         return (
-            "mean and variance count as 0, as in Caffe, because the third blob, by which they are divided, "
-            "is 0; NVIDIA's Caffe 0.16 wrote such files, and means 1: set it to 1 there"
+            "mean and variance are taken as 0, as in Caffe, because the third blob, their divisor, is 0; in "
+            "files of NVIDIA's Caffe 0.16 this 0 means 1: set it to 1 there"
         )
 
     def with_weights(self, weights: tuple[Blob, ...]) -> "Standardization":
@@ -205,8 +205,7 @@ class Standardization(LearnedAffine):
         if variances is not None and variances.min() <= 0:
             raise ModelError(
                 f"a variance plus eps is {variances.min():.3g}, but must be above 0; the blobs of the "
-                f"caffemodel are taken for {', '.join(layer.weight_roles)}: bring them into this order, or "
-                "set eps"
+                f"caffemodel are read as {', '.join(layer.weight_roles)}: put them in this order, or set eps"
             )
         return layer
 
@@ -300,7 +299,7 @@ def _span(parameters: ScaleParameter | BiasParameter, shape: Shape) -> tuple[int
 
 @register("Scale")
 class Scale(Layer):
-    """Multiplication; `from_spec` gives the class for one bottom or for two."""
+    """Multiplication; `from_spec` chooses the class for one bottom or for two."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 2)
     variants = (LearnedAffine, ScaledByBlob)
@@ -323,7 +322,7 @@ class Scale(Layer):
 
 @register("Bias")
 class Bias(Layer):
-    """Addition; `from_spec` gives the class for one bottom or for two."""
+    """Addition; `from_spec` chooses the class for one bottom or for two."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 2)
     variants = (LearnedAffine, ShiftedByBlob)

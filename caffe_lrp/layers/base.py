@@ -1,4 +1,4 @@
-"""What a layer is, what relevance rules may ask of one, and the registry of layer types.
+"""The base class of layers, what relevance rules may ask of one, and the registry of layer types.
 
 Shapes of a layer are those of one item, without the batch axis; blobs have it in front. A *capability*
 is a base class: rules are written against capabilities, never against layer types.
@@ -19,7 +19,7 @@ from caffe_lrp.kernels.window import Window
 
 Blobs = Sequence[Blob]
 
-#: Numbers that are worked out once, in full precision, before they become part of a layer.
+#: Numbers computed once, in double precision, before they become part of a layer.
 Numbers = NDArray[np.float64]
 #: Numbers of any precision.
 AnyNumbers = NDArray[Any]
@@ -81,7 +81,7 @@ class Layer(ABC):
 
     @property
     def label(self) -> str:
-        """What messages call the layer: its index, name and type."""
+        """The layer in messages: its index, name and type."""
         return f"layer {self.index} '{self.name}' ({self.type})"
 
     @property
@@ -91,12 +91,12 @@ class Layer(ABC):
 
     @property
     def accepted_weight_shapes(self) -> tuple[tuple[Shape, ...], ...]:
-        """What may stand in the place of `weight_shapes`, which comes first: forks store other blobs."""
+        """All accepted shapes of weights, `weight_shapes` first: forks store other blobs."""
         return (self.weight_shapes,)
 
     @property
     def weight_roles(self) -> tuple[str, ...]:
-        """What each blob of `weight_shapes` is, for those who make some up.
+        """The role of each blob of `weight_shapes`, for code that makes up weights.
 
         A ``weight`` or a ``scale`` is multiplied with, a ``bias`` added; ``mean`` and ``variance`` are
         statistics, each times ``factor``; what is ``unused`` may be any number.
@@ -115,7 +115,7 @@ class Layer(ABC):
 
     @property
     def remark(self) -> str:
-        """What is odd about the learned blobs, though they can be used; empty for most layers."""
+        """A remark on odd but usable weights; empty for most layers."""
         return ""
 
     @property
@@ -135,12 +135,12 @@ class Layer(ABC):
         return False
 
     def is_gate(self, inputs: Sequence[bool]) -> bool:
-        """Whether outputs only say how much of others passes, given whether that holds for each input."""
+        """Whether the outputs are gates, given whether each input is one."""
         del inputs
         return False
 
     def keeps_bounds(self, varying: int) -> bool:
-        """Whether every output only rises, or only falls, with every input: bounds then give bounds.
+        """Whether every output is monotonic in every input, so that bounds of inputs give bounds of outputs.
 
         ``varying`` is how many inputs depend on the image.
         """
@@ -208,7 +208,7 @@ class Combination(Layer):
 
     @abstractmethod
     def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
-        """What each input adds to the output, in the output's shape; they sum to it, biases aside.
+        """The contribution of each input, in the output's shape; biases aside, they sum to the output.
 
         ``gates`` says of each input whether its values only say how much of others passes. None for an input
         that adds nothing of its own.
@@ -225,7 +225,7 @@ class Aggregation(Layer):
 
     @abstractmethod
     def shared(self, inputs: Blobs, relevance: Blob, workspace: Workspace) -> Blob:
-        """``relevance`` of the output shared in proportion to contributions, or alike if they sum to 0."""
+        """Share ``relevance`` of the output in proportion to contributions, or equally if they sum to 0."""
 
 
 class ClippedWindows(Layer):

@@ -41,18 +41,18 @@ def require_part(parameters: ScaleParameter | BiasParameter, field: str, shapes:
     whole, part = shapes
     if parameters.axis not in (0, -1 - len(whole)):
         raise ModelError(
-            f"axis {parameters.axis} with two bottoms would give all images the numbers of one; write "
+            f"axis {parameters.axis} with two bottoms would apply the numbers of one image to all; write "
             f"{field} {{ axis: 0 }}"
         )
     if part != whole[: len(part)]:
         raise ModelError(
-            f"bottoms of shapes {shapes} do not go together: the second must be the beginning of the first; "
+            f"bottoms of shapes {shapes} do not match: the first must begin with the shape of the second; "
             "put a Flatten or Reshape layer before it that drops axes of size 1"
         )
 
 
 class ScaledByBlob(BroadcastPair):
-    """``x·s``; one of the two may be a gate, which only says how much of the other passes."""
+    """``x·s``, where one of the two may be a gate."""
 
     gradient_uses_inputs: ClassVar[bool] = True
 

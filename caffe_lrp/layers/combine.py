@@ -138,7 +138,7 @@ def _pieces(blob: Blob, sizes: Sequence[int], axis: int, workspace: Workspace) -
 
 @register("Eltwise")
 class Eltwise(Layer):
-    """Blobs of one shape put together element by element; `from_spec` gives the class of the operation."""
+    """Blobs of one shape combined element by element; `from_spec` chooses the class of the operation."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (2, None)
 
@@ -151,12 +151,14 @@ class Eltwise(Layer):
         shapes: tuple[Shape, ...] = node["input_shapes"]
         if any(shape != shapes[0] for shape in shapes):
             raise ModelError(
-                f"bottoms of shapes {shapes} differ; check the layers that write them, or take a Scale layer "
+                f"bottoms of shapes {shapes} differ; check the layers that write them, or use a Scale layer "
                 "with axis: 0 to multiply channels by one number each"
             )
         if parameters.operation == EltwiseParameter.PROD:
             if parameters.coeff:
-                raise ModelError("takes coeff for SUM only; remove them, or scale what the PROD is made of")
+                raise ModelError(
+                    "has coeff, which only SUM uses; remove them, or scale the bottoms of the PROD"
+                )
             return EltwiseProduct(**node)
         if parameters.operation in _WINNERS:
             return _WINNERS[parameters.operation](**node)

@@ -61,7 +61,7 @@ class Convolution(Windowed):
 
     @classmethod
     def _output_channels(cls, parameters: ConvolutionParameter, channels: int) -> tuple[int, int]:
-        """How many output channels and groups there are, for so many input channels."""
+        """The numbers of output channels and of groups, for a number of input channels."""
         del channels
         return parameters.num_output, parameters.group
 
@@ -100,7 +100,7 @@ class Convolution(Windowed):
 
     @shared_property
     def _summing_map(self) -> LinearMap:
-        """One number per group and pixel handed back with weights 1."""
+        """One number per group and pixel, propagated back with weights 1."""
         weight = np.ones((self.groups, 1, 1, 1, 1, self.window.kernel_h, self.window.kernel_w), np.float32)
         inside, outside = (
             (self.groups, *shape[1:]) for shape in (self.input_shapes[0], self.output_shapes[0])

@@ -78,7 +78,7 @@ class Deconvolution(Convolution):
 
     @shared_property
     def _summing_map(self) -> LinearMap:
-        """One number per group and pixel handed back with weights 1."""
+        """One number per group and pixel, propagated back with weights 1."""
         weight = np.ones((self.groups, 1, 1, 1, 1, self.window.kernel_h, self.window.kernel_w), np.float32)
         inside, outside = (
             (self.groups, *shape[1:]) for shape in (self.input_shapes[0], self.output_shapes[0])
@@ -87,7 +87,7 @@ class Deconvolution(Convolution):
 
     @shared_property
     def _shares(self) -> Blob:
-        """(H, W): what each input of a channel gets of an output's relevance."""
+        """(H, W): the share of an output's relevance that each input of a channel gets."""
         ones = np.ones((1, self.groups, *self.input_shapes[0][1:]), np.float32)
         shares: Blob = _reciprocals(self._summing_map.apply(ones, None, Workspace()))[0, 0]
         return shares
@@ -105,5 +105,5 @@ def _reciprocals(totals: Blob) -> Blob:
 
 
 def _most_taps(kernel: int, stride: int, dilation: int) -> int:
-    """How many taps of a window meet at one place, where it is moved by ``stride`` again and again."""
+    """The largest number of taps that meet at one position when a window moves by ``stride``."""
     return -(-kernel // (stride // math.gcd(stride, dilation)))

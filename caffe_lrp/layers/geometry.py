@@ -189,7 +189,7 @@ def pooled_size(padded: PaddedWindow, input_shape: Shape, round_up: bool) -> tup
 
 
 def filled_size(window: Window, size: Pad, outputs: Pad) -> tuple[int, int]:
-    """How many of the ``outputs`` along each axis, the first ones, see pixels of an image of ``size``."""
+    """The number of leading ``outputs`` along each axis that see pixels of an image of ``size``."""
     found = [
         min(count, -(-(length + begin) // stride))
         for length, count, stride, begin in zip(size, outputs, window[2:4], window[4:6], strict=True)
@@ -198,7 +198,7 @@ def filled_size(window: Window, size: Pad, outputs: Pad) -> tuple[int, int]:
 
 
 def window_areas(padded: PaddedWindow, size: Pad, outputs: Pad, counts_padding: bool) -> Blob:
-    """(rows, columns): how many pixels of an image of ``size`` every window has, with padding or without."""
+    """(rows, columns): pixels in every window over an image of ``size``, with or without padding."""
     window, ends = padded
     lengths = []
     for length, count, kernel, stride, begin, end in zip(
@@ -212,7 +212,7 @@ def window_areas(padded: PaddedWindow, size: Pad, outputs: Pad, counts_padding: 
 
 
 def rounds_up(parameters: PoolingParameter) -> bool:
-    """Whether sizes of a pooling layer's output are rounded up; forks have a field of their own for it.
+    """Whether a pooling layer rounds its output sizes up; forks have an extra field for it.
 
     Raises
     ------
@@ -231,7 +231,7 @@ Index = tuple[slice, slice, slice]
 
 
 class Tap(NamedTuple):
-    """One place of a kernel: what it sees of the input (N, H, W, C), and for which outputs."""
+    """One position in a kernel: the part of the input (N, H, W, C) it sees, and for which outputs."""
 
     inputs: Index
     outputs: Index

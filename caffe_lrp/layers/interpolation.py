@@ -25,7 +25,7 @@ _SIZE_FIELDS = ("height", "width", "zoom_factor", "shrink_factor")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Resizer(Router):
-    """What changes the height and the width of its first bottom to ``size``; a second one gets nothing."""
+    """A layer that resizes its first bottom to ``size``; a second bottom gets no relevance."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 2)
 
@@ -49,7 +49,7 @@ class Resizer(Router):
 
 @dataclass(frozen=True)
 class _Line:
-    """Linear interpolation along one axis: what each output takes from two neighbouring inputs.
+    """Linear interpolation along one axis: the weights of the two neighbouring inputs of each output.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ def _size_of(shape: Shape) -> Size:
 
 @register("Upsample")
 class Upsample(Resizer):
-    """A larger image; `from_spec` gives the class that is meant by the number of bottoms."""
+    """Upsampling; `from_spec` chooses the class by the number of bottoms."""
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Upsample":
@@ -253,7 +253,7 @@ class Unpooling(Upsample):
         largest, room = int(places.max(initial=0)), self.size[0] * self.size[1]
         if places.min(initial=0) < 0:
             raise ModelError(
-                f"{self.label}: its mask points nowhere, where all of a pooling window is NaN or outside the "
+                f"{self.label}: its mask has no position for a pooling window that is all NaN or outside the "
                 "image; check the image, and the kernel and stride of the pooling layer"
             )
         if largest >= room:

@@ -1,4 +1,4 @@
-"""The capability of linear layers: what rules and engines may ask of them, and maps along their weights."""
+"""The interface of linear layers for rules and engines, and maps along their weights."""
 
 import math
 from abc import abstractmethod
@@ -56,7 +56,7 @@ class Linear(Layer):
 
     @property
     def has_partial_windows(self) -> bool:
-        """Whether some outputs see fewer inputs than others, and padding in their place."""
+        """Whether some outputs see padding instead of inputs."""
         return True
 
     def along_outputs(self, numbers: Numbers) -> Numbers:
@@ -76,7 +76,7 @@ class Linear(Layer):
         """A map with other weights, lifted; see `linear_map`."""
 
     def sharing_map(self, weight: Blob) -> LinearMap:
-        """A map that hands relevance back in proportion to ``weight``, in the shape of the layer's own.
+        """A map that propagates relevance in proportion to ``weight``, shaped like the layer's own.
 
         No weight is negative, and they may be overwritten. The shares of an output sum to 1, those that
         fall on padding included.
@@ -87,7 +87,7 @@ class Linear(Layer):
         return self.map_of(self.lifted(weight))
 
     def shared_equally(self, relevance: Blob, is_per_channel: bool, workspace: Workspace) -> Blob:
-        """What the inputs get if every output shares its relevance equally, padding included.
+        """The relevance of the inputs if every output shares its own equally, padding included.
 
         ``relevance`` has the shape of the output. With ``is_per_channel`` each channel of the input gets
         all of it.
@@ -112,7 +112,7 @@ class Linear(Layer):
 
     @shared_property
     def squared_map(self) -> LinearMap:
-        """A map that hands relevance back in proportion to squared weights."""
+        """A map that propagates relevance in proportion to squared weights."""
         return self.sharing_map(np.square(self.weight))
 
     @shared_property

@@ -1,4 +1,4 @@
-"""Neuron layers written with NumPy: what they give, and how steep they are there.
+"""Activation functions written with NumPy: their values and derivatives.
 
 A new type takes one class here, and nothing elsewhere in the package. Those in `activation` have kernels
 instead.
@@ -29,7 +29,7 @@ class NumpyNeuron(Neuron):
 
     @abstractmethod
     def value(self, x: AnyNumbers) -> AnyNumbers:
-        """What the layer makes of ``x``."""
+        """The output of the layer for ``x``."""
 
     @abstractmethod
     def slope(self, x: AnyNumbers) -> AnyNumbers:
@@ -64,7 +64,7 @@ class NumpyNeuron(Neuron):
 
 
 def _silent_overflow() -> np.errstate:
-    """What overflows is infinite, without warning."""
+    """Let overflows become infinite without a warning."""
     return np.errstate(all="ignore")
 
 
@@ -326,7 +326,7 @@ def _logistic(x: AnyNumbers) -> AnyNumbers:
 
 
 def _logarithm_of_base(parameters: ExpParameter | LogParameter) -> float:
-    """Natural logarithm of the base; −1 stands for e, as in Caffe.
+    """Natural logarithm of the base; −1 means e, as in Caffe.
 
     Raises
     ------

@@ -24,7 +24,7 @@ from .geometry import LARGEST_SIZE, PaddedWindow, require_image, window_areas
 @register("LRN")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LocalResponseNormalization(Layer):
-    """Coefficients common to both regions; `from_spec` gives the class of the region asked for."""
+    """Coefficients common to both regions; `from_spec` chooses the class of the region."""
 
     gradient_uses_inputs: ClassVar[bool] = True
 
@@ -100,7 +100,7 @@ class WithinChannel(LocalResponseNormalization, Normalization):
 
     @shared_property
     def _areas(self) -> Blob:
-        """What the means divide by: windows clipped to the padded image."""
+        """The divisors of the means: windows clipped to the padded image."""
         window, size = self._window, (self.input_shapes[0][1], self.input_shapes[0][2])
         ends = (window.pad_h, window.pad_w)
         return window_areas(PaddedWindow(window, ends), size, size, counts_padding=True)

@@ -36,7 +36,7 @@ LOWEST = np.finfo(np.float32).min
 @register("Pooling")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pooling(ClippedWindows):
-    """Geometry common to all pooling methods; `from_spec` gives the class of the method asked for.
+    """Geometry common to all pooling methods; `from_spec` chooses the class of the method.
 
     ``window`` has the padding above and left of the image, ``ends`` is that below and right.
     """
@@ -79,7 +79,7 @@ class Pooling(ClippedWindows):
         return all(inputs)
 
     def _pool(self, pool: Callable[..., None], x: Blob, workspace: Workspace) -> Blob:
-        """What the forward kernel ``pool`` makes of the windows that see pixels."""
+        """The output of the forward kernel ``pool`` for the windows that see pixels."""
         out = workspace.empty((len(x), x.shape[1], *self.filled_size))
         source, target = pixels(x), pixels(out)
         workspace.share(
@@ -157,7 +157,7 @@ class AveragePooling(Pooling, WindowAverage):
 
     @shared_property
     def _areas(self) -> Blob:
-        """(rows, columns): what the sum over every window is divided by."""
+        """(rows, columns): the divisor of the sum over every window."""
         return window_areas(self._padded_window, *self._sizes, self.counts_padding)
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
@@ -190,7 +190,7 @@ class AverageOfPixels(AveragePooling):
 
 
 class StochasticPooling(Pooling, Aggregation):
-    """``Σx²/Σx`` of every window, 0 where the sum is 0: what the choice of training is on average.
+    """``Σx²/Σx`` of every window, 0 where the sum is 0: the expected value of the random choice in training.
 
     An element is chosen with probability ``x/Σx``, and so contributes ``x·x/Σx``. Source: Zeiler and
     Fergus 2013, eq. 6.

@@ -113,7 +113,7 @@ def _bins(level: int, size: Sequence[int]) -> PaddedWindow:
 
 
 def _sum(blobs: Iterator[Blob]) -> Blob:
-    """All of ``blobs``, which belong to nobody else and are never there all at once."""
+    """The sum of ``blobs``, which are never in memory all at once; the first is overwritten."""
     total = next(blobs)
     for blob in blobs:
         total += blob

@@ -84,7 +84,7 @@ class SELU(NumpyNeuron):
 
 @register("RReLU")
 class RReLU(ReLU):
-    """Randomized leaky ReLU at test time: what is below 0 is divided by the mean of the two bounds.
+    """Randomized leaky ReLU at test time: negative values are divided by the mean of the two bounds.
 
     In training it is divided by a random number between them. Source: Xu et al. 2015.
     """

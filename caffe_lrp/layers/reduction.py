@@ -19,7 +19,7 @@ from .geometry import canonical_axis
 
 @dataclass(frozen=True)
 class Operation:
-    """One way to sum up: what an element contributes to the sum, and the derivative of that."""
+    """One reduction: the contribution of an element to the sum, and its derivative."""
 
     contribution: Callable[[Blob], AnyNumbers]
     slope: Callable[[Blob], AnyNumbers]

@@ -96,7 +96,7 @@ def _reshaped(shape: Shape, sizes: Sequence[int], axis: int, axes: int) -> Shape
     end = len(shape) if axes == -1 else first + axes
     if not 0 <= first <= end <= len(shape):
         raise ModelError(
-            f"axis {axis} and num_axes {axes} do not lie in a blob of {len(shape)} axes; check reshape_param"
+            f"axis {axis} and num_axes {axes} do not fit a blob of {len(shape)} axes; check reshape_param"
         )
     if min(sizes, default=0) < -1 or sizes.count(-1) > 1:
         raise ModelError(f"dims {tuple(sizes)} are not sizes; give numbers, 0 or one -1 in reshape_param")
@@ -121,8 +121,8 @@ class Flip(Router):
         shape: Shape = node["input_shapes"][0]
         if parameters.keep_original:
             raise ModelError(
-                "keep_original puts the mirror images into the batch as further images, and every image is "
-                "explained by itself; remove it, and join the two by a Concat or Eltwise layer"
+                "keep_original adds the mirror images to the batch, but every image is explained on its own; "
+                "remove it, and join the two with a Concat or Eltwise layer"
             )
         if parameters.HasField("axis"):
             return cls(axes=(1 + canonical_axis(parameters.axis, shape),), **node)

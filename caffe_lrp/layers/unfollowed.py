@@ -59,7 +59,7 @@ def _chooses_at_random(layer: LayerSpec) -> bool:
 _TRAINING = "phase: TRAIN"
 _STATISTICS = (
     "the stored mean and variance are used, so that the map of an image does not depend on the rest of its "
-    "batch; Caffe takes those of the batch, and gives other scores"
+    "batch; Caffe uses those of the batch, so its scores differ"
 )
 
 UNFOLLOWED = (
@@ -76,13 +76,13 @@ UNFOLLOWED = (
         "RReLU",
         _TRAINING,
         _is_always_training,
-        "the mean of its bounds is used; Caffe takes a number between them at random, at test time too",
+        "the mean of its bounds is used; Caffe draws a random number between them, at test time too",
     ),
     Unfollowed(
         "Pooling",
         _TRAINING,
         _chooses_at_random,
-        "STOCHASTIC pooling gives the mean of what may be chosen; Caffe chooses at random, at test time too",
+        "STOCHASTIC pooling gives its expected value; Caffe chooses at random, at test time too",
     ),
 )
 

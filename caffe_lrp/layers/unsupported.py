@@ -1,4 +1,4 @@
-"""What to do about layer types that no class here describes."""
+"""Messages about layer types that are not supported."""
 
 from caffe_lrp.formats.caffe.upgrade import V1_TYPE_NAMES
 from caffe_lrp.messages import did_you_mean
@@ -17,11 +17,11 @@ _DETECTION = (
     "that the detector was made from, or cut the net off below the layer"
 )
 _SAMPLING = (
-    "reads at places that follow from the image, for which there is no rule; replace it by layers that read "
-    "at fixed places"
+    "reads at positions that depend on the image, for which there is no rule; replace it by layers that "
+    "read at fixed positions"
 )
 _SEQUENCE = "is for videos or volumes; only nets for single images can be explained"
-_ITEMS = "changes the number of images in a batch, and every image is explained by itself; remove it"
+_ITEMS = "changes the number of images in a batch, but every image is explained on its own; remove it"
 #: Layers of object detectors.
 DETECTION_TYPES = (
     "PriorBox", "DetectionOutput", "ROIPooling", "ROIAlign", "ROIWarping", "PSROIPooling",
@@ -43,20 +43,20 @@ _KINDS = {
     **dict.fromkeys(("Filter", "BatchReindex"), _ITEMS),
     "Embed": "looks up words or other indices, not images; only nets for images can be explained",
     "Python": (
-        "runs code of the net's author, which is not read here; replace it by layers of Caffe that compute "
+        "runs the author's own Python code, which is not read here; replace it by Caffe layers that compute "
         "the same, or cut the net off below it"
     ),
     "Im2col": (
         "copies windows into columns; write it, and the product that follows, as one Convolution layer"
     ),
-    "Parameter": "is a learned blob without input; only layers that read the image can be explained",
+    "Parameter": "is a learned blob without an input; only layers that read the image can be explained",
     "MultiStageMeanfield": "is a random field over pixels; cut the net off below it and explain its scores",
     "DenseCRF": "is a random field over pixels; cut the net off below it and explain its scores",
 }  # fmt: skip
 
 
 def unsupported_type(name: str) -> str:
-    """That the layer type ``name`` is not supported, and what to do about it."""
+    """The message that the layer type ``name`` is not supported, with a remedy."""
     if not name:
         return 'has no type; add one, such as type: "ReLU"'
     complaint = f"layer type '{name}' is not supported"

@@ -1,4 +1,4 @@
-"""What is assumed about a net's input where nobody says it: for a first look at a net without a config.
+"""Assumptions about a net's input where no config states it: for a first look at a net.
 
 A model that is loaded for work has to be told its mean: a wrong one gives wrong scores without a word.
 """

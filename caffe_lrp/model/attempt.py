@@ -1,4 +1,4 @@
-"""What is asked of a model for one image, and what comes of it."""
+"""A request to a model for one image, and its outcome."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ class StageTimes:
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """What came of a request: an explanation, or the reason why not.
+    """The outcome of a request: an explanation, or the error.
 
     Attributes
     ----------

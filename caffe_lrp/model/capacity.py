@@ -1,4 +1,4 @@
-"""What a model may use: threads, memory, and the engines that come of them."""
+"""The resources of a model: threads, memory, and the engines made for them."""
 
 import logging
 import os

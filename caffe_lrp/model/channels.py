@@ -61,7 +61,7 @@ def channel_sheet(
 def _maps_of(kept: Mapping[str, NDArray[np.float32]], layer: str) -> NDArray[np.float32]:
     """(C, H, W): the relevance kept at a layer; UsageError unless there is some, and it has positions."""
     if layer not in kept:
-        there = f"kept are {enumerated([*kept], _MOST_NAMED)}" if kept else "nothing was kept"
+        there = f"only at {enumerated([*kept], _MOST_NAMED)}" if kept else "nor at any other layer"
         raise UsageError(
             f"relevance at {layer!r} was not kept, {there}; explain the image with layers=[{layer!r}]",
             setting="layer",
@@ -82,5 +82,5 @@ def _framed(picture: Image.Image) -> Image.Image:
 
 
 def _share(part: float, total: float) -> str:
-    """What a channel contributes, of what all of them do, signs aside."""
+    """The contribution of a channel as a share of all contributions, signs aside."""
     return f"{100 * part / total:.1f} %" if total else "0 %"

@@ -78,7 +78,7 @@ def compiling(
 
 
 def _description(explainer: Explainer, purpose: str) -> str:
-    """What decides which kernels are needed, more or less: one that was forgotten is compiled when called."""
+    """The settings that decide, roughly, which kernels are needed: a missed one is compiled when called."""
     settings, noted = explainer.settings, explainer.observation
     layers = [(type(each).__name__, each.input_shapes, each.output_shapes) for each in explainer.net.layers]
     steps = [
@@ -131,7 +131,7 @@ def _image(explainer: Explainer) -> PreparedImage:
 def _explanation(
     explainer: Explainer, code: FormulaCode, image: PreparedImage, relevance: Blob
 ) -> Explanation:
-    """What a map would come with."""
+    """The explanation that a map would come with."""
     scores = np.zeros(explainer.output_size, np.float32)
     return Explanation(
         relevance=relevance,

@@ -55,7 +55,7 @@ class Darkness:
 def darkness_of(
     plan: Plan, forward: ForwardPass, item: int, classes: Sequence[int], relevance: Blob
 ) -> Darkness | None:
-    """What is dark about one map of a forward pass; None if it is not.
+    """Describe why one map of a forward pass is dark; None if it is not.
 
     Parameters
     ----------

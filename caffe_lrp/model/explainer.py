@@ -1,4 +1,4 @@
-"""A loaded net with the plans that are asked for: all that the passes over images need.
+"""A loaded net with the requested plans: all that the passes over images need.
 
 Everything is checked and loaded before the first image is read.
 """
@@ -114,7 +114,7 @@ class Explainer:
 
     @property
     def ranked(self) -> str:
-        """What has these outputs, for messages: the net, or one of its heads."""
+        """The owner of these outputs in messages: the net, or one of its heads."""
         name = self.net.value_names[self.net.output_value]
         return "the net" if len(self.net.outputs) == 1 else f"the head '{name}'"
 
@@ -218,7 +218,7 @@ def _refuse_too_many_classes(explainer: Explainer) -> None:
 
 
 def deployed_of(settings: ModelSettings) -> tuple[DeployedNet, StoredWeights]:
-    """The net, with the head and the size of the input that are asked for; where the weights are."""
+    """Return the net with the requested head and input size, and the positions of its weights."""
     with about(file=settings.prototxt):
         spec = read_prototxt(settings.prototxt)
     with about(file=settings.caffemodel):
@@ -232,7 +232,7 @@ def deployed_of(settings: ModelSettings) -> tuple[DeployedNet, StoredWeights]:
 
 
 def _find_start(net: Net, settings: ModelSettings) -> Start:
-    """Where relevance starts, on the way to the head that is asked for, if any is."""
+    """The start layer, below the requested head if there is one."""
     head = None
     if settings.head is not None:
         with about(ConfigError, setting="head"):
@@ -242,15 +242,15 @@ def _find_start(net: Net, settings: ModelSettings) -> Start:
 
 
 def _load_net(settings: ModelSettings, deployed: DeployedNet, weights: StoredWeights) -> Net:
-    """The net with its weights; says so where a size of the input that was asked for is what does not fit."""
+    """Return the net with its weights; the error says so if the requested input size does not fit."""
     try:
         return build_net(deployed, weights, available_memory(), settings.canonize)
     except ModelError as error:
         if settings.input_size is not None:
             size = "x".join(map(str, settings.input_size))
             error.hint = Notice(
-                f"the input was made {size} (input_size); only nets without inner products over positions, "
-                "and without constants of a fixed size, take any size",
+                f"the input was made {size} (input_size); only nets without fully connected layers over "
+                "positions, and without constants of a fixed size, accept any size",
                 setting="input_size",
             )
         raise

@@ -142,7 +142,7 @@ class Explanation:
             The original is needed, and its file is no longer there.
         """
         if style is not None and not isinstance(style, PictureStyle):
-            raise UsageError(f'{style!r} is no PictureStyle; options are named, such as cmap="jet"')
+            raise UsageError(f'{style!r} is not a PictureStyle; options are named, such as cmap="jet"')
         wanted = picture_style((style or PictureStyle()).as_json() | options)  # all of it may be wrong
         if not wanted.needs_photo:
             return render(self.relevance, wanted, place=self.place)
@@ -182,7 +182,7 @@ class Explanation:
         return channel_sheet(self.layers, layer, count, pictures)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return as_html(self)
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ def values_by_name(net: Net, blobs: Sequence[str] | None) -> dict[str, int]:
     if blobs is None:
         return {net.value_names[net.output_value]: net.output_value}
     if isinstance(blobs, str) or not isinstance(blobs, Iterable):
-        raise UsageError(f"{blobs!r} is no list; give a list of names", setting="blobs")
+        raise UsageError(f"{blobs!r} is not a list; give a list of names", setting="blobs")
     last = {name: value for value, name in enumerate(net.value_names)}
     for name in blobs:
         if name not in last:

@@ -94,7 +94,7 @@ class Model:
 
     @property
     def formula(self) -> FormulaCode:
-        """The formula that images are explained by unless another is asked for."""
+        """The formula that images are explained with unless another is given."""
         if self.settings.formula is not None:
             return self.settings.formula
         return suitable_formula(self._explainer.net, self._explainer.net.output_value).formula
@@ -120,7 +120,7 @@ class Model:
         return self.plan().layers
 
     def plan(self, formula: FormulaCode | None = None) -> NetFacts:
-        """What ``caffe-lrp inspect`` shows of the net under a formula: which rule each layer gets.
+        """Return what ``caffe-lrp inspect`` shows under a formula: the rule of each layer.
 
         Printed, it is a table. A layer without a rule is shown as such, not refused.
 
@@ -354,7 +354,7 @@ class Model:
     def _explaining(
         self, formulas: Sequence[FormulaCode], layers: Sequence[str], conservation: bool
     ) -> Explainer:
-        """What an explanation takes, with what is noted on the way."""
+        """The resources for explanations, with what is observed in the backward pass."""
         self._require_open()
         explainer = self.explainer(formulas)
         if not layers and not conservation:
@@ -363,7 +363,7 @@ class Model:
         return replace(explainer, observation=noting(dumps, sums=conservation))
 
     def _explaining_one(self, formula: FormulaCode, layers: tuple[str, ...], conservation: bool) -> Explainer:
-        """What the explanation of one image takes, made once for all that ask for the same."""
+        """The resources to explain one image, made once for all equal requests."""
         asked = formula, layers, conservation
         known = None if self._is_closed else self._for_one.get(asked)
         if known is None:

@@ -1,4 +1,4 @@
-"""What an explanation shows of itself in a notebook: a picture, and what the net says."""
+"""The view of an explanation in a notebook: a picture, and the scores."""
 
 import base64
 import html
@@ -44,14 +44,14 @@ def _picture(explanation: "Explanation") -> str:
 
 
 def _sentence(explanation: "Explanation") -> str:
-    """What the picture is of."""
+    """The caption of the picture."""
     noun = "class" if len(explanation.target) == 1 else "classes"
     classes = ", ".join(f"{index}{_label(explanation, index)}" for index in explanation.target)
     kind = "probability" if explanation.scores_are_probabilities else "score"
     score = f"{kind} {html.escape(explanation.score_text(explanation.score))}"
     return (
         f"<p><b>{html.escape(explanation.source)}</b><br>"
-        f"what speaks for {noun} {classes}, {score}, formula {explanation.formula}</p>"
+        f"evidence for {noun} {classes}, {score}, formula {explanation.formula}</p>"
     )
 
 

@@ -1,4 +1,4 @@
-"""What can be said of a model before it explains anything: weights and settings that are seldom meant."""
+"""Notices on a model before it explains anything: weights and settings that are rarely intended."""
 
 import math
 
@@ -18,8 +18,8 @@ def notices_on(explainer: Explainer) -> list[Notice]:
         notices += [Notice(text) for text in head_notices(explainer.net, explainer.net.output_value)]
     if ranked < outputs:
         text = (
-            f"numclasses is {ranked}, but {explainer.ranked} has {outputs} outputs; those from {ranked} on "
-            "are not ranked, and never chosen by -1 or -2"
+            f"numclasses is {ranked}, but {explainer.ranked} has {outputs} outputs; outputs from {ranked} "
+            "on are not ranked, and -1 and -2 never choose them"
         )
         notices.append(Notice(text, "class_count"))
     if origin.class_size > 1:

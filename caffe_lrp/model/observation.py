@@ -1,4 +1,4 @@
-"""What is noted while relevance passes the layers: relevance at some of them, and what becomes of its sum."""
+"""Observing a backward pass: the relevance at some layers, and its sum at all of them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -45,14 +45,14 @@ class Dump:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What is noted of every backward pass.
+    """What to record in every backward pass.
 
     Attributes
     ----------
     dumps
         Relevance to keep, in the order of the net.
     constants
-        What accounts of the sums share; None: there are to be none.
+        Data that the accounts share; None: no accounts are kept.
     """
 
     dumps: tuple[Dump, ...] = ()
@@ -77,7 +77,7 @@ class Observation:
 
 @dataclass(eq=False)
 class ObservedPass:
-    """What was noted of one backward pass; an observer, see `Engine.explain`."""
+    """The record of one backward pass; an observer, see `Engine.explain`."""
 
     dumps: tuple[Dump, ...]
     ledger: Ledger | None
@@ -101,14 +101,14 @@ class ObservedPass:
 
 
 def noting(dumps: Sequence[Dump], *, sums: bool) -> Observation:
-    """What keeps relevance of some layers, and with ``sums`` the accounts of all."""
+    """Return an observation that keeps relevance at some layers, and with ``sums`` all accounts."""
     return Observation(tuple(dumps), Constants() if sums else None)
 
 
 def dumps_of(
     plan: Plan, layers: Sequence[str | int], name_of: Callable[[int, int | None], str]
 ) -> tuple[Dump, ...]:
-    """What is kept of layers: one dump for every output of each, in the order of the net.
+    """The dumps of layers: one for every output of each, in the order of the net.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def possible_dumps(plan: Plan, name_of: Callable[[int, int | None], str]) -> tup
 
 
 def _passed_layer(plan: Plan, name: str) -> Layer:
-    """The layer that ``name`` stands for, which relevance passes; UsageError if there is none."""
+    """The layer named ``name``, which relevance passes; UsageError if there is none."""
     layers = plan.net.layers
     found = [layer for layer in layers if name in (str(layer.index), layer.name)]
     if not found:
@@ -169,8 +169,8 @@ def _passed_layer(plan: Plan, name: str) -> Layer:
     if plan.rule_of(found[0]) is None:
         first = plan.steps[-1].layer
         raise UsageError(
-            f"relevance does not pass {found[0].label}: it starts at {plan.start.label} and "
-            f"ends below {first.label}; give a layer on its way, or start at another one (--start-layer)",
+            f"the backward pass does not reach {found[0].label}: it starts at {plan.start.label} and ends "
+            f"below {first.label}; give a layer between them, or another start layer (--start-layer)",
             setting=LAYERS,
         )
     return found[0]

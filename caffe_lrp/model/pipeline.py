@@ -153,12 +153,12 @@ class _Pipeline(Generic[Asked, Outcome]):
             crew.dismiss()
 
     def join(self) -> None:
-        """Wait until all threads have ended. All crews must have been told to: one may wait for another."""
+        """Wait until all threads have ended. Stop all crews first: one may wait for another."""
         for crew in self._crews:
             crew.join()
 
     def start(self, batch: Batch[Asked]) -> list[Future[Outcome]]:
-        """Have one batch go its way; what becomes of its requests, in their order."""
+        """Start one batch; return the outcomes of its requests, in their order."""
         images = [
             self._loaders.submit(load_image, self._explainer, [batch.requests[place] for place in places])
             for places in batch.requests_of

@@ -1,4 +1,4 @@
-"""How images become the input of a net: as the settings say, else as a prototxt for training says."""
+"""How images become the input of a net: by the settings, else by a training prototxt."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .settings import ModelSettings
 
 
 def make_preprocessor(settings: ModelSettings, deployed: DeployedNet) -> tuple[Preprocessor, tuple[str, ...]]:
-    """What turns images into inputs of a net, and remarks on what it takes from the prototxt.
+    """Return the preprocessor of a net, and remarks on what it takes from the prototxt.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def make_preprocessor(settings: ModelSettings, deployed: DeployedNet) -> tuple[P
         )
     if not taken:
         return preprocessor, ()
-    remark = "of its transform_param is used what the config does not say"
+    remark = "settings missing from the config are taken from its transform_param"
     return preprocessor, (f"{deployed.source}: {remark}: {', '.join(taken)}",)
 
 
@@ -76,7 +76,9 @@ def _mean(settings: ModelSettings, deployed: DeployedNet, shape: Shape) -> tuple
         try:
             return _mean_image_of(path, BLOB_BGR, quirks, shape), [f"mean image {path}"]
         except ModelError as error:
-            text = f"{deployed.source} names this mean image; give a file in its place, or mean_values"
+            text = (
+                f"{deployed.source} names this mean image; set mean_file to another file, or set mean_values"
+            )
             error.hint = Notice(text, "mean_file")
             raise
     with about(ConfigError, place=deployed.source):
@@ -117,7 +119,7 @@ def _find(name: str, folder: Path) -> Path:
 def describe_preprocessing(
     settings: ModelSettings, deployed: DeployedNet, preprocessor: Preprocessor
 ) -> dict[str, Any]:
-    """How pictures became the input of the net, ready for JSON.
+    """Describe the preprocessing of pictures, ready for JSON.
 
     Names are those of the settings, and values are those in force: settings that have them all leave nothing
     to the prototxt. ``from_prototxt`` lists those that were taken from there. Paths are absolute: the folder

@@ -1,4 +1,4 @@
-"""What the Python interface is asked for: images from everywhere, and what each is explained for."""
+"""The requests of the Python interface: images of all kinds, and the target of each."""
 
 import itertools
 import os
@@ -17,13 +17,13 @@ from caffe_lrp.relevance.target import BEST_FIVE, Target
 
 from .schedule import MANY_IMAGES
 
-#: In place of an image, or of a target, where the other is left.
+#: Replaces a missing image or target where the other one is given.
 _NOTHING: Any = object()
 
 
 @dataclass(frozen=True, eq=False)
 class ImageRequest:
-    """One map of an image that was handed to the Python interface; see `attempt.Request`."""
+    """One map of an image that was given to the Python interface; see `attempt.Request`."""
 
     number: int
     source: ImageInput
@@ -38,7 +38,7 @@ class ImageRequest:
 
 
 def target_of(value: Any, setting: str) -> Target:
-    """What a target means.
+    """The target that a number stands for.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def target_of(value: Any, setting: str) -> Target:
 def targets_for(
     images: Iterable[ImageInput], targets: int | Iterable[int], setting: str
 ) -> tuple[Target | Iterable[Target], int]:
-    """What images are explained for, one for all or one for each, and how many images there are at most.
+    """The targets of images, one for all or one for each, and the largest number of images.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def targets_for(
 def requests_for(
     images: Iterable[ImageInput], targets: Target | Iterable[Target], formulas: Sequence[FormulaCode]
 ) -> Iterator[ImageRequest]:
-    """A request for every image and formula, made when it is asked for.
+    """Yield a request for every image and formula.
 
     Raises
     ------
@@ -91,13 +91,13 @@ def requests_for(
     )
     for number, (image, target) in enumerate(pairs):
         if image is _NOTHING or target is _NOTHING:
-            raise UsageError("there must be as many as images: one for each", setting="targets")
+            raise UsageError("must be as many as there are images: one for each", setting="targets")
         for formula in formulas:
             yield ImageRequest(number, source_of(image), target, formula)
 
 
 def source_of(image: ImageInput) -> ImageInput:
-    """A path for one that is given as a text, or as an object that stands for a path."""
+    """The image, with text and path-like objects turned into a path."""
     return Path(os.fsdecode(image)) if isinstance(image, (str, os.PathLike)) else image
 
 
@@ -114,7 +114,7 @@ def codes_of(formulas: Any) -> tuple[FormulaCode, ...]:
         raise UsageError(f"{formulas!r} is not a list; give a list of numbers and names", setting="formulas")
     codes = tuple(map(code_of, formulas))
     if not codes or len(set(codes)) < len(codes):
-        raise UsageError("must be at least one, and each of them once", setting="formulas")
+        raise UsageError("must name at least one formula, and none twice", setting="formulas")
     return codes
 
 

@@ -1,4 +1,4 @@
-"""How the images of a run are dealt out: how many run together, by how many workers, within which memory."""
+"""How the images of a run are scheduled: the batch size, the number of workers, and the memory."""
 
 import math
 from collections.abc import Callable
@@ -44,7 +44,7 @@ _ADDRESS_SPACE_BESIDES = 85 * 2**20
 
 @dataclass(frozen=True)
 class Schedule:
-    """Who computes what.
+    """The plan of a run: batch size, workers and threads.
 
     Attributes
     ----------
@@ -55,11 +55,11 @@ class Schedule:
     threads
         Threads of all workers together, at least as many as workers.
     memory
-        Bytes that the process is expected to take; 0: not foretold.
+        Bytes that the process is expected to take; 0: not estimated.
     keeps_order
         Whether files are written strictly in the order of the list, because some are written twice.
     notes
-        What was decided against what was wanted.
+        Where the schedule differs from what was requested.
     """
 
     batch_size: int = 1
@@ -107,7 +107,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run may use.
+    """The limits of a run: memory, threads and batch size.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ def plan_schedule(
 def schedule_here(
     footprint: Footprint, images: int, limits: Limits, *, keeps_order: bool = False
 ) -> Schedule:
-    """What `plan_schedule` gives, within the address space that this process may still take.
+    """The result of `plan_schedule`, within the address space left to this process.
 
     Raises
     ------
@@ -215,22 +215,21 @@ def whole_footprint(explainer: Explainer, maps: int = 1) -> Footprint:
 
 
 def remarks_on(schedule: Schedule, footprint: Footprint, limits: Limits) -> list[str]:
-    """What to tell of a schedule that is not as it was wanted."""
+    """Remarks on a schedule that differs from what was requested."""
     allowed = f"the {readable(limits.memory)} that may be used (--memory)"
     notes = list(schedule.notes)
     if schedule.memory > limits.memory:
         return [
             *notes,
-            f"a single image takes about {readable(schedule.memory)}, more than {allowed}; it is tried all "
-            "the same",
+            f"a single image takes about {readable(schedule.memory)}, more than {allowed}; trying it anyway",
         ]
     wanted = limits.batch_size or 0
     if schedule.batch_size < wanted and not schedule.keeps_order:
         needed = readable(footprint.fixed + wanted * footprint.per_image)
         return [
             *notes,
-            f"batches of {wanted} images take about {needed}, more than {allowed}; they are made of "
-            f"{schedule.batch_size}",
+            f"batches of {wanted} images take about {needed}, more than {allowed}; using batches "
+            f"of {schedule.batch_size}",
         ]
     return notes
 
@@ -247,8 +246,8 @@ def loading_within(
     def tell_of(source: ImageSource, needed: int) -> None:
         tell(
             f"{source}: loading it takes about {readable(needed)}, more than the {readable(room)} that the "
-            f"net leaves of the {readable(limits.memory)} that may be used (--memory); it is tried all the "
-            "same, alone"
+            f"net leaves of the {readable(limits.memory)} that may be used (--memory); trying it anyway, "
+            "alone"
         )
 
     budget = MemoryBudget(room, tell_of)
@@ -285,7 +284,7 @@ def within_address_space(schedule: Schedule, left: int | None, stack: int) -> Sc
         if fewer.threads == 1:
             raise LimitError(f"{limit}, but about {readable(needed)} are needed; raise that limit")
         threads = fewer.threads - 1
-        note = f"{limit}, so it computes with {counted(threads, 'thread')}, not {schedule.threads}"
+        note = f"{limit}, so the run uses {counted(threads, 'thread')}, not {schedule.threads}"
         workers = min(schedule.workers, threads)
         fewer = replace(schedule, threads=threads, workers=workers, notes=(*schedule.notes, note))
     return fewer

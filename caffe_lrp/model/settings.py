@@ -1,4 +1,4 @@
-"""What a model is opened from, as one value that can be compared, kept and sent elsewhere."""
+"""The settings of a model, as one value that can be compared, stored and sent to another process."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -34,7 +34,7 @@ from .explanation import Explanation
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
-    """What became of an image: an input of the net, or the reason why not."""
+    """A loaded image: an input of the net, or the error."""
 
     image: PreparedImage | None
     error: CaffeLrpError | None = None
@@ -128,7 +128,7 @@ def choose_classes(explainer: Explainer, target: Target, ranking: Ranking) -> tu
 
 
 def as_error(error: Exception) -> CaffeLrpError:
-    """What became of an image, as one of our own errors.
+    """Turn any exception for an image into one of our own errors.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def as_error(error: Exception) -> CaffeLrpError:
 def _explain_or_retry(
     explainer: Explainer, slots: Sequence[_Slot], engine: Engine
 ) -> Iterator[tuple[int, Attempt]]:
-    """What came of all requests of ``slots``, after a failure of several images of those of each alone."""
+    """The outcomes of all requests of ``slots``; if a batch fails, each image is tried alone."""
     missing = {place for slot in slots for place in slot.requests}
     if not missing:
         return
@@ -177,7 +177,7 @@ def _explain_or_retry(
 
 
 def _explain(explainer: Explainer, slots: Sequence[_Slot], engine: Engine) -> Iterator[tuple[int, Attempt]]:
-    """What comes of one forward pass, and a backward pass for every formula and every further target."""
+    """The outcomes of one forward pass, with a backward pass for every formula and every further target."""
     started = time.perf_counter()
     forward, scores_of_items = _forward(explainer, slots, engine)
     seconds = (time.perf_counter() - started) / sum(len(slot.requests) for slot in slots)
@@ -220,7 +220,7 @@ def _explain_by(
     choices: Sequence[_Choice | None],
     engine: Engine,
 ) -> Iterator[tuple[int, Attempt]]:
-    """What comes of at most one request for every image by one formula."""
+    """The outcomes of at most one request per image for one formula."""
     started = time.perf_counter()
     classes = [choice.classes if choice else () for choice in choices]
     observed = explainer.observation.observer(plan)
@@ -246,7 +246,7 @@ def _explain_by(
 
 
 def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: Blob) -> Explanation:
-    """What is said of a map without looking at the layers again; its arrays are its own."""
+    """Build the explanation of a map without another pass; it owns its arrays."""
     image, ranking = choice.slot.loaded.image, choice.ranking
     is_reversed = plan.is_image and explainer.is_bgr
     assert image is not None  # requests without an image have failed before

@@ -209,8 +209,7 @@ def _build_layer(spec: LayerSpec, source: str, index: int, **node: Any) -> Layer
         raise ModelError(f"{what}: {error}") from error
     if layer.is_in_place and shapes[0] != layer.input_shapes[0]:
         raise ModelError(
-            f"{what}: cannot work in place: its top has another shape than its bottom; give its "
-            "top another name"
+            f"{what}: cannot work in place: its top and its bottom differ in shape; give its top another name"
         )
     for shape in shapes:
         check_shape((1, *shape), f"{what}: its output")
@@ -225,7 +224,7 @@ def _check_count(count: int, limits: tuple[int, int | None], what: str, kind: st
 
 
 def _refuse_missing_weights(layers: Sequence[Layer], weights: StoredWeights, source: str) -> None:
-    """Every layer that learns needs weights under its name; a name nobody asks for may be a misspelt one."""
+    """Refuse layers without weights under their name; an unused name may be a misspelling of it."""
     needed = [layer for layer in layers if layer.weight_shapes]
     unclaimed = sorted(weights.keys() - {layer.name for layer in needed})
     missing = [layer for layer in needed if layer.name not in weights]
@@ -278,7 +277,7 @@ def _fitting_shapes(layer: Layer, stored: Sequence[StoredBlob]) -> tuple[Shape, 
 
 
 def _without_ones(shape: Shape) -> Shape:
-    """What counts of a shape: old files store every blob with 4 axes, forks channels as 1×C×1×1."""
+    """The shape without axes of size 1: old files store blobs with 4 axes, forks channels as 1×C×1×1."""
     return tuple(size for size in shape if size != 1)
 
 
@@ -305,7 +304,7 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
         if not (np.isfinite(blob.min()) and np.isfinite(blob.max())):
             raise ModelError(
                 f"{source}: {layer.label}: the caffemodel has weights for it that are NaN or "
-                "infinite; download it again, or take a snapshot from before its training diverged"
+                "infinite; download it again, or use a snapshot from before training diverged"
             )
     try:
         return layer.with_weights(blobs)
@@ -314,7 +313,7 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
 
 
 def _remarks(layers: Sequence[Layer], source: str) -> tuple[str, ...]:
-    """What is odd about weights: once for all layers of which it is true."""
+    """Remarks on odd weights, each once for all layers concerned."""
     concerned: dict[str, list[Layer]] = {}
     for layer in layers:
         if layer.remark:

@@ -25,7 +25,7 @@ from caffe_lrp.layers.linear import Linear, Windowed
 
 @dataclass(frozen=True)
 class Merge:
-    """What became of one layer that scales and shifts.
+    """Whether one layer that scales and shifts was merged, and into which layer.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class _Graph:
             self._move(run[1:], run[0], _fused(run[0], *together))
 
     def _move(self, run: Sequence[Affine], into: Layer, merged: Layer) -> None:
-        """Put ``merged`` in the place of ``into``, and leave only the places of a run."""
+        """Replace ``into`` by ``merged``, and keep only placeholders for the layers of a run."""
         self.layers[into.index] = merged
         for layer in run:
             self.layers[layer.index] = Merged(**_place(layer))
@@ -153,9 +153,9 @@ def _has_columns(layer: Linear) -> bool:
 def _obstacle(after: Layer | None, shift: Numbers) -> str:
     """Why numbers cannot become part of the layer after them; empty if they can."""
     if not isinstance(after, Linear) or not _has_rows(after) or not _has_columns(after):
-        return "neither the layer before nor the one after is a linear one that can take it in"
+        return "neither the layer before nor the layer after it is a linear layer that can absorb it"
     if after.has_partial_windows and shift.any():
-        return f"what it adds would be missing in the padding of {after.label}"
+        return f"the shift would be missing in the padding of {after.label}"
     return ""
 
 
@@ -189,7 +189,7 @@ def _rebuilt(layer: Linear, weight: Blob, bias: Numbers) -> Linear:
 
 
 def _place(layer: Layer) -> dict[str, Any]:
-    """What a layer in the place of another has from it."""
+    """The fields that a layer takes over from the layer it replaces."""
     names = ("index", "name", "type", "inputs", "outputs", "input_shapes", "is_in_place")
     return {name: getattr(layer, name) for name in names}
 

@@ -34,7 +34,7 @@ _DARKNET_SLOPE = 0.1
 def notices_on_detectors(
     layers: Sequence[Layer], outputs: Sequence[int], left_out: Sequence[LayerSpec]
 ) -> Iterator[str]:
-    """That a net looks like part of an object detector, and why; nothing for any other net.
+    """A notice if a net looks like part of an object detector, and why; nothing for any other net.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def notices_on_detectors(
         yield (
             f"looks like part of an object detector: {'; '.join(signs)}. Detectors score boxes at many "
             "positions, so class c is one of these scores or coordinates, not a class of the whole image; "
-            "explain the classifier that the detector was made from, or let relevance start at a layer of "
-            "box scores (lastlayerindex, --start-layer), whose planes or elements are the classes then"
+            "explain the classifier that the detector was made from, or start the backward pass at a layer "
+            "of box scores (lastlayerindex, --start-layer); its planes or elements are then the classes"
         )
 
 

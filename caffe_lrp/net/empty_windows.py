@@ -1,4 +1,4 @@
-"""Where the lowest number there is, which max pooling gives for windows without a pixel, is computed with.
+"""Layers that compute with the lowest float, which max pooling outputs for windows without a pixel.
 
 ReLU and most other neurons make it harmless, and so does a maximum with other numbers. Sums and products do
 not: in single precision they overflow, in Caffe as well.
@@ -41,7 +41,7 @@ def notices_on_empty_windows(layers: Sequence[Layer], source: str) -> Iterator[s
 
 
 def refuse_masks_of_empty_windows(layers: Sequence[Layer], source: str) -> None:
-    """Refuse layers that put values where a mask says, if windows without a pixel have no place to say.
+    """Refuse layers that unpool by a mask if some windows contain no pixel, and so have no position in it.
 
     Raises
     ------
@@ -60,12 +60,12 @@ def refuse_masks_of_empty_windows(layers: Sequence[Layer], source: str) -> None:
         elif pooling is not None:
             raise ModelError(
                 f"{source}: {layer.label} reads the mask of {pooling.label}, some of whose windows lie "
-                "outside the image and have no place in it; round sizes down there (round_mode: FLOOR)"
+                "outside the image and so have no maximum; round sizes down there (round_mode: FLOOR)"
             )
 
 
 def _makes_harmless(layer: Layer) -> bool:
-    """Whether a layer turns the lowest number into one that can be computed with.
+    """Whether a layer turns the lowest float into a number that is safe to compute with.
 
     A neuron whose learned numbers are not there yet may not.
     """

@@ -1,4 +1,4 @@
-"""Heads: the outputs of a net, which of them comes first, and the one that is asked for by name.
+"""Heads: the outputs of a net, which of them comes first, and how to find one by name.
 
 An output is a blob that nothing reads. The classes of one are ranked.
 """
@@ -86,8 +86,8 @@ def are_probabilities(net: Net, value: int) -> bool:
 def find_head(net: Net, name: str) -> int:
     """The output that ``name`` stands for.
 
-    That is an output of this name, or of a layer of this name; or the only one that follows from a blob or
-    layer of this name, such as the scores below a Softmax.
+    That is an output with this name, or of a layer with this name; or the only one that depends on a blob or
+    layer with this name, such as the scores below a Softmax.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def find_head(net: Net, name: str) -> int:
         )
     known = [*(net.value_names[value] for value in net.outputs), *(layer.name for layer in net.layers)]
     meant, heads = did_you_mean(name, known), head_names(net, net.outputs)
-    raise ConfigError(f"{said} has no head of this name{meant or '.'} Its heads are {heads}")
+    raise ConfigError(f"{said} has no head with this name{meant or '.'} Its heads are {heads}")
 
 
 def head_names(net: Net, outputs: Sequence[int]) -> str:
@@ -120,7 +120,7 @@ def head_names(net: Net, outputs: Sequence[int]) -> str:
 
 
 def head_notices(net: Net, ranked: int) -> tuple[str, ...]:
-    """Which of several heads is ``ranked``; nothing where there is only one."""
+    """A notice on which of several heads is ``ranked``; nothing where there is only one."""
     others = [value for value in net.outputs if value != ranked]
     if not others:
         return ()

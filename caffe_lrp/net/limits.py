@@ -1,4 +1,4 @@
-"""What a net may take: sizes beyond it are mistakes in the prototxt, or malice, and refused at once."""
+"""Limits on the size of a net: anything beyond them is a mistake in the prototxt, or malice, and refused."""
 
 import math
 from collections.abc import Sequence

@@ -143,7 +143,7 @@ class Net:
         return frozenset(found)
 
     def gates_of(self, layer: Layer) -> tuple[bool, ...]:
-        """Which inputs of a layer are gates: those fixed alone, if else all of them were."""
+        """Which inputs of a layer are gates: only the constant ones if otherwise all would be."""
         are_fixed = tuple(value in self.fixed_values for value in layer.inputs)
         are_gates = tuple(value in self.gate_values for value in layer.inputs)
         return are_fixed if any(are_fixed) and all(are_gates) else are_gates

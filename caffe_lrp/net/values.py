@@ -7,7 +7,7 @@ from caffe_lrp.layers import Layer
 
 
 class Values:
-    """What stands under which name, from layer to layer; inputs come first.
+    """The value under each name, layer by layer; inputs come first.
 
     Attributes
     ----------

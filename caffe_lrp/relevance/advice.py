@@ -1,4 +1,4 @@
-"""Which formula suits a net: the one place that says so, for messages and for the configs of the zoo.
+"""Which formula suits a net: decided here alone, for messages and for the configs of the zoo.
 
 What it goes by was measured on nets with trained weights: manual: formulas, "How much a heatmap shows".
 """
@@ -41,12 +41,12 @@ def suitable_formula(net: Net, output: int) -> Advice:
     if covered > _MOST_COVERED:
         return Advice(
             "epsilon-plus",
-            "z⁺ does not gather relevance in single pixels; flat would blur the picture, "
-            f"as a window of the lowest layer covers {100 * covered:.0f} % of it",
+            "z⁺ does not concentrate relevance in single pixels; flat would blur the picture, "
+            f"because a window of the lowest layer covers {100 * covered:.0f} % of it",
         )
     return Advice(
         "epsilon-plus-flat",
-        "flat spreads relevance over the windows of the lowest layer, and z⁺ keeps it from gathering in "
+        "flat spreads relevance over the windows of the lowest layer, and z⁺ does not concentrate it in "
         "single pixels",
     )
 

@@ -61,7 +61,7 @@ def _of_image(numbers: Sequence[float], net: Net) -> Blob:
 
 
 def _inputs(layer: Layer, fixed: Mapping[int, Blob], bounds: Mapping[int, Bounds], end: int) -> list[Blob]:
-    """What a layer reads at one end; 0 where nothing but the shape matters."""
+    """The bounds of what a layer reads; 0 where only the shape matters."""
     read = []
     for value, shape in zip(layer.inputs, layer.input_shapes, strict=True):
         other = fixed[value] if value in fixed else np.zeros((1, *shape), np.float32)

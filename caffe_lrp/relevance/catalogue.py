@@ -1,4 +1,4 @@
-"""Which layer types there are, and what relevance does at each: rows made from the registry and the formulas.
+"""The layer types and their rules: rows made from the registry and the formulas.
 
 Nothing here is known of single types. What a class is follows from its ancestors, and its rules from the
 composites themselves, which are asked about a stand-in.
@@ -112,7 +112,7 @@ def _has_source(layer_class: type[Layer]) -> bool:
 
 
 def _rule(layer_class: type[Layer], name: str, code: int) -> str:
-    """What a class of layers gets under a formula, with quirks and without."""
+    """The rule of a class of layers under a formula, with and without quirks."""
     stand_in = object.__new__(layer_class)
     for attribute, value in (("index", 0), ("name", name), ("type", name)):
         object.__setattr__(stand_in, attribute, value)

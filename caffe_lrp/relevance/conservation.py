@@ -1,4 +1,4 @@
-"""The account of a backward pass: what relevance enters and leaves each layer, and where the rest is."""
+"""The account of a backward pass: relevance that enters and leaves each layer, and where the rest goes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ CONSTANT = "constant"
 
 @dataclass(frozen=True)
 class LayerAccount:
-    """What became of the relevance of one item at one layer.
+    """The account of the relevance of one item at one layer.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class LayerAccount:
 
 @dataclass(frozen=True)
 class Conservation:
-    """What became of the relevance of one item on its way down.
+    """The account of the relevance of one item over the backward pass.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ class Ledger:
 
 
 def losses_of(passage: Passage, item: int, constants: Constants) -> dict[str, float] | None:
-    """How much relevance of one item is lost for which cause; None if the rule is not made to conserve."""
+    """The relevance of one item lost to each cause; None if the rule is not designed to conserve."""
     step, received = passage.step, passage.received
     passed = PassedItem(
         step.layer,

@@ -1,4 +1,4 @@
-"""What a backward pass hands round: the forward pass it starts from, and relevance, layer by layer."""
+"""The data of a backward pass: the forward pass it starts from, and relevance, layer by layer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from .rules.base import Seen
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """What several plans need of one forward pass.
+    """The part of one forward pass that several plans need.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ Observer = Callable[[Passage], None]
 
 
 def starting_scores(plan: Plan, forward: ForwardPass, item: int, classes: Sequence[int]) -> Blob:
-    """(K,): what relevance starts as for one item and its ``classes``."""
+    """(K,): the starting relevance of one item for its ``classes``."""
     elements = plan.origin.elements_of(classes)
     if plan.unit_seed:
         return np.ones(len(elements), np.float32)

@@ -28,7 +28,7 @@ class Step:
 
     @shared_property
     def prepared(self) -> Any:
-        """What the rule derives from the weights: computed on first use, then kept."""
+        """The data that the rule derives from the weights: computed on first use, then kept."""
         return self.rule.prepare(self.layer, self.conditions)
 
 
@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def seeds(self) -> dict[int, int]:
-        """Value where relevance starts -> the value that supplies the scores."""
+        """Value where the backward pass starts -> the value that supplies the scores."""
         return self.origin.seeds
 
     @property
@@ -218,7 +218,7 @@ def _within_bounds(
 
 
 def _knows_its_bounds(rule: AnyRule, layer: Layer, net: Net) -> bool:
-    """Whether a rule that has to know the bounds of its input does."""
+    """Whether a rule that needs the bounds of its input has them."""
     return not rule.needs_bounds or bounded_values(net).issuperset(layer.inputs)
 
 
@@ -244,8 +244,8 @@ def _required(rule: AnyRule | None, layer: Layer, net: Net) -> AnyRule:
         )
     if not _knows_its_bounds(rule, layer, net):
         raise PlanError(
-            f"{net.source}: {layer.label} reads what other layers make of the image, and not only by moving, "
-            f"scaling or shifting it, but {rule.title} has to know the range of its input; choose a formula "
-            "without it, such as epsilon-plus-flat"
+            f"{net.source}: {layer.label} does not read the image, nor a moved, scaled or shifted copy, "
+            f"but {rule.title} needs to know the range of its input; choose a formula without it, such as "
+            " epsilon-plus-flat"
         )
     return rule

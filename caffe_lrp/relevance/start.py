@@ -1,4 +1,4 @@
-"""Where relevance starts and ends: layers by index, by name or by code, and what a class is there.
+"""Start and first layers by index, by name or by code, and the meaning of a class at the start layer.
 
 The one place where what a config says of layers meets the net. Source of the codes: manual: toolbox,
 "Start of the backward pass".
@@ -37,7 +37,7 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class Start:
-    """Where relevance starts, and what a class is there.
+    """The start layer, and the meaning of a class there.
 
     Attributes
     ----------
@@ -176,10 +176,10 @@ def layer_index(net: Net, wanted: LayerReference, key: str, option: str) -> int:
         return found[0]
     said = f"{key} {wanted} ({option}): {net.source}"
     if found:
-        raise ConfigError(f"{said} has several layers of this name; give one by index: {_listed(found)}")
+        raise ConfigError(f"{said} has several layers with this name; give one by index: {_listed(found)}")
     names = [layer.name for layer in net.layers]
     raise ConfigError(
-        f"{said} has no layer of this name{did_you_mean(wanted, names)}{_neighbours(wanted, names)}; "
+        f"{said} has no layer with this name{did_you_mean(wanted, names)}{_neighbours(wanted, names)}; "
         "caffe-lrp inspect shows all"
     )
 

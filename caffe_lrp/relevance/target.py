@@ -34,7 +34,7 @@ class Target:
 
     @property
     def best_count(self) -> int:
-        """Number of best classes asked for; 0 for a class given by number or rank."""
+        """Number of best classes requested; 0 for a class given by number or rank."""
         if self.rank or self.code >= 0:
             return 0
         return _BEST_FIVE_COUNT if self.code == BEST_FIVE else 1

@@ -95,10 +95,10 @@ def test_layers_come_in_the_order_of_the_net_and_once(tmp_path: Path) -> None:
         ("-1", "has no layer '-1'"),
         (
             "prob",
-            "relevance does not pass layer 20 'prob' (Softmax): it starts at layer 19 'fc2' (InnerProduct) "
-            "and ends below layer 2 'pool1' (Pooling); give a layer on its way, or start at another one",
+            "the backward pass does not reach layer 20 'prob' (Softmax): it starts at layer 19 'fc2' "
+            "(InnerProduct) and ends below layer 2 'pool1' (Pooling); give a layer between them, or another",
         ),
-        ("conv1", "relevance does not pass layer 0 'conv1' (Convolution)"),
+        ("conv1", "the backward pass does not reach layer 0 'conv1' (Convolution)"),
     ],
 )
 def test_layers_that_relevance_does_not_pass_are_refused(name: str, complaint: str, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_what_does_not_fit_into_half_precision_is_refused(tmp_path: Path) -> Non
     ("option", "complaint"),
     [
         ("conv1_2,nonsense", "caffe-lrp: error: --dump-layers: models/vgg.prototxt has no layer 'nonsense'"),
-        ("prob", "relevance does not pass layer 17 'prob' (Softmax)"),
+        ("prob", "the backward pass does not reach layer 17 'prob' (Softmax)"),
         ("conv1_1,,2", "'conv1_1,,2' must be names or indices of layers, such as conv5,12"),
     ],
 )

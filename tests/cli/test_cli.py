@@ -199,7 +199,7 @@ def test_less_memory_than_needed_is_noted_and_no_reason_to_fail(tmp_path: Path) 
     assert result.returncode == 0
     assert re.fullmatch(
         r"caffe-lrp: note: a single image takes about \d+ MB, more than the 1 MB that may be used "
-        r"\(--memory\); it is tried all the same\n",
+        r"\(--memory\); trying it anyway\n",
         result.stderr,
     )
     assert run("-c", CONFIG, "-f", path, "-p", tmp_path, "--memory", "1M", "--quiet").stderr == ""
@@ -334,8 +334,8 @@ def test_settings_seldom_meant_are_noted_unless_quiet(tmp_path: Path) -> None:
     result = run("-c", changed, "-f", path, "-p", tmp_path)
     assert result.returncode == 0
     assert result.stderr == (
-        f"caffe-lrp: note: {changed}: line 23: numclasses is 5, but the net has 12 outputs; those from 5 "
-        "on are not ranked, and never chosen by -1 or -2\n"
+        f"caffe-lrp: note: {changed}: line 23: numclasses is 5, but the net has 12 outputs; outputs from 5 "
+        "on are not ranked, and -1 and -2 never choose them\n"
     )
     assert run("-c", changed, "-f", path, "-p", tmp_path, "--quiet").stderr == ""
 

@@ -97,8 +97,8 @@ def test_totals_and_starts_follow(prototxt: Path, capsys: Output) -> None:
         "lastlayerindex auto, the layer of the class scores: layer 19 'fc2' (InnerProduct)",
         "lastlayerindex -1, the layer before the lowest Softmax: layer 19 'fc2' (InnerProduct)",
         "lastlayerindex -2, the highest InnerProduct: layer 19 'fc2' (InnerProduct)",
-        "recommended formula: epsilon-plus (z⁺ does not gather relevance in single pixels; flat "
-        "would blur the picture, as a window of the lowest layer covers 4 % of it)",
+        "recommended formula: epsilon-plus (z⁺ does not concentrate relevance in single pixels; flat "
+        "would blur the picture, because a window of the lowest layer covers 4 % of it)",
     ]
 
 
@@ -384,11 +384,11 @@ def test_a_size_that_the_file_lacks_is_asked_for_and_can_be_given(tmp_path: Path
     _, layers = INCEPTION.split("}", 1)
     path = tmp_path / "train_val.prototxt"
     path.write_text(data + layers)
-    assert "give height and width (input_size in the config, --input-size)" in refusal(capsys, 3, path)
+    assert "set height and width (input_size in the config, --input-size)" in refusal(capsys, 3, path)
     assert main(["inspect", str(path), "--input-size", "13x11"]) == 0
     printed = capsys.readouterr()
     assert "input 'data' 1×3×13×11; 21 layers" in printed.out
-    assert "3 channels are a guess" in printed.err
+    assert "3 channel(s) are a guess" in printed.err
 
 
 def test_the_command_explains_itself(capsys: Output) -> None:

@@ -42,26 +42,26 @@ def notes(folder: Path, text: str) -> list[str]:
 STOCHASTIC = 'type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }'
 STATISTICS = (
     "the stored mean and variance are used, so that the map of an image does not depend on the rest of its "
-    "batch; Caffe takes those of the batch, and gives other scores"
+    "batch; Caffe uses those of the batch, so its scores differ"
 )
 #: What asks for something that is not done -> what is said.
 UNFOLLOWED = {
     'type: "BatchNorm" batch_norm_param { use_global_stats: false }': (
-        f"'use_global_stats: false' of 'a' (BatchNorm) is not followed: {STATISTICS}"
+        f"'use_global_stats: false' of 'a' (BatchNorm) is ignored: {STATISTICS}"
     ),
-    'type: "BatchNorm" phase: TRAIN': f"'phase: TRAIN' of 'a' (BatchNorm) is not followed: {STATISTICS}",
-    'type: "BN" phase: TRAIN': f"'phase: TRAIN' of 'a' (BN) is not followed: {STATISTICS}",
+    'type: "BatchNorm" phase: TRAIN': f"'phase: TRAIN' of 'a' (BatchNorm) is ignored: {STATISTICS}",
+    'type: "BN" phase: TRAIN': f"'phase: TRAIN' of 'a' (BN) is ignored: {STATISTICS}",
     'type: "Dropout" phase: TRAIN': (
-        "'phase: TRAIN' of 'a' (Dropout) is not followed: nothing is dropped; Caffe drops units at random, "
+        "'phase: TRAIN' of 'a' (Dropout) is ignored: nothing is dropped; Caffe drops units at random, "
         "at test time too"
     ),
     'type: "RReLU" rrelu_param { negative_slope_lower: 3 negative_slope_upper: 8 } phase: TRAIN': (
-        "'phase: TRAIN' of 'a' (RReLU) is not followed: the mean of its bounds is used; Caffe takes a number "
-        "between them at random, at test time too"
+        "'phase: TRAIN' of 'a' (RReLU) is ignored: the mean of its bounds is used; Caffe draws a "
+        "random number between them, at test time too"
     ),
     f"{STOCHASTIC} phase: TRAIN": (
-        "'phase: TRAIN' of 'a' (Pooling) is not followed: STOCHASTIC pooling gives the mean of what may be "
-        "chosen; Caffe chooses at random, at test time too"
+        "'phase: TRAIN' of 'a' (Pooling) is ignored: STOCHASTIC pooling gives its expected "
+        "value; Caffe chooses at random, at test time too"
     ),
 }
 #: What is done, or changes nothing.
@@ -98,7 +98,7 @@ def test_statistics_of_the_training_are_used_whatever_the_file_asks_for(tmp_path
 
 def test_one_note_names_three_layers_and_counts_the_others(tmp_path: Path) -> None:
     (note,) = notes(tmp_path, net(*['type: "Dropout" phase: TRAIN'] * 5))
-    assert " of 'a' (Dropout), 'b' (Dropout), 'c' (Dropout), and 2 more is not followed: " in note
+    assert " of 'a' (Dropout), 'b' (Dropout), 'c' (Dropout), and 2 more is ignored: " in note
 
 
 def test_layers_for_training_alone_get_no_note(tmp_path: Path) -> None:
@@ -173,8 +173,8 @@ def test_every_row_of_effects_is_tested_here() -> None:
 def test_what_a_field_does_to_scores_is_told_for_all_its_layers(tmp_path: Path) -> None:
     text = net(CONVOLUTION % "relu: true", CONVOLUTION % "relu: false", CONVOLUTION % "relu: true")
     assert notes(tmp_path, text) == [
-        "line 2: 'relu: true' in 'convolution_param' of 'a' (Convolution), 'c' (Convolution) is not "
-        "followed, so scores will be wrong if the net was trained with a fork of Caffe where it applies a "
+        "line 2: 'relu: true' in 'convolution_param' of 'a' (Convolution), 'c' (Convolution) is "
+        "ignored, so scores will be wrong if the net was trained with a fork of Caffe where it applies a "
         "ReLU to the output of the layer; write the ReLU as a layer of its own"
     ]
 
@@ -187,9 +187,7 @@ def test_colours_that_are_swapped_are_told_of_the_data_layer_that_is_used(tmp_pa
     text = "".join(image % pair for pair in (("train", "TRAIN"), ("test", "TEST")))
     (became, swapped) = notes(tmp_path, text + net('type: "ReLU"').removeprefix(DATA))
     assert became.startswith("data layer 'test' (ImageData) became an input")
-    assert swapped.startswith(
-        "line 2: 'bgr2rgb: true' in 'transform_param' of 'test' (ImageData) is not followed"
-    )
+    assert swapped.startswith("line 2: 'bgr2rgb: true' in 'transform_param' of 'test' (ImageData) is ignored")
     assert swapped.endswith("it swaps the colours of images; set channel_order to RGB in the config")
 
 
@@ -307,7 +305,7 @@ def test_errors_without_notes_have_none() -> None:
         ),
         ("mood: 3 layer { name: 'a' type: 'ReLU' bottom: 'a' top: 'a' }", "reads the blob 'a'"),
         ("mood: 3 layers { layer { name: 'f' type: 'cnv' } }", "has no type 'cnv'"),
-        (DATA + "mood: 3 layer { type: 'ReLU' include { phase: TRAIN } }", "takes part at test time"),
+        (DATA + "mood: 3 layer { type: 'ReLU' include { phase: TRAIN } }", "is used at test time"),
     ],
 )
 def test_notes_of_the_file_come_with_every_error_of_its_net(text: str, fault: str, tmp_path: Path) -> None:

@@ -474,7 +474,7 @@ def test_padding_layers_elsewhere_are_an_error(tmp_path: Path, reader: str, bott
         f'layers {{ layer {{ name: "pad" type: "padding" pad: 2 }} {bottoms} top: "pad" }}\n'
         f'layers {{ layer {{ name: "x" type: "{reader}" }} bottom: "pad" top: "x" }}\n'
     )
-    with pytest.raises(ModelError, match=r"padding layer 'pad' .* put its pad into the layers that read it"):
+    with pytest.raises(ModelError, match=r"padding layer 'pad' .* set pad in those layers instead"):
         read_prototxt(prototxt(tmp_path, DATA + text))
 
 

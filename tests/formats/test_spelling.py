@@ -118,11 +118,11 @@ def test_every_change_of_a_letter_leaves_a_net_or_a_clear_error(
         ("layer {\n name: 'x'", "it ends before the last '}'"),
         ("layers { type: CONVOLUTOIN }", "there is no value 'CONVOLUTOIN'; did you mean 'CONVOLUTION'?"),
         ("layer { type: ReLU }", "put the text in quotes"),
-        ("layer { type: RELU }", 'put the text in quotes, as the current style has it: type: "ReLU"'),
+        ("layer { type: RELU }", 'the current style needs quotes: type: "ReLU"'),
         ("layers { type: 'ReLU' }", "a type is written without quotes: type: RELU"),
-        ("layers { type: 'Input' }", "there is no value 'Input'; types that Caffe's old style"),
-        ("layer { pooling_param { pool: 'MAX' } }", "the value 'MAX' stands in quotes"),
-        ("layer { name: 'x' name: 'y' }", "'name' stands twice in one block; keep one"),
+        ("layers { type: 'Input' }", "there is no value 'Input'; for types that Caffe's old style"),
+        ("layer { pooling_param { pool: 'MAX' } }", "the value 'MAX' is in quotes"),
+        ("layer { name: 'x' name: 'y' }", "'name' appears twice in one block; keep one"),
         ("layer { include: TRAIN }", "write include { phase: TEST }"),
         ("layer { exclude phase: TRAIN }", "write include { phase: TEST }"),
         ("layer { name: ‘x’ }", "write straight quotes"),
@@ -147,7 +147,10 @@ def test_of_many_slips_twenty_are_shown(tmp_path: Path) -> None:
 
 def test_short_lists_of_values_are_shown_in_full_and_long_ones_not() -> None:
     for text, shown in (
-        ("layer { pooling_param { pool: MXA } }", "(there are MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF)"),
+        (
+            "layer { pooling_param { pool: MXA } }",
+            "(known values: MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF)",
+        ),
         ("layers { type: CONVOLUTOIN }", None),
     ):
         with pytest.raises(text_format.ParseError) as caught:

@@ -239,7 +239,7 @@ def test_a_numpy_mean_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is cut short"):
         load_mean(path, 1, REFERENCE)
     path.write_bytes(path.read_bytes()[:8])
-    with pytest.raises(ModelError, match="is no NumPy file that can be read"):
+    with pytest.raises(ModelError, match="cannot be read as a NumPy file"):
         load_mean(path, 1, REFERENCE)
 
 
@@ -257,7 +257,7 @@ def test_a_mean_may_have_as_many_channels_as_the_input(tmp_path: Path, channels:
 
 def test_a_mean_of_another_number_of_channels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ModelError, match="has 1 x 1 x H x W numbers, or 1 alone, this blob has 1 x 3 x 4 x 5"
+        ModelError, match="has 1 x 1 x H x W numbers, or just 1, but this blob has 1 x 3 x 4 x 5"
     ):
         load_mean(write_blob(tmp_path, VALUES), 1, REFERENCE, 1)
     with pytest.raises(

@@ -174,7 +174,7 @@ def test_a_net_with_another_number_of_channels_takes_finished_inputs_only() -> N
     prepare = Preprocessor(3, 2, 3, np.zeros((5, 2, 3), np.float32), CORRECTED, channels=5)
     assert prepare(np.ones((5, 2, 3))).picture.shape == (2, 3, 3)
     advice = (
-        r"has 5 channels, and no image has; give its finished input as a float32 array of shape \(5, 2, 3\)"
+        r"has 5 channels, which no image has; give its finished input as a float32 array of shape \(5, 2, 3\)"
     )
     with pytest.raises(ImageError, match=advice):
         prepare(rgb())
@@ -190,12 +190,13 @@ def test_a_net_with_another_number_of_channels_takes_finished_inputs_only() -> N
         ([[1, 2]], "the image given (of type list): is not an image; give a path"),
         (
             np.zeros((23, 31, 3)),
-            "the image given (an array of shape (23, 31, 3) and type float64): floating-point numbers are "
-            "the finished input of the net, which has the shape (3, 13, 14) (channels, height, width); give "
-            "a picture, which is resized and cropped, as an array (H, W), (H, W, 3) or (H, W, 4) of uint8",
+            "the image given (an array of shape (23, 31, 3) and type float64): a floating-point array is "
+            "taken as the finished input of the net, whose shape is (3, 13, 14) (channels, height, width); "
+            "give a picture, which is resized and cropped, as an array (H, W), (H, W, 3) or (H, W, 4) of "
+            "uint8",
         ),
         (np.zeros((13, 14, 3), np.float32), "put the channels first with .transpose(2, 0, 1)"),
-        (np.zeros((1, 3, 13, 14), np.float32), "give one image at a time, without the axis of the batch"),
+        (np.zeros((1, 3, 13, 14), np.float32), "give one image at a time, without the batch axis"),
         (np.zeros((2, 13, 14, 3), np.uint8), "is a batch; give one image at a time"),
         (np.full((3, 13, 14), np.nan, np.float32), "holds numbers that are not finite in float32"),
         (np.full((3, 13, 14), 1e39), "holds numbers that are not finite in float32"),
@@ -205,17 +206,17 @@ def test_a_net_with_another_number_of_channels_takes_finished_inputs_only() -> N
             "(H, W, 3) or (H, W, 4) of uint8 or uint16, or the finished input of the net as float32",
         ),
         (np.zeros((13, 14), bool), "the white level of numbers of this type is unknown"),
-        (np.zeros((3, 13, 14), np.uint8), "its colours come first; put them last with .transpose(1, 2, 0)"),
+        (np.zeros((3, 13, 14), np.uint8), "its channels come first; put them last with .transpose(1, 2, 0)"),
         (np.zeros((13, 14, 2), np.uint8), "is not an image; give an array (H, W)"),
         (np.zeros(13, np.uint8), "is not an image; give an array (H, W)"),
         (np.zeros((0, 14, 3), np.uint8), "has no pixels"),
         (Image.new("RGB", (0, 4)), "(a PIL image of mode RGB, 0 x 4 pixels): has no pixels"),
         (
             np.zeros((101, 50), np.uint8),
-            "50 x 101 pixels are more than the 5000 pixels that are allowed; make",
+            "50 x 101 pixels are more than the limit of 5000 pixels; make",
         ),
-        (np.zeros((101, 50, 3), np.uint16), "50 x 101 pixels are more than the 5000"),
-        (Image.new("RGB", (101, 50)), "101 x 50 pixels are more than the 5000 pixels that are allowed; make"),
+        (np.zeros((101, 50, 3), np.uint16), "50 x 101 pixels are more than the limit of 5000"),
+        (Image.new("RGB", (101, 50)), "101 x 50 pixels are more than the limit of 5000 pixels; make"),
         (
             Image.new("F", (9, 6)),
             "the image given (a PIL image of mode F, 9 x 6 pixels): has floating-point or 32-bit samples, "

@@ -172,7 +172,7 @@ def test_a_base_size_below_the_input_is_refused_at_once() -> None:
 
 
 def test_an_absurd_base_size_is_refused_at_once() -> None:
-    with pytest.raises(ConfigError, match="the largest possible is 8192"):
+    with pytest.raises(ConfigError, match="the limit is 8192"):
         preprocessor(LARGEST_BASE_SIZE + 1, 6, 8)
 
 
@@ -253,7 +253,7 @@ def test_the_luma_of_a_gray_image_is_the_image(tmp_path: Path) -> None:
 
 def test_no_image_has_another_number_of_channels() -> None:
     with pytest.raises(
-        ImageError, match=r"has 5 channels, and no image has; give NumPy files \(.npy\) with 5 x"
+        ImageError, match=r"has 5 channels, which no image has; give NumPy files \(.npy\) with 5 x"
     ):
         plain(5, 7, 8)(IMAGES / "square.jpg")
 
@@ -365,7 +365,7 @@ def test_the_channels_of_a_numpy_file_are_those_of_the_net(
         (np.full((5, 7, 8), 1e39), "holds numbers that are not finite in float32"),
         (
             np.zeros((5, 70, 80)),
-            "have more than the 5000 pixels that are allowed; allow more with --max-pixels",
+            "exceed the limit of 5000 pixels; allow more with --max-pixels",
         ),
     ],
 )
@@ -384,19 +384,19 @@ def npy_header(text: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no array", "is no NumPy file that can be read"),
-        (b"\x93NUMPY", "is no NumPy file that can be read"),
-        (b"\x93NUMPY\x09\x00", "is no NumPy file that can be read"),
+        (b"no array", "cannot be read as a NumPy file"),
+        (b"\x93NUMPY", "cannot be read as a NumPy file"),
+        (b"\x93NUMPY\x09\x00", "cannot be read as a NumPy file"),
         (npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 700, 800)}"), "is cut short"),
         (
             npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 10**9, 10**9)}"),
-            "is no NumPy file that can be read",
+            "cannot be read as a NumPy file",
         ),
         (
             npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 99999999, 99999999)}"),
-            "more than the 180000000 pixels",
+            "exceed the limit of 180000000 pixels",
         ),
-        (npy_header("(" * 9000), "is no NumPy file that can be read"),
+        (npy_header("(" * 9000), "cannot be read as a NumPy file"),
         (npy_header("{'descr': '|O', 'fortran_order': False, 'shape': (5, 7, 8)}"), "not an image"),
         (npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (5, -7, 8)}"), "not an image"),
         *(
@@ -409,10 +409,10 @@ def npy_header(text: str) -> bytes:
         ),
         (
             npy_header("{'descr': '<f4', 'fortran_order': 1, 'shape': (5,)}"),
-            "is no NumPy file that can be read",
+            "cannot be read as a NumPy file",
         ),
         (npy_header("{'shape': " + "-" * 5000 + "1}"), "its header is too long"),
-        (npy_header("3 .real"), "is no NumPy file that can be read"),
+        (npy_header("3 .real"), "cannot be read as a NumPy file"),
         (b"PK\x03\x04 an npz", "is a ZIP archive, not a NumPy file; unpack it first"),
     ],
 )

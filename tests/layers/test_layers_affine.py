@@ -365,7 +365,7 @@ def test_statistics_that_count_as_0_are_remarked_on_once(
         text += f'layer {{ name: "{name}" bottom: "top0" top: "top0" {BATCH_NORM} }}\n'
     blobs = [np.full(4, mean, np.float32), np.zeros(4, np.float32), np.full(1, factor, np.float32)]
     net = build(tmp_path, text, dict.fromkeys(names, blobs))
-    start = f"{net.source}: layer 1 'a' (BatchNorm) and 2 more: mean and variance count as 0, as in Caffe"
+    start = f"{net.source}: layer 1 'a' (BatchNorm) and 2 more: mean and variance are taken as 0, as in Caffe"
     assert [remark.startswith(start) for remark in net.notices] == [True] * is_odd
 
 
@@ -376,7 +376,9 @@ def test_a_number_that_one_fork_divides_by_and_another_does_not_is_remarked_on(
     ones = np.ones(4, np.float32)
     weights = {"layer": [ones, ones, np.full(1, number, np.float32), ones, ones]}
     net = build(tmp_path, layer_net(BATCH_NORM, IMAGE), weights)
-    start = f"{net.source}: layer 0 'layer' (BatchNorm): the last number of its statistics is 999.5: they"
+    start = (
+        f"{net.source}: layer 0 'layer' (BatchNorm): the last number of its statistics is 999.5: the others"
+    )
     assert [remark.startswith(start) for remark in net.notices] == [True] * is_odd
 
 
@@ -608,7 +610,7 @@ def test_bad_parameters_of_pairs_are_errors(body: str, part: str, message: str, 
     "body", ['type: "Scale" scale_param { axis: 0 }', 'type: "Bias" bias_param { axis: 0 }']
 )
 def test_pairs_that_do_not_go_together_are_errors(body: str, tmp_path: Path) -> None:
-    message = "do not go together: the second must be the beginning of the first; put a Flatten or Reshape"
+    message = "do not match: the first must begin with the shape of the second; put a Flatten or Reshape"
     with pytest.raises(ModelError, match=message):
         build_graph(deployed(tmp_path, layer_net(body, IMAGE, (5, 7, 6))))
 
@@ -673,7 +675,7 @@ def test_negative_variances_are_errors_that_name_the_order(
     body: str, count: int, order: str, tmp_path: Path
 ) -> None:
     weights = {"layer": [np.full(4, -2, np.float32)] * count}
-    with pytest.raises(ModelError, match=rf"layer 0 'layer' .*a variance plus eps is -.*taken for {order}: "):
+    with pytest.raises(ModelError, match=rf"layer 0 'layer' .*a variance plus eps is -.*read as {order}: "):
         build(tmp_path, layer_net(body, IMAGE), weights)
 
 

@@ -455,7 +455,7 @@ BAD: dict[str, tuple[str, tuple[Shape, ...], int, str]] = {
     "too few coefficients": (WEIGHTED, (IMAGE, IMAGE), 1, "2 bottoms but 3 coeff; give one for each"),
     "coefficients of a product": (
         'type: "Eltwise" eltwise_param { operation: PROD coeff: 1 coeff: 2 }', (IMAGE, IMAGE), 1,
-        "coeff for SUM only",
+        "coeff, which only SUM uses",
     ),
     "a quotient": (
         'type: "Eltwise" eltwise_param { operation: DIV }', (IMAGE, IMAGE), 1, "DIV.*no rule; cut the net",

@@ -497,7 +497,7 @@ def test_an_unpooling_by_the_mask_of_an_empty_window_is_an_error(tmp_path: Path)
     pooled, mask = layer.forward([random_blob((1, 2, 4, 6), 1)], WORKSPACE)
     body = 'type: "Upsample" upsample_param { upsample_h: 4 upsample_w: 6 }'
     unpooling = lone_layer(tmp_path, body, (2, 3, 4), (2, 3, 4))
-    with pytest.raises(ModelError, match="mask points nowhere, where all of a pooling window is NaN or out"):
+    with pytest.raises(ModelError, match="mask has no position for a pooling window that is all NaN or out"):
         unpooling.forward([pooled, mask], WORKSPACE)
 
 

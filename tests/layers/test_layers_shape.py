@@ -494,9 +494,9 @@ BAD: dict[str, tuple[str, tuple[Shape, ...], str]] = {
     "nothing to infer": (reshaped("shape { dim: 0 dim: 121 dim: -1 }"), (IMAGE,), "cannot reshape items"),
     "two sizes to infer": (reshaped("shape { dim: 0 dim: -1 dim: -1 }"), (IMAGE,), "one -1 in reshape_param"),
     "a negative size": (reshaped("shape { dim: 0 dim: -5 }"), (IMAGE,), "are not sizes"),
-    "an axis too far": (reshaped("axis: 5 shape { dim: 1 }"), (IMAGE,), "axis 5 and num_axes -1 do not lie"),
+    "an axis too far": (reshaped("axis: 5 shape { dim: 1 }"), (IMAGE,), "axis 5 and num_axes -1 do not fit"),
     "an axis before the first": (reshaped("axis: -6 shape { dim: 1 }"), (IMAGE,), "axis -6 and num_axes"),
-    "more axes than there are": (reshaped("axis: 2 num_axes: 3"), (IMAGE,), "num_axes 3 do not lie"),
+    "more axes than there are": (reshaped("axis: 2 num_axes: 3"), (IMAGE,), "num_axes 3 do not fit"),
     "a copy of no axis": (
         reshaped("shape { dim: 0 dim: 0 dim: 0 dim: 0 dim: 0 }"), (IMAGE,), "dim of 0 copies",
     ),

@@ -199,7 +199,7 @@ def test_a_run_that_would_crash_for_want_of_address_space_has_fewer_threads_or_i
     assert within_address_space(schedule, enough, stack) == schedule
     fewer = within_address_space(schedule, enough - 1, stack)
     assert (fewer.threads, fewer.workers) == (2, 2)
-    assert fewer.notes[0].endswith("leaves 977 MB, so it computes with 2 threads, not 3")
+    assert fewer.notes[0].endswith("leaves 977 MB, so the run uses 2 threads, not 3")
     assert remarks_on(fewer, Footprint(0, 1), Limits(3, GIGABYTE)) == list(fewer.notes)
     assert within_address_space(schedule, enough - 1, stack // 2).threads == 3
     assert within_address_space(schedule, 550 * 2**20, stack).threads_of_workers == (1,)

@@ -193,7 +193,7 @@ def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.Ca
         "  no positive relevance: pictures are scaled by the largest positive value, and there is none; "
         "explain another class, or read the numbers instead of the picture\n"
         "  few visible pixels: --formula epsilon-plus-flat: flat spreads relevance over the windows of the "
-        "lowest layer, and z⁺ keeps it from gathering in single pixels\n"
+        "lowest layer, and z⁺ does not concentrate it in single pixels\n"
     )
     summary = json.loads(Path("out/summary.json").read_text())
     assert summary["this_run"]["dark"] == {

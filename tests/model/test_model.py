@@ -249,7 +249,7 @@ def test_an_error_is_raised_or_takes_the_place_of_its_explanations(model: Model)
     errors = [str(each) for each in found if isinstance(each, ImageError)]
     assert errors[:2] == ["gone.png: no such image; check the path and the folder it is relative to"] * 2
     assert errors[2:4] == ["class 5 does not exist: the net has 5 outputs, which count from 0 to 4"] * 2
-    assert "the finished input of the net, which has the shape (3, 9, 9)" in errors[5]
+    assert "the finished input of the net, whose shape is (3, 9, 9)" in errors[5]
     explanations = model.explain_all(images, targets)
     assert numbers_of(next(explanations)) == numbers_of(model.explain(pixels(0), 1))
     with pytest.raises(ImageError, match=r"gone\.png: no such image"):
@@ -435,8 +435,8 @@ def test_a_model_has_the_formula_that_suits_its_net_and_notices_of_its_settings(
         assert model.formula == model.explain(PICTURE).formula == "epsilon-plus"
         assert len(model.explain(PICTURE).top(9)) == 3
         assert model.notices == (
-            "class_count: numclasses is 3, but the net has 5 outputs; those from 3 on are not ranked, and "
-            "never chosen by -1 or -2",
+            "class_count: numclasses is 3, but the net has 5 outputs; outputs from 3 on are not ranked, and "
+            "-1 and -2 never choose them",
         )
         assert repr(model).endswith("formula epsilon-plus, 1 notice>")
 
@@ -484,7 +484,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             "",
             "(an array of shape (3, 9, 8) and type float32)",
         ),
-        (lambda model: model.explain(FINISHED.astype(np.uint8)), ImageError, "", "its colours come first"),
+        (lambda model: model.explain(FINISHED.astype(np.uint8)), ImageError, "", "its channels come first"),
         (
             lambda model: model.explain(PICTURE, 7),
             ImageError,
@@ -521,7 +521,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             lambda model: model.explain(PICTURE, layers=["prob"]),
             UsageError,
             "layers",
-            "layers: relevance does not pass layer 4 'prob' (Softmax): it starts at layer 3 'fc'",
+            "layers: the backward pass does not reach layer 4 'prob' (Softmax): it starts at layer 3 'fc'",
         ),
         (
             lambda model: model.explain(PICTURE, layers="pool"),
@@ -545,9 +545,9 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             lambda model: model.forward(PICTURE, "pool"),
             UsageError,
             "blobs",
-            "blobs: 'pool' is no list; give a",
+            "blobs: 'pool' is not a list; give a",
         ),
-        (lambda model: model.forward(PICTURE, 5), UsageError, "blobs", "blobs: 5 is no list; give a list"),
+        (lambda model: model.forward(PICTURE, 5), UsageError, "blobs", "blobs: 5 is not a list; give a list"),
         (
             lambda model: model.forward(FINISHED[np.newaxis]),
             ImageError,
@@ -594,7 +594,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             lambda model: list(model.explain_all(iter([PICTURE] * 3), iter([1, 2]))),
             UsageError,
             "targets",
-            "targets: there must be as many as images: one for each",
+            "targets: must be as many as there are images: one for each",
         ),
         (
             lambda model: model.explain_all([], 5),
@@ -636,7 +636,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             lambda model: model.explain_all([], formulas=[0, 0]),
             UsageError,
             "formulas",
-            "formulas: must be at least one, and each of them once",
+            "formulas: must name at least one formula, and none twice",
         ),
     ],
 )
@@ -718,15 +718,20 @@ def test_an_error_of_a_file_names_it(model: Model, tmp_path: Path) -> None:
             {"start_layer": "fcc"},
             ConfigError,
             "start_layer",
-            "deploy.prototxt has no layer of this name; did",
+            "deploy.prototxt has no layer with this name; did",
         ),
         (
             {"switch_layer": "fcc"},
             ConfigError,
             "switch_layer",
-            "deploy.prototxt has no layer of this name; did",
+            "deploy.prototxt has no layer with this name; did",
         ),
-        ({"head": "fcc"}, ConfigError, "head", "head fcc (--head): deploy.prototxt has no head of this name"),
+        (
+            {"head": "fcc"},
+            ConfigError,
+            "head",
+            "head fcc (--head): deploy.prototxt has no head with this name",
+        ),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_setting(

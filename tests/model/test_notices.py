@@ -35,7 +35,7 @@ def test_usual_settings_are_passed_in_silence(config: HeatmapConfig) -> None:
     [
         (
             {"class_count": 11},
-            "numclasses is 11, but the net has 12 outputs; those from 11 on are not ranked",
+            "numclasses is 11, but the net has 12 outputs; outputs from 11 on are not ranked",
         ),
         (
             {"start_layer": 13},

@@ -152,7 +152,8 @@ def test_nets_of_other_channels_take_numpy_files_alone(capsys: pytest.CaptureFix
     assert heatmap("images/levels.npy").shape == (5, 20, 14)
     assert run() == 4
     assert (
-        "the net's input has 5 channels, and no image has; give NumPy files (.npy)" in capsys.readouterr().err
+        "the net's input has 5 channels, which no image has; give NumPy files (.npy)"
+        in capsys.readouterr().err
     )
 
 
@@ -297,7 +298,7 @@ def test_the_prototxt_is_asked_where_the_config_says_nothing(
     assert found.mean[:, 0, 0].tolist() == mean
     assert found.scale == scale
     assert remarks == (
-        f"deploy.prototxt: of its transform_param is used what the config does not say: {remark}",
+        f"deploy.prototxt: settings missing from the config are taken from its transform_param: {remark}",
     )
 
 
@@ -325,7 +326,7 @@ def test_the_mean_image_of_the_prototxt_is_looked_for_beside_it(place: str) -> N
         (
             {"mean_file": "nowhere"},
             ModelError,
-            "nowhere.*\nmean_file: deploy.prototxt names this mean image; give a file in its place",
+            "nowhere.*\nmean_file: deploy.prototxt names this mean image; set mean_file to another file",
         ),
         ({"mean_values": (1.0, 2.0)}, ConfigError, "deploy.prototxt: mean_value has 2 numbers"),
     ],
@@ -464,7 +465,7 @@ def test_layers_are_named_on_the_command_line(capsys: pytest.CaptureFixture[str]
         assert run(option, "Fc1x") == 3
         error = capsys.readouterr().err
         assert (
-            f"command line: {key} Fc1x ({option}): deploy.prototxt has no layer of this name; did you"
+            f"command line: {key} Fc1x ({option}): deploy.prototxt has no layer with this name; did you"
             in error
         )
 
@@ -545,7 +546,7 @@ def test_a_head_that_is_chosen_is_not_noted_and_one_that_is_not_is() -> None:
     )
     arrange_heads(head="fc_sex")
     (note,) = notes()
-    assert "numclasses is 3, but the head 'p_sex' has 5 outputs; those from 3 on are not ranked" in note
+    assert "numclasses is 3, but the head 'p_sex' has 5 outputs; outputs from 3 on are not ranked" in note
 
 
 @pytest.mark.parametrize(
@@ -555,7 +556,7 @@ def test_a_head_that_is_chosen_is_not_noted_and_one_that_is_not_is() -> None:
             ["--head", "conv"],
             "command line: head conv (--head): deploy.prototxt: 'conv' leads to several heads",
         ),
-        (["--head", "p_sax"], "no head of this name; did you mean 'p_sex'? Its heads are 'p_age', 'p_sex'"),
+        (["--head", "p_sax"], "no head with this name; did you mean 'p_sex'? Its heads are 'p_age', 'p_sex'"),
         (
             ["--head", "p_sex", "--start-layer", "fc_age"],
             "command line: lastlayerindex fc_age (--start-layer): deploy.prototxt: layer 2 'fc_age' "

@@ -83,8 +83,8 @@ def test_nothing_is_said_of_what_was_left_to_us() -> None:
 def test_smaller_batches_than_wanted_are_noted() -> None:
     (remark,) = remarks(room=10, batch_size=20)
     assert remark == (
-        "batches of 20 images take about 120 MB, more than the 110 MB that may be used (--memory); they are "
-        "made of 10"
+        "batches of 20 images take about 120 MB, more than the 110 MB that may be used (--memory); using "
+        "batches of 10"
     )
 
 

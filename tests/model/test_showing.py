@@ -42,7 +42,7 @@ def test_a_notebook_shows_the_heatmap_over_what_the_net_saw_and_the_best_classes
     expected = explanation.heatmap(size="net")
     assert np.array_equal(np.asarray(picture), np.asarray(expected))
     assert text == (
-        f"{PICTURE} what speaks for class 4 (square), probability 11.6 %, formula 102 "
+        f"{PICTURE} evidence for class 4 (square), probability 11.6 %, formula 102 "
         "class probability 6 61.9 % cross 2 19.5 % crescent 4 11.6 % square 5 3.0 % star 7 2.3 % heart"
     )
 
@@ -62,7 +62,7 @@ def test_a_notebook_shows_relevance_that_ends_at_a_layer_alone_and_names_as_they
     expected = inner.heatmap(size="net", mode="plain")
     assert np.array_equal(np.asarray(picture), np.asarray(expected))
     text = inner._repr_html_()
-    assert "<b>&lt;b&gt;.png</b><br>what speaks for classes 4 (without a label), 0 (&lt;i&gt;), score" in text
+    assert "<b>&lt;b&gt;.png</b><br>evidence for classes 4 (without a label), 0 (&lt;i&gt;), score" in text
 
 
 def test_a_notebook_shows_words_alone_where_relevance_is_no_map(explanation: Explanation) -> None:
@@ -96,7 +96,7 @@ def test_a_sheet_is_a_picture(explanation: Explanation) -> None:
 @pytest.mark.parametrize(
     ("layer", "count", "setting", "complaint"),
     [
-        ("conv4", 5, "layer", "kept are conv5, score; explain the image with layers=['conv4']"),
+        ("conv4", 5, "layer", "only at conv5, score; explain the image with layers=['conv4']"),
         ("score", 5, "layer", "'score' has no maps: the shape of its output is (8,)"),
         ("conv5", 0, "count", "0 must be a whole number from 1 to"),
     ],
@@ -110,5 +110,7 @@ def test_a_sheet_that_cannot_be_made_is_refused(
 
 
 def test_a_sheet_of_what_was_not_kept_says_how_to_keep_it(explanation: Explanation) -> None:
-    with pytest.raises(UsageError, match=r"nothing was kept; explain the image with layers=\['conv3'\]"):
+    with pytest.raises(
+        UsageError, match=r"nor at any other layer; explain the image with layers=\['conv3'\]"
+    ):
         replace(explanation, layers={}).sheet("conv3")

@@ -212,12 +212,12 @@ def reason(folder: Path, name: str, index: int) -> str:
 
 def test_reasons_are_given(tmp_path: Path) -> None:
     assert reason(tmp_path, "image before a convolution with padding", 0) == (
-        "layer 0 'data_bn' (BatchNorm): not merged: what it adds would be missing in the padding of layer 2 "
+        "layer 0 'data_bn' (BatchNorm): not merged: the shift would be missing in the padding of layer 2 "
         "'c' (Convolution)"
     )
     assert reason(tmp_path, "behind an activation", 0) == (
-        "layer 2 'n_bn' (BatchNorm): not merged: neither the layer before nor the one after is a linear one "
-        "that can take it in"
+        "layer 2 'n_bn' (BatchNorm): not merged: neither the layer before nor the layer after it is a "
+        "linear layer that can absorb it"
     )
     assert reason(tmp_path, "numbers of rows", 0) == (
         "layer 1 's' (Scale): not merged: its numbers differ within a channel"

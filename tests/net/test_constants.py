@@ -97,7 +97,7 @@ def test_a_blob_beside_the_image_may_give_a_shape(reference: str, tmp_path: Path
     del weights["shape"]
     net = build(tmp_path, INPUT + CROPPED.replace("REFERENCE", reference) + SCORES, weights)
     assert [layer.name for layer in net.layers if layer.name != "pool"] == ["conv", "crop", "fc"]
-    assert any("gives only its shape" in notice for notice in net.notices)
+    assert any("provides only its shape" in notice for notice in net.notices)
     found, _, account = relevance_of(net)
     np.testing.assert_array_equal(found, expected)
     assert "constant" not in account.lost
@@ -229,7 +229,7 @@ def test_values_that_follow_from_constants_alone_are_no_outputs(tmp_path: Path) 
             "random numbers, on which the scores depend; make it a constant",
         ),
         ('data_filler { type: "uniform" }', "fills 'fixed' with random numbers"),
-        ('data_filler { type: "constant" value: 1e39 }', "fills 'fixed' with inf; give a number"),
+        ('data_filler { type: "constant" value: 1e39 }', "fills 'fixed' with inf; give a finite number"),
         ('data_filler { } data_filler { type: "xavier" }', "fills 'fixed' with random numbers"),
     ],
 )
@@ -244,7 +244,7 @@ def test_other_numbers_beside_the_image_are_refused(filler: str, reason: str, tm
 
 
 def test_a_constant_without_a_shape_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="does not say how large 'fixed' is; add dummy_data_param"):
+    with pytest.raises(ModelError, match="does not give the size of 'fixed'; add dummy_data_param"):
         build_graph(deployed(tmp_path, INPUT + dummy("fixed", "") + mix('type: "Eltwise"')))
 
 

@@ -76,10 +76,10 @@ def test_a_net_for_training_becomes_one_for_images(tmp_path: Path) -> None:
 
 def test_what_was_done_is_told(tmp_path: Path) -> None:
     assert notices(tmp_path, TRAIN_DATA + TEST_DATA + BODY + LOSS + ACCURACY) == [
-        "data layer 'data' (Data) became an input 'data' of 3×11×11; 3 channels are a guess, as neither the "
-        "file nor weights tell",
+        "data layer 'data' (Data) became an input 'data' of 3×11×11; its 3 channel(s) are a guess: neither "
+        "prototxt nor weights say",
         "loss layer 'loss' (SoftmaxWithLoss) became a layer of type Softmax",
-        "left out, as they are for training or measure results: 'accuracy' (Accuracy)",
+        "left out, because they are for training or measure results: 'accuracy' (Accuracy)",
     ]
 
 
@@ -252,7 +252,7 @@ def test_silenced_scores_of_a_loss_are_the_output(tmp_path: Path) -> None:
 
 
 def test_a_net_that_is_silent_altogether_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="nothing is left of it"):
+    with pytest.raises(ModelError, match="has only layers for training"):
         graph_of(tmp_path, DEPLOY + BODY + layer("quiet", "Silence", "fc", ""))
 
 
@@ -275,7 +275,7 @@ def test_a_label_among_the_inputs_of_a_deploy_net_is_left_out(tmp_path: Path) ->
     text = 'input: "data" input: "label" ' + shapes + BODY + LOSS
     assert [declared.name for declared in deployed(tmp_path, text).inputs] == ["data"]
     assert labels(graph_of(tmp_path, text))[-1] == "3 loss Softmax"
-    assert "left out, as the scores do not follow from it: input 'label'" in notices(tmp_path, text)
+    assert "left out, because the scores do not depend on it: input 'label'" in notices(tmp_path, text)
 
 
 def test_a_label_that_nothing_writes_does_not_matter(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_auxiliary_heads_are_left_out(tmp_path: Path, weight: str) -> None:
         "0 conv Convolution", "1 relu ReLU", "2 fc InnerProduct", "3 loss Softmax"
     ]  # fmt: skip
     assert notices(tmp_path, text)[-1] == (
-        "left out, as they belong to auxiliary heads, with less loss_weight than the others: 'fc1' "
+        "left out, because they belong to auxiliary heads, with a lower loss_weight than the others: 'fc1' "
         "(InnerProduct), 'loss1' (SoftmaxWithLoss)"
     )
 
@@ -328,7 +328,8 @@ def test_unknown_layers_that_scores_do_not_need_are_left_out(tmp_path: Path) -> 
         "0 conv Convolution", "1 relu ReLU", "2 fc InnerProduct", "3 prob Softmax"
     ]  # fmt: skip
     assert notices(tmp_path, text) == [
-        "left out, as the scores do not follow from them: 'probe' (Python), 'after' (ReLU), 'sink' (Mystery)"
+        "left out, because the scores do not depend on them: 'probe' (Python), "
+        "'after' (ReLU), 'sink' (Mystery)"
     ]
 
 
@@ -389,13 +390,13 @@ def test_a_layer_without_tops_is_an_error(tmp_path: Path) -> None:
         ("LSTM", "it is recurrent: it reads sequences, not single images; give a classifier of images"),
         ("ROIPooling", "belongs to an object detector"),
         ("DetectionOutput", "give the classifier that the detector was made from"),
-        ("SpatialTransformer", "reads at places that follow from the image"),
+        ("SpatialTransformer", "reads at positions that depend on the image"),
         ("Convolution3D", "only nets for single images"),
         ("BatchReindex", "changes the number of images in a batch"),
         ("Embed", "looks up words or other indices"),
-        ("Python", "replace it by layers of Caffe that compute the same"),
+        ("Python", "replace it by Caffe layers that compute the same"),
         ("Im2col", "as one Convolution layer"),
-        ("Parameter", "a learned blob without input"),
+        ("Parameter", "a learned blob without an input"),
         ("DenseCRF", "cut the net off below it"),
         ("INNER_PRODUCT", 'in the current style it is written type: "InnerProduct"'),
     ],
@@ -409,9 +410,7 @@ def test_what_unsupported_types_are_for_is_said(name: str, advice: str) -> None:
 
 def test_nothing_but_training_is_an_error(tmp_path: Path) -> None:
     text = TEST_DATA + layer("mix", "Concat", "data label") + scores("fc", "mix") + LOSS
-    with pytest.raises(
-        ModelError, match="nothing is left of it but layers for training, or such that follow"
-    ):
+    with pytest.raises(ModelError, match="has only layers for training, or layers that depend"):
         graph_of(tmp_path, text)
 
 
@@ -453,7 +452,7 @@ def test_what_remains_is_a_net(tmp_path_factory: pytest.TempPathFactory, text: s
     try:
         net = what_remains(spec, {}, None, None)
     except ModelError as error:
-        assert "nothing is left" in str(error)
+        assert "has only layers for training" in str(error)
         return
     assert deploy(spec).inputs == net.inputs
     assert [declared.name for declared in net.inputs] in (["data"], [])
@@ -488,7 +487,7 @@ def test_the_stage_deploy_is_taken_where_there_is_one(tmp_path: Path) -> None:
     graph = graph_of(tmp_path, text)
     assert labels(graph)[-1] == "3 softmax Softmax"
     assert deployed(tmp_path, text).inputs[0].shape == (1, 3, 11, 11)
-    assert "its layers of stage 'deploy' are taken" in notices(tmp_path, text)
+    assert "its layers of stage 'deploy' are used" in notices(tmp_path, text)
     graph = graph_of(tmp_path, 'state { stage: "val" }\n' + text)
     assert labels(graph)[-1] == "3 loss Softmax"
 
@@ -550,9 +549,10 @@ def test_without_a_shape_of_images_there_is_an_error_that_shows_what_to_write(
     tmp_path: Path, data: str
 ) -> None:
     text = f'layer {{ name: "d" type: {data} top: "data" top: "label" }}\n' + BODY + LOSS
-    shown = 'put in the place of the layer: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }'
+    shown = 'replace the layer by: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }'
     with pytest.raises(
-        ModelError, match=r"data layer 'd' \(\w+\): the file does not say how large 'data' is; .*--input-size"
+        ModelError,
+        match=r"data layer 'd' \(\w+\): the prototxt does not give the size of 'data'; .*--input-size",
     ) as caught:
         graph_of(tmp_path, text)
     assert str(caught.value).endswith(shown)
@@ -569,7 +569,7 @@ def test_several_blobs_from_data_layers_are_an_error(tmp_path: Path) -> None:
     text += layer("both", "Concat", "data more") + scores("fc", "both")
     with pytest.raises(ModelError, match="exactly one input blob, but declares 'data', 'more'"):
         build_net(deployed(tmp_path, text), {})
-    with pytest.raises(ModelError, match=r"\(HDF5Data\): the file does not say how large 'data' is"):
+    with pytest.raises(ModelError, match=r"\(HDF5Data\): the prototxt does not give the size of 'data'"):
         graph_of(tmp_path, text.replace("DummyData", "HDF5Data"))
 
 
@@ -641,7 +641,7 @@ def test_channels_that_nothing_tells_are_said_to_be_a_guess(tmp_path: Path) -> N
     spec = parse(tmp_path, DATA.format("", "scale: 0.5") + BODY + LOSS)
     net = deploy(spec, input_size=(7, 9))
     assert net.inputs[0].shape == (1, 3, 7, 9)
-    assert net.notices[0].endswith("of 3×7×9; 3 channels are a guess, as neither the file nor weights tell")
+    assert net.notices[0].endswith("of 3×7×9; its 3 channel(s) are a guess: neither prototxt nor weights say")
 
 
 @pytest.mark.parametrize("kind", ["HDF5Data", "Python"])
@@ -654,7 +654,7 @@ def test_a_mean_of_one_pixel_tells_the_channels_but_no_size(tmp_path: Path) -> N
     blob = BlobProto(num=1, channels=2, height=1, width=1, data=[0.5, 0.25])
     (tmp_path / "mean").write_bytes(blob.SerializeToString())
     spec = parse(tmp_path, DATA.format("", 'mean_file: "mean"') + BODY + LOSS)
-    with pytest.raises(ModelError, match="does not say how large 'data' is"):
+    with pytest.raises(ModelError, match="does not give the size of 'data'"):
         deploy(spec)
     assert deploy(spec, input_size=(7, 9)).inputs[0].shape == (1, 2, 7, 9)
 

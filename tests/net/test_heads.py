@@ -109,12 +109,12 @@ def test_the_name_of_a_head_comes_before_that_of_a_layer(tmp_path: Path) -> None
     [
         (
             "p_sx",
-            "head p_sx (--head): X has no head of this name; did you mean 'p_sex'? Its heads are 'p_race', "
+            "head p_sx (--head): X has no head with this name; did you mean 'p_sex'? Its heads are 'p_race', "
             "'p_age', 'p_sex'",
         ),
         (
             "label",
-            "head label (--head): X has no head of this name. Its heads are 'p_race', 'p_age', 'p_sex'",
+            "head label (--head): X has no head with this name. Its heads are 'p_race', 'p_age', 'p_sex'",
         ),
         ("conv2", ""),
         (

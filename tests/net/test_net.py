@@ -501,7 +501,7 @@ def test_include_together_with_exclude_is_an_error(tmp_path: Path) -> None:
 
 def test_a_net_without_layers_at_test_time_is_an_error(tmp_path: Path) -> None:
     text = DATA + relu("a", "data", "a", "include { phase: TRAIN }")
-    expect_error(tmp_path, text, "none of its layers takes part at test time")
+    expect_error(tmp_path, text, "none of its layers is used at test time")
 
 
 # --- Faults in the graph --------------------------------------------------------------------------------

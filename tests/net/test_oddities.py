@@ -209,11 +209,11 @@ layer { name: "cls_prob" type: "Softmax" bottom: "cls" top: "cls_prob" }
 LONG = "pool" * 200
 
 MIXED = (
-    "has both 'layer { … }' and 'layers { … }' entries; all are taken, in the order of the "
-    "file (Caffe refuses such files, or leaves out those of 'layer')"
+    "has both 'layer { … }' and 'layers { … }' entries; all are used, in file order (Caffe "
+    "refuses such files, or ignores the 'layer' entries)"
 )
-LEFT_OUT = "left out, as they are for training or measure results: "
-NOT_NEEDED = "left out, as the scores do not follow from "
+LEFT_OUT = "left out, because they are for training or measure results: "
+NOT_NEEDED = "left out, because the scores do not depend on "
 BECAME_INPUT = "data layer 'data' (Data) became an input 'data' of 3×8×8"
 INVALID = "not a valid prototxt: "
 
@@ -249,8 +249,8 @@ STYLES = (
     Oddity(
         "a type of a fork stands in `layers`",
         changed(('layer { name: "relu1" type: "ReLU"', 'layers { name: "relu1" type: PRELU')),
-        f"line 6: {INVALID}there is no value 'PRELU'; types that Caffe's old style 'layers "
-        '{ … }\' does not have are written in the current one: layer { type: "…" … }',
+        f"line 6: {INVALID}there is no value 'PRELU'; for types that Caffe's old style 'layers "
+        '{ … }\' lacks, use the current style: layer { type: "…" … }',
     ),
     Oddity(
         "commas and semicolons stand behind fields",
@@ -281,17 +281,17 @@ STYLES = (
     Oddity(
         "a phase is written small",
         changed(('type: "ReLU"', 'type: "ReLU" include { phase: test }')),
-        f"line 6: {INVALID}there is no value 'test'; did you mean 'TEST'? (there are TRAIN, TEST)",
+        f"line 6: {INVALID}there is no value 'test'; did you mean 'TEST'? (known values: TRAIN, TEST)",
     ),
     Oddity(
         "a choice stands in quotes",
         changed(("pool: MAX", 'pool: "MAX"')),
-        f"line 8: {INVALID}the value 'MAX' stands in quotes; write it without them",
+        f"line 8: {INVALID}the value 'MAX' is in quotes; remove them",
     ),
     Oddity(
         "a choice is one of a fork",
         changed(("pool: MAX", "pool: SUM")),
-        f"line 8: {INVALID}there is no value 'SUM' (there are MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF)",
+        f"line 8: {INVALID}there is no value 'SUM' (known values: MAX, AVE, STOCHASTIC, AVE_EXC_PAD, AVE_TF)",
     ),
     Oddity(
         "a number stands in quotes",
@@ -314,7 +314,7 @@ STYLES = (
     Oddity(
         "a field stands twice where it may stand once",
         changed(("stride: 2", "stride: 2 stride: 2")),
-        f"line 8: {INVALID}'stride' stands twice in one block; keep one",
+        f"line 8: {INVALID}'stride' appears twice in one block; keep one",
         seen="ShaoqingRen/faster_rcnn#105",
     ),
     Oddity("padding stands twice, once for each axis", changed(("pad: 1", "pad: 1 pad: 1"))),
@@ -339,7 +339,7 @@ STYLES = (
         "a layer has a field with which a fork pads in another way",
         changed(("pad: 1", "pad: 1 pad_type: SAME")),
         notices=(
-            "line 5: 'pad_type: SAME' in 'convolution_param' of 'conv1' (Convolution) is not followed, so "
+            "line 5: 'pad_type: SAME' in 'convolution_param' of 'conv1' (Convolution) is ignored, so "
             "scores will be wrong if the net was trained with a fork of Caffe where it decides on the "
             "padding; write the padding as numbers",
         ),
@@ -417,7 +417,7 @@ INPUTS = (
             (DECLARED, DATA_LAYER % 'TRAIN stage: "train"' + DATA_LAYER % 'TEST stage: "val"'),
             ('"Softmax"', '"Softmax" include { stage: "deploy" }'),
         ),
-        notices=("its layers of stage 'deploy' are taken", BECAME_INPUT),
+        notices=("its layers of stage 'deploy' are used", BECAME_INPUT),
         seen="NVIDIA/DIGITS#623",
     ),
 )
@@ -443,7 +443,7 @@ LAYERS = (
         "a layer has no top",
         changed(('bottom: "conv1" top: "pool1"', 'bottom: "conv1"')),
         "layer 'fc1' (InnerProduct) reads the blob 'pool1', which no input or layer before it "
-        "writes; layer 'pool1' (Pooling) before it has no top: does it lack top: \"pool1\"?",
+        "writes; layer 'pool1' (Pooling) before it has no top: is top: \"pool1\" missing there?",
     ),
     Oddity(
         "`kernel_h` stands without `kernel_w`",
@@ -469,9 +469,9 @@ LAYERS = (
     Oddity(
         "a layer is written in Python",
         changed(('"ReLU"', '"Python"')),
-        "layer 1 'relu1' (Python): layer type 'Python' is not supported: it runs code of the "
-        "net's author, which is not read here; replace it by layers of Caffe that compute the same, or cut "
-        "the net off below it",
+        "layer 1 'relu1' (Python): layer type 'Python' is not supported: it runs the "
+        "author's own Python code, which is not read here; replace it by Caffe layers that compute the same, "
+        "or cut the net off below it",
     ),
     Oddity(
         "the net is recurrent",

@@ -99,7 +99,7 @@ MAP = np.ones((3, 4, 5), np.float32)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a_relevance.npy", b"", "is no NumPy file that can be read"),
+        ("a_relevance.npy", b"", "cannot be read as a NumPy file"),
         ("a_relevance.npy", numpy_file(MAP)[:-1], "is cut short"),
         ("a_relevance.npy", numpy_file(MAP[0, 0]), "holds 5 numbers, which is not a map"),
         ("a_relevance.npy", numpy_file(np.array([None])), "holds 1 of the type object"),

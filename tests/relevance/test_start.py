@@ -109,13 +109,13 @@ def test_a_start_at_several_tops_has_the_classes_that_all_have(tmp_path: Path) -
     [
         (
             "Con10",
-            r"lastlayerindex Con10 \(--start-layer\): .*deploy.prototxt has no layer of this name; "
+            r"lastlayerindex Con10 \(--start-layer\): .*deploy.prototxt has no layer with this name; "
             r"did you mean 'conv10'\?; names near it: conv10, conv1, .*; caffe-lrp inspect shows all",
         ),
-        ("fc8", "no layer of this name; names near it: .*; caffe-lrp inspect shows all"),
-        ("x" * 300, "no layer of this name"),
-        ("", "no layer of this name"),
-        ("1.5", "no layer of this name"),
+        ("fc8", "no layer with this name; names near it: .*; caffe-lrp inspect shows all"),
+        ("x" * 300, "no layer with this name"),
+        ("", "no layer with this name"),
+        ("1.5", "no layer with this name"),
     ],
 )
 def test_an_unknown_name_is_refused_with_those_near_it(tmp_path: Path, name: str, message: str) -> None:
@@ -125,7 +125,7 @@ def test_an_unknown_name_is_refused_with_those_near_it(tmp_path: Path, name: str
 
 def test_a_name_that_several_layers_have_is_refused_with_their_indices(tmp_path: Path) -> None:
     text = BODY.replace('"relu1"', '"same"') + IN_PLACE.replace('"relu10"', '"same"')
-    with pytest.raises(ConfigError, match="several layers of this name; give one by index: 1, 3"):
+    with pytest.raises(ConfigError, match="several layers with this name; give one by index: 1, 3"):
         find_start(build(tmp_path, text), "same")
 
 

@@ -1,4 +1,4 @@
-"""What the data layers of a net for training tell about images: their size, and how they are prepared.
+"""The data layers of a training net: the size of images, and how they are prepared.
 
 Sources: Caffe's data_transformer.cpp and its data layers; for ``crop_h``, ``crop_w`` and ``resize_param`` the
 fork of SSD.
@@ -35,7 +35,7 @@ def reads_data(layer: LayerSpec) -> bool:
 
 
 def transform_of_net(spec: NetSpec) -> Transform | None:
-    """How images are prepared at test time; if no data layer for that is there, in training.
+    """The preprocessing at test time; without a data layer for testing, that of training.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def constant_of(layer: LayerSpec, top: int) -> float | None:
 
 
 def _of_top(said: Sequence[Said], top: int) -> Said | None:
-    """What a DummyData layer says of a top: the same of all, or something of each."""
+    """The setting of a DummyData layer for one top: one value for all tops, or one for each."""
     if len(said) == 1:
         return said[0]
     return said[top] if top < len(said) else None

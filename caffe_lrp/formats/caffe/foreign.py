@@ -30,7 +30,7 @@ _HARMLESS = re.compile(
     | hdf5_output_param | parameter_param""",
     re.VERBOSE,
 )
-#: Blocks of which the same is true, whatever stands in them.
+#: Blocks of which the same is true, whatever they contain.
 _HARMLESS_BLOCKS = re.compile("transform_param|resize_param|param|.*_filler|.*data_param")
 #: Fields that change nothing in one kind of block. Whether batch normalization scales and shifts shows in its
 #: blobs, and dropout does nothing at test time, whatever it drops in training.
@@ -43,7 +43,7 @@ _HARMLESS_PLACES = re.compile(
 
 @dataclass(frozen=True)
 class Effect:
-    """What a field of forks does to scores.
+    """How a field of a fork changes scores.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ EFFECTS = (
     Effect(
         re.compile(r"dropout_param/sample_weights_test"),
         _FALSE,
-        "drops units at random at test time; the mean is taken here",
+        "drops units at random at test time; here their mean is used",
     ),
     Effect(
         re.compile(r"inner_product_param/normalize"),
@@ -82,7 +82,7 @@ EFFECTS = (
     Effect(
         re.compile(r"eltwise_param/coeff_blob"),
         _FALSE,
-        "takes the coefficients from the last bottom, which is added here",
+        "reads the coefficients from the last bottom; here that bottom is added",
     ),
     Effect(
         re.compile(r"(convolution|pooling)_param/(pad_type|pad_mode|padding_type|auto_pad)"),
@@ -103,7 +103,7 @@ EFFECTS = (
 
 
 def effect_of(field: UnknownField) -> Effect | None:
-    """What is known of a field that changes scores; None if nothing is."""
+    """The known effect of a field on scores; None if there is none."""
     return next((effect for effect in EFFECTS if effect.place.fullmatch(f"{field.block}/{field.name}")), None)
 
 

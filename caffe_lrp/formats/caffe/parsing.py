@@ -77,7 +77,7 @@ def _refuse_what_takes_long(text: str) -> None:
 
 
 def _pieces(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text, long ones in pieces, and the number of the line that each stands in."""
+    """The lines of a text, long ones in pieces, each with its line number."""
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line) <= _LONG_LINE:
             yield number, line

@@ -46,7 +46,7 @@ def _takes_part(layer: LayerSpec, state: NetState, stages: frozenset[str], sourc
         return _any_holds(include, state, stages)
     if _any_holds(exclude, state, stages):
         return False
-    # Caffe keeps such a layer, and has two for one blob then: meant was include { phase: TRAIN }.
+    # Caffe keeps such a layer, so two write one blob: include { phase: TRAIN } was meant.
     is_source_for_training = layer.parameters.HasField("phase") and layer.parameters.phase == TRAIN
     return bool(layer.bottoms) or not is_source_for_training
 

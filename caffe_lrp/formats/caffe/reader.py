@@ -72,11 +72,11 @@ def read_prototxt(path: Path) -> NetSpec:
 def _notices(
     net: NetParameter, blocks: Sequence[str], unknown: Mapping[int, Sequence[UnknownField]]
 ) -> Iterator[str]:
-    """What was read in another way than its author may think, fields of layers aside."""
+    """Notices on anything read differently than its author may expect, except fields of layers."""
     if net.layer and net.layers:
         yield (
-            "has both 'layer { … }' and 'layers { … }' entries; all are taken, in the order of the file "
-            "(Caffe refuses such files, or leaves out those of 'layer')"
+            "has both 'layer { … }' and 'layers { … }' entries; all are used, in file order (Caffe "
+            "refuses such files, or ignores the 'layer' entries)"
         )
     of_net = [
         field
@@ -108,8 +108,8 @@ def _refuse_too_many(net: NetParameter, path: Path) -> None:
         others += (layer.name, layer.layer.name if isinstance(layer, V1LayerParameter) else layer.type)
     if len(names) > MOST_BLOB_NAMES:
         raise ModelError(
-            f"{path}: its bottom, top and input lines are {len(names)}, the limit is {MOST_BLOB_NAMES}; is "
-            "it really a prototxt?"
+            f"{path}: has {len(names)} bottom, top and input lines, the limit is {MOST_BLOB_NAMES}; is it "
+            "really a prototxt?"
         )
     longest = max((net.name, *names, *others), key=len)
     if len(longest) > LONGEST_NAME:

@@ -1,4 +1,4 @@
-"""Where what stands in the text of a prototxt: protobuf's own parser forgets lines, and the order of styles.
+"""Positions in the text of a prototxt: protobuf's own parser drops lines, and the order of styles.
 
 For texts that protobuf has parsed; braces and quotes are known to match.
 """
@@ -52,11 +52,11 @@ class FieldUse:
         return self.known is None or self.name in self.known
 
     def line(self, text: str) -> int:
-        """Number of the line it stands in."""
+        """The line number of the field."""
         return text.count("\n", 0, self.start) + 1
 
     def plain_value(self, text: str) -> str:
-        """The number, truth value or choice that stands behind it; empty if anything else does."""
+        """The number, boolean or enum value after the field name; empty for anything else."""
         found = _SCALAR.match(text, self.stop)
         return "" if found is None else found[1]
 

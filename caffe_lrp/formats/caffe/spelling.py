@@ -73,7 +73,7 @@ def _slip_of(name: str, known: Any) -> str | None:
 
 
 def why_invalid(error: text_format.ParseError | RecursionError, lines: Sequence[int]) -> str:
-    """What is wrong with a prototxt that cannot be parsed, and in which line.
+    """Explain why a prototxt cannot be parsed, and in which line.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def why_invalid(error: text_format.ParseError | RecursionError, lines: Sequence[
         Which line of the file each one is that the parser was given.
     """
     if isinstance(error, RecursionError):
-        return "not a valid prototxt: messages are nested too deeply; remove what is superfluous"
+        return "not a valid prototxt: messages are nested too deeply; remove the blocks that are not needed"
     line = error.GetLine()
     message = str(error).removesuffix(".")
     if line is not None:
@@ -93,39 +93,36 @@ def why_invalid(error: text_format.ParseError | RecursionError, lines: Sequence[
 
 
 def _explained(message: str) -> str:
-    """A complaint of the parser, with what to do where that can be told."""
+    """An error of the parser, with a remedy where there is one."""
     enum, twice, bare = (pattern.search(message) for pattern in (_ENUM_FAULT, _TWICE, _BARE_TEXT))
     if enum:
         return _no_such_value(enum["type"], enum["value"])
     if twice:
-        return f"'{twice['field']}' stands twice in one block; keep one"
+        return f"'{twice['field']}' appears twice in one block; keep one"
     if bare and bare["found"] in V1_TYPE_NAMES:
-        return (
-            f"{message}; put the text in quotes, as the current style has it: "
-            f'type: "{V1_TYPE_NAMES[bare["found"]]}"'
-        )
+        return f'{message}; the current style needs quotes: type: "{V1_TYPE_NAMES[bare["found"]]}"'
     if message == 'Expected "}"':
-        return "it ends before the last '}'; download or copy it again, or add what is missing"
+        return "it ends before the last '}'; download or copy it again, or add the missing lines"
     return message + next((advice for pattern, advice in _ADVICE if pattern.search(message)), "")
 
 
 def _no_such_value(type_name: str, value: str) -> str:
-    """That a choice has no such value, and which ones it has."""
+    """The message for an unknown enum value, with the known ones."""
     values = DESCRIPTOR.pool.FindEnumTypeByName(type_name).values_by_name
     if type_name == _OLD_TYPES:
         return _no_such_old_type(value)
     if value in values:
-        return f"the value '{value}' stands in quotes; write it without them"
-    choice = f" (there are {', '.join(values)})" if len(values) <= _MOST_VALUES else ""
+        return f"the value '{value}' is in quotes; remove them"
+    choice = f" (known values: {', '.join(values)})" if len(values) <= _MOST_VALUES else ""
     return f"there is no value '{value}'{did_you_mean(value, values)}{choice}"
 
 
 def _no_such_old_type(value: str) -> str:
-    """What to do about a type that ``layers { … }`` cannot have."""
+    """The message for a type that ``layers { … }`` cannot have."""
     old_names = {current: old for old, current in V1_TYPE_NAMES.items()}
     if value in old_names:
         return f"in 'layers {{ … }}' a type is written without quotes: type: {old_names[value]}"
     return (
-        f"there is no value '{value}'{did_you_mean(value, V1_TYPE_NAMES)}; types that Caffe's old style "
-        "'layers { … }' does not have are written in the current one: layer { type: \"…\" … }"
+        f"there is no value '{value}'{did_you_mean(value, V1_TYPE_NAMES)}; for types that Caffe's old style "
+        "'layers { … }' lacks, use the current style: layer { type: \"…\" … }"
     )

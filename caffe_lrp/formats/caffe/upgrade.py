@@ -165,8 +165,8 @@ def _without_padding(layers: list[V1LayerParameter], source: str) -> list[V1Laye
                 continue
             if layer.layer.type not in _V0_PADDED or len(padding.bottom) != 1:
                 raise ModelError(
-                    f"{source}: the padding layer '{padding.layer.name}' must have one bottom, and be read "
-                    "by layers of type conv or pool only; put its pad into the layers that read it"
+                    f"{source}: the padding layer '{padding.layer.name}' must have one bottom, and only "
+                    "layers of type conv or pool may read it; set pad in those layers instead"
                 )
             layer.layer.pad = padding.layer.pad
             layer.bottom[number] = padding.bottom[0]
@@ -205,8 +205,8 @@ def _take_v0(new: LayerParameter, old: V0LayerParameter, source: str) -> None:
     if old.type not in _V0_TYPE_NAMES:
         raise ModelError(
             f"{source}: layer '{old.name}' is in Caffe's V0 style (layers {{ layer {{ … }} }}), which has no "
-            f"type '{old.type}'{did_you_mean(old.type, _V0_TYPE_NAMES)}; types it does not have are written "
-            'in the current style: layer { type: "…" … }'
+            f"type '{old.type}'{did_you_mean(old.type, _V0_TYPE_NAMES)}; for types it lacks, use the "
+            'current style: layer { type: "…" … }'
         )
     new.type = _V0_TYPE_NAMES[old.type]
     if old.type in _V0_PARAMETERS:

@@ -68,7 +68,7 @@ class _Piece:
 
 @dataclass(frozen=True)
 class StoredBlob:
-    """A blob that lies in a file: its shape, and where its numbers are."""
+    """A blob stored in a file: its shape, and the position of its numbers."""
 
     path: Path
     shape: Shape
@@ -80,7 +80,7 @@ class StoredBlob:
         return sum(piece.count for piece in self.pieces)
 
     def read(self) -> NDArray[np.float32]:
-        """The blob as an aligned, C-contiguous float32 array of its own shape.
+        """Return the blob as an aligned, C-contiguous float32 array in its own shape.
 
         Raises
         ------
@@ -140,7 +140,7 @@ def scan_blob(path: Path) -> StoredBlob:
 
 @contextmanager
 def _opened(path: Path, why_other: Callable[[WireFile], str] | None = None) -> Iterator[WireFile]:
-    """The file, open; what goes wrong while it is read becomes a ModelError that names it.
+    """Open the file; errors while reading it become a ModelError that names it.
 
     ``why_other`` is asked then whether it is a well-known file of another kind.
     """
@@ -162,7 +162,7 @@ def _opened(path: Path, why_other: Callable[[WireFile], str] | None = None) -> I
 
 
 def _why_no_caffemodel(file: WireFile) -> str:
-    """What a file is that could not be read as a caffemodel; empty if that is not known."""
+    """Say what a file is that is not a caffemodel; empty if unknown."""
     other = _why_other_format(file, "caffemodel", "is it the prototxt?")
     if other:
         return other
@@ -172,8 +172,8 @@ def _why_no_caffemodel(file: WireFile) -> str:
     first = tuple((field.number, field.wire_type) for field in fields)
     if first in _SOLVERSTATE_BEGINNINGS:
         return (
-            "is a solverstate (for going on with a training), not a caffemodel; give the caffemodel that was "
-            "saved with it"
+            "is a solverstate (for resuming training), not a caffemodel; give the caffemodel that was saved "
+            "with it"
         )
     if first in _MEAN_BEGINNINGS:
         return "is a mean image, not a caffemodel; were mean_file and model_file swapped?"
@@ -181,14 +181,14 @@ def _why_no_caffemodel(file: WireFile) -> str:
 
 
 def _why_no_mean(file: WireFile) -> str:
-    """What a file is that could not be read as a BlobProto; empty if that is not known."""
+    """Say what a file is that is not a BlobProto; empty if unknown."""
     return _why_other_format(
         file, "binary mean image", "for a text mean, set use_mean_file_asbinaryprotoblob to 0"
     )
 
 
 def _why_other_format(file: WireFile, what: str, advice_on_text: str) -> str:
-    """Which well-known kind of file it is, none of Caffe's, in place of ``what``."""
+    """Say which well-known file type, not one of Caffe's, was given instead of ``what``."""
     if file.size == 0:
         return "is empty; download or copy it again"
     start = file.read(0, min(SEARCHED_BYTES, file.size))

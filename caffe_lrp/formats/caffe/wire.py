@@ -19,12 +19,12 @@ _MOST_FIELDS = 200_000
 
 
 class WireError(ValueError):
-    """The bytes are no protobuf message, or end too early; the text says where."""
+    """The bytes are not a protobuf message, or end too early; the text says where."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a message: where its payload lies, and its value if it is a varint."""
+    """One field of a message: the position of its payload, and its value if it is a varint."""
 
     number: int
     wire_type: int

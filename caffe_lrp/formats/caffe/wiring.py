@@ -1,4 +1,4 @@
-"""Who reads what: layers and values of a prototxt that may still be at fault, before Splits and indices."""
+"""Which layer reads which value in a prototxt that has not been checked, before Splits and indices."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

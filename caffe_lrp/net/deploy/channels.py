@@ -1,4 +1,4 @@
-"""How many channels images have, as the first weights tell that read them."""
+"""The number of channels of images, derived from the first weights that read them."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +59,7 @@ _CHANNELS: Mapping[str, Callable[[LayerSpec, Shape], int | None]] = {
 def channels_by_weights(
     net: TrainingNet, weights: StoredWeights, value: Value, size: tuple[int, int]
 ) -> int | None:
-    """Number of channels of the images that ``value`` stands for; None if no weights tell.
+    """The number of channels of the images in ``value``; None if no weights determine it.
 
     Parameters
     ----------

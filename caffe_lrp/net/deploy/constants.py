@@ -19,7 +19,7 @@ from .training import Role, TrainingNet
 
 @dataclass(frozen=True)
 class SideInputs:
-    """What of the inputs of a net is no image.
+    """The inputs of a net that are not images.
 
     Attributes
     ----------
@@ -76,8 +76,8 @@ class SideInputs:
         what = f"{self.source}: data layer '{layer.name}' ({layer.type})"
         if shape is None:
             raise ModelError(
-                f"{what}: the file does not say how large '{name}' is; add dummy_data_param {{ shape "
-                "{ dim: … } }"
+                f"{what}: the prototxt does not give the size of '{name}'; add dummy_data_param "
+                "{ shape { dim: … } }"
             )
         if value not in self.net.consulted_values:
             return ConstantSpec(name, shape)
@@ -88,9 +88,7 @@ class SideInputs:
                 '(data_filler { type: "constant" value: … }), or remove it'
             )
         if not math.isfinite(filling):
-            raise ModelError(
-                f"{what}: fills '{name}' with {filling}; give a number that single precision has"
-            )
+            raise ModelError(f"{what}: fills '{name}' with {filling}; give a finite number")
         return ConstantSpec(name, (1, *shape) if value in self._without_batch else shape, filling)
 
     # --- Constants without a batch axis ---------------------------------------------------------------------
@@ -124,11 +122,11 @@ class SideInputs:
     # --- What users should know -----------------------------------------------------------------------------
 
     def notices(self) -> Iterator[str]:
-        """What was taken for a constant."""
+        """Notices on inputs that are taken as constants."""
         for value, spec in zip(self.values, self.specs, strict=True):
             shape = "×".join(map(str, spec.shape))
             is_consulted = value in self.net.consulted_values
-            use = f"is the constant {spec.value:g}" if is_consulted else "gives only its shape"
+            use = f"is the constant {spec.value:g}" if is_consulted else "provides only its shape"
             yield f"'{spec.name}' ({shape}) is not the image: it {use}"
 
 

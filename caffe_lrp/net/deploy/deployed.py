@@ -20,7 +20,7 @@ _IMAGE_AXES = 4
 
 @dataclass(frozen=True)
 class DeployedNet:
-    """A net at test time: inputs in the place of data layers, no layers for training, Splits between.
+    """A net at test time: inputs instead of data layers, no layers for training, Splits where needed.
 
     Attributes
     ----------

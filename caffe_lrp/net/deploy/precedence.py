@@ -24,7 +24,7 @@ NO_VOTE: Precedence = (0, inf, inf, inf)
 
 @dataclass(frozen=True)
 class OutputFacts:
-    """What a file says of blobs that nothing reads.
+    """What the prototxt says about blobs that no layer reads.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ def _at_test_time(
 
 
 def _keeps_classes(layer: LayerSpec) -> bool:
-    """Whether the layer hands scores on, or makes probabilities of them."""
+    """Whether the layer passes scores on, or turns them into probabilities."""
     if layer.type in _ENDS:
         return True
     known = REGISTRY.get(layer.type)
@@ -92,10 +92,10 @@ def _keeps_classes(layer: LayerSpec) -> bool:
 def precedence_of(
     inputs: Sequence[str], layers: Sequence[LayerSpec], votes: Sequence[Vote]
 ) -> dict[str, Precedence]:
-    """Name of an output -> what ``votes`` say for it, if anything.
+    """Name of an output -> the evidence in ``votes`` for it, if any.
 
-    For an output speaks the nearest loss: the one between whose scores and the output are the fewest layers
-    that do more than hand scores on. Losses come before measures, and a loss that nothing reads is last.
+    The nearest loss decides: the one with the fewest layers between its scores and the output, not counting
+    layers that only pass scores on. Losses come before measures, and a loss that nothing reads is last.
 
     Parameters
     ----------

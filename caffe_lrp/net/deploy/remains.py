@@ -34,15 +34,15 @@ _MOST_NOTICES = 200
 def what_remains(
     spec: NetSpec, weights: StoredWeights, head: str | None, input_size: tuple[int, int] | None
 ) -> "Remains":
-    """What is left of ``spec`` at test time; parameters and errors as of `deploy`."""
+    """Return the part of ``spec`` used at test time; parameters and errors as for `deploy`."""
     present = _participants(spec)
     names = tuple(declared.name for declared in spec.inputs)
     net = TrainingNet(names, present, votes_elsewhere(spec, present), head)
     if all(role in (Role.INPUT, Role.DATA) for role in net.roles):
-        raise ModelError(f"{spec.source}: none of its layers takes part at test time")
+        raise ModelError(f"{spec.source}: none of its layers is used at test time")
     if not net.kept:
         raise ModelError(
-            f"{spec.source}: nothing is left of it but layers for training, or such that follow from labels; "
+            f"{spec.source}: has only layers for training, or layers that depend on labels; "
             "give the net's deploy prototxt"
         )
     return Remains(spec, net, weights, input_size)
@@ -69,7 +69,7 @@ def _participants(spec: NetSpec) -> tuple[LayerSpec, ...]:
 
 @dataclass(frozen=True)
 class Remains:
-    """What remains of a net for training, and in which words to tell.
+    """The part of a training net that remains at test time, and notices about the rest.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Remains:
 
     @cached_property
     def outputs(self) -> OutputFacts:
-        """What the file says of the outputs."""
+        """What the prototxt says about the outputs."""
         names = [declared.name for declared in self.inputs]
         precedence = precedence_of(names, self.layers, list(self._votes()))
         return OutputFacts(frozenset(self._silenced()), precedence)
@@ -167,7 +167,7 @@ class Remains:
 
     @cached_property
     def constants(self) -> SideInputs:
-        """What is read besides images."""
+        """The inputs besides the images."""
         return SideInputs(self.spec.source, self.net, self.declared)
 
     @cached_property
@@ -180,7 +180,7 @@ class Remains:
 
     @cached_property
     def _given(self) -> list[Value]:
-        """What data layers give for images."""
+        """The values that data layers provide as images."""
         given = (value for number in self.net.numbers(Role.DATA) for value in self.net.wiring.written(number))
         return [
             value
@@ -193,13 +193,13 @@ class Remains:
         return self.net.layers[value[0]].tops[value[1]]
 
     def _sized(self, declared: InputSpec) -> InputSpec:
-        """An input of the height and width that is asked for, where it has any."""
+        """An input with the requested height and width, if it has these axes."""
         if self.input_size is None or len(declared.shape) != _IMAGE_AXES:
             return declared
         return replace(declared, shape=(*declared.shape[:2], *self.input_size))
 
     def _image_shape(self, value: Value) -> Shape:
-        """Shape of one item of what a data layer gives."""
+        """Shape of one item of a data layer's output."""
         number, top = value
         layer = self.net.layers[number]
         shape = blob_shape(layer, top)
@@ -210,15 +210,15 @@ class Remains:
         if size is None or (top > 0 and asked is None):  # which of several is the image, only users know
             name = self._name_of(value)
             raise ModelError(
-                f"{self.spec.source}: data layer '{layer.name}' ({layer.type}): the file does not say how "
-                f"large '{name}' is; give height and width (input_size in the config, --input-size), or put "
-                f'in the place of the layer: input: "{name}" input_shape {{ dim: 1 dim: 3 dim: H dim: W }}'
+                f"{self.spec.source}: data layer '{layer.name}' ({layer.type}): the prototxt does not "
+                f"give the size of '{name}'; set height and width (input_size in the config, --input-size), "
+                f'or replace the layer by: input: "{name}" input_shape {{ dim: 1 dim: 3 dim: H dim: W }}'
             )
         default = 1 if len(layer.parameters.transform_param.mean_value) == 1 else 3
         return (self._known_channels(value, *size) or default, *size)
 
     def _known_channels(self, value: Value, height: int, width: int) -> int | None:
-        """Number of channels of what a data layer gives; None if neither the file nor weights tell."""
+        """Number of channels of a data layer's output; None if neither prototxt nor weights determine it."""
         told = channel_count(self.net.layers[value[0]], self.spec.source)
         if told or len(self._given) > _MOST_GIVEN:
             return told
@@ -228,7 +228,7 @@ class Remains:
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
-        """What was done, in words."""
+        """Notices on all changes that were made."""
         found = [f"{self.spec.source}: {notice}" for notice in self._notices()]
         more = len(found) - _MOST_NOTICES
         more_of_them = (f"{self.spec.source}: {more} more remarks",) if more > 0 else ()
@@ -236,13 +236,13 @@ class Remains:
 
     def _notices(self) -> Iterator[str]:
         if takes_deploy_stage(self.spec) and len(layers_at_test_time(self.spec)) < len(self.spec.layers):
-            yield f"its layers of stage '{DEPLOY_STAGE}' are taken"
+            yield f"its layers of stage '{DEPLOY_STAGE}' are used"
         for value, made in self.made_inputs.items():
             layer, shape = self.net.layers[value[0]], "×".join(map(str, made.shape[1:]))
             notice = f"data layer '{layer.name}' ({layer.type}) became an input '{made.name}' of {shape}"
             is_told = blob_shape(layer, value[1]) is not None
             if not (is_told or self._known_channels(value, *made.shape[2:])):
-                notice += f"; {made.shape[1]} channels are a guess, as neither the file nor weights tell"
+                notice += f"; its {made.shape[1]} channel(s) are a guess: neither prototxt nor weights say"
             yield notice
         yield from self.constants.notices()
         for number, new_type in self.net.conversions.items():
@@ -259,7 +259,7 @@ class Remains:
         dropped = [declared.name for declared in self.declared.values() if declared.name not in kept]
         if dropped:
             names = ", ".join(f"'{name}'" for name in dropped)
-            yield f"left out, as the scores do not follow from it: input {names}"
+            yield f"left out, because the scores do not depend on it: input {names}"
 
     def _notices_on_layers(self) -> Iterator[str]:
         computing = set(self.net.numbers(Role.COMPUTATION, Role.UNKNOWN))
@@ -276,9 +276,9 @@ class Remains:
         auxiliary |= {taker.number for taker in takers} & left_out
         training = left_out - unknown - auxiliary
         for reason, numbers in (
-            ("as they are for training or measure results", training),
-            ("as they belong to auxiliary heads, with less loss_weight than the others", auxiliary),
-            ("as the scores do not follow from them", unknown),
+            ("because they are for training or measure results", training),
+            ("because they belong to auxiliary heads, with a lower loss_weight than the others", auxiliary),
+            ("because the scores do not depend on them", unknown),
         ):
             if numbers:
                 layers = [self.net.layers[number] for number in sorted(numbers)]

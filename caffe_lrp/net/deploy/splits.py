@@ -87,14 +87,15 @@ def _resolve_bottoms(
 
 
 def _way_out(bottom: str, written: Collection[str], layers: Sequence[LayerSpec], number: int) -> str:
-    """What to do about a bottom of layer ``number`` that is not among the blobs ``written`` before it."""
+    """The remedy for a bottom of layer ``number`` that is not among the blobs ``written`` before it."""
     writer = next((layer for layer in layers[number:] if bottom in layer.tops), None)
     if bottom == "label":
         return "; labels are for training: remove this bottom"
     silent = next((layer for layer in layers[:number] if not layer.tops), None)
     if silent is not None:
         return (
-            f"; layer '{silent.name}' ({silent.type}) before it has no top: does it lack top: \"{bottom}\"?"
+            f"; layer '{silent.name}' ({silent.type}) before it has no top: is top: \"{bottom}\" missing "
+            "there?"
         )
     if writer is not None:
         return f"; layer '{writer.name}' writes it, but later: put the layers in order, without a cycle"

@@ -1,4 +1,4 @@
-"""What of a net for training serves the scores of an image, and what only training or labels."""
+"""Which parts of a training net the scores of an image need, and which serve only training or labels."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _DECISIONS = ("ArgMax", "HDF5Output")
 
 
 class Role(Enum):
-    """What a layer is there for."""
+    """The purpose of a layer."""
 
     INPUT = auto()
     DATA = auto()
@@ -58,7 +58,7 @@ class Taker:
 
 @dataclass(frozen=True)
 class Vote:
-    """That a loss or a measure takes a value for scores, which speaks for the output that follows from it.
+    """A loss or measure that reads a value as scores: evidence for the output that depends on it.
 
     Attributes
     ----------
@@ -98,12 +98,12 @@ class TrainingNet:
 
     @cached_property
     def wiring(self) -> Wiring:
-        """Who reads what."""
+        """Which layer reads which value."""
         return Wiring(self.declared, self.layers)
 
     @cached_property
     def roles(self) -> tuple[Role, ...]:
-        """What each layer is there for."""
+        """The purpose of each layer."""
         return tuple(map(_role_of, self.layers))
 
     def numbers(self, *roles: Role) -> Iterator[int]:
@@ -156,7 +156,7 @@ class TrainingNet:
         return [taker for taker in takers if taker.weight == most or self._is_wanted(taker)]
 
     def _is_wanted(self, taker: Taker) -> bool:
-        """Whether a head is meant by the name that is asked for: its own, or that of its scores."""
+        """Whether the requested name is that of the head or of its scores."""
         layer = self.layers[taker.number]
         names = {layer.name, *layer.tops}
         if taker.scores is not None and taker.scores[0] >= 0:
@@ -166,7 +166,7 @@ class TrainingNet:
 
     @cached_property
     def votes(self) -> tuple[Vote, ...]:
-        """What layers of any phase take for scores: losses, measures, and what decides on a class."""
+        """The values that layers of any phase read as scores: losses, measures, layers that pick a class."""
         takers = self.takers(Role.LOSS, Role.MEASURE, Role.DECISION)
         weights = [taker.weight if self.roles[taker.number] is Role.LOSS else None for taker in takers]
         here = [
@@ -294,7 +294,7 @@ class TrainingNet:
         return frozenset(found)
 
     def remaining_reads(self, number: int) -> tuple[Value | None, ...]:
-        """What a layer reads that remains."""
+        """The inputs of a layer that remain."""
         if number in self.conversions:
             return (self.scores_of(number),)
         return self.wiring.read[number]

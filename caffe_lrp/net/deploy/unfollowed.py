@@ -1,4 +1,4 @@
-"""What of the options of layers is not followed: said in words, once for all layers of which it is true."""
+"""Notices on options of layers that are ignored, each once for all layers concerned."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,7 +17,7 @@ _Use = tuple[LayerSpec, UnknownField]
 
 
 def notices_on_options(layers: Sequence[LayerSpec], data_layers: Sequence[LayerSpec]) -> Iterator[str]:
-    """What differs from Caffe, or from the fork of Caffe that a net was made for.
+    """Notices on differences from Caffe, or from the fork of Caffe that a net was made for.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def _on_options(layers: Sequence[LayerSpec]) -> Iterator[str]:
         for row in not_followed(layer):
             concerned.setdefault((row.option, row.text), []).append(layer)
     for (option, text), found in concerned.items():
-        yield f"'{option}' of {names_of(found, _MOST_NAMED)} is not followed: {text}"
+        yield f"'{option}' of {names_of(found, _MOST_NAMED)} is ignored: {text}"
 
 
 def _on_effect(effect: Effect, uses: Sequence[_Use]) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _on_effect(effect: Effect, uses: Sequence[_Use]) -> Iterator[str]:
     for field, layers in _by_setting(uses, with_value=True):
         setting = f"{field.name}: {field.value}" if field.value else field.name
         yield (
-            f"line {field.line}: '{setting}'{place_of(field)} of {layers} is not followed, so scores will be "
+            f"line {field.line}: '{setting}'{place_of(field)} of {layers} is ignored, so scores will be "
             f"wrong if the net was trained with a fork of Caffe where it {effect.text}"
         )
 

@@ -1,4 +1,4 @@
-"""Where relevance is lost at a layer, cause by cause: what the accounts of all rules are made of.
+"""Where relevance is lost at a layer, cause by cause: the building blocks of all rules' accounts.
 
 An account says of one item how much of the relevance at the outputs does not reach the inputs, and why;
 less than 0 where relevance is added. It is computed in double precision from what the rule divides by and
@@ -28,13 +28,13 @@ Loss = tuple[str, float]
 
 #: Why relevance is lost: key -> what happens.
 CAUSES: dict[str, str] = {
-    "bias": "the share of the bias, which is no input",
-    "epsilon": "ε makes the divisor larger than the sum that is shared",
-    "constant": "the share of constants that layers read beside the image",
-    "zero_sum": "the sum that is shared is 0",
+    "bias": "the share of the bias, which is not an input",
+    "epsilon": "ε makes the divisor larger than the sum of the contributions",
+    "constant": "the share of constants that layers read besides the image",
+    "zero_sum": "the sum to divide by is 0",
     "padding": "the share of taps, or of pooling windows, that lie outside the layer's input",
-    "no_positive": "αβ: the window has no positive products to take α R",
-    "no_negative": "αβ: the window has no negative products to take −β R; the sum grows",
+    "no_positive": "αβ: the window has no positive products to receive α R",
+    "no_negative": "αβ: the window has no negative products to receive −β R; the sum grows",
     "zero_weights": "w²: all weights of the output are 0",
     "Q4": "ε leaves relevance undivided where the sum is 0",
     "Q5": "αβ counts the biases of group 0 in every group",
@@ -42,13 +42,13 @@ CAUSES: dict[str, str] = {
     "Q7": "average pooling adds activations where a window sums to 0",
     "Q8": "LRN by a Taylor rule",
     "Q9": "softmax replaces relevance by its output",
-    "rule": "a rule that is not made to conserve, such as the gradient",
-    "rest": "rounding, and what no other cause explains",
+    "rule": "a rule that is not designed to conserve, such as the gradient",
+    "rest": "rounding, and anything no other cause explains",
 }
 
 
 class Constants:
-    """Numbers of layers that do not depend on the image, computed when they are asked for, then kept."""
+    """Numbers of layers that do not depend on the image, computed on first use, then kept."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], Blob] = {}
@@ -73,7 +73,7 @@ def doubles(blob: Blob) -> Doubles:
 
 
 def ratio(dividend: NumbersT, divisor: Blob, out: NumbersT | None = None) -> NumbersT:
-    """A quotient as rules have it: what would be divided by 0 is 0. ``out`` may be the divisor."""
+    """A quotient that is 0 where the divisor is 0. ``out`` may be the divisor."""
     quotient = np.empty(dividend.shape, dividend.dtype) if out is None else out
     is_zero = divisor == 0
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -83,7 +83,7 @@ def ratio(dividend: NumbersT, divisor: Blob, out: NumbersT | None = None) -> Num
 
 
 def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
-    """What a layer adds to its products: its output for an input of zeros, a batch of one."""
+    """The bias of a layer: its output for an input of zeros, a batch of one."""
 
     def compute() -> Blob:
         nothing = np.zeros((1, *layer.input_shapes[0]), np.float32)

@@ -68,7 +68,7 @@ class AlphaBeta(SignedRule):
     def _losses(
         self, relevance: Doubles, sums: tuple[Blob, Blob], bias_positive: Blob, bias_negative: Blob
     ) -> dict[str, float]:
-        """What is lost of (positions, C) with the given parts of the bias, (C,) each."""
+        """The losses of (positions, C) for the given parts of the bias, (C,) each."""
         found = {"bias": 0.0, "no_positive": 0.0, "no_negative": 0.0}
         factors = {"no_positive": 1 + self.beta, "no_negative": -self.beta}
         for (name, factor), products, bias in zip(

@@ -1,4 +1,4 @@
-"""What all rules have in common: what they look at, propagate, lose, and keep in memory."""
+"""The interface of all rules: what they read, propagate, lose, and keep in memory."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ class RuleParameters:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What holds for a layer because of the net that it is in.
+    """Properties of a layer that follow from the net around it.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Conditions:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a rule sees of the forward pass through its layer.
+    """The part of the forward pass that a rule sees.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Seen:
     sums: Blob | None = None
 
     def of_item(self, item: int, items: int) -> "Seen":
-        """What is seen of one of so many items, as a batch of its own."""
+        """One item of what is seen, as a batch of one."""
         one = slice(item, item + 1)
         sums = self.sums
         if sums is not None:  # where a map is applied at every position of an item, there are rows for each
@@ -97,7 +97,7 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class PassedItem(Generic[LayerT, PreparedT]):
-    """One item of a batch, as a batch of its own, whose relevance has passed a layer.
+    """One item, as a batch of one, whose relevance has passed a layer.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class Rule(ABC, Generic[LayerT, PreparedT]):
 
     @abstractmethod
     def prepare(self, layer: LayerT, conditions: Conditions) -> PreparedT:
-        """What the rule derives from the weights, computed once per run."""
+        """Return the data that the rule derives from the weights, computed once per run."""
 
     @abstractmethod
     def propagate(

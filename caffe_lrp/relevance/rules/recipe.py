@@ -68,7 +68,7 @@ class LinearRule(Rule[Linear, PreparedT]):
 
     @abstractmethod
     def parts(self, layer: Linear) -> tuple[Part, ...]:
-        """What the products of ``layer`` are taken apart into."""
+        """The parts into which the products of ``layer`` are split."""
 
     def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
         """Relevance for each unit of a product, part by part in the order of `parts`.
@@ -147,7 +147,7 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
         return (shared,)
 
     def losses(self, passed: PassedItem[Linear, tuple[AppliedPart, ...]]) -> Iterator[Loss]:
-        """What biases take, and what is not shared where there is nothing to divide by."""
+        """The relevance taken by biases, and that not shared where the divisor is 0."""
         sums = [each.sums(each.modified(passed.seen.inputs[0]), passed.workspace) for each in passed.prepared]
         quotients = self.quotients(passed.relevances[0], (each.copy() for each in sums))
         unshared, is_zero = doubles(passed.relevances[0]), np.ones(passed.relevances[0].shape, bool)
@@ -175,7 +175,7 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
 
 
 def own_adjoint_floats(layer: Linear, growth: float) -> Mapping[str, int]:
-    """What it takes to hand relevance back along a layer's own weights."""
+    """The floats needed to propagate relevance along a layer's own weights."""
     return {"own, backwards": math.ceil(layer.weight.size * growth)}
 
 
@@ -189,7 +189,7 @@ def _map_of(part: Part, layer: Linear) -> LinearMap:
 
 
 def _modified(numbers: Blob, modifier: Modifier) -> Blob:
-    """What ``modifier`` makes of inputs or weights, in single precision.
+    """Inputs or weights after ``modifier``, in single precision.
 
     Raises
     ------

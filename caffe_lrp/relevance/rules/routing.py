@@ -15,7 +15,7 @@ from .gradients import Gradient
 
 
 def lost_outside(layer: Layer, relevance: Blob) -> Iterator[Loss]:
-    """What windows without a pixel get has nowhere to go."""
+    """Relevance of windows without a pixel is lost."""
     if isinstance(layer, ClippedWindows) and layer.has_empty_windows:
         rows, columns = layer.filled_size
         received = doubles(relevance[0])

@@ -67,7 +67,7 @@ def _window_sums(x: Blob, layer: WindowAverage) -> Blob:
 
 @dataclass(frozen=True)
 class Contribution(Rule[Combination, tuple[bool, ...]]):
-    """``r = R c / Σc`` for inputs that contribute ``c``, alike where the sum is 0; nothing for gates.
+    """``r = R c / Σc`` for inputs that contribute ``c``, equal shares where the sum is 0; nothing for gates.
 
     Source: Bach et al. 2015, eq. 56, for sums; Arras et al. 2017 for products, where the gate gets nothing.
     """
@@ -121,7 +121,7 @@ class Contribution(Rule[Combination, tuple[bool, ...]]):
 
 @dataclass(frozen=True)
 class Share(UnpreparedRule[Aggregation]):
-    """``r = R c / Σc`` for elements that contribute ``c``, alike where the sum is 0.
+    """``r = R c / Σc`` for elements that contribute ``c``, equal shares where the sum is 0.
 
     Source: Bach et al. 2015, eq. 56.
     """

@@ -1,4 +1,4 @@
-"""What rules have in common that treat positive and negative products differently: αβ and γ.
+"""The common part of rules that treat positive and negative products differently: αβ and γ.
 
 The sums of both come out of the forward pass, where they cost half of what they would later on.
 """
@@ -24,7 +24,7 @@ from .recipe import LinearRule, Part, negative, positive
 
 @dataclass(frozen=True, eq=False)
 class SignedMap:
-    """What a rule of signed products derives from a layer.
+    """The data that a rule of signed products derives from a layer.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class SignedRule(LinearRule[SignedMap]):
 
     @abstractmethod
     def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> AdjointInput:
-        """What is handed back along the weights, for sums as the forward pass has them."""
+        """The quotient to propagate along the weights, for sums as the forward pass has them."""
 
     @property
     def only_positive_receives(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the reference does where relevance passes a softmax."""
+"""The reference's rule for relevance that passes a softmax."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
