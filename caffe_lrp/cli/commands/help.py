@@ -16,7 +16,7 @@ from . import COMMANDS, parser_of, summaries
 HELP = "Show a chapter of the manual, or the help of a command."
 
 _EPILOG = """\
-Without a word: the list of topics and commands. On a terminal, long texts are \
+Without an argument, it lists all topics and commands. On a terminal, long texts are \
 shown by the program that PAGER names, or by less; PAGER=cat prints them. \
 Elsewhere they are plain text."""
 _TITLE = "caffe-lrp explains the predictions of a Caffe image classifier, pixel by pixel."

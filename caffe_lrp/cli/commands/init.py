@@ -8,8 +8,8 @@ from caffe_lrp.cli.options import Parser, add_override
 HELP = "Write a commented config in YAML for a net. It marks what is left to fill in."
 
 _EPILOG = """\
-What nobody says and the prototxt does not tell stays empty in the new file, and
-a run names it. No file is ever replaced.
+Values that neither options nor prototxt give stay empty in the new file, and a
+run says which are missing. An existing file is never replaced.
 """
 
 
@@ -21,11 +21,11 @@ def add_arguments(parser: Parser) -> None:
     add("caffemodel", type=Path, nargs="?", metavar="CAFFEMODEL", help="its weights")
     add(
         "-c", "--config", type=Path, metavar="NEW.yaml",
-        help="the file to write (default: NET.yaml, in this folder)",
+        help="the file to write (default: ./NET.yaml)",
     )  # fmt: skip
     add_override(parser, "mean_values", "mean to subtract: one number a channel, or one", "N,N,N")
     add_override(parser, "mean_file", "in place of numbers: a mean image", "FILE")
-    add_override(parser, "input_size", "size of the input that the prototxt does not tell", "HxW")
+    add_override(parser, "input_size", "size of the input, if the prototxt has none", "HxW")
     add("--labels", type=Path, metavar="FILE", help="class labels, one a line")
     parser.fault_of = _fault
 

@@ -17,7 +17,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="the database to make")
     parser.add_argument("shards", type=Path, nargs="+", metavar="SHARD", help="databases to join")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class labels, as a config's synsetfile")
-    parser.add_argument("--allow-missing", action="store_true", help="leave out maps that are not there")
+    parser.add_argument("--allow-missing", action="store_true", help="leave out missing maps")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import say
 from caffe_lrp.errors import ExitCode
 
-HELP = "Say how far the runs in a folder are. It reads their journals: maps done, failed, missing."
+HELP = "Show the progress of the runs in a folder. It reads their journals: maps done, failed, missing."
 
 
 def add_arguments(parser: Parser) -> None:

@@ -10,13 +10,13 @@ from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.terminal import remark, say
 from caffe_lrp.errors import ExitCode, UsageError
 
-HELP = "Compile everything ahead, so that no run has to."
+HELP = "Compile everything ahead of time, so that no run has to."
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the CPU."""
     parser.epilog = (
-        "For machines of several kinds, name a CPU that all of them can stand in for,\n"
+        "For machines of several kinds, name a CPU whose code runs on all of them,\n"
         "such as x86-64-v3, and set CAFFE_LRP_CPU to the same name when they run."
     )
     parser.add_argument("--cpu", metavar="NAME", help="CPU to compile for (default: this machine's)")
