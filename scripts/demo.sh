@@ -34,4 +34,5 @@ Try next, in $PWD:
   the same from Python:
     .venv/bin/python -c 'import caffe_lrp; caffe_lrp.load("configs/demo.txt").explain("filelists/demo/3_triangle_cross.png").heatmap().save("map.png")'
 The manual: .venv/bin/caffe-lrp help
+Notebooks:  caffe_lrp/manual/notebooks; .venv/bin/caffe-lrp help python says how to open them
 END

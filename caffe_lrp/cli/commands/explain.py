@@ -36,8 +36,9 @@ SETTINGS = {
 
 _USAGE = "caffe-lrp explain PROTOTXT CAFFEMODEL IMAGE ... [option ...]"
 _EPILOG = """\
-Every IMAGE becomes IMAGE_render.png. For folders of images, and for other
-outputs than pictures, write a config: caffe-lrp -c CONFIG --images DIR
+Every IMAGE becomes IMAGE_render.png. For folders of images, sheets, and outputs
+other than pictures, write a config (caffe-lrp init) and run
+caffe-lrp -c CONFIG --images DIR
 """
 
 

@@ -8,8 +8,8 @@ from caffe_lrp.cli.options import Parser, add_override
 HELP = "Write a commented YAML config for a net. Lines that are left to fill in are marked."
 
 _EPILOG = """\
-What nobody says and the prototxt does not tell stays empty in the new file, and
-a run names it. No file is ever replaced.
+Values that neither options nor prototxt give stay empty in the new file, and a
+run says which are missing. An existing file is never replaced.
 """
 
 
@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
     add("caffemodel", type=Path, nargs="?", metavar="CAFFEMODEL", help="its weights")
     add(
         "-c", "--config", type=Path, metavar="NEW.yaml",
-        help="the file to write (default: NET.yaml, in this folder)",
+        help="the file to write (default: ./NET.yaml)",
     )  # fmt: skip
     add_override(parser, "mean_values", "mean to subtract: one number, or one per channel", "N,N,N")
     add_override(parser, "mean_file", "mean image, instead of numbers", "FILE")

@@ -31,10 +31,10 @@ _MANY = 100
 _LEAST_TOLD = 0.1
 _EPILOG = """\
 SOURCE is the output folder of a run, its maps.h5, or files of maps:
-_relevance.npy, _relevance.npz, _rawhm.txt. Pictures are called …_render.png.
-What is there in the same style is not drawn again, so that the same command
-resumes after an interruption. --range run takes one range for all
-maps, the largest that any of them has by itself."""
+_relevance.npy, _relevance.npz, _rawhm.txt. Pictures are named …_render.png.
+Pictures that exist in the same style are not drawn again, so the same command
+resumes after an interruption. --range run gives all maps the same range, the
+largest that any of them has by itself."""
 
 
 def add_arguments(parser: Parser) -> None:

@@ -91,9 +91,11 @@ def demo_parser() -> Parser:
         "output goes to the config's standalone_outpath.",
         formatter_class=argparse.HelpFormatter,
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG")
-    parser.add_argument("filelist", type=Path, metavar="FILELIST")
-    parser.add_argument("prepath", metavar="PREPATH")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="net, mean and formula")
+    parser.add_argument("filelist", type=Path, metavar="FILELIST", help="a path and a class on each line")
+    parser.add_argument(
+        "prepath", metavar="PREPATH", help="put before image paths: ./, or / if they are absolute"
+    )
     _add_common(parser)
     # Whatever cannot be said here is as where it can, but is not.
     parser.set_defaults(**vars(list_parser().parse_args([])) | {"is_demo": True})
