@@ -417,9 +417,9 @@ def prototxt(folder: Path, text: str) -> Path:
         ("layers { } " * 5_001, "describes 5001 layers, the limit is 5000"),
         (
             'layer { bottom: "a" top: "b" ' * 1 + 'bottom: "a" ' * 19_999 + "}",
-            "are 20001, the limit is 20000",
+            "has 20001 bottom, top and input lines, the limit is 20000",
         ),
-        ('input: "a" ' * 20_001 + "layer { }", "are 20001, the limit is 20000"),
+        ('input: "a" ' * 20_001 + "layer { }", "has 20001 bottom, top and input lines, the limit is 20000"),
         ("a { " * 10_000, "nested too deeply"),
         ("layer { include { " * 10_000, "not a valid prototxt"),
         ("".join(f"imput{chr(97 + i % 26)}{i}: 1\n" for i in range(20_000)), "no layers"),
