@@ -117,7 +117,7 @@ def _block_of(name: str, there: Sequence[tuple[FinishedMap, Image.Image]], paint
     photo = _photo_of(first, painter)
     # The score first: labels can be long, and what does not fit is cut.
     title = (name, *((" · ".join(reversed(texts[0])),) if is_one and texts[0] else ()))
-    return Block(title, (*([Tile(photo, ("photo",))] if photo else []), *tiles))
+    return Block(title, (*([photo] if photo else []), *tiles))
 
 
 def _name(finished: FinishedMap) -> str:
@@ -142,17 +142,17 @@ def _explained(finished: FinishedMap) -> tuple[str, ...]:
     return name, f"score {account.score:.4g}{rank}"
 
 
-def _photo_of(finished: FinishedMap, painter: Painter) -> Image.Image | None:
+def _photo_of(finished: FinishedMap, painter: Painter) -> Tile | None:
     """The photo, or what the net saw, whichever is as large as the pictures; None where none can be had."""
-    ways: list[Callable[[], Picture | None]] = [
-        lambda: read_photo(finished, painter.photos.find(finished), channels=3),
-        finished.relevance.picture,
+    ways: list[tuple[str, Callable[[], Picture | None]]] = [
+        ("photo", lambda: read_photo(finished, painter.photos.find(finished), channels=3)),
+        ("the net's input", finished.relevance.picture),
     ]
-    for way in ways if painter.style.size == ORIGINAL else reversed(ways):
+    for name, way in ways if painter.style.size == ORIGINAL else reversed(ways):
         with suppress(ImageError):
             if (picture := way()) is not None:
                 times = enlargement(*picture.shape[:2])  # as pictures are
-                return fitted(Image.fromarray(enlarged(picture, times)))
+                return Tile(fitted(Image.fromarray(enlarged(picture, times))), (name,))
     return None
 
 

@@ -348,7 +348,8 @@ def test_a_link_out_of_the_folder_is_not_followed(root: Path, tmp_path: Path) ->
         (["{folder}/pictures"], 5, "this run wrote no relevance, only heatmap; run it again with npy among"),
         (["{folder}/wrong.h5"], 3, "wrong.h5: cannot be opened as a database"),
         (["{folder}/a", "{folder}/b", "-p", "{folder}/made"], 2, "would both be written to this picture"),
-        (["{folder}/a", "--sheet", "{folder}/cat.jpg"], 5, "cat.jpg: already exists; add --overwrite"),
+        (["{folder}/a", "--sheet", "{folder}/cat.png"], 5, "cat.png: already exists; add --overwrite"),
+        (["{folder}/a", "--sheet", "{folder}/sheet.jpg"], 2, "sheet.jpg will be a PNG file; use a name"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_before_anything_is(
@@ -356,6 +357,7 @@ def test_what_cannot_be_drawn_is_said_before_anything_is(
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "cat.jpg").touch()
+    (tmp_path / "cat.png").touch()
     (tmp_path / "wrong.h5").touch()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -393,15 +395,17 @@ def test_maps_of_several_runs_of_a_photo_stand_side_by_side(tmp_path: Path) -> N
 def test_a_sheet_replaces_another_one_and_nothing_else(tmp_path: Path) -> None:
     source, sheet = tmp_path / "a_relevance.npy", tmp_path / "sheet.png"
     np.save(source, np.ones((3, 4, 4)))
-    os.mkfifo(tmp_path / "pipe")
-    before = source.read_bytes()
+    foreign, pipe, folder = (tmp_path / f"{name}.png" for name in ("foreign", "pipe", "folder"))
+    os.mkfifo(pipe)
+    folder.mkdir()
+    foreign.write_bytes(b"precious")
     for _ in range(2):
         assert render(source, *PLAIN, "--sheet", sheet, "--overwrite").returncode == 0
-    for path in (source, tmp_path / "pipe", tmp_path):
+    for path in (foreign, pipe, folder):
         result = render(source, *PLAIN, "--sheet", path, "--overwrite")
         assert result.returncode == 5
         assert f"{path}: is not a picture made by caffe-lrp, so it is not replaced" in result.stderr
-    assert source.read_bytes() == before
+    assert foreign.read_bytes() == b"precious"
     assert (tmp_path / "pipe").is_fifo()
 
 

@@ -13,7 +13,7 @@ from caffe_lrp.cli.halt import Halt
 from caffe_lrp.cli.options import MOST_THREADS, Parser, at_most, not_empty
 from caffe_lrp.cli.picture_options import add_picture_options, picture_options_of
 from caffe_lrp.cli.terminal import remark, say
-from caffe_lrp.errors import ExitCode, ImageError, OutputError, placing
+from caffe_lrp.errors import ExitCode, ImageError, OutputError, UsageError, placing
 from caffe_lrp.messages import counted
 from caffe_lrp.rendering.style import PICTURE_OPTIONS, PictureStyle, picture_style
 
@@ -92,9 +92,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _require_room(path: Path, *, overwrite: bool) -> None:
-    """Refuse to overwrite anything with a sheet, except a picture made by this program."""
+    """Refuse a sheet of another kind than PNG, and one in the place of a file of somebody else."""
     from caffe_lrp.rendering.png import style_in  # noqa: PLC0415 - loads OpenCV
 
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--sheet: {path} will be a PNG file; use a name that ends with .png")
     if not os.path.lexists(path):
         return
     if not overwrite:
