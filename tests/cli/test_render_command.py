@@ -406,7 +406,7 @@ def test_a_sheet_replaces_another_one_and_nothing_else(tmp_path: Path) -> None:
         assert result.returncode == 5
         assert f"{path}: is not a picture made by caffe-lrp, so it is not replaced" in result.stderr
     assert foreign.read_bytes() == b"precious"
-    assert (tmp_path / "pipe").is_fifo()
+    assert pipe.is_fifo()
 
 
 def test_a_sheet_that_nobody_waits_for_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
