@@ -5,7 +5,7 @@ does not matter. No objects are constructed, and anything that could make a smal
 """
 
 import textwrap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -22,6 +22,7 @@ from .keys import KEYS, Key, LocatedValue
 _BLOCK = "preprocess"
 #: The block of the words for pictures; the attribute of `HeatmapConfig` for it, too.
 _PICTURE = "picture"
+_PICTURE_OPTIONS = {option.name: option for option in PICTURE_OPTIONS}
 SUFFIXES = (".yaml", ".yml")
 
 #: Columns of the reasons in a new file, without indent.
@@ -85,9 +86,18 @@ def require_yaml_name(path: Path) -> None:
 def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, LocatedValue]:
     """The values in a YAML file, see `reader.read_entries`."""
     faults: list[str] = []
-    found: dict[str, _Found] = {}
     root = _root(content, path)
-    for item in _items(root, faults):
+    entries = _keys(_items(root, faults), given, faults) | _picture(root, faults)
+    if faults:
+        more = [f"{path}: … and {len(faults) - MOST_LISTED} more"] if len(faults) > MOST_LISTED else []
+        raise ConfigError("\n".join([*(f"{path}: {fault}" for fault in faults[:MOST_LISTED]), *more]))
+    return entries
+
+
+def _keys(items: Iterable[_Found], given: Collection[str], faults: list[str]) -> dict[str, LocatedValue]:
+    """The values of keys by attribute; what is wrong with them goes to ``faults``."""
+    found: dict[str, _Found] = {}
+    for item in items:
         key = _KEYS_BY_NAME[item.name]
         before = found.setdefault(key.attribute, item)
         if before is not item:
@@ -108,10 +118,6 @@ def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, L
         except ValueError as error:
             item = found[key.attribute]
             faults.append(f"line {_line_of(item.value)}: the value of '{item.name}' {error}")
-    entries |= _picture(root, faults)
-    if faults:
-        more = [f"{path}: … and {len(faults) - MOST_LISTED} more"] if len(faults) > MOST_LISTED else []
-        raise ConfigError("\n".join([*(f"{path}: {fault}" for fault in faults[:MOST_LISTED]), *more]))
     return entries
 
 
@@ -170,25 +176,27 @@ def _block(
 
 def _picture(root: yaml.MappingNode, faults: list[str]) -> dict[str, LocatedValue]:
     """The words for pictures, if there are any; what is wrong with them goes to ``faults``."""
-    options = {option.name: option for option in PICTURE_OPTIONS}
+    blocks = [pair for pair in _pairs(root, []) if pair[0].value == _PICTURE]
     values: dict[str, Any] = {}
-    line = 0
-    for block, content in _pairs(root, []):
-        if block.value != _PICTURE:
-            continue
-        line = _line_of(block)
-        for name, value in _block(block, content, faults):
-            place = f"line {_line_of(name)}: '{name.value}'"
-            if name.value not in options:
-                faults.append(f"{place} is not an option for pictures{did_you_mean(name.value, options)}")
-            elif name.value in values:
-                faults.append(f"{place} is given twice; keep one")
-            else:
-                try:
-                    values[name.value] = options[name.value].parse(_scalar(value, options[name.value].help))
-                except ValueError as error:
-                    faults.append(f"line {_line_of(value)}: the value of '{name.value}' {error}")
-    return {_PICTURE: LocatedValue(values, line)} if values else {}
+    for block in blocks:
+        for name, value in _block(*block, faults):
+            _add_word(values, name, value, faults)
+    return {_PICTURE: LocatedValue(values, _line_of(blocks[-1][0]))} if values else {}
+
+
+def _add_word(values: dict[str, Any], name: yaml.ScalarNode, value: yaml.Node, faults: list[str]) -> None:
+    """Add a word for pictures to ``values``, or what is wrong with it to ``faults``."""
+    place = f"line {_line_of(name)}: '{name.value}'"
+    option = _PICTURE_OPTIONS.get(name.value)
+    if option is None:
+        faults.append(f"{place} is not an option for pictures{did_you_mean(name.value, _PICTURE_OPTIONS)}")
+    elif name.value in values:
+        faults.append(f"{place} is given twice; keep one")
+    else:
+        try:
+            values[name.value] = option.parse(_scalar(value, option.help))
+        except ValueError as error:
+            faults.append(f"line {_line_of(value)}: the value of '{name.value}' {error}")
 
 
 def _pairs(node: yaml.MappingNode, faults: list[str]) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
@@ -204,7 +212,7 @@ def _known(name: yaml.ScalarNode, value: yaml.Node, faults: list[str], *, in_blo
     """The key, unless there is none of this name at this place."""
     key = _KEYS_BY_NAME.get(name.value)
     if key is None:
-        names = [*_KEYS_BY_NAME, _BLOCK]
+        names = [*_KEYS_BY_NAME, _BLOCK, _PICTURE]
         faults.append(
             f"line {_line_of(name)}: there is no key '{name.value}'{did_you_mean(name.value, names)}"
         )
