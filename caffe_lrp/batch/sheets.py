@@ -10,6 +10,7 @@ from PIL import Image
 
 from caffe_lrp.errors import ImageError
 from caffe_lrp.rendering.placing import enlarged, enlargement
+from caffe_lrp.rendering.png import UNREADABLE
 from caffe_lrp.rendering.sheet import Block, Tile, fitted, sheet_of_blocks
 from caffe_lrp.rendering.style import ORIGINAL
 
@@ -19,9 +20,6 @@ from .photos import Picture, read_photo
 
 #: Pictures beside one photo, and on a sheet: more cannot be looked at.
 _MOST_BESIDE, MOST_PICTURES = 24, 1000
-
-#: What Pillow raises for a file that is no picture, or a damaged one.
-_FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,5 +161,5 @@ def _read(path: Path) -> Image.Image | None:
             return None
         with Image.open(path) as stored:
             return fitted(stored)
-    except _FAULTS:
+    except UNREADABLE:
         return None

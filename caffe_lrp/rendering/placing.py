@@ -12,9 +12,9 @@ from caffe_lrp.imaging.place import Place
 LEAST_SIDE = 224
 
 
-def enlargement(height: int, width: int) -> int:
-    """Return the factor by which a picture is enlarged, so that its pixels can be seen."""
-    return -(-LEAST_SIDE // max(height, width))
+def enlargement(height: int, width: int, least: int = LEAST_SIDE) -> int:
+    """Return the whole factor that gives the longer side of a picture ``least`` pixels or more."""
+    return -(-least // max(height, width))
 
 
 def enlarged(array: NDArray[Any], times: int) -> NDArray[Any]:

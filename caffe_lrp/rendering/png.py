@@ -17,7 +17,7 @@ from .style import PictureStyle
 #: The text chunk that holds the style of a picture.
 _STYLE = "caffe-lrp picture"
 #: What Pillow raises for a file that is no picture, or a damaged one.
-_FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 #: zlib's fastest level: pictures of the next take twice as long and are hardly smaller.
 _COMPRESSION = 1
 
@@ -59,6 +59,6 @@ def style_in(path: Path) -> dict[str, Any] | None:
     try:
         with Image.open(path) as picture:
             said = json.loads(str(picture.info.get(_STYLE, "null")))
-    except (*_FAULTS, RecursionError):  # what it says may be nested without end
+    except (*UNREADABLE, RecursionError):  # what it says may be nested without end
         return None
     return said if isinstance(said, dict) else None

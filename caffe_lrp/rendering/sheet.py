@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from caffe_lrp.errors import UsageError
 
+from .placing import enlargement
+
 #: Pictures are enlarged or reduced to fit such a box, in pixels.
 TILE_WIDTH, TILE_HEIGHT = 520, 224
 #: Small maps of a grid are enlarged until their longer side has so many pixels.
@@ -180,7 +182,7 @@ def fitted(picture: Image.Image) -> Image.Image:
 def _enlarged(picture: Image.Image, least: int) -> Image.Image:
     """A picture as RGB whose longer side has at least so many pixels, every pixel a square."""
     coloured = picture.convert("RGB")
-    times = math.ceil(least / max(coloured.size))
+    times = enlargement(*coloured.size, least)
     size = (coloured.width * times, coloured.height * times)
     return coloured.resize(size, Image.Resampling.NEAREST) if times > 1 else coloured
 
