@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from .imaging.place import Place
     from .model.explanation import Explanation
     from .model.model import Model
+    from .relevance.composite import Composite
     from .rendering.style import PictureStyle
 
 __version__ = "0.2.0"
 
 __all__ = [
     "CaffeLrpError",
+    "Composite",
     "ConfigError",
     "Explanation",
     "ImageError",
@@ -55,14 +57,17 @@ __all__ = [
     "UsageError",
     "__version__",
     "load",
+    "read_composite",
 ]
 
 #: Public names that are imported when they are first asked for: they load NumPy, Numba and OpenCV.
 _LAZY = {
     "Model": "caffe_lrp.model.model",
     "Explanation": "caffe_lrp.model.explanation",
+    "Composite": "caffe_lrp.relevance.composite",
     "PictureStyle": "caffe_lrp.rendering.style",
     "Place": "caffe_lrp.imaging.place",
+    "read_composite": "caffe_lrp.config",
 }
 
 
@@ -94,7 +99,7 @@ def load(
     first_layer: int | str | None = None,
     head: str | None = None,
     class_count: int | None = None,
-    formula: int | str | None = None,
+    formula: "int | str | Composite | None" = None,
     epsilon: float | None = None,
     beta: float | None = None,
     gamma: float | None = None,
@@ -147,8 +152,8 @@ def load(
     class_count
         How many of the classes are ranked; unless given, all.
     formula
-        Formula of explanations that name no other: number or name; unless given, the
-        one that ``caffe-lrp inspect`` recommends for the net.
+        Formula of explanations that name no other: number, name, or a composite; unless given, the one that
+        ``caffe-lrp inspect`` recommends for the net.
     epsilon, beta, gamma
         Numbers of the ε, αβ (α = 1 + β) and γ rules; unless given, 0.01, 1 and 0.25.
     switch_layer

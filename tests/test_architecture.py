@@ -32,7 +32,7 @@ ARROWS = {
     | {"machine", "files", "formats", "kernels", "net", "relevance", "engines", "inspection", "imaging"}
     | {"rendering", "layers"},
     "outputs": FOUNDATION | {"machine", "files", "kernels", "imaging", "rendering", "model"},
-    "config": FOUNDATION | {"machine", "files", "rendering"},
+    "config": FOUNDATION | {"machine", "files", "relevance", "rendering"},
     "sources": FOUNDATION | {"files", "relevance"},
     "__init__": FOUNDATION | {"imaging", "rendering", "model", "config"},
     "batch": FOUNDATION

@@ -14,8 +14,8 @@ from caffe_lrp.files.imagefile import ArchiveMember, ImageSource
 from caffe_lrp.model.attempt import StageTimes
 from caffe_lrp.model.darkness import Darkness
 from caffe_lrp.model.explanation import Explanation
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.conservation import Conservation
-from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import EntryList, ListEntry, Outline
 

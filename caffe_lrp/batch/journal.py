@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from caffe_lrp.errors import OutputError
 from caffe_lrp.files.atomic import sync_open, sync_path, why_unwritable
 from caffe_lrp.files.reading import open_own
+from caffe_lrp.relevance.composite import name_of
 
 from .job import HeatmapJob, JobOutcome, Prediction
 from .records import (
@@ -120,7 +121,7 @@ class Journal:
             "status": "done" if outcome.is_done else "failed",
             "line": job.line,
             "image": str(job.image),
-            "formula": job.formula,
+            "formula": name_of(job.formula),
             "target": job.target.label,
             "seconds": round(outcome.times.total, 4),
             "time": now,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from caffe_lrp.outputs.encoding import Dtype
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.rendering.style import DEFAULT_STYLE, PictureStyle
 

@@ -12,7 +12,7 @@ from caffe_lrp.errors import ConfigError, ImageError, Notice, UsageError
 from caffe_lrp.files.reading import require_file
 from caffe_lrp.machine import resources
 from caffe_lrp.model import schedule
-from caffe_lrp.model.explainer import Explainer, formula_for
+from caffe_lrp.model.explainer import Explainer, composite_of
 from caffe_lrp.model.model import Model
 from caffe_lrp.model.notices import notices_on
 from caffe_lrp.model.preprocessing import mean_of_prototxt
@@ -20,7 +20,7 @@ from caffe_lrp.model.schedule import Limits, Schedule
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.outputs.database import MAPS_OF_RUN
 from caffe_lrp.outputs.kinds import DATABASE, RENDER, file_kinds
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import Composite, FormulaCode
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import EntryList
 
@@ -163,7 +163,7 @@ def _opened(
 ) -> Explainer:
     """The net with plans for the formulas, which are looked at before any file is."""
     for code in formulas:
-        formula_for(settings, code)
+        composite_of(settings, code)
     return Model(settings, threads=threads, memory=memory).explainer(formulas)
 
 
@@ -212,7 +212,7 @@ def _description_of(
     settings = replace(explainer.settings, class_count=explainer.class_count)
     choices: dict[str, Any] = {
         "version": __version__,
-        "formulas": list(work.formulas),
+        "formulas": [code.as_json() if isinstance(code, Composite) else code for code in work.formulas],
         "top": options.top,
         "convolution": settings.convolution,
         "canonize": settings.canonize,

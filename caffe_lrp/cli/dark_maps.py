@@ -8,7 +8,7 @@ from caffe_lrp.messages import listed
 from caffe_lrp.model.darkness import DARK, Cause, Darkness, percent
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.relevance.advice import suitable_formula
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 
 #: Maps that are named in the note; of any number.
 _MOST_NAMED = 5

@@ -35,7 +35,7 @@ from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import suffix_of
 from caffe_lrp.outputs.pictures import render_file
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.rendering.style import PictureStyle, picture_style
 

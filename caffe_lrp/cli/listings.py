@@ -23,12 +23,23 @@ def show_listing(option: str) -> ExitCode:
 
 
 def _formulas() -> Iterator[_Row]:
-    from caffe_lrp.relevance.formulas import FORMULAS  # noqa: PLC0415 - Numba takes its time
+    from caffe_lrp.relevance.formulas import (  # noqa: PLC0415 - Numba takes its time
+        FORMULAS,
+        composite_for,
+        needs_switch_layer,
+    )
 
     yield "formula", "rules", "when to use it"
     for code, formula in FORMULAS.items():
-        mark = " *" if formula.needs_switch_layer else ""
+        mark = " *" if needs_switch_layer(composite_for(code)) else ""
         yield f"{code}{mark}", formula.rules, formula.use
+
+
+def _composites() -> Iterator[_Row]:
+    from .composite_texts import listed_composites  # noqa: PLC0415 - as the others
+
+    yield "composite", "rules, those of the lowest layers first"
+    yield from listed_composites()
 
 
 def _outputs() -> Iterator[_Row]:
@@ -50,12 +61,14 @@ def _colour_maps() -> Iterator[_Row]:
 #: Option -> the rows of its list, the head first.
 _LISTINGS: dict[str, Callable[[], Iterator[_Row]]] = {
     "--formula": _formulas,
+    "--composite": _composites,
     "--outputs": _outputs,
     "--cmap": _colour_maps,
 }
 #: Option -> what is printed below its list.
 _MORE = {
     "--formula": "* the first rule holds up to --switch-layer. More: caffe-lrp help formulas",
+    "--composite": "caffe-lrp composite NAME prints one. More: caffe-lrp help composites",
     "--outputs": "More: caffe-lrp help outputs",
     "--cmap": "NAME_r reverses a map; 00f,80:fff,f00 makes one of colours. More: caffe-lrp help pictures",
 }

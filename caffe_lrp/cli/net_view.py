@@ -20,7 +20,8 @@ from caffe_lrp.net.canonize import Merge
 from caffe_lrp.net.heads import find_head, head_notices
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import FormulaCode, find_formula
+from caffe_lrp.relevance.composite import Composite, FormulaCode
+from caffe_lrp.relevance.formulas import composite_for, needs_switch_layer
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import layer_index
 
@@ -59,7 +60,9 @@ def show_net(options: argparse.Namespace) -> int:
     outline, net, weights = _loaded(options)
     with noticing(net.notices):
         facts = with_parameters_of(_facts(net, options), outline)
-    notices = net.notices if options.head else (*net.notices, *head_notices(net, facts.head))
+    notices = (*net.notices, *facts.remarks)
+    if not options.head:
+        notices += head_notices(net, facts.head)
     for path, text in ((options.dot, dot_text), (options.svg, svg_text)):
         if path:
             _write(path, text, facts)
@@ -85,9 +88,12 @@ def _facts(net: Net, options: argparse.Namespace) -> NetFacts:
 def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -> None:
     """Raise UsageError for a formula that needs a switch layer if none is given."""
     for code in formulas:
-        if find_formula(code).needs_switch_layer and switch_layer < 0:
+        composite = composite_for(code)
+        is_set = switch_layer >= 0 or "switch_layer" in dict(composite.settings)
+        if needs_switch_layer(composite) and not is_set:
+            kind = "composite" if isinstance(code, Composite) else "formula"
             raise UsageError(
-                f"formula {code} depends on the switch layer; give its index or name with --switch-layer"
+                f"{kind} {code} depends on the switch layer; give its index or name with --switch-layer"
             )
 
 

@@ -8,13 +8,16 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 from caffe_lrp.batch.shards import Shard, parse_shard
-from caffe_lrp.config import CANONIZATIONS, KEYS, Key
+from caffe_lrp.config import CANONIZATIONS, KEYS, Key, read_composite
+from caffe_lrp.errors import UsageError
 from caffe_lrp.machine.resources import parse_memory
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.outputs.kinds import OUTPUTS, in_order
+from caffe_lrp.relevance.composite import FormulaCode
 
 from .pager import page
 from .suggestions import near_option
@@ -46,7 +49,7 @@ _PIXELS = re.compile(r"([0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})\s*([KMG]?)", re
 
 
 #: Options whose value ``help`` asks for a list of what it can be.
-LISTING = ("--formula", "--outputs", "--cmap")
+LISTING = ("--formula", "--composite", "--outputs", "--cmap")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -191,6 +194,44 @@ def formulas_of(text: str) -> tuple[int | str, ...]:
         if codes.count(code) > 1:
             raise argparse.ArgumentTypeError(f"{text!r} has the formula {code} twice")
     return codes
+
+
+def composites_of(text: str) -> tuple[Path, ...]:
+    """Files of composites, separated by commas."""
+    if not all(text.split(",")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be files, separated by commas, such as a.yaml,b.yaml"
+        )
+    return tuple(map(Path, text.split(",")))
+
+
+def add_composite(group: argparse._ActionsContainer) -> None:
+    """Add the option that names composites; `formulas_given` reads them."""
+    group.add_argument(
+        "--composite", dest="composites", type=composites_of, default=(), metavar="FILES",
+        help="rules layer by layer, see: caffe-lrp help composites",
+    )  # fmt: skip
+
+
+def formulas_given(options: argparse.Namespace) -> tuple[FormulaCode, ...]:
+    """The formulas and composites that are given on the command line.
+
+    Raises
+    ------
+    ConfigError
+        A composite cannot be read.
+    UsageError
+        Two have the same name.
+    """
+    codes = [*(options.formulas or ()), *map(read_composite, options.composites)]
+    names = [str(code) for code in codes]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"--composite: '{twice}' is the name of two formulas or composites; rename a file, or write a "
+            "'name' into it"
+        )
+    return tuple(codes)
 
 
 def at_least_one(text: str) -> int:

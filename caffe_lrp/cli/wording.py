@@ -19,9 +19,8 @@ def plan_table(explainer: Explainer) -> Iterator[str]:
     rows = [[*LAYER_COLUMNS, *rule_columns(explainer.formulas)]]
     for layer in explainer.net.layers:
         shape = "×".join(map(str, (explainer.net.batch_size, *layer.output_shapes[0])))
-        rules = [plan.rule_of(layer) for plan in explainer.plans.values()]
-        titles = [rule.title if rule else "-" for rule in rules]
-        rows.append([str(layer.index), layer.name, layer.type, shape, *titles])
+        rules = [plan.text_of(layer) for plan in explainer.plans.values()]
+        rows.append([str(layer.index), layer.name, layer.type, shape, *rules])
     yield from aligned(rows)
 
 

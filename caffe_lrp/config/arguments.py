@@ -9,6 +9,7 @@ from typing import Any, cast
 from caffe_lrp.errors import ConfigError, UsageError, about
 from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.machine.resources import parse_memory
+from caffe_lrp.relevance.composite import Composite
 
 from .keys import COMMAND_LINE, KEYS, Key, at_least, one_of
 from .reader import read_config
@@ -132,8 +133,10 @@ def _labels(value: Any) -> Path | tuple[str, ...]:
     return labels
 
 
-def _as_text(name: str, value: Any) -> str:
-    """A value as it would stand in a config file."""
+def _as_text(name: str, value: Any) -> Any:
+    """A value as it would stand in a config file; composites as they are."""
+    if isinstance(value, Composite):
+        return value
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
     if hasattr(value, "tolist"):  # of NumPy

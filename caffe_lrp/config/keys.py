@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.quirks import QUIRK_MODES
+from caffe_lrp.relevance.composite import Composite, FormulaCode
 
 #: The place of values that replace those of a file.
 COMMAND_LINE = "command line"
@@ -56,7 +57,7 @@ class HeatmapConfig:
     class_count: int | None = None
     output_root: str = "heatmaps"
     path_root: str = ""
-    formula: int | str
+    formula: FormulaCode
     epsilon: float = 0.01
     beta: float = 1.0
     switch_layer: int | str = -1
@@ -164,8 +165,10 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _formula(text: str) -> int | str:
-    """A number or a name; the table of formulas, which knows whether there is such a one, is not here."""
+def _formula(text: str | Composite) -> FormulaCode:
+    """A number, a name or a composite. Whether there is such a formula is not known here."""
+    if isinstance(text, Composite):
+        return text
     if _FORMULA_NAME.fullmatch(text):
         return text
     if not _INTEGER.fullmatch(text):

@@ -7,30 +7,34 @@ does not matter. No objects are constructed, and anything that could make a smal
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import yaml
 
 from caffe_lrp.errors import ConfigError, UsageError
-from caffe_lrp.files.recognition import why_no_text
 from caffe_lrp.messages import MOST_LISTED, did_you_mean
+from caffe_lrp.relevance.composite import Composite
 from caffe_lrp.rendering.style import DEFAULT_STYLE, PICTURE_OPTIONS
 
+from .composite_file import composite_as_yaml, composite_in_config
 from .keys import KEYS, Key, LocatedValue
+from .yaml_nodes import line_of, pairs, root_of
 
 #: The block of the keys that concern the input.
 _BLOCK = "preprocess"
+_EXAMPLE = (
+    "a config in YAML consists of lines 'key: value', such as 'prototxt: deploy.prototxt'. One with the "
+    "value below its key must not end with .yaml"
+)
 #: The block of the words for pictures; the attribute of `HeatmapConfig` for it, too.
 _PICTURE = "picture"
+#: The block, or the path, of a composite in place of a formula.
+_COMPOSITE, _FORMULA = "composite", "formula"
 _PICTURE_OPTIONS = {option.name: option for option in PICTURE_OPTIONS}
 SUFFIXES = (".yaml", ".yml")
 
 #: Columns of the reasons in a new file, without indent.
 _COMMENT_WIDTH = 96
-#: Bytes of a file; configs have two thousand, and reading takes a second for every 200,000.
-_MOST_BYTES = 100_000
-#: Nodes inside nodes; a config has numbers in a list in a block in a file.
-_DEEPEST = 4
 _ORDINARY_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "null", "seq", "map")
 )
@@ -45,29 +49,6 @@ class _Found(NamedTuple):
     name: str
     line: int
     value: yaml.Node
-
-
-class _Composer(yaml.SafeLoader):
-    """A loader that refuses features that a config does not need and hostile files use."""
-
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """One node; aliases, which can stand for gigabytes, and deep nesting are faults."""
-        event: Any = cast(Any, self).peek_event()  # whose stub has no types
-        self.depth += 1
-        fault = ""
-        if isinstance(event, yaml.AliasEvent):
-            fault = f"the alias *{event.anchor} is not allowed; write out what it stands for"
-        elif self.depth > _DEEPEST:
-            fault = (
-                f"nested too deeply; the only blocks are {_BLOCK} and {_PICTURE}, and lists have only numbers"
-            )
-        if fault:
-            raise yaml.MarkedYAMLError(problem=fault, problem_mark=event.start_mark)
-        node: yaml.Node | None = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
 
 
 def is_yaml(path: Path) -> bool:
@@ -86,8 +67,10 @@ def require_yaml_name(path: Path) -> None:
 def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, LocatedValue]:
     """The values in a YAML file, see `reader.read_entries`."""
     faults: list[str] = []
-    root = _root(content, path)
-    entries = _keys(_items(root, faults), given, faults) | _picture(root, faults)
+    root = root_of(content, path, "config file", _EXAMPLE)
+    composite = _composite(root, path, given, faults)
+    known = {*given, *composite}
+    entries = _keys(_items(root, faults), known, faults) | _picture(root, faults) | composite
     if faults:
         more = [f"{path}: … and {len(faults) - MOST_LISTED} more"] if len(faults) > MOST_LISTED else []
         raise ConfigError("\n".join([*(f"{path}: {fault}" for fault in faults[:MOST_LISTED]), *more]))
@@ -112,48 +95,19 @@ def _keys(items: Iterable[_Found], given: Collection[str], faults: list[str]) ->
         try:
             if key.attribute in found:
                 value = found[key.attribute].value
-                entries[key.attribute] = LocatedValue(key.parse(_text_of(value, key)), _line_of(value))
+                entries[key.attribute] = LocatedValue(key.parse(_text_of(value, key)), line_of(value))
             elif key.needs_value:
                 faults.append(f"the key '{key.attribute}' is missing ({key.help}); add it")
         except ValueError as error:
             item = found[key.attribute]
-            faults.append(f"line {_line_of(item.value)}: the value of '{item.name}' {error}")
+            faults.append(f"line {line_of(item.value)}: the value of '{item.name}' {error}")
     return entries
-
-
-def _root(content: bytes, path: Path) -> yaml.MappingNode:
-    """The keys and values of a file; ConfigError if it is none of that kind."""
-    if len(content) > _MOST_BYTES:
-        raise ConfigError(f"{path}: is larger than {_MOST_BYTES // 1000} KB; is it really a config file?")
-    try:
-        root = yaml.compose(content.decode("utf-8-sig"), Loader=_Composer)
-    except UnicodeDecodeError as error:
-        reason = why_no_text(content, "config file") or "is not in UTF-8; save it as UTF-8"
-        raise ConfigError(f"{path}: {reason}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {why_no_text(content, 'config file') or _why_invalid(error)}") from error
-    if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(
-            f"{path}: has no keys; a config in YAML consists of lines 'key: value', such as "
-            "'prototxt: deploy.prototxt'. One with the value below its key must not end with .yaml"
-        )
-    return root
-
-
-def _why_invalid(error: yaml.YAMLError) -> str:
-    """Line and reason of a fault in the syntax."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        context = f" {error.context}" if error.context else ""
-        return f"line {error.problem_mark.line + 1}: is not valid YAML{context}: {error.problem}"
-    if isinstance(error, yaml.reader.ReaderError):
-        return f"has a character that YAML does not allow (code {error.character}); remove it"
-    return f"is not valid YAML: {error}"
 
 
 def _items(root: yaml.MappingNode, faults: list[str]) -> Iterator[_Found]:
     """All known keys of the file, the block's among them; what is wrong with others goes to ``faults``."""
-    for name, value in _pairs(root, faults):
-        if name.value == _PICTURE:
+    for name, value in pairs(root, faults):
+        if name.value in (_PICTURE, _COMPOSITE):
             continue
         if name.value != _BLOCK:
             yield from _known(name, value, faults, in_block=False)
@@ -167,26 +121,49 @@ def _block(
 ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
     """Names and values in a block; none if it is no block."""
     if isinstance(value, yaml.MappingNode):
-        yield from _pairs(value, faults)
+        yield from pairs(value, faults)
     else:
         faults.append(
-            f"line {_line_of(name)}: '{name.value}' is a block; write its keys on the lines below, indented"
+            f"line {line_of(name)}: '{name.value}' is a block; write its keys on the lines below, indented"
         )
+
+
+def _composite(
+    root: yaml.MappingNode, path: Path, given: Collection[str], faults: list[str]
+) -> dict[str, LocatedValue]:
+    """The composite, in place of a formula, if there is one; what is wrong goes to ``faults``."""
+    nodes = {name.value: (line_of(name), value) for name, value in pairs(root, [])}
+    formulas = [line for name, (line, _) in nodes.items() if _attribute(name) == _FORMULA]
+    if _COMPOSITE not in nodes or _FORMULA in given:
+        return {}
+    line, value = nodes[_COMPOSITE]
+    if formulas:
+        faults.append(
+            f"line {line}: a composite is given together with a formula (line {formulas[0]}); keep one of "
+            "them. To explain by both, give the formula with --formula and the composite with --composite"
+        )
+        return {}
+    return {_FORMULA: LocatedValue(composite_in_config(value, path), line)}
+
+
+def _attribute(name: str) -> str:
+    """The attribute that a key stands for; empty if there is no such key."""
+    return _KEYS_BY_NAME[name].attribute if name in _KEYS_BY_NAME else ""
 
 
 def _picture(root: yaml.MappingNode, faults: list[str]) -> dict[str, LocatedValue]:
     """The words for pictures, if there are any; what is wrong with them goes to ``faults``."""
-    blocks = [pair for pair in _pairs(root, []) if pair[0].value == _PICTURE]
+    blocks = [pair for pair in pairs(root, []) if pair[0].value == _PICTURE]
     values: dict[str, Any] = {}
     for block in blocks:
         for name, value in _block(*block, faults):
             _add_word(values, name, value, faults)
-    return {_PICTURE: LocatedValue(values, _line_of(blocks[-1][0]))} if values else {}
+    return {_PICTURE: LocatedValue(values, line_of(blocks[-1][0]))} if values else {}
 
 
 def _add_word(values: dict[str, Any], name: yaml.ScalarNode, value: yaml.Node, faults: list[str]) -> None:
     """Add a word for pictures to ``values``, or what is wrong with it to ``faults``."""
-    place = f"line {_line_of(name)}: '{name.value}'"
+    place = f"line {line_of(name)}: '{name.value}'"
     option = _PICTURE_OPTIONS.get(name.value)
     if option is None:
         faults.append(f"{place} is not an option for pictures{did_you_mean(name.value, _PICTURE_OPTIONS)}")
@@ -196,32 +173,23 @@ def _add_word(values: dict[str, Any], name: yaml.ScalarNode, value: yaml.Node, f
         try:
             values[name.value] = option.parse(_scalar(value, option.help))
         except ValueError as error:
-            faults.append(f"line {_line_of(value)}: the value of '{name.value}' {error}")
-
-
-def _pairs(node: yaml.MappingNode, faults: list[str]) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-    """Names and values of one block."""
-    for name, value in node.value:
-        if isinstance(name, yaml.ScalarNode):
-            yield name, value
-        else:
-            faults.append(f"line {_line_of(name)}: a key must be a word")
+            faults.append(f"line {line_of(value)}: the value of '{name.value}' {error}")
 
 
 def _known(name: yaml.ScalarNode, value: yaml.Node, faults: list[str], *, in_block: bool) -> Iterator[_Found]:
     """The key, unless there is none of this name at this place."""
     key = _KEYS_BY_NAME.get(name.value)
     if key is None:
-        names = [*_KEYS_BY_NAME, _BLOCK, _PICTURE]
+        names = [*_KEYS_BY_NAME, _BLOCK, _PICTURE, _COMPOSITE]
         faults.append(
-            f"line {_line_of(name)}: there is no key '{name.value}'{did_you_mean(name.value, names)}"
+            f"line {line_of(name)}: there is no key '{name.value}'{did_you_mean(name.value, names)}"
         )
     elif in_block and not key.is_preprocessing:
         faults.append(
-            f"line {_line_of(name)}: '{name.value}' does not belong in the block '{_BLOCK}'; move it out"
+            f"line {line_of(name)}: '{name.value}' does not belong in the block '{_BLOCK}'; move it out"
         )
     else:
-        yield _Found(name.value, _line_of(name), value)
+        yield _Found(name.value, line_of(name), value)
 
 
 def _text_of(node: yaml.Node, key: Key) -> str:
@@ -241,10 +209,6 @@ def _scalar(node: yaml.Node, purpose: str, *, needed: bool = False) -> str:
         way_out = "" if needed else ", or leave the key out"
         raise ValueError(f"is empty ({purpose}); write one{way_out}")
     return str(node.value)
-
-
-def _line_of(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
 
 
 def as_yaml(entries: Mapping[str, Any], reasons: Mapping[str, str] | None = None) -> str:
@@ -278,6 +242,10 @@ def _lines_of(key: Key, entries: Mapping[str, Any], reasons: Mapping[str, str] |
         yield f"# {line}"
     given = key.attribute in entries
     value = entries[key.attribute] if given else key.default
+    if isinstance(value, Composite):
+        yield f"{_COMPOSITE}:"
+        yield from (f"  {line}" for line in composite_as_yaml(value).splitlines())
+        return
     scalar = "" if value in (None, "") else _as_scalar(value)
     yield f"{'' if given else '# '}{key.name_in_yaml}: {scalar}".rstrip()
 

@@ -23,9 +23,11 @@ from caffe_lrp.net.heads import layers_below
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.advice import Advice, suitable_formula
-from caffe_lrp.relevance.formulas import FORMULAS, Formula, FormulaCode, find_formula
+from caffe_lrp.relevance.assignment import NO_RULE, Assigned
+from caffe_lrp.relevance.composite import Composite, FormulaCode
+from caffe_lrp.relevance.formulas import FORMULAS, composite_for
 from caffe_lrp.relevance.plan import rules_on_the_way
-from caffe_lrp.relevance.rules.base import AnyRule, RuleParameters
+from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import (
     AUTO,
     BEFORE_LOWEST_SOFTMAX,
@@ -57,9 +59,6 @@ _FAMILIES: tuple[type[Layer], ...] = (
     Normalization,
     ChannelNormalization,
 )
-
-#: What a layer that relevance passes has in the place of a rule.
-NO_RULE = "none"
 
 
 @dataclass(frozen=True)
@@ -160,6 +159,8 @@ class NetFacts:
         Layers without a rule.
     constants
         Ids of values that no layer writes and that do not depend on the image, with their shapes.
+    remarks
+        What composites do not do, and their users may expect.
     """
 
     source: str
@@ -177,6 +178,7 @@ class NetFacts:
     positions: int = 1
     gaps: tuple[Gap, ...] = field(default=())
     constants: Mapping[int, Shape] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def head_shapes(self) -> dict[int, Shape]:
@@ -278,7 +280,11 @@ def facts_of(
     starts = {value: _found(net, value, head) for value in STARTS}
     start = _chosen_start(net, start_layer, starts, head)
     way = _Way(net, parameters, start, first_layer)
-    found = {code: way.rules(find_formula(code)) for code in formulas}
+    found: dict[FormulaCode, dict[Layer, Assigned]] = {}
+    remarks: list[str] = []
+    for code in formulas:
+        found[code], more = way.rules(composite_for(code))
+        remarks += more
     return NetFacts(
         source=net.source,
         input_value=net.input_value,
@@ -295,6 +301,7 @@ def facts_of(
         positions=start.class_size,
         gaps=_gaps(found, way),
         constants={value: constant.shape for value, constant in net.constants.items()},
+        remarks=tuple(remarks),
     )
 
 
@@ -319,9 +326,9 @@ class _Way:
     start: Start
     first_layer: LayerReference
 
-    def rules(self, formula: Formula) -> dict[Layer, AnyRule | None]:
-        """The layers that it passes, with their rules."""
-        return dict(rules_on_the_way(self.net, formula, self.parameters, self.start, self.first_layer))
+    def rules(self, composite: Composite) -> tuple[dict[Layer, Assigned], tuple[str, ...]]:
+        """The layers that it passes, with their rules; and remarks on the composite."""
+        return rules_on_the_way(self.net, composite, self.parameters, self.start, self.first_layer)
 
 
 def _chosen_start(
@@ -346,18 +353,18 @@ def _found(net: Net, start_layer: LayerReference, head: int | None) -> int | str
         return str(error)
 
 
-def _gaps(found: Mapping[FormulaCode, Mapping[Layer, AnyRule | None]], way: _Way) -> tuple[Gap, ...]:
+def _gaps(found: Mapping[FormulaCode, Mapping[Layer, Assigned]], way: _Way) -> tuple[Gap, ...]:
     """Layers without a rule; ``found`` has the rules of every formula."""
     return tuple(
         Gap(layer.index, layer.label, code, _advice(layer, way))
         for code, rules in found.items()
-        for layer, rule in rules.items()
-        if rule is None
+        for layer, assigned in rules.items()
+        if assigned.rule is None
     )
 
 
 def _layer_facts(
-    layer: Layer, found: Mapping[FormulaCode, Mapping[Layer, AnyRule | None]], batch_size: int
+    layer: Layer, found: Mapping[FormulaCode, Mapping[Layer, Assigned]], batch_size: int
 ) -> LayerFacts:
     """Facts of one layer; ``found`` has the rules of every formula."""
     rules = {code: of_layers[layer] for code, of_layers in found.items() if layer in of_layers}
@@ -371,7 +378,7 @@ def _layer_facts(
         parameters=_parameters(layer),
         multiply_adds=layer.multiply_adds if isinstance(layer, Linear) else 0,
         family=family_of(layer),
-        rules={code: rule.title if rule else NO_RULE for code, rule in rules.items()},
+        rules={code: assigned.text for code, assigned in rules.items()},
     )
 
 
@@ -385,7 +392,7 @@ def _advice(layer: Layer, way: _Way) -> str:
     ways = []
     for mode, quirks in QUIRK_MODES.items():
         other = replace(way, parameters=replace(way.parameters, quirks=quirks))
-        codes = [code for code, formula in FORMULAS.items() if other.rules(formula)[layer]]
+        codes = [code for code in FORMULAS if other.rules(composite_for(code))[0][layer].rule]
         if codes and quirks == way.parameters.quirks:
             ways.append(f"choose formula {' or '.join(map(str, codes))}")
         elif len(codes) == len(FORMULAS):

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from caffe_lrp.errors import CaffeLrpError
 from caffe_lrp.imaging.memory import ImageInput
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.target import Target
 
 from .explanation import Explanation

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.pool import EnginePool
 from caffe_lrp.machine.resources import allowed_processors, available_memory
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 
 from . import schedule
 from .compiling import compiling

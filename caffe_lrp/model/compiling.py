@@ -22,7 +22,7 @@ from caffe_lrp.kernels.ahead import (
     uncompiled,
 )
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode, name_of
 from caffe_lrp.relevance.ranking import rank
 from caffe_lrp.rendering.heatmap import visible_share
 
@@ -138,7 +138,7 @@ def _explanation(
         input=image.picture,
         scores=scores,
         target=(0,),
-        formula=code,
+        formula=name_of(code),
         source="",
         place=image.place,
         original=image.original,

@@ -16,7 +16,8 @@ from caffe_lrp.net.build import build_net
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy, image_shape
 from caffe_lrp.net.heads import are_probabilities, find_head, head_names
 from caffe_lrp.net.net import Net
-from caffe_lrp.relevance.formulas import Formula, FormulaCode, find_formula
+from caffe_lrp.relevance.composite import Composite, FormulaCode
+from caffe_lrp.relevance.formulas import composite_for, needs_switch_layer
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import Start, find_start, layer_index
@@ -95,13 +96,13 @@ class Explainer:
         return replace(self, plans={code: self.plans.get(code) or self._plan_for(code) for code in formulas})
 
     def _plan_for(self, code: FormulaCode) -> Plan:
-        formula = formula_for(self.settings, code)
+        composite = composite_of(self.settings, code)
         first_layer = self.settings.first_layer
         with (
             about(ConfigError, setting="first_layer"),
             about(PlanError, setting="formula", place=f"formula {code}"),
         ):
-            return resolve_plan(self.net, formula, self.parameters, self.origin, first_layer)
+            return resolve_plan(self.net, composite, self.parameters, self.origin, first_layer)
 
     def label_of(self, class_index: int) -> str:
         """See `explanation.label_of`."""
@@ -256,21 +257,23 @@ def _load_net(settings: ModelSettings, deployed: DeployedNet, weights: StoredWei
         raise
 
 
-def formula_for(settings: ModelSettings, code: FormulaCode) -> Formula:
-    """The row of a formula.
+def composite_of(settings: ModelSettings, code: FormulaCode) -> Composite:
+    """The composite that a formula is.
 
     Raises
     ------
     ConfigError
-        There is none, or it needs a switch layer that is not set.
+        There is no such formula, or it needs a switch layer that is not set.
     """
-    with about(ConfigError, setting="formula"):
-        formula = find_formula(code)
-    switch_layer = settings.switch_layer
-    if formula.needs_switch_layer and isinstance(switch_layer, int) and switch_layer < 0:
+    kind = "composite" if isinstance(code, Composite) else "formula"
+    with about(ConfigError, setting="" if kind == "composite" else "formula"):
+        composite = composite_for(code)
+        is_switching = needs_switch_layer(composite)
+    switch_layer = dict(composite.settings).get("switch_layer", settings.switch_layer)
+    if is_switching and isinstance(switch_layer, int) and switch_layer < 0:
         raise ConfigError(
-            f"formula {code} needs a switch layer; set {_SWITCH[0]} ({_SWITCH[1]}) to the index of a layer, "
+            f"{kind} {code} needs a switch layer; set {_SWITCH[0]} ({_SWITCH[1]}) to the index of a layer, "
             f"not {switch_layer}",
             setting="switch_layer",
         )
-    return formula
+    return composite

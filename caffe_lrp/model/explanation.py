@@ -12,7 +12,6 @@ from caffe_lrp.errors import UsageError
 from caffe_lrp.imaging.original import Original
 from caffe_lrp.imaging.place import Place
 from caffe_lrp.relevance.conservation import Conservation
-from caffe_lrp.relevance.formulas import FormulaCode
 from caffe_lrp.relevance.ranking import Ranking
 from caffe_lrp.rendering.picture import render
 from caffe_lrp.rendering.style import ORIGINAL, PictureStyle, picture_style
@@ -58,7 +57,7 @@ class Explanation:
     target
         The classes explained, the best of them first.
     formula
-        Code of the formula.
+        Number or name of the formula, or of the composite.
     source
         Path of the image, or in words what else it was.
     place
@@ -86,7 +85,7 @@ class Explanation:
     input: NDArray[np.uint8]
     scores: NDArray[np.float32]
     target: tuple[int, ...]
-    formula: FormulaCode
+    formula: int | str
     source: str
     place: Place
     original: Original

@@ -16,13 +16,13 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.messages import counted
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.target import Target
 
 from .attempt import Attempt
 from .batches import Batch
 from .capacity import Capacity
-from .explainer import Explainer, formula_for, open_explainer
+from .explainer import Explainer, composite_of, open_explainer
 from .explanation import Explanation
 from .forward import checked_inputs, input_of, run_forward, values_by_name
 from .notices import notices_on
@@ -83,7 +83,7 @@ class Model:
         self._opened_by = settings.with_absolute_paths(), threads, memory
         self._capacity = Capacity(threads, memory)  # asked before weights take some of it
         if settings.formula is not None:
-            formula_for(settings, settings.formula)
+            composite_of(settings, settings.formula)
         self._explainer = open_explainer(settings)
         self._lock = threading.Lock()
         self._for_one: dict[tuple[Any, ...], Explainer] = {}
@@ -131,7 +131,7 @@ class Model:
         """
         code = self.formula if formula is None else code_of(formula)
         settings, explainer = self.settings, self._explainer
-        formula_for(settings, code)
+        composite_of(settings, code)
         facts = facts_of(
             explainer.net,
             (code,),

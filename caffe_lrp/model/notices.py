@@ -4,9 +4,10 @@ import math
 
 from caffe_lrp.errors import Notice
 from caffe_lrp.net.heads import head_notices
+from caffe_lrp.relevance.formulas import needs_switch_layer
 from caffe_lrp.relevance.start import AUTO
 
-from .explainer import Explainer, formula_for
+from .explainer import Explainer, composite_of
 
 
 def notices_on(explainer: Explainer) -> list[Notice]:
@@ -41,8 +42,9 @@ def notices_on(explainer: Explainer) -> list[Notice]:
             f"{explainer.ranked} has {outputs} outputs; class c stands for element c"
         )
         notices.append(Notice(text, "start_layer"))
+    notices += [Notice(text) for plan in explainer.plans.values() for text in plan.remarks]
     switch_layer = explainer.parameters.switch_layer
-    uses_switch = any(formula_for(settings, code).needs_switch_layer for code in explainer.formulas)
+    uses_switch = any(needs_switch_layer(composite_of(settings, code)) for code in explainer.formulas)
     if uses_switch and switch_layer >= start.index:
         text = (
             f"the switch layer {switch_layer} is not below the start layer {start.index}; every layer gets "

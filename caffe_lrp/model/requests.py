@@ -12,7 +12,7 @@ import numpy as np
 from caffe_lrp.errors import UsageError
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.messages import counted
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import Composite, FormulaCode
 from caffe_lrp.relevance.target import BEST_FIVE, Target
 
 from .schedule import MANY_IMAGES
@@ -113,17 +113,19 @@ def codes_of(formulas: Any) -> tuple[FormulaCode, ...]:
     if isinstance(formulas, str) or not isinstance(formulas, Iterable):
         raise UsageError(f"{formulas!r} is not a list; give a list of numbers and names", setting="formulas")
     codes = tuple(map(code_of, formulas))
-    if not codes or len(set(codes)) < len(codes):
+    if not codes or len({str(code) for code in codes}) < len(codes):
         raise UsageError("must name at least one formula, and none twice", setting="formulas")
     return codes
 
 
 def code_of(formula: Any) -> FormulaCode:
-    """A formula that is given by number or name; UsageError if it is neither."""
-    if isinstance(formula, str):
+    """A composite, or a formula by number or name; UsageError if it is none of these."""
+    if isinstance(formula, (str, Composite)):
         return formula
     if isinstance(formula, bool) or not isinstance(formula, (int, np.integer)):
-        raise UsageError(f"{formula!r} must be the number or the name of a formula", setting="formula")
+        raise UsageError(
+            f"{formula!r} must be the number or the name of a formula, or a composite", setting="formula"
+        )
     return int(formula)
 
 

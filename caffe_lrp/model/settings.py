@@ -5,7 +5,7 @@ from pathlib import Path
 
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.start import LayerReference
 
 

@@ -20,6 +20,7 @@ from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.machine.environment import environment_fault, limit_behind
 from caffe_lrp.machine.resources import memory_is_limited
+from caffe_lrp.relevance.composite import name_of as name_of_formula
 from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, class_scores, rank
@@ -255,7 +256,7 @@ def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: B
         input=image.picture.copy(),
         scores=choice.scores.copy(),
         target=choice.classes,
-        formula=choice.request.formula,
+        formula=name_of_formula(choice.request.formula),
         source=str(name_of(choice.request.source)),
         place=image.place,
         original=image.original,

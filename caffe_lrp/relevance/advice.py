@@ -11,7 +11,7 @@ from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.heads import layers_below
 from caffe_lrp.net.net import Net
 
-from .formulas import FormulaCode
+from .composite import FormulaCode
 from .plan import lowest_linear_layers
 
 #: Of the lowest layers' input, what one window may cover for flat to smooth a map rather than to blur it. On

@@ -24,7 +24,8 @@ from caffe_lrp.layers.linear import Linear
 from caffe_lrp.layers.output import Softmax
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 
-from .formulas import FORMULAS, compose
+from .assignment import assign
+from .formulas import composite_for
 from .rules.base import RuleParameters
 
 #: One formula of every kind, by what the kinds are called. Under a gradient every layer has its own.
@@ -122,5 +123,4 @@ def _rule(layer_class: type[Layer], name: str, code: int) -> str:
 
 def _title(layer: Layer, code: int, quirks: Quirks) -> str:
     parameters = RuleParameters(epsilon=0.0, beta=0.0, switch_layer=-1, quirks=quirks)
-    rule = compose(FORMULAS[code], parameters, frozenset()).rule_for(layer)
-    return rule.title if rule else "none"
+    return assign(composite_for(code), None, parameters, [layer], [layer], ()).rules[layer.index].text

@@ -4,7 +4,6 @@ Formulas with numbers are the reference's (manual: toolbox, "Formulas and rules"
 from the literature.
 """
 
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,46 +11,9 @@ import numpy as np
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.elementwise import channel_norm
-from caffe_lrp.layers.activation import IdleDropout, ReLU
-from caffe_lrp.layers.affine import Merged
-from caffe_lrp.layers.base import (
-    Aggregation,
-    ChannelNormalization,
-    Combination,
-    Layer,
-    Neuron,
-    Normalization,
-    Router,
-    WindowAverage,
-    Winner,
-)
-from caffe_lrp.layers.linear import Linear, Windowed
-from caffe_lrp.layers.output import Softmax
 from caffe_lrp.messages import did_you_mean
-from caffe_lrp.quirks import Quirks
 
-from .composites import Composite, Match, among, any_layer, is_a, up_to
-from .rules.alpha_beta import AlphaBeta, ZPlus, alpha2_beta1
-from .rules.base import AnyRule, RuleParameters
-from .rules.epsilon import Epsilon
-from .rules.flat import Flat
-from .rules.gamma import Gamma
-from .rules.gradients import Backprojection, Gradient, PassGuided, PassPositive
-from .rules.normalization import TaylorNormalization
-from .rules.routing import Pass, PassMerged, Route
-from .rules.sharing import Contribution, Proportional, Share
-from .rules.softmax import Overwrite
-from .rules.w_square import WSquare
-from .rules.z_box import ZBox
-
-#: What names a formula: a number of the reference's, or letters, digits and hyphens.
-FormulaCode = int | str
-
-
-#: Makes a rule of the numbers that it depends on.
-RuleMaker = Callable[[RuleParameters], AnyRule]
-
-PASS = Pass()
+from .composite import LOWEST, UP_TO_SWITCH, Composite, Entry, FormulaCode
 
 
 def channel_l2(relevance: Blob) -> Blob:
@@ -72,95 +34,100 @@ class Formula:
         What it does, in a few words: its rules, those of the lowest layers first.
     use
         When to use it, in a few words.
-    linear
-        Rule of linear layers that no other entry claims; None for pure gradients.
-    convolution
-        Rule of convolutions above the switch layer, where it differs from ``linear``.
-    below
-        Rule of linear layers up to the switch layer.
-    first
-        Rule of the lowest linear layers: those that the image reaches through no other.
-    relu
-        Rule of ReLU layers.
-    elsewhere
-        Rule of all layers that the reference aborts on; None: what suits each, see `_BEYOND`.
-    finish
-        Applied to the map at the end.
+    entries
+        Its rules, as a composite has them.
+    channel_norm
+        Whether the map is replaced by its L2 norm over the channels.
     """
 
     rules: str
     use: str
-    linear: RuleMaker | None
-    convolution: RuleMaker | None = None
-    below: RuleMaker | None = None
-    first: RuleMaker | None = None
-    relu: AnyRule = PASS
-    elsewhere: AnyRule | None = None
-    finish: Callable[[Blob], Blob] | None = None
-
-    @property
-    def needs_switch_layer(self) -> bool:
-        """Whether the formula depends on the switch layer."""
-        return self.below is not None
-
-    @property
-    def is_gradient(self) -> bool:
-        """Whether every layer gets its true gradient."""
-        return self.linear is None
+    entries: tuple[Entry, ...]
+    channel_norm: bool = False
 
 
-FORMULAS: dict[FormulaCode, Formula] = {
-    0: Formula("ε", "small nets; noisy in deep ones", linear=Epsilon.of),
-    2: Formula("αβ", "evidence for and against apart", linear=AlphaBeta.of),
-    11: Formula("gradient", "comparison: sensitivity", linear=None),
-    26: Formula(
-        "deconvolution", "comparison", linear=Backprojection.of, relu=PassPositive(), elsewhere=Gradient()
-    ),
-    54: Formula("flat, ε", "as 0, coarser and calmer", below=Flat.of, linear=Epsilon.of),
-    56: Formula("w², ε", "as 0, coarser and calmer", below=WSquare.of, linear=Epsilon.of),
-    58: Formula("flat, αβ", "as 102, for all-convolutional nets", below=Flat.of, linear=AlphaBeta.of),
-    60: Formula("w², αβ", "as 104, for all-convolutional nets", below=WSquare.of, linear=AlphaBeta.of),
-    99: Formula("gradient, L2 norm", "comparison, colours taken together", linear=None, finish=channel_l2),
-    100: Formula("αβ, ε", "calm (β = 0) or contrasted (β = 1)", convolution=AlphaBeta.of, linear=Epsilon.of),
-    102: Formula(
-        "flat, αβ, ε", "as 100, less pixel noise", below=Flat.of, convolution=AlphaBeta.of, linear=Epsilon.of
-    ),
-    104: Formula(
-        "w², αβ, ε", "as 100, less pixel noise", below=WSquare.of, convolution=AlphaBeta.of, linear=Epsilon.of
-    ),
-    114: Formula("αβ, ε", "ε in small layers, αβ below them", below=AlphaBeta.of, linear=Epsilon.of),
-    166: Formula(
-        "guided backprop", "comparison", linear=Backprojection.of, relu=PassGuided(), elsewhere=Gradient()
-    ),
+def _linear(rule: str) -> Entry:
+    """The rule of linear layers that no later entry claims."""
+    return Entry(rule, kinds=("linear",))
+
+
+def _convolution(rule: str, **parameters: float) -> Entry:
+    return Entry(rule, tuple(parameters.items()), kinds=("convolution",), is_optional=True)
+
+
+def _below(rule: str) -> Entry:
+    """The rule of linear layers up to the switch layer."""
+    return Entry(rule, kinds=("linear",), position=UP_TO_SWITCH, is_optional=True)
+
+
+def _lowest(rule: str) -> Entry:
+    """The rule of the lowest linear layers: those that the image reaches through no other."""
+    return Entry(rule, kinds=("linear",), position=LOWEST, is_optional=True)
+
+
+def _gradient_but_for(rule: str) -> tuple[Entry, ...]:
+    """Gradients, but for the rule of ReLU (Springenberg et al. 2015)."""
+    others = ("activation", "combination", "aggregation", "normalization")
+    return (
+        _linear("gradient"),
+        Entry("gradient", kinds=others, is_optional=True),
+        Entry(rule, kinds=("relu",), is_optional=True),
+    )
+
+
+_GRADIENT = (Entry("gradient"),)
+_ALPHA_BETA_ABOVE = (_linear("epsilon"), _convolution("alpha-beta"))
+
+FORMULAS: dict[int | str, Formula] = {
+    0: Formula("ε", "small nets; noisy in deep ones", (_linear("epsilon"),)),
+    2: Formula("αβ", "evidence for and against apart", (_linear("alpha-beta"),)),
+    11: Formula("gradient", "comparison: sensitivity", _GRADIENT),
+    26: Formula("deconvolution", "comparison", _gradient_but_for("deconvolution")),
+    54: Formula("flat, ε", "as 0, coarser and calmer", (_linear("epsilon"), _below("flat"))),
+    56: Formula("w², ε", "as 0, coarser and calmer", (_linear("epsilon"), _below("w-square"))),
+    58: Formula("flat, αβ", "as 102, for all-convolutional nets", (_linear("alpha-beta"), _below("flat"))),
+    60: Formula("w², αβ", "as 104, for all-convolutional nets", (_linear("alpha-beta"), _below("w-square"))),
+    99: Formula("gradient, L2 norm", "comparison, colours taken together", _GRADIENT, channel_norm=True),
+    100: Formula("αβ, ε", "calm (β = 0) or contrasted (β = 1)", _ALPHA_BETA_ABOVE),
+    102: Formula("flat, αβ, ε", "as 100, less pixel noise", (*_ALPHA_BETA_ABOVE, _below("flat"))),
+    104: Formula("w², αβ, ε", "as 100, less pixel noise", (*_ALPHA_BETA_ABOVE, _below("w-square"))),
+    114: Formula("αβ, ε", "ε in small layers, αβ below them", (_linear("epsilon"), _below("alpha-beta"))),
+    166: Formula("guided backprop", "comparison", _gradient_but_for("guided-backprop")),
     # zennit's composites of these names (Anders et al. 2021), after Montavon et al. 2019 and Kohlbrenner et
     # al. 2020. Theirs have the rule of the first layer for one layer only.
     "epsilon-plus": Formula(
-        "z⁺, ε", "small pictures, such as digits", convolution=ZPlus.of, linear=Epsilon.of
+        "z⁺, ε", "small pictures, such as digits", (_linear("epsilon"), _convolution("z-plus"))
     ),
     "epsilon-plus-flat": Formula(
         "flat, z⁺, ε",
         "a good start: photos, deep nets",
-        first=Flat.of,
-        convolution=ZPlus.of,
-        linear=Epsilon.of,
+        (_linear("epsilon"), _convolution("z-plus"), _lowest("flat")),
     ),
     "epsilon-alpha2-beta1": Formula(
-        "α2β1, ε", "also evidence against the class", convolution=alpha2_beta1, linear=Epsilon.of
+        "α2β1, ε",
+        "also evidence against the class",
+        (_linear("epsilon"), _convolution("alpha-beta", alpha=2.0, beta=1.0)),
     ),
     "epsilon-alpha2-beta1-flat": Formula(
-        "flat, α2β1, ε", "the same in deep nets", first=Flat.of, convolution=alpha2_beta1, linear=Epsilon.of
+        "flat, α2β1, ε",
+        "the same in deep nets",
+        (_linear("epsilon"), _convolution("alpha-beta", alpha=2.0, beta=1.0), _lowest("flat")),
     ),
     "epsilon-gamma-box": Formula(
-        "zᴮ, γ, ε", "between epsilon and epsilon-plus", first=ZBox.of, convolution=Gamma.of, linear=Epsilon.of
+        "zᴮ, γ, ε",
+        "between epsilon and epsilon-plus",
+        (_linear("epsilon"), _convolution("gamma"), _lowest("z-box")),
     ),
     # γ in all layers (Andéol et al. 2021).
-    "gamma-all": Formula("γ", "one rule in all layers; both signs", linear=Gamma.of),
+    "gamma-all": Formula("γ", "one rule in all layers; both signs", (_linear("gamma"),)),
     # Deep Taylor decomposition (Montavon et al. 2017).
-    "deep-taylor": Formula("zᴮ, z⁺", "positive only, close to contours", first=ZBox.of, linear=ZPlus.of),
+    "deep-taylor": Formula(
+        "zᴮ, z⁺", "positive only, close to contours", (_linear("z-plus"), _lowest("z-box"))
+    ),
 }
 
 
-def find_formula(code: FormulaCode) -> Formula:
+def find_formula(code: int | str) -> Formula:
     """Row of the table.
 
     Raises
@@ -178,50 +145,33 @@ def find_formula(code: FormulaCode) -> Formula:
     return FORMULAS[code]
 
 
-def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int]) -> Composite:
-    """The composite of a formula: rules of linear layers, then those of all others.
+def composite_for(code: FormulaCode) -> Composite:
+    """The composite that a formula is, by number or name; a composite itself as it is.
 
-    ``lowest`` are the indices of the lowest linear layers.
+    Raises
+    ------
+    ConfigError
+        There is no such formula.
     """
-    if formula.linear is None:
-        return Composite(((any_layer, Gradient()),))
-    entries: list[tuple[Match, AnyRule]] = []
-    if formula.first is not None:
-        entries.append((among(lowest, is_a(Linear)), formula.first(parameters)))
-    if formula.below is not None:
-        entries.append((up_to(parameters.switch_layer, is_a(Linear)), formula.below(parameters)))
-    if formula.convolution is not None:
-        entries.append((is_a(Windowed), formula.convolution(parameters)))
-    entries.append((is_a(Linear), formula.linear(parameters)))
-    entries.append((is_a(ReLU), formula.relu))
-    entries.append((is_a(IdleDropout), PASS))
-    entries.append((is_a(Merged), PassMerged()))
-    entries.append((is_a(Router, Winner), Route()))
-    entries += _quirky_entries(parameters.quirks)
-    entries += [(is_a(capability), formula.elsewhere or rule) for capability, rule in _BEYOND]
-    return Composite(tuple(entries))
+    if isinstance(code, Composite):
+        return code
+    formula = find_formula(code)
+    return Composite(str(code), formula.entries, channel_norm=formula.channel_norm)
 
 
-#: What the reference has no rule for, and what is done instead.
-#:
-#: Neurons pass relevance as its ReLU does, and as it does itself for TanH and others under 0 and 2.
-#: Sums share it by contribution, as zennit does for residual connections, and so do reductions and pooling
-#: that the reference lacks, as average pooling where quirks are corrected; products give it to the signal
-#: and nothing to the gate (Arras et al. 2017). Normalizations pass it, as zennit's and as LRN across
-#: channels where quirks are corrected. Deconvolution and guided backpropagation are gradients but for
-#: their ReLU, and so are these layers then (Springenberg et al. 2015).
-_BEYOND: tuple[tuple[type[Layer], AnyRule], ...] = (
-    (Neuron, PASS),
-    (Combination, Contribution()),
-    (Aggregation, Share()),
-    (Normalization, PASS),
-)
+def base_of(composite: Composite) -> Composite | None:
+    """The formula that comes before the entries of a composite, if there is one.
+
+    Raises
+    ------
+    ConfigError
+        There is no such formula.
+    """
+    return None if composite.base is None else composite_for(composite.base)
 
 
-def _quirky_entries(quirks: Quirks) -> tuple[tuple[Match, AnyRule], ...]:
-    """Layers outside the linear path, which the reference treats in its own way."""
-    return (
-        (is_a(WindowAverage), Proportional(quirks.Q7_zero_sum_adds_activations)),
-        (is_a(ChannelNormalization), TaylorNormalization() if quirks.Q8_normalization_taylor else PASS),
-        (is_a(Softmax), Overwrite() if quirks.Q9_softmax_overwrites else PASS),
-    )
+def needs_switch_layer(composite: Composite) -> bool:
+    """Whether a composite, or its base, depends on the switch layer."""
+    base = base_of(composite)
+    entries = (*(base.entries if base else ()), *composite.entries)
+    return any(entry.position == UP_TO_SWITCH for entry in entries)

@@ -1,7 +1,7 @@
 """Plan: which layers relevance passes, in which order, by which rule. Resolved before anything runs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,20 +11,27 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.net import Net
+from caffe_lrp.quirks import QUIRK_MODES
 
+from .assignment import Assigned, assign
 from .bounds import bounded_values, bounds_of_values
-from .formulas import Formula, compose
+from .composite import Composite, Entry
+from .formulas import base_of, channel_l2
 from .rules.base import AnyRule, Conditions, RuleParameters
 from .start import LayerReference, Start, find_start, layer_index
 
 
 @dataclass(frozen=True)
 class Step:
-    """One layer, its rule, and what holds for the layer in its net."""
+    """One layer, its rule, and what holds for the layer in its net.
+
+    ``won`` is what gave it the rule: see `Assigned`.
+    """
 
     layer: Layer
     rule: AnyRule
     conditions: Conditions
+    won: str = ""
 
     @shared_property
     def prepared(self) -> Any:
@@ -34,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """How relevance travels through one net under one formula.
+    """How relevance travels through one net under one composite.
 
     Attributes
     ----------
@@ -48,6 +55,8 @@ class Plan:
         Start from 1 instead of the score (gradients without Q3).
     finish
         Applied to the result, or None.
+    remarks
+        What the composite does not do, and its user may expect.
     """
 
     net: Net
@@ -56,6 +65,7 @@ class Plan:
     target: int
     unit_seed: bool
     finish: Callable[[Blob], Blob] | None
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def kept_values(self) -> frozenset[int]:
@@ -88,6 +98,11 @@ class Plan:
         """Number of classes at the start: all that are explained must be below it."""
         return self.origin.class_count
 
+    def text_of(self, layer: Layer) -> str:
+        """The rule a layer got, and what gave it; ``-`` for a layer that relevance does not pass."""
+        found = next((step for step in self.steps if step.layer is layer), None)
+        return Assigned(found.rule, found.won).text if found else "-"
+
     def rule_of(self, layer: Layer) -> AnyRule | None:
         """The rule a layer got, None for a layer that relevance does not pass."""
         return next((step.rule for step in self.steps if step.layer is layer), None)
@@ -95,19 +110,19 @@ class Plan:
 
 def resolve_plan(
     net: Net,
-    formula: Formula,
+    composite: Composite,
     parameters: RuleParameters,
     start: Start | LayerReference,
     first_layer: LayerReference,
 ) -> Plan:
-    """The plan for ``net`` under ``formula``.
+    """The plan for ``net`` under ``composite``.
 
     Parameters
     ----------
     net
         The net.
-    formula, parameters
-        Row of the table of formulas, and its numbers.
+    composite, parameters
+        Which rule each layer gets, and the numbers of rules that it does not have itself.
     start
         Where relevance starts, or what `find_start` finds that by.
     first_layer
@@ -116,28 +131,56 @@ def resolve_plan(
     Raises
     ------
     ConfigError
-        No such layer, layers in the wrong order or not connected.
+        No such layer, layers in the wrong order or not connected, or an entry of the composite does not fit
+        the net.
     PlanError
         A layer without a rule, or with one that must read the image and does not.
     """
     origin = start if isinstance(start, Start) else find_start(net, start)
     path = _layers_on_the_way(net, origin, first_layer)
-    composite = compose(formula, parameters, lowest_linear_layers(net))
+    parameters = _with_settings(composite, parameters, net)
+    assigned, remarks = _assigned(net, composite, parameters, path)
     rules = []
     for layer in path:
         with about(PlanError, layer=layer.name):
-            rules.append(_required(composite.rule_for(layer), layer, net))
+            rules.append(_required(assigned[layer.index].rule, layer, net, composite))
+    base = base_of(composite)
+    entries = {*composite.entries, *(base.entries if base else ())}
     return Plan(
         net=net,
         steps=tuple(
-            Step(layer, rule, _conditions_of(layer, net))
+            Step(layer, rule, _conditions_of(layer, net), assigned[layer.index].won)
             for layer, rule in zip(path, _within_bounds(rules, path, parameters, net), strict=True)
         ),
         origin=origin,
         target=next(value for value in path[-1].inputs if value not in net.fixed_values),
-        unit_seed=formula.is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
-        finish=formula.finish,
+        unit_seed=entries == {Entry("gradient")} and not parameters.quirks.Q3_gradient_seeded_with_score,
+        finish=channel_l2 if composite.channel_norm or (base and base.channel_norm) else None,
+        remarks=remarks,
     )
+
+
+def _with_settings(composite: Composite, parameters: RuleParameters, net: Net) -> RuleParameters:
+    """The numbers of rules, some of them replaced by a composite."""
+    given = dict(composite.settings)
+    if "quirks" in given:
+        given["quirks"] = QUIRK_MODES[given["quirks"]]
+    if "switch_layer" in given:
+        with about(ConfigError, place=composite.label):
+            given["switch_layer"] = layer_index(net, given["switch_layer"], "switch_layer", "--switch-layer")
+    return replace(parameters, **given)
+
+
+def _assigned(
+    net: Net, composite: Composite, parameters: RuleParameters, path: Sequence[Layer]
+) -> tuple[Mapping[int, Assigned], tuple[str, ...]]:
+    """The rules of the layers on the way, and remarks; ConfigError where an entry does not fit the net."""
+    lowest = lowest_linear_layers(net)
+    found = assign(composite, base_of(composite), parameters, net.layers, path[::-1], lowest)
+    with about(ConfigError, place=composite.label):
+        if found.faults:
+            raise ConfigError(f"\n{composite.label}: ".join(found.faults))
+    return found.rules, tuple(f"{composite.label}: {remark}" for remark in found.remarks)
 
 
 def _conditions_of(layer: Layer, net: Net) -> Conditions:
@@ -181,21 +224,25 @@ def _layers_on_the_way(net: Net, origin: Start, first_layer: LayerReference) -> 
 
 
 def rules_on_the_way(
-    net: Net, formula: Formula, parameters: RuleParameters, origin: Start, first_layer: LayerReference
-) -> list[tuple[Layer, AnyRule | None]]:
-    """The layers that relevance passes, the highest first, each with its rule or None if there is none.
+    net: Net, composite: Composite, parameters: RuleParameters, origin: Start, first_layer: LayerReference
+) -> tuple[dict[Layer, Assigned], tuple[str, ...]]:
+    """The layers that relevance passes, the highest first, with their rules or None; and remarks.
 
     Raises
     ------
     ConfigError
-        There is no layer ``first_layer`` below ``origin``, or it does not lead there.
+        There is no layer ``first_layer`` below ``origin``, or it does not lead there; or an entry of the
+        composite does not fit the net.
     """
-    composite = compose(formula, parameters, lowest_linear_layers(net))
-    found = []
-    for layer in _layers_on_the_way(net, origin, first_layer):
-        rule = composite.rule_for(layer)
-        found.append((layer, rule if rule and _knows_its_bounds(rule, layer, net) else None))
-    return found
+    path = _layers_on_the_way(net, origin, first_layer)
+    rules, remarks = _assigned(net, composite, _with_settings(composite, parameters, net), path)
+    found = {}
+    for layer in path:
+        assigned = rules[layer.index]
+        if assigned.rule and not _knows_its_bounds(assigned.rule, layer, net):
+            assigned = replace(assigned, rule=None)
+        found[layer] = assigned
+    return found, remarks
 
 
 def _first_on_image(net: Net) -> Layer:
@@ -235,17 +282,24 @@ def lowest_linear_layers(net: Net) -> frozenset[int]:
     return frozenset(found)
 
 
-def _required(rule: AnyRule | None, layer: Layer, net: Net) -> AnyRule:
+def _required(rule: AnyRule | None, layer: Layer, net: Net, composite: Composite) -> AnyRule:
     """``rule``; PlanError if there is none for the layer, or none that it can be passed by."""
+    if rule is None and composite.source and isinstance(layer, Linear):
+        raise PlanError(
+            f"{composite.label}: {layer.label} of {net.source} gets no rule; begin the rules with one for "
+            "all linear layers, such as {kind: linear, rule: epsilon}, or give a base, such as epsilon-plus"
+        )
     if rule is None:
         raise PlanError(
             f"{net.source}: {layer.label} has no rule under this formula; choose another "
             "formula, or start below or stop above the layer"
         )
     if not _knows_its_bounds(rule, layer, net):
+        remedy = "choose a formula without it, such as epsilon-plus-flat"
+        if composite.source:
+            remedy = f"give its bounds, 'low' and 'high', in {composite.label}, or choose another rule"
         raise PlanError(
             f"{net.source}: {layer.label} does not read the image, nor a moved, scaled or shifted copy, "
-            f"but {rule.title} needs to know the range of its input; choose a formula without it, such as "
-            " epsilon-plus-flat"
+            f"but {rule.title} needs to know the range of its input; {remedy}"
         )
     return rule

@@ -55,6 +55,7 @@ COMMANDS = {
     "explain": Command("explain", address_space=0),
     "init": Command("init", address_space=0),
     "inspect": Command("inspect", address_space=0),
+    "composite": Command("composite", address_space=0),
     "render": Command("render", address_space=0),
     "status": Command("status"),
     "merge": Command("merge"),

@@ -6,9 +6,11 @@ from pathlib import Path
 from caffe_lrp.cli.options import (
     MOST_RANKS,
     Parser,
+    add_composite,
     add_override,
     at_most,
     checked,
+    formulas_given,
     formulas_of,
     not_empty,
 )
@@ -57,7 +59,8 @@ def add_arguments(parser: Parser) -> None:
         help="where pictures go (default ./)",
     )  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing pictures")
-    add = parser.add_argument_group("explanation").add_argument
+    explanation = parser.add_argument_group("explanation")
+    add = explanation.add_argument
     add(
         "--target", type=checked(parse_target), metavar="CLASS",
         help="class to explain (default -1: the best; -2: best 5)",
@@ -67,6 +70,7 @@ def add_arguments(parser: Parser) -> None:
         "--formula", dest="formulas", type=formulas_of, metavar="CODES",
         help="such as 0,100; help: a list (default: suits the net)",
     )  # fmt: skip
+    add_composite(explanation)
     about_net = parser.add_argument_group(
         "net and preprocessing", "Options that are not given are chosen to suit the net, and printed."
     )
@@ -113,5 +117,6 @@ def run(options: argparse.Namespace) -> int:
     """Write the pictures, and print the classes of the images; return the exit code."""
     from caffe_lrp.cli.image_view import show_images  # noqa: PLC0415 - Numba takes its time
 
+    options.formulas = formulas_given(options)
     options.halt.unwind()
     return show_images(options)

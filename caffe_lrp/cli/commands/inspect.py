@@ -3,7 +3,14 @@
 import argparse
 from pathlib import Path
 
-from caffe_lrp.cli.options import Parser, add_canonize, add_override, formulas_of
+from caffe_lrp.cli.options import (
+    Parser,
+    add_canonize,
+    add_composite,
+    add_override,
+    formulas_given,
+    formulas_of,
+)
 
 HELP = "Show the layers of a net and the rule that each one gets. It also shows where relevance starts."
 
@@ -21,9 +28,10 @@ def add_arguments(parser: Parser) -> None:
         "caffemodel", type=Path, nargs="?", metavar="CAFFEMODEL", help="its weights, to check that they fit"
     )  # fmt: skip
     add(
-        "--formula", dest="formulas", type=formulas_of, default=(_DEFAULT_FORMULA,), metavar="CODES",
+        "--formula", dest="formulas", type=formulas_of, metavar="CODES",
         help=f"such as 0,{_DEFAULT_FORMULA} (default {_DEFAULT_FORMULA}); --formula help lists them",
     )  # fmt: skip
+    add_composite(parser)
     add_override(parser, "start_layer", "where relevance starts (default: -1, -2 or the end)", "LAYER")
     add_override(parser, "first_layer", "where the backward pass ends (default 0)", "LAYER")
     add_override(parser, "head", "output whose classes are ranked", "NAME")
@@ -41,5 +49,6 @@ def run(options: argparse.Namespace) -> int:
     """Print the layers of a net, and write its graph on request."""
     from caffe_lrp.cli.net_view import show_net  # noqa: PLC0415 - Numba takes its time
 
+    options.formulas = formulas_given(options) or (_DEFAULT_FORMULA,)
     options.halt.unwind()
     return show_net(options)

@@ -14,10 +14,12 @@ from caffe_lrp.cli.options import (
     MOST_THREADS,
     Parser,
     add_canonize,
+    add_composite,
     add_override,
     at_least_one,
     at_most,
     checked,
+    formulas_given,
     formulas_of,
     kinds_of,
     layers_of,
@@ -172,6 +174,7 @@ def _add_explanation(parser: Parser) -> None:
         "--formula", dest="formulas", type=formulas_of, metavar="CODES",
         help="such as 0,100; --formula help lists them",
     )  # fmt: skip
+    add_composite(group)
     for attribute, (metavar, text) in _OVERRIDES.items():
         add_override(group, attribute, text, metavar)
     add_canonize(group, "batch normalization: auto (default) merges it, or off")
@@ -268,6 +271,7 @@ def _fault(options: argparse.Namespace) -> str:
 def run(options: argparse.Namespace) -> int:
     """Explain all images of the list; the exit code."""
     halt: Halt = options.halt
+    options.formulas = formulas_given(options)
     config = read_config(options.config, _overrides(options))
     entries: EntryList | None = None
     if options.images:
