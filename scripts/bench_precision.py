@@ -36,7 +36,7 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.activation import ReLU
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.pooling import MaxPooling
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.start import Start

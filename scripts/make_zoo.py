@@ -23,7 +23,7 @@ from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.relevance.advice import Advice, suitable_formula
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FOLDER = CONFIGS / "zoo"

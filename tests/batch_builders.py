@@ -21,7 +21,7 @@ from caffe_lrp.model.batches import form_batches
 from caffe_lrp.model.explainer import Explainer, open_explainer
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.model.stages import explain_batch, load_image
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.target import Target
 
 SIDE = 9

@@ -13,7 +13,6 @@ from oracle_walker import Options, Walker
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 
@@ -87,7 +86,7 @@ class Pair:
     def plan(self, code: int, options: Options, start: str) -> Plan:
         quirks = CORRECTED if options.corrected else REFERENCE
         parameters = RuleParameters(options.epsilon, options.beta, options.switch, quirks)
-        return resolve_plan(self.net, FORMULAS[code], parameters, self.walker.indices[start], 0)
+        return resolve_plan(self.net, code, parameters, self.walker.indices[start], 0)
 
     def explain(self, code: int, options: Options, start: str, classes: list[list[int]]) -> Blob:
         plan = self.plan(code, options, start)

@@ -17,10 +17,11 @@ from caffe_lrp.config import KEYS, Key
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.quirks import REFERENCE
 from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, catalogue
-from caffe_lrp.relevance.formulas import FORMULAS, Formula, FormulaCode, RuleMaker
+from caffe_lrp.relevance.composite import UP_TO_SWITCH, FormulaCode
+from caffe_lrp.relevance.formulas import FORMULAS, Formula
 from caffe_lrp.relevance.rules.accounts import CAUSES
-from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta, ZPlus
 from caffe_lrp.relevance.rules.base import RuleParameters
+from caffe_lrp.relevance.rules.makers import MAKERS
 
 #: How the catalogue of errors calls the ways in which a run ends, in the order of the chapter.
 ENDS = {
@@ -31,8 +32,12 @@ ENDS = {
     0: "Exit code 0: it only looks wrong",
 }
 
-#: A β that no formula has of its own.
-OTHER_BETA = 7.0
+#: Kinds of linear layers, and whether their rule is for some of them by their place.
+LOWEST_KIND, CONVOLUTION_KIND, LINEAR_KIND = (
+    (("linear",), True),
+    (("linear", "convolution"), False),
+    (("linear",), False),
+)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -63,9 +68,9 @@ def formulas() -> str:
 def rules() -> str:
     """Which rule linear layers get under each formula that is no gradient."""
     rows = (
-        [f"`{code}`", _lowest(formula), _title(formula.convolution or formula.linear), _title(formula.linear)]
+        [f"`{code}`", *(_title(formula, *kind) for kind in (LOWEST_KIND, CONVOLUTION_KIND, LINEAR_KIND))]
         for code, formula in _sorted_formulas()
-        if formula.linear
+        if formula.entries[0].kinds
     )
     return table(["formula", "lowest", "convolution", "fully connected"], rows)
 
@@ -75,18 +80,18 @@ def _sorted_formulas() -> Iterable[tuple[FormulaCode, Formula]]:
     return sorted(FORMULAS.items(), key=lambda item: isinstance(item[0], int))
 
 
-def _lowest(formula: Formula) -> str:
-    if formula.below:
-        return f"up to S: {_title(formula.below)}"
-    return _title(formula.first) if formula.first else "-"
-
-
-def _title(make: RuleMaker | None) -> str:
-    """What a rule is called, with its β if that is the formula's own."""
-    assert make is not None
-    rule = make(RuleParameters(epsilon=0, beta=OTHER_BETA, switch_layer=-1, quirks=REFERENCE))
-    own_beta = isinstance(rule, AlphaBeta) and not isinstance(rule, ZPlus) and rule.beta != OTHER_BETA
-    return f"{rule.title}, β = 1" if own_beta else rule.title
+def _title(formula: Formula, kinds: Sequence[str], is_placed: bool) -> str:
+    """What the rule of such layers is called, with its β if that is the formula's own."""
+    found = [
+        entry for entry in formula.entries if {*entry.kinds} & {*kinds} and bool(entry.position) == is_placed
+    ]
+    if not found:
+        return "-"
+    entry = found[-1]
+    maker = MAKERS[entry.rule][0]
+    rule = maker.make(entry, RuleParameters(epsilon=0, beta=7, switch_layer=-1, quirks=REFERENCE))
+    title = f"{rule.title}, β = 1" if entry.parameters else rule.title
+    return f"up to S: {title}" if entry.position == UP_TO_SWITCH else title
 
 
 def options() -> str:

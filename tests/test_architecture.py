@@ -34,7 +34,7 @@ ARROWS = {
     "outputs": FOUNDATION | {"machine", "files", "kernels", "imaging", "rendering", "model"},
     "config": FOUNDATION | {"machine", "files", "relevance", "rendering"},
     "sources": FOUNDATION | {"files", "relevance"},
-    "__init__": FOUNDATION | {"imaging", "rendering", "model", "config"},
+    "__init__": FOUNDATION | {"relevance", "imaging", "rendering", "model", "config"},
     "batch": FOUNDATION
     | {"__init__", "machine", "files", "relevance", "imaging", "rendering", "model", "outputs", "sources"},
     "cli": FOUNDATION

@@ -35,8 +35,10 @@ def test_importing_the_package_loads_no_library_before_a_model_is_asked_for() ->
 
 def test_every_public_name_is_there_documented_and_completed() -> None:
     assert {*caffe_lrp.__all__} == {
-        "CaffeLrpError", "ConfigError", "Explanation", "ImageError", "LimitError", "Model", "ModelError",
+        "CaffeLrpError", "Composite", "ConfigError", "Explanation", "ImageError", "LimitError", "Model",
+        "ModelError",
         "OutputError", "PictureStyle", "Place", "PlanError", "UsageError", "__version__", "load",
+        "read_composite",
     }  # fmt: skip
     for name in caffe_lrp.__all__:
         found = getattr(caffe_lrp, name)

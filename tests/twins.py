@@ -19,7 +19,7 @@ from caffe_lrp.engines.base import Engine
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 
@@ -84,7 +84,7 @@ class Twins:
             lowest=options.lowest,
             highest=options.highest,
         )
-        return resolve_plan(self.net, FORMULAS[code], parameters, start, first)
+        return resolve_plan(self.net, code, parameters, start, first)
 
     def explain(
         self,

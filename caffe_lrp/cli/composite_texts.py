@@ -6,7 +6,7 @@ from pathlib import Path
 from caffe_lrp.config import composite_as_yaml
 from caffe_lrp.errors import UsageError
 from caffe_lrp.messages import did_you_mean
-from caffe_lrp.relevance.formulas import FORMULAS, composite_for, needs_switch_layer
+from caffe_lrp.relevance.formulas import FORMULAS, composite_for, needs_switch_layer, written_out
 
 _EXAMPLES = Path(__file__).parents[1] / "manual" / "composites"
 
@@ -33,7 +33,7 @@ def composite_text(name: str) -> str:
             f"there is no formula or example '{name}'{did_you_mean(name, known)}; caffe-lrp composite help "
             "lists all"
         )
-    return composite_as_yaml(composite_for(code), _comments(code))
+    return composite_as_yaml(written_out(code), _comments(code))
 
 
 def listed_composites() -> Iterator[tuple[str, str]]:

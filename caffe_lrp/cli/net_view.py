@@ -11,7 +11,8 @@ from typing import Any
 from caffe_lrp.errors import ExitCode, OutputError, UsageError, noticing, presentable
 from caffe_lrp.files.atomic import replace_file, why_unwritable
 from caffe_lrp.inspection.dot import dot_text
-from caffe_lrp.inspection.facts import STARTS, LayerFacts, NetFacts, facts_of, shape_text, with_parameters_of
+from caffe_lrp.inspection.facts import STARTS, LayerFacts, NetFacts, facts_of, with_parameters_of
+from caffe_lrp.inspection.layer_table import shape_text
 from caffe_lrp.inspection.svg import svg_text
 from caffe_lrp.messages import counted, listed
 from caffe_lrp.model.opening import open_net

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from caffe_lrp.errors import presentable
 
-from .facts import LayerFacts, NetFacts, shape_text
+from .facts import LayerFacts, NetFacts
+from .layer_table import shape_text
 
 
 def dot_text(facts: NetFacts) -> str:

@@ -24,8 +24,8 @@ from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.advice import Advice, suitable_formula
 from caffe_lrp.relevance.assignment import NO_RULE, Assigned
-from caffe_lrp.relevance.composite import Composite, FormulaCode
-from caffe_lrp.relevance.formulas import FORMULAS, composite_for
+from caffe_lrp.relevance.composite import FormulaCode
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import rules_on_the_way
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import (
@@ -38,7 +38,7 @@ from caffe_lrp.relevance.start import (
     layer_index,
 )
 
-from .layer_table import LAYER_COLUMNS, aligned, rule_columns
+from .layer_table import LAYER_COLUMNS, aligned, rule_columns, shape_text
 
 #: Values of ``lastlayerindex`` that are looked up in the net, and their meaning.
 STARTS: Mapping[LayerReference, str] = {
@@ -280,11 +280,8 @@ def facts_of(
     starts = {value: _found(net, value, head) for value in STARTS}
     start = _chosen_start(net, start_layer, starts, head)
     way = _Way(net, parameters, start, first_layer)
-    found: dict[FormulaCode, dict[Layer, Assigned]] = {}
-    remarks: list[str] = []
-    for code in formulas:
-        found[code], more = way.rules(composite_for(code))
-        remarks += more
+    asked = {code: way.rules(code) for code in formulas}
+    found = {code: rules for code, (rules, _) in asked.items()}
     return NetFacts(
         source=net.source,
         input_value=net.input_value,
@@ -301,7 +298,7 @@ def facts_of(
         positions=start.class_size,
         gaps=_gaps(found, way),
         constants={value: constant.shape for value, constant in net.constants.items()},
-        remarks=tuple(remarks),
+        remarks=tuple(remark for _, remarks in asked.values() for remark in remarks),
     )
 
 
@@ -326,9 +323,9 @@ class _Way:
     start: Start
     first_layer: LayerReference
 
-    def rules(self, composite: Composite) -> tuple[dict[Layer, Assigned], tuple[str, ...]]:
+    def rules(self, formula: FormulaCode) -> tuple[dict[Layer, Assigned], tuple[str, ...]]:
         """The layers that it passes, with their rules; and remarks on the composite."""
-        return rules_on_the_way(self.net, composite, self.parameters, self.start, self.first_layer)
+        return rules_on_the_way(self.net, formula, self.parameters, self.start, self.first_layer)
 
 
 def _chosen_start(
@@ -392,7 +389,7 @@ def _advice(layer: Layer, way: _Way) -> str:
     ways = []
     for mode, quirks in QUIRK_MODES.items():
         other = replace(way, parameters=replace(way.parameters, quirks=quirks))
-        codes = [code for code in FORMULAS if other.rules(composite_for(code))[0][layer].rule]
+        codes = [code for code in FORMULAS if other.rules(code)[0][layer].rule]
         if codes and quirks == way.parameters.quirks:
             ways.append(f"choose formula {' or '.join(map(str, codes))}")
         elif len(codes) == len(FORMULAS):
@@ -400,8 +397,3 @@ def _advice(layer: Layer, way: _Way) -> str:
     ways.append("start below the layer (--start-layer)")
     ways.append("stop above it (--first-layer)")
     return ", or ".join(ways)
-
-
-def shape_text(shape: tuple[int, ...]) -> str:
-    """``1×3×224×224``."""
-    return "×".join(map(str, shape))

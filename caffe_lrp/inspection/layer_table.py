@@ -22,3 +22,8 @@ def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> Iterat
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield presentable("  ".join(cells).rstrip())
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """``1×3×224×224``."""
+    return "×".join(map(str, shape))

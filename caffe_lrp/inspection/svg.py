@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape, quoteattr
 from caffe_lrp.errors import presentable
 from caffe_lrp.relevance.assignment import NO_RULE
 
-from .facts import LayerFacts, NetFacts, shape_text
+from .facts import LayerFacts, NetFacts
+from .layer_table import shape_text
 from .layout import Arrangement, Point, arrange
 
 #: Sizes in pixels; letters of a monospaced font of 11 pixels are 6.6 wide.

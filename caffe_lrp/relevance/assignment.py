@@ -103,7 +103,7 @@ class Assignment:
 
 def assign(
     composite: Composite,
-    base: Composite | None,
+    base: Sequence[Entry],
     parameters: RuleParameters,
     layers: Sequence[Layer],
     way: Sequence[Layer],
@@ -114,7 +114,7 @@ def assign(
     Parameters
     ----------
     composite, base
-        The composite, and the one before it, of which no entry has to match anything.
+        The composite, and the entries of its base, which need not match anything.
     parameters
         Numbers of the rules.
     layers
@@ -127,9 +127,11 @@ def assign(
     chooser = _Chooser(layers, way, lowest, parameters.switch_layer)
     passed = {layer.index: layer for layer in way}
     rules = {index: Assigned(default_rule(layer, parameters)) for index, layer in passed.items()}
-    for entry in base.entries if base else ():
+    for entry in base:
         for index in chooser.chosen(entry):
-            rules[index] = Assigned(_made(entry, passed[index], parameters), "base")
+            rules[index] = Assigned(
+                _made(entry, passed[index], parameters), "base" if composite.entries else ""
+            )
     chooser.forget()
     for entry in composite.entries:
         for index in chooser.chosen(entry):

@@ -25,7 +25,7 @@ from caffe_lrp.layers.output import Softmax
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 
 from .assignment import assign
-from .formulas import composite_for
+from .formulas import written_out
 from .rules.base import RuleParameters
 
 #: One formula of every kind, by what the kinds are called. Under a gradient every layer has its own.
@@ -123,4 +123,4 @@ def _rule(layer_class: type[Layer], name: str, code: int) -> str:
 
 def _title(layer: Layer, code: int, quirks: Quirks) -> str:
     parameters = RuleParameters(epsilon=0.0, beta=0.0, switch_layer=-1, quirks=quirks)
-    return assign(composite_for(code), None, parameters, [layer], [layer], ()).rules[layer.index].text
+    return assign(written_out(code), (), parameters, [layer], [layer], ()).rules[layer.index].text

@@ -146,7 +146,7 @@ def find_formula(code: int | str) -> Formula:
 
 
 def composite_for(code: FormulaCode) -> Composite:
-    """The composite that a formula is, by number or name; a composite itself as it is.
+    """The composite of a formula, whose base it is, by number or name; a composite itself as it is.
 
     Raises
     ------
@@ -155,11 +155,17 @@ def composite_for(code: FormulaCode) -> Composite:
     """
     if isinstance(code, Composite):
         return code
+    find_formula(code)
+    return Composite(str(code), base=code)
+
+
+def written_out(code: int | str) -> Composite:
+    """A formula as a composite with entries of its own."""
     formula = find_formula(code)
     return Composite(str(code), formula.entries, channel_norm=formula.channel_norm)
 
 
-def base_of(composite: Composite) -> Composite | None:
+def base_of(composite: Composite) -> Formula | None:
     """The formula that comes before the entries of a composite, if there is one.
 
     Raises
@@ -167,11 +173,21 @@ def base_of(composite: Composite) -> Composite | None:
     ConfigError
         There is no such formula.
     """
-    return None if composite.base is None else composite_for(composite.base)
+    return None if composite.base is None else find_formula(composite.base)
+
+
+def all_entries(composite: Composite) -> tuple[Entry, ...]:
+    """The entries of a composite, those of its base first."""
+    base = base_of(composite)
+    return (*base.entries, *composite.entries) if base else composite.entries
 
 
 def needs_switch_layer(composite: Composite) -> bool:
     """Whether a composite, or its base, depends on the switch layer."""
+    return any(entry.position == UP_TO_SWITCH for entry in all_entries(composite))
+
+
+def has_channel_norm(composite: Composite) -> bool:
+    """Whether the map of a composite is replaced by its L2 norm over the channels."""
     base = base_of(composite)
-    entries = (*(base.entries if base else ()), *composite.entries)
-    return any(entry.position == UP_TO_SWITCH for entry in entries)
+    return composite.channel_norm or (base is not None and base.channel_norm)

@@ -15,8 +15,8 @@ from caffe_lrp.quirks import QUIRK_MODES
 
 from .assignment import Assigned, assign
 from .bounds import bounded_values, bounds_of_values
-from .composite import Composite, Entry
-from .formulas import base_of, channel_l2
+from .composite import Composite, Entry, FormulaCode
+from .formulas import all_entries, base_of, channel_l2, composite_for, has_channel_norm
 from .rules.base import AnyRule, Conditions, RuleParameters
 from .start import LayerReference, Start, find_start, layer_index
 
@@ -110,19 +110,19 @@ class Plan:
 
 def resolve_plan(
     net: Net,
-    composite: Composite,
+    formula: FormulaCode,
     parameters: RuleParameters,
     start: Start | LayerReference,
     first_layer: LayerReference,
 ) -> Plan:
-    """The plan for ``net`` under ``composite``.
+    """The plan for ``net`` under ``formula``.
 
     Parameters
     ----------
     net
         The net.
-    composite, parameters
-        Which rule each layer gets, and the numbers of rules that it does not have itself.
+    formula, parameters
+        Number or name of a formula, or a composite; and the numbers of rules that it does not have itself.
     start
         Where relevance starts, or what `find_start` finds that by.
     first_layer
@@ -131,11 +131,12 @@ def resolve_plan(
     Raises
     ------
     ConfigError
-        No such layer, layers in the wrong order or not connected, or an entry of the composite does not fit
-        the net.
+        No such formula or layer, layers in the wrong order or not connected, or an entry of the composite
+        does not fit the net.
     PlanError
         A layer without a rule, or with one that must read the image and does not.
     """
+    composite = composite_for(formula)
     origin = start if isinstance(start, Start) else find_start(net, start)
     path = _layers_on_the_way(net, origin, first_layer)
     parameters = _with_settings(composite, parameters, net)
@@ -144,8 +145,6 @@ def resolve_plan(
     for layer in path:
         with about(PlanError, layer=layer.name):
             rules.append(_required(assigned[layer.index].rule, layer, net, composite))
-    base = base_of(composite)
-    entries = {*composite.entries, *(base.entries if base else ())}
     return Plan(
         net=net,
         steps=tuple(
@@ -154,10 +153,15 @@ def resolve_plan(
         ),
         origin=origin,
         target=next(value for value in path[-1].inputs if value not in net.fixed_values),
-        unit_seed=entries == {Entry("gradient")} and not parameters.quirks.Q3_gradient_seeded_with_score,
-        finish=channel_l2 if composite.channel_norm or (base and base.channel_norm) else None,
+        unit_seed=_is_gradient(composite) and not parameters.quirks.Q3_gradient_seeded_with_score,
+        finish=channel_l2 if has_channel_norm(composite) else None,
         remarks=remarks,
     )
+
+
+def _is_gradient(composite: Composite) -> bool:
+    """Whether every layer gets its true gradient."""
+    return {*all_entries(composite)} == {Entry("gradient")}
 
 
 def _with_settings(composite: Composite, parameters: RuleParameters, net: Net) -> RuleParameters:
@@ -175,8 +179,8 @@ def _assigned(
     net: Net, composite: Composite, parameters: RuleParameters, path: Sequence[Layer]
 ) -> tuple[Mapping[int, Assigned], tuple[str, ...]]:
     """The rules of the layers on the way, and remarks; ConfigError where an entry does not fit the net."""
-    lowest = lowest_linear_layers(net)
-    found = assign(composite, base_of(composite), parameters, net.layers, path[::-1], lowest)
+    base, lowest = base_of(composite), lowest_linear_layers(net)
+    found = assign(composite, base.entries if base else (), parameters, net.layers, path[::-1], lowest)
     with about(ConfigError, place=composite.label):
         if found.faults:
             raise ConfigError(f"\n{composite.label}: ".join(found.faults))
@@ -224,7 +228,7 @@ def _layers_on_the_way(net: Net, origin: Start, first_layer: LayerReference) -> 
 
 
 def rules_on_the_way(
-    net: Net, composite: Composite, parameters: RuleParameters, origin: Start, first_layer: LayerReference
+    net: Net, formula: FormulaCode, parameters: RuleParameters, origin: Start, first_layer: LayerReference
 ) -> tuple[dict[Layer, Assigned], tuple[str, ...]]:
     """The layers that relevance passes, the highest first, with their rules or None; and remarks.
 
@@ -234,7 +238,7 @@ def rules_on_the_way(
         There is no layer ``first_layer`` below ``origin``, or it does not lead there; or an entry of the
         composite does not fit the net.
     """
-    path = _layers_on_the_way(net, origin, first_layer)
+    composite, path = composite_for(formula), _layers_on_the_way(net, origin, first_layer)
     rules, remarks = _assigned(net, composite, _with_settings(composite, parameters, net), path)
     found = {}
     for layer in path:

@@ -18,7 +18,7 @@ from caffe_lrp.model.model import Model
 from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import default_kinds
 from caffe_lrp.outputs.writers import write_outputs
-from caffe_lrp.relevance.formulas import FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 
 DEFAULT_KINDS = default_kinds(text_only=False)
 """What a run writes unless told otherwise."""

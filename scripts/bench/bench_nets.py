@@ -16,7 +16,7 @@ from caffe_lrp.formats.caffe.reader import read_prototxt
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import FormulaCode, find_formula
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import layer_index
@@ -103,7 +103,7 @@ def unloaded_plan(name: str, formula: FormulaCode) -> Plan:
     switch = layer_index(net, config.switch_layer, "the switch layer", "--switch-layer")
     quirks = QUIRK_MODES[config.quirks]
     parameters = RuleParameters(config.epsilon, config.beta, switch, quirks, config.gamma)
-    return resolve_plan(net, find_formula(formula), parameters, config.start_layer, config.first_layer)
+    return resolve_plan(net, formula, parameters, config.start_layer, config.first_layer)
 
 
 def prepare_photos(folder: Path, count: int) -> list[Path]:

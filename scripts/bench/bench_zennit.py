@@ -28,7 +28,7 @@ from caffe_lrp.relevance.rules.base import AnyRule
 from caffe_lrp.relevance.rules.epsilon import Epsilon
 from caffe_lrp.relevance.rules.flat import Flat
 from caffe_lrp.relevance.rules.gamma import Gamma
-from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient, PassGuided, PassPositive
+from caffe_lrp.relevance.rules.gradients import Gradient, PassGuided, PassPositive
 from caffe_lrp.relevance.rules.normalization import TaylorNormalization
 from caffe_lrp.relevance.rules.routing import Pass, Route
 from caffe_lrp.relevance.rules.sharing import Contribution, Proportional
@@ -191,7 +191,6 @@ HOOKS: Mapping[type[AnyRule], Callable[[Any, Any], Any]] = {
     PassGuided: lambda theirs, _: theirs.ReLUGuidedBackprop(),
     Gradient: lambda *_: None,
     Route: lambda *_: None,
-    Backprojection: lambda *_: None,
     TaylorNormalization: lambda *_: None,
 }
 

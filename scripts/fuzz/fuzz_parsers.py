@@ -31,7 +31,7 @@ from caffe_lrp.net.net import Net
 from caffe_lrp.outputs.maps import read_map
 from caffe_lrp.outputs.text import raw_heatmap
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.sources.filelist import read_filelist
@@ -218,11 +218,10 @@ def fitting_weights(net: DeployedNet) -> dict[str, tuple[StoredBlob, ...]]:
 def resolve_plans(net: Net) -> None:
     """Go on with a net to the point where its images would be read."""
     for code in FORMULAS:
-        formula = find_formula(code)
         ends = ((number,) * net.input_shape[0] for number in (-100.0, 155.0))
         parameters = RuleParameters(0.01, 1.0, 2, REFERENCE, 0.25, *ends)
         with contextlib.suppress(PlanError):  # not every formula has a rule for every layer
-            CpuEngine.footprint(net, [resolve_plan(net, formula, parameters, len(net.layers) - 1, 0)])
+            CpuEngine.footprint(net, [resolve_plan(net, code, parameters, len(net.layers) - 1, 0)])
 
 
 def read_net(path: Path) -> None:

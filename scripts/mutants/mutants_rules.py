@@ -42,14 +42,14 @@ ROWS = (
         ("relevance/test_conservation_report.py", "layers/test_layers_pooling.py"),
     ),
     Mutation(
-        '"as 100, less pixel noise", below=WSquare.of',
-        '"as 100, less pixel noise", below=Flat.of',
+        '(*_ALPHA_BETA_ABOVE, _below("w-square"))',
+        '(*_ALPHA_BETA_ABOVE, _below("flat"))',
         "formula 104 has the flat rule in place of w²",
         _FORMULAS,
     ),
     Mutation(
-        "layer.index <= switch_layer and match(layer)",
-        "layer.index < switch_layer and match(layer)",
+        "if layer.index <= self._switch_layer",
+        "if layer.index < self._switch_layer",
         "the switch layer itself gets the rule of those above it",
         _FORMULAS,
     ),

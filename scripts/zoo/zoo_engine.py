@@ -19,7 +19,6 @@ from caffe_lrp.model.model import Model
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
-from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.passage import Observer, Passage
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
@@ -54,7 +53,7 @@ class Subject:
     def plan(self, formula: int, quirks: str) -> Plan:
         """Return the plan of a formula; an element of the scores is a class to it."""
         parameters = replace(self._parameters, quirks=QUIRK_MODES[quirks])
-        return resolve_plan(self.net, find_formula(formula), parameters, self.start.index, 0)
+        return resolve_plan(self.net, formula, parameters, self.start.index, 0)
 
     def relevance(self, plan: Plan, observer: Observer | None = None) -> Blob:
         """Return the map of a plan."""

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,8 @@ from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance import formulas, plan
-from caffe_lrp.relevance.composites import Composite, is_a
-from caffe_lrp.relevance.formulas import Formula
-from caffe_lrp.relevance.rules.base import RuleParameters
+from caffe_lrp.relevance import assignment
+from caffe_lrp.relevance.rules.base import AnyRule, RuleParameters
 from caffe_lrp.relevance.rules.routing import Pass
 
 Output = pytest.CaptureFixture[str]
@@ -247,17 +245,18 @@ def test_layers_without_a_rule_are_named_with_what_to_do(odd: str, tmp_path: Pat
 
 
 def test_quirks_that_would_help_are_told(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = formulas.compose
+    real = assignment.default_rule
 
-    def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int]) -> Composite:
+    def default_rule(layer: Layer, parameters: RuleParameters) -> AnyRule | None:
         """As if the layer had a rule where Q8 is corrected, and none elsewhere."""
-        found = real(formula, parameters, lowest)
-        entry = (is_a(Odd), None if parameters.quirks.Q8_normalization_taylor else Pass())
-        return Composite((entry, *found.entries))  # type: ignore[arg-type]
+        is_corrected = not parameters.quirks.Q8_normalization_taylor
+        return Pass() if isinstance(layer, Odd) and is_corrected else real(layer, parameters)
 
-    monkeypatch.setattr(plan, "compose", compose)
+    monkeypatch.setattr(assignment, "default_rule", default_rule)
     (gap,) = facts_for(tmp_path, odd, 0).gaps
-    assert gap.advice.startswith("set --quirks corrected, under which every formula has one, or start below")
+    assert gap.advice.startswith(
+        "choose formula 11 or 99, or set --quirks corrected, under which every formula has one, or start below"
+    )
 
 
 # --- Weights ------------------------------------------------------------------------------------------------

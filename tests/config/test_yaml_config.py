@@ -200,7 +200,7 @@ def test_overrides_and_paths_are_those_of_text_files(tmp_path: Path, monkeypatch
             "line 15: the value of 'mean_values' must be numbers separated by commas",
         ),
         ("[104, 117.5, 123]", "[1e31]", "line 15: the value of 'mean_values' must be at most 1e.30"),
-        ("[104, 117.5, 123]", "[[1], 2]", "line 15: is not valid YAML: nested too deeply"),
+        ("[104, 117.5, 123]", "[[1], 2]", "line 15: the value of .mean_values. must be a single value"),
         (
             "  mean_values:",
             "  mean_file: m\n  mean_values:",

@@ -24,7 +24,6 @@ from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
@@ -167,7 +166,7 @@ def test_ties_stay_ties_for_max_pooling_whoever_computes_the_layer_below(
 ) -> None:
     """Columns of the image repeat themselves, but not with the tiles."""
     net = build(tmp_path, COMPARED, seed=1)
-    plan = resolve_plan(net, FORMULAS[code], RuleParameters(0.1, 1.0, -1, REFERENCE), 3, 0)
+    plan = resolve_plan(net, code, RuleParameters(0.1, 1.0, -1, REFERENCE), 3, 0)
     (compared,) = net.layers[2].inputs
     batch = np.tile(random_blob((1, 34, 9, 7), 1), (1, 1, 1, 5))
     with CpuEngine(convolution=method) as engine:

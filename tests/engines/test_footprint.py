@@ -12,7 +12,6 @@ from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.engines.footprint import footprint_of
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 
@@ -54,7 +53,7 @@ def _values_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def plan(net: Net, code: int | str, start: int) -> Plan:
     return resolve_plan(
         net,
-        find_formula(code),
+        code,
         RuleParameters(0.01, 1, 0, REFERENCE, lowest=(-1.0,), highest=(1.0,)),
         start,
         0,

@@ -35,13 +35,12 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.convolution import Convolution
 from caffe_lrp.layers.deconvolution import Deconvolution
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
 from caffe_lrp.relevance.rules.base import AnyRule, RuleParameters, Seen
 from caffe_lrp.relevance.rules.epsilon import Epsilon
 from caffe_lrp.relevance.rules.flat import Flat
-from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient
+from caffe_lrp.relevance.rules.gradients import Gradient
 from caffe_lrp.relevance.rules.signed import SignedRule
 from caffe_lrp.relevance.rules.w_square import WSquare
 
@@ -278,12 +277,11 @@ def test_what_is_shared_without_the_input_is_conserved(case: Case, rule: AnyRule
 
 
 @by_case
-def test_backprojection_is_the_adjoint(case: Case, tmp_path: Path) -> None:
+def test_the_gradient_is_the_adjoint(case: Case, tmp_path: Path) -> None:
     weights = case.weights(tmp_path)
     layer = case.build(tmp_path, weights)
     expected = oracle.adjoint(case.relevance, weights[0], case.edges)
-    for rule in (Backprojection(), Gradient()):
-        assert_close(apply(rule, layer, case.x(), case.relevance), expected, 5e-6)
+    assert_close(apply(Gradient(), layer, case.x(), case.relevance), expected, 5e-6)
 
 
 @by_case
@@ -303,7 +301,7 @@ def test_threads_do_not_change_a_bit(case: Case, tmp_path: Path) -> None:
     for threads in (1, 3):
         with EagerWorkspace(threads) as workspace:
             found = [*layer.forward([x], workspace)]
-            for rule in (Epsilon(0.5, True), AlphaBeta(1.0, True), Flat(True), WSquare(), Backprojection()):
+            for rule in (Epsilon(0.5, True), AlphaBeta(1.0, True), Flat(True), WSquare(), Gradient()):
                 found.append(apply(rule, layer, x, case.relevance, workspace=workspace))
             results.append([blob.tolist() for blob in found])
     assert results[0] == results[1]
@@ -379,7 +377,7 @@ def test_relevance_passes_a_net_with_a_deconvolution(formula: int | str, tmp_pat
     weights = random_weights(parse(tmp_path, DECODER), 1)
     net, x = build(tmp_path, DECODER, weights), random_blob((2, 3, 7, 9), 2)
     parameters = RuleParameters(epsilon=0.01, beta=0.5, switch_layer=-1, quirks=CORRECTED)
-    plan = resolve_plan(net, FORMULAS[formula], parameters, FC, 0)
+    plan = resolve_plan(net, formula, parameters, FC, 0)
     forward = ENGINE.forward(net, [plan], x)
     scores, expected = walk(weights, x, formula)
     assert_close(forward.activations[plan.seeds[plan.start.outputs[0]]], scores, 1e-5)
@@ -394,7 +392,7 @@ def test_a_net_with_a_deconvolution_conserves_relevance(formula: int | str, tmp_
     }
     net, x = build(tmp_path, DECODER, weights), np.abs(random_blob((2, 3, 7, 9), 2))
     parameters = RuleParameters(epsilon=1e-6, beta=0, switch_layer=2, quirks=CORRECTED)
-    plan = resolve_plan(net, FORMULAS[formula], parameters, FC, 0)
+    plan = resolve_plan(net, formula, parameters, FC, 0)
     forward = ENGINE.forward(net, [plan], x)
     scores, _ = walk(weights, x, 0)
     wanted = [scores[item, chosen] for item, (chosen,) in enumerate(CLASSES)]
@@ -407,7 +405,7 @@ def test_the_footprint_counts_a_deconvolution(tmp_path: Path) -> None:
     parameters = RuleParameters(epsilon=0.01, beta=0.5, switch_layer=-1, quirks=CORRECTED)
     layer: Layer = net.layers[2]
     assert layer.type == "Deconvolution"
-    plan = resolve_plan(net, FORMULAS[2], parameters, FC, 0)
+    plan = resolve_plan(net, 2, parameters, FC, 0)
     weights = sum(blob.size for each in net.layers for blob in each.weights)
     # Its weights once more for the forward pass, and twice, twice more packed, for αβ.
     derived = layer.weights[0].size * (1 + 2 * 3)

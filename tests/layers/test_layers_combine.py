@@ -31,7 +31,6 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Combination, Layer, Winner
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters, Seen
 from caffe_lrp.relevance.rules.sharing import Contribution
@@ -403,7 +402,7 @@ CLASSES = [[2], [1]]
 def explained(
     net: Net, formula: int | str, start: int, x: Blob, epsilon: float = 0.01, beta: float = 0.5
 ) -> Blob:
-    plan = resolve_plan(net, FORMULAS[formula], RuleParameters(epsilon, beta, -1, CORRECTED), start, 0)
+    plan = resolve_plan(net, formula, RuleParameters(epsilon, beta, -1, CORRECTED), start, 0)
     return ENGINE.explain(plan, ENGINE.forward(net, [plan], x), CLASSES)
 
 

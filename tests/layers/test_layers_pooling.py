@@ -38,7 +38,6 @@ from caffe_lrp.layers.pooling import MaxPooling, StochasticPooling
 from caffe_lrp.net.build import build_net, build_outline
 from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.conservation import losses_of
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Step, resolve_plan
 from caffe_lrp.relevance.rules.accounts import Constants
@@ -482,7 +481,7 @@ def test_empty_windows_count_as_in_caffe_in_a_whole_net(tmp_path: Path) -> None:
     net = build(tmp_path, text, {"conv": [one], "fc": [one.reshape(1, 1)]})
     x = np.ones((1, 1, 4, 4), np.float32)
     for code in (0, 2, 11, 100):
-        plan = resolve_plan(net, FORMULAS[code], RuleParameters(0.0, 0.0, -1, CORRECTED), 4, 0)
+        plan = resolve_plan(net, code, RuleParameters(0.0, 0.0, -1, CORRECTED), 4, 0)
         forward = ENGINE.forward(net, [plan], x)
         assert forward.activations[net.output_value].item() == np.float32(4 / 9)
         found = ENGINE.explain(plan, forward, [[0]])[0, 0]

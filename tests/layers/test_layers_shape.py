@@ -31,7 +31,6 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer, Router
 from caffe_lrp.layers.shape import Permute
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 
@@ -452,7 +451,7 @@ def explained(weights: Weights, folder: Path, formula: int | str, x: Blob, **opt
     net = build(folder, WINDING, weights)
     start = next(layer.index for layer in net.layers if layer.name == "fc")
     parameters = RuleParameters(switch_layer=-1, quirks=CORRECTED, **options)
-    plan = resolve_plan(net, FORMULAS[formula], parameters, start, 0)
+    plan = resolve_plan(net, formula, parameters, start, 0)
     return ENGINE.explain(plan, ENGINE.forward(net, [plan], x), CLASSES)
 
 

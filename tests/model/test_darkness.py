@@ -13,7 +13,7 @@ from caffe_lrp.cli.main import main
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.model.darkness import Cause, Darkness, darkness_of
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.formulas import FormulaCode, find_formula
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.rendering.heatmap import heatmap_picture, visible_share
@@ -78,7 +78,7 @@ def test_counting_ends_where_a_map_is_not_dark() -> None:
 
 def plan_of(folder: Path, formula: FormulaCode, quirks: Quirks = REFERENCE, first_layer: int = 0) -> Plan:
     net = build(folder, NET, WEIGHTS)
-    return resolve_plan(net, find_formula(formula), RuleParameters(0.01, 0.0, 0, quirks), "auto", first_layer)
+    return resolve_plan(net, formula, RuleParameters(0.01, 0.0, 0, quirks), "auto", first_layer)
 
 
 def darkness(plan: Plan, image: Blob, classes: Sequence[int], item: int = 1) -> Darkness | None:

@@ -29,7 +29,6 @@ from caffe_lrp.layers.affine import FusedAffine, Merged
 from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 
@@ -318,7 +317,7 @@ def relevance(net: Net, code: int, options: Options, start: int, first: int, bat
     parameters = RuleParameters(
         options.epsilon, options.beta, options.switch, CORRECTED if options.corrected else REFERENCE
     )
-    plan = resolve_plan(net, FORMULAS[code], parameters, start, first)
+    plan = resolve_plan(net, code, parameters, start, first)
     return ENGINE.explain(plan, ENGINE.forward(net, [plan], batch), CLASSES)
 
 

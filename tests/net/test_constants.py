@@ -17,7 +17,6 @@ from caffe_lrp.net.build import build_graph
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED
 from caffe_lrp.relevance.conservation import Conservation, Ledger
-from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.accounts import Constants
@@ -49,7 +48,7 @@ def mix(body: str, bottoms: str = "data fixed") -> str:
 def relevance_of(net: Net, formula: int = 0) -> tuple[Blob, dict[str, Passage], Conservation]:
     """The map of two images, what passed every layer, and the account of the first image."""
     parameters = RuleParameters(0.01, 0.0, -1, CORRECTED)
-    plan = resolve_plan(net, find_formula(formula), parameters, "auto", 0)
+    plan = resolve_plan(net, formula, parameters, "auto", 0)
     passages: dict[str, Passage] = {}
     ledger = Ledger(plan, Constants())
 

@@ -36,7 +36,6 @@ from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.net.heads import head_notices
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 
@@ -344,7 +343,7 @@ def test_the_gates_of_a_net_reach_the_rules_of_its_products(tmp_path: Path) -> N
     net = build(
         tmp_path, GATES + over("fc", "InnerProduct", "together", "inner_product_param { num_output: 5 }")
     )
-    plan = resolve_plan(net, FORMULAS[0], RuleParameters(0.1, 1.0, -1, REFERENCE), "fc", 0)
+    plan = resolve_plan(net, 0, RuleParameters(0.1, 1.0, -1, REFERENCE), "fc", 0)
     products = [step for step in plan.steps if isinstance(step.layer, Combination)]
     assert {step.layer.name for step in products} >= {"both", "one", "none", "weighed", "together"}
     for step in products:

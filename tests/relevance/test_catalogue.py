@@ -8,7 +8,6 @@ from builders import INCEPTION, INCEPTION_INDICES, build
 from caffe_lrp.layers import REGISTRY, Layer
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, SOURCES, LayerRow, catalogue
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 
@@ -58,7 +57,7 @@ def test_no_class_leaves_a_pass_open() -> None:
 def test_rules_are_those_of_plans(kind: str, quirks: Quirks, tmp_path: Path) -> None:
     net = build(tmp_path, INCEPTION.replace('type: "ReLU"', 'type: "TanH"', 1))
     parameters = RuleParameters(0.1, 1.0, -1, quirks)
-    plan = resolve_plan(net, FORMULAS[KINDS_OF_FORMULAS[kind]], parameters, INCEPTION_INDICES["fc2"], 0)
+    plan = resolve_plan(net, KINDS_OF_FORMULAS[kind], parameters, INCEPTION_INDICES["fc2"], 0)
     for step in plan.steps:
         told = {entry.rules[kind] for entry in entries(step.layer.type)}
         meant = {text.split("; corrected: ")[-1 if quirks is CORRECTED else 0] for text in told}

@@ -29,7 +29,6 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.build import weight_shapes
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
@@ -115,7 +114,7 @@ def largest_loss(
 ) -> float:
     """Largest relative difference between the score and any sum on the way down."""
     parameters = RuleParameters(1e-6, beta, -1, quirks, gamma=0.25, lowest=LOWEST, highest=HIGHEST)
-    plan = resolve_plan(net, FORMULAS[formula], parameters, FC2, 0)
+    plan = resolve_plan(net, formula, parameters, FC2, 0)
     forward = ENGINE.forward(net, [plan], batch)
     wanted = np.array([scores[item, chosen] for item, (chosen,) in enumerate(CLASSES)])
     sums = list(sums_on_the_way_down(plan, forward))

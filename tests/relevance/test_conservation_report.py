@@ -32,7 +32,6 @@ from caffe_lrp.layers.base import Blobs, Combination, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.conservation import Conservation, LayerAccount, Ledger, losses_of
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan, Step, resolve_plan
 from caffe_lrp.relevance.rules.accounts import CAUSES, Constants
@@ -254,9 +253,7 @@ BOX = (3 * (-6.0,), 3 * (6.0,))
 def plan_for(
     net: Net, code: int | str, quirks: Quirks, *, epsilon: float = 0.1, start: int = FC2, first: int = 0
 ) -> Plan:
-    return resolve_plan(
-        net, FORMULAS[code], RuleParameters(epsilon, 1.0, 8, quirks, 0.25, *BOX), start, first
-    )
+    return resolve_plan(net, code, RuleParameters(epsilon, 1.0, 8, quirks, 0.25, *BOX), start, first)
 
 
 def reports_of(plan: Plan, batch: Blob, classes: list[list[int]] = CLASSES) -> list[Conservation]:

@@ -25,7 +25,7 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS, composite_for, find_formula, needs_switch_layer
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 
@@ -99,7 +99,7 @@ def test_the_switch_layer_itself_counts_as_below(code: int, twins: Twins) -> Non
 
 
 def test_only_formulas_with_a_switch_say_that_they_need_it() -> None:
-    assert tuple(code for code in CODES if FORMULAS[code].needs_switch_layer) == SWITCHED
+    assert tuple(code for code in CODES if needs_switch_layer(composite_for(code))) == SWITCHED
 
 
 @pytest.mark.parametrize("beta", [0.0, 2.0])
@@ -239,7 +239,7 @@ layer { name: "second" type: "Softmax" bottom: "prob" top: "second" }
     ("start", "index"), [(-1, 2), (-2, 1), (1, 1), (3, 3)], ids=["softmax", "inner product", "1", "3"]
 )
 def test_start_layers_by_code_and_by_index(start: int, index: int, tmp_path: Path) -> None:
-    plan = resolve_plan(build(tmp_path, TAIL), FORMULAS[11], PARAMETERS, start, 0)
+    plan = resolve_plan(build(tmp_path, TAIL), 11, PARAMETERS, start, 0)
     assert plan.start.index == index
     assert [step.layer.index for step in plan.steps] == list(range(index, -1, -1))
 
@@ -314,13 +314,13 @@ def test_relevance_passes_tanh(code: int, corrected: bool, tmp_path: Path) -> No
 @pytest.mark.parametrize("kind", ["TanH", "Sigmoid", "AbsVal"])
 @pytest.mark.parametrize("code", [0, 2, 54, 56, 58, 60, 100, 102, 104, 114])
 def test_relevance_passes_other_neurons_unchanged(code: int, kind: str, tmp_path: Path) -> None:
-    plan = resolve_plan(build(tmp_path, neuron_net(kind)), FORMULAS[code], PARAMETERS, 2, 0)
+    plan = resolve_plan(build(tmp_path, neuron_net(kind)), code, PARAMETERS, 2, 0)
     assert [step.rule.title for step in plan.steps][1] == "pass"
 
 
 @pytest.mark.parametrize("code", [26, 166])
 def test_gradients_with_another_relu_take_the_gradient_of_other_neurons(code: int, tmp_path: Path) -> None:
-    plan = resolve_plan(build(tmp_path, neuron_net("TanH")), FORMULAS[code], PARAMETERS, 2, 0)
+    plan = resolve_plan(build(tmp_path, neuron_net("TanH")), code, PARAMETERS, 2, 0)
     assert [step.rule.title for step in plan.steps][1] == "gradient"
 
 
@@ -379,16 +379,16 @@ def net_without_a_rule(folder: Path) -> Net:
 @pytest.mark.parametrize("code", [0, 2, 26, 54, 56, 58, 60, 100, 102, 104, 114, 166])
 def test_a_layer_without_a_rule_is_refused_by_name(code: int, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"layer 2 'norm' \(LRN\) has no rule"):
-        resolve_plan(net_without_a_rule(tmp_path), FORMULAS[code], PARAMETERS, 5, 0)
+        resolve_plan(net_without_a_rule(tmp_path), code, PARAMETERS, 5, 0)
 
 
 def test_a_layer_without_a_rule_does_not_matter_above_the_start(tmp_path: Path) -> None:
-    plan = resolve_plan(net_without_a_rule(tmp_path), FORMULAS[0], PARAMETERS, 1, 0)
+    plan = resolve_plan(net_without_a_rule(tmp_path), 0, PARAMETERS, 1, 0)
     assert [step.layer.name for step in plan.steps] == ["relu", "conv"]
 
 
 def test_a_layer_without_a_rule_does_not_matter_below_the_first_layer(tmp_path: Path) -> None:
-    plan = resolve_plan(net_without_a_rule(tmp_path), FORMULAS[0], PARAMETERS, 5, 3)
+    plan = resolve_plan(net_without_a_rule(tmp_path), 0, PARAMETERS, 5, 3)
     assert [step.layer.name for step in plan.steps] == ["fc", "drop", "flat"]
 
 
@@ -430,18 +430,18 @@ def test_a_first_layer_that_does_not_lead_to_the_start_is_an_error(twins: Twins)
 
 def test_minus_one_without_a_softmax_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"lastlayerindex -1: .* has no Softmax"):
-        resolve_plan(build(tmp_path, within_net()), FORMULAS[0], PARAMETERS, -1, 0)
+        resolve_plan(build(tmp_path, within_net()), 0, PARAMETERS, -1, 0)
 
 
 def test_minus_one_with_a_softmax_as_the_lowest_layer_is_an_error(tmp_path: Path) -> None:
     text = 'input: "data" input_shape { dim: 2 dim: 3 } '
     text += 'layer { name: "prob" type: "Softmax" bottom: "data" top: "prob" }'
     with pytest.raises(ConfigError, match=r"lastlayerindex -1: .* has no Softmax with a layer before it"):
-        resolve_plan(build(tmp_path, text), FORMULAS[0], PARAMETERS, -1, 0)
+        resolve_plan(build(tmp_path, text), 0, PARAMETERS, -1, 0)
 
 
 def test_minus_two_without_an_inner_product_is_an_error(tmp_path: Path) -> None:
     text = 'input: "data" input_shape { dim: 2 dim: 3 } '
     text += 'layer { name: "prob" type: "Softmax" bottom: "data" top: "prob" }'
     with pytest.raises(ConfigError, match=r"lastlayerindex -2: .* has no InnerProduct"):
-        resolve_plan(build(tmp_path, text), FORMULAS[0], PARAMETERS, -2, 0)
+        resolve_plan(build(tmp_path, text), 0, PARAMETERS, -2, 0)

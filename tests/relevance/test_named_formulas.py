@@ -29,7 +29,7 @@ from caffe_lrp.errors import ConfigError, PlanError
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS, composite_for, find_formula, needs_switch_layer
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta, ZPlus
 from caffe_lrp.relevance.rules.base import RuleParameters
@@ -110,7 +110,7 @@ def test_gamma_reaches_the_rule(name: str, gamma: float, twins: Twins) -> None:
 
 def test_names_do_not_depend_on_the_switch_layer(twins: Twins) -> None:
     for name in NAMED:
-        assert not FORMULAS[name].needs_switch_layer
+        assert not needs_switch_layer(composite_for(name))
         low, high = (twins.explain(name, replace(OPTIONS, switch=switch), FC2) for switch in (-1, 20))
         assert low.tolist() == high.tolist()
 
@@ -164,7 +164,7 @@ def rules_by_layer(plan: Plan) -> dict[str, str]:
 def test_the_lowest_layers_are_those_that_the_image_reaches_through_no_other(tmp_path: Path) -> None:
     plan = resolve_plan(
         build(tmp_path, FORKED + POOLED + SCORES.replace('"above"', '"end"')),
-        find_formula("epsilon-plus-flat"),
+        "epsilon-plus-flat",
         PARAMETERS,
         -2,
         0,
@@ -191,7 +191,7 @@ def test_an_inner_product_may_be_the_lowest_layer(tmp_path: Path) -> None:
 
 def test_z_box_is_for_layers_that_read_the_image_itself(tmp_path: Path) -> None:
     net = build(tmp_path, FORKED + SCORES)
-    plan = resolve_plan(net, find_formula("epsilon-gamma-box"), PARAMETERS, -2, 0)
+    plan = resolve_plan(net, "epsilon-gamma-box", PARAMETERS, -2, 0)
     assert rules_by_layer(plan) == {"left": "zᴮ", "right": "zᴮ", "above": "γ", "fc": "ε"}
 
 
@@ -201,7 +201,7 @@ def test_z_box_of_anything_else_is_an_error_that_names_the_layer(name: str, tmp_
     with pytest.raises(PlanError, match=complaint):
         resolve_plan(
             build(tmp_path, FORKED + POOLED + SCORES.replace('"above"', '"end"')),
-            find_formula(name),
+            name,
             PARAMETERS,
             -2,
             0,
@@ -212,7 +212,7 @@ def test_above_the_lowest_layers_no_box_is_needed(tmp_path: Path) -> None:
     parameters = RuleParameters(0.1, 0.5, -1, REFERENCE)
     net = build(tmp_path, FORKED + SCORES)
     above = next(layer.index for layer in net.layers if layer.name == "above")
-    plan = resolve_plan(net, find_formula("epsilon-gamma-box"), parameters, -2, above)
+    plan = resolve_plan(net, "epsilon-gamma-box", parameters, -2, above)
     assert rules_by_layer(plan) == {"above": "γ", "fc": "ε"}
 
 
@@ -232,7 +232,7 @@ def test_quirks_of_a_rule_hold_under_names_too(
     name: str, lowest: object, middle: object, top: object, tmp_path: Path
 ) -> None:
     parameters = replace(PARAMETERS, quirks=REFERENCE)
-    plan = resolve_plan(build(tmp_path, FORKED + SCORES), find_formula(name), parameters, -2, 0)
+    plan = resolve_plan(build(tmp_path, FORKED + SCORES), name, parameters, -2, 0)
     rules = {step.layer.name: step.rule for step in plan.steps}
     assert (rules["left"], rules["above"], rules["fc"]) == (lowest, middle, top)
 
@@ -387,7 +387,7 @@ def box_maps(net: Net, batch: Blob, lowest: Blob, highest: Blob, start: str) -> 
     parameters = replace(PARAMETERS, lowest=tuple(lowest.tolist()), highest=tuple(highest.tolist()))
     found = []
     for name in ("epsilon-gamma-box", "deep-taylor"):
-        plan = resolve_plan(net, find_formula(name), parameters, start, 0)
+        plan = resolve_plan(net, name, parameters, start, 0)
         forward = ENGINE.forward(net, [plan], batch)
         found.append(ENGINE.explain(plan, forward, [[1], [3]]))
     return found
@@ -421,7 +421,7 @@ def test_z_box_has_bounds_of_its_own_where_they_differ_within_a_channel(tmp_path
     reading = random_weights(parse(tmp_path, BOXED + READER.replace('"read"', '"data"')), 8)
     net = build(tmp_path, text, {"s": [factors], **reading})
     parameters = replace(PARAMETERS, lowest=(-1.0, -2.0, -3.0), highest=(4.0, 5.0, 6.0))
-    plan = resolve_plan(net, find_formula("deep-taylor"), parameters, "fc", 0)
+    plan = resolve_plan(net, "deep-taylor", parameters, "fc", 0)
     (rule,) = (step.rule for step in plan.steps if step.layer.name == "conv")
     assert isinstance(rule, ZBox)
     low, high = floats(-1, -2, -3).reshape(3, 1, 1), floats(4, 5, 6).reshape(3, 1, 1)
@@ -442,6 +442,4 @@ def test_z_box_does_not_follow_what_else_is_made_of_the_image(between: str, tmp_
     with pytest.raises(
         PlanError, match=r"'conv' \(Convolution\) does not read the image, nor a moved, scaled or"
     ):
-        resolve_plan(
-            build(tmp_path, BOXED + between + READER), find_formula("deep-taylor"), PARAMETERS, "fc", 0
-        )
+        resolve_plan(build(tmp_path, BOXED + between + READER), "deep-taylor", PARAMETERS, "fc", 0)

@@ -19,7 +19,6 @@ from caffe_lrp.errors import ConfigError
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.ranking import class_scores, rank
 from caffe_lrp.relevance.rules.base import RuleParameters
@@ -66,7 +65,7 @@ def relevance(
     quirks: Quirks = CORRECTED,
 ) -> Blob:
     batch = random_blob((2, *net.input_shape), 3)
-    plan = resolve_plan(net, FORMULAS[code], RuleParameters(0.01, 1.0, 1, quirks), start, 0)
+    plan = resolve_plan(net, code, RuleParameters(0.01, 1.0, 1, quirks), start, 0)
     return ENGINE.explain(plan, ENGINE.forward(net, [plan], batch), classes)
 
 
@@ -84,8 +83,8 @@ def test_a_name_stands_for_the_index_of_its_layer(tmp_path: Path) -> None:
 def test_first_and_start_layer_may_be_names(tmp_path: Path) -> None:
     net = build(tmp_path, INCEPTION)
     parameters = RuleParameters(0.1, 1.0, 8, REFERENCE)
-    by_name = resolve_plan(net, FORMULAS[0], parameters, "joined", "norm1_norm1_0_split")
-    by_index = resolve_plan(net, FORMULAS[0], parameters, 14, 4)
+    by_name = resolve_plan(net, 0, parameters, "joined", "norm1_norm1_0_split")
+    by_index = resolve_plan(net, 0, parameters, 14, 4)
     assert [step.layer.index for step in by_name.steps] == [step.layer.index for step in by_index.steps]
     assert (by_name.start, by_name.target) == (by_index.start, by_index.target)
 

@@ -33,14 +33,14 @@ from caffe_lrp.config import read_config
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.layers.linear import Linear
 from caffe_lrp.quirks import CORRECTED, REFERENCE
-from caffe_lrp.relevance.formulas import FORMULAS, find_formula
+from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
 from caffe_lrp.relevance.rules.base import AnyRule, RuleParameters
 from caffe_lrp.relevance.rules.epsilon import Epsilon
 from caffe_lrp.relevance.rules.flat import Flat
 from caffe_lrp.relevance.rules.gamma import Gamma
-from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient
+from caffe_lrp.relevance.rules.gradients import Gradient
 from caffe_lrp.relevance.rules.w_square import WSquare
 from caffe_lrp.relevance.rules.z_box import ZBox
 
@@ -90,7 +90,7 @@ MACHINE = Machine("CPU", 2, {1: 100.0, 2: 250.0}, {1: "", 2: "SkylakeX"}, 40.0)
 
 def plan_of(folder: Path, formula: int, text: str, beta: float = 1.0) -> Plan:
     parameters = RuleParameters(epsilon=0.01, beta=beta, switch_layer=0, quirks=REFERENCE)
-    return resolve_plan(build(folder, text), find_formula(formula), parameters, -1, 0)
+    return resolve_plan(build(folder, text), formula, parameters, -1, 0)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def plan_of(folder: Path, formula: int, text: str, beta: float = 1.0) -> Plan:
         (None, True, 1),
         (Epsilon(0.01, True), True, 2),
         (Gradient(), False, 2),
-        (Backprojection(), True, 2),
+        (Gradient(), True, 2),
         (AlphaBeta(1.0, True), False, 4),
         (AlphaBeta(1.0, True), True, 8),
         (AlphaBeta(0.0, True), False, 3),
@@ -382,7 +382,7 @@ def test_zennit_gets_the_same_net_and_the_same_rules(tmp_path: Path, formula: in
     bounds = ((-6.0, -5.0, -5.5), (5.0, 7.0, 6.5))
     parameters = RuleParameters(0.01, 1.0, 0, quirks, 0.4, *bounds)
     net = build(tmp_path, BRANCHED_NET)
-    plan = resolve_plan(net, find_formula(formula), parameters, -1, 0)
+    plan = resolve_plan(net, formula, parameters, -1, 0)
     images = random_blob((3, *net.input_shape), seed=1)
     with CpuEngine() as engine:
         forward = engine.forward(net, (plan,), images)

@@ -29,7 +29,6 @@ from twins import FC2, Twins
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.pooling import MaxPooling
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
@@ -86,7 +85,7 @@ def test_double_precision_passes_residual_connections_as_the_oracle_does(
     walker.forward(x)
     options = Options(epsilon=0.01, beta=0.5, corrected=True)
     expected = walker.relevance(formula, options, "fc", [[each] for each in CLASSES], first="conv")
-    plan = resolve_plan(net, FORMULAS[formula], RuleParameters(0.01, 0.5, -1, CORRECTED), "fc", 0)
+    plan = resolve_plan(net, formula, RuleParameters(0.01, 0.5, -1, CORRECTED), "fc", 0)
     values = bench_float64.forward(net, x)
     assert_equal_but_for_rounding(bench_float64.explain(plan, values, CLASSES), expected)
 

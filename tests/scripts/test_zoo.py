@@ -33,7 +33,6 @@ from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.build import build_graph, weight_shapes
 from caffe_lrp.net.deploy.deployed import deploy
 from caffe_lrp.quirks import CORRECTED
-from caffe_lrp.relevance.formulas import find_formula
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 
@@ -496,7 +495,7 @@ def test_zennit_gets_sums(formula: int, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     bench_zennit = importlib.import_module("bench_zennit")
     net = build(tmp_path, SHORTCUT.replace("FACTORS", ""))
-    plan = resolve_plan(net, find_formula(formula), RuleParameters(0.01, 1.0, 0, CORRECTED), -2, 0)
+    plan = resolve_plan(net, formula, RuleParameters(0.01, 1.0, 0, CORRECTED), -2, 0)
     images = random_blob((2, *net.input_shape), seed=1)
     forward = ENGINE.forward(net, (plan,), images)
     relevance = ENGINE.explain(plan, forward, [(0,), (1,)])
@@ -507,6 +506,6 @@ def test_zennit_gets_no_sums_with_coefficients(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     bench_zennit = importlib.import_module("bench_zennit")
     net = build(tmp_path, SHORTCUT.replace("FACTORS", "coeff: 1 coeff: 0.5"))
-    plan = resolve_plan(net, find_formula(0), RuleParameters(0.01, 1.0, 0, CORRECTED), -2, 0)
+    plan = resolve_plan(net, 0, RuleParameters(0.01, 1.0, 0, CORRECTED), -2, 0)
     with pytest.raises(TypeError, match="sum"):
         bench_zennit.Zennit(plan, random_blob((2, *net.input_shape), seed=1))

@@ -298,5 +298,5 @@ def run(options: argparse.Namespace) -> int:
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     """Values given on the command line, by attribute of the config."""
-    given = vars(options) | {"formula": options.formulas and options.formulas[0]}
+    given = vars(options) | {"formula": options.formulas[0] if options.formulas else None}
     return {key.attribute: given[key.attribute] for key in KEYS if given.get(key.attribute) is not None}

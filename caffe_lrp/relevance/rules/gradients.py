@@ -10,7 +10,7 @@ from caffe_lrp.layers.base import Blobs, Layer, Neuron
 from caffe_lrp.layers.linear import Linear
 
 from .accounts import Loss
-from .base import Conditions, LayerT, PassedItem, RuleParameters, Seen, UnpreparedRule
+from .base import Conditions, LayerT, PassedItem, Seen, UnpreparedRule
 from .recipe import own_adjoint_floats
 
 
@@ -40,19 +40,6 @@ class Gradient(NotConserving[Layer]):
 
     def derived_floats(self, layer: Layer, conditions: Conditions, growth: float) -> Mapping[str, int]:
         return own_adjoint_floats(layer, growth) if isinstance(layer, Linear) else {}
-
-
-@dataclass(frozen=True)
-class Backprojection(Gradient):
-    """``r = Wᵀ R``: the gradient of a linear layer."""
-
-    title = "Wᵀ R"
-
-    @classmethod
-    def of(cls, parameters: RuleParameters) -> "Backprojection":
-        """The rule of a formula."""
-        del parameters
-        return cls()
 
 
 @dataclass(frozen=True)
