@@ -262,9 +262,13 @@ class _Chooser:
         found = [layer.index for layer in self._layers if name in (layer.name, str(layer.index))]
         if found:
             return found[0]
-        names = [layer.name for layer in self._layers]
-        self._fault(entry, f"no layer of the net is called '{name}'{did_you_mean(name, names)}")
+        self._fault(entry, self._no_such_layer(name))
         return None
+
+    def _no_such_layer(self, name: str) -> str:
+        names = [layer.name for layer in self._layers]
+        advice = did_you_mean(name, names) or "; caffe-lrp inspect shows all"
+        return f"no layer of the net is called '{name}'{advice}"
 
     def _at_position(self, entry: Entry, layers: list[Layer]) -> list[Layer]:
         """Those of ``layers``, which are in the order of execution, that are at the entry's position."""

@@ -10,6 +10,7 @@ from caffe_lrp.errors import ConfigError, PlanError, about
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.linear import Linear
+from caffe_lrp.messages import MOST_LISTED
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 
@@ -183,7 +184,9 @@ def _assigned(
     found = assign(composite, base.entries if base else (), parameters, net.layers, path[::-1], lowest)
     with about(ConfigError, place=composite.label):
         if found.faults:
-            raise ConfigError(f"\n{composite.label}: ".join(found.faults))
+            more = len(found.faults) - MOST_LISTED
+            shown = [*found.faults[:MOST_LISTED], *([f"… and {more} more"] if more > 0 else [])]
+            raise ConfigError(f"\n{composite.label}: ".join(shown))
     return found.rules, tuple(f"{composite.label}: {remark}" for remark in found.remarks)
 
 

@@ -255,7 +255,7 @@ def test_quirks_that_would_help_are_told(odd: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(assignment, "default_rule", default_rule)
     (gap,) = facts_for(tmp_path, odd, 0).gaps
     assert gap.advice.startswith(
-        "choose formula 11 or 99, or set --quirks corrected, under which every formula has one, or start below"
+        "choose formula 11 or 99, or set --quirks corrected, under which every formula has one, or start"
     )
 
 
