@@ -135,7 +135,9 @@ def assign(
     chooser.forget()
     for entry in composite.entries:
         for index in chooser.chosen(entry):
-            rules[index] = Assigned(_made(entry, passed[index], parameters), entry.place)
+            rule = _made(entry, passed[index], parameters)
+            chooser.note_refusal(entry, passed[index], rule.refusal(passed[index]))
+            rules[index] = Assigned(rule, entry.place)
     return Assignment(rules, tuple(chooser.faults), tuple(chooser.remarks))
 
 
@@ -279,6 +281,11 @@ class _Chooser:
         elif entry.position:
             layers = {FIRST: layers[:1], LAST: layers[-1:]}[entry.position]
         return layers[: entry.first] if entry.first else layers
+
+    def note_refusal(self, entry: Entry, layer: Layer, reason: str) -> None:
+        """Note why a layer cannot have a rule although others of its kind can; nothing without a reason."""
+        if reason:
+            self._fault(entry, f"{layer.label} cannot have the rule '{entry.rule}': {reason}")
 
     def _fault(self, entry: Entry, text: str) -> None:
         self.faults.append(f"{entry.place}: {text}" if entry.place else text)
