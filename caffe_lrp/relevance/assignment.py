@@ -211,8 +211,9 @@ class _Chooser:
             self._note_unsuited(entry, strict)
             return []
         found = self._at_position(entry, suited)
-        if merged and entry.layers:
-            self._remark_merged(entry, merged)
+        remarkable = [layer for layer in merged if named.get(layer.index) or not found]
+        if remarkable:
+            self._remark_merged(entry, remarkable)
         elif not found and not entry.is_optional:
             self._note_empty(entry, named, unsuited)
         return [layer.index for layer in found]
@@ -245,8 +246,7 @@ class _Chooser:
             return self._in_range(entry, start, end)
         found = [layer.index for layer in self._layers if fnmatchcase(layer.name, reference)]
         if not found and not entry.is_optional:
-            names = [layer.name for layer in self._layers]
-            self._fault(entry, f"no layer of the net is called '{reference}'{did_you_mean(reference, names)}")
+            self._fault(entry, self._no_such_layer(reference))
         return found
 
     def _in_range(self, entry: Entry, start: str, end: str) -> list[int]:

@@ -291,7 +291,7 @@ def lowest_linear_layers(net: Net) -> frozenset[int]:
 
 def _required(rule: AnyRule | None, layer: Layer, net: Net, composite: Composite) -> AnyRule:
     """``rule``; PlanError if there is none for the layer, or none that it can be passed by."""
-    if rule is None and composite.source and isinstance(layer, Linear):
+    if rule is None and composite.entries and isinstance(layer, Linear):
         raise PlanError(
             f"{composite.label}: {layer.label} of {net.source} gets no rule; begin the rules with one for "
             "all linear layers, such as {kind: linear, rule: epsilon}, or give a base, such as epsilon-plus"
@@ -303,7 +303,7 @@ def _required(rule: AnyRule | None, layer: Layer, net: Net, composite: Composite
         )
     if not _knows_its_bounds(rule, layer, net):
         remedy = "choose a formula without it, such as epsilon-plus-flat"
-        if composite.source:
+        if composite.entries:
             remedy = f"give its bounds, 'low' and 'high', in {composite.label}, or choose another rule"
         raise PlanError(
             f"{net.source}: {layer.label} does not read the image, nor a moved, scaled or shifted copy, "
