@@ -17,7 +17,14 @@ from caffe_lrp.net.deploy.deployed import DeployedNet, deploy, image_shape
 from caffe_lrp.net.heads import are_probabilities, find_head, head_names
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.composite import Composite, FormulaCode
-from caffe_lrp.relevance.formulas import composite_for, needs_switch_layer
+from caffe_lrp.relevance.formulas import (
+    FORMULAS,
+    all_entries,
+    composite_for,
+    has_channel_norm,
+    needs_switch_layer,
+    written_out,
+)
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import Start, find_start, layer_index
@@ -263,12 +270,14 @@ def composite_of(settings: ModelSettings, code: FormulaCode) -> Composite:
     Raises
     ------
     ConfigError
-        There is no such formula, or it needs a switch layer that is not set.
+        There is no such formula, a composite has the name of another, or it needs a switch layer that is not
+        set.
     """
     kind = "composite" if isinstance(code, Composite) else "formula"
     with about(ConfigError, setting="" if kind == "composite" else "formula"):
         composite = composite_for(code)
         is_switching = needs_switch_layer(composite)
+        _refuse_name_of_formula(composite)
     switch_layer = dict(composite.settings).get("switch_layer", settings.switch_layer)
     if is_switching and isinstance(switch_layer, int) and switch_layer < 0:
         raise ConfigError(
@@ -277,3 +286,17 @@ def composite_of(settings: ModelSettings, code: FormulaCode) -> Composite:
             setting="switch_layer",
         )
     return composite
+
+
+def _refuse_name_of_formula(composite: Composite) -> None:
+    """ConfigError if a composite has the name of a formula and is another: results are called by it."""
+    named = next((code for code in FORMULAS if str(code) == composite.name), None)
+    if named is None:
+        return
+    formula = written_out(named)
+    is_same = all_entries(composite) == formula.entries and not composite.settings
+    if not is_same or has_channel_norm(composite) != formula.channel_norm:
+        raise ConfigError(
+            f"{composite.label}: '{composite.name}' is the name of a formula; rename the file, or write a "
+            "'name' into it"
+        )
