@@ -43,7 +43,7 @@ def test_a_composite_alone_replaces_the_formula_and_is_part_of_the_fingerprint(t
     path = write(tmp_path, "base: 100\nrules: [{position: first, rule: flat}]\n")
     given = arguments(listed, out, "--outputs", "npy", "--composite", path)
     assert run(*given).returncode == 0
-    assert [found.name for found in out.rglob("*.npy")] == ["00.jpg_rawhm.npy"]
+    assert [found.name for found in out.rglob("*.npy")] == ["00.jpg_relevance.npy"]
     assert "nothing left to do" in run(*given).stdout
     write(tmp_path, "# The same.\nbase: 100\nrules:\n  - rule: flat\n    position: first\n")
     assert "nothing left to do" in run(*given).stdout
@@ -82,13 +82,10 @@ def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
     [
         (("--composite", "none.yaml"), 3, "none.yaml"),
         (("--composite", "a,,b"), 2, "'a,,b' must be files, separated by commas, such as a.yaml,b.yaml"),
-        (
-            ("--composite", "{path},{path}"),
-            2,
-            "'100' is the name of two formulas or composites; rename a file",
-        ),
-        (("--composite", "{path}", "--formula", 100), 2, "'100' is the name of two formulas or composites"),
-        (("--composite", "{path}", "--switch-layer", -1), 3, "composite 100 needs a switch layer; set"),
+        (("--composite", "{path},{path}"), 2, "'mine' is the name of two formulas or composites; rename a"),
+        (("--composite", "{path}", "--switch-layer", -1), 3, "composite mine needs a switch layer; set"),
+        (("--composite", "{other}"), 3, "'102' is the name of a formula; rename the file, or write a"),
+        (("--composite", "{other}", "--formula", 102), 2, "'102' is the name of two formulas or composites"),
     ],
     ids=str,
 )
