@@ -1,6 +1,6 @@
-"""Relevance as NumPy reads it: the files of one image, and the numbers that databases hold.
+"""Relevance in NumPy's formats: the files of one image, and the numbers in databases.
 
-Nothing here depends on when or where it runs: the same explanation gives the same bytes. Nothing is pickled.
+Output does not depend on time or machine: the same explanation gives the same bytes. Nothing is pickled.
 """
 
 import io
@@ -15,13 +15,13 @@ from caffe_lrp.model.explanation import Explanation
 
 from .encoding import LIST_LENGTH, Dtype, Encoding
 
-#: The largest number that half precision holds.
+#: The largest number in half precision.
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
-#: The digits of floats hardly shrink, whatever the effort: higher levels save 3 % at most.
+#: Floats hardly compress: higher levels save 3 % at most.
 _COMPRESSION = 1
 
-#: The earliest date a ZIP archive can name, in place of the time of writing.
+#: The earliest date possible in a ZIP archive, used instead of the time of writing.
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -37,7 +37,7 @@ def relevance_map(explanation: Explanation, dtype: Dtype) -> NDArray[Any]:
 
 
 def _stored(relevance: NDArray[np.float32], dtype: Dtype) -> NDArray[Any]:
-    """``relevance`` as files hold it; ImageError if a number is too large for float16."""
+    """Return ``relevance`` in the type of the files; ImageError if a number is too large for float16."""
     if dtype == "float16":
         _refuse_overflow(relevance)
     return np.ascontiguousarray(relevance, little_endian(dtype))
@@ -49,7 +49,7 @@ def npy_file(explanation: Explanation, encoding: Encoding) -> bytes:
 
 
 def layer_file(kind: str, explanation: Explanation, encoding: Encoding) -> bytes:
-    """Content of a file of relevance at a layer, in the shape and the order of channels of its blob.
+    """Content of a file of relevance at a layer, with the shape and channel order of its blob.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def layer_file(kind: str, explanation: Explanation, encoding: Encoding) -> bytes
 
 
 def npz_file(explanation: Explanation, encoding: Encoding) -> bytes:
-    """Content of ``_relevance.npz``: the relevance, what it explains, and what it was made with."""
+    """Content of ``_relevance.npz``: the relevance, the explained classes, and the settings of the run."""
     arrays = {
         "relevance": relevance_map(explanation, encoding.dtype),
         "scores": np.asarray(explanation.ranking.scores[:LIST_LENGTH], "<f4"),
@@ -71,7 +71,7 @@ def npz_file(explanation: Explanation, encoding: Encoding) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive:
         for name, array in arrays.items():
-            # What ZipFile would note of its own accord differs between moments and systems.
+            # ZipFile's defaults depend on time and system.
             entry = zipfile.ZipInfo(f"{name}.npy", _NO_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3
@@ -81,14 +81,14 @@ def npz_file(explanation: Explanation, encoding: Encoding) -> bytes:
 
 
 def _encode_npy(array: NDArray[Any]) -> bytes:
-    """The bytes of an NPY file; that of an object array, which would be pickled, is refused."""
+    """Return the bytes of an NPY file; object arrays, which would be pickled, are refused."""
     content = io.BytesIO()
     np.lib.format.write_array(content, array, version=(1, 0), allow_pickle=False)
     return content.getvalue()
 
 
 def little_endian(dtype: Dtype) -> np.dtype[Any]:
-    """Return a type with the byte order of files, the same on every machine."""
+    """Return a type in the byte order of the files, which is the same on every machine."""
     return np.dtype(dtype).newbyteorder("<")
 
 

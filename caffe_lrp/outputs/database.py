@@ -1,8 +1,8 @@
-"""All maps of a run in one HDF5 file, laid out as the attribution databases of ViRelAy.
+"""All maps of a run in one HDF5 file, in the layout of ViRelAy's attribution databases.
 
-A row is an image. Rows are addressed by their number, so that a run which was interrupted goes on where it
-stopped, and writing one twice does no harm. With an input dataset, a second file beside the first holds
-the pictures in the same order.
+Each image has a row. Rows are addressed by number, so an interrupted run can continue where it stopped,
+and writing a row twice does no harm. With an input dataset, a second file next to the first contains the
+pictures in the same order.
 """
 
 import json
@@ -28,19 +28,19 @@ from .encoding import Dtype
 from .structure import MARK, MARK_COLUMN, MOST_ROWS, UNMARKED, Column
 from .table import Table, new_table
 
-#: So many rows are lost at most if nobody calls `AttributionDatabase.flush`.
+#: Most rows that can be lost if `AttributionDatabase.flush` is not called.
 _MOST_PENDING = 256
 
-#: In a description: how many maps the whole run has.
+#: Key in a description: number of maps of the whole run.
 MAPS_OF_RUN = "maps"
 
-#: Longer values of settings are not quoted in messages: hashes of files.
+#: Longer values of settings, such as hashes of files, are not quoted in messages.
 _LONGEST_VALUE = 40
 
 
 @dataclass(frozen=True)
 class DatabaseShape:
-    """How large a database is.
+    """The size of a database.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class DatabaseShape:
     classes
         Number of the net's outputs.
     input_size
-        Height and width of the pictures in an input dataset; None: those of a map.
+        Height and width of the pictures in an input dataset; None: the same as those of a map.
     """
 
     rows: int
@@ -78,40 +78,40 @@ class DatabaseShape:
 
     @property
     def _label_column(self) -> Column:
-        """ViRelAy's own databases have 16 bits."""
+        """The column of labels; ViRelAy's own databases use 16 bits for them."""
         return Column("label", "<u2" if self.classes <= np.iinfo(np.uint16).max else "<u4")
 
 
 def input_path_of(path: Path) -> Path:
-    """Where the input dataset of the database ``path`` is: beside it, ``maps.input.h5`` of ``maps.h5``."""
+    """Return the path of the input dataset of the database ``path``: ``maps.input.h5`` for ``maps.h5``."""
     return path.with_name(f"{path.stem}.input{path.suffix}")
 
 
 class AttributionDatabase:
-    """A database to write maps to: a new one, or one to go on with. Several threads may write.
+    """A database to write maps to, new or continued. Several threads may write.
 
-    Written rows count only after the next `flush`, which closing includes.
+    Written rows count only after the next `flush`; closing flushes, too.
 
     Parameters
     ----------
     path
         The file; its folder is made if missing.
     shape
-        How large it is.
+        Size of the database.
     dtype
         Type of the maps.
     with_input
-        Whether to write the pictures, too, into the file `input_path_of` names.
+        Whether to write the pictures, too, into the file given by `input_path_of`.
     description
-        What describes the run. A file made with another description is refused.
+        Description of the run. A file with another description is refused.
     overwrite
         Whether a file that would be refused is replaced instead.
 
     Raises
     ------
     OutputError
-        There is a file of this name of another shape, type or description, or of another kind, and it is not
-        to be overwritten; or there is no room for a new one.
+        A file of this name has another shape, type or description, or is of another kind, and must not be
+        overwritten; or the disk is too full for a new one.
     UsageError
         h5py is missing.
     """
@@ -149,24 +149,23 @@ class AttributionDatabase:
         self.close()
 
     def write(self, row: int, explanation: Explanation, index: int) -> None:
-        """Write one map, and its picture where there is an input dataset.
+        """Write one map, and its picture if there is an input dataset.
 
         Parameters
         ----------
         row
-            Its row.
+            Row of the map.
         explanation
             The map; the first of the classes it explains is its label.
         index
-            Row of its picture in the input dataset that ViRelAy is to read, which after a merge is the
-            merged one.
+            Row of its picture in the input dataset for ViRelAy; after a merge, in the merged one.
 
         Raises
         ------
         ImageError
             It cannot be written, or is too large for float16.
         OutputError
-            Nothing can be written any more.
+            No more rows can be written.
         """
         if not 0 <= index < UNMARKED:
             raise ValueError(f"{index} is not an index")
@@ -187,8 +186,8 @@ class AttributionDatabase:
         Raises
         ------
         OutputError
-            The disk did not take it, now or in an earlier call; its rows stay without a mark. Or the files
-            that this run writes are no longer those of this name.
+            Writing to the disk failed, now or in an earlier call; the rows stay unmarked. Or the files of
+            this run were moved or replaced.
         """
         with self._flushing:
             # Only rows that were complete before the content is synced may be marked after it.
@@ -197,7 +196,7 @@ class AttributionDatabase:
                 self._sync()
             for table in self._tables:
                 table.require_in_place()
-            # The mark of the map comes last: where it is, the picture is complete, too.
+            # The map is marked last: if its mark is set, the picture is complete, too.
             for row, index in complete:
                 for table in self._tables:
                     table.write(row, {MARK: np.array([index], MARK_COLUMN.dtype)})
@@ -205,7 +204,7 @@ class AttributionDatabase:
                 self._pending.popleft()
 
     def _sync(self) -> None:
-        """Sync the content to the disk. A system reports a failure only once, so it is remembered."""
+        """Sync the content to the disk. The system reports a failure only once, so it is remembered."""
         if self._lost:
             raise OutputError(self._lost)
         try:
@@ -216,7 +215,7 @@ class AttributionDatabase:
             raise
 
     def rows_done(self) -> NDArray[np.bool_]:
-        """(rows,): which rows need not be written again."""
+        """Return which rows need not be written again, (rows,)."""
         done = self._maps.is_marked()
         return done & self._inputs.is_marked() if self._inputs is not None else done
 
@@ -230,12 +229,12 @@ class AttributionDatabase:
 
     @property
     def _tables(self) -> list[Table]:
-        """Those there are, the maps last."""
+        """Return the open tables, the maps last."""
         return [self._maps] if self._inputs is None else [self._inputs, self._maps]
 
 
 def describe_layout(table: Table) -> str:
-    """Return in words what every row of a file holds."""
+    """Return the layout of a file's rows, in words."""
     return _in_words(table.columns.values())
 
 
@@ -252,7 +251,7 @@ def differing_settings(one: str, other: str) -> str:
 
 
 def maps_of_run(description: str) -> int:
-    """How many maps the whole run has by its description, all shards together; 0 if it does not say."""
+    """Return the number of maps of all shards of a run, from its description; 0 if not given."""
     count = _settings(description).get(MAPS_OF_RUN)
     return count if type(count) is int and 0 < count <= MOST_ROWS else 0
 
@@ -261,7 +260,7 @@ def _settings(description: str) -> dict[str, Any]:
     """Return the settings in a description; empty if it is not one of a run."""
     try:
         settings = json.loads(description or "{}")
-        json.dumps(settings)  # what was barely read may be too deep to be written
+        json.dumps(settings)  # text that was barely parsed may be nested too deeply to be written
     except (ValueError, RecursionError):
         return {}
     return settings if isinstance(settings, dict) else {}
@@ -272,21 +271,21 @@ class _OtherContentError(OutputError):
 
 
 def _open(path: Path, rows: int, columns: Sequence[Column], description: str, overwrite: bool) -> Table:
-    """The file ``path``, made if it is not there, of exactly these columns and this description."""
+    """Return the file ``path``, with exactly these columns and this description; made if missing."""
     if os.path.lexists(path):
         try:
             return _open_existing(path, rows, columns, description)
         except _OtherContentError:
             if not overwrite:
                 raise
-    # Somebody else may make it meanwhile.
+    # Another process may create it in the meantime.
     with suppress(FileExistsError), new_table(path, rows, columns, description, replace=overwrite):
         pass
     return _open_existing(path, rows, columns, description)
 
 
 def _open_existing(path: Path, rows: int, columns: Sequence[Column], description: str) -> Table:
-    """The file ``path``; OutputError if it is not of exactly these columns and this description."""
+    """Return the file ``path``; OutputError unless it has exactly these columns and this description."""
     try:
         table = Table(path, writable=True)
     except ConfigError as error:
@@ -299,7 +298,7 @@ def _open_existing(path: Path, rows: int, columns: Sequence[Column], description
         reason = f"holds {found}, but this run makes {wanted}"
     elif table.description != description:
         different = differing_settings(table.description, description)
-        reason = f"was made with other settings than this run has ({different})"
+        reason = f"was made with settings that differ from those of this run ({different})"
     if reason:
         table.close()
         raise _OtherContentError(
@@ -309,5 +308,5 @@ def _open_existing(path: Path, rows: int, columns: Sequence[Column], description
 
 
 def _in_words(columns: Iterable[Column]) -> str:
-    """Equal words, equal columns."""
+    """Return columns in words, which are equal only for equal columns."""
     return ", ".join(sorted(map(str, columns)))

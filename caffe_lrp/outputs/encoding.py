@@ -1,4 +1,4 @@
-"""The encoding of explanations, common to all kinds of files."""
+"""Settings for encoding explanations, common to all kinds of files."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,22 +7,22 @@ from caffe_lrp.rendering.style import DEFAULT_STYLE, PictureStyle
 
 Dtype = Literal["float32", "float16"]
 
-#: Classes that files name, best first.
+#: Number of best classes in files.
 LIST_LENGTH = 10
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What all files of a run have in common.
+    """Settings shared by all files of a run.
 
     Attributes
     ----------
     dtype
-        Of relevance, where files have a choice.
+        Type of relevance, in files that support several.
     description
-        Description of the run (net, formula, settings), as a JSON text.
+        Description of the run (net, formula, settings), as JSON.
     picture
-        How rendered pictures look.
+        The style of rendered pictures.
     """
 
     dtype: Dtype = "float32"

@@ -1,8 +1,8 @@
-"""The table of outputs: files of every map, and one database of all maps.
+"""The table of outputs: files for every map, and one database for all maps.
 
-A new kind of output is one row here, and the function that encodes it. Nothing is loaded for this table, so
-that the command line can name its kinds; `writers` looks the encoders up. Source: manual:
-toolbox, "Output files".
+A new kind of output needs a row here, and a function that encodes it. The table loads no other modules, so
+the command line can list the kinds quickly; `writers` looks up the encoders. Source: manual: toolbox,
+"Output files".
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .layers import is_layer_kind, layer_suffix
 
-#: The kind that is drawn as the picture options say, the one that tells of sums, and the database.
+#: The kind drawn with the picture options, the one with the sums of relevance, and the database.
 RENDER, CONSERVATION, DATABASE = "render", "conservation", "h5"
 
 
@@ -23,18 +23,18 @@ class Output:
     name
         Its name for ``--outputs``.
     help
-        What is in it, in a few words.
+        Its content, in a few words.
     suffix
-        What the names of its files end with; empty: it is one database of all maps, not a file of each.
+        Suffix of its file names; empty: it is one database for all maps, not a file for each.
     encoder
-        Which function of this room makes the content of a file, ``module.function``. It gets an
+        The function of this package that makes the content of a file, as ``module.function``. It gets an
         `Explanation` and an `Encoding`. Empty for a database.
     by_default
         Whether it is written by default.
     is_text
-        Whether it is text; by default, the programs ``…_minimal`` write nothing else.
+        Whether it is text; by default, the programs ``…_minimal`` write only text.
     needs_sums
-        Whether the sums of relevance at every layer have to be noted on the way.
+        Whether the sums of relevance at every layer must be recorded during the backward pass.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Output:
     needs_sums: bool = False
 
 
-#: In the order of writing, behind relevance at layers. Of files the raw heatmap comes last: where it is, the
-#: others are complete. Pictures come behind maps for NumPy: an older one counts as that of another map.
+#: In the order of writing, after relevance at layers. The raw heatmap is the last file: if it exists, the
+#: others are complete. Pictures come after maps for NumPy: a picture older than its map counts as outdated.
 _ROWS = (
     Output(
         "heatmap",
@@ -58,7 +58,7 @@ _ROWS = (
     ),
     Output(
         "input",
-        "what the net saw of the image",
+        "the net's input, as a picture",
         "_as_inputted_into_the_dnn.png",
         "pictures.input_file",
         by_default=True,
@@ -103,27 +103,27 @@ def default_kinds(*, text_only: bool) -> tuple[str, ...]:
 
 
 def in_order(kinds: Iterable[str]) -> tuple[str, ...]:
-    """Those rows of the table that ``kinds`` name, in the order of writing."""
+    """Return ``kinds`` in the order of writing."""
     wanted = {*kinds}
     return tuple(name for name in OUTPUTS if name in wanted)
 
 
 def file_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``kinds`` that are files of every map, in the order of writing."""
+    """Return those of ``kinds`` with a file for every map, in the order of writing."""
     wanted = list(dict.fromkeys(kinds))
     return (*filter(is_layer_kind, wanted), *(name for name in in_order(wanted) if OUTPUTS[name].suffix))
 
 
 def need_sums(kinds: Iterable[str]) -> bool:
-    """Whether sums of relevance have to be noted on the way for one of ``kinds``."""
+    """Return whether one of ``kinds`` needs the sums of relevance at every layer."""
     return any(OUTPUTS[name].needs_sums for name in in_order(kinds))
 
 
 def suffix_of(kind: str) -> str:
-    """Return the suffix of files of a kind, one that `file_kinds` gives."""
+    """Return the suffix of files of a kind, one of those returned by `file_kinds`."""
     return layer_suffix(kind) if is_layer_kind(kind) else OUTPUTS[kind].suffix
 
 
 def paths_of(stem: str, kinds: Iterable[str]) -> list[str]:
-    """The files of ``kinds`` that `writers.write_outputs` writes for a stem."""
+    """Return the files of ``kinds`` that `writers.write_outputs` writes for a stem."""
     return [stem + suffix_of(kind) for kind in kinds]

@@ -1,6 +1,6 @@
-"""Names of the files of relevance at layers, one for each requested layer (``--dump-layers``).
+"""Names of the files with relevance at layers, one per requested layer (``--dump-layers``).
 
-Each is a kind of output of its own: ``layer:`` and the layer's name in file names.
+Each layer is its own kind of output: ``layer:`` and the layer's name in file names.
 """
 
 import re
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 
 _PREFIX = "layer:"
 
-#: What stands in for itself in names of files; everything else, slashes above all, becomes ``_``.
+#: Characters kept in file names; all others, especially slashes, become ``_``.
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
-#: Longer names are cut, so that names of files stay below what file systems take.
+#: Longer names are cut, to stay below the limit of file systems.
 _LONGEST = 80
 
 
 def layer_labels(names: Sequence[str]) -> list[str]:
     """Return the names of a net's layers in file names, all different.
 
-    Layers that would share a name have their index in front: ``7-relu``.
+    Layers that would share a name get their index as a prefix: ``7-relu``.
     """
     texts = [_UNFIT.sub("_", name)[:_LONGEST] for name in names]
     counts = Counter(texts)
@@ -29,12 +29,12 @@ def layer_labels(names: Sequence[str]) -> list[str]:
 
 
 def layer_kind(label: str, output: int | None = None) -> str:
-    """The kind of output for a layer; of one with several outputs, each has a number and a kind."""
+    """Return the kind of output for a layer; if it has several outputs, each has a number and a kind."""
     return f"{_PREFIX}{label}" if output is None else f"{_PREFIX}{label}@{output}"
 
 
 def is_layer_kind(kind: str) -> bool:
-    """Whether a kind of output is relevance at a layer."""
+    """Return whether a kind of output is relevance at a layer."""
     return kind.startswith(_PREFIX)
 
 

@@ -1,7 +1,7 @@
-"""Maps read back from the files that were written of them, by this program or by the LRP Toolbox.
+"""Reading maps from files written by this program or by the LRP Toolbox.
 
-A file may come from anywhere: nothing is unpickled, and no memory is taken for numbers that a file claims
-but does not have.
+Files are not trusted: nothing is unpickled, and no memory is allocated for numbers that a file claims to
+have but does not.
 """
 
 import io
@@ -23,36 +23,36 @@ from caffe_lrp.kernels.numerals import read_numbers
 
 from .kinds import OUTPUTS
 
-#: A map of a net's input takes a megabyte or two; more than this is something else.
+#: A map of a net's input takes a megabyte or two; a file larger than this is something else.
 _MOST_MEGABYTES = 512
 _ADVICE = "give a file of relevance with shape (channels, height, width) or (height, width)"
 
-#: What reading an archive raises on damage, on encryption, and on what zipfile cannot unpack.
+#: Exceptions of reading an archive that is damaged, encrypted, or not supported by zipfile.
 _ARCHIVE_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 
 #: Names of arrays in ``_relevance.npz``.
 _RELEVANCE, _CLASSES, _SCORES, _TARGET = "relevance", "classes", "scores", "target"
-#: A list of classes with their scores is short, and so is such a file.
+#: A list of classes with their scores is short; larger files are something else.
 _MOST_SCORES = 1000
 
-#: Shortest number with what divides it from the next.
+#: Bytes of the shortest number with its separator.
 _LEAST_BYTES_OF_NUMBER = 2
 
 
 @dataclass(frozen=True)
 class Account:
-    """What a map explains.
+    """The classes and scores that a map explains.
 
     Attributes
     ----------
     classes
-        The classes explained, the best of them first; empty if nothing says.
+        The classes explained, the best of them first; empty if unknown.
     best
-        The best classes and their scores, best first; empty if nothing says.
+        The best classes and their scores, best first; empty if unknown.
     score
-        Score of the first class explained; None if nothing says.
+        Score of the first class explained; None if unknown.
     rank
-        Its place among the classes, from 1; None if nothing says.
+        Its rank among the classes, from 1; None if unknown.
     """
 
     classes: tuple[int, ...] = ()
@@ -62,7 +62,7 @@ class Account:
 
     @classmethod
     def among(cls, classes: tuple[int, ...], best: tuple[tuple[int, float], ...]) -> "Account":
-        """The account of classes whose score and rank the list of the best ones says, or nothing does."""
+        """Return the account of classes, with score and rank looked up in the list of the best ones."""
         places = [index for index, _ in best]
         if not classes or classes[0] not in places:
             return cls(classes, best)
@@ -71,12 +71,12 @@ class Account:
 
 
 def is_map_file(path: Path) -> bool:
-    """Return whether a file is named like one with a map."""
+    """Return whether a file is named like a map file."""
     return path.suffix.lower() in _READERS
 
 
 def stem_of(path: Path) -> str:
-    """The name of a file of a map up to what tells its kind: ``cat.jpg`` of ``cat.jpg_rawhm.txt``."""
+    """Return the name of a map file without the suffix of its kind: ``cat.jpg`` for ``cat.jpg_rawhm.txt``."""
     for kind in FILES_OF_MAPS:
         suffix = OUTPUTS[kind].suffix
         if path.name.endswith(suffix) and path.name != suffix:
@@ -85,12 +85,12 @@ def stem_of(path: Path) -> str:
 
 
 def read_map(path: Path) -> NDArray[Any]:
-    """The relevance in a file: (C, H, W) or (H, W), of any real type.
+    """Return the relevance in a file, (C, H, W) or (H, W), of any real type.
 
     Raises
     ------
     ImageError
-        The file cannot be read, is damaged, or holds something else.
+        The file cannot be read, is damaged, or contains something else.
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
@@ -103,7 +103,7 @@ def read_map(path: Path) -> NDArray[Any]:
 
 
 def read_account(path: Path) -> Account:
-    """Return what a file of a map, and the list of scores beside it, say about the map.
+    """Return the classes and scores of a map, from its file and the list of scores beside it.
 
     Damage is ignored here: reading the map reports it.
     """
@@ -139,7 +139,7 @@ def _npz(path: Path, content: bytes) -> NDArray[Any]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A file in an archive; ValueError if it is larger than a map, whatever the archive says of it."""
+    """Return a file in an archive; ValueError if it is larger than a map, whatever size the archive claims."""
     with archive.open(name) as file:
         content = file.read(_MOST_MEGABYTES * MEGABYTE + 1)
     if len(content) > _MOST_MEGABYTES * MEGABYTE:
@@ -181,19 +181,19 @@ def _raw_heatmap(path: Path, content: bytes) -> NDArray[Any]:
 
 
 def _numbers(text: bytes, count: int) -> NDArray[np.float32]:
-    """The first ``count`` numbers of a text, fewer where it goes wrong."""
+    """Return the first ``count`` numbers of a text; fewer if something else comes earlier."""
     numbers = np.empty(count, np.float32)
     if read_numbers(np.frombuffer(bytearray(text), np.uint8), numbers) == count:
         return numbers
     try:  # infinities, and numbers of many digits
-        with np.errstate(over="ignore"):  # what is too large is infinite
+        with np.errstate(over="ignore"):  # numbers that are too large become infinite
             return np.array([*map(float, text.split()[:count])]).astype(np.float32)
     except ValueError:
         return np.empty(0, np.float32)
 
 
 def _scores_in(content: bytes) -> tuple[tuple[int, float], ...]:
-    """The classes of ``_top10scores.txt``, best first, as far as they can be read."""
+    """Return the classes in ``_top10scores.txt``, best first, as far as they can be read."""
     found = []
     for line in content.splitlines()[:_MOST_SCORES]:
         words = line.split()
@@ -204,12 +204,12 @@ def _scores_in(content: bytes) -> tuple[tuple[int, float], ...]:
     return tuple(found)
 
 
-#: Ending of a name -> what reads the relevance from the content; it names the file in errors.
+#: Suffix of a name -> function that reads the relevance from the content; the path is for errors.
 _READERS: Mapping[str, Callable[[Path, bytes], NDArray[Any]]] = {
     ".npy": _npy,
     ".npz": _npz,
     ".txt": _raw_heatmap,
 }
 
-#: Kinds of output that hold a map, the fastest to read first.
+#: Kinds of output with a map, the fastest to read first.
 FILES_OF_MAPS = ("npy", "npz", "rawhm")

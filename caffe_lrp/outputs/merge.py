@@ -1,4 +1,4 @@
-"""Several databases, of the shards of a run, joined into one."""
+"""Merging the databases of a run's shards into one."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,18 +20,18 @@ from .project import project_files, require_presentable
 from .structure import MARK, MOST_ROWS, UNMARKED, Column
 from .table import Table, new_table
 
-#: How much of a column is in memory at a time.
+#: Bytes of a column that are in memory at a time.
 _BLOCK_BYTES = 64 * 1024 * 1024
-#: How many marks are looked at at a time: a damaged file may claim to have very many.
+#: Marks that are read at a time: a damaged file may claim to have very many.
 _MARKS_AT_ONCE = 2**20
 
-#: The column that databases have, and input datasets have not.
+#: A column that databases have, but input datasets do not.
 _MAPS = "attribution"
 
 
 @dataclass(frozen=True, eq=False)
 class _Origins:
-    """Where the rows of a merged database come from, in their order: number of a shard, row there, index."""
+    """The origin of each row of a merged database, in order: number of the shard, row in it, index."""
 
     shard: NDArray[np.int64]
     row: NDArray[np.int64]
@@ -39,30 +39,30 @@ class _Origins:
 
 
 def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = False) -> int:
-    """Join databases into a new one, whose rows come in the order of ``index``.
+    """Merge databases into a new one, with rows in the order of ``index``.
 
-    Input datasets beside them are joined, too. There a picture comes to the row that is its index, where
-    ViRelAy looks for it. Files are complete or absent, the input dataset made first.
+    Input datasets beside them are merged, too. There, the row of a picture is its index, as ViRelAy expects.
+    Files are either complete or absent; the input dataset is made first.
 
     Parameters
     ----------
     paths
-        The shards, in any order. Their input datasets may be among them, as a pattern such as ``maps-*.h5``
-        names them, too.
+        The shards, in any order. Their input datasets may be among them, since a pattern such as ``maps-*.h5``
+        matches them, too.
     out
         The database to make.
     allow_missing
-        Join the existing maps, even if rows are not written, or indices in no shard. The database then has
-        fewer rows, and the input dataset black pictures in place of those that are missing.
+        Merge the existing maps, even if some rows are not written, or some indices are in no shard. The
+        database then has fewer rows, and the input dataset black pictures in place of missing ones.
 
     Returns
     -------
-    How many databases were joined.
+    Number of merged databases.
 
     Raises
     ------
     ConfigError
-        Something is missing; shards differ in what they hold, or have indices in common; or a file cannot
+        Something is missing; shards differ in layout or settings, or have indices in common; or a file cannot
         be read.
     OutputError
         A file cannot be written, or already exists.
@@ -91,7 +91,7 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
 
 
 def _databases_among(paths: Sequence[Path]) -> list[Path]:
-    """``paths`` without the input datasets of others; ConfigError if one is missing or named twice."""
+    """Return ``paths`` without input datasets of others; ConfigError if one is missing or given twice."""
     for path in paths:
         require_file(path, "database", ConfigError)
     inputs = {input_path_of(path) for path in paths}
@@ -121,16 +121,16 @@ def _inputs_of(paths: Sequence[Path]) -> list[Path]:
     missing = [path for path in inputs if not os.path.lexists(path)]
     if missing and len(missing) < len(inputs):
         raise ConfigError(
-            f"{missing[0]}: is missing, though other databases have an input dataset; restore it, or move "
+            f"{missing[0]}: is missing, although other databases have an input dataset; restore it, or move "
             "the others elsewhere"
         )
     return [] if missing else inputs
 
 
 def _open_alike(paths: Sequence[Path], stack: ExitStack) -> list[Table]:
-    """Open databases that hold rows of the same kind."""
+    """Open databases, all of which must have the same columns."""
     if not paths:
-        raise ConfigError("nothing to merge; give the databases after the one to make")
+        raise ConfigError("nothing to merge; give the databases to merge after the name of the new one")
     tables: list[Table] = []
     for path in paths:
         table = stack.enter_context(Table(path))
@@ -150,7 +150,7 @@ def _open_alike(paths: Sequence[Path], stack: ExitStack) -> list[Table]:
 
 
 def _origins(shards: Sequence[Table]) -> _Origins:
-    """Where rows come from; ConfigError if there are none, or two of the same index."""
+    """Return the origins of rows; ConfigError if there are none, or two have the same index."""
     parts = [part for number, shard in enumerate(shards) for part in _origins_in(shard, number)]
     index = np.concatenate([part.index for part in parts]) if parts else np.empty(0, np.int64)
     if not len(index):
@@ -174,7 +174,7 @@ def _origins(shards: Sequence[Table]) -> _Origins:
 
 
 def _origins_in(shard: Table, number: int) -> Iterator[_Origins]:
-    """Where the rows of one shard come from, a part at a time, as it may claim to have very many."""
+    """Yield the origins of one shard's rows, in parts, as it may claim to have very many."""
     for start in range(0, shard.rows, _MARKS_AT_ONCE):
         marks = shard.read(MARK, start, min(_MARKS_AT_ONCE, shard.rows - start))
         rows = np.flatnonzero(marks != UNMARKED)
@@ -191,13 +191,13 @@ def _refuse_twins(origins: _Origins, shards: Sequence[Table] | Mapping[int, Tabl
     if len(twins):
         one, other = (shards[number].path for number in origins.shard[twins[0] : twins[0] + 2].tolist())
         raise ConfigError(
-            f"{other}: has index {origins.index[twins[0]]}, as {one} has; merge every shard once, and "
+            f"{other}: has index {origins.index[twins[0]]}, like {one}; merge every shard once, and "
             "only shards that share no image"
         )
 
 
 def _refuse_gaps(shards: Sequence[Table], origins: _Origins) -> None:
-    """Raise ConfigError if rows are not written, or indices are in no shard."""
+    """Raise ConfigError if a row is not written, or an index is in no shard."""
     written = np.bincount(origins.shard, minlength=len(shards)).tolist()
     complaints = [
         f"{shard.path}: {shard.rows - count} of {counted(shard.rows, 'row')} are not written"
@@ -236,7 +236,7 @@ def _require_same_rows(pictures: Sequence[Table], origins: _Origins) -> None:
 
 
 def _join(shards: Sequence[Table], origins: _Origins, out: Path, places: NDArray[np.int64]) -> None:
-    """Make ``out``, its rows ``places`` those of the shards."""
+    """Write ``out``, with the shards' rows in rows ``places``."""
     columns = list(shards[0].columns.values())
     try:
         with new_table(out, int(places[-1]) + 1, columns, shards[0].description) as table:
@@ -256,7 +256,7 @@ def _join(shards: Sequence[Table], origins: _Origins, out: Path, places: NDArray
 
 
 def _blocks(column: Column, count: int) -> Iterator[tuple[int, int]]:
-    """Begins and ends of parts of ``count`` rows."""
+    """Yield start and end of parts of ``count`` rows."""
     step = max(1, _BLOCK_BYTES // max(1, column.row_bytes))
     for start in range(0, count, step):
         yield start, min(count, start + step)
@@ -265,7 +265,7 @@ def _blocks(column: Column, count: int) -> Iterator[tuple[int, int]]:
 def _gathered(
     shards: Sequence[Table], origins: _Origins, column: Column, start: int, stop: int
 ) -> NDArray[Any]:
-    """Rows ``start`` to ``stop`` of the merged column."""
+    """Return rows ``start`` to ``stop`` of the merged column."""
     block = np.empty((stop - start, *column.shape), column.dtype)
     shard, row = origins.shard[start:stop], origins.row[start:stop]
     for first, last in _runs((np.diff(shard) == 0) & (np.diff(row) == 1)):
@@ -274,6 +274,6 @@ def _gathered(
 
 
 def _runs(goes_on: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Begins and ends of what goes on, from a flag for every neighbour: (True, False) gives 0-2, 2-3."""
+    """Yield start and end of runs, given whether each row continues in the next: (True, False): 0-2, 2-3."""
     borders = [0, *(np.flatnonzero(~goes_on) + 1).tolist(), len(goes_on) + 1]
     yield from pairwise(borders)

@@ -12,23 +12,23 @@ from .encoding import Encoding
 
 def heatmap_file(explanation: Explanation, _: Encoding) -> bytes:
     """Content of ``_heatmap.png``: the relevance in colours."""
-    # In the net's order: channels are added up one after the other.
+    # In the net's order: it decides in which order channels are summed.
     relevance = np.ascontiguousarray(explanation.relevance_of_net)
     return encode_png(heatmap_picture(relevance))
 
 
 def input_file(explanation: Explanation, _: Encoding) -> bytes:
-    """Content of ``_as_inputted_into_the_dnn.png``: the picture that the net saw."""
+    """Content of ``_as_inputted_into_the_dnn.png``: the net's input as a picture."""
     return encode_png(explanation.input)
 
 
 def render_file(explanation: Explanation, encoding: Encoding) -> bytes:
-    """Content of ``_render.png``: the relevance as people want to see it, and how it was drawn.
+    """Content of ``_render.png``: the relevance drawn in the requested style, which is noted in the file.
 
     Raises
     ------
     ImageError
-        The relevance is no map, or the original is needed, and its file is no longer there, or another.
+        The relevance is not a map, or the original image is needed but is gone or has changed.
     """
     try:
         picture = explanation.heatmap(encoding.picture)
