@@ -42,6 +42,15 @@ def positive_part_where_positive(x: Blob1, relevance: Blob1, out: Blob1) -> None
 
 
 @kernel
+def softplus_gradient(x: Blob1, gradient: Blob1, sharpness: float, out: Blob1) -> None:
+    """Gradient of ``log(1 + e^βx) / β``, whose slope is the logistic function of βx; (P,)."""
+    half = np.float32(0.5)
+    for i in range(x.size):
+        slope = half * np.tanh(half * np.float32(sharpness) * x[i]) + half
+        out[i] = gradient[i] * slope
+
+
+@kernel
 def sigmoid(x: Blob1, out: Blob1) -> None:
     """Logistic function ``1 / (1 + e^−x)``; (P,)."""
     for i in range(x.size):

@@ -231,6 +231,8 @@ class Aggregation(Layer):
 class ClippedWindows(Layer):
     """Capability: windows are clipped to the image, and the last of them may have no pixel of it."""
 
+    window: Window
+
     @property
     @abstractmethod
     def filled_size(self) -> tuple[int, int]:

@@ -1,12 +1,13 @@
 """Convolution."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from caffe_lrp.compute.linear_map import LinearMap
 from caffe_lrp.compute.once import shared_property
+from caffe_lrp.compute.products import Products
 from caffe_lrp.compute.quotients import undivided
 from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
@@ -28,6 +29,9 @@ class Convolution(Windowed):
 
     ``window`` has the padding above and left of the image, ``ends`` is that below and right.
     """
+
+    #: Whether windows lie in the output, over which every pixel of the input is spread.
+    spreads: ClassVar[bool] = False
 
     window: Window
     ends: Pad
@@ -97,6 +101,12 @@ class Convolution(Windowed):
 
     def map_of(self, weight: Blob) -> LinearMap:
         return ConvolutionMap(weight, self.window, self.input_shapes[0], self.output_shapes[0])
+
+    @shared_property
+    def products(self) -> Products:
+        return Products.of(
+            self.weight, self.groups, self.window, self.input_shapes[0], self.output_shapes[0], self.spreads
+        )
 
     @shared_property
     def _summing_map(self) -> LinearMap:

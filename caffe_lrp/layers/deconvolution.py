@@ -25,6 +25,8 @@ class Deconvolution(Convolution):
     the input share it over the inputs that an output does see, so that none is lost at the border.
     """
 
+    spreads = True
+
     @property
     def weight_shapes(self) -> tuple[Shape, ...]:
         kernel = (self.input_shapes[0][0], self.group_outputs, self.window.kernel_h, self.window.kernel_w)

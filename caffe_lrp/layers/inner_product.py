@@ -8,10 +8,13 @@ import numpy as np
 
 from caffe_lrp.compute.linear_map import LinearMap
 from caffe_lrp.compute.matrix_map import MatrixMap, PositionMap
+from caffe_lrp.compute.once import shared_property
+from caffe_lrp.compute.products import Products
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.kernels.window import Window
 
 from .base import Layer, register
 from .geometry import canonical_axis
@@ -82,6 +85,12 @@ class InnerProduct(Linear):
         # Its kernel reads rows of single precision, and does not ask.
         rows = np.ascontiguousarray(weight, np.float32)
         return kind(rows, self.input_shapes[0], self.output_shapes[0])
+
+    @shared_property
+    def products(self) -> Products:
+        pixel = Window(kernel_h=1, kernel_w=1)
+        weight = self.weight.reshape(*self.weight.shape, 1, 1)
+        return Products.of(weight, 1, pixel, (self.fan_in, 1, 1), (self.output_count, 1, 1), spreads=False)
 
     def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
         out = workspace.empty((len(relevance), *self.input_shapes[0]))

@@ -7,6 +7,7 @@ import numpy as np
 
 from caffe_lrp.compute.linear_map import LinearMap, signed_weight
 from caffe_lrp.compute.once import shared_property
+from caffe_lrp.compute.products import Products
 from caffe_lrp.compute.quotients import undivided
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
@@ -71,6 +72,10 @@ class Linear(Layer):
         rows = of_groups if self.groups == 1 else np.repeat(of_groups, self.group_outputs, axis=0)
         return rows.reshape(*rows.shape, *(1,) * (weight.ndim - 2))
 
+    def by_channel(self, numbers: Blob) -> Blob:
+        """One number for every output channel, as an array that outputs can be multiplied with."""
+        return numbers
+
     @abstractmethod
     def map_of(self, weight: Blob) -> LinearMap:
         """A map with other weights, lifted; see `linear_map`."""
@@ -104,6 +109,11 @@ class Linear(Layer):
         """``weight``, in the shape of the layer's own, as maps take it: (G, 1, O, 1, inputs, k_h, k_w)."""
         kernel = weight.shape[2:] or (1, 1)
         return weight.reshape(self.groups, 1, self.group_outputs, 1, weight.shape[1], *kernel)
+
+    @property
+    @abstractmethod
+    def products(self) -> Products:
+        """The products of the layer, one by one."""
 
     @shared_property
     def own_map(self) -> LinearMap:
@@ -148,3 +158,6 @@ class Windowed(Linear):
     """Capability: a linear layer that sees its input through windows, which may reach beyond it."""
 
     window: Window
+
+    def by_channel(self, numbers: Blob) -> Blob:
+        return numbers.reshape(-1, 1, 1)
