@@ -538,3 +538,81 @@ def z_box(x: Real, weight: Real, relevance: Real, edges: Edges, lowest: Real, hi
         shares = np.divide(relevance[item], z, out=np.zeros_like(z), where=z != 0).reshape(-1)
         out[item] = _sums(products * shares[edges.target], edges.source, edges.input_shape)
     return out
+
+
+# --- Rules that layers are given one by one ---------------------------------------------------------
+
+
+def stabilised(z: Array, eps: float, is_relative: bool, is_clipped: bool, undivided: bool) -> Array:
+    """Divisors for the sums of a batch: away from 0 by ε, or by ε times the root mean square of an item."""
+    out = np.zeros(z.shape)
+    for item in range(len(z)):
+        numbers = [float(value) for value in z[item].reshape(-1)]
+        size = eps
+        if is_relative:
+            size = eps * math.sqrt(sum(value**2 for value in numbers) / len(numbers))
+        for at in np.ndindex(*z[item].shape):
+            value = float(z[item][at])
+            sign = -1 if value < 0 else 1
+            out[item][at] = sign * max(abs(value), size) if is_clipped else value + sign * size
+            if value == 0 and undivided:
+                out[item][at] = 1
+    return out
+
+
+def over_divisor(relevance: Real, divisor: Array) -> Array:
+    """Relevance over a divisor, 0 where that is 0."""
+    return np.divide(relevance, divisor, out=np.zeros(divisor.shape), where=divisor != 0)
+
+
+def product_counts(edges: Edges, count: int | None) -> Array:
+    """Products of every output, those with padding included: ``count``, or as many as it has connections."""
+    degrees = _sums(np.ones(len(edges.target)), edges.target, edges.output_shape)
+    return degrees if count is None else np.full(edges.output_shape, float(count))
+
+
+def epsilon_shared(
+    x: Real, weight: Real, bias: Real, quotient: Array, edges: Edges, count: int | None
+) -> Array:
+    """``Σ (x w + b/K) q`` over the connections of every input; K is `product_counts`."""
+    out = np.zeros(x.shape)
+    shares = (_by_output(bias, edges.output_shape) / np.maximum(product_counts(edges, count), 1)).reshape(-1)
+    for item in range(len(x)):
+        products = x[item].reshape(-1)[edges.source] * weight.astype(np.float64).reshape(-1)[edges.weight]
+        products += shares[edges.target]
+        handed = products * quotient[item].reshape(-1)[edges.target]
+        out[item] = _sums(handed, edges.source, edges.input_shape)
+    return out
+
+
+def alpha_beta_shared(
+    x: Real, weight: Real, bias: Real, relevance: Real, edges: Edges, beta: float, count: int | None
+) -> tuple[Array, dict[str, float]]:
+    """αβ rule for products ``x w + b/K``, and what the second item loses; K is `product_counts`."""
+    out, lost = np.zeros(x.shape), dict.fromkeys(("padding", "no_positive", "no_negative"), 0.0)
+    counts = product_counts(edges, count)
+    shares = _by_output(bias, edges.output_shape) / np.maximum(counts, 1)
+    outside = shares * (counts - product_counts(edges, None))
+    for item in range(len(x)):
+        products = x[item].reshape(-1)[edges.source] * weight.astype(np.float64).reshape(-1)[edges.weight]
+        products += shares.reshape(-1)[edges.target]
+        handed = np.zeros(products.shape)
+        for cause, factor, part in (
+            ("no_positive", 1 + beta, lambda numbers: np.maximum(numbers, 0)),
+            ("no_negative", -beta, lambda numbers: np.minimum(numbers, 0)),
+        ):
+            total = _sums(part(products), edges.target, edges.output_shape) + part(outside)
+            quotient = over_divisor(factor * relevance[item].astype(np.float64), total)
+            handed += part(products) * quotient.reshape(-1)[edges.target]
+            if item == 1:
+                lost["padding"] += float((quotient * part(outside)).sum())
+                lost[cause] += float((factor * relevance[item].astype(np.float64))[total == 0].sum())
+        out[item] = _sums(handed, edges.source, edges.input_shape)
+    return out, lost
+
+
+def softplus_gradient(x: Real, gradient: Real, sharpness: float) -> Array:
+    """Gradient of ``log(1 + e^βx)/β``."""
+    return np.array(
+        [g / (1 + math.exp(-sharpness * v)) for v, g in zip(x.flat, gradient.flat, strict=True)]
+    ).reshape(x.shape)

@@ -291,7 +291,7 @@ def _epsilon(rule: Epsilon, layer: Linear, xs: Arrays, received: Arrays) -> Arra
 
 
 def _alpha_beta(rule: AlphaBeta, layer: Linear, xs: Arrays, received: Arrays) -> Arrays:
-    weight, bias = weight_of(layer), along_channels(layer, rule.bias(layer))
+    weight, bias = weight_of(layer), along_channels(layer, rule.counted_bias(layer))
     above, below = np.maximum(weight, 0), np.minimum(weight, 0)
     high, low = np.maximum(xs[0], 0), np.minimum(xs[0], 0)
     positive = applied(layer, above, high) + np.maximum(bias, 0)

@@ -4,7 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,20 @@ from caffe_lrp.relevance.plan import Plan, Step, resolve_plan
 from caffe_lrp.relevance.rules.accounts import Constants
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta, ZPlus
 from caffe_lrp.relevance.rules.base import AnyRule, Rule, RuleParameters
-from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.epsilon import Epsilon, EpsilonWithSharedBias, StabilisedEpsilon
 from caffe_lrp.relevance.rules.flat import Flat
-from caffe_lrp.relevance.rules.gamma import Gamma
-from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient, NotConserving
+from caffe_lrp.relevance.rules.gamma import Gamma, Gamma2019
+from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient, NotConserving, PassSmoothly
+from caffe_lrp.relevance.rules.normalization import TaylorNormalization
 from caffe_lrp.relevance.rules.recipe import LinearRule, Modifier, Part, PlainRule
-from caffe_lrp.relevance.rules.routing import Route
+from caffe_lrp.relevance.rules.routing import Pass, Route
+from caffe_lrp.relevance.rules.shared_bias import AlphaBetaWithSharedBias
+from caffe_lrp.relevance.rules.sharing import Proportional
 from caffe_lrp.relevance.rules.signed import SignedRule
+from caffe_lrp.relevance.rules.softmax import Overwrite
+from caffe_lrp.relevance.rules.stabiliser import Stabiliser
 from caffe_lrp.relevance.rules.w_square import WSquare
-from caffe_lrp.relevance.rules.z_box import ZBox
+from caffe_lrp.relevance.rules.z_box import ZBox, ZBoxOfNumbers
 
 INNER_PRODUCT = Case("inner product", 'type: "InnerProduct" inner_product_param { num_output: 5 }', (4, 3, 6))
 by_case = pytest.mark.parametrize("case", [CONVOLUTION, GROUPS, INNER_PRODUCT], ids=lambda case: case.name)
@@ -188,8 +193,12 @@ FUSED: list[LinearRule[Any]] = [
     Epsilon(0.0, False),
     AlphaBeta(1.0, True),
     AlphaBeta(0.75, False),
+    AlphaBeta(-0.25, False),
     ZPlus(0.0, True),
+    ZPlus(0.0, True, bias="ignore"),
     Gamma(0.25),
+    StabilisedEpsilon(Stabiliser(0.25, is_relative=True)),
+    StabilisedEpsilon(Stabiliser(0.5, is_clipped=True), "ignore"),
 ]
 
 
@@ -282,6 +291,52 @@ def test_every_rule_says_where_its_losses_come_from(code: int | str, quirks: Qui
             assert abs(unexplained) <= 1e-4 * account.absolute, account
 
 
+#: Rules that no formula has: layers are given them one by one.
+CHOSEN_LINEAR: list[AnyRule] = [
+    StabilisedEpsilon(Stabiliser(0.25, is_relative=True)),
+    StabilisedEpsilon(Stabiliser(0.5, is_clipped=True), "ignore"),
+    EpsilonWithSharedBias(Stabiliser(0.5)),
+    AlphaBeta(-0.5, True, bias="ignore"),
+    AlphaBeta(-1.0, True),
+    ZPlus(0.0, True, bias="ignore"),
+    AlphaBetaWithSharedBias(1.0),
+    Gamma(0.25, bias="ignore"),
+    Gamma2019(0.25, Stabiliser(0.1)),
+    ZBoxOfNumbers((-9.0,), (9.0,)),
+]
+CHOSEN_OTHERS: list[tuple[str, AnyRule]] = [
+    ("pool1", Proportional(True)),
+    ("pool1", Proportional(False)),
+    ("relu1", PassSmoothly()),
+    ("norm1", Pass()),
+    ("norm1", TaylorNormalization()),
+    ("prob", Pass()),
+    ("prob", Overwrite()),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [*((name, rule) for rule in CHOSEN_LINEAR for name in ("conv1", "a", "fc")), *CHOSEN_OTHERS],
+    ids=repr,
+)
+def test_every_rule_of_a_single_layer_says_where_its_losses_come_from(
+    name: str, rule: AnyRule, tmp_path: Path
+) -> None:
+    plan = plan_of(tmp_path, 100, CORRECTED)
+    steps = tuple(replace(step, rule=rule) if step.layer.name == name else step for step in plan.steps)
+    plan = replace(plan, steps=steps)
+    forward = ENGINE.forward(plan.net, [plan], random_blob((2, 3, 13, 11), 1))
+    ledger = Ledger(plan, Constants())
+    ENGINE.explain(plan, forward, [[3], [0]], ledger)
+    (account,) = (layer for layer in ledger.report(1).layers if layer.name == name)
+    if isinstance(rule, NotConserving):
+        assert account.lost.keys() <= {"rule", "rest"}
+    else:
+        assert abs(account.lost.get("rest", 0.0)) <= 1e-4 * account.absolute, account
+    assert account.rule == rule.title
+
+
 def test_the_net_with_everything_has_every_rule(tmp_path: Path) -> None:
     given = {
         type(step.rule)
@@ -289,6 +344,7 @@ def test_the_net_with_everything_has_every_rule(tmp_path: Path) -> None:
         for quirks in (REFERENCE, CORRECTED)
         for step in plan_of(tmp_path, code, quirks).steps
     }
+    given |= {type(rule) for rule in CHOSEN_LINEAR} | {type(rule) for _, rule in CHOSEN_OTHERS}
     assert given == concrete_rules(), "no layer of EVERYTHING gets them by any formula, or they lack a title"
 
 
@@ -346,6 +402,7 @@ def test_inputs_less_their_bounds_lie_in_memory_as_inputs_do(tmp_path: Path) -> 
 
 LINEAR: list[AnyRule] = [
     *FUSED,
+    *CHOSEN_LINEAR,
     Flat(True),
     WSquare(),
     ZBox((-9.0,), (9.0,)),
@@ -361,7 +418,7 @@ def test_the_memory_of_all_rules_of_linear_layers_is_tried(tmp_path: Path) -> No
         for code in FORMULAS
         for step in plan_of(tmp_path, code, REFERENCE).steps
         if isinstance(step.layer, Linear)
-    }
+    } | {type(rule) for rule in CHOSEN_LINEAR}
     assert {type(rule) for rule in LINEAR} - {Absolute} == given, "add rules of linear layers to LINEAR"
 
 

@@ -16,7 +16,7 @@ from caffe_lrp.compute.window_map import ConvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Layer
-from caffe_lrp.layers.linear import Linear
+from caffe_lrp.layers.linear import Linear, Windowed
 
 Doubles = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ CAUSES: dict[str, str] = {
     "zero_sum": "the sum to divide by is 0",
     "padding": "the share of taps, or of pooling windows, that lie outside the layer's input",
     "no_positive": "αβ: the window has no positive products to receive α R",
-    "no_negative": "αβ: the window has no negative products to receive −β R; the sum grows",
+    "no_negative": "αβ: the window has no negative products to receive −β R; if β > 0, the sum grows",
     "zero_weights": "w²: all weights of the output are 0",
     "Q4": "ε leaves relevance undivided where the sum is 0",
     "Q5": "αβ counts the biases of group 0 in every group",
@@ -103,3 +103,18 @@ def kept_inside(layer: Linear, shares: LinearMap, whole: int, workspace: Workspa
     ones = np.ones((1, *layer.input_shapes[0]), np.float32)
     reached: Blob = shares.apply(ones, None, workspace.directly()) / np.float32(whole)
     return reached if isinstance(shares, ConvolutionMap) else (reached != 0).astype(np.float32)
+
+
+def kept_of_equal_shares(layer: Linear, constants: Constants, workspace: Workspace) -> Doubles:
+    """How much of every output's relevance stays inside the input if all inputs of it get the same share.
+
+    A batch of one; axes along which nothing varies may be 1.
+    """
+
+    def compute() -> Blob:
+        if not isinstance(layer, Windowed):
+            return np.ones((1, *layer.output_shapes[0]), np.float32)
+        shares = layer.map_of(layer.lifted(np.ones_like(layer.weight)))
+        return kept_inside(layer, shares, layer.fan_in, workspace)
+
+    return doubles(constants.of(layer, "kept of equal shares", compute))

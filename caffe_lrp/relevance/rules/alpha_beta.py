@@ -19,7 +19,8 @@ from .signed import SignedMap, SignedRule
 class AlphaBeta(SignedRule):
     """``r = α Σ (xw)⁺ R/p − β Σ (xw)⁻ R/n`` with α = 1 + β. Source: Bach et al. 2015, eq. 60.
 
-    ``p = Σ (xw)⁺ + b⁺`` and ``n = Σ (xw)⁻ + b⁻``; a term whose sum is 0 is skipped.
+    ``p = Σ (xw)⁺ + b⁺`` and ``n = Σ (xw)⁻ + b⁻``; a term whose sum is 0 is skipped. β may be below 0, and α
+    below 1: then negative products receive relevance of the sign of R, too.
     ``first_group_bias`` is Q5: biases of group 0 count in every group.
     """
 
@@ -36,8 +37,8 @@ class AlphaBeta(SignedRule):
     def only_positive_receives(self) -> bool:
         return self.beta == 0
 
-    def bias(self, layer: Linear) -> Blob:
-        own = super().bias(layer)
+    def counted_bias(self, layer: Linear) -> Blob:
+        own = super().counted_bias(layer)
         return np.tile(own[: layer.group_outputs], layer.groups) if self.first_group_bias else own
 
     def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
@@ -60,7 +61,7 @@ class AlphaBeta(SignedRule):
         if not (self.first_group_bias and layer.groups > 1 and layer.has_bias):
             yield from used.items()
             return
-        own = super().bias(layer)
+        own = super().counted_bias(layer)
         meant = self._losses(relevance, sums, positive(own), negative(own))
         yield from meant.items()
         yield "Q5", sum(used.values()) - sum(meant.values())
@@ -86,7 +87,8 @@ class AlphaBeta(SignedRule):
 class ZPlus(AlphaBeta):
     """αβ with α = 1 and β = 0. Source: Montavon et al. 2017, eq. 14.
 
-    Positive parts of biases are inside the sum, as with αβ.
+    Positive parts of biases are inside the sum, as with αβ. Without them, ``bias="ignore"``, it is excitation
+    backpropagation (Zhang et al. 2016).
     """
 
     title = "z⁺"

@@ -136,6 +136,11 @@ class Rule(ABC, Generic[LayerT, PreparedT]):
         del layer
         return False
 
+    def refusal(self, layer: LayerT) -> str:
+        """Why ``layer`` cannot have the rule although it has the capability, in words; empty if it can."""
+        del layer
+        return ""
+
     def within(self, lowest: Blob, highest: Blob) -> "Rule[LayerT, PreparedT]":
         """The rule for a layer whose input lies between these numbers, (1, …) in the shape of one item."""
         del lowest, highest

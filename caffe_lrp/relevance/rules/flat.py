@@ -8,9 +8,9 @@ import numpy as np
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
-from caffe_lrp.layers.linear import Linear, Windowed
+from caffe_lrp.layers.linear import Linear
 
-from .accounts import Loss, doubles, kept_inside
+from .accounts import Loss, doubles, kept_of_equal_shares
 from .base import PassedItem, RuleParameters, Seen, UnpreparedRule
 
 
@@ -38,14 +38,7 @@ class Flat(UnpreparedRule[Linear]):
     def losses(self, passed: PassedItem[Linear, None]) -> Iterator[Loss]:
         """Of R, a share for every input that the output sees arrives."""
         layer, relevance = passed.layer, doubles(passed.relevances[0])
-
-        def compute() -> Blob:
-            if not isinstance(layer, Windowed):
-                return np.ones((1, *layer.output_shapes[0]), np.float32)
-            shares = layer.map_of(layer.lifted(np.ones_like(layer.weight)))
-            return kept_inside(layer, shares, layer.fan_in, passed.workspace)
-
-        kept = passed.constants.of(layer, "kept by flat", compute).astype(np.float64)
+        kept = kept_of_equal_shares(layer, passed.constants, passed.workspace)
         yield "padding", float(np.sum(relevance * (1 - kept)))
         if self.ignore_channels:
             yield "Q6", float(np.sum(relevance * kept)) * (1 - layer.fan_in / layer.taps)

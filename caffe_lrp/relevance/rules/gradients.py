@@ -84,3 +84,32 @@ class PassGuided(NotConserving[Neuron]):
         out = workspace.empty(relevances[0].shape)
         kernels.positive_part_where_positive(flat(seen.inputs[0]), flat(relevances[0]), flat(out))
         return (out,)
+
+
+@dataclass(frozen=True)
+class PassSmoothly(NotConserving[Neuron]):
+    """``R / (1 + e^−βx)``: the gradient of a softplus in place of the ReLU (Dombrowski et al. 2019).
+
+    ``sharpness`` is β: the larger it is, the closer softplus comes to the ReLU. A leaky ReLU gets the same,
+    whatever its slope.
+    """
+
+    title = "softplus"
+    sharpness: float = 10.0
+
+    def uses_inputs(self, layer: Neuron) -> bool:
+        return True
+
+    def propagate(
+        self, layer: Neuron, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty(relevances[0].shape)
+        x, received, target = flat(seen.inputs[0]), flat(relevances[0]), flat(out)
+        workspace.share(
+            lambda first, last: kernels.softplus_gradient(
+                x[first:last], received[first:last], self.sharpness, target[first:last]
+            ),
+            x.size,
+            x.size,
+        )
+        return (out,)

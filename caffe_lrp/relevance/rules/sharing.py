@@ -9,7 +9,7 @@ from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob, flat, pixels
 from caffe_lrp.kernels.elementwise import ZERO_SUM, share_of_contribution
 from caffe_lrp.kernels.pooling import average_pool_redistribute
-from caffe_lrp.layers.base import Aggregation, Blobs, Combination, WindowAverage
+from caffe_lrp.layers.base import Aggregation, Blobs, ClippedWindows, Combination
 
 from .accounts import Loss, doubles, ratio
 from .base import Conditions, PassedItem, Rule, Seen, UnpreparedRule
@@ -17,38 +17,50 @@ from .routing import lost_outside
 
 
 @dataclass(frozen=True)
-class Proportional(UnpreparedRule[WindowAverage]):
-    """Average pooling: ``r = R x / Σx`` over the window.
+class Proportional(UnpreparedRule[ClippedWindows]):
+    """Average pooling: ``r = R x / Σx`` over the window. Max pooling may have it in place of its winner.
 
-    ``add_activations`` is Q7: where ``|Σx| < 1e-6`` the activations themselves are added.
+    ``add_activations`` is Q7: where ``|Σx| < 1e-6`` the activations themselves are added. A window without
+    pixels hands nothing back.
     """
 
     title = "R·x/Σx"
     add_activations: bool
 
-    def uses_inputs(self, layer: WindowAverage) -> bool:
+    def uses_inputs(self, layer: ClippedWindows) -> bool:
         return True
 
     def propagate(
-        self, layer: WindowAverage, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
+        self, layer: ClippedWindows, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
         out = workspace.empty(seen.inputs[0].shape)
         average_pool_redistribute(
-            pixels(seen.inputs[0]), pixels(relevances[0]), layer.window, self.add_activations, pixels(out)
+            pixels(seen.inputs[0]),
+            pixels(_of_filled(relevances[0], layer)),
+            layer.window,
+            self.add_activations,
+            pixels(out),
         )
         return (out,)
 
-    def losses(self, passed: PassedItem[WindowAverage, None]) -> Iterator[Loss]:
-        """Nothing is lost but where a window sums to 0, whose inputs then get that sum (Q7)."""
+    def losses(self, passed: PassedItem[ClippedWindows, None]) -> Iterator[Loss]:
+        """Nothing is lost but where a window sums to 0, whose inputs then get that sum (Q7), or is empty."""
+        yield from lost_outside(passed.layer, passed.relevances[0])
         if self.add_activations:
             sums = _window_sums(pixels(passed.seen.inputs[0])[0], passed.layer)
-            lost = doubles(pixels(passed.relevances[0])[0]) - sums
+            lost = doubles(pixels(_of_filled(passed.relevances[0], passed.layer))[0]) - sums
             yield "Q7", float(np.sum(lost, where=np.abs(sums) < np.float32(ZERO_SUM)))
 
 
-def _window_sums(x: Blob, layer: WindowAverage) -> Blob:
+def _of_filled(relevance: Blob, layer: ClippedWindows) -> Blob:
+    """The relevance of the windows that see pixels."""
+    rows, columns = layer.filled_size
+    return relevance[:, :, :rows, :columns]
+
+
+def _window_sums(x: Blob, layer: ClippedWindows) -> Blob:
     """(H_out, W_out, C): sums of ``x`` (H, W, C) in every window, added up in the order of the kernel."""
-    window, (channels, rows, columns) = layer.window, layer.output_shapes[0]
+    window, channels, (rows, columns) = layer.window, layer.output_shapes[0][0], layer.filled_size
     bottom = (rows - 1) * window.stride_h + window.kernel_h
     right = (columns - 1) * window.stride_w + window.kernel_w
     top, left = window.pad_h, window.pad_w

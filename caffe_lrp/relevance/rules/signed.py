@@ -6,7 +6,8 @@ The sums of both come out of the forward pass, where they cost half of what they
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -44,12 +45,19 @@ class SignedMap:
 
 @dataclass(frozen=True)
 class SignedRule(LinearRule[SignedMap]):
-    """A rule that divides relevance by the sums of positive and of negative products."""
+    """A rule that divides relevance by the sums of positive and of negative products.
 
-    def bias(self, layer: Linear) -> Blob:
+    ``bias`` says whether the bias counts in the sums. Its share of the relevance is lost; if it is ignored,
+    the inputs get all relevance.
+    """
+
+    bias: Literal["count", "ignore"] = field(default="count", kw_only=True)
+
+    def counted_bias(self, layer: Linear) -> Blob:
         """(C,): its positive part is added to the first sum, its negative part to the second; 0 for none."""
-        outputs = layer.groups * layer.group_outputs
-        return np.zeros(outputs, np.float32) if layer.bias is None else layer.bias
+        if layer.bias is None or self.bias == "ignore":
+            return np.zeros(layer.groups * layer.group_outputs, np.float32)
+        return layer.bias
 
     @abstractmethod
     def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> AdjointInput:
@@ -65,7 +73,7 @@ class SignedRule(LinearRule[SignedMap]):
 
         They come to the sums of the forward pass, two by two.
         """
-        bias = self.bias(layer)
+        bias = self.counted_bias(layer)
         return (
             Part(positive, positive, positive(bias)),
             Part(negative, negative),
@@ -74,7 +82,7 @@ class SignedRule(LinearRule[SignedMap]):
         )
 
     def prepare(self, layer: Linear, conditions: Conditions) -> SignedMap:
-        bias, nonnegative = self.bias(layer), conditions.nonnegative
+        bias, nonnegative = self.counted_bias(layer), conditions.nonnegative
         both = layer.signed_map_of_nonnegative if nonnegative else layer.signed_map
         backward_map = both
         if self.only_positive_receives:

@@ -45,6 +45,26 @@ class ZBox(PlainRule):
         return {**parts, f"box {id(self)}": 2 * math.prod(layer.input_shapes[0])}
 
 
+@dataclass(frozen=True)
+class ZBoxOfNumbers(ZBox):
+    """zᴮ between given numbers, at any layer: one for all of the input, or one for every channel.
+
+    They need not enclose the input: what lies outside has contributions of either sign.
+    """
+
+    needs_bounds = False
+
+    def refusal(self, layer: Linear) -> str:
+        shape = layer.input_shapes[0]
+        for name, numbers in (("low", self.lowest), ("high", self.highest)):
+            if len(numbers) not in (1, shape[0]):
+                return (
+                    f"its input has {shape[0]} channels, but {name} has {len(numbers)} numbers; give one "
+                    "number, or one for every channel"
+                )
+        return ""
+
+
 def _by_channel(bound: Blob) -> tuple[float, ...]:
     """One number for every channel of (1, C, …), or for every element where they differ within a channel."""
     channels = bound.reshape(bound.shape[1], -1)
