@@ -593,14 +593,15 @@ def alpha_beta_shared(
     counts = product_counts(edges, count)
     shares = _by_output(bias, edges.output_shape) / np.maximum(counts, 1)
     outside = shares * (counts - product_counts(edges, None))
+    parts: list[tuple[str, float, Callable[[Array], Array]]] = [
+        ("no_positive", 1 + beta, lambda numbers: np.maximum(numbers, 0)),
+        ("no_negative", -beta, lambda numbers: np.minimum(numbers, 0)),
+    ]
     for item in range(len(x)):
         products = x[item].reshape(-1)[edges.source] * weight.astype(np.float64).reshape(-1)[edges.weight]
         products += shares.reshape(-1)[edges.target]
         handed = np.zeros(products.shape)
-        for cause, factor, part in (
-            ("no_positive", 1 + beta, lambda numbers: np.maximum(numbers, 0)),
-            ("no_negative", -beta, lambda numbers: np.minimum(numbers, 0)),
-        ):
+        for cause, factor, part in parts:
             total = _sums(part(products), edges.target, edges.output_shape) + part(outside)
             quotient = over_divisor(factor * relevance[item].astype(np.float64), total)
             handed += part(products) * quotient.reshape(-1)[edges.target]

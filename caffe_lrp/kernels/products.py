@@ -16,7 +16,7 @@ Doubles = NDArray[np.float64]
 
 
 @helper
-def place_of_tap(
+def _place(
     position: int, tap: int, stride: int, pad: int, dilation: int, size: int, is_reversed: bool
 ) -> int:
     """Where a tap of a window lies along one axis; −1 outside 0..``size``.
@@ -31,6 +31,18 @@ def place_of_tap(
 
 
 @helper
+def partner(
+    row: int, column: int, tap: int, window: Window, height: int, width: int, is_reversed: bool
+) -> tuple[int, int]:
+    """Row and column of the other end of a tap, in an image of ``height`` and ``width``; −1 outside."""
+    down, right = tap // window.kernel_w, tap % window.kernel_w
+    return (
+        _place(row, down, window.stride_h, window.pad_h, window.dilation_h, height, is_reversed),
+        _place(column, right, window.stride_w, window.pad_w, window.dilation_w, width, is_reversed),
+    )
+
+
+@helper
 def _add_products(line: Blob, weight: Blob, shift: Blob, positive: Doubles, negative: Doubles) -> None:
     """Products of inputs (I,) with weights (I, O), plus a shift each, to the sums (O,) of their signs."""
     for channel in range(line.size):
@@ -42,19 +54,38 @@ def _add_products(line: Blob, weight: Blob, shift: Blob, positive: Doubles, nega
             negative[output] += product if is_negative else np.float32(0)
 
 
-@kernel
-def signed_sums(
-    first: int,
-    last: int,
-    x: Blob4,
-    weight: Blob4,
-    bias: Blob1,
-    counts: Blob2,
+@helper
+def _sums_of_window(
+    image: Blob,
+    row: int,
+    column: int,
+    weight: Blob,
+    shift: Blob,
     window: Window,
     spreads: bool,
-    positive: Blob4,
-    negative: Blob4,
-) -> None:
+    sums: Doubles,
+) -> int:
+    """Sums (2, G·O) of the products by sign at one place of the output; the number of products inside."""
+    groups, inputs, outputs = weight.shape[1:]
+    sums[:] = 0
+    seen = 0
+    for tap in range(weight.shape[0]):
+        y, i = partner(row, column, tap, window, image.shape[0], image.shape[1], spreads)
+        if y < 0 or i < 0:
+            continue
+        seen += inputs
+        for group in range(groups):
+            own = slice(group * outputs, (group + 1) * outputs)
+            given = image[y, i, group * inputs : (group + 1) * inputs]
+            _add_products(given, weight[tap, group], shift[own], sums[0, own], sums[1, own])
+    return seen
+
+
+@kernel
+def signed_sums(
+    first: int, last: int, x: Blob4, weight: Blob4, bias: Blob1, counts: Blob2, window: Window, spreads: bool,
+    positive: Blob4, negative: Blob4,
+) -> None:  # fmt: skip
     """Sums of positive and of negative products ``x w + b/K``.
 
     Parameters
@@ -74,8 +105,7 @@ def signed_sums(
     positive, negative
         (N, H_out, W_out, G·O), those rows overwritten.
     """
-    rows, columns, height, width = positive.shape[1], positive.shape[2], x.shape[1], x.shape[2]
-    groups, inputs, outputs = weight.shape[1], weight.shape[2], weight.shape[3]
+    rows, columns = positive.shape[1], positive.shape[2]
     shift = np.empty(bias.size, np.float32)
     sums = np.empty((2, bias.size), np.float64)
     for line in range(first, last):
@@ -83,24 +113,7 @@ def signed_sums(
         for column in range(columns):
             for channel in range(bias.size):
                 shift[channel] = bias[channel] / counts[row, column]
-            sums[:] = 0
-            seen = 0
-            for tap in range(weight.shape[0]):
-                y = place_of_tap(
-                    row, tap // window.kernel_w, window.stride_h, window.pad_h, window.dilation_h, height,
-                    spreads,
-                )  # fmt: skip
-                i = place_of_tap(
-                    column, tap % window.kernel_w, window.stride_w, window.pad_w, window.dilation_w, width,
-                    spreads,
-                )  # fmt: skip
-                if y < 0 or i < 0:
-                    continue
-                seen += inputs
-                for group in range(groups):
-                    own = slice(group * outputs, (group + 1) * outputs)
-                    given = x[item, y, i, group * inputs : (group + 1) * inputs]
-                    _add_products(given, weight[tap, group], shift[own], sums[0, own], sums[1, own])
+            seen = _sums_of_window(x[item], row, column, weight, shift, window, spreads, sums)
             missing = counts[row, column] - seen
             for channel in range(bias.size):
                 outside = missing * shift[channel]
@@ -108,20 +121,26 @@ def signed_sums(
                 negative[item, row, column, channel] = sums[1, channel] + min(outside, 0.0)
 
 
+@helper
+def _hand_back(
+    given: Blob, weight: Blob, bias: Blob, count: float, of_positive: Blob, of_negative: Blob, out: Blob
+) -> None:
+    """Products of inputs (I,) with weights (O, I), times the quotients (O,) of their signs, to ``out``."""
+    for output in range(bias.size):
+        up, down = of_positive[output], of_negative[output]
+        if up == 0 and down == 0:
+            continue
+        shift, row = bias[output] / count, weight[output]
+        for channel in range(given.size):
+            product = given[channel] * row[channel] + shift
+            out[channel] += product * (down if product < 0 else up)
+
+
 @kernel
 def hand_back_products(
-    first: int,
-    last: int,
-    x: Blob4,
-    weight: Blob4,
-    bias: Blob1,
-    counts: Blob2,
-    of_positive: Blob4,
-    of_negative: Blob4,
-    window: Window,
-    spreads: bool,
-    out: Blob4,
-) -> None:
+    first: int, last: int, x: Blob4, weight: Blob4, bias: Blob1, counts: Blob2, of_positive: Blob4,
+    of_negative: Blob4, window: Window, spreads: bool, out: Blob4,
+) -> None:  # fmt: skip
     """Products ``x w + b/K`` times the quotient of their sign, added up for every input.
 
     Parameters
@@ -137,34 +156,21 @@ def hand_back_products(
     out
         (N, H, W, G·I), those rows overwritten.
     """
-    rows, columns, height, width = of_positive.shape[1], of_positive.shape[2], x.shape[1], x.shape[2]
+    rows, columns, height = of_positive.shape[1], of_positive.shape[2], x.shape[1]
     groups, outputs, inputs = weight.shape[1], weight.shape[2], weight.shape[3]
     for line in range(first, last):
         item, y = line // height, line % height
-        for i in range(width):
+        for i in range(x.shape[2]):
             out[item, y, i, :] = 0
             for tap in range(weight.shape[0]):
-                row = place_of_tap(
-                    y, tap // window.kernel_w, window.stride_h, window.pad_h, window.dilation_h, rows,
-                    not spreads,
-                )  # fmt: skip
-                column = place_of_tap(
-                    i, tap % window.kernel_w, window.stride_w, window.pad_w, window.dilation_w, columns,
-                    not spreads,
-                )  # fmt: skip
+                row, column = partner(y, i, tap, window, rows, columns, not spreads)
                 if row < 0 or column < 0:
                     continue
+                up, down = of_positive[item, row, column], of_negative[item, row, column]
                 for group in range(groups):
-                    given = x[item, y, i, group * inputs : (group + 1) * inputs]
-                    target = out[item, y, i, group * inputs : (group + 1) * inputs]
-                    for output in range(outputs):
-                        channel = group * outputs + output
-                        up = of_positive[item, row, column, channel]
-                        down = of_negative[item, row, column, channel]
-                        if up == 0 and down == 0:
-                            continue
-                        shift = bias[channel] / counts[row, column]
-                        line_of_weights = weight[tap, group, output]
-                        for place in range(inputs):
-                            product = given[place] * line_of_weights[place] + shift
-                            target[place] += product * (down if product < 0 else up)
+                    seen = slice(group * inputs, (group + 1) * inputs)
+                    own = slice(group * outputs, (group + 1) * outputs)
+                    _hand_back(
+                        x[item, y, i, seen], weight[tap, group], bias[own], counts[row, column], up[own],
+                        down[own], out[item, y, i, seen],
+                    )  # fmt: skip

@@ -39,10 +39,12 @@ from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
 from caffe_lrp.relevance.rules.base import AnyRule, RuleParameters, Seen
-from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.epsilon import Epsilon, EpsilonWithSharedBias
 from caffe_lrp.relevance.rules.flat import Flat
 from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient
+from caffe_lrp.relevance.rules.shared_bias import AlphaBetaWithSharedBias
 from caffe_lrp.relevance.rules.signed import SignedRule
+from caffe_lrp.relevance.rules.stabiliser import Stabiliser
 from caffe_lrp.relevance.rules.w_square import WSquare
 
 
@@ -235,6 +237,26 @@ def test_alpha_beta_equals_connections(
     assert_close(apply(rule, layer, x, case.relevance), expected, 2e-5)
     if sign == "positive":
         assert_close(apply(rule, layer, x, case.relevance, nonnegative=True), expected, 2e-5)
+
+
+@by_case
+def test_alpha_beta_with_a_shared_bias_equals_connections(case: Case, tmp_path: Path) -> None:
+    weights, x = case.weights(tmp_path), case.x()
+    bias = np.zeros(case.outputs, np.float32) if len(weights) == 1 else weights[1]
+    expected, _ = oracle.alpha_beta_shared(x, weights[0], bias, case.relevance, case.edges, 0.75, None)
+    found = apply(AlphaBetaWithSharedBias(0.75), case.build(tmp_path, weights), x, case.relevance)
+    assert_close(found, expected, 2e-5)
+
+
+@by_case
+def test_epsilon_with_a_shared_bias_equals_connections(case: Case, tmp_path: Path) -> None:
+    weights, x, edges = case.weights(tmp_path), case.x(), case.edges
+    bias = np.zeros(case.outputs, np.float32) if len(weights) == 1 else weights[1]
+    z = oracle.linear(x, weights[0], bias, edges)
+    quotient = oracle.over_divisor(case.relevance, oracle.stabilised(z, 0.5, False, False, False))
+    expected = oracle.epsilon_shared(x, weights[0], bias, quotient, edges, None)
+    rule = EpsilonWithSharedBias(Stabiliser(0.5))
+    assert_close(apply(rule, case.build(tmp_path, weights), x, case.relevance), expected, 2e-5)
 
 
 @pytest.mark.parametrize("nonnegative", [True, False], ids=["nonnegative", "any sign"])

@@ -32,15 +32,17 @@ from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Step
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
 from caffe_lrp.relevance.rules.base import AnyRule, Seen
-from caffe_lrp.relevance.rules.epsilon import Epsilon
+from caffe_lrp.relevance.rules.epsilon import Epsilon, EpsilonWithSharedBias, StabilisedEpsilon
 from caffe_lrp.relevance.rules.flat import Flat
-from caffe_lrp.relevance.rules.gamma import Gamma
+from caffe_lrp.relevance.rules.gamma import Gamma, Gamma2019
 from caffe_lrp.relevance.rules.gradients import Backprojection, Gradient, PassGuided, PassPositive
 from caffe_lrp.relevance.rules.normalization import TaylorNormalization
 from caffe_lrp.relevance.rules.routing import Pass, Route
+from caffe_lrp.relevance.rules.shared_bias import AlphaBetaWithSharedBias
 from caffe_lrp.relevance.rules.sharing import Proportional
 from caffe_lrp.relevance.rules.signed import SignedRule
 from caffe_lrp.relevance.rules.softmax import Overwrite
+from caffe_lrp.relevance.rules.stabiliser import Stabiliser
 from caffe_lrp.relevance.rules.w_square import WSquare
 from caffe_lrp.relevance.rules.z_box import ZBox
 
@@ -166,8 +168,12 @@ CASES = [
 #: Rules of linear layers that do not depend on the layer.
 RULES: list[AnyRule] = [
     Epsilon(0.5, True),
+    StabilisedEpsilon(Stabiliser(0.25, is_relative=True)),
+    EpsilonWithSharedBias(Stabiliser(0.5, is_clipped=True)),
     AlphaBeta(1.0, True),
+    AlphaBetaWithSharedBias(0.5),
     Gamma(0.25),
+    Gamma2019(0.25, Stabiliser(0.5)),
     Flat(True),
     WSquare(),
     Backprojection(),
