@@ -93,6 +93,7 @@ def test_imports_go_one_way() -> None:
             [
                 "_jit",
                 "_neighbours",
+                "_products",
                 "_quotients",
                 "_rows",
                 "_scatter",

@@ -6,13 +6,14 @@ have the product 0, and a share of the bias as all others.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._kernel import helper, kernel
+from ._products import add_signed_products, hand_back_signed_products
 from .blobs import Blob, Blob1, Blob2, Blob4
 from .window import Window
 
-Doubles = NDArray[np.float64]
+#: Products that are added up before their sum is added to others: long sums in one go lose digits.
+_CHUNK = 256
 
 
 @helper
@@ -43,42 +44,18 @@ def partner(
 
 
 @helper
-def _add_products(line: Blob, weight: Blob, shift: Blob, positive: Doubles, negative: Doubles) -> None:
-    """Products of inputs (I,) with weights (I, O), plus a shift each, to the sums (O,) of their signs."""
-    for channel in range(line.size):
-        value, row = line[channel], weight[channel]
-        for output in range(shift.size):
-            product = value * row[output] + shift[output]
-            is_negative = product < 0
-            positive[output] += np.float32(0) if is_negative else product
-            negative[output] += product if is_negative else np.float32(0)
-
-
-@helper
-def _sums_of_window(
-    image: Blob,
-    row: int,
-    column: int,
-    weight: Blob,
-    shift: Blob,
-    window: Window,
-    spreads: bool,
-    sums: Doubles,
-) -> int:
-    """Sums (2, G·O) of the products by sign at one place of the output; the number of products inside."""
-    groups, inputs, outputs = weight.shape[1:]
-    sums[:] = 0
-    seen = 0
-    for tap in range(weight.shape[0]):
-        y, i = partner(row, column, tap, window, image.shape[0], image.shape[1], spreads)
-        if y < 0 or i < 0:
-            continue
-        seen += inputs
-        for group in range(groups):
-            own = slice(group * outputs, (group + 1) * outputs)
-            given = image[y, i, group * inputs : (group + 1) * inputs]
-            _add_products(given, weight[tap, group], shift[own], sums[0, own], sums[1, own])
-    return seen
+def _add_tap(line: Blob, weight: Blob, bias: Blob, share: Blob, positive: Blob, negative: Blob) -> None:
+    """Products of a pixel (G·I,) and one tap's weights (G, I, O), to the sums (G·O,) of their signs."""
+    groups, inputs, outputs = weight.shape
+    row_step = 4 * outputs
+    for group in range(groups):
+        own = 4 * group * outputs
+        for start in range(0, inputs, _CHUNK):
+            add_signed_products(
+                line.ctypes.data + 4 * (group * inputs + start), min(_CHUNK, inputs - start),
+                weight[group, start].ctypes.data, row_step, bias.ctypes.data + own, share.ctypes.data,
+                positive.ctypes.data + own, negative.ctypes.data + own, outputs,
+            )  # fmt: skip
 
 
 @kernel
@@ -105,35 +82,40 @@ def signed_sums(
     positive, negative
         (N, H_out, W_out, G·O), those rows overwritten.
     """
-    rows, columns = positive.shape[1], positive.shape[2]
-    shift = np.empty(bias.size, np.float32)
-    sums = np.empty((2, bias.size), np.float64)
+    (rows, columns), (height, width) = counts.shape, x.shape[1:3]
+    share, seen = np.empty(1, np.float32), np.empty(columns, np.float32)
     for line in range(first, last):
         item, row = line // rows, line % rows
+        positive[item, row], negative[item, row], seen[:] = 0, 0, 0
+        for tap in range(weight.shape[0]):
+            for column in range(columns):
+                y, i = partner(row, column, tap, window, height, width, spreads)
+                if y < 0 or i < 0:
+                    continue
+                seen[column] += weight.shape[2]
+                share[0] = np.float32(1) / counts[row, column]
+                sums = positive[item, row, column], negative[item, row, column]
+                _add_tap(x[item, y, i], weight[tap], bias, share, sums[0], sums[1])
         for column in range(columns):
+            outside = (counts[row, column] - seen[column]) / counts[row, column]
             for channel in range(bias.size):
-                shift[channel] = bias[channel] / counts[row, column]
-            seen = _sums_of_window(x[item], row, column, weight, shift, window, spreads, sums)
-            missing = counts[row, column] - seen
-            for channel in range(bias.size):
-                outside = missing * shift[channel]
-                positive[item, row, column, channel] = sums[0, channel] + max(outside, 0.0)
-                negative[item, row, column, channel] = sums[1, channel] + min(outside, 0.0)
+                positive[item, row, column, channel] += outside * max(bias[channel], np.float32(0))
+                negative[item, row, column, channel] += outside * min(bias[channel], np.float32(0))
 
 
 @helper
-def _hand_back(
-    given: Blob, weight: Blob, bias: Blob, count: float, of_positive: Blob, of_negative: Blob, out: Blob
+def _hand_back_tap(
+    line: Blob, weight: Blob, bias: Blob, share: Blob, of_positive: Blob, of_negative: Blob, out: Blob
 ) -> None:
-    """Products of inputs (I,) with weights (O, I), times the quotients (O,) of their signs, to ``out``."""
-    for output in range(bias.size):
-        up, down = of_positive[output], of_negative[output]
-        if up == 0 and down == 0:
-            continue
-        shift, row = bias[output] / count, weight[output]
-        for channel in range(given.size):
-            product = given[channel] * row[channel] + shift
-            out[channel] += product * (down if product < 0 else up)
+    """Products of a pixel (G·I,) and one tap's weights (G, O, I), times quotients (G·O,) of their signs."""
+    groups, outputs, inputs = weight.shape
+    for group in range(groups):
+        own, seen = 4 * group * outputs, 4 * group * inputs
+        hand_back_signed_products(
+            line.ctypes.data + seen, weight[group].ctypes.data, 4 * inputs, bias.ctypes.data + own,
+            share.ctypes.data, of_positive.ctypes.data + own, of_negative.ctypes.data + own, outputs,
+            out.ctypes.data + seen, inputs,
+        )  # fmt: skip
 
 
 @kernel
@@ -156,21 +138,18 @@ def hand_back_products(
     out
         (N, H, W, G·I), those rows overwritten.
     """
-    rows, columns, height = of_positive.shape[1], of_positive.shape[2], x.shape[1]
-    groups, outputs, inputs = weight.shape[1], weight.shape[2], weight.shape[3]
+    (rows, columns), (height, width) = counts.shape, x.shape[1:3]
+    share = np.empty(1, np.float32)
     for line in range(first, last):
         item, y = line // height, line % height
-        for i in range(x.shape[2]):
-            out[item, y, i, :] = 0
-            for tap in range(weight.shape[0]):
+        out[item, y] = 0
+        for tap in range(weight.shape[0]):
+            for i in range(width):
                 row, column = partner(y, i, tap, window, rows, columns, not spreads)
                 if row < 0 or column < 0:
                     continue
-                up, down = of_positive[item, row, column], of_negative[item, row, column]
-                for group in range(groups):
-                    seen = slice(group * inputs, (group + 1) * inputs)
-                    own = slice(group * outputs, (group + 1) * outputs)
-                    _hand_back(
-                        x[item, y, i, seen], weight[tap, group], bias[own], counts[row, column], up[own],
-                        down[own], out[item, y, i, seen],
-                    )  # fmt: skip
+                share[0] = np.float32(1) / counts[row, column]
+                _hand_back_tap(
+                    x[item, y, i], weight[tap], bias, share, of_positive[item, row, column],
+                    of_negative[item, row, column], out[item, y, i],
+                )  # fmt: skip

@@ -25,7 +25,8 @@ class Gamma(SignedRule):
 
     ``zˢ`` is the sum of these products, and of the bias if it has that sign too; the sign of 0 is positive.
     What would be divided by 0 is 0. Source: Andéol et al. 2021; where no input is negative, outputs that a
-    ReLU lets through get what Montavon et al. 2019 have, ``w + γw⁺`` in the place of ``w``.
+    ReLU lets through get what Montavon et al. 2019 have, ``w + γw⁺`` in the place of ``w``. A bias that is
+    ignored has no say in the sign of z either, so that the divisor never vanishes where a product is left.
     """
 
     title = "γ"
