@@ -34,6 +34,8 @@ from .observation import Observation
 from .preprocessing import describe_preprocessing, make_preprocessor
 from .settings import ModelSettings
 
+#: Of composites, so many plans are kept; each holds what its rules derive from the weights.
+_MOST_COMPOSITES = 4
 #: Key and option of the switch layer.
 _SWITCH = ("auxiliaryvariable_maxlayerindexforflatdistinconv", "--switch-layer")
 
@@ -101,6 +103,12 @@ class Explainer:
             A layer has no rule under it.
         """
         return replace(self, plans={code: self.plans.get(code) or self._plan_for(code) for code in formulas})
+
+    def without_old_composites(self) -> "Explainer":
+        """The explainer with the plans of formulas, and of the last composites only: there are many of those."""
+        composites = [code for code in self.formulas if isinstance(code, Composite)]
+        old = {*composites[:-_MOST_COMPOSITES]}
+        return replace(self, plans={code: plan for code, plan in self.plans.items() if code not in old})
 
     def _plan_for(self, code: FormulaCode) -> Plan:
         composite = composite_of(self.settings, code)

@@ -16,7 +16,7 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.messages import counted
 from caffe_lrp.net.build import build_outline
 from caffe_lrp.relevance.advice import suitable_formula
-from caffe_lrp.relevance.composite import Composite, FormulaCode
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.target import Target
 
 from .attempt import Attempt
@@ -45,8 +45,6 @@ from .stages import explain_batch, load_image
 
 #: Of what single explanations take, so much is kept to be used again.
 _MOST_KEPT = 64
-#: Of composites, so many plans are kept.
-_MOST_COMPOSITES = 4
 OnError = Literal["raise", "return"]
 
 
@@ -350,16 +348,10 @@ class Model:
         """
         with self._lock:
             known = self._explainer.explaining([*self._explainer.formulas, *formulas])
-            self._keep(known)
+            self._explainer = known.without_old_composites()
+            kept = self._explainer.plans
+            self._for_one = {asked: each for asked, each in self._for_one.items() if asked[0] in kept}
         return known.explaining(formulas)
-
-    def _keep(self, explainer: Explainer) -> None:
-        """Keep the plans of formulas, and of the last composites: there are any number of those."""
-        composites = [code for code in explainer.formulas if isinstance(code, Composite)]
-        passed = {*composites[:-_MOST_COMPOSITES]}
-        self._explainer = explainer.explaining([code for code in explainer.formulas if code not in passed])
-        for asked in [asked for asked in self._for_one if asked[0] in passed]:
-            del self._for_one[asked]
 
     def _explaining(
         self, formulas: Sequence[FormulaCode], layers: Sequence[str], conservation: bool

@@ -207,6 +207,9 @@ class _Reader:
         if ("low" in found) != ("high" in found):
             missing = "high" if "low" in found else "low"
             self._fault(number, f"z-box has only one of its bounds; give '{missing}' too")
+        low, high = found.get("low") or (), found.get("high") or ()
+        if any(least > most for least, most in zip(*_paired(low, high), strict=False)):
+            self._fault(number, "a lower bound of z-box is above the upper one; swap them")
         return tuple(found.items())
 
     def _value(self, where: object, what: str, parse: Callable[[Any], Any], value: Any) -> Any:
@@ -234,6 +237,12 @@ def _unknown_key(key: str, rule: str, known: Mapping[str, Parameter]) -> str:
         its = f"it has {', '.join(known)}" if known else "it has none"
         return f"'{key}' is no parameter of the rule '{rule}'; {its}"
     return f"there is no key '{key}'{did_you_mean(key, [*_CHOICES, 'rule', *known])}"
+
+
+def _paired(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Bounds one for one, where one of them is a single number for all channels."""
+    count = max(len(low), len(high))
+    return (low * count if len(low) == 1 else low), (high * count if len(high) == 1 else high)
 
 
 def _all_rules() -> str:

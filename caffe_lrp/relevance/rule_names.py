@@ -180,6 +180,6 @@ RULES: dict[str, RuleName] = {
     "softplus": RuleName(
         ("relu",),
         "the gradient of a softplus in place of the ReLU's",
-        {"sharpness": Parameter(_not_negative, "β of the softplus log(1 + exp(βx)) / β", "10")},
+        {"sharpness": Parameter(number_at_least(1e-6), "β of the softplus log(1 + exp(βx)) / β", "10")},
     ),
 }

@@ -105,6 +105,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("rules:\n  - {rule: gamma, gamma: nan}", "the value of 'gamma' must be a number"),
         ("rules:\n  - {rule: alpha-beta, alpha: 2, beta: 2}", "α − β must be 1, but alpha is 2 and beta"),
         ("rules:\n  - {rule: z-box, low: 0}", "z-box has only one of its bounds; give 'high' too"),
+        ("rules:\n  - {rule: z-box, low: [0, 2], high: 1}", "a lower bound of z-box is above the upper one"),
+        ("rules:\n  - {rule: softplus, sharpness: 0}", "must be at least 1e-06 and at most 1e+30"),
         ("rules:\n  - {rule: z-box, low: [], high: 1}", "must be a number, or one for every channel"),
         ("rules:\n  - {rule: flat\n", "is not valid YAML"),
         ("rules: &a\n  - *a\n", "the alias *a is not allowed"),

@@ -50,7 +50,7 @@ class Stabiliser:
         if not self.is_relative:
             return np.array(self.epsilon, np.float32)
         # Item by item, so that roundings do not depend on the batch.
-        means = [np.mean(np.square(doubles(item.reshape(-1)))) for item in z]
+        means = [np.mean(np.square(item.reshape(-1), dtype=np.float64)) for item in z]
         sizes = self.epsilon * np.sqrt(np.array(means, np.float64))
         return sizes.astype(np.float32).reshape(-1, *(1,) * (z.ndim - 1))
 
