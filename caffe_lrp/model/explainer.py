@@ -105,7 +105,7 @@ class Explainer:
         return replace(self, plans={code: self.plans.get(code) or self._plan_for(code) for code in formulas})
 
     def without_old_composites(self) -> "Explainer":
-        """The explainer with the plans of formulas, and of the last composites only: there are many of those."""
+        """The explainer with the plans of formulas, and of the last few composites."""
         composites = [code for code in self.formulas if isinstance(code, Composite)]
         old = {*composites[:-_MOST_COMPOSITES]}
         return replace(self, plans={code: plan for code, plan in self.plans.items() if code not in old})
