@@ -47,8 +47,8 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
     Parameters
     ----------
     paths
-        The shards, in any order. Their input datasets may be among them, as a pattern such as ``maps-*.h5`` matches
-        them, too.
+        The shards, in any order. Their input datasets may be among them, as a pattern such as ``maps-*.h5``
+        matches them, too.
     out
         The database to make.
     allow_missing

@@ -133,7 +133,7 @@ def test_failed_maps_are_tried_again_if_asked_for(images: Path, tmp_path: Path) 
     again = finish(path, out)
     assert again.returncode == 4
     assert again.stdout == (
-        f"nothing left to do: 11 of 12 heatmaps are in {out / 'out'} already, 1 failed (--retry-failed "
+        f"nothing left to do: 11 of 12 heatmaps are already in {out / 'out'}, 1 failed (--retry-failed "
         "tries them again)\n"
     )
     retried = finish(path, out, "--retry-failed")

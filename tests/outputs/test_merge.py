@@ -195,7 +195,7 @@ def test_what_a_project_cannot_show_is_refused_before_it_is_merged(
                 del file[name]
             else:
                 file[name] = np.zeros(shape, "<f4")
-        with pytest.raises(ConfigError, match=f"has no dataset '{name}' as databases of caffe-lrp have it"):
+        with pytest.raises(ConfigError, match=f"lacks the dataset '{name}' of caffe-lrp's databases"):
             merge_databases([tmp_path / "maps.h5"], tmp_path / "merged.h5")
     assert not (tmp_path / "merged.input.h5").exists()
 
@@ -204,7 +204,7 @@ def test_a_label_map_has_so_many_classes_at_most(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(project_module, "_MOST_CLASSES", 6)
     make(tmp_path / "maps.h5", range(6), with_input=True)
     with pytest.raises(
-        ConfigError, match=r"maps\.h5: has scores of 7 classes, and a label map has 6 at most"
+        ConfigError, match=r"maps\.h5: has scores of 7 classes, but a label map has 6 at most"
     ):
         merge_databases([tmp_path / "maps.h5"], tmp_path / "merged.h5")
 
