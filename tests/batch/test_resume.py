@@ -266,10 +266,10 @@ def test_a_database_is_overwritten_if_that_is_asked_for(images: Path, tmp_path: 
     refused = finish(path, out, "--outputs", "h5", "--formula", 0)
     assert (refused.returncode, "its database of 12 maps would be overwritten" in refused.stderr) == (5, True)
     again = finish(path, out, "--outputs", "h5")
-    assert again.stdout.startswith("nothing left to do: 12 of 12 heatmaps are in ")
+    assert again.stdout.startswith("nothing left to do: 12 of 12 heatmaps are already in ")
     assert finish(path, out, "--outputs", "h5", "--formula", 0, "--overwrite").returncode == 0
     other = finish(path, out, "--outputs", "h5", "--formula", 0)
-    assert other.stdout.startswith("nothing left to do: 12 of 12 heatmaps are in ")
+    assert other.stdout.startswith("nothing left to do: 12 of 12 heatmaps are already in ")
     overwritten, other = json.loads(run("status", out, "--json").stdout)
     if overwritten["done"]:
         overwritten, other = other, overwritten

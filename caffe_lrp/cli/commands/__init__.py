@@ -24,7 +24,7 @@ class CommandModule(Protocol):
         """Add its arguments, and the epilog of its help if it has one."""
 
     def run(self, options: argparse.Namespace) -> int:
-        """Do the work; return the exit code. Signals end the process unless ``options.halt`` is set otherwise."""
+        """Do the work; return the exit code. A signal ends the process unless ``options.halt`` is changed."""
 
 
 @dataclass(frozen=True)
