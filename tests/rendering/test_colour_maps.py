@@ -108,7 +108,7 @@ def test_colours_as_text_stand_where_they_are_placed() -> None:
         (",", "',' where a colour"),
         ("80:", "nothing where a colour"),
         ("abc:fff,000", "the place 'abc'"),
-        ("80:fff,40:000", "the place 40 behind 80"),
+        ("80:fff,40:000", "the place 40 after 80"),
     ],
 )
 def test_a_text_that_is_no_colour_map_is_told_why(text: str, why: str) -> None:
