@@ -520,7 +520,7 @@ CATALOGUE = (
                 "a key is misspelt",
                 changed("config.txt", "model_file", "modelfile"),
                 "caffe-lrp: error: config.txt: the key 'model_file' is missing (caffemodel with the "
-                "weights); write it so in line 3, where now stands 'modelfile'",
+                "weights); write 'model_file' in line 3 instead of 'modelfile'",
             ),
             Kind(
                 "keys are missing",

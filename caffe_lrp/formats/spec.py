@@ -35,7 +35,7 @@ class Transform:
     resize
         Height and width that images are first resized to; None: they are not resized.
     crop_size
-        Side of the square that is cropped from the center; None: nothing is cropped.
+        Side of the square that is cropped from the centre; None: nothing is cropped.
     mean_values
         One number for all channels, or one for each (blue first); empty: there are none.
     mean_file

@@ -40,7 +40,7 @@ class Crop:
         return (row, starts[1]) if size[0] > size[1] else (starts[0], column)
 
     def centred_start(self, size: Size) -> Size:
-        """First row and column of a centered crop; NumPy files are always cropped like this."""
+        """First row and column of a centred crop; NumPy files are always cropped like this."""
         inputs = self.input_size
         return _centred(size[0], inputs[0]), _centred(size[1], inputs[1])
 

@@ -2,7 +2,7 @@
 
 The crop is done by indexing: for each axis, every row or column of the input has an index into the resized
 image and one into the mean. Replicated edges are repeated indices. Source: manual: toolbox, "Crop and
-mean". The reference lacks inputs that are not square and other ways to resize; there, each axis is centered
+mean". The reference lacks inputs that are not square and other ways to resize; there, each axis is centred
 on its own.
 """
 
@@ -277,7 +277,7 @@ class Preprocessor:
         return axes[0], axes[1]
 
     def centred_indices(self, height: int, width: int) -> Axes:
-        """Rows and columns of the center of an image of ``height`` x ``width`` pixels, and of the mean."""
+        """Rows and columns of the centre of an image of ``height`` x ``width`` pixels, and of the mean."""
         _, mean_height, mean_width = self.mean.shape
         top, left = self.crop.centred_start((height, width))
         return (
@@ -287,7 +287,7 @@ class Preprocessor:
 
 
 def _centred(start: int, side: int, inputs: int, mean_side: int, starts_at_zero: bool) -> AxisIndices:
-    """A centered axis, with replicated edges if ``side`` < ``inputs``.
+    """A centred axis, with replicated edges if ``side`` < ``inputs``.
 
     ``starts_at_zero`` says whether the mean of a replicated axis starts at 0 (Q1).
     """

@@ -30,7 +30,7 @@ def whole(height: int, width: int) -> Place:
 class PlacedMap:
     """A map's strengths at the size of a picture, band by band: 0 where the net did not see the picture.
 
-    They are interpolated linearly between the centers of the map's pixels. If the picture has fewer pixels
+    They are interpolated linearly between the centres of the map's pixels. If the picture has fewer pixels
     than the map, the map's pixels are averaged first.
 
     Parameters
