@@ -42,8 +42,8 @@ def compiling(
 ) -> Generator[Compiled, None, None]:
     """Compile and load all kernels that explanations need, and yield the progress.
 
-    Nothing is yielded if nothing has to be compiled. A kernel that was missed, for example for an unusual kind
-    of image, is compiled when it is called.
+    Nothing is yielded if nothing has to be compiled. Kernels that were missed, such as those for unusual
+    images, are compiled when they are called.
 
     Parameters
     ----------

@@ -278,7 +278,7 @@ def test_a_bar_tells_the_range() -> None:
     ("options", "photo", "why"),
     [
         ({"size": "net"}, None, "needs the photo"),
-        ({"size": "original"}, gray(4, 4), "where the map lies"),
+        ({"size": "original"}, gray(4, 4), "the map's position"),
     ],
 )
 def test_what_is_missing_for_a_picture_is_told(
