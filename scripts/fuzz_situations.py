@@ -10,8 +10,8 @@ every map as if nothing had happened, or be refused.
 
 Situations are numbered; the number and ``--seed`` determine everything except timing. Most runs are forks of
 this process, so a thousand situations take a few minutes. Needs Linux; as root, some runs are started as a
-user without rights. Findings are printed to standard error, a table to standard output, and the exit code is 1
-if there are findings. ``--only NUMBER`` repeats one situation, and ``--keep`` keeps the scenes with findings.
+user without rights. Findings are printed to standard error, a table to standard output, and the exit code is
+1 if there are findings. ``--only NUMBER`` repeats one situation, and ``--keep`` keeps scenes with findings.
 """
 
 import argparse

@@ -65,7 +65,7 @@ def imported_modules(path: Path) -> list[str]:
     return names
 
 
-def test_no_room_knows_one_below_it_in_the_table() -> None:
+def test_no_package_imports_one_below_it_in_the_table() -> None:
     above: set[str] = set()
     for room, known in ARROWS.items():
         assert known <= above, f"{room} knows {known - above}"

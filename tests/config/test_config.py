@@ -261,7 +261,7 @@ def test_a_path_with_a_blank_is_refused_if_there_is_such_a_file(tmp_path: Path) 
     assert read_config(write(tmp_path, param_file="my net.prototxt")).prototxt == tmp_path / "my"
 
 
-def test_paths_are_looked_up_here_first_then_beside_the_config(
+def test_paths_are_looked_up_in_the_current_folder_first_then_in_that_of_the_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beside, here = tmp_path / "configs", tmp_path / "here"

@@ -48,6 +48,6 @@ def test_the_line_is_broken_in_the_copy_alone(tmp_path: Path) -> None:
         ("answer = 42\n", ROW._replace(targets=("gone.py",)), "there are no tests gone.py"),
     ],
 )
-def test_rows_that_do_not_fit_are_told(tmp_path: Path, source: str, row: Mutation, fault: str) -> None:
+def test_rows_that_do_not_fit_are_reported(tmp_path: Path, source: str, row: Mutation, fault: str) -> None:
     (found,) = mutations.faults_of(checkout(tmp_path, source), row)
     assert fault in found
