@@ -1,7 +1,7 @@
-"""YAML: lines ``key: value``, a block ``preprocess`` for the input of the net, and one for pictures.
+"""The YAML format: lines ``key: value``, a block ``preprocess`` for the net's input, and one for pictures.
 
-A value is parsed from its text, as in a text file; its type in YAML (``no``, ``1e-2``, ``012``)
-does not matter. No objects are constructed, and anything that could make a small file large is refused.
+Values are parsed from their text, as in text files; their types in YAML (``no``, ``1e-2``, ``012``) do not
+matter. No objects are constructed, and everything that could make a small file large is refused.
 """
 
 import textwrap
@@ -18,18 +18,18 @@ from caffe_lrp.rendering.style import DEFAULT_STYLE, PICTURE_OPTIONS
 
 from .keys import KEYS, Key, LocatedValue
 
-#: The block of the keys that concern the input.
+#: The block with the keys for the input.
 _BLOCK = "preprocess"
-#: The block of the words for pictures; the attribute of `HeatmapConfig` for it, too.
+#: The block with the options for pictures; also the attribute of `HeatmapConfig`.
 _PICTURE = "picture"
 _PICTURE_OPTIONS = {option.name: option for option in PICTURE_OPTIONS}
 SUFFIXES = (".yaml", ".yml")
 
-#: Columns of the reasons in a new file, without indent.
+#: Width of the reasons in a new file, without the indent.
 _COMMENT_WIDTH = 96
-#: Bytes of a file; configs have two thousand, and reading takes a second for every 200,000.
+#: Most bytes of a file; configs have about two thousand, and reading takes a second per 200,000.
 _MOST_BYTES = 100_000
-#: Nodes inside nodes; a config has numbers in a list in a block in a file.
+#: Deepest nesting; a config has numbers in a list in a block in a file.
 _DEEPEST = 4
 _ORDINARY_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "null", "seq", "map")
@@ -40,7 +40,7 @@ _KEYS_BY_NAME = {name: key for key in KEYS for name in (key.name, key.attribute,
 
 
 class _Found(NamedTuple):
-    """A key in a file: what it is called, the line (from 1), and its value."""
+    """A key in a file: its name there, its line (from 1), and its value."""
 
     name: str
     line: int
@@ -48,17 +48,17 @@ class _Found(NamedTuple):
 
 
 class _Composer(yaml.SafeLoader):
-    """A loader that refuses features that a config does not need and hostile files use."""
+    """A loader that refuses features that configs do not need and malicious files use."""
 
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """One node; aliases, which can stand for gigabytes, and deep nesting are faults."""
-        event: Any = cast(Any, self).peek_event()  # whose stub has no types
+        """One node; aliases, which can expand to gigabytes, and deep nesting are faults."""
+        event: Any = cast(Any, self).peek_event()  # its stub has no types
         self.depth += 1
         fault = ""
         if isinstance(event, yaml.AliasEvent):
-            fault = f"the alias *{event.anchor} is not allowed; write out what it stands for"
+            fault = f"the alias *{event.anchor} is not allowed; write out its value"
         elif self.depth > _DEEPEST:
             fault = (
                 f"nested too deeply; the only blocks are {_BLOCK} and {_PICTURE}, and lists have only numbers"
@@ -71,12 +71,12 @@ class _Composer(yaml.SafeLoader):
 
 
 def is_yaml(path: Path) -> bool:
-    """Whether a config file of this name is YAML."""
+    """Whether a config file with this name is YAML."""
     return path.suffix.lower() in SUFFIXES
 
 
 def require_yaml_name(path: Path) -> None:
-    """UsageError unless a file of this name would be read as YAML."""
+    """UsageError unless a file with this name would be read as YAML."""
     if not is_yaml(path):
         raise UsageError(
             f"{path}: a YAML config is recognised by its name; give it a name that ends with {SUFFIXES[0]}"
@@ -95,7 +95,7 @@ def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, L
 
 
 def _keys(items: Iterable[_Found], given: Collection[str], faults: list[str]) -> dict[str, LocatedValue]:
-    """The values of keys by attribute; what is wrong with them goes to ``faults``."""
+    """The values of keys by attribute; errors are added to ``faults``."""
     found: dict[str, _Found] = {}
     for item in items:
         key = _KEYS_BY_NAME[item.name]
@@ -122,7 +122,7 @@ def _keys(items: Iterable[_Found], given: Collection[str], faults: list[str]) ->
 
 
 def _root(content: bytes, path: Path) -> yaml.MappingNode:
-    """The keys and values of a file; ConfigError if it is none of that kind."""
+    """The keys and values of a file; ConfigError if it is not a YAML config."""
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"{path}: is larger than {_MOST_BYTES // 1000} KB; is it really a config file?")
     try:
@@ -141,7 +141,7 @@ def _root(content: bytes, path: Path) -> yaml.MappingNode:
 
 
 def _why_invalid(error: yaml.YAMLError) -> str:
-    """Line and reason of a fault in the syntax."""
+    """Line and reason of a syntax error."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         context = f" {error.context}" if error.context else ""
         return f"line {error.problem_mark.line + 1}: is not valid YAML{context}: {error.problem}"
@@ -151,7 +151,7 @@ def _why_invalid(error: yaml.YAMLError) -> str:
 
 
 def _items(root: yaml.MappingNode, faults: list[str]) -> Iterator[_Found]:
-    """All known keys of the file, the block's among them; what is wrong with others goes to ``faults``."""
+    """All known keys of the file, including those in the block; errors are added to ``faults``."""
     for name, value in _pairs(root, faults):
         if name.value == _PICTURE:
             continue
@@ -165,7 +165,7 @@ def _items(root: yaml.MappingNode, faults: list[str]) -> Iterator[_Found]:
 def _block(
     name: yaml.ScalarNode, value: yaml.Node, faults: list[str]
 ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-    """Names and values in a block; none if it is no block."""
+    """Names and values in a block; empty if it is not a block."""
     if isinstance(value, yaml.MappingNode):
         yield from _pairs(value, faults)
     else:
@@ -175,7 +175,7 @@ def _block(
 
 
 def _picture(root: yaml.MappingNode, faults: list[str]) -> dict[str, LocatedValue]:
-    """The words for pictures, if there are any; what is wrong with them goes to ``faults``."""
+    """The options for pictures, if there are any; errors are added to ``faults``."""
     blocks = [pair for pair in _pairs(root, []) if pair[0].value == _PICTURE]
     values: dict[str, Any] = {}
     for block in blocks:
@@ -185,7 +185,7 @@ def _picture(root: yaml.MappingNode, faults: list[str]) -> dict[str, LocatedValu
 
 
 def _add_word(values: dict[str, Any], name: yaml.ScalarNode, value: yaml.Node, faults: list[str]) -> None:
-    """Add a word for pictures to ``values``, or what is wrong with it to ``faults``."""
+    """Add an option for pictures to ``values``, or its error to ``faults``."""
     place = f"line {_line_of(name)}: '{name.value}'"
     option = _PICTURE_OPTIONS.get(name.value)
     if option is None:
@@ -209,7 +209,7 @@ def _pairs(node: yaml.MappingNode, faults: list[str]) -> Iterator[tuple[yaml.Sca
 
 
 def _known(name: yaml.ScalarNode, value: yaml.Node, faults: list[str], *, in_block: bool) -> Iterator[_Found]:
-    """The key, unless there is none of this name at this place."""
+    """The key with this name; None if there is no such key at this place."""
     key = _KEYS_BY_NAME.get(name.value)
     if key is None:
         names = [*_KEYS_BY_NAME, _BLOCK, _PICTURE]
@@ -225,7 +225,7 @@ def _known(name: yaml.ScalarNode, value: yaml.Node, faults: list[str], *, in_blo
 
 
 def _text_of(node: yaml.Node, key: Key) -> str:
-    """The text of a value; ValueError if it is none."""
+    """The text of a value; ValueError if it is not a single value."""
     if node.tag not in _ORDINARY_TAGS:
         raise ValueError(f"has the tag {node.tag}, which means nothing here; remove it")
     if isinstance(node, yaml.SequenceNode) and key.is_list and node.value:
@@ -253,10 +253,10 @@ def as_yaml(entries: Mapping[str, Any], reasons: Mapping[str, str] | None = None
     Parameters
     ----------
     entries
-        Values by attribute. None leaves the key without a value, which is refused when the file is read. Keys
-        that are not here become comments, with their defaults.
+        Values by attribute. With None the key has no value, which is refused when the file is read. All other
+        keys become comments with their defaults.
     reasons
-        Why keys have their values, by attribute, for comments; None: every comment names the toolbox's key.
+        Reasons for values, by attribute, for the comments; None: comments name the toolbox's keys.
     """
     lines = ["# Config of caffe-lrp; a line that begins with # is a comment.", ""]
     for key in KEYS:
@@ -271,7 +271,7 @@ def as_yaml(entries: Mapping[str, Any], reasons: Mapping[str, str] | None = None
 
 
 def _lines_of(key: Key, entries: Mapping[str, Any], reasons: Mapping[str, str] | None) -> Iterator[str]:
-    """Return the purpose of a key, and its value; if none is given, the default as a comment."""
+    """Return lines with a key's purpose and its value; without a value, its default as a comment."""
     old_name = f" ({key.name})" if reasons is None and key.name != key.attribute else ""
     yield f"# {key.help}{old_name}"
     for line in textwrap.wrap(_sentence((reasons or {}).get(key.attribute, "")), _COMMENT_WIDTH):
@@ -283,13 +283,13 @@ def _lines_of(key: Key, entries: Mapping[str, Any], reasons: Mapping[str, str] |
 
 
 def _sentence(text: str) -> str:
-    """A reason as a comment: in one line, and without what is no text in YAML."""
+    """A reason as a comment: in one line, without characters that YAML does not allow."""
     line = "".join(character if character.isprintable() else "?" for character in text)
     return f"{line[0].upper()}{line[1:]}." if line else ""
 
 
 def _lines_of_pictures(given: Mapping[str, Any]) -> Iterator[str]:
-    """The block for pictures; without a value in it a comment, as an empty block is none."""
+    """The block for pictures; a comment if it has no value, as an empty block is not a block."""
     yield "# How pictures look (--outputs render)."
     yield f"{_PICTURE}:" if given else f"# {_PICTURE}:"
     defaults = DEFAULT_STYLE.as_json()
@@ -303,7 +303,7 @@ def _lines_of_pictures(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _as_scalar(value: Any) -> str:
-    """A value as its parser reads it back; a text that looks like something else is put into quotes."""
+    """The text that is read back as this value; texts that look like something else are put in quotes."""
     if isinstance(value, tuple):
         return _as_list(value)
     if not isinstance(value, (str, Path)):

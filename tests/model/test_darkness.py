@@ -119,7 +119,7 @@ def test_relevance_that_a_rule_takes_away_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("formula", "first_layer"), [("epsilon-plus", 0), (0, 0), (0, 1)])
-def test_what_only_speaks_against_a_class_is_black(
+def test_relevance_that_is_only_negative_is_black(
     formula: FormulaCode, first_layer: int, tmp_path: Path
 ) -> None:
     found = darkness(plan_of(tmp_path, formula, first_layer=first_layer), FULL, (AGAINST,), item=2)
@@ -172,7 +172,7 @@ def run(*lines: str, options: Sequence[str] = ()) -> int:
 
 
 @pytest.mark.usefixtures("_field")
-def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_note_lists_dark_maps_and_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [f"img/full.npy {code}" for code in (PLAIN, ZERO, AGAINST, SHIFTED)]
     assert run(*lines, "img/spot.npy 0", options=("--formula", "epsilon-plus,26")) == 0
     assert capsys.readouterr().err == (
