@@ -10,8 +10,8 @@
 >>> explanation.heatmap(cmap="seismic").size  # a PIL image, which its method save writes to a file
 (256, 256)
 
-A notebook shows an explanation as its heatmap, over the picture. Introductory notebooks are in the package's
-folder ``manual/notebooks``.
+In a notebook, an explanation is shown as a heatmap over the picture. There are introductory notebooks in the
+package's folder ``manual/notebooks``.
 
 Nothing heavy is imported before a model is loaded.
 """
@@ -60,7 +60,7 @@ __all__ = [
     "read_composite",
 ]
 
-#: Public names that are imported when they are first asked for: they load NumPy, Numba and OpenCV.
+#: Public names that are imported when they are first used: they load NumPy, Numba and OpenCV.
 _LAZY = {
     "Model": "caffe_lrp.model.model",
     "Explanation": "caffe_lrp.model.explanation",
@@ -120,51 +120,51 @@ def load(
     source
         A config in YAML or in the toolbox's format, or a prototxt, with ``caffemodel``.
     caffemodel
-        The weights: of a prototxt, or instead of those that a config names.
+        The weights: for a prototxt, or instead of those in the config.
     mean_file, mean_format
         Mean image, and its format: 0 text, 1 (unless given) BlobProto in BGR, 2 in RGB.
     mean_values
-        Instead of a mean image: a number per channel, in the net's order; or one for all. One of the
-        two has to be given, here or in the config, unless the prototxt is one for training, which says it.
+        Instead of a mean image: a number per channel, in the net's order; or one for all. One of the two
+        must be given, here or in the config, unless the data layer of a training prototxt has it.
     input_scale
-        Factor of the input, applied after the mean is subtracted; unless given, the prototxt's, or 1.
+        Factor of the input, applied after the mean is subtracted; unless given, that of the prototxt, or 1.
     channel_order
-        ``BGR``, unless given, or ``RGB``: order of the colours in the net's input.
+        ``BGR`` (default) or ``RGB``: order of the colours in the net's input.
     resize
-        How images are resized to ``base_size``: ``reference``, unless given, ``stretch``, ``short-side`` or
+        How images are resized to ``base_size``: ``reference`` (default), ``stretch``, ``short-side`` or
         ``none``.
     base_size
-        Side that images are resized to, in pixels: the longer one, under ``short-side`` the shorter one;
+        Side that images are resized to, in pixels: the longer side, or the shorter one with ``short-side``;
         unless given, the longer side of the net's input.
     crop
-        Which part of the resized image the net sees: there is only ``center``.
+        Which part of the resized image the net sees: only ``center`` is possible.
     input_size
         (height, width) of the net's input in pixels, instead of what the prototxt declares.
     labels
-        File of class labels, one per line, or the labels themselves; unless given, there are none.
+        File of class labels, one per line, or a list of labels; unless given, there are none.
     start_layer
-        Layer where relevance starts, by index or name; unless given, ``auto``: that of the class scores.
+        Layer where relevance starts, by index or name; default ``auto``: the layer of the class scores.
     first_layer
         Lowest layer of the backward pass, by index or name; unless given, 0: down to the image.
     head
-        The output whose classes are ranked, by name, in a net with several; unless given, the one that
-        the start layer leads to.
+        In a net with several outputs, the name of the one whose classes are ranked; unless given, the one
+        that the start layer leads to.
     class_count
         How many of the classes are ranked; unless given, all.
     formula
-        Formula of explanations that name no other: number, name, or a composite; unless given, the one that
+        Default formula of explanations: number, name, or a composite; unless given, the one that
         ``caffe-lrp inspect`` recommends for the net.
     epsilon, beta, gamma
         Numbers of the ε, αβ (α = 1 + β) and γ rules; unless given, 0.01, 1 and 0.25.
     switch_layer
-        Layer up to which some formulas use their lower rule, by index or name; unless given, none, and
-        these formulas are refused.
+        Layer up to which some formulas use their lower rule, by index or name; unless given, these formulas
+        are refused.
     quirks
-        ``reference``, unless given: the toolbox's peculiarities are reproduced; or ``corrected``.
+        ``reference`` (default): the toolbox's peculiarities are reproduced; or ``corrected``.
     convolution
-        How convolutions are computed: ``auto``, unless given, ``direct`` or ``winograd``.
+        How convolutions are computed: ``auto`` (default), ``direct`` or ``winograd``.
     canonize
-        Whether batch normalization becomes part of the layers beside it: ``auto``, unless given, or ``off``.
+        Whether batch normalization is merged into the layers next to it: ``auto`` (default) or ``off``.
     max_pixels
         Images with more pixels are refused; unless given, 180,000,000.
     threads
@@ -173,15 +173,15 @@ def load(
         Memory that explanations may take: bytes, or a text such as ``4G``; unless given, half of what is
         free.
 
-    Values that are given replace those of the config file. Kernels are compiled when they are first needed:
-    the first explanation on a machine takes some ten seconds longer, once; ``caffe-lrp warmup`` does it
-    ahead.
+    Arguments replace values of the config file. Kernels are compiled when they are first needed: the very
+    first explanation on a machine takes some ten seconds longer. ``caffe-lrp warmup`` compiles them in
+    advance.
 
     Raises
     ------
     CaffeLrpError
-        A file cannot be used, or a value does not fit: `ConfigError`, `ModelError` or another subclass,
-        whose ``setting``, ``layer`` or ``file`` names the source.
+        A file cannot be used, or a value does not fit: `ConfigError`, `ModelError` or another subclass. Its
+        ``setting``, ``layer`` or ``file`` names the source.
     """
     given = {name: value for name, value in locals().items() if value is not None and name != "source"}
     from .config import read_settings  # noqa: PLC0415 - as is needed, and no sooner

@@ -1,18 +1,18 @@
-"""The programs ``caffe-lrp``, which is also ``python -m caffe_lrp``, and ``caffe-lrp-demo``.
+"""The programs ``caffe-lrp`` (also ``python -m caffe_lrp``) and ``caffe-lrp-demo``.
 
-They listen to signals before they import anything that takes its time, and until Python has ended.
+Signal handlers are installed before any slow import, and stay until Python exits.
 """
 
 import sys
 
 try:
     from .cli.halt import Halt
-except KeyboardInterrupt:  # these few milliseconds are Python's own answer to Ctrl-C
+except KeyboardInterrupt:  # during these few milliseconds Python itself handles Ctrl-C
     sys.exit(130)
 
 
 def main() -> int:
-    """Run ``caffe-lrp``; returns the exit code. Only for a process of its own."""
+    """Run ``caffe-lrp`` and return the exit code. Only for a separate process."""
     with Halt() as halt:
         from .cli import main as cli  # noqa: PLC0415 - not before signals are heard
 
@@ -20,7 +20,7 @@ def main() -> int:
 
 
 def demo_main() -> int:
-    """Run ``caffe-lrp-demo``; as `main`."""
+    """Run ``caffe-lrp-demo``; otherwise like `main`."""
     with Halt() as halt:
         from .cli import main as cli  # noqa: PLC0415 - as in main
 

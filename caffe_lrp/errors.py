@@ -1,4 +1,4 @@
-"""The exception tree; every class carries the exit code with which the command line ends.
+"""The exception tree; every class has the exit code of the command line.
 
 Messages name the file, line, layer or image, say what is wrong, and what to do about it.
 """
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-#: What a terminal would obey, or a reader not see; ends of lines are our own.
+#: Control and invisible characters; line breaks in messages are our own.
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-#: Longer lines are cut in the middle: only what was quoted from a file is as long.
+#: Longer lines are cut in the middle: only quotes from files are that long.
 _LONGEST_LINE = 2000
 
 
@@ -35,17 +35,17 @@ class Notice:
     Attributes
     ----------
     text
-        What.
+        Its text.
     setting
-        The setting it is about: an argument of the Python interface, or an attribute of the config; empty if
-        it is about none.
+        The setting that it is about: an argument of the Python interface, or an attribute of the config;
+        empty if it is not about a setting.
     """
 
     text: str
     setting: str = ""
 
     def __str__(self) -> str:
-        """Return the text of the notice, without a place."""
+        """Return the text of the notice, without the place of its setting."""
         return f"{self.setting}: {self.text}" if self.setting else self.text
 
     def placed(self, places: Mapping[str, str]) -> str:
@@ -57,8 +57,8 @@ class Notice:
 class CaffeLrpError(Exception):
     """Base of all errors that a user can cause and fix.
 
-    As a text it is fit to be printed, whatever a file had for names: control characters are escaped, and
-    lines of absurd length shortened.
+    Its text is safe to print, whatever names a file contains: control characters are escaped, and very long
+    lines are shortened.
 
     Parameters
     ----------
@@ -70,18 +70,18 @@ class CaffeLrpError(Exception):
     Attributes
     ----------
     setting
-        As given; empty if it is not a setting that is at fault.
+        As given; empty if no setting is at fault.
     place
-        Where the setting was given, a line of a file or an option; set by whoever knows. In the text it takes
-        the place of the setting's name.
+        Where the setting was given: a line of a file, or an option; set by `placing`. In the text it replaces
+        the setting's name.
     layer
-        Name of the layer it is about; empty if it is about none.
+        Name of the layer at fault; empty if there is none.
     file
-        The file it is about; None if it is about none, or about several.
+        The file at fault; None if there is none, or several.
     hint
         Another possible cause; part of the text.
     notices
-        Notices from before it was raised, which may explain it.
+        Earlier notices, which may explain the error.
     """
 
     exit_code = ExitCode.BAD_INPUT
@@ -115,7 +115,7 @@ def about(
     layer: str = "",
     file: Path | str | None = None,
 ) -> Iterator[None]:
-    """Add what they are about to errors of class ``kind`` raised within the block, unless it is set.
+    """Add setting, layer or file to errors of class ``kind`` raised within the block, unless already set.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def about(
     setting, layer, file
         See `CaffeLrpError`.
     place
-        A file, or what else is at fault, to be named in front of errors that name no setting.
+        A file or something else at fault; it is put in front of errors that name no setting.
     """
     try:
         yield
@@ -138,12 +138,12 @@ def about(
 
 @contextmanager
 def placing(places: Mapping[str, str]) -> Iterator[None]:
-    """Add the places of their settings to errors raised within the block.
+    """Add the places of settings to errors raised within the block.
 
     Parameters
     ----------
     places
-        Setting -> a line of a config file, or an option.
+        Setting -> line of a config file, or option.
     """
     try:
         yield
@@ -175,7 +175,7 @@ def notices_of(error: BaseException) -> tuple[str, ...]:
 
 
 def presentable(line: str) -> str:
-    """One line of a message, without control characters and not too long."""
+    """One line of a message, with control characters escaped, and shortened if necessary."""
     if len(line) > _LONGEST_LINE:
         half = _LONGEST_LINE // 2
         line = f"{line[:half]} … {line[-half:]}"
@@ -183,13 +183,13 @@ def presentable(line: str) -> str:
 
 
 class UsageError(CaffeLrpError):
-    """The program or a function is called with invalid arguments, or in an unsuitable environment."""
+    """The program or a function was called with invalid arguments, or in an unsuitable environment."""
 
     exit_code = ExitCode.USAGE
 
 
 class LimitError(UsageError):
-    """A limit of the process or of the machine is reached, which ends the run; no image is at fault."""
+    """A limit of the process or the machine was reached, which ends the run; no image is at fault."""
 
 
 class ConfigError(CaffeLrpError):
@@ -215,7 +215,7 @@ class OutputError(CaffeLrpError):
 
 
 class ClusterError(CaffeLrpError):
-    """The cluster is lost; the same command continues once it is back."""
+    """The connection to the cluster is lost; the same command continues once it is back."""
 
     exit_code = ExitCode.INTERRUPTED
 

@@ -4,9 +4,9 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-#: Longer names are no slips of the pen, and take minutes to compare.
+#: Longer names are not typing errors, and take minutes to compare.
 _LONGEST_NAME = 200
-#: How long names may be together that one is compared with, each times its length: a second or two.
+#: Most characters of a name times those of all names that it is compared with: a second or two.
 _MOST_COMPARED = 5_000_000
 _SEPARATORS = ("_", ".", "-")
 
@@ -14,7 +14,7 @@ _SEPARATORS = ("_", ".", "-")
 def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
     """``"; did you mean 'x'?"`` if a known name is close to ``name``, else an empty text.
 
-    A name that continues after a separator is close however long it is (``fc8`` and ``fc8_flickr``).
+    A name that continues after a separator is close, however long the rest is (``fc8`` and ``fc8_flickr``).
     """
     names, wanted, end = list(known), name.casefold(), len(name)
     longer = (other for other in names if other[end : end + 1] in _SEPARATORS)
@@ -34,9 +34,9 @@ def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
     name
         The unknown name.
     known
-        The names that are possible.
+        The known names.
     least
-        Least similarity, from 0 to 1, as difflib measures it.
+        Least similarity from 0 to 1, as measured by difflib.
     """
     wanted, digits = name.casefold(), _digits(name)
     if len(name) > _LONGEST_NAME:
@@ -65,7 +65,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def enumerated(names: Sequence[str], most: int) -> str:
-    """``a, b``, or of more than ``most`` names ``a, b, and 3 more``."""
+    """``a, b``; for more than ``most`` names ``a, b, and 3 more``."""
     more = [f"and {len(names) - most} more"] if len(names) > most else []
     return ", ".join([*names[:most], *more])
 
@@ -74,14 +74,14 @@ def _digits(name: str) -> str:
     return re.sub("[^0-9]", "", name)
 
 
-#: As many lines of a longer list are shown.
+#: Lines of a longer list that are shown.
 MOST_LISTED = 20
 
 
 def listed(lines: Sequence[str], most: int = MOST_LISTED, more: int = 0) -> str:
-    """``lines`` one below the other, indented; of more than ``most``, the first and how many follow.
+    """``lines`` below each other, indented; beyond ``most`` lines, only the number of the rest.
 
-    ``more`` is how many there are besides ``lines``.
+    ``more`` is the number of lines that exist beyond ``lines``.
     """
     rest = len(lines) - most if len(lines) > most else 0
     shown = [*lines[:most], f"… and {rest + more} more"] if rest + more else lines
@@ -89,7 +89,7 @@ def listed(lines: Sequence[str], most: int = MOST_LISTED, more: int = 0) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: ``40 s``, ``5 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    """A readable duration from seconds: ``40 s``, ``5 min``, ``3 h 20 min``, ``2 d 4 h``."""
     minutes, hours, days = round(seconds / 60), seconds / 3600, seconds / 86400
     if seconds < 90:
         return f"{seconds:.0f} s"

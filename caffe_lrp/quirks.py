@@ -1,10 +1,9 @@
 """The quirks of the reference program, by name: one switch each.
 
-Each flag takes effect in exactly one place, named in its comment; `relevance/formulas.py` and
-`relevance/plan.py` hand the flags of rules and seeds there. The default result of this package has
-all of them, as the reference has; ``CORRECTED`` has none. The Input layer that is not counted (Q2)
-has no switch: it is a numbering, and both modes share it (``net/build.py``). Source: manual:
-toolbox, "Quirks".
+Each flag takes effect in exactly one place, which its comment names; `relevance/formulas.py` and
+`relevance/plan.py` pass flags on to rules and start vectors. All flags are on by default, as in the
+reference; ``CORRECTED`` has none. There is no switch for not counting the Input layer (Q2): both modes number
+layers that way (``net/build.py``). Source: manual: toolbox, "Quirks".
 """
 
 from dataclasses import dataclass, fields
@@ -17,14 +16,14 @@ class Quirks:
     Attributes
     ----------
     Q1_mean_starts_at_zero
-        Where edges are replicated, the mean's short axis starts at 0 instead of its centre
+        If edges are replicated, the mean's short axis starts at 0 instead of being centred
         (``imaging/preprocess.py``).
     Q3_gradient_seeded_with_score
         The gradient formulas start from the score instead of 1 (``engines/cpu.py``).
     Q4_undivided_at_zero
-        ε leaves relevance undivided where the pre-activation is 0 (``relevance/rules/epsilon.py``).
+        ε does not divide relevance where the pre-activation is 0 (``relevance/rules/epsilon.py``).
     Q5_first_group_bias
-        αβ uses the biases of group 0 in every group (``relevance/rules/alpha_beta.py``).
+        αβ uses the biases of group 0 for every group (``relevance/rules/alpha_beta.py``).
     Q6_flat_ignores_channels
         Flat divides by the kernel area, not by the number of inputs (``relevance/rules/flat.py``).
     Q7_zero_sum_adds_activations
@@ -34,7 +33,7 @@ class Quirks:
         LRN uses a Taylor rule that does not conserve, instead of passing relevance on
         (``relevance/formulas.py``).
     Q9_softmax_overwrites
-        A softmax that relevance passes through replaces it by its own output
+        In the backward pass, a softmax replaces relevance by its own output
         (``relevance/formulas.py``).
     Q10_transposed_mean
         A BlobProto mean is used transposed (``imaging/mean.py``).

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Measures how fast caffe-lrp is, beside what the machine could do and what others do on it.
+"""Measures the speed of caffe-lrp, compared with the machine's peak and with other programs.
 
-D, the direct time, is what all matrix products of an explanation take if they run at the machine's best
-rate and everything else takes no time; products are counted by `bench_flops`. Every program runs in a
-process of its own, and they take turns. With CAFFE_LRP_CPU they all do without what that CPU lacks.
+D, the direct time, is the time of all matrix products of an explanation at the machine's best rate, if
+everything else took no time; `bench_flops` counts the products. Every program runs in its own process, and
+they alternate. With CAFFE_LRP_CPU none of them uses features that this CPU lacks.
 
 Modes: `throughput`, batches on all threads; `latency`, all threads on one image; `end-to-end`, from files
-to files with the command itself; `start`, the command on one image with nothing compiled, and once more;
-`count`, the operations of a direct evaluation, without measuring anything.
+to files with the command; `start`, the command on one image with nothing compiled, and then again; `count`,
+the operations of a direct evaluation, without measurements.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from caffe_lrp.kernels._jit import target_features
 from caffe_lrp.machine.resources import allowed_processors
 
 FORWARD = "forward"
-"""In the place of a formula: the forward pass alone."""
+"""Instead of a formula: the forward pass alone."""
 
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "bench"
 NEEDED_FOR_ZENNIT = ("torch", "zennit")
@@ -56,12 +56,12 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--convolution", choices=CONVOLUTIONS, default=CONVOLUTIONS[0], help="as of caffe-lrp")
     add("--repeat", type=int, default=5, metavar="N", help="rounds of each; default: 5")
     add("--round-seconds", type=float, default=1.0, metavar="S", help="length of a round; default: 1")
-    add("--against", choices=["zennit"], help="let zennit and PyTorch's gradient take turns with us")
+    add("--against", choices=["zennit"], help="also measure zennit and PyTorch's gradient, alternating")
     add("--images", nargs=2, type=int, default=[160, 32], metavar=("N", "APART"),
         help="end-to-end: images, and how many at either end do not count; default: 160 32")  # fmt: skip
     add("--cli-options", type=str.split, default=[], metavar="TEXT",
         help="end-to-end, start: options for caffe-lrp, as --cli-options='--memory 2G'")  # fmt: skip
-    add("--json", type=Path, metavar="FILE", help="write all that was measured, too")
+    add("--json", type=Path, metavar="FILE", help="also write all measurements")
     add("--folder", type=Path, default=FOLDER, metavar="DIR", help="for weights and photos; made once")
     return parser.parse_args(arguments)
 
@@ -87,7 +87,7 @@ def flops_of(net: str, code: int | str | None) -> int:
 
 
 def throughput(options: argparse.Namespace) -> list[Row]:
-    """Return how fast batches are explained, every thread working on its own."""
+    """Return the speed of explaining batches, with every thread on its own batch."""
     return [
         speed(options, net, code, batch, threads, together=False)
         for net in options.nets
@@ -98,7 +98,7 @@ def throughput(options: argparse.Namespace) -> list[Row]:
 
 
 def latency(options: argparse.Namespace) -> list[Row]:
-    """Return how fast one image is explained, by one thread and by several together."""
+    """Return the speed of explaining one image, with one thread and with all threads."""
     return [
         speed(options, net, code, 1, threads, together=True)
         for net in options.nets
@@ -110,7 +110,7 @@ def latency(options: argparse.Namespace) -> list[Row]:
 def speed(
     options: argparse.Namespace, net: str, code: int | str | None, batch: int, threads: int, *, together: bool
 ) -> Row:
-    """Return how fast images in memory are explained."""
+    """Return the speed of explaining images in memory."""
     case = case_of(options, net, code, batch, threads, together=together)
     rounds, peaks = take_turns(case, options.repeat, against=options.against is not None and code is not None)
     return told(head_of(net, case) | speed_row(rounds) | peaks)
@@ -119,7 +119,7 @@ def speed(
 def case_of(
     options: argparse.Namespace, net: str, code: int | str | None, batch: int, threads: int, *, together: bool
 ) -> Case:
-    """Return what is measured, for which all files are there."""
+    """Return a case to measure, with all its files."""
     return Case(
         config=str(prepare_net(net, options.folder)),
         photos=tuple(map(str, prepare_photos(options.folder, batch))),
@@ -133,7 +133,7 @@ def case_of(
 
 
 def head_of(net: str, case: Case) -> Row:
-    """Return what a row says before anything is measured."""
+    """Return the columns of a row that are known before measuring."""
     return {
         "net": net,
         "formula": FORWARD if case.formula is None else case.formula,
@@ -144,7 +144,7 @@ def head_of(net: str, case: Case) -> Row:
 
 
 def told(row: Row) -> Row:
-    """Return a row, after a word on the screen for who waits."""
+    """Return a row, after printing a line of progress."""
     print("  {net} {formula}, batch {batch}: {total_ms:.1f} ms".format_map(row), file=sys.stderr)
     return row
 
@@ -168,10 +168,10 @@ def take_turns(case: Case, repeat: int, *, against: bool) -> tuple[dict[str, lis
 
 
 def whole_runs(options: argparse.Namespace) -> list[Row]:
-    """Return how fast the command makes all four files from an image.
+    """Return how fast the command makes all four files of an image.
 
-    It takes turns with the map alone, and with the Python interface, which writes no files. All make batches
-    of the same size.
+    It alternates with the map alone, and with the Python interface, which writes no files. All use the same
+    batch size.
     """
     return [
         whole_run(options, net, code) for net in options.nets for code in options.formulas if code is not None
@@ -191,7 +191,7 @@ def whole_run(options: argparse.Namespace, net: str, code: int | str) -> Row:
         Worker("bench_engine.py", case) as ours,
         caffe_lrp.load(config, convolution=case.convolution, threads=case.threads) as model,
     ):
-        # Loads what is loaded once, and compiles what no run has needed before.
+        # Does everything that happens only once, such as compiling.
         model.explain(photos[0], formula=code)
         run_cli(config, photos[:1], [*cli_options, *options.cli_options])
         for _ in range(options.repeat):
@@ -218,7 +218,7 @@ def first_starts(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-#: Name of a mode -> what gives its rows.
+#: Name of a mode -> function that gives its rows.
 MODES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "throughput": throughput,
     "latency": latency,
@@ -231,9 +231,9 @@ COMPARED = {"throughput", "latency", "end-to-end"}
 
 
 def measured(options: argparse.Namespace) -> tuple[Machine | None, dict[str, list[Row]]]:
-    """Return what the machine can do, if that is of interest, and the rows of every mode.
+    """Return the machine's peak, if it is needed, and the rows of every mode.
 
-    The machine is measured before and after everything else, and the better half of both counts.
+    The machine is measured before and after everything else, and the better result counts.
     """
     if COMPARED.isdisjoint(options.mode):
         return None, {mode: MODES[mode](options) for mode in options.mode}
@@ -248,7 +248,7 @@ def measured(options: argparse.Namespace) -> tuple[Machine | None, dict[str, lis
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the command line asks for and return the exit code."""
+    """Run the requested measurements and return the exit code."""
     options = parse_options(arguments)
     missing = [name for name in NEEDED_FOR_ZENNIT if options.against and find_spec(name) is None]
     if missing:

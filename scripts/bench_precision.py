@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Measures how far maps are from those that all is computed for in double precision, and why.
+"""Measures how far maps are from maps computed entirely in double precision, and why.
 
-Of a map r and the map d by double precision, forward pass included, the *r.m.s. distance* is the root of the
-mean of (r − d)² divided by that of d², and the *largest distance* is the largest |r − d| divided by the
-largest |d|. Both are given as the median over the images and as the worst of them.
+For a map r and the map d in double precision (including the forward pass), the *r.m.s. distance* is the root
+of the mean of (r − d)² divided by that of d², and the *largest distance* is the largest |r − d| divided by
+the largest |d|. Both are given as the median and the worst of the images.
 
-Max pooling and ReLU decide: they hand all relevance to one element of a window, or stop a gradient. Where two
-elements are nearly equal, or one is nearly 0, rounding may change the decision, and the map with it, by far
-more than rounding itself does. *Winners* are windows of max pooling, and *signs* inputs of ReLU, that are
-decided otherwise than in double precision: how many in an image, on average.
+Max pooling and ReLU make decisions: they pass all relevance to one element of a window, or stop a gradient.
+If two elements are nearly equal, or one is nearly 0, rounding may change the decision, and then the map
+changes by far more than by rounding alone. *Winners* are the windows of max pooling, and *signs* the inputs
+of ReLU, whose decision differs from double precision, counted per image on average.
 
-Every image is explained for the class that the net likes best.
+Every image is explained for its best class.
 """
 
 import argparse
@@ -47,7 +47,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Distance:
-    """How far one map is from that by double precision; see the top of this file."""
+    """The distance of a map from the one in double precision; see the top of this file."""
 
     rms: float
     largest: float
@@ -65,8 +65,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--formulas", nargs="+", type=formula, default=[11, 0, 100], metavar="CODE", help="default: 11 0 100")
     add("--convolution", nargs="+", choices=CONVOLUTIONS, default=list(CONVOLUTIONS), help="default: all")
     add("--images", type=int, default=4, metavar="N", help="how many; default: 4")
-    add("--photos", type=Path, metavar="DIR", help="where images are, the first N of them; default: made up")
-    add("--json", type=Path, metavar="FILE", help="write the distance of every image, too")
+    add("--photos", type=Path, metavar="DIR", help="folder of images (the first N); default: synthetic")
+    add("--json", type=Path, metavar="FILE", help="also write the distance of every image")
     add("--folder", type=Path, default=FOLDER, metavar="DIR", help="for weights and photos; made once")
     return parser.parse_args(arguments)
 
@@ -112,12 +112,12 @@ def rows_of(net: str, images: Sequence[Path], options: argparse.Namespace) -> li
 
 
 def best_class(origin: Start, exact: Values) -> int:
-    """Return the class of one image that the net likes best, averaged over positions if it has any."""
+    """Return the best class of an image, with scores averaged over positions if there are any."""
     return int(exact[origin.output].reshape(origin.output_count, -1).mean(axis=1).argmax())
 
 
 def distance_of(plan: Plan, batch: Blob, best: int, method: str, exact: Values, wanted: Array) -> Distance:
-    """Return how far the map of one image is from the one that is wanted, by a method of convolution."""
+    """Return the distance of an image's map from the exact one, for a method of convolution."""
     keep = frozenset(layer.inputs[0] for layer in deciding_layers(plan))
     with CpuEngine(convolution=method) as engine:
         passed = engine.forward(plan.net, [plan], batch, keep)
@@ -133,7 +133,7 @@ def relative(found: Blob, wanted: Array) -> tuple[float, float]:
 
 
 def deciding_layers(plan: Plan) -> list[Layer]:
-    """Return the layers on relevance's way whose decisions rounding may change."""
+    """Return the layers in the backward pass whose decisions rounding may change."""
     return [step.layer for step in plan.steps if isinstance(step.layer, MaxPooling | ReLU)]
 
 
@@ -151,7 +151,7 @@ def changes(plan: Plan, passed: ForwardPass, exact: Values) -> tuple[int, int]:
 
 
 def summary(distances: Sequence[Distance]) -> Row:
-    """Return what a row says of the distances of all images."""
+    """Return the columns of a row for the distances of all images."""
     rms, largest = [each.rms for each in distances], [each.largest for each in distances]
     return {
         "rms": statistics.median(rms),
@@ -165,7 +165,7 @@ def summary(distances: Sequence[Distance]) -> Row:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the command line asks for and return the exit code."""
+    """Run the requested measurements and return the exit code."""
     options = parse_options(arguments)
     try:
         images = images_of(options)

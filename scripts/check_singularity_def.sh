@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tries singularity/caffe-lrp.def without Singularity and Apptainer: copies %files into a bare Debian, runs
-# %post there, makes the tree read-only, and as a user that nobody there knows runs %test, --help and the demo
-# by way of %environment and %runscript. Needs root, debootstrap and a network; leaves nothing behind.
+# Tests singularity/caffe-lrp.def without Singularity and Apptainer: copies %files into a bare Debian, runs
+# %post there, makes the tree read-only, and runs %test, --help and the demo as an unknown user, with
+# %environment and %runscript. Needs root, debootstrap and a network; leaves nothing behind.
 # usage: scripts/check_singularity_def.sh [--keep FOLDER]     keep the bare Debian in FOLDER for the next check
 #        scripts/check_singularity_def.sh --section NAME      print a section of the def, and stop
 set -euo pipefail

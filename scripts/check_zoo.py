@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Checks caffe-lrp on every net of the zoo, with random weights, and prints tables in Markdown.
 
-Parts: `forward`, the scores against PyTorch's and OpenCV's; `formulas`, maps under several formulas, quirks
-both ways; `conservation`, sums at every layer with corrected quirks and without biases; `zennit`, relevance
-of ResNet-50 against zennit's; `command`, the command itself with the net's config. A net that cannot be
-run counts as one that failed.
+Parts: `forward`, the scores against PyTorch's and OpenCV's; `formulas`, maps under several formulas, with
+both kinds of quirks; `conservation`, sums at every layer with corrected quirks and without biases; `zennit`,
+relevance of ResNet-50 against zennit's; `command`, the command with the net's config. A net that cannot be
+run counts as a failure.
 """
 
 import argparse
@@ -41,7 +41,7 @@ DEPENDENT = (2, 100)
 
 BETAS = (0.0, 1.0)
 COMPARED = (0, 100)
-"""Formulas that zennit is asked for."""
+"""Formulas that are compared with zennit."""
 
 SAME_SCORES = 1e-4
 SAME_RELEVANCE = 1e-3
@@ -49,8 +49,8 @@ SAME_SUMS = 1e-3
 
 Row = dict[str, str]
 
-#: What OpenCV (4.14) computes otherwise than Caffe -> whether a layer is concerned. Both were confirmed on
-#: nets of a few layers; nets with such layers are compared with PyTorch alone.
+#: Difference between OpenCV (4.14) and Caffe -> whether it affects a layer. Both differences were confirmed
+#: on nets of a few layers; nets with such layers are compared only with PyTorch.
 FAULTS_OF_OPENCV: dict[str, Callable[[Any], bool]] = {
     "takes LRN's k for 1": lambda layer: layer.type == "LRN" and layer.lrn_param.k != 1,
     "scales wrongly in Axpy": lambda layer: layer.type == "Axpy",
@@ -96,7 +96,7 @@ class Setting:
         return ask(sys.executable, "zoo_engine.py", what, job)
 
     def array(self, ask_whom: Callable[[Job], Answer], name: str, job: Job) -> NDArray[np.float64] | str:
-        """Return the array that somebody writes, or why there is none."""
+        """Return the array that another process writes, or why there is none."""
         try:
             ask_whom(replace(job, output=str(self.path(name))))
         except JobError as failure:
@@ -121,12 +121,12 @@ def image_for(entry: ZooNet) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Result:
-    """What a part says of a net.
+    """The result of a part for a net.
 
     Attributes
     ----------
     rows
-        For the table.
+        Rows of the table.
     failures
         What went wrong.
     """
@@ -143,7 +143,7 @@ def difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> flo
 
 
 def ask_opencv(setting: Setting, job: Job) -> Answer:
-    """Return the answer of OpenCV; JobError for nets that it is known to run otherwise than Caffe."""
+    """Return the answer of OpenCV; JobError for nets that OpenCV is known to compute differently."""
     layers = [layer.message for layer in read_sized(setting.prototxt).layers]
     for fault, concerns in FAULTS_OF_OPENCV.items():
         if any(map(concerns, layers)):
@@ -179,7 +179,7 @@ def check_forward(setting: Setting) -> Result:
 
 
 def check_formulas(setting: Setting) -> Result:
-    """Run all formulas, quirks both ways; the memory is that of a process that runs the usual one alone."""
+    """Run all formulas with both kinds of quirks; the memory is that of a run of the usual one alone."""
     job = replace(setting.job, formulas=FORMULAS)
     answer = setting.ours("formulas", job)
     peak = setting.ours("formulas", replace(job, formulas=(USUAL,), quirks=QUIRKS[:1]))["peak_memory"]
@@ -199,7 +199,7 @@ def check_formulas(setting: Setting) -> Result:
 def check_conservation(setting: Setting) -> Result:
     """Compare sums at all layers, with corrected quirks and without biases.
 
-    Both for β = 0, which has nothing to lose where all products are positive, and for β = 1.
+    Once for β = 0, where nothing is lost if all products are positive, and once for β = 1.
     """
     rows, failures = [], []
     for beta in BETAS:
@@ -225,9 +225,9 @@ def check_conservation(setting: Setting) -> Result:
 def check_zennit(setting: Setting) -> Result:
     """Compare relevance with zennit's: the same rules, normalization merged, sums shared by contribution.
 
-    The root of the mean square counts. Where a shortcut and its branch cancel out to less than 1e-6 we share
-    alike, and zennit by contributions that are a million times as large as what is shared: at such points, of
-    which a net of a million sums has one or two, the largest difference tells of nothing else.
+    The root of the mean square counts. Where a shortcut and its branch cancel to less than 1e-6, we share
+    equally, and zennit by contributions that are a million times as large as the shared relevance. A net with
+    a million sums has one or two such points, and they alone determine the largest difference.
     """
     rows, failures = [], []
     for formula in COMPARED:
@@ -269,7 +269,7 @@ ONLY = {"zennit": ("resnet50",)}
 
 
 def checked(part: str, name: str, options: argparse.Namespace) -> Result:
-    """Return what a part says of a net; that it failed if it could not be run."""
+    """Return the result of a part for a net; a failure if it cannot be run."""
     setting = Setting(name, options, has_biases=part != "conservation")
     try:
         return PARTS[part](setting)
@@ -280,7 +280,7 @@ def checked(part: str, name: str, options: argparse.Namespace) -> Result:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return rows as a table in Markdown, with a column for everything that any of them has."""
+    """Return rows as a Markdown table with all columns that occur."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     cells = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
@@ -299,7 +299,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Check what the command line asks for and return the exit code."""
+    """Run the requested checks and return the exit code."""
     options = parse_options()
     failures: list[str] = []
     for part in options.parts:

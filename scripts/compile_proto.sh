@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Regenerates caffe_lrp/formats/caffe/caffe_pb2.py and caffe_pb2.pyi from caffe_lrp/formats/caffe/caffe.proto.
-# The compiler is of protobuf 25 on purpose: its code carries no check against newer protobuf
-# runtimes, so one file serves protobuf >= 4.25. It has wheels for Python 3.7 to 3.12; set PYTHON
-# to such an interpreter where python3 is newer.
+# The compiler is that of protobuf 25 on purpose: its code does not check for newer protobuf runtimes, so
+# one file works with protobuf >= 4.25. It has wheels for Python 3.7 to 3.12; set PYTHON to such an
+# interpreter if python3 is newer.
 set -euo pipefail
 unset CDPATH
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."

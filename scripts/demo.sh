@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Heatmaps of the demo on a bare machine with python3: makes .venv if there is none, installs the
-# package, explains eight pictures by three formulas. Runs from any folder, as often as you like.
+# Heatmaps of the demo on a bare machine with python3: makes .venv if there is none, installs the package,
+# explains eight pictures with three formulas. Runs from any folder, as often as you like.
 # usage: scripts/demo.sh [OUTPUT_FOLDER]
 set -euo pipefail
 started_in=$PWD

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Downloads a well-known model, with mean image and class labels, to where its config looks for them.
+"""Downloads a well-known model, with mean image and class labels, to the places that its config expects.
 
-Needs Python alone, so it runs before the package is installed. A download that stops halfway is kept
-and continued; a file takes its name only when size and checksums are those that are published.
+Needs only Python, so it runs before the package is installed. An interrupted download is kept and
+resumed; a file gets its name only if its size and checksums are the published ones.
 """
 
 import argparse
@@ -41,14 +41,14 @@ CHUNK = 1 << 18
 """Bytes that are read at a time, at most."""
 
 HEADWAY = 1 << 20
-"""A connection that broke off after this many new bytes was no failure: the attempts start anew."""
+"""A connection that breaks after this many new bytes is not a failure: the attempts are counted anew."""
 
 LABELS = {"sha1": "SHA-1", "sha256": "SHA-256"}
 
 
 @dataclass(frozen=True)
 class File:
-    """A published file, and what is published about it; None where nothing is.
+    """A published file, with its published size and checksums; None if not published.
 
     A file with an `archive` is a member of that tar.gz and has no address of its own.
     """
@@ -69,7 +69,7 @@ class File:
 
 @dataclass(frozen=True)
 class Model:
-    """A model: its title, and its files by where they belong, relative to the folder of the config."""
+    """A model: its title, and its files by their places, relative to the folder of the config."""
 
     title: str
     files: Mapping[str, File]
@@ -77,7 +77,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Patience:
-    """How often an address is tried, how long it may be silent, and the first wait; in seconds."""
+    """Number of attempts per address, timeout, and first wait; in seconds."""
 
     attempts: int = 5
     timeout: float = 30.0
@@ -86,7 +86,7 @@ class Patience:
 
 PATIENCE = Patience()
 
-# Every figure stands in two public sources or more unless its line says otherwise:
+# Every number is in at least two public sources unless its line says otherwise:
 # "readme"  BVLC/caffe, models/*/readme.md
 # "OMZ"     openvinotoolkit/open_model_zoo, models/public/*/model.yml (caffenet: commit 7ba8d9eb, the
 #           last with SHA-256)
@@ -95,7 +95,7 @@ PATIENCE = Patience()
 # Addresses: first where the authors published the file, then copies that other projects document:
 # heatmapping.org is the LRP Toolbox's own (caffe-master-lrp/demonstrator), deepdetect.com DeepDetect's,
 # openmmlab.com OpenMMLab's.
-# The checksums make it safe to take a copy, and to take it over plain http.
+# The checksums make it safe to use copies, even over plain http.
 ILSVRC12 = File(
     name="caffe_ilsvrc12.tar.gz",
     addresses=(
@@ -173,7 +173,7 @@ MODELS = {
 
 
 class FetchError(Exception):
-    """The files cannot be brought into place; the message says what to do."""
+    """The files cannot be put in place; the message says what to do."""
 
 
 class UnusableError(Exception):
@@ -185,21 +185,21 @@ class UnknownHostError(UnusableError):
 
 
 class TransientError(Exception):
-    """A fault that may be gone at the next attempt."""
+    """An error that may not occur at the next attempt."""
 
 
 def say(text: str) -> None:
-    """Tell the user what happens; standard output is for what is in place."""
+    """Print progress to standard error; standard output is for finished files."""
     print(text, file=sys.stderr, flush=True)
 
 
 def report(what: str, finding: "Finding") -> None:
-    """Tell the user what is in place."""
+    """Print a finished file."""
     print(f"{what}: {finding.text}", flush=True)
 
 
 def shown(path: Path) -> str:
-    """Return a path as the user would type it: relative where it lies below the current folder."""
+    """Return a path as the user would type it: relative if it is inside the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
@@ -214,12 +214,12 @@ def size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-# -- Is a file what is published? --------------------------------------------------------------------
+# -- Comparing a file with what was published ---------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a look at a file gave: in words, and whether it contradicts what is published."""
+    """The result of checking a file: a text, and whether it contradicts the published values."""
 
     text: str
     wrong: bool = False
@@ -243,7 +243,7 @@ def inspect(path: Path, file: File) -> Finding:
 
 def digests_of(path: Path) -> dict[str, str]:
     """Return the checksums of a file by their name in hashlib."""
-    # Not for security here: SHA-1 is what the model zoo publishes.
+    # Not for security: the model zoo publishes SHA-1.
     hashes = {name: hashlib.new(name, usedforsecurity=False) for name in LABELS}
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):
@@ -265,18 +265,18 @@ class Progress:
         self.width = 0
 
     def update(self, done: int) -> None:
-        """Show how many bytes there are, unless that was shown a moment ago."""
+        """Show the number of bytes, unless it was shown a moment ago."""
         now = time.monotonic()
         if now - self.last >= (0.2 if self.live else 10.0):
             self.last = now
             self.show(done)
 
     def show(self, done: int) -> None:
-        """Show how many bytes there are, and how fast they come."""
+        """Show the number of bytes and the speed."""
         rate = (done - self.start) / max(time.monotonic() - self.began, 1e-3)
         share = f"{100 * done / self.total:3.0f} % of {megabytes(self.total)}" if self.total else ""
         line = f"  {share or megabytes(done)}, {megabytes(int(rate))}/s"
-        # Spaces clear what a longer line left behind.
+        # Spaces clear the rest of a longer line.
         before, after = (f"\r{line:<{self.width}}", "") if self.live else (line, "\n")
         print(before, end=after, file=sys.stderr, flush=True)
         self.width = len(line)
@@ -301,7 +301,7 @@ BROKEN_CONNECTIONS = (ConnectionResetError, ConnectionAbortedError, BrokenPipeEr
 
 
 def connection_fault(reason: object) -> Exception:
-    """Return the error for a connection that was not made."""
+    """Return the error for a failed connection."""
     if isinstance(reason, BROKEN_CONNECTIONS):
         return TransientError(f"the connection broke off ({reason})")
     if isinstance(reason, socket.gaierror):
@@ -340,21 +340,21 @@ def ask(address: str, offset: int, timeout: float) -> HTTPResponse:
 
 
 def first_and_total(response: HTTPResponse, offset: int) -> tuple[int, int | None]:
-    """Return where the bytes of an answer belong, and how many the whole file has, None if not told."""
+    """Return the offset of an answer's bytes, and the size of the whole file, None if not stated."""
     if response.status != 206:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) != offset:
-        raise UnusableError("sends another part of the file than was asked for")
+        raise UnusableError("sends another part of the file than requested")
     return offset, None if match[2] == "*" else int(match[2])
 
 
 def receive(address: str, file: File, part: Path, timeout: float) -> None:
-    """Add to `part` what it lacks of the file, or write it anew if the server cannot continue it."""
+    """Append the missing bytes to `part`, or write it anew if the server cannot resume."""
     offset = size_of(part)
     with ask(address, offset, timeout) as response:
-        # All of this comes before the first byte is written: a part that is good is not given up for it.
+        # All of this is checked before the first byte is written, so that a good part is not lost.
         if response.headers.get_content_type() == "text/html":
             raise UnusableError("sends a web page, not the file: a login, or the site has moved")
         start, total = first_and_total(response, offset)
@@ -383,7 +383,7 @@ def copy(response: HTTPResponse, stream: BinaryIO, progress: Progress, limit: in
 
 
 def read(response: HTTPResponse) -> bytes:
-    """Return what has come of an answer. Faults of the network are transient, those of the disk are not."""
+    """Return the received bytes of an answer. Network errors are transient, disk errors are not."""
     try:
         return response.read1(CHUNK)
     except (OSError, HTTPException) as error:
@@ -416,13 +416,13 @@ def receive_patiently(address: str, file: File, part: Path, patience: Patience) 
 
 
 def forget_unless_continuable(part: Path, file: File) -> None:
-    """Remove a part that cannot be continued: nothing would tell whether its pieces are of one file."""
+    """Remove a part that cannot be resumed: nothing shows whether its pieces are from the same file."""
     if not file.digests or file.size is None or size_of(part) > file.size:
         part.unlink(missing_ok=True)
 
 
 def complete(address: str, file: File, part: Path, patience: Patience) -> Finding:
-    """Make `part` the whole file, checked. Pieces that do not fit together are fetched anew, once."""
+    """Complete and check `part`. If its pieces do not fit together, it is downloaded again, once."""
     forget_unless_continuable(part, file)
     pieces = receive_patiently(address, file, part, patience)
     finding = inspect(part, file)
@@ -442,7 +442,7 @@ def complete(address: str, file: File, part: Path, patience: Patience) -> Findin
 
 @dataclass(frozen=True)
 class Errand:
-    """A download, where it goes, and for an archive: where its wanted members go."""
+    """A download, its target, and for an archive the targets of its required members."""
 
     source: File
     target: Path
@@ -455,7 +455,7 @@ class Errand:
 
 
 class UnavailableError(Exception):
-    """No address serves a download; `faults` has that of each, which the user has been told."""
+    """No address serves a download; `faults` has the error of each, which has been printed."""
 
     def __init__(self, errand: Errand, faults: Mapping[str, UnusableError]) -> None:
         super().__init__(errand.source.name)
@@ -486,7 +486,7 @@ def download(errand: Errand, patience: Patience) -> Finding:
 
 
 def unpack(archive: Path, wanted: Mapping[Path, File]) -> None:
-    """Take the wanted members out of a tar.gz, and nothing else; print what was written."""
+    """Extract only the required members of a tar.gz; print the files written."""
     targets = {file.name: target for target, file in wanted.items()}
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -519,7 +519,7 @@ def settle(target: Path, file: File, archive: Path) -> None:
 
 
 def lacking(model: Model, folder: Path, force: bool) -> dict[Path, File]:
-    """Return the files that must be fetched; raise FetchError if a wrong one is in the way."""
+    """Return the files to download; raise FetchError if a wrong file is in the way."""
     missing: dict[Path, File] = {}
     in_the_way = []
     for place, file in model.files.items():
@@ -549,7 +549,7 @@ def errands_for(missing: Mapping[Path, File], folder: Path) -> list[Errand]:
 
 
 def require_space(errands: Sequence[Errand], folder: Path) -> None:
-    """Raise FetchError unless the disk has room for what is still to come."""
+    """Raise FetchError if the disk has too little space for the rest of the download."""
     needed = sum(max((errand.source.size or 0) - size_of(errand.part), 0) for errand in errands)
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -557,13 +557,13 @@ def require_space(errands: Sequence[Errand], folder: Path) -> None:
 
 
 def run_errand(errand: Errand, patience: Patience) -> None:
-    """Bring the files in place that come from one download; print each."""
+    """Put the files of one download in place; print each."""
     if not errand.members:
         finding = download(errand, patience)
         errand.part.replace(errand.target)
         report(shown(errand.target), finding)
     elif errand.target.exists():
-        # Somebody put the archive there: it is used, and stays.
+        # The user put the archive there: it is used and kept.
         finding = inspect(errand.target, errand.source)
         if finding.wrong:
             raise FetchError(f"{shown(errand.target)}: {finding.text}; move or rename it")
@@ -576,7 +576,7 @@ def run_errand(errand: Errand, patience: Patience) -> None:
 
 
 def fetch(model: Model, folder: Path, force: bool, patience: Patience) -> list[UnavailableError]:
-    """Bring all files of a model in place; return what no address serves."""
+    """Put all files of a model in place; return the downloads that no address serves."""
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
     with alone_in(folder):
@@ -593,7 +593,7 @@ def fetch(model: Model, folder: Path, force: bool, patience: Patience) -> list[U
 
 
 def no_host_is_known(failures: Sequence[UnavailableError]) -> bool:
-    """Return whether looking up a name failed for all addresses, and not of a single host."""
+    """Return whether the name lookup failed for all addresses, of more than one host."""
     faults = {address: fault for failure in failures for address, fault in failure.faults.items()}
     hosts = {urlsplit(address).hostname for address in faults}
     return len(hosts) > 1 and all(isinstance(fault, UnknownHostError) for fault in faults.values())
@@ -601,7 +601,7 @@ def no_host_is_known(failures: Sequence[UnavailableError]) -> bool:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep a second run out of a folder: two that write the same part would spoil it unseen."""
+    """Keep a second run out of a folder: two runs that write the same part would silently damage it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         lock(handle, folder)
@@ -611,7 +611,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def lock(handle: int, folder: Path) -> None:
-    """Lock a folder until its handle is closed, where the file system can."""
+    """Lock a folder until its handle is closed, if the file system supports it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -625,14 +625,14 @@ def lock(handle: int, folder: Path) -> None:
 
 
 def figures(file: File) -> list[str]:
-    """Return what is published about a file, a line each."""
+    """Return the published values of a file, one per line."""
     size = "not published" if file.size is None else f"{file.size:,} bytes"
     digests = [f"{LABELS[name]:<8} {digest}" for name, digest in file.digests.items()]
     return [f"{'size':<8} {size}", *(digests or [f"{'SHA-256':<8} not published"])]
 
 
 def advice(failures: Sequence[UnavailableError], check_command: str) -> str:
-    """Return what to place where by hand instead of what no address serves."""
+    """Return which files to put where by hand if no address serves them."""
     names = ", ".join(failure.errand.source.name for failure in failures)
     lines = [f"no address serves {names}", "What to get in another way, and where to put it:"]
     for errand in (failure.errand for failure in failures):
@@ -652,11 +652,11 @@ def command_to_check(name: str, folder: Path) -> str:
 
 
 def next_command(name: str, folder: Path) -> str:
-    """Return the command that uses a model which is in place."""
+    """Return the command that uses a downloaded model."""
     config = CONFIGS / f"{name}.txt"
     if folder == CONFIGS:
         return f"caffe-lrp -c {shlex.quote(shown(config))} -f FILELIST -p OUTDIR"
-    # The config's files are looked for in the current folder first, then beside the config.
+    # The config's files are looked up in the current folder first, then in the config's folder.
     return f"cd {shlex.quote(str(folder))} && caffe-lrp -c {shlex.quote(str(config))} -f FILELIST -p OUTDIR"
 
 
@@ -672,7 +672,7 @@ def check(model: Model, folder: Path) -> int:
 
 
 def overview(models: Mapping[str, Model], folder: Path) -> str:
-    """Return for each model how much is downloaded, and what of it goes where."""
+    """Return the sizes and targets of the downloads of each model."""
     lines = []
     for name, model in models.items():
         lines.append(f"  {name}: {model.title}")
@@ -719,7 +719,7 @@ def mirrored(file: File, url: str) -> File:
 
 
 def unknown_name(name: str | None, models: Mapping[str, Model], folder: Path) -> str:
-    """Return what to say when there is no model of a name: those that there are."""
+    """Return the message for an unknown model, with the list of models."""
     close = difflib.get_close_matches((name or "").lower(), models, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     problem = f"there is no model {name!r}{hint}" if name else "which model?"
@@ -727,7 +727,7 @@ def unknown_name(name: str | None, models: Mapping[str, Model], folder: Path) ->
 
 
 def run(name: str, model: Model, folder: Path, force: bool, patience: Patience) -> int:
-    """Bring a model in place, say what to do next, and return the exit code."""
+    """Download a model, print the next step, and return the exit code."""
     failures = fetch(model, folder, force, patience)
     if failures:
         say(f"{PROGRAM}: {advice(failures, command_to_check(name, folder))}")
@@ -741,7 +741,7 @@ def main(
     models: Mapping[str, Model] = MODELS,
     patience: Patience = PATIENCE,
 ) -> int:
-    """Bring a model in place and return the exit code."""
+    """Download a model and return the exit code."""
     parser = command_line(models)
     options = parser.parse_args(arguments)
     folder = options.folder.resolve()
@@ -751,7 +751,7 @@ def main(
     if options.base_url:
         files = {place: mirrored(file, options.base_url) for place, file in model.files.items()}
         model = replace(model, files=files)
-    # A batch system or a shutdown ends this by SIGTERM: the same as Ctrl-C.
+    # Batch systems and shutdowns send SIGTERM: handled like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.check:

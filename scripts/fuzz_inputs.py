@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Damages files of every kind that caffe-lrp reads, and sees whether it refuses them as it should.
+"""Damages files of every kind that caffe-lrp reads, and checks that it refuses them properly.
 
-Whatever stands in a file, it has to be read or refused with a message: no other exception, no hang over 5
-seconds, no more than 1 GB of memory. Every file is read in a process of its own kind, with limits on its
-memory and time. The same seed damages in the same way; nothing is kept, unless a folder for what is found is
-given with ``--keep``.
+Whatever a file contains, it must be read or refused with a message: no other exception, no more than 5
+seconds, no more than 1 GB of memory. Each kind of file is read in its own process, with limits on memory and
+time. The same seed gives the same damage. Nothing is kept, unless ``--keep`` gives a folder for findings.
 """
 
 import argparse
@@ -33,14 +32,14 @@ from caffe_lrp.errors import CaffeLrpError
 MOST_SECONDS = 5
 MOST_MEMORY = 2**30
 
-#: Mutations for every process: memory that libraries keep does not add up.
+#: Mutations per process, so that memory kept by libraries does not add up.
 _PER_PROCESS = 250
 _REFUSED, _ACCEPTED = "refused", "accepted"
 
 
 @dataclass
 class Tally:
-    """What became of the damaged files of one kind."""
+    """The results for the damaged files of one kind."""
 
     parser: str
     refused: int = 0
@@ -68,7 +67,7 @@ def content_of(parser: Parser, seed: int, index: int) -> bytes:
 
 
 def attempt(parser: Parser, path: Path) -> str:
-    """Return what caffe-lrp does with a file: "refused", "accepted", or the traceback of anything else."""
+    """Return caffe-lrp's result for a file: "refused", "accepted", or the traceback of another exception."""
     try:
         parser.read(path)
     except CaffeLrpError as error:
@@ -85,7 +84,7 @@ def _status(name: str) -> int:
 
 
 def _limit_process() -> None:
-    """Set the limits of a process that reads damaged files; libraries may complain unheard."""
+    """Set the limits of a process that reads damaged files; messages of libraries are dropped."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limit = _status("VmSize") + MOST_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -109,7 +108,7 @@ def _read_all(parser: Parser, seed: int, numbers: range, path: Path, pipe: int) 
 
 
 def _reports(parser: Parser, seed: int, numbers: range, path: Path) -> Iterator[list[Any]]:
-    """Yield what a process of its own reports, and last how it ended: None where it ended well."""
+    """Yield the reports of a separate process, and last its end: None if it ended normally."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -132,7 +131,7 @@ def _reports(parser: Parser, seed: int, numbers: range, path: Path) -> Iterator[
 
 
 def fuzz(parser: Parser, count: int, seed: int, folder: Path) -> Tally:
-    """Return what becomes of ``count`` damaged files of one kind."""
+    """Return the results for ``count`` damaged files of one kind."""
     tally = Tally(parser.name)
     path = folder / f"damaged.{parser.name}"
     following = 0
@@ -160,7 +159,7 @@ def table(tallies: Sequence[Tally]) -> str:
 
 
 def keep(folder: Path, parser: Parser, seed: int, tally: Tally) -> None:
-    """Write the files that something is wrong with, and what, into a folder."""
+    """Write the files with findings, and the findings, to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, outcome in tally.findings:
         stem = folder / f"{parser.name}-{seed}-{index}"
@@ -170,16 +169,16 @@ def keep(folder: Path, parser: Parser, seed: int, tally: Tally) -> None:
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Damage input files, and see whether they are refused well.")
+    parser = argparse.ArgumentParser(description="Damage input files, and check that they are refused.")
     parser.add_argument("--count", type=int, default=2000, metavar="N", help="files of each kind (2000)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the seed (0)")
     parser.add_argument("--parser", action="append", metavar="NAME", help="only this kind; may be repeated")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where to write what is found")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write findings to this folder")
     return parser.parse_args(given)
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Fuzz as the command line asks and return 1 if anything was found."""
+    """Run the requested fuzzing; return 1 if there are findings."""
     options = arguments(given)
     tallies = []
     with tempfile.TemporaryDirectory(prefix="caffe-lrp-fuzz-") as name:

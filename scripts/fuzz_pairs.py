@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Starts two or three runs of caffe-lrp on one output folder, and sees whether anything is lost or mixed up.
+"""Starts two or three runs of caffe-lrp on one output folder, and checks that nothing is lost or mixed up.
 
-The runs differ in formula, kinds of output, list, shard or name of their files, or in nothing; they start
-together or one after the other, some are killed or asked to end at random moments, and some of these are
-started again. Afterwards every file that a journal calls done must have exactly the bytes that this run makes
-in a folder of its own, no file may be claimed by two journals, a run that ended 0 must have all its maps in
-the folder unless another one with --overwrite has replaced them and says so, and every other end must be one
-that the manual has, with a message.
+The runs differ in formula, kinds of output, list, shard or file names, or not at all. They start together or
+one after the other; some are killed or asked to end at random moments, and some of these are started again.
+Afterwards, every file that is done in a journal must have exactly the bytes that this run writes in a
+separate folder. No file may be in two journals. A run that ended with 0 must have all its maps in the folder,
+unless another run with --overwrite has replaced them and says so. Every other exit code must be in the
+manual, and come with a message.
 
-Pairs are numbered; the number and ``--seed`` decide on the runs and on when they are meant to start and end.
-Every run is a process of its own, so that a pair takes a few seconds. What is wrong is printed to standard
-error, a summary to standard output, and the exit code is 1 if anything was found.
+Pairs are numbered; the number and ``--seed`` determine the runs and when they are meant to start and end.
+Every run is a separate process, so a pair takes a few seconds. Findings are printed to standard error, a
+summary to standard output, and the exit code is 1 if there are findings.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from hostile_scene import (
     write_scene,
 )
 
-#: Longest time a run may take, in seconds, as the machine may be busy.
+#: Longest time of a run in seconds; the machine may be busy.
 MOST_SECONDS = 60.0
 
 SIZE = Size(images=24, side=56, channels=8)
@@ -58,7 +58,7 @@ _FORMULAS = ("0", "100", "2")
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A command line, but for --overwrite: what decides on its files.
+    """The part of a command line that determines its files: all except --overwrite.
 
     Attributes
     ----------
@@ -83,13 +83,13 @@ class Plan:
     Attributes
     ----------
     spec
-        What it makes.
+        Its command line.
     overwrites
         Whether it has --overwrite.
     start
-        Seconds after the beginning of the pair.
+        Seconds after the start of the pair.
     end
-        Seconds after the start of the process until it gets a signal; None: it gets none.
+        Seconds after the start of the process when it gets a signal; None: it gets none.
     number
         That signal.
     is_repeated
@@ -124,7 +124,7 @@ class Lone:
     known: dict[RunSpec, Reference] = field(default_factory=dict)
 
     def of(self, spec: RunSpec) -> Reference:
-        """Return what a run makes alone."""
+        """Return the results of an undisturbed run."""
         if spec not in self.known:
             scene = copy_scene(self.template, self.template.with_name("alone"))
             run_well(scene, spec.arguments())
@@ -165,7 +165,7 @@ def _random_spec(chance: random.Random) -> RunSpec:
 
 
 def _nearly(one: RunSpec, other: RunSpec, chance: random.Random) -> RunSpec:
-    """Return a run that differs from another one in a single thing."""
+    """Return a run that differs from another one in a single respect."""
     choice = chance.randrange(4)
     if choice == 0:
         return RunSpec(other.images, one.options)
@@ -186,7 +186,7 @@ def _random_plan(spec: RunSpec, place: int, together: bool, chance: random.Rando
 
 
 def run_pair(plans: Sequence[Plan], scene: Path, seconds: float) -> list[list[Outcome]]:
-    """Run all plans at once; how each of their processes ended."""
+    """Run all plans in parallel; return the end of each process."""
     with ThreadPoolExecutor(len(plans)) as pool:
         return list(pool.map(partial(_follow, scene=scene, seconds=seconds), plans))
 
@@ -235,7 +235,7 @@ def faults_in(
     lone: Lone,
     documented: frozenset[int],
 ) -> list[str]:
-    """Return what is wrong after a pair, in words."""
+    """Return the findings of a pair as texts."""
     found = []
     for place, (plan, outcomes) in enumerate(zip(plans, ends, strict=True)):
         for outcome in outcomes:
@@ -260,7 +260,7 @@ def faults_in(
 def _wrong_claims(
     name: str, reference: Reference, states: Mapping[int, str], out: Path, owners: dict[str, str]
 ) -> list[str]:
-    """Return what a journal calls done that is not there, is another run's, or is claimed by another."""
+    """Return done files of a journal that are missing, belong to another run, or are in two journals."""
     done = [job for job, state in states.items() if state == "done"]
     claims = [
         *(path for job in done for path in reference.files.get(job, {})),
@@ -278,7 +278,7 @@ def _wrong_claims(
 
 
 def _not_done(reference: Reference, states: Mapping[int, str], *, may_be_replaced: bool) -> str:
-    """Return what is missing of a run that ended well; empty if nothing is."""
+    """Return what is missing from a successful run; empty if nothing is."""
     allowed = {"done", "replaced"} if may_be_replaced else {"done"}
     counts = Counter(states.get(job, "missing") for job in reference.files)
     wrong = {state: count for state, count in counts.items() if state not in allowed}
@@ -288,7 +288,7 @@ def _not_done(reference: Reference, states: Mapping[int, str], *, may_be_replace
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(
-        description="Start runs on one output folder, and see whether maps are lost."
+        description="Start runs on one output folder, and check that no maps are lost."
     )
     parser.add_argument("--count", type=int, default=200, metavar="N", help="pairs (200)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the seed (0)")
@@ -300,7 +300,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Run the pairs that the command line asks for; return 1 if anything was found."""
+    """Run the requested pairs; return 1 if there are findings."""
     options = arguments(given)
     documented = documented_codes()
     numbers = range(options.count) if options.only is None else [options.only]

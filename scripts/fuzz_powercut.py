@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""Cuts the power of runs of caffe-lrp at random moments, and sees whether their journals still say the truth.
+"""Simulates power cuts of runs of caffe-lrp at random moments, and checks that journals are still right.
 
-The cut is simulated: a layer (`powercut_layer`) drops what was not synced, or leaves some of it, or of a
-file only its beginning, its length or some of its sectors. At random moments of a run, and right after its
-end, it puts into a new folder what would be left. There, every complete line of a journal that calls a map
-done must find all its files with exactly the bytes of a run without a cut; in a database, every row that is
-marked must be that of such a run. After every fourth cut the same command runs again in what was left, and
-must end 0 with all files as they should be.
+A layer (`powercut_layer`) drops unsynced data, or keeps some of it, or only the beginning, the length or some
+sectors of a file. At random moments of a run, and right after its end, it writes the remainder to a new
+folder. There, all files of every map that is done in a complete line of a journal must have exactly the bytes
+of a run without a cut; in a database, every marked row must equal that of such a run. After every fourth cut,
+the same command runs again on the remainder, and must end with 0 and all files complete.
 
-The runs make files of several kinds, or a database, by one formula or several, and some go on in what an
-earlier cut has left. ``--seed`` decides on all but when the system lets threads run. What is wrong is printed
-to standard error, a summary to standard output, and the exit code is 1 if anything was found.
+The runs write files of several kinds, or a database, with one formula or several, and some continue from the
+remainder of an earlier cut. ``--seed`` determines everything except the scheduling of threads. Findings are
+printed to standard error, a summary to standard output, and the exit code is 1 if there are findings.
 """
 
 import argparse
@@ -52,9 +51,9 @@ RUNS = (
     ("--outputs", "npy", "--batch", "2", "--top", "2"),
 )
 
-#: Cuts in one run, that after its end included.
+#: Cuts in one run, including the one after its end.
 CUTS_PER_RUN = 8
-#: How probably a sync is the moment of a cut, and the longest time between other cuts, in seconds.
+#: Probability of a cut at a sync, and the longest time between other cuts in seconds.
 _CHANCE_AT_SYNC, _LONGEST_PAUSE = 0.1, 0.06
 _UNMARKED = 2**32 - 1
 
@@ -66,15 +65,15 @@ class Cutter:
     Attributes
     ----------
     disk
-        What is cut.
+        The disk.
     folder
         Gets a folder for every cut.
     chance
-        Decides.
+        Random generator.
     most
-        So many cuts at most.
+        The most cuts.
     cuts
-        The folders.
+        The folders of the cuts.
     """
 
     disk: Disk
@@ -85,7 +84,7 @@ class Cutter:
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def cut(self) -> None:
-        """Cut now, unless that has been done often enough."""
+        """Cut now, unless there were enough cuts."""
         with self.disk.lock:
             if len(self.cuts) < self.most and self.disk.root.is_dir():
                 target = self.folder / f"cut{len(self.cuts)}"
@@ -99,14 +98,14 @@ class Cutter:
                 self.cut()
 
     def work(self) -> None:
-        """Cut from time to time, until all is over."""
+        """Cut from time to time until the run has ended."""
         pauses = random.Random(self.chance.random())
         while not self.is_over.wait(pauses.uniform(0, _LONGEST_PAUSE)):
             self.cut()
 
 
 def run_with_cuts(scene: Path, arguments: Sequence[str], cutter: Cutter) -> None:
-    """Run a command line in a scene whose power is cut meanwhile, as often as ``cutter`` wants.
+    """Run a command line in a scene while ``cutter`` cuts the power.
 
     Raises
     ------
@@ -129,7 +128,7 @@ def run_with_cuts(scene: Path, arguments: Sequence[str], cutter: Cutter) -> None
 
 
 def lies_in(out: Path, reference: Reference) -> list[str]:
-    """Return what the journal in an output folder calls done, or a database has marked, and is not so."""
+    """Return maps that are done in a journal, or marked in a database, but wrong or missing."""
     states = states_in(out / reference.journal)
     done = [job for job, state in states.items() if state == "done"]
     wrong = wrong_files(out, reference, done)
@@ -160,7 +159,7 @@ def _wrong_marked_rows(path: Path, content: bytes, *, must_open: bool) -> list[s
 
 
 def faults_of_resuming(scene: Path, arguments: Sequence[str], results: dict[str, bytes]) -> list[str]:
-    """Return what is wrong with a run that goes on after a cut."""
+    """Return the findings of a run that continues after a cut."""
     code, text = run_here(scene, arguments)
     if code:
         return [f"the same command ended {code} afterwards: {text[-600:]}"]
@@ -170,7 +169,7 @@ def faults_of_resuming(scene: Path, arguments: Sequence[str], results: dict[str,
 
 
 def restart(cut: Path, out: Path) -> None:
-    """Put what a cut left into an output folder, long after the machine was started again: no lease lives."""
+    """Copy the remainder of a cut to an output folder, as if long after a restart: leases have expired."""
     copy_scene(cut, out)
     for lease in out.glob(".caffe-lrp-*.lease"):
         lease.unlink()
@@ -178,12 +177,12 @@ def restart(cut: Path, out: Path) -> None:
 
 @dataclass
 class Totals:
-    """What was done, and what was found.
+    """Counts of cuts and findings.
 
     Attributes
     ----------
     cuts, resumed, syncs, findings
-        How many.
+        The counts.
     """
 
     cuts: int = 0
@@ -195,7 +194,7 @@ class Totals:
 def cut_one_run(
     template: Path, folder: Path, options: tuple[str, ...], chance: random.Random, every: int, most: int
 ) -> tuple[Totals, list[str]]:
-    """Cut the power of one run several times; the totals, and what is wrong, in words."""
+    """Cut the power of one run several times; return the totals, and the findings as texts."""
     arguments = command(*options)
     alone = copy_scene(template, folder / "alone")
     run_well(alone, arguments)
@@ -229,7 +228,7 @@ def cut_one_run(
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description="Cut the power of runs, and see whether their journals lie.")
+    parser = argparse.ArgumentParser(description="Simulate power cuts, and check that journals are right.")
     parser.add_argument("--count", type=int, default=200, metavar="N", help="cuts (200)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the seed (0)")
     parser.add_argument("--resume", type=int, default=4, metavar="K", help="go on after every K-th cut (4)")
@@ -237,7 +236,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Cut as often as the command line asks for; return 1 if anything was found."""
+    """Run the requested cuts; return 1 if there are findings."""
     options = arguments(given)
     sums = Totals()
     started = time.perf_counter()

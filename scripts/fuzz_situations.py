@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
-"""Puts runs of caffe-lrp into hostile situations, and sees whether they end as they should.
+"""Puts runs of caffe-lrp into hostile situations, and checks that they end properly.
 
-A situation is a small run with one hostile thing: a journal that lies, a database that is none, a pipe in the
-place of a file, values that no config has, variables full of junk, limits that leave too little, signals at
-random moments, an output folder that is taken away. Whatever it is, the run has to end within 10 seconds
-and 1 GB, with an exit code that the manual has, without a traceback or an internal error, and without
-touching anything outside of its output folder. Where it can, a good run follows in the same output folder:
-it must either make every map as if nothing had happened, or be refused.
+A situation is a small run with one hostile condition: a wrong journal, an invalid database, a pipe in the
+place of a file, absurd values in a config, junk in environment variables, limits that are too low, signals at
+random moments, an output folder that is removed. In every case the run must end within 10 seconds and 1 GB,
+with an exit code from the manual, without a traceback or an internal error, and without touching anything
+outside its output folder. If possible, a good run follows in the same output folder: it must either make
+every map as if nothing had happened, or be refused.
 
-Situations are numbered; the number and ``--seed`` decide on everything but the time that things take. Most
-runs are forks of this process, so that a thousand situations take a few minutes. Needs Linux; as root, some
-runs are given to a user without rights. What is wrong is printed to standard error, a table to standard
-output, and the exit code is 1 if anything was found. ``--only NUMBER`` tries one situation again, and
-``--keep`` keeps the scenes of those with findings.
+Situations are numbered; the number and ``--seed`` determine everything except timing. Most runs are forks of
+this process, so a thousand situations take a few minutes. Needs Linux; as root, some runs are started as a
+user without rights. Findings are printed to standard error, a table to standard output, and the exit code is
+1 if there are findings. ``--only NUMBER`` repeats one situation, and ``--keep`` keeps scenes with findings.
 """
 
 import argparse
@@ -61,7 +60,7 @@ _REFUSALS = (2, 3, 5)
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a situation ended, and what is wrong with that."""
+    """The end of a situation, and its findings."""
 
     number: int
     kind: str
@@ -77,7 +76,7 @@ class Verdict:
 
 @dataclass
 class Tally:
-    """What became of the situations of one kind."""
+    """The results of the situations of one kind."""
 
     kind: str
     count: int = 0
@@ -138,7 +137,7 @@ def numbers_of(kinds: Sequence[str], count: int) -> Iterator[int]:
 
 
 def judge(stage: Stage, number: int, seed: int, seconds: float, documented: frozenset[int]) -> Verdict:
-    """Set up a situation in ``stage.folder / "scene"``, go through with it, and say what is wrong."""
+    """Set up a situation in ``stage.folder / "scene"``, run it, and return its findings."""
     scene, console = stage.folder / "scene", stage.folder / "console"
     kind = kind_of(number)
     copy_scene(stage.template, scene)
@@ -160,9 +159,9 @@ def judge(stage: Stage, number: int, seed: int, seconds: float, documented: froz
 def _faults_afterwards(
     stage: Stage, situation: Situation, console: Path, seconds: float, documented: frozenset[int]
 ) -> tuple[Outcome, list[str]]:
-    """Return how a good run ends in what a situation has left, and what is wrong with that.
+    """Return the end of a good run after a situation, and its findings.
 
-    All but the output folder is as it was at first.
+    Everything except the output folder is restored first.
     """
     scene = stage.folder / "scene"
     left = stage.folder / "left"
@@ -186,7 +185,7 @@ def _faults_afterwards(
 
 
 def wrong_maps(out: Path, reference: dict[str, bytes]) -> list[str]:
-    """Return what of a run's results differs from the reference; what has failed may be missing."""
+    """Return the differences of a run's results from the reference; failed maps may be missing."""
     found = results_in(out)
     failed = {record.get("image") for path in out.glob("caffe-lrp-*.jsonl") for record in journal_lines(path)
               if record.get("status") == "failed" and isinstance(record.get("image"), str)}  # fmt: skip
@@ -197,12 +196,12 @@ def wrong_maps(out: Path, reference: dict[str, bytes]) -> list[str]:
 
 
 def _has_failed(name: str, failed: set[object]) -> bool:
-    """Whether a file is one of an image that has failed, or a database, which is one for all."""
+    """Whether a file belongs to a failed image, or is a database, which has all images."""
     return any(name.startswith(f"{image}_") for image in failed)
 
 
 def keep(folder: Path, stage: Stage, verdict: Verdict) -> None:
-    """Keep the scene of a finding as it is now, and what is wrong."""
+    """Keep the current scene of a finding, and the finding."""
     target = folder / f"{verdict.kind}-{verdict.number}"
     remove_scene(target)
     folder.mkdir(parents=True, exist_ok=True)
@@ -214,7 +213,7 @@ def keep(folder: Path, stage: Stage, verdict: Verdict) -> None:
 
 
 def _unfit(folder: str, names: list[str]) -> list[str]:
-    """What cannot be copied, pipes and sockets, or is not worth it, gigabytes of zeros."""
+    """Files that cannot be copied (pipes and sockets), or are not worth it (gigabytes of zeros)."""
     states = {name: Path(folder, name).lstat() for name in names}
     return [
         name
@@ -226,7 +225,7 @@ def _unfit(folder: str, names: list[str]) -> list[str]:
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(
-        description="Put runs into hostile situations, and see whether they end as they should.",
+        description="Put runs into hostile situations, and check that they end properly.",
         epilog=f"kinds: {', '.join(KINDS)}",
     )
     parser.add_argument("--count", type=int, default=1000, metavar="N", help="situations in all (1000)")
@@ -241,7 +240,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Go through the situations that the command line asks for; return 1 if anything was found."""
+    """Run the requested situations; return 1 if there are findings."""
     options = arguments(given)
     documented = documented_codes()
     tallies: dict[str, Tally] = {}

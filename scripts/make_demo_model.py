@@ -3,9 +3,9 @@
 
 A small convolutional net learns which shapes are in a picture of scripts/demo/demo_pictures.py: softmax
 cross-entropy, where every shape shown has an equal share of the target. Forward pass and gradients are
-those of the package; only the gradients of the weights, which explaining has no use for, are made here.
-The same seed gives the same net on the same machine with the same number of BLAS threads; for the one that
-is committed it was one (OPENBLAS_NUM_THREADS=1).
+those of the package; only the gradients of the weights, which explanations do not need, are computed here.
+The same seed gives the same net on the same machine with the same number of BLAS threads; the committed net
+was trained with one thread (OPENBLAS_NUM_THREADS=1).
 """
 
 import argparse
@@ -54,7 +54,7 @@ LEARNING_RATE = 3e-3
 
 WARM_UP = 100
 INPUT_SCALE = 1 / 64
-"""Grey levels are scaled by this in training, and the weights of the first layer in the end instead."""
+"""Factor of grey levels in training; in the end it is moved into the weights of the first layer."""
 
 MODEL_FOLDER = Path("configs/demo")
 PICTURE_FOLDER = Path("filelists/demo")
@@ -105,7 +105,7 @@ def prototxt() -> str:
     lines.append(f"input_shape {{ dim: 1 dim: 3 dim: {SIDE} dim: {SIDE} }}")
     bottom = "data"
     for number, channels in enumerate(CHANNELS, start=1):
-        # The last pooling looks for a shape anywhere in the picture, so the score depends on one place.
+        # The last pooling takes the maximum over the picture, so the score depends on one position.
         size = "kernel_size: 2 stride: 2" if number < len(CHANNELS) else "global_pooling: true"
         lines += [
             _layer(f"conv{number}", "Convolution", bottom, f"conv{number}",
@@ -136,7 +136,7 @@ def examples_of(pictures: Sequence[Picture]) -> Examples:
 
 
 def initial_weights(shapes: Mapping[str, Sequence[tuple[int, ...]]], rng: np.random.Generator) -> Weights:
-    """He-normal weights, biases 0; training starts with scores near 0, so with no opinion."""
+    """He-normal weights, biases 0; training starts with scores near 0, so with equal probabilities."""
     weights: Weights = {}
     for name, (kernel, bias) in shapes.items():
         deviation = 0.05 if name == SCORE_LAYER else np.sqrt(2 / np.prod(kernel[1:]))
@@ -185,7 +185,7 @@ def gradients(
 ) -> tuple[float, dict[str, tuple[Blob, Blob]]]:
     """The loss of a batch, and the gradients of all weights by layer name.
 
-    Layers keep what they derive from their weights, so copies are asked that have derived nothing yet.
+    Layers cache values derived from their weights, so copies without cached values are used.
     """
     net = replace(net, layers=tuple(map(replace, net.layers)))
     values = net.forward(batch, set(range(len(net.value_names))), workspace)
@@ -202,7 +202,7 @@ def gradients(
 
 
 def varied(levels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A batch turned, mirrored, its colours exchanged and inverted at random."""
+    """A batch with random rotations, reflections, and exchanged and inverted colours."""
     levels = np.rot90(levels, int(rng.integers(4)), axes=(2, 3))
     levels = levels[..., :: rng.choice([-1, 1])]
     levels = levels[:, rng.permutation(3)]
@@ -242,7 +242,7 @@ def accuracy(net: Net, examples: Examples, mean: Blob) -> float:
 
 
 def write_net(folder: Path, weights: Weights) -> Net:
-    """Write the caffemodel beside the prototxt, and load the net from both."""
+    """Write the caffemodel next to the prototxt, and load the net from both."""
     model = caffe_pb2.NetParameter(name="shapes")
     for name, blobs in weights.items():
         layer = model.layer.add(name=name)
@@ -263,7 +263,7 @@ def _with_own_weights(layer: Layer) -> Layer:
 
 
 def learned_weights(net: Net) -> Weights:
-    """Weights by layer name, the input scale of training moved into the first layer."""
+    """Weights by layer name, with the input scale of training moved into the first layer."""
     weights = {layer.name: layer.weights for layer in net.layers if layer.weights}
     first = net.layers[0]
     weights[first.name] = (first.weights[0] * np.float32(INPUT_SCALE), *first.weights[1:])
@@ -271,14 +271,14 @@ def learned_weights(net: Net) -> Weights:
 
 
 def write_mean(path: Path, mean: Blob) -> None:
-    """A mean image of one colour, (3, 1, 1) in BGR: there is no place where shapes are more often."""
+    """A mean image of one colour, (3, 1, 1) in BGR: shapes are equally frequent everywhere."""
     image = np.broadcast_to(mean, (3, SIDE, SIDE))
     blob = caffe_pb2.BlobProto(num=1, channels=3, height=SIDE, width=SIDE, data=image.ravel().tolist())
     path.write_bytes(blob.SerializeToString())
 
 
 def write_pictures(root: Path, pictures: Sequence[Picture]) -> None:
-    """Pictures named after what they show, and the list that asks for `TARGETS_A_PICTURE` of it each."""
+    """Pictures named after their shapes, and a list with `TARGETS_A_PICTURE` of the shapes of each."""
     names, lines = list(SHAPES), []
     for number, picture in enumerate(pictures, start=1):
         shown = "_".join(names[index] for index in picture.classes)
@@ -309,7 +309,7 @@ def make_demo(root: Path, seed: int, steps: int, picture_count: int) -> float:
 
 
 def main() -> int:
-    """Make the demo as the command line says and return the exit code."""
+    """Make the demo's files and return the exit code."""
     parser = argparse.ArgumentParser(description="Train the net of the demo and write all its files.")
     root = Path(__file__).resolve().parents[1]
     parser.add_argument(

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Fills the net of a prototxt with random weights, for tests and measurements without trained ones.
+"""Fills the net of a prototxt with random weights, for tests and measurements without trained weights.
 
-Weights are He-normal, biases small but not zero, and batch normalization fits what it normalizes. On request
+Weights are He-normal, biases small but not zero, and batch normalization fits its inputs. On request
 a mean image and a list of class labels that fit the net are written too. Files are written as a stream,
 layer by layer, under a temporary name; the same seed gives the same bytes.
 """
@@ -122,13 +122,13 @@ def write_net(
     net
         The net.
     generator
-        Of the numbers.
+        Random generator of the numbers.
     input_rms
         Root of the mean square of the net's input.
     has_biases
-        Whether biases, and the means and shifts of normalization, are other than 0.
+        Whether biases, and the means and shifts of normalization, differ from 0.
     shapes_of
-        Shapes of the blobs by layer name, None for those that the package needs.
+        Shapes of the blobs by layer name; None: the shapes that the package requires.
     """
     shapes_of = weight_shapes(deploy(net)) if shapes_of is None else shapes_of
     draws_of = draws(net, shapes_of, input_rms)
@@ -145,7 +145,7 @@ def write_net(
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside `path` for writing; it takes the name `path` once it is complete."""
+    """Open a temporary file next to `path` for writing; it is renamed to `path` when it is complete."""
     if not path.parent.is_dir():
         raise ModelError(f"{path}: the folder {path.parent} does not exist")
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -160,7 +160,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def mean_image() -> caffe_pb2.BlobProto:
     """Return a smooth mean image, BGR, in the style of Caffe's own: 1x3x256x256 without a shape.
 
-    Rows and columns differ, so that a transposed mean is seen.
+    Rows and columns differ, so that a transposed mean is noticed.
     """
     row, column = np.meshgrid(
         np.linspace(0, np.pi, MEAN_SIDE), np.linspace(0, np.pi, MEAN_SIDE), indexing="ij"
@@ -215,7 +215,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Write the files that the command line asks for and return the exit code."""
+    """Write the requested files and return the exit code."""
     options = parser().parse_args()
     try:
         net = read_prototxt(options.prototxt)

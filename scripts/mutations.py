@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Breaks the package in one line at a time, and sees whether the tests notice.
+"""Breaks one line of the package at a time, and checks whether the tests notice.
 
-The tables in ``scripts/mutants/`` have faults that a person could make: a sign, an edge, a missing case. Each
-is made in a copy of the checkout, which itself is never changed. There the tests run that are most likely to
-notice (``targets``), and, if these do not, all. A mutation that no test notices has survived: it calls for a
-test.
+The tables in ``scripts/mutants/`` have mistakes that a person could make: a sign, an edge, a missing case.
+Each is made in a copy of the checkout, which is never changed. In the copy, the tests run that are most
+likely to fail (``targets``), and if they pass, all tests. A mutation has survived if all tests pass: then a
+test is missing.
 
-At the end the tests that noticed something run in a copy without a fault: one that fails there as well has
-noticed nothing. A whole run takes ten minutes, and half an hour more for every mutation that survives its
+At the end, the tests that failed run in a copy without a mutation: a test that fails there as well has not
+noticed anything. A complete run takes ten minutes, and half an hour more for every mutation that survives its
 targets. The exit code is 1 if a mutation has survived, or, with ``--check``, if a row of the tables does not
 fit the package.
 """
@@ -34,26 +34,26 @@ from mutants_table import AREAS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "caffe_lrp"
-#: What the copies do without.
+#: Files that are not copied.
 _LEFT_OUT = (
     ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "build", "dist", "demo_output",
     "*.part",
 )  # fmt: skip
 _TESTS_OF_TABLES = "tests/scripts/test_mutations.py"
-#: Longest time, in seconds: a fault can make a loop endless, which counts as noticed.
+#: Longest time in seconds: a mutation can make a loop endless, which counts as noticed.
 _SECONDS_FOR_TARGETS, _SECONDS_FOR_ALL = 1200.0, 5400.0
-#: Exit codes of pytest: all tests passed, some failed, and it ended early, as some could not be loaded.
+#: Exit codes of pytest: all tests passed; some failed; it ended early, because some could not be loaded.
 _PASSED, _FAILED, _INTERRUPTED = range(3)
 _FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 class MutationError(Exception):
-    """A row of the tables does not fit, or tests say nothing."""
+    """A row of the tables does not fit the package, or the tests give no result."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the text of a mutation stands: the file, from the root on, and its line, from 1."""
+    """The place of a mutation: the file, relative to the root, and the line, from 1."""
 
     file: str
     line: int
@@ -66,9 +66,9 @@ class Trial:
     Attributes
     ----------
     noticed
-        The first test that failed, or why there is none that passed; empty if all have passed.
+        The first test that failed, or why no test ended; empty if all passed.
     output
-        The end of what pytest printed.
+        The end of pytest's output.
     """
 
     noticed: str
@@ -84,13 +84,13 @@ class Result:
     number
         Its number, from 1, in all areas together.
     area, breaks, file, line
-        Which one it is, and where.
+        The mutation and its place.
     caught_by
-        ``targets`` or ``all``: which tests noticed it; empty if none did.
+        The tests that noticed it, ``targets`` or ``all``; empty if none did.
     first_failure
         The first test that noticed it.
     seconds
-        How long that took.
+        The time it took.
     """
 
     number: int
@@ -114,12 +114,12 @@ def numbered() -> dict[int, tuple[str, Mutation]]:
 
 
 def find_place(root: Path, mutation: Mutation) -> Place:
-    """Return where a mutation is made.
+    """Return the place of a mutation.
 
     Raises
     ------
     MutationError
-        Its text does not stand in exactly one place, or what it makes is no Python.
+        Its text does not occur exactly once, or the result is not valid Python.
     """
     found = []
     for path in sorted((root / PACKAGE).rglob("*.py")):
@@ -128,7 +128,7 @@ def find_place(root: Path, mutation: Mutation) -> Place:
             found.append((path, text.count("\n", 0, match.start()) + 1))
     if len(found) != 1:
         places = ", ".join(f"{path.relative_to(root)}:{line}" for path, line in found) or "nowhere"
-        raise MutationError(f"'{mutation.text}' must stand in one place of {PACKAGE}, but stands in {places}")
+        raise MutationError(f"'{mutation.text}' must occur exactly once in {PACKAGE}, found: {places}")
     path, line = found[0]
     try:
         ast.parse(path.read_text(encoding="utf-8").replace(mutation.text, mutation.instead))
@@ -138,7 +138,7 @@ def find_place(root: Path, mutation: Mutation) -> Place:
 
 
 def faults_of(root: Path, mutation: Mutation) -> Iterator[str]:
-    """Return what is wrong with a row of the tables, in words."""
+    """Yield the faults of a row of the tables as texts."""
     if mutation.text == mutation.instead or "\n" in mutation.text + mutation.instead:
         yield f"'{mutation.text}' must become another text, and both must be of one line"
     missing = [target for target in mutation.targets if not (root / "tests" / target).exists()]
@@ -151,12 +151,12 @@ def faults_of(root: Path, mutation: Mutation) -> Iterator[str]:
 
 
 def copy_checkout(root: Path, copy: Path) -> None:
-    """Make ``copy`` a copy of the checkout: package, tests, and all that tests read."""
+    """Copy the package, the tests, and everything that tests read to ``copy``."""
     shutil.copytree(root, copy, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
 
 
 def break_line(copy: Path, mutation: Mutation) -> Place:
-    """Make a mutation in a copy of the checkout; return where."""
+    """Make a mutation in a copy of the checkout; return its place."""
     place = find_place(copy, mutation)
     path = copy / place.file
     content = path.read_text(encoding="utf-8").replace(mutation.text, mutation.instead)
@@ -170,11 +170,11 @@ def run_tests(copy: Path, tests: Sequence[str], kernels: Path, seconds: float) -
     Parameters
     ----------
     copy
-        Where they, and what they import, lie.
+        Folder of the tests and the package.
     tests
-        Files and folders from ``tests`` on; none: all.
+        Files and folders, relative to ``tests``; none: all.
     kernels
-        Folder for compiled kernels, which copies share: those of other sources have other names.
+        Folder for compiled kernels, shared by all copies: kernels of other sources have other names.
     seconds
         Longest time.
 
@@ -183,13 +183,13 @@ def run_tests(copy: Path, tests: Sequence[str], kernels: Path, seconds: float) -
     MutationError
         Pytest ran no test.
     """
-    # Ahead of what is installed, for the processes that tests start as well.
+    # Before installed packages, also for processes that tests start.
     environment = {
         **os.environ,
         "PYTHONPATH": str(copy),
         "CAFFE_LRP_CACHE_DIR": str(kernels),
     }
-    # One file of tests looks at the tables: where a line is broken, they do not fit.
+    # One test file checks the tables, which do not fit a mutated package.
     words = [
         "-m",
         "pytest",
@@ -231,7 +231,7 @@ def run_tests(copy: Path, tests: Sequence[str], kernels: Path, seconds: float) -
 
 
 def require_copy(copy: Path) -> None:
-    """MutationError unless the package that tests import is that of the copy."""
+    """MutationError unless tests import the package of the copy."""
     code = f"import {PACKAGE}; print({PACKAGE}.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     found = subprocess.run(
@@ -242,7 +242,7 @@ def require_copy(copy: Path) -> None:
 
 
 def require_sound_tests(results: Sequence[Result], folder: Path) -> None:
-    """MutationError if a test that noticed a fault fails where there is none."""
+    """MutationError if a test that noticed a mutation also fails without one."""
     noticed = [result.first_failure.removeprefix("tests/") for result in results if result.caught_by]
     tests = sorted({test for test in noticed if (ROOT / "tests" / test.partition("::")[0]).exists()})
     if tests:
@@ -254,16 +254,16 @@ def require_sound_tests(results: Sequence[Result], folder: Path) -> None:
 
 
 def try_out(number: int, folder: Path, *, targets_only: bool) -> Result:
-    """Make a mutation, and see whether tests notice.
+    """Make a mutation, and check whether tests notice.
 
     Parameters
     ----------
     number
-        Of the mutation.
+        Number of the mutation.
     folder
-        Where the copy is made, and compiled kernels lie.
+        Folder for the copy and compiled kernels.
     targets_only
-        Whether its targets run alone.
+        Whether to run only its targets.
     """
     area, mutation = numbered()[number]
     copy = folder / f"copy-{number}"
@@ -290,7 +290,7 @@ def try_out(number: int, folder: Path, *, targets_only: bool) -> Result:
 
 
 def check() -> int:
-    """Print what is wrong with the tables; return 1 if anything is."""
+    """Print the faults of the tables; return 1 if there are any."""
     rows = numbered()
     faults = [f"{number}: {fault}" for number, (_, row) in rows.items() for fault in faults_of(ROOT, row)]
     print(*faults, sep="\n", end="\n" if faults else "", file=sys.stderr)
@@ -301,15 +301,15 @@ def check() -> int:
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(
-        description="Break the package in one line at a time, and run its tests."
+        description="Break one line of the package at a time, and run its tests."
     )
     parser.add_argument(
         "--only", type=int, metavar="N", action="append", help="only this mutation; may be given again"
     )
     parser.add_argument("--targets-only", action="store_true", help="never run all tests")
     parser.add_argument("--list", action="store_true", help="name all mutations, and run nothing")
-    parser.add_argument("--check", action="store_true", help="see whether all can be made, and run nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write what became of each")
+    parser.add_argument("--check", action="store_true", help="check that all can be made, and run nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to this file")
     options = parser.parse_args(given)
     unknown = set(options.only or ()) - numbered().keys()
     if unknown:
@@ -318,7 +318,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; return 1 if a mutation has survived, or cannot be made."""
+    """Run, list or check the mutations; return 1 if a mutation has survived, or cannot be made."""
     options = arguments(given)
     rows = numbered()
     if options.check:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Lint, types and tests on a bare machine with python3: makes .venv if there is none, installs the
-# package as a user would, checks. Runs from any folder, as often as you like. With --fast it leaves out the
-# tests that take long; all other arguments go to pytest.
+# package as a user would, and runs all checks. Runs from any folder, as often as you like. With --fast it
+# leaves out slow tests; all other arguments are passed to pytest.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/venv.sh"
-# Workers take tests from one another until the end; tests/conftest.py says who begins with what.
+# Workers steal tests from each other until the end; tests/conftest.py sets the initial distribution.
 options=(-n auto --dist worksteal)
 for argument in "$@"; do
     case $argument in

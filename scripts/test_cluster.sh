@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Tries runs on a cluster in earnest, in a few minutes: an array job of Slurm two tasks of which are interrupted,
-# and the same list on a local Dask cluster one worker of which is killed. Both must make what a plain run makes.
+# Tests real runs on clusters, in a few minutes: an array job of Slurm with two interrupted tasks, and the same
+# list on a local Dask cluster with one killed worker. Both must give the results of a plain run.
 # usage: scripts/test_cluster.sh [--start-slurm SCRIPT]
 #
-# Slurm is the one that sinfo knows. Where there is none, SCRIPT may start one: it is called as
-# "SCRIPT start FOLDER", prints shell commands that make it known (export SLURM_CONF=…), and is called as
-# "SCRIPT stop FOLDER" in the end.
+# The Slurm of sinfo is used. If there is none, SCRIPT may start one: it is called as "SCRIPT start FOLDER",
+# prints shell commands that give access to it (export SLURM_CONF=…), and is called as "SCRIPT stop FOLDER" at
+# the end.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/venv.sh"
 

@@ -2,9 +2,9 @@
 """Runs the tests with the lowest dependencies that the package declares, and with the newest on all Pythons.
 
 The lowest are the lower bounds in pyproject.toml, on the oldest Python for which all of them have wheels. The
-newest are what pip chooses, on every Python that is found: on PATH or among those of pyenv. Each combination
-has a virtual environment of its own, in which the package is installed as a user would install it. The tests
-run from a copy of the checkout, so nothing is written into the checkout. Arguments after `--` go to pytest:
+newest are chosen by pip, on every Python that is found on PATH or in pyenv. Each combination has its own
+virtual environment, in which the package is installed as a user would install it. The tests run in a copy of
+the checkout, so nothing is written to the checkout. Arguments after `--` are passed to pytest:
 `scripts/test_dependencies.py -- tests/kernels`.
 """
 
@@ -33,11 +33,11 @@ PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes of this script."""
 
 EXTRA = "test"
-"""What is installed with the package; it brings the other extras that tests need."""
+"""The extra to install; it includes the other extras that tests need."""
 
 LOWEST, NEWEST = "lowest", "newest"
 PASS, NO_WHEELS, NOT_FOUND = "passed", "no wheels", "not found"
-"""Results that are no failures as long as something else passes."""
+"""Results that are not failures if something else passes."""
 
 NOTHING_COLLECTED = 5
 """Exit code of pytest."""
@@ -61,14 +61,14 @@ class InstallationError(Exception):
 
 @dataclass(frozen=True)
 class Project:
-    """What pyproject.toml says of the package.
+    """The information of pyproject.toml about the package.
 
     Attributes
     ----------
     minimum
-        The oldest Python that may install it.
+        The oldest Python that can install it.
     pythons
-        Those that it declares to support.
+        The Pythons that it declares to support.
     bounds
         Name of a dependency -> its lower bound; those of the package first, then those of the tests.
     """
@@ -100,12 +100,12 @@ class Outcome:
 
     @property
     def is_failure(self) -> bool:
-        """Whether it was tried and did not pass."""
+        """Whether it was tested and failed."""
         return self.result not in {PASS, NO_WHEELS, NOT_FOUND}
 
 
 def read_project(path: Path) -> Project:
-    """Return what pyproject.toml says; ValueError for a dependency without a lower bound."""
+    """Read pyproject.toml; ValueError for a dependency without a lower bound."""
     project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     found = re.fullmatch(r">=(\d+)\.(\d+)", project["requires-python"])
     if found is None:
@@ -117,7 +117,7 @@ def read_project(path: Path) -> Project:
 
 
 def bounds_of(project: Mapping[str, Any]) -> dict[str, str]:
-    """Return the lower bounds of the dependencies and of what the tests need besides."""
+    """Return the lower bounds of the dependencies and of the tests' additional ones."""
     extras = project["optional-dependencies"]
     own = re.compile(rf"{re.escape(project['name'])}\[(.+)\]")
     waiting = [*project["dependencies"], *extras[EXTRA]]
@@ -145,7 +145,7 @@ def find_pythons(minimum: Version) -> list[Python]:
 
 
 def candidates() -> Iterator[Path]:
-    """Yield where a Python may be: the one that runs this, programs on PATH, and those of pyenv."""
+    """Yield possible Pythons: the one that runs this script, programs on PATH, and those of pyenv."""
     yield Path(sys.executable)
     for folder in os.get_exec_path():
         if Path(folder).is_dir():
@@ -156,9 +156,9 @@ def candidates() -> Iterator[Path]:
 
 
 def ask_python(path: Path) -> Python | None:
-    """Return what a Python says of itself; None if it is none, or one that makes no virtual environments."""
+    """Return the version of a Python; None if it is not one, or cannot make virtual environments."""
     try:
-        # Not in a folder that holds modules of the same names.
+        # Not in a folder with modules of the same names.
         asked = subprocess.run(
             [path, "-I", "-c", ABOUT_PYTHON], capture_output=True, text=True, check=True, timeout=60
         )
@@ -171,7 +171,7 @@ def ask_python(path: Path) -> Python | None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without what leads Python to packages from elsewhere."""
+    """Return the environment without variables that make Python find other packages."""
     return {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
 
 
@@ -186,7 +186,7 @@ def copy_checkout(target: Path) -> None:
 
 
 def run(*command: object) -> None:
-    """Run a step of an installation; InstallationError, after what it printed, if it fails."""
+    """Run a step of an installation; if it fails, print its output and raise InstallationError."""
     done = subprocess.run(list(map(str, command)), env=clean_environment(), check=False)
     if done.returncode:
         raise InstallationError(f"exit code {done.returncode} of {' '.join(map(str, command[1:4]))}")
@@ -219,9 +219,9 @@ def versions_in(programs: Path, names: Sequence[str]) -> str:
 
 
 def run_tests(programs: Path, checkout: Path, arguments: Sequence[str]) -> tuple[int, dict[str, int]]:
-    """Return the exit code of pytest, and how many tests ended how.
+    """Return the exit code of pytest, and the numbers of tests by result.
 
-    It starts in an empty folder: in that of the checkout, Python would import the package from there.
+    It starts in an empty folder: in the checkout, Python would import the package from there.
     """
     with tempfile.TemporaryDirectory() as empty:
         report = Path(empty) / "report.xml"
@@ -257,7 +257,7 @@ def counts_in(report: Path) -> dict[str, int]:
 def tried(
     python: Python, dependencies: str, project: Project, folder: Path, arguments: Sequence[str]
 ) -> Outcome:
-    """Return how the tests ended with one Python and one choice of dependencies."""
+    """Test one Python with one choice of dependencies."""
     outcome = Outcome(python.full, dependencies)
     name = f"Python {python.full}, {dependencies} dependencies"
     say(f"{name}: installing")
@@ -280,7 +280,7 @@ def tried(
 def try_lowest(
     pythons: Sequence[Python], project: Project, folder: Path, arguments: Sequence[str]
 ) -> Iterator[Outcome]:
-    """Try the lowest dependencies on the oldest Python on which they can be installed."""
+    """Test the lowest dependencies on the oldest Python on which they can be installed."""
     for python in pythons:
         outcome = tried(python, LOWEST, project, folder, arguments)
         yield outcome
@@ -307,7 +307,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 @contextmanager
 def working_folder(chosen: Path | None) -> Iterator[Path]:
-    """Give a folder for environments and the copy: the chosen one, which is kept, or one for this run."""
+    """Yield a folder for environments and the copy: the chosen one, which is kept, or a temporary one."""
     if chosen is None:
         with tempfile.TemporaryDirectory(prefix="caffe-lrp-dependencies-") as folder:
             yield Path(folder)
@@ -332,7 +332,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def choose_pythons(project: Project, versions: Sequence[str] | None) -> tuple[list[Python], list[str]]:
-    """Return the Pythons to try, and the versions of those that should be there and are not."""
+    """Return the Pythons to test, and the requested versions that were not found."""
     pythons, wanted = find_pythons(project.minimum), project.pythons
     if versions:
         wanted = tuple(version_of(text) for text in versions)
@@ -356,14 +356,14 @@ def version_of(text: str) -> Version:
 
 
 def verdict(outcomes: Sequence[Outcome], dependencies: Sequence[str]) -> int:
-    """Return the exit code: nothing may have failed, and every choice of dependencies has to have passed."""
+    """Return the exit code: 0 if nothing failed and every choice of dependencies passed at least once."""
     passed = {outcome.dependencies for outcome in outcomes if outcome.result == PASS}
     is_failure = any(outcome.is_failure for outcome in outcomes) or not passed.issuperset(dependencies)
     return FAILED if is_failure else PASSED
 
 
 def main() -> int:
-    """Try what the command line asks for and return the exit code."""
+    """Run the requested tests and return the exit code."""
     options = parse_options()
     outcomes: list[Outcome] = []
     try:

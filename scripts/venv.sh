@@ -1,5 +1,5 @@
-# Sourced by the other scripts: goes to the root of the repository, makes .venv if there is none (or
-# completes half of one), and sets $bin to its programs. Ends the script with a plain message if it cannot.
+# Sourced by the other scripts: goes to the root of the repository, makes .venv if there is none (or an
+# incomplete one), and sets $bin to its programs. If that fails, it ends the script with a plain message.
 unset CDPATH # or cd might lead to another folder of the same name
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 script=scripts/$(basename -- "$0")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Says how much of the heatmaps of an output folder can be seen, formula by formula.
+"""Measures how much of the heatmaps in an output folder is visible, for each formula.
 
-A pixel can be seen if it reaches 20 % of the brightest value of its heatmap in any colour.
+A pixel is visible if it reaches 20 % of the brightest value of its heatmap in any colour.
 """
 
 import argparse
@@ -21,12 +21,12 @@ PROGRAM = "visible_share.py"
 
 #: A heatmap's name; --suffix-target puts the formula into it.
 HEATMAP = re.compile(r".+?(_f(?P<formula>[a-z\d-]+)_(c|top|rank)\d+)?_heatmap\.png")
-#: What Pillow raises for a file that is no picture, or a damaged one.
+#: Errors of Pillow for files that are not pictures, or are damaged.
 FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 def visible_share(path: Path) -> float:
-    """The share of the pixels of a heatmap that can be seen; one of `FAULTS` if the file holds no picture."""
+    """The share of visible pixels of a heatmap; raises one of `FAULTS` if the file is not a picture."""
     with Image.open(path) as picture:
         brightest_colours = np.asarray(picture.convert("RGB")).max(axis=2)
     peak = brightest_colours.max()
@@ -45,7 +45,7 @@ def table(shares: dict[str, list[float]]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table and return the exit code."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Say how much of heatmaps can be seen.")
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Measure how much of heatmaps is visible.")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="output folder of caffe-lrp")
     folder = parser.parse_args(arguments).folder
     shares: dict[str, list[float]] = {}

@@ -1,7 +1,7 @@
-"""How large the numbers of a net with random weights should be, so that it neither fades nor explodes.
+"""The size of random weights with which activations neither vanish nor explode.
 
-The mean square of every blob is followed through the net, roughly: weights double it, a ReLU halves it. So
-the statistics of batch normalization fit what they normalize, however many layers there are.
+The mean square of every blob is estimated through the net: weights double it, a ReLU halves it. So the
+statistics of batch normalization fit their inputs, however many layers there are.
 """
 
 import math
@@ -12,17 +12,17 @@ from caffe_lrp.formats.caffe.caffe_pb2 import EltwiseParameter, PoolingParameter
 from caffe_lrp.formats.spec import LayerSpec, NetSpec, Shape
 
 PIXEL_RMS = 60.0
-"""Root of the mean square of pixels after their mean was subtracted, about."""
+"""Approximate root of the mean square of pixels after the mean is subtracted."""
 
 BIAS_SHARE, BIAS_STD = 1 / 60, 1.0
 """Biases are so much of what a layer reads, but no more than this: small, and seen in every heatmap."""
 
 MEAN_SHARE = 0.1
-"""Means of batch normalization and the shifts after it are so much of what they are added to."""
+"""Means of batch normalization and the shifts after it, as a share of the values they are added to."""
 
 
 class Level(NamedTuple):
-    """Mean square of a blob, and whether positive and negative numbers are alike in it."""
+    """Mean square of a blob, and whether its distribution is symmetric around 0."""
 
     mean_square: float
     is_centred: bool
@@ -36,7 +36,7 @@ class Level(NamedTuple):
 class Draw(NamedTuple):
     """How numbers are drawn: normal with a standard deviation, or uniform up to ``spread`` from the centre.
 
-    ``is_added`` is whether they are added to something: biases, means and shifts.
+    ``is_added`` says whether they are added to something: biases, means and shifts.
     """
 
     centre: float
@@ -126,7 +126,7 @@ BLOBS: Mapping[str, Callable[[LayerSpec, Level, Sequence[Shape]], list[Draw]]] =
 }
 
 
-# --- what a layer writes
+# --- outputs of a layer
 
 
 def _unchanged(layer: LayerSpec, inputs: Sequence[Level]) -> Level:
@@ -185,7 +185,7 @@ def _gated_sum(layer: LayerSpec, inputs: Sequence[Level]) -> Level:
     return Level(square, scaled.is_centred and added.is_centred)
 
 
-#: Layer type -> the level of what it writes; that of the first bottom for all others.
+#: Layer type -> the level of its outputs; that of the first bottom for all others.
 LEVELS: Mapping[str, Callable[[LayerSpec, Sequence[Level]], Level]] = {
     **dict.fromkeys(("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution"), _weighted),
     **dict.fromkeys(("Deconvolution", "InnerProduct"), _weighted),

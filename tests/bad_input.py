@@ -1,4 +1,4 @@
-"""The catalogue of bad input: what can be wrong, what is printed, how the run ends.
+"""The catalogue of bad input: the fault, the message, and the exit code.
 
 `test_bad_input.py` runs every kind. The manual has them in its chapter ``errors``: after a change, run
 ``python tests/manual_tables.py``.
@@ -38,19 +38,19 @@ class Kind:
     Attributes
     ----------
     title
-        What is wrong, as a user would say it.
+        The fault, as a user would describe it.
     arrange
-        Brings it about in the folder of a good run.
+        Produces it in the folder of a good run.
     stderr
-        What is printed; "…" stands for what a library, Python or the operating system words.
+        The messages; "…" replaces text of a library, Python or the operating system.
     exit_code
-        How the run ends.
+        The exit code of the run.
     explained
-        The images that are explained all the same; None: what the exit code says.
+        The images that are still explained; None: according to the exit code.
     options
         The command line after ``caffe-lrp``.
     needs_rights
-        Whether the fault is one of missing rights, which the superuser does not notice.
+        Whether the fault is a missing permission, which root does not need.
     """
 
     title: str
@@ -71,7 +71,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Group:
-    """Kinds that concern the same thing."""
+    """Kinds of bad input of the same thing."""
 
     title: str
     kinds: tuple[Kind, ...]
@@ -169,7 +169,7 @@ def _array(array: NDArray[Any]) -> bytes:
 
 
 def arrange_good_run(folder: Path) -> None:
-    """Everything a run over three images needs, none of it bad."""
+    """Write the files of a good run over three images."""
     spec = parse(folder, PROTOTXT)
     write_caffemodel(folder / "tiny.caffemodel", random_weights(spec, seed=5))
     (folder / "mean.binaryproto").write_bytes(_mean())
@@ -182,11 +182,11 @@ def arrange_good_run(folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-# ---- What can be done to it ------------------------------------------------------------------------
+# ---- Faults ------------------------------------------------------------------------
 
 
 def nothing(folder: Path) -> None:
-    """All files stay good: the fault is in the command line."""
+    """All files are good: the fault is in the command line."""
 
 
 def content(name: str, new: bytes | str) -> Arrange:
@@ -263,12 +263,12 @@ def a_folder(name: str) -> Arrange:
 
 
 def locked(name: str) -> Arrange:
-    """Nobody has any right to the file."""
+    """The file has no permissions."""
     return lambda folder: (folder / name).chmod(0)
 
 
 def swapped(name: str, other: str) -> Arrange:
-    """Two files have each other's names."""
+    """Two files are swapped."""
 
     def arrange(folder: Path) -> None:
         (folder / name).rename(folder / "third")
@@ -368,7 +368,7 @@ CATALOGUE = (
                 options=(*RUN, "--eps", "high"),
             ),
             Kind(
-                "an unknown program is chosen with `-b`",
+                "`-b` has an unknown program",
                 nothing,
                 "usage: …\n"
                 "caffe-lrp: error: argument -b/--binary: 'paralel' is not one of default, "
@@ -377,7 +377,7 @@ CATALOGUE = (
                 options=(*RUN, "-b", "paralel"),
             ),
             Kind(
-                "the output folder is an empty text",
+                "the output folder is empty text",
                 nothing,
                 "usage: …\n"
                 "caffe-lrp: error: argument -p/--prepath: is empty; give a folder, ./ for the "
@@ -386,7 +386,7 @@ CATALOGUE = (
                 options=(*RUN, "-p", ""),
             ),
             Kind(
-                "a formula that does not exist is chosen",
+                "the formula does not exist",
                 nothing,
                 "caffe-lrp: error: command line: formula 101 is not supported; set "
                 "relpropformulatype (--formula) to one of 0, 2, 11, 26, 54, 56, 58, 60, 99, 100, "
@@ -421,28 +421,28 @@ CATALOGUE = (
                 options=(*RUN, "--formula", "0,100,0"),
             ),
             Kind(
-                "more classes are wanted than there are",
+                "`--top` asks for more classes than there are",
                 nothing,
                 "caffe-lrp: error: config.txt: line 16: numclasses is 5, but --top asks for the"
                 " 6 best classes; give 5 or fewer",
                 options=(*RUN, "--top", "6"),
             ),
             Kind(
-                "no classes are wanted",
+                "`--top` is 0",
                 nothing,
                 "usage: …\ncaffe-lrp: error: argument --top: '0' must be a whole number, at least 1",
                 exit_code=2,
                 options=(*RUN, "--top", "0"),
             ),
             Kind(
-                "batches are to be empty",
+                "the batch size is 0",
                 nothing,
                 "usage: …\ncaffe-lrp: error: argument --batch: '0' must be a whole number, at least 1",
                 exit_code=2,
                 options=(*RUN, "--batch", "0"),
             ),
             Kind(
-                "no threads are to compute",
+                "the number of threads is 0",
                 nothing,
                 "usage: …\ncaffe-lrp: error: argument --threads: '0' must be a whole number, at least 1",
                 exit_code=2,
@@ -458,7 +458,7 @@ CATALOGUE = (
                 options=(*RUN, "--memory", "4"),
             ),
             Kind(
-                "a number of pixels is absurd",
+                "a number of pixels is far too large",
                 nothing,
                 "usage: …\n"
                 "caffe-lrp: error: argument --max-pixels: '2T' must be a number from 1 to 1G, such as 180M",
@@ -466,7 +466,7 @@ CATALOGUE = (
                 options=(*RUN, "--max-pixels", "2T"),
             ),
             Kind(
-                "an unknown way to compute convolutions is chosen",
+                "the convolution method is unknown",
                 nothing,
                 "usage: …\n"
                 "caffe-lrp: error: argument --convolution: 'winograt' is not one of auto, direct, "
@@ -520,7 +520,7 @@ CATALOGUE = (
                 "a key is misspelt",
                 changed("config.txt", "model_file", "modelfile"),
                 "caffe-lrp: error: config.txt: the key 'model_file' is missing (caffemodel with the "
-                "weights); write it so in line 3, where now stands 'modelfile'",
+                "weights); write 'model_file' in line 3 instead of 'modelfile'",
             ),
             Kind(
                 "keys are missing",
@@ -567,7 +567,7 @@ CATALOGUE = (
                 "of deploy.prototxt; set it to 5 or fewer",
             ),
             Kind(
-                "`standalone_rootpath` is in no path of the list",
+                "no path of the list contains `standalone_rootpath`",
                 valued("standalone_rootpath", "photos"),
                 "caffe-lrp: error: config.txt: line 22: no path in the list contains 'photos', the text "
                 "where output paths begin; set standalone_rootpath to a text that all of them contain, "
@@ -587,26 +587,26 @@ CATALOGUE = (
                 "the lowest Softmax), -2 (the highest InnerProduct) or auto (the layer of the class scores)",
             ),
             Kind(
-                "no layer has the name that is given",
+                "no layer has the given name",
                 valued("lastlayerindex", "conv2"),
                 "caffe-lrp: error: config.txt: line 12: lastlayerindex conv2 (--start-layer): "
                 "deploy.prototxt has no layer with this name; names near it: conv1, …; caffe-lrp inspect "
                 "shows all",
             ),
             Kind(
-                "no output of the net has the name of the head",
+                "no output of the net has the head's name",
                 changed("config.txt", "numclasses\n", "head\nprop\nnumclasses\n"),
                 "caffe-lrp: error: config.txt: line 16: head prop (--head): deploy.prototxt has no head with "
                 "this name; did you mean 'prob'? Its heads are 'prob'",
             ),
             Kind(
-                "the first layer lies above the start layer",
+                "the first layer is above the start layer",
                 valued("firstlayerindex", 4),
                 "caffe-lrp: error: config.txt: line 14: firstlayerindex 4 (--first-layer) must be at "
                 "least 0 and below the start layer 3 ('fc1') of deploy.prototxt; 0 leads down to the image",
             ),
             Kind(
-                "the switch layer is negative where it is needed",
+                "the switch layer is needed, but negative",
                 together(
                     changed("config.txt", "formulatype\n100", "formulatype\n102"),
                     changed("config.txt", "distinconv\n0", "distinconv\n-1"),
@@ -640,17 +640,17 @@ CATALOGUE = (
                 "swapped?",
             ),
             Kind(
-                "lines end in CRLF, behind a byte order mark",
+                "lines end in CRLF, after a byte order mark",
                 reencoded("config.txt", "utf-8-sig", "\r\n"),
                 exit_code=0,
             ),
             Kind(
-                "it begins with a comment as of a web page",
+                "it begins with an HTML comment",
                 content("config.txt", f"<!-- a comment -->\n{CONFIG}"),
                 exit_code=0,
             ),
             Kind(
-                "a value is the name of a key, and of a file",
+                "a value is the name of both a key and a file",
                 together(renamed("mean.binaryproto", "mean_file"), valued("mean_file", "mean_file")),
                 exit_code=0,
             ),
@@ -741,7 +741,7 @@ CATALOGUE = (
                 exit_code=0,
             ),
             Kind(
-                "lines end in CRLF, behind a byte order mark",
+                "lines end in CRLF, after a byte order mark",
                 reencoded("list.txt", "utf-8-sig", "\r\n"),
                 exit_code=0,
             ),
@@ -775,7 +775,7 @@ CATALOGUE = (
                 "not the solver's",
             ),
             Kind(
-                "it is the one for training, without the size of images",
+                "it is a training prototxt without the size of images",
                 changed(
                     "deploy.prototxt",
                     'input: "data"\ninput_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n',
@@ -792,7 +792,7 @@ CATALOGUE = (
                 "'convolution_param'; did you mean 'kernel_size'?",
             ),
             Kind(
-                "a field that may be left out is misspelt",
+                "an optional field is misspelt",
                 changed("deploy.prototxt", "stride: 2", "strid: 2"),
                 "caffe-lrp: error: deploy.prototxt: line 17: there is no field 'strid' in "
                 "'pooling_param'; did you mean 'stride'?",
@@ -811,7 +811,7 @@ CATALOGUE = (
                 'type: "ReLU"',
             ),
             Kind(
-                "a layer type is in old capitals",
+                "a layer type is in the old style, in capitals",
                 changed("deploy.prototxt", '"Convolution"', "CONVOLUTION"),
                 "caffe-lrp: error: deploy.prototxt: line 6: not a valid prototxt: '  type: "
                 "CONVOLUTION': Expected string but found: 'CONVOLUTION'; the current "
@@ -877,13 +877,13 @@ CATALOGUE = (
                 "not fit into the input of 8×8; check kernel_size, and the size of the net's input",
             ),
             Kind(
-                "the input is no image",
+                "the input is not an image",
                 changed("deploy.prototxt", "dim: 1 dim: 3 dim: 8 dim: 8", "dim: 1 dim: 192"),
                 "caffe-lrp: error: deploy.prototxt: the input must be images (N×C×H×W), but it is 1×192; "
                 "only nets for images can be explained",
             ),
             Kind(
-                "the input has a million pixels a side",
+                "the input has a million pixels per side",
                 changed("deploy.prototxt", "dim: 8 dim: 8", "dim: 1000000 dim: 1000000"),
                 "caffe-lrp: error: deploy.prototxt: input 'data' has the impossible size "
                 "3×1000000×1000000, the limit is 2147483648 numbers for one image; check the sizes in "
@@ -897,7 +897,7 @@ CATALOGUE = (
                 "the sizes in the prototxt",
             ),
             Kind(
-                "padding is absurd",
+                "padding is far too large",
                 changed("deploy.prototxt", "kernel_size: 3", "kernel_size: 3 pad: 4000000000"),
                 "caffe-lrp: error: deploy.prototxt: layer 0 'conv1' (Convolution): kernel size, stride, "
                 "padding and dilation must be at most 65536, not 4000000000",
@@ -914,7 +914,7 @@ CATALOGUE = (
                 exit_code=0,
             ),
             Kind(
-                "lines end in CRLF, behind a byte order mark",
+                "lines end in CRLF, after a byte order mark",
                 reencoded("deploy.prototxt", "utf-8-sig", "\r\n"),
                 exit_code=0,
             ),
@@ -1049,19 +1049,19 @@ CATALOGUE = (
                 "numpy.save, as an array (3, height, width) of real numbers",
             ),
             Kind(
-                "it is a text and the config says binary",
+                "it is a text, but the config says binary",
                 content("mean.binaryproto", "3\n1 1\n1 2 3\n"),
                 "caffe-lrp: error: mean.binaryproto: is a text file, not a binary mean image; for a "
                 "text mean, set use_mean_file_asbinaryprotoblob to 0",
             ),
             Kind(
-                "it is binary and the config says text",
+                "it is binary, but the config says text",
                 valued("use_mean_file_asbinaryprotoblob", 0),
                 "caffe-lrp: error: mean.binaryproto: is a binary file, not a text mean; for a "
                 "BlobProto (binaryproto), set use_mean_file_asbinaryprotoblob to 1 or 2",
             ),
             Kind(
-                "it is one number a channel",
+                "it has one number per channel",
                 together(
                     content("mean.binaryproto", "100 100 100\n"), valued("use_mean_file_asbinaryprotoblob", 0)
                 ),
@@ -1254,14 +1254,14 @@ CATALOGUE = (
                 exit_code=4,
             ),
             Kind(
-                "its path lacks `standalone_rootpath`",
+                "its path does not contain `standalone_rootpath`",
                 together(renamed(BAD_IMAGE, "bee.jpg"), listed("bee.jpg -1")),
                 "list.txt: line 2: bee.jpg: the path does not contain 'images', the text where output "
                 "paths begin; correct the path, or change standalone_rootpath in the config",
                 exit_code=4,
             ),
             Kind(
-                "its output would lie outside the output folder",
+                "its output would be outside the output folder",
                 listed("images/../../bee.jpg -1"),
                 "list.txt: line 2: images/../../bee.jpg: its output would lie outside the output "
                 "folder; write the path without '..'",
@@ -1300,7 +1300,7 @@ CATALOGUE = (
         "The output folder",
         (
             Kind(
-                "a file stands in its place",
+                "a file is in its place",
                 content("out", "a file"),
                 "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: File "
                 "exists; a file is where a folder is needed; move or rename it",
@@ -1330,7 +1330,7 @@ CATALOGUE = (
                 explained=(),
             ),
             Kind(
-                "there is no right to write into it",
+                "there is no permission to write to it",
                 together(a_folder("out"), lambda folder: (folder / "out").chmod(0o500)),
                 "caffe-lrp: error: out/caffe-lrp-…-0of1.jsonl: the journal cannot be written: Permission "
                 "denied; check the permissions of the output folder",

@@ -123,7 +123,7 @@ def _spelling(action: argparse.Action) -> str:
 
 
 def layers() -> str:
-    """Layer types, and what relevance does there."""
+    """Layer types, and how relevance is propagated there."""
     head = [
         "type",
         "what it does",

@@ -11,7 +11,7 @@ PACKAGE = Path(caffe_lrp.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "caffe_pb2.py")
 
 FOUNDATION = {"errors", "messages", "quirks"}
-#: Room -> the rooms that it may import from, besides itself; every room stands below those that it knows.
+#: Package -> the packages that it may import from; every package is below those that it imports.
 ARROWS = {
     "errors": set[str](),
     "messages": set[str](),
@@ -65,10 +65,10 @@ def imported_modules(path: Path) -> list[str]:
     return names
 
 
-def test_no_room_knows_one_below_it_in_the_table() -> None:
+def test_no_package_imports_one_below_it_in_the_table() -> None:
     above: set[str] = set()
     for room, known in ARROWS.items():
-        assert known <= above, f"{room} knows {known - above}"
+        assert known <= above, f"{room} imports {known - above}"
         above.add(room)
     assert above == {part_of(path) for path in MODULES}
 
@@ -146,7 +146,7 @@ def test_how_the_cpu_packs_and_tiles_is_known_to_compute_alone() -> None:
             assert not is_private and not is_behind, f"{path}: {part} imports {name or module} of kernels"
 
 
-#: Rooms that ask layers for capabilities.
+#: Packages that ask layers for capabilities.
 ASKING = ("net", "relevance", "engines", "inspection", "model")
 
 

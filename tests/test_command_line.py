@@ -65,7 +65,7 @@ def test_a_run_that_breaks_leaves_everything_as_it_was(
     assert state() == before
 
 
-def test_what_libraries_print_past_python_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_of_libraries_that_bypasses_python_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     conclude = Halt.conclude
 
     def print_and_conclude(halt: Halt) -> None:

@@ -41,7 +41,7 @@ def test_names_go_on_behind_these_separators_in_any_capitals(separator: str) -> 
     assert did_you_mean(longer, ["fc8"]) == ""
 
 
-def test_how_alike_names_must_be_can_be_told() -> None:
+def test_the_least_similarity_of_names_can_be_set() -> None:
     assert closest("abcde", ["abcxy"]) == "abcxy"  # 2 x 3 letters of 10: just 0.6
     assert closest("abcd", ["abxy"]) is None  # 0.5
     assert closest("abcde", ["abcxy"], 0.61) is None
@@ -67,7 +67,7 @@ def test_a_name_is_compared_with_as_many_as_take_a_second_or_two() -> None:
     assert closest("qyyy", [*others, "qyyyy"]) == "qyyyy"
 
 
-def test_what_follows_a_name_behind_a_separator_is_close_however_long() -> None:
+def test_a_name_that_continues_after_a_separator_is_close_however_long_it_is() -> None:
     assert did_you_mean("A" * 5000, ["a" * 4999, "a" * 5000 + "_b"]) == f"; did you mean '{'a' * 5000}_b'?"
     assert did_you_mean("fc8", ["fc8flickr", "FC8-flickr"]) == "; did you mean 'FC8-flickr'?"
 

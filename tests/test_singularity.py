@@ -51,7 +51,7 @@ def test_files_to_copy_are_in_the_repository(source: str) -> None:
     assert (ROOT / source).exists()
 
 
-def test_no_folder_is_copied_that_large_weights_may_lie_in() -> None:
+def test_folders_with_large_weights_are_not_copied() -> None:
     folders = {source for source in FILES if (ROOT / source).is_dir()}
     assert folders == {"caffe_lrp", "configs/demo", "filelists/demo"}
 
@@ -110,7 +110,7 @@ def test_the_check_finds_no_section_that_is_not_there() -> None:
     assert run("bash", CHECK, "--section", "file").stdout == ""
 
 
-def test_the_check_says_what_it_lacks(tmp_path: Path) -> None:
+def test_the_check_names_missing_requirements(tmp_path: Path) -> None:
     dirname = shutil.which("dirname")
     assert dirname
     (tmp_path / "dirname").symlink_to(dirname)

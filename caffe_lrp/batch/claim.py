@@ -23,15 +23,15 @@ _NAME = re.compile(
     r"\.caffe-lrp-(?P<fingerprint>[0-9a-f]{12})-(?P<shard>(?P<index>[0-9]{1,9})of(?P<count>[0-9]{1,9}))"
     r"-(?P<ticket>[0-9a-f]{32})\.lease"
 )
-#: What a lease begins with: its run asks whether it may begin, or has begun.
+#: First line of a lease: its run waits for permission to begin, or has begun.
 ASKS, HOLDS = b"asks \n", b"holds\n"
 _LONGEST_DESCRIPTION: Final = 2**16
-#: A lease of more stems is one of all files: it would be read for too long.
+#: With more stems, a lease covers all files; reading it would take too long otherwise.
 _MOST_STEMS: Final = 2**26
 _ALL_FILES = -1
-#: A run that has not renewed its lease for so long is dead. Disks of a cluster stall now and then.
+#: A run that has not renewed its lease for this long is dead. The disks of a cluster stall now and then.
 SECONDS_TO_LIVE = 60.0
-#: States of a process that is over, though its parent has not asked yet how it ended.
+#: States of a process that has ended, but whose parent has not yet collected its exit status.
 _ENDED = ("Z", "X")
 
 
@@ -44,12 +44,11 @@ class Holder:
     host
         Name of its machine, for people.
     machine
-        The machine since it was last started, and which numbers of processes hold there; empty where there is
-        no way to tell.
+        The boot of the machine, and the process namespace; empty if they cannot be determined.
     process
         Number of the process.
     started
-        When it was started, in the machine's own unit; empty as for ``machine``.
+        When it was started, in the machine's own unit; empty if unknown, as for ``machine``.
     """
 
     host: str
@@ -68,7 +67,7 @@ class Holder:
 
 
 def _machine() -> str:
-    """The machine since its start, and the process namespace: a container counts its processes anew."""
+    """Return the boot of the machine and the process namespace: a container has its own process numbers."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -82,7 +81,7 @@ def _start_of(process: int) -> str | None:
         stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "" if _exists(process) else None
-    state, *fields = stat.rpartition(")")[2].split()  # the name in brackets may hold blanks and brackets
+    state, *fields = stat.rpartition(")")[2].split()  # the name in brackets may contain spaces and brackets
     return None if state in _ENDED else fields[18]
 
 
@@ -99,16 +98,16 @@ def _exists(process: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """The run of a lease, and the files that it may write.
+    """The run that holds a lease, and the files it may write.
 
     Attributes
     ----------
     fingerprint, shard
-        Of the run; the shard as in names of files: ``3of64``.
+        Those of the run; the shard as in file names: ``3of64``.
     outputs
         Kinds of files, and the database if there is one.
     stems
-        `hash_of` each stem of its files; None: it may write any file.
+        `hash_of` the stem of each of its files; None: it may write any file.
     """
 
     fingerprint: str
@@ -121,7 +120,7 @@ class Claim:
         return (self.fingerprint, self.shard) == (other.fingerprint, other.shard)
 
     def meets(self, other: "Claim") -> bool:
-        """Return whether both may write the same file. Parts of one run never do: each has its own lines."""
+        """Return whether both may write the same file. Shards of one run never do: each has its own lines."""
         if self.is_of_run(other):
             return True
         if self._whole_run == other._whole_run:
@@ -135,7 +134,7 @@ class Claim:
 
     @property
     def _whole_run(self) -> tuple[str, str]:
-        """The run, and the number of parts of its list."""
+        """Return the fingerprint of the run, and the number of shards."""
         return self.fingerprint, self.shard.partition("of")[2]
 
 
@@ -146,18 +145,18 @@ def claim_of(header: Header, stems: NDArray[np.uint64]) -> Claim:
 
 
 def hash_of(stem: str) -> int:
-    """64 bits of a stem from the output root on, the same in every process."""
+    """Return a 64-bit hash of a stem relative to the output root, the same in every process."""
     return int.from_bytes(digest_of(stem), "little")
 
 
 def digest_of(stem: str) -> bytes:
-    """The same as 8 bytes, the lowest first."""
-    # A journal may say anything, and so also what no path can be.
+    """Return the same as 8 bytes, little-endian."""
+    # A journal can contain anything, even text that cannot be a path.
     return hashlib.blake2b(stem.encode(errors="surrogatepass"), digest_size=8).digest()
 
 
 def lease_path(root: Path, claim: Claim, ticket: str) -> Path:
-    """Where a lease lies; all have tickets of their own, 32 hexadecimal digits."""
+    """Return the path of a lease; each has its own ticket of 32 hexadecimal digits."""
     return root / f".caffe-lrp-{claim.fingerprint}-{claim.shard}-{ticket}.lease"
 
 
@@ -175,7 +174,7 @@ def lease_content(claim: Claim, holder: Holder) -> bytes:
     return ASKS + json.dumps(description).encode() + b"\n" + hashes
 
 
-#: What the values of a description are.
+#: Types of the values of a description.
 _TYPES: Mapping[str, type] = {
     "outputs": list, "stems": int, "host": str, "machine": str, "process": int, "started": str,
 }  # fmt: skip
@@ -190,13 +189,13 @@ class FoundLease:
     path
         Its file.
     ticket
-        The last part of its name, different for all.
+        The last part of its name, unique to each lease.
     holds
         Whether its run has begun.
     claim, holder
-        What it says.
+        The content of the lease.
     is_locked
-        Whether a process has it open, as far as locks tell.
+        Whether a process has locked it; False where locks are not supported.
     renewed
         When it was renewed, by the clock of the file system.
     """
@@ -210,7 +209,7 @@ class FoundLease:
     renewed: float
 
     def is_alive(self, now: float) -> bool | None:
-        """Return whether its run is alive; None if not known yet. ``now`` is by the same clock."""
+        """Return whether its run is alive; None if not known yet. ``now`` is read from the same clock."""
         if self.is_locked:
             return True
         if self.holder.machine and self.holder.machine == _machine():
@@ -221,7 +220,7 @@ class FoundLease:
 
 
 def find_leases(root: Path) -> list[FoundLease]:
-    """All leases in an output root that can be read and are whole; raises as `files_named`."""
+    """Return all complete, readable leases in an output root; raises as `files_named`."""
     return [lease for path in files_named(root, _NAME) if (lease := _read(path))]
 
 

@@ -1,9 +1,9 @@
-"""A run on a Dask cluster: batches go out to worker processes, outcomes come back as they are done.
+"""A run on a Dask cluster: batches are sent to worker processes, outcomes are collected as they finish.
 
-No net travels. A worker is told what to open (`Recipe`), opens it once, and writes the files of its batches
+The net is not sent. A worker gets a `Recipe`, opens the net from it once, and writes the files of its batches
 itself: images, model and output folder have the same paths on all machines. Dask gives the
-batch of a lost worker to another one. Doing a batch twice is harmless: files are replaced
-whole, by the same bytes.
+batch of a lost worker to another one. Explaining a batch twice is harmless: its files are replaced
+atomically, by the same bytes.
 """
 
 import signal
@@ -26,23 +26,23 @@ from caffe_lrp.model.schedule import BATCHES_PER_WORKER, require_address_space_f
 from .job import HeatmapJob, JobOutcome
 from .worker import THREADS_OF_CLIENT, Recipe, explain_on_worker, require_dask
 
-#: What stands for a cluster of processes on this machine.
+#: Address that means a cluster of processes on this machine.
 LOCAL = "local"
 
-#: A scheduler that does not answer within so many seconds is not there.
+#: Seconds to wait for a scheduler to answer.
 _SECONDS_TO_CONNECT = 30
-#: How long a stop may go unnoticed.
+#: Longest time in seconds before a stop is noticed.
 _SECONDS_DEAF = 0.1
 
-#: What is said of the images of a batch that Dask gives up. Without the names it has for it: failures are
-#: counted by reason.
+#: Error of the images of a batch that Dask gives up. It omits Dask's names for the batch, since failures
+#: are counted by reason.
 _LOST = "every worker that began its batch was lost"
 _DEADLY = (
     f"{_LOST}, perhaps for lack of memory; their logs may say why, and --retry-failed tries again, with a "
     "smaller --memory or --batch"
 )
 
-#: Threads that Dask starts here for each process, and in each process; measured.
+#: Threads that Dask starts in this process for each worker, and in each worker; measured.
 _THREADS_FOR_PROCESS = 3
 _THREADS_IN_PROCESS = 8
 
@@ -69,7 +69,7 @@ def run_on_cluster(
     jobs
         What to explain.
     batch_size
-        Images that are sent to a worker together.
+        Images per batch sent to a worker.
     threads
         Threads of a local cluster, all processes together.
     halted
@@ -99,7 +99,7 @@ class _Cluster:
     def __init__(self, place: str, recipe: Recipe, threads: int) -> None:
         self._distributed = require_dask()
         self._recipe, self._threads, self._is_local = recipe, threads, place == LOCAL
-        #: What is under way, by Dask's name for it: the batch and its future.
+        #: Batches in progress and their futures, by Dask's key.
         self.batches: dict[str, tuple[Batch[HeatmapJob], Any]] = {}
         with ExitStack() as opened:
             self._client = opened.enter_context(self._connection(place, opened))
@@ -126,7 +126,7 @@ class _Cluster:
 
     @property
     def is_busy(self) -> bool:
-        """Return whether every thread of all current workers has a batch and a next one."""
+        """Return whether every thread of all current workers has a batch in progress and another queued."""
         threads: int = sum(self._client.nthreads().values())
         return len(self.batches) >= BATCHES_PER_WORKER * max(1, threads)
 
@@ -138,7 +138,7 @@ class _Cluster:
         self._finished.add(future)
 
     def awaits_next(self, stopped: Callable[[], bool]) -> bool:
-        """Wait for a batch; return whether one is done. Finished batches are collected even after a stop."""
+        """Wait for a batch; return whether one is done. Finished ones are collected even after a stop."""
         while not self._finished.has_ready():
             if stopped():
                 return False
@@ -185,7 +185,7 @@ class _Cluster:
         here = THREADS_OF_CLIENT + _THREADS_FOR_PROCESS * processes
         left = address_space_left()
         require_address_space_for(here, left, stack_of_thread())
-        if left is None:  # else there may be no room for so many in one process
+        if left is None:  # otherwise the address space of one process may be too small for them
             require_threads(here + processes * (_THREADS_IN_PROCESS + threads))
         options = self._recipe.options
         share = options.memory and options.memory // processes
@@ -196,7 +196,7 @@ class _Cluster:
             )
 
 
-#: What a terminal sends to all processes in it: Ctrl-C, and its own end.
+#: Signals a terminal sends to all its processes: on Ctrl-C, and when it is closed.
 _OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)
 
 
@@ -204,12 +204,12 @@ _OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)
 def _deaf_to_terminals() -> Iterator[None]:
     """Make processes that are started within the block, or later by its threads, ignore terminal signals.
 
-    Ctrl-C and the end of a terminal are handled by this process after the block, which then ends the
-    others in time.
+    After the block, this process handles Ctrl-C and the closing of the terminal, and ends the others in an
+    orderly way.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
     try:
-        # A thread that starts this process of Python's own hears Ctrl-C again, so no other one shall.
+        # Starting Python's resource tracker re-enables Ctrl-C in the calling thread, so start it here first.
         import_module("multiprocessing.resource_tracker").ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
         yield

@@ -1,4 +1,4 @@
-"""Where results go: files for every image, one database for all of them, or both."""
+"""Writing results: as files for every image, into one database for all of them, or both."""
 
 import time
 from collections.abc import Generator, Sequence
@@ -26,15 +26,15 @@ class Delivery:
     Attributes
     ----------
     kinds
-        Files that are written for every job.
+        Kinds of files that are written for every job.
     encoding
         How files are written.
     database
-        Where all maps go; None: there is none.
+        The database for all maps; None: there is none.
     first
-        Number of the job in the database's first row.
+        Number of the job stored in the first row of the database.
     is_synced
-        Whether `settle` returns only when the disk has everything.
+        Whether `settle` waits until everything is on the disk.
     """
 
     kinds: tuple[str, ...]
@@ -80,21 +80,21 @@ class Delivery:
         started, error = time.perf_counter(), ""
         try:
             self.deliver(job, explanation)
-        except OutputError:  # no file after this one would fare better
+        except OutputError:  # no later file could be written either
             raise
-        except Exception as fault:  # noqa: BLE001 - a fault in one image must not end the others' run
+        except Exception as fault:  # noqa: BLE001 - a fault in one image must not end the run
             error = str(as_error(fault))
         times = replace(attempt.times, write=time.perf_counter() - started)
         prediction = predicted(explanation)
         return JobOutcome(job, times, error, prediction, explanation.conservation, explanation.darkness)
 
     def settle(self, outcomes: Sequence[JobOutcome]) -> None:
-        """Make sure that written results are on the disk before the journal says so.
+        """Make sure that results are on the disk before the journal records them.
 
         Raises
         ------
         OutputError
-            The disk did not take it.
+            Writing to the disk failed.
         """
         if self.is_synced:
             written = [outcome.job for outcome in outcomes if outcome.is_done]

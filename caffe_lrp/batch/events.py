@@ -14,14 +14,14 @@ from .job import JobOutcome
 
 @dataclass(frozen=True)
 class Waiting:
-    """A run on another machine that writes the same files may have died; whether it has shows in a while.
+    """A run on another machine that writes the same files may have died; it takes a while to find out.
 
     Attributes
     ----------
     holder
-        The process there.
+        The process on that machine.
     seconds
-        Longest time to wait for it.
+        Longest time to wait.
     """
 
     holder: Holder
@@ -30,12 +30,12 @@ class Waiting:
 
 @dataclass(frozen=True)
 class LargeImage:
-    """An image that is about to be decoded takes more memory than there should be.
+    """An image about to be decoded takes more memory than it should.
 
     Attributes
     ----------
     note
-        Which one, and how much.
+        Names the image and the memory it takes.
     """
 
     note: str
@@ -43,16 +43,16 @@ class LargeImage:
 
 @dataclass(frozen=True)
 class Resumed:
-    """The run goes on with an earlier one.
+    """The run continues an earlier one.
 
     Attributes
     ----------
     total
         Maps of this part of the list.
     done, failed
-        Maps that are there, and those that failed and are not tried again.
+        Maps that exist, and those that failed and are not tried again.
     vanished
-        Maps the journal called done, and whose files are gone.
+        Maps that are done according to the journal, but whose files are gone.
     passed_over
         Damaged lines of the journal.
     left
@@ -69,12 +69,12 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Compiling:
-    """Kernels that are new on this CPU are compiled; sent when that begins, advances and ends.
+    """Kernels that are new on this CPU are being compiled; sent at the start, on progress, and at the end.
 
     Attributes
     ----------
     compiled
-        How far that is.
+        The progress so far.
     """
 
     compiled: Compiled
@@ -82,7 +82,7 @@ class Compiling:
 
 @dataclass(frozen=True)
 class Started:
-    """The first image comes next.
+    """The first image is about to be explained.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Finished:
-    """A map is made, or has failed.
+    """A map is done or has failed.
 
     Attributes
     ----------
@@ -116,11 +116,11 @@ class Advanced:
     Attributes
     ----------
     total, finished, failed
-        Maps to make, those that came out either way, and those that failed.
+        Maps to make, those that are done or have failed, and those that have failed.
     per_second
         Maps a second so far.
     seconds_left
-        At that speed.
+        Estimated from that speed.
     """
 
     total: int
@@ -132,7 +132,7 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Settling:
-    """All maps are made; they still have to be recorded and counted."""
+    """All maps are done; the journal and the summary still have to be written."""
 
 
 @dataclass(frozen=True)
@@ -146,15 +146,15 @@ class Ended:
     made, failures
         Maps that this run made, and those that failed in it.
     seconds
-        How long its maps took, without what came before the first one.
+        Time for its maps, without the preparation before the first one.
     seconds_loading, seconds_compiling
-        What came before: loading the net, and compiling kernels.
+        Time of the preparation: loading the net, and compiling kernels.
     slowest_stage
-        Where jobs spent most of their time; empty if none did.
+        Stage that took most of the jobs' time; empty if there was no job.
     dark
-        Number of maps of this run that show nothing, by the cause.
+        Number of maps of this run that show nothing, by cause.
     folder
-        The deepest folder that has all files which this run wrote; empty if it wrote none.
+        The deepest folder that contains all files written by this run; empty if it wrote none.
     was_interrupted
         Whether it was interrupted.
     """
@@ -175,7 +175,7 @@ class Ended:
 
     @property
     def per_second(self) -> float:
-        """Maps a second of this run, those that failed among them."""
+        """Maps per second in this run, including failed ones."""
         return (self.made + self.failures) / max(self.seconds, 1e-9)
 
     @property
@@ -193,7 +193,7 @@ class ProjectWritten:
     Attributes
     ----------
     path
-        Where it lies.
+        Path of the file.
     """
 
     path: Path

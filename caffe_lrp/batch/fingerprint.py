@@ -1,4 +1,4 @@
-"""The fingerprint of a run: a short text for all that its files depend on."""
+"""The fingerprint of a run: a short text that identifies everything its files depend on."""
 
 import hashlib
 import json
@@ -13,26 +13,26 @@ from caffe_lrp.model.settings import ModelSettings
 from .hash_memory import HashMemory, state_of
 
 _DIGITS = 12
-#: Smaller files are read sooner than remembered.
+#: Hashes of smaller files are not cached; reading the file is faster.
 _LEAST_REMEMBERED = 16 * MEGABYTE
 
-#: What decides on the net and its input besides the files: settings of the model and the run.
+#: Settings of model and run that affect the net or its input, besides the files.
 _SETTINGS = (
     "mean_format", "mean_values", "input_scale", "channel_order", "resize", "base_size", "crop", "input_size",
     "start_layer", "first_layer", "class_count", "path_root", "epsilon", "beta", "gamma", "switch_layer",
     "quirks", "head",
 )  # fmt: skip
-#: Those that came later and are left out where they are None: such runs keep the fingerprint they had before.
+#: Settings added later; left out if None, so that the fingerprints of older runs stay the same.
 _LEFT_OUT = {"head"}
 
 
 class ContentHashes:
-    """Hashes of files by content, those of large files remembered.
+    """Hashes of the contents of files, cached for large files.
 
     Parameters
     ----------
     folder
-        Where they are remembered from run to run; None: nowhere, and every run reads its model once more.
+        Folder of the cache; None: no cache, and every run reads its model once more.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -44,7 +44,7 @@ class ContentHashes:
         Raises
         ------
         ConfigError
-            The file cannot be read, or changes while it is.
+            The file cannot be read, or changes while it is being read.
         """
         try:
             with open_input(path) as file:
@@ -68,7 +68,7 @@ def _digest(file: BinaryIO) -> str:
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
-    """Where hashes are remembered; None for a user without a home who names no other place."""
+    """Return the folder of the cache of hashes; None if the user has no home and names no other folder."""
     wish = environment.get("CAFFE_LRP_CACHE_DIR")
     return Path(wish) if wish else user_cache_folder(environment)
 
@@ -79,25 +79,25 @@ def describe_run(
     choices: Mapping[str, Any],
     mean_of_prototxt: Path | None,
 ) -> dict[str, Any]:
-    """Return everything that decides on the files of a run, ready for JSON.
+    """Return everything the files of a run depend on, ready for JSON.
 
     Parameters
     ----------
     settings
-        What the model was opened from.
+        The settings of the model.
     hashes
         Gives the hashes of files.
     choices
-        The choices of the run: version, formulas, list, where output paths begin, kinds of files, …
+        The choices of the run: version, formulas, list, start of output paths, kinds of files, …
     mean_of_prototxt
-        The mean image that the prototxt names, where that counts: see `preprocessing.mean_of_prototxt`.
+        The mean image named in the prototxt, if it is used: see `preprocessing.mean_of_prototxt`.
     """
     files = {
         "prototxt": settings.prototxt,
         "caffemodel": settings.caffemodel,
         "mean_file": settings.mean_file,
     }
-    # A mean file that is not needed need not be there.
+    # A mean file that is not used need not exist.
     contents = {name: hashes.of(path) for name, path in files.items() if path and path.is_file()}
     if mean_of_prototxt is not None:
         contents["mean_file_of_prototxt"] = hashes.of(mean_of_prototxt)

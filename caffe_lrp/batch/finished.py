@@ -1,6 +1,6 @@
 """The results of runs, read back without their models: maps, targets, and how images were cropped.
 
-Journals give the outcome of every job, `outputs.stored` reads the files. Both can be damaged or forged.
+Journals give the outcome of every job; `outputs.stored` reads the files. Both can be damaged or forged.
 """
 
 import os
@@ -22,7 +22,7 @@ from caffe_lrp.outputs.stored import MapDatabase, MapFile, MapRow
 
 from .records import Header, JournalReader, Record, find_journals
 
-#: What --suffix-target puts behind the name of an image.
+#: Text that --suffix-target appends to the name of an image.
 _TARGET_IN_NAME = re.compile(r"(?P<image>.+)_f(?P<formula>[a-z\d-]+)_(c(?P<index>\d{1,9})|top\d+|rank\d+)")
 
 
@@ -33,13 +33,13 @@ class FinishedMap:
     Attributes
     ----------
     relevance
-        Where it lies.
+        Its file, or its row in a database.
     folder, stem
-        The output root, and the path from there on up to what tells the kinds of files.
+        The output root, and the path below it without the suffix of the kind of file.
     record
         Its record in the journal; None if there is no journal.
     run
-        The run that made it; None where there is no journal.
+        The run that made it; None if there is no journal.
     """
 
     relevance: MapFile | MapRow
@@ -50,12 +50,12 @@ class FinishedMap:
 
     @property
     def image(self) -> str:
-        """The path of the image, as the run had it; empty if unknown."""
+        """The path of the image as in the run; empty if unknown."""
         return self.record.image if self.record else ""
 
     @property
     def image_name(self) -> str:
-        """A name for the image: its path, or the part of it in the name of the file."""
+        """A name for the image: its path, or the part of it that the file name contains."""
         match = _TARGET_IN_NAME.fullmatch(self.stem)
         return self.image or (match["image"] if match else self.stem)
 
@@ -92,7 +92,7 @@ class FinishedRun:
     journals
         The journals of its shards.
     header
-        What the first of these says of the run.
+        The header of the first of these.
     """
 
     root: Path
@@ -106,7 +106,7 @@ class FinishedRun:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Labels of the classes; none where the file of them is gone."""
+        """Labels of the classes; none if their file is gone."""
         try:
             return read_labels(Path(self.header.labels)) if self.header.labels else ()
         except ConfigError:
@@ -114,19 +114,19 @@ class FinishedRun:
 
     @cached_property
     def began(self) -> float:
-        """When its first map was noted, in seconds since 1970."""
+        """When its first map was recorded, in seconds since 1970."""
         with JournalReader(self.journals[0]) as reader:
             return next((record.time for record in reader.records()), 0.0)
 
     @property
     def map_kinds(self) -> tuple[str, ...]:
-        """The kinds of its files that hold maps, the fastest to read first."""
+        """The kinds of its files that contain maps, the fastest to read first."""
         return tuple(kind for kind in FILES_OF_MAPS if kind in self.header.outputs)
 
     def records(self) -> Iterator[tuple[Record, Header]]:
-        """The last record of every job, as journals have them, and the header of its shard."""
+        """Yield the last record of every job, in the order of the journals, and the header of its shard."""
         for path in self.journals:
-            last: dict[int, int] = {}  # a header can promise any number of jobs
+            last: dict[int, int] = {}  # a dictionary, as a header can claim any number of jobs
             with JournalReader(path) as reader:
                 for place, record in enumerate(reader.records()):
                     last[record.job] = place
@@ -178,7 +178,7 @@ class RunMaps:
         return MapFile(Path(found or files[0]))
 
     def _database_of(self, header: Header) -> MapDatabase | None:
-        """The database of a shard; None if there is none, and files are in its place.
+        """Return the database of a shard; None if there is none, but files instead.
 
         ConfigError if it is needed and cannot be opened.
         """
@@ -191,7 +191,7 @@ class RunMaps:
 
 
 def find_runs(folder: Path) -> list[FinishedRun]:
-    """The runs whose journals lie in a folder, or in one that it holds, the earliest first.
+    """Return the runs with journals in a folder or its direct subfolders, the earliest first.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def is_inside(stem: str) -> bool:
 
 
 def crop_of(preprocessing: Mapping[str, Any]) -> Crop | None:
-    """The crop that a journal's header describes; None if it does not, or nothing that can be."""
+    """Return the crop described in a journal's header; None if it is missing or impossible."""
     mode, base, size = (preprocessing.get(name) for name in ("resize", "base_size", "input_size"))
     sides = size if isinstance(size, list) else []
     lengths = [base, *sides]

@@ -1,8 +1,8 @@
-"""Hashes of large files, kept from run to run, so that a model need not be read just to be identified.
+"""A cache of hashes of large files, which saves reading a model just to identify it.
 
-They are keyed by what identifies a file and its state. Both times that a file
-has are part of that, as the time of its last change, unlike that of its content, cannot be set. A wrong
-hash would have a run take maps of another model for its own, so whatever could be wrong is forgotten.
+The key is the identity and state of a file. It includes both mtime and ctime, because ctime cannot be set
+by a program. With a wrong hash, a run would mistake maps of another model for its own, so any hash that
+could be wrong is dropped.
 """
 
 import json
@@ -23,10 +23,10 @@ _MOST_BYTES = 4 * MEGABYTE
 _SHA256 = re.compile("[0-9a-f]{64}")
 _LARGEST_NUMBER = 2**64
 
-#: A file changed less long ago may change again and have the same times: some file systems count in steps of
-#: two seconds.
+#: A file changed more recently may change again and keep the same times: some file systems have a time
+#: resolution of two seconds.
 _LEAST_AGE = 2_000_000_000
-#: The same where only our own clock is at hand, and a server's may be slow.
+#: The same if only the local clock is available; the clock of a file server may be slow.
 _LEAST_AGE_ELSEWHERE = 60_000_000_000
 
 
@@ -42,7 +42,7 @@ class FileState(NamedTuple):
 
 
 def state_of(path: Path, file: int) -> FileState:
-    """The state of an open file that has the name ``path``."""
+    """Return the state of an open file with the name ``path``."""
     state = os.fstat(file)
     return FileState(
         str(path.resolve()), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
@@ -50,12 +50,12 @@ def state_of(path: Path, file: int) -> FileState:
 
 
 class HashMemory:
-    """The hashes kept in a folder; none if other users can write there.
+    """Cached hashes in a folder; none if other users can write to it.
 
     Parameters
     ----------
     folder
-        Where; None: nowhere.
+        The folder of the cache; None: nothing is cached.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -63,13 +63,13 @@ class HashMemory:
         self._known = _read(self._path) if self._path else {}
 
     def find(self, state: FileState) -> str | None:
-        """The hash of a file in this state, 64 hexadecimal digits; None if it is not known."""
+        """Return the hash of a file in this state, 64 hexadecimal digits; None if it is not known."""
         return self._known.get(state)
 
     def remember(self, state: FileState, digest: str) -> None:
-        """Keep the hash of a file, unless the file is too new or there is no place for it.
+        """Store the hash of a file, unless the file is too new or the cache cannot be written.
 
-        Without it the next run hashes again: slower, and nothing else.
+        A missing hash only makes the next run slower.
         """
         if self._path is None:
             return
@@ -78,11 +78,11 @@ class HashMemory:
             make_trusted_folder(folder)
             if why_untrusted(folder) or _is_young(state, folder):
                 return
-            # What other runs have remembered meanwhile is kept.
+            # Keep what other runs have stored in the meantime.
             others = {
                 known: value
                 for known, value in _read(self._path).items()
-                if known[:2] != state[:2]  # the path, and its device: a network's has one on every machine
+                if known[:2] != state[:2]  # path and device number: that of a network disk differs by machine
             }
             self._known = others | {state: digest}
             entries = [[*state, digest] for state, digest in self._known.items()]
@@ -91,7 +91,7 @@ class HashMemory:
 
 def _is_young(state: FileState, folder: Path) -> bool:
     """Return whether a file was changed so recently that another change could go unnoticed."""
-    with tempfile.TemporaryFile(dir=folder) as probe:  # tells the time by the clock of its file system
+    with tempfile.TemporaryFile(dir=folder) as probe:  # gives the time of the file system's clock
         here = os.fstat(probe.fileno())
     now, least = here.st_mtime_ns, _LEAST_AGE
     if here.st_dev != state.device:

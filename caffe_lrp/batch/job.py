@@ -19,10 +19,10 @@ from caffe_lrp.relevance.conservation import Conservation
 from caffe_lrp.relevance.target import Target
 from caffe_lrp.sources.filelist import EntryList, ListEntry, Outline
 
-#: Different targets of which the endings of names are remembered.
+#: Number of targets whose name suffixes are cached.
 _MOST_TARGETS = 10_000
 
-#: So many of the net's best classes are noted of every map.
+#: Number of the net's best classes recorded for every map.
 BEST_COUNT = 5
 
 
@@ -33,24 +33,24 @@ class HeatmapJob:
     Attributes
     ----------
     number
-        Which job of the whole list it is, from 0.
+        Number of the job in the whole list, from 0.
     line
         Line of the list, from 1.
     image
-        Path of the image file; of an image in an archive, that of the archive and the name in it.
+        Path of the image file; for an image in an archive, the path of the archive and the name in it.
     target
         The class or rank to explain.
     formula
-        Code of the formula it is explained by.
+        Code of the formula.
     stem
-        Output path to which the suffixes of the files are appended; None where ``fault`` says why
-        there is none.
+        Output path, to which the suffixes of the files are appended; None if there is none, for the reason
+        given in ``fault``.
     fault
         Why the image cannot be explained, known before anything ran; empty otherwise.
     member
-        Where the image lies in an archive; None for a file of its own.
+        Position of the image in an archive; None for a file.
     output_root
-        Folder that its files may not leave, whatever links lie in it; None: nothing is looked at.
+        Folder its files must stay in, even if it contains symbolic links; None: not checked.
     """
 
     number: int
@@ -65,18 +65,18 @@ class HeatmapJob:
 
     @property
     def image_key(self) -> Path:
-        """Jobs of one image share it."""
+        """A key that is the same for all jobs of one image."""
         return self.image
 
     @property
     def source(self) -> ImageSource:
-        """Where the bytes of the image are."""
+        """The source of the image's bytes."""
         return self.member or self.image
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The classes of an image by the net, and the place of the explained ones among them.
+    """The net's classes for an image, and the rank of the explained ones.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Prediction:
     score
         Score of the first of them.
     rank
-        Its place among the net's classes by score, from 1; None if it is not ranked.
+        Its rank among the net's classes by score, from 1; None if it is not ranked.
     best
         The best classes and their scores, at most `BEST_COUNT`, best first.
     """
@@ -111,7 +111,7 @@ class JobOutcome:
     job
         The job.
     times
-        How long it took.
+        Time spent in each stage.
     error
         Why it failed; empty if it is done.
     prediction
@@ -149,7 +149,7 @@ class OutputPaths:
     image_root
         Folder the listed paths are relative to.
     output_root
-        Where output paths begin.
+        Start of all output paths.
     path_root
         Output paths repeat the image path from the first occurrence of this text on; those of images of a
         folder or archive repeat the path inside it instead.
@@ -169,7 +169,7 @@ class OutputPaths:
     def jobs(
         self, first: int, entry: ListEntry, formulas: Sequence[FormulaCode], targets: Sequence[Target]
     ) -> list[HeatmapJob]:
-        """The jobs of one line, numbered from ``first`` on: for each formula one for each target."""
+        """Return the jobs of one line, numbered from ``first``: for each formula one per target."""
         image, part = self.image_of(entry.path, entry.inside), self.part_of(entry.path, entry.inside)
         fault = entry.fault or ("" if _is_simple(part) else self._fault_of(part))
         stem = None if fault or part is None else self._stem(part)
@@ -212,7 +212,7 @@ class OutputPaths:
         return self._stem(part)
 
     def place_of(self, part: str | None) -> str | None:
-        """Return the same relative to the output folder, normalized."""
+        """Return the output path relative to the output folder, normalized."""
         if part is None or _is_simple(part):
             return part
         return None if self._fault_of(part) else os.path.normpath(f"./{part}")
@@ -272,17 +272,16 @@ def _is_simple(part: str | None) -> bool:
 
 @dataclass(frozen=True)
 class WorkList(Sequence[HeatmapJob]):
-    """The jobs of all lines, in order: of each line for each formula, of each formula for each target.
+    """The jobs of all lines, in order: for each line each formula, for each formula each target.
 
-    Jobs are made when they are asked for, so that a list of a million lines takes no more memory than its
-    text.
+    Jobs are made on access, so a list of a million lines takes no more memory than its text.
 
     Attributes
     ----------
     entries
         Lines of the list.
     output_paths
-        Where images and outputs are.
+        The paths of images and outputs.
     formulas
         Codes of the formulas.
     ranks
@@ -296,7 +295,7 @@ class WorkList(Sequence[HeatmapJob]):
 
     @property
     def jobs_per_entry(self) -> int:
-        """How many jobs a line makes."""
+        """Number of jobs per line."""
         return len(self.formulas) * max(1, len(self.ranks))
 
     def __len__(self) -> int:
@@ -319,7 +318,7 @@ class WorkList(Sequence[HeatmapJob]):
         return self.jobs_between(0, len(self.entries))
 
     def jobs_between(self, first: int, last: int) -> Iterator[HeatmapJob]:
-        """The jobs of the lines from ``first`` to before ``last``, counted from 0."""
+        """Return the jobs of the lines from ``first`` up to, but not including, ``last``, counted from 0."""
         each = self.jobs_per_entry
         entries = self.entries
         lines = entries.between(first, last) if isinstance(entries, EntryList) else entries[first:last]
@@ -342,7 +341,7 @@ class WorkList(Sequence[HeatmapJob]):
         return {entry.inside: entry.fault for entry in self.entries if entry.fault}
 
     def suffixing(self) -> Callable[[Target], tuple[str, ...]]:
-        """Return a cached function that gives the suffixes of a line's stems by its target."""
+        """Return a cached function from the target of a line to the suffixes of its stems."""
         if not self.output_paths.names_have_targets:
             always = ("",) * self.jobs_per_entry
             return lambda target: always
@@ -352,7 +351,7 @@ class WorkList(Sequence[HeatmapJob]):
         return lambda target: suffixes_of(target.code, target.rank)
 
     def stems(self, lines: range) -> Iterator[str | None]:
-        """The stems of the jobs of some lines, counted from 0, as far as their paths decide."""
+        """Yield the stems of the jobs of some lines, counted from 0, as far as the paths determine them."""
         paths, suffixes_of = self.output_paths, self.suffixing()
         for path, inside, target in self.outlines(lines):
             stem = paths.stem_of(paths.part_of(path, inside))
@@ -360,7 +359,7 @@ class WorkList(Sequence[HeatmapJob]):
                 yield None if stem is None else f"{stem}{suffix}"
 
     def jobs_of(self, entry: int) -> list[HeatmapJob]:
-        """The jobs of one line, counted from 0."""
+        """Return the jobs of one line, counted from 0."""
         return list(self.jobs_between(entry, entry + 1))
 
 
@@ -370,6 +369,6 @@ def make_jobs(
     formulas: Sequence[FormulaCode],
     top: int | None = None,
 ) -> WorkList:
-    """The jobs of all lines; with ``top``, one for each of so many best classes, whatever the list says."""
+    """Return the jobs of all lines; with ``top``, one per best class, whatever the targets in the list."""
     ranks = tuple(Target(0, rank) for rank in range(1, (top or 0) + 1))
     return WorkList(entries, output_paths, tuple(formulas), ranks)

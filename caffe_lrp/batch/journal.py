@@ -1,8 +1,8 @@
 """The journal of a run: the outcome of every job, on disk as soon as its files are.
 
 A journal is in the output root, one for every fingerprint and shard. Its first line describes the run,
-each other line gives the outcome of one job. Lines are only appended; of several about one job the last one
-counts. A line that was cut off because the process was killed is ignored.
+each other line gives the outcome of one job. Lines are only appended; if there are several for one job, the
+last one counts. A line that was cut off because the process was killed is ignored.
 """
 
 import contextlib
@@ -44,29 +44,29 @@ _NO_JOURNAL = "is not a journal of this run, or is damaged; move or rename it"
 class Journal:
     """The journal of this run, open for adding lines; a context manager.
 
-    Nobody else may write it at the same time: see `lease`. A run that fails before anything came out leaves
-    none.
+    No other process may write it at the same time: see `lease`. A run that fails before its first outcome
+    leaves no journal.
 
     Parameters
     ----------
     root
         Output root, made if missing.
     header
-        What the run is; stands in the file already if the run is continued.
+        Describes the run; already in the file if the run is continued.
     is_synced
-        Whether lines are on the disk, not only on their way, once they are added.
+        Whether added lines are synced to the disk.
 
     Attributes
     ----------
     states
-        State of every job of the shard, by its number less the first.
+        State of every job of the shard, by its number minus that of the first.
     passed_over
-        How many lines of an earlier run are damaged.
+        Number of damaged lines from an earlier run.
 
     Raises
     ------
     OutputError
-        The file cannot be written, or is none of ours.
+        The file cannot be written, or is not a journal of this run.
     """
 
     def __init__(self, root: Path, header: Header, *, is_synced: bool = True) -> None:
@@ -138,7 +138,7 @@ class Journal:
 
     def _discard(self) -> None:
         """Remove the file if it has only a header, as after a refused run."""
-        with contextlib.suppress(OSError):  # without the folder there is nothing to remove
+        with contextlib.suppress(OSError):  # the folder may be gone
             if self._says_nothing and os.path.samestat(self.path.lstat(), os.fstat(self._file)):
                 self.path.unlink()
 
@@ -152,7 +152,7 @@ class Journal:
                 sync_path(self._root)
             return
         with JournalReader(self.path) as reader:
-            # All else follows from the fingerprint, which the file's name has in common with ours.
+            # Everything else follows from the fingerprint, which is the same in the file's name.
             bounds = reader.header and (reader.header.first, reader.header.last, reader.header.jobs)
             if bounds != (self.header.first, self.header.last, self.header.jobs):
                 raise OutputError(f"{self.path}: {_NO_JOURNAL}")
@@ -162,7 +162,7 @@ class Journal:
             self.passed_over = reader.passed_over
             self._says_nothing &= not self.passed_over
             if reader.is_whole:
-                os.ftruncate(self._file, reader.end)  # what is behind the last whole line was cut off
+                os.ftruncate(self._file, reader.end)  # the rest is a line that was cut off
             else:
                 self._write(b"\n")
         self.states[self.states == REPLACED] = MISSING
@@ -176,7 +176,7 @@ class Journal:
         return own.startswith(content) or content.startswith(own) or not content.strip(b"\0")
 
     def _write(self, content: bytes) -> None:
-        while content:  # a disk that is full says so only when asked for the rest
+        while content:  # a full disk reports an error only when the rest is written
             content = content[os.write(self._file, content) :]
         if self.is_synced:
             sync_open(self._file)
@@ -185,7 +185,7 @@ class Journal:
 def _fields_of(prediction: Prediction) -> dict[str, Any]:
     """Return the fields of a prediction."""
     fields: dict[str, Any] = {"classes": prediction.classes}
-    if math.isfinite(prediction.score):  # that of a class that is not ranked may be anything
+    if math.isfinite(prediction.score):  # a class that is not ranked can have any score
         fields["score"] = _shortened(prediction.score)
     if prediction.rank is not None:
         fields["rank"] = prediction.rank
@@ -193,7 +193,7 @@ def _fields_of(prediction: Prediction) -> dict[str, Any]:
 
 
 def _shortened(score: float) -> float:
-    """A number with the nine digits from which every float32 reads back as itself."""
+    """Return a number rounded to nine digits, which are enough to restore any float32 exactly."""
     return float(f"{score:.9g}")
 
 
@@ -223,7 +223,7 @@ def mark_replaced(path: Path, jobs: Iterable[int], *, is_synced: bool = True) ->
         file = open_own(path, os.O_WRONLY | os.O_APPEND)
         try:
             with os.fdopen(file, "ab", closefd=False) as stream:
-                stream.write(b"".join([b"\n", *lines]))  # behind a line that was cut off
+                stream.write(b"".join([b"\n", *lines]))  # the last line may be cut off
             if is_synced:
                 sync_open(file)
         finally:
@@ -233,7 +233,7 @@ def mark_replaced(path: Path, jobs: Iterable[int], *, is_synced: bool = True) ->
 def relative_stem(root: Path, job: HeatmapJob) -> str:
     """Return a job's output path relative to the output root, however the root is written."""
     stem, beginning = str(job.stem), f"{root}/"
-    # A stem has no other steps that lead nowhere, and relpath takes ten times as long.
+    # A stem has no other redundant parts, and relpath takes ten times as long.
     if stem.startswith(beginning) and "/.." not in stem:
         return stem[len(beginning) :]
     return os.path.relpath(stem, root)
@@ -245,7 +245,7 @@ def refuse_other_counts(root: Path, header: Header) -> None:
     Raises
     ------
     OutputError
-        Names the journal with the other number.
+        The list was split into another number; the error names the journal.
     """
     for path in find_journals(root):
         fingerprint, _, count = identity_of(path) or ("", 0, 0)

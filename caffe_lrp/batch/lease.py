@@ -1,13 +1,13 @@
-"""Leases: which run may write which files of an output folder, so that no two runs mix their files.
+"""Leases: they keep two runs from writing the same files of an output folder.
 
-A run writes a lease into the output folder before anything else: what it is, who it is, and a hash of every
-stem it may write. Then it looks at the leases of others. The second run sees the first, however close
-they start: each has written its own before it looks. A run that finds another one that writes the same files,
-and is alive, is refused.
+A run first writes a lease into the output folder: its fingerprint, its process, and a hash of every stem it
+may write. Then it reads the leases of other runs. Even if two runs start almost simultaneously, the second
+sees the lease of the first, because each writes its own before it reads the others. A run is refused if
+another live run writes the same files.
 
-The lease of a dead run must not keep others out. Three things are checked, so that no single one has to be
-relied on: a lock on the file, which some network file systems lack or keep to one machine; the process, if it
-was started on this machine; and the time of the file's last change, which a running process renews.
+The lease of a dead run must not block others. Three things are checked, as none is reliable alone: a lock on
+the file, which some network file systems do not support, or only within one machine; the process, if it
+was started on this machine; and the modification time of the file, which a running process renews.
 """
 
 import fcntl
@@ -33,12 +33,12 @@ _SECONDS_BETWEEN_LOOKS, _SECONDS_OF_DOUBT = 0.05, 1.0
 
 
 class Lease:
-    """The lease of this run; `leased` makes it.
+    """The lease of this run, made by `leased`.
 
     Attributes
     ----------
     claim
-        What it is about.
+        Its run, and the files it covers.
     """
 
     def __init__(self, root: Path, claim: Claim) -> None:
@@ -49,13 +49,13 @@ class Lease:
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def _written(self) -> int:
-        """Write the file, complete and locked before it gets its name."""
+        """Write the file; it is complete and locked before it gets its name."""
         temporary = temporary_beside(self._path)
         file = open_own(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
-            with suppress(OSError):  # other users have to read it, whatever the umask says
+            with suppress(OSError):  # other users must be able to read it, regardless of the umask
                 os.fchmod(file, 0o644)
-            with suppress(OSError):  # no locks here: process and time tell
+            with suppress(OSError):  # without locks, process and time decide
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with os.fdopen(file, "wb", closefd=False) as stream:
                 stream.write(lease_content(self.claim, Holder.this_process()))
@@ -72,8 +72,8 @@ class Lease:
         Parameters
         ----------
         waiting
-            Told once of a run on another machine that may have died, and for how many seconds at most it is
-            waited for.
+            Called once with a run on another machine that may have died, and the longest time to wait for it,
+            in seconds.
 
         Raises
         ------
@@ -81,14 +81,14 @@ class Lease:
             Another active run writes the same files.
         """
         until = time.monotonic() + 2 * SECONDS_TO_LIVE
-        #: Of those of whom it cannot be told: when they were renewed, and since when that is known.
+        #: Leases that may belong to a dead run: when they were renewed, and when that was first seen.
         doubtful: dict[Path, tuple[float, float]] = {}
         while True:
             now, rivals = self._rivals(doubtful)
             if not rivals:
                 break
             for rival in rivals:
-                # Of those that ask at a time, the one of the smallest ticket goes first.
+                # If several runs ask at the same time, the one with the smallest ticket goes first.
                 comes_first = rival.holds or rival.ticket < self._ticket
                 renewed, _ = doubtful.get(rival.path, (rival.renewed, 0.0))
                 lives = rival.is_alive(now) or rival.renewed > renewed
@@ -112,9 +112,9 @@ class Lease:
         return OutputError(f"{_journal_of(self._root, theirs)}: {what}; wait until it ends, or stop it")
 
     def _rivals(self, doubtful: Mapping[Path, tuple[float, float]]) -> tuple[float, list[FoundLease]]:
-        """Return the time, and leases of runs that may write the same files; those of dead runs are removed.
+        """Return the time, and the leases of runs that may write the same files; remove those of dead runs.
 
-        After a clock was set back, leases can be from the future. They are dead if they do not change.
+        If a clock was set back, leases can be from the future. They are dead if they do not change.
         """
         os.utime(self._file)
         now, rivals = os.fstat(self._file).st_mtime, []
@@ -125,16 +125,16 @@ class Lease:
             stays = found.renewed == renewed and time.monotonic() - since > SECONDS_TO_LIVE
             lives = found.is_alive(now)
             if lives is False or (lives is None and stays):
-                with suppress(OSError):  # somebody else was faster
+                with suppress(OSError):  # another process has removed it
                     found.path.unlink()
             elif self.claim.meets(found.claim):
                 rivals.append(found)
         return now, rivals
 
     def _renew(self) -> None:
-        """Renew the lease, in a thread of its own."""
+        """Renew the lease; runs in its own thread."""
         while not self._ended.wait(SECONDS_BETWEEN_RENEWALS):
-            with suppress(OSError):  # without the folder there is nothing to hold, which the journal notices
+            with suppress(OSError):  # if the folder is gone, the journal will report it
                 os.utime(self._file)
 
     def require(self) -> None:
@@ -156,9 +156,9 @@ class Lease:
         """Release the lease."""
         self._ended.set()
         if self._renewing.is_alive():
-            self._renewing.join()  # or it might renew a file that gets the same number
+            self._renewing.join()  # otherwise it might touch another file with the same descriptor
         if self._is_there():
-            with suppress(OSError):  # in a folder that has become read-only; the lock ends, too
+            with suppress(OSError):  # the folder may have become read-only; the lock is released anyway
                 self._path.unlink()
         os.close(self._file)
 
@@ -178,7 +178,7 @@ def leased(root: Path, claim: Claim, waiting: Callable[[Holder, float], None]) -
             stack.callback(lease.end)
             lease.hold(waiting)
         except OSError as fault:
-            # People know the journal, which would be written next.
+            # Users know the journal, which would be written next.
             raise OutputError(
                 f"{_journal_of(root, claim)}: the journal cannot be written: {why_unwritable(fault)}"
             ) from fault

@@ -22,7 +22,7 @@ def layer_kinds(explainer: Explainer, wanted: Sequence[str]) -> tuple[str, ...]:
     Raises
     ------
     UsageError
-        There is no such layer, or relevance does not pass it.
+        There is no such layer, or no relevance reaches it.
     """
     return tuple(dump.name for dump in dumps_of(explainer.plan, wanted, _kind_of(explainer)))
 

@@ -20,43 +20,44 @@ class RunOptions:
     Attributes
     ----------
     outputs
-        What is written, relevance at layers aside: kinds of files, and ``h5`` for the database.
+        Kinds of files, and ``h5`` for the database; relevance at layers is in ``dump_layers``.
     picture
-        How rendered pictures look.
+        The style of rendered pictures.
     dtype
-        Of relevance, in files and in a database that have a choice.
+        Of relevance, in files and databases that support several types.
     input_dataset
-        Whether pictures go beside the database, and a project file for ViRelAy.
+        Whether to write, with the database, the net's input as pictures, and a project for ViRelAy.
     dump_layers
         Names or indices of the layers whose relevance is written.
     output_root
-        Where output paths begin, below ``prepath``.
+        Start of output paths, below ``prepath``.
     path_root
         Output paths repeat the image path from this text on.
     prepath
-        Written before the output root; in a demo run, before the paths of images.
+        Prefix of the output root; in a demo run, of the paths of images.
     image_root
         Folder the listed paths are relative to.
     suffix_target
         Whether formula and target become part of the names of files.
     is_demo
-        Whether paths are made, and files overwritten, as the reference's program does it.
+        Whether paths are made and files overwritten as by the reference's program.
     formulas
         Codes of the formulas; empty: that of the model.
     top
-        Number of best classes that get a map each, instead of the classes of the list; None: use the list.
+        Number of best classes to explain, one map each, instead of the list's targets; None: use the list.
     target
         The target of all images; None: the targets of the list.
     shard
-        Which part of the list; ``auto``: that of the Slurm array job whose task this is.
+        The part of the list; ``auto``: the part of this task of a Slurm array job.
     threads, memory
-        Threads that compute, and bytes that may be used; None: what the machine has, and half of it.
+        Threads for computing, and bytes that may be used; None: all threads of the machine, and half of its
+        memory.
     batch_size
         Images per batch; None: chosen for speed.
     whole_batches
-        Whether the net's own batch size is wanted where no other is.
+        Whether to use the net's own batch size if no other is given.
     dask
-        Where a Dask cluster is, see `run_on_cluster`; None: the run stays in this process.
+        Address of a Dask cluster, see `run_on_cluster`; None: the run stays in this process.
     overwrite
         Whether files of other runs may be overwritten.
     retry_failed
@@ -64,9 +65,9 @@ class RunOptions:
     max_failures
         Number of failures after which the run stops; None: never.
     is_synced
-        Whether files are on the disk, not only on their way, before the journal says so.
+        Whether files are synced to the disk before the journal records them.
     dry_run
-        Whether the list is only checked.
+        Whether to check the list only.
     """
 
     outputs: tuple[str, ...]

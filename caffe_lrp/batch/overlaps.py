@@ -22,11 +22,11 @@ class Overlap:
     Attributes
     ----------
     journal
-        Of the other run.
+        Journal of the other run.
     records
-        Those of its jobs that lose files, or their place in the database.
+        Records of its jobs that would lose files, or their row in the database.
     kind
-        A kind of files that is lost; None: it is the database.
+        A kind of file that would be lost; None: the database would be.
     """
 
     journal: Path
@@ -35,16 +35,16 @@ class Overlap:
 
 
 def find_overlaps(root: Path, header: Header, stems: NDArray[np.uint64] | None) -> list[Overlap]:
-    """Return the files of other runs that would be overwritten: those with the same stems or database.
+    """Return the files of other runs that would be overwritten, by stem or by name of the database.
 
     Parameters
     ----------
     root
         Output root.
     header
-        Of this run.
+        Header of this run.
     stems
-        `hash_of` each stem of its jobs; None: they may be any.
+        `hash_of` the stem of each of its jobs; None: unknown, so all overlap.
     """
     mine: frozenset[int] | None = None
     overlaps = []
@@ -58,7 +58,7 @@ def find_overlaps(root: Path, header: Header, stems: NDArray[np.uint64] | None) 
             kind = next(iter(file_kinds(sorted(common))), None)
             if not shares_database and kind is None:
                 continue
-            if mine is None and stems is not None:  # for every job 100 bytes; mostly there is no other run
+            if mine is None and stems is not None:  # 100 bytes per job, and usually there is no other run
                 mine = frozenset(stems.tolist())
             done = _last_records(reader, None if shares_database else mine)
         if done:
@@ -67,11 +67,11 @@ def find_overlaps(root: Path, header: Header, stems: NDArray[np.uint64] | None) 
 
 
 def _last_records(reader: JournalReader, stems: frozenset[int] | None) -> tuple[Record, ...]:
-    """The last records of all jobs that are done, or of those with these hashes of stems."""
+    """Return the last records of all finished jobs, or of those whose stems have these hashes."""
     last: dict[int, Record] = {}
     for record in reader.records():
         if record.status == "done" and (stems is None or hash_of(record.stem) in stems):
-            # Of a million maps what the net says of each would take a gigabyte.
+            # The predictions of a million maps would take a gigabyte.
             last[record.job] = Record(record.job, record.status, stem=record.stem)
         else:
             last.pop(record.job, None)
@@ -84,7 +84,7 @@ def refuse_overlaps(overlaps: Iterable[Overlap], header: Header) -> None:
     Raises
     ------
     OutputError
-        Names their journals, and one of the files.
+        Files would be overwritten; the error names the journals, and one of the files.
     """
     for overlap in overlaps:
         maps = counted(len(overlap.records), "map")

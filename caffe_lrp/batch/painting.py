@@ -1,4 +1,4 @@
-"""Pictures of finished maps: finding those that exist, and drawing the others in several threads."""
+"""Pictures of finished maps: finding existing ones, and drawing the others in several threads."""
 
 import stat
 import time
@@ -28,21 +28,21 @@ from .photos import Photos, Picture, place_of, read_photo
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
 
-#: Maps of one photo that a thread draws one after the other, so that the photo is read once.
+#: Most maps of one photo that a thread draws in a row; the photo is then read once.
 _MOST_IN_GROUP = 16
-#: Groups that wait for a thread, or for being told of, for each thread.
+#: Groups per thread that wait to be drawn, or to be reported.
 _GROUPS_AHEAD = 4
 
-#: Nobody takes as long to write a picture.
+#: Longer than writing any picture takes.
 _SECONDS_OF_WRITING = 60.0
 
 _PHOTO_ADVICE = (
-    "give the folder of the photos with --image-root DIR, or do without them: --size net lays the map over "
-    "what the net saw, and --size net --mode plain shows the map alone"
+    "give the folder of the photos with --image-root DIR, or do without them: --size net overlays the map on "
+    "the net's input, and --size net --mode plain shows the map alone"
 )
 _SEEN_ADVICE = (
-    "what the net saw was not written (--outputs input, --input-dataset); --mode plain shows the map alone, "
-    "and --size original lays it over the photo"
+    "the net's input was not written (--outputs input, --input-dataset); --mode plain shows the map alone, "
+    "and --size original overlays it on the photo"
 )
 
 
@@ -50,7 +50,7 @@ class Stop(Protocol):
     """A request to end."""
 
     def is_requested(self) -> bool:
-        """Whether to begin nothing new."""
+        """Whether nothing new should be started."""
 
 
 class State(Enum):
@@ -70,7 +70,7 @@ class Painted:
     finished
         The map.
     error
-        Why it could not be drawn; empty if it is there.
+        Why it could not be drawn; empty if it exists.
     """
 
     finished: FinishedMap
@@ -84,11 +84,11 @@ class Survey:
     Attributes
     ----------
     total, done
-        Maps, and those whose pictures are there.
+        Maps, and those whose pictures exist.
     other
-        The first picture that is there and would have to be replaced; None if there is none.
+        The first existing picture that would have to be replaced; None if there is none.
     other_count
-        How many there are.
+        Number of such pictures.
     """
 
     total: int
@@ -104,11 +104,11 @@ class Painter:
     Attributes
     ----------
     style
-        How.
+        The style of the pictures.
     photos
-        Where photos are.
+        Finds the photos.
     folder
-        Where pictures go, under the paths that maps have below their own folders; None: beside the maps.
+        Folder for the pictures, which keep the relative paths of their maps; None: beside the maps.
     """
 
     style: PictureStyle
@@ -116,11 +116,11 @@ class Painter:
     folder: Path | None = None
 
     def root_of(self, finished: FinishedMap) -> Path:
-        """The folder that its picture stays below."""
+        """Return the folder its picture must stay in."""
         return finished.folder if self.folder is None else self.folder
 
     def path_of(self, finished: FinishedMap) -> Path:
-        """Where its picture goes."""
+        """Return the path of its picture."""
         return self.root_of(finished) / f"{finished.stem}{OUTPUTS['render'].suffix}"
 
     def state_of(self, finished: FinishedMap) -> State:
@@ -165,12 +165,12 @@ class Painter:
     def paint(self, maps: Iterable[FinishedMap], threads: int, stop: Stop) -> Iterator[Painted]:
         """Draw the maps whose pictures are missing or in another style; yield the outcomes one by one.
 
-        It ends early when ``stop`` is requested.
+        Ends early if a stop is requested.
 
         Raises
         ------
         OutputError
-            Nothing can be written any more.
+            No more pictures can be written.
         """
         left = (each for each in maps if _state_or_missing(self, each) is not State.DONE)
         done = in_parallel(self._paint_group, _groups(left), threads, stop)
@@ -191,7 +191,7 @@ class Painter:
             except CaffeLrpError as error:
                 outcomes.append(Painted(finished, str(error)))
             except MemoryError:
-                outcomes.append(Painted(finished, f"{finished.relevance}: there is not enough memory for it"))
+                outcomes.append(Painted(finished, f"{finished.relevance}: not enough memory to draw it"))
         return outcomes
 
     def _paint_one(self, finished: FinishedMap, sight: "_Sight") -> None:
@@ -215,13 +215,13 @@ class Painter:
 
 @dataclass(eq=False)
 class _Sight:
-    """The photo of several maps, read when it is asked for first."""
+    """The photo of several maps, read on first access."""
 
     photos: Photos
     _found: tuple[ImageSource, Picture] | None = None
 
     def of(self, finished: FinishedMap, channels: int) -> tuple[Picture, Place]:
-        """The photo, and where in it the net looked; ImageError if one of them is not known."""
+        """Return the photo, and the part of it the net saw; ImageError if either is unknown."""
         try:
             if self._found is None:
                 source = self.photos.find(finished)
@@ -252,9 +252,9 @@ def _remove_leftovers(folder: Path) -> None:
 def largest_reach(
     maps: Iterable[FinishedMap], style: PictureStyle, threads: int, stop: Stop, tell: Callable[[], None]
 ) -> float:
-    """The relevance to be shown at full strength in all maps: the largest of what ``style`` says of each.
+    """Return the relevance to show at full strength in all maps: the largest by ``style`` of any map.
 
-    Unreadable maps are skipped: drawing reports them. ``tell`` is called for every map.
+    Unreadable maps are skipped; drawing reports them. ``tell`` is called for every map.
     """
 
     def measure(finished: FinishedMap) -> float:
@@ -272,7 +272,7 @@ def largest_reach(
 
 
 def _groups(maps: Iterable[FinishedMap]) -> Iterator[list[FinishedMap]]:
-    """Maps in a row that explain one photo."""
+    """Yield groups of consecutive maps that explain the same photo."""
     for _, group in groupby(maps, key=lambda finished: (finished.folder, finished.image_name)):
         while part := list(islice(group, _MOST_IN_GROUP)):
             yield part
@@ -281,7 +281,7 @@ def _groups(maps: Iterable[FinishedMap]) -> Iterator[list[FinishedMap]]:
 def in_parallel(
     work: Callable[[_Given], _Found], given: Iterable[_Given], threads: int, stop: Stop
 ) -> Generator[_Found, None, None]:
-    """Yield ``work(item)`` for each of ``given``, in order; start nothing new once ``stop`` is requested."""
+    """Yield ``work(item)`` for each of ``given``, in order; start nothing new after a stop request."""
     crew = Crew(threads, "paint")
     try:
         waiting = iter(given)

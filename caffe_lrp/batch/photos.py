@@ -1,4 +1,4 @@
-"""The photos that were explained: where they are now, and which part of them the net saw."""
+"""The explained photos: where they are now, and which part of them the net saw."""
 
 import os
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ class Photos:
     Parameters
     ----------
     image_root
-        Folder below which photos are looked for, by as much of the end of their paths as is there; None:
-        where the run had them.
+        Folder to search for photos, by the longest end of their paths that exists in it; None: the paths of
+        the run.
     """
 
     def __init__(self, image_root: Path | None = None) -> None:
@@ -35,7 +35,7 @@ class Photos:
         self._archives: dict[Path, dict[str, ArchiveMember]] = {}
 
     def find(self, finished: FinishedMap) -> ImageSource:
-        """Where the photo of a map lies.
+        """Return the source of the photo of a map.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class Photos:
             yield self._image_root.joinpath(*steps[first:])
 
     def _member(self, path: Path) -> ArchiveMember | None:
-        """The photo in a tar archive whose path ``path`` begins with."""
+        """Return the photo in a tar archive, if ``path`` begins with the path of one."""
         archive = next((above for above in path.parents if _is_file(above)), None)
         if archive is None:
             return None
@@ -70,7 +70,7 @@ class Photos:
 
 
 def _is_file(path: Path) -> bool:
-    """Return whether a file exists; False for impossible names, or without permission to look."""
+    """Return whether a file exists; False for impossible names, or without permission."""
     try:
         return path.is_file()
     except OSError:
@@ -78,7 +78,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _members_of(archive: Path) -> dict[str, ArchiveMember]:
-    """The images in an archive by their names; none if it is no archive."""
+    """Return the images in an archive by their names; none if it is not an archive."""
     try:
         entries = read_images(archive, Target(-1))
     except CaffeLrpError:
@@ -87,16 +87,16 @@ def _members_of(archive: Path) -> dict[str, ArchiveMember]:
 
 
 def read_photo(finished: FinishedMap, source: ImageSource, channels: int) -> Picture:
-    """(h, w, 3) RGB: a photo as the loader of the net reads it.
+    """Return a photo as the net's loader reads it, (h, w, 3) RGB.
 
     Parameters
     ----------
     finished
-        The map that explains it.
+        The map of the photo.
     source
-        Where it lies.
+        Source of the photo.
     channels
-        Of the map, which a NumPy file has as many of.
+        Channels of the map; a NumPy file has as many.
 
     Raises
     ------
@@ -113,10 +113,10 @@ def place_of(finished: FinishedMap, source: ImageSource, photo: Picture) -> Plac
     Raises
     ------
     ImageError
-        No journal says how photos were cropped.
+        No journal records how photos were cropped.
     """
     crop = finished.run.crop if finished.run else None
     if crop is None:
-        raise ImageError(f"{finished.relevance}: no journal says where in its photo the net looked")
+        raise ImageError(f"{finished.relevance}: no journal says which part of its photo the net saw")
     sides = (photo.shape[0], photo.shape[1])
     return crop.place_of_levels(sides) if is_numpy_file(source) else crop.place(sides)

@@ -1,4 +1,4 @@
-"""A run that can start: everything is checked and loaded before the first image is read."""
+"""A run ready to start: everything is checked and loaded before the first image is read."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ class PreparedRun:
     explainer
         Net, plans and preprocessing.
     task
-        The jobs, and where their files and the journal go.
+        The jobs, and the paths of their files and the journal.
     memory
         Bytes that may be used.
     seconds
@@ -60,7 +60,7 @@ class PreparedRun:
 
     @property
     def entries(self) -> EntryList | None:
-        """The list; None for a check of config and net alone."""
+        """The list; None to check only config and net."""
         entries = self.task.work.entries
         return entries if isinstance(entries, EntryList) else None
 
@@ -82,12 +82,12 @@ class PreparedRun:
 
     @cached_property
     def schedule(self) -> Schedule:
-        """The schedule of the jobs; of the whole part, even if some of it is done.
+        """The schedule of the jobs of the whole shard, including finished ones.
 
         Raises
         ------
         LimitError
-            There is too little address space for one thread.
+            The address space is too small for one thread.
         """
         part = self.task.part
         plan = schedule.plan_schedule if self.options.dask else schedule.schedule_here
@@ -102,7 +102,7 @@ class PreparedRun:
         return [*map(Notice, on_source), *notices_on(self.explainer), *map(Notice, on_schedule)]
 
     def foreseeable_faults(self) -> Iterator[tuple[HeatmapJob, str]]:
-        """Yield the jobs that will fail, as far as known without decoding images, and why."""
+        """Yield the jobs known to fail without decoding images, and the reasons."""
         faults = ((job, foreseeable_fault(self.explainer, job)) for job in self.task.jobs())
         return ((job, fault) for job, fault in faults if fault)
 
@@ -120,11 +120,11 @@ def prepare_run(
     options
         The options of the run.
     settings
-        What its model is opened from.
+        Settings of the model.
     entries
         The list; None for a dry run without one.
     environment
-        Of the process: where hashes of files are remembered, and which task of an array job this is.
+        Environment variables: they give the folder of cached hashes, and the task of an array job.
 
     Raises
     ------
@@ -133,8 +133,8 @@ def prepare_run(
     """
     started = time.monotonic()
     if options.dask:
-        require_dask()  # not only after the net was loaded
-    if options.top is not None and settings.class_count is not None:  # or there might be any number
+        require_dask()  # before the net is loaded
+    if options.top is not None and settings.class_count is not None:  # before any other use of it
         refuse_too_many_ranks(settings.class_count, options.top)
     model_formulas = () if settings.formula is None else (settings.formula,)
     work = make_jobs(
@@ -144,7 +144,7 @@ def prepare_run(
     refuse_other_paths(work, survey)
     if file_kinds(options.outputs) and not options.is_demo:
         refuse_clashes(work, survey, entries.source if entries else "")
-    memory = options.memory or resources.available_memory() // 2  # asked before weights take some of it
+    memory = options.memory or resources.available_memory() // 2  # before weights take some of it
     explainer = _opened(settings, work.formulas, options.threads, memory)
     outputs = (*layer_kinds(explainer, options.dump_layers), *options.outputs)
     explainer = observing(explainer, outputs)
@@ -161,7 +161,7 @@ def prepare_run(
 def _opened(
     settings: ModelSettings, formulas: Sequence[FormulaCode], threads: int | None, memory: int
 ) -> Explainer:
-    """The net with plans for the formulas, which are looked at before any file is."""
+    """Return the net with plans for the formulas; formulas are checked before any file is read."""
     for code in formulas:
         composite_of(settings, code)
     return Model(settings, threads=threads, memory=memory).explainer(formulas)
@@ -172,7 +172,7 @@ def _path_of_labels(settings: ModelSettings) -> str:
 
 
 def _output_paths_of(options: RunOptions) -> OutputPaths:
-    """Where images and outputs are; several maps of an image have names of their own without being asked."""
+    """Return the paths of images and outputs; with several maps per image, names always have targets."""
     if options.is_demo:
         return OutputPaths(options.prepath, options.output_root, options.path_root, whole_path=True)
     several = options.top is not None or len(options.formulas) > 1
@@ -194,7 +194,7 @@ def _refuse_what_the_net_lacks(options: RunOptions, explainer: Explainer) -> Non
 
 
 def _refuse_uses_of_database(options: RunOptions, formulas: Sequence[FormulaCode]) -> None:
-    """UsageError if a database is to hold what it cannot, or to be written by several."""
+    """UsageError if a database cannot hold the requested maps, or would have several writers."""
     if DATABASE in options.outputs and len(formulas) > 1:
         raise UsageError("--outputs h5: a database holds the maps of one formula; run them one by one")
     if DATABASE in options.outputs and options.dask:
@@ -208,7 +208,7 @@ def _description_of(
     outputs: Sequence[str],
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the description of the run: what decides on its files, and the number of maps."""
+    """Return the description of the run: everything its files depend on, and the number of maps."""
     settings = replace(explainer.settings, class_count=explainer.class_count)
     choices: dict[str, Any] = {
         "version": __version__,
@@ -232,7 +232,7 @@ def _description_of(
 
 
 def foreseeable_fault(explainer: Explainer, job: HeatmapJob) -> str:
-    """Return why a job will fail, as far as known without decoding its image; empty if it will not."""
+    """Return why a job will fail, as far as known without decoding its image; empty if no reason is known."""
     if job.fault:
         return job.fault
     try:
@@ -245,7 +245,7 @@ def foreseeable_fault(explainer: Explainer, job: HeatmapJob) -> str:
 
 
 def refuse_too_many_ranks(class_count: int, top: int) -> None:
-    """ConfigError if more of the best classes are to be explained than are ranked."""
+    """ConfigError if more of the best classes are to be explained than the net ranks."""
     if top > class_count:
         raise ConfigError(
             f"numclasses is {class_count}, but --top asks for the {top} best classes; give {class_count} or "
@@ -255,7 +255,7 @@ def refuse_too_many_ranks(class_count: int, top: int) -> None:
 
 
 def refuse_class(explainer: Explainer, target: Target) -> None:
-    """UsageError if all images are to be explained for a class that the net does not have."""
+    """UsageError if the net does not have the class for which all images are to be explained."""
     try:
         explainer.require_classes((target.code,))
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""Which files of a run exist: all kinds of every map, for a million maps at a time."""
+"""Which files of a run exist, for all kinds and up to a million maps at a time."""
 
 import os
 import stat
@@ -12,17 +12,17 @@ from caffe_lrp.outputs.kinds import paths_of
 
 
 def absent(stems: Iterable[str], kinds: Sequence[str]) -> NDArray[np.bool_]:
-    """(stems,): of which not all files are there, or one is empty.
+    """Return for each stem whether a file is missing or empty, (stems,).
 
-    Folders are read from one end to the other, which takes a file system in a network far less time than to
-    be asked for every file. Eight bytes are kept for each, not its name.
+    Whole folders are listed, which on a network file system is far faster than checking each file. To save
+    memory, an eight-byte hash is kept for each file instead of its name.
 
     Parameters
     ----------
     stems
-        Of jobs.
+        Stems of jobs.
     kinds
-        Kinds of files that each of them has, at least one.
+        Kinds of files that each stem has, at least one.
     """
     wanted = array("q")
     folders: set[str] = set()
@@ -30,7 +30,7 @@ def absent(stems: Iterable[str], kinds: Sequence[str]) -> NDArray[np.bool_]:
     for stem in stems:
         paths = [stem + suffix for suffix in suffixes]
         wanted.extend(map(hash, paths))
-        folders.update(map(os.path.dirname, paths[:1]))  # all kinds lie beside each other
+        folders.update(map(os.path.dirname, paths[:1]))  # all kinds are in the same folder
     present = array("q")
     for folder in sorted(folders):
         present.extend(map(hash, _files_in(folder)))
@@ -39,17 +39,17 @@ def absent(stems: Iterable[str], kinds: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _files_in(folder: str) -> Iterator[str]:
-    """Paths of the files in a folder that are not empty; none if there is no such folder."""
-    beginning = os.path.join(folder, "")  # noqa: PTH118 - as in the paths that are compared
+    """Yield the paths of the files in a folder that are not empty; none if there is no such folder."""
+    beginning = os.path.join(folder, "")  # noqa: PTH118 - spelled like the paths it is compared with
     try:
         entries = os.scandir(folder or ".")
-    except OSError:  # what cannot be read is as good as gone
+    except OSError:  # an unreadable folder counts as missing
         return
     with entries:
         for entry in entries:
             try:
                 status = entry.stat()
-            except OSError:  # it has gone this moment, or leads nowhere
+            except OSError:  # just removed, or a dangling link
                 continue
             if stat.S_ISREG(status.st_mode) and status.st_size:
                 yield beginning + entry.name

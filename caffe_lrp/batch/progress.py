@@ -1,4 +1,4 @@
-"""The progress of a run while it works, and its totals at the end."""
+"""The progress of a run, and its totals at the end."""
 
 import time
 from collections import Counter
@@ -17,20 +17,20 @@ STAGES = tuple(stage.name for stage in fields(StageTimes))
 
 @dataclass
 class Progress:
-    """Counts of one run, which outcomes are added to as they come.
+    """Counts of one run, updated with each outcome.
 
     Attributes
     ----------
     total
         Jobs to do.
     done, failed
-        Jobs that came out one way or the other.
+        Jobs that are done, and jobs that failed.
     stages
-        Seconds that all jobs together spent in each stage.
+        Total seconds of all jobs in each stage.
     dark
-        Number of maps that show nothing, by the cause.
+        Number of maps that show nothing, by cause.
     seconds_loading, seconds_compiling
-        What came before the first job: loading the net, and compiling kernels.
+        Time before the first job: for loading the net, and for compiling kernels.
     """
 
     total: int
@@ -47,7 +47,7 @@ class Progress:
         self.begin()
 
     def begin(self) -> None:
-        """Start the clock: the first map comes next."""
+        """Start the clock, just before the first map."""
         self.started = self.clock()
 
     def add(self, outcome: JobOutcome) -> None:
@@ -63,26 +63,26 @@ class Progress:
 
     @property
     def finished(self) -> int:
-        """Jobs that came out either way."""
+        """Jobs that are done or have failed."""
         return self.done + self.failed
 
     @property
     def seconds(self) -> float:
-        """Since the first map was begun."""
+        """Seconds since the first map was begun."""
         return self.clock() - self.started
 
     @property
     def per_second(self) -> float:
-        """Jobs a second so far."""
+        """Jobs per second so far."""
         return self.finished / max(self.seconds, 1e-9)
 
     @property
     def slowest_stage(self) -> str:
-        """Where jobs spent most of their time; empty before any has."""
+        """The stage that took most of the jobs' time; empty before the first job."""
         slowest = max(STAGES, key=lambda stage: self.stages[stage])
         return slowest if self.stages[slowest] else ""
 
     def advanced(self) -> Advanced:
-        """How far the run is, once a job has come out."""
+        """Return the progress of the run, after at least one job."""
         left = (self.total - self.finished) / self.per_second
         return Advanced(self.total, self.finished, self.failed, self.per_second, left)

@@ -1,8 +1,8 @@
-"""From outcomes to the journal, while the run goes on.
+"""Writing outcomes into the journal while the run goes on.
 
-A line of the journal promises that files exist, even if the machine loses power the next moment. To
-wait for the disk takes longer than to make a small map, so a thread waits: for all outcomes since the
-last time at once, and then it appends their lines.
+A line of the journal promises that files exist, even if the machine loses power right after. Syncing
+takes longer than making a small map, so a separate thread does it: it syncs the files of all outcomes
+since the last time together, and then appends their lines.
 """
 
 import threading
@@ -14,24 +14,24 @@ from caffe_lrp.machine.crew import SECONDS_DEAF
 
 from .job import JobOutcome
 
-#: With more outcomes waiting, the run waits, too: the disk is too slow for it.
+#: With more outcomes waiting, the run waits, too: the disk cannot keep up.
 _MOST_WAITING = 1024
-#: The same before it is known how fast the disk is.
+#: The same, before the speed of the disk is known.
 _MOST_WAITING_AT_FIRST = 32
-#: No more outcomes wait than are noted in so many seconds: a run that is to end waits for them.
+#: No more outcomes wait than can be recorded in this many seconds, as the end of a run waits for them.
 _SECONDS_BEHIND = 2.0
-#: So long others may join the first one that waits: a disk takes files together in far less time than one
-#: by one. A process that is killed makes their maps again.
+#: Seconds to collect outcomes before a sync: syncing files together is far faster than one by one. If the
+#: process is killed, their maps are made again.
 _SECONDS_TOGETHER = 0.2
 
 
 class Recorder:
-    """Notes outcomes in a thread of its own; a context manager, which ends when all are noted.
+    """Records outcomes in its own thread; a context manager, which exits when all are recorded.
 
     Parameters
     ----------
     note
-        Makes outcomes last, and adds them to the journal.
+        Syncs the files of outcomes, and adds them to the journal.
     """
 
     def __init__(self, note: Callable[[Sequence[JobOutcome]], None]) -> None:
@@ -78,7 +78,7 @@ class Recorder:
             begun = time.monotonic()
             try:
                 self._note(outcomes)
-            except BaseException as fault:  # noqa: BLE001 - a thread has nobody else to tell
+            except BaseException as fault:  # noqa: BLE001 - passed on to the thread that adds outcomes
                 with self._changed:
                     self._fault = fault
                     self._changed.notify_all()
@@ -86,7 +86,7 @@ class Recorder:
             self._most_waiting = _most_after(len(outcomes), time.monotonic() - begun)
 
     def _taken(self) -> list[JobOutcome]:
-        """All outcomes that wait, at least one; none at the end."""
+        """Wait for outcomes, and return all that are queued; none at the end."""
         with self._changed:
             while not self._waiting and not self._is_ending:
                 self._changed.wait()
@@ -100,5 +100,5 @@ class Recorder:
 
 
 def _most_after(noted: int, seconds: float) -> int:
-    """How many outcomes may wait, after some were noted in a time."""
+    """Return how many outcomes may wait, given the time it took to record some."""
     return max(1, int(min(_MOST_WAITING, noted * _SECONDS_BEHIND / max(seconds, 1e-6))))

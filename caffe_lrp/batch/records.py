@@ -1,8 +1,8 @@
 """The content of a journal, and its only reader.
 
 A journal's first line describes the run, each other line gives the outcome of one job. Anyone who can write
-to the output folder can change a journal, and a disk can damage it. So nothing in it is trusted before it is
-checked: lines that are not records of this run are skipped and counted, and long lines are never read whole.
+to the output folder can change a journal, and a disk can damage it. So everything in it is checked: lines
+that are not records of this run are skipped and counted, and overlong lines are never read whole.
 """
 
 import json
@@ -21,20 +21,20 @@ from caffe_lrp.files.reading import open_own, why_unreadable
 
 from .shards import Shard
 
-#: States of a job, as `Journal.states` holds them.
+#: States of a job in `Journal.states`.
 MISSING, DONE, FAILED = range(3)
-#: Done, but the files are now those of another run; for the run itself this is `MISSING`.
+#: Done, but another run has replaced the files; for the run itself this is `MISSING`.
 REPLACED = 3
 STATES = {"done": DONE, "failed": FAILED, "replaced": REPLACED}
 
 _NAME = re.compile(r"caffe-lrp-([0-9a-f]+)-([0-9]{1,9})of([0-9]{1,9})\.jsonl")
 
-#: Longer lines are damaged: a header quotes all settings, a record one path and one message.
+#: Longer lines are damaged: a header contains all settings, a record one path and one message.
 LONGEST_JOURNAL_LINE: Final = 2**20
-#: Behind so many bytes without a record, the rest of a file is not looked through.
+#: After this many bytes without a record, the rest of a file is not read.
 _LONGEST_DAMAGE = 4 * 2**20
 _SHORTEST_RECORD = 64
-#: No list has more: its text has at most 1 GB, and a map takes a millisecond.
+#: No list has more jobs: its text has at most 1 GB, and a map takes a millisecond.
 MOST_JOBS: Final = 2**32
 _END_OF_INT64 = 2**63
 
@@ -50,21 +50,20 @@ class Header:
     fingerprint
         See `fingerprint`.
     shard
-        Which part of the list.
+        The part of the list.
     jobs
-        Jobs of the whole list.
+        Number of jobs of the whole list.
     first, last
-        The shard's jobs: from ``first`` to before ``last``.
+        The shard's jobs: from ``first`` up to, but not including, ``last``.
     outputs
         Kinds of files that are written.
     description
-        What the fingerprint was made of, and what people may want to know besides.
+        What the fingerprint was made from, and further information for the reader.
     labels
-        Absolute path of the file of class labels where the run was started; empty if the journal does not
-        say.
+        Absolute path of the file of class labels, where the run was started; empty if not recorded.
     preprocessing
-        See `describe_preprocessing`; empty if the journal does not say. Like the description, it can hold
-        anything where somebody else has written it.
+        See `describe_preprocessing`; empty if not recorded. Like the description, it is not trusted, as
+        anyone may have written it.
     """
 
     fingerprint: str
@@ -86,7 +85,7 @@ class Header:
 
     @property
     def beginning(self) -> bytes:
-        """The first line as far as it is the same whenever the run is started again."""
+        """The part of the first line that stays the same when the run is started again."""
         return json.dumps(self._identity).encode()[:-1]
 
     @property
@@ -113,24 +112,23 @@ class Record(NamedTuple):
     image
         Path of the image.
     stem
-        Output path up to the suffix, from the output root on; empty if there is none.
+        Output path without the suffix, relative to the output root; empty if there is none.
     error
         Why it failed.
     seconds
-        How long it took.
+        Time it took.
     time
-        When, in seconds since 1970.
+        When it was recorded, in seconds since 1970.
     formula
-        Code of the formula, as a text; empty if the line does not say.
+        Code of the formula, as text; empty if not recorded.
     classes
-        The classes explained, the best of them first; empty if the line does not say.
+        The classes explained, the best of them first; empty if not recorded.
     score
-        Score of the first of them; None if the line does not say.
+        Score of the first of them; None if not recorded.
     rank
-        Its place among the net's classes by score, from 1; None if it is not ranked, or the line does not
-        say.
+        Its rank among the net's classes by score, from 1; None if it is not ranked, or not recorded.
     best
-        The best classes and their scores, best first; empty if the line does not say.
+        The best classes and their scores, best first; empty if not recorded.
     """
 
     job: int
@@ -148,23 +146,23 @@ class Record(NamedTuple):
 
 
 def journal_path(root: Path, fingerprint: str, shard: Shard) -> Path:
-    """Where the journal of a run lies."""
+    """Return the path of the journal of a run."""
     return root / f"caffe-lrp-{fingerprint}-{shard.label}.jsonl"
 
 
 def identity_of(path: Path) -> tuple[str, int, int] | None:
-    """Fingerprint, shard and number of shards in the name of a journal; None if it is no such name."""
+    """Return fingerprint, shard and number of shards in the name of a journal; None for other names."""
     match = _NAME.fullmatch(path.name)
     return (match[1], int(match[2]), int(match[3])) if match else None
 
 
 def find_journals(root: Path) -> list[Path]:
-    """All journals in an output root, as `files_named`."""
+    """Return all journals in an output root; sorted and raising as `files_named`."""
     return files_named(root, _NAME)
 
 
 def files_named(root: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """All files in an output root with such a name, sorted; none if there is no such folder.
+    """Return all files in an output root with a matching name, sorted; none if there is no such folder.
 
     Raises
     ------
@@ -191,19 +189,19 @@ class JournalReader:
     Attributes
     ----------
     header
-        What its first line says; None if that is nothing of a run, or not what the file's name says.
+        The header in its first line; None if there is none, or if it contradicts the name of the file.
     passed_over
-        How many of the lines that were read are no records. A last line that was cut off, because a process
-        was killed, counts as if it were not there.
+        How many of the lines read so far are not records. A last line that was cut off, because a process was
+        killed, does not count.
     end
-        Where the last whole line that was read ends.
+        Where the last complete line read so far ends.
     is_whole
-        Whether the file was read to its end, once the records were.
+        Whether the file was read to its end, after reading the records.
 
     Raises
     ------
     OutputError
-        The file cannot be read; this holds for reading records, too.
+        The file cannot be read; also raised while reading records.
     """
 
     def __init__(self, path: Path) -> None:
@@ -236,11 +234,11 @@ class JournalReader:
                     self._damage = 0
                     yield record
                 else:
-                    self._damage += max(len(line), _SHORTEST_RECORD)  # to tell takes time, however short
+                    self._damage += max(len(line), _SHORTEST_RECORD)  # checking even a short line takes time
                     self.passed_over += bool(line.strip())
 
     def _line(self) -> bytes | None:
-        """The next line, empty if it is too long; None at the end, or where nothing makes sense any more."""
+        """Return the next line, empty if it is too long; None at the end, or after too much damage."""
         if self._damage >= _LONGEST_DAMAGE:
             return None
         line = self._file.readline(LONGEST_JOURNAL_LINE)
@@ -275,14 +273,14 @@ def json_fields(line: bytes) -> dict[str, Any]:
     """Return the JSON object in a line; empty if there is none. The line is not trusted."""
     try:
         text = line.decode().strip()
-        fields, end = _DECODER.raw_decode(text)  # json.loads takes half as long again
+        fields, end = _DECODER.raw_decode(text)  # json.loads takes 1.5 times as long
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) and end == len(text) else {}
 
 
 def _header(path: Path, line: bytes) -> Header | None:
-    """Return the header in a first line; None if it is incomplete or does not match the name of the file."""
+    """Return the header in a first line; None if it is incomplete or does not match the file's name."""
     fields = json_fields(line)
     fingerprint, shard, count = identity_of(path) or ("", 0, 0)
     outputs, bounds, description = (fields.get(name) for name in ("outputs", "range", "description"))
@@ -324,7 +322,7 @@ def _is_text(value: object) -> bool:
 
 
 def _count(value: object) -> int:
-    if type(value) is not int:  # nor a bool
+    if type(value) is not int:  # not a bool, either
         raise TypeError("is not a whole number")
     if not 0 <= value < _END_OF_INT64:
         raise ValueError("counts nothing")
@@ -347,7 +345,7 @@ def _number(value: object) -> float:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("is no text")
+        raise TypeError("is not a text")
     return value
 
 
@@ -363,11 +361,11 @@ def _status(value: object) -> str:
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError("is no list")
+        raise TypeError("is not a list")
     return value
 
 
-#: Field of a record -> what reads it; a TypeError or a ValueError says that it cannot be one.
+#: Field of a record -> its parser, which raises TypeError or ValueError for an invalid value.
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "job": _count,
     "status": _status,

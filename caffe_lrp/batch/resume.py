@@ -1,4 +1,4 @@
-"""Resuming: which jobs are left of a list."""
+"""Resuming a run: finding the jobs of a list that are left to do."""
 
 import itertools
 import json
@@ -28,30 +28,30 @@ from .records import DONE, FAILED, MISSING, Header, journal_path
 from .shards import Shard
 from .survey import Survey
 
-#: More jobs than are ever under way at a time.
+#: More jobs than are ever in progress at the same time.
 _MOST_UNDER_WAY = 10_000
 
 
 @dataclass(frozen=True)
 class Task:
-    """A list, and the part of it that this run works on.
+    """A list, and the part of it that this run explains.
 
     Attributes
     ----------
     work
         All jobs of the list.
     survey
-        Of all its lines.
+        Survey of all its lines.
     shard
-        Which part.
+        The part.
     outputs
-        What is written: kinds of files, and the database if there is one, by the names people give them.
+        Kinds of files, and the database if there is one, by the names used in options.
     root
-        Output root, where the journal lies.
+        Output root, the folder of the journal.
     description
-        What decides on the files, see `fingerprint.describe_run`.
+        Everything the files depend on, see `fingerprint.describe_run`.
     labels, preprocessing
-        Further content of the journal, see `Header`.
+        Further fields of the journal, see `Header`.
     """
 
     work: WorkList
@@ -65,12 +65,12 @@ class Task:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Files that are written for every job, in the order of writing."""
+        """Kinds of files that are written for every job, in the order of writing."""
         return file_kinds(self.outputs)
 
     @property
     def lines(self) -> range:
-        """Which lines of the list, counted from 0."""
+        """The lines of this part, counted from 0."""
         return self.shard.part_of(len(self.work.entries))
 
     @property
@@ -88,17 +88,17 @@ class Task:
         return self.work.jobs_between(self.lines.start, self.lines.stop)
 
     def jobs_where(self, wanted: NDArray[np.bool_]) -> Iterator[HeatmapJob]:
-        """Some jobs of this part, by their number less the first; no others are made."""
+        """Yield some jobs of this part, by number minus that of the first; other jobs are not even made."""
         for lines, mask in self._stretches(wanted):
             yield from itertools.compress(self.work.jobs_between(lines.start, lines.stop), mask)
 
     def stems_where(self, wanted: NDArray[np.bool_]) -> Iterator[str]:
-        """The stems of such jobs."""
+        """Yield the stems of such jobs."""
         for lines, mask in self._stretches(wanted):
             yield from map(str, itertools.compress(self.work.stems(lines), mask))
 
     def _stretches(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[range, NDArray[np.bool_]]]:
-        """Lines in a row, from 0, of which jobs are wanted, and which of these."""
+        """Yield ranges of lines, from 0, with wanted jobs, and which of their jobs are wanted."""
         each, begin = self.work.jobs_per_entry, self.lines.start
         lines = np.flatnonzero(wanted.reshape(-1, each).any(axis=1))
         firsts, lasts = lines[np.diff(lines, prepend=-2) != 1], lines[np.diff(lines, append=-2) != 1]
@@ -112,7 +112,7 @@ class Task:
 
     @cached_property
     def header(self) -> Header:
-        """What the journal begins with."""
+        """The header of the journal."""
         each = self.work.jobs_per_entry
         return Header(
             fingerprint_of(self.description),
@@ -129,16 +129,16 @@ class Task:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run that may write.
+    """A run that may write its files.
 
     Attributes
     ----------
     journal
         Its journal.
     lease
-        Keeps others from writing the same files.
+        Keeps other runs from writing the same files.
     overlaps
-        What of other runs it will overwrite.
+        Files of other runs that it will overwrite.
     """
 
     journal: Journal
@@ -146,7 +146,7 @@ class OpenedRun:
     overlaps: Sequence[Overlap]
 
     def mark_replaced(self) -> None:
-        """Note in the journals of other runs what is about to be overwritten; raises OutputError."""
+        """Record in the journals of other runs what is about to be overwritten; raises OutputError."""
         for overlap in self.overlaps:
             mark_replaced(
                 overlap.journal,
@@ -159,7 +159,7 @@ class OpenedRun:
 def opened_run(
     task: Task, waiting: Callable[[Holder, float], None], *, overwrite: bool, is_synced: bool
 ) -> Iterator[OpenedRun]:
-    """Have the output folder to write the files of a task within the block.
+    """Hold the output folder for writing the files of a task within the block.
 
     Parameters
     ----------
@@ -170,12 +170,12 @@ def opened_run(
     overwrite
         Whether files of other runs may be overwritten.
     is_synced
-        Whether what is noted is on the disk, not only on its way.
+        Whether lines of the journal are synced to the disk.
 
     Raises
     ------
     OutputError
-        The journal cannot be written, another run that lives writes the same files, the list was begun in
+        The journal cannot be written, another active run writes the same files, the list was begun in
         another number of parts, or files of other runs would be overwritten.
     """
     header = task.header
@@ -195,10 +195,10 @@ def opened_run(
 def find_missing(
     task: Task, journal: Journal, rows_done: NDArray[np.bool_] | None, *, retry_failed: bool
 ) -> NDArray[np.bool_]:
-    """Return which jobs are left to do, by their number less the first.
+    """Return which jobs are left to do, by number minus that of the first.
 
-    A job of which a file has vanished or is empty, or whose row of the database is, is done again; the
-    journal's ``states`` then say that it is missing.
+    A job is done again if one of its files, or its row of the database, is missing or empty; the journal's
+    ``states`` then mark it as missing.
 
     Parameters
     ----------
@@ -207,9 +207,9 @@ def find_missing(
     journal
         Its journal.
     rows_done
-        Which rows of the database hold a map; None: there is no database.
+        Which rows of the database contain a map; None: there is no database.
     retry_failed
-        Whether jobs that have failed are among them.
+        Whether to include failed jobs.
     """
     states = journal.states
     if rows_done is not None:
@@ -221,7 +221,7 @@ def find_missing(
 
 
 def absent_files(task: Task, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(jobs,): which of some jobs of a task lack one of their files, by their number less the first."""
+    """Return which of some jobs of a task lack a file, by number minus that of the first, (jobs,)."""
     gone = np.zeros_like(among)
     if task.kinds and among.any():
         gone[among] = absent(task.stems_where(among), task.kinds)
@@ -235,9 +235,9 @@ class LostFiles:
     Attributes
     ----------
     count
-        How many.
+        Number of such maps.
     made
-        How many the run has made.
+        Number of maps that the run has made.
     example
         One of their files.
     """
@@ -257,7 +257,7 @@ class LostFiles:
 
 
 def lost_files(task: Task, journal: Journal, missing: NDArray[np.bool_]) -> LostFiles:
-    """Return the lost files of maps that were ``missing`` when the run began, and were made."""
+    """Return the lost files of maps that were ``missing`` when the run began, and have been made since."""
     made = missing & (journal.states == DONE)
     gone = absent_files(task, made)
     count, example = int(np.count_nonzero(gone)), ""
@@ -279,9 +279,9 @@ def naming_lost_files(task: Task, journal: Journal, missing: NDArray[np.bool_]) 
 
 
 def remove_leftovers(task: Task, missing: NDArray[np.bool_]) -> None:
-    """Remove half-written files that a killed process left, of the jobs that come next.
+    """Remove half-written files of the remaining jobs, left by a killed process.
 
-    Nobody else writes their files: this run has the lease.
+    No other process writes their files: this run holds the lease.
     """
     suffixes = [suffix_of(kind) for kind in task.kinds]
     names: dict[Path, set[str]] = {}

@@ -1,4 +1,4 @@
-"""A run at work: explains the remaining jobs of a list, and yields events. Nothing is printed here."""
+"""Executing a run: explains the remaining jobs of a list, and yields events. Nothing is printed here."""
 
 import os
 import time
@@ -48,53 +48,53 @@ from .resume import (
 from .run_files import open_database, write_project_of, write_summary
 from .worker import Recipe
 
-#: `Advanced` comes once in so many seconds.
+#: Seconds between two `Advanced` events.
 _SECONDS_BETWEEN_REPORTS = 60.0
 
 
 class Stop(Protocol):
-    """A request to end a run before its time.
+    """A request to end a run early.
 
     Attributes
     ----------
     requested
-        Whether there is one: nothing new is to begin.
+        Whether there is a request: nothing new should be started.
     at_once
-        Whether work in progress is dropped, too.
+        Whether to drop work in progress, too.
     """
 
     requested: bool
     at_once: bool
 
     def is_requested(self) -> bool:
-        """The same as ``requested``, asked by a run that will look at ``at_once``, too."""
+        """The same as ``requested``, for a caller that also checks ``at_once``."""
 
     def finishing(self) -> AbstractContextManager[None]:
-        """Within the block a request raises nothing."""
+        """Keep a request from raising an exception within the block."""
 
 
 def explain_list(run: PreparedRun, stop: Stop, tell: Callable[[Event], None]) -> Generator[Event, None, None]:
     """Explain the remaining jobs of the list; yield events as they happen.
 
-    Closing the generator, or an exception in the thread that uses it, stops the run: files are complete or
-    absent then, and the journal says so.
+    Closing the generator, or an exception in the thread that uses it, stops the run. Files are then either
+    complete or absent, and the journal is up to date.
 
     Parameters
     ----------
     run
-        What to do.
+        The run.
     stop
-        Asked while the run works.
+        Checked during the run.
     tell
-        Told of `Waiting` and `LargeImage`, which come while the generator has nothing to give; of the latter
+        Called with `Waiting` and `LargeImage`, which occur while the generator cannot yield; with the latter
         by threads that load images.
 
     Raises
     ------
     OutputError
-        The output folder cannot be used, or files of this run are gone at its end.
+        The output folder cannot be used, or files of this run have been removed when it ends.
     CaffeLrpError
-        Something else ends the run.
+        Another error ends the run.
     """
     task = run.task
     with ExitStack() as stack:
@@ -149,7 +149,7 @@ def _delivery(run: PreparedRun, database: AttributionDatabase | None) -> Deliver
 def _what_is_left(
     run: PreparedRun, opened: OpenedRun, database: AttributionDatabase | None
 ) -> tuple[NDArray[np.bool_], Resumed | None]:
-    """Return the remaining jobs, see `find_missing`, and an event if the run continues an earlier one."""
+    """Return the remaining jobs (`find_missing`), and an event if the run continues an earlier one."""
     journal = opened.journal
     made = journal.count(DONE)
     is_begun = journal.count(MISSING) < len(journal.states) or journal.passed_over
@@ -164,7 +164,7 @@ def _what_is_left(
 
 @dataclass
 class _Work:
-    """The maps of a run, as they are made."""
+    """The maps of a run, while they are being made."""
 
     run: PreparedRun
     opened: OpenedRun
@@ -174,7 +174,7 @@ class _Work:
     folder: str = ""
 
     def compiling(self) -> Iterator[Event]:
-        """Compile what the maps will need, and load it; workers on other machines do that themselves."""
+        """Compile and load the kernels that the maps need; workers of a cluster do that themselves."""
         run, progress, started = self.run, self.progress, time.monotonic()
         if run.options.dask in {None, LOCAL}:
             steps = self.delivery.compiling(run.explainer, run.schedule.threads)
@@ -188,7 +188,7 @@ class _Work:
         progress.begin()
 
     def events(self, jobs: Iterator[HeatmapJob], tell: Callable[[Event], None]) -> Iterator[Event]:
-        """Explain jobs, until all are done, the run is to end, or too many have failed."""
+        """Explain jobs until all are done, a stop is requested, or too many have failed."""
         progress, next_report = self.progress, _SECONDS_BETWEEN_REPORTS
         outcomes = self._outcomes(jobs, tell)
         with Recorder(self._note) as recorder:
@@ -209,14 +209,14 @@ class _Work:
     def _note(self, outcomes: Sequence[JobOutcome]) -> None:
         """Sync outcomes to disk, and then write them into the journal."""
         self.opened.lease.require()
-        if not self.run.options.dask:  # there the workers have done it
+        if not self.run.options.dask:  # on a cluster, the workers have synced
             self.delivery.settle(outcomes)
         self.opened.journal.record(outcomes)
 
     def _outcomes(
         self, jobs: Iterator[HeatmapJob], tell: Callable[[Event], None]
     ) -> Generator[JobOutcome, None, None]:
-        """Yield the outcomes of jobs, here or on a cluster."""
+        """Yield the outcomes of jobs, in this process or on a cluster."""
         run, place = self.run, self.run.options.dask
         stops = self.stop.is_requested, lambda: self.stop.at_once
         if place is None:
@@ -233,7 +233,7 @@ class _Work:
             self.folder = (os.path.commonpath([self.folder, own]) or ".") if self.folder else own
 
     def ended(self, gone: LostFiles) -> Ended:
-        """Return the last event, once the summary is written."""
+        """Return the last event; the summary is written."""
         task, schedule = self.run.task, self.run.schedule
         journal, progress = self.opened.journal, self.progress
         was_interrupted = self.stop.requested

@@ -19,14 +19,14 @@ from .resume import Task
 
 
 def database_path(task: Task) -> Path:
-    """Where the maps of this part of the list go (``--outputs h5``)."""
+    """Return the path of the database for this part of the list (``--outputs h5``)."""
     return task.root / task.shard.database_name
 
 
 def open_database(
     task: Task, explainer: Explainer, dtype: Dtype, *, with_input: bool, overwrite: bool
 ) -> AttributionDatabase:
-    """The database of this part of the list, see `AttributionDatabase`."""
+    """Return the database for this part of the list, see `AttributionDatabase`."""
     net = explainer.net
     channels, height, width = (*net.shape_of(explainer.plan.target), 1, 1)[:3]
     picture = (net.input_shape[1], net.input_shape[2])
@@ -39,7 +39,7 @@ def open_database(
 def write_project_of(task: Task, explainer: Explainer) -> Path:
     """Write the project for ViRelAy once the database is complete; return the file to open.
 
-    One that is there remains: CoRelAy adds its analyses to it.
+    An existing project is kept: CoRelAy adds its analyses to it.
     """
     path, _ = project_files(task.root)
     if path.is_file():

@@ -12,9 +12,9 @@ _ARRAY = tuple(f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "MIN", "MAX", "STEP
 
 @dataclass(frozen=True)
 class Shard:
-    """Part ``index`` of ``count``, from 0: consecutive lines, as many as in any other part or one less.
+    """Part ``index`` of ``count``, from 0: consecutive lines; the sizes of two parts differ by one at most.
 
-    All parts together are the list, and no two share a line.
+    All parts together make up the list, without overlap.
     """
 
     index: int = 0
@@ -22,7 +22,7 @@ class Shard:
 
     @property
     def label(self) -> str:
-        """The shard in names of files: ``3of64``."""
+        """The shard in file names: ``3of64``."""
         return f"{self.index}of{self.count}"
 
     @property
@@ -31,17 +31,17 @@ class Shard:
         return "maps.h5" if self.count == 1 else f"maps-{self.label}.h5"
 
     def part_of(self, length: int) -> range:
-        """Which of ``length`` lines are in this part."""
+        """Return which of ``length`` lines are in this part."""
         return range(length * self.index // self.count, length * (self.index + 1) // self.count)
 
 
 def parse_shard(text: str) -> Shard:
-    """The shard that ``I/N`` means.
+    """Return the shard given as ``I/N``.
 
     Raises
     ------
     ValueError
-        Says what is wrong, to follow the text itself.
+        The text is invalid; the message is written to follow it.
     """
     match = _PARTS.fullmatch(text)
     if not match:
@@ -55,12 +55,12 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_of_array(environment: Mapping[str, str]) -> Shard:
-    """The shard of a task of a Slurm array job.
+    """Return the shard of a task of a Slurm array job.
 
     Raises
     ------
     UsageError
-        This is no such task, or its array leaves indices out, whose lines nobody would explain.
+        This is not such a task, or its array leaves out indices, so that lines would be left unexplained.
     """
     given = [environment.get(name, "") for name in _ARRAY]
     for name, value in zip(_ARRAY, given, strict=True):
@@ -74,8 +74,8 @@ def shard_of_array(environment: Mapping[str, str]) -> Shard:
     task, first, last, step, count = map(int, given)
     if step < 1 or (last - first) // step + 1 != count or (task - first) % step or not first <= task <= last:
         raise UsageError(
-            f"--shard auto: the array of {count} tasks from {first} to {last} leaves out indices, and "
-            "with them parts of the list; submit all of them, such as --array=0-63, or give the part as "
+            f"--shard auto: the array of {count} tasks from {first} to {last} leaves out indices, and so "
+            "parts of the list; submit all of them, such as --array=0-63, or give the part as "
             "--shard I/N"
         )
     return Shard((task - first) // step, count)

@@ -1,4 +1,4 @@
-"""The pictures of finished maps on one sheet: a block for each photo, with what its maps explain."""
+"""The pictures of finished maps on one sheet: a block per photo, captioned with classes and scores."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ from .finished import FinishedMap
 from .painting import Painter
 from .photos import Picture, read_photo
 
-#: Pictures beside one photo, and on a sheet: more cannot be looked at.
+#: Most pictures for one photo, and on a sheet; a larger sheet would be unreadable.
 _MOST_BESIDE, MOST_PICTURES = 24, 1000
 
 
@@ -29,11 +29,11 @@ class Sheet:
     Attributes
     ----------
     picture
-        It.
+        The sheet.
     photos, maps
-        How many are on it.
+        Number of photos and maps on it.
     left_out
-        How many photos are not, as there would be too many.
+        Number of photos left out because there are too many.
     """
 
     picture: Image.Image
@@ -44,26 +44,26 @@ class Sheet:
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    """Maps of one photo, each with what decides on their order."""
+    """Maps of one photo, each with its sort key."""
 
     numbered: list[tuple[float, int, FinishedMap]] = field(default_factory=list)
 
     @property
     def first(self) -> int:
-        """The earliest of its jobs."""
+        """The number of the earliest of its jobs."""
         return min(number for _, number, _ in self.numbered)
 
     @property
     def maps(self) -> list[FinishedMap]:
-        """Those of earlier runs first, those of one run in the order of its jobs."""
+        """The maps, those of earlier runs first, and those of one run in the order of its jobs."""
         ordered = sorted(self.numbered, key=lambda each: each[:2])
         return [finished for _, _, finished in ordered]
 
 
 def draw_sheet(maps: Iterable[FinishedMap], painter: Painter) -> Sheet | None:
-    """Return a sheet of the pictures that a painter has drawn, in the order of the sources.
+    """Return a sheet of the pictures drawn by a painter, in the order of the sources; None if there are none.
 
-    Maps whose pictures are not there are left out; None where none is.
+    Maps without a picture are left out.
     """
     rows = _rows_of(maps)
     common = _common_folder([row.maps[0].image_name for row in rows])
@@ -84,7 +84,7 @@ def draw_sheet(maps: Iterable[FinishedMap], painter: Painter) -> Sheet | None:
 
 
 def _rows_of(maps: Iterable[FinishedMap]) -> list[_Row]:
-    """Maps by their photos, in the order of jobs; without a journal, in that of files."""
+    """Return maps grouped by photo, in the order of jobs; without a journal, in the order of files."""
     rows: dict[str, _Row] = {}
     for place, finished in enumerate(maps):
         began = finished.run.began if finished.run else 0.0
@@ -96,7 +96,7 @@ def _rows_of(maps: Iterable[FinishedMap]) -> list[_Row]:
 
 
 def _common_folder(names: Sequence[str]) -> str:
-    """What the folders of all photos begin with, which need not be read again and again."""
+    """Return the common start of the folders of all photos, which need not be repeated in captions."""
     folders = {PurePosixPath(name).parent for name in names}
     if not folders or len({folder.is_absolute() for folder in folders}) > 1:
         return ""
@@ -105,7 +105,7 @@ def _common_folder(names: Sequence[str]) -> str:
 
 
 def _block_of(name: str, there: Sequence[tuple[FinishedMap, Image.Image]], painter: Painter) -> Block:
-    """The photo and its maps; what all maps explain stands above them, else each below its picture."""
+    """Return the photo and its maps; a caption shared by all maps is put above them, others below each."""
     texts = [_explained(finished) for finished, _ in there]
     first, is_one = there[0][0], len({*texts}) == 1
     tiles = [
@@ -113,7 +113,7 @@ def _block_of(name: str, there: Sequence[tuple[FinishedMap, Image.Image]], paint
         for (finished, picture), text in zip(there, texts, strict=True)
     ]
     photo = _photo_of(first, painter)
-    # The score first: labels can be long, and what does not fit is cut.
+    # The score first: labels can be long, and text that does not fit is cut off.
     title = (name, *((" · ".join(reversed(texts[0])),) if is_one and texts[0] else ()))
     return Block(title, (*([photo] if photo else []), *tiles))
 
@@ -126,7 +126,7 @@ def _name(finished: FinishedMap) -> str:
 
 
 def _explained(finished: FinishedMap) -> tuple[str, ...]:
-    """Class with label, and its score, in words."""
+    """Return class with label, and score, as texts."""
     account = finished.account()
     if not account.classes:
         return ()
@@ -141,7 +141,7 @@ def _explained(finished: FinishedMap) -> tuple[str, ...]:
 
 
 def _photo_of(finished: FinishedMap, painter: Painter) -> Tile | None:
-    """The photo, or what the net saw, whichever is as large as the pictures; None where none can be had."""
+    """Return the photo or the net's input, whichever has the pictures' size; None if it is not available."""
     ways: list[tuple[str, Callable[[], Picture | None]]] = [
         ("photo", lambda: read_photo(finished, painter.photos.find(finished), channels=3)),
         ("the net's input", finished.relevance.picture),
@@ -149,15 +149,15 @@ def _photo_of(finished: FinishedMap, painter: Painter) -> Tile | None:
     for name, way in ways if painter.style.size == ORIGINAL else reversed(ways):
         with suppress(ImageError):
             if (picture := way()) is not None:
-                times = enlargement(*picture.shape[:2])  # as pictures are
+                times = enlargement(*picture.shape[:2])  # like the pictures
                 return Tile(fitted(Image.fromarray(enlarged(picture, times))), (name,))
     return None
 
 
 def _read(path: Path) -> Image.Image | None:
-    """A picture that was drawn, small; None if it is not there."""
+    """Return a drawn picture, scaled down; None if it does not exist."""
     try:
-        if not path.is_file():  # to open a pipe would wait for ever
+        if not path.is_file():  # opening a pipe would block
             return None
         with Image.open(path) as stored:
             return fitted(stored)

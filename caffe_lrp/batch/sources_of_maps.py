@@ -17,7 +17,7 @@ from .finished import FinishedMap, FinishedRun, RunMaps, find_runs, is_inside
 from .records import Record, find_journals
 
 _DATABASE_ENDINGS = (".h5", ".hdf5")
-#: So far up from a file the journal of its run is looked for.
+#: Number of parent folders that are searched for the journal of a file's run.
 _MOST_LEVELS = 12
 
 _Known = tuple[Record, FinishedRun]
@@ -29,19 +29,19 @@ class _Source(Protocol):
 
 
 class FinishedMaps:
-    """The maps of some sources, in their order; can be gone through several times. A context manager.
+    """The maps of some sources, in their order; can be iterated several times. A context manager.
 
     Parameters
     ----------
     sources
-        Output folders of runs, folders that hold files of maps, databases, and files of maps.
+        Output folders of runs, folders with map files, databases, and map files.
 
     Raises
     ------
     UsageError
         A source does not exist, or is of another kind.
     OutputError, ConfigError
-        A source has no map, or cannot be read.
+        A source contains no map, or cannot be read.
     """
 
     def __init__(self, sources: Sequence[Path]) -> None:
@@ -95,7 +95,7 @@ def _parts_of_folder(folder: Path) -> Iterator[_Source]:
 
 
 class _FolderMaps:
-    """Files of maps below a folder without a journal, such as the LRP Toolbox leaves them."""
+    """Map files in a folder without a journal, such as the LRP Toolbox writes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -119,7 +119,7 @@ class _FolderMaps:
 
 
 def _best_of_each(names: Sequence[str]) -> list[str]:
-    """Return for every map the file that is fastest to read; sorted."""
+    """Return the file that is fastest to read for every map; sorted."""
     found: dict[str, str] = {}
     for kind in reversed(FILES_OF_MAPS):
         suffix = OUTPUTS[kind].suffix
@@ -128,7 +128,7 @@ def _best_of_each(names: Sequence[str]) -> list[str]:
 
 
 class _FileMaps:
-    """Files of maps that were named one by one; of those below the folder of a run, its journal tells."""
+    """Map files given one by one; if they are in the folder of a run, its journal describes them."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = _one_of_each(paths)
@@ -152,7 +152,7 @@ class _FileMaps:
         """Nothing is open."""
 
     def _root_of(self, path: Path) -> Path | None:
-        """The nearest folder above a file that holds journals."""
+        """Return the nearest parent folder of a file that contains journals."""
         folder = path.absolute().parent
         if folder not in self._roots:
             above = [folder, *folder.parents][:_MOST_LEVELS]
@@ -161,7 +161,7 @@ class _FileMaps:
 
 
 def _one_of_each(paths: Sequence[Path]) -> list[Path]:
-    """Return each map once; of several files, the fastest to read."""
+    """Return each map once; if it has several files, the one that is fastest to read."""
     kinds = {path: _speed(path) for path in paths}
     found: dict[tuple[Path, str], Path] = {}
     for path in paths:
@@ -172,7 +172,7 @@ def _one_of_each(paths: Sequence[Path]) -> list[Path]:
 
 
 def _speed(path: Path) -> int:
-    """The place of a file's kind among those that hold maps."""
+    """Return the rank of a file's kind among those with maps, the fastest first."""
     suffixes = [OUTPUTS[kind].suffix for kind in FILES_OF_MAPS]
     return next((place for place, suffix in enumerate(suffixes) if path.name.endswith(suffix)), len(suffixes))
 
@@ -180,7 +180,7 @@ def _speed(path: Path) -> int:
 def _has_journal(folder: Path) -> bool:
     try:
         return bool(find_journals(folder))
-    except OutputError:  # a folder of somebody else's
+    except OutputError:  # a folder of another user
         return False
 
 
@@ -189,7 +189,7 @@ def _stem_below(path: Path, root: Path) -> str:
 
 
 def _known_of(root: Path, stems: set[str]) -> dict[str, _Known]:
-    """Return what journals say about some maps, by their stems."""
+    """Return the journals' records of some maps, by their stems."""
     return {
         record.stem: (record, run)
         for run in find_runs(root)
@@ -199,7 +199,7 @@ def _known_of(root: Path, stems: set[str]) -> dict[str, _Known]:
 
 
 class _DatabaseMaps:
-    """A database; of one that lies where it was made, the journals beside it tell more."""
+    """A database; if it is still where it was written, the journals beside it describe its maps."""
 
     def __init__(self, path: Path) -> None:
         self._database = MapDatabase(path)
@@ -223,7 +223,7 @@ class _DatabaseMaps:
 
 
 def _is_of(database: MapDatabase, run: FinishedRun) -> bool:
-    """Whether a run made a database, or a part of it that was merged."""
+    """Return whether a run wrote a database, or a part that was merged into it."""
     try:
         return bool(json.loads(database.description) == run.header.description)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The progress of runs that write into one output root, from their journals; other files are not checked."""
+"""The progress of runs in an output root, from their journals; other files are not checked."""
 
 import time
 from collections import Counter
@@ -12,34 +12,34 @@ from caffe_lrp.messages import counted, duration, listed
 from .lease import running
 from .records import DONE, FAILED, REPLACED, STATES, JournalReader, find_journals
 
-#: Speed is that of the last so many seconds.
+#: The speed is measured over this many seconds.
 _RECENT_SECONDS = 600.0
 
 
 @dataclass
 class RunStatus:
-    """One list with one fingerprint, all its shards together.
+    """The state of a run, all its shards together.
 
     Attributes
     ----------
     fingerprint
-        Of the run.
+        Fingerprint of the run.
     jobs
         Maps in the whole list.
     shards
-        Shards whose journals are there, of how many.
+        Shards that have a journal, and the number of all shards.
     done, failed
-        Maps that came out one way or the other.
+        Maps that are done, and maps that failed.
     replaced
         Maps whose files another run has overwritten.
     reasons
-        How often each reason for a failure occurs.
+        Number of failures for each reason.
     running
         Shards that are running now.
     damaged
-        Lines of journals that are not records, and were skipped.
+        Lines of journals that are not records and were skipped.
     per_second
-        Maps a second, of all shards that are running.
+        Maps per second, of all running shards together.
     """
 
     fingerprint: str
@@ -56,16 +56,16 @@ class RunStatus:
 
     @property
     def missing(self) -> int:
-        """Maps that have not come out yet."""
+        """Maps that are neither done nor failed yet."""
         return self.jobs - self.done - self.failed - self.replaced
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present speed; None if nothing has come out lately."""
+        """Seconds left at the present speed; None if there was no recent outcome."""
         return self.missing / self.per_second if self.per_second else None
 
     def as_json(self) -> dict[str, Any]:
-        """For other programs."""
+        """Return the status for other programs."""
         return {
             "fingerprint": self.fingerprint,
             "maps": self.jobs,
@@ -82,7 +82,7 @@ class RunStatus:
         }
 
     def as_text(self) -> str:
-        """For people."""
+        """Return the status as text for people."""
         text = f"run {self.fingerprint}: {self.done:,} of {self.jobs:,} maps done, {self.failed:,} failed, "
         text += f"{self.missing:,} missing"
         if self.replaced:
@@ -104,7 +104,7 @@ class RunStatus:
 
 
 def read_status(root: Path, now: float | None = None) -> list[RunStatus]:
-    """The runs whose journals lie in ``root``, or in a folder of it.
+    """Return the runs with journals in ``root`` or its direct subfolders.
 
     Raises
     ------
@@ -130,15 +130,15 @@ def read_status(root: Path, now: float | None = None) -> list[RunStatus]:
 
 
 def _folders_of(root: Path) -> list[Path]:
-    """The folders in ``root``; none if it is none."""
+    """Return the folders in ``root``; none if it is not a folder."""
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
 def _add(run: RunStatus, reader: JournalReader, now: float, *, is_running: bool) -> None:
-    """Count one shard."""
+    """Add the counts of one shard."""
     assert reader.header is not None
     run.shards.append(reader.header.shard.index)
-    states: dict[int, int] = {}  # a header can promise any number of jobs
+    states: dict[int, int] = {}  # a dictionary, as a header can claim any number of jobs
     reasons: dict[int, str] = {}
     recent: list[float] = []
     for record in reader.records():

@@ -1,6 +1,6 @@
-"""Checks of a list before its first image, in one pass.
+"""Checks of a list before its first image is read, in one pass.
 
-No jobs are made for that, and nothing is kept for a line but a few bytes: a list has up to a million lines.
+No jobs are made for this, and only a few bytes are kept per line: a list may have a million lines.
 """
 
 import os
@@ -25,18 +25,17 @@ class Survey:
     Attributes
     ----------
     names
-        (jobs,): for every job `hash_of` its stem, from the output root on and in one spelling; 0 where it
-        has none.
+        (jobs,): for every job `hash_of` its normalized stem, relative to the output root; 0 if it has none.
     has_name
-        (lines,): whether the jobs of a line have a stem, as far as its path decides.
+        (lines,): whether the jobs of a line have a stem, as far as its path determines it.
     is_readable
-        (lines,): whether nothing is known against its image.
+        (lines,): whether its image is not known to be unreadable.
     is_other_image
-        (lines,): whether its image is not that of the line before.
+        (lines,): whether its image differs from that of the line before.
     has_path_root
-        Whether any path contains the output paths' ``path_root``.
+        Whether any path contains ``path_root`` of the output paths.
     jobs_per_line
-        How many jobs a line makes.
+        Number of jobs per line.
     """
 
     names: NDArray[np.uint64]
@@ -47,7 +46,7 @@ class Survey:
     jobs_per_line: int
 
     def of_lines(self, lines: range) -> "Survey":
-        """The same of some lines, counted from 0."""
+        """Return the survey of some lines, counted from 0."""
         part, each = slice(lines.start, lines.stop), self.jobs_per_line
         return replace(
             self,
@@ -59,7 +58,7 @@ class Survey:
 
     @property
     def image_count(self) -> int:
-        """Number of images, where one that is listed several times in a row counts once."""
+        """Number of images; one listed several times in a row counts once."""
         return int(np.count_nonzero(self.is_other_image[1:])) + bool(len(self.is_other_image))
 
     @cached_property
@@ -69,7 +68,7 @@ class Survey:
 
     @property
     def clashing_lines(self) -> NDArray[np.int64]:
-        """The lines of which a file has the name of another one, seldom more; counted from 0, in order."""
+        """Return the lines with files named like another line's, rarely more; counted from 0, in order."""
         placed = self._names_of(self.has_name)
         ordered = np.sort(placed)
         twice = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -88,7 +87,7 @@ class Survey:
 
 
 def survey_of(work: WorkList) -> Survey:
-    """Go through all lines of a list once."""
+    """Return the survey of a list, made in one pass over its lines."""
     paths, faults, suffixes_of = work.output_paths, work.faults, work.suffixing()
     names, has_name, is_readable, is_other_image = bytearray(), bytearray(), bytearray(), bytearray()
     nameless = bytes(8 * work.jobs_per_entry)
@@ -118,7 +117,7 @@ def survey_of(work: WorkList) -> Survey:
 
 
 def _differ(one: str, other: str) -> bool:
-    """Whether two texts are different paths."""
+    """Return whether two texts are different paths."""
     return (_is_plain(one) and _is_plain(other)) or Path(one) != Path(other)
 
 
@@ -128,12 +127,12 @@ def _is_plain(path: str) -> bool:
 
 
 def refuse_other_paths(work: WorkList, survey: Survey) -> None:
-    """Refuse a list without any path that contains the output paths' ``path_root``.
+    """Refuse a list in which no path contains ``path_root`` of the output paths.
 
     Raises
     ------
     ConfigError
-        That setting is wrong.
+        No path contains it.
     """
     if len(work.entries) and not survey.has_path_root:
         raise ConfigError(
@@ -145,12 +144,12 @@ def refuse_other_paths(work: WorkList, survey: Survey) -> None:
 
 
 def refuse_clashes(work: WorkList, survey: Survey, source: str) -> None:
-    """Refuse a list, which comes from ``source``, in which two lines would write the same files.
+    """Refuse a list, read from ``source``, in which two lines would write the same files.
 
     Raises
     ------
     FileListError
-        Names the lines.
+        Two lines would; the error names them.
     """
     first_line: dict[str, int] = {}
     clashes, count = [], 0

@@ -33,29 +33,29 @@ from .job import HeatmapJob, JobOutcome
 from .observing import observing
 from .options import RunOptions
 
-#: Nets that a worker keeps: two runs that share it do not make it load a net for every batch.
+#: Nets that a worker keeps, so that two runs sharing it do not reload their nets for every batch.
 _MOST_NETS = 2
-#: Threads that the library that speaks to Dask starts.
+#: Threads started by the Dask client library.
 THREADS_OF_CLIENT = 3
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a worker needs to know in order to explain batches of a run.
+    """Everything a worker needs to explain batches of a run.
 
     Attributes
     ----------
     fingerprint
-        Of the run; a worker does not take the net of another run for its net.
+        Fingerprint of the run; it keeps a worker from using the net of another run.
     settings
-        What the model is opened from, paths absolute.
+        Settings of the model, with absolute paths.
     delivery
-        Where results go; files only, as a database has one writer.
+        Writes the results; files only, as a database can have only one writer.
     options
-        Of the run, all its formulas named; ``memory`` is what a worker process may take, None: half of what
-        Dask grants it.
+        Options of the run, with all its formulas; ``memory`` is the limit of a worker process, None: half of
+        the memory that Dask grants it.
     version
-        Of caffe-lrp where the run was started.
+        Version of caffe-lrp where the run was started.
     """
 
     fingerprint: str
@@ -66,12 +66,12 @@ class Recipe:
 
 
 def require_dask() -> Any:
-    """Return the Dask client library, which only such runs need.
+    """Return the Dask client library, which only runs on a cluster need.
 
     Raises
     ------
     UsageError
-        It is not installed, or there is too little address space to load it.
+        It is not installed, or the address space is too small to load it.
     """
     require_address_space_for(THREADS_OF_CLIENT, address_space_left(), stack_of_thread())
     try:
@@ -81,14 +81,14 @@ def require_dask() -> Any:
 
 
 def explain_on_worker(recipe: Recipe, jobs: Sequence[HeatmapJob]) -> list[JobOutcome]:
-    """Explain one batch and write its files; the outcomes in the order of the jobs.
+    """Explain one batch and write its files; return the outcomes in the order of the jobs.
 
     Raises
     ------
     CaffeLrpError
-        What the recipe names cannot be opened here, or the output folder cannot be used.
+        The model of the recipe cannot be opened here, or the output folder cannot be used.
     """
-    with _OPENING:  # of the threads that come for a new net one opens it, and all others wait for that
+    with _OPENING:  # one thread opens a new net, the others wait for it
         explainer = _open_explainer(recipe)
     outcomes = []
     for made in explainer.explain(jobs, recipe.delivery.finish):
@@ -102,7 +102,7 @@ _OPENING = threading.Lock()
 
 @lru_cache(maxsize=_MOST_NETS)
 def _open_explainer(recipe: Recipe) -> ThreadedExplainer:
-    """The explainer of this process for a run."""
+    """Return the explainer of this process for a run."""
     worker = require_dask().get_worker()
     if recipe.version != __version__:
         raise UsageError(
@@ -116,10 +116,10 @@ def _open_explainer(recipe: Recipe) -> ThreadedExplainer:
         model = Model(recipe.settings, threads=threads, memory=memory)
         explainer = observing(model.explainer(recipe.options.formulas), recipe.delivery.kinds)
         for _ in recipe.delivery.compiling(explainer, threads):
-            pass  # logs of workers are read by few
+            pass  # few people read logs of workers
         limits = Limits(threads, memory, recipe.options.batch_size)
         schedule = schedule_here(whole_footprint(explainer), MANY_IMAGES, limits)
-        # Logs of workers are read by few: of a large image nothing is told.
+        # Few people read logs of workers: large images are not reported.
         return ThreadedExplainer(loading_within(explainer, schedule, limits, lambda note: None), schedule)
     except CaffeLrpError as error:
         error.args = (f"Dask worker {worker.address}: {error.message}",)

@@ -1,1 +1,1 @@
-"""The command line: options in, exit code out; the only room that prints."""
+"""The command line: options in, exit code out; the only package that prints."""

@@ -1,4 +1,4 @@
-"""Lines about the sums of relevance (``--conservation``), as people read them; nothing is printed here."""
+"""Lines about the sums of relevance (``--conservation``), as text for people; nothing is printed here."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from caffe_lrp.inspection.layer_table import aligned
 from caffe_lrp.relevance.conservation import Conservation, LayerAccount
 from caffe_lrp.relevance.rules.accounts import CAUSES
 
-#: Causes that go by another name in a table.
+#: Shorter names of causes, for tables.
 _TITLES = {
     "epsilon": "ε",
     "zero_sum": "z = 0",
@@ -17,12 +17,12 @@ _TITLES = {
     "zero_weights": "w = 0",
 }
 
-#: What is lost below this share of a layer's relevance, sign aside, is rounding and not shown.
+#: Losses below this share of a layer's absolute relevance are rounding errors, and are not shown.
 _LEAST_SHARE = 1e-6
 
 
 def conservation_lines(outcome: JobOutcome, *, in_full: bool) -> Iterator[str]:
-    """Return lines on how much relevance of one map arrives; ``in_full``, with a table of all layers."""
+    """Return lines about how much relevance of one map arrives; with a table of all layers if ``in_full``."""
     account = outcome.conservation
     if account is None:
         return
@@ -34,7 +34,7 @@ def conservation_lines(outcome: JobOutcome, *, in_full: bool) -> Iterator[str]:
 
 
 def account_table(account: Conservation) -> Iterator[str]:
-    """Return a table, a line per layer: relevance in and out, and losses by cause, negative for gains."""
+    """Return a table with a line per layer: relevance in and out, and losses by cause (negative: gains)."""
     shown = [_shown(layer) for layer in account.layers]
     causes = [cause for cause in CAUSES if any(cause in lost for lost in shown)]
     rows = [["index", "name", "type", "rule", "enters", "leaves"]]
@@ -50,13 +50,13 @@ def account_table(account: Conservation) -> Iterator[str]:
 
 
 def _shown(layer: LayerAccount) -> dict[str, float]:
-    """Return the losses of a layer by cause, apart from rounding errors."""
+    """Return the losses of a layer by cause, without rounding errors."""
     least = _LEAST_SHARE * layer.absolute
     return {cause: amount for cause, amount in layer.lost.items() if abs(amount) > least}
 
 
 def _in_a_line(account: Conservation) -> str:
-    """Return the sum that arrives, the sum that stays aside, and the layer that changes the sum most."""
+    """Return the sum that arrives, the sum left at other branches, and the layer that changes it most."""
     text = f"{_number(account.arrives)} of {_number(account.starts)} arrives"
     if account.aside:
         text += f", {_number(account.aside)} stays at other branches"

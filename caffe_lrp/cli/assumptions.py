@@ -1,4 +1,4 @@
-"""The table of everything that was assumed for a net that came without a config."""
+"""The table of settings that were assumed for a net without a config."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.start import Start
 
-#: How images come to the size of the net's input, by ``resize``.
+#: How images are resized to the net's input, by ``resize``.
 _RESIZING = {
-    "reference": "the longer side becomes base_size; the shorter one is filled by repeating the edge",
+    "reference": "the longer side becomes base_size; the shorter one is padded by repeating the edge",
     "stretch": "height and width both become base_size, as in Caffe's own tools",
     "short-side": "the shorter side becomes base_size; the net sees the centre",
 }
@@ -30,16 +30,16 @@ _GUESSED_SCALE = "a guess: not scaled; LeNets for MNIST often need 0.00390625, M
 
 @dataclass(frozen=True)
 class Assumption:
-    """One setting that was decided.
+    """A setting that was assumed.
 
     Attributes
     ----------
     setting
         Its name.
     value
-        What it is.
+        Its value.
     reason
-        Why that.
+        Reason for the value.
     """
 
     setting: str
@@ -48,12 +48,12 @@ class Assumption:
 
     @property
     def option(self) -> str:
-        """The option that sets it to another value."""
+        """The option that changes it."""
         return option_of(self.setting)
 
 
 def option_of(setting: str) -> str:
-    """The option for a setting."""
+    """Return the option for a setting."""
     return "--" + setting.replace("_", "-")
 
 
@@ -66,7 +66,7 @@ def assumption_lines(assumptions: Collection[Assumption]) -> Iterator[str]:
     yield from aligned(rows)
     example = next(iter(assumptions))
     yield (
-        "to change one, give the option with another value; YAML configs and Python use the same names with "
+        "to change one, give its option with another value; YAML configs and Python use the same names with "
         f"underscores, such as {example.setting}: {example.value}"
     )
 
@@ -83,23 +83,23 @@ def guess_of_mean(assumed: Mapping[str, Any], source: str) -> str:
 
 
 def why_no_mean(source: str) -> str:
-    """Return the warning for a net whose mean is not known."""
+    """Return the warning for a net with an unknown mean."""
     return f"{source} does not say which mean the net was trained with, and no option gives it"
 
 
 def assumptions_of(
     explainer: Explainer, said: Collection[str], assumed: Collection[str]
 ) -> Iterator[Assumption]:
-    """Return the assumed settings, in the order in which an image meets them.
+    """Return the assumed settings, in the order in which they apply to an image.
 
     Parameters
     ----------
     explainer
-        The net, opened.
+        The opened net.
     said
         Names of the settings that the user gave.
     assumed
-        Names of those that were assumed before the net was opened.
+        Names of the settings that were assumed before the net was opened.
     """
     of_input = assumptions_of_input(explainer.described_preprocessing, explainer.net.input_shape, assumed)
     for assumption in (*of_input, *assumptions_of_relevance(explainer.net, explainer.origin)):
@@ -112,7 +112,7 @@ def assumptions_of(
 def assumptions_of_input(
     described: Mapping[str, Any], shape: Shape, assumed: Collection[str]
 ) -> Iterator[Assumption]:
-    """Return the assumed preprocessing, ``described`` as in the model, for an input of ``shape``."""
+    """Return the assumed preprocessing, ``described`` by the model, for an input of ``shape``."""
     from_prototxt = {*described["from_prototxt"]}
     channels, height, width = shape
     if described["resize"] in _RESIZING:

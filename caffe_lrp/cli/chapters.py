@@ -1,11 +1,11 @@
-"""The chapters of the manual, which comes with the package as Markdown."""
+"""The chapters of the manual, Markdown files in the package."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 _FOLDER = Path(__file__).parents[1] / "manual"
 
-#: The order of the list of topics; others come behind these.
+#: Order of the list of topics; others follow.
 _ORDER = (
     "start", "config", "nets", "lists", "formulas", "layers", "pictures", "options", "outputs", "runs",
     "conservation", "toolbox", "speed", "containers", "cluster", "errors", "python", "architecture",
@@ -20,7 +20,7 @@ class Chapter:
     Attributes
     ----------
     topic
-        The word that shows it.
+        The word for ``caffe-lrp help``.
     source
         Its text, in Markdown.
     """
@@ -30,12 +30,12 @@ class Chapter:
 
     @property
     def summary(self) -> str:
-        """The paragraph below its title, in Markdown: a summary in one sentence."""
+        """The paragraph after its title, in Markdown: a one-sentence summary."""
         return " ".join(self.source.partition("\n")[2].strip().partition("\n\n")[0].split())
 
 
 def chapters() -> dict[str, Chapter]:
-    """Topic -> chapter, in the order of the list of topics."""
+    """Return topic -> chapter, in the order of the list of topics."""
     found = {path.stem: path for path in sorted(_FOLDER.glob("*.md"))}
     topics = [
         *(topic for topic in _ORDER if topic in found),

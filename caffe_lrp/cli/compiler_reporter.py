@@ -11,7 +11,7 @@ from .terminal import remark
 
 
 class CompilerReporter:
-    """Prints how far the compiler is."""
+    """Prints the progress of the compiler."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
@@ -34,7 +34,7 @@ class CompilerReporter:
         remark(compiled.ended_line)
 
     def close(self) -> None:
-        """Take the line away."""
+        """Clear the line."""
         if self._bar is not None:
             self._bar.close()
 

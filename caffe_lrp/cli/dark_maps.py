@@ -1,4 +1,4 @@
-"""The note about maps that show nothing: one for a whole run; nothing is printed here."""
+"""The note about maps that show nothing, one per run; nothing is printed here."""
 
 from dataclasses import dataclass, field
 
@@ -10,34 +10,34 @@ from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.composite import FormulaCode
 
-#: Maps that are named in the note; of any number.
+#: Number of maps named in the note.
 _MOST_NAMED = 5
 
-#: What to do about all causes but one, which depends on the net.
+#: Advice by cause; that for too few pixels depends on the net.
 _ADVICE = {
     Cause.STARTS_AT_ZERO: "relevance that starts at 0: explain another class, or start at another layer "
     "(--start-layer)",
-    Cause.LOST: "relevance that is lost: see at which layer (--conservation), and try another formula",
+    Cause.LOST: "relevance that is lost: find the layer with --conservation, and try another formula",
     Cause.NOTHING_POSITIVE: "no positive relevance: pictures are scaled by the largest positive value, and "
     "there is none; explain another class, or read the numbers instead of the picture",
 }
 
 
 def _scored_by(explainer: Explainer) -> str:
-    """Return the layer whose output relevance starts from: the last one in place on the start layer."""
+    """Return the layer with the output where relevance starts: the last in-place layer on the start layer."""
     scores = set(explainer.plan.seeds.values())
     return next(layer.label for layer in explainer.net.layers if not scores.isdisjoint(layer.outputs))
 
 
 def why_dark(darkness: Darkness, explainer: Explainer, formula: FormulaCode) -> str:
-    """Return the reason why a map by ``formula`` shows nothing."""
+    """Return the reason why a map of ``formula`` shows nothing."""
     if darkness.cause is Cause.STARTS_AT_ZERO:
         subject = "the score of class" if len(darkness.classes) == 1 else "all scores of classes"
         classes = ", ".join(map(str, darkness.classes))
         verb = "is" if len(darkness.classes) == 1 else "are"
         text = f"relevance starts at 0: {subject} {classes} {verb} 0 at {_scored_by(explainer)}"
     elif darkness.cause is Cause.LOST:
-        text = f"relevance is lost on the way: it starts at {darkness.starts:.3g}, and the whole map is 0"
+        text = f"relevance is lost on the way: it starts at {darkness.starts:.3g}, but the whole map is 0"
     elif darkness.cause is Cause.NOTHING_POSITIVE:
         text = "no pixel has positive relevance, so the heatmap is black; relevance starts at "
         text += f"{darkness.starts:.3g}"
@@ -53,16 +53,16 @@ class DarkMaps:
     Attributes
     ----------
     first
-        Lines on the first of them.
+        Lines about the first of them.
     pale_formulas
-        Formulas of those with too few visible pixels.
+        Formulas of maps with too few visible pixels.
     """
 
     first: list[str] = field(default_factory=list)
     pale_formulas: set[FormulaCode] = field(default_factory=set)
 
     def add(self, job: HeatmapJob, darkness: Darkness, line: str) -> None:
-        """Remember a map; ``line`` names it and the reason."""
+        """Add a map; ``line`` names it and the reason."""
         if len(self.first) < _MOST_NAMED:
             self.first.append(line)
         if darkness.cause is Cause.FEW_PIXELS:

@@ -1,6 +1,6 @@
 """Signals that ask the program to end, from its first instruction to its last.
 
-This module imports next to nothing: until signals are handled here, Python handles them.
+This module imports almost nothing: until it is loaded, Python's own handlers are active.
 """
 
 import os
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 
-#: Ctrl-C; what a cluster sends; and what a terminal sends when it closes.
+#: Sent on Ctrl-C, by a cluster, and when a terminal closes.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-#: Batches that are under way may take so many seconds more; a cluster waits 30 before it kills.
+#: Seconds for batches in progress to finish; a cluster waits 30 before it kills.
 _SECONDS_TO_FINISH = 20
 
-#: `ExitCode.INTERRUPTED`, whose module takes too long to import.
+#: `ExitCode.INTERRUPTED`; its module takes too long to import.
 _INTERRUPTED = 130
 
 _FINISHING = "\ncaffe-lrp: finishing the work in progress; interrupt again (Ctrl-C) to stop at once\n"
@@ -27,19 +27,19 @@ _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Halt:
-    """A request to end, made by SIGINT (Ctrl-C), SIGTERM or SIGHUP, and what it does at the time.
+    """A request to end, made by SIGINT (Ctrl-C), SIGTERM or SIGHUP, and its present effect.
 
-    KeyboardInterrupt is raised once at most: whatever it sets going, such as the removal of a file that is
-    half written, comes to its end under any number of signals. Later ones let go of standard streams that
-    nobody reads, as a write to them could wait for ever. Signals that the process was told to ignore, as
-    by ``nohup``, stay ignored.
+    KeyboardInterrupt is raised at most once, so the cleanup it starts, such as the removal of a half-written
+    file, is not interrupted by further signals. Further signals redirect standard streams that nobody reads,
+    since a write to them could block forever. Signals that were ignored when the process started, as by
+    ``nohup``, stay ignored.
 
     Attributes
     ----------
     requested
         Whether a signal has arrived: no new work is started.
     at_once
-        Whether work in progress is dropped, too.
+        Whether to drop work in progress, too.
     is_unwinding
         Whether KeyboardInterrupt was raised; later errors may be caused by it.
     """
@@ -49,7 +49,7 @@ class Halt:
         self._is_asked = self._owns_process = False
         self._answer = self._unwind
 
-    # Who listens
+    # Installing handlers
 
     @contextmanager
     def listening(self) -> Iterator["Halt"]:
@@ -57,7 +57,7 @@ class Halt:
 
         Python delivers signals only to the main thread. In other threads this does nothing.
         """
-        import threading  # noqa: PLC0415 - a process of its own does without
+        import threading  # noqa: PLC0415 - not needed by the command itself
 
         if threading.current_thread() is not threading.main_thread():
             yield self
@@ -71,7 +71,7 @@ class Halt:
                 signal.signal(number, handler)
 
     def __enter__(self) -> "Halt":
-        """Handle signals from now on, in a process of our own: until work has begun, a signal ends it."""
+        """Handle signals from now on, in our own process: until work has begun, a signal ends it."""
         self._owns_process = True
         self._answer = self._leave
         self._listen()
@@ -82,7 +82,7 @@ class Halt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ignore signals from now on: only Python has to end, and a signal would cause a traceback."""
+        """Ignore signals from now on: Python is shutting down, and a signal would cause a traceback."""
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         signal.alarm(0)
@@ -96,34 +96,34 @@ class Halt:
         before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
         return before
 
-    # What the work says of itself
+    # Called by the work, to choose the effect of a signal
 
     def unwind(self) -> None:
-        """From now on, a signal raises KeyboardInterrupt: there is something to clean up."""
+        """Let signals raise KeyboardInterrupt from now on: there is something to clean up."""
         self._answer = self._unwind
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """Within the block, a signal only requests the end, and a second one stops the work in progress.
+        """Let a signal within the block only request the end; a second one stops the work in progress.
 
-        That raises KeyboardInterrupt, unless `is_requested` has been asked.
+        The second one raises KeyboardInterrupt, unless `is_requested` has been called.
         """
         with self._answering(self._finish):
             yield
 
     def is_requested(self) -> bool:
-        """Return whether to start no new work. Callers also check `at_once` while they wait."""
+        """Return whether to start no new work. Callers also check `at_once` while waiting."""
         self._is_asked = True
         return self.requested
 
     @contextmanager
     def concluding(self) -> Iterator[None]:
-        """Within the block, signals have no effect: the rest is short, and must be done completely."""
+        """Make signals have no effect within the block: its work is short, and must be completed."""
         with self._answering(self._conclude):
             yield
 
     def conclude(self) -> None:
-        """From now on, signals have no effect: the exit code is decided."""
+        """Make signals have no effect from now on: the exit code is decided."""
         self._answer = self._conclude
 
     @contextmanager
@@ -134,7 +134,7 @@ class Halt:
         finally:
             self._answer = before
 
-    # What a signal does
+    # Effects of a signal
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._answer()
@@ -175,12 +175,12 @@ class Halt:
         raise KeyboardInterrupt
 
     def _give_up(self, number: int, frame: FrameType | None) -> None:
-        """Handle the alarm: the requested end has not happened."""
+        """Handle the alarm: the process has not ended in time."""
         if self._owns_process and (self.at_once or self._answer != self._finish):
             self._leave()
         self._answer()
 
-    # Where Python would print a traceback and go on: destructors, callbacks from C
+    # For exceptions that Python would only print: in destructors and callbacks from C
 
     def _report_unraisable(self, fault: "sys.UnraisableHookArgs") -> None:
         self._leave_if_lost(fault.exc_type)
@@ -191,7 +191,7 @@ class Halt:
         sys.__excepthook__(kind, error, trace)
 
     def _leave_if_lost(self, kind: type[BaseException]) -> None:
-        """End the process if ``kind`` asks for that and nothing else will react to it."""
+        """End the process if ``kind`` requests it and nothing else will handle it."""
         if issubclass(kind, KeyboardInterrupt):
             self._leave()
 
@@ -204,7 +204,7 @@ def _interject(text: str) -> None:
 
 
 def _let_go() -> None:
-    """Redirect standard streams that would block to nowhere, pending writes included."""
+    """Redirect standard streams that would block to the null device, including pending writes."""
     for number in (1, 2):
         with suppress(OSError, ValueError):
             if not _is_writable(number):

@@ -46,7 +46,7 @@ from .dark_maps import why_dark
 from .picture_options import picture_options_of
 from .terminal import coloured, remark, remarking_logs, say
 
-#: Classes that are shown of every image.
+#: Number of classes shown for every image.
 _MOST_SHOWN = 5
 _BEST = Target(-1)
 
@@ -62,7 +62,7 @@ class _Map:
     formula
         Code of the formula.
     target
-        What it explains.
+        Target to explain.
     path
         The picture.
     """
@@ -80,13 +80,13 @@ class _Plan:
     Attributes
     ----------
     images
-        Their paths, all different.
+        Paths of the images, all different.
     formulas
-        Codes; the same number of pictures for each.
+        Codes of the formulas; the same number of pictures for each.
     targets
         The targets of every image: one target, or ranks counted from 1.
     folder
-        Where pictures go.
+        Folder for the pictures.
     """
 
     images: tuple[Path, ...]
@@ -96,7 +96,7 @@ class _Plan:
 
     @cached_property
     def maps(self) -> tuple[_Map, ...]:
-        """All pictures: of every image for each formula, of each formula for each target."""
+        """All pictures: for every image each formula, for every formula each target."""
         return tuple(
             _Map(image, formula, target, self.folder / f"{image.name}{ending}{suffix_of('render')}")
             for image in self.images
@@ -118,7 +118,7 @@ class _Plan:
         UsageError
             Two images have the same name.
         OutputError
-            There is such a file, and it is not to be replaced.
+            A picture exists and must not be replaced.
         """
         images: dict[Path, Path] = {}
         for each in self.maps:
@@ -179,7 +179,7 @@ def _plan_of(options: argparse.Namespace, model: Model) -> _Plan:
 
 @dataclass(frozen=True)
 class _View:
-    """Images as a net sees them, printed and painted one after the other."""
+    """Explaining images one after the other: prints their classes and draws their maps."""
 
     model: Model
     plan: _Plan
@@ -187,7 +187,7 @@ class _View:
 
     @cached_property
     def explainer(self) -> Explainer:
-        """The net with plans for all formulas."""
+        """The explainer of the net, with plans for all formulas."""
         return self.model.explainer(self.plan.formulas)
 
     def show_net(self, said: dict[str, Any], assumed: dict[str, Any]) -> None:
@@ -195,7 +195,7 @@ class _View:
         options = {name: option_of(name) for name in SETTINGS}
         notices = [notice.placed(options) for notice in notices_on(self.explainer)]
         for text in (*CACHE_FOLDER.notices, *notices):
-            if text not in self.explainer.remarks:  # on what the prototxt says of images; told below
+            if text not in self.explainer.remarks:  # remarks about images in the prototxt are printed below
                 remark(f"note: {text}")
         for line in assumption_lines([*assumptions_of(self.explainer, said, assumed)]):
             say(line, sys.stdout)
@@ -203,7 +203,7 @@ class _View:
             remark(f"note: {guess}")
 
     def compile(self, options: argparse.Namespace) -> None:
-        """Compile all that explanations need, and show progress; pictures need nothing more."""
+        """Compile everything that explanations need, and show progress; pictures need nothing else."""
         steps = compiling(self.explainer, lambda explanation: None, "", allowed_processors())
         with closing(CompilerReporter()) as reporter, closing(steps), options.halt.finishing():
             for step in steps:
@@ -236,7 +236,7 @@ class _View:
     def _of_lower_ranks(
         self, maps: Sequence[_Map], first: Explanation
     ) -> Iterator[Explanation | CaffeLrpError]:
-        """Yield the same for the classes after the best one, each explained separately."""
+        """Yield maps and explanations of the classes after the best one, each explained separately."""
         for each, scored in zip(maps[1:], first.top(len(maps))[1:], strict=True):
             try:
                 yield self.model.explain(each.image, scored.class_index, each.formula)
@@ -250,7 +250,7 @@ class _View:
             say(presentable(str(image)), sys.stdout)
             for line in _class_lines(explanations):
                 say(line, sys.stdout)
-        faults: dict[str, None] = {}  # maps of an image mostly fail for one reason
+        faults: dict[str, None] = {}  # maps of one image usually fail for the same reason
         for each, found in maps:
             try:
                 self._paint(each, found)
@@ -272,7 +272,7 @@ class _View:
             remark(f"note: {presentable(str(wanted.path))}: {why}")
 
     def _about(self, explanation: Explanation) -> str:
-        """Return the target of a picture, and its formula where there are several."""
+        """Return the target of a picture, and its formula if there are several."""
         noun = "class" if len(explanation.target) == 1 else "classes"
         text = f"{noun} {', '.join(map(str, explanation.target))} explained"
         return f"{text} by formula {explanation.formula}" if len(self.plan.formulas) > 1 else text

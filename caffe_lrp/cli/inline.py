@@ -1,6 +1,6 @@
-"""Markdown within a line: code, emphasis and links, and how styled text is wrapped.
+"""Markdown within a line: code, emphasis and links; and wrapping of styled text.
 
-Styled words stand between marks that take no columns; in the end, marks become escape sequences or nothing.
+Styled words are enclosed in marks of zero width, which finally become escape sequences or are removed.
 """
 
 import re
@@ -9,7 +9,7 @@ _BOLD, _UNDERLINED, _END = "\ue000", "\ue001", "\ue002"
 _SEQUENCES = {_BOLD: "\x1b[1m", _UNDERLINED: "\x1b[4m", _END: "\x1b[0m"}
 _MARKS = re.compile("[\ue000-\ue002]")
 
-#: Code comes first: what it holds is not looked into.
+#: Code comes first: Markdown inside it has no meaning.
 _INLINE = re.compile(
     r"(?P<ticks>`+)(?P<code>.+?)(?P=ticks)(?!`)"
     r"|!\[(?P<image>[^]]*)\]\([^)]*\)"
@@ -21,7 +21,7 @@ _INLINE = re.compile(
 
 
 def inline(text: str) -> str:
-    """A line of Markdown with marks around code and emphasis; of links, only web addresses are kept."""
+    """Return a line of Markdown with marks around code and emphasis; only links to the web are kept."""
     return _INLINE.sub(_replaced, text)
 
 
@@ -40,7 +40,7 @@ def _replaced(match: re.Match[str]) -> str:
 
 
 def bold(text: str) -> str:
-    """``text`` between marks, one pair for every word, so that lines can end anywhere."""
+    """Return ``text`` with marks around each word, so that lines can break anywhere."""
     return _styled(text, _BOLD)
 
 
@@ -49,12 +49,12 @@ def _styled(text: str, mark: str) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns a text takes."""
+    """Return the number of columns that a text takes."""
     return len(_MARKS.sub("", text))
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most ``width`` columns; longer words have a line of their own."""
+    """Return lines of at most ``width`` columns; a longer word gets its own line."""
     lines: list[str] = []
     line, used = "", 0
     for word in text.split():
@@ -68,5 +68,5 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def laid_out(text: str, *, is_styled: bool) -> str:
-    """``text`` with escape sequences for its marks, or without marks."""
+    """Return ``text`` with escape sequences in place of its marks, or without marks."""
     return _MARKS.sub(lambda mark: _SEQUENCES[mark[0]] if is_styled else "", text)

@@ -23,7 +23,7 @@ def show_listing(option: str) -> ExitCode:
 
 
 def _formulas() -> Iterator[_Row]:
-    from caffe_lrp.relevance.formulas import (  # noqa: PLC0415 - Numba takes its time
+    from caffe_lrp.relevance.formulas import (  # noqa: PLC0415 - loads Numba, which is slow
         FORMULAS,
         composite_for,
         needs_switch_layer,
@@ -36,14 +36,14 @@ def _formulas() -> Iterator[_Row]:
 
 
 def _composites() -> Iterator[_Row]:
-    from .composite_texts import listed_composites  # noqa: PLC0415 - as the others
+    from .composite_texts import listed_composites  # noqa: PLC0415 - like the others
 
     yield "composite", "rules, those of the lowest layers first"
     yield from listed_composites()
 
 
 def _outputs() -> Iterator[_Row]:
-    from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, suffix_of  # noqa: PLC0415 - as the others
+    from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, suffix_of  # noqa: PLC0415 - like the others
 
     yield "kind", "files", "what is in them"
     for name, output in OUTPUTS.items():
@@ -51,24 +51,24 @@ def _outputs() -> Iterator[_Row]:
 
 
 def _colour_maps() -> Iterator[_Row]:
-    from caffe_lrp.rendering.colour_maps import COLOUR_MAPS  # noqa: PLC0415 - NumPy takes its time
+    from caffe_lrp.rendering.colour_maps import COLOUR_MAPS  # noqa: PLC0415 - loads NumPy, which is slow
 
     yield "colour map", "middle", "good for"
     for name, colour_map in COLOUR_MAPS.items():
         yield (name, "0", "both signs") if colour_map.has_middle else (name, "none", "positive relevance")
 
 
-#: Option -> the rows of its list, the head first.
+#: Option -> the rows of its list, the header first.
 _LISTINGS: dict[str, Callable[[], Iterator[_Row]]] = {
     "--formula": _formulas,
     "--composite": _composites,
     "--outputs": _outputs,
     "--cmap": _colour_maps,
 }
-#: Option -> what is printed below its list.
+#: Option -> text printed below its list.
 _MORE = {
     "--formula": "* the first rule holds up to --switch-layer. More: caffe-lrp help formulas",
     "--composite": "caffe-lrp composite NAME prints one. More: caffe-lrp help composites",
     "--outputs": "More: caffe-lrp help outputs",
-    "--cmap": "NAME_r reverses a map; 00f,80:fff,f00 makes one of colours. More: caffe-lrp help pictures",
+    "--cmap": "NAME_r reverses a map; 00f,80:fff,f00 makes one from colours. More: caffe-lrp help pictures",
 }

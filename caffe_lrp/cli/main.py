@@ -1,6 +1,6 @@
 """The command line: arguments in, exit code out.
 
-Plain options explain a list of images. A first word that is no option is a subcommand.
+With options alone, a list of images is explained. A first word that is not an option is a subcommand.
 """
 
 import argparse
@@ -29,12 +29,12 @@ from .terminal import coloured, prepared_streams, remark, say
 Read = Callable[[], argparse.Namespace]
 Work = Callable[[argparse.Namespace], int]
 
-#: What can be a misspelt command; a file has a dot, or a folder before it.
+#: A word that may be a misspelt command; names of files have a dot or a slash.
 _WORD = re.compile("[A-Za-z][A-Za-z_-]*")
 
 
 def main(arguments: Sequence[str] | None = None, halt: Halt | None = None) -> int:
-    """Run ``caffe-lrp``; returns the exit code. Without a ``halt`` it hears signals itself, until it ends."""
+    """Run ``caffe-lrp``; return the exit code. Without a ``halt``, it handles signals itself."""
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
         return _guarded(_nothing, _introduce, halt)
@@ -50,7 +50,7 @@ def demo_main(arguments: Sequence[str] | None = None, halt: Halt | None = None) 
 
 
 def _list_options(given: Sequence[str]) -> argparse.Namespace:
-    """The options of ``caffe-lrp``, whose first word may be a misspelt command."""
+    """Return the options of ``caffe-lrp``; refuse a first word that may be a misspelt command."""
     parser = list_parser()
     if _WORD.fullmatch(given[0]):
         suggestion = near_word(given[0], COMMANDS)
@@ -60,7 +60,7 @@ def _list_options(given: Sequence[str]) -> argparse.Namespace:
 
 
 def _work_of(command: Command) -> Work:
-    """Return the work of a command, once the machine has enough memory for it."""
+    """Return the work of a command, which first checks that there is enough memory."""
 
     def work(options: argparse.Namespace) -> int:
         if command.address_space is not None:
@@ -75,11 +75,11 @@ def _work_of(command: Command) -> Work:
 def _require_room(besides: int) -> None:
     """Refuse to load the libraries if they would crash the process.
 
-    They do if address space or threads run short, or because of an environment variable.
+    They crash without enough address space or threads, or because of an environment variable.
     """
     threads = threads_of_libraries(os.environ)
     require_address_space(threads, besides)
-    if address_space_limit() is None:  # to try takes some that the libraries need
+    if address_space_limit() is None:  # with a limit, trying would take space that the libraries need
         require_threads(threads)
     refuse_bad_variables(os.environ)
 
@@ -117,13 +117,13 @@ def _finished(read: Read, work: Work, halt: Halt) -> int | str | None:
     """Run the command of the arguments; return its exit code."""
     try:
         options = read()
-    except SystemExit as end:  # --help, --version, and wrong usage
+    except SystemExit as end:  # from --help, --version, and wrong usage
         return end.code
     options.halt = halt
     try:
         return work(options)
-    except Exception as error:  # noqa: BLE001 - it is told apart, and said or raised
-        if halt.is_unwinding:  # a library made an error of its own of the interruption
+    except Exception as error:  # noqa: BLE001 - it is classified, and printed or raised
+        if halt.is_unwinding:  # a library turned the interruption into another error
             return _interrupted()
         return _complaint(error, options)
 
@@ -131,7 +131,7 @@ def _finished(read: Read, work: Work, halt: Halt) -> int | str | None:
 def _complaint(error: Exception, options: argparse.Namespace) -> ExitCode:
     """Print the error; return the exit code. With ``-v``, internal errors are raised."""
     if isinstance(error, CaffeLrpError):
-        if not vars(options).get("quiet"):  # not every subcommand has that option
+        if not vars(options).get("quiet"):  # not every subcommand has this option
             for notice in notices_of(error):
                 remark(f"note: {notice}")
         return _stopped(error.exit_code, "error", str(error))

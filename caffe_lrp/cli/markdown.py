@@ -1,7 +1,7 @@
-"""Markdown as the manual uses it, laid out for a terminal.
+"""Rendering the Markdown of the manual for a terminal.
 
 Blocks: headings, paragraphs, lists, quotes, code and tables. Within lines: code, bold, italic and links.
-Comments, HTML tags and images are left out. Bold letters are escape sequences; plain text has none.
+Comments, HTML tags and images are left out. Bold text uses escape sequences; plain text has none.
 """
 
 import re
@@ -32,18 +32,18 @@ _INDENT = "    "
 
 
 class _Widths(NamedTuple):
-    """How many columns running text and tables may take."""
+    """Numbers of columns for running text and for tables."""
 
     text: int
     table: int
 
     def behind(self, margin: str) -> "_Widths":
-        """Return the widths that remain after a margin."""
+        """Return the widths left after a margin."""
         return _Widths(self.text - len(margin), self.table - len(margin))
 
 
 def render(source: str, width: int = 80, *, table_width: int = 0, is_styled: bool = False) -> str:
-    """Markdown as lines for a terminal; the text ends with one end of line.
+    """Return Markdown as lines for a terminal, with one newline at the end.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def render(source: str, width: int = 80, *, table_width: int = 0, is_styled: boo
     width
         Columns of running text; only code and long words may be wider.
     table_width
-        Columns that tables may take, if they are more.
+        Columns of tables, if more than ``width``.
     is_styled
         Whether headings, code and emphasis are bold or underlined.
     """
@@ -63,7 +63,7 @@ def render(source: str, width: int = 80, *, table_width: int = 0, is_styled: boo
 
 @dataclass(frozen=True)
 class _Block:
-    """A part of a text: its kind, its lines without their marks, and whether a blank line is before it."""
+    """A part of a text: its kind, its lines without markup, and whether a blank line precedes it."""
 
     kind: str
     lines: list[str]
@@ -72,7 +72,7 @@ class _Block:
 
 
 def _lines(lines: Sequence[str], widths: _Widths) -> list[str]:
-    """The lines of all blocks, with blank ones between them; short items of a list stand close together."""
+    """Return the lines of all blocks, separated by blank lines, except between short items of a list."""
     out: list[str] = []
     before: list[str] = []
     previous = ""
@@ -106,7 +106,7 @@ def _kind_of(line: str) -> str:
 
 
 def _end_of_run(kind: str) -> Callable[[Sequence[str], int], int]:
-    """For blocks all of whose lines begin alike."""
+    """Return the end function for blocks in which all lines have the same kind."""
 
     def end(lines: Sequence[str], at: int) -> int:
         while at < len(lines) and _STARTS[kind].match(lines[at]):
@@ -156,7 +156,7 @@ def _end_of_item(lines: Sequence[str], at: int) -> int:
 
 
 def _depth(item: str) -> int:
-    """How far what belongs to an item is indented."""
+    """Return the indentation of an item's content."""
     match = _ITEM.match(item)
     return match.end() if match else 0
 
@@ -171,7 +171,7 @@ _ENDS = {
 
 
 def _block(kind: str, lines: Sequence[str], is_apart: bool) -> _Block:
-    """The block without what marks its lines."""
+    """Return the block without the markup of its lines."""
     content, mark = list(lines), ""
     if kind == "fence":
         content = content[1:-1]

@@ -30,7 +30,7 @@ from .terminal import remark, say
 from .wording import merges_line
 
 _BYTES = 4
-#: More layers of a caffemodel that are not used are counted.
+#: Number of unused layers of a caffemodel that are named; others are counted.
 _MOST_NAMED = 5
 
 
@@ -45,7 +45,7 @@ class _CaffemodelUse:
     unused
         Layers in it that the net does not have.
     merges
-        How layers that scale and shift are merged.
+        Merges of layers that scale and shift.
     """
 
     path: Path
@@ -99,7 +99,7 @@ def _refuse_missing_switch(formulas: Sequence[FormulaCode], switch_layer: int) -
 
 
 def _loaded(options: argparse.Namespace) -> tuple[Net, Net, _CaffemodelUse | None]:
-    """Return the net of the prototxt, or with a caffemodel the net that a run uses, and findings."""
+    """Return the net of the prototxt, or with a caffemodel the net used in runs, and findings."""
     opened = open_net(
         options.prototxt, options.caffemodel, options.head, options.input_size, options.canonize
     )

@@ -33,22 +33,22 @@ from .assumptions import (
 )
 from .terminal import remark, say
 
-#: Names of prototxts that say nothing of their net: the folder does then.
+#: Common names of prototxts; for these, the config is named after the folder.
 _COMMON_NAMES = frozenset(
     ("deploy", "inference", "model", "net", "solver", "test", "train", "train_test", "train_val", "trainval")
 )
 _RESIZE = "short-side"
-#: Below the folder of ``-p``.
+#: Output root in new configs, below the folder of ``-p``.
 _OUTPUT_ROOT = "heatmaps"
 #: A key without a value.
 _EMPTY = re.compile(r"\s*(\w+):")
 #: Keys that are paths.
 _PATHS = ("prototxt", "caffemodel", "synset_file", "mean_file")
-#: What comes from nobody but the user, who need not be told.
+#: Settings that only the user can give, which are not reported.
 _FROM_USER = ("prototxt", "caffemodel", "synset_file", "input_size")
-#: What keys are called in the new file.
+#: Attribute -> key in the new file.
 _NAMES = {key.attribute: key.name_in_yaml for key in KEYS}
-#: Settings of the input whose values go into the config as they are.
+#: Settings of the input that are copied into the config.
 _OF_INPUT = ("input_scale", "channel_order", "resize", "base_size")
 
 
@@ -59,9 +59,9 @@ class _Draft:
     Attributes
     ----------
     values
-        By attribute, in the order of the report; None: left to fill in.
+        Attribute -> value, in the order of the report; None: left to fill in.
     reasons
-        Why, for some of them.
+        Reasons for some of the values.
     """
 
     values: Mapping[str, Any]
@@ -69,7 +69,7 @@ class _Draft:
 
 
 def make_config(options: argparse.Namespace) -> ExitCode:
-    """Write the config, and print what it says, what is left to fill in and what to do next."""
+    """Write the config, and print its settings, the values left to fill in, and the next steps."""
     path = options.config or Path(f"{_name_for(options.prototxt)}.yaml")
     require_yaml_name(path)
     if path.exists():
@@ -91,7 +91,7 @@ def make_config(options: argparse.Namespace) -> ExitCode:
 
 
 def _label_notices(labels: Path | None, origin: Start) -> Iterator[str]:
-    """Return a note about a file of labels that does not fit."""
+    """Yield a note if the number of labels does not match the net."""
     if labels is None:
         return
     count, classes = len(read_labels(labels)), origin.output_count
@@ -100,7 +100,7 @@ def _label_notices(labels: Path | None, origin: Start) -> Iterator[str]:
 
 
 def _name_for(prototxt: Path) -> str:
-    """A name for the config: the prototxt's, or its folder's where the prototxt has a common one."""
+    """Return a name for the config: the prototxt's, or its folder's if the prototxt has a common name."""
     name = prototxt.name.removesuffix(".txt").removesuffix(".prototxt")
     folder = prototxt.absolute().parent.name
     return folder if folder and name.lower() in _COMMON_NAMES else name
@@ -128,7 +128,7 @@ def _draft(options: argparse.Namespace, opened: OpenedNet, origin: Start) -> _Dr
 
 
 def _of_relevance(opened: OpenedNet, origin: Start) -> _Draft:
-    """Where relevance starts, of which classes, and how it is propagated."""
+    """Return the settings of start layer, head and formula."""
     net = opened.net
     told = {each.setting: each.reason for each in assumptions_of_relevance(net, origin)}
     values: dict[str, Any] = {"start_layer": AUTO}
@@ -147,7 +147,7 @@ def _of_relevance(opened: OpenedNet, origin: Start) -> _Draft:
 
 
 def _of_input(options: argparse.Namespace, opened: OpenedNet) -> _Draft:
-    """How an image becomes the input of the net."""
+    """Return the settings of preprocessing."""
     deployed = opened.deployed
     said = {name: getattr(options, name) for name in ("mean_values", "mean_file")}
     said = {"resize": _RESIZE} | {name: value for name, value in said.items() if value is not None}
@@ -155,7 +155,7 @@ def _of_input(options: argparse.Namespace, opened: OpenedNet) -> _Draft:
     assumed = assumed_settings(deployed, settings, said)
     unknown = _unknown_mean(settings, opened, said)
     if unknown:
-        guess = assumed.setdefault("mean_values", (0.0,))  # in place of what the file will say
+        guess = assumed.setdefault("mean_values", (0.0,))  # until the user fills it in
         unknown += (
             " Write one number per channel, in the order the net expects, or one for all, such as "
             f"[{_shown(guess)}], which caffe-lrp explain guesses; 0 subtracts nothing. Or write mean_file"
@@ -197,7 +197,7 @@ def _mean(
 
 
 def _seen_from(folder: Path, path: Path) -> Path:
-    """Return a path as written in a config in ``folder``: relative, unless that names another file."""
+    """Return a path as written in a config in ``folder``: relative, unless that leads to another file."""
     whole, above = path.absolute(), folder.absolute()
     relative = Path(os.path.relpath(whole, above))
     found = locate(relative, folder)

@@ -1,6 +1,6 @@
-"""Shared by all commands: a parser that suggests options, options for keys of the config, parsers of values.
+"""Shared by all commands: a parser with suggestions, options for keys of the config, parsers of values.
 
-The other arguments of a command are in its module.
+Other arguments are in the module of their command.
 """
 
 import argparse
@@ -25,41 +25,41 @@ from .terminal import text_width
 
 _Value = TypeVar("_Value")
 
-#: Keys with a second option, older and shorter: attribute -> that option.
+#: Keys with a second, older and shorter option: attribute -> that option.
 _SHORT_OPTIONS = {"epsilon": "--eps"}
 
 #: Names of the reference's four programs, the values of ``-b``.
 BINARIES = ("default", "default_minimal", "parallel", "parallel_minimal")
 
-#: Numbers of relevance, the values of ``--dtype``.
+#: Types of relevance, the values of ``--dtype``.
 DTYPES = ("float32", "float16")
 
-#: More threads than any machine has processors are a slip of the pen.
+#: More threads than any machine has processors; larger numbers must be typos.
 MOST_THREADS = 1024
-#: Each is a job for every image, before it is known how many classes the net has.
+#: Each rank is a job for every image, before the number of the net's classes is known.
 MOST_RANKS = 10_000
 
-#: Counts have no more; they fit into 64 bits then.
+#: Most digits of a count, which then fits into 64 bits.
 _MOST_DIGITS = 18
 
-#: OpenCV decodes no larger images.
+#: OpenCV does not decode larger images.
 _MOST_PIXELS = 10**9
 _PIXEL_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _PIXELS = re.compile(r"([0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})\s*([KMG]?)", re.IGNORECASE)
 
 
-#: Options whose value ``help`` asks for a list of what it can be.
+#: Options for which the value ``help`` prints a list of all values.
 LISTING = ("--formula", "--composite", "--outputs", "--cmap")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Options and their help on one line each, in 80 columns; running text as wide as the terminal."""
+    """Formats options with their help on one line, in 80 columns; running text as wide as the terminal."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=26, width=text_width())
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        """Return all names of an option, then the name of its value, once."""
+        """Return all names of an option, followed once by the name of its value."""
         if not action.option_strings:
             return super()._format_action_invocation(action)
         value = (
@@ -68,7 +68,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return ", ".join(action.option_strings) + value
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Paragraphs, of which those with indented lines keep them."""
+        """Return wrapped paragraphs; those with indented lines keep their lines."""
         fill = super(argparse.RawDescriptionHelpFormatter, self)._fill_text
         parts = text.strip("\n").split("\n\n")
         return "\n\n".join(part if "\n " in part else fill(part, width, indent) for part in parts)
@@ -82,9 +82,9 @@ class Parser(argparse.ArgumentParser):
     fault_of
         Checks options against each other: returns an error message, or an empty text.
     words_go_anywhere
-        Whether words may stand before, between and behind options, where a list of them ends the line.
+        Whether positional arguments may come before, between and after options, if they end with a list.
     options_elsewhere
-        The options of all commands, with how each of these commands is written.
+        The options of all commands, and the name of each of these commands.
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class Parser(argparse.ArgumentParser):
         return list(self._option_string_actions)
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """Return the options; on wrong ones the program ends with a message and the code for wrong usage.
+        """Return the options; wrong ones end the program with a message and the code for wrong usage.
 
-        Unknown options are reported before missing ones: the one is often the other, misspelt. Where the
-        value of an option is ``help``, nothing else counts: ``listing`` names that option.
+        Unknown options are reported before missing ones, as an unknown option is often a misspelt required
+        one. If the value of an option is ``help``, nothing else matters: ``listing`` names that option.
         """
         given = list(sys.argv[1:] if arguments is None else arguments)
         own = given[: given.index("--")] if "--" in given else given
@@ -136,12 +136,12 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def print_help(self, file: Any = None) -> None:
-        """Show the help, on a terminal through a pager if it is longer than the screen."""
+        """Show the help; on a terminal, through a pager if it is longer than the screen."""
         page(self.format_help())
 
 
 def add_canonize(parser: argparse._ActionsContainer, help_text: str) -> None:
-    """Add the option that says whether batch normalization is merged."""
+    """Add the option for merging batch normalization."""
     parser.add_argument(
         "--canonize", type=one_of(*CANONIZATIONS), default=CANONIZATIONS[0], metavar="MODE", help=help_text
     )
@@ -153,15 +153,15 @@ def add_override(
     help_text: str,
     metavar: str = "VALUE",
 ) -> None:
-    """Add the option for a key of the config to a parser or a group; both where it has a shorter one, too.
+    """Add the option for a key of the config to a parser or a group, and its shorter name if it has one.
 
-    Its value has the name that it has in the config.
+    Its metavar is the name of the value in the config.
     """
     parse = checked(_key(attribute).parse)
     own = "--" + attribute.replace("_", "-")
     shown = _SHORT_OPTIONS.get(attribute, own)
     parser.add_argument(shown, dest=attribute, type=parse, metavar=metavar, help=help_text)
-    if own != shown:  # an action of its own, as messages are to name what was written
+    if own != shown:  # a separate action, so that messages name the option as given
         parser.add_argument(own, dest=attribute, type=parse, metavar=metavar, help=f"the same as {shown}")
 
 
@@ -170,7 +170,7 @@ def _key(attribute: str) -> Key:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a parser of a value that is one of a few words."""
+    """Return a parser of a value from a few words."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -183,7 +183,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def formulas_of(text: str) -> tuple[int | str, ...]:
-    """Numbers and names of formulas, between commas."""
+    """Return numbers and names of formulas, separated by commas."""
     key = _key("formula")
     try:
         codes = tuple(key.parse(part.strip()) for part in text.split(","))
@@ -235,8 +235,8 @@ def formulas_given(options: argparse.Namespace) -> tuple[FormulaCode, ...]:
 
 
 def at_least_one(text: str) -> int:
-    """A whole number from 1 on."""
-    if len(text) > _MOST_DIGITS:  # Python refuses to read thousands of them
+    """Return a whole number of at least 1."""
+    if len(text) > _MOST_DIGITS:  # Python refuses to parse thousands of digits
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at most {_MOST_DIGITS} digits")
     if not re.fullmatch("[+]?[0-9]+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1")
@@ -256,7 +256,7 @@ def at_most(most: int) -> Callable[[str], int]:
 
 
 def memory_of(text: str) -> int:
-    """Bytes from a number and a unit."""
+    """Return the bytes given by a number and a unit."""
     try:
         return parse_memory(text)
     except ValueError as error:
@@ -264,12 +264,12 @@ def memory_of(text: str) -> int:
 
 
 def kinds_of(text: str) -> tuple[str, ...]:
-    """Kinds of output, between commas, in the order of writing."""
+    """Return kinds of output, separated by commas, in the order of writing."""
     return in_order(one_of(*OUTPUTS)(part.strip()) for part in text.split(","))
 
 
 def layers_of(text: str) -> tuple[str, ...]:
-    """Names or indices of layers, between commas."""
+    """Return names or indices of layers, separated by commas."""
     names = tuple(part.strip() for part in text.split(","))
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} must be names or indices of layers, such as conv5,12")
@@ -277,12 +277,12 @@ def layers_of(text: str) -> tuple[str, ...]:
 
 
 def shard_of(text: str) -> Shard | str:
-    """A part of the list, or ``auto``."""
+    """Return a part of the list, or ``auto``."""
     return text if text == "auto" else checked(parse_shard)(text)
 
 
 def pixels_of(text: str) -> int:
-    """A number of pixels; units are powers of 1000, as of megapixels."""
+    """Return a number of pixels; units are powers of 1000, as for megapixels."""
     match = _PIXELS.fullmatch(text.strip())
     count = float(match[1]) * _PIXEL_UNITS[match[2].upper()] if match else 0
     if not 1 <= count <= _MOST_PIXELS:
@@ -291,14 +291,14 @@ def pixels_of(text: str) -> int:
 
 
 def not_empty(text: str) -> str:
-    """Return a folder; refuse an empty text: it may be an unset variable, and would mean the root folder."""
+    """Return a folder; refuse an empty text: it may be an unset variable, and would mean the root."""
     if not text:
         raise argparse.ArgumentTypeError("is empty; give a folder, ./ for the current one")
     return text
 
 
 def checked(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
-    """Return a parser that uses a shared rule: its ValueError becomes a message."""
+    """Return a parser that turns the ValueError of ``parse`` into a message."""
 
     def parse_value(text: str) -> _Value:
         try:

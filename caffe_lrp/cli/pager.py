@@ -1,4 +1,4 @@
-"""Long texts for a terminal: through the user's pager if they do not fit the screen."""
+"""Showing long texts on a terminal: through the user's pager if they do not fit on the screen."""
 
 import os
 import shlex
@@ -12,29 +12,29 @@ from contextlib import contextmanager, suppress
 
 from .terminal import say, wants_styles
 
-#: The pager unless ``PAGER`` names another; ``-R`` shows bold letters as such.
+#: The pager, unless ``PAGER`` names another; ``-R`` shows bold text.
 _DEFAULT = "less -R"
-#: What ``less`` does where neither ``LESS`` nor ``PAGER`` tells it: the same.
+#: Options of ``less`` if neither ``LESS`` nor ``PAGER`` gives any: the same.
 _OPTIONS_OF_LESS = "R"
-#: Values of ``PAGER`` that mean none.
+#: Values of ``PAGER`` that mean no pager.
 _NO_PAGER = ("", "cat")
 
 
 def page(text: str) -> None:
-    """Show ``text`` on standard output: on a terminal through a pager if it is longer than the screen."""
+    """Show ``text`` on standard output; on a terminal, through a pager if it is longer than the screen."""
     pager = _pager() if sys.stdout.isatty() and _is_long(text) else []
     if not pager or not _shown_by(pager, text):
         say(text.rstrip("\n"), sys.stdout)
 
 
 def shows_styles() -> bool:
-    """Return whether a paged text may have escape sequences, which pagers other than ``less`` may lack."""
+    """Return whether text may have escape sequences, which pagers other than ``less`` may not support."""
     pager = _pager()
     return wants_styles(sys.stdout) and (not pager or os.path.basename(pager[0]) == "less")  # noqa: PTH119
 
 
 def _pager() -> list[str]:
-    """The pager and its options; empty if there is none."""
+    """Return the pager and its options; empty if there is none."""
     wanted = os.environ.get("PAGER", _DEFAULT).strip()
     if wanted in _NO_PAGER or os.environ.get("TERM") == "dumb":
         return []
@@ -58,14 +58,14 @@ def _shown_by(pager: list[str], text: str) -> bool:
     except OSError:
         return False
     encoding = sys.stdout.encoding or "utf-8"
-    with _left_to_the_pager(), suppress(OSError):  # who has seen enough need not read all
+    with _left_to_the_pager(), suppress(OSError):  # users may quit the pager early
         process.communicate(text.encode(encoding, "backslashreplace"))
     return True
 
 
 @contextmanager
 def _left_to_the_pager() -> Iterator[None]:
-    """Leave Ctrl-C to the pager within the block: it stops a search there, and must not end this program."""
+    """Leave Ctrl-C to the pager within the block: it stops a search, and must not end this program."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

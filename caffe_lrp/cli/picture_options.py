@@ -11,7 +11,7 @@ _PREFIX = "picture_"
 
 
 def add_picture_options(parser: Parser, title: str = "pictures") -> None:
-    """Add one option for each word of a style, as a group of the help."""
+    """Add an option for each word of a style, as a group in the help."""
     group = parser.add_argument_group(title)
     for option in PICTURE_OPTIONS:
         settings: dict[str, Any] = (
@@ -23,6 +23,6 @@ def add_picture_options(parser: Parser, title: str = "pictures") -> None:
 
 
 def picture_options_of(given: argparse.Namespace) -> dict[str, Any]:
-    """The words that were given, with their values."""
+    """Return the words of the style that were given, with their values."""
     values = ((option.name, getattr(given, _PREFIX + option.name)) for option in PICTURE_OPTIONS)
     return {name: value for name, value in values if value is not None}

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar in a terminal, a line per minute in a log."""
+"""Progress of long work: a bar on a terminal, a line per minute in a log."""
 
 import sys
 import time
@@ -12,12 +12,12 @@ from caffe_lrp.messages import counted, duration
 from .terminal import remark, say
 
 _SECONDS_BETWEEN_LINES = 60.0
-#: Errors that are said one by one; more are counted.
+#: Number of errors printed one by one; others are counted.
 _MOST_ERRORS = 20
 
 
 class Tally:
-    """Counts what is done; a context manager.
+    """Counts finished items, and shows progress; a context manager.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Seconds since the beginning."""
         return time.monotonic() - self._began
 
     @property
     def per_second(self) -> float:
-        """Items finished per second."""
+        """Finished items per second."""
         return self.done / max(self.seconds, 1e-9)
 
     def add(self, error: str = "") -> None:

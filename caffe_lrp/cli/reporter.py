@@ -75,7 +75,7 @@ class Reporter:
             ProjectWritten: self._show_project,
         }
 
-    # What can be said before the run works
+    # Before the run
 
     def show_notes(self) -> None:
         """Print the notes before the run starts."""
@@ -93,7 +93,7 @@ class Reporter:
             say(complaint, sys.stderr)
         return ExitCode.IMAGES_FAILED if complaints else ExitCode.DONE
 
-    # The run at work
+    # During the run
 
     def follow(self, events: Generator[Event, None, None]) -> ExitCode:
         """Print all events of the run until it ends; return the exit code."""
@@ -120,11 +120,11 @@ class Reporter:
             remark(waiting_line(self._run.task.root, event))
 
     def _show_large_image(self, event: LargeImage) -> None:
-        if not self._quiet:  # a bar may be shown
+        if not self._quiet:  # not through remark: a bar may be shown
             say(f"caffe-lrp: note: {event.note}", sys.stderr, tqdm.write)
 
     def _show_resumed(self, event: Resumed) -> None:
-        if event.left and not self._quiet:  # else the end says it all
+        if event.left and not self._quiet:  # otherwise the last line says it all
             remark(resumption_line(event))
 
     def _show_compiling(self, event: Compiling) -> None:
@@ -148,7 +148,7 @@ class Reporter:
 
     def _show_failure(self, outcome: JobOutcome) -> None:
         failure = self._about(outcome.job, outcome.error)
-        if failure != self._last_failure:  # the maps of one line mostly fail together, for one reason
+        if failure != self._last_failure:  # the maps of one line usually fail together, for the same reason
             say(failure, sys.stderr, self._bar.write)
         self._last_failure = failure
 
@@ -193,7 +193,7 @@ class Reporter:
             say(f"project for ViRelAy: {event.path}", sys.stdout)
 
     def _about(self, job: HeatmapJob, what: str) -> str:
-        """Return line of the list, image and ``what``; the image is not named twice."""
+        """Return line of the list, image and ``what``, without naming the image twice."""
         image = presentable(f"{job.image}: ")
         entries = self._run.entries
         source, unit = (entries.source, entries.unit) if entries else ("", "line")

@@ -1,4 +1,4 @@
-"""The options of a run over a list, from what argparse read."""
+"""The options of a run over a list, from parsed arguments."""
 
 import argparse
 
@@ -21,7 +21,7 @@ _PROGRAMS = {
 
 
 def run_options(given: argparse.Namespace, config: HeatmapConfig) -> RunOptions:
-    """The options of the run; how much is printed of it is not among them."""
+    """Return the options of the run, except those for printing."""
     text_only, whole_batches = _PROGRAMS[given.binary]
     kinds = given.outputs or default_kinds(text_only=text_only)
     return RunOptions(
@@ -54,7 +54,7 @@ def run_options(given: argparse.Namespace, config: HeatmapConfig) -> RunOptions:
 
 
 def model_settings(given: argparse.Namespace, config: HeatmapConfig) -> ModelSettings:
-    """Return the settings that the model of a run is opened with."""
+    """Return the settings for opening the model of a run."""
     return ModelSettings(
         **config.model_arguments(),
         convolution=given.convolution,

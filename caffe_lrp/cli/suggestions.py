@@ -5,9 +5,9 @@ from typing import Protocol
 
 from caffe_lrp.messages import closest
 
-#: Least similarity of options, as `closest` measures it: names are short, and several of them alike.
+#: Least similarity of options, as measured by `closest`: names are short, and several are similar.
 _LEAST = 0.7
-#: Fewer letters are the beginning of too many options.
+#: Least number of letters; too many options begin with fewer.
 _LEAST_BEGINNING = 3
 
 
@@ -19,11 +19,11 @@ class Options(Protocol):
         """The names of its options."""
 
     def options_elsewhere(self) -> Iterable[tuple[str, str]]:
-        """The options of all commands, with how each of these commands is written."""
+        """The options of all commands, and the name of each of these commands."""
 
 
 def near_option(option: str, parser: Options) -> str:
-    """Return a suggestion after ``there is no option --x``, beginning with a semicolon; or an empty text."""
+    """Return a suggestion to follow ``there is no option --x``, with a semicolon; empty if there is none."""
     elsewhere = list(parser.options_elsewhere())
     known = [name for name, _ in elsewhere]
     own = None if option in known else _near(option, parser.options)
@@ -38,13 +38,13 @@ def near_option(option: str, parser: Options) -> str:
 
 
 def near_word(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` if one of a few known words begins with ``word`` or is spelt nearly so."""
+    """Return ``"; did you mean 'x'?"`` if a known word begins with ``word`` or is similar; else empty."""
     near = _nearest(word, list(known))
     return f"; did you mean '{near}'?" if near else ""
 
 
 def _near(option: str, known: Iterable[str]) -> str | None:
-    """The option that begins so or is spelt nearly so; dashes, which all have, do not make them alike."""
+    """Return the option that begins with ``option`` or is similar, ignoring the dashes, which all have."""
     name = _nearest(option.lstrip("-"), [name[2:] for name in known if name.startswith("--")])
     return f"--{name}" if name else None
 

@@ -1,4 +1,4 @@
-"""Tables for a terminal: in columns where they fit, with a wrapped last column, or as a list."""
+"""Tables for a terminal: in columns if they fit, with a wrapped last column, or as a list."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ from .inline import bold, columns, wrapped
 
 _GAP = "  "
 _INDENT = "    "
-#: A last column is not wrapped into less than this.
+#: Least width of a wrapped last column.
 _LEAST_LAST_COLUMN = 32
 
 
 def table(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """The lines of a table whose first row is its head.
+    """Return the lines of a table; its first row is the header.
 
-    A table that is too wide becomes a list: the first cell of each row, and below it the others, with the
-    names of their columns if there are several.
+    A table that is too wide becomes a list: the first cell of each row, and below it the other cells, with
+    the names of their columns if there are several.
     """
     head, *body = _even(rows)
     widths = [max(columns(cell) for cell in column) for column in zip(head, *body, strict=True)]
@@ -29,7 +29,7 @@ def table(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def _even(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Rows of as many cells each."""
+    """Return rows padded to the same number of cells."""
     most = max(map(len, rows))
     return [[*row, *[""] * (most - len(row))] for row in rows]
 

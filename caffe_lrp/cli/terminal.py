@@ -1,4 +1,4 @@
-"""Printing: the only module that does it."""
+"""Printing; no other module prints."""
 
 import io
 import logging
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-#: Columns of what is not shown on a terminal.
+#: Columns of output that is not shown on a terminal.
 WIDTH = 80
-#: Longer lines of running text are hard to read, however wide the terminal; those of tables are not.
+#: Longer lines of running text are hard to read, even on a wide terminal; those of tables are not.
 _WIDEST_TEXT, _WIDEST_TABLE, _NARROWEST = 100, 160, 30
 
-#: Escape sequences of the colours we use; only a terminal is sent them.
+#: Escape sequences of our colours; they are sent only to a terminal.
 _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m"}
 _NO_COLOUR = "\x1b[0m"
 
@@ -25,7 +25,7 @@ class StandardOutput(io.TextIOBase):
     Attributes
     ----------
     fault
-        Why not; None if all was written, or nobody wanted to read more (``caffe-lrp … | head``).
+        Reason of the failure; None if all was written, or the reader stopped (``caffe-lrp … | head``).
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -33,7 +33,7 @@ class StandardOutput(io.TextIOBase):
         self.fault: str | None = None
 
     def write(self, text: str) -> int:
-        """Write ``text``, or swallow it."""
+        """Write ``text``, or discard it after a failure."""
         if self._stream is None:
             if text:
                 self.fault = "it is closed"
@@ -42,7 +42,7 @@ class StandardOutput(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Write what is held back."""
+        """Write buffered text."""
         self._attempt(lambda stream: stream.flush())
 
     def _attempt(self, work: Callable[[TextIO], object]) -> None:
@@ -61,16 +61,16 @@ class StandardOutput(io.TextIOBase):
         return self._stream is not None and self._stream.isatty()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]  # it is not for setting
-        """How characters become bytes."""
+    def encoding(self) -> str:  # type: ignore[override]  # read-only here
+        """The encoding of the stream."""
         return self._stream.encoding if self._stream else "utf-8"
 
 
 @contextmanager
 def prepared_streams() -> Iterator[StandardOutput]:
-    """Standard streams that are safe to print to, within the block; gives that for the results.
+    """Make standard streams safe to print to within the block; yield the one for results.
 
-    Characters the terminal lacks are escaped. What cannot be written is swallowed.
+    Characters that the terminal lacks are escaped. Text that cannot be written is discarded.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -89,7 +89,7 @@ def prepared_streams() -> Iterator[StandardOutput]:
 
 
 def _occupy(number: int) -> None:
-    """Redirect closed standard streams to nowhere; else the next opened file would get library output."""
+    """Redirect a closed standard stream to the null device, as the next opened file would take its number."""
     try:
         os.fstat(number)
     except OSError:
@@ -97,7 +97,7 @@ def _occupy(number: int) -> None:
 
 
 def say(text: str, stream: TextIO, write: Callable[..., None] = print) -> None:
-    """Print a line; if the reader is gone, the work continues silently."""
+    """Print a line; if the reader is gone, do nothing."""
     try:
         write(text, file=stream)
         stream.flush()
@@ -106,8 +106,8 @@ def say(text: str, stream: TextIO, write: Callable[..., None] = print) -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Discard all further output to ``stream``, including what is buffered."""
-    with suppress(OSError):  # a stream of a test may have no number
+    """Discard all further output to ``stream``, including buffered text."""
+    with suppress(OSError):  # a stream in a test may have no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -118,7 +118,7 @@ def remark(text: str) -> None:
 
 @contextmanager
 def remarking_logs() -> Iterator[None]:
-    """Say what the package logs as notes, within the block: it tells programs what else we say ourselves."""
+    """Print the package's log messages, which are meant for programs, as notes within the block."""
     handler = _Remarks()
     logger = logging.getLogger("caffe_lrp")
     logger.addHandler(handler)
@@ -134,22 +134,22 @@ class _Remarks(logging.Handler):
 
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:
-    """``text`` in a colour if ``stream`` is a terminal that wants some (see https://no-color.org)."""
+    """Return ``text`` in a colour if ``stream`` is a terminal that allows it (see https://no-color.org)."""
     return f"{_COLOURS[colour]}{text}{_NO_COLOUR}" if wants_styles(stream) else text
 
 
 def wants_styles(stream: TextIO) -> bool:
-    """Whether ``stream`` is a terminal that shows colours and bold letters, and nobody asked it not to."""
+    """Return whether ``stream`` is a terminal with colours and bold text, and they are not turned off."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def text_width() -> int:
-    """Columns of running text on standard output: those of the terminal, within limits, else 80."""
+    """Return the columns of running text on standard output: the terminal's, within limits, or 80."""
     return min(table_width(), _WIDEST_TEXT)
 
 
 def table_width() -> int:
-    """Columns of tables on standard output, as for running text; they may be wider."""
+    """Return the columns of tables on standard output, as for running text, but possibly more."""
     if not sys.stdout.isatty():
         return WIDTH
     return min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST_TABLE)

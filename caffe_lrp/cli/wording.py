@@ -1,4 +1,4 @@
-"""Lines about a run, as people read them; nothing is printed here."""
+"""Lines about a run, as text for people; nothing is printed here."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from caffe_lrp.outputs.kinds import suffix_of
 
 
 def plan_table(explainer: Explainer) -> Iterator[str]:
-    """One line a layer: index, name, type, output shape, and the rule of every formula."""
+    """Yield one line per layer: index, name, type, output shape, and the rule of every formula."""
     rows = [[*LAYER_COLUMNS, *rule_columns(explainer.formulas)]]
     for layer in explainer.net.layers:
         shape = "×".join(map(str, (explainer.net.batch_size, *layer.output_shapes[0])))
@@ -25,7 +25,7 @@ def plan_table(explainer: Explainer) -> Iterator[str]:
 
 
 def merges_line(merges: Sequence[Merge]) -> str:
-    """Return how many of the layers that scale and shift were merged into others."""
+    """Return a line with the number of layers that scale and shift, and of those merged into others."""
     merged = sum(merge.into is not None for merge in merges)
     count = counted(len(merges), "layer")
     return f"canonized: {merged:,} of {count} that scale and shift merged into others"
@@ -71,7 +71,7 @@ def progress_line(advanced: Advanced) -> str:
 
 
 def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
-    """Return the summary: ``made``, how many maps there are, and where files were written."""
+    """Yield the summary: ``made`` (the number of maps), times, and where files were written."""
     if not ended.made and not ended.failures and not ended.left:
         yield _nothing_left_line(run, ended)
         return
@@ -101,13 +101,13 @@ def _before_line(ended: Ended) -> str:
 
 def _nothing_left_line(run: PreparedRun, ended: Ended) -> str:
     """Return the line for a run with nothing left to do."""
-    there = f"{ended.done} of {ended.total} heatmaps are in {run.task.root} already"
+    there = f"{ended.done} of {ended.total} heatmaps are already in {run.task.root}"
     failed = f"{ended.failed} failed (--retry-failed tries them again)"
     return "nothing left to do: " + ", ".join([there] * bool(ended.done) + [failed] * bool(ended.failed))
 
 
 def ending_line(ended: Ended) -> str:
-    """Return the text after the word for how the run ended, if maps are left."""
+    """Return the text that follows the word for how the run ended, if maps are left."""
     if ended.was_interrupted:
         return f": {ended.left} left; run the same command again to continue"
     return (

@@ -1,4 +1,4 @@
-"""The config file: one table of keys, two formats: pairs of lines, and YAML."""
+"""The config file: one table of keys for two formats, pairs of lines and YAML."""
 
 from .arguments import CANONIZATIONS, CONVOLUTIONS, Settings, is_config, read_settings
 from .composite_file import composite_as_yaml, read_composite

@@ -1,4 +1,4 @@
-"""Values given in Python, instead of a config file or of values in one; checked in the same way."""
+"""Settings given in Python, instead of a config file or in addition to one; checked in the same way."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +17,15 @@ from .yaml_file import is_yaml
 
 #: How convolutions are computed.
 CONVOLUTIONS = ("auto", "direct", "winograd")
-#: Whether batch normalization becomes part of the layers beside it.
+#: Whether batch normalization is merged into the layers next to it.
 CANONIZATIONS = ("auto", "off")
 
-#: A line that every config of the toolbox's format has, and no prototxt.
+#: A line that is in every config of the toolbox's format, and in no prototxt.
 _FIRST_KEY = KEYS[0].name.encode()
-#: The key that is called otherwise here: a config file has a file's name for it, and nothing else.
+#: The key with another name here: in a config file its value is always a file.
 _LABELS = "labels"
 _KEYS: Mapping[str, Key] = {key.attribute: key for key in KEYS}
-#: What stands in no config file -> its parser.
+#: Settings that are not in config files -> their parsers.
 _OTHERS: Mapping[str, Callable[[str], Any]] = {
     "convolution": one_of(*CONVOLUTIONS),
     "canonize": one_of(*CANONIZATIONS),
@@ -33,7 +33,7 @@ _OTHERS: Mapping[str, Callable[[str], Any]] = {
     "threads": at_least(1),
     "memory": parse_memory,
 }
-#: Of these, what a model is not opened from.
+#: Those among them that are not settings of the model.
 _OF_PROCESS = ("threads", "memory")
 
 
@@ -48,7 +48,7 @@ class Settings:
     threads, memory
         Threads, and bytes, that it may use; None: not given.
     places
-        Setting -> line of the config file that it stands in.
+        Setting -> its line in the config file.
     """
 
     of_model: Mapping[str, Any]
@@ -58,14 +58,14 @@ class Settings:
 
 
 def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> Settings:
-    """The settings of a config file, or of a prototxt and its caffemodel, with those given besides.
+    """The settings of a config file, or of a prototxt and its caffemodel, together with given values.
 
     Parameters
     ----------
     source
-        The file: a prototxt where ``given`` has its caffemodel, and the file is no config.
+        The file: a config, or a prototxt if ``given`` has its caffemodel.
     given
-        Values by name, in place of those of the file.
+        Values by name; they replace those of the file.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
 
 
 def is_config(path: Path) -> bool:
-    """Whether a file is a config; whoever reads it says so if it cannot be read."""
+    """Whether a file is a config; an unreadable file is reported when it is read."""
     if is_yaml(path):
         return True
     try:
@@ -105,7 +105,7 @@ def is_config(path: Path) -> bool:
 
 
 def _in_place_of_config(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by attribute of a config; one way to give a mean takes the place of the other."""
+    """Values by attribute of a config; a mean that is given in one form replaces the other form."""
     overrides = {name: value for name, value in values.items() if name in _KEYS}
     for one, other in (("mean_file", "mean_values"), ("mean_values", "mean_file")):
         if one in overrides:
@@ -134,12 +134,12 @@ def _labels(value: Any) -> Path | tuple[str, ...]:
 
 
 def _as_text(name: str, value: Any) -> Any:
-    """A value as it would stand in a config file; composites as they are."""
+    """The text of a value, as in a config file; composites as they are."""
     if isinstance(value, Composite):
         return value
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
-    if hasattr(value, "tolist"):  # of NumPy
+    if hasattr(value, "tolist"):  # NumPy's types
         value = value.tolist()
     is_list = name in _KEYS and (_KEYS[name].is_list or name == "input_size")
     if is_list and isinstance(value, (list, tuple)):

@@ -80,12 +80,21 @@ def _lines_of(root: yaml.Node) -> Callable[[object], int]:
 
 
 def composite_as_yaml(composite: Composite, comments: tuple[str, ...] = ()) -> str:
-    """A file of a composite, that `read_composite` reads back.
-
-    Its name is left to the file's.
-    """
+    """A file of a composite, which `read_composite` reads back; the file's name becomes its name."""
     values = composite.as_json()
     del values["name"]
+    return _text_of(values, comments)
+
+
+def composite_as_block(composite: Composite) -> str:
+    """The block of a composite in a config, which `composite_in_config` reads back."""
+    values = composite.as_json()
+    if composite.name == _NAME_OF_BLOCK:
+        del values["name"]
+    return _text_of(values)
+
+
+def _text_of(values: dict[str, Any], comments: tuple[str, ...] = ()) -> str:
     rules = values.pop("rules")
     lines = [f"# {comment}".rstrip() for comment in comments]
     lines += [f"{key}: {in_a_line(value)}" for key, value in values.items()]

@@ -1,6 +1,6 @@
 """The table of keys, the parsers of their values, and the resulting config.
 
-Both formats share it. A text file calls a key by its name; a YAML file may also call it by its attribute.
+Both formats share the table. Text files use the name of a key; YAML files may also use its attribute.
 """
 
 import re
@@ -13,7 +13,7 @@ from caffe_lrp.messages import did_you_mean
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.composite import Composite, FormulaCode
 
-#: The place of values that replace those of a file.
+#: Place of values from the command line.
 COMMAND_LINE = "command line"
 
 #: ε, β and the scale of inputs beyond this overflow float32.
@@ -22,7 +22,7 @@ LARGEST_NUMBER = 1e30
 #: Python refuses to read numbers of thousands of digits; 64 bits hold these.
 _MOST_DIGITS = 18
 
-#: What only a run over a list needs to know.
+#: Attributes that only runs over lists need.
 _OF_RUN = ("output_root", "path_root", "picture", "places", "synset_file")
 
 _INTEGER = re.compile("[+-]?[0-9]+")
@@ -33,10 +33,10 @@ _SIZE = re.compile("([0-9]{1,6})[xX×]([0-9]{1,6})")
 
 @dataclass(frozen=True, kw_only=True)
 class HeatmapConfig:
-    """Everything a config file says; attribute names are those of the package.
+    """All values of a config file, under the package's own names.
 
-    Layers are given by index, by name, or (where relevance starts) by ``auto``, which is resolved when
-    the net is known. None means not given.
+    Layers are given by index, by name, or (where relevance starts) as ``auto``, which is resolved when the
+    net is known. None means not given.
     """
 
     prototxt: Path
@@ -68,13 +68,13 @@ class HeatmapConfig:
 
     @property
     def is_for_another_head(self) -> bool:
-        """Whether the command line names the head, so that the file may say nothing of its classes."""
+        """Whether the command line names the head; the file's classes may be those of another head."""
         return self.places.get("head") == COMMAND_LINE
 
     def model_arguments(self) -> dict[str, Any]:
         """Return the settings of the model, by the names of the arguments of `caffe_lrp.load`.
 
-        Settings of a file about classes do not apply to a head that the command line names.
+        Settings about classes in a file do not apply to a head that was chosen on the command line.
         """
         given = {name: getattr(self, name) for name in MODEL_ATTRIBUTES}
         if self.is_for_another_head and self.places.get("class_count") != COMMAND_LINE:
@@ -82,16 +82,16 @@ class HeatmapConfig:
         return given | {"labels": self.synset_file or ()}
 
     def location_of(self, attribute: str) -> str:
-        """Where the value of an attribute that was given comes from: file and line, or command line."""
+        """Where a given value comes from: file and line, or command line."""
         return self.places[attribute]
 
 
-#: Attributes that a model is opened from, labels aside.
+#: Attributes that are settings of the model, except labels.
 MODEL_ATTRIBUTES = tuple(name for name in HeatmapConfig.__dataclass_fields__ if name not in _OF_RUN)
 
 
 class LocatedValue(NamedTuple):
-    """A value in a file, and the line it stands in, from 1."""
+    """A value in a file, and its line number, from 1."""
 
     value: Any
     line: int
@@ -104,22 +104,22 @@ class Key:
     Attributes
     ----------
     name
-        As it stands in a text file.
+        Its name in text files.
     attribute
-        Of `HeatmapConfig`; in YAML another name of the key.
+        Its attribute of `HeatmapConfig`; in YAML also a name of the key.
     parse
-        From the text of the value; a ValueError tells what is wrong with it.
+        Parses the text of the value; a ValueError says what is wrong with it.
     help
         One line for the documentation.
     required
-        Whether a text file without the key is refused: unknown lines are comments there, and so is a
-        misspelt key.
+        Whether text files without the key are refused: unknown lines are comments there, and so are misspelt
+        keys.
     stand_in
-        Name of a key that makes this one unnecessary.
+        Name of a key that can replace this one.
     is_preprocessing
-        Whether the key may stand in the block ``preprocess`` of a YAML file.
+        Whether the key may be in the block ``preprocess`` of a YAML file.
     yaml_name
-        A name in YAML besides the attribute; empty if there is none.
+        A further name in YAML; empty if there is none.
     """
 
     name: str
@@ -138,12 +138,12 @@ class Key:
 
     @property
     def needs_value(self) -> bool:
-        """Whether the key is required in formats where misspelt keys are not taken for comments."""
+        """Whether the key is required in YAML, where misspelt keys are not taken for comments."""
         return self.default is MISSING
 
     @property
     def name_in_yaml(self) -> str:
-        """Its name in files that are written."""
+        """Its name in new files."""
         return self.yaml_name or self.attribute
 
     @property
@@ -153,7 +153,7 @@ class Key:
 
     @property
     def is_layer(self) -> bool:
-        """Whether the value can be the name of a layer or of what it writes."""
+        """Whether the value can be the name of a layer or a blob."""
         return self.attribute in ("start_layer", "first_layer", "head", "switch_layer")
 
 
@@ -166,7 +166,7 @@ def _integer(text: str) -> int:
 
 
 def _formula(text: str | Composite) -> FormulaCode:
-    """A number, a name or a composite. Whether there is such a formula is not known here."""
+    """Parse a number, a name or a composite; whether there is such a formula is checked elsewhere."""
     if isinstance(text, Composite):
         return text
     if _FORMULA_NAME.fullmatch(text):
@@ -200,7 +200,7 @@ def _name(text: str) -> str:
 
 
 def one_of(*choices: Any) -> Callable[[str], Any]:
-    """Return a parser of a value that is one of a few."""
+    """Return a parser for one of a few words."""
 
     def parse(text: str) -> Any:
         for choice in choices:
@@ -253,12 +253,12 @@ def _size(text: str) -> tuple[int, int]:
 def _preprocessing(
     name: str, attribute: str, parse: Callable[[str], Any], description: str, stand_in: str = ""
 ) -> Key:
-    """Return a key of the reference that concerns the input."""
+    """Return a key of the reference for the input."""
     return Key(name, attribute, parse, description, True, stand_in, is_preprocessing=True)
 
 
 def _choice(name: str, parse: Callable[[str], Any], description: str) -> Key:
-    """Return a key of our own that concerns the input."""
+    """Return a key of our own for the input."""
     return Key(name, name, parse, description, required=False, is_preprocessing=True)
 
 
@@ -339,13 +339,13 @@ KEYS: tuple[Key, ...] = (
 
 
 def locate(path: Path, config_folder: Path) -> Path:
-    """``path`` as it is if it exists or is absolute, else beside the config file if it exists there."""
+    """``path`` itself if it exists or is absolute, else in the config file's folder if it exists there."""
     beside = config_folder / path
     return beside if not exists(path) and exists(beside) else path
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file; not if its path is none, such as one too long."""
+    """Whether there is such a file; False for invalid paths, such as too long ones."""
     try:
         return path.exists()
     except (OSError, ValueError):

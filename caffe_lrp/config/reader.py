@@ -22,7 +22,7 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
     Raises
     ------
     ConfigError
-        The file cannot be read, or keys are missing or have bad values; all faults are reported at once.
+        The file cannot be read, or keys are missing or have bad values; all faults are in one message.
     """
     values = dict(overrides or {})
     places = dict.fromkeys(values, COMMAND_LINE)
@@ -40,7 +40,7 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
 
 
 def read_entries(path: Path, given: Collection[str] = ()) -> dict[str, LocatedValue]:
-    """The values of a file by attribute, paths as they stand in it.
+    """The values of a file by attribute; paths are not resolved.
 
     Parameters
     ----------

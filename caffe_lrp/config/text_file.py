@@ -11,9 +11,9 @@ from caffe_lrp.messages import closest
 
 from .keys import KEYS, Key, LocatedValue, exists, locate
 
-#: From here on a word is taken for a misspelt key.
+#: Words at least this similar to a key are taken for a misspelt key.
 _LEAST_SIMILARITY = 0.8
-#: Misspelt keys are looked for in so many lines; no config file comes near it.
+#: Only this many lines are searched for misspelt keys; config files are far shorter.
 _MOST_LINES = 2000
 
 _BLANK_DELIMITED = re.compile(r"[^ \t\v\f]+")
@@ -55,11 +55,11 @@ def read_text(content: bytes, path: Path, given: Collection[str]) -> dict[str, L
 
 
 def _find_keys(lines: list[str]) -> dict[str, int]:
-    """Index of the first line of every key that is there, by the key's name.
+    """Index of the first line of every key in the file, by the key's name.
 
-    A line names a key if it begins with it, as the reference has it. Optional keys are our own and must
-    stand alone, so that no comment of an old file is taken for one, and not where the value of another key
-    belongs: folders and heads are called ``crop``, too.
+    As in the reference, a line names a key if it begins with it. Optional keys are additions of this package.
+    They must be alone on their line, so that comments of old files are not taken for keys, and not on a line
+    for another key's value: ``crop`` may be the name of a folder or a head.
     """
     found: dict[str, int] = {}
     stripped = list(map(str.strip, lines))
@@ -78,13 +78,13 @@ def _find_keys(lines: list[str]) -> dict[str, int]:
 
 
 def _is_title(line: str, below: str) -> bool:
-    """Whether a line that is an optional key, any name as its value, is a title over keys rather."""
+    """Whether a line with an optional key whose value may be any name is more likely a heading above keys."""
     key = next(key for key in KEYS if key.name == line)
     return key.is_layer and (not below or below.startswith(_REQUIRED_NAMES))
 
 
 def _value_lines(key_lines: Mapping[str, int]) -> set[int]:
-    """Numbers of the lines where values of required keys stand."""
+    """Numbers of the lines with values of required keys."""
     return {key_lines[name] + 1 for name in _REQUIRED_NAMES if name in key_lines}
 
 
@@ -97,7 +97,7 @@ def _read_value(key: Key, lines: list[str], number: int, config_folder: Path) ->
     )
     if not words:
         raise ValueError(forgotten)
-    # Layers are called crop or resize, too.
+    # A layer may be called crop or resize.
     names_a_key = re.split("[:=]", words[0])[0] in (_REQUIRED_NAMES if key.is_layer else _NAMES)
     try:
         value = key.parse(words[0])
@@ -113,13 +113,13 @@ def _read_value(key: Key, lines: list[str], number: int, config_folder: Path) ->
 
 
 def _refuse_blank(first_word: str, whole: str, config_folder: Path) -> None:
-    """ValueError if the first word of a path is no file, but all of its line is one."""
+    """ValueError if the first word of a line is not a file, but the whole line is."""
     if not exists(locate(Path(first_word), config_folder)) and exists(locate(Path(whole), config_folder)):
         raise ValueError("ends at its first space; rename the file so that its path has no spaces")
 
 
 def _refuse_absence(key: Key, lines: list[str], key_lines: Mapping[str, int]) -> None:
-    """ValueError if a key that is not there is required, or optional and written like a comment."""
+    """ValueError for a missing key that is required, or that a line looks like a misspelling of."""
     if key.required:
         raise ValueError(f"the key '{key.name}' is missing ({key.help}); {_advice_on_missing(key, lines)}")
     values = _value_lines(key_lines)
@@ -133,7 +133,7 @@ def _refuse_absence(key: Key, lines: list[str], key_lines: Mapping[str, int]) ->
 
 
 def _advice_on_missing(key: Key, lines: list[str]) -> str:
-    """Return the advice on a missing key: correct a line that nearly names it, or add one."""
+    """Return advice on a missing key: correct a similar line, or add the key."""
     first_words: dict[str, int] = {}
     for number, line in enumerate(lines[:_MOST_LINES]):
         word = _FIRST_WORD.match(line)
@@ -143,17 +143,17 @@ def _advice_on_missing(key: Key, lines: list[str]) -> str:
     if close is None:
         return "add it and its value on the next line"
     number = first_words[close]
-    return f"write it so in line {number + 1}, where now stands '{lines[number].strip()}'"
+    return f"write '{key.name}' in line {number + 1} instead of '{lines[number].strip()}'"
 
 
 def _is_slip(key: Key, line: str, below: str) -> bool:
-    """Return whether a line is a misspelt key above a value, or a key and a value and nothing else."""
+    """Return whether a line is a misspelt key above a value, or only a key and a value."""
     word, *rest = re.split(r"\s*[:=]\s*|\s+", line, maxsplit=1)
     if not closest(key.name, [word], _LEAST_SIMILARITY):
         return False
     value = "".join(rest) or below
     if key.is_layer and (word != key.name or not rest or not _NAME.fullmatch(value)):
-        return False  # anything may be a name, so that titles and sentences look like one
+        return False  # any text can be a name, so headings and sentences look like values
     try:
         key.parse(value)
     except ValueError:

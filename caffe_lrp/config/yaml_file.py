@@ -1,7 +1,7 @@
-"""YAML: lines ``key: value``, a block ``preprocess`` for the input of the net, and one for pictures.
+"""The YAML format: lines ``key: value``, a block ``preprocess`` for the net's input, and one for pictures.
 
-A value is parsed from its text, as in a text file; its type in YAML (``no``, ``1e-2``, ``012``)
-does not matter. No objects are constructed, and anything that could make a small file large is refused.
+Values are parsed from their text, as in text files; their types in YAML (``no``, ``1e-2``, ``012``) do not
+matter. No objects are constructed, and everything that could make a small file large is refused.
 """
 
 import textwrap
@@ -16,24 +16,24 @@ from caffe_lrp.messages import MOST_LISTED, did_you_mean
 from caffe_lrp.relevance.composite import Composite
 from caffe_lrp.rendering.style import DEFAULT_STYLE, PICTURE_OPTIONS
 
-from .composite_file import composite_as_yaml, composite_in_config
+from .composite_file import composite_as_block, composite_in_config
 from .keys import KEYS, Key, LocatedValue
 from .yaml_nodes import line_of, pairs, root_of
 
-#: The block of the keys that concern the input.
+#: The block with the keys for the input.
 _BLOCK = "preprocess"
 _EXAMPLE = (
     "a config in YAML consists of lines 'key: value', such as 'prototxt: deploy.prototxt'. One with the "
     "value below its key must not end with .yaml"
 )
-#: The block of the words for pictures; the attribute of `HeatmapConfig` for it, too.
+#: The block with the options for pictures; also the attribute of `HeatmapConfig`.
 _PICTURE = "picture"
 #: The block, or the path, of a composite in place of a formula.
 _COMPOSITE, _FORMULA = "composite", "formula"
 _PICTURE_OPTIONS = {option.name: option for option in PICTURE_OPTIONS}
 SUFFIXES = (".yaml", ".yml")
 
-#: Columns of the reasons in a new file, without indent.
+#: Width of the reasons in a new file, without the indent.
 _COMMENT_WIDTH = 96
 _ORDINARY_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "timestamp", "null", "seq", "map")
@@ -44,7 +44,7 @@ _KEYS_BY_NAME = {name: key for key in KEYS for name in (key.name, key.attribute,
 
 
 class _Found(NamedTuple):
-    """A key in a file: what it is called, the line (from 1), and its value."""
+    """A key in a file: its name there, its line (from 1), and its value."""
 
     name: str
     line: int
@@ -52,12 +52,12 @@ class _Found(NamedTuple):
 
 
 def is_yaml(path: Path) -> bool:
-    """Whether a config file of this name is YAML."""
+    """Whether a config file with this name is YAML."""
     return path.suffix.lower() in SUFFIXES
 
 
 def require_yaml_name(path: Path) -> None:
-    """UsageError unless a file of this name would be read as YAML."""
+    """UsageError unless a file with this name would be read as YAML."""
     if not is_yaml(path):
         raise UsageError(
             f"{path}: a YAML config is recognised by its name; give it a name that ends with {SUFFIXES[0]}"
@@ -78,7 +78,7 @@ def read_yaml(content: bytes, path: Path, given: Collection[str]) -> dict[str, L
 
 
 def _keys(items: Iterable[_Found], given: Collection[str], faults: list[str]) -> dict[str, LocatedValue]:
-    """The values of keys by attribute; what is wrong with them goes to ``faults``."""
+    """The values of keys by attribute; errors are added to ``faults``."""
     found: dict[str, _Found] = {}
     for item in items:
         key = _KEYS_BY_NAME[item.name]
@@ -105,7 +105,7 @@ def _keys(items: Iterable[_Found], given: Collection[str], faults: list[str]) ->
 
 
 def _items(root: yaml.MappingNode, faults: list[str]) -> Iterator[_Found]:
-    """All known keys of the file, the block's among them; what is wrong with others goes to ``faults``."""
+    """All known keys of the file, including those in the block; errors are added to ``faults``."""
     for name, value in pairs(root, faults):
         if name.value in (_PICTURE, _COMPOSITE):
             continue
@@ -119,7 +119,7 @@ def _items(root: yaml.MappingNode, faults: list[str]) -> Iterator[_Found]:
 def _block(
     name: yaml.ScalarNode, value: yaml.Node, faults: list[str]
 ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-    """Names and values in a block; none if it is no block."""
+    """Names and values in a block; empty if it is not a block."""
     if isinstance(value, yaml.MappingNode):
         yield from pairs(value, faults)
     else:
@@ -131,7 +131,7 @@ def _block(
 def _composite(
     root: yaml.MappingNode, path: Path, given: Collection[str], faults: list[str]
 ) -> dict[str, LocatedValue]:
-    """The composite, in place of a formula, if there is one; what is wrong goes to ``faults``."""
+    """The composite, instead of a formula, if there is one; errors are added to ``faults``."""
     nodes = {name.value: (line_of(name), value) for name, value in pairs(root, [])}
     formulas = [line for name, (line, _) in nodes.items() if _attribute(name) == _FORMULA]
     if _COMPOSITE not in nodes or _FORMULA in given:
@@ -152,7 +152,7 @@ def _attribute(name: str) -> str:
 
 
 def _picture(root: yaml.MappingNode, faults: list[str]) -> dict[str, LocatedValue]:
-    """The words for pictures, if there are any; what is wrong with them goes to ``faults``."""
+    """The options for pictures, if there are any; errors are added to ``faults``."""
     blocks = [pair for pair in pairs(root, []) if pair[0].value == _PICTURE]
     values: dict[str, Any] = {}
     for block in blocks:
@@ -162,7 +162,7 @@ def _picture(root: yaml.MappingNode, faults: list[str]) -> dict[str, LocatedValu
 
 
 def _add_word(values: dict[str, Any], name: yaml.ScalarNode, value: yaml.Node, faults: list[str]) -> None:
-    """Add a word for pictures to ``values``, or what is wrong with it to ``faults``."""
+    """Add an option for pictures to ``values``, or its error to ``faults``."""
     place = f"line {line_of(name)}: '{name.value}'"
     option = _PICTURE_OPTIONS.get(name.value)
     if option is None:
@@ -177,7 +177,7 @@ def _add_word(values: dict[str, Any], name: yaml.ScalarNode, value: yaml.Node, f
 
 
 def _known(name: yaml.ScalarNode, value: yaml.Node, faults: list[str], *, in_block: bool) -> Iterator[_Found]:
-    """The key, unless there is none of this name at this place."""
+    """The key with this name; None if there is no such key at this place."""
     key = _KEYS_BY_NAME.get(name.value)
     if key is None:
         names = [*_KEYS_BY_NAME, _BLOCK, _PICTURE, _COMPOSITE]
@@ -193,7 +193,7 @@ def _known(name: yaml.ScalarNode, value: yaml.Node, faults: list[str], *, in_blo
 
 
 def _text_of(node: yaml.Node, key: Key) -> str:
-    """The text of a value; ValueError if it is none."""
+    """The text of a value; ValueError if it is not a single value."""
     if node.tag not in _ORDINARY_TAGS:
         raise ValueError(f"has the tag {node.tag}, which means nothing here; remove it")
     if isinstance(node, yaml.SequenceNode) and key.is_list and node.value:
@@ -217,10 +217,10 @@ def as_yaml(entries: Mapping[str, Any], reasons: Mapping[str, str] | None = None
     Parameters
     ----------
     entries
-        Values by attribute. None leaves the key without a value, which is refused when the file is read. Keys
-        that are not here become comments, with their defaults.
+        Values by attribute. With None the key has no value, which is refused when the file is read. All other
+        keys become comments with their defaults.
     reasons
-        Why keys have their values, by attribute, for comments; None: every comment names the toolbox's key.
+        Reasons for values, by attribute, for the comments; None: comments name the toolbox's keys.
     """
     lines = ["# Config of caffe-lrp; a line that begins with # is a comment.", ""]
     for key in KEYS:
@@ -235,7 +235,7 @@ def as_yaml(entries: Mapping[str, Any], reasons: Mapping[str, str] | None = None
 
 
 def _lines_of(key: Key, entries: Mapping[str, Any], reasons: Mapping[str, str] | None) -> Iterator[str]:
-    """Return the purpose of a key, and its value; if none is given, the default as a comment."""
+    """Return lines with a key's purpose and its value; without a value, its default as a comment."""
     old_name = f" ({key.name})" if reasons is None and key.name != key.attribute else ""
     yield f"# {key.help}{old_name}"
     for line in textwrap.wrap(_sentence((reasons or {}).get(key.attribute, "")), _COMMENT_WIDTH):
@@ -244,20 +244,20 @@ def _lines_of(key: Key, entries: Mapping[str, Any], reasons: Mapping[str, str] |
     value = entries[key.attribute] if given else key.default
     if isinstance(value, Composite):
         yield f"{_COMPOSITE}:"
-        yield from (f"  {line}" for line in composite_as_yaml(value).splitlines())
+        yield from (f"  {line}" for line in composite_as_block(value).splitlines())
         return
     scalar = "" if value in (None, "") else _as_scalar(value)
     yield f"{'' if given else '# '}{key.name_in_yaml}: {scalar}".rstrip()
 
 
 def _sentence(text: str) -> str:
-    """A reason as a comment: in one line, and without what is no text in YAML."""
+    """A reason as a comment: in one line, without characters that YAML does not allow."""
     line = "".join(character if character.isprintable() else "?" for character in text)
     return f"{line[0].upper()}{line[1:]}." if line else ""
 
 
 def _lines_of_pictures(given: Mapping[str, Any]) -> Iterator[str]:
-    """The block for pictures; without a value in it a comment, as an empty block is none."""
+    """The block for pictures; a comment if it has no value, as an empty block is not a block."""
     yield "# How pictures look (--outputs render)."
     yield f"{_PICTURE}:" if given else f"# {_PICTURE}:"
     defaults = DEFAULT_STYLE.as_json()
@@ -271,7 +271,7 @@ def _lines_of_pictures(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _as_scalar(value: Any) -> str:
-    """A value as its parser reads it back; a text that looks like something else is put into quotes."""
+    """The text that is read back as this value; texts that look like something else are put in quotes."""
     if isinstance(value, tuple):
         return _as_list(value)
     if not isinstance(value, (str, Path)):

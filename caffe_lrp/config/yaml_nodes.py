@@ -12,24 +12,24 @@ import yaml
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.recognition import why_no_text
 
-#: Bytes of a file; configs have two thousand, and reading takes a second for every 200,000.
+#: Most bytes of a file; configs have about two thousand, and reading takes a second per 200,000.
 _MOST_BYTES = 100_000
 #: Nodes inside nodes: a number in a list of a parameter, of an entry, in a list, in a block, in a file.
 _DEEPEST = 6
 
 
 class _Composer(yaml.SafeLoader):
-    """A loader that refuses features that no config needs and hostile files use."""
+    """A loader that refuses features that configs do not need and malicious files use."""
 
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """One node; aliases, which can stand for gigabytes, and deep nesting are faults."""
-        event: Any = cast(Any, self).peek_event()  # whose stub has no types
+        """One node; aliases, which can expand to gigabytes, and deep nesting are faults."""
+        event: Any = cast(Any, self).peek_event()  # its stub has no types
         self.depth += 1
         fault = ""
         if isinstance(event, yaml.AliasEvent):
-            fault = f"the alias *{event.anchor} is not allowed; write out what it stands for"
+            fault = f"the alias *{event.anchor} is not allowed; write out its value"
         elif self.depth > _DEEPEST:
             fault = "nested too deeply; write blocks and lists as the manual has them"
         if fault:
@@ -69,7 +69,7 @@ def root_of(content: bytes, path: Path, kind: str, example: str) -> yaml.Mapping
 
 
 def _why_invalid(error: yaml.YAMLError) -> str:
-    """Line and reason of a fault in the syntax."""
+    """Line and reason of a syntax error."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         context = f" {error.context}" if error.context else ""
         return f"line {error.problem_mark.line + 1}: is not valid YAML{context}: {error.problem}"

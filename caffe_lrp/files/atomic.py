@@ -23,41 +23,41 @@ _ADVICE = {
     errno.EEXIST: "a file is where a folder is needed; move or rename it",
     errno.ENOTDIR: "a file is where a folder is needed; move or rename it",
     errno.EISDIR: "a folder has the name of the output file; move or rename it",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EFBIG: "raise the file size limit (ulimit -f)",
     errno.ENAMETOOLONG: "give the image a shorter name",
 }
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
-#: Bytes of a name that leave room for what `temporary_beside` adds.
+#: Bytes of a name that leave enough for the suffix of `temporary_beside`.
 _LONGEST_NAME = 240
 
-#: What file systems say that have no way to sync a file or a folder; there is nothing to wait for then.
+#: Errors of file systems that cannot sync a file or a folder; then there is nothing to wait for.
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 
-#: Faults that all files to come would have as well.
+#: Errors that would affect all later files as well.
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE}
 
 
 def write_atomically(
     path: Path, content: bytes, root: Path | None = None, *, has_neighbour: bool = False
 ) -> None:
-    """Write ``content`` to ``path``, replacing what is there, its folder created if missing.
+    """Write ``content`` to ``path``, replacing an existing file; its folder is created if missing.
 
     Parameters
     ----------
     path, content
         The file.
     root
-        Links that lead out of this folder are not followed; None: all are.
+        Links out of this folder are not followed; None: all are.
     has_neighbour
-        Whether another file has just been written into the same folder, which then is not looked at again.
+        Whether another file has just been written into the same folder, which then is not checked again.
 
     Raises
     ------
     ImageError
         The file cannot be written; no part of it is left behind.
     OutputError
-        The same, for a reason that holds for all other files too, such as a full disk.
+        The same, for a reason that affects all other files, too, such as a full disk.
     """
     try:
         if not has_neighbour:
@@ -70,17 +70,16 @@ def write_atomically(
 
 
 def writing_error(path: Path, fault: OSError | ValueError) -> ImageError | OutputError:
-    """Return the error for ``fault``: it may concern one file, or all later files as well."""
+    """Return the error for ``fault``, which may affect only this file, or all later files as well."""
     kind = OutputError if getattr(fault, "errno", None) in _LASTING else ImageError
     return kind(f"{path}: cannot be written: {why_unwritable(fault)}")
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Replace ``path`` by a complete file, or leave it unchanged.
+    """Replace ``path`` with a complete file, or leave it unchanged.
 
-    The bytes go to a file with a name of its own in the same folder, which then takes the place of
-    ``path``: readers and parallel writers see the old file or a complete new one. The file's rights
-    follow the umask.
+    The bytes are written to a temporary file in the same folder, which then replaces ``path``: readers and
+    parallel writers see either the old file or a complete new one. The file's permissions follow the umask.
 
     Raises
     ------
@@ -119,17 +118,17 @@ def write_new(path: Path, content: str) -> None:
 
 
 def make_folder(path: Path, *, is_synced: bool) -> None:
-    """Make a folder, and those it lies in, where they are missing; raises OSError where that cannot be."""
+    """Make a folder and its parents if they are missing; raises OSError on failure."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     if is_synced:
         for folder in missing:
-            with suppress(PermissionError):  # others' folders may be open for writing, but not for reading
+            with suppress(PermissionError):  # other users' folders may be writable, but not readable
                 sync_path(folder.parent)
 
 
 def sync_files(paths: Sequence[str], roots: Collection[Path] = ()) -> None:
-    """Wait until files and their folders are on the disk.
+    """Sync files and their folders to the disk.
 
     Missing files are skipped.
 
@@ -138,17 +137,17 @@ def sync_files(paths: Sequence[str], roots: Collection[Path] = ()) -> None:
     paths
         The files.
     roots
-        Folders that they lie in, however deep: those between may be new as well.
+        Parent folders at any level; those in between may be new and are synced, too.
 
     Raises
     ------
     OutputError
-        The disk did not take them.
+        Writing to the disk failed.
     """
     folders = {parent for path in {os.path.dirname(path) for path in paths} for parent in _up_to(path, roots)}  # noqa: PTH120 - many paths
     try:
-        # All are on their way before one is waited for: a journaling file system then writes its journal once
-        # for them, which takes a third of the time.
+        # Start writing all files before waiting for one: a journaling file system then writes its journal
+        # once for all of them, which takes a third of the time.
         for path in paths:
             _if_there(path, _send_off)
         for path in (*paths, *sorted(folders, key=len, reverse=True)):
@@ -160,7 +159,7 @@ def sync_files(paths: Sequence[str], roots: Collection[Path] = ()) -> None:
 
 
 def _up_to(folder: str, roots: Collection[Path]) -> list[str]:
-    """A folder, and those that it lies in up to one of ``roots``."""
+    """Return a folder and its parents up to one of ``roots``."""
     path = Path(folder or ".")
     found = [path]
     while path not in roots and any(root in path.parents for root in roots):
@@ -170,7 +169,7 @@ def _up_to(folder: str, roots: Collection[Path]) -> list[str]:
 
 
 def _if_there(path: str, work: Callable[[int], None]) -> None:
-    """Do something with an open file, if there is one."""
+    """Open a file and do something with it, if it exists."""
     with suppress(FileNotFoundError, NotADirectoryError):
         _with_open(path, work)
 
@@ -190,18 +189,18 @@ def _send_off(file: int) -> None:
 
 
 def sync_path(path: Path | str) -> None:
-    """Wait until a file is on the disk; for a folder, its list of names.
+    """Sync a file to the disk; for a folder, its list of names.
 
     Raises
     ------
     OSError
-        The disk did not take it, or it is not there.
+        Writing to the disk failed, or the file does not exist.
     """
     _with_open(path, sync_open)
 
 
 def sync_open(file: int) -> None:
-    """The same for an open file or folder."""
+    """Sync an open file or folder, as `sync_path`."""
     try:
         os.fsync(file)
     except OSError as fault:
@@ -210,13 +209,13 @@ def sync_open(file: int) -> None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name of its own beside ``path``, from which `interrupted_writes` can tell what it was to become."""
+    """Return a unique name beside ``path``; `interrupted_writes` can derive the final name from it."""
     name = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
     return path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 def interrupted_writes(folder: Path) -> list[tuple[Path, str]]:
-    """Files in ``folder`` left by a process that was killed, and what they were to be called."""
+    """Return files in ``folder`` left by a killed process, and their intended names."""
     try:
         names = [entry.name for entry in os.scandir(folder)]
     except OSError:
@@ -226,7 +225,7 @@ def interrupted_writes(folder: Path) -> list[tuple[Path, str]]:
 
 
 def why_unwritable(error: Exception) -> str:
-    """Return the reason of a fault, and advice if there is any."""
+    """Return the reason for a fault, and advice if there is any."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
     advice = advice_on_limits(error) or _ADVICE.get(error.errno)

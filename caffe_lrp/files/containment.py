@@ -1,4 +1,4 @@
-"""Output that stays below its folder: links in it may not lead elsewhere."""
+"""Keeping output inside its folder: links in it may not lead elsewhere."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ from caffe_lrp.errors import ImageError
 
 
 def refuse_outside(folder: Path, root: Path) -> None:
-    """Refuse to write into ``folder`` if it really lies outside ``root``; neither need exist yet.
+    """Refuse to write into ``folder`` if its resolved path is outside ``root``; neither need exist yet.
 
     Raises
     ------
     ImageError
-        Names the link that leads outside.
+        It is outside; the error names the link.
     """
     if _is_below(folder, root):
         return
@@ -26,5 +26,5 @@ def refuse_outside(folder: Path, root: Path) -> None:
 
 
 def _is_below(folder: Path, root: Path) -> bool:
-    """Whether ``folder`` is ``root`` or lies in it, once all links are followed."""
+    """Return whether ``folder`` is ``root`` or inside it, with all links resolved."""
     return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))

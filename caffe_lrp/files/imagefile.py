@@ -1,4 +1,4 @@
-"""The bytes of an image, in a file of its own or in an archive; the only module that reads them."""
+"""The bytes of an image, in a file or in an archive; the only module that reads them."""
 
 import os
 from collections.abc import Callable
@@ -16,7 +16,7 @@ MAX_FILE_BYTES = 2**30
 
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """An image in an archive that is not compressed: ``size`` bytes of it from ``offset`` on."""
+    """An image in an uncompressed archive: ``size`` bytes, starting at ``offset``."""
 
     archive: Path
     name: str
@@ -27,29 +27,29 @@ class ArchiveMember:
         return f"{self.archive}/{self.name}"
 
 
-#: Either one is the name of the image in messages.
+#: Both serve as the name of the image in messages.
 ImageSource = Path | ArchiveMember
 
 
 def read_image(
     source: ImageSource, take: Callable[[int], None] = lambda size: None, most: int = MAX_FILE_BYTES
 ) -> bytes:
-    """The bytes of an image file, read once; as many as it had when it was opened.
+    """Return the bytes of an image file, read once; as many as it had when it was opened.
 
     Parameters
     ----------
     source
-        Where they lie.
+        File or archive member to read.
     take
-        Called with their number before they are read.
+        Called with the number of bytes before they are read.
     most
-        No more of them are read.
+        Largest number of bytes to read.
 
     Raises
     ------
     ImageError
-        It is missing, unreadable, empty, too large or no regular file. A file that says it has no bytes
-        counts as empty, whatever could be read from it: some files of the system never end.
+        It is missing, unreadable, empty, too large or not a regular file. A file of size 0 counts as empty,
+        even if something could be read from it: some system files never end.
     """
     file = source if isinstance(source, Path) else source.archive
     try:
@@ -88,7 +88,7 @@ def _read_member(member: ArchiveMember, take: Callable[[int], None], most: int) 
         content = file.read(size)
     if len(content) < size:
         raise ImageError(
-            f"{member}: the archive became shorter during the run; do not change it while it is read"
+            f"{member}: the archive became shorter during the run; do not change it while it is being read"
         )
     return content
 
@@ -99,7 +99,7 @@ def _open(path: Path) -> BinaryIO:
     except FolderError as error:
         raise ImageError(f"{path}: is a folder, not an image; list the files in it instead") from error
     except NotRegularError as error:
-        raise ImageError(f"{path}: is not a regular file; give a regular one") from error
+        raise ImageError(f"{path}: is not a regular file; give a regular file") from error
 
 
 def _refuse_large(source: ImageSource, size: int) -> None:

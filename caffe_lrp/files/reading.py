@@ -1,6 +1,6 @@
-"""Files opened with care: every fault becomes an error that names the file and says what to do.
+"""Opening files with care: every fault becomes an error that names the file and says what to do.
 
-Knows nothing about the content of a config, list or model; only the names of the published ones.
+This module knows nothing about the content of a config, list or model; only the names of published files.
 """
 
 import errno
@@ -23,12 +23,12 @@ from .recognition import HEAD_BYTES, why_foreign
 
 MEGABYTE = 1024 * 1024
 
-#: In a larger folder no similar name is looked for: a list may have thousands of images that are not there.
+#: In larger folders, no similar name is searched for: a list may have thousands of missing images.
 _MOST_NEIGHBOURS = 200
-#: Names of files less similar than this are of other files; endings alone make them alike.
+#: File names less similar than this are not suggested; the extension alone makes names somewhat similar.
 _LEAST_SIMILARITY = 0.75
 
-#: Files that scripts/fetch_model.py downloads: name -> a model they come with.
+#: Files that scripts/fetch_model.py downloads: name -> a model they belong to.
 PUBLISHED_FILES = {
     "bvlc_reference_caffenet.caffemodel": "caffenet",
     "bvlc_googlenet.caffemodel": "googlenet",
@@ -44,7 +44,7 @@ _ADVICE = {
     errno.ENAMETOOLONG: "a path has 4,095 bytes at most, and a name in it 255; shorten it",
 }
 
-#: How long a pipe is waited for that no process has opened to write to it, and how often it is looked at.
+#: How long to wait for a writer to open a pipe, and how often to check.
 _SECONDS_FOR_A_WRITER, _SECONDS_BETWEEN_LOOKS = 5.0, 0.05
 
 
@@ -56,7 +56,7 @@ def read_small_file(
     most_megabytes: int,
     may_be_pipe: bool = False,
 ) -> bytes:
-    """Content of the file ``path``.
+    """Return the content of the file ``path``.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ def read_small_file(
     error
         Class of the error to raise.
     most_megabytes
-        Anything larger is another kind of file and is refused, not read.
+        Larger files are of another kind, and are refused without reading them.
     may_be_pipe
-        Whether a pipe will do, as in ``-f <(find …)``.
+        Whether a pipe is accepted, as in ``-f <(find …)``.
 
     Raises
     ------
     CaffeLrpError
-        Of class ``error``: the file cannot be read, is no regular file, or is too large.
+        Of class ``error``: the file cannot be read, is not a regular file, or is too large.
     """
     try:
         with open_input(path, may_be_pipe=may_be_pipe) as file:
@@ -84,7 +84,7 @@ def read_small_file(
 
 
 def read_head(path: Path, what: str, error: type[CaffeLrpError], size: int = HEAD_BYTES) -> bytes:
-    """The first ``size`` bytes of the file ``path``; raises as `read_small_file`."""
+    """Return the first ``size`` bytes of the file ``path``; raises as `read_small_file`."""
     try:
         with open_input(path) as file:
             return next(pieces_of(file, size), b"")
@@ -95,14 +95,14 @@ def read_head(path: Path, what: str, error: type[CaffeLrpError], size: int = HEA
 def read_bounded(
     file: BinaryIO, name: Path | str, what: str, error: type[CaffeLrpError], most_megabytes: int
 ) -> bytes:
-    """Return the rest of an open file; raise ``error`` if that is more than ``most_megabytes``."""
+    """Return the rest of an open file; raise ``error`` if it is larger than ``most_megabytes``."""
     return _joined(iter(lambda: file.read(MEGABYTE), b""), name, what, error, most_megabytes)
 
 
 def _joined(
     pieces: Iterator[bytes], name: Path | str, what: str, error: type[CaffeLrpError], most_megabytes: int
 ) -> bytes:
-    # Memory is taken for as much as is asked for, and a pipe does not tell its size.
+    # A read allocates all the memory requested, and the size of a pipe is unknown.
     content = bytearray()
     while piece := next(pieces, b""):
         content += piece
@@ -113,12 +113,12 @@ def _joined(
 
 
 def open_input(path: Path, *, may_be_pipe: bool = False) -> BinaryIO:
-    """Open a file that a user has named, to read it with `pieces_of`; nothing is waited for.
+    """Open a file given by the user, to read it with `pieces_of`; never blocks.
 
     Raises
     ------
     FolderError, NotRegularError
-        It is a folder; or a device, a socket, or a pipe where none will do.
+        It is a folder; or it is a device, a socket, or a pipe that is not accepted.
     OSError, ValueError
         It cannot be opened.
     """
@@ -130,15 +130,15 @@ def open_input(path: Path, *, may_be_pipe: bool = False) -> BinaryIO:
 
 
 def pieces_of(file: BinaryIO, size: int = MEGABYTE) -> Iterator[bytes]:
-    """The bytes of a file that `open_input` opened, in pieces of at most ``size``.
+    """Yield the bytes of a file opened by `open_input`, in pieces of at most ``size``.
 
-    Of a regular file they are as many as it has now, although it may grow meanwhile. So files of the system
-    that say they have none, and of which some never end or wait for news, are empty.
+    A regular file is read up to its present size, although it may grow in the meantime. So system files of
+    size 0, some of which never end or block, are empty.
 
     Raises
     ------
     NotRegularError
-        It is a pipe that no process writes to.
+        It is a pipe without a writer.
     """
     status = os.fstat(file.fileno())
     if stat.S_ISFIFO(status.st_mode):
@@ -153,7 +153,7 @@ def pieces_of(file: BinaryIO, size: int = MEGABYTE) -> Iterator[bytes]:
 
 
 def _first_of_pipe(descriptor: int) -> bytes:
-    """Return what a pipe has right now; a process that writes to it may start a little later."""
+    """Return the first bytes of a pipe; wait a little, as its writer may start later."""
     hung_up = select.poll()
     hung_up.register(descriptor, 0)
     deadline = time.monotonic() + _SECONDS_FOR_A_WRITER
@@ -161,7 +161,7 @@ def _first_of_pipe(descriptor: int) -> bytes:
         is_over = bool(hung_up.poll(0))
         try:
             piece = os.read(descriptor, HEAD_BYTES)
-        except BlockingIOError:  # a process is there, and may take its time
+        except BlockingIOError:  # there is a writer, which may take its time
             piece, is_over = b"", True
         if piece or is_over:
             break
@@ -173,16 +173,16 @@ def _first_of_pipe(descriptor: int) -> bytes:
 
 
 def user_cache_folder(environment: Mapping[str, str]) -> Path | None:
-    """The user's folder for caches, in ``XDG_CACHE_HOME`` or ``~/.cache``; None for a user without a home."""
+    """Return the user's cache folder, ``XDG_CACHE_HOME`` or ``~/.cache``; None for a user without a home."""
     wish = Path(environment.get("XDG_CACHE_HOME", ""))
     folder = wish if wish.is_absolute() else Path(os.path.expanduser("~/.cache"))  # noqa: PTH111 - never fails
     return folder / "caffe-lrp" if folder.is_absolute() else None
 
 
 def require_file(path: Path, what: str, error: type[CaffeLrpError], *, may_be_pipe: bool = False) -> None:
-    """Raise ``error`` unless ``path`` is a regular file, or a pipe where one will do.
+    """Raise ``error`` unless ``path`` is a regular file, or a pipe if one is accepted.
 
-    Opening other things can hang (a pipe nobody writes to) or never end (a device).
+    Opening anything else can block (a pipe without a writer), or reading it may never end (a device).
     """
     try:
         _require_input(path.stat().st_mode, may_be_pipe)
@@ -194,30 +194,30 @@ def _require_input(mode: int, may_be_pipe: bool) -> None:
     if stat.S_ISDIR(mode):
         raise FolderError("it is a folder; give a file")
     if not stat.S_ISREG(mode) and not (may_be_pipe and stat.S_ISFIFO(mode)):
-        raise NotRegularError("it is not a regular file; give a regular one")
+        raise NotRegularError("it is not a regular file; give a regular file")
 
 
 class NotRegularError(OSError):
-    """There is a folder, a pipe or a device instead of a file, or a link that must not be followed.
+    """A folder, a pipe or a device instead of a file, or a link that must not be followed.
 
-    The text says so, and what to do.
+    The text says which, and what to do.
     """
 
 
 class FolderError(NotRegularError):
-    """It is a folder."""
+    """A folder instead of a file."""
 
 
 def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a file that caffe-lrp made, or is about to make: a descriptor, which child processes do not get.
+    """Open a file of caffe-lrp, or make it; return a descriptor that child processes do not inherit.
 
-    Whoever can write into a folder can put anything in the place of such a file. So no link is followed, a
-    pipe is not waited for, and nothing is cut off: `flags` may say ``O_CREAT``, but not ``O_TRUNC``.
+    Anyone who can write to the folder can replace such a file with something else. So links are not followed,
+    pipes do not block, and files are not truncated: `flags` may include ``O_CREAT``, but not ``O_TRUNC``.
 
     Raises
     ------
     NotRegularError
-        A link, a folder, a pipe or a device is in its place.
+        It is a link, a folder, a pipe or a device.
     OSError
         It cannot be opened.
     """
@@ -225,13 +225,13 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def open_regular(path: Path) -> int:
-    """Open a file that the user names, for reading: a descriptor; raises as `open_own`, but follows links."""
+    """Return a descriptor to read a file given by the user; raises as `open_own`, but follows links."""
     return _open(path, os.O_RDONLY, _require_regular)
 
 
 def _open(path: Path, flags: int, require: Callable[[int], None]) -> int:
-    """A descriptor of what ``require`` takes by its mode, asked before and after: it may be replaced."""
-    with suppress(FileNotFoundError):  # to open a device may already do something
+    """Return a descriptor; ``require`` checks the mode before and after opening, as files can be replaced."""
+    with suppress(FileNotFoundError):  # merely opening a device may have an effect
         require(path.stat(follow_symlinks=not flags & os.O_NOFOLLOW).st_mode)
     file = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     try:
@@ -269,7 +269,7 @@ def why_unreadable(fault: OSError | ValueError, path: Path) -> str:
 
 
 def missing_file_advice(path: Path) -> str:
-    """Return advice on a missing file: what is wrong with its path, or a suggestion."""
+    """Return advice on a missing file: the fault in its path, or a suggestion."""
     text = str(path)
     if text.startswith("~"):
         return "'~' is not expanded here; write the path in full"
@@ -283,7 +283,7 @@ def missing_file_advice(path: Path) -> str:
 
 
 def _advice_by_neighbours(path: Path) -> str:
-    """Return the first part of ``path`` that does not exist, and a suggestion from the names beside it."""
+    """Return the first part of ``path`` that does not exist, and a similar name in its folder."""
     steps = [*reversed(path.parents), path]
     gone = next(step for step in steps if step == path or not step.is_dir())
     if gone.is_file():
@@ -301,7 +301,7 @@ def _advice_by_neighbours(path: Path) -> str:
 
 
 def _names_in(folder: Path) -> list[str]:
-    """Names of the files in ``folder``; none if it cannot be listed or has too many."""
+    """Return the names of the files in ``folder``; none if it cannot be listed or has too many."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in itertools.islice(entries, _MOST_NEIGHBOURS + 1)]

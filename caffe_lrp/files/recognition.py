@@ -1,7 +1,7 @@
-"""Recognition of wrong files: one table of kinds, recognised by their content.
+"""Recognition of wrong files by their content: one table of kinds.
 
-Names of files do not count, and nothing is unpacked, unpickled or parsed in full: only the beginning of a
-file is looked at.
+File names do not matter, and nothing is unpacked, unpickled or parsed in full: only the beginning of a
+file is checked.
 """
 
 import re
@@ -13,21 +13,21 @@ _FETCH_ADVICE = "download the file itself, not the page that shows it"
 _ONLY_CAFFE = "caffe-lrp runs only Caffe nets"
 _WITH_MMDNN = "try to convert the net to Caffe with MMdnn"
 
-#: How much of a file's beginning shows that it is no text.
+#: Bytes at the beginning of a file that show whether it is a text.
 HEAD_BYTES = 512
-#: How much of it is searched for what only one kind of file has.
+#: Bytes at its beginning that are searched for the marks of a kind.
 SEARCHED_BYTES = 1 << 20
 
-#: Bytes that no text has near its beginning.
+#: Bytes that do not occur near the beginning of a text.
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x19\x1c-\x1f]")
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n"
-#: Where the length of the name of the first file of a ZIP archive lies, and where the name begins.
+#: Offsets of the length of the first file's name in a ZIP archive, and of the name.
 _ZIP_NAME_LENGTH, _ZIP_NAME = slice(26, 28), 30
 _PYTORCH_MEMBER = re.compile(
     rb"[^/]+/(data\.pkl|data/\d+|constants\.pkl|byteorder|\.format_version|code/.+)", re.DOTALL
 )
-#: How ``torch.save`` began its files before version 1.6: a pickle of this number.
+#: Beginning of files of ``torch.save`` before version 1.6: a pickle of this number.
 _PYTORCH_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _SAFETENSORS = re.compile(rb'\{\s*"')
@@ -37,7 +37,7 @@ _TENSORFLOW_OPERATOR = re.compile(rb"[A-Za-z_][A-Za-z0-9_>]*")
 #: Wire types of protobuf.
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _MOST_VARINT_BYTES = 10
-#: Fields of ONNX's ModelProto that stand before the graph, with their wire types; and the graph.
+#: Fields of ONNX's ModelProto before the graph, with their wire types; and the graph.
 _ONNX_BEFORE_GRAPH = {1: _VARINT, 2: _LENGTH_DELIMITED, 3: _LENGTH_DELIMITED, 4: _LENGTH_DELIMITED} | {
     5: _VARINT,
     6: _LENGTH_DELIMITED,
@@ -46,12 +46,12 @@ _ONNX_GRAPH = 7
 
 
 class ForeignKind(NamedTuple):
-    """A kind of file that is found where another is expected.
+    """A kind of file that users give instead of the expected one.
 
     Attributes
     ----------
     name
-        What to call it, with its article.
+        Its name, with an article.
     advice
         What to do about it.
     is_kind_of
@@ -64,7 +64,7 @@ class ForeignKind(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """A field of a protobuf message; of one that goes on behind the bytes at hand, the payload is cut off."""
+    """A field of a protobuf message; its payload may be cut off at the end of the available bytes."""
 
     number: int
     wire_type: int
@@ -77,7 +77,7 @@ def _begins(*beginnings: bytes) -> Callable[[bytes], bool]:
 
 
 def _text_begins(*beginnings: bytes) -> Callable[[bytes], bool]:
-    """The same behind blanks and a byte order mark, without regard to capitals."""
+    """The same after whitespace and a byte order mark, ignoring case."""
 
     def test(content: bytes) -> bool:
         text = content[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -87,7 +87,7 @@ def _text_begins(*beginnings: bytes) -> Callable[[bytes], bool]:
 
 
 def _is_pytorch(content: bytes) -> bool:
-    """A file of ``torch.save`` (a ZIP archive, formerly a pickle), or of TorchScript."""
+    """Return whether it is from ``torch.save`` (a ZIP archive, formerly a pickle) or TorchScript."""
     if content.startswith(_ZIP):
         length = int.from_bytes(content[_ZIP_NAME_LENGTH], "little")
         first = content[_ZIP_NAME : _ZIP_NAME + length]
@@ -96,7 +96,7 @@ def _is_pytorch(content: bytes) -> bool:
 
 
 def _is_keras(content: bytes) -> bool:
-    """A ``.keras`` file, or an HDF5 file that Keras wrote."""
+    """Return whether it is a ``.keras`` file, or an HDF5 file written by Keras."""
     if content.startswith(_ZIP):
         return b"model.weights.h5" in content or b'"keras_version"' in content
     return content.startswith(_HDF5) and b"keras" in content
@@ -120,7 +120,7 @@ def _is_onnx(content: bytes) -> bool:
 
 
 def _is_tensorflow(content: bytes) -> bool:
-    """A SavedModel (version 1, then a graph with what is to be known of it), or a graph alone."""
+    """Return whether it is a SavedModel (version 1, then a graph with metadata), or only a graph."""
     first, second = _first_two(content)
     if (first.number, first.wire_type, first.value) == (1, _VARINT, 1):
         about, _ = _first_two(second.payload)
@@ -134,14 +134,14 @@ def _is_tensorflow(content: bytes) -> bool:
 
 
 def _first_two(content: bytes) -> tuple[_Field, _Field]:
-    """The first two fields of a message; those it does not have are numbered 0."""
+    """Return the first two fields of a message; missing ones have number 0."""
     fields = _fields(content)
     none = _Field(0, 0, 0, b"")
     return next(fields, none), next(fields, none)
 
 
 def _fields(content: bytes) -> Iterator[_Field]:
-    """Fields of a protobuf message of which these are the first bytes, up to one of another wire type."""
+    """Yield the fields of a protobuf message, given its first bytes, up to an unknown wire type."""
     position = 0
     while position < len(content):
         tag, position = _varint(content, position)
@@ -154,7 +154,7 @@ def _fields(content: bytes) -> Iterator[_Field]:
 
 
 def _varint(content: bytes, start: int) -> tuple[int, int]:
-    """A number, and where the next byte behind it lies."""
+    """Return a number, and the offset of the byte after it."""
     value = 0
     for count, byte in enumerate(content[start : start + _MOST_VARINT_BYTES]):
         value |= (byte & 0x7F) << 7 * count
@@ -163,7 +163,7 @@ def _varint(content: bytes, start: int) -> tuple[int, int]:
     return 0, len(content)
 
 
-#: The first kind that fits counts: models lie in archives and in HDF5 files.
+#: The first matching kind is used: models can be archives or HDF5 files, which come later.
 _KINDS = (
     ForeignKind(
         "a Git LFS pointer",
@@ -232,21 +232,21 @@ _KINDS = (
 
 
 def foreign_kind(content: bytes) -> ForeignKind | None:
-    """The kind of file that ``content`` begins like, None if it is none of the well-known wrong ones.
+    """Return the kind of file that ``content`` begins like; None if it is not a known wrong one.
 
-    To be asked only about what could not be read: a list may well begin with ``GIF89a/bee.gif 1``.
+    To be called only for files that could not be read: a list may well begin with ``GIF89a/bee.gif 1``.
     """
     beginning = content[:SEARCHED_BYTES]
     return next((kind for kind in _KINDS if kind.is_kind_of(beginning)), None)
 
 
 def why_no_text(content: bytes, what: str, advice_on_binary: str = "were two paths swapped?") -> str:
-    """Return what a file is that could not be read as ``what``; empty if it may be a text."""
+    """Return what a file, which could not be read as ``what``, really is; empty if it may be a text."""
     binary = f"is a binary file, not a {what}; {advice_on_binary}"
     return why_foreign(content, what) or (binary if _CONTROL.search(content, 0, HEAD_BYTES) else "")
 
 
 def why_foreign(content: bytes, what: str) -> str:
-    """Return the known wrong kind of a file that should be ``what``; empty if it is none of them."""
+    """Return the known wrong kind of a file that should be ``what``; empty if it is not one of them."""
     kind = foreign_kind(content)
     return f"is {kind.name}, not a {what}; {kind.advice}" if kind else ""

@@ -1,7 +1,7 @@
-"""Trust in files that caffe-lrp keeps between runs: whether another user could have forged them.
+"""Trust in files that caffe-lrp keeps between runs: checks whether another user could have forged them.
 
-A cache is trusted. So it has to belong to the user or to root, and nobody else may be able to write it, to
-replace it, or to lead the way to it elsewhere. Knows nothing of what is in the files.
+A cache is trusted. So it must belong to the user or to root, and nobody else may be able to write to it,
+replace it, or redirect the path to it. This module knows nothing about the content of the files.
 """
 
 import errno
@@ -19,23 +19,23 @@ from .reading import open_own
 
 _ROOT = Path("/")
 _ROOT_USER = 0
-#: As many links as Linux follows on the way to a file.
+#: Number of links that Linux follows in a path.
 _MOST_LINKS = 40
-#: What files of users that a user namespace does not know seem to belong to; on most systems "nobody".
+#: Apparent owner of files whose owner is unknown in a user namespace; on most systems "nobody".
 _UNKNOWN_USER = 65534
 _ALL_USERS = 2**32 - 1
 _ACCESS_LIST = "system.posix_acl_access"
 
 
 class Distrust(NamedTuple):
-    """A reason why something could be written by another user.
+    """A reason why another user could have written a file.
 
     Attributes
     ----------
     reason
         A clause: "the group 'lab' can write to /srv/cache".
     remedy
-        What the user can do about it: "run 'chmod g-w /srv/cache'"; empty if only somebody else can.
+        What the user can do about it: "run 'chmod g-w /srv/cache'"; empty if the user cannot change it.
     """
 
     reason: str
@@ -49,24 +49,24 @@ class UntrustedError(OSError):
 def why_untrusted(path: Path, owners: Collection[int] = (), below: Path = _ROOT) -> Distrust | None:
     """Return why another user could have changed the file or folder ``path``; None if nobody could.
 
-    It has to belong to the user or to root, and nobody else may be able to write to it. So do all folders on
-    the way, but those with the sticky bit may be open to all, as `/tmp` is: there nobody can replace what is
-    not theirs. Links are followed, and have to belong to the user or to root, too. Of what is not there yet,
-    the folders that are there count.
+    It must belong to the user or to root, and nobody else may be able to write to it. The same holds for all
+    parent folders, except that folders with the sticky bit, such as `/tmp`, may be open to all: there, nobody
+    can replace other users' files. Links are followed, and must belong to the user or to root, too. If it
+    does not exist yet, its existing parent folders are checked.
 
     Parameters
     ----------
     path
         A file or a folder.
     owners
-        Users (their numbers) who are trusted besides.
+        Further trusted users (their numbers).
     below
-        A folder that is taken on trust, with the way to it. By default nothing is.
+        A folder that is trusted without checks, with the path to it; by default none.
 
     Raises
     ------
     OSError
-        It cannot be told: what is on the way is no folder, or may not be looked into, or is a link to itself.
+        The path cannot be checked: a part of it is not a folder, is not readable, or is a circular link.
     """
     steps = list(_steps(path.absolute().relative_to(below.absolute()), below))
     trusted = {os.geteuid(), _ROOT_USER, *owners}
@@ -78,17 +78,17 @@ def why_untrusted(path: Path, owners: Collection[int] = (), below: Path = _ROOT)
 
 
 def open_trusted(path: Path, owners: Collection[int] = ()) -> int:
-    """Open a file for reading that nobody else can have written: a descriptor, as `open_own` gives it.
+    """Open a file for reading that nobody else can have written; return a descriptor, as `open_own` does.
 
-    The file itself is looked at, not its name, and not the folders on the way: ask `why_untrusted` of its
-    folder once.
+    The open file is checked, not its name or its parent folders: check its folder once with
+    `why_untrusted`.
 
     Raises
     ------
     UntrustedError
-        It belongs to somebody else, or others can write to it.
+        It belongs to another user, or others can write to it.
     OSError
-        It cannot be opened, or something other than a regular file is in its place.
+        It cannot be opened, or is not a regular file.
     """
     file = open_own(path)
     try:
@@ -100,9 +100,9 @@ def open_trusted(path: Path, owners: Collection[int] = ()) -> int:
 
 
 def make_trusted_folder(folder: Path) -> None:
-    """Make ``folder``, and folders above it, such that nobody else can write to them, whatever the umask.
+    """Make ``folder`` and its parents, not writable for others, whatever the umask.
 
-    Raises OSError where that is impossible.
+    Raises OSError if that is impossible.
     """
     for step in reversed([folder, *folder.parents]):
         if not step.is_dir():
@@ -110,9 +110,9 @@ def make_trusted_folder(folder: Path) -> None:
 
 
 def create_trusted(path: Path) -> int:
-    """Make a new file that nobody else can write to, whatever the umask: a descriptor for writing.
+    """Make a new file that nobody else can write to, whatever the umask; return a descriptor for writing.
 
-    Raises OSError where that is impossible, or something is in its place.
+    Raises OSError if that is impossible, or the name exists.
     """
     file = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     os.fchmod(file, os.fstat(file).st_mode & 0o755)
@@ -120,10 +120,9 @@ def create_trusted(path: Path) -> int:
 
 
 def replace_trusted(path: Path, content: bytes) -> None:
-    """Put ``content`` into a file that nobody else can write to, whatever is in its place, at once and whole.
+    """Replace a file atomically with ``content``; nobody else can write to the new file.
 
-    Folders that are missing are made, as somebody may have tidied them away. Raises OSError where that is
-    impossible.
+    Missing folders are made, as they may have been cleaned up. Raises OSError if that is impossible.
     """
     make_trusted_folder(path.parent)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}.tmp")
@@ -143,9 +142,9 @@ def _require_trusted(path: Path, state: os.stat_result, trusted: Collection[int]
 
 
 def _steps(way: Path, start: Path) -> Iterator[tuple[Path, os.stat_result | None]]:
-    """All folders and links that decide what ``way`` leads to from ``start``, and what it leads to itself.
+    """Yield all folders and links on the path ``way`` from ``start``, and its target.
 
-    Ends with the first that is not there, whose state is None. `start` is among them only if it is the root.
+    Ends with the first that does not exist, whose state is None. `start` is included only if it is the root.
     """
     here = start.resolve()
     if here == _ROOT:
@@ -174,7 +173,7 @@ def _steps(way: Path, start: Path) -> Iterator[tuple[Path, os.stat_result | None
 def _why_doubted(
     path: Path, state: os.stat_result, trusted: Collection[int], *, is_on_the_way: bool
 ) -> Distrust | None:
-    """Why not to trust what has the owner and the rights ``state``."""
+    """Return why not to trust a file or folder with the owner and permissions in ``state``."""
     is_known = state.st_uid in trusted or (is_on_the_way and is_unknown(state.st_uid))
     if not is_known:
         return Distrust(f"{path} belongs to {_user(state.st_uid)}")
@@ -191,9 +190,9 @@ def _why_doubted(
 
 
 def is_unknown(user: int) -> bool:
-    """Whether ``user`` stands for all whom this user namespace has no number for, such as the machine's root.
+    """Return whether ``user`` stands for all users unknown in this namespace, such as the machine's root.
 
-    In a container that was not started by root the folders above one's home seem to belong to nobody.
+    In a container that was not started by root, the parent folders of the home seem to belong to nobody.
     """
     if user != _UNKNOWN_USER:
         return False
@@ -204,10 +203,10 @@ def is_unknown(user: int) -> bool:
 
 
 def _is_private_group(path: Path, state: os.stat_result) -> bool:
-    """Whether the group of ``path`` is its owner and nobody else.
+    """Return whether the group of ``path`` consists only of its owner.
 
-    Many systems give every user a group of the same name, and open new folders to it. An access list may let
-    in others besides.
+    Many systems give every user a group of the same name, which may write to new folders. An access list may
+    give access to others as well.
     """
     with suppress(KeyError):
         owner, group = pwd.getpwuid(state.st_uid), grp.getgrgid(state.st_gid)

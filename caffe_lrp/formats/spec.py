@@ -1,4 +1,4 @@
-"""The content of the files: frozen descriptions of a net, its inputs and its layers, without arrays."""
+"""What the files describe: a net, its inputs and its layers, as frozen values without arrays."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class ConstantSpec:
-    """A blob that does not depend on images, and its full shape; ``value`` is every number in it."""
+    """A blob that does not depend on images, and its full shape; every number in it is ``value``."""
 
     name: str
     shape: Shape
@@ -33,17 +33,17 @@ class Transform:
     layer
         Name of the layer.
     resize
-        Height and width that images are given first; None: they stay as they are.
+        Height and width that images are first resized to; None: they are not resized.
     crop_size
-        Side of the square cut out of the middle; None: nothing is cut off.
+        Side of the square that is cropped from the centre; None: nothing is cropped.
     mean_values
-        One number for all channels, or one for each (blue first); none: nothing of that kind.
+        One number for all channels, or one for each (blue first); empty: there are none.
     mean_file
-        A mean image, as Caffe was to find it; None: there is none.
+        Path of a mean image, as the prototxt has it; None: there is none.
     scale
-        What everything is multiplied with in the end.
+        Factor of the input, applied last.
     is_gray
-        Whether images are read as grey ones.
+        Whether images are read in grayscale.
     """
 
     layer: str
@@ -62,11 +62,11 @@ class UnknownField:
     Attributes
     ----------
     name, value
-        The field, and its number, truth value or choice; empty for a text, a list or a block.
+        The field, and its number, boolean or enum value; empty for a string, a list or a block.
     block
-        Name of the block it stands in.
+        Name of the block it is in.
     line
-        Where it stands.
+        Its line number.
     """
 
     name: str
@@ -79,8 +79,8 @@ class UnknownField:
 class LayerSpec:
     """One layer of a prototxt.
 
-    ``parameters`` is the protobuf message the layer was described by (current style); layers read
-    their own ``…_param`` from it and nobody changes it. What it has no place for are ``unknown_fields``.
+    ``parameters`` is the protobuf message of the layer, in the current style; layers read their own
+    ``…_param`` from it, and it is never changed. Fields that the message lacks are ``unknown_fields``.
     """
 
     name: str
@@ -108,13 +108,13 @@ class NetSpec:
     Attributes
     ----------
     source
-        The path, for messages.
+        Path of the prototxt, for messages.
     state
         The phase, level and stages that the file itself asks for.
     transform
-        How the data layer of a net for training prepares images; None: the file does not say.
+        How the data layer of a training net prepares images; None: the file does not say.
     notices
-        What was noticed in the file that its user should know.
+        Notices about the file for the user.
     """
 
     source: str

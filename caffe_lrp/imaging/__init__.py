@@ -1,1 +1,1 @@
-"""Images into input blobs, relevance into pictures."""
+"""From images to input blobs."""

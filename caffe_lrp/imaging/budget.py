@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from caffe_lrp.files.imagefile import ImageSource
 from caffe_lrp.machine.environment import return_free_memory
 
-#: Other threads cannot use what one has freed of a large image, unless it is given back to the system.
+#: Memory of a large image that one thread has freed is of use to others only when returned to the system.
 _LARGE = 128 * 2**20
 
-#: Takes some bytes for an image; waits until there are as many.
+#: Takes bytes for an image; waits until they are available.
 Take = Callable[[int], None]
 #: Called with an image that takes more than the whole budget, and its number of bytes.
 Tell = Callable[[ImageSource, int], None]
@@ -26,17 +26,17 @@ class _Share:
 
 
 class MemoryBudget:
-    """Bytes that loaders take for their images and give back; who wants more than is left waits for others.
+    """Bytes that loaders take for their images and give back; a loader waits if too few are left.
 
-    It is first come, first served. An image that takes more than the whole budget waits until no other is
-    being worked on, and has all of it: it is loaded alone. So no two can wait for each other.
+    Loaders are served in the order in which they ask. An image that takes more than the whole budget waits
+    until no other is being loaded, and is then loaded alone. So two loaders never wait for each other.
 
     Parameters
     ----------
     size
         Bytes for all images together; None: any number.
     tell
-        Told of the first image that takes more than ``size``, and of those that take even more.
+        Called for the first image that takes more than ``size``, and for each that takes even more.
     """
 
     def __init__(self, size: int | None = None, tell: Tell = lambda source, needed: None) -> None:
@@ -64,7 +64,7 @@ class MemoryBudget:
             return
         with self._changed:
             self._queue.append(share)
-            self._at_work -= share.size > 0  # it waits itself, so no other image waits for it
+            self._at_work -= share.size > 0  # it is waiting, so no other image waits for it
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._may_go_on(share, size))
             self._queue.popleft()

@@ -1,4 +1,4 @@
-"""Which part of a picture a net sees, from sizes alone: the same for a run and for later readers."""
+"""Which part of a picture a net sees, computed from sizes alone, in a run and when its files are read."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Crop:
     def start(self, size: Size) -> Size:
         """First row and column of the crop in a picture resized to ``size``; below 0 where it is smaller.
 
-        The reference has the longer side as long as the base size, and it can be a pixel shorter.
+        The reference takes the longer side to be as long as the base size, but it can be a pixel shorter.
         """
         starts = self.centred_start(size)
         if self.resize_mode != "reference":
@@ -40,7 +40,7 @@ class Crop:
         return (row, starts[1]) if size[0] > size[1] else (starts[0], column)
 
     def centred_start(self, size: Size) -> Size:
-        """The same of a crop that is centred, as those of NumPy files are."""
+        """First row and column of a centred crop; NumPy files are always cropped like this."""
         inputs = self.input_size
         return _centred(size[0], inputs[0]), _centred(size[1], inputs[1])
 
@@ -50,7 +50,7 @@ class Crop:
         return place_of_crop(sides, size, self.start(size), self.input_size)
 
     def place_of_levels(self, sides: Size) -> Place:
-        """The same of a NumPy file, or a finished input, which is not resized."""
+        """The position of the net's input in a NumPy file or a finished input, which is not resized."""
         return place_of_crop(sides, sides, self.centred_start(sides), self.input_size)
 
 

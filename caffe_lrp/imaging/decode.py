@@ -1,9 +1,9 @@
-"""Image files into 16-bit samples, with what the resizing rules need to know about the file.
+"""Decoding image files to 16-bit samples, with the facts about the file that resizing depends on.
 
-Pillow identifies the file and decodes it: it tells palettes, inks and bilevel images apart, raises where
-data is damaged or missing, and is quiet about the rest. OpenCV decodes 16-bit colours (``deep_colours.py``).
-JPEG comes from libjpeg-turbo with its default settings either way. Orientation tags are ignored, and of an
-animation the first frame is taken. Source: manual: toolbox, "Decoding".
+Pillow identifies and decodes the file: it distinguishes palettes, inks and bilevel images, and raises an
+error if data is damaged or missing. OpenCV decodes 16-bit colours (``deep_colours.py``). Both decode JPEG
+with libjpeg-turbo and its default settings. Orientation tags are ignored, and the first frame of an animation
+is used. Source: manual: toolbox, "Decoding".
 """
 
 import io
@@ -32,39 +32,39 @@ from .pixels import (
     loaded_eight_bits,
 )
 
-#: Images with more pixels are refused before they are decoded, unless others are allowed (``--max-pixels``):
-#: about 13,400 x 13,400. See `_bytes_to_decode` for what that takes.
+#: Images with more pixels are refused before they are decoded, unless ``--max-pixels`` allows more: about
+#: 13,400 x 13,400. See `_bytes_to_decode` for the memory.
 MAX_PIXELS = 180_000_000
 
-#: What decoding takes at most for every pixel.
+#: The most bytes per pixel that decoding takes.
 _MOST_BYTES_OF_PIXEL = 28
 
-#: Longer images are refused: resizing takes half a kilobyte for every pixel of a row.
+#: Images with a longer side are refused: resizing takes half a kilobyte for every pixel of a row.
 LARGEST_SIDE = 2**18
 
-#: Progressive JPEGs with more scans than ordinary ones are refused if all scans together have to go over
-#: so many pixels: small files can keep the decoder busy for hours.
+#: Progressive JPEGs with more scans than ordinary ones are refused if all scans together cover more pixels
+#: than this: small files could keep the decoder busy for hours.
 _ORDINARY_SCANS = 100
 _MOST_SCANNED_PIXELS = 2 * 10**9
 _JPEG_SCAN = b"\xff\xda"
 
-#: Formats that are tried; others that Pillow knows start programs (EPS) or are no photographs.
+#: Formats that are tried; other formats of Pillow start programs (EPS) or are not for photographs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "DIB", "PCX")
 
-#: Formats whose gray images of 8 bits or fewer ImageMagick holds as a palette; images made in memory, which
-#: have no format, are taken for PNG.
+#: Formats whose gray images of 8 bits or fewer ImageMagick treats as palette images. Images made in memory
+#: have no format and are treated like PNG.
 _GRAY_AS_PALETTE = frozenset(("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", None))
 
-#: What decoders take for every pixel, besides the pixels themselves (measured on noise).
+#: Bytes that decoders take per pixel, in addition to the pixels (measured on noise).
 _DECODER_BYTES = {"JPEG2000": 20, "WEBP": 14, "TIFF": 5, "GIF": 4}
-#: A progressive JPEG is held as coefficients until its last scan, two bytes for each.
+#: A progressive JPEG is kept as coefficients of two bytes until its last scan.
 _PROGRESSIVE_BYTES = 8
-#: Of the modes in which Pillow does not hold four bytes for every pixel.
+#: Bytes per pixel in the modes for which Pillow does not use four.
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
-#: 16-bit colours are decoded once more, by OpenCV, and a picture that is stored turned is turned back.
+#: 16-bit colours are decoded a second time, by OpenCV; a rotated picture is rotated back.
 _DEEP_COLOUR_BYTES, _TURNED_BYTES = 8, 16
 
-#: How messages call an image: by its file, or in words where it comes from memory.
+#: The name of an image in messages: its file, or a description if it comes from memory.
 ImageName = ImageSource | str
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -78,11 +78,11 @@ def decode(source: ImageSource, max_pixels: int = MAX_PIXELS, take: Take = lambd
     Parameters
     ----------
     source
-        Where its bytes are.
+        The file, or the member of an archive.
     max_pixels
         Images with more pixels are refused before they take any memory.
     take
-        Called with the memory that the file takes, and then with what decoding does, before either is read.
+        Called before each step with the memory that it takes: first reading the file, then decoding it.
 
     Raises
     ------
@@ -107,12 +107,12 @@ def decode_opened(
     Parameters
     ----------
     name
-        What messages call it.
+        Its name in messages.
     image
-        It is loaded, if it is not yet.
+        The image; it is loaded unless it has been loaded already.
     content
-        The bytes of its file; none where they are unknown: then 16-bit colours have the 8 bits that Pillow
-        leaves of them.
+        The bytes of its file; empty if they are unknown. Then 16-bit colours have only the 8 bits that
+        Pillow keeps.
     max_pixels, take
         As for `decode`.
 
@@ -124,7 +124,7 @@ def decode_opened(
     with _faults_told(name, image):
         _refuse_too_large(name, image, content, max_pixels)
         _refuse_unusable(name, image)
-        orientation = _orientation(image)  # loading a TIFF turns it, and removes the tag
+        orientation = _orientation(image)  # loading a TIFF rotates it, and removes the tag
         take(_bytes_to_decode(image, content))
         decoded = _loaded(name, image, content)
         if orientation == 1:
@@ -156,8 +156,8 @@ def _loaded(name: ImageName, image: Image.Image, content: bytes) -> DecodedImage
             raise ValueError("its palette is missing")
         decoded = deep_colours(image, content) or _samples(name, image)
         if image.width * image.height <= STRIP_PIXELS:
-            return replace(decoded, pixels=decoded.samples)  # of ordinary photos nothing is kept twice
-        decoded.pixels[:1, :1]  # colours that cannot be converted are found here
+            return replace(decoded, pixels=decoded.samples)  # ordinary photos are not kept twice
+        decoded.pixels[:1, :1]  # colours that cannot be converted fail here
         return decoded
 
 
@@ -176,7 +176,7 @@ def _faults_told(name: ImageName, image: Image.Image) -> Iterator[None]:
 
 
 def _bytes_to_decode(image: Image.Image, content: bytes) -> int:
-    """About how much memory it takes to decode and resize an image whose header was read."""
+    """Estimate of the memory for decoding and resizing an image whose header has been read."""
     each = _PIXEL_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(str(image.format), 0)
     each += _PROGRESSIVE_BYTES * bool(image.info.get("progressive"))
     is_deep = has_deep_colours(image, content)
@@ -188,9 +188,9 @@ def _bytes_to_decode(image: Image.Image, content: bytes) -> int:
 
 
 def _raise_limit_of_pillow(max_pixels: int) -> None:
-    """Have Pillow, which refuses images of twice its limit, refuse nothing that ``max_pixels`` allows.
+    """Raise Pillow's own limit, so that it accepts every image that ``max_pixels`` allows.
 
-    The limit is one for the process, and never lowered.
+    Pillow refuses images of twice its limit. There is one limit per process; it is never lowered.
     """
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and 2 * limit < max_pixels:
@@ -198,7 +198,7 @@ def _raise_limit_of_pillow(max_pixels: int) -> None:
 
 
 def _why_unidentified(content: bytes) -> str:
-    """Say what a file looks like that no decoder recognises."""
+    """What kind of file it may be that no decoder recognises."""
     if content.startswith(_TIFF_SIGNATURES):
         return (
             "this kind of TIFF cannot be read (floating-point or 32-bit samples, unusual planes, or damage); "
@@ -235,7 +235,7 @@ def _without_room(name: ImageName, image: Image.Image) -> ImageError:
 
 
 def _require_room(name: ImageName, image: Image.Image) -> None:
-    """Raise ImageError where decoding lacks memory: decoders take that for damage."""
+    """Raise ImageError if decoding runs out of memory: decoders report that as damage."""
     try:
         np.empty(_MOST_BYTES_OF_PIXEL * image.width * image.height, np.uint8)
     except MemoryError as error:
@@ -252,7 +252,7 @@ def refuse_large_sides(name: ImageName, height: int, width: int, max_pixels: int
 
 
 def _refuse_too_large(name: ImageName, image: Image.Image, content: bytes, max_pixels: int) -> None:
-    """Raise ImageError for what would take too much memory or time."""
+    """Raise ImageError for images that would take too much memory or time."""
     refuse_large_sides(name, image.height, image.width, max_pixels)
     scans = content.count(_JPEG_SCAN) if image.format in ("JPEG", "MPO") else 0
     if scans > _ORDINARY_SCANS and scans * image.width * image.height > _MOST_SCANNED_PIXELS:
@@ -263,7 +263,7 @@ def _refuse_too_large(name: ImageName, image: Image.Image, content: bytes, max_p
 
 
 def _refuse_unusable(name: ImageName, image: Image.Image) -> None:
-    """Raise ImageError for what has no defined grey levels."""
+    """Raise ImageError for images without defined grey levels."""
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         better = "8- or 16-bit PNG or TIFF" if image.format else "the mode L, I;16 or RGB"
         raise ImageError(
@@ -279,7 +279,7 @@ def _refuse_unusable(name: ImageName, image: Image.Image) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation tag of a TIFF, which both libraries apply unasked; 1 for other files."""
+    """The orientation tag of a TIFF, which both libraries apply automatically; 1 for other files."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return 1
     orientation = image.tag_v2.get(_TIFF_ORIENTATION, 1)
@@ -287,7 +287,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _as_stored(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
-    """Samples (H, W, C) in the file's own order, undoing the turn that ``orientation`` asks for."""
+    """Samples (H, W, C) as they are stored in the file: the rotation by ``orientation`` is undone."""
     if orientation >= 5:
         samples = samples.transpose(1, 0, 2)
     if orientation in (3, 4, 6, 7):
@@ -315,7 +315,7 @@ def _samples(name: ImageName, image: Image.Image) -> DecodedImage:
 
 
 def _deep_gray(image: Image.Image) -> DecodedImage:
-    """A loaded image of 16-bit gray; a level of it may be transparent."""
+    """A loaded 16-bit gray image; one of its levels may be transparent."""
     white_is_zero = isinstance(image, TiffImagePlugin.TiffImageFile) and not image.tag_v2[_TIFF_PHOTOMETRIC]
     key = image.info.get("transparency")
     level = key if isinstance(key, int) else None

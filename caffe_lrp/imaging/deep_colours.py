@@ -1,4 +1,4 @@
-"""16-bit colours of PNG and TIFF files, decoded by OpenCV: Pillow would cut them to 8 bits."""
+"""16-bit colours of PNG and TIFF files, decoded by OpenCV: Pillow would reduce them to 8 bits."""
 
 import struct
 from typing import Any
@@ -23,7 +23,7 @@ TIFF_BITS, _TIFF_PLANES = 258, 284
 def deep_colours(image: Image.Image, content: bytes) -> DecodedImage | None:
     """16-bit RGB or RGBA samples by OpenCV; None for files that Pillow decodes without loss.
 
-    OpenCV is asked only after Pillow has decoded the file, so damaged files do not get here.
+    Pillow has decoded the file before, so damaged files do not get here.
     """
     if not has_deep_colours(image, content):
         return None
@@ -44,14 +44,14 @@ def deep_colours(image: Image.Image, content: bytes) -> DecodedImage | None:
 
 
 def has_deep_colours(image: Image.Image, content: bytes) -> bool:
-    """Whether the file has 16-bit colours that OpenCV reads and Pillow cuts to 8 bits."""
+    """Whether the file has 16-bit colours that OpenCV reads and Pillow reduces to 8 bits."""
     if not content or image.mode not in ("RGB", "RGBA"):
         return False
     if image.format == "PNG":
         return content[_PNG_DEPTH_OFFSET] == 16
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False
-    # OpenCV 4.8 to 5.0 reads separate planes wrongly, without a word; Pillow's 8 bits are right.
+    # OpenCV 4.8 to 5.0 silently misreads separate planes; Pillow's 8 bits are right.
     tags = image.tag_v2
     return bool(tags.get(TIFF_BITS, (1,))[0] == 16 and tags.get(_TIFF_PLANES, 1) == 1)
 
@@ -59,7 +59,7 @@ def has_deep_colours(image: Image.Image, content: bytes) -> bool:
 def _decode_quietly(content: bytes) -> NDArray[Any] | None:
     """The file as OpenCV decodes it, (H, W, C) in BGR or BGRA order; None if it cannot."""
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    level = _set_log_level(0)  # it warns about private TIFF tags; this is silence
+    level = _set_log_level(0)  # silences warnings about private TIFF tags
     try:
         return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:
@@ -71,7 +71,7 @@ def _decode_quietly(content: bytes) -> NDArray[Any] | None:
 def _essential_chunks(png: bytes) -> bytes:
     """A PNG without the chunks that libpng prints warnings about (colour profiles, text, animation).
 
-    Raises ValueError if the end mark is missing: OpenCV fills up what is cut off.
+    Raises ValueError if the end mark is missing: OpenCV would fill in the missing pixels.
     """
     kept = [PNG_SIGNATURE]
     offset = len(PNG_SIGNATURE)

@@ -1,4 +1,4 @@
-"""Settings of libraries that hold for the whole process, where several threads work at a time."""
+"""Process-wide settings of libraries, changed safely while several threads work."""
 
 import threading
 import warnings
@@ -9,7 +9,7 @@ import cv2
 
 
 class _Uses:
-    """Who needs OpenCV to compute in one thread, and what it did before the first of them."""
+    """Counts the blocks that need OpenCV single-threaded, and restores its thread count after the last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -17,7 +17,7 @@ class _Uses:
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
-        """A block that needs it; blocks of several threads may overlap."""
+        """A block in which OpenCV has one thread; blocks of several threads may overlap."""
         with self._lock:
             if self._count == 0:
                 self._threads_before = cv2.getNumThreads()
@@ -32,15 +32,15 @@ class _Uses:
                     cv2.setNumThreads(self._threads_before)
 
 
-#: Within its blocks OpenCV has one thread: different pictures are worked on at the same time instead.
+#: Within its blocks OpenCV has one thread: the package processes several pictures in parallel instead.
 ONE_THREAD_OF_OPENCV = _Uses()
 
 
 class Silence:
-    """Python's warnings are off while any thread is within it.
+    """Turns off Python's warnings while any thread is in its block.
 
-    ``warnings.catch_warnings`` alone is of no use here: its filters are those of the whole process, and the
-    first thread that leaves would turn them on again for the others.
+    ``warnings.catch_warnings`` alone is not enough: its filters apply to the whole process, and the first
+    thread to leave its block would turn warnings on again for the others.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Silence:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Have no warnings within the block."""
+        """Turn off warnings within the block."""
         with self._lock:
             if self._threads == 0:
                 self._filters = warnings.catch_warnings()
@@ -66,5 +66,5 @@ class Silence:
                     self._filters.__exit__(None, None, None)
 
 
-#: One for all of the package, as the filters are.
+#: One for the whole package, as the filters apply to the whole process.
 unwarned = Silence().__call__

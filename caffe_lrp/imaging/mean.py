@@ -1,7 +1,7 @@
-"""The mean image in its file formats; one of three channels is always returned in BGR order.
+"""Reading mean images in all file formats; three channels are always returned in BGR order.
 
-The reference has text and BlobProtos (manual: toolbox, "Crop and mean"). NumPy files, and files with one
-number for every channel, are ours.
+The reference reads text and BlobProtos (manual: toolbox, "Crop and mean"). NumPy files, and files with one
+number per channel, are additions of this package.
 """
 
 import math
@@ -26,10 +26,10 @@ TEXT_BGR, BLOB_BGR, BLOB_RGB = 0, 1, 2
 
 _HEADER_NUMBERS = 3
 _LARGEST_SIDE = 65535
-#: Nets have inputs of a few hundred pixels a side; 4096 x 4096 make a mean of 200 MB.
+#: Inputs of nets have sides of a few hundred pixels; a mean of 4096 x 4096 takes 200 MB.
 _MOST_PIXELS = 2**24
 _MOST_MEGABYTES = 64
-#: Characters of a text mean that are made numbers at a time: as words, they take ten times the memory.
+#: Characters of a text mean that are parsed at a time: split into words they take ten times the memory.
 _BLOCK = 2**20
 _BLANK = re.compile(r"\s")
 _LONGEST_COMPLAINT = 200
@@ -39,7 +39,7 @@ Mean = NDArray[np.float32]
 
 
 def constant_mean(values: Sequence[float], channels: int, height: int, width: int) -> Mean:
-    """A mean (channels, height, width) that is the same everywhere; ``values`` is one a channel, or one."""
+    """A constant mean (channels, height, width); ``values`` is one number per channel, or one for all."""
     planes = np.array(values, np.float32).reshape(-1, 1, 1)
     return np.ascontiguousarray(np.broadcast_to(planes, (channels, height, width)))
 
@@ -47,26 +47,27 @@ def constant_mean(values: Sequence[float], channels: int, height: int, width: in
 def load_mean(path: Path, mode: int, quirks: Quirks, channels: int = 3) -> Mean:
     """The mean image of ``path`` as (channels, H, W) float32, in grey levels; three channels as BGR.
 
-    Where the file has one number for every channel, H and W are 1.
+    If the file has one number per channel, H and W are 1.
 
     Parameters
     ----------
     path
         A text mean (``mode`` 0) or a file with one BlobProto (1: channels BGR, 2: channels RGB). A NumPy
-        file is known by its content; in it channels are RGB under 2, else BGR.
+        file is recognised by its content; its channels are RGB with mode 2, else BGR.
     mode
         Value of the config key ``use_mean_file_asbinaryprotoblob``.
     quirks
-        Q10 is read here: whether a BlobProto mean is used transposed.
+        Used for Q10: whether a BlobProto mean is used transposed.
     channels
-        As many as the net's input has.
+        Number of channels of the net's input.
 
     Raises
     ------
     ConfigError
-        ``mode`` is not 0, 1 or 2, or 2 for channels that have no order.
+        ``mode`` is not 0, 1 or 2, or is 2 for channels that are not colours.
     ModelError
-        The file is missing, unreadable, malformed, or does not hold these channels of finite numbers.
+        The file is missing, unreadable, malformed, has another number of channels, or numbers that are not
+        finite.
     """
     if mode not in (TEXT_BGR, BLOB_BGR, BLOB_RGB):
         raise ConfigError(
@@ -114,7 +115,7 @@ def _blob_mean(path: Path, wanted: int, quirks: Quirks) -> Mean:
 def _numpy_mean(path: Path, wanted: int) -> NDArray[Any]:
     """The mean (wanted, H, W) of a NumPy file, channels in the file's order; never transposed.
 
-    Channels come first, as in Caffe, or last, as OpenCV has them.
+    Channels come first, as in Caffe, or last, as in OpenCV.
     """
     advice = f"save it with numpy.save, as an array ({wanted}, height, width) of real numbers"
     content = read_small_file(path, "mean image", ModelError, most_megabytes=_MOST_MEGABYTES)
@@ -142,7 +143,7 @@ def _numpy_mean(path: Path, wanted: int) -> NDArray[Any]:
 
 
 def _refuse_absurd_size(path: Path, height: int, width: int) -> None:
-    """ModelError for a mean far larger than any net's input, before it takes memory."""
+    """ModelError for a mean far larger than any net's input, before memory is allocated."""
     if height * width > _MOST_PIXELS:
         raise ModelError(
             f"{path}: the mean image has {height} x {width} pixels, the limit is {_MOST_PIXELS} in all; use "
@@ -151,9 +152,9 @@ def _refuse_absurd_size(path: Path, height: int, width: int) -> None:
 
 
 def _text_mean(path: Path, wanted: int) -> NDArray[np.float64]:
-    """A text mean (wanted, H, W): the channels, "H W", then per channel one column after the other.
+    """A text mean (wanted, H, W): the channels, "H W", then each channel column by column.
 
-    Or one number for every channel, and nothing else.
+    Or only one number per channel.
     """
     numbers = _numbers(path)
     header = numbers[:_HEADER_NUMBERS]

@@ -1,9 +1,9 @@
-"""Images that are given in memory, in place of a file: PIL images and arrays.
+"""Images that are given in memory instead of a file: PIL images and arrays.
 
-They become what a file would: a PIL image what the file does that it was opened from, an array what a PNG
-of it does. That is impossible where Pillow no longer knows what the file said. Of 16-bit colours it keeps
-8 bits. Once a TIFF is loaded, it stays turned as its orientation tag says. And a copy has no format: it is
-taken for a PNG, whose gray is resized with another filter than that of TIFF and PNM.
+A PIL image gives the same input as the file it was opened from, and an array the same as a PNG with its
+pixels. There are exceptions where Pillow has dropped information. Of 16-bit colours it keeps 8 bits. Once a
+TIFF is loaded, it is rotated by its orientation tag. A copy has no format and is treated like a PNG, whose
+gray is resized with another filter than that of TIFF and PNM.
 """
 
 from pathlib import Path
@@ -44,25 +44,25 @@ def name_of(given: object) -> ImageName:
 
 
 def is_finished_input(given: object) -> TypeGuard[NDArray[np.floating[Any]]]:
-    """Whether it is a floating-point array, whose white level is unknown."""
+    """Whether it is a floating-point array: its white level is unknown."""
     return isinstance(given, np.ndarray) and given.dtype.kind == "f"
 
 
 def finished_input(array: NDArray[np.floating[Any]], shape: tuple[int, int, int]) -> Blob:
-    """A copy of an array that already is what the net takes, as float32.
+    """A float32 copy of an array that already is the net's input.
 
-    Other floating-point types are converted: the shape leaves no doubt what is meant, and NumPy makes float64
-    of most things.
+    Other floating-point types are converted: the shape makes the meaning clear, and most NumPy functions
+    return float64.
 
     Parameters
     ----------
     array
-        Of exactly the ``shape``, (C, H, W), of the net's input.
+        An array of exactly ``shape``, (C, H, W), the shape of the net's input.
 
     Raises
     ------
     ImageError
-        It has another shape, or holds numbers that are not finite in float32.
+        The array has another shape, or numbers that are not finite in float32.
     """
     if array.shape != shape:
         raise ImageError(
@@ -85,20 +85,20 @@ def _advice_for_shape(array: NDArray[Any], shape: tuple[int, int, int]) -> str:
 
 
 def decode_given(given: object, max_pixels: int) -> DecodedImage:
-    """Pixels of a PIL image, which is loaded if it is not yet, or of an array.
+    """Pixels of a PIL image, which is loaded if necessary, or of an array.
 
     Parameters
     ----------
     given
-        A PIL image of any mode whose levels are known; or an array (H, W) or (H, W, 1) of gray, (H, W, 3) of
-        RGB, (H, W, 4) of RGBA, of uint8 or uint16.
+        A PIL image of any mode with known levels; or an array of uint8 or uint16: (H, W) or (H, W, 1) gray,
+        (H, W, 3) RGB, (H, W, 4) RGBA.
     max_pixels
         Images with more pixels are refused.
 
     Raises
     ------
     ImageError
-        It is no image, has no pixels or too many, is damaged, or its levels are unknown.
+        It is not an image, has no pixels or too many, is damaged, or its levels are unknown.
     """
     if isinstance(given, Image.Image):
         return _of_picture(name_of(given), given, max_pixels)
@@ -127,7 +127,7 @@ def _of_array(name: ImageName, array: NDArray[Any], max_pixels: int) -> DecodedI
 
 
 def _refuse_array(name: ImageName, array: NDArray[Any]) -> None:
-    """ImageError for an array that is no picture."""
+    """ImageError for an array that is not a picture."""
     if array.dtype.kind != "u" or array.dtype.itemsize not in _BYTES_OF_LEVEL:
         raise ImageError(
             f"{name}: the white level of numbers of this type is unknown; give {_PICTURES}, or the finished "

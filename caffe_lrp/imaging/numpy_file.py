@@ -1,6 +1,6 @@
-"""NumPy files (``.npy``): images with grey levels that no image file can hold, and mean images.
+"""NumPy files (``.npy``): images with grey levels that image files cannot store, and mean images.
 
-Nothing is unpickled, and no memory is taken for numbers that the file promises and does not have.
+Nothing is unpickled, and no memory is allocated for numbers that the file declares but does not contain.
 """
 
 import io
@@ -20,48 +20,48 @@ from .budget import Take
 from .libraries import unwarned
 
 SUFFIX = ".npy"
-#: How these files begin, whatever they are called.
+#: The first bytes of these files, whatever their names.
 MAGIC = b"\x93NUMPY"
 
 _KINDS = "fiu"
-#: A float32, and whether it is finite.
+#: A float32 and a boolean: whether it is finite.
 _BYTES_PER_NUMBER = 5
-#: NumPy has Python parse headers, and Python 3.11 counts how deep that goes for all threads together: two at
-#: a time can end with a SystemError.
+#: NumPy parses headers with Python's parser, and Python 3.11 counts the recursion depth of all threads
+#: together: parsing in two threads at once can end with a SystemError.
 _PARSING = threading.Lock()
-#: The most axes that every version of NumPy can have.
+#: The most axes that every version of NumPy supports.
 _MOST_AXES = 32
-#: Those of arrays of numbers have 128 bytes, or a few more. Python can take a gigabyte to parse 10,000.
+#: Headers of numeric arrays have 128 bytes or a few more. Parsing 10,000 bytes can take Python a gigabyte.
 _LONGEST_HEADER = 1024
 _LONGEST_BEGINNING = _LONGEST_HEADER + 12
 _ADVICE = "save it with numpy.save, as an array (channels, height, width) of real numbers"
 
 
 def is_numpy_file(source: ImageSource) -> bool:
-    """Whether the image to explain is named like a NumPy file."""
+    """Whether the image has the name of a NumPy file."""
     return str(source).lower().endswith(SUFFIX)
 
 
 def read_numpy_file(
     source: ImageSource, channels: int, max_pixels: int, take: Take = lambda size: None
 ) -> NDArray[np.float32]:
-    """The array of a NumPy file in place of an image, (channels, H, W); nothing is resized.
+    """The array of a NumPy file that is given as an image, (channels, H, W); it is not resized.
 
     Parameters
     ----------
     source
-        Where the bytes of the file are.
+        The file, or the member of an archive.
     channels
-        As many as the net's input has, in its order.
+        Number of channels of the net's input; the array has them in the same order.
     max_pixels
         Arrays with more pixels are refused.
     take
-        Called with the memory that the file takes, and then with that of the numbers, before either is read.
+        Called before each step with the memory that it takes: first reading the file, then the numbers.
 
     Raises
     ------
     ImageError
-        The file cannot be read, is none of this kind, or holds something else than such an array.
+        The file cannot be read, is not a NumPy file, or does not hold such an array.
     """
     beginning = read_image(source, most=_LONGEST_BEGINNING)
     shape, _, dtype, start = _described(beginning, source, ImageError, _ADVICE)
@@ -89,21 +89,21 @@ def read_numpy_file(
 def array_of(
     content: bytes, source: ImageSource | Path, error: type[CaffeLrpError], advice: str
 ) -> NDArray[Any]:
-    """The array in a NumPy file, of real numbers of any type: a view of ``content``.
+    """The array in a NumPy file, a view of ``content``: real numbers of any type.
 
     Parameters
     ----------
     content
         The bytes of the file.
     source, advice
-        The file, and how to write the right one, for messages.
+        The file, and how to write a correct one, for messages.
     error
         Class of the error to raise.
 
     Raises
     ------
     CaffeLrpError
-        Of class ``error``: it is no NumPy file, is cut short, or holds no numbers, or other things.
+        Of class ``error``: it is not a NumPy file, is cut short, is empty, or does not hold numbers.
     """
     shape, is_fortran, dtype, start = _described(content, source, error, advice)
     count = math.prod(shape)
@@ -116,7 +116,7 @@ def array_of(
 def _described(
     content: bytes, source: ImageSource | Path, error: type[CaffeLrpError], advice: str
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Shape, whether the first axis is contiguous, type and place of the numbers; raises as `array_of`."""
+    """Shape, whether the first axis is contiguous, type and offset of the numbers; raises as `array_of`."""
     file = io.BytesIO(content)
     try:
         shape, is_fortran, dtype = _header(file)
@@ -131,7 +131,7 @@ def _described(
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether the first axis is contiguous, and type; ValueError for a shape that no array has."""
+    """Shape, whether the first axis is contiguous, and type; ValueError for an impossible shape."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
@@ -140,9 +140,9 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if int.from_bytes(file.read(2 if version == (1, 0) else 4), "little") > _LONGEST_HEADER:
         raise ValueError("its header is too long")
     file.seek(start)
-    with _PARSING, unwarned():  # of files of Python 2, which are read as well
+    with _PARSING, unwarned():  # files from Python 2 are read, with a warning
         shape, is_fortran, dtype = read(file)
-    # To NumPy, True is a number, and so are some that cannot even be printed.
+    # NumPy accepts True as a number, and numbers too large to be printed.
     if len(shape) > _MOST_AXES or any(type(side) is not int or abs(side) >= 2**63 for side in shape):
         raise ValueError("its header has a shape that no array can have")
     return shape, is_fortran, dtype

@@ -1,4 +1,4 @@
-"""Images that were explained, read once more: as pictures in their own size, for people to look at."""
+"""Explained images, read again as pictures in their original size, for people to look at."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,9 +25,9 @@ class Original:
     Attributes
     ----------
     image
-        A path, a member of an archive, a PIL image or an array of gray or colours.
+        A path, a member of an archive, a PIL image or an array (gray or colour).
     channels, channel_order
-        Of a NumPy file: those of the net's input.
+        Channels and channel order of the net's input, for NumPy files.
     max_pixels
         Images with more pixels are refused.
     """
@@ -38,7 +38,7 @@ class Original:
     max_pixels: int = MAX_PIXELS
 
     def picture(self) -> NDArray[np.uint8]:
-        """(h, w, 3), RGB: the image as the net's input is made from it, turned by no orientation tag.
+        """(h, w, 3), RGB: the image from which the net's input is made; orientation tags are ignored.
 
         Raises
         ------
@@ -58,7 +58,7 @@ class Original:
 
 
 def _eight_bits(image: DecodedImage) -> NDArray[np.uint8]:
-    """(h, w, 3): all pixels of a decoded image, made a strip at a time."""
+    """(h, w, 3): all pixels of a decoded image, computed strip by strip."""
     height, width = image.sides
     picture = np.empty((height, width, 3), np.uint8)
     for rows in strips(height, width):
@@ -68,12 +68,12 @@ def _eight_bits(image: DecodedImage) -> NDArray[np.uint8]:
 
 
 def as_eight_bits(samples: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Samples of 16 bits, rounded to 8."""
+    """16-bit samples rounded to 8 bits."""
     return ((samples.astype(np.uint32) + _STEP // 2) // _STEP).astype(np.uint8)
 
 
 def picture_of_levels(levels: Blob, channel_order: str) -> NDArray[np.uint8]:
-    """Grey levels (C, H, W) as a picture (H, W, 3), RGB; channels that are no colours are averaged."""
+    """Grey levels (C, H, W) as a picture (H, W, 3), RGB; channels that are not colours are averaged."""
     shown = levels if len(levels) == 3 else levels.mean(axis=0, keepdims=True)
     if channel_order == "BGR":
         shown = shown[::-1]

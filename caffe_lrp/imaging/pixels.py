@@ -1,6 +1,6 @@
-"""Pixels of a decoded image: part by part, widened to 16 bits on request.
+"""Pixels of a decoded image, converted to 16 bits part by part.
 
-A large picture is held once, as its decoder left it, and never as a whole in 16 bits.
+A large picture is kept only once, as it was decoded, and never as a whole in 16 bits.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,15 +18,15 @@ from caffe_lrp.kernels.resize import Samples
 Region = tuple[slice, slice]
 Widen = Callable[[Image.Image], Samples]
 
-#: Pixels that are widened and resized at a time, and the most bytes that each takes meanwhile.
+#: Pixels that are converted and resized at a time, and the most bytes that each takes meanwhile.
 STRIP_PIXELS = 2**21
 STRIP_BYTES = 24
-#: Rows and columns of a strip are a multiple of it: kernels take as many side by side.
+#: The rows or columns of a strip are a multiple of this: kernels process as many side by side.
 _STRIP_UNIT = 16
 
 
 def strips(length: int, across: int) -> Iterator[slice]:
-    """An axis of ``length`` cut into strips of about `STRIP_PIXELS`, where the other axis has ``across``."""
+    """An axis of ``length`` split into strips of about `STRIP_PIXELS`; the other axis is ``across`` long."""
     step = max(_STRIP_UNIT, STRIP_PIXELS // across // _STRIP_UNIT * _STRIP_UNIT)
     for start in range(0, length, step):
         yield slice(start, min(length, start + step))
@@ -42,7 +42,7 @@ class ColourModel(Enum):
 
 
 class Pixels(Protocol):
-    """Samples of which parts can be had: an array (H, W, C), or what makes one of a part."""
+    """Samples that can be read part by part: an array (H, W, C), or an object that converts parts to one."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,9 +93,9 @@ class LoadedPixels:
     image
         A loaded image.
     widen
-        The samples (h, w, C) of an image or a part of it, each pixel by itself.
+        Gives the samples (h, w, C) of an image or a part of it; pixels do not depend on each other.
     planes
-        As many as ``widen`` gives.
+        Number of planes that ``widen`` gives.
     """
 
     image: Image.Image
@@ -117,7 +117,7 @@ class LoadedPixels:
 
 
 def loaded_eight_bits(image: Image.Image, mode: str) -> LoadedPixels:
-    """The pixels of a loaded image, converted to the 8 bits of ``mode``, 255 becoming 65535."""
+    """The pixels of a loaded image, converted to ``mode``, which has 8 bits; 255 becomes 65535."""
 
     def widen(part: Image.Image) -> Samples:
         narrow: NDArray[np.uint8] = np.asarray(part if part.mode == mode else part.convert(mode))
@@ -128,9 +128,9 @@ def loaded_eight_bits(image: Image.Image, mode: str) -> LoadedPixels:
 
 
 def loaded_deep_gray(image: Image.Image, *, white_is_zero: bool, key: int | None) -> LoadedPixels:
-    """The pixels of a loaded 16-bit gray image; as RGBA if there is a level ``key`` that is transparent.
+    """The pixels of a loaded 16-bit gray image; as RGBA if the level ``key`` is transparent.
 
-    Which of Pillow's integer modes holds them depends on its version.
+    The integer mode that Pillow uses for them depends on its version.
     """
 
     def widen(part: Image.Image) -> Samples:

@@ -10,18 +10,18 @@ _Pair = tuple[int, int]
 class Place:
     """The part of a picture that the net's input shows.
 
-    Pixels are areas: pixel (r, c) of the picture reaches from r to r + 1 down, and from c to c + 1 to the
-    right. So pixel (row, column) of an input of H x W pixels shows the rows from
-    ``top + row * (bottom - top) / H`` to ``top + (row + 1) * (bottom - top) / H`` of the original, and the
-    columns likewise.
+    Pixels are areas: pixel (r, c) of the picture covers r to r + 1 vertically and c to c + 1 horizontally.
+    So pixel (row, column) of an input of H x W pixels shows the rows from
+    ``top + row * (bottom - top) / H`` to ``top + (row + 1) * (bottom - top) / H`` of the original. Columns
+    work the same way.
 
     Attributes
     ----------
     height, width
-        Size of the original, in pixels: as it is stored, since orientation tags are ignored. Of a finished
-        input, and of a NumPy file, the original is the array itself.
+        Size of the original in pixels, as it is stored, since orientation tags are ignored. For a finished
+        input or a NumPy file the original is the array.
     top, left, bottom, right
-        Edges of the input, in pixels of the original. They lie outside of it where edges were replicated.
+        Edges of the input, in pixels of the original; outside of it where edges were replicated.
     """
 
     height: int
@@ -33,12 +33,12 @@ class Place:
 
 
 def place_of_crop(original: _Pair, resized: _Pair, start: _Pair, inputs: _Pair) -> Place:
-    """The position in the original of an input that was cut out of a resized picture.
+    """The position in the original of an input that was cropped from a resized picture.
 
     Parameters
     ----------
     original, resized
-        Height and width before and after resizing, which maps edges to edges.
+        Height and width before and after resizing; resizing maps edges to edges.
     start
         First row and column of the crop in the resized picture; less than 0 where edges were replicated.
     inputs

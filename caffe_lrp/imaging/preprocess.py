@@ -1,9 +1,9 @@
 """From an image to the input blob of the net: decode, resize, crop, subtract the mean, scale.
 
-The crop is a matter of indices: for each axis, which row or column of the resized image and which one of
-the mean belongs to each row or column of the input. Replicated edges are repeated indices. Source:
-manual: toolbox, "Crop and mean". What the reference does not know, inputs that are not square and other
-ways to resize, has every axis centred by itself.
+The crop is done by indexing: for each axis, every row or column of the input has an index into the resized
+image and one into the mean. Replicated edges are repeated indices. Source: manual: toolbox, "Crop and
+mean". The reference lacks inputs that are not square and other ways to resize; there, each axis is centred
+on its own.
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,10 +29,10 @@ from .pixels import DecodedImage
 from .place import Place
 from .resize import Size, resize
 
-#: No net's input comes near it, and resized images of this size take 400 MB.
+#: Far larger than any net's input; resized images of this size take 400 MB.
 LARGEST_BASE_SIZE = 2**13
 
-#: Shares of red, green and blue in the luma of Rec. 601, in 2**14ths, as OpenCV has them.
+#: Weights of red, green and blue in the luma of Rec. 601, times 2**14, as in OpenCV.
 _LUMA = np.array([4899, 9617, 1868], np.uint32)
 _LUMA_BITS = 14
 
@@ -40,7 +40,7 @@ _NEEDED = {1: "one channel is", 3: "three channels are"}
 
 
 class AxisIndices(NamedTuple):
-    """One axis of the crop: for every input row (or column) the row of the image and of the mean."""
+    """One axis of the crop: for every row (or column) of the input, the row of the image and of the mean."""
 
     image: NDArray[np.intp]
     mean: NDArray[np.intp]
@@ -57,13 +57,13 @@ class PreparedImage:
     Attributes
     ----------
     blob
-        (C, H, W) float32, C-contiguous, channels in the net's order: grey levels less the mean, scaled.
+        (C, H, W) float32, C-contiguous, channels in the net's order: grey levels minus the mean, scaled.
     picture
-        (H, W, 3) uint8, channels RGB, the same crop before the mean was subtracted.
+        (H, W, 3) uint8, channels RGB: the same crop before the mean was subtracted.
     place
-        Where in the original the crop lay.
+        Position of the crop in the original.
     original
-        What to read the original from once more; of a finished input, the picture that was made of it.
+        For reading the original again; for a finished input, the picture that was made from it.
     """
 
     blob: Blob
@@ -85,19 +85,19 @@ class Preprocessor:
     mean
         (C, mean_h, mean_w) float32, channels in the net's order, grey levels; at least as large as the input.
     quirks
-        Q1 is read here: where the mean starts on an axis whose edges are replicated.
+        Used for Q1: where the mean starts on an axis with replicated edges.
     max_pixels
         Images with more pixels are refused.
     channels
-        Of the net's input: 3 are colours, 1 is their luma; any other number comes from NumPy files.
+        Channels of the net's input: 3 are colours, 1 is their luma; any other number needs NumPy files.
     channel_order
-        Order of the colours that the net wants: ``BGR`` or ``RGB``.
+        Order of the colours in the net's input: ``BGR`` or ``RGB``.
     resize_mode
         One of `resize.RESIZE_MODES`.
     scale
-        Factor of the input, after the mean was subtracted.
+        Factor of the input, applied after the mean is subtracted.
     budget
-        The memory for image files while they are loaded; several threads may load at a time.
+        The memory for image files while they are loaded; shared by all threads that load.
 
     Raises
     ------
@@ -157,15 +157,15 @@ class Preprocessor:
         return Crop(self.resize_mode, self.base_size, self.input_size)
 
     def __call__(self, source: ImageInput) -> PreparedImage:
-        """Input blob of an image: a file, a NumPy file in its place, or an image in memory.
+        """Input blob of an image file, a NumPy file, or an image in memory.
 
-        Of ``source`` no more is kept than the `Original` needs, and arrays are not changed. Floating-point
-        numbers are a finished input: they are neither resized nor changed in any other way.
+        Only what the `Original` needs of ``source`` is kept, and arrays are not changed. Floating-point
+        numbers are a finished input and are used as they are.
 
         Raises
         ------
         ImageError
-            The file is missing, or the image nothing that can be decoded or that the net can take, or too
+            The file is missing, or the image cannot be decoded, does not fit the net's input, or is too
             large.
         """
         image = Path(source) if isinstance(source, str) else source
@@ -198,7 +198,7 @@ class Preprocessor:
         return Original(image, self.channels, self.channel_order, self.max_pixels)
 
     def _require_colours(self, name: ImageName, advice: str) -> None:
-        """ImageError if the net's input is no image."""
+        """ImageError if the net's input is not an image."""
         if self.channels not in (1, 3):
             raise ImageError(
                 f"{name}: the net's input has {self.channels} channels, which no image has; {advice}"
@@ -254,9 +254,9 @@ class Preprocessor:
 
     @property
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Least and greatest number that an input can have in each channel, wherever its pixels lie.
+        """Smallest and largest number that an input can have in each channel, at any position.
 
-        Which place of the mean belongs to a pixel depends on the image, so that its extremes count.
+        The part of the mean that is subtracted from a pixel depends on the image, so its extremes count.
         """
         lowest = (0 - self.mean.max(axis=(1, 2))) * np.float32(self.scale)
         highest = (255 - self.mean.min(axis=(1, 2))) * np.float32(self.scale)
@@ -268,7 +268,7 @@ class Preprocessor:
         means = (self.mean.shape[1], self.mean.shape[2])
         long_axis = 0 if height > width else 1
         borders = ((means[0] - inputs[0]) // 2, (means[1] - inputs[1]) // 2)
-        # The smaller border is the reference's choice, whose inputs are square.
+        # The reference takes the smaller border; its inputs are square.
         border = min(borders) if inputs[0] == inputs[1] else borders[long_axis]
         sides = (height, width)
         starts_at_zero = self.quirks.Q1_mean_starts_at_zero
@@ -287,9 +287,9 @@ class Preprocessor:
 
 
 def _centred(start: int, side: int, inputs: int, mean_side: int, starts_at_zero: bool) -> AxisIndices:
-    """The axis that is centred, and replicated at its edges where ``side`` < ``inputs``.
+    """A centred axis, with replicated edges if ``side`` < ``inputs``.
 
-    ``starts_at_zero`` is whether the mean of a replicated axis does (Q1).
+    ``starts_at_zero`` says whether the mean of a replicated axis starts at 0 (Q1).
     """
     if side >= inputs:
         return _axis(start, side, inputs, (mean_side - inputs) // 2)
@@ -298,13 +298,13 @@ def _centred(start: int, side: int, inputs: int, mean_side: int, starts_at_zero:
 
 
 def _axis(start: int, side: int, inputs: int, mean_start: int) -> AxisIndices:
-    """Consecutive indices, those of the image from ``start`` on and kept within its ``side``."""
+    """Consecutive indices: those of the image begin at ``start`` and are clipped to its ``side``."""
     steps = np.arange(inputs)
     return AxisIndices((start + steps).clip(0, side - 1), mean_start + steps)
 
 
 def _cut_out(image: DecodedImage, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.uint16]:
-    """Some rows and columns of an image as it is, as RGB; no more of it is touched."""
+    """Some rows and columns of an image that is not resized, as RGB; the rest is not converted."""
     top, left = int(rows.min()), int(columns.min())
     window = image.pixels[top : int(rows.max()) + 1, left : int(columns.max()) + 1]
     part = replace(image, pixels=np.ascontiguousarray(window))
@@ -314,14 +314,14 @@ def _cut_out(image: DecodedImage, rows: NDArray[np.intp], columns: NDArray[np.in
 def _part(
     array: NDArray[Any], rows: NDArray[np.intp], columns: NDArray[np.intp], first_axis: int = 0
 ) -> NDArray[Any]:
-    """Rows and columns of an array, whose axes are ``first_axis`` and the next; a view if both are in a row.
+    """Rows and columns of an array along ``first_axis`` and the next; a view if both are consecutive.
 
-    One axis after the other: with both at once NumPy looks up every number by itself, which takes ten times
-    as long.
+    Each axis is indexed on its own: with both at once NumPy looks up every number individually, which takes
+    ten times as long.
     """
     for axis, indices in enumerate((rows, columns), first_axis):
         first, last = int(indices[0]), int(indices[-1])
-        if last - first == len(indices) - 1:  # none is repeated, for they never go back
+        if last - first == len(indices) - 1:  # none is repeated: indices never decrease
             array = array[(slice(None),) * axis + (slice(first, last + 1),)]
         else:
             array = array.take(indices, axis)
@@ -329,7 +329,7 @@ def _part(
 
 
 def _luma(samples: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Gray (H, W, 1) of RGB samples (H, W, 3), by Rec. 601; that of a gray image is the image itself."""
+    """Gray (H, W, 1) of RGB samples (H, W, 3), by Rec. 601; gray images keep their levels."""
     weighted = samples.astype(np.uint32) @ _LUMA
     rounded: NDArray[np.uint16] = ((weighted + (1 << _LUMA_BITS - 1)) >> _LUMA_BITS).astype(np.uint16)
     return rounded[..., np.newaxis]

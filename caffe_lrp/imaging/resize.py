@@ -1,4 +1,4 @@
-"""Resizing: the new size of an image, the filter, and its pixels as 16-bit RGB.
+"""Resizing: the new size of an image, the filter, and the resized pixels as 16-bit RGB.
 
 The arithmetic of the passes is in ``kernels/resize.py``. Source: manual: toolbox, "Resizing".
 """
@@ -55,8 +55,8 @@ def resize(image: DecodedImage, size: Size) -> Samples:
 def target_size(height: int, width: int, base_size: int) -> tuple[int, int]:
     """Height and width after resizing; the long side can be one pixel short of ``base_size``.
 
-    The longer side is scaled to ``base_size`` and both sides are rounded (half away from zero); then the
-    aspect is kept *inside* that box, which can cost the long side a pixel.
+    The longer side is scaled to ``base_size`` and both sides are rounded (half away from zero). Then the
+    image is fitted *into* that box with its aspect ratio, which can make the long side a pixel shorter.
     """
     scale = base_size / max(height, width)
     box_height, box_width = math.floor(height * scale + 0.5), math.floor(width * scale + 0.5)
@@ -65,26 +65,26 @@ def target_size(height: int, width: int, base_size: int) -> tuple[int, int]:
 
 
 def _stretched(sides: Size, base_size: int, inputs: Size) -> Size:
-    """The base box itself: the whole image fills it, out of proportion or not."""
+    """The base box: the whole image is stretched to fill it."""
     del sides
     return _base_box(base_size, inputs)
 
 
 def _covering(sides: Size, base_size: int, inputs: Size) -> Size:
-    """The smallest size in proportion that covers the base box."""
+    """The smallest size with the image's aspect ratio that covers the base box."""
     box = _base_box(base_size, inputs)
     factor = max(box[0] / sides[0], box[1] / sides[1])
     return max(box[0], math.floor(sides[0] * factor + 0.5)), max(box[1], math.floor(sides[1] * factor + 0.5))
 
 
 def _base_box(base_size: int, inputs: Size) -> Size:
-    """A box in proportion to the input, whose longer side is ``base_size``."""
+    """A box with the input's aspect ratio and ``base_size`` as its longer side."""
     scale = base_size / max(inputs)
     return math.floor(inputs[0] * scale + 0.5), math.floor(inputs[1] * scale + 0.5)
 
 
-#: How images come to their size before the crop: name -> the size for the image's own, the base size and the
-#: size of the input. For square inputs the base box is as wide and as high as the base size.
+#: How images are resized before the crop: name -> the new size, from the image's size, the base size and the
+#: input size. For square inputs the base box is as wide and as high as the base size.
 RESIZE_MODES: dict[str, Callable[[Size, int, Size], Size]] = {
     "reference": lambda sides, base_size, _: target_size(*sides, base_size),
     "stretch": _stretched,
@@ -94,7 +94,7 @@ RESIZE_MODES: dict[str, Callable[[Size, int, Size], Size]] = {
 
 
 def choose_filter(image: DecodedImage, new_height: int, new_width: int) -> int:
-    """``MITCHELL`` for palettes, alpha, 8-bit gray (PNG, JPEG) and enlarging, else ``LANCZOS``."""
+    """``MITCHELL`` for palettes, alpha, 8-bit gray (PNG, JPEG) and for enlarging, else ``LANCZOS``."""
     height, width = image.sides
     if image.uses_mitchell or (new_width / width) * (new_height / height) > 1.0:
         return MITCHELL
@@ -118,9 +118,9 @@ class _Passes(NamedTuple):
     Attributes
     ----------
     prepared
-        The samples of a part as the passes take them.
+        Prepares the samples of a part for the passes.
     rows, columns
-        The vertical and the horizontal pass: samples, contributions, and the result, which is overwritten.
+        The vertical and the horizontal pass; arguments: samples, contributions, and the array for the result.
     """
 
     prepared: Callable[[Samples], Samples]
@@ -147,13 +147,13 @@ def _matte_columns(samples: Samples, taps: Taps, out: Samples) -> None:
 
 
 def _with_opacity(samples: Samples) -> Samples:
-    """RGBA samples with opacity in place of alpha."""
+    """RGBA samples with opacity instead of alpha."""
     prepared = samples.copy()
     prepared[..., 3] = _LARGEST - prepared[..., 3]
     return prepared
 
 
-#: Planes independent of each other; and (H, W, 4) RGBA, whose last plane becomes opacity.
+#: For independent planes; and for (H, W, 4) RGBA, whose last plane becomes opacity.
 _PLAIN = _Passes(np.ascontiguousarray, _plain_rows, _plain_columns)
 _MATTE = _Passes(_with_opacity, _matte_rows, _matte_columns)
 
@@ -161,8 +161,8 @@ _MATTE = _Passes(_with_opacity, _matte_rows, _matte_columns)
 def _resample(pixels: Pixels, new_height: int, new_width: int, filter_code: int, passes: _Passes) -> Samples:
     """(H, W, C) to (new_height, new_width, C), the axis with the larger factor first.
 
-    The first pass goes over strips of the image, on whose edges nothing depends: what it sums are samples of
-    one row, or of one column.
+    The first pass works strip by strip. The result does not depend on the edges of strips: each sum is over
+    one row, or one column.
     """
     height, width, planes = pixels.shape
     row_taps = _taps(height, new_height, filter_code)

@@ -1,1 +1,1 @@
-"""A model and its explanations, and what is built around them."""
+"""Models and explanations."""

@@ -1,6 +1,6 @@
-"""Assumptions about a net's input where no config states it: for a first look at a net.
+"""Assumptions about a net's input without a config: for a first look at a net.
 
-A model that is loaded for work has to be told its mean: a wrong one gives wrong scores without a word.
+For serious use the mean must be given: a wrong mean silently gives wrong scores.
 """
 
 from collections.abc import Collection
@@ -18,28 +18,28 @@ _NO_MEAN = (0.0,)
 
 
 def assumed_settings(deployed: DeployedNet, settings: ModelSettings, said: Collection[str]) -> dict[str, Any]:
-    """Settings that neither somebody nor the prototxt has said, as values to put in their place.
+    """Assumed values for settings that neither the user nor the prototxt has given.
 
     Parameters
     ----------
     deployed
         The net.
     settings
-        With what was said.
+        The settings, including those that were given.
     said
-        Names of the settings that were.
+        Names of the settings that were given.
 
     Returns
     -------
     dict
-        ``mean_values`` where nothing says which mean to subtract: ImageNet's for three channels, else 0.
-        ``resize``, and ``base_size`` where the prototxt has it: the whole picture is resized to a square, as
-        Caffe's own tools do, unless the input is none.
+        ``mean_values`` if no mean is given: ImageNet's for three channels, else 0. ``resize``, and
+        ``base_size`` if the prototxt has it: the whole picture is resized to a square, as Caffe's own tools
+        do, unless the input is not square.
 
     Raises
     ------
     ModelError
-        The net's input is no image.
+        The net's input is not an image.
     """
     shape, transform = image_shape(deployed), deployed.transform
     assumed: dict[str, Any] = {}
@@ -56,7 +56,7 @@ def assumed_settings(deployed: DeployedNet, settings: ModelSettings, said: Colle
 
 
 def _mean_for(shape: Shape, channel_order: str) -> tuple[float, ...]:
-    """The mean that is most likely for inputs of a shape, channels in the net's order."""
+    """The most likely mean for inputs of a shape, channels in the net's order."""
     if shape[0] != len(IMAGENET_MEAN):
         return _NO_MEAN
     return IMAGENET_MEAN if channel_order == "BGR" else IMAGENET_MEAN[::-1]

@@ -18,15 +18,15 @@ class Request(Protocol):
     Attributes
     ----------
     image_key
-        Requests of one key are about the same image; can be hashed.
+        Hashable; requests with the same key are for the same image.
     source
         The image, see `Preprocessor`.
     target
-        What it is explained for.
+        The class or classes to explain.
     formula
-        Code of the formula it is explained by.
+        Code of the formula.
     fault
-        Why the image cannot be explained, known before anything ran; empty otherwise.
+        Why the image cannot be explained, if that is known in advance; else empty.
     """
 
     @property
@@ -52,7 +52,7 @@ class Request(Protocol):
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Seconds that a map took in each stage: its shares where a stage served several maps at once."""
+    """Seconds that a map took in each stage; its share if a stage served several maps at once."""
 
     decode: float = 0.0
     forward: float = 0.0
@@ -72,11 +72,11 @@ class Attempt:
     Attributes
     ----------
     explanation
-        The explanation; None where there is an error.
+        The explanation; None if there is an error.
     error
-        What is wrong; None where there is an explanation.
+        The error; None if there is an explanation.
     times
-        How long it took.
+        The time it took.
     """
 
     explanation: Explanation | None
@@ -84,7 +84,7 @@ class Attempt:
     times: StageTimes = field(default_factory=StageTimes)
 
     def required(self) -> Explanation:
-        """The explanation; raises the error where there is one."""
+        """The explanation; raises the error if there is one."""
         if self.error is not None:
             raise self.error
         assert self.explanation is not None

@@ -1,4 +1,4 @@
-"""Which requests run together: batches of images, formed by position alone."""
+"""Grouping requests into batches of images, by position alone."""
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Generic, TypeVar
 from .attempt import Request
 
 Asked = TypeVar("Asked", bound=Request)
-#: The result of one.
+#: The result of a request.
 Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True)
 class Batch(Generic[Asked]):
-    """Consecutive requests, and the images they share.
+    """Consecutive requests, grouped by image.
 
     Attributes
     ----------
     requests
-        In the order in which they were made.
+        The requests, in order.
     requests_of
-        For every image, in the order in which they first occur, the places of its requests.
+        For every image, in order of first occurrence, the positions of its requests.
     """
 
     requests: tuple[Asked, ...]
@@ -30,11 +30,10 @@ class Batch(Generic[Asked]):
 def form_batches(
     requests: Iterable[Asked], size: int, most_requests: int | None = None
 ) -> Iterator[Batch[Asked]]:
-    """Batches of ``size`` different images each, fewer in the last one.
+    """Batches of ``size`` different images each; the last one may have fewer.
 
-    Requests for the same image within one batch share its place, and their number is not limited unless by
-    ``most_requests``. Whether a request can succeed does not matter: what runs together is the same in every
-    run over the same requests.
+    Requests for the same image within a batch share one item, and only ``most_requests`` limits their number.
+    Requests that cannot succeed count as well: the same requests form the same batches in every run.
     """
     together: list[Asked] = []
     places: dict[Hashable, list[int]] = {}

@@ -17,7 +17,7 @@ from .schedule import Limits, Schedule
 
 _LOG = logging.getLogger("caffe_lrp")
 
-#: Held while kernels are compiled: who comes later finds them compiled.
+#: Held while kernels are compiled: threads that wait for it find them compiled.
 _COMPILING = threading.Lock()
 os.register_at_fork(
     before=_COMPILING.acquire, after_in_parent=_COMPILING.release, after_in_child=_COMPILING.release
@@ -46,14 +46,14 @@ class Capacity:
     def scheduled(
         self, explainer: Explainer, images: int, batch: int | None = None
     ) -> tuple[Explainer, Schedule]:
-        """The explainer, loading images within its memory, and how so many images are dealt out."""
+        """The explainer, with a budget for loading images, and the schedule for this number of images."""
         limits = Limits(self._threads, self._memory, batch)
         footprint = schedule.whole_footprint(explainer, maps=max(1, len(explainer.plans)))
         planned = schedule.schedule_here(footprint, images, limits)
         return schedule.loading_within(explainer, planned, limits, _LOG.warning), planned
 
     def compile(self, explainer: Explainer) -> None:
-        """Compile what explanations need, unless that was done; a log says so, as it takes its time."""
+        """Compile the kernels that explanations need, once; this takes a while, so it is logged."""
         asked = explainer.formulas, explainer.observation.constants is not None
         if asked in self._compiled:
             return
@@ -69,22 +69,23 @@ class Capacity:
         self._compiled.add(asked)
 
     def engine(self, explainer: Explainer) -> AbstractContextManager[Engine]:
-        """An engine for the calling thread; waits where more threads call than there is memory for.
+        """An engine for the calling thread; waits if memory does not suffice for more engines.
 
-        One has all threads, for a program that calls from one; further ones have none besides the caller's.
+        The first engine has all threads, for programs that call from a single thread; further engines use
+        only the caller's thread.
         """
         with self._lock:
-            if self._engines is None or self._process != os.getpid():  # a fork has none of the threads
+            if self._engines is None or self._process != os.getpid():  # a forked process has no threads
                 _, planned = self.scheduled(explainer, self._threads, 1)
                 threads = [self._threads] + [1] * (planned.workers - 1)
                 self._engines = EnginePool(threads, explainer.settings.convolution)
                 self._process = os.getpid()
-                if self._is_closed:  # while this call was under way
+                if self._is_closed:  # closed during this call
                     self._engines.close()
             return self._engines.borrowed()
 
     def close(self) -> None:
-        """End the threads of engines, and hand all memory back."""
+        """End the threads of all engines, and free their memory."""
         with self._lock:
             self._is_closed = True
             if self._engines is not None and self._process == os.getpid():

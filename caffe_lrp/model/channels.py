@@ -1,4 +1,4 @@
-"""The channels of an inner layer as a sheet of small maps: which of them carry relevance, and where."""
+"""Sheets of small maps of a hidden layer's channels: which of them carry relevance, and where."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,35 +14,35 @@ from caffe_lrp.rendering.sheet import sheet_of
 from caffe_lrp.rendering.strength import reach_of
 from caffe_lrp.rendering.style import picture_style
 
-#: More channels than anybody looks at on one sheet.
+#: The most maps on a sheet; nobody looks at more.
 _MOST_MAPS = 400
-#: Kept layers that a message names.
+#: The most layers that a message names.
 _MOST_NAMED = 10
 
-#: What a map of one channel can be: there is no photo at its size.
+#: Picture options that suit maps of single channels: there is no photo of their size.
 _PLAIN = {"mode": "plain", "size": "net"}
 
 
 def channel_sheet(
     kept: Mapping[str, NDArray[np.float32]], layer: str, count: int, pictures: Mapping[str, Any]
 ) -> Image.Image:
-    """The channels of a layer that carry most relevance; see `Explanation.sheet`.
+    """A sheet of the channels of a layer that carry most relevance; see `Explanation.sheet`.
 
     Parameters
     ----------
     kept
         Layer -> relevance there.
     layer
-        One of them.
+        One of these layers.
     count
-        Channels on the sheet, at most.
+        The most channels on the sheet.
     pictures
         Picture options.
 
     Raises
     ------
     UsageError
-        Nothing was kept at the layer, or it has no maps; or another argument cannot be meant.
+        No relevance was kept at the layer, it has no maps, or another argument is invalid.
     """
     if not isinstance(count, int) or not 1 <= count <= _MOST_MAPS:
         raise UsageError(f"{count!r} must be a whole number from 1 to {_MOST_MAPS}", setting="count")
@@ -59,7 +59,7 @@ def channel_sheet(
 
 
 def _maps_of(kept: Mapping[str, NDArray[np.float32]], layer: str) -> NDArray[np.float32]:
-    """(C, H, W): the relevance kept at a layer; UsageError unless there is some, and it has positions."""
+    """(C, H, W): the relevance kept at a layer; UsageError if there is none, or it has no positions."""
     if layer not in kept:
         there = f"only at {enumerated([*kept], _MOST_NAMED)}" if kept else "nor at any other layer"
         raise UsageError(
@@ -77,10 +77,10 @@ def _maps_of(kept: Mapping[str, NDArray[np.float32]], layer: str) -> NDArray[np.
 
 
 def _framed(picture: Image.Image) -> Image.Image:
-    """A picture with a thin frame: most maps are nearly white, as the sheet is."""
+    """A picture with a thin frame: most maps are nearly as white as the sheet."""
     return ImageOps.expand(picture.convert("RGB"), 1, "#cccccc")
 
 
 def _share(part: float, total: float) -> str:
-    """The contribution of a channel as a share of all contributions, signs aside."""
+    """A channel's share of the total magnitude, as a text."""
     return f"{100 * part / total:.1f} %" if total else "0 %"

@@ -1,4 +1,4 @@
-"""Which kernels explanations need, and having them compiled before the first one."""
+"""Finding the kernels that explanations need, and compiling them in advance."""
 
 import hashlib
 from collections.abc import Callable, Generator
@@ -40,21 +40,21 @@ def compiling(
     purpose: str,
     processes: int,
 ) -> Generator[Compiled, None, None]:
-    """Compile and load all kernels that explanations need; how far that is.
+    """Compile and load all kernels that explanations need, and yield the progress.
 
-    Nothing comes if nothing has to be compiled. A kernel that is needed all the same, for an image of another
-    kind, say, is compiled when it is called.
+    Nothing is yielded if nothing has to be compiled. Kernels that were missed, such as those for unusual
+    images, are compiled when they are called.
 
     Parameters
     ----------
     explainer
         Net, plans and preprocessing.
     use
-        What is done with explanations.
+        Uses an explanation as the run will, so that the kernels for it are found.
     purpose
-        What that is, in words that differ where it does.
+        A text that identifies ``use``.
     processes
-        How many may compile side by side.
+        The most processes that compile in parallel.
     """
     key = _description(explainer, purpose)
     needed = dict.fromkeys(recall(key) or ())
@@ -78,7 +78,7 @@ def compiling(
 
 
 def _description(explainer: Explainer, purpose: str) -> str:
-    """The settings that decide, roughly, which kernels are needed: a missed one is compiled when called."""
+    """A hash of the settings that roughly determine the kernels; a missed kernel is compiled when called."""
     settings, noted = explainer.settings, explainer.observation
     layers = [(type(each).__name__, each.input_shapes, each.output_shapes) for each in explainer.net.layers]
     steps = [
@@ -96,9 +96,9 @@ def _trace(
     note: Callable[[str], None],
     checkpoint: Callable[[], None] | None = None,
 ) -> bool:
-    """Go the way of an image without running a kernel; whether that came to its end.
+    """Follow an image through both passes without running kernels; return whether the end was reached.
 
-    Numbers are whatever lay in memory.
+    Numbers are uninitialised memory.
     """
     net, plans, noted = explainer.net, explainer.plans, explainer.observation
     with tracing(note), np.errstate(all="ignore"):
@@ -118,7 +118,7 @@ def _trace(
 
 
 def _image(explainer: Explainer) -> PreparedImage:
-    """A picture that is resized, as most are; just an input for nets that take no pictures."""
+    """A picture that needs resizing, as most do; only an input for nets that take no pictures."""
     blank = np.zeros(explainer.net.input_shape, np.float32)
     height, width = (*blank.shape, 1, 1)[1:3]
     with suppress(CaffeLrpError):
@@ -131,7 +131,7 @@ def _image(explainer: Explainer) -> PreparedImage:
 def _explanation(
     explainer: Explainer, code: FormulaCode, image: PreparedImage, relevance: Blob
 ) -> Explanation:
-    """The explanation that a map would come with."""
+    """An explanation around the map."""
     scores = np.zeros(explainer.output_size, np.float32)
     return Explanation(
         relevance=relevance,

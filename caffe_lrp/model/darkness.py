@@ -1,4 +1,4 @@
-"""Maps that say nothing: black pictures, and those in which hardly a pixel can be seen."""
+"""Dark maps: pictures that are black, or in which hardly any pixel is visible."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from caffe_lrp.rendering.heatmap import LEAST_BRIGHTNESS, LEAST_VISIBLE, visible
 
 
 def percent(share: float) -> str:
-    """A share for people: ``0.5 %``."""
+    """A share as a readable text: ``0.5 %``."""
     return f"{100 * share:.2g} %"
 
 
-#: What makes a map dark, for people.
+#: The definition of a dark map, for messages.
 DARK = (
     f"under {percent(LEAST_VISIBLE)} of the pixels reach {percent(LEAST_BRIGHTNESS)} of the brightest colour"
 )
 
 
 class Cause(Enum):
-    """Why a map is dark, by the names that programs read."""
+    """Causes of dark maps; the names are for programs."""
 
     STARTS_AT_ZERO = "starts_at_zero"
     LOST = "lost_on_the_way"
@@ -32,18 +32,18 @@ class Cause(Enum):
 
 @dataclass(frozen=True)
 class Darkness:
-    """A map that says nothing.
+    """A map in which nothing can be seen.
 
     Attributes
     ----------
     cause
-        Why.
+        Why it is dark.
     classes
         The classes it explains.
     starts
-        The sum that relevance started as.
+        The sum of the start vector.
     visible
-        Share of the pixels that can be seen.
+        Share of visible pixels.
     """
 
     cause: Cause
@@ -55,14 +55,14 @@ class Darkness:
 def darkness_of(
     plan: Plan, forward: ForwardPass, item: int, classes: Sequence[int], relevance: Blob
 ) -> Darkness | None:
-    """Describe why one map of a forward pass is dark; None if it is not.
+    """Return why a map is dark; None if it is not.
 
     Parameters
     ----------
     plan, forward
-        What made the map.
+        The plan and the forward pass of the map.
     item
-        Which item of the batch it is of.
+        Its item in the batch.
     classes
         The classes it explains.
     relevance

@@ -1,4 +1,4 @@
-"""A loaded net with the requested plans: all that the passes over images need.
+"""A loaded net with the requested plans: everything that forward and backward passes need.
 
 Everything is checked and loaded before the first image is read.
 """
@@ -42,18 +42,18 @@ _SWITCH = ("auxiliaryvariable_maxlayerindexforflatdistinconv", "--switch-layer")
 
 @dataclass(frozen=True, eq=False)
 class Explainer:
-    """A net, plans for formulas, and how images become its input.
+    """A net, plans for formulas, and the preprocessing of images.
 
     Attributes
     ----------
     settings
-        What it was opened from.
+        The settings that it was opened from.
     deployed
-        The net as its files have it.
+        The net as it is in its files.
     net
         The net as it is computed.
     origin
-        Where relevance starts, by all plans.
+        The start layer, the same in all plans.
     parameters
         Numbers of the rules.
     preprocessor
@@ -65,9 +65,9 @@ class Explainer:
     plans
         Formula -> its plan; they start and end at the same layers.
     remarks
-        What was decided on the way to the input and is worth telling.
+        Notices about decisions on preprocessing.
     observation
-        What is noted while relevance passes the layers.
+        What is recorded during backward passes.
     """
 
     settings: ModelSettings
@@ -93,14 +93,14 @@ class Explainer:
         return next(iter(self.plans.values()))
 
     def explaining(self, formulas: Sequence[FormulaCode]) -> "Explainer":
-        """The explainer with plans for other formulas; those it has are kept.
+        """The explainer with plans for other formulas; existing plans are reused.
 
         Raises
         ------
         ConfigError
             There is no such formula, or it needs a switch layer.
         PlanError
-            A layer has no rule under it.
+            The formula has no rule for a layer.
         """
         return replace(self, plans={code: self.plans.get(code) or self._plan_for(code) for code in formulas})
 
@@ -125,25 +125,25 @@ class Explainer:
 
     @property
     def output_size(self) -> int:
-        """Number of the net's outputs: of classes, where several positions are one class."""
+        """Number of the net's outputs; of classes, if a class has several positions."""
         return self.origin.output_count
 
     @property
     def ranked(self) -> str:
-        """The owner of these outputs in messages: the net, or one of its heads."""
+        """Whose outputs these are, in messages: the net's, or one of its heads'."""
         name = self.net.value_names[self.net.output_value]
         return "the net" if len(self.net.outputs) == 1 else f"the head '{name}'"
 
     @property
     def scores_are_probabilities(self) -> bool:
-        """Whether the net's scores are probabilities of the classes: of several positions they are not."""
+        """Whether the net's scores are probabilities; sums over several positions are not."""
         net = self.net
         has_one_position = math.prod(net.shape_of(net.output_value)) == self.output_size
         return has_one_position and are_probabilities(net, net.output_value)
 
     @property
     def is_bgr(self) -> bool:
-        """Whether the net's input are colours in the order blue, green, red."""
+        """Whether the net's input has colours in the order blue, green, red."""
         return self.net.input_shape[0] == 3 and self.settings.channel_order == "BGR"
 
     @property
@@ -152,12 +152,12 @@ class Explainer:
         return describe_preprocessing(self.settings, self.deployed, self.preprocessor)
 
     def require_classes(self, classes: Sequence[int]) -> None:
-        """Refuse classes that the net, or the layer where relevance starts, does not have.
+        """Refuse classes that the net or the start layer does not have.
 
         Raises
         ------
         ImageError
-            The largest of ``classes`` is too large; negative ones are codes and never are.
+            The largest of ``classes`` does not exist; negative numbers are codes and are not checked.
         """
         largest, start = max(classes), self.origin
         if largest >= self.output_size:
@@ -173,12 +173,12 @@ class Explainer:
 
 
 def open_explainer(settings: ModelSettings) -> Explainer:
-    """Load and check everything that ``settings`` name; the explainer has no plans yet.
+    """Load and check everything in ``settings``; the explainer has no plans yet.
 
     Raises
     ------
     CaffeLrpError
-        Of the kind that fits the first fault found.
+        The class depends on the first fault found.
     """
     labels = settings.labels if isinstance(settings.labels, tuple) else read_labels(settings.labels)
     deployed, weights = deployed_of(settings)
@@ -203,7 +203,7 @@ def open_explainer(settings: ModelSettings) -> Explainer:
 
 
 def _rule_parameters(net: Net, settings: ModelSettings, preprocessor: Preprocessor) -> RuleParameters:
-    """The numbers of rules, the switch layer among them; ConfigError if there is no such layer."""
+    """The rules' parameters and the switch layer; ConfigError if there is no such layer."""
     with about(ConfigError, setting="switch_layer"):
         switch_layer = layer_index(net, settings.switch_layer, *_SWITCH)
     return RuleParameters(
@@ -234,7 +234,7 @@ def _refuse_too_many_classes(explainer: Explainer) -> None:
 
 
 def deployed_of(settings: ModelSettings) -> tuple[DeployedNet, StoredWeights]:
-    """Return the net with the requested head and input size, and the positions of its weights."""
+    """Return the net with the requested head and input size, and its weights as positions in the file."""
     with about(file=settings.prototxt):
         spec = read_prototxt(settings.prototxt)
     with about(file=settings.caffemodel):
@@ -243,7 +243,7 @@ def deployed_of(settings: ModelSettings) -> tuple[DeployedNet, StoredWeights]:
     with about(ModelError, setting="" if size is None else "input_size", file=settings.prototxt):
         deployed = deploy(spec, weights, settings.head, size)
         if size is not None:
-            image_shape(deployed)  # a size can be too large
+            image_shape(deployed)  # the size may be too large
         return deployed, weights
 
 
@@ -258,7 +258,7 @@ def _find_start(net: Net, settings: ModelSettings) -> Start:
 
 
 def _load_net(settings: ModelSettings, deployed: DeployedNet, weights: StoredWeights) -> Net:
-    """Return the net with its weights; the error says so if the requested input size does not fit."""
+    """Return the net with its weights; if the requested input size does not fit, the error says so."""
     try:
         return build_net(deployed, weights, available_memory(), settings.canonize)
     except ModelError as error:

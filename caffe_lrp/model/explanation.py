@@ -1,4 +1,4 @@
-"""The explanation of one image: relevance, and all that belongs to it."""
+"""The explanation of one image: its relevance, and everything that belongs to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,11 +28,11 @@ class ScoredClass(NamedTuple):
     Attributes
     ----------
     class_index
-        Which, from 0.
+        Its number, from 0.
     label
-        What it is called.
+        Its label.
     score
-        What the net's output says of it.
+        Its score at the net's output.
     """
 
     class_index: int
@@ -42,41 +42,40 @@ class ScoredClass(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
-    """Why a net scores an image as it does. All arrays are its own.
+    """Why a net scores an image as it does. All arrays are its own copies.
 
     Attributes
     ----------
     relevance
-        (C, H, W) float32: relevance of every input of the net, as in ``_relevance.npy``: for pictures the
-        channels are red, green, blue. Where the way ends above the image, that of the blob it ends at, its
-        channels as they are there.
+        (C, H, W) float32: relevance of every element of the net's input, as in ``_relevance.npy``. For
+        pictures the channels are red, green, blue. If the backward pass ends above the image, the relevance
+        of the blob where it ends, with that blob's channels.
     input
         (H, W, 3) uint8, RGB: what the net saw, before the mean was subtracted.
     scores
-        (classes,) float32: the net's outputs; of outputs at several positions, their sums.
+        (classes,) float32: the net's outputs, summed over positions if there are several.
     target
-        The classes explained, the best of them first.
+        The explained classes, the best one first.
     formula
         Number or name of the formula, or of the composite.
     source
-        Path of the image, or in words what else it was.
+        Path of the image, or a description if it was not a file.
     place
-        Where the input lay in the original picture.
+        Position of the input in the original picture.
     original
-        The original: the file it was read from, or the image that was given.
+        The original: the file, or the image that was given.
     ranking
-        Classes, best first, and their scores: those that are ranked.
+        The ranked classes, best first, and their scores.
     labels
         Labels of the classes; there may be fewer.
     layers
-        Relevance at layers that were asked for, by their names: (C, H, W) or whatever shape the layer's
-        output has.
+        Relevance at requested layers, by name, in the shape of the layer's output, such as (C, H, W).
     conservation
-        What entered and left every layer; None where nobody asked for it.
+        The relevance that entered and left every layer; None if it was not requested.
     darkness
-        Why the map says nothing; None if it says something.
+        Why the map is dark; None if it is not.
     is_reversed
-        Whether the net has the channels of ``relevance`` the other way round.
+        Whether the net has the channels of ``relevance`` in reverse order.
     scores_are_probabilities
         Whether the net ends in a Softmax.
     """
@@ -104,17 +103,17 @@ class Explanation:
 
     @property
     def score(self) -> float:
-        """Score of the class explained; of several, that of the first."""
+        """Score of the explained class; of the first one if there are several."""
         return float(self.scores[self.target[0]])
 
     @property
     def rank(self) -> int | None:
-        """Place of the class explained, from 1 for the best; None for one that is not ranked."""
+        """Rank of the explained class, 1 for the best; None if it is not ranked."""
         places = np.flatnonzero(self.ranking.classes == self.target[0])
         return int(places[0]) + 1 if len(places) else None
 
     def top(self, count: int = 5) -> list[ScoredClass]:
-        """The best classes, best first: ``count`` of them, or as many as are ranked."""
+        """The ``count`` best classes, best first; fewer if fewer are ranked."""
         classes, scores = self.ranking.classes[:count].tolist(), self.ranking.scores[:count].tolist()
         return [
             ScoredClass(index, self.label_of(index), score)
@@ -127,56 +126,56 @@ class Explanation:
         Parameters
         ----------
         style
-            How it is to look, a `PictureStyle`; None: an overlay over the original in gray.
+            How it looks, a `PictureStyle`; None: an overlay over the original in gray.
         options
-            ``cmap="seismic"``, ``mode="plain"`` and so on, in place of what the style says: attributes of
+            ``cmap="seismic"``, ``mode="plain"`` and so on; they replace values of the style: attributes of
             `PictureStyle` (``cmap``, ``mode``, ``size``, ``range``, ``sign``, ``pool``, ``exponent``,
             ``level``, ``opacity``, ``photo``, ``bar``; see ``help(caffe_lrp.PictureStyle)``).
 
         Raises
         ------
         UsageError
-            There is no such option, its value means nothing, or the relevance is no map.
+            There is no such option, its value is invalid, or the relevance is not a map.
         ImageError
             The original is needed, and its file is no longer there.
         """
         if style is not None and not isinstance(style, PictureStyle):
             raise UsageError(f'{style!r} is not a PictureStyle; options are named, such as cmap="jet"')
-        wanted = picture_style((style or PictureStyle()).as_json() | options)  # all of it may be wrong
+        wanted = picture_style((style or PictureStyle()).as_json() | options)  # checks all values
         if not wanted.needs_photo:
             return render(self.relevance, wanted, place=self.place)
         photo = self.original.picture() if wanted.size == ORIGINAL else self.input
         return render(self.relevance, wanted, photo, self.place)
 
     def label_of(self, index: int) -> str:
-        """Label of a class; "without a label" where it has none."""
+        """Label of a class; "without a label" if it has none."""
         return label_of(self.labels, index)
 
     def score_text(self, score: float) -> str:
-        """A score for people: ``97.1 %`` where scores are probabilities."""
+        """A score as a readable text: ``97.1 %`` if scores are probabilities."""
         if not self.scores_are_probabilities:
             return f"{score:.4g}"
         return "< 0.1 %" if score < 0.001 else f"{100 * score:.1f} %"
 
     def sheet(self, layer: str, count: int = 25, **pictures: Any) -> Image.Image:
-        """A sheet of small maps: the channels of an inner layer that carry most relevance, strongest first.
+        """A sheet of small maps: the channels of a hidden layer that carry most relevance, strongest first.
 
-        Below each stand its number and what it carries, of what all channels do, signs aside. All maps have
-        one range, so that they can be compared.
+        Below each map are the channel's number and its share of the magnitudes of all channels. All maps have
+        the same range, so they can be compared.
 
         Parameters
         ----------
         layer
             Name of a layer whose relevance was kept: ``model.explain(image, layers=["conv3"])``.
         count
-            Channels that are shown, at most.
+            The most channels that are shown.
         pictures
-            Picture options, as of `heatmap`; ``mode`` is always ``plain`` and ``size`` is ``net``.
+            Picture options, as for `heatmap`; ``mode`` is always ``plain`` and ``size`` is ``net``.
 
         Raises
         ------
         UsageError
-            No relevance was kept there, or it has no maps; or an option cannot be meant.
+            No relevance was kept there, it has no maps, or an option is invalid.
         """
         return channel_sheet(self.layers, layer, count, pictures)
 

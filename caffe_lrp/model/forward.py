@@ -1,4 +1,4 @@
-"""The forward pass alone: values of blobs by their names."""
+"""The forward pass alone: values of blobs by name."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ from .explainer import Explainer
 from .requests import source_of
 from .stages import as_error
 
-#: Inputs that go through the net together, so that any number takes no more memory.
+#: Inputs per forward pass, so that more inputs do not take more memory.
 _BATCH = 16
 
 
 def values_by_name(net: Net, blobs: Sequence[str] | None) -> dict[str, int]:
-    """Names of blobs and the values that they stand for in the end; None: the net's output.
+    """Names of blobs and their final values; None: the net's output.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def values_by_name(net: Net, blobs: Sequence[str] | None) -> dict[str, int]:
 
 
 def checked_inputs(explainer: Explainer, inputs: Any) -> Blob:
-    """(N, C, H, W): inputs of the net; ImageError if they are none."""
+    """(N, C, H, W): inputs of the net; ImageError if they do not fit."""
     shape = explainer.net.input_shape
     if inputs.shape[1:] != shape or inputs.dtype != np.float32 or not len(inputs):
         raise ImageError(
@@ -56,7 +56,7 @@ def checked_inputs(explainer: Explainer, inputs: Any) -> Blob:
 
 
 def input_of(explainer: Explainer, image: ImageInput) -> Blob:
-    """(C, H, W): the input of one image; raises as a run fails it."""
+    """(C, H, W): the input for one image; raises the error with which a run fails the image."""
     source = source_of(image)
     try:
         with about(ImageError, file=source if isinstance(source, Path) else None):
@@ -69,7 +69,7 @@ def run_forward(net: Net, inputs: Blob, wanted: Mapping[str, int], engine: Engin
     """Values of blobs, (N, …) each, for inputs (N, C, H, W); the arrays are the caller's."""
     parts: dict[str, list[Blob]] = {name: [] for name in wanted}
     keep = frozenset(wanted.values())
-    with np.errstate(all="ignore"):  # what is not finite is the caller's to see
+    with np.errstate(all="ignore"):  # values that are not finite are left to the caller
         for first in range(0, len(inputs), _BATCH):
             found = engine.forward(net, (), inputs[first : first + _BATCH], keep).activations
             for name, value in wanted.items():

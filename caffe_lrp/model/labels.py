@@ -13,7 +13,7 @@ def label_of(labels: Sequence[str], class_index: int) -> str:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Class labels, one a line."""
+    """Read class labels, one per line."""
     with about(ConfigError, file=path):
         content = read_small_file(path, "synset file", ConfigError, most_megabytes=16)
     return tuple(line.strip() for line in content.decode("utf-8-sig", errors="replace").splitlines())

@@ -1,4 +1,4 @@
-"""A model: a net, an engine that runs it, how images become its input, and its labels."""
+"""A model: a net, an engine that runs it, the preprocessing of images, and labels."""
 
 import threading
 from collections.abc import Generator, Iterable, Sequence
@@ -43,20 +43,20 @@ from .schedule import Schedule
 from .settings import ModelSettings
 from .stages import explain_batch, load_image
 
-#: Of what single explanations take, so much is kept to be used again.
+#: Resources for single explanations that are kept for reuse.
 _MOST_KEPT = 64
 OnError = Literal["raise", "return"]
 
 
 class Model:
-    """A loaded net that explains images. Several threads may use it; so may other processes, by pickle.
+    """A loaded net that explains images. It can be shared by threads, and pickled for other processes.
 
-    Usually made by `caffe_lrp.load`. A context manager: its threads end with the block.
+    Usually made by `caffe_lrp.load`. Also a context manager: its threads end with the block.
 
     Parameters
     ----------
     settings
-        What it is opened from.
+        The settings to open it from.
     threads
         Threads that compute; None: one for each processor that this process may use.
     memory
@@ -67,13 +67,13 @@ class Model:
     settings
         As given.
     notices
-        What its user should know: weights and settings that can be used, but are seldom meant.
+        Notices about weights and settings that are valid but rarely intended.
 
     Raises
     ------
     CaffeLrpError
-        A file cannot be used, or a setting does not fit the net: of the kind that fits, with the setting,
-        the layer or the file it is about.
+        A file cannot be used, or a setting does not fit the net. The subclass depends on the fault; the error
+        names the setting, layer or file.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Model:
     ) -> None:
         self.settings = settings
         self._opened_by = settings.with_absolute_paths(), threads, memory
-        self._capacity = Capacity(threads, memory)  # asked before weights take some of it
+        self._capacity = Capacity(threads, memory)  # before weights take some of the memory
         if settings.formula is not None:
             composite_of(settings, settings.formula)
         self._explainer = open_explainer(settings)
@@ -90,7 +90,7 @@ class Model:
         self._is_closed = False
         self.notices = tuple(map(str, notices_on(self._explainer)))
 
-    # What there is to know
+    # Properties
 
     @property
     def formula(self) -> FormulaCode:
@@ -106,7 +106,7 @@ class Model:
 
     @property
     def output_count(self) -> int:
-        """Number of the net's classes, whether all are ranked (the setting ``class_count``) or not."""
+        """Number of the net's classes, even if fewer are ranked (setting ``class_count``)."""
         return self._explainer.output_size
 
     @property
@@ -116,13 +116,13 @@ class Model:
 
     @property
     def layers(self) -> tuple[LayerFacts, ...]:
-        """The layers, as ``caffe-lrp inspect`` shows them: indices, names, types, shapes, sizes."""
+        """The layers as ``caffe-lrp inspect`` shows them: indices, names, types, shapes, sizes."""
         return self.plan().layers
 
     def plan(self, formula: FormulaCode | None = None) -> NetFacts:
-        """Return what ``caffe-lrp inspect`` shows under a formula: the rule of each layer.
+        """Return the rule of each layer under a formula, as ``caffe-lrp inspect`` shows them.
 
-        Printed, it is a table. A layer without a rule is shown as such, not refused.
+        It is printed as a table. A layer without a rule is not an error here.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class Model:
         )
         return with_parameters_of(facts, build_outline(explainer.deployed))
 
-    # What it does
+    # Computation
 
     def explain(
         self,
@@ -161,22 +161,22 @@ class Model:
             A path, a PIL image, (H, W, 3) uint8 in RGB, or the net's own input: (C, H, W) float32, its
             channels in the net's order, mean and scale applied.
         target
-            The class to explain; -1: the best one, -2: the five best in one map.
+            The class to explain; -1: the best class, -2: the five best classes in one map.
         formula
             Its number or name; None: `Model.formula`.
         layers
-            Names or indices of layers whose relevance is to be kept.
+            Names or indices of layers whose relevance is kept.
         conservation
-            Whether to keep account of what enters and leaves every layer.
+            Whether to record the relevance that enters and leaves every layer.
 
         Raises
         ------
         ImageError
             The image cannot be explained.
         ConfigError, PlanError
-            There is no such formula, or a layer has no rule under it.
+            There is no such formula, or it has no rule for a layer.
         UsageError
-            There is no such layer, the target means nothing, or the model is closed.
+            There is no such layer, the target is invalid, or the model is closed.
         """
         code = self.formula if formula is None else code_of(formula)
         explainer = self._explaining_one(code, references_of(layers), conservation)
@@ -221,31 +221,31 @@ class Model:
         conservation: bool = False,
         on_error: OnError = "raise",
     ) -> Generator[Explanation | CaffeLrpError, None, None]:
-        """Explanations of many images, in their order: of each image one for every formula.
+        """Explanations of many images in order: for each image, one per formula.
 
-        Images are loaded ahead and computed in batches by all threads, and never more of them are in memory
-        than `Model` may take. Closing the generator stops the work.
+        Images are loaded ahead and explained in batches by all threads, within the memory of the model.
+        Closing the generator stops the work.
 
         Parameters
         ----------
         images
-            As `explain` takes them; any number, also from a generator.
+            Images as for `explain`; any number, also from a generator.
         targets
-            What all images are explained for, or one target for each.
+            One target for all images, or one for each.
         formulas
             Numbers or names; None: `Model.formula`.
         batch
-            Images that run together; None: as many as do well.
+            Images per batch; None: chosen automatically.
         layers, conservation
             As for `explain`.
         on_error
-            What happens with an image that cannot be explained, or not for its target: ``raise`` ends with
-            its error, ``return`` yields the error in place of each of its explanations, and goes on.
+            For an image that cannot be explained, or not for its target: ``raise`` raises its error,
+            ``return`` yields the error instead of each of its explanations and continues.
 
         Raises
         ------
         CaffeLrpError
-            As `explain`; what is wrong for all images is raised at once, not with the first one.
+            As for `explain`; errors that affect all images are raised immediately, before the first one.
         """
         if on_error not in ("raise", "return"):
             raise UsageError(f"{on_error!r} is neither 'raise' nor 'return'", setting="on_error")
@@ -269,7 +269,7 @@ class Model:
         on_error: OnError,
     ) -> Generator[Explanation | CaffeLrpError, None, None]:
         self._capacity.compile(explainer)
-        most = planned.batch_size * len(explainer.plans)  # also where many requests are for one image
+        most = planned.batch_size * len(explainer.plans)  # also if many requests are for one image
         found = run_requests(explainer, requests, lambda _, attempt: attempt, planned, most_of_batch=most)
         with closing(found) as attempts:
             for attempt in attempts:
@@ -277,20 +277,20 @@ class Model:
                 yield attempt.required() if error is None else error
 
     def forward(self, x: ImageInput, blobs: Sequence[str] | None = None) -> dict[str, Blob]:
-        """Values of the forward pass, by the names of blobs.
+        """Values of the forward pass by blob name.
 
         Parameters
         ----------
         x
-            An image as `explain` takes it, or several inputs: (N, C, H, W) float32.
+            An image as for `explain`, or several inputs: (N, C, H, W) float32.
         blobs
-            Names of blobs, which are those of layers' tops; None: the net's output. Where layers work in
-            place, a name stands for what is there in the end.
+            Names of blobs, which are the tops of layers; None: the net's output. If layers work in place, the
+            value is that after the last of them.
 
         Returns
         -------
         dict
-            (N, …) float32 for each name; of one image without the first axis.
+            (N, …) float32 for each name; without the first axis for a single image.
 
         Raises
         ------
@@ -309,7 +309,7 @@ class Model:
         return found if is_batch else {name: blob[0] for name, blob in found.items()}
 
     def close(self) -> None:
-        """End the threads and hand all memory back; the model explains nothing any more."""
+        """End the threads and free all memory; the model cannot be used afterwards."""
         self._is_closed = True
         self._capacity.close()
 
@@ -322,7 +322,7 @@ class Model:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Files and settings travel, not weights: the other process opens the model itself."""
+        """Only paths and settings are pickled, not weights: the other process opens the model again."""
         return _open, self._opened_by
 
     def __repr__(self) -> str:
@@ -336,15 +336,15 @@ class Model:
             f"formula {self.formula}{notes}{state}>"
         )
 
-    # How it does it
+    # Internals
 
     def explainer(self, formulas: Sequence[FormulaCode]) -> Explainer:
-        """The net with plans for formulas, as the passes over images take it; plans are made once.
+        """The explainer with plans for formulas; plans are made once.
 
         Raises
         ------
         ConfigError, PlanError
-            As `explain`.
+            As for `explain`.
         """
         with self._lock:
             known = self._explainer.explaining([*self._explainer.formulas, *formulas])
@@ -356,7 +356,7 @@ class Model:
     def _explaining(
         self, formulas: Sequence[FormulaCode], layers: Sequence[str], conservation: bool
     ) -> Explainer:
-        """The resources for explanations, with what is observed in the backward pass."""
+        """The resources for explanations, including what is recorded in the backward pass."""
         self._require_open()
         explainer = self.explainer(formulas)
         if not layers and not conservation:
@@ -365,7 +365,7 @@ class Model:
         return replace(explainer, observation=noting(dumps, sums=conservation))
 
     def _explaining_one(self, formula: FormulaCode, layers: tuple[str, ...], conservation: bool) -> Explainer:
-        """The resources to explain one image, made once for all equal requests."""
+        """The resources for explaining one image, made once for equal requests."""
         asked = formula, layers, conservation
         known = None if self._is_closed else self._for_one.get(asked)
         if known is None:
@@ -383,7 +383,7 @@ class Model:
         return attempt
 
     def _existing(self, target: Target, setting: str) -> Target:
-        """A target for all images; ImageError if it is a class that the net does not have."""
+        """A target for all images; ImageError if the net does not have the class."""
         with about(ImageError, setting=setting):
             self._explainer.require_classes((target.code,))
         return target
@@ -394,5 +394,5 @@ class Model:
 
 
 def _open(settings: ModelSettings, threads: int | None, memory: int | None) -> Model:
-    """A model in another process."""
+    """Open an unpickled model."""
     return Model(settings, threads=threads, memory=memory)

@@ -1,4 +1,4 @@
-"""The view of an explanation in a notebook: a picture, and the scores."""
+"""The HTML of an explanation in a notebook: a picture, and the scores."""
 
 import base64
 import html
@@ -10,15 +10,16 @@ from caffe_lrp.errors import UsageError
 if TYPE_CHECKING:
     from .explanation import Explanation
 
-#: Smaller pictures are shown enlarged, in pixels of the screen.
+#: Smaller pictures are enlarged to this size, in pixels of the screen.
 _LEAST_WIDTH = 320
 _MOST_SHOWN = 5
 
 
 def as_html(explanation: "Explanation") -> str:
-    """The picture that the net saw under its heatmap, and beside it the best classes.
+    """The heatmap over the picture that the net saw, and the best classes next to it.
 
-    Where relevance ends above the image, the heatmap is shown alone; where it is no map, words are.
+    If the backward pass ends above the image, the heatmap is shown alone; if the relevance is not a map, a
+    text says so.
     """
     return (
         '<div style="display: flex; gap: 1.5em; align-items: center">'
@@ -27,7 +28,7 @@ def as_html(explanation: "Explanation") -> str:
 
 
 def _picture(explanation: "Explanation") -> str:
-    """The picture; of relevance that is no map, why there is none."""
+    """The picture; if the relevance is not a map, the reason."""
     lies_on_picture = explanation.relevance.shape[1:] == explanation.input.shape[:2]
     try:
         picture = explanation.heatmap(size="net", mode="overlay" if lies_on_picture else "plain")

@@ -1,4 +1,4 @@
-"""Notices on a model before it explains anything: weights and settings that are rarely intended."""
+"""Notices about a model when it is opened: weights and settings that are rarely intended."""
 
 import math
 
@@ -11,7 +11,7 @@ from .explainer import Explainer, composite_of
 
 
 def notices_on(explainer: Explainer) -> list[Notice]:
-    """Remarks on what can be used, but is seldom meant."""
+    """Notices about weights and settings that are valid but rarely intended."""
     settings, origin = explainer.settings, explainer.origin
     start, outputs, ranked = origin.layer, explainer.output_size, explainer.class_count
     notices = [Notice(text) for text in (*explainer.net.notices, *explainer.remarks)]

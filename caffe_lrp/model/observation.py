@@ -16,11 +16,11 @@ from caffe_lrp.relevance.passage import Passage
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.rules.accounts import Constants
 
-#: The setting that names layers to keep relevance of.
+#: The setting with the layers whose relevance is kept.
 LAYERS = "layers"
 
 _BYTES = 4
-#: Arrays of double precision that an account of a layer's losses takes, each as large as its output.
+#: Arrays in double precision that the account of a layer's losses takes, each as large as its output.
 _DOUBLES_OF_ACCOUNT = 8
 
 
@@ -31,7 +31,7 @@ class Dump:
     Attributes
     ----------
     name
-        What it is called.
+        Its name.
     layer
         Index of the layer.
     output
@@ -50,7 +50,7 @@ class Observation:
     Attributes
     ----------
     dumps
-        Relevance to keep, in the order of the net.
+        Outputs whose relevance is kept, in the order of the net.
     constants
         Data that the accounts share; None: no accounts are kept.
     """
@@ -59,14 +59,14 @@ class Observation:
     constants: Constants | None = None
 
     def observer(self, plan: Plan) -> "ObservedPass | None":
-        """A new observer of one backward pass; None if nothing is to be noted."""
+        """A new observer for one backward pass; None if nothing is recorded."""
         if not self.dumps and self.constants is None:
             return None
         ledger = None if self.constants is None else Ledger(plan, self.constants)
         return ObservedPass(self.dumps, ledger)
 
     def memory(self, net: Net, copies: int) -> int:
-        """Bytes that it takes for an image: while it is in the engine, and in ``copies`` of the result."""
+        """Bytes per image: during the backward pass, and in ``copies`` of the result."""
         kept = sum(math.prod(net.layers[dump.layer].output_shapes[dump.output]) for dump in self.dumps)
         noted = 0
         if self.constants is not None:
@@ -84,7 +84,7 @@ class ObservedPass:
     _blobs: dict[str, Blob] = field(default_factory=dict)
 
     def __call__(self, passage: Passage) -> None:
-        """Note one step."""
+        """Record one step."""
         for dump in self.dumps:
             if dump.layer == passage.step.layer.index:
                 self._blobs[dump.name] = passage.received[dump.output]
@@ -92,16 +92,16 @@ class ObservedPass:
             self.ledger(passage)
 
     def layers(self, item: int) -> dict[str, Blob]:
-        """Name of a dump -> relevance of one item, copied out of its batch; in the order of the dumps."""
+        """Name of a dump -> relevance of one item, copied from its batch; in the order of the dumps."""
         return {dump.name: np.array(self._blobs[dump.name][item], order="C") for dump in self.dumps}
 
     def conservation(self, item: int) -> Conservation | None:
-        """The account of one item, if there is to be one."""
+        """The account of one item; None if no accounts are kept."""
         return self.ledger.report(item) if self.ledger else None
 
 
 def noting(dumps: Sequence[Dump], *, sums: bool) -> Observation:
-    """Return an observation that keeps relevance at some layers, and with ``sums`` all accounts."""
+    """Return an observation that keeps relevance at some layers, and all accounts if ``sums`` is true."""
     return Observation(tuple(dumps), Constants() if sums else None)
 
 
@@ -117,19 +117,19 @@ def dumps_of(
     layers
         Names or indices of layers.
     name_of
-        Name of the dump of a layer, by its index, and of the number of its output where it has several.
+        The name of a dump, from the layer's index, and the number of its output if it has several.
 
     Raises
     ------
     UsageError
-        There is no such layer, or relevance does not pass it.
+        There is no such layer, or the backward pass does not reach it.
     """
     indices = {_passed_layer(plan, str(layer)).index for layer in layers}
     return tuple(dump for dump in possible_dumps(plan, name_of) if dump.layer in indices)
 
 
 def names_of_dumps(net: Net) -> Callable[[int, int | None], str]:
-    """Names by which people know layers: each its own, with its index in front where several share it."""
+    """Readable, unique names of layers: with the index in front if several layers share a name."""
     names = [layer.name for layer in net.layers]
 
     def name_of(layer: int, output: int | None) -> str:
@@ -140,7 +140,7 @@ def names_of_dumps(net: Net) -> Callable[[int, int | None], str]:
 
 
 def possible_dumps(plan: Plan, name_of: Callable[[int, int | None], str]) -> tuple[Dump, ...]:
-    """One for every output of every layer that relevance passes, in the order of the net."""
+    """All outputs of all layers in the backward pass, in the order of the net."""
     layers = [step.layer for step in reversed(plan.steps)]
     return tuple(
         Dump(name_of(layer.index, number if len(layer.outputs) > 1 else None), layer.index, number)
@@ -150,7 +150,7 @@ def possible_dumps(plan: Plan, name_of: Callable[[int, int | None], str]) -> tup
 
 
 def _passed_layer(plan: Plan, name: str) -> Layer:
-    """The layer named ``name``, which relevance passes; UsageError if there is none."""
+    """The layer named ``name``; UsageError if the backward pass has no such layer."""
     layers = plan.net.layers
     found = [layer for layer in layers if name in (str(layer.index), layer.name)]
     if not found:

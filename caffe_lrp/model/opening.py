@@ -1,4 +1,4 @@
-"""A net opened to be looked at, with its weights or without: nothing is explained with it."""
+"""Opening a net for inspection only, with or without its weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +12,18 @@ from caffe_lrp.net.net import Net
 
 @dataclass(frozen=True, eq=False)
 class OpenedNet:
-    """A net as far as its files are there.
+    """A net for inspection.
 
     Attributes
     ----------
     deployed
-        The net as its files have it.
+        The net as it is in its files.
     outline
         Its layers without weights.
     stored
-        Where the weights are; None: no caffemodel was given.
+        The weights as positions in the file; None: no caffemodel was given.
     net
-        The net as a run has it; without a caffemodel the outline.
+        The net as it is in a run; the outline if no caffemodel was given.
     """
 
     deployed: DeployedNet
@@ -39,17 +39,17 @@ def open_net(
     input_size: tuple[int, int] | None = None,
     canonize: str = "auto",
 ) -> OpenedNet:
-    """The net in a prototxt; the arguments are settings of the same names.
+    """The net in a prototxt; the arguments are the settings with the same names.
 
     Raises
     ------
     ModelError
-        A file cannot be used, the weights do not fit, or the net's input is no image.
+        A file cannot be used, the weights do not fit, or the net's input is not an image.
     """
     spec = read_prototxt(prototxt)
     stored = None if caffemodel is None else scan_caffemodel(caffemodel)
     deployed = deploy(spec, stored, head, input_size)
-    image_shape(deployed)  # as a run has it: only nets for images can be explained
+    image_shape(deployed)  # as in a run: only nets for images can be explained
     outline = build_outline(deployed)
     net = outline if stored is None else build_net(deployed, stored, available_memory(), canonize)
     return OpenedNet(deployed, outline, stored, net)

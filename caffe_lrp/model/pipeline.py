@@ -1,9 +1,9 @@
-"""The threads of a run: images are loaded ahead, batches computed by several workers, results taken behind.
+"""The threads of a run: some load images ahead, some compute batches, some finish results.
 
-Three pools pass on what they have made: loaders to workers, workers to finishers, which write files or
-whatever else is to become of results. What is on the way is bounded by the number of batches that have been
-started and not ended (see `Schedule`), and by a count of the results that wait to be finished. A stop lets
-every thread end what it holds (a file, a layer) and drops the rest, so that nothing is left half done.
+There are three pools: loaders feed workers, and workers feed finishers, which write files or otherwise
+process results. The number of started batches (see `Schedule`) and of results that wait for a finisher is
+limited. When the run is stopped, every thread completes its current step (a file, a layer) and the rest is
+dropped, so nothing is left half done.
 """
 
 import threading
@@ -28,7 +28,7 @@ from .stages import LoadedImage, explain_batch, load_image
 
 
 class Stopped(BaseException):
-    """The run has ended before its time; no fault of an image, so nothing that is noted at one."""
+    """The run was stopped early. This is no image's fault and is not recorded as one."""
 
 
 def run_requests(
@@ -41,28 +41,29 @@ def run_requests(
     *,
     most_of_batch: int | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Explain what is asked, and finish each result; outcomes come in the order of the requests.
+    """Explain all requests and finish each result; yield outcomes in the order of the requests.
 
-    Closing the generator, or an exception in the thread that uses it, stops the run: what is being finished
-    is finished, and no thread is left. So does ``stopped``, after which outcomes that are there still come.
+    Closing the generator, or an exception in the thread that uses it, stops the run: steps in progress are
+    completed, and no thread is left. ``stopped`` does the same, but outcomes that are complete are still
+    yielded.
 
     Parameters
     ----------
     explainer
         Net, plans and preprocessing.
     requests
-        What to explain.
+        The requests to explain.
     finish
-        Makes an outcome of a request and what came of it: writes files, or hands on the explanation. Called
-        from several threads. What it raises ends the run.
+        Makes the outcome from a request and its result: writes files, or passes on the explanation. Called
+        from several threads. An exception ends the run.
     schedule
         Batch size, workers and threads.
     halted
-        Asked before every batch; once it is true, the batches that have been started are the last ones.
+        Called before every batch; once it is true, no more batches are started.
     stopped
-        Asked while an outcome is waited for; once it is true, batches that were started are dropped, too.
+        Called while waiting for an outcome; once it is true, started batches are dropped as well.
     most_of_batch
-        Requests in a batch, where outcomes hold memory until they are taken; None: any number for its images.
+        The most requests in a batch, if outcomes take memory until they are used; None: no limit.
     """
     started: deque[deque[Future[Outcome]]] = deque()
     with _Pipeline(explainer, finish, schedule) as pipeline:
@@ -77,7 +78,7 @@ def run_requests(
                 yield from _in_order(pipeline, started, stopped)
         except Stopped:
             pipeline.drop()
-            yield from _done(started)  # before anything is waited for, which may never come
+            yield from _done(started)  # before waiting for outcomes that may never come
             pipeline.join()
             yield from _done(started)
 
@@ -85,7 +86,7 @@ def run_requests(
 def _in_order(
     pipeline: "_Pipeline[Asked, Outcome]", started: deque[deque[Future[Outcome]]], stopped: Callable[[], bool]
 ) -> Iterator[Outcome]:
-    """The outcomes of the first batch that was started, each taken out of it as it comes."""
+    """The outcomes of the oldest batch, each removed from it when it is yielded."""
     batch = started[0]
     while batch:
         outcome = pipeline.awaited(batch[0], stopped)
@@ -95,7 +96,7 @@ def _in_order(
 
 
 def _done(started: Iterable[deque[Future[Outcome]]]) -> Iterator[Outcome]:
-    """The outcomes there are by now, taken out of their batches."""
+    """The outcomes that are complete, removed from their batches."""
     for batch in started:
         for outcome in list(batch):
             if outcome.done():
@@ -105,7 +106,7 @@ def _done(started: Iterable[deque[Future[Outcome]]]) -> Iterator[Outcome]:
 
 
 class _Pipeline(Generic[Asked, Outcome]):
-    """The pools of one run; a context manager that stops them."""
+    """The pools of a run; a context manager that stops them."""
 
     def __init__(
         self, explainer: Explainer, finish: Callable[[Asked, Attempt], Outcome], schedule: Schedule
@@ -137,7 +138,7 @@ class _Pipeline(Generic[Asked, Outcome]):
         self._opened.close()
 
     def awaited(self, outcome: Future[Outcome], stopped: Callable[[], bool]) -> Outcome:
-        """An outcome, waited for step by step: a signal right before a wait does not end that wait."""
+        """Wait for an outcome in short steps: a signal right before a wait would not end that wait."""
         while not outcome.done():
             if stopped():
                 raise Stopped
@@ -147,18 +148,18 @@ class _Pipeline(Generic[Asked, Outcome]):
         return outcome.result()
 
     def drop(self) -> None:
-        """Have every thread end what it holds, and drop the rest."""
+        """Let every thread complete its current step, and drop the rest."""
         self._stopping.set()
         for crew in self._crews:
             crew.dismiss()
 
     def join(self) -> None:
-        """Wait until all threads have ended. Stop all crews first: one may wait for another."""
+        """Wait until all threads have ended. All crews must be stopped first: one may wait for another."""
         for crew in self._crews:
             crew.join()
 
     def start(self, batch: Batch[Asked]) -> list[Future[Outcome]]:
-        """Start one batch; return the outcomes of its requests, in their order."""
+        """Start a batch; return futures of the outcomes of its requests, in order."""
         images = [
             self._loaders.submit(load_image, self._explainer, [batch.requests[place] for place in places])
             for places in batch.requests_of
@@ -173,12 +174,12 @@ class _Pipeline(Generic[Asked, Outcome]):
         images: Sequence[Future[LoadedImage]],
         outcomes: Sequence[Future[Outcome]],
     ) -> None:
-        """Explain one batch in a worker; what is raised here comes out where the outcomes are awaited."""
+        """Explain a batch in a worker; exceptions are raised where the outcomes are awaited."""
         waiting = set(range(len(outcomes)))
         try:
             self._loaders.wait(images)
             loaded = [image.result() for image in images]
-            engine = self._engines.get_nowait()  # there are as many as workers
+            engine = self._engines.get_nowait()  # there is one for each worker
             try:
                 for place, attempt in explain_batch(self._explainer, batch, loaded, engine):
                     self._hand_over(batch.requests[place], attempt, outcomes[place])
@@ -187,11 +188,11 @@ class _Pipeline(Generic[Asked, Outcome]):
                 self._engines.put(engine)
         except BaseException as error:  # noqa: BLE001 - a thread has nobody else to tell
             for place in waiting:
-                with suppress(InvalidStateError):  # its finisher has settled it already
+                with suppress(InvalidStateError):  # already set by its finisher
                     outcomes[place].set_exception(error)
 
     def _hand_over(self, request: Asked, attempt: Attempt, outcome: Future[Outcome]) -> None:
-        """Have a result finished, as soon as not too many others wait for that."""
+        """Hand a result to the finishers; waits while too many others are waiting for them."""
         if attempt.explanation is None:
             self._settle(request, attempt, outcome)
             return

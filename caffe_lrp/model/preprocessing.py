@@ -1,4 +1,4 @@
-"""How images become the input of a net: by the settings, else by a training prototxt."""
+"""The preprocessing of images: from the settings, or else from a training prototxt."""
 
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from .settings import ModelSettings
 
 
 def make_preprocessor(settings: ModelSettings, deployed: DeployedNet) -> tuple[Preprocessor, tuple[str, ...]]:
-    """Return the preprocessor of a net, and remarks on what it takes from the prototxt.
+    """Return the preprocessor of a net, and notices about settings from the prototxt.
 
     Raises
     ------
     ConfigError
-        Settings that do not fit the net, or no mean.
+        Settings do not fit the net, or there is no mean.
     ModelError
-        An input that is no image, or a mean that cannot be read or does not fit.
+        The input is not an image, or the mean cannot be read or does not fit.
     """
     shape = channels, height, width = image_shape(deployed)
     mean, taken = _mean(settings, deployed, shape)
@@ -47,7 +47,7 @@ def make_preprocessor(settings: ModelSettings, deployed: DeployedNet) -> tuple[P
 
 
 def _scale(settings: ModelSettings, deployed: DeployedNet, taken: list[str]) -> float:
-    """The factor of the input; if it comes from the prototxt, ``taken`` says so afterwards."""
+    """The factor of the input; if it comes from the prototxt, it is added to ``taken``."""
     if settings.input_scale is not None:
         return settings.input_scale
     transform = deployed.transform
@@ -58,7 +58,7 @@ def _scale(settings: ModelSettings, deployed: DeployedNet, taken: list[str]) -> 
 
 
 def _mean(settings: ModelSettings, deployed: DeployedNet, shape: Shape) -> tuple[Mean, list[str]]:
-    """The mean, channels in the net's order, and what is taken from the prototxt for it."""
+    """The mean, channels in the net's order, and the values taken from the prototxt for it."""
     quirks, transform = settings.quirk_flags, deployed.transform
     if settings.mean_values is not None:
         with about(ConfigError, setting="mean_values"):
@@ -87,7 +87,7 @@ def _mean(settings: ModelSettings, deployed: DeployedNet, shape: Shape) -> tuple
 
 
 def mean_of_prototxt(settings: ModelSettings, deployed: DeployedNet) -> Path | None:
-    """The mean image that a prototxt names; None where the config says which mean, or there is none."""
+    """The mean image that a prototxt names; None if the config has a mean, or there is none."""
     is_said = settings.mean_file is not None or settings.mean_values is not None
     if is_said or deployed.transform is None or not deployed.transform.mean_file:
         return None
@@ -95,7 +95,7 @@ def mean_of_prototxt(settings: ModelSettings, deployed: DeployedNet) -> Path | N
 
 
 def _mean_image_of(path: Path, mean_format: int, quirks: Quirks, shape: Shape) -> Mean:
-    """The mean in a file; one of one pixel is made as large as the net's input."""
+    """The mean in a file; a mean of one pixel is expanded to the size of the net's input."""
     with about(ModelError, file=path):
         mean = load_mean(path, mean_format, quirks, shape[0])
     return constant_mean(mean.reshape(-1).tolist(), *shape) if mean.shape[1:] == (1, 1) else mean
@@ -111,7 +111,7 @@ def _constant(values: tuple[float, ...], shape: Shape, what: str) -> Mean:
 
 
 def _find(name: str, folder: Path) -> Path:
-    """A file that a prototxt names: as Caffe finds it, or else in the prototxt's folder."""
+    """A file that a prototxt names: where Caffe would find it, or else in the prototxt's folder."""
     places = (Path(name), folder / name, folder / Path(name).name)
     return next((place for place in places if place.is_file()), places[0])
 
@@ -121,15 +121,14 @@ def describe_preprocessing(
 ) -> dict[str, Any]:
     """Describe the preprocessing of pictures, ready for JSON.
 
-    Names are those of the settings, and values are those in force: settings that have them all leave nothing
-    to the prototxt. ``from_prototxt`` lists those that were taken from there. Paths are absolute: the folder
-    that a run was started in is not known any more when its journal is read, and other machines of a cluster
-    have the same paths.
+    It has the names of the settings and the values that are used, including those from the prototxt, which
+    ``from_prototxt`` lists. Paths are absolute: when a journal is read, the folder in which the run was
+    started is no longer known, and other machines of a cluster have the same paths.
 
     Parameters
     ----------
     settings, deployed
-        What the preprocessor was made from.
+        The arguments that the preprocessor was made from.
     preprocessor
         The preprocessor.
     """
@@ -149,7 +148,7 @@ def describe_preprocessing(
 
 
 def _mean_in_force(settings: ModelSettings, deployed: DeployedNet) -> tuple[dict[str, Any], list[str]]:
-    """The mean, and which of its names come from the prototxt."""
+    """The settings of the mean, and which of them come from the prototxt."""
     if settings.mean_values is not None:
         return {"mean_values": list(settings.mean_values)}, []
     if settings.mean_file is not None:

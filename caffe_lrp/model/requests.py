@@ -17,13 +17,13 @@ from caffe_lrp.relevance.target import BEST_FIVE, Target
 
 from .schedule import MANY_IMAGES
 
-#: Replaces a missing image or target where the other one is given.
+#: Fills the shorter of the lists of images and targets.
 _NOTHING: Any = object()
 
 
 @dataclass(frozen=True, eq=False)
 class ImageRequest:
-    """One map of an image that was given to the Python interface; see `attempt.Request`."""
+    """A request of the Python interface for one map; see `attempt.Request`."""
 
     number: int
     source: ImageInput
@@ -33,7 +33,7 @@ class ImageRequest:
 
     @property
     def image_key(self) -> Hashable:
-        """The path of a file, or which of the images it is."""
+        """The path of a file, or else the number of the image."""
         return self.source if isinstance(self.source, Path) else self.number
 
 
@@ -43,7 +43,7 @@ def target_of(value: Any, setting: str) -> Target:
     Raises
     ------
     UsageError
-        It means nothing; ``setting`` names the argument at fault.
+        It is not a target; ``setting`` names the argument at fault.
     """
     is_number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not is_number or value < BEST_FIVE:
@@ -57,12 +57,12 @@ def target_of(value: Any, setting: str) -> Target:
 def targets_for(
     images: Iterable[ImageInput], targets: int | Iterable[int], setting: str
 ) -> tuple[Target | Iterable[Target], int]:
-    """The targets of images, one for all or one for each, and the largest number of images.
+    """The targets of images, one for all or one for each, and the number of images at most.
 
     Raises
     ------
     UsageError
-        There are not as many targets as images, or the one for all means nothing.
+        There are not as many targets as images, or the one for all is invalid.
     """
     count = len(images) if isinstance(images, Sized) else MANY_IMAGES
     if not isinstance(targets, Iterable):
@@ -77,7 +77,7 @@ def targets_for(
 def requests_for(
     images: Iterable[ImageInput], targets: Target | Iterable[Target], formulas: Sequence[FormulaCode]
 ) -> Iterator[ImageRequest]:
-    """Yield a request for every image and formula.
+    """Yield one request for every image and formula.
 
     Raises
     ------
@@ -97,19 +97,19 @@ def requests_for(
 
 
 def source_of(image: ImageInput) -> ImageInput:
-    """The image, with text and path-like objects turned into a path."""
+    """The image; strings and path-like objects become a path."""
     return Path(os.fsdecode(image)) if isinstance(image, (str, os.PathLike)) else image
 
 
 def refuse_single_image(images: Any) -> None:
-    """UsageError for what would be gone through letter by letter, or row by row."""
+    """UsageError for a string or an array, which would be read letter by letter, or row by row."""
     is_array = isinstance(images, np.ndarray) and images.ndim < 4
     if isinstance(images, (str, Path)) or is_array or not isinstance(images, Iterable):
         raise UsageError("one image was given; give a list of images, or use explain", setting="images")
 
 
 def codes_of(formulas: Any) -> tuple[FormulaCode, ...]:
-    """Formulas that are given by number or name; UsageError unless they are a list of different ones."""
+    """Formulas given by number or name; UsageError unless they are a list without duplicates."""
     if isinstance(formulas, str) or not isinstance(formulas, Iterable):
         raise UsageError(f"{formulas!r} is not a list; give a list of numbers and names", setting="formulas")
     codes = tuple(map(code_of, formulas))
@@ -130,7 +130,7 @@ def code_of(formula: Any) -> FormulaCode:
 
 
 def references_of(layers: Any) -> tuple[str, ...]:
-    """Layers that are given by name or index; UsageError unless they are a list."""
+    """Layers given by name or index; UsageError unless they are a list."""
     if isinstance(layers, str) or not isinstance(layers, Iterable):
         raise UsageError(f"{layers!r} is not a list; give a list of names or indices", setting="layers")
     return tuple(map(str, layers))

@@ -1,4 +1,4 @@
-"""How the images of a run are scheduled: the batch size, the number of workers, and the memory."""
+"""The schedule of a run: batch size, number of workers, and memory."""
 
 import math
 from collections.abc import Callable
@@ -15,30 +15,29 @@ from caffe_lrp.messages import counted
 
 from .explainer import Explainer
 
-#: As many as any list has, where it is not known how many images come.
+#: Assumed number of images where it is not known; more than any list has.
 MANY_IMAGES = 10**9
-#: Images that run together where memory allows: more gain nothing.
+#: Images per batch if memory allows: larger batches are not faster.
 LARGEST_BATCH = 16
-#: Batches smaller than this read the weights of inner products too often; fewer workers take their place.
+#: Smaller batches read the weights of inner products too often; fewer workers are used instead.
 _SMALLEST_BATCH = 4
-#: From so many rounds on it does not matter whether the last one occupies all workers.
+#: With at least this many rounds it does not matter whether the last one occupies all workers.
 _MANY_ROUNDS = 4
-#: Batches in the pipeline for every worker: one that is computed, and one that is loaded or written.
+#: Batches in the pipeline per worker: one being computed, and one being loaded or written.
 BATCHES_PER_WORKER = 2
-#: A batch that takes more than this gains nothing: weights are read seldom enough then.
+#: Batches that take more memory than this are not faster: weights are then read rarely enough.
 _ENOUGH_BYTES = 2 * 2**30
-#: What the interpreter, the libraries and compiled kernels take.
+#: Memory of the interpreter, the libraries and compiled kernels.
 _PROCESS_BYTES = 250 * 2**20
-#: Images that are being loaded may always take as much together: about 8 photos of half a megapixel.
+#: Images may always take this much together while they are loaded: about 8 photos of half a megapixel.
 _LEAST_FOR_IMAGES = 128 * 2**20
 #: Each loader may hold a large photo in memory.
 _MOST_LOADERS = 8
-#: Address space that a thread takes besides its stack, most of it never used: the heap that the C library
-#: gives it.
+#: Address space that a thread takes besides its stack: its heap in the C library, most of it never used.
 _ADDRESS_SPACE_OF_HEAP = 64 * 2**20
 #: Threads that keep the journal and renew the lease.
 _THREADS_BESIDES = 2
-#: What all else takes; measured on the demo with 1, 2 and 4 threads.
+#: Address space of everything else, measured on the demo with 1, 2 and 4 threads.
 _ADDRESS_SPACE_BESIDES = 85 * 2**20
 
 
@@ -51,15 +50,15 @@ class Schedule:
     batch_size
         Images in a batch.
     workers
-        Batches that are computed at a time.
+        Batches that are computed in parallel.
     threads
-        Threads of all workers together, at least as many as workers.
+        Threads of all workers together, at least one per worker.
     memory
         Bytes that the process is expected to take; 0: not estimated.
     keeps_order
-        Whether files are written strictly in the order of the list, because some are written twice.
+        Whether files are written strictly in the order of the list because some are written twice.
     notes
-        Where the schedule differs from what was requested.
+        Notes about differences from what was requested.
     """
 
     batch_size: int = 1
@@ -71,23 +70,23 @@ class Schedule:
 
     @property
     def threads_of_workers(self) -> tuple[int, ...]:
-        """Threads inside the layers for each worker; they differ by one at most."""
+        """Threads inside the layers for each worker; the numbers differ by at most one."""
         share, rest = divmod(self.threads, self.workers)
         return tuple(share + (worker < rest) for worker in range(self.workers))
 
     @property
     def loaders(self) -> int:
-        """Threads that load images: no more than there can be images to load."""
+        """Threads that load images: at most one for each image that can be loading."""
         return min(self.threads, _MOST_LOADERS, self.most_results)
 
     @property
     def writers(self) -> int:
-        """Threads that write files: no more than there can be maps to write."""
+        """Threads that write files: at most one for each map that can be waiting."""
         return 1 if self.keeps_order else min(self.threads, self.most_results)
 
     @property
     def description(self) -> str:
-        """The schedule in a line for people."""
+        """A readable line with the schedule."""
         threads = "thread" if self.threads == 1 else "threads"
         return (
             f"batches of {self.batch_size}, {self.workers} at a time on {self.threads} {threads}, about "
@@ -96,12 +95,12 @@ class Schedule:
 
     @property
     def most_batches(self) -> int:
-        """Batches in the pipeline at a time, from the first image being loaded to the last one written."""
+        """Batches in the pipeline at a time, from loading the first image to writing the last map."""
         return BATCHES_PER_WORKER * self.workers
 
     @property
     def most_results(self) -> int:
-        """Maps that wait to be written."""
+        """The most maps that wait to be written."""
         return self.most_batches * self.batch_size
 
 
@@ -114,9 +113,9 @@ class Limits:
     threads
         Threads that compute.
     memory
-        Bytes the process may take.
+        Bytes that the process may take.
     batch_size
-        Images wanted in a batch; None: as many as do well.
+        Requested images per batch; None: chosen automatically.
     """
 
     threads: int
@@ -127,23 +126,22 @@ class Limits:
 def plan_schedule(
     footprint: Footprint, images: int, limits: Limits, *, keeps_order: bool = False
 ) -> Schedule:
-    """The schedule of a run that does well within its limits.
+    """The fastest schedule of a run within its limits, by estimate.
 
-    A batch size that is wanted is taken if memory allows, else the largest that fits. Otherwise the size is
-    `LARGEST_BATCH`, halved as long as memory does not allow all threads a batch of their own, but not
-    below 4: then fewer workers use several threads each. A list of a few batches is dealt out evenly.
-    Where not even one image fits, one is tried.
+    A requested batch size is used if memory allows, else the largest that fits. Without one, the size is
+    `LARGEST_BATCH`, halved until memory suffices for one batch per thread, but not below 4: then fewer
+    workers use several threads each. Short lists are split evenly. If not even one image fits, one is tried.
 
     Parameters
     ----------
     footprint
-        Of one image in the engine and around it (`whole_footprint`).
+        Memory of one image, in the engine and around it (`whole_footprint`).
     images
         Images in the list.
     limits
-        What may be used.
+        Memory, threads and batch size.
     keeps_order
-        Whether one image has to be done after the other, all threads inside the layers.
+        Whether images must be done one after the other, with all threads inside the layers.
     """
     size, workers = 1, 1
     if not keeps_order:
@@ -166,19 +164,19 @@ def plan_schedule(
 def schedule_here(
     footprint: Footprint, images: int, limits: Limits, *, keeps_order: bool = False
 ) -> Schedule:
-    """The result of `plan_schedule`, within the address space left to this process.
+    """The result of `plan_schedule`, within the address space that is left to this process.
 
     Raises
     ------
     LimitError
-        There is too little of it for one thread.
+        There is too little address space for one thread.
     """
     planned = plan_schedule(footprint, images, limits, keeps_order=keeps_order)
     return within_address_space(planned, address_space_left(), stack_of_thread())
 
 
 def _size_for(room: int, threads: int) -> int:
-    """Batch size if ``room`` images fit into memory: it changes in large steps, so that it seldom does."""
+    """Batch size if ``room`` images fit into memory; in large steps, so that it rarely changes."""
     size = LARGEST_BATCH
     while size > _SMALLEST_BATCH and room // size < threads:
         size //= 2
@@ -186,7 +184,7 @@ def _size_for(room: int, threads: int) -> int:
 
 
 def _even_size(images: int, workers: int, size: int) -> int:
-    """At most ``size``, such that ``workers`` get equally many batches of a short list."""
+    """At most ``size``, so that all ``workers`` get the same number of batches of a short list."""
     rounds = math.ceil(images / (workers * size))
     if images == 0 or rounds > _MANY_ROUNDS:
         return size
@@ -194,14 +192,14 @@ def _even_size(images: int, workers: int, size: int) -> int:
 
 
 def whole_footprint(explainer: Explainer, maps: int = 1) -> Footprint:
-    """Memory of the whole process: the engine's, and that of images and maps waiting around it.
+    """Memory of the whole process: the engine, and images and maps that wait around it.
 
     Parameters
     ----------
     explainer
-        What explains.
+        Net, plans and preprocessing.
     maps
-        How many maps of each image wait at a time.
+        Maps of each image that wait at a time.
     """
     net, plans = explainer.net, tuple(explainer.plans.values())
     engine = CpuEngine.footprint(net, plans, explainer.settings.convolution)
@@ -215,7 +213,7 @@ def whole_footprint(explainer: Explainer, maps: int = 1) -> Footprint:
 
 
 def remarks_on(schedule: Schedule, footprint: Footprint, limits: Limits) -> list[str]:
-    """Remarks on a schedule that differs from what was requested."""
+    """Notes about a schedule that differs from what was requested."""
     allowed = f"the {readable(limits.memory)} that may be used (--memory)"
     notes = list(schedule.notes)
     if schedule.memory > limits.memory:
@@ -237,7 +235,7 @@ def remarks_on(schedule: Schedule, footprint: Footprint, limits: Limits) -> list
 def loading_within(
     explainer: Explainer, schedule: Schedule, limits: Limits, tell: Callable[[str], None]
 ) -> Explainer:
-    """The explainer, which loads its images in the memory that the schedule leaves of what may be used.
+    """The explainer with a budget for loading images: the memory that the schedule leaves of the limit.
 
     ``tell`` is called with a note about an image that takes more, before it is decoded.
     """
@@ -255,26 +253,26 @@ def loading_within(
 
 
 def memory_for_images(schedule: Schedule, limits: Limits) -> int:
-    """Bytes for images that are being loaded: what the schedule leaves, but enough for ordinary photos."""
+    """Bytes for loading images: what the schedule leaves, but at least enough for ordinary photos."""
     return max(_LEAST_FOR_IMAGES, limits.memory - schedule.memory)
 
 
 def within_address_space(schedule: Schedule, left: int | None, stack: int) -> Schedule:
-    """The schedule with no more threads than there is address space for: the process would crash.
+    """The schedule, with fewer threads if there is too little address space: the process would crash.
 
     Parameters
     ----------
     schedule
         The schedule.
     left
-        Bytes of address space that the process may still take; None: any number.
+        Bytes of address space that the process may still take; None: no limit.
     stack
         Bytes of address space for the stack of a thread.
 
     Raises
     ------
     LimitError
-        It is too little for one thread; the message names the limit.
+        There is too little for one thread; the message names the limit.
     """
     if left is None:
         return schedule
@@ -291,7 +289,7 @@ def within_address_space(schedule: Schedule, left: int | None, stack: int) -> Sc
 
 
 def _address_space_of(schedule: Schedule, stack: int) -> int:
-    """Bytes that the process will take, besides what it has taken when the net is loaded."""
+    """Bytes that the process will take, in addition to those after the net is loaded."""
     threads = schedule.loaders + schedule.threads + schedule.writers + _THREADS_BESIDES
     return schedule.memory - _PROCESS_BYTES + _address_space_of_threads(threads, stack)
 
@@ -312,6 +310,6 @@ def _what_is_left(left: int) -> str:
 
 
 def readable(size: int) -> str:
-    """A number of bytes for people: ``800 MB``, ``1.5 GB``."""
+    """A readable number of bytes: ``800 MB``, ``1.5 GB``."""
     megabytes = size / 2**20
     return f"{megabytes / 1024:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"

@@ -1,4 +1,4 @@
-"""The settings of a model, as one value that can be compared, stored and sent to another process."""
+"""The settings of a model, as a value that can be compared, stored and sent to another process."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from caffe_lrp.relevance.start import LayerReference
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """Files and numbers of a model; the names are those of the keys of a config in YAML.
+    """Files and numbers of a model; the names are those of the keys in YAML configs.
 
     Attributes
     ----------
@@ -20,9 +20,9 @@ class ModelSettings:
     mean_file, mean_format
         Mean image, and its format: 0 text, 1 BlobProto in BGR, 2 in RGB.
     mean_values
-        In place of a mean image: a number for each channel, in the net's order; or one for all.
+        Instead of a mean image: a number for each channel, in the net's order; or one for all.
     input_scale
-        Factor of the input, applied after the mean was subtracted; None: the prototxt's, or 1.
+        Factor of the input, applied after the mean is subtracted; None: that of the prototxt, or 1.
     channel_order
         ``BGR`` or ``RGB``: order of the colours in the net's input.
     resize
@@ -32,27 +32,27 @@ class ModelSettings:
     crop
         Which part of the resized image the net sees: ``center``.
     input_size
-        (height, width) of the input in pixels, in place of what the prototxt declares.
+        (height, width) of the input in pixels, instead of the size in the prototxt.
     labels
-        File of class labels, one a line, or the labels themselves.
+        File of class labels, one per line, or a tuple of labels.
     start_layer, first_layer
-        Where relevance starts and the lowest layer that it passes: index, name, or ``auto``, -1 or -2.
+        Start layer and lowest layer of the backward pass: index, name, or ``auto``, -1 or -2.
     head
-        Of a net with several outputs the one whose classes are ranked, by name.
+        In a net with several outputs, the name of the one whose classes are ranked.
     class_count
         How many of the classes are ranked; None: all.
     formula
-        What images are explained by unless something else is asked for; None: what suits the net.
+        Default formula; None: the one that suits the net.
     epsilon, beta, gamma
         Numbers of the ε, αβ (α = 1 + β) and γ rules.
     switch_layer
-        Up to this layer some formulas use their lower rule; -1: none is set.
+        Layer up to which some formulas use their lower rule; -1: none is set.
     quirks
         ``reference`` or ``corrected``.
     convolution
         How convolutions are computed: ``auto``, ``direct`` or ``winograd``.
     canonize
-        Whether batch normalization becomes part of the layers beside it: ``auto`` or ``off``.
+        Whether batch normalization is merged into the layers next to it: ``auto`` or ``off``.
     max_pixels
         Images with more pixels are refused.
     """

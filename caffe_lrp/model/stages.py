@@ -1,6 +1,6 @@
-"""One batch through the stages: images in, maps out. An image that fails costs no other its result.
+"""The stages of a batch, from images to maps. An image that fails does not affect the others.
 
-Nothing here knows of threads; `pipeline` decides when and where the stages run.
+There are no threads here; `pipeline` decides when and where the stages run.
 """
 
 import time
@@ -35,7 +35,7 @@ from .explanation import Explanation
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
-    """A loaded image: an input of the net, or the error."""
+    """A loaded image: a prepared image, or the error."""
 
     image: PreparedImage | None
     error: CaffeLrpError | None = None
@@ -44,7 +44,7 @@ class LoadedImage:
 
 @dataclass(frozen=True, eq=False)
 class _Slot:
-    """One image of a batch, the requests still to do by their place in the batch, and seconds for each."""
+    """An image of a batch, its open requests by their position in the batch, and seconds for each."""
 
     loaded: LoadedImage
     requests: dict[int, Request]
@@ -53,7 +53,7 @@ class _Slot:
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """One request in the engine, with its place in the batch, and the classes it is explained for."""
+    """A request in the engine, with its position in the batch and the classes to explain."""
 
     place: int
     request: Request
@@ -65,7 +65,7 @@ class _Choice:
 
 
 def load_image(explainer: Explainer, requests: Sequence[Request]) -> LoadedImage:
-    """The net's input for the image of ``requests``; it is not looked for if none of them can succeed."""
+    """The net's input for the image of ``requests``; not loaded if none of them can succeed."""
     faults = [request.fault for request in requests]
     if all(faults):
         return LoadedImage(None, ImageError(faults[0]))
@@ -81,10 +81,10 @@ def load_image(explainer: Explainer, requests: Sequence[Request]) -> LoadedImage
 def explain_batch(
     explainer: Explainer, batch: Batch[Any], loaded: Sequence[LoadedImage], engine: Engine
 ) -> Iterator[tuple[int, Attempt]]:
-    """Each request's place in the batch and what came of it, as they come about.
+    """Yield each request's position in the batch and its result, as results become available.
 
-    A blank takes the place of an image that could not be loaded. What goes wrong with several images
-    together, a lack of memory above all, is tried again with each of them alone.
+    An image that could not be loaded is replaced by a blank. If several images fail together, mostly for lack
+    of memory, each is tried again alone.
 
     Parameters
     ----------
@@ -112,12 +112,12 @@ def explain_batch(
 
 
 def choose_classes(explainer: Explainer, target: Target, ranking: Ranking) -> tuple[int, ...]:
-    """Classes of one image whose scores relevance starts as.
+    """The classes to explain for one image.
 
     Raises
     ------
     ImageError
-        The class asked for is none of the net's, or the start layer has no such element.
+        The net has no such class, or the start layer has no such element.
     """
     classes: tuple[int, ...] = (target.code,)
     if target.rank:
@@ -129,12 +129,12 @@ def choose_classes(explainer: Explainer, target: Target, ranking: Ranking) -> tu
 
 
 def as_error(error: Exception) -> CaffeLrpError:
-    """Turn any exception for an image into one of our own errors.
+    """Convert any exception for an image to one of our own errors.
 
     Raises
     ------
     LimitError
-        It comes from a limit of the process: the image may do well without, and others will fail as it did.
+        A limit of the process was reached: the image is not at fault, and others would fail in the same way.
     """
     if isinstance(error, LimitError):
         raise error
@@ -142,7 +142,7 @@ def as_error(error: Exception) -> CaffeLrpError:
     if limit:
         raise LimitError(limit) from error
     if error.__traceback__ is not None:
-        traceback.clear_frames(error.__traceback__)  # or it would keep the arrays of a batch in memory
+        traceback.clear_frames(error.__traceback__)  # they would keep the batch's arrays in memory
     if isinstance(error, CaffeLrpError):
         return error
     reason = f"internal error, please report it: {type(error).__name__}: {error}"
@@ -171,20 +171,20 @@ def _explain_or_retry(
         for place in sorted(missing):
             yield place, Attempt(None, reason)
     elif missing:
-        engine.forget()  # blocks for many images are of no use to one
+        engine.forget()  # memory blocks for many images are of no use for one
         for slot in slots:
             left = {place: request for place, request in slot.requests.items() if place in missing}
             yield from _explain_or_retry(explainer, [replace(slot, requests=left)], engine)
 
 
 def _explain(explainer: Explainer, slots: Sequence[_Slot], engine: Engine) -> Iterator[tuple[int, Attempt]]:
-    """The outcomes of one forward pass, with a backward pass for every formula and every further target."""
+    """The outcomes of one forward pass, with a backward pass per formula and per further target."""
     started = time.perf_counter()
     forward, scores_of_items = _forward(explainer, slots, engine)
     seconds = (time.perf_counter() - started) / sum(len(slot.requests) for slot in slots)
     chosen = []
     for slot, shared in zip(slots, scores_of_items, strict=True):
-        scores = np.array(shared)  # a copy: the batch's memory is used again
+        scores = np.array(shared)  # a copy: the batch's memory is reused
         ranking = rank(scores, explainer.class_count)
         times = StageTimes(decode=slot.decode, forward=seconds)
         for place, request in slot.requests.items():
@@ -209,7 +209,7 @@ def _forward(explainer: Explainer, slots: Sequence[_Slot], engine: Engine) -> tu
     blank = np.zeros(net.input_shape, np.float32)
     images = [slot.loaded.image for slot in slots]
     blobs = np.stack([blank if image is None else image.blob for image in images])
-    with np.errstate(all="ignore"):  # what is not finite is found in the results
+    with np.errstate(all="ignore"):  # numbers that are not finite are found in the results
         forward = engine.forward(net, tuple(explainer.plans.values()), blobs)
         return forward, class_scores(forward.activations[net.output_value], explainer.output_size)
 
@@ -247,10 +247,10 @@ def _explain_by(
 
 
 def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: Blob) -> Explanation:
-    """Build the explanation of a map without another pass; it owns its arrays."""
+    """Build the explanation of a map; it owns its arrays."""
     image, ranking = choice.slot.loaded.image, choice.ranking
     is_reversed = plan.is_image and explainer.is_bgr
-    assert image is not None  # requests without an image have failed before
+    assert image is not None  # requests without an image failed earlier
     return Explanation(
         relevance=np.ascontiguousarray(relevance[::-1]) if is_reversed else relevance,
         input=image.picture.copy(),
@@ -282,6 +282,6 @@ def _require_finite(explainer: Explainer, choice: _Choice, relevance: Blob) -> N
 
 
 def as_image(relevance: Blob) -> Blob:
-    """(C, H, W) from the relevance of one item, copied out of its batch; vectors become (K, 1, 1)."""
+    """(C, H, W) from the relevance of one item, copied from its batch; vectors become (K, 1, 1)."""
     whole = relevance.reshape((*relevance.shape, 1, 1)[:3]) if relevance.ndim < 3 else relevance
     return np.array(whole, order="C")

@@ -1,4 +1,4 @@
-"""Requests explained in the threads that ask, for a program that has threads of its own."""
+"""Explaining requests in the caller's threads, for programs with threads of their own."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -12,7 +12,7 @@ from .stages import explain_batch, load_image
 
 
 class ThreadedExplainer:
-    """A net with as many engines as threads may compute at a time.
+    """A net with one engine for each thread that may compute at the same time.
 
     Parameters
     ----------

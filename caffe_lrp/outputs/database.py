@@ -298,7 +298,7 @@ def _open_existing(path: Path, rows: int, columns: Sequence[Column], description
         reason = f"holds {found}, but this run makes {wanted}"
     elif table.description != description:
         different = differing_settings(table.description, description)
-        reason = f"was made with settings that differ from those of this run ({different})"
+        reason = f"was made with other settings than this run has ({different})"
     if reason:
         table.close()
         raise _OtherContentError(

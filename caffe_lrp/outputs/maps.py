@@ -139,7 +139,7 @@ def _npz(path: Path, content: bytes) -> NDArray[Any]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return a file in an archive; ValueError if it is larger than a map, whatever size the archive claims."""
+    """Return a file in an archive; ValueError if it is larger than a map, whatever the archive claims."""
     with archive.open(name) as file:
         content = file.read(_MOST_MEGABYTES * MEGABYTE + 1)
     if len(content) > _MOST_MEGABYTES * MEGABYTE:

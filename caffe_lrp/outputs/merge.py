@@ -47,7 +47,7 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
     Parameters
     ----------
     paths
-        The shards, in any order. Their input datasets may be among them, since a pattern such as ``maps-*.h5``
+        The shards, in any order. Their input datasets may be among them, as a pattern such as ``maps-*.h5``
         matches them, too.
     out
         The database to make.

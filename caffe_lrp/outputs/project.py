@@ -18,15 +18,15 @@ from .table import Table
 
 AttributionStrategy = Literal["true_label", "predicted_label"]
 
-#: More than any net tells apart; their label map takes 300 MB of memory.
+#: More classes than any net has; their label map takes 300 MB of memory.
 _MOST_CLASSES = 2**18
 
-#: A label of ImageNet's synset files: its number in WordNet, then its names.
+#: A label in ImageNet's synset files: its WordNet number, then its names.
 _SYNSET = re.compile(r"(n\d{8}) (.+)")
 
 
 def project_files(folder: Path) -> tuple[Path, Path]:
-    """Where `write_project` puts the file that ViRelAy opens, and the label map."""
+    """Return the paths at which `write_project` writes the file for ViRelAy and the label map."""
     return folder / "project.yaml", folder / "label-map.json"
 
 
@@ -40,25 +40,25 @@ def write_project(
     method: str,
     strategy: AttributionStrategy = "true_label",
 ) -> Path:
-    """Write the label map of a database with an input dataset, and the file that ViRelAy opens, returned.
+    """Write the label map of a database with an input dataset, and the file for ViRelAy; return the latter.
 
     Parameters
     ----------
     folder
-        Where to write them; made if missing.
+        Folder to write them to; made if missing.
     database
         The database, of the whole run: shards are merged first.
     labels
         Class labels, lines of a synset file; there may be fewer than the net has outputs.
     name, model, method
-        Names of the project, of the net, and of the formula, for people.
+        Names of the project, of the net, and of the formula, for display.
     strategy
-        Whether the classes explained are the true ones or those predicted, for people, too.
+        Whether the explained classes are the true or the predicted ones; for display, too.
 
     Raises
     ------
     ConfigError
-        The database or its input dataset cannot be read, or the two do not fit together.
+        The database or its input dataset cannot be read, or the two do not match.
     OutputError
         A file cannot be written.
     """
@@ -78,33 +78,33 @@ def write_project(
         "attributions": _attributions(method, strategy, os.path.relpath(database, folder)),
     }
     _write_json(labels_path, label_map(labels, classes))
-    _write_json(path, {"project": project})  # JSON is YAML, and needs no rules of quoting
+    _write_json(path, {"project": project})  # JSON is valid YAML, and quoting is simpler
     return path
 
 
 def require_presentable(maps: Table, pictures: Table) -> None:
-    """ConfigError unless the two hold what ViRelAy needs: scores of not too many classes, and pictures."""
+    """ConfigError unless the two have what ViRelAy needs: scores of not too many classes, and pictures."""
     for table, name, dimensions in ((maps, "prediction", 1), (pictures, "data", 3)):
         if name not in table.columns or len(table.columns[name].shape) != dimensions:
             raise ConfigError(
-                f"{table.path}: has no dataset '{name}' as databases of caffe-lrp have it, but "
+                f"{table.path}: lacks the dataset '{name}' of caffe-lrp's databases; it has "
                 f"{describe_layout(table)}; is it another file?"
             )
     classes = maps.columns["prediction"].shape[0]
     if classes > _MOST_CLASSES:
         raise ConfigError(
-            f"{maps.path}: has scores of {classes:,} classes, and a label map has {_MOST_CLASSES:,} at most; "
+            f"{maps.path}: has scores of {classes:,} classes, but a label map has {_MOST_CLASSES:,} at most; "
             "to merge it without one, move the input datasets elsewhere"
         )
 
 
 def _in_utf8(name: str) -> str:
-    """A name for people, which may come from the name of a file in another encoding."""
+    """Return a name for display, which may come from a file name in another encoding."""
     return os.fsencode(name).decode(errors="replace")
 
 
 def _dataset(name: str, path: str, height: int, width: int) -> dict[str, Any]:
-    """Where ViRelAy finds pictures, which are as large as it shows them."""
+    """Return the project's entry for pictures; ViRelAy shows them in their own size."""
     return {
         "name": name,
         "type": "hdf5",
@@ -117,14 +117,14 @@ def _dataset(name: str, path: str, height: int, width: int) -> dict[str, Any]:
 
 
 def _attributions(method: str, strategy: AttributionStrategy, path: str) -> dict[str, Any]:
-    """Where ViRelAy finds maps."""
+    """Return the project's entry for maps."""
     return {"attribution_method": method, "attribution_strategy": strategy, "sources": [path]}
 
 
 def label_map(labels: Sequence[str], classes: int) -> list[dict[str, Any]]:
-    """What ViRelAy shows for every class: a line of a synset file, its WordNet number apart if it has one.
+    """Return what ViRelAy shows for every class: a label, split into WordNet number, if any, and names.
 
-    ViRelAy looks classes up by that number, too; those without get their own, in eight digits.
+    ViRelAy also looks up classes by this number; a class without one gets its index, in eight digits.
     """
     entries = []
     for index in range(classes):
@@ -136,12 +136,12 @@ def label_map(labels: Sequence[str], classes: int) -> list[dict[str, Any]]:
 
 
 def _require_pictures_at_index(maps: Table, pictures: Table) -> None:
-    """ConfigError unless the picture of every map is in the row that ViRelAy looks into."""
+    """ConfigError unless the picture of every map is in the row where ViRelAy looks for it."""
     index = maps.read(MARK)[maps.is_marked()]
     marks = pictures.read(MARK)
     if not (index < pictures.rows).all() or not np.array_equal(marks[index], index):
         raise ConfigError(
-            f"{pictures.path}: does not have the picture of every map of {maps.path} in the row that is its "
+            f"{pictures.path}: does not have the picture of every map of {maps.path} in the row given by its "
             "index; merge all shards (caffe-lrp merge) and open the result"
         )
 
@@ -151,5 +151,5 @@ def _write_json(path: Path, content: Any) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text.encode())
-    except (OSError, UnicodeEncodeError) as error:  # the latter of paths that are not in UTF-8
+    except (OSError, UnicodeEncodeError) as error:  # the latter for paths that are not in UTF-8
         raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error

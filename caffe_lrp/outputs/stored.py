@@ -1,4 +1,4 @@
-"""Stored maps: in a file of their own, or in a row of a database."""
+"""Stored maps: in single files, or in rows of a database."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from .structure import MARK, UNMARKED
 from .table import Table
 
 _RELEVANCE, _PREDICTION, _LABEL, _PICTURES = "attribution", "prediction", "label", "data"
-#: A map of a net's input takes a megabyte or two; rows larger than this are something else.
+#: A map of a net's input takes a megabyte or two; larger rows are something else.
 _MOST_ROW_BYTES = 512 * MEGABYTE
 _BEST_COUNT = 5
 
@@ -34,12 +34,12 @@ def _changed(path: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MapFile:
-    """A map in a file of its own.
+    """A map in a single file.
 
     Attributes
     ----------
     path
-        The file, of one of the kinds that `maps.read_map` reads.
+        The file, of a kind that `maps.read_map` reads.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class MapFile:
         return stem_of(self.path)
 
     def changed(self) -> int:
-        """When it was written last, in nanoseconds; ImageError if it is not there."""
+        """When it was last written, in nanoseconds; ImageError if it does not exist."""
         return _changed(self.path)
 
     def read(self) -> NDArray[Any]:
@@ -61,11 +61,11 @@ class MapFile:
         return read_map(self.path)
 
     def account(self) -> Account:
-        """What its files say about the explained classes."""
+        """The explained classes and scores, from its files."""
         return read_account(self.path)
 
     def picture(self) -> NDArray[np.uint8] | None:
-        """(H, W, 3) RGB: what the net saw; None if it was not written. ImageError if it is damaged."""
+        """Return the net's input, (H, W, 3) RGB; None if it was not written. ImageError if it is damaged."""
         path = self.path.with_name(self.stem + OUTPUTS["input"].suffix)
         return Original(path).picture() if path.is_file() else None
 
@@ -77,9 +77,9 @@ class MapRow:
     Attributes
     ----------
     database
-        It, open.
+        The open database.
     index
-        Which map: the ``index`` of its row.
+        The ``index`` of the map's row.
     """
 
     database: "MapDatabase"
@@ -94,7 +94,7 @@ class MapRow:
         return f"{self.database.path.stem}_{self.index}"
 
     def changed(self) -> int:
-        """When something was last written into the database, in nanoseconds; ImageError if it is gone."""
+        """When the database was last written, in nanoseconds; ImageError if it is gone."""
         return _changed(self.database.path)
 
     def read(self) -> NDArray[Any]:
@@ -106,19 +106,19 @@ class MapRow:
         return self.database.account(self.index)
 
     def picture(self) -> NDArray[np.uint8] | None:
-        """(H, W, 3) RGB: what the net saw; None if there is no input dataset, or it is not in it."""
+        """Return the net's input, (H, W, 3) RGB; None if it is not in an input dataset."""
         return self.database.picture(self.index)
 
 
 class MapDatabase:
-    """A database of maps, open for reading, with its input dataset where one lies beside it.
+    """A database of maps, open for reading, with its input dataset if there is one beside it.
 
     Several threads may read.
 
     Raises
     ------
     ConfigError
-        It cannot be opened, or holds no maps.
+        It cannot be opened, or contains no maps.
     """
 
     def __init__(self, path: Path) -> None:
@@ -130,7 +130,7 @@ class MapDatabase:
         except BaseException:
             self._maps.close()
             raise
-        with suppress(ConfigError):  # pictures that cannot be read are missing where they are asked for
+        with suppress(ConfigError):  # unreadable pictures are reported as missing on access
             if input_path_of(path).is_file():
                 self._inputs = Table(input_path_of(path))
 
@@ -149,12 +149,12 @@ class MapDatabase:
 
     @property
     def description(self) -> str:
-        """The description of the run that made its rows."""
+        """The description of the run that wrote its rows."""
         return self._maps.description
 
     @cached_property
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        """Rows that are written, in the order of their indices, and these."""
+        """Written rows in the order of their indices, and the indices."""
         marks = self._maps.read(MARK)
         rows = np.flatnonzero(marks != UNMARKED)
         order = np.argsort(marks[rows], kind="stable")
@@ -162,21 +162,21 @@ class MapDatabase:
 
     @property
     def indices(self) -> list[int]:
-        """Of all maps that are written, in order."""
+        """Return the indices of all written maps, in order."""
         return [int(index) for index in self._places[1]]
 
     def __contains__(self, index: object) -> bool:
         return isinstance(index, int) and self._row_of(index) is not None
 
     def read(self, name: str, index: int) -> NDArray[Any]:
-        """One map's row of a column; ConfigError if there is none."""
+        """Return one map's row of a column; ConfigError if there is none."""
         row = self._row_of(index)
         if row is None:
             raise ConfigError(f"{self.path}: map {index} is not written")
         return np.asarray(self._maps.read(name, row, 1)[0])
 
     def account(self, index: int) -> Account:
-        """What the rows of other columns say of a map; nothing where there are none."""
+        """Return a map's classes and scores from the other columns, as far as they exist."""
         columns = self._maps.columns
         if not {_PREDICTION, _LABEL} <= {*columns} or columns[_LABEL].shape:
             return Account()
@@ -189,12 +189,12 @@ class MapDatabase:
         return Account((label,), pairs, float(scores[label]), int((scores > scores[label]).sum()) + 1)
 
     def picture(self, index: int) -> NDArray[np.uint8] | None:
-        """(H, W, 3) RGB: what the net saw; None if it is not there."""
+        """Return the net's input, (H, W, 3) RGB; None if it does not exist."""
         row, inputs = self._row_of(index), self._inputs
         column = inputs.columns.get(_PICTURES) if inputs else None
         if inputs is None or column is None or column.dtype != "|u1" or column.shape[:1] != (3,):
             return None
-        # Behind a merge a picture has the row that is its index, before it that of its map.
+        # After a merge, the row of a picture is its index; before, it is the row of its map.
         places = [index] if row is None else [index, row]
         for place in places:
             is_there = place < inputs.rows and len(column.shape) == 3

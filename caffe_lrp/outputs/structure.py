@@ -1,8 +1,8 @@
 """The structure of an HDF5 file: its description, and the places of its datasets.
 
-A file may come from anywhere, and its structure may be hostile: sizes that no memory holds, datasets in other
-files, links that lead out of it. Only what a file of ours has is looked at: a few datasets of plain numbers,
-each in one piece inside the file. HDF5 is never asked to follow anything.
+Files are not trusted. Their structure may be hostile: sizes beyond any memory, datasets in other files,
+external links. So only files like our own are accepted: with a few datasets of plain numbers, each
+contiguous inside the file. HDF5 never follows a link.
 """
 
 import io
@@ -21,18 +21,18 @@ from caffe_lrp.files.reading import MEGABYTE
 MARK = "index"
 UNMARKED = np.iinfo(np.uint32).max
 
-#: A list of images has at most a gigabyte, and so fewer lines.
+#: A list of images has at most a gigabyte, so it has fewer lines.
 MOST_ROWS = 2**27
-#: The attribute of a file that says what its rows were made with.
+#: The attribute of a file with the settings of its run.
 DESCRIPTION = "description"
 
-#: More than a message of an object header holds, which is where HDF5 keeps short attributes.
+#: More than fits in a message of an object header, where HDF5 stores short attributes.
 _LONGEST_DESCRIPTION = 64 * 1024
-#: Ours are four, and their structure takes a few kilobytes.
+#: Our files have four, and their structure takes a few kilobytes.
 _MOST_DATASETS = 64
 _MOST_STRUCTURE_BYTES = 16 * MEGABYTE
 
-#: What h5py raises on structures that make no sense, besides OSError.
+#: Exceptions of h5py for invalid structures, besides OSError.
 DAMAGE = (KeyError, ValueError, RuntimeError, TypeError)
 
 
@@ -45,7 +45,7 @@ class Column:
     name
         Name of the dataset.
     dtype
-        Type of its numbers, as NumPy spells it, bytes in little-endian order.
+        Type of its numbers in NumPy's notation, little-endian.
     shape
         Shape of a row.
     """
@@ -59,12 +59,12 @@ class Column:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that a row takes."""
+        """Bytes per row."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def unwritten(self) -> int | None:
-        """What integers are before they are written: the largest, neither an index nor a class."""
+        """Fill value of integers: the largest, which is neither an index nor a class."""
         return int(np.iinfo(self.dtype).max) if self.dtype in ("<u2", "<u4") else None
 
 
@@ -73,7 +73,7 @@ MARK_COLUMN = Column(MARK, "<u4")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A column, and where it begins in the file."""
+    """A column, and its offset in the file."""
 
     column: Column
     offset: int
@@ -81,16 +81,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Structure:
-    """What a file holds.
+    """The content of a file.
 
     Attributes
     ----------
     description
-        Description of the run that made its rows.
+        Description of the run that wrote its rows.
     rows
         Number of rows.
     datasets
-        By name.
+        Datasets by name.
     """
 
     description: str
@@ -99,7 +99,7 @@ class Structure:
 
 
 def load_h5py() -> Any:
-    """The module h5py, which only those need who use databases; UsageError if it is not installed."""
+    """Return the module h5py, which only databases need; UsageError if it is not installed."""
     try:
         import h5py  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -110,17 +110,17 @@ def load_h5py() -> Any:
 
 
 def read_structure(file: int) -> Structure:
-    """The structure of an open file.
+    """Return the structure of an open file.
 
     Raises
     ------
     ValueError, or another of `DAMAGE`
         It does not have the structure of our databases.
     OSError
-        It cannot be read, or is no HDF5 file.
+        It cannot be read, or is not an HDF5 file.
     """
     h5py = load_h5py()
-    # Locks fail on some network file systems, and nothing needs them here.
+    # Locks fail on some network file systems, and are not needed here.
     with h5py.File(_StructureBytes(file), "r", locking=False) as root:
         description = _description(h5py, root.id)
         names = _names(h5py, root.id)
@@ -135,15 +135,15 @@ def read_structure(file: int) -> Structure:
     if datasets[MARK].column != MARK_COLUMN:
         raise ValueError(f"dataset '{MARK}' holds numbers that are not indices")
     if rows > MOST_ROWS:
-        raise ValueError(f"it claims to have {rows:,} rows, and no database has more than {MOST_ROWS:,}")
+        raise ValueError(f"it claims to have {rows:,} rows, but a database has at most {MOST_ROWS:,}")
     _require_places(rows, list(datasets.values()), os.fstat(file).st_size)
     return Structure(description, rows, datasets)
 
 
 class _StructureBytes(io.RawIOBase):
-    """An open file as HDF5 reads its structure: at most a few megabytes, whatever sizes it is told of.
+    """An open file whose structure HDF5 reads: at most a few megabytes, whatever sizes the file claims.
 
-    HDF5 takes memory for what a file says, and touches it only when it is read.
+    HDF5 allocates memory of the claimed sizes, but uses it only when it reads.
     """
 
     def __init__(self, file: int) -> None:
@@ -162,7 +162,7 @@ class _StructureBytes(io.RawIOBase):
         self._left -= len(view)
         if self._left < 0:
             most = _MOST_STRUCTURE_BYTES // MEGABYTE
-            raise OSError(f"its structure would take more than {most} MB, that of a database takes kilobytes")
+            raise OSError(f"its structure takes more than {most} MB, but that of a database only kilobytes")
         is_inside = self._place + len(view) <= self._size
         if not is_inside or os.preadv(self._file, [view], self._place) < len(view):
             raise OSError("its structure points beyond its end")
@@ -181,9 +181,9 @@ def _description(h5py: Any, root: Any) -> str:
 
 
 def _names(h5py: Any, root: Any) -> list[bytes]:
-    """Names of the datasets; ValueError if something else is among them."""
+    """Return the names of the datasets; ValueError if there is anything else."""
     if root.get_num_objs() > _MOST_DATASETS:
-        raise ValueError(f"it holds more than {_MOST_DATASETS} things")
+        raise ValueError(f"it contains more than {_MOST_DATASETS} objects")
     names = list(root)
     for name in names:
         if root.links.get_info(name).type != h5py.h5l.TYPE_HARD:
@@ -194,10 +194,10 @@ def _names(h5py: Any, root: Any) -> list[bytes]:
 
 
 def _dataset(h5py: Any, root: Any, name: bytes) -> tuple[int, Dataset]:
-    """Number of rows of a dataset, and where it lies; ValueError if that is not in one piece."""
+    """Return the number of rows of a dataset, and its place; ValueError if it is not contiguous."""
     dataset = h5py.h5d.open(root, name)
     how = dataset.get_create_plist()
-    # To ask even the size of a virtual dataset opens the files that it is made of.
+    # Even reading the size of a virtual dataset opens its source files.
     is_plain = how.get_layout() == h5py.h5d.CONTIGUOUS and not how.get_external_count()
     if not is_plain or how.get_nfilters():
         raise ValueError(f"dataset {_quoted(name)} is laid out differently")
@@ -205,7 +205,7 @@ def _dataset(h5py: Any, root: Any, name: bytes) -> tuple[int, Dataset]:
     is_number = isinstance(kind, h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID)
     dtype = np.dtype(kind.dtype) if is_number else None
     if dtype is None or dtype.kind not in "iuf" or dtype.itemsize != kind.get_size():
-        raise ValueError(f"dataset {_quoted(name)} holds no plain numbers")
+        raise ValueError(f"dataset {_quoted(name)} contains no plain numbers")
     if space.get_simple_extent_type() != h5py.h5s.SIMPLE or not space.get_simple_extent_ndims():
         raise ValueError(f"dataset {_quoted(name)} has no rows")
     rows, *shape = map(int, space.get_simple_extent_dims())
@@ -220,9 +220,9 @@ def _quoted(name: bytes) -> str:
 
 
 def _require_places(rows: int, datasets: Sequence[Dataset], size: int) -> None:
-    """ValueError unless all rows lie inside the file, and no two datasets in one place."""
+    """ValueError unless all rows are inside the file, and no datasets overlap."""
     places = sorted(
         (dataset.offset, dataset.offset + rows * dataset.column.row_bytes) for dataset in datasets
     )
     if places[-1][1] > size or any(stop > start for (_, stop), (start, _) in pairwise(places)):
-        raise ValueError("its datasets lie beyond its end, or overlap; is it damaged?")
+        raise ValueError("its datasets extend beyond its end, or overlap; is it damaged?")

@@ -1,11 +1,11 @@
-"""HDF5 files of a fixed layout, whose rows are written in place.
+"""HDF5 files with a fixed layout and rows that are written in place.
 
-HDF5 makes the file, with room for all rows, and closes it; from then on what it keeps of the file's
-structure does not change. Rows go to their places by plain writes at the offsets that HDF5 chose. So a
-writer that is killed leaves a file that opens, threads do not wait for HDF5's one lock, and others can
-read the file meanwhile.
+HDF5 creates the file, with space for all rows, and closes it; after that, its structure does not change.
+Rows are written with plain writes at the offsets chosen by HDF5. So the file stays readable if its writer is
+killed, threads do not wait for HDF5's global lock, and other processes can read the file in the
+meantime.
 
-The column `MARK` says which rows are written: it is filled with `UNMARKED` before.
+The column `MARK` marks written rows; it is initially filled with `UNMARKED`.
 """
 
 import fcntl
@@ -43,9 +43,9 @@ from .structure import (
     read_structure,
 )
 
-#: How much of a row is in memory at a time while it is copied.
+#: Bytes of a row that are in memory at a time while it is copied.
 _PIECE_BYTES = 16 * MEGABYTE
-#: More than a file takes besides its rows.
+#: More bytes than a file takes besides its rows.
 _STRUCTURE_BYTES = 2**17
 
 
@@ -53,20 +53,19 @@ _STRUCTURE_BYTES = 2**17
 def new_table(
     path: Path, rows: int, columns: Sequence[Column], description: str, *, replace: bool = False
 ) -> Iterator["Table"]:
-    """A file with room for ``rows`` rows, none of them written, that comes to ``path`` when the block ends.
+    """Make a file with space for ``rows`` rows, none of them written; it gets its name when the block ends.
 
-    It has its final length then, but takes no space on the disk for rows that are not written.
-    Leftovers of killed processes are removed. With ``replace``, it takes the
-    place of what is at ``path``.
+    It then has its final length, but is sparse: rows that are not written take no space on the disk.
+    Leftovers of killed processes are removed. With ``replace``, it replaces an existing file at ``path``.
 
     Raises
     ------
     OutputError
-        The file cannot be made, or the disk could not take all its rows.
+        The file cannot be made, or the disk has no space for all its rows.
     FileExistsError
         A file ``path`` exists; it is kept.
     """
-    load_h5py()  # or there would be no need for a folder
+    load_h5py()  # fail before a folder is made
     _require_space(path, rows, columns)
     try:
         _remove_abandoned(path)
@@ -77,7 +76,7 @@ def new_table(
     try:
         try:
             _create(temporary, rows, columns, description)
-        except (OSError, ValueError, RuntimeError) as error:  # h5py has its own mind about a full disk
+        except (OSError, ValueError, RuntimeError) as error:  # h5py may raise any of these on a full disk
             raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
         with Table(temporary, writable=True) as table:
             table.hold()
@@ -92,7 +91,7 @@ def new_table(
             except OSError as error:
                 raise OutputError(f"{path}: cannot be written: {why_unwritable(error)}") from error
     finally:
-        with suppress(OSError):  # where nothing can be removed, nothing was made
+        with suppress(OSError):  # if nothing can be removed, nothing was made
             temporary.unlink(missing_ok=True)
 
 
@@ -104,7 +103,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _is_held(path: Path) -> bool:
-    """Whether a process holds the file with `Table.hold`, or it is no file of ours at all."""
+    """Return whether a process holds the file with `Table.hold`, or it is not our file at all."""
     try:
         file = open_own(path)
     except NotRegularError:
@@ -123,13 +122,13 @@ def _is_held(path: Path) -> bool:
 
 
 def _put_in_place(temporary: Path, path: Path, *, replace: bool) -> None:
-    """Give a file its name; unless it is to replace one of that name, FileExistsError if there is one."""
+    """Give a file its name; FileExistsError if the name exists, unless it is to be replaced."""
     if not replace:
         try:
             os.link(temporary, path)
         except (FileExistsError, FileNotFoundError):
             raise
-        except OSError:  # a file system without links: the name is taken by an empty file first
+        except OSError:  # a file system without hard links: reserve the name with an empty file
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         else:
             return
@@ -141,14 +140,14 @@ def _create(path: Path, rows: int, columns: Sequence[Column], description: str) 
     # Locks fail on some network file systems, and nothing needs them here.
     with h5py.File(path, "x", libver="earliest", locking=False) as file:
         file.attrs.create(DESCRIPTION, np.bytes_(description.encode()))
-        for column in sorted(columns, key=lambda column: column.name):  # one order, equal bytes
+        for column in sorted(columns, key=lambda column: column.name):  # fixed order, for equal bytes
             space = h5py.h5s.create_simple((rows, *column.shape))
             kind = h5py.h5t.py_create(np.dtype(column.dtype))
             h5py.h5d.create(file.id, column.name.encode(), kind, space, _properties(h5py, column))
 
 
 def _properties(h5py: Any, column: Column) -> Any:
-    """How a column lies in the file: in one piece that is there from the beginning, and no dates."""
+    """Return the layout of a column: contiguous, allocated at creation, and without dates."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -185,9 +184,9 @@ def _require_space(path: Path, rows: int, columns: Sequence[Column]) -> None:
 
 
 class Table:
-    """A file made by `new_table`, open to read rows, and to write them where ``writable``.
+    """A file made by `new_table`, open to read rows, and to write them if ``writable``.
 
-    Rows may be read and written by several threads. Use it in a ``with`` statement, or close it.
+    Several threads may read and write rows. Use it in a ``with`` statement, or close it.
 
     Attributes
     ----------
@@ -257,14 +256,14 @@ class Table:
         Parameters
         ----------
         row
-            The first.
+            The first row.
         values
             Name of a column -> its rows, (count, …), of its type.
 
         Raises
         ------
         ImageError, OutputError
-            They cannot be written; the latter for a reason that lasts, such as a full disk.
+            They cannot be written; the latter for a persistent reason, such as a full disk.
         """
         for name, rows in values.items():
             column = self.columns[name]
@@ -276,14 +275,14 @@ class Table:
             self._write_bytes(self._place(name, row), np.ascontiguousarray(rows).reshape(-1).view(np.uint8))
 
     def read(self, name: str, row: int = 0, count: int | None = None) -> NDArray[Any]:
-        """``count`` rows of a column from ``row`` on, by default all."""
+        """Return ``count`` rows of a column, starting at ``row``; by default all."""
         column = self.columns[name]
         rows = np.empty((self.rows - row if count is None else count, *column.shape), column.dtype)
         self.read_into(rows, name, row)
         return rows
 
     def read_into(self, rows: NDArray[Any], name: str, row: int) -> None:
-        """Fill ``rows``, which lie in one piece, with those of a column from ``row`` on.
+        """Fill the contiguous array ``rows`` with rows of a column, starting at ``row``.
 
         Raises
         ------
@@ -293,7 +292,7 @@ class Table:
         self._read_bytes(rows.reshape(-1).view(np.uint8), self._place(name, row))
 
     def copy_row(self, row: int, name: str, source: "Table", source_row: int) -> None:
-        """Write a row as another file has it, a piece at a time: it may be larger than the memory.
+        """Copy a row from another file, in pieces, as it may be larger than the memory.
 
         Raises as `write` and `read_into` do.
         """
@@ -314,12 +313,12 @@ class Table:
             raise ConfigError(f"{self.path}: ends before its last row; is it cut off?")
 
     def is_marked(self) -> NDArray[np.bool_]:
-        """(rows,): which rows are written."""
+        """Return which rows are written, (rows,)."""
         marked: NDArray[np.bool_] = self.read(MARK) != UNMARKED
         return marked
 
     def hold(self) -> None:
-        """Lock the file, so that others do not take it for abandoned; all can still read it."""
+        """Lock the file, so that others do not consider it abandoned; it stays readable for all."""
         with suppress(OSError):  # a file system without locks
             fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
@@ -335,7 +334,7 @@ class Table:
         if not is_there:
             raise OutputError(
                 f"{self.path}: {what} while this run was writing it; make sure that nothing else writes "
-                "there, and run the same command again to restore what is lost"
+                "there, and run the same command again to restore the lost maps"
             )
 
     def sync(self) -> None:

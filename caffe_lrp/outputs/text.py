@@ -1,6 +1,6 @@
 """The text files. Source: manual: toolbox, "Output files".
 
-Numbers look as C++ streams print them by default: ``%g`` with 6 significant digits.
+Numbers are formatted like the default of C++ streams: ``%g`` with 6 significant digits.
 """
 
 import json
@@ -20,15 +20,15 @@ def raw_heatmap_file(explanation: Explanation, _: Encoding) -> bytes:
 
 
 def top_scores_file(explanation: Explanation, _: Encoding) -> bytes:
-    """Content of ``_top10scores.txt``: a line "index score" for every class, best first."""
+    """Content of ``_top10scores.txt``: a line "index score" per class, best first."""
     best = explanation.top(LIST_LENGTH)
     return "".join(f"{each.class_index} {each.score:g}\n" for each in best).encode("ascii")
 
 
 def conservation_file(explanation: Explanation, _: Encoding) -> bytes:
-    """Content of ``_conservation.json``: which map it is, and what becomes of its sum from layer to layer."""
+    """Content of ``_conservation.json``: the map, and its sum of relevance at every layer."""
     if explanation.conservation is None:
-        raise ValueError("the explanation has no account of what enters and leaves its layers")
+        raise ValueError("the explanation has no sums of the relevance that enters and leaves its layers")
     content: dict[str, object] = {"formula": explanation.formula, "classes": list(explanation.target)}
     content |= explanation.conservation.as_json()
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

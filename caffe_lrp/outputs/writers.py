@@ -1,4 +1,4 @@
-"""Writes the requested files of one map; `kinds` lists them."""
+"""Writing the requested files of one map; `kinds` lists them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -21,7 +21,7 @@ def _encoder_of(output: Output) -> Encoder:
     return encoder
 
 
-#: All are loaded with this module, not in the middle of a run.
+#: Encoders are loaded with this module, not in the middle of a run.
 _ENCODERS = {kind: _encoder_of(OUTPUTS[kind]) for kind in file_kinds(OUTPUTS)}
 
 
@@ -32,20 +32,20 @@ def write_outputs(
     encoding: Encoding,
     root: Path | None = None,
 ) -> None:
-    """Write the files of ``kinds`` for one image, folders included, each one atomically.
+    """Write the files of ``kinds`` for one map, each one atomically; folders are made if missing.
 
     Parameters
     ----------
     stem
-        Output path up to the suffix: folder and file name of the image.
+        Output path without the suffix: folder and file name of the image.
     explanation
-        What to write.
+        The explanation to write.
     kinds
-        Which files, in any order; they are written in that of `file_kinds`.
+        Kinds of files, in any order; they are written in the order of `file_kinds`.
     encoding
-        How.
+        Settings of the encoding.
     root
-        Folder that no file may lie outside of; None: no limit.
+        Folder that files must stay in; None: no limit.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def write_outputs(
 def encoded(
     explanation: Explanation, kinds: Sequence[str], encoding: Encoding
 ) -> Iterator[tuple[str, bytes]]:
-    """Each of those of ``kinds`` that are files, in the order of writing, and its content."""
+    """Yield those of ``kinds`` that are files, in the order of writing, and their content."""
     for kind in file_kinds(kinds):
         if is_layer_kind(kind):
             yield kind, layer_file(kind, explanation, encoding)

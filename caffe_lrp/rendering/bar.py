@@ -6,24 +6,24 @@ from PIL import Image, ImageDraw, ImageFont
 from .shades import bent, colours
 from .style import ALPHA, PictureStyle
 
-#: Of the bar and of its text, in shares of the picture's height, and at least so many pixels.
+#: Sizes of the bar and its text, as shares of the picture's height, and their least number of pixels.
 _SHARE, _LEAST_WIDTH, _LEAST_FONT = 0.04, 12, 11
-#: A picture counts as no higher than so many times its width: the text would be wider than it.
+#: A picture counts as at most this many times as high as wide: otherwise the text would be wider than it.
 _MOST_TIMES = 4
 _MARGIN = 6
 
 
 def with_bar(picture: Image.Image, style: PictureStyle, reach: float) -> Image.Image:
-    """The picture with a bar on its right: which relevance has which colour.
+    """The picture with a colour bar on its right.
 
     Parameters
     ----------
     picture
         Any picture.
     style
-        What it was drawn by.
+        The style that it was drawn with.
     reach
-        The relevance at its upper end.
+        The relevance at the upper end of the bar.
     """
     height = picture.height
     size = round(_SHARE * min(height, _MOST_TIMES * picture.width))

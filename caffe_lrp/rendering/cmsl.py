@@ -1,8 +1,8 @@
 """Colour maps written as text, in zennit's colour map specification language (CMSL).
 
-``00f,80:fff,f00`` has blue at the lower end, white in the middle and red at the upper end: colours of three
-or six hexadecimal digits, separated by commas. A place from 00 to ff and a colon may precede each colour.
-Colours without a place are spread evenly between their neighbours.
+``00f,80:fff,f00`` is blue at the lower end, white in the middle and red at the upper end: colours of three or
+six hexadecimal digits, separated by commas. Each colour may be preceded by a place from 00 to ff and a colon.
+Colours without a place are spaced evenly between their neighbours.
 """
 
 import re
@@ -13,10 +13,10 @@ from itertools import pairwise
 from .colour_map import ColourMap, of_nodes
 
 _LAST_PLACE = 255
-#: The place that stands for 0, where a map has colours for both signs.
+#: The place of relevance 0 in a map with colours for both signs.
 _MIDDLE = 128
 
-#: Longer words come first.
+#: Longer alternatives come first.
 _WORDS = re.compile(r"([0-9a-fA-F]{6}|[0-9a-fA-F]{3}|[0-9a-fA-F]{1,2})|([:,])|\s+")
 
 
@@ -34,18 +34,18 @@ def compile_map(text: str) -> ColourMap:
     Raises
     ------
     ValueError
-        It describes none; the message says why.
+        The text is not a colour map; the message says why.
     """
     nodes = _placed(list(_nodes(_words(text))))
     has_middle = any(node.place == _MIDDLE for node in nodes)
     points = [((node.place or 0) / _LAST_PLACE, node.colour) for node in nodes]
-    # The colour of the last node reaches to the end, wherever that node is.
+    # The last node's colour continues to the end of the map.
     points.append(((_LAST_PLACE + 1) / _LAST_PLACE, nodes[-1].colour))
     return of_nodes(points, has_middle=has_middle)
 
 
 def _words(text: str) -> list[str]:
-    """Numbers, colons and commas."""
+    """Hexadecimal numbers, colons and commas."""
     words, place = [], 0
     while place < len(text):
         match = _WORDS.match(text, place)
@@ -98,7 +98,7 @@ def _placed(nodes: list[_Node]) -> list[_Node]:
     for lower, upper in pairwise(known):
         start, end = nodes[lower].place or 0, nodes[upper].place or 0
         if end < start:
-            raise ValueError(f"has the place {end:02x} behind {start:02x}; places must ascend")
+            raise ValueError(f"has the place {end:02x} after {start:02x}; places must ascend")
         for number in range(lower + 1, upper):
             share = (number - lower) / (upper - lower)
             placed.append(replace(nodes[number], place=int(start * (1 - share) + end * share)))

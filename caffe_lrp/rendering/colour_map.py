@@ -1,4 +1,4 @@
-"""A colour map: from positions between 0 and 1 to colours. Which maps there are is told in `colour_maps`."""
+"""A colour map: from positions between 0 and 1 to colours. `colour_maps` lists the maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,27 +7,27 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-#: Digits behind the point that count when a colour becomes a byte: 0.8 · 255 is 204, not a little less.
+#: Decimals that count when a colour is rounded down to a byte: 0.8 · 255 is 204, not slightly less.
 _DIGITS = 12
 
-#: (position, level): where a colour has which share of red, green or blue.
+#: (position, level): the level of red, green or blue at a position.
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class ColourMap:
-    """Red, green and blue, each linear between points.
+    """Red, green and blue, each linear between given points.
 
     Attributes
     ----------
     channels
-        The points of red, green and blue, positions ascending from 0 or less to 1 or more. Two points at one
-        position are a hard edge, which belongs to the right-hand side.
+        The points of red, green and blue; positions ascend from 0 or less to 1 or more. Two points at one
+        position make a hard edge, where the right-hand level counts.
     has_middle
-        Whether its middle stands for 0, and both halves for opposite signs.
+        Whether its middle is relevance 0, and its halves are opposite signs.
     steps
-        A position counts as the beginning of one of so many equal steps, whose colours are spread evenly
-        from 0 to 1; 0: it counts as it is.
+        Number of equal steps of one colour each, whose colours are spaced evenly from position 0 to 1; 0:
+        the map is continuous.
     """
 
     channels: tuple[tuple[Point, ...], tuple[Point, ...], tuple[Point, ...]]
@@ -47,7 +47,7 @@ class ColourMap:
 
     @property
     def reversed(self) -> "ColourMap":
-        """The map from its other end."""
+        """The reversed map."""
         red, green, blue = (tuple((1 - at, level) for at, level in points[::-1]) for points in self.channels)
         return ColourMap((red, green, blue), self.has_middle, self.steps)
 
@@ -55,13 +55,13 @@ class ColourMap:
 def of_nodes(
     nodes: Sequence[tuple[float, Sequence[float]]], *, has_middle: bool, steps: int = 0
 ) -> ColourMap:
-    """The map that has given colours (red, green, blue) at given positions."""
+    """The map with given colours (red, green, blue) at given positions."""
     red, green, blue = (tuple((at, colour[channel]) for at, colour in nodes) for channel in range(3))
     return ColourMap((red, green, blue), has_middle, steps)
 
 
 def as_bytes(colours: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Colours from 0 to 1 as 0 to 255, rounded down."""
+    """Colours from 0 to 1 as integers from 0 to 255, rounded down."""
     return np.floor(np.round(255 * colours, _DIGITS)).astype(np.uint8)
 
 

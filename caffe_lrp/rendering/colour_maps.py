@@ -1,8 +1,8 @@
-"""The table of colour maps: the toolbox's own, those of matplotlib that it uses, and zennit's.
+"""The table of colour maps: the toolbox's, the ones of matplotlib that it uses, and zennit's.
 
-What a position stands for is not decided here. Differences from the originals: those of the toolbox that
-divide by the largest signed value, and leave what goes beyond it to overflow, get a value between −1 and 1
-like all others; ``gray-red2`` neither blanks large values nor drops negative ones. Sources: LRP Toolbox,
+How relevance becomes a position is not decided here. Differences from the originals: some maps of the toolbox
+divide by the largest signed value and let larger magnitudes overflow, but here they get values between −1 and
+1 like all others; ``gray-red2`` neither blanks large values nor drops negative ones. Sources: LRP Toolbox,
 ``python/render.py``; matplotlib, ``_cm.py``; zennit, ``cmap.py``.
 """
 
@@ -22,7 +22,7 @@ _Nodes = list[tuple[float, _Colour]]
 
 _BLACK, _WHITE, _RED, _BLUE = (0, 0, 0), (1, 1, 1), (1, 0, 0), (0, 0, 1)
 
-#: The toolbox's own; 0.5 is no relevance.
+#: The toolbox's maps; 0.5 is relevance 0.
 _TOOLBOX: dict[str, _Nodes] = {
     "gray-red": [(0, _BLUE), (0.5, (0.8, 0.8, 0.8)), (1, _RED)],
     "gray-red2": [
@@ -45,7 +45,7 @@ _TOOLBOX: dict[str, _Nodes] = {
     ],
 }
 
-#: Of matplotlib, each a table of 256 colours; those with a middle first.
+#: Maps of matplotlib, each a table of 256 colours; those with a middle first.
 _DIVERGING_TABLES: dict[str, _Nodes] = {
     "seismic": [(0, (0, 0, 0.3)), (0.25, _BLUE), (0.5, _WHITE), (0.75, _RED), (1, (0.5, 0, 0))],
     "bwr": [(0, _BLUE), (0.5, _WHITE), (1, _RED)],
@@ -88,7 +88,7 @@ _ZENNIT = {
     "coleus": "00d000,80:d0d0d0,d000d0",
 }
 
-#: Name -> map. Each can be reversed by ``_r`` behind its name.
+#: Name -> map. ``_r`` after a name reverses the map.
 COLOUR_MAPS: Mapping[str, ColourMap] = {
     **{name: of_nodes(nodes, has_middle=True) for name, nodes in _TOOLBOX.items()},
     "jet": _JET,
@@ -104,12 +104,12 @@ COLOUR_MAPS: Mapping[str, ColourMap] = {
 
 @cache
 def find_colour_map(text: str) -> ColourMap:
-    """Return the map of a name, reversed with ``_r`` after it, or the one that a text describes (see `cmsl`).
+    """Return the map with a name, reversed if ``_r`` follows, or the map that a text describes (see `cmsl`).
 
     Raises
     ------
     ValueError
-        There is none; the message says why.
+        There is no such map; the message says why.
     """
     if text in COLOUR_MAPS:
         return COLOUR_MAPS[text]

@@ -1,27 +1,27 @@
-"""The edges of a photo, as lines of an outline. Source: J. Canny 1986, with scikit-image's defaults."""
+"""The edges of a photo, drawn as its outline. Source: J. Canny 1986, with scikit-image's defaults."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Of the Gaussian that smooths the photo, in pixels; in larger photos edges are looked for on a larger scale.
+#: σ of the Gaussian that smooths the photo, in pixels; it grows with larger photos.
 _SIGMA = 2.0
 _SIDE_OF_SIGMA = 256
-#: Gradients, of grey levels from 0 to 1, where an edge may go on, and where it begins.
+#: Least gradients of grey levels from 0 to 1 where an edge continues, and where it begins.
 _LOW, _HIGH = 0.1, 0.2
-#: OpenCV takes gradients as whole numbers of 16 bits; those of grey levels reach to 4.
+#: OpenCV takes gradients as 16-bit integers; gradients of grey levels reach 4.
 _SCALE = 8000
 
 
 def edges_of(photo: NDArray[np.uint8], sigma: float | None = None) -> NDArray[np.bool_]:
-    """(H, W): whether a pixel of a photo (H, W, 3) lies on an edge; lines of larger photos are wider.
+    """(H, W): whether a pixel of a photo (H, W, 3) is on an edge; larger photos get wider lines.
 
     Parameters
     ----------
     photo
         RGB.
     sigma
-        Of the Gaussian that smooths the photo, in pixels; None: 2, more for photos of more than 256 pixels.
+        σ of the Gaussian that smooths the photo, in pixels; None: 2, and more for more than 256 pixels.
     """
     times = max(1.0, max(photo.shape[:2]) / _SIDE_OF_SIGMA)
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255

@@ -1,4 +1,4 @@
-"""From relevance to a picture, and whether anything can be seen in it.
+"""The heatmap of relevance, and whether anything can be seen in it.
 
 Source: manual: toolbox, "Output files".
 """
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from caffe_lrp.kernels.render import count_visible, heatmap_colours
 
-#: A pixel can be seen if one of its colours reaches this share of the brightest in its picture, 255.
+#: A pixel is visible if one of its colours reaches this share of the brightest in the picture, 255.
 LEAST_BRIGHTNESS = 0.2
-#: Share of the largest positive value that the picture rounds up to that.
+#: Share of the largest positive value from which a pixel is that bright after rounding.
 _LEAST_RELEVANCE = (LEAST_BRIGHTNESS * 255 - 0.5) / 255
-#: A picture with a smaller share of such pixels is dark.
+#: A picture with a smaller share of visible pixels is dark.
 LEAST_VISIBLE = 0.005
 
 
 def heatmap_picture(relevance: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The heatmap as an RGB picture (H, W, 3), for relevance (C, H, W).
 
-    The mean over the channels is shown: positive values yellow, negative ones blue, both relative to the
-    largest positive value, negative ones beyond it clamped. Without a positive value all is black.
+    It shows the mean over the channels: positive values yellow, negative values blue, both relative to the
+    largest positive value; larger negative magnitudes are clipped. Without a positive value all is black.
     """
     per_pixel = relevance.mean(axis=0, dtype=np.float64)
     picture = np.empty((*per_pixel.shape, 3), np.uint8)
@@ -31,10 +31,9 @@ def heatmap_picture(relevance: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def visible_share(relevance: NDArray[np.float32], enough: float = LEAST_VISIBLE) -> float:
-    """Share of the pixels of a `heatmap_picture` that can be seen, for relevance (C, H, W).
+    """Share of visible pixels in the `heatmap_picture` of relevance (C, H, W), which is not painted.
 
-    The picture is not painted for it. Counting may end at ``enough``: of a picture that has so many, the
-    result says no more than that.
+    Counting may stop early: a result of at least ``enough`` only means that the share is at least that.
     """
     pixels: int = math.prod(relevance.shape[1:])
     return count_visible(relevance, _LEAST_RELEVANCE, math.ceil(enough * pixels)) / pixels

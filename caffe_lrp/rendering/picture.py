@@ -1,4 +1,4 @@
-"""From relevance to a picture, in every mode. What the words of a style mean is told in `style`."""
+"""From relevance to a picture, in every mode. `style` documents the options."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,13 +21,13 @@ from .style import ALPHA, GRAY, ORIGINAL, OUTLINE, OVERLAY, PLAIN, SIDE, Picture
 _Pixels = NDArray[np.uint8]
 _Strengths = NDArray[np.float32]
 
-#: A band of the picture, as bytes (rows, W, 3): from its strengths and the photo there.
+#: Paints a band of the picture as bytes (rows, W, 3), from the strengths and the photo there.
 _Blend = Callable[[_Strengths, _Pixels, PictureStyle], _Pixels]
 
 #: Pixels that are coloured at a time.
 _BAND = 2**19
-#: Brightness that is left of a photo where the net did not see it; nothing in mode alpha, where dark means
-#: that nothing speaks for the class.
+#: Brightness of the photo where the net did not see it; 0 in mode alpha, where dark means no evidence for the
+#: class.
 _UNSEEN = 0.5
 #: Pixels between a photo and the map beside it.
 _GAP = 4
@@ -47,27 +47,27 @@ def render(
     relevance
         (C, H, W) or (H, W).
     style
-        How it is to look.
+        How the picture looks.
     photo
-        (h, w, 3), RGB: at size ``net`` what the net saw, at size ``original`` the original. A plain picture
-        needs none.
+        (h, w, 3), RGB: the part that the net saw at size ``net``, the original at size ``original``. A plain
+        picture needs none.
     place
-        At size ``original``: where in the original the map lies.
+        At size ``original``: the position of the map in the original.
     reach
-        The relevance shown at full strength, in place of what the style says.
+        The relevance shown at full strength, instead of the style's range.
 
     Returns
     -------
     Image.Image
-        Of mode ``P`` if it is plain and without a bar: then its palette can be exchanged. Else of mode
-        ``RGB``. Small pictures are enlarged, every pixel to a square.
+        In mode ``P`` if it is plain and has no bar: then its palette can be replaced. Else in mode ``RGB``.
+        Small pictures are enlarged: every pixel becomes a square.
 
     Raises
     ------
     UsageError
-        The relevance is no map, or a photo or a place is missing, or they do not belong together.
+        The relevance is not a map, a photo or place is missing, or they do not match.
     """
-    pixels = pooled(relevance, style.pool)  # to pool them once more changes nothing
+    pixels = pooled(relevance, style.pool)  # pooling a second time changes nothing
     limit = reach_of(pixels, style) if reach is None else reach
     shown = strengths(pixels, style, limit)
     frame = _frame_of(shown, style, photo, place)
@@ -98,12 +98,12 @@ def _finished(drawn: _Pixels, photo: _Pixels, style: PictureStyle) -> Image.Imag
 def _frame_of(
     shown: _Strengths, style: PictureStyle, photo: NDArray[np.uint8] | None, place: Place | None
 ) -> Place:
-    """Where in the picture the map lies; UsageError if that cannot be told."""
+    """The position of the map in the picture; UsageError if it is not known."""
     if photo is None and style.needs_photo:
         raise UsageError(f"a picture of mode {style.mode} needs the photo; mode plain needs none")
     if style.size == ORIGINAL:
         if place is None:
-            raise UsageError("where the map lies in the original is not known; size net does not need that")
+            raise UsageError("the map's position in the original is not known; size net does not need it")
         if photo is not None and photo.shape[:2] != (place.height, place.width):
             raise UsageError(
                 f"the photo has {photo.shape[0]} x {photo.shape[1]} pixels, but the one that was explained "
@@ -166,5 +166,5 @@ def _beside(drawn: _Pixels, photo: _Pixels) -> _Pixels:
     return np.hstack([photo, gap, drawn])
 
 
-#: What is left to do in some modes when all is drawn: from the picture and the photo.
+#: The last step of some modes: from the drawn picture and the photo.
 _FINISHED: dict[str, Callable[[_Pixels, _Pixels], _Pixels]] = {OUTLINE: _outlined, SIDE: _beside}

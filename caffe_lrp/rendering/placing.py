@@ -1,4 +1,4 @@
-"""Maps in another size than their own: where the net saw them in a photo, and small ones enlarged."""
+"""Resizing maps: to their position in a photo, and enlarging small ones."""
 
 from typing import Any
 
@@ -13,32 +13,32 @@ LEAST_SIDE = 224
 
 
 def enlargement(height: int, width: int, least: int = LEAST_SIDE) -> int:
-    """Return the whole factor that gives the longer side of a picture ``least`` pixels or more."""
+    """Return the smallest whole factor that makes the longer side of a picture at least ``least`` pixels."""
     return -(-least // max(height, width))
 
 
 def enlarged(array: NDArray[Any], times: int) -> NDArray[Any]:
-    """An array (H, W, …) with every pixel repeated so many times in both directions."""
+    """An array (H, W, …) with every pixel repeated ``times`` times in both directions."""
     return array if times == 1 else array.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def whole(height: int, width: int) -> Place:
-    """The place of an input that is the picture itself."""
+    """The place of an input that is the whole picture."""
     return Place(height, width, 0.0, 0.0, float(height), float(width))
 
 
 class PlacedMap:
-    """Strengths of a map in the size of a picture, a band of rows at a time: 0 where the net did not see it.
+    """A map's strengths at the size of a picture, band by band: 0 where the net did not see the picture.
 
-    Between the centres of the map's pixels they are interpolated linearly. Where the picture has fewer pixels
-    than the map, the map's are averaged before.
+    They are interpolated linearly between the centres of the map's pixels. If the picture has fewer pixels
+    than the map, the map's pixels are averaged first.
 
     Parameters
     ----------
     strengths
         (h, w) of the map.
     place
-        Where in the picture the map lies.
+        Position of the map in the picture.
     """
 
     def __init__(self, strengths: NDArray[np.float32], place: Place) -> None:
@@ -62,7 +62,7 @@ class PlacedMap:
 
 
 class _Axis:
-    """One axis of a picture: which samples of the map each of its rows lies between.
+    """One axis of a picture: the two samples of the map between which each row lies.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class _Axis:
     length
         Pixels of the picture.
     kept
-        Samples of the map.
+        Number of samples of the map.
     """
 
     def __init__(self, start: float, end: float, length: int, kept: int) -> None:
@@ -85,7 +85,7 @@ class _Axis:
 
     @classmethod
     def of(cls, start: float, end: float, length: int, samples: int) -> "_Axis":
-        """The axis for a map of so many samples, or fewer where the picture has fewer pixels there."""
+        """The axis for a map of ``samples`` samples; fewer are kept if the picture has fewer pixels there."""
         return cls(start, end, length, min(samples, max(1, round(end - start))))
 
     def interpolated(self, samples: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""PNG files, and the style that is stored in a picture."""
+"""Writing PNG files, and the style that is stored in them."""
 
 import io
 import json
@@ -16,9 +16,9 @@ from .style import PictureStyle
 
 #: The text chunk that holds the style of a picture.
 _STYLE = "caffe-lrp picture"
-#: What Pillow raises for a file that is no picture, or a damaged one.
+#: Errors of Pillow for files that are not pictures, or are damaged.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-#: zlib's fastest level: pictures of the next take twice as long and are hardly smaller.
+#: zlib's fastest level: the next one takes twice as long, and files are hardly smaller.
 _COMPRESSION = 1
 
 
@@ -28,24 +28,24 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
     Raises
     ------
     ImageError
-        The picture cannot be encoded (it has no pixels).
+        The picture has no pixels and cannot be encoded.
     MemoryError
-        There is no room for the file.
+        There is not enough memory for the file.
     """
     try:
-        # OpenCV's own settings (level 1, run lengths, filter "sub") are the fastest of those that compress.
+        # OpenCV's defaults (level 1, run lengths, filter "sub") are the fastest settings that compress.
         done, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     except cv2.error as error:
         raise ImageError(f"a picture of shape {picture.shape} cannot be encoded as PNG") from error
-    if not done:  # OpenCV does not say why; of pixels that it takes, this is all that can be wrong
+    if not done:  # OpenCV does not say why; with valid pixels nothing else can go wrong
         raise MemoryError
     return content.tobytes()
 
 
 def encode_picture(picture: Image.Image, style: PictureStyle) -> bytes:
-    """The bytes of a PNG file for a rendered picture, which says how it was drawn.
+    """The bytes of a PNG file for a rendered picture; the file stores its style.
 
-    A palette stays one, so that its colours can be exchanged.
+    A palette is kept, so its colours can be replaced.
     """
     info = PngImagePlugin.PngInfo()
     info.add_text(_STYLE, json.dumps(style.as_json()))
@@ -55,10 +55,10 @@ def encode_picture(picture: Image.Image, style: PictureStyle) -> bytes:
 
 
 def style_in(path: Path) -> dict[str, Any] | None:
-    """Return the style stored in a picture; None if it is not one of ours, or cannot be read."""
+    """Return the style stored in a picture; None if it has none, or cannot be read."""
     try:
         with Image.open(path) as picture:
             said = json.loads(str(picture.info.get(_STYLE, "null")))
-    except (*UNREADABLE, RecursionError):  # what it says may be nested without end
+    except (*UNREADABLE, RecursionError):  # the stored JSON may be nested without end
         return None
     return said if isinstance(said, dict) else None

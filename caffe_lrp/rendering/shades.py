@@ -1,4 +1,4 @@
-"""Which colour a strength gets under a style: a fine table of colours, and a palette of 256 of them."""
+"""The colours of strengths under a style: a fine table of colours, and a palette of 256."""
 
 from functools import lru_cache
 
@@ -11,12 +11,12 @@ from .style import PictureStyle
 
 #: Entries of the fine table for strengths from 0 to 1.
 _FINE = 2**15 - 1
-#: Indices of a palette: in a symmetric one 0 lies in the middle, in a positive one at the beginning.
+#: Index of strength 0 in a palette: the middle of a symmetric one, the beginning of a positive one.
 _MIDDLE, _LARGEST_INDEX = 128, 255
 
 
 def bent(strengths: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:
-    """Strengths with their magnitudes raised to an exponent, their signs kept."""
+    """Strengths with their magnitudes raised to an exponent; signs are kept."""
     if exponent == 1:
         return strengths
     magnitudes: NDArray[np.float32] = np.abs(strengths) ** np.float32(exponent)
@@ -33,7 +33,7 @@ def colours(strengths: NDArray[np.float32], style: PictureStyle) -> NDArray[np.f
 
 
 def palette(style: PictureStyle) -> NDArray[np.uint8]:
-    """(256, 3): the colours of the indices that `palette_indices` gives."""
+    """(256, 3): the colours for the indices of `palette_indices`."""
     indices = np.arange(_LARGEST_INDEX + 1)
     reach, zero = (_LARGEST_INDEX, 0) if style.is_positive else (_MIDDLE - 1, _MIDDLE)
     shares = np.maximum((indices - zero) / reach, -1)
@@ -41,8 +41,8 @@ def palette(style: PictureStyle) -> NDArray[np.uint8]:
 
 
 def palette_indices(strengths: NDArray[np.float32], style: PictureStyle) -> NDArray[np.uint8]:
-    """Indices of strengths from −1 to 1: 128 + 127 s, of positive ones 255 s, rounded. They tell nothing of
-    the colour map, which can be exchanged in the file.
+    """Indices of strengths s from −1 to 1: 128 + 127 s, for positive ones 255 s, rounded. They do not depend
+    on the colour map, which can be replaced in the file.
     """  # noqa: D205 - a formula
     reach, zero = (_LARGEST_INDEX, 0) if style.is_positive else (_MIDDLE - 1, _MIDDLE)
     return (np.rint(strengths * reach) + zero).astype(np.uint8)
@@ -57,7 +57,7 @@ def _fine_table(cmap: str, level: float, is_positive: bool) -> NDArray[np.float3
 def _colours_at(
     shares: NDArray[np.float64], cmap: str, level: float, is_positive: bool
 ) -> NDArray[np.float64]:
-    """Colours of strengths from −1 to 1; positive ones take the whole of a map without a middle."""
+    """Colours of strengths from −1 to 1; positive ones use the whole of a map without a middle."""
     colour_map = find_colour_map(cmap)
     scaled = np.clip(shares * level, -1, 1)
     begins_at_zero = is_positive and not colour_map.has_middle

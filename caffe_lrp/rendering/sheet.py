@@ -1,4 +1,4 @@
-"""Many pictures in one: a block for each photo with its heatmaps, or a grid of small maps."""
+"""Sheets: many pictures in one, as a block for each photo with its heatmaps, or as a grid of small maps."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,19 +10,19 @@ from caffe_lrp.errors import UsageError
 
 from .placing import enlargement
 
-#: Pictures are enlarged or reduced to fit such a box, in pixels.
+#: Pictures are enlarged or reduced to fit a box of this size, in pixels.
 TILE_WIDTH, TILE_HEIGHT = 520, 224
-#: Small maps of a grid are enlarged until their longer side has so many pixels.
+#: Small maps of a grid are enlarged until their longer side has at least this many pixels.
 _LEAST_SIDE = 96
-#: Narrower tiles would have no room for a caption.
+#: Narrower tiles would be too narrow for a caption.
 _LEAST_WIDTH = 110
 
 _GAP, _BLOCK_GAP = 6, 16
 _TITLE_SIZE, _CAPTION_SIZE = 14, 12
 _LINE = 1.4
-#: Width of a sheet by its height, as far as its blocks allow.
+#: Width of a sheet divided by its height, as far as its blocks allow.
 _PROPORTION = 1.5
-#: Sheets with more pixels are refused: image viewers give up before.
+#: Sheets with more pixels are refused: image viewers cannot show them.
 MOST_PIXELS = 200_000_000
 
 _BACKGROUND, _INK, _PALE = "white", "black", "#555555"
@@ -36,9 +36,9 @@ class Tile:
     Attributes
     ----------
     picture
-        In any mode and size.
+        The picture, in any mode and size.
     caption
-        Its lines; what is too long is cut.
+        Its lines; long lines are cut.
     """
 
     picture: Image.Image
@@ -47,14 +47,14 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A group of tiles: those of one photo, side by side.
+    """The tiles of one photo, side by side.
 
     Attributes
     ----------
     title
-        Lines above them.
+        Lines above the tiles.
     tiles
-        From left to right.
+        The tiles, from left to right.
     """
 
     title: tuple[str, ...]
@@ -62,12 +62,12 @@ class Block:
 
 
 def sheet_of_blocks(blocks: Sequence[Block]) -> Image.Image:
-    """All blocks in one RGB picture, from left to right and from top to bottom, close to each other.
+    """All blocks in one RGB picture, close together, from left to right and from top to bottom.
 
     Raises
     ------
     UsageError
-        There are none, or too many for one picture.
+        There are no blocks, or too many for one picture.
     """
     if not blocks:
         raise UsageError("there is no picture for a sheet")
@@ -92,21 +92,21 @@ def sheet_of_blocks(blocks: Sequence[Block]) -> Image.Image:
 def sheet_of(
     pictures: Sequence[Image.Image], captions: Sequence[str], columns: int | None = None
 ) -> Image.Image:
-    """Small pictures in a grid, each with a caption below it, as one RGB picture.
+    """A grid of small pictures with captions below them, as one RGB picture.
 
     Parameters
     ----------
     pictures
-        In any mode; those with few pixels are enlarged, every pixel to a square.
+        Pictures in any mode; small ones are enlarged: every pixel becomes a square.
     captions
-        One for each.
+        One for each picture.
     columns
-        How many stand side by side; None: as many as make the sheet a little wider than high.
+        Pictures per row; None: the number that makes the sheet slightly wider than high.
 
     Raises
     ------
     UsageError
-        There are no pictures, or too many for one sheet, or another number of captions.
+        There are no pictures, too many for one sheet, or not as many captions.
     """
     if not pictures or len(pictures) != len(captions):
         raise UsageError(
@@ -130,7 +130,7 @@ def sheet_of(
 
 @dataclass(frozen=True, eq=False)
 class _LaidOut:
-    """A block with the size that it takes."""
+    """A block and its size on the sheet."""
 
     block: Block
     pictures: tuple[Image.Image, ...]
@@ -180,7 +180,7 @@ def fitted(picture: Image.Image) -> Image.Image:
 
 
 def _enlarged(picture: Image.Image, least: int) -> Image.Image:
-    """A picture as RGB whose longer side has at least so many pixels, every pixel a square."""
+    """A picture as RGB, enlarged by a whole factor until its longer side has at least ``least`` pixels."""
     coloured = picture.convert("RGB")
     times = enlargement(*coloured.size, least)
     size = (coloured.width * times, coloured.height * times)
@@ -188,15 +188,15 @@ def _enlarged(picture: Image.Image, least: int) -> Image.Image:
 
 
 def _width_for(blocks: Sequence[_LaidOut]) -> int:
-    """How wide a sheet is to be, without the gap at its left."""
+    """The width of a sheet without the gap at its left."""
     area = sum((block.width + _BLOCK_GAP) * (block.height + _BLOCK_GAP) for block in blocks)
     widest = max(block.width + _BLOCK_GAP for block in blocks)
-    # Whole blocks of the widest kind side by side leave the least room at the right.
+    # A whole number of the widest blocks leaves the least empty space at the right.
     return widest * max(1, round(math.sqrt(area * _PROPORTION) / widest))
 
 
 def _shelves(blocks: Sequence[_LaidOut], width: int) -> Iterator[list[_LaidOut]]:
-    """Blocks that stand side by side."""
+    """Blocks split into rows that fit ``width``."""
     shelf: list[_LaidOut] = []
     taken = 0
     for block in blocks:

@@ -1,4 +1,4 @@
-"""How strongly each pixel is shown: the share of its relevance in what is shown at full strength."""
+"""The strength of each pixel: its relevance as a share of the relevance that is shown at full strength."""
 
 from collections.abc import Callable
 
@@ -26,19 +26,19 @@ _POOLED: dict[str, Callable[[_Pixels], _Pixels]] = {
 def pooled(relevance: NDArray[np.floating], pool: str) -> _Pixels:
     """(H, W): one number for each pixel of a map (C, H, W) or (H, W).
 
-    What is not a number counts as 0, and what is larger than the largest number of float32 as that.
+    NaN counts as 0; larger magnitudes than the largest of float32 are clipped to it.
 
     Raises
     ------
     UsageError
-        The relevance is no map: it has other axes, or a single position.
+        The relevance is not a map: it has other axes, or a single position.
     """
     whole = relevance[np.newaxis] if relevance.ndim == 2 else relevance
     if whole.ndim != 3 or 0 in whole.shape or whole.shape[1:] == (1, 1):
         raise UsageError(
             f"relevance of shape {relevance.shape} is no map to draw; a map has channels, rows and columns"
         )
-    with np.errstate(over="ignore"):  # what is too large is infinite
+    with np.errstate(over="ignore"):  # overflow gives infinity
         numbers = whole.astype(np.float64)
     bounded = np.clip(np.nan_to_num(numbers, copy=False, nan=0.0), -_LARGEST, _LARGEST)
     return _POOLED[pool](bounded)
@@ -49,21 +49,21 @@ def _shown(pixels: _Pixels, style: PictureStyle) -> _Pixels:
 
 
 def reach_of(relevance: NDArray[np.floating], style: PictureStyle) -> float:
-    """The relevance that is shown at full strength, at least 0; 0 in a map without any.
+    """The relevance that is shown at full strength, at least 0; 0 for a map without relevance.
 
     Parameters
     ----------
     relevance
         (C, H, W) or (H, W).
     style
-        Pool, sign and range are read. Source of ``robust``: rodrigobdz/lrp, after Montavon's tutorials.
+        Its pool, sign and range are used. Source of ``robust``: rodrigobdz/lrp, after Montavon's tutorials.
     """
     if not isinstance(style.range, str):
         return style.range
     magnitudes = np.abs(_shown(pooled(relevance, style.pool), style))
     percentile = percentile_of(style.range)
     if percentile is not None:
-        # Of a map with relevance in very few pixels that can be 0, and nothing would be seen of them.
+        # With relevance in very few pixels the percentile can be 0, and none of them would be visible.
         return float(np.percentile(magnitudes, percentile)) or float(magnitudes.max())
     return _REACHES[style.range](magnitudes)
 
@@ -77,14 +77,14 @@ _REACHES: dict[str, Callable[[_Pixels], float]] = {
 def strengths(
     relevance: NDArray[np.floating], style: PictureStyle, reach: float | None = None
 ) -> NDArray[np.float32]:
-    """(H, W): the share of each pixel's relevance in ``reach``, from −1 to 1; 0 where nothing can be shown.
+    """(H, W): each pixel's relevance divided by ``reach``, from −1 to 1; 0 if there is nothing to show.
 
     Parameters
     ----------
     relevance
         (C, H, W) or (H, W).
     style
-        Pool and sign are read, and the range unless ``reach`` is given.
+        Its pool and sign are used, and its range unless ``reach`` is given.
     reach
         The relevance that is shown at full strength.
     """

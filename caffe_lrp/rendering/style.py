@@ -1,7 +1,6 @@
-"""How relevance becomes a picture: the options, as named on the command line, in configs and in Python.
+"""The options for pictures, with the same names on the command line, in configs and in Python.
 
-Help and configs need them before anything is drawn, so that NumPy is not loaded here unless a colour map is
-looked up.
+Help and configs need them before anything is drawn, so NumPy is loaded here only to look up a colour map.
 """
 
 import math
@@ -29,7 +28,7 @@ SIZES = (NET, ORIGINAL)
 PHOTOS = (GRAY, COLOUR)
 
 _PERCENTILE = re.compile(r"percentile:([0-9]{1,3}(\.[0-9]{1,6})?)")
-#: Exponents of the opacity of overlays, and of colours.
+#: Default exponents: for the opacity of overlays, and for colours.
 _EXPONENT_OF_OPACITY, _EXPONENT_OF_COLOURS = 0.5, 1.0
 _LARGEST_NUMBER = 1e30
 
@@ -41,35 +40,36 @@ class PictureStyle:
     Attributes
     ----------
     cmap
-        Colour map: its name, ``_r`` behind it for the reverse, or a text such as ``00f,80:fff,f00``.
+        Colour map: its name (``_r`` after it reverses it), or a text such as ``00f,80:fff,f00``.
     pool
-        How a pixel's channels are pooled: their ``sum``, ``mean``, Euclidean norm (``l2``), largest magnitude
-        (``linf``), the sum of their magnitudes (``abs-sum``) or of their positive parts (``positive``).
+        How a pixel's channels are pooled: by their ``sum``, ``mean``, Euclidean norm (``l2``), largest
+        magnitude (``linf``), or the sum of their magnitudes (``abs-sum``) or positive parts (``positive``).
     range
-        Which relevance is shown at full strength: the largest magnitude in the map (``max``); a magnitude
-        that so many percent of its pixels do not exceed (``percentile:99``), or the largest where that is 0;
-        ten times the cube root of the mean cubed magnitude (``robust``); or a number.
+        The relevance shown at full strength: the largest magnitude in the map (``max``); a percentile of the
+        magnitudes (``percentile:99``), or the largest if that is 0; ten times the cube root of the mean
+        cubed magnitude (``robust``); or a number.
     sign
-        ``symmetric``: both signs, 0 in the middle of the colour map. ``positive``: negative relevance counts
-        as 0; the map begins at 0, one with a middle in its middle. None: what suits the colour map.
+        ``symmetric``: both signs, with 0 in the middle of the colour map. ``positive``: negative relevance
+        counts as 0, which is at the beginning of the colour map, or in its middle if it has one. None:
+        chosen to suit the colour map.
     mode
-        ``plain``: colours alone. ``overlay``: over the photo, the more relevant the less transparent.
-        ``alpha``: the photo, the darker the less speaks for the class. ``outline``: colours, and the edges
-        of the photo in black. ``side``: the photo and the colours side by side.
+        ``plain``: colours alone. ``overlay``: colours over the photo, more opaque where relevance is larger.
+        ``alpha``: the photo, darker where there is less evidence for the class. ``outline``: colours, and
+        the edges of the photo in black. ``side``: the photo and the colours side by side.
     exponent
-        Of the strength, before it becomes opacity in ``overlay`` and ``alpha`` (None: 0.5), or a colour in
-        the other modes (None: 1).
+        Exponent of the strength, before it becomes opacity in ``overlay`` and ``alpha`` (None: 0.5) or a
+        colour in the other modes (None: 1).
     level
-        Factor of the strength: with 2, half the range gets the strongest colour already.
+        Factor of the strength: with 2, half of the range already gets the strongest colour.
     opacity
-        Of the strongest relevance in ``overlay`` and ``alpha``, from 0 to 1.
+        Opacity of the strongest relevance in ``overlay`` and ``alpha``, from 0 to 1.
     photo
-        What of the photo ``overlay`` and ``alpha`` show: ``gray``, so that colours are relevance and nothing
-        else, or ``colour``.
+        How ``overlay`` and ``alpha`` show the photo: in ``gray``, so that all colours are relevance, or in
+        ``colour``.
     size
-        ``original``: that of the photo, the map where the net saw it; ``net``: that of the net's input.
+        ``original``: the size of the photo, with the map where the net saw it; ``net``: the input's size.
     bar
-        Whether a colour bar stands beside it.
+        Whether to draw a colour bar next to the picture.
     """
 
     cmap: str = "bwr"
@@ -95,14 +95,14 @@ class PictureStyle:
 
     @property
     def exponent_in_force(self) -> float:
-        """The exponent, that of the mode unless another is given."""
+        """The exponent; the default of the mode if none is given."""
         if self.exponent is not None:
             return self.exponent
         return _EXPONENT_OF_OPACITY if self.is_blended else _EXPONENT_OF_COLOURS
 
     @property
     def is_blended(self) -> bool:
-        """Whether the strength decides on opacity."""
+        """Whether the strength sets the opacity."""
         return self.mode in (OVERLAY, ALPHA)
 
     @property
@@ -120,18 +120,18 @@ DEFAULT_STYLE = PictureStyle()
 
 @dataclass(frozen=True)
 class PictureOption:
-    """One of the words.
+    """An option for pictures.
 
     Attributes
     ----------
     name
-        Attribute of `PictureStyle`.
+        Its attribute of `PictureStyle`.
     parse
-        From a text to its value; a ValueError says what is wrong.
+        Parses its value from a text; a ValueError says what is wrong.
     metavar
-        Name of its value in the help; empty for one that is on or off.
+        Name of its value in the help; empty for an on/off option.
     help
-        Its purpose, in a few words.
+        Its help text, in a few words.
     """
 
     name: str
@@ -141,7 +141,7 @@ class PictureOption:
 
     @property
     def is_flag(self) -> bool:
-        """Whether it is on or off."""
+        """Whether it is an on/off option."""
         return not self.metavar
 
 
@@ -199,12 +199,12 @@ def _switch(text: str) -> bool:
 
 
 def _words(choices: tuple[str, ...], default: str) -> str:
-    """Choices for the help, the default told."""
+    """The choices for the help, with the default marked."""
     return ", ".join(f"{choice} (default)" if choice == default else choice for choice in choices)
 
 
 _D = DEFAULT_STYLE
-#: In the order of help.
+#: In the order of the help.
 PICTURE_OPTIONS = (
     PictureOption("cmap", _colour_map, "NAME", f"colour map (default {_D.cmap}); --cmap help lists them"),
     PictureOption("mode", _one_of(MODES), "MODE", _words(MODES, _D.mode)),
@@ -223,7 +223,7 @@ PICTURE_OPTIONS = (
 
 
 def picture_style(given: Mapping[str, Any], base: PictureStyle = DEFAULT_STYLE) -> PictureStyle:
-    """Return a style with given values, which may be texts, replacing those of another.
+    """Return a style with some values replaced; the new values may be texts.
 
     Raises
     ------

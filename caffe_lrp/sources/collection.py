@@ -1,4 +1,4 @@
-"""A folder or a tar archive of images instead of a list: all its images, for one target."""
+"""A folder or a tar archive of images instead of a list: all its images, with one target."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ from caffe_lrp.relevance.target import Target
 
 from .filelist import EntryList, ListEntry, Outline
 
-#: Endings of the names of images, of all formats that are decoded.
+#: File extensions of images, for all supported formats.
 ENDINGS = (
     ".apng", ".bmp", ".dib", ".gif", ".icb", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf",
     ".jpg", ".jpx", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".vda", ".vst",
@@ -30,20 +30,20 @@ ENDINGS = (
 )  # fmt: skip
 _WHAT = "folder or tar archive of images"
 _NO_IMAGES = "holds no image: no name in it ends in .jpg, .jpeg, .png or another ending of images"
-#: What tarfile raises on archives that are none.
+#: Exceptions of tarfile for files that are not archives.
 _DAMAGE = (tarfile.TarError, ValueError, LookupError, OverflowError, RecursionError)
-#: Bytes of what extends the header of a member: names have 4,096 at most, attributes of files are there, too.
+#: Bytes of a header's extension: it contains names of at most 4,096 bytes, and file attributes.
 _LARGEST_EXTENSION = 2**17
 _ABSURD = re.compile(rb"[0-9]{1000}")
-#: Links that lead to one folder, directly or on the way, and are followed.
+#: Number of links to one folder, direct or indirect, that are followed.
 _MOST_NAMES_OF_FOLDER = 10
 
-#: A folder as the operating system knows it: device and number.
+#: A folder's identity in the operating system: device and inode number.
 _Identity = tuple[int, int]
 
 
 class ImageCollection(EntryList):
-    """The images of a folder or an archive, by their names inside.
+    """The images of a folder or an archive, by their paths inside it.
 
     Parameters
     ----------
@@ -54,9 +54,9 @@ class ImageCollection(EntryList):
     names
         Paths inside the source, in the order of the entries.
     state
-        What distinguishes this source from another one with the same names.
+        Distinguishes this source from another one with the same names.
     members
-        Where the images lie in an archive; None for a folder.
+        Positions of the images in an archive; None for a folder.
     notices
         Notes about it for the user.
     """
@@ -85,7 +85,7 @@ class ImageCollection(EntryList):
         return len(self._names)
 
     def between(self, first: int, last: int) -> Iterator[ListEntry]:
-        """Some images."""
+        """Yield some images."""
         return map(self._image, range(first, last))
 
     def _image(self, place: int) -> ListEntry:
@@ -97,16 +97,16 @@ class ImageCollection(EntryList):
         return ListEntry(place + 1, f"{self.source}/{name}", self._target, name, member, fault)
 
     def outlines(self, places: range) -> Iterator[Outline]:
-        """Paths of some images, and the target of all."""
+        """Yield the paths of some images, with the target of all."""
         names, source, target = self._names, self.source, self._target
         return ((f"{source}/{names[place]}", names[place], target) for place in places)
 
 
 def read_images(source: Path, target: Target, output_root: Path | None = None) -> ImageCollection:
-    """All images below a folder, in the order of their names, or in a tar archive, in its own order.
+    """Return all images below a folder, sorted by name, or in a tar archive, in its own order.
 
-    Images are recognised by the ending of their names. Hidden files and folders, whose names begin with a
-    dot, are skipped.
+    Images are recognised by file extension. Hidden files and folders, with names that begin with a dot,
+    are skipped.
 
     Parameters
     ----------
@@ -115,13 +115,12 @@ def read_images(source: Path, target: Target, output_root: Path | None = None) -
     target
         The target of all images.
     output_root
-        Folder below which heatmaps are written, in which no images are looked for.
+        Folder for heatmaps, in which no images are searched for.
 
     Raises
     ------
     FileListError
-        The source cannot be read, is an archive of another kind, or holds no image; or it is itself the
-        output folder.
+        The source cannot be read, is another kind of archive, contains no image, or is the output folder.
     """
     try:
         if stat.S_ISDIR(source.stat().st_mode):
@@ -138,24 +137,24 @@ def read_images(source: Path, target: Target, output_root: Path | None = None) -
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name should be an image."""
+    """Return whether a file with this name should be an image."""
     return name.lower().endswith(ENDINGS)
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder that is looked into.
+    """A folder that is searched.
 
     Attributes
     ----------
     name
-        Its path from the source on; empty for the source itself.
+        Its path relative to the source; empty for the source itself.
     identity
-        Which folder it is.
+        Identity of the folder.
     above
-        The folder that it, or the link to it, lies in.
+        The parent folder of it, or of the link to it.
     is_linked
-        Whether a link is on the way to it.
+        Whether its path contains a link.
     """
 
     name: str
@@ -164,7 +163,7 @@ class _Folder:
     is_linked: bool = False
 
     def lies_in(self, identity: _Identity) -> bool:
-        """Whether it is a folder, or is reached through it."""
+        """Return whether it is the folder with this identity, or is reached through that folder."""
         here: _Folder | None = self
         while here is not None and here.identity != identity:
             here = here.above
@@ -172,11 +171,11 @@ class _Folder:
 
 
 def _names_below(folder: Path, output_root: Path | None) -> tuple[list[str], tuple[str, ...]]:
-    """Paths of the images below ``folder``, from it on, sorted; and what was passed over, in words.
+    """Return the relative paths of the images below ``folder``, sorted, and notes on skipped folders.
 
-    Links to folders are followed, but not back into a folder that they lie in, nor more than 10 times into
-    the same one: folders that link to each other have more paths than could ever be followed. Which paths
-    are followed depends only on the names: the shortest, and of these the first in alphabetical order.
+    Links to folders are followed, but not back into one of their parent folders, nor more than 10 times into
+    the same folder: folders that link to each other have far too many paths. The choice of paths depends
+    only on the names: the shortest are followed, and of these the first in alphabetical order.
     """
     outputs = _identity(output_root) if output_root else None
     if outputs and outputs == _identity(folder):
@@ -206,7 +205,7 @@ def _names_below(folder: Path, output_root: Path | None) -> tuple[list[str], tup
 
 
 def _look_into(folder: Path, inside: str, names: list[str]) -> list[tuple[str, bool]]:
-    """The folders in one, sorted, and whether they are links; images are added to ``names``."""
+    """Return the folders in a folder, sorted, and whether they are links; add images to ``names``."""
     found = []
     with os.scandir(f"{folder}/{inside}") as items:
         for item in items:
@@ -232,7 +231,7 @@ def _on_passed(folder: Path, count: int, first: str) -> tuple[str, ...]:
 def _identity(folder: Path | str) -> _Identity | None:
     """Return the identity of a folder, however it is reached; None if it does not exist."""
     try:
-        status = os.stat(folder)  # noqa: PTH116 - a path is made in no time for a text only
+        status = os.stat(folder)  # noqa: PTH116 - Path objects are slow
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
@@ -240,14 +239,14 @@ def _identity(folder: Path | str) -> _Identity | None:
 
 @dataclass(frozen=True)
 class _Members:
-    """Where the images of an archive lie, in the order of its members.
+    """The positions of the images in an archive, in the order of its members.
 
     Attributes
     ----------
     names
         Paths inside the archive.
     starts, sizes
-        Where each begins and how many bytes it has; meaningless where there is a fault.
+        Offset and number of bytes of each; meaningless if there is a fault.
     faults
         Why images cannot be read, by their names.
     """
@@ -258,7 +257,7 @@ class _Members:
     faults: dict[str, str] = field(default_factory=dict)
 
     def add(self, member: tarfile.TarInfo) -> None:
-        """Take note of a member if it is an image."""
+        """Add a member if it is an image."""
         name = posixpath.normpath(member.name) if ".." not in member.name.split("/") else member.name
         steps = name.split("/")
         is_hidden = any(step.startswith(".") and step != ".." for step in steps)
@@ -268,13 +267,13 @@ class _Members:
         if fault:
             self.faults[name] = fault
         else:
-            self.faults.pop(name, None)  # a later member of the same name counts
+            self.faults.pop(name, None)  # a later member of the same name replaces it
         self.names.append(name)
         self.starts.append(member.offset_data)
         self.sizes.append(member.size)
 
     def last_of_each_name(self) -> "_Members":
-        """Without members that a later one of the same name replaces."""
+        """Return the members without those replaced by a later one of the same name."""
         places = {name: place for place, name in enumerate(self.names)}
         if len(places) == len(self.names):
             return self
@@ -286,12 +285,11 @@ class _Members:
 
 
 def _fault_of(member: tarfile.TarInfo) -> str:
-    """Why an image in an archive cannot be read, or its output has no place; empty if all is well."""
+    """Return why an image in an archive cannot be read or have an output path; empty if it can."""
     if member.name.startswith("/") or ".." in member.name.split("/"):
         return (
-            "its name in the archive is absolute or has '..', so its output would have no place; pack "
-            "the images "
-            "with 'tar -C FOLDER -cf ARCHIVE .'"
+            "its name in the archive is absolute or has '..', so it cannot have an output path; pack the "
+            "images with 'tar -C FOLDER -cf ARCHIVE .'"
         )
     if member.issym() or member.islnk():
         return (
@@ -304,7 +302,7 @@ def _fault_of(member: tarfile.TarInfo) -> str:
 
 
 def _read_archive(path: Path, target: Target) -> ImageCollection:
-    """The images of a tar archive that is not compressed."""
+    """Return the images of an uncompressed tar archive."""
     if not path.is_file():
         raise FileListError(f"{path}: is neither a folder nor a regular file; give a {_WHAT}")
     with open_input(path) as file:
@@ -314,7 +312,7 @@ def _read_archive(path: Path, target: Target) -> ImageCollection:
             raise FileListError(f"{path}: {_why_no_archive(head)}")
         file.seek(0)
         try:
-            archive = tarfile.open(  # noqa: SIM115 - closed below; only here is it no archive at all
+            archive = tarfile.open(  # noqa: SIM115 - closed below; only this call fails if it is not an archive
                 fileobj=cast(BinaryIO, _Headers(file)),
                 mode="r:",
                 encoding="utf-8",
@@ -342,10 +340,10 @@ class _AbsurdError(tarfile.ReadError):
 
 
 class _Headers:
-    """An archive for tarfile, which reads headers of it, and as many bytes more as these say, however many.
+    """An archive file for tarfile, which would read extensions of headers of any claimed size.
 
-    Older versions of tarfile also take time that is quadratic in how many digits follow one another; no name
-    has a thousand.
+    Older versions of tarfile also take quadratic time for long sequences of digits; no name has a thousand
+    in a row.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -353,7 +351,7 @@ class _Headers:
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
-        """So many bytes; raises if no header has as many, or none has such."""
+        """Return ``size`` bytes; raises if no header has so many, or they cannot be part of one."""
         if not 0 <= size <= _LARGEST_EXTENSION:
             raise _AbsurdError(
                 f"a header has an extension of {size:,} bytes, the limit is {_LARGEST_EXTENSION:,}"
@@ -365,17 +363,17 @@ class _Headers:
 
 
 def _members_of(archive: tarfile.TarFile, file: BinaryIO, size: int) -> _Members:
-    """The images of an archive of ``size`` bytes, found by going from header to header."""
+    """Return the images of an archive of ``size`` bytes, found by reading header after header."""
     members, end = _Members(), 0
     while (member := archive.next()) is not None:
         if archive.offset <= end:
             raise tarfile.ReadError(f"a member of negative size at byte {end}")
         if member.offset >= size:
-            raise tarfile.ReadError(f"it has grown beyond {size} bytes while it was read")
+            raise tarfile.ReadError(f"it grew beyond {size} bytes while it was read")
         end = archive.offset
         members.add(member)
-        archive.members.clear()  # type: ignore[attr-defined]  # a million of them would take gigabytes
-    # To tarfile a header that makes no sense is the end; the true end is a block of zeros.
+        archive.members.clear()  # type: ignore[attr-defined]  # a million members would take gigabytes
+    # tarfile takes an invalid header for the end; the real end is a block of zeros.
     file.seek(archive.offset)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError(f"neither a member nor the end at byte {archive.offset}")
@@ -383,7 +381,7 @@ def _members_of(archive: tarfile.TarFile, file: BinaryIO, size: int) -> _Members
 
 
 def _why_no_archive(head: bytes) -> str:
-    """Return what a file is that does not begin like a tar archive."""
+    """Return the kind of a file that does not begin like a tar archive, and advice."""
     kind = foreign_kind(head)
     if kind is None:
         return f"is not a {_WHAT}; give a list of images with -f"

@@ -1,7 +1,7 @@
 """The list of images and classes to explain (manual: toolbox, "List of images").
 
-A line is checked when the list is read, and parsed again whenever it is asked for, so that a list of a
-million lines takes little more memory than its text.
+Lines are checked when the list is read, and parsed again on access, so a list of a million lines takes
+little more memory than its text.
 """
 
 import hashlib
@@ -26,23 +26,23 @@ from caffe_lrp.relevance.target import Target
 
 _SHORTEST_LINE = 3
 _MOST_MEGABYTES = 1024
-#: Bytes of a line that names an image; no path has more than 4,096.
+#: Most bytes of a line with an image; no path has more than 4,096.
 LONGEST_LIST_LINE = 65_536
-#: Bytes of plain lines that are looked at together.
+#: Bytes of plain lines that are matched together.
 _BLOCK = 65_536
 _WHAT = "list of images"
 
-#: Stands for standard input in place of a file.
+#: Name of standard input, instead of a file.
 STANDARD_INPUT = "-"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-#: Only ASCII blanks separate, as in the reference; others belong to the path. 64 bits hold 18
-#: digits of a class.
+#: Only ASCII whitespace separates, as in the reference; other whitespace belongs to the path. A class of
+#: 18 digits fits into 64 bits.
 _BLANKS = " \t\r\v\f"
 _BLANK, _OTHER = r"[ \t\r\v\f]", r"[^ \t\r\v\f]"
 _CODE = rf"(?P<code>[+-]?[0-9]{{1,18}}){_BLANK}*"
-#: How a line can be written, in the order of trying. What looks quoted or behind a tab but is not well
-#: formed may still be a plain line, in which quotes and tabs mean nothing.
+#: Forms of a line, in the order of trying. A line that looks quoted or separated by a tab, but is not well
+#: formed, may still be a plain line, in which quotes and tabs have no meaning.
 _FORMS = tuple(
     re.compile(form)
     for form in (
@@ -52,16 +52,16 @@ _FORMS = tuple(
         rf"{_BLANK}*(?P<path>{_OTHER}(?:[^\t]*{_OTHER})?)[ \r\v\f]*\t{_BLANK}*{_CODE}",
     )
 )
-#: Lines that can only be plain, with their ends: nearly all lines of nearly all lists, told at one go.
+#: Lines that can only be plain, with their ends: nearly all lines of most lists, matched together.
 _PLAIN = re.compile(
     rb"(?:[ \t\r\v\f]*[^ \t\r\v\f\n\"'#][^ \t\r\v\f\n]*[ \t\r\v\f]+[+-]?[0-9]{1,18}[ \t\r\v\f]*\n)+"
 )
 _NO_BLANK = re.compile(rb"[^ \t\r\v\f]")
-#: A line that every config file has, and no list.
+#: A line found in every config file, but in no list.
 _CONFIG_KEY = re.compile(rb"^[ \t]*param_file\s*$", re.MULTILINE)
 
 
-#: What the output path of an image follows from: its path, that inside a folder or archive, and the target.
+#: What determines an image's output path: its path, its path inside a folder or archive, and the target.
 Outline = tuple[str, str, Target]
 
 
@@ -72,16 +72,16 @@ class ListEntry:
     Attributes
     ----------
     line
-        Line of the list, or which image of a folder or archive, from 1.
+        Line of the list, or number of the image in a folder or archive, from 1.
     path
-        Path as written in the list, or from the working directory on; of an image in an archive, that of
-        the archive and the name in it.
+        Path as written in the list, or relative to the working directory; for an image in an archive, the
+        path of the archive and the name in it.
     target
         The target of the image.
     inside
         Path inside a folder or archive, which output paths repeat; empty for a line of a list.
     member
-        Where the image lies in an archive; None for a file of its own.
+        Position of the image in an archive; None for a file.
     fault
         Why the image cannot be read; empty if no fault is known.
     """
@@ -95,16 +95,16 @@ class ListEntry:
 
 
 class EntryList(Sequence[ListEntry]):
-    """Images to explain, each made into a `ListEntry` when it is asked for.
+    """Images to explain, each made into a `ListEntry` on access.
 
     Attributes
     ----------
     source
-        Where they come from, for messages.
+        Origin of the list, for messages.
     unit
-        What `ListEntry.line` counts, for messages: ``line`` or ``image``.
+        Unit of `ListEntry.line`, for messages: ``line`` or ``image``.
     digest
-        64 hexadecimal digits: lists of one digest ask for the same.
+        64 hexadecimal digits; lists with the same digest are equivalent.
     notices
         Notes about the source for the user.
     faults
@@ -131,29 +131,29 @@ class EntryList(Sequence[ListEntry]):
         return self.between(0, len(self))
 
     def _entry(self, place: int) -> ListEntry:
-        """One entry, counted from 0."""
+        """Return one entry, counted from 0."""
         return next(self.between(place, place + 1))
 
     @abstractmethod
     def between(self, first: int, last: int) -> Iterator[ListEntry]:
-        """The entries from ``first`` to before ``last``, counted from 0."""
+        """Yield the entries from ``first`` up to, but not including, ``last``, counted from 0."""
 
     @abstractmethod
     def outlines(self, places: range) -> Iterator[Outline]:
-        """Of some entries what their output paths follow from: a tenth of the time that entries take."""
+        """Yield what determines the output paths of some entries; ten times as fast as making entries."""
 
 
 class FileList(EntryList):
-    """The lines of a list that name an image.
+    """The lines of a list with images.
 
     Parameters
     ----------
     source
-        File, or what else the list was read from.
+        Origin of the list, usually a file.
     content
-        The list, all lines of which are well formed.
+        The text of the list; all lines are well formed.
     lines
-        Which of them name an image, and how.
+        The lines with images, and their form.
     """
 
     unit = "line"
@@ -168,22 +168,22 @@ class FileList(EntryList):
         return len(self._starts)
 
     def between(self, first: int, last: int) -> Iterator[ListEntry]:
-        """Some lines."""
+        """Yield some lines."""
         places, lines = range(first, last), self._lines
         for place, (path, _, target) in zip(places, self.outlines(places), strict=True):
             yield ListEntry(lines[place], path, target)
 
     def outlines(self, places: range) -> Iterator[Outline]:
-        """Paths and targets of some lines."""
+        """Yield paths and targets of some lines."""
         content, starts, are_plain = self._content, self._starts, self._are_plain
         for place in places:
             start = starts[place]
-            if are_plain[place]:  # and so with an end
+            if are_plain[place]:  # so the line has an end
                 path, code = content[start : content.find(b"\n", start)].split()
                 yield path.decode("utf-8", "surrogateescape"), "", _target(int(code))
             else:
                 found = _parse(_decoded(content[start : _end_of_line(content, start)]))
-                assert found is not None  # every line was parsed before
+                assert found is not None  # every line has been parsed before
                 yield found[0], "", found[1]
 
 
@@ -193,17 +193,17 @@ def _target(code: int) -> Target:
 
 
 def read_filelist(path: Path) -> FileList:
-    """The list in the file ``path``, or for ``-`` in standard input.
+    """Return the list in the file ``path``, or from standard input for ``-``.
 
-    A line is ``path class``, the path in double or single quotes if it has blanks (a quote of the same kind
-    in it is written twice, and nothing else is special), or ``path<TAB>class``. Lines that begin with ``#``
-    are comments. Blank lines and those of two characters or fewer are skipped.
+    A line is ``path class``, with the path in double or single quotes if it contains spaces (a quote of the
+    same kind inside is doubled, and nothing else is special), or ``path<TAB>class``. Lines that begin with
+    ``#`` are comments. Lines of at most two characters and blank lines are skipped.
 
     Raises
     ------
     FileListError
-        The file cannot be read, names no image, or has lines that are none of these; all such lines are
-        reported at once.
+        The file cannot be read, contains no image, or has malformed lines; all of these are reported
+        together.
     """
     if str(path) == STANDARD_INPUT:
         source, content = "standard input", _read_standard_input()
@@ -236,15 +236,15 @@ class _Scan:
     Attributes
     ----------
     starts, numbers
-        Where the lines that name an image begin, and which lines they are, from 1.
+        Offsets of the lines with images, and their line numbers, from 1.
     are_plain
-        Whether each of these can only be plain: blanks around a path without any and its class.
+        Whether each of these can only be plain: a path without whitespace, and its class.
     faults
-        The first lines that cannot be understood, for messages.
+        The first malformed lines, for messages.
     fault_count
-        How many there are.
+        Number of malformed lines.
     begins_well
-        Where there are faults: whether a line before them names an image.
+        If there are faults: whether a line before them names an image.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -268,7 +268,7 @@ class _Scan:
             start = end + 1
 
     def _take_plain(self, number: int, start: int, lines: bytes) -> int:
-        """Enter whole lines, all of them plain, behind line ``number``; how many they are."""
+        """Add complete plain lines, which follow line ``number``; return how many they are."""
         lengths = [len(line) + 1 for line in lines.split(b"\n")[:-1]]
         count = len(lengths)
         self.starts.extend(itertools.accumulate(lengths[:-1], initial=start))
@@ -333,7 +333,7 @@ def _decoded(line: bytes) -> str:
 
 
 def _parse(line: str) -> tuple[str, Target] | None:
-    """Path and target of one line that is neither blank nor a comment, None if it is not well formed."""
+    """Return path and target of a line that is neither blank nor a comment; None if it is malformed."""
     for quote, form in zip(('"', "'", "", ""), _FORMS, strict=True):
         match = form.fullmatch(line)
         if match and match["path"]:

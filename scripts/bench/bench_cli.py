@@ -1,6 +1,6 @@
 """Measures `caffe-lrp` as a process: seconds an image with all files written, and seconds to start.
 
-Beside it the Python interface, which explains the same images and writes nothing.
+Also measures the Python interface, which explains the same images and writes nothing.
 """
 
 import os
@@ -21,7 +21,7 @@ from caffe_lrp.outputs.writers import write_outputs
 from caffe_lrp.relevance.composite import FormulaCode
 
 DEFAULT_KINDS = default_kinds(text_only=False)
-"""What a run writes unless told otherwise."""
+"""The files that a run writes by default."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class ProcessRun:
     Attributes
     ----------
     seconds, peak_memory
-        Of the whole process.
+        Time and memory of the whole process.
     written
-        Of every file of an image, in seconds, sorted.
+        Times when the files were written, in seconds, sorted.
     """
 
     seconds: float
@@ -44,7 +44,7 @@ class ProcessRun:
 def run_cli(
     config: Path, photos: Sequence[Path], options: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> ProcessRun:
-    """Return what a run of `caffe-lrp` took; its files are removed.
+    """Run `caffe-lrp`, remove its files, and return its measurements.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def run_cli(
     options
         Further options of `caffe-lrp`.
     environment
-        All environment variables of the process, None for those of this one.
+        Environment variables of the process; None: those of this process.
 
     Raises
     ------
@@ -82,10 +82,10 @@ def run_cli(
 def end_to_end(
     config: Path, photos: Sequence[Path], apart: int, options: Sequence[str]
 ) -> tuple[Round, ProcessRun]:
-    """Return how long images take while everything is running, and the whole run.
+    """Return the time per image in the steady state, and the whole run.
 
-    What counts is the time between the last file of the first `apart` images and that of all images but as
-    many: at both moments other images are being worked on.
+    The time counts from the last file of the first `apart` images to the last file before the final `apart`
+    images: at both moments other images are being processed.
     """
     run = run_cli(config, photos, options)
     return _middle(run.written, len(photos), apart), run
@@ -94,13 +94,13 @@ def end_to_end(
 def explain_all(
     model: Model, photos: Sequence[Path], apart: int, formula: FormulaCode, batch: int | None = None
 ) -> Round:
-    """Return how long images take in Python while everything is running; counted as in `end_to_end`."""
+    """Return the time per image in Python in the steady state; counted as in `end_to_end`."""
     made = [time.perf_counter() for _ in model.explain_all(photos, formulas=[formula], batch=batch)]
     return _middle(made, len(photos), apart)
 
 
 def _middle(moments: Sequence[float], images: int, apart: int) -> Round:
-    """Return the round of all images but the first and the last few; each has as many of the moments."""
+    """Return the round without the first and the last few images; each image has the same number of times."""
     each = len(moments) // images
     return Round(images - 2 * apart, moments[each * (images - apart) - 1] - moments[each * apart - 1])
 
@@ -114,14 +114,14 @@ def starts(config: Path, photo: Path, options: Sequence[str]) -> tuple[ProcessRu
 
 
 def decode_milliseconds(model: Model, photos: Sequence[Path]) -> float:
-    """Return the milliseconds in which one thread makes the input of the net from a file."""
+    """Return the milliseconds that one thread takes to make the net's input from a file."""
     preprocessor = model.explainer(()).preprocessor
     preprocessor(photos[0])
     return 1e3 * timed(lambda: [preprocessor(photo) for photo in photos]) / len(photos)
 
 
 def write_milliseconds(model: Model, photos: Sequence[Path], formula: FormulaCode) -> float:
-    """Return the milliseconds in which one thread writes the four files of an image."""
+    """Return the milliseconds that one thread takes to write the four files of an image."""
     explanations = [model.explain(photo, formula=formula) for photo in photos]
     with tempfile.TemporaryDirectory() as folder:
 

@@ -15,7 +15,7 @@ from caffe_lrp.model.explainer import Explainer
 
 
 def load(case: Case) -> tuple[Explainer, Blob]:
-    """Return net and plan of a case, without a plan for the forward pass alone, and its images as a batch."""
+    """Return net, plan (None for the forward pass alone) and images of a case, as a batch."""
     model = caffe_lrp.load(case.config, convolution=case.convolution)
     explainer = model.explainer(() if case.formula is None else (case.formula,))
     photos = [explainer.preprocessor(Path(photo)).blob for photo in case.photos[: case.batch]]
@@ -23,7 +23,7 @@ def load(case: Case) -> tuple[Explainer, Blob]:
 
 
 class Engine:
-    """Explains the images of one case over and over."""
+    """Explains the images of one case repeatedly."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -34,9 +34,9 @@ class Engine:
         self._pool = ThreadPoolExecutor(workers)
 
     def run(self, count: int) -> Round:
-        """Have every worker explain `count` batches and return how long that took.
+        """Let every worker explain `count` batches and return the time.
 
-        The shares of the two passes are those of the workers' time.
+        The shares of the two passes are shares of the workers' time.
         """
         started = time.perf_counter()
         passes = list(self._pool.map(lambda engine: self._work(engine, count), self._engines))

@@ -1,8 +1,8 @@
-"""Evaluates a plan in double precision: the measure of what rounding does to a map.
+"""Evaluates a plan in double precision, to measure the effect of rounding on a map.
 
-Plain NumPy, written from the definitions of the layers and rules that the nets of the benchmark have, on the
-package's graph of layers and its plan: `TypeError` where something else is asked for. Batch normalization is
-that of the package, which has merged it into weights of single precision.
+Plain NumPy, written from the definitions of the layers and rules in the benchmark's nets, on the package's
+graph of layers and its plan. Other layers and rules raise `TypeError`. Batch normalization is that of the
+package, which has merged it into weights in single precision.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ Arrays = list[Array]
 Values = dict[int, Array]
 
 TIE = 1e-11
-"""Numbers that differ by less than this share of the largest are equal but for rounding."""
+"""Numbers that differ by less than this share of the largest count as equal except for rounding."""
 
 
 # --- Windows ------------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ TIE = 1e-11
 
 @dataclass(frozen=True)
 class Sliding:
-    """Windows over images of `image` pixels, so many (rows, columns) of them as `size` says."""
+    """Windows over images of `image` pixels; there are `size` (rows, columns) of them."""
 
     window: Window
     image: tuple[int, ...]
@@ -59,7 +59,7 @@ class Sliding:
         return cls(layer.window, layer.input_shapes[0][1:], layer.output_shapes[0][1:])
 
     def padded(self, x: NDArray[Any], fill: float) -> NDArray[Any]:
-        """Return (…, H, W) with as much around it as the windows reach."""
+        """Return (…, H, W), padded as far as the windows reach."""
         window = self.window
         before = (window.pad_h, window.pad_w)
         reach = (
@@ -71,7 +71,7 @@ class Sliding:
         return np.pad(x, sides, constant_values=fill)
 
     def taps(self, padded: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Return views (…, rows, columns) of what every place of the kernel sees, in scan order."""
+        """Return views (…, rows, columns) of the inputs of every kernel position, in scan order."""
         window = self.window
         for top in range(0, window.kernel_h * window.dilation_h, window.dilation_h):
             bottom = top + (self.size[0] - 1) * window.stride_h + 1
@@ -80,7 +80,7 @@ class Sliding:
                 yield padded[..., top : bottom : window.stride_h, left : right : window.stride_w]
 
     def spread(self, handed: Iterable[Array], shape: tuple[int, ...]) -> Array:
-        """Return (…, H, W) of `shape`, the sum of what every place of the kernel, in scan order, hands it."""
+        """Return (…, H, W) of `shape`: the sum of the contributions of all kernel positions in scan order."""
         padded = self.padded(np.zeros(shape), 0.0)
         for view, share in zip(self.taps(padded), handed, strict=True):
             np.add(view, share, out=view)
@@ -89,7 +89,7 @@ class Sliding:
 
 
 def winners(layer: MaxPooling, x: NDArray[Any], tie: float = TIE) -> NDArray[np.intp]:
-    """Return which place of the kernel, in scan order, is the first to hold the largest number of a window.
+    """Return the first kernel position, in scan order, with the largest number of a window.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def winners(layer: MaxPooling, x: NDArray[Any], tie: float = TIE) -> NDArray[np.
     x
         Its input (N, C, H, W).
     tie
-        Numbers less than this share of the largest of all below that of the window count as equal to it.
+        Numbers that are less than this share of the largest of all below the window's largest count as equal.
     """
     seen = list(Sliding.of(layer).taps(Sliding.of(layer).padded(x, -np.inf)))
     limit = np.maximum.reduce(seen) - tie * np.abs(x).max()
@@ -145,7 +145,7 @@ def weight_of(layer: Linear) -> Array:
 
 
 def along_channels(layer: Linear, numbers: NDArray[Any] | None) -> Array:
-    """Return one number for every channel of the output, as an array that can be added to it."""
+    """Return one number per output channel, as an array that can be added to the output."""
     if numbers is None:
         return np.zeros(())
     is_image = isinstance(layer, Convolution)
@@ -165,7 +165,7 @@ def _max_pool(layer: MaxPooling, x: Array) -> Array:
 
 
 def _areas(layer: AveragePooling) -> Array:
-    """Return what the sum over every window is divided by: padding counts as far as it was asked for."""
+    """Return the divisor of every window's sum, with padding as the layer counts it."""
     windows = Sliding.of(layer)
     (height, width), pads = windows.image, (layer.window.pad_h, layer.window.pad_w)
     inside = np.zeros((height + pads[0] + layer.ends[0], width + pads[1] + layer.ends[1]))
@@ -255,7 +255,7 @@ def _pieces(layer: Concat, xs: Arrays, received: Arrays) -> Arrays:
     return np.split(received[0], ends, axis=layer.axis + 1)
 
 
-#: Kind of a layer -> the gradient at its inputs, given these and that at its outputs.
+#: Kind of a layer -> the gradient at its inputs, from the inputs and the gradient at its outputs.
 GRADIENTS: Mapping[type[Layer], Callable[..., Arrays]] = {
     Linear: lambda layer, xs, received: [adjoint(layer, weight_of(layer), received[0])],
     ReLU: lambda layer, xs, received: [received[0] * np.where(xs[0] > 0, 1.0, layer.negative_slope)],
@@ -273,7 +273,7 @@ GRADIENTS: Mapping[type[Layer], Callable[..., Arrays]] = {
 
 
 def ratio(above: Array, below: Array) -> Array:
-    """Return ``above / below``, and 0 where that divides by 0."""
+    """Return ``above / below``, and 0 where ``below`` is 0."""
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
 
 
@@ -334,7 +334,7 @@ def _contribution(rule: Contribution, layer: EltwiseSum, xs: Arrays, received: A
     return [factor * x * share + alike for factor, x in zip(layer.coefficients, xs, strict=True)]
 
 
-#: Kind of a rule -> the relevance of a layer's inputs, given these and that of its outputs.
+#: Kind of a rule -> the relevance of a layer's inputs, from the inputs and the relevance of its outputs.
 RULES: Mapping[type[AnyRule], Callable[..., Arrays]] = {
     Gradient: _gradient,
     Pass: lambda rule, layer, xs, received: [received[0]],
@@ -356,7 +356,7 @@ def explain(plan: Plan, values: Values, classes: Sequence[int]) -> Array:
     values
         All values of a batch, as `forward` gives them.
     classes
-        Of every item, the class whose score relevance starts as.
+        The class to explain for every item.
     """
     relevance = {
         value: _seed(values[scores], [plan.origin.elements_of([each]) for each in classes], plan.unit_seed)
@@ -372,7 +372,7 @@ def explain(plan: Plan, values: Values, classes: Sequence[int]) -> Array:
         handed = _entry(RULES, step.rule)(step.rule, layer, inputs, received)
         relevance.update(zip(layer.inputs, handed, strict=True))
     if plan.finish is not None:
-        raise TypeError("what a formula does to the map at the end is not known here")
+        raise TypeError("formulas that change the map at the end are not supported here")
     return relevance[plan.target]
 
 
@@ -384,7 +384,7 @@ def _seed(scores: Array, elements: Sequence[Sequence[int]], unit_seed: bool) -> 
 
 
 def _entry(table: Mapping[type[Any], Callable[..., Any]], thing: Any) -> Callable[..., Any]:
-    """Return the entry of a table for what a layer or rule is."""
+    """Return the table's entry for the class of a layer or rule."""
     kind = next((kind for kind in type(thing).__mro__ if kind in table), None)
     if kind is None:
         raise TypeError(f"there is no evaluation in double precision of {type(thing).__name__}")

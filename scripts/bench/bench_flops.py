@@ -1,8 +1,8 @@
 """Counts the floating point operations that a direct evaluation of an explanation needs.
 
-The unit is the product of a linear layer: its weights applied to its input, or its adjoint, with a
-multiplication and an addition for every weight and output position. A layer counts some of them by its
-rule, forward pass included; layers that are not linear count as free.
+The unit is the product of a linear layer: its weights applied to its input, or the adjoint, with one
+multiplication and one addition for every weight and output position. The rule of a layer determines the
+number of products, including the forward pass; layers that are not linear count as free.
 """
 
 import math
@@ -20,7 +20,7 @@ from caffe_lrp.relevance.rules.w_square import WSquare
 from caffe_lrp.relevance.rules.z_box import ZBox
 
 FORWARD_PRODUCTS = 1
-"""Products of a layer that relevance does not pass."""
+"""Products of a layer that is not in the backward pass."""
 
 
 def direct_flops(plan: Plan) -> int:
@@ -41,21 +41,21 @@ def forward_flops(net: Net) -> int:
 
 
 def multiplications(layer: Linear) -> int:
-    """Return the multiplications of one product of a layer with one image; those with padding count."""
+    """Return the multiplications of one product of a layer for one image; those with padding count."""
     return layer.fan_in * math.prod(layer.output_shapes[0])
 
 
 def products(rule: AnyRule | None, *, signed: bool) -> int:
-    """Return how many products a linear layer needs under `rule`, that of its forward pass included.
+    """Return how many products a linear layer needs under `rule`, including its forward pass.
 
-    Where a count could be argued about it is the smaller one.
+    If the count is debatable, it is the smaller one.
 
     Parameters
     ----------
     rule
-        The rule, None for a layer that relevance does not pass.
+        The rule, None for a layer that is not in the backward pass.
     signed
-        Whether the input may be negative: then positive and negative inputs take their own ways.
+        Whether the input may be negative: then positive and negative inputs need separate products.
     """
     if rule is None or isinstance(rule, Flat | WSquare):
         return FORWARD_PRODUCTS

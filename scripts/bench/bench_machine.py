@@ -1,9 +1,9 @@
-"""Measures what the machine itself can do: the rate of matrix products, and the bandwidth of memory.
+"""Measures the machine's peak: the rate of matrix products, and the bandwidth of memory.
 
-NumPy's BLAS chooses its kernels by the CPU and may choose older ones than the CPU could run, so products
-are timed in processes of their own, one for every choice that may be best. The best of all counts: it is
-the yardstick, and a yardstick too short would flatter. What our code may not use, if it is compiled for
-another CPU than this one, yardsticks are denied, too.
+NumPy's BLAS chooses its kernels by the CPU and may choose older ones than the CPU supports, so products are
+timed in separate processes, one for every choice that may be best. The best rate counts, because a rate that
+is too low would flatter our results. If our code is compiled for another CPU, the reference may not use
+features that this CPU lacks either.
 """
 
 import json
@@ -32,7 +32,7 @@ PRODUCT_SECONDS = 0.8
 LEAST_PRODUCTS = 3
 
 BUFFER_BYTES = 1 << 29
-"""Size of an array that memory bandwidth is measured with: larger than any cache."""
+"""Size of the array for measuring memory bandwidth: larger than any cache."""
 
 COPIES = 6
 
@@ -55,14 +55,14 @@ DENIALS: Mapping[str, Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Machine:
-    """What was measured of a machine.
+    """The measurements of a machine.
 
     Attributes
     ----------
     cpu
         Model of the CPU.
     cores
-        Cores this process may use.
+        Cores that this process may use.
     product_rates
         Number of threads -> best rate of float32 matrix products, in GF/s.
     product_kernels
@@ -70,7 +70,7 @@ class Machine:
     bandwidth
         Bytes read and written by copies with all threads, in GB/s.
     others
-        Share of the machine that other programs took while all this was measured; NaN if not known.
+        Share of the machine that other programs used during the measurements; NaN if not known.
     """
 
     cpu: str
@@ -91,7 +91,7 @@ class Machine:
 
 
 def measure_machine(thread_counts: Sequence[int], target: AbstractSet[str]) -> Machine:
-    """Return what this machine can do, with matrix products on each of the given numbers of threads.
+    """Measure this machine, with matrix products on each of the given numbers of threads.
 
     `target` holds the features of the CPU that our code is compiled for.
     """
@@ -108,7 +108,7 @@ def measure_machine(thread_counts: Sequence[int], target: AbstractSet[str]) -> M
 def kernel_choices(flags: AbstractSet[str], target: AbstractSet[str]) -> tuple[str, ...]:
     """Return the OpenBLAS kernels to try on a CPU with these flags; empty is OpenBLAS's own choice.
 
-    None of them uses what our target lacks.
+    None of them uses features that our target lacks.
     """
     if "avx512f" not in flags:
         return ("",)
@@ -116,14 +116,14 @@ def kernel_choices(flags: AbstractSet[str], target: AbstractSet[str]) -> tuple[s
 
 
 def denials(flags: AbstractSet[str], target: AbstractSet[str]) -> dict[str, str]:
-    """Return the variables that keep others from what a CPU with these flags has and our target lacks."""
+    """Return the variables that keep others from using CPU features that our target lacks."""
     denied = [DENIALS[feature] for feature in DENIALS if feature in flags and feature not in target]
     return {name: value for variables in denied for name, value in variables.items()}
 
 
 @dataclass(frozen=True)
 class Clocks:
-    """Seconds since some start: of all cores together, how many of them were busy, and with us."""
+    """Seconds since some start: total of all cores, busy seconds, and busy seconds of our processes."""
 
     passed: float
     busy: float
@@ -131,7 +131,7 @@ class Clocks:
 
 
 def read_clocks() -> Clocks:
-    """Return the clocks as they stand now; on systems other than Linux no time passes."""
+    """Return the current clocks; on systems other than Linux they do not advance."""
     path = Path("/proc/stat")
     ticks = list(map(int, path.read_text().splitlines()[0].split()[1:9])) if path.exists() else [0] * 8
     second = os.sysconf("SC_CLK_TCK")
@@ -140,7 +140,7 @@ def read_clocks() -> Clocks:
 
 
 def others_share(before: Clocks, after: Clocks) -> float:
-    """Return the share of the machine that went to other programs; what we started must have ended."""
+    """Return the share of the machine that other programs used; our own processes must have ended."""
     passed = after.passed - before.passed
     if not passed:
         return math.nan
@@ -153,7 +153,7 @@ def cpu_model() -> str:
 
 
 def cpu_flags() -> frozenset[str]:
-    """Return what the CPU can do, in Linux's words; empty on other systems."""
+    """Return the CPU's feature flags as Linux names them; empty on other systems."""
     return frozenset(_cpu_info("flags").split())
 
 
@@ -165,7 +165,7 @@ def _cpu_info(key: str) -> str:
 
 
 def _product_rate(threads: int, kernel: str) -> float:
-    """Return the best rate of products in a process of its own, in GF/s."""
+    """Return the best rate of products, measured in a separate process, in GF/s."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": str(threads)}
     if kernel:
         environment["OPENBLAS_CORETYPE"] = kernel
@@ -190,7 +190,7 @@ def best_product_rate(sides: Sequence[int], seconds: float) -> float:
 
 
 def copy_bandwidth(threads: int, size: int = BUFFER_BYTES) -> float:
-    """Return the bytes that copies with so many threads read and write, in GB/s; the best of some."""
+    """Return the bytes that copies with several threads read and write, in GB/s; the best of several."""
     source, target = np.ones((2, size // 4), np.float32)
     parts = list(zip(np.array_split(source, threads), np.array_split(target, threads), strict=True))
     best = 0.0

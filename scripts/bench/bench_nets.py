@@ -1,6 +1,6 @@
-"""Makes what the benchmark runs on: nets with random weights, configs that name them, and photos.
+"""Makes the benchmark's data: nets with random weights, their configs, and photos.
 
-Everything is kept in one folder and made once.
+Everything is made once and kept in one folder.
 """
 
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ from caffe_lrp.relevance.start import layer_index
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NETS = ("caffenet", "googlenet", "vgg16")
-"""Measured unless others are asked for."""
+"""Nets that are measured by default."""
 
 MORE_NETS = {"resnet50": ("zoo/resnet50.prototxt", "vgg16")}
-"""Name -> prototxt in ``configs/``, and the net whose config serves: its input and scores are alike."""
+"""Name -> prototxt in ``configs/``, and a net with the same kind of input and scores for its config."""
 
 PHOTO_SIZE = (500, 375)
 """Width and height of a photo in pixels, as most of ImageNet's."""
@@ -36,10 +36,10 @@ PHOTO_FOLDER = "images"
 
 JPEG_QUALITY = 90
 NOISE = 6.0
-"""Standard deviation of a photo's noise, in grey levels: files come out as large as a camera's."""
+"""Standard deviation of a photo's noise, in grey levels: files are as large as a camera's."""
 
 COARSE_CELLS = 6
-"""A photo is smooth colours between so many random ones along its longer side."""
+"""Number of random colours along a photo's longer side, with smooth transitions."""
 
 
 def prepare_net(name: str, folder: Path) -> Path:
@@ -48,9 +48,9 @@ def prepare_net(name: str, folder: Path) -> Path:
     Parameters
     ----------
     name
-        Of a net; everything but weights, mean and class labels is taken from ``configs/``.
+        Name of a net; everything except weights, mean and class labels is taken from ``configs/``.
     folder
-        Where all files are kept.
+        Folder for all files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     prototxt, config_of = files_of(name)
@@ -74,7 +74,7 @@ def files_of(name: str) -> tuple[Path, Path]:
 
 
 def _make_files(made: Mapping[str, Path]) -> None:
-    """Write those files of a net that are not there."""
+    """Write the missing files of a net."""
     net = read_prototxt(made["param_file"])
     if not made["mean_file"].exists():
         with replacing(made["mean_file"]) as file:

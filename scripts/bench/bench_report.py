@@ -1,4 +1,4 @@
-"""Puts what the benchmark measured into rows, tables and JSON."""
+"""Turns the benchmark's measurements into rows, tables and JSON."""
 
 import json
 import math
@@ -11,11 +11,11 @@ from typing import Any
 from bench_machine import Machine
 from bench_worker import Round
 
-#: One line of a table: key -> value; what was not measured is absent or NaN.
+#: One line of a table: key -> value; missing measurements are absent or NaN.
 Row = dict[str, Any]
 
-#: Key of a row -> heading of its column and digits behind the point, in the order of the columns. Distances
-#: have so many digits and a power of ten.
+#: Key of a row -> heading of its column and number of decimals, in the order of the columns. Distances are in
+#: scientific notation with this number of decimals.
 COLUMNS: dict[str, tuple[str, int]] = {
     "net": ("net", 0),
     "formula": ("formula", 0),
@@ -58,16 +58,16 @@ QUIET = 0.05
 
 
 def speed_row(rounds: Mapping[str, Sequence[Round]]) -> Row:
-    """Return what a row says of rounds in alternation.
+    """Return the columns of a row for alternating rounds.
 
-    Times are medians over the rounds. Ratios between programs are medians of the ratios within a round,
-    in which the machine is most likely in the same mood.
+    Times are medians over the rounds. Ratios between programs are medians of the ratios within a round, since
+    the machine's speed is most likely constant during a round.
 
     Parameters
     ----------
     rounds
-        What was run -> its rounds: ``explain``, and where there are any ``zennit``, ``gradient``,
-        ``end_to_end``, and ``explain_all`` in turns with that.
+        Name of a program -> its rounds: ``explain``, and if measured ``zennit``, ``gradient``, ``end_to_end``
+        and ``explain_all``.
     """
     ours = rounds["explain"]
     row: Row = {
@@ -93,7 +93,7 @@ def speed_row(rounds: Mapping[str, Sequence[Round]]) -> Row:
 
 
 def add_direct_time(row: Row, machine: Machine) -> None:
-    """Add how the time of a row compares with the direct time, on the threads the row had."""
+    """Add the ratio of a row's time to the direct time for its number of threads."""
     row["rate"] = 1e3 * row["direct_gflop"] / row["total_ms"]
     row["direct_ms"] = 1e3 * row["direct_gflop"] / machine.product_rates[row["threads"]]
     row["to_direct"] = row["total_ms"] / row["direct_ms"]
@@ -109,7 +109,7 @@ def _median_ratio(above: Sequence[Round], below: Sequence[Round]) -> float:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return rows as a Markdown table with the columns that any of them has."""
+    """Return rows as a Markdown table with all columns that occur."""
     columns = [key for key in COLUMNS if any(_is_known(row.get(key)) for row in rows)]
     cells = [[COLUMNS[key][0] for key in columns]]
     cells += [[_cell(row.get(key), COLUMNS[key][1], _notation(key)) for key in columns] for row in rows]
@@ -137,7 +137,7 @@ def _cell(value: Any, digits: int, notation: str) -> str:
 
 
 def machine_lines(machine: Machine) -> str:
-    """Return what was measured of the machine, in words."""
+    """Return the measurements of the machine as text."""
     lines = [f"{machine.cpu}, {machine.cores} cores; memory {machine.bandwidth:.1f} GB/s (read and written)"]
     for threads, rate in sorted(machine.product_rates.items()):
         kernels = machine.product_kernels[threads] or "OpenBLAS's own choice"
@@ -148,7 +148,7 @@ def machine_lines(machine: Machine) -> str:
 
 
 def write_json(path: Path, machine: Machine | None, tables: Mapping[str, Sequence[Row]]) -> None:
-    """Write all that was measured; what is not known becomes null."""
+    """Write all measurements; unknown values become null."""
     report = {"machine": machine and asdict(machine), "tables": tables}
     path.write_text(json.dumps(_without_nan(report), indent=1) + "\n", encoding="utf-8")
 

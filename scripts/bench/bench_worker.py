@@ -1,8 +1,8 @@
-"""Processes that compute what the benchmark measures, and how they are asked to.
+"""Worker processes of the benchmark, and the communication with them.
 
-Every program that is measured runs in a process of its own and does nothing until it is asked for a round:
-so several can take turns on the same machine without sharing threads or memory, and the largest memory
-of each is known. Questions and answers are lines: the name of what to run, and JSON.
+Every measured program runs in its own process and is idle until it is asked for a round. So several programs
+can alternate on the same machine without sharing threads or memory, and the largest memory of each is known.
+Requests and answers are lines: the name of the program to run, and JSON.
 """
 
 import json
@@ -36,12 +36,12 @@ class Case:
     threads
         Threads that compute.
     together
-        Whether all threads work on the same batch, so that it is done as soon as can be; otherwise, if the
-        program can do so, each works on batches of its own, so that most batches are done in the end.
+        Whether all threads work on the same batch, for the lowest latency; otherwise, if the program can do
+        so, each thread works on its own batches, for the highest throughput.
     convolution
         How caffe-lrp computes convolutions, as its option of this name.
     round_seconds
-        A round takes about so long, or as long as it takes once.
+        Approximate length of a round; at least one call.
     """
 
     config: str
@@ -56,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Round:
-    """How long a round took: images, seconds of wall time, and the shares of forward and relevance pass."""
+    """The time of a round: images, seconds of wall time, and the shares of forward and backward pass."""
 
     images: int
     seconds: float
@@ -69,21 +69,21 @@ class Round:
         return 1e3 * self.seconds / self.images
 
 
-#: Runs something a given number of times and returns how long all of it took.
+#: Runs something a given number of times and returns the total time.
 Runner = Callable[[int], Round]
 
 
 class Worker:
-    """A process that serves `serve`; a context manager, at the end of which the process ends.
+    """A process that runs `serve`; a context manager that ends the process.
 
     Parameters
     ----------
     script
-        Name of the program in the folder of this file.
+        Name of the program in this file's folder.
     case
-        What it is to measure.
+        The case to measure.
     environment
-        All environment variables of the process, None for those of this one.
+        Environment variables of the process; None: those of this process.
     """
 
     def __init__(self, script: str, case: Case, environment: Mapping[str, str] | None = None) -> None:
@@ -141,7 +141,7 @@ def read_case(text: str) -> Case:
 
 
 def serve(runners: Mapping[str, Runner], round_seconds: float) -> None:
-    """Answer until asked to end; what is run for the first time is tried out to know how often to run it."""
+    """Answer requests until the end; the first request for a program also finds its number of repetitions."""
     counts: dict[str, int] = {}
     for line in sys.stdin:
         what = line.strip()
@@ -154,7 +154,7 @@ def serve(runners: Mapping[str, Runner], round_seconds: float) -> None:
 
 
 def repetitions(runner: Runner, round_seconds: float) -> int:
-    """Return how often to run something for a round, after it has run twice: to warm up and to be timed."""
+    """Return the repetitions for a round, after two runs: one to warm up and one that is timed."""
     runner(1)
     return max(1, round(round_seconds / runner(1).seconds))
 

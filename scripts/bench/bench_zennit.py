@@ -1,7 +1,7 @@
 """The process of the benchmark that runs zennit: the same net with the same weights in PyTorch.
 
-Needs the extra `bench`. Grouped convolutions are PyTorch's own; LRN layers pass everything unchanged, as
-PyTorch has none that zennit could hand relevance through.
+Needs the extra `bench`. Grouped convolutions are PyTorch's own; LRN layers pass everything unchanged, since
+PyTorch has no LRN through which zennit can propagate relevance.
 """
 
 import importlib
@@ -39,8 +39,8 @@ from caffe_lrp.relevance.rules.z_box import ZBox
 def import_zennit(part: str) -> Any:
     """Return a module of zennit.
 
-    All of zennit imports two classes of torchvision, for nets we do not have: where torchvision is not
-    installed, or does not fit the installed PyTorch, empty classes do.
+    Importing zennit imports two classes of torchvision, for nets that are not used here. If torchvision is
+    missing or does not fit the installed PyTorch, empty classes replace them.
     """
     try:
         importlib.import_module("torchvision.models.resnet")
@@ -99,7 +99,7 @@ def _merged(layer: Layer) -> Any:
 
 
 def _sum(layer: Layer) -> Any:
-    """Return zennit's sum for a layer that adds blobs up as they are."""
+    """Return zennit's sum for a layer that adds blobs without coefficients."""
     if not isinstance(layer, EltwiseSum) or set(layer.coefficients) != {1.0}:
         raise TypeError(f"{layer.label}: there is a module only for sums without coefficients")
     return import_zennit("layer").Sum()
@@ -196,7 +196,7 @@ HOOKS: Mapping[type[AnyRule], Callable[[Any, Any], Any]] = {
 
 
 def hook_of(rule: AnyRule) -> Any:
-    """Return zennit's rule for ours, None where there is nothing to change about the gradient."""
+    """Return zennit's rule for ours, None if the plain gradient does the same."""
     hook = next((HOOKS[kind] for kind in type(rule).__mro__ if kind in HOOKS), None)
     if hook is None:
         raise TypeError(f"zennit has no rule like '{rule.title}'")
@@ -204,7 +204,7 @@ def hook_of(rule: AnyRule) -> Any:
 
 
 class Zennit:
-    """Explains a batch of images over and over, item i for class i, by zennit and by the plain gradient."""
+    """Explains a batch of images repeatedly, item i for class i, with zennit and with the plain gradient."""
 
     def __init__(self, plan: Plan, images: Blob) -> None:
         self._images = torch.from_numpy(images)
@@ -219,7 +219,7 @@ class Zennit:
         return self._as_array(relevance)
 
     def gradient(self) -> NDArray[Any]:
-        """Return the gradient of the scores by the images, which no hook takes part in."""
+        """Return the gradient of the scores with respect to the images, without hooks."""
         images = self._images.detach().clone().requires_grad_()
         (gradient,) = torch.autograd.grad((self._net(images) * self._seed).sum(), (images,))
         return self._as_array(gradient)
@@ -229,12 +229,12 @@ class Zennit:
         return array
 
     def run_attribution(self, count: int) -> Round:
-        """Attribute `count` batches, with the hooks added beforehand, and return how long that took."""
+        """Attribute `count` batches, with the hooks added beforehand, and return the time."""
         with self._attributor:
             return self._timed(self.attribute, count)
 
     def run_gradient(self, count: int) -> Round:
-        """Take the gradient of `count` batches and return how long that took."""
+        """Compute the gradient of `count` batches and return the time."""
         return self._timed(self.gradient, count)
 
     def _timed(self, call: Callable[[], object], count: int) -> Round:

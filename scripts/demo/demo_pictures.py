@@ -1,7 +1,7 @@
 """Draws the pictures of the demo: coloured shapes on textured backgrounds.
 
-Every picture shows two or three different shapes, turned, sized and coloured at random, so that
-nothing but the outline tells them apart. The same state of the generator gives the same picture.
+Every picture shows two or three different shapes with random rotation, size and colour, so that they
+differ only in their outline. The same state of the generator gives the same picture.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ LEAST_CONTRAST = 110.0
 """Distance in RGB that the colour of a shape keeps from both colours of the background."""
 
 SUPERSAMPLING = 4
-"""Shapes are drawn this many times too large and averaged, which gives smooth edges."""
+"""Shapes are drawn larger by this factor and averaged, for smooth edges."""
 
 Reals = NDArray[np.float64]
 
@@ -107,7 +107,7 @@ def draw_picture(rng: np.random.Generator) -> Picture:
 
 
 def _places(rng: np.random.Generator, count: int) -> list[tuple[float, float, float]]:
-    """Centres and radii (x, y, radius) of circles that lie in the picture and do not touch."""
+    """Centres and radii (x, y, radius) of circles inside the picture that do not touch."""
     places: list[tuple[float, float, float]] = []
     while len(places) < count:
         radius = rng.uniform(*RADII)
@@ -118,7 +118,7 @@ def _places(rng: np.random.Generator, count: int) -> list[tuple[float, float, fl
 
 
 def _cover(outline: Outline, x: float, y: float, radius: float, turn: float) -> Reals:
-    """(SIDE, SIDE): how much of each pixel is covered by the shape at (x, y), turned by an angle."""
+    """(SIDE, SIDE): how much of each pixel is covered by the shape at (x, y), rotated by an angle."""
     cosine, sine = np.cos(turn), np.sin(turn)
     rotation = np.array([[cosine, sine], [-sine, cosine]])
     canvas = Image.new("L", (SIDE * SUPERSAMPLING, SIDE * SUPERSAMPLING))
@@ -131,7 +131,7 @@ def _cover(outline: Outline, x: float, y: float, radius: float, turn: float) -> 
 
 
 def _contrasting_colour(rng: np.random.Generator, others: Reals) -> Reals:
-    """A colour (3,) that is far from all ``others`` (N, 3) and from what lies between them."""
+    """A colour (3,) that is far from all ``others`` (N, 3) and from the colours between them."""
     between = np.linspace(others[0], others[1], 5)
     while True:
         colour = rng.uniform(0, 255, 3)

@@ -1,4 +1,4 @@
-"""How `fuzz_inputs.py` damages files: at random, but the same seed makes the same damage."""
+"""Random damage of files for `fuzz_inputs.py`; the same seed gives the same damage."""
 
 import random
 import re
@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-#: What readers of integers trip over, as bytes of either order and as varints.
+#: Integers that readers often mishandle, as bytes in both orders and as varints.
 EXTREMES = (
     0, 1, -1, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 10**6, 10**9, 2**31 - 1, 2**31, 2**32 - 1,
     2**32, 2**53, 2**63 - 1, 2**63, 2**64 - 1,
@@ -19,7 +19,7 @@ NUMBERS = (
     "inf", "-inf", "0x7fffffffffffffff", "007", "1_000", "1.5", "+1", "", "٣", "²", "−1",
 )  # fmt: skip
 
-#: Pieces that mean something to one of the readers of text.
+#: Pieces of text with a meaning for one of the text readers.
 PIECES = (
     "{", "}", "<", ">", "[", "]", ":", ";", ",", '"', "'", "\\", "#", "/", "~", "..", "\n", "\r", "\0", "\t",
     " ", "\x1b[2J", "\ufeff", "\u2028", "\U0001f600", "e\u0301", "%s", "{0}", "true", "MAX", "TEST",
@@ -30,7 +30,7 @@ PIECES = (
 _LONGEST_RUN = 64
 _MOST_REPEATS = 2000
 _LARGEST_RESULT = 1 << 20
-#: How many damages a file gets; what is damaged in one place only gets further.
+#: Numbers of damages per file; files with a single damage get further.
 _COUNTS = (1, 1, 1, 2, 2, 3, 5)
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 _NO_MESSAGE = (ValueError, IndexError, RecursionError)
@@ -41,7 +41,7 @@ Damage = Callable[[bytes, Sequence[bytes], random.Random], bytes]
 
 
 def _run(content: bytes, chance: random.Random) -> slice:
-    """Return where a random run of bytes lies."""
+    """Return the position of a random run of bytes."""
     start = chance.randrange(len(content) + 1)
     return slice(start, start + chance.randrange(_LONGEST_RUN + 1))
 
@@ -68,7 +68,7 @@ def repeat_run(content: bytes, _: Sequence[bytes], chance: random.Random) -> byt
 
 
 def insert_run(content: bytes, _: Sequence[bytes], chance: random.Random) -> bytes:
-    """Return the file with random bytes put in."""
+    """Return the file with random bytes inserted."""
     run = _run(content, chance)
     return content[: run.start] + chance.randbytes(run.stop - run.start) + content[run.start :]
 
@@ -79,7 +79,7 @@ def cut_off(content: bytes, _: Sequence[bytes], chance: random.Random) -> bytes:
 
 
 def splice(content: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
-    """Return the beginning of the file, gone on with the end of another one."""
+    """Return the beginning of the file, followed by the end of another one."""
     other = chance.choice(others)
     return content[: chance.randrange(len(content) + 1)] + other[chance.randrange(len(other) + 1) :]
 
@@ -146,7 +146,7 @@ class Item(NamedTuple):
 
 
 def _read_varint(content: bytes, position: int) -> tuple[int, int]:
-    """Return a varint and the position behind it; IndexError if it does not end."""
+    """Return a varint and the position after it; IndexError if it does not end."""
     value = shift = 0
     while True:
         byte = content[position]
@@ -157,7 +157,7 @@ def _read_varint(content: bytes, position: int) -> tuple[int, int]:
 
 
 def parse_message(content: bytes) -> list[Item]:
-    """Return the fields of a protobuf message; ValueError or IndexError if it is none."""
+    """Return the fields of a protobuf message; ValueError or IndexError if it is not one."""
     items = []
     position = 0
     while position < len(content):
@@ -181,7 +181,7 @@ def parse_message(content: bytes) -> list[Item]:
 
 
 def _submessage(payload: bytes) -> "bytes | list[Item]":
-    """Return the fields in a payload; the payload itself if it is no message."""
+    """Return the fields in a payload; the payload itself if it is not a message."""
     try:
         items = parse_message(payload)
     except _NO_MESSAGE:
@@ -190,7 +190,7 @@ def _submessage(payload: bytes) -> "bytes | list[Item]":
 
 
 def write_message(items: Sequence[Item]) -> bytes:
-    """Return a message with right lengths."""
+    """Return a message with correct lengths."""
     parts = []
     for number, kind, value in items:
         parts.append(varint(number << 3 | kind))
@@ -238,7 +238,7 @@ def _damage_item(items: list[Item], place: int, chance: random.Random) -> None:
 
 
 def mend_png(content: bytes) -> bytes:
-    """Return a PNG with right checksums, so that damage is not found by them."""
+    """Return a PNG with correct checksums, so that they do not reveal the damage."""
     if not content.startswith(_PNG_SIGNATURE):
         return content
     parts = [_PNG_SIGNATURE]

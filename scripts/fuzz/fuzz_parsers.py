@@ -1,4 +1,4 @@
-"""What `fuzz_inputs.py` damages: good files of every kind, and what caffe-lrp does with each."""
+"""Good files of every kind for `fuzz_inputs.py`, and functions that let caffe-lrp read them."""
 
 import contextlib
 import io
@@ -36,7 +36,7 @@ from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.sources.filelist import read_filelist
 
-#: A layer of every kind, in a net small enough for thousands of them a minute.
+#: A layer of every kind, in a net small enough for thousands of reads per minute.
 PROTOTXT = """\
 name: "fuzzed"
 input: "data"
@@ -68,7 +68,7 @@ layers { name: "fc" type: INNER_PRODUCT bottom: "conv1" top: "fc" inner_product_
 layers { name: "prob" type: SOFTMAX bottom: "fc" top: "prob" }
 """
 
-#: All styles in one file, with what belongs to training.
+#: All styles in one file, including layers for training.
 TRAINING_PROTOTXT = """\
 name: "mixed"
 layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
@@ -88,7 +88,7 @@ layer { name: "top1" type: "Accuracy" bottom: "p" bottom: "label" top: "top1" ex
 layer { name: "quiet" type: "Silence" bottom: "label" }
 """
 
-#: Blobs beside the image, and layers that share a name and their weights.
+#: Blobs besides the image, and layers that share a name and weights.
 CONSTANTS_PROTOTXT = """\
 name: "beside" input: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }
 input: "size" input_shape { dim: 1 dim: 1 dim: 7 dim: 7 }
@@ -169,7 +169,7 @@ preprocess:
 LIST = "images/ant.png 1\nimages/bee.jpg -1\r\n\nimages/cow.png -2\n/absolute/dog.tiff +4\n"
 
 _MEAN_SIDE = 18
-#: Nets with more weights than this get none made up.
+#: Nets with more weights than this are tested without weights.
 _MOST_WEIGHTS = 10**6
 
 
@@ -180,13 +180,13 @@ class Parser:
     Attributes
     ----------
     name
-        As ``--parser`` has it.
+        Its name for ``--parser``.
     seeds
         Good files.
     damages
-        What is done to them.
+        Functions that damage them.
     read
-        Has caffe-lrp read a file of this kind; what it refuses raises CaffeLrpError.
+        Lets caffe-lrp read a file of this kind; raises CaffeLrpError if it is refused.
     """
 
     name: str
@@ -197,10 +197,10 @@ class Parser:
 
 @dataclass(frozen=True)
 class MadeUpBlob(StoredBlob):
-    """Weights that lie in no file."""
+    """Weights that are not in a file."""
 
     def read(self) -> NDArray[np.float32]:
-        """Return small numbers of either sign."""
+        """Return small numbers of both signs."""
         return np.resize(np.array([0.5, -0.25, 0.125], np.float32), self.shape)
 
 
@@ -216,7 +216,7 @@ def fitting_weights(net: DeployedNet) -> dict[str, tuple[StoredBlob, ...]]:
 
 
 def resolve_plans(net: Net) -> None:
-    """Go on with a net to the point where its images would be read."""
+    """Prepare a net up to the point where its images would be read."""
     for code in FORMULAS:
         ends = ((number,) * net.input_shape[0] for number in (-100.0, 155.0))
         parameters = RuleParameters(0.01, 1.0, 2, REFERENCE, 0.25, *ends)
@@ -250,14 +250,14 @@ def _layer_of(model: caffe_pb2.NetParameter, style: str) -> Any:
 
 
 def read_as(suffix: str, read: Callable[[Path], object], path: Path) -> None:
-    """Go as far as possible with a file that is told by its name."""
+    """Go as far as possible with a file whose kind depends on its name."""
     named = path.with_suffix(suffix)
     named.write_bytes(path.read_bytes())
     read(named)
 
 
 def caffemodel_of(net: DeployedNet, style: str) -> bytes:
-    """Return a caffemodel in one of the styles there have been."""
+    """Return a caffemodel in one of the historical styles."""
     model = caffe_pb2.NetParameter(name="fuzzed")
     for name, blobs in fitting_weights(net).items():
         layer = _layer_of(model, style)
@@ -291,7 +291,7 @@ def mean_text() -> bytes:
 
 
 def write_good_files(folder: Path) -> DeployedNet:
-    """Write what a config names, and return the net."""
+    """Write the files that a config names, and return the net."""
     (folder / "deploy.prototxt").write_text(PROTOTXT)
     net = deploy(read_prototxt(folder / "deploy.prototxt"))
     (folder / "net.caffemodel").write_bytes(caffemodel_of(net, "new"))
@@ -380,7 +380,7 @@ def numpy_seeds() -> tuple[bytes, ...]:
 
 
 def map_parsers() -> list[Parser]:
-    """Return the files that maps are read back from."""
+    """Return the files from which maps are read again."""
     relevance = _pixels().transpose(2, 0, 1).astype(np.float32) / np.float32(3)
     archive = io.BytesIO()
     np.savez_compressed(archive, relevance=relevance, scores=np.ones(3), classes=[3, 1, 2], target=[3])
@@ -393,7 +393,7 @@ def map_parsers() -> list[Parser]:
 
 
 def parsers(folder: Path) -> list[Parser]:
-    """Return all kinds of files; ``folder`` is where good ones are put."""
+    """Return all kinds of files; good ones are written to ``folder``."""
     net = write_good_files(folder)
     mean: Blob = np.zeros((3, _MEAN_SIDE, _MEAN_SIDE), np.float32)
     decode = Preprocessor(20, 16, 16, mean, REFERENCE)

@@ -1,7 +1,7 @@
-"""How `fuzz_inputs.py` damages pictures by their structure: chunks, segments, boxes and tags.
+"""Structural damage of pictures for `fuzz_inputs.py`: chunks, segments, boxes and tags.
 
-Random bytes seldom get past the header of a picture. Here blocks are removed, exchanged, renamed or
-repeated, and numbers in them are changed, and all lengths and checksums fit.
+Random bytes rarely get past the header of a picture. Here blocks are removed, exchanged, renamed or repeated,
+or numbers in them are changed, and all lengths and checksums stay correct.
 """
 
 import random
@@ -18,13 +18,13 @@ Blocks = list[tuple[bytes, bytes]]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JPEG_SIGNATURE = b"\xff\xd8"
-#: Markers behind which there is no length.
+#: Markers that are not followed by a length.
 _BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xDA)))
 _START_OF_SCAN = b"\xda"
 _MARKER = re.compile(rb"\xff[^\0\xd0-\xd7]", re.DOTALL)
-#: Numbers in headers are within so many bytes.
+#: Headers have their numbers within this many bytes.
 _HEADER = 40
-#: Depths, kinds of colours, sides and counts that mean something in some format or in none.
+#: Depths, kinds of colours, sizes and counts that are valid in some format, or in none.
 _SMALL = (*range(9), 12, 16, 24, 32, 33, 64, 127, 128, 255)
 _TIFF_TYPES = (*range(14), 16, 17, 18, 255, 65535)
 _TIFF_TAGS = (256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330,
@@ -38,13 +38,13 @@ class Container(NamedTuple):
     Attributes
     ----------
     signature
-        How its files begin.
+        The first bytes of its files.
     parse
         The blocks of a file, kind and content.
     write
-        A file of such blocks; lengths and checksums fit.
+        A file with these blocks, and correct lengths and checksums.
     kinds
-        Kinds of blocks that mean something in it.
+        Kinds of blocks that the format has.
     """
 
     signature: bytes
@@ -101,7 +101,7 @@ def _write_boxes(blocks: Blocks) -> bytes:
 
 
 def _parse_jpeg(content: bytes) -> Blocks:
-    """Return the segments; entropy-coded data belongs to the scan in front of it."""
+    """Return the segments; entropy-coded data belongs to the scan before it."""
     blocks, position = [], len(_JPEG_SIGNATURE)
     while position + 4 <= len(content) and content[position] == 0xFF:
         kind = content[position + 1 : position + 2]

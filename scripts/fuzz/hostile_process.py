@@ -1,7 +1,7 @@
-"""One run of caffe-lrp in a process of its own, watched: limits, streams, disturbances, and how it ended.
+"""A watched run of caffe-lrp in a separate process: limits, streams, disturbances, and its end.
 
-Most runs are forks of this process, which has loaded everything already and so needs milliseconds; those
-whose beginning matters start Python anew.
+Most runs are forks of this process, which has already loaded everything, so they need only milliseconds. Runs
+whose start matters begin a new Python.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ import caffe_lrp.cli.main
 #: Most memory a run may take, in bytes.
 MOST_MEMORY = 2**30
 
-#: So much address space a run may take besides that of this process: a hungry one shall not starve others.
+#: Address space of a run in addition to that of this process, so that one run cannot starve the others.
 _MOST_ADDRESS_SPACE = 4 * 2**30
 
-#: A run that has to load everything first may take longer, most of all on a busy machine.
+#: A run that first has to load everything may take longer, especially on a busy machine.
 _FRESH_IS_SLOWER = 3
 
-#: Who runs where rights matter, and this process may do everything.
+#: User for runs in which rights matter, if this process is root.
 NOBODY = 65534
 
 _PACKAGE = str(Path(caffe_lrp.__file__).parent)
@@ -44,14 +44,14 @@ _BAD_WORDS = re.compile(
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What happens to a run while it goes on.
+    """A disturbance of a run.
 
     Attributes
     ----------
     seconds
-        When, after its beginning.
+        Its time after the start of the run.
     act
-        What; it is given the number of the process.
+        Causes it; gets the number of the process.
     number
         The signal that ``act`` sends; 0: none.
     """
@@ -68,12 +68,12 @@ def sending(seconds: float, number: int) -> Disturbance:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A command line, and under what conditions it runs.
+    """A command line, and the conditions under which it runs.
 
     Attributes
     ----------
     arguments
-        Of ``caffe-lrp``.
+        Arguments of ``caffe-lrp``.
     environment
         Variables that differ from those of this process.
     limits
@@ -82,13 +82,13 @@ class Attempt:
         What is wrong with standard output and standard error: number of the stream -> "closed", "full" or
         "broken".
     disturbances
-        What happens meanwhile, in order.
+        Disturbances during the run, in order.
     is_fresh
-        Whether Python is started anew.
+        Whether a new Python is started.
     is_nobody
         Whether it runs as a user without rights.
     standard_input
-        What it can read, 64 KB at most.
+        Content of standard input, at most 64 KB.
     """
 
     arguments: tuple[str, ...]
@@ -108,15 +108,15 @@ class Outcome:
     Attributes
     ----------
     code
-        Exit code; less the number of the signal, if one killed it.
+        Exit code; minus the number of the signal, if one killed it.
     text
-        What it printed.
+        Its output.
     seconds, peak
-        How long it took, and how much memory, in bytes.
+        Its time, and its memory in bytes.
     is_hung
         Whether it had to be killed.
     computed
-        Seconds of processors that it took.
+        Processor seconds that it took.
     """
 
     code: int
@@ -128,7 +128,7 @@ class Outcome:
 
 
 def run_attempt(attempt: Attempt, folder: Path, console: Path, most_seconds: float) -> Outcome:
-    """Run a command line in a scene; what it prints goes to files in ``console``."""
+    """Run a command line in a scene; its output goes to files in ``console``."""
     ready, tell = os.pipe()
     console.mkdir(exist_ok=True)
     sys.stdout.flush()
@@ -155,7 +155,7 @@ def run_attempt(attempt: Attempt, folder: Path, console: Path, most_seconds: flo
 
 
 def _watch(child: int, disturbances: tuple[Disturbance, ...], started: float, most_seconds: float) -> bool:
-    """Wait for a process, disturb it meanwhile, and kill it if it takes too long; whether it did."""
+    """Wait for a process, disturb it, and kill it if it takes too long; return whether it did."""
     handle = os.pidfd_open(child)
     try:
         for disturbance in disturbances:
@@ -176,7 +176,7 @@ def _has_ended(handle: int, seconds: float) -> bool:
 
 
 def address_space() -> int:
-    """Return the bytes of address space that a fork of this process begins with."""
+    """Return the bytes of address space with which a fork of this process begins."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     return pages * resource.getpagesize()
 
@@ -185,7 +185,7 @@ def address_space() -> int:
 
 
 def _become(attempt: Attempt, folder: Path, console: Path, tell: int) -> None:
-    """Become the run that is asked for; does not return."""
+    """Turn this process into the requested run; does not return."""
     os.chdir(folder)
     for number in TERMINATIONS:
         signal.signal(number, signal.SIG_DFL if attempt.is_fresh else _as_at_start)
@@ -208,9 +208,9 @@ def _become(attempt: Attempt, folder: Path, console: Path, tell: int) -> None:
 
 
 def _as_at_start(number: int, frame: FrameType | None) -> None:
-    """Do what Python does at a signal that nobody listens to, but only while caffe-lrp is running.
+    """Handle a signal like Python without a handler, but only while caffe-lrp is running.
 
-    A signal right before that or right after it means nothing here.
+    Signals right before or right after that are ignored.
     """
     while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
@@ -223,7 +223,7 @@ def _as_at_start(number: int, frame: FrameType | None) -> None:
 
 
 def _lead_streams(attempt: Attempt, console: Path) -> None:
-    """Lead the standard streams where the attempt says, as numbers and as Python's own."""
+    """Redirect the standard streams as the attempt requires, both descriptors and Python's objects."""
     reader, writer = os.pipe()
     os.write(writer, attempt.standard_input)
     os.close(writer)
@@ -247,7 +247,7 @@ def _lead_streams(attempt: Attempt, console: Path) -> None:
 
 
 def _work(attempt: Attempt, tell: int) -> int:
-    """Run the command line as Python's start would, and return the exit code."""
+    """Run the command line like a newly started Python, and return the exit code."""
     code = 1
     try:
         os.write(tell, b"!")
@@ -268,12 +268,12 @@ def _work(attempt: Attempt, tell: int) -> int:
 # Judging
 
 
-#: A run that was forked may not hear signals for so long.
+#: A forked run may not react to signals for this long.
 _SECONDS_TO_LISTEN = 0.05
 
 
 def faults_of(attempt: Attempt, outcome: Outcome, documented: frozenset[int]) -> list[str]:
-    """Return what is wrong with how a run ended, in words."""
+    """Return the faults of a run's end as texts."""
     found = []
     sent = {disturbance.number for disturbance in attempt.disturbances} - {0}
     text = _without_start(outcome.text) if attempt.is_fresh and signal.SIGINT in sent else outcome.text
@@ -285,11 +285,11 @@ def faults_of(attempt: Attempt, outcome: Outcome, documented: frozenset[int]) ->
         if not is_early and outcome.code != -signal.SIGKILL:
             found.append(f"was ended by {signal.Signals(-outcome.code).name}")
         elif outcome.code == -signal.SIGKILL and signal.SIGKILL not in sent:
-            found.append("was killed, for want of memory perhaps")
+            found.append("was killed, perhaps for lack of memory")
     elif outcome.code not in documented:
-        found.append(f"ended with the exit code {outcome.code}, which the manual does not have")
+        found.append(f"ended with the exit code {outcome.code}, which is not in the manual")
     elif outcome.code and not outcome.text.strip() and not attempt.streams:
-        found.append(f"ended {outcome.code} without a word")
+        found.append(f"ended {outcome.code} without a message")
     if outcome.peak > MOST_MEMORY:
         found.append(f"took {outcome.peak / 2**20:.0f} MB")
     bad = _BAD_WORDS.search(text)
@@ -299,12 +299,12 @@ def faults_of(attempt: Attempt, outcome: Outcome, documented: frozenset[int]) ->
 
 
 def _without_start(text: str) -> str:
-    """Return what was printed, but for a KeyboardInterrupt while Python itself was starting."""
+    """Return the output, without a KeyboardInterrupt during the start of Python."""
     return text if _PACKAGE in text or "KeyboardInterrupt" not in text else ""
 
 
 def quoted(text: str) -> str:
-    """Return what a run printed, shortened in the middle."""
+    """Return the output of a run, shortened in the middle."""
     if len(text) <= _LONGEST_QUOTE:
         return text
     return f"{text[: _LONGEST_QUOTE // 2]}\n[…]\n{text[-_LONGEST_QUOTE // 2 :]}"

@@ -1,4 +1,4 @@
-"""What a run makes alone, and how what is found in another output folder differs from it."""
+"""The results of an undisturbed run, and the differences of another output folder from them."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from hostile_scene import journal_lines, results_in
 
 @dataclass(frozen=True)
 class Reference:
-    """What a run makes alone.
+    """The results of an undisturbed run.
 
     Attributes
     ----------
     journal
         Name of its journal.
     files
-        The files of every job, by its number: path -> content.
+        The files of every job by number: path -> content.
     rows
         Name of a database -> its content; none without one.
     first
@@ -33,7 +33,7 @@ class Reference:
 
 
 def reference_in(out: Path) -> Reference:
-    """Return what the one run in an output folder has made, all of whose jobs must be done."""
+    """Return the results of the only run in an output folder; all its jobs must be done."""
     (journal,) = out.glob("caffe-lrp-*.jsonl")
     results = results_in(out)
     header, *lines = journal_lines(journal)
@@ -54,7 +54,7 @@ def states_in(journal: Path) -> dict[int, str]:
 
 
 def wrong_files(out: Path, reference: Reference, done: Sequence[int]) -> list[str]:
-    """Return which files of jobs that are done are not there, or not those of the reference."""
+    """Return files of finished jobs that are missing, or differ from the reference."""
     wrong = []
     for job in done:
         for path, content in reference.files.get(job, {}).items():

@@ -84,14 +84,14 @@ preprocess:
   base_size: {side}
 """
 
-#: Folder of output in a scene; everything else belongs to others.
+#: Folder of output in a scene; runs must not change anything else.
 OUT = "out"
-#: A folder that no run has any business in.
+#: A folder that no run may touch.
 OUTSIDE = "outside"
-#: What a run may change besides its output.
+#: Files that a run may change in addition to its output.
 OF_RUNS = frozenset({OUT, "cache", "home", "temporary"})
 
-#: What is larger is no file of such a small run.
+#: Larger files cannot be from such a small run.
 LARGEST_FILE = 2**26
 
 _ENDINGS = (".png", ".jpg", ".png", ".npy", ".bmp", ".png")
@@ -99,7 +99,7 @@ _ENDINGS = (".png", ".jpg", ".png", ".npy", ".bmp", ".png")
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is to do.
+    """The size of a scene.
 
     Attributes
     ----------
@@ -108,9 +108,9 @@ class Size:
     side
         Height and width of the net's input.
     channels
-        Of its convolution.
+        Channels of its convolution.
     formula
-        By which the config explains.
+        Formula of the config.
     """
 
     images: int = 4
@@ -138,13 +138,13 @@ def write_scene(folder: Path, size: Size) -> Path:
 
 
 def write_list(folder: Path, names: Sequence[str], name: str = "list.txt") -> None:
-    """Write a list of images; each is explained for its best class or for one of its own."""
+    """Write a list of images; each is explained for its best class or for a given one."""
     lines = [f"{image} {-1 if number % 3 else number % 5}\n" for number, image in enumerate(names)]
     (folder / name).write_text("".join(lines))
 
 
 def image_of(number: int, side: int, ending: str) -> bytes:
-    """Return an image that differs from those of other numbers, for a net whose input has that side."""
+    """Return an image that is different for every number, for an input with this side."""
     pixels = np.random.default_rng(number).integers(0, 256, (side + 3, side + number % 4, 3), np.uint8)
     buffer = io.BytesIO()
     if ending == ".npy":
@@ -172,13 +172,13 @@ def results_in(root: Path) -> dict[str, bytes]:
 
 
 def is_result(name: str) -> bool:
-    """Whether a file of this name is a result, and not what a run keeps about itself."""
+    """Whether a file with this name is a result, and not a file about the run."""
     is_about_run = name.startswith(("caffe-lrp-", "summary", ".", "project", "label"))
     return not is_about_run and not name.endswith((".yaml", ".json", ".lock", ".tmp"))
 
 
 def reference_of(folder: Path, arguments: Sequence[str]) -> dict[str, bytes]:
-    """Return what a run that nobody disturbs leaves in the output folder, which is removed again."""
+    """Return the output of an undisturbed run; the output folder is removed afterwards."""
     run_well(folder, arguments)
     results = results_in(folder / OUT)
     shutil.rmtree(folder / OUT)
@@ -193,7 +193,7 @@ def run_well(folder: Path, arguments: Sequence[str]) -> None:
 
 
 class Ended(BaseException):
-    """A call of ``os._exit``, where this process is to live on."""
+    """A call of ``os._exit`` that must not end this process."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -205,10 +205,10 @@ def _raise_ended(code: int) -> None:
 
 
 def run_here(folder: Path, arguments: Sequence[str]) -> tuple[int, str]:
-    """Run the command line in this process; its exit code, and what it says.
+    """Run the command line in this process; return its exit code and output.
 
-    Handlers of signals and the working directory are as before afterwards, and the process lives on even
-    if the command line would end it.
+    Signal handlers and the working directory are restored, and the process continues even if the command
+    line would end it.
     """
     before = Path.cwd()
     handlers = {number: signal.getsignal(number) for number in (*TERMINATIONS, signal.SIGALRM)}
@@ -243,7 +243,7 @@ def copy_scene(source: Path, target: Path) -> Path:
 
 
 def remove_scene(folder: Path) -> None:
-    """Remove a scene whatever has become of the rights in it."""
+    """Remove a scene, even if rights in it were changed."""
     for place, folders, _ in os.walk(folder):
         for name in folders:
             path = Path(place, name)
@@ -253,7 +253,7 @@ def remove_scene(folder: Path) -> None:
 
 
 def snapshot(folder: Path, spared: frozenset[str] = OF_RUNS) -> dict[str, str]:
-    """Return what stands in a scene besides what runs may change: path -> kind and content."""
+    """Return everything in a scene that runs must not change: path -> kind and content."""
     return {str(path.relative_to(folder)): _state_of(path) for path in _walk(folder, spared)}
 
 
@@ -274,14 +274,14 @@ def _state_of(path: Path) -> str:
 
 
 def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return what differs between two snapshots, in words; empty if nothing does."""
+    """Return the differences between two snapshots as a text; empty if there are none."""
     names = sorted({*before, *after})
     changed = [name for name in names if before.get(name) != after.get(name)]
     return f"changed outside of the output folder: {', '.join(changed[:5])}" if changed else ""
 
 
 def process_environment(**more: str) -> dict[str, str]:
-    """Return the environment of a process that runs this very caffe-lrp, with warm kernels."""
+    """Return the environment of a process that runs this caffe-lrp, with compiled kernels."""
     from caffe_lrp.kernels._jit import CACHE_FOLDER  # noqa: PLC0415 - imports Numba
 
     environment = dict(os.environ)
@@ -298,7 +298,7 @@ def process_command(arguments: Sequence[str]) -> list[str]:
 
 
 def documented_codes() -> frozenset[int]:
-    """Return the exit codes in the manual's table, but for that of internal errors."""
+    """Return the exit codes in the manual's table, except that of internal errors."""
     chapter = Path(__file__).parents[2] / "caffe_lrp" / "manual" / "errors.md"
     lines = iter(chapter.read_text(encoding="utf-8").splitlines())
     for line in lines:
@@ -315,7 +315,7 @@ def documented_codes() -> frozenset[int]:
 
 
 def journal_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the complete lines of a journal that hold a JSON object; none of what is no file, or is huge."""
+    """Return the complete lines of a journal with a JSON object; none if it is not a file, or is huge."""
     found = []
     with contextlib.suppress(OSError):
         state = path.lstat()

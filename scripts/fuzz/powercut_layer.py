@@ -1,9 +1,9 @@
-"""A layer between a run and its disk that knows what a power cut would leave.
+"""A layer between a run and its disk that simulates power cuts.
 
-What was written is safe only once ``fsync`` has said so: the content of a file by its own, its name by that
-of its folder. Of everything else a cut may leave the new state, the old one, or something in between. So at
-every ``fsync`` of this process the layer notes what is safe from then on, and `Disk.cut` puts into a new
-folder what could be left of an output folder at this moment, by chance.
+Written data is safe only after ``fsync``: the content of a file after its own, its name after that of its
+folder. For everything else a power cut may leave the new state, the old one, or something in between. So the
+layer records at every ``fsync`` of this process what is safe from then on, and `Disk.cut` writes a random
+possible remainder of the output folder to a new folder.
 """
 
 import os
@@ -16,32 +16,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: What a disk writes at once.
+#: Bytes that a disk writes atomically.
 _SECTOR = 512
 
-#: How probably what was not synced is left all the same.
+#: Probabilities that unsynced data survives.
 _LUCKS = (0.05, 0.5, 0.95)
 
-#: A file or folder, however it is called: device and inode.
+#: A file or folder, independent of its name: device and inode.
 Node = tuple[int, int]
 
 
 @dataclass
 class Disk:
-    """What is safe of a folder.
+    """The safe state of a folder.
 
     Attributes
     ----------
     root
-        The folder; it is safe itself.
+        The folder; its own name is safe.
     contents
-        Of files, as they were at their last sync.
+        Contents of files at their last sync.
     names
-        In folders, as they were at their last sync: name -> what has it.
+        Names in folders at their last sync: name -> node.
     held
-        Open files, so that the system gives no node to a second file.
+        Files that are kept open, so that the system does not reuse their nodes.
     syncs
-        How often a file or folder was synced.
+        Number of syncs of files and folders.
     """
 
     root: Path
@@ -52,7 +52,7 @@ class Disk:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def adopt(self) -> None:
-        """Take all that is there now for safe."""
+        """Mark the current state as safe."""
         for place, _, files in os.walk(self.root):
             for path in (Path(place), *(Path(place, name) for name in files)):
                 descriptor = os.open(path, os.O_RDONLY)
@@ -60,7 +60,7 @@ class Disk:
                 os.close(descriptor)
 
     def note(self, descriptor: int) -> None:
-        """Take an open file or folder for safe from now on; OSError if it is not open."""
+        """Mark an open file or folder as safe; OSError if it is not open."""
         status = os.fstat(descriptor)
         node = _node(status)
         opened = f"/proc/self/fd/{descriptor}"
@@ -76,22 +76,22 @@ class Disk:
                 self.contents[node] = Path(opened).read_bytes()
 
     def release(self) -> None:
-        """Close what is held open."""
+        """Close the files that are kept open."""
         for descriptor in self.held.values():
             os.close(descriptor)
         self.held.clear()
 
     def cut(self, target: Path, chance: random.Random) -> None:
-        """Put what a power cut could leave at this moment into the folder ``target``.
+        """Write a possible remainder after a power cut at this moment to the folder ``target``.
 
-        Nothing becomes safe meanwhile, so that no journal can say more than the files do.
+        Nothing becomes safe meanwhile, so a journal cannot be ahead of the files.
         """
         with self.lock:
             target.mkdir(parents=True)
             self._cut_folder(_node(self.root.stat()), self.root, target, chance)
 
     def _cut_folder(self, node: Node, current: Path | None, target: Path, chance: random.Random) -> None:
-        """Put what is left of a folder into ``target``; ``current`` is where it is now, None: nowhere."""
+        """Write the remainder of a folder to ``target``; ``current`` is its present path, None: deleted."""
         safe = self.names.get(node, {})
         now = _listed(current) if current else {}
         luck = chance.choice(_LUCKS)  # one for all files in a folder: the disk was just at them, or was not
@@ -106,7 +106,7 @@ class Disk:
     def _cut_entry(
         self, node: Node, current: Path | None, target: Path, luck: float, chance: random.Random
     ) -> None:
-        """Put what is left of a file, a folder or a link to ``target``."""
+        """Write the remainder of a file, a folder or a link to ``target``."""
         if current and current.is_symlink():
             target.symlink_to(current.readlink())
         elif node in self.names or (current and current.is_dir()):
@@ -136,16 +136,16 @@ def _listed(folder: Path) -> dict[str, Node]:
 
 
 def _left_of(safe: bytes | None, now: bytes | None, chance: random.Random) -> bytes:
-    """Return what a cut leaves of a file's content.
+    """Return the remainder of a file's content.
 
     Parameters
     ----------
     safe
         Its content at the last sync; None: it was never synced.
     now
-        Its content now; None: nobody can read it any more.
+        Its current content; None: it is no longer readable.
     chance
-        Decides.
+        Random generator.
     """
     if now is None or now == safe:
         return safe or b""
@@ -166,14 +166,14 @@ def _left_of(safe: bytes | None, now: bytes | None, chance: random.Random) -> by
 
 @contextmanager
 def layered(disk: Disk, before_sync: Callable[[], object]) -> Iterator[None]:
-    """Have every ``fsync`` of this process go to a disk of ours, within the block.
+    """Redirect every ``fsync`` of this process to a simulated disk within the block.
 
     Parameters
     ----------
     disk
         The disk.
     before_sync
-        Called before anything is noted as safe.
+        Called before anything is marked as safe.
     """
     functions: Mapping[str, Any] = {name: getattr(os, name) for name in ("fsync", "fdatasync")}
 

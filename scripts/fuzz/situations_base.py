@@ -1,4 +1,4 @@
-"""What the situations of `fuzz_situations.py` are made of: the stage, hostile values, and no files."""
+"""Building blocks of the situations of `fuzz_situations.py`: the stage, hostile values, and non-files."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from hostile_scene import (
 FILES = ("--outputs", "heatmap,rawhm,top10,npy")
 ROWS = ("--outputs", "h5", "--input-dataset")
 
-#: Texts that some reader takes for something else than text.
+#: Texts that some reader may not take for text.
 TEXTS = (
     "", " ", "\x00", "\x1b]0;x\x07", "\udcff\udc80", "\ufeff", "\u2028", "\u202e", "é" * 300, "a" * 300,
     "9" * 5000, "1" * 70000, "%s%n", "{0}", "~", "~root", "-", "--", "-x", "/", ".", "..", "../" * 40,
@@ -37,7 +37,7 @@ TEXTS = (
     "auto", "0", "images",
 )  # fmt: skip
 
-#: Values as JSON has them, or nearly.
+#: JSON values, or nearly.
 JSON_VALUES = (
     "null", "true", "false", "[]", "{}", '""', "NaN", "Infinity", "-Infinity", "1e400", "-0", "0", "1", "2",
     "-1", "1.5", "0.0", "4000000000", "9223372036854775807", "9223372036854775808", "-9223372036854775809",
@@ -54,18 +54,18 @@ _LONG = 10_000_000
 
 @dataclass(frozen=True)
 class Stage:
-    """What all situations start from.
+    """The common start of all situations.
 
     Attributes
     ----------
     folder
-        Holds the rest.
+        Folder of all scenes.
     template
-        A scene that nothing has happened to.
+        An undisturbed scene.
     references
         Options of a good run -> its results.
     seconds
-        How long it takes.
+        The time it takes.
     """
 
     folder: Path
@@ -81,21 +81,21 @@ class Stage:
 
 @dataclass(frozen=True)
 class Situation:
-    """A run in a hostile place.
+    """A run under hostile conditions.
 
     Attributes
     ----------
     attempt
         The run.
     what
-        What is hostile, in words.
+        A description of the hostile conditions.
     follow
-        Options of the good run that must work in the same output folder afterwards, or be refused; none: no
-        run follows.
+        Options of a good run that must afterwards work in the same output folder, or be refused; none: no run
+        follows.
     is_compared
-        Whether the results of that run have to be those of a run that nobody disturbed.
+        Whether the results of that run must equal those of an undisturbed run.
     may_be_refused
-        Whether that run may be refused, as the output folder itself is hostile.
+        Whether that run may be refused, because the output folder is hostile.
     """
 
     attempt: Attempt
@@ -105,12 +105,12 @@ class Situation:
     may_be_refused: bool = True
 
 
-#: Makes a scene hostile, by chance.
+#: Makes a scene hostile at random.
 Kind = Callable[[Stage, Path, random.Random], Situation]
 
 
 def prepare_stage(folder: Path) -> Stage:
-    """Return the stage, once the good runs have shown what they leave."""
+    """Return the stage, with the results of the good runs."""
     template = write_scene(folder / "template", Size())
     references: dict[tuple[str, ...], dict[str, bytes]] = {}
     for options in (FILES, ROWS):
@@ -139,7 +139,7 @@ def hostile_text(chance: random.Random) -> str:
 
 
 def argument(chance: random.Random) -> str:
-    """Return a hostile text that the system lets through as an argument of a program or a variable."""
+    """Return a hostile text that the system accepts as an argument of a program or a variable."""
     return hostile_text(chance).replace("\0", "")
 
 
@@ -174,9 +174,9 @@ def with_hostile_values(line: str, chance: random.Random, count: int = 1) -> str
 
 
 def put_something_else(path: Path, chance: random.Random, *, with_pipes: bool = True) -> str:
-    """Put what is no file of its own in the place of ``path``; what, in words.
+    """Replace ``path`` by something that is not an ordinary file; return a description.
 
-    Without pipes where one may be given: nobody writes to ours.
+    Pipes are left out where a pipe is allowed: nothing writes to ours.
     """
     things = [_link_outside, _dangling_link, _link_to_itself, _folder, _device_link, _socket, _device]
     things += [_pipe] if with_pipes else []
@@ -187,7 +187,7 @@ def put_something_else(path: Path, chance: random.Random, *, with_pipes: bool = 
 
 def _link_outside(path: Path) -> str:
     path.symlink_to(_upwards(path, "canary.txt"))
-    return "a link to a file of others"
+    return "a link to a foreign file"
 
 
 def _dangling_link(path: Path) -> str:
@@ -196,7 +196,7 @@ def _dangling_link(path: Path) -> str:
 
 
 def _upwards(path: Path, name: str) -> Path:
-    """Return the way from a file to one of others in the same scene."""
+    """Return the relative path from a file to a foreign file in the same scene."""
     scene = next(folder for folder in path.parents if (folder / OUTSIDE).is_dir())
     return Path(os.path.relpath(scene / OUTSIDE / name, path.parent))
 
@@ -238,7 +238,7 @@ def _socket(path: Path) -> str:
 
 
 def hole(path: Path, chance: random.Random) -> str:
-    """Make a file longer by gigabytes that take no space; how, in words."""
+    """Make a file longer by gigabytes that take no space; return a description."""
     size = chance.choice((2**31, 2**32, 2**33))
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size + size)

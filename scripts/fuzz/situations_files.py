@@ -1,4 +1,4 @@
-"""Situations of `fuzz_situations.py` with files that caffe-lrp has made, and others have changed since."""
+"""Situations of `fuzz_situations.py` with files that caffe-lrp made and others have changed since."""
 
 import json
 import os
@@ -131,7 +131,7 @@ def _lose_jobs(scene: Path, chance: random.Random) -> None:
 
 
 def _damaged_journal(journal: Path, damages: Sequence[Damage], chance: random.Random) -> str:
-    """Damage a journal a few times; how, in words."""
+    """Damage a journal a few times; return a description."""
     lines = journal.read_bytes().splitlines()
     names = []
     for _ in range(chance.choice((1, 1, 2, 3))):
@@ -146,7 +146,7 @@ def _damaged_journal(journal: Path, damages: Sequence[Damage], chance: random.Ra
 
 
 def _renamed(journal: Path, chance: random.Random) -> tuple[Path, str]:
-    """Sometimes give a journal another name, so that it is that of another run or shard."""
+    """Sometimes rename a journal, so that it belongs to another run or shard."""
     fingerprint = chance.choice((journal.name.split("-")[2], "0" * 12, "a", "f" * 64))
     label = chance.choice(
         ("0of1", "0of1", "0of2", "1of1", "0of0", "5of3", "00of01", "9" * 30 + "of1", "0of" + "9" * 100)
@@ -173,7 +173,7 @@ def _journal_run(options: tuple[str, ...], chance: random.Random) -> Attempt:
 
 
 def journals(stage: Stage, scene: Path, chance: random.Random) -> Situation:
-    """Records that are wrong in structure, and what is no journal in the place of one."""
+    """Records with a wrong structure, and other things in the place of a journal."""
     options = chance.choice((FILES, FILES, ROWS))
     journal = stage.begin(scene, options)
     if options == FILES:
@@ -190,7 +190,7 @@ def journals(stage: Stage, scene: Path, chance: random.Random) -> Situation:
 
 
 def headers(stage: Stage, scene: Path, chance: random.Random) -> Situation:
-    """First lines of journals that claim what cannot be, under right and wrong names."""
+    """Journals with impossible first lines, under right and wrong names."""
     options = chance.choice((FILES, ROWS))
     journal = stage.begin(scene, options)
     what = _damaged_journal(journal, _OF_HEADERS, chance)
@@ -202,7 +202,7 @@ def headers(stage: Stage, scene: Path, chance: random.Random) -> Situation:
 
 
 def _external(file: Any, name: str, _: random.Random) -> None:
-    """Data that lies in a file of others."""
+    """Data in a foreign file."""
     shape, dtype = file[name].shape, file[name].dtype
     del file[name]
     file.create_dataset(name, shape, dtype, external=[(f"../{OUTSIDE}/canary.txt", 0, h5py.h5f.UNLIMITED)])
@@ -230,7 +230,7 @@ def _reshaped(file: Any, name: str, chance: random.Random) -> None:
 
 
 def _huge(file: Any, name: str, _: random.Random) -> None:
-    """More rows than any disk holds; nothing of them is there."""
+    """More rows than fit on any disk; none of them is stored."""
     tail = file[name].shape[1:]
     dtype = file[name].dtype
     del file[name]
@@ -300,7 +300,7 @@ _STRUCTURE = (
 
 
 def _damage_database(path: Path, chance: random.Random) -> str:
-    """Damage a database in its bytes or in its structure; how, in words."""
+    """Damage the bytes or the structure of a database; return a description."""
     choice = chance.randrange(6)
     if choice == 0:
         return put_something_else(path, chance)
@@ -316,7 +316,7 @@ def _damage_database(path: Path, chance: random.Random) -> str:
 
 
 def databases(stage: Stage, scene: Path, chance: random.Random) -> Situation:
-    """Databases damaged in their bytes and in their structure."""
+    """Databases with damaged bytes or structure."""
     stage.begin(scene, ROWS)
     shutil.copy(scene / OUT / "maps.h5", scene / OUTSIDE / "other.h5")
     name = chance.choice(("maps.h5", "maps.h5", "maps.input.h5"))
@@ -336,11 +336,11 @@ def databases(stage: Stage, scene: Path, chance: random.Random) -> Situation:
     return Situation(attempt, f"{name}: {what}", ROWS, is_compared=False)
 
 
-# What is kept besides
+# Other files
 
 
 def caches(stage: Stage, scene: Path, chance: random.Random) -> Situation:
-    """Remembered hashes and summaries that are wrong, or are something else than files."""
+    """Cached hashes and summaries that are wrong, or are not files."""
     stage.begin(scene, FILES)
     _lose_jobs(scene, chance)
     hashes = scene / "cache" / "content-hashes.json"
@@ -364,7 +364,7 @@ def caches(stage: Stage, scene: Path, chance: random.Random) -> Situation:
 
 
 def _hostile_hashes(scene: Path, chance: random.Random) -> bytes:
-    """Return a file of remembered hashes about the very files that are asked for."""
+    """Return a file of cached hashes about the files of the run."""
     fields = []
     for name in ("net.caffemodel", "deploy.prototxt"):
         path = scene / name

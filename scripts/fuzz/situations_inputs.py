@@ -65,7 +65,7 @@ _YAML_LINES = (
 
 
 def yaml(_: Stage, scene: Path, chance: random.Random) -> Situation:
-    """Configs in YAML with tags, aliases, cycles, and values that are none."""
+    """Configs in YAML with tags, aliases, cycles, and invalid values."""
     path = scene / "config.yaml"
     text = path.read_text()
     choice = chance.randrange(10)
@@ -119,7 +119,7 @@ def configs(_: Stage, scene: Path, chance: random.Random) -> Situation:
 
 
 def _npy(chance: random.Random) -> bytes:
-    """Return a NumPy file whose header claims something."""
+    """Return a NumPy file with an arbitrary header."""
     kinds = (
         "'<f4'", "'>f8'", "'|u1'", "'|O'", "'<f2'", "'<c8'", "'<U5'", "'|V8'", "'<M8[s]'", "'|b1'", "'<i8'",
         "'junk'", "None", "5", "[('a', '<f4')]", "[('a', '<f4', (3, 12, 12))]", "'f4,f4'", "'<f16'",
@@ -169,7 +169,7 @@ def _chunk(kind: bytes, body: bytes, length: int | None = None) -> bytes:
 
 
 def _bomb(megabytes: int) -> bytes:
-    """Return zeros that became small."""
+    """Return compressed zeros."""
     packer = zlib.compressobj(9)
     piece = b"\0" * 2**20
     return b"".join([*(packer.compress(piece) for _ in range(megabytes)), packer.flush()])
@@ -224,7 +224,7 @@ def _image_situation(scene: Path, name: str, content: bytes, what: str) -> Situa
 
 
 def npy(_: Stage, scene: Path, chance: random.Random) -> Situation:
-    """NumPy files as images and as mean, whose headers claim anything."""
+    """NumPy files with arbitrary headers, as images and as mean."""
     content = _npy(chance)
     if chance.random() < 0.25:
         (scene / "mean.npy").write_bytes(content)
@@ -243,12 +243,12 @@ def npy(_: Stage, scene: Path, chance: random.Random) -> Situation:
 
 
 def png(_: Stage, scene: Path, chance: random.Random) -> Situation:
-    """PNGs of chunks that do not fit, and that grow when they are unpacked."""
+    """PNGs with chunks that do not fit together, or that expand enormously."""
     return _image_situation(scene, "images/hostile.png", _png(chance), "a PNG")
 
 
 def images(_: Stage, scene: Path, chance: random.Random) -> Situation:
-    """Pictures of all other formats, damaged; archives; and what is no picture."""
+    """Damaged pictures of all other formats, archives, and files that are not pictures."""
     choice = chance.randrange(6)
     if choice == 0:
         (scene / "images.tar").write_bytes(_tar(scene, chance))
@@ -268,7 +268,7 @@ def images(_: Stage, scene: Path, chance: random.Random) -> Situation:
 
 
 def _tar(scene: Path, chance: random.Random) -> bytes:
-    """Return an archive with members of names and kinds that no image has."""
+    """Return an archive whose members have names and kinds that no image has."""
     buffer = io.BytesIO()
     kinds = (tarfile.REGTYPE,) * 5 + (
         tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE,

@@ -1,4 +1,4 @@
-"""Situations of `fuzz_situations.py` with the output folder, and with the names of what goes there."""
+"""Situations of `fuzz_situations.py` with the output folder, and with the names of its files."""
 
 import os
 import random
@@ -75,7 +75,7 @@ def _cut_database(scene: Path) -> None:
         os.truncate(path, path.stat().st_size // 2)
 
 
-#: Changes, and whether a later run can know of them.
+#: Changes, and whether a later run can notice them.
 _CHANGES: tuple[_Change, ...] = (
     _remove, _remove_images, _move_away, _link_images, _file_for_folder, _links_for_files, _folders_for_files,
     _forbid, _cut_journal, _remove_journal, _link_journal, _cut_database,
@@ -83,7 +83,7 @@ _CHANGES: tuple[_Change, ...] = (
 
 
 def outputs(stage: Stage, scene: Path, chance: random.Random) -> Situation:
-    """An output folder that is deleted, replaced, or full of links, before the run or while it goes on."""
+    """An output folder that is deleted, replaced, or full of links, before or during the run."""
     chosen = chance.choice((FILES, FILES, ROWS))
     attempt = Attempt(command(*chosen))
     choice = chance.randrange(4)
@@ -107,7 +107,7 @@ def outputs(stage: Stage, scene: Path, chance: random.Random) -> Situation:
 
 
 def names(_: Stage, scene: Path, chance: random.Random) -> Situation:
-    """Images whose names are hostile to what is made of them."""
+    """Images with names that are hostile to output paths."""
     content = (scene / "images" / "000.png").read_bytes()
     made = []
     for _count in range(chance.randint(1, 4)):

@@ -14,7 +14,7 @@ _MEGABYTE = 2**20
 
 # Options
 
-#: Option -> values that mean something; others are made up. None: it takes no value.
+#: Option -> valid values; others are random. None: it takes no value.
 _OPTIONS: dict[str, tuple[str, ...] | None] = {
     "--shard": (
         "0/1",
@@ -115,9 +115,9 @@ _VARIABLES = (
     "PYTHONCOERCECLOCALE", "PILLOW_ALIGNMENT", "PILLOW_BLOCK_SIZE", "DASK_CONFIG", "MALLOC_ARENA_MAX", "TZ",
     "PATH", "USER", "PWD",
 )  # fmt: skip
-#: Read by the interpreter itself, which refuses what it does not understand before anything of ours runs.
+#: Read by the interpreter, which refuses invalid values before any of our code runs.
 _OF_PYTHON = "PYTHON"
-#: With these, kernels are compiled anew, which takes longer than a run may.
+#: With these, kernels are compiled again, which takes longer than a run may.
 _OF_COMPILER = (
     "NUMBA_",
     "CAFFE_LRP_",
@@ -155,7 +155,7 @@ _VALUES = (
 
 
 def environment(stage: Stage, scene: Path, chance: random.Random) -> Situation:
-    """Variables that we and the libraries read, full of junk."""
+    """Environment variables of ours and of the libraries, with junk values."""
     is_fresh = chance.random() < 0.2
     names = chance.sample(_VARIABLES, chance.choice((1, 1, 2, 5)))
     given = {}
@@ -176,7 +176,7 @@ def environment(stage: Stage, scene: Path, chance: random.Random) -> Situation:
                 )
             )
     if any(given.get(name) in ("relative", "\udcff") for name in given):
-        (scene / "relative").touch()  # a file stands where they would put things beside the output
+        (scene / "relative").touch()  # a file where they would write in addition to the output
         (scene / os.fsdecode(b"\xff")).touch()
     arguments = command(*chance.choice((FILES, ROWS, ("--shard", "auto"), ("-v",))))
     if is_fresh and any(name.startswith(_OF_COMPILER) for name in names):
@@ -202,7 +202,7 @@ def limits(stage: Stage, scene: Path, chance: random.Random) -> Situation:
         value = chance.choice((3, 4, 5, 6, 8, 10, 12, 16, 24))
         attempt, what = _limited(attempt, resource.RLIMIT_NOFILE, value), f"{value} files"
     elif choice == 2:
-        value = chance.choice((1, 100, 1000, 4096, 10_000, 20_000))  # with 0, nothing can be said
+        value = chance.choice((1, 100, 1000, 4096, 10_000, 20_000))  # with 0, no message can be written
         attempt, what = _limited(attempt, resource.RLIMIT_FSIZE, value), f"files of {value} bytes"
     elif choice == 3:
         value = address_space() + chance.choice((0, 1, 5, 20, 60)) * _MEGABYTE
@@ -226,7 +226,7 @@ def _limited(attempt: Attempt, kind: int, value: int) -> Attempt:
 
 
 def give_away(scene: Path) -> None:
-    """Make a scene that of the user without rights."""
+    """Give a scene to the user without rights."""
     if os.geteuid():
         return
     for place, _, names in os.walk(scene):
@@ -235,7 +235,7 @@ def give_away(scene: Path) -> None:
 
 
 def _without_rights(stage: Stage, scene: Path, chance: random.Random) -> Situation:
-    """Files and folders that may not be read or written."""
+    """Files and folders that are not readable or writable."""
     chosen = chance.choice((FILES, ROWS))
     journal = stage.begin(scene, chosen)
     give_away(scene)

@@ -1,4 +1,4 @@
-"""Mutations of runs over a list: journals, leases, shards, and what is said of them."""
+"""Mutations of runs over a list: journals, leases, shards, and messages about them."""
 
 from mutants_entry import Mutation
 
@@ -6,19 +6,19 @@ ROWS = (
     Mutation(
         'b"".join([b"\\n", *lines])',
         'b"".join(lines)',
-        "what is noted in another run's journal is lost behind a line that was cut off",
+        "records in another run's journal are lost after a truncated line",
         ("batch/test_journal.py",),
     ),
     Mutation(
         "if self._whole_run == other._whole_run:",
         "if self.fingerprint == other.fingerprint:",
-        "one list in two numbers of parts may be run twice at a time",
+        "a list may be run twice at a time with different numbers of shards",
         ("batch/test_lease.py",),
     ),
     Mutation(
         "return started == self.holder.started",
         "return True",
-        "a process that got the number of a dead run keeps others out",
+        "a process with the number of a dead run blocks others",
         ("batch/test_lease.py",),
     ),
     Mutation(
@@ -30,13 +30,13 @@ ROWS = (
     Mutation(
         "for job, reason in reasons.items() if states[job] == FAILED)",
         "for reason in reasons.values())",
-        "status tells why jobs failed that were done later",
+        "status gives reasons for failed jobs that were done later",
         ("batch/test_journal.py",),
     ),
     Mutation(
         "if self.left and self.was_interrupted:",
         "if self.was_interrupted:",
-        "a run that was complete when it was asked to end says that it was interrupted",
+        "a run that was already complete when it was asked to end says that it was interrupted",
         ("batch/test_run.py",),
     ),
     Mutation(
@@ -54,13 +54,13 @@ ROWS = (
     Mutation(
         "            self.database.flush()",
         "            pass",
-        "the journal calls maps done that are not yet in the database",
+        "maps are done in the journal before they are in the database",
         ("batch/test_journal.py", "outputs/test_database.py"),
     ),
     Mutation(
         "if error is None and self._fault is not None:",
         "if error is not None and self._fault is not None:",
-        "a run whose last maps could not be noted ends as if all were well",
+        "a run whose last maps could not be recorded ends as a success",
         ("batch/test_journal.py",),
     ),
 )

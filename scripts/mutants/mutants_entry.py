@@ -1,22 +1,22 @@
-"""What a row of the tables of mutations says."""
+"""A row of the tables of mutations."""
 
 from typing import NamedTuple
 
 
 class Mutation(NamedTuple):
-    """One fault that a person could make in a line of the package.
+    """A mistake that a person could make in a line of the package.
 
     Attributes
     ----------
     text
-        A piece of one line, as it stands in exactly one place of the package. The place is found by it alone,
-        so that a row still holds where code has moved to another file.
+        A part of one line that occurs exactly once in the package. It alone identifies the place, so the row
+        stays valid if the code moves to another file.
     instead
-        What takes its place.
+        Its replacement.
     breaks
-        What is wrong then, in a few words.
+        The resulting fault, in a few words.
     targets
-        Files and folders of tests to try before all others, from the folder ``tests`` on.
+        Files and folders of tests to run before all others, relative to the folder ``tests``.
     """
 
     text: str

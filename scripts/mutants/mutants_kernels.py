@@ -15,7 +15,7 @@ ROWS = (
     Mutation(
         "zero = abs(total) < ZERO_SUM",
         "zero = total < ZERO_SUM",
-        "windows whose activations sum to less than 0 count as windows without shares",
+        "windows whose activations have a negative sum count as windows with the sum 0",
         _POOLING,
     ),
     Mutation(
@@ -33,7 +33,7 @@ ROWS = (
     Mutation(
         "if number == _NEGATIVE_ZERO:",
         "if number == np.uint32(0):",
-        "windows that differ only in the sign of a 0 are not known to be equal",
+        "windows that differ only in the sign of a 0 are not recognised as equal",
         ("kernels/test_kernels_identity.py",),
     ),
     Mutation(
@@ -45,7 +45,7 @@ ROWS = (
     Mutation(
         "code.where_positive(below_zero, n, p)",
         "code.where_positive(below_zero, p, n)",
-        "the γ rule favours products of the other sign in what it divides by",
+        "the divisor of the γ rule favours products of the other sign",
         ("kernels/test_kernels_passes.py",),
     ),
     Mutation(
@@ -69,7 +69,7 @@ ROWS = (
     Mutation(
         "code.times(code.magnitude(scale), code.builder.load(second))",
         "code.times(scale, code.builder.load(second))",
-        "the adjoint of halved products takes the other part where the factor is negative",
+        "the adjoint of halved products takes the wrong part if the factor is negative",
         ("compute/test_linear_map.py", "relevance/test_rule_families.py"),
     ),
     Mutation(

@@ -8,7 +8,7 @@ ROWS = (
     Mutation(
         "padded.is_padded and (steps - 1) * stride >= size + begin",
         "padded.is_padded and (steps - 1) * stride > size + begin",
-        "a last pooling window that begins right behind the image is kept",
+        "a last pooling window that begins right after the image is kept",
         _POOLING,
     ),
     Mutation(
@@ -20,7 +20,7 @@ ROWS = (
     Mutation(
         "for tap in reversed(self._taps()):",
         "for tap in self._taps():",
-        "the mask of max pooling has the last of equal elements",
+        "the mask of max pooling has the last of several equal elements",
         _POOLING,
     ),
     Mutation(
@@ -38,13 +38,13 @@ ROWS = (
     Mutation(
         "share = 0 if factor == 0 else 1 / factor",
         "share = 1 if factor == 0 else 1 / factor",
-        "statistics of a net that was never trained count, which do not in Caffe",
+        "statistics of an untrained net are used, unlike in Caffe",
         ("layers/test_layers_affine.py",),
     ),
     Mutation(
         "np.repeat(slopes, math.prod(shape[1:]))",
         "np.tile(slopes, math.prod(shape[1:]))",
-        "PReLU mixes the slopes of channels up where an item has two axes",
+        "PReLU mixes up the slopes of channels if an item has two axes",
         ("layers/test_layers_neurons.py",),
     ),
     Mutation(
@@ -62,7 +62,7 @@ ROWS = (
     Mutation(
         "np.float32(max(1, outputs - 1))",
         "np.float32(max(1, outputs))",
-        "Interp does not lay corners upon corners",
+        "Interp does not align corners",
         ("layers/test_layers_shape.py",),
     ),
 )

@@ -1,4 +1,4 @@
-"""Mutations of what is written, and of images on their way in and out."""
+"""Mutations of output files, and of reading and drawing images."""
 
 from mutants_entry import Mutation
 
@@ -24,13 +24,13 @@ ROWS = (
     Mutation(
         '"input_width": width,',
         '"input_width": height,',
-        "ViRelAy is told a wrong width of pictures",
+        "the width of pictures is wrong in ViRelAy's project",
         ("outputs/test_database.py", "outputs/test_merge.py"),
     ),
     Mutation(
         'if counts[text] > 1 or not text or re.match("[0-9]+-", text) else text',
         "if counts[text] > 1 or not text else text",
-        "two layers can have one name in names of files",
+        "two layers can have the same name in file names",
         ("outputs/test_outputs.py", "batch/test_dump_layers.py"),
     ),
     Mutation(
@@ -48,13 +48,13 @@ ROWS = (
     Mutation(
         "if orientation in (2, 3, 7, 8):",
         "if orientation in (2, 3, 7):",
-        "TIFF files of one orientation come mirrored",
+        "TIFF files of one orientation are mirrored",
         ("imaging/test_decode.py",),
     ),
     Mutation(
         "for path in (*paths, *sorted(folders, key=len, reverse=True)):",
         "for path in paths:",
-        "names of files that a journal calls done are lost in a power cut",
+        "names of files that are done in a journal are lost in a power cut",
         ("batch/test_journal.py",),
     ),
     Mutation(
@@ -66,13 +66,13 @@ ROWS = (
     Mutation(
         "at = np.clip(centres * kept - 0.5, 0, kept - 1)",
         "at = np.clip(centres * kept, 0, kept - 1)",
-        "a map lies half a pixel beside where the net saw it",
+        "a map is half a pixel off its position in the photo",
         ("rendering/test_picture.py",),
     ),
     Mutation(
         "begins_at_zero = is_positive and not colour_map.has_middle",
         "begins_at_zero = is_positive",
-        "positive relevance alone begins at the wrong end of a map with a middle",
+        "positive relevance begins at the wrong position of a colour map with a middle",
         ("rendering/test_picture.py",),
     ),
     Mutation(

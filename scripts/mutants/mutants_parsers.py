@@ -1,4 +1,4 @@
-"""Mutations of what reads prototxts, caffemodels, configs and lists of images."""
+"""Mutations of the readers of prototxts, caffemodels, configs and lists of images."""
 
 from mutants_entry import Mutation
 
@@ -15,7 +15,7 @@ ROWS = (
     Mutation(
         "return layers[_CURRENT] | layers[_V1]",
         "return layers[_V1] | layers[_CURRENT]",
-        "of weights in both styles the others count",
+        "if weights are stored in both styles, the wrong ones are used",
         _FORMATS,
     ),
     Mutation(
@@ -33,7 +33,7 @@ ROWS = (
     Mutation(
         "state.level < rule.min_level",
         "state.level <= rule.min_level",
-        "layers for a level and above are left out at that level",
+        "layers for a minimum level are left out at exactly that level",
         ("net/test_net.py",),
     ),
     Mutation(
@@ -45,7 +45,7 @@ ROWS = (
     Mutation(
         "found.setdefault(name, number)",
         "found[name] = number",
-        "of a key that stands twice in a config the later counts",
+        "if a key is in a config twice, the second one counts",
         _CONFIG,
     ),
     Mutation(
@@ -63,7 +63,7 @@ ROWS = (
     Mutation(
         "self.faults.pop(name, None)",
         "self.faults.get(name)",
-        "a fault of an archive's member stays though a later one of its name is sound",
+        "the fault of an archive's member stays although a later member with its name is sound",
         ("sources/test_collection.py",),
     ),
 )

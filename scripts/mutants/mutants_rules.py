@@ -1,4 +1,4 @@
-"""Mutations of the rules of relevance, of the formulas, and of where relevance starts and ends."""
+"""Mutations of rules, of formulas, and of the start and end of the backward pass."""
 
 from mutants_entry import Mutation
 
@@ -8,13 +8,13 @@ ROWS = (
     Mutation(
         "np.tile(own[: layer.group_outputs], layer.groups)",
         "np.tile(own[-layer.group_outputs :], layer.groups)",
-        "Q5 counts the biases of the last group in place of the first",
+        "Q5 uses the biases of the last group instead of the first",
         ("relevance/test_rules.py",),
     ),
     Mutation(
         "Part(negative, lambda x: x - highest)",
         "Part(negative, lambda x: x - lowest)",
-        "z^B takes the lowest number for the highest one",
+        "z^B uses the lowest number as the highest one",
         ("relevance/test_rules.py", "relevance/test_named_formulas.py"),
     ),
     Mutation(
@@ -26,19 +26,19 @@ ROWS = (
     Mutation(
         'order = np.argsort(-scores, kind="stable")',
         'order = np.argsort(scores, kind="stable")[::-1]',
-        "of classes with equal scores the one of the higher index comes first",
+        "among classes with equal scores the one with the higher index comes first",
         ("relevance/test_start.py",),
     ),
     Mutation(
         "        if self.code >= 0:",
         "        if self.code > 0:",
-        "files of class 0 are called as those of the best class",
+        "files of class 0 have the names of the best class",
         ("batch/test_job.py", "sources"),
     ),
     Mutation(
         "np.sum(received[:, :rows, columns:])",
         "np.sum(received[:, :, columns:])",
-        "what windows in the corner outside the image lose is counted twice",
+        "the loss of windows in the corner outside the image is counted twice",
         ("relevance/test_conservation_report.py", "layers/test_layers_pooling.py"),
     ),
     Mutation(
@@ -56,7 +56,7 @@ ROWS = (
     Mutation(
         "pairs = [(np.minimum(*pair), np.maximum(*pair)) for pair in zip(*ends, strict=True)]",
         "pairs = list(zip(*ends, strict=True))",
-        "bounds of the input are the wrong way round behind a negative factor",
+        "bounds of the input are swapped after a negative factor",
         ("relevance/test_named_formulas.py", "relevance/test_rules.py"),
     ),
     Mutation(

@@ -1,4 +1,4 @@
-"""The part of the zoo's check that runs the command itself, with the config of a net, on a photo."""
+"""The part of the zoo's check that runs the command with a net's config on a photo."""
 
 import os
 import subprocess
@@ -20,12 +20,12 @@ PHOTO_SIZE = (500, 375)
 def run_command(
     folder: Path, config: str, prototxt: Path, entry: ZooNet, formulas: Sequence[int], quirks: Sequence[str]
 ) -> float:
-    """Return the seconds that the command takes for all formulas, quirks both ways.
+    """Return the seconds that the command takes for all formulas with both kinds of quirks.
 
     Parameters
     ----------
     folder
-        Of the net's weights, ``net.caffemodel``; everything else is put there.
+        Folder of the net's weights, ``net.caffemodel``; all other files are written there.
     config
         Text of the net's config.
     prototxt, entry

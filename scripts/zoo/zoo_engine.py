@@ -24,7 +24,7 @@ from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
 
 PATIENCE = 30.0
-"""Seconds: what takes longer is not run a second time to be measured without its preparations."""
+"""Seconds: runs that take longer are not repeated to be measured without their preparations."""
 
 
 class Subject:
@@ -51,7 +51,7 @@ class Subject:
         self.elements = list(range(best * positions, (best + 1) * positions))
 
     def plan(self, formula: int, quirks: str) -> Plan:
-        """Return the plan of a formula; an element of the scores is a class to it."""
+        """Return the plan of a formula; every element of the scores is a class."""
         parameters = replace(self._parameters, quirks=QUIRK_MODES[quirks])
         return resolve_plan(self.net, formula, parameters, self.start.index, 0)
 
@@ -62,7 +62,7 @@ class Subject:
 
 
 def scoring_layer(net: Net) -> Layer:
-    """Return the layer before the Softmax, or the last one where there is none."""
+    """Return the layer before the Softmax, or the last layer if there is none."""
     if net.layers[-1].type != "Softmax":
         return net.layers[-1]
     (value,) = net.layers[-1].inputs
@@ -95,7 +95,7 @@ def formulas(job: Job) -> Answer:
 
 
 def explained(subject: Subject, plan: Plan) -> Answer:
-    """Return what there is to say of one map."""
+    """Return the result for one map."""
     seconds = math.inf
     for _ in range(2):
         started = time.perf_counter()
@@ -124,9 +124,9 @@ def note_of(passage: Passage) -> Answer:
 
 
 def one_sided(layer: Linear, x: Blob, relevance: Blob, beta: float, workspace: Workspace) -> float:
-    """Return what αβ takes (or adds, below 0) where a window has products of one sign only; biases are 0.
+    """Return the loss of αβ (gain, if below 0) in windows with products of only one sign; biases are 0.
 
-    The products of each sign are summed up anew, directly: rounding must not make something of nothing.
+    The products of each sign are summed directly: rounding must not turn 0 into another number.
     """
 
     def has_products(sign: float) -> NDArray[np.bool_]:
@@ -152,7 +152,7 @@ def absolute(blobs: Blobs) -> float:
 
 
 def conservation(job: Job) -> Answer:
-    """Return for every formula the sums that start and arrive, and the layer that changes them most."""
+    """Return for every formula the sums at the start and the end, and the layer that changes them most."""
     subject = Subject(job)
     return {"rows": [conserved(subject, job, formula) for formula in job.formulas]}
 
@@ -177,7 +177,7 @@ def conserved(subject: Subject, job: Job, formula: int) -> Answer:
 
 
 def unexplained(note: Answer) -> float:
-    """Return by how much a layer changes the sum, apart from what one-sided windows take."""
+    """Return how much a layer changes the sum, except for the loss of one-sided windows."""
     return float(abs(note["enters"] - note["one_sided"] - note["leaves"]))
 
 

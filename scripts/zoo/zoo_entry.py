@@ -1,4 +1,4 @@
-"""What the table of the zoo says about a net."""
+"""An entry of the zoo's table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Preprocessing:
     mean
         Mean value of every channel, blue first.
     scale
-        What differences from the mean are multiplied by.
+        Factor of differences from the mean.
     resize
-        How images come to their size, as configs call it.
+        How images are resized, as in configs.
     """
 
     mean: tuple[float, ...]
@@ -49,29 +49,29 @@ class ZooNet:
     Attributes
     ----------
     title
-        What people call it.
+        Its usual name.
     source
         Authors, title, place and year of the publication.
     name
-        In the prototxt.
+        Its name in the prototxt.
     build
-        Adds the layers.
+        Function that adds the layers.
     side
         Height and width of the input in pixels.
     preprocessing
         How an image becomes the input.
     weights
-        File name of the weights; the one they were published under, if layers are called as there.
+        File name of the weights; the published one, if layers have the names of published weights.
     switch
         Name of the layer up to which formulas with a lower rule apply it.
     notes
-        What else a user has to know, one sentence or more.
+        Further information for users, one sentence or more.
     channels, classes, labels
         Channels of the input, number of scores, and the file with their labels, from ``configs/zoo/``.
     resized
         Side of an image after resizing, see `Preprocessing.resize`; the input is its centre.
     folder
-        Of prototxt and weights, from ``configs/zoo/``.
+        Folder of prototxt and weights, relative to ``configs/zoo/``.
     """
 
     title: str

@@ -11,7 +11,7 @@ ROW, COLUMN = (1, 7), (7, 1)
 SHORT_ROW, SHORT_COLUMN = (1, 3), (3, 1)
 
 Step = tuple[int, Size] | tuple[int, Size, int]
-"""A convolution: channels, kernel and, where it is not 1, the stride. One with a stride is not padded."""
+"""A convolution: channels, kernel and, if it is not 1, the stride. Those with a stride are not padded."""
 
 
 def _unit(net: Sketch, name: str, outputs: int, kernel: Size, *, stride: int = 1, padded: bool = True) -> str:
@@ -31,7 +31,7 @@ def _size_name(kernel: Size) -> str:
 
 
 def _branch(net: Sketch, module: str, number: int, entrance: str, steps: Sequence[Step]) -> str:
-    """Add a branch: its convolutions one after the other."""
+    """Add a branch: a sequence of convolutions."""
     net.last = entrance
     for place, (outputs, kernel, *stride) in enumerate(steps, start=1):
         name = f"{module}_branch{number}_{place}_{_size_name(kernel)}"
@@ -176,14 +176,14 @@ def _v4_stem(net: Sketch) -> None:
     net.concat("stem3_concat", (halved, pooled))
 
 
-#: Residual modules: their branches, how much of what these make is added, and the channels of the sum.
+#: Residual modules: their branches, the factor of their output in the sum, and the channels of the sum.
 RESIDUAL_A: Sequence[Sequence[Step]] = [[(32, 1)], [(32, 1), (32, 3)], [(32, 1), (48, 3), (64, 3)]]
 RESIDUAL_B: Sequence[Sequence[Step]] = [[(192, 1)], [(128, 1), (160, ROW), (192, COLUMN)]]
 RESIDUAL_C: Sequence[Sequence[Step]] = [[(192, 1)], [(192, 1), (224, SHORT_ROW), (256, SHORT_COLUMN)]]
 
 
 def inception_resnet_v2(net: Sketch) -> None:
-    """Add Inception-ResNet-v2: a part of what the modules make is added to what they read."""
+    """Add Inception-ResNet-v2: the modules' scaled outputs are added to their inputs."""
     _factored_stem(net)
     _module(net, "inception_stem", [[(96, 1)], [(48, 1), (64, 5)], [(64, 1), (96, 3), (96, 3)]], 64)
     for number in range(1, 11):
@@ -229,7 +229,7 @@ def _residual_module(
 
 
 def xception(net: Sketch) -> None:
-    """Add Xception: every convolution but the first two sees each channel alone, then all in one pixel."""
+    """Add Xception: every convolution except the first two is depthwise, then pointwise."""
     net.section("stem")
     _unit(net, "conv1", 32, 3, stride=2, padded=False)
     _unit(net, "conv2", 64, 3, padded=False)
@@ -255,7 +255,7 @@ def xception(net: Sketch) -> None:
 def _halving_block(
     net: Sketch, block: str, widths: tuple[int, int], pad: int, *, starts_with_relu: bool
 ) -> None:
-    """Add a block that halves height and width; padded such that these are rounded up."""
+    """Add a block that halves height and width; with padding, so that they are rounded up."""
     net.section(block)
     entrance, inputs = net.last, {"xception1": 64, "xception2": 128, "xception3": 256}.get(block, 728)
     net.conv(f"{block}_match_conv", widths[1], 1, stride=2, bias=False)

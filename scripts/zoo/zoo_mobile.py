@@ -1,4 +1,4 @@
-"""The nets of the zoo for telephones: depthwise convolutions."""
+"""The nets of the zoo for mobile devices: depthwise convolutions."""
 
 from zoo_text import Sketch
 
@@ -54,7 +54,7 @@ def _classes(net: Sketch) -> None:
 
 # --- MobileNet v2: Sandler et al. 2018, table 2
 
-#: Bottlenecks: name, how many times as many channels are inside as at the entrance, channels, stride.
+#: Bottlenecks: name, expansion factor, channels, stride.
 MOBILENET_V2_BLOCKS = (
     ("2_1", 1, 16, 1),
     ("2_2", 6, 24, 2),
@@ -99,7 +99,7 @@ def mobilenet_v2(net: Sketch) -> None:
 def _clipped_unit(
     net: Sketch, place: str, part: str, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1
 ) -> str:
-    """Add a convolution with batch normalization and a ReLU that ends at 6."""
+    """Add a convolution with batch normalization and ReLU6."""
     _linear_unit(net, f"conv{place}{part}", outputs, kernel, stride=stride, groups=groups)
     return net.relu6(f"relu{place}{part}")
 
@@ -147,7 +147,7 @@ def _shuffle_norm(net: Sketch, name: str) -> str:
 def _shuffle_unit(net: Sketch, number: int, channels: int, outputs: int, *, halving: bool) -> None:
     """Add a unit; one that halves height and width joins its branches, the others add them up.
 
-    The first of all reads so few channels that its first convolution has a single group.
+    The very first unit reads so few channels that its first convolution has a single group.
     """
     name, entrance = f"resx{number}", net.last
     shortcut = net.pool(f"{name}_match_conv", 3, 2, method="AVE") if halving else entrance

@@ -1,4 +1,4 @@
-"""The nets of the zoo that are one chain of layers, but for SqueezeNet's branches, and have no batch norm."""
+"""The nets of the zoo that are a chain of layers (except SqueezeNet) without batch normalization."""
 
 from zoo_text import IMAGE, Sketch
 
@@ -6,7 +6,7 @@ Channels = tuple[int, ...]
 
 
 def lenet(net: Sketch) -> None:
-    """Add LeNet in Caffe's version: ReLU in place of sigmoids, and only one."""
+    """Add LeNet in Caffe's version: one ReLU instead of sigmoids."""
     net.section()
     net.conv("conv1", 20, 5)
     net.pool("pool1", 2, 2)

@@ -17,7 +17,7 @@ STAGES_152: Stages = (3, 8, 36, 3)
 def places(stages: Stages) -> Iterator[tuple[int, int, str]]:
     """Yield stage (from 2), number of the block in it (from 0) and the block's name of every block.
 
-    Blocks are called a, b, c …; those of long stages are a, b1, b2 … in nets deeper than ResNet-50.
+    Blocks are named a, b, c …; those of long stages a, b1, b2 … in nets deeper than ResNet-50.
     """
     is_deep = max(stages) > max(STAGES_50)
     for stage, blocks in enumerate(stages, start=2):
@@ -108,7 +108,7 @@ def resnet18(net: Sketch) -> None:
 def resnet(net: Sketch, stages: Stages) -> None:
     """Add a deeper ResNet: bottlenecks, halved in size by their first convolution.
 
-    The first convolution of ResNet-50 has a bias in the authors' file, those of the others have not.
+    In the authors' files, only ResNet-50 has a bias in its first convolution.
     """
     _stem(net, bias=stages == STAGES_50)
     _residual(net, stages, _bottleneck, widening=4)
@@ -129,7 +129,7 @@ def resnet50_v2(net: Sketch) -> None:
         net.section(f"block {place}")
         entrance, width = net.last, 64 << (stage - 2)
         stride = 2 if block == 0 and stage > 2 else 1
-        # The stem has normalized what the very first block reads.
+        # The input of the very first block is normalized in the stem.
         active = entrance if (stage, block) == (2, 0) else _activation(net, f"{place}_branch2a")
         shortcut = entrance
         if block == 0:
@@ -146,7 +146,7 @@ def resnet50_v2(net: Sketch) -> None:
 
 
 def _activation(net: Sketch, place: str) -> str:
-    """Add normalization and ReLU before a convolution; what they read is kept."""
+    """Add normalization and ReLU before a convolution; they do not overwrite their input."""
     net.batch_norm(f"bn{place}", into=f"bn{place}")
     net.scale(f"scale{place}")
     return net.relu(f"relu{place}")
@@ -200,7 +200,7 @@ DENSE_BLOCKS, GROWTH = (6, 12, 24, 16), 32
 
 
 def densenet121(net: Sketch) -> None:
-    """Add DenseNet-121: every layer reads what all layers of its block before it wrote."""
+    """Add DenseNet-121: every layer reads the outputs of all earlier layers of its block."""
     net.section("stem")
     net.conv("conv1", 64, 7, stride=2, pad=3, bias=False)
     _dense_activation(net, "conv1", "relu1")

@@ -1,6 +1,6 @@
-"""Shapes, weights and multiply-adds of a net in Caffe's current style, worked out from its prototxt alone.
+"""Shapes, weights and multiply-adds of a net in Caffe's current style, computed from its prototxt alone.
 
-By the textbook formulas and without the package, which is checked against them. Knows the layers of the zoo.
+Uses textbook formulas and not the package, which is checked against them. Supports the layers of the zoo.
 """
 
 import math
@@ -101,7 +101,7 @@ def _sized(layers: Sequence[Any], shapes: dict[str, Shape]) -> Iterator[Sized]:
 
 
 def pair(plain: Any, high: int, wide: int, default: int) -> tuple[int, int]:
-    """Return height and width of a size that is given once for both, or as two numbers, or not at all."""
+    """Return height and width of a size that is given as one number, as two numbers, or not at all."""
     listed = list(plain) if hasattr(plain, "__len__") else [plain] if plain else []
     if listed:
         return listed[0], listed[-1]

@@ -1,4 +1,4 @@
-"""The table of the zoo: which nets there are, who published them, and what their input looks like."""
+"""The table of the zoo: the nets, their publications, and the preprocessing of their inputs."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

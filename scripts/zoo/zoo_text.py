@@ -1,7 +1,7 @@
 """Writes the text of a net, layer by layer, in Caffe's current style.
 
-Every method of `Sketch` adds a layer, which reads the blob written last unless told otherwise, and returns
-the name of the blob that the layer writes.
+Every method of `Sketch` adds a layer, which by default reads the last blob that was written, and returns the
+name of the blob that the layer writes.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ IMAGE = "data"
 """Name of the input blob."""
 
 Size = int | tuple[int, int]
-"""One number for both directions, or that of the height and that of the width."""
+"""One number for both directions, or one for the height and one for the width."""
 
 Parameter = int | float | str | bool | None
 
 
 class Sketch:
-    """A net in the making.
+    """A net under construction.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Sketch:
         return "".join(f"{line}\n" for line in self._lines)
 
     def section(self, title: str = "") -> None:
-        """Set what follows apart, under a title if there is one."""
+        """Begin a section, with a title if there is one."""
         self._lines.append("")
         if title:
             self._lines.append(f"# {title}")
@@ -59,7 +59,7 @@ class Sketch:
     def _in_place(
         self, kind: str, name: str, of: str | None, into: str | None = None, parameters: str = ""
     ) -> str:
-        """Add a layer that overwrites what it reads, unless `into` names another blob."""
+        """Add a layer that overwrites its input, unless `into` names another blob."""
         read = of or self.last
         return self.layer(kind, name, (read,), into or read, parameters)
 
@@ -110,7 +110,7 @@ class Sketch:
         return self._in_place("ReLU", name, of, into)
 
     def relu6(self, name: str, *, of: str | None = None) -> str:
-        """Add a ReLU that ends at 6."""
+        """Add a ReLU6."""
         return self._in_place("ReLU6", name, of)
 
     def sigmoid(self, name: str, *, of: str | None = None) -> str:
@@ -171,7 +171,7 @@ class Sketch:
         return self.layer("Axpy", name, (factor, of, plus), name)
 
     def shuffle(self, name: str, groups: int, *, of: str | None = None) -> str:
-        """Add a layer that deals out the channels of every group to all groups."""
+        """Add a layer that shuffles the channels of the groups."""
         return self._one_to_one(
             "ShuffleChannel", name, of, parameters=message("shuffle_channel_param", group=groups)
         )

@@ -1,8 +1,8 @@
 """The process of the zoo's check that runs a net in PyTorch, for its scores and for zennit's relevance.
 
-A small interpreter of prototxts: a module for every layer, from the definitions in Caffe's documentation and
-without anything of the package but its reader of files. Batch normalization and the scale after it are one
-module, which zennit can merge.
+A small interpreter of prototxts: a module for every layer, from the definitions in Caffe's documentation.
+Only the package's file readers are used. Batch normalization and the scale after it are one module, which
+zennit can merge.
 """
 
 import re
@@ -25,7 +25,7 @@ from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
 
 TINY = 1e-12
-"""What zennit adds to divisors where we add nothing."""
+"""Number that zennit adds to divisors where we add nothing."""
 
 Tensor = Any
 Blobs = Sequence[Tensor]
@@ -111,8 +111,8 @@ def _filled(module: Any, blobs: Blobs) -> Any:
 def _batch_norm(layer: Any, blobs: Blobs) -> Any:
     """Return the normalization; `TorchNet` adds scale and shift where they follow.
 
-    What is added to variances is part of them: zennit 0.5.1 adds it a second time to what it has merged, so
-    that scores shrink by 5e-6 with every layer.
+    ε is included in the variances: zennit 0.5.1 would add it a second time when merging, and scores would
+    shrink by 5e-6 with every layer.
     """
     mean, variance, factor = blobs
     module = torch.nn.BatchNorm2d(len(mean), eps=0.0)
@@ -156,7 +156,7 @@ def _crop(layer: Any, module: Any, inputs: Sequence[Tensor]) -> Tensor:
     return cropped[:, :, offset : offset + height, offset : offset + width]
 
 
-#: Layer type -> what it makes of several bottoms; the module is zennit's sum.
+#: Layer type -> function of several bottoms; the module is zennit's sum.
 COMBINATIONS: Mapping[str, Callable[[Any, Any, Sequence[Tensor]], Tensor]] = {
     "Concat": lambda layer, module, inputs: torch.cat(list(inputs), dim=1),
     "Eltwise": _sum,
@@ -248,7 +248,7 @@ def relevance(job: Job) -> Answer:
 
 
 def hooks_of(net: TorchNet, layer: Any, job: Job) -> list[Any]:
-    """Return zennit's rule for a layer under a formula, none where its gradient is the same."""
+    """Return zennit's rule for a layer under a formula, None if the gradient does the same."""
     rules = import_zennit("rules")
     epsilon = rules.Epsilon(epsilon=job.epsilon)
     alpha_beta = rules.AlphaBeta(alpha=1 + job.beta, beta=job.beta, stabilizer=TINY)

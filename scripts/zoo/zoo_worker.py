@@ -1,7 +1,7 @@
-"""How the check of the zoo asks other processes: a job goes as JSON, and an answer comes back as JSON.
+"""Communication of the zoo's check with its processes: jobs and answers are JSON.
 
-Every net is run in processes of their own, by several interpreters: so one net that cannot run, or takes all
-memory, does not end the check, and OpenCV and PyTorch can be of any version.
+Every net runs in separate processes, with several interpreters: so a net that cannot run, or takes all
+memory, does not end the check, and OpenCV and PyTorch can have any version.
 """
 
 import json
@@ -21,7 +21,7 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done with one net.
+    """A job for one net.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Job:
 
 
 class JobError(Exception):
-    """A process could not do its job; the text is the last line it had to say."""
+    """A process could not do its job; the text is the last line of its output."""
 
 
 def ask(python: str, script: str, what: str, job: Job) -> Answer:
@@ -59,7 +59,7 @@ def ask(python: str, script: str, what: str, job: Job) -> Answer:
     Raises
     ------
     JobError
-        There is none.
+        There is no answer.
     """
     done = subprocess.run(
         [python, str(PROGRAMS / script), what, json.dumps(asdict(job))],

@@ -89,7 +89,7 @@ def test_shards_of_a_database_are_merged_into_what_one_run_makes(images: Path, t
         assert found["attribution"].shape[0] == 3
         assert found["label"][:].tolist() == [0, 1, 2]
     again = run(*common, "-p", tmp_path / "whole", cwd=tmp_path)
-    assert again.stdout.startswith("nothing left to do: 3 of 3 heatmaps are in ")
+    assert again.stdout.startswith("nothing left to do: 3 of 3 heatmaps are already in ")
 
 
 def test_a_class_for_all_images_has_to_exist(images: Path) -> None:

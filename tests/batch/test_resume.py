@@ -133,7 +133,7 @@ def test_failed_maps_are_tried_again_if_asked_for(images: Path, tmp_path: Path) 
     again = finish(path, out)
     assert again.returncode == 4
     assert again.stdout == (
-        f"nothing left to do: 11 of 12 heatmaps are in {out / 'out'} already, 1 failed (--retry-failed "
+        f"nothing left to do: 11 of 12 heatmaps are already in {out / 'out'}, 1 failed (--retry-failed "
         "tries them again)\n"
     )
     retried = finish(path, out, "--retry-failed")
@@ -266,10 +266,10 @@ def test_a_database_is_overwritten_if_that_is_asked_for(images: Path, tmp_path: 
     refused = finish(path, out, "--outputs", "h5", "--formula", 0)
     assert (refused.returncode, "its database of 12 maps would be overwritten" in refused.stderr) == (5, True)
     again = finish(path, out, "--outputs", "h5")
-    assert again.stdout.startswith("nothing left to do: 12 of 12 heatmaps are in ")
+    assert again.stdout.startswith("nothing left to do: 12 of 12 heatmaps are already in ")
     assert finish(path, out, "--outputs", "h5", "--formula", 0, "--overwrite").returncode == 0
     other = finish(path, out, "--outputs", "h5", "--formula", 0)
-    assert other.stdout.startswith("nothing left to do: 12 of 12 heatmaps are in ")
+    assert other.stdout.startswith("nothing left to do: 12 of 12 heatmaps are already in ")
     overwritten, other = json.loads(run("status", out, "--json").stdout)
     if overwritten["done"]:
         overwritten, other = other, overwritten

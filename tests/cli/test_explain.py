@@ -64,7 +64,7 @@ def test_what_was_decided_is_told_with_the_option_that_says_otherwise(tmp_path: 
         "--formula": "epsilon-plus-flat",
         "--labels": "none",
     }
-    assert lines[8].startswith("to change one, give the option")
+    assert lines[8].startswith("to change one, give its option")
     said = ("--resize=short-side", "--base-size=128", "--channel-order=BGR", "--input-scale=1", LABELS)
     whole = explain(tmp_path / "2", CROSS, MEAN, *said, "--start-layer=score", "--formula=0")
     assert whole.stdout.startswith(str(CROSS))

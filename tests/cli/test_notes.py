@@ -175,7 +175,7 @@ def test_what_a_field_does_to_scores_is_told_for_all_its_layers(tmp_path: Path) 
     assert notes(tmp_path, text) == [
         "line 2: 'relu: true' in 'convolution_param' of 'a' (Convolution), 'c' (Convolution) is "
         "ignored, so scores will be wrong if the net was trained with a fork of Caffe where it applies a "
-        "ReLU to the output of the layer; write the ReLU as a layer of its own"
+        "ReLU to the output of the layer; write the ReLU as a separate layer"
     ]
 
 

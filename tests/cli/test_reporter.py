@@ -192,7 +192,7 @@ def test_quiet_leaves_failures_and_what_ended_the_run(run: PreparedRun, capsys: 
         (
             Ended(4, 4, 0, 0, 0, 0, 0.04, 0.5, 0.0, "", {}, "", False),
             ExitCode.DONE,
-            "nothing left to do: 4 of 4 heatmaps are in o/out already\n",
+            "nothing left to do: 4 of 4 heatmaps are already in o/out\n",
             "",
         ),
         (
@@ -257,7 +257,7 @@ def test_no_bar_is_shown_where_nothing_is_left_to_do(
     monkeypatch.setenv("NO_COLOR", "1")
     ended = Ended(4, 3, 1, 0, 0, 0, 0.0, 0.5, 0.0, "", {}, "", False)
     assert follow(run, [Resumed(4, 3, 1, 0, 0, 0), Started(0), Settling(), ended]) == ExitCode.IMAGES_FAILED
-    said = "nothing left to do: 3 of 4 heatmaps are in o/out already, 1 failed"
+    said = "nothing left to do: 3 of 4 heatmaps are already in o/out, 1 failed"
     assert capsys.readouterr() == (f"{said} (--retry-failed tries them again)\n", "")
 
 

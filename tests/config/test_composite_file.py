@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import caffe_lrp
-from caffe_lrp.config import composite_as_yaml, read_composite, read_config
+from caffe_lrp.config import as_yaml, composite_as_yaml, read_composite, read_config
 from caffe_lrp.config.arguments import read_settings
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.relevance.composite import Composite, Entry
@@ -159,6 +159,13 @@ def test_a_config_names_the_file_of_a_composite(tmp_path: Path) -> None:
     assert read_config(path).formula == READ
     assert read_config(path, {"formula": 0}).formula == 0
     assert read_settings(path, {"formula": READ}).of_model["formula"] == READ
+
+
+def test_a_config_that_is_written_has_the_composite_as_a_block(tmp_path: Path) -> None:
+    values = {"prototxt": "net.prototxt", "caffemodel": "net.caffemodel", "start_layer": "auto"}
+    for composite in (READ, Composite("composite", base=100)):
+        path = write(tmp_path, as_yaml({**values, "formula": composite}), "config.yaml")
+        assert read_config(path).formula == composite
 
 
 @pytest.mark.parametrize("key", ["formula", "relpropformulatype"])

@@ -148,8 +148,8 @@ def test_the_place_of_every_value_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ("modelfile", "'model_file' is missing .*; write it so in line 4, where now stands 'modelfile'"),
-        ("Model_File", "write it so in line 4"),
+        ("modelfile", "'model_file' is missing .*; write 'model_file' in line 4 instead of 'modelfile'"),
+        ("Model_File", "write 'model_file' in line 4 instead of 'Model_File'"),
         ("weights", "'model_file' is missing .*; add it and its value"),
     ],
 )
@@ -214,9 +214,9 @@ def test_the_name_of_a_key_is_no_value_where_it_cannot_be_one(tmp_path: Path, ke
 
 def test_the_line_most_like_a_missing_key_is_named(tmp_path: Path) -> None:
     body = write(tmp_path, model_file=None).read_text()
-    with pytest.raises(ConfigError, match="write it so in line 2, where now stands 'modelfile = x'"):
+    with pytest.raises(ConfigError, match="write 'model_file' in line 2 instead of 'modelfile = x'"):
         read_config(write(tmp_path, f"modfile\nmodelfile = x\n{body}"))
-    with pytest.raises(ConfigError, match="write it so in line 1, where now stands 'modfile'"):
+    with pytest.raises(ConfigError, match="write 'model_file' in line 1 instead of 'modfile'"):
         read_config(write(tmp_path, f"modfile\n{body}"))
     for other in ("model", "my_file", "mean_file", "#model_file"):
         with pytest.raises(ConfigError, match=r"'model_file' is missing .*; add it"):
@@ -225,7 +225,7 @@ def test_the_line_most_like_a_missing_key_is_named(tmp_path: Path) -> None:
 
 def test_misspelt_keys_are_looked_for_where_a_config_can_be_expected_to_have_them(tmp_path: Path) -> None:
     body = write(tmp_path, model_file=None).read_text()
-    for filling, advice in (("a comment\n" * 100, "line 1[0-9]+, where now stands"), ("\n" * 2000, "add it")):
+    for filling, advice in (("a comment\n" * 100, "line 1[0-9]+ instead of"), ("\n" * 2000, "add it")):
         with pytest.raises(ConfigError, match=f"'model_file' is missing .*{advice}"):
             read_config(write(tmp_path, f"{filling}modelfile\n{body}"))
 
@@ -261,7 +261,7 @@ def test_a_path_with_a_blank_is_refused_if_there_is_such_a_file(tmp_path: Path) 
     assert read_config(write(tmp_path, param_file="my net.prototxt")).prototxt == tmp_path / "my"
 
 
-def test_paths_are_looked_up_here_first_then_beside_the_config(
+def test_paths_are_looked_up_in_the_current_folder_first_then_in_that_of_the_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beside, here = tmp_path / "configs", tmp_path / "here"

@@ -255,7 +255,7 @@ def test_config_has_all_keys_with_sensible_values(net: str) -> None:
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_config_prototxt_lies_beside_it(net: str) -> None:
+def test_the_prototxt_is_in_the_folder_of_the_config(net: str) -> None:
     assert (CONFIGS / read_settings(net)["param_file"]).is_file()
 
 

@@ -89,7 +89,7 @@ def test_every_value_arrives_in_its_type(tmp_path: Path, name: str) -> None:
     assert config.location_of("mean_values") == f"{path}: line 15"
 
 
-def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
+def test_missing_keys_have_their_defaults(tmp_path: Path) -> None:
     start = WHOLE.index("quirks")
     config = read_config(write(tmp_path, WHOLE[:start]))
     assert (config.mean_file, config.mean_values, config.mean_format) == (None, None, 1)
@@ -395,7 +395,7 @@ def test_a_config_says_how_pictures_look(tmp_path: Path) -> None:
     assert read_config(write(tmp_path, WHOLE)).picture == {}
 
 
-def test_what_a_config_says_of_pictures_is_kept_by_a_conversion(tmp_path: Path) -> None:
+def test_a_conversion_keeps_the_picture_options_of_a_config(tmp_path: Path) -> None:
     entries = read_entries(write(tmp_path, PICTURE))
     again = read_entries(write(tmp_path, as_yaml({name: entry.value for name, entry in entries.items()})))
     assert again["picture"].value == entries["picture"].value

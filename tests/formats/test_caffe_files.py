@@ -176,7 +176,7 @@ def test_layers_without_blobs_are_left_out(tmp_path: Path) -> None:
     assert list(scan_caffemodel(write(tmp_path, net.SerializeToString()))) == ["fc"]
 
 
-def test_gradients_stored_beside_the_weights_are_ignored(tmp_path: Path) -> None:
+def test_gradients_stored_with_the_weights_are_ignored(tmp_path: Path) -> None:
     blob = BlobProto(data=[1.0, 2.0], diff=[9.0, 9.0])
     np.testing.assert_array_equal(read_only_blob(write(tmp_path, net_with_blob(blob))), [1.0, 2.0])
 
@@ -484,7 +484,7 @@ def test_unknown_types_of_v0_are_an_error_with_a_suggestion(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("place", ["data_param", "image_data_param", "window_data_param"])
-def test_what_data_layers_of_old_do_to_images_is_moved(tmp_path: Path, place: str) -> None:
+def test_transformations_of_old_data_layers_are_moved(tmp_path: Path, place: str) -> None:
     text = (
         f'layers {{ name: "d" type: DATA top: "data" {place} {{ crop_size: 5 mean_file: "m" scale: 0.5 }} '
         "transform_param { crop_size: 7 } }"
@@ -569,7 +569,7 @@ def test_the_same_shape_may_stand_in_both_styles(tmp_path: Path) -> None:
         ("layers { name: 'x' type: WARP }", "WARP"),
     ],
 )
-def test_what_is_no_prototxt_is_reported_with_its_line(tmp_path: Path, text: str, complaint: str) -> None:
+def test_errors_in_a_prototxt_are_reported_with_the_line(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(ModelError, match=complaint) as caught:
         read_prototxt(prototxt(tmp_path, text))
     assert "net.prototxt" in str(caught.value)
@@ -589,7 +589,9 @@ def test_a_caffemodel_given_as_prototxt_is_recognised(tmp_path: Path) -> None:
         (b"layer { #" + b" " * 600 + b"\0", "ends before"),
     ],
 )
-def test_what_could_not_be_read_as_prototxt_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_the_part_that_cannot_be_read_as_prototxt_is_named(
+    tmp_path: Path, content: bytes, complaint: str
+) -> None:
     with pytest.raises(ModelError, match=complaint):
         read_prototxt(write(tmp_path, content, "net.prototxt"))
 

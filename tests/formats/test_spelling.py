@@ -130,7 +130,7 @@ def test_every_change_of_a_letter_leaves_a_net_or_a_clear_error(
         ("layer {{ name: 'x' }}", "a block begins with its name"),
     ],
 )
-def test_what_cannot_be_parsed_is_explained(text: str, reason: str) -> None:
+def test_parser_errors_are_explained(text: str, reason: str) -> None:
     with pytest.raises(UnreadableError) as caught:
         parsed(text)
     assert reason in str(caught.value)
@@ -207,7 +207,7 @@ def test_a_fault_in_a_long_line_is_named_by_the_number_of_the_line(tmp_path: Pat
         (LAYER.replace('"x" }', f'"{"x" * 1001}" }}'), "the name 'x{50}…' has 1,001 characters"),
     ],
 )
-def test_what_would_keep_the_parser_busy_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+def test_texts_that_would_keep_the_parser_busy_are_refused(tmp_path: Path, text: str, fault: str) -> None:
     with pytest.raises(ModelError, match=fault):
         read_prototxt(prototxt(tmp_path, text))
 

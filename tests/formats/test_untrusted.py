@@ -117,7 +117,7 @@ def dangers_in(tree: ast.AST) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_package_runs_no_programs_and_nothing_that_stands_in_data() -> None:
+def test_the_package_runs_no_programs_and_no_code_from_data() -> None:
     found = {
         path.relative_to(PACKAGE).as_posix(): dangers
         for path in PACKAGE.rglob("*.py")
@@ -265,7 +265,9 @@ def test_opencv_is_given_nothing_that_pillow_has_not_measured(
     assert_refused(lambda: decode(path), ImageError, "too large")
 
 
-def test_what_does_not_fit_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_do_not_fit_in_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise MemoryError
 

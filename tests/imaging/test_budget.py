@@ -63,7 +63,7 @@ def test_two_that_both_want_more_than_is_left_do_not_wait_for_each_other() -> No
         assert not thread.is_alive()
 
 
-def test_an_image_beyond_the_budget_is_told_of_once_and_memory_comes_back_after_a_fault() -> None:
+def test_an_image_beyond_the_budget_is_reported_once_and_memory_is_freed_after_a_fault() -> None:
     told: list[tuple[str, int]] = []
     budget = MemoryBudget(100, lambda source, needed: told.append((str(source), needed)))
 
@@ -121,7 +121,7 @@ def test_a_numpy_file_takes_its_numbers_from_the_budget(tmp_path: Path) -> None:
     assert taken == [path.stat().st_size, 5 * 3 * 20 * 30]
 
 
-def test_images_have_what_the_schedule_leaves_but_enough_for_ordinary_photos() -> None:
+def test_images_get_the_memory_that_the_schedule_leaves_but_enough_for_ordinary_photos() -> None:
     schedule = Schedule(memory=300 * MEGABYTE)
     assert memory_for_images(schedule, Limits(2, 1000 * MEGABYTE)) == 700 * MEGABYTE
     assert memory_for_images(schedule, Limits(2, 350 * MEGABYTE)) == 128 * MEGABYTE

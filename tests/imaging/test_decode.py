@@ -347,7 +347,7 @@ def test_a_refused_read_says_permission(tmp_path: Path, monkeypatch: pytest.Monk
         (b"\x89PNG\r\n\x1a\n\0\0", "damaged or cut short in its header"),
     ],
 )
-def test_what_is_no_image_is_told_apart(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_kinds_of_non_images_are_distinguished(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=reason):

@@ -227,7 +227,7 @@ def test_a_net_with_another_number_of_channels_takes_finished_inputs_only() -> N
         (Image.new("P", (9, 6)), "its palette is missing"),
     ],
 )
-def test_what_is_no_image_is_refused_in_words(given: Any, message: str) -> None:
+def test_non_images_are_refused_with_a_message(given: Any, message: str) -> None:
     with pytest.raises(ImageError, match=re.escape(message)):
         PREPARE(given)
 

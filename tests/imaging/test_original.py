@@ -60,6 +60,6 @@ def test_of_a_finished_input_it_is_what_is_shown_of_it() -> None:
     np.testing.assert_array_equal(image.original.picture(), image.picture)
 
 
-def test_one_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such image"):
         Original(tmp_path / "gone.png").picture()

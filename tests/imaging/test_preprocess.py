@@ -40,7 +40,7 @@ def preprocessor(
 
 @pytest.mark.parametrize("quirks", [REFERENCE, CORRECTED], ids=["reference", "corrected"])
 @pytest.mark.parametrize("size", [(97, 64), (64, 97), (97, 30), (30, 97), (97, 97)])
-def test_no_input_lies_outside_the_bounds_of_its_channel(
+def test_inputs_are_within_the_bounds_of_their_channel(
     size: tuple[int, int], quirks: Quirks, tmp_path: Path
 ) -> None:
     prepare = preprocessor(97, 60, 60, quirks=quirks)

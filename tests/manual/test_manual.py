@@ -67,7 +67,7 @@ def test_the_readme_is_short_and_lists_all_topics() -> None:
 
 
 @pytest.mark.parametrize("folder", [ROOT, *{MANUAL}], ids=["README", "manual"])
-def test_what_is_linked_exists(folder: Path) -> None:
+def test_link_targets_exist(folder: Path) -> None:
     texts = [README] if folder == ROOT else map(chapter, TOPICS)
     links = [link for text in texts for link in re.findall(r"\]\(([^)#]+)\)", text)]
     assert [link for link in links if ":" not in link and not (folder / link).exists()] == []

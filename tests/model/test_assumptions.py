@@ -50,7 +50,7 @@ def test_a_whole_picture_becomes_a_square_input_unless_somebody_says_how(tmp_pat
     assert "resize" not in assumed(tmp_path, wide)
 
 
-def test_what_a_net_for_training_says_of_images_holds(tmp_path: Path) -> None:
+def test_the_preprocessing_of_a_training_net_is_used(tmp_path: Path) -> None:
     text = TRAINED.replace("MEAN", "mean_value: 5").replace("IMAGES", "new_height: 32 new_width: 32")
     assert assumed(tmp_path, text) == {"resize": "stretch", "base_size": 32}
     assert assumed(tmp_path, text, base_size=24) == {"resize": "stretch"}

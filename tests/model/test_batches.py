@@ -30,7 +30,7 @@ def in_batch(batch: Batch[HeatmapJob]) -> list[str]:
     return [image for (image,) in keys]
 
 
-def test_batches_have_so_many_images_and_the_last_one_what_is_left() -> None:
+def test_all_batches_but_the_last_one_are_full() -> None:
     assert images_of("abcdefg", 3) == ["abc", "def", "g"]
     assert images_of("", 3) == []
 
@@ -52,7 +52,7 @@ def test_an_image_that_comes_again_in_a_later_batch_is_loaded_again() -> None:
     assert images_of("abca", 2) == ["ab", "ca"]
 
 
-def test_what_has_failed_keeps_its_place() -> None:
+def test_failed_requests_keep_their_place() -> None:
     good, bad = form_batches(jobs("abcd"), 2), form_batches(jobs("abcd", failing="bc"), 2)
     assert [in_batch(batch) for batch in good] == [in_batch(batch) for batch in bad]
 

@@ -44,7 +44,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 @pytest.mark.slow
 @pytest.mark.parametrize("convolution", ["auto", "direct", "winograd"])
 @pytest.mark.parametrize("conservation", [False, True])
-def test_kernels_that_run_are_those_that_were_foretold_and_get_what_they_state(
+def test_the_predicted_kernels_run_with_the_stated_types(
     convolution: str, conservation: bool, calls: Calls
 ) -> None:
     def write(explanation: caffe_lrp.Explanation) -> None:

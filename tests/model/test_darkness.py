@@ -119,7 +119,7 @@ def test_relevance_that_a_rule_takes_away_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("formula", "first_layer"), [("epsilon-plus", 0), (0, 0), (0, 1)])
-def test_what_only_speaks_against_a_class_is_black(
+def test_relevance_that_is_only_negative_is_black(
     formula: FormulaCode, first_layer: int, tmp_path: Path
 ) -> None:
     found = darkness(plan_of(tmp_path, formula, first_layer=first_layer), FULL, (AGAINST,), item=2)
@@ -172,7 +172,7 @@ def run(*lines: str, options: Sequence[str] = ()) -> int:
 
 
 @pytest.mark.usefixtures("_field")
-def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_note_lists_dark_maps_and_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [f"img/full.npy {code}" for code in (PLAIN, ZERO, AGAINST, SHIFTED)]
     assert run(*lines, "img/spot.npy 0", options=("--formula", "epsilon-plus,26")) == 0
     assert capsys.readouterr().err == (
@@ -184,12 +184,12 @@ def test_one_note_tells_which_maps_say_nothing_and_what_to_try(capsys: pytest.Ca
         "(InnerProduct) (formula 26)\n"
         "  list.txt: line 3: img/full.npy: no pixel has positive relevance, so the heatmap is black; "
         "relevance starts at -8.02 (formula epsilon-plus)\n"
-        "  list.txt: line 4: img/full.npy: relevance is lost on the way: it starts at -92, and the whole "
+        "  list.txt: line 4: img/full.npy: relevance is lost on the way: it starts at -92, but the whole "
         "map is 0 (formula 26)\n"
         "  list.txt: line 5: img/spot.npy: 0.25 % of the pixels are visible (formula epsilon-plus)\n"
         "what to try:\n"
         "  relevance that starts at 0: explain another class, or start at another layer (--start-layer)\n"
-        "  relevance that is lost: see at which layer (--conservation), and try another formula\n"
+        "  relevance that is lost: find the layer with --conservation, and try another formula\n"
         "  no positive relevance: pictures are scaled by the largest positive value, and there is none; "
         "explain another class, or read the numbers instead of the picture\n"
         "  few visible pixels: --formula epsilon-plus-flat: flat spreads relevance over the windows of the "

@@ -41,7 +41,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_what_the_config_says_is_said_with_absolute_paths(tmp_path: Path) -> None:
+def test_the_description_of_the_config_has_absolute_paths(tmp_path: Path) -> None:
     assert described(
         0.5, mean_file=Path("mean.txt"), mean_format=0, input_scale=0.5, channel_order="RGB",
         resize="stretch", base_size=24,
@@ -58,7 +58,7 @@ def test_what_the_config_says_is_said_with_absolute_paths(tmp_path: Path) -> Non
     }  # fmt: skip
 
 
-def test_what_the_config_leaves_to_the_prototxt_is_named(tmp_path: Path) -> None:
+def test_settings_taken_from_the_prototxt_are_named(tmp_path: Path) -> None:
     given = described(mean_values=(104.0, 117.0, 123.0))
     assert (given["mean_values"], given["base_size"], given["from_prototxt"]) == ([104, 117, 123], 20, [])
     found = described(0.25, "mean_value: 5 mean_value: 6 mean_value: 7 scale: 0.25")

@@ -61,7 +61,7 @@ def photo(height: int, width: int) -> tuple[np.ndarray, tuple[slice, slice]]:
         {"base_size": 64, "resize": "stretch"},
     ],
 )
-def test_the_map_lies_where_the_net_saw_it(
+def test_the_map_is_at_the_position_of_the_crop(
     folder: Path, size: tuple[int, int], settings: dict[str, Any], tmp_path: Path
 ) -> None:
     pixels, square = photo(*size)
@@ -93,7 +93,7 @@ def test_a_picture_has_the_size_of_the_photo_or_of_the_input(model: Model) -> No
     assert explanation.heatmap(size="net", mode="plain").mode == "P"
 
 
-def test_an_overlay_lies_over_the_photo_however_that_was_given(model: Model, tmp_path: Path) -> None:
+def test_an_overlay_shows_the_photo_whatever_its_type(model: Model, tmp_path: Path) -> None:
     pixels, _ = photo(250, 300)
     path = tmp_path / "photo.png"
     Image.fromarray(pixels).save(path)
@@ -112,7 +112,7 @@ def test_a_style_can_be_given_as_a_whole(model: Model) -> None:
     assert explanation.heatmap(style, sign="positive").tobytes() == wanted.tobytes()
 
 
-def test_what_cannot_be_drawn_is_told(model: Model, tmp_path: Path) -> None:
+def test_the_error_for_undrawable_relevance_says_why(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(photo(60, 70)[0]).save(path)
     explanation = model.explain(path, target=0)

@@ -139,7 +139,7 @@ def npy(array: NDArray[Any]) -> bytes:
     return content.getvalue()
 
 
-def test_an_explanation_says_what_it_is_of(model: Model) -> None:
+def test_an_explanation_names_its_image_and_target(model: Model) -> None:
     found = model.explain(PICTURE, 2, layers=["pool", 0], conservation=True)
     assert (found.target, found.formula, found.labels) == ((2,), 100, LABELS)
     assert (found.relevance.shape, found.input.shape, found.scores.shape) == ((3, 9, 9), (9, 9, 3), (5,))
@@ -272,7 +272,7 @@ def test_no_more_explanations_of_one_image_are_kept_than_of_several(model: Model
     assert drawn <= 2 * BATCHES_PER_WORKER * 2 + 1  # threads, batches of each, images, and one not placed
 
 
-def test_what_opencv_did_for_others_is_as_before(model: Model) -> None:
+def test_settings_of_opencv_are_restored(model: Model) -> None:
     before = cv2.getNumThreads()
     cv2.setNumThreads(2)
     try:
@@ -313,7 +313,7 @@ def test_no_thread_outlives_a_loop_that_is_left_or_a_model_that_is_gone() -> Non
 # --- Several threads and processes --------------------------------------------------------------------------
 
 
-def test_threads_that_explain_at_a_time_get_what_one_would(model: Model) -> None:
+def test_threads_that_explain_in_parallel_get_the_results_of_one_thread(model: Model) -> None:
     formulas: tuple[Any, ...] = (0, 100, "gamma-all")
     asked = [(seed, seed % CLASSES, formula) for seed in range(10) for formula in formulas]
 
@@ -401,7 +401,7 @@ def test_forward_takes_any_number_of_inputs(model: Model) -> None:
 # --- What there is to know ----------------------------------------------------------------------------------
 
 
-def test_a_model_its_plan_and_its_explanations_tell_what_they_are(model: Model) -> None:
+def test_models_plans_and_explanations_have_readable_texts(model: Model) -> None:
     assert repr(model) == "<Model of deploy.prototxt: 5 layers, input 3×9×9, 5 classes, formula 100>"
     assert (model.input_shape, model.output_count, model.labels) == ((3, 9, 9), 5, LABELS)
     assert repr(model.plan()) == (
@@ -640,7 +640,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_the_argument(
+def test_invalid_arguments_are_refused_by_name(
     call: Call, kind: type[CaffeLrpError], setting: str, message: str, model: Model
 ) -> None:
     with pytest.raises(CaffeLrpError) as caught:

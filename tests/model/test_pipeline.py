@@ -99,7 +99,7 @@ def test_outcomes_come_in_the_order_of_the_list_whatever_is_done_first(tmp_path:
 
 
 @pytest.mark.parametrize("schedule", [Schedule(), SCHEDULE, Schedule(5, 1, 4), Schedule(1, 4, 4)])
-def test_failures_are_told_at_their_place(tmp_path: Path, schedule: Schedule) -> None:
+def test_failures_are_reported_at_their_place(tmp_path: Path, schedule: Schedule) -> None:
     jobs = jobs_for(("bad1", 1), *images(3), ("image9", 7), ("bad2", 1), folder=tmp_path)
     errors = [outcome.error.split(":")[0] for outcome in run(small_explainer(tmp_path), jobs, schedule)]
     assert errors == ["bad1", "", "", "", "class 7 does not exist", "bad2"]
@@ -262,7 +262,7 @@ def test_a_run_that_is_to_end_finishes_the_batches_that_have_been_started(tmp_pa
     assert len(written(tmp_path)) == 8
 
 
-def test_maps_that_are_done_are_told_although_a_stop_ends_the_wait_for_an_earlier_one(
+def test_finished_maps_are_reported_even_if_a_stop_ends_the_wait_for_an_earlier_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real_write, others = Delivery.finish, threading.Semaphore(0)

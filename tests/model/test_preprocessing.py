@@ -174,7 +174,7 @@ def test_an_input_that_is_no_image_is_refused(capsys: pytest.CaptureFixture[str]
         ("", 'declares no input; add one: input: "data" input_shape { dim: 1 dim: 3 dim: H dim: W }'),
     ],
 )  # fmt: skip
-def test_a_net_without_an_input_is_told_how_to_declare_one(
+def test_the_error_for_a_missing_input_shows_how_to_declare_one(
     bottom: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arrange(DENSE.replace("CHANNELS", "3"))
@@ -310,7 +310,7 @@ def test_the_config_comes_before_the_prototxt() -> None:
 
 
 @pytest.mark.parametrize("place", ["mean", "models/mean"])
-def test_the_mean_image_of_the_prototxt_is_looked_for_beside_it(place: str) -> None:
+def test_the_mean_image_of_a_prototxt_is_looked_up_in_its_folder(place: str) -> None:
     arrange(AVERAGED + POOLED, mean_values=None)
     mean = write_mean(Path(place))
     name = "data/mean" if "/" in place else "mean"

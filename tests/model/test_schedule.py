@@ -75,7 +75,7 @@ def remarks(room: int, batch_size: int | None = None) -> list[str]:
     return remarks_on(plan_schedule(megabytes, 1000, limits), megabytes, limits)
 
 
-def test_nothing_is_said_of_what_was_left_to_us() -> None:
+def test_there_is_no_note_about_defaults() -> None:
     assert remarks(room=1) == []
     assert remarks(room=100, batch_size=10) == []
 

@@ -165,7 +165,7 @@ def test_images_that_lack_memory_together_are_tried_alone(
         assert_equal_maps(found[place], expected[place])
 
 
-def test_only_what_lacks_memory_alone_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_images_that_lack_memory_alone_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def poisoned(path: Path) -> PreparedImage:
         image = prepare(path)
         image.blob[0, 0, 0] = 1e6 if path.name == "large" else 0
@@ -182,7 +182,7 @@ def test_only_what_lacks_memory_alone_fails(tmp_path: Path, monkeypatch: pytest.
     ]
 
 
-def test_what_is_explained_already_is_not_tried_again(
+def test_explained_images_are_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: list[int]
 ) -> None:
     real, calls = CpuEngine.explain, []
@@ -210,7 +210,9 @@ def test_a_fault_of_ours_is_named_as_such(tmp_path: Path, monkeypatch: pytest.Mo
     assert [fault_of(attempt) for attempt in found] == [reason, reason]
 
 
-def test_what_is_not_finite_is_refused_and_of_several_formulas_named(tmp_path: Path) -> None:
+def test_results_that_are_not_finite_are_refused_and_name_the_formula_if_there_are_several(
+    tmp_path: Path,
+) -> None:
     def flat(path: Path) -> PreparedImage:
         return replace(prepare(path), blob=np.full_like(prepare(path).blob, 3e38))
 
@@ -256,7 +258,7 @@ def test_times_of_shared_stages_are_shared(tmp_path: Path) -> None:
     assert all(time.write == 0 for time in times)
 
 
-def test_files_are_written_and_what_prevents_it_is_told(tmp_path: Path) -> None:
+def test_files_are_written_and_errors_are_reported(tmp_path: Path) -> None:
     explainer = observing(small_explainer(tmp_path), DELIVERY.kinds)
     job, blocked = jobs_for(("a", 1), ("b", 1), folder=tmp_path)
     found = explain_jobs(explainer, [job, blocked])

@@ -124,7 +124,7 @@ def test_a_file_of_very_many_equal_marks_is_not_read_to_its_end(tmp_path: Path) 
             space = h5py.h5s.create_simple((10**8,))
             h5py.h5d.create(file.id, name, h5py.h5t.py_create(np.dtype("<u4")), space, how)
     tracemalloc.start()
-    with pytest.raises(ConfigError, match=r"has index 0, as .* has"):
+    with pytest.raises(ConfigError, match=r"has index 0, like .*;"):
         merge_databases([path], tmp_path / "merged.h5")
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
@@ -195,7 +195,7 @@ def test_what_a_project_cannot_show_is_refused_before_it_is_merged(
                 del file[name]
             else:
                 file[name] = np.zeros(shape, "<f4")
-        with pytest.raises(ConfigError, match=f"has no dataset '{name}' as databases of caffe-lrp have it"):
+        with pytest.raises(ConfigError, match=f"lacks the dataset '{name}' of caffe-lrp's databases"):
             merge_databases([tmp_path / "maps.h5"], tmp_path / "merged.h5")
     assert not (tmp_path / "merged.input.h5").exists()
 
@@ -204,7 +204,7 @@ def test_a_label_map_has_so_many_classes_at_most(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(project_module, "_MOST_CLASSES", 6)
     make(tmp_path / "maps.h5", range(6), with_input=True)
     with pytest.raises(
-        ConfigError, match=r"maps\.h5: has scores of 7 classes, and a label map has 6 at most"
+        ConfigError, match=r"maps\.h5: has scores of 7 classes, but a label map has 6 at most"
     ):
         merge_databases([tmp_path / "maps.h5"], tmp_path / "merged.h5")
 
@@ -240,7 +240,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         ([one, other], r"other.h5: was made with other settings than .*shard0.h5 \(formula: null, not 100;"),
         ([one, two, one], "shard0.h5: is named twice"),
         ([one, tmp_path / "." / "link.h5"], "link.h5: is the same file as .*shard0.h5"),
-        ([one, copy], "copy.h5: has index 0, as .*shard0.h5 has"),
+        ([one, copy], "copy.h5: has index 0, like .*shard0.h5;"),
         ([one, tmp_path / "none.h5"], "none.h5: the database cannot be read: No such file"),
         ([], "nothing to merge"),
         ([make(tmp_path / "empty.h5", [])], "no row is written"),

@@ -102,18 +102,18 @@ def rows_that_are_not_there(file: h5py.File) -> None:
         (put("label", np.zeros(5, "<u2")), "'label' is laid out differently: it has 5 rows, not 4"),
         (group, "'label' is not a dataset"),
         (put("label", np.dtype("<u2")), "'label' is not a dataset"),
-        (put("label", np.zeros(4, "S3")), "dataset 'label' holds no plain numbers"),
-        (put("label", np.zeros(4, [("a", "<u2")])), "dataset 'label' holds no plain numbers"),
-        (put("label", np.zeros(4, bool)), "dataset 'label' holds no plain numbers"),
-        (create("label", data=["x"] * 4, dtype=h5py.string_dtype()), "'label' holds no plain numbers"),
-        (references, "dataset 'label' holds no plain numbers"),
+        (put("label", np.zeros(4, "S3")), "dataset 'label' contains no plain numbers"),
+        (put("label", np.zeros(4, [("a", "<u2")])), "dataset 'label' contains no plain numbers"),
+        (put("label", np.zeros(4, bool)), "dataset 'label' contains no plain numbers"),
+        (create("label", data=["x"] * 4, dtype=h5py.string_dtype()), "'label' contains no plain numbers"),
+        (references, "dataset 'label' contains no plain numbers"),
         (put("index", 7), "dataset 'index' has no rows"),
         (put("index", h5py.Empty("<u4")), "dataset 'index' has no rows"),
         (put("index", np.arange(4)), "dataset 'index' holds numbers that are not indices"),
         (put("index", np.zeros((4, 2), "<u4")), "dataset 'index' holds numbers that are not indices"),
         (lambda file: file.pop("index"), "it has no dataset 'index'"),
         (rows_that_are_not_there, "it claims to have 1,000,000,000,000 rows"),
-        (lambda file: [file.create_group(f"{n}") for n in range(63)], "it holds more than 64 things"),
+        (lambda file: [file.create_group(f"{n}") for n in range(63)], "it contains more than 64 objects"),
         (describe("a text of any length"), "its attribute 'description' is not a short text"),
         (describe(np.arange(3)), "its attribute 'description' is not a short text"),
         (describe(np.bytes_(b"\xff")), "can't decode byte 0xff"),
@@ -169,7 +169,7 @@ def test_sizes_in_a_damaged_structure_take_no_memory(tmp_path: Path, signature: 
     content[40:48] = (8 * 10**9).to_bytes(8, "little")  # where the file ends
     path.write_bytes(content)
     os.truncate(path, 8 * 10**9)
-    with pytest.raises(ConfigError, match="its structure would take more than 16 MB"):
+    with pytest.raises(ConfigError, match="its structure takes more than 16 MB"):
         Table(path)
 
 

@@ -286,7 +286,7 @@ def test_runs_by_names_and_numbers(tmp_path: Path) -> None:
     assert {name.rsplit("_", 1)[0] for name in files_below(out)} == set(stems)
     records = [json.loads(line) for line in next(out.rglob("*.jsonl")).read_text().splitlines()]
     assert [record["formula"] for record in records if "formula" in record] == list(codes)
-    assert run(*several).stdout.startswith("nothing left to do: 3 of 3 heatmaps are in ")
+    assert run(*several).stdout.startswith("nothing left to do: 3 of 3 heatmaps are already in ")
 
 
 def test_a_config_may_name_a_formula(tmp_path: Path) -> None:

@@ -108,10 +108,10 @@ def test_colours_as_text_stand_where_they_are_placed() -> None:
         (",", "',' where a colour"),
         ("80:", "nothing where a colour"),
         ("abc:fff,000", "the place 'abc'"),
-        ("80:fff,40:000", "the place 40 behind 80"),
+        ("80:fff,40:000", "the place 40 after 80"),
     ],
 )
-def test_a_text_that_is_no_colour_map_is_told_why(text: str, why: str) -> None:
+def test_the_error_for_an_invalid_colour_map_says_why(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         compile_map(text)
 
@@ -127,7 +127,7 @@ def test_names_are_looked_up_and_reversed() -> None:
         find_colour_map("os")
 
 
-def test_what_has_a_middle_is_known() -> None:
+def test_colour_maps_with_a_middle_are_known() -> None:
     without = {name for name, each in COLOUR_MAPS.items() if not each.has_middle}
     assert without == {"hot", "afmhot", "gray", "binary"} | {
         f"zennit-{name}" for name in ("gray", "wred", "wblue", "hot", "cold")

@@ -44,7 +44,7 @@ def test_channels_are_pooled(pool: str, expected: float) -> None:
     assert pooled(np.broadcast_to(relevance[:, None, None], (3, 2, 5)), pool)[1, 4] == pytest.approx(expected)
 
 
-def test_what_is_not_a_number_counts_as_nothing_and_infinity_as_the_largest_number() -> None:
+def test_nan_counts_as_0_and_infinity_as_the_largest_number() -> None:
     found = pooled(np.array([[np.nan, np.inf, 1.0]]), "sum")
     assert found.tolist() == [[0, float(np.finfo(np.float32).max), 1]]
 
@@ -107,7 +107,7 @@ def test_an_overlay_is_that_of_the_toolbox() -> None:
     np.testing.assert_allclose(found, 255 * expected, atol=0.51)
 
 
-def test_alpha_lights_what_speaks_for_the_class() -> None:
+def test_alpha_lights_pixels_with_evidence_for_the_class() -> None:
     found = shown(MAP, gray(2, 2), mode="alpha")
     assert found[..., 0].tolist() == [[128, 0], [0, 91]]
 
@@ -135,7 +135,7 @@ def test_opacity_lets_the_photo_through() -> None:
     assert (full[0, 0, 0], half[0, 0, 0]) == (255, 128)
 
 
-def test_overlays_show_the_photo_in_gray_unless_told_otherwise() -> None:
+def test_overlays_show_the_photo_in_gray_by_default() -> None:
     photo = np.broadcast_to(np.array([200, 30, 90], np.uint8), (2, 2, 3))
     nothing = np.zeros((2, 2))
     assert shown(nothing, photo)[0, 0].tolist() == [200, 30, 90]
@@ -183,7 +183,7 @@ def test_files_that_were_not_rendered_say_nothing_of_a_style(tmp_path: Path) -> 
         Place(30, 50, 3.0, 10.0, 27.0, 34.0),  # fewer pixels than the map
     ],
 )
-def test_a_map_lies_in_the_original_where_the_net_saw_it(place: Place) -> None:
+def test_a_map_in_the_original_is_at_the_position_of_the_crop(place: Place) -> None:
     """The bright quarter of a map is the quarter of the crop, wherever that lies."""
     values = np.zeros((60, 60), np.float32)
     values[:30, 30:] = 1
@@ -226,13 +226,13 @@ def test_a_map_of_the_same_size_is_not_interpolated() -> None:
     np.testing.assert_array_equal(PlacedMap(values, Place(17, 23, 0, 0, 17, 23)).band(slice(0, 17)), values)
 
 
-def test_what_the_net_did_not_see_is_dark() -> None:
+def test_pixels_outside_the_crop_are_dark() -> None:
     picture = render(np.zeros((40, 40)), PictureStyle(), gray(300, 240), Place(300, 240, 100, 0, 200, 240))
     found = np.asarray(picture)[..., 0]
     assert (found[[50, 150, 250], 120] == [64, 128, 64]).all()
 
 
-def test_what_the_net_did_not_see_is_black_where_dark_means_nothing() -> None:
+def test_pixels_outside_the_crop_are_black_in_mode_alpha() -> None:
     place = Place(300, 240, 100, 0, 200, 240)
     picture = render(np.ones((40, 40)), PictureStyle(mode="alpha", opacity=1), gray(300, 240), place)
     found = np.asarray(picture)[..., 0]
@@ -259,7 +259,7 @@ def test_an_outline_and_a_photo_at_the_side_are_drawn_on_enlarged_pictures() -> 
     assert (side[112, 112] == 255).all()
 
 
-def test_a_bar_beside_a_narrow_picture_is_narrow() -> None:
+def test_the_bar_of_a_narrow_picture_is_narrow() -> None:
     style = picture_style(NET | {"mode": "plain", "bar": True})
     assert render(np.ones((20_000, 1)), style).width < 100
 
@@ -278,10 +278,10 @@ def test_a_bar_tells_the_range() -> None:
     ("options", "photo", "why"),
     [
         ({"size": "net"}, None, "needs the photo"),
-        ({"size": "original"}, gray(4, 4), "where the map lies"),
+        ({"size": "original"}, gray(4, 4), "the map's position"),
     ],
 )
-def test_what_is_missing_for_a_picture_is_told(
+def test_the_error_names_what_is_missing_for_a_picture(
     options: dict[str, str], photo: np.ndarray | None, why: str
 ) -> None:
     with pytest.raises(UsageError, match=why):
@@ -294,7 +294,7 @@ def test_another_photo_than_the_one_explained_is_refused() -> None:
 
 
 @pytest.mark.parametrize("pool", ["sum", "mean", "l2", "linf", "abs-sum", "positive"])
-def test_pooling_what_is_pooled_changes_nothing(pool: str) -> None:
+def test_pooling_twice_changes_nothing(pool: str) -> None:
     once = pooled(np.random.default_rng(2).standard_normal((3, 4, 5)), pool)
     np.testing.assert_array_equal(pooled(once, pool), once)
 

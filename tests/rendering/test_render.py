@@ -37,12 +37,12 @@ def test_without_positive_relevance_all_is_black(values: tuple[float, ...]) -> N
     assert not heatmap_picture(map_of(*values)).any()
 
 
-def test_what_is_shown_is_the_mean_over_the_channels() -> None:
+def test_the_mean_over_the_channels_is_shown() -> None:
     relevance = np.array([[[4.0, 2.0]], [[-1.0, 0.0]]], np.float32)
     np.testing.assert_array_equal(heatmap_picture(relevance)[0, :, 0], [255, 170])
 
 
-def test_what_is_not_a_number_is_black() -> None:
+def test_nan_is_black() -> None:
     assert not heatmap_picture(map_of(1.0, float("nan"))).any()
 
 

@@ -174,12 +174,12 @@ def test_the_better_half_of_two_measurements_counts() -> None:
         assert replace(found, others=0.0) == replace(best, others=0.0)  # unknown, it equals nothing
 
 
-def test_other_programs_on_the_machine_are_told() -> None:
+def test_other_programs_on_the_machine_are_reported() -> None:
     assert "do not trust" not in machine_lines(MACHINE)
     assert "other programs took 25% of the machine" in machine_lines(replace(MACHINE, others=0.25))
 
 
-def test_what_is_busy_and_not_ours_went_to_other_programs() -> None:
+def test_busy_time_that_is_not_ours_belongs_to_other_programs() -> None:
     assert others_share(Clocks(100, 50, 10), Clocks(120, 65, 20)) == pytest.approx(0.25)
     assert others_share(Clocks(100, 50, 10), Clocks(120, 59, 20)) == 0
     assert math.isnan(others_share(Clocks(0, 0, 10), Clocks(0, 0, 20)))
@@ -192,7 +192,7 @@ def test_kernels_with_avx512_are_tried_only_where_cpu_and_target_have_it() -> No
     assert kernel_choices(old, old) == ("",)
 
 
-def test_others_are_denied_what_our_target_lacks() -> None:
+def test_other_programs_may_not_use_features_that_our_target_lacks() -> None:
     old, new = {"avx2"}, {"avx2", "avx512f"}
     assert denials(new, old) == {
         "OPENBLAS_CORETYPE": "Haswell",
@@ -282,7 +282,7 @@ def test_the_table_has_the_columns_that_are_known() -> None:
     )
 
 
-def test_json_has_null_for_what_is_not_known(tmp_path: Path) -> None:
+def test_json_has_null_for_unknown_values(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     write_json(path, MACHINE, {"throughput": [{"net": "vgg16", "peak_memory": math.nan, "rounds": [1.5]}]})
     report = json.loads(path.read_text())

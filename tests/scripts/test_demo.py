@@ -87,7 +87,7 @@ def test_the_net_knows_the_shapes_of_pictures_it_has_not_seen(
     assert accuracy(explainer.net, examples_of(pictures), mean_colour(explainer)) > 0.95
 
 
-def test_heatmaps_lie_on_the_shape_asked_for(explainer: Explainer, pictures: list[Picture]) -> None:
+def test_heatmaps_highlight_the_explained_shape(explainer: Explainer, pictures: list[Picture]) -> None:
     chosen = pictures[:16]
     batch = examples_of(chosen).levels - mean_colour(explainer)
     forward = ENGINE.forward(explainer.net, tuple(explainer.plans.values()), batch)
@@ -343,7 +343,7 @@ def bash(script: Path, *arguments: object, cwd: Path, **environment: str) -> sub
     ],
     ids=["missing", "too old", "without venv"],
 )
-def test_a_machine_that_lacks_something_is_told_what(
+def test_missing_requirements_are_named(
     tmp_path: Path, name: str, python: str | None, complaint: str
 ) -> None:
     path = tmp_path / "python"

@@ -255,7 +255,7 @@ def test_files_go_where_the_config_looks_for_them(name: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "parameters"), [("caffenet", 60_965_224), ("googlenet", 6_998_552), ("vgg16", 138_357_544)]
 )
-def test_published_weights_have_room_for_the_nets_parameters(name: str, parameters: int) -> None:
+def test_published_weights_are_large_enough_for_the_parameters_of_the_net(name: str, parameters: int) -> None:
     weights = next(iter(fetch_model.MODELS[name].files.values()))
     assert weights.size >= 4 * parameters
 
@@ -324,7 +324,7 @@ def test_a_model_is_fetched_with_mean_and_labels_and_the_command_that_runs_it(
     assert f"cd {tmp_path} && caffe-lrp -c {ROOT}/configs/tiny.txt -f FILELIST" in result.stdout
 
 
-def test_what_is_in_place_and_right_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_correct_files_are_not_downloaded_again(server: Server, tmp_path: Path) -> None:
     models = with_archive(
         server.serve("aux.tar.gz", Reply(ARCHIVE)), published(server.serve("net", Reply(WEIGHTS)))
     )
@@ -573,7 +573,7 @@ def test_the_command_that_checks_works_as_it_is_printed(tmp_path: Path) -> None:
     ],
     ids=["all hosts unknown", "one host unknown", "one host known"],
 )
-def test_a_machine_without_network_is_told_from_a_dead_host(
+def test_a_missing_network_is_distinguished_from_a_dead_host(
     addresses: list[str],
     said: bool,
     tmp_path: Path,
@@ -709,7 +709,7 @@ def test_a_wrong_member_of_an_archive_is_not_kept(server: Server, tmp_path: Path
     assert files_below(tmp_path) == ["aux.tar.gz.part"]
 
 
-def test_a_disk_without_room_is_said_before_anything_is_fetched(server: Server, tmp_path: Path) -> None:
+def test_too_little_disk_space_is_reported_before_downloading(server: Server, tmp_path: Path) -> None:
     huge = replace(published(server.serve("net", Reply(WEIGHTS))), size=10**18)
     assert_refused(run(table(huge), tmp_path), "1,000,000,000,000.0 MB are needed")
     assert server.requests == []

@@ -131,7 +131,7 @@ def test_messages_are_taken_apart_and_put_together(tmp_path: Path) -> None:
         assert write_message(parse_message(stored)) == stored
 
 
-def test_checksums_of_a_png_are_mended() -> None:
+def test_checksums_of_a_png_are_corrected() -> None:
     for good in fuzz_parsers.image_seeds()["png"]:
         damaged = good.replace(good[29:33], b"\0\0\0\0", 1)
         assert damaged != good
@@ -217,7 +217,7 @@ def test_exit_codes_are_those_of_the_readme() -> None:
     assert 1 not in hostile_scene.documented_codes()
 
 
-def test_what_happens_outside_of_the_output_folder_is_found(tmp_path: Path) -> None:
+def test_changes_outside_the_output_folder_are_found(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene", TINY)
     before = hostile_scene.snapshot(scene)
     (scene / OUT).mkdir()

@@ -41,13 +41,13 @@ def test_the_line_is_broken_in_the_copy_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "row", "fault"),
     [
-        ("answer = 43\n", ROW, "but stands in nowhere"),
-        ("answer = 42\n" * 2, ROW, "but stands in caffe_lrp/it.py:1, caffe_lrp/it.py:2"),
+        ("answer = 43\n", ROW, "found: nowhere"),
+        ("answer = 42\n" * 2, ROW, "found: caffe_lrp/it.py:1, caffe_lrp/it.py:2"),
         ("answer = 42\n", ROW._replace(instead="answer ="), "is no Python"),
         ("answer = 42\n", ROW._replace(instead=ROW.text), "must become another text"),
         ("answer = 42\n", ROW._replace(targets=("gone.py",)), "there are no tests gone.py"),
     ],
 )
-def test_rows_that_do_not_fit_are_told(tmp_path: Path, source: str, row: Mutation, fault: str) -> None:
+def test_rows_that_do_not_fit_are_reported(tmp_path: Path, source: str, row: Mutation, fault: str) -> None:
     (found,) = mutations.faults_of(checkout(tmp_path, source), row)
     assert fault in found

@@ -95,7 +95,9 @@ def test_this_python_is_found() -> None:
     assert sys.version_info[:2] in {python.version for python in script.find_pythons((3, 10))}
 
 
-def test_the_copy_has_what_git_does_not_ignore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_copy_has_all_files_that_git_does_not_ignore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, copy = tmp_path / "root", tmp_path / "copy"
     for name in (".gitignore", "a b/é.py", "out.npy", "gone.py"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -201,7 +203,7 @@ def test_a_python_that_is_asked_for_and_missing_is_a_failure(
 
 
 @pytest.mark.parametrize("result", ["failed", "not installed", "no tests"])
-def test_what_did_not_pass_is_a_failure(
+def test_everything_that_did_not_pass_is_a_failure(
     results: Results, monkeypatch: pytest.MonkeyPatch, result: str
 ) -> None:
     results({(NEW, script.NEWEST): result})

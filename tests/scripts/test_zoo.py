@@ -282,7 +282,7 @@ def test_configs_have_the_formula_that_suits_the_net() -> None:
 # --- the builder and the counter
 
 
-def test_sketch_reads_what_was_written_last_unless_told_otherwise() -> None:
+def test_sketch_reads_the_last_blob_by_default() -> None:
     net = Sketch("n", (3, 9, 8))
     first = net.conv("a", 4, (1, 3), stride=2, pad=(0, 1), groups=2, bias=False)
     net.relu("r")

@@ -1,7 +1,7 @@
-"""The commands of the command line: a table of them, and a module for each beside it.
+"""The commands of the command line: a table, and a module for each.
 
-A module has its purpose (``HELP``), its arguments (``add_arguments``) and the work itself (``run``). It is
-imported for its help alone, too, and so imports what takes long to load within ``run``.
+A module has a purpose (``HELP``), arguments (``add_arguments``) and the work (``run``). It is
+imported even just for its help, so slow imports are made inside ``run``.
 """
 
 import argparse
@@ -17,26 +17,26 @@ from caffe_lrp.machine.environment import ADDRESS_SPACE_TO_COMPILE
 class CommandModule(Protocol):
     """The interface of a command's module."""
 
-    #: Its purpose: one short sentence for the list of commands, and more if there is more to say.
+    #: Its purpose: one short sentence for the list of commands, and further sentences if needed.
     HELP: str
 
     def add_arguments(self, parser: Parser) -> None:
         """Add its arguments, and the epilog of its help if it has one."""
 
     def run(self, options: argparse.Namespace) -> int:
-        """Do the work; the exit code. A signal ends the process until ``options.halt`` is told otherwise."""
+        """Do the work; return the exit code. A signal ends the process unless ``options.halt`` is changed."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command is, and what it needs before it runs.
+    """The module of a command, and its requirements.
 
     Attributes
     ----------
     module
-        Name of its module, in this folder.
+        Name of its module, in this package.
     address_space
-        Bytes of it that are needed besides those of the libraries; None: nothing is asked of the machine.
+        Bytes of address space that it needs in addition to the libraries; None: no requirements.
     """
 
     module: str
@@ -47,10 +47,10 @@ class Command:
         return cast("CommandModule", import_module(f"{__name__}.{self.module}"))
 
 
-#: What the command line does without a subcommand.
+#: The command that runs without a subcommand.
 RUN_LIST = Command("run_list", address_space=0)
 
-#: Subcommand -> where it is, in the order of the help.
+#: Subcommand -> its module and requirements, in the order of the help.
 COMMANDS = {
     "explain": Command("explain", address_space=0),
     "init": Command("init", address_space=0),
@@ -83,13 +83,13 @@ def summaries() -> dict[str, str]:
 
 
 def overview() -> str:
-    """A line for every subcommand."""
+    """Return a line for every subcommand."""
     longest = max(map(len, COMMANDS))
     return "\n".join(f"  {name:<{longest}}  {text}" for name, text in summaries().items())
 
 
 def options_of_all() -> Iterator[tuple[str, str]]:
-    """Every option of every command, with how the command is written."""
+    """Yield every option of every command, with the name of the command."""
     list_parser = import_module(f"{__name__}.{RUN_LIST.module}").list_parser
     for parser in map(parser_of, COMMANDS):
         for option in parser.options:

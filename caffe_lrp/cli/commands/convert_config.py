@@ -1,4 +1,4 @@
-"""``caffe-lrp convert-config``: a config file, of pairs of lines or YAML, as YAML with all keys explained."""
+"""``caffe-lrp convert-config``: converts a config (pairs of lines or YAML) to YAML with explained keys."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the YAML file, unless there is one, and say so."""
+    """Write the YAML file, unless it exists, and report it."""
     old, new = options.old, options.new
     require_yaml_name(new)
     values = {attribute: entry.value for attribute, entry in read_entries(old).items()}
@@ -32,14 +32,14 @@ def run(options: argparse.Namespace) -> int:
     text = as_yaml(values)
     with options.halt.concluding():
         write_new(new, text)
-    say(f"{new} says what {old} does", sys.stdout)
+    say(f"{old} converted to {new}", sys.stdout)
     return ExitCode.DONE
 
 
 def _moved(path: Path, old_folder: Path, new_folder: Path) -> Path:
     """Return a path relative to the config file as written from another folder.
 
-    One that exists in the current folder is found from there, whatever the config file's folder.
+    A path that exists in the current folder is resolved there, whatever the config file's folder.
     """
     if path.is_absolute() or exists(path):
         return path

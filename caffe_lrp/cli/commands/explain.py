@@ -1,4 +1,4 @@
-"""``caffe-lrp explain``: pictures of what a net sees in images, from its two files, without a config."""
+"""``caffe-lrp explain``: explains images with a net, from its two files, without a config."""
 
 import argparse
 from pathlib import Path
@@ -45,7 +45,7 @@ caffe-lrp -c CONFIG --images DIR
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the net, the images, what is to be known of the net, and how pictures look."""
+    """Add the net, the images, and the options for the net and the pictures."""
     parser.usage = _USAGE
     parser.epilog = _EPILOG
     parser.words_go_anywhere = True
@@ -85,7 +85,7 @@ def _why_no_prototxt(path: Path) -> str:
     """Return what a file is instead of a prototxt, such as a PyTorch model; empty if unknown."""
     try:
         foreign = why_foreign(read_head(path, "prototxt", UsageError, SEARCHED_BYTES), "prototxt")
-    except UsageError:  # a run says so
+    except UsageError:  # reported later, by the run
         return ""
     return f"{path}: {foreign}" if foreign else ""
 

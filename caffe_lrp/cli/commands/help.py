@@ -23,7 +23,7 @@ _TITLE = "caffe-lrp explains the predictions of a Caffe image classifier, pixel 
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the word."""
+    """Add the topic or command."""
     parser.epilog = _EPILOG
     parser.add_argument("word", nargs="?", metavar="TOPIC|COMMAND", help="what to show")
 

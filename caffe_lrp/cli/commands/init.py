@@ -8,8 +8,8 @@ from caffe_lrp.cli.options import Parser, add_override
 HELP = "Write a commented YAML config for a net. Lines that are left to fill in are marked."
 
 _EPILOG = """\
-Values that neither options nor prototxt give stay empty in the new file, and a
-run says which are missing. An existing file is never replaced.
+Values found in neither options nor prototxt stay empty in the new file, and a
+run reports them as missing. An existing file is never replaced.
 """
 
 
@@ -38,7 +38,7 @@ def _fault(options: argparse.Namespace) -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the config, and print what it says, what is left to fill in and what to do next."""
+    """Write the config, and print its settings, the values left to fill in, and the next steps."""
     from caffe_lrp.cli.new_config import make_config  # noqa: PLC0415 - Numba takes its time
 
     options.halt.unwind()

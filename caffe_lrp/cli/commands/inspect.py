@@ -1,4 +1,4 @@
-"""``caffe-lrp inspect``: the layers of a net, and the rule that a formula gives to each."""
+"""``caffe-lrp inspect``: the layers of a net, and the rule of each layer under a formula."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``caffe-lrp merge``: one database out of those of shards."""
+"""``caffe-lrp merge``: merges the databases of shards into one."""
 
 import argparse
 import sys
@@ -23,14 +23,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Join databases, and say into which."""
+    """Merge databases, and report the result."""
     from caffe_lrp.model.labels import read_labels  # noqa: PLC0415 - these load NumPy and Numba
     from caffe_lrp.outputs.database import input_path_of  # noqa: PLC0415
     from caffe_lrp.outputs.merge import merge_databases  # noqa: PLC0415
     from caffe_lrp.outputs.project import write_project  # noqa: PLC0415
 
     options.halt.unwind()
-    labels = read_labels(options.labels) if options.labels else ()  # not only after an hour's work
+    labels = read_labels(options.labels) if options.labels else ()  # first, as merging may take an hour
     count = merge_databases(options.shards, options.out, allow_missing=options.allow_missing)
     say(f"{counted(count, 'database')} joined in {options.out}", sys.stdout)
     if input_path_of(options.out).exists():

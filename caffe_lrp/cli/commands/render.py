@@ -1,4 +1,4 @@
-"""``caffe-lrp render``: pictures of the maps of finished runs, drawn anew without their models."""
+"""``caffe-lrp render``: pictures of the maps of finished runs, drawn again without their models."""
 
 import argparse
 import os
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 HELP = "Draw the maps of finished runs again, without their nets. In any colours, over photos, on a sheet."
 
-#: A word of --range that only this command has: the largest that any of the maps has by itself.
+#: A value of --range for this command only: the largest range of any map.
 _RUN = "run"
-#: A sheet of more pictures takes more than a moment.
+#: A sheet of more pictures takes a while, and is announced.
 _MANY = 100
-#: Shorter times are told as such, in seconds.
+#: Shorter times, in seconds, are printed as "less than" this.
 _LEAST_TOLD = 0.1
 _EPILOG = """\
 SOURCE is the output folder of a run, its maps.h5, or files of maps:
@@ -38,7 +38,7 @@ largest that any of them has by itself."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the sources, where pictures go, and how they look."""
+    """Add the sources, the output, and the style of the pictures."""
     add = parser.add_argument
     add("sources", type=Path, nargs="+", metavar="SOURCE", help="folder of a run, maps.h5, or files of maps")
     add = parser.add_argument_group("output").add_argument
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _require_room(path: Path, *, overwrite: bool) -> None:
-    """Refuse a sheet of another kind than PNG, and one in the place of a file of somebody else."""
+    """Refuse a sheet that is not a PNG file, or that would replace a file not made by caffe-lrp."""
     from caffe_lrp.rendering.png import style_in  # noqa: PLC0415 - loads OpenCV
 
     if path.suffix.lower() != ".png":
@@ -108,7 +108,7 @@ def _require_room(path: Path, *, overwrite: bool) -> None:
 
 
 def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt) -> PictureStyle:
-    """Return the style with one range for all maps: the largest of their own ranges."""
+    """Return the style with a common range for all maps: the largest of their own ranges."""
     from caffe_lrp.batch.painting import largest_reach  # noqa: PLC0415
     from caffe_lrp.cli.progress import Tally  # noqa: PLC0415
 
@@ -166,7 +166,7 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
 
 
 def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
-    """Draw the sheet into a file, and say what is on it."""
+    """Draw the sheet into a file, and report its content."""
     from caffe_lrp.batch.sheets import draw_sheet  # noqa: PLC0415
     from caffe_lrp.files.atomic import write_atomically  # noqa: PLC0415
     from caffe_lrp.rendering.png import encode_picture  # noqa: PLC0415
@@ -177,7 +177,7 @@ def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
         return
     try:
         write_atomically(path, encode_picture(sheet.picture, painter.style))
-    except ImageError as fault:  # it is no image that failed
+    except ImageError as fault:  # the sheet failed, not an image
         raise OutputError(str(fault)) from fault
     text = f"sheet of {counted(sheet.maps, 'picture')} of {counted(sheet.photos, 'photo')}: {path}"
     say(text, sys.stdout)

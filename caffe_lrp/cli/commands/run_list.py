@@ -99,7 +99,7 @@ def demo_parser() -> Parser:
         "prepath", metavar="PREPATH", help="put before image paths: ./, or / if they are absolute"
     )
     _add_common(parser)
-    # Whatever cannot be said here is as where it can, but is not.
+    # Options that the demo lacks have the values of a run without them.
     parser.set_defaults(**vars(list_parser().parse_args([])) | {"is_demo": True})
     return parser
 
@@ -146,14 +146,14 @@ def _add_sources(parser: Parser) -> None:
         "--target", type=checked(parse_target), metavar="CLASS",
         help="with --images: the class (default -1: the best)",
     )  # fmt: skip
-    add("--image-root", default="", metavar="DIR", help="folder that relative paths start from")
+    add("--image-root", default="", metavar="DIR", help="base folder of relative paths in the list")
     add(
         "--max-pixels", type=pixels_of, default=pixels_of("180M"), metavar="N",
         help="refuse larger images (default 180M, at most 1G)",
     )  # fmt: skip
 
 
-#: Options that replace a value of the config, by the attribute: metavar, help.
+#: Options that replace a value of the config: attribute -> metavar, help.
 _OVERRIDES = {
     "epsilon": ("N", "ε of the ε rule"),
     "beta": ("N", "β of the αβ rule, where α = 1 + β"),
@@ -250,7 +250,7 @@ def _fault(options: argparse.Namespace) -> str:
         (has_list and has_images, "-f/--filelist and --images cannot be combined; give only one of them"),
         (
             bool(options.image_root) and has_images,
-            "--image-root is only for lists; --images says where its images are",
+            "--image-root is only for lists; --images already gives the folder of the images",
         ),
         (
             options.target is not None and not has_images,
@@ -279,7 +279,7 @@ def run(options: argparse.Namespace) -> int:
         entries = read_images(options.images, options.target or Target(-1), output_root)
     elif options.filelist:
         entries = read_filelist(options.filelist)
-    # Numba and OpenCV take a second to load: not for --help, nor for a wrong config.
+    # Numba and OpenCV take a second to load: too long for --help or a wrong config.
     from caffe_lrp.batch.preparation import prepare_run  # noqa: PLC0415
     from caffe_lrp.batch.run import explain_list  # noqa: PLC0415
     from caffe_lrp.cli.reporter import Reporter  # noqa: PLC0415
@@ -297,6 +297,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
-    """Values given on the command line, by attribute of the config."""
+    """Return the values given on the command line, by attribute of the config."""
     given = vars(options) | {"formula": options.formulas[0] if options.formulas else None}
     return {key.attribute: given[key.attribute] for key in KEYS if given.get(key.attribute) is not None}

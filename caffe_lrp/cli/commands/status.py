@@ -1,4 +1,4 @@
-"""``caffe-lrp status``: how far the runs in a folder are."""
+"""``caffe-lrp status``: the progress of the runs in a folder."""
 
 import argparse
 import json

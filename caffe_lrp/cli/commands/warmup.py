@@ -1,4 +1,4 @@
-"""``caffe-lrp warmup``: compile everything ahead, so that no run has to."""
+"""``caffe-lrp warmup``: compiles everything in advance, so that no run has to."""
 
 import argparse
 import os
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     """Compile all kernels, and print how to use them."""
     if options.cpu:
         os.environ["CAFFE_LRP_CPU"] = options.cpu
-    # What compiles reads the environment when it is imported.
+    # The compiler reads the environment when it is imported.
     from caffe_lrp.cli.compiler_reporter import CompilerReporter  # noqa: PLC0415
     from caffe_lrp.kernels._jit import CACHE_FOLDER, mark_cache_complete  # noqa: PLC0415
     from caffe_lrp.kernels.ahead import Compilation, all_kernels, unstored  # noqa: PLC0415
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     with Compilation(allowed_processors()) as compilation, closing(reporter), options.halt.finishing():
         compilation.add(all_kernels())
         for step in compilation.steps():
-            if not step.is_over:  # that is told below
+            if not step.is_over:  # the end is reported below
                 reporter.show(step)
             if options.halt.requested:
                 raise KeyboardInterrupt

@@ -1,7 +1,7 @@
 """The data layers of a training net: the size of images, and how they are prepared.
 
-Sources: Caffe's data_transformer.cpp and its data layers; for ``crop_h``, ``crop_w`` and ``resize_param`` the
-fork of SSD.
+Sources: Caffe's data_transformer.cpp and its data layers; SSD's fork for ``crop_h``, ``crop_w`` and
+``resize_param``.
 """
 
 import re
@@ -19,9 +19,9 @@ from .weights import scan_blob
 
 Said = TypeVar("Said")
 
-#: Data layers of Caffe and its forks whose first top is the image and all others labels.
+#: Data layers of Caffe and its forks whose first top is the image; all other tops are labels.
 LABELLED_TYPES = frozenset(("AnnotatedData", "Data", "ImageData", "MemoryData", "WindowData"))
-#: Names that authors of Python layers give to the size of images in ``param_str``.
+#: Names that authors of Python layers use for the image size in ``param_str``.
 _PYTHON_SIZE = re.compile(
     r"""\b(?:im_shape|im_size|image_size|img_size|input_size|crop_size)['"]?\s*[:=]\s*"""
     r"""[\[(]?\s*(?P<height>[0-9]{1,6})\b(?:\s*,\s*(?P<width>[0-9]{1,6})\b)?"""
@@ -68,14 +68,14 @@ def transform_of(layer: LayerSpec) -> Transform:
 
 
 def image_size(layer: LayerSpec, source: str) -> tuple[int, int] | None:
-    """Height and width of the images of a data layer; None if the file does not tell.
+    """Height and width of the images of a data layer; None if the file does not say.
 
     Parameters
     ----------
     layer
         The data layer.
     source
-        The prototxt: mean images are looked for where Caffe looks for them, and in its folder.
+        The prototxt; mean images are looked for where Caffe looks, and in the folder of the prototxt.
     """
     transform, parameters = transform_of(layer), layer.parameters.transform_param
     if transform.crop_size:
@@ -91,7 +91,7 @@ def image_size(layer: LayerSpec, source: str) -> tuple[int, int] | None:
 
 
 def channel_count(layer: LayerSpec, source: str) -> int | None:
-    """Number of channels of the images of a data layer; None if the file does not tell for certain."""
+    """Number of channels of the images of a data layer; None if the file does not settle it."""
     transform, parameters = transform_of(layer), layer.parameters.transform_param
     if transform.is_gray:
         return 1
@@ -104,7 +104,7 @@ def channel_count(layer: LayerSpec, source: str) -> int | None:
 
 
 def blob_shape(layer: LayerSpec, top: int) -> Shape | None:
-    """Shape of one item of a top, where the layer has it in full; None for all others."""
+    """Shape of one item of a top, if the layer states it in full; else None."""
     memory = layer.parameters.memory_data_param
     if layer.type == "MemoryData" and top == 0 and min(memory.channels, memory.height, memory.width) > 0:
         return memory.channels, memory.height, memory.width
@@ -113,7 +113,7 @@ def blob_shape(layer: LayerSpec, top: int) -> Shape | None:
 
 
 def dummy_shape(layer: LayerSpec, top: int) -> Shape | None:
-    """Full shape of a top of a DummyData layer; None if the layer is another one, or does not say."""
+    """Full shape of a top of a DummyData layer; None for other layers, or if the shape is not stated."""
     parameters = layer.parameters.dummy_data_param
     shapes = [tuple(shape.dim) for shape in parameters.shape]
     if layer.type != "DummyData":
@@ -126,7 +126,7 @@ def dummy_shape(layer: LayerSpec, top: int) -> Shape | None:
 
 
 def constant_of(layer: LayerSpec, top: int) -> float | None:
-    """The number that a top of a DummyData layer is filled with; None if there are others."""
+    """The number that a top of a DummyData layer is filled with; None if it is not constant."""
     fillers = layer.parameters.dummy_data_param.data_filler
     filler = _of_top(fillers, top) if fillers else FillerParameter()
     return filler.value if filler is not None and filler.type == "constant" else None
@@ -140,7 +140,7 @@ def _of_top(said: Sequence[Said], top: int) -> Said | None:
 
 
 def _python_size(parameters: str) -> tuple[int, int] | None:
-    """The size of images in the parameters of a Python layer: an expression that is not evaluated."""
+    """The image size in the parameters of a Python layer: an expression, which is not evaluated."""
     found = _PYTHON_SIZE.search(parameters)
     if not found:
         return None
@@ -149,7 +149,7 @@ def _python_size(parameters: str) -> tuple[int, int] | None:
 
 
 def _mean_shape(transform: Transform, source: str) -> Shape | None:
-    """Channels, height and width of the mean image, if there is one and it can be found.
+    """Channels, height and width of the mean image, if it can be found.
 
     Height and width are 1 where it has one number for every channel.
     """

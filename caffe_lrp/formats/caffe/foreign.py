@@ -1,7 +1,7 @@
-"""Fields that only forks of Caffe have: which change nothing at test time, and which change scores.
+"""Fields that only forks of Caffe have: those that change nothing at test time, and those that change scores.
 
-Sources: the schemas of BVLC's, Intel's, NVIDIA's, SegNet's and SSD's Caffe, of caffe-windows, and netron's
-collection of what others have added.
+Sources: the schemas of BVLC's, Intel's, NVIDIA's, SegNet's and SSD's Caffe and of caffe-windows, and
+netron's collection of fields that others have added.
 """
 
 import re
@@ -12,13 +12,13 @@ from caffe_lrp.formats.spec import UnknownField
 
 from .scan import fields_of
 
-#: So many fields are looked at; forks of Caffe have added a few dozen, deep nets repeat them in every layer.
+#: The most fields that are checked; forks have added a few dozen, and deep nets repeat them in every layer.
 _MOST_FIELDS = 20_000
 #: Blocks of the net that describe a layer.
 LAYER_BLOCKS = ("layer", "layers")
 
-#: Fields that change nothing at test time, wherever they stand: training, losses, statistics, where images
-#: are read from, and on what hardware by which library in which precision and memory things are computed.
+#: Fields that change nothing at test time in any block: training, losses, statistics, the source of images,
+#: and the hardware, library, precision and memory used for computing.
 _HARMLESS = re.compile(
     r"""(.*_)?engine | cudnn_.* | winograd | .*conv_algo.* | .*workspace.* | compile_net_state
     | mn_.* | multinode | quantization_param | (.*_)?mem(ory)?_shar(ing|e) | share_in_parallel
@@ -30,10 +30,10 @@ _HARMLESS = re.compile(
     | hdf5_output_param | parameter_param""",
     re.VERBOSE,
 )
-#: Blocks of which the same is true, whatever they contain.
+#: Blocks that change nothing at test time, whatever they contain.
 _HARMLESS_BLOCKS = re.compile("transform_param|resize_param|param|.*_filler|.*data_param")
-#: Fields that change nothing in one kind of block. Whether batch normalization scales and shifts shows in its
-#: blobs, and dropout does nothing at test time, whatever it drops in training.
+#: Fields that change nothing in one kind of block. The blobs of batch normalization show whether it scales
+#: and shifts, and dropout does nothing at test time, whatever it drops in training.
 _HARMLESS_PLACES = re.compile(
     r"""batch_norm_param/(use_weight_bias|bias_term|frozen) | bn_param/(bn_)?type
     | dropout_param/(drop_.*|a|b|mu|sigma)""",
@@ -43,16 +43,16 @@ _HARMLESS_PLACES = re.compile(
 
 @dataclass(frozen=True)
 class Effect:
-    """How a field of a fork changes scores.
+    """How a fork's field changes scores.
 
     Attributes
     ----------
     place
-        Its block and its name, as a pattern.
+        Pattern of its block and name.
     harmless
-        Values with which it does nothing, as a pattern.
+        Pattern of the values with which it does nothing.
     text
-        What it does otherwise, and what to do about it.
+        What it does with other values, and what to do about it.
     """
 
     place: re.Pattern[str]
@@ -62,12 +62,12 @@ class Effect:
 
 _FALSE = re.compile("false|f|0", re.IGNORECASE)
 
-#: Fields that change the forward pass, and are not followed.
+#: Fields that change the forward pass, which is not reproduced here.
 EFFECTS = (
     Effect(
         re.compile(r".*_param/(combine_|fuse_|fused_|with_)?relu"),
         _FALSE,
-        "applies a ReLU to the output of the layer; write the ReLU as a layer of its own",
+        "applies a ReLU to the output of the layer; write the ReLU as a separate layer",
     ),
     Effect(
         re.compile(r"dropout_param/sample_weights_test"),
@@ -113,7 +113,7 @@ def unknown_fields(text: str) -> Mapping[int, tuple[UnknownField, ...]]:
     Returns
     -------
     Mapping
-        Number of the block of the net they stand in -> fields; −1 stands for the net itself.
+        Number of the net's block that they are in -> fields; −1 is the net itself.
     """
     found: dict[int, list[UnknownField]] = {}
     for count, (entry, field) in enumerate(_fields_that_matter(text)):
@@ -124,7 +124,7 @@ def unknown_fields(text: str) -> Mapping[int, tuple[UnknownField, ...]]:
 
 
 def _fields_that_matter(text: str) -> Iterator[tuple[int, UnknownField]]:
-    """Number of the block of the net, and the field in it."""
+    """Number of the net's block, and the field in it."""
     line, position = 1, 0
     for use in fields_of(text):
         if use.is_known:
@@ -148,5 +148,5 @@ def _matters(field: UnknownField) -> bool:
 
 
 def place_of(field: UnknownField) -> str:
-    """The block that messages name; empty for a field of the layer itself."""
+    """The name of the block for messages; empty for a field of the layer itself."""
     return f" in '{field.block}'" if field.block and field.block not in LAYER_BLOCKS else ""

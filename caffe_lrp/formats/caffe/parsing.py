@@ -1,7 +1,7 @@
-"""Text of a prototxt into a message, by protobuf's own parser, which some texts would keep busy for minutes.
+"""Parsing a prototxt into a message with protobuf's own parser, which takes minutes for some texts.
 
-It copies the whole line for every value that it tries to understand, and looks at a run of backslashes once
-for each of them. So it is given pieces of long lines, and no long runs.
+The parser copies the whole line for every value that it reads, and scans a run of backslashes once for each
+backslash. So long lines are split before it sees them, and long runs are refused.
 """
 
 import re
@@ -15,35 +15,35 @@ from caffe_lrp.messages import counted
 from .caffe_pb2 import NetParameter
 from .spelling import why_invalid
 
-#: A net of 5,000 layers has 50,000 fields; the parser takes a second for every 20,000 unknown ones.
+#: A net of 5,000 layers has 50,000 fields; the parser takes a second per 20,000 unknown fields.
 MOST_FIELDS = 100_000
-#: Names in a file: some exporters write the whole path of a tensor, but no more.
+#: The longest name in a file: some exporters write the whole path of a tensor, but nothing longer.
 LONGEST_NAME = 1_000
-#: Longer lines are given to the parser in pieces of about this length.
+#: Longer lines are split into pieces of about this length.
 _LONG_LINE = 1_000
 _MOST_BACKSLASHES = 100
 
-#: What is looked for outside of comments and texts. A quote that is not closed ends with its line.
+#: Comments and strings, which are skipped. A quote that is not closed ends with its line.
 _ASIDE = re.compile(
     r"""\#[^\n]* | "[^"\\\n]*(?:\\.[^"\\\n]*)*"? | '[^'\\\n]*(?:\\.[^'\\\n]*)*'?""", re.VERBOSE
 )
-#: In a text without comments, and with a single quote in place of every text: one for every field or value.
+#: One match per field or value, in a text without comments whose strings are each replaced by a single quote.
 _VALUE = re.compile(r"""[:](?:\s*["{<\[])?|[",{<]""")
-#: Where a long line is cut: behind a text, or behind blanks, commas, semicolons and brackets.
+#: Where a long line is split: after a string, or after blanks, commas, semicolons and brackets.
 _PIECE = re.compile(rf"(?:{_ASIDE.pattern} | [^\s,;{{}}<>\[\]\"'\#]+ | [\s,;{{}}<>\[\]])", re.VERBOSE)
 
 
 class UnreadableError(Exception):
-    """Why a text is no prototxt; the message names the line where it can."""
+    """The text is not a valid prototxt; the message names the line if possible."""
 
 
 def parsed(text: str) -> NetParameter:
-    """The net that a text describes; unknown fields are skipped.
+    """The net that ``text`` describes; unknown fields are skipped.
 
     Raises
     ------
     UnreadableError
-        It is not valid, or has more fields than any net, or longer runs of backslashes.
+        The text is not valid, or has too many fields or backslashes in a row.
     """
     _refuse_what_takes_long(text)
     net = NetParameter()

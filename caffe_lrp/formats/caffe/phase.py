@@ -7,7 +7,7 @@ from caffe_lrp.formats.spec import LayerSpec, NetSpec
 
 from .caffe_pb2 import TEST, TRAIN, NetState, NetStateRule
 
-#: The stage of what NVIDIA's DIGITS runs after training, in files that hold the net for training as well.
+#: The stage of the deployed net in NVIDIA's DIGITS, whose files also hold the net for training.
 DEPLOY_STAGE = "deploy"
 
 
@@ -46,7 +46,7 @@ def _takes_part(layer: LayerSpec, state: NetState, stages: frozenset[str], sourc
         return _any_holds(include, state, stages)
     if _any_holds(exclude, state, stages):
         return False
-    # Caffe keeps such a layer, so two write one blob: include { phase: TRAIN } was meant.
+    # Caffe keeps such a layer, and then two layers write one blob; include { phase: TRAIN } was meant.
     is_source_for_training = layer.parameters.HasField("phase") and layer.parameters.phase == TRAIN
     return bool(layer.bottoms) or not is_source_for_training
 
@@ -56,7 +56,7 @@ def _any_holds(rules: Iterable[NetStateRule], state: NetState, stages: frozenset
 
 
 def _holds(rule: NetStateRule, state: NetState, stages: frozenset[str]) -> bool:
-    """Whether every condition of one rule is met; ``stages`` are those of the state."""
+    """Whether every condition of a rule is met; ``stages`` are the stages of the net's state."""
     if rule.HasField("phase") and rule.phase != state.phase:
         return False
     if rule.HasField("min_level") and state.level < rule.min_level:

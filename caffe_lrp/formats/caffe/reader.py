@@ -1,4 +1,4 @@
-"""Prototxt files into `NetSpec`; the front of the package for Caffe's files."""
+"""Reading prototxt files as `NetSpec`; the entry point of the package for Caffe's files."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,22 +21,22 @@ from .weights import StoredBlob, StoredWeights, scan_blob, scan_caffemodel
 
 __all__ = ["StoredBlob", "StoredWeights", "read_prototxt", "scan_blob", "scan_caffemodel"]
 
-#: The largest prototxts have a few hundred kilobytes; anything far above is another kind of file.
+#: The largest prototxts have a few hundred kilobytes; far larger files are of another kind.
 LARGEST_PROTOTXT_MEGABYTES = 2
 #: The deepest nets have a thousand layers, and few layers read or write more than a dozen blobs.
 MOST_LAYERS = 5_000
 MOST_BLOB_NAMES = 20_000
 
 _MOST_SLIPS = 20
-#: Notices of one kind; more are counted.
+#: Notices of one kind that are shown; the rest are counted.
 MOST_NOTICES = 20
 
 
 def read_prototxt(path: Path) -> NetSpec:
     """The net that a prototxt describes, upgraded to the current style.
 
-    Unknown fields are skipped with a notice, as forks of Caffe add their own, unless they are nearly known
-    ones; unknown layer types are kept for the net builder to report.
+    Forks of Caffe add fields, so unknown fields are skipped with a notice, unless they look like misspelt
+    known fields. Unknown layer types are kept, and the net builder reports them.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def read_prototxt(path: Path) -> NetSpec:
         The file is missing, not text, or not a net; the message names the line.
     """
     content = read_small_file(path, "prototxt", ModelError, most_megabytes=LARGEST_PROTOTXT_MEGABYTES)
-    # Comments are written in any encoding; names with other bytes are replaced here and in weights.py alike.
+    # Comments may be in any encoding; invalid bytes in names are replaced the same way as in weights.py.
     text = content.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     try:
         net = parsed(text)
@@ -72,7 +72,7 @@ def read_prototxt(path: Path) -> NetSpec:
 def _notices(
     net: NetParameter, blocks: Sequence[str], unknown: Mapping[int, Sequence[UnknownField]]
 ) -> Iterator[str]:
-    """Notices on anything read differently than its author may expect, except fields of layers."""
+    """Notices on anything that is read differently than its author may expect, except layers' fields."""
     if net.layer and net.layers:
         yield (
             "has both 'layer { … }' and 'layers { … }' entries; all are used, in file order (Caffe "
@@ -92,10 +92,10 @@ def _notices(
 
 
 def _refuse_too_many(net: NetParameter, path: Path) -> None:
-    """ModelError for a net larger than any that people make: text repeated without end.
+    """ModelError for a net larger than any real one, such as text repeated without end.
 
-    Names of Split layers and of what they write are made of others, for every reader of a blob: long ones
-    would take gigabytes.
+    Names of Split layers and their tops are built from other names, once for every reader of a blob: with
+    long names they would take gigabytes.
     """
     count = len(net.layer) + len(net.layers)
     if count > MOST_LAYERS:

@@ -1,6 +1,6 @@
-"""Positions in the text of a prototxt: protobuf's own parser drops lines, and the order of styles.
+"""Positions in the text of a prototxt: protobuf's own parser drops line numbers, and the order of styles.
 
-For texts that protobuf has parsed; braces and quotes are known to match.
+The text has already been parsed by protobuf, so braces and quotes match.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from .caffe_pb2 import NetParameter
 
-#: Comments and texts are stepped over; a name counts where a value or a block follows it.
+#: Comments and strings are skipped; a name is a field if a value or a block follows it.
 _TOKEN = re.compile(
     r"""\#[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'"""
     r"""| (?P<field>[A-Za-z_]\w*|\[[A-Za-z_][\w./-]*\])(?=\s*(?:\#[^\n]*\n\s*)*[:{<\[])"""
@@ -30,13 +30,13 @@ class FieldUse:
     name
         The field.
     start, stop
-        Where its name stands in the text.
+        Position of its name in the text.
     block
         Name of the block around it, empty for the net.
     known
         The fields that such a block has; None in a block that is unknown itself.
     entry
-        Number of the block of the net it stands in, −1 outside.
+        Number of the net's block that it is in, −1 outside.
     """
 
     name: str
@@ -48,7 +48,7 @@ class FieldUse:
 
     @property
     def is_known(self) -> bool:
-        """Whether the field is one of its block; so is everything in an unknown block."""
+        """Whether the block has such a field; always true in an unknown block."""
         return self.known is None or self.name in self.known
 
     def line(self, text: str) -> int:
@@ -62,7 +62,7 @@ class FieldUse:
 
 
 def fields_of(text: str) -> Iterator[FieldUse]:
-    """Every use of a field, in order."""
+    """All uses of fields, in order."""
     outer: list[tuple[str, Any]] = []
     block: tuple[str, Any] = ("", NetParameter.DESCRIPTOR)
     next_block: tuple[str, Any] = ("", None)
@@ -73,7 +73,7 @@ def fields_of(text: str) -> Iterator[FieldUse]:
             outer.append(block)
             block = next_block
         elif token["brace"]:
-            next_block, block = block, outer.pop()  # the next element of a list is a block of the same kind
+            next_block, block = block, outer.pop()  # the next list element is a block of the same kind
         elif token["field"]:
             name, known = token["field"], None if block[1] is None else block[1].fields_by_name
             next_block = (name, known[name].message_type if known and name in known else None)
@@ -81,7 +81,7 @@ def fields_of(text: str) -> Iterator[FieldUse]:
 
 
 def blocks_of(text: str) -> Iterator[str]:
-    """Names of the blocks of the net, in order: ``layer`` for every layer of the current style."""
+    """Names of the net's blocks, in order: ``layer`` for every layer of the current style."""
     depth, name = 0, ""
     for token in _TOKEN.finditer(text):
         if token["brace"] in ("{", "<"):

@@ -1,4 +1,4 @@
-"""Names in a prototxt that are nearly known ones, and what is wrong with one that cannot be parsed."""
+"""Misspelt names in a prototxt, and why a prototxt cannot be parsed."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ from .caffe_pb2 import DESCRIPTOR
 from .scan import fields_of
 from .upgrade import V1_TYPE_NAMES
 
-#: An unknown field less similar than this to a known one is taken for one of a fork of Caffe.
+#: An unknown field less similar than this to every known one is taken for a field of a fork of Caffe.
 _LEAST_SIMILARITY = 0.85
 _MOST_VALUES = 8
-#: So many names of fields are compared with the known ones; forks of Caffe have added a few dozen.
+#: At most this many field names are compared with the known ones; forks of Caffe have added a few dozen.
 _MOST_NAMES = 2000
 _PARAMETERS = "_param"
 _AXIS = re.compile("_[a-z]$")
@@ -39,10 +39,10 @@ _OLD_TYPES = "caffe_lrp.V1LayerParameter.LayerType"
 
 
 def misspelt_fields(text: str) -> Iterator[str]:
-    """A complaint for every unknown field of a valid prototxt that is nearly a known one.
+    """An error for every unknown field of a valid prototxt that looks like a misspelt known one.
 
-    Caffe itself refuses every unknown field. Here those of forks are let pass, so that a misspelt one
-    would silently leave its value at the default.
+    Caffe itself refuses every unknown field. Here the fields of forks are accepted, so a misspelt field would
+    silently leave its value at the default.
     """
     seen: set[tuple[str, str]] = set()
     for use in fields_of(text):
@@ -59,10 +59,10 @@ def misspelt_fields(text: str) -> Iterator[str]:
 
 
 def _slip_of(name: str, known: Any) -> str | None:
-    """The field that ``name``, which is none of the ``known``, is a misspelling of.
+    """The known field that the unknown ``name`` is a misspelling of.
 
-    ``_param`` makes no two names alike (``mn_param``, ``mvn_param``), and ``kernel_d`` is of another
-    axis than ``kernel_w``.
+    A common ``_param`` does not count as similarity (``mn_param``, ``mvn_param``), and ``kernel_d`` is not a
+    misspelt ``kernel_w`` but another axis.
     """
     if name.endswith(_PARAMETERS):
         stems = [other.removesuffix(_PARAMETERS) for other in known if other.endswith(_PARAMETERS)]
@@ -73,14 +73,14 @@ def _slip_of(name: str, known: Any) -> str | None:
 
 
 def why_invalid(error: text_format.ParseError | RecursionError, lines: Sequence[int]) -> str:
-    """Explain why a prototxt cannot be parsed, and in which line.
+    """Why a prototxt cannot be parsed, with the line.
 
     Parameters
     ----------
     error
-        What the parser says.
+        The parser's error.
     lines
-        Which line of the file each one is that the parser was given.
+        Line number in the file for each line that the parser was given.
     """
     if isinstance(error, RecursionError):
         return "not a valid prototxt: messages are nested too deeply; remove the blocks that are not needed"
@@ -93,7 +93,7 @@ def why_invalid(error: text_format.ParseError | RecursionError, lines: Sequence[
 
 
 def _explained(message: str) -> str:
-    """An error of the parser, with a remedy where there is one."""
+    """The parser's error, with advice where there is some."""
     enum, twice, bare = (pattern.search(message) for pattern in (_ENUM_FAULT, _TWICE, _BARE_TEXT))
     if enum:
         return _no_such_value(enum["type"], enum["value"])

@@ -1,7 +1,7 @@
 """Upgrade of old message styles to the current one.
 
-Source: Caffe's upgrade_proto.cpp. Caffe upgrades a file as a whole, and refuses files of several styles or
-leaves out some of their layers; here every layer is upgraded by itself, in the order of the file.
+Source: Caffe's upgrade_proto.cpp. Caffe upgrades a whole file at once, and with mixed styles it refuses the
+file or drops layers. Here each layer is upgraded on its own, in file order.
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ from caffe_lrp.messages import did_you_mean
 
 from .caffe_pb2 import LayerParameter, NetParameter, ParamSpec, V0LayerParameter, V1LayerParameter
 
-#: Names of the V1 layer types in current style; types this package does not know keep their meaning
-#: and are reported by the net builder.
+#: Names of the V1 layer types in current style; types that this package does not support are included, and
+#: the net builder reports them.
 V1_TYPE_NAMES = {
     "ABSVAL": "AbsVal",
     "ACCURACY": "Accuracy",
@@ -85,10 +85,10 @@ _V0_TYPE_NAMES = {
     "window_data": "WindowData",
 }
 _V0_PADDING = "padding"
-#: V0 layers that take the padding of a padding layer before them.
+#: V0 layers that take over the padding of a padding layer before them.
 _V0_PADDED = ("conv", "pool")
 
-#: Where the parameters of a V0 layer went: type -> parameter message, old name -> new name.
+#: Where the parameters of a V0 layer belong today: type -> parameter message, old name -> new name.
 _V0_PARAMETERS: dict[str, tuple[str, dict[str, str]]] = {
     "concat": ("concat_param", {"concat_dim": "concat_dim"}),
     "conv": (
@@ -115,32 +115,32 @@ _V0_TRANSFORM = {"scale": "scale", "meanfile": "mean_file", "cropsize": "crop_si
 
 _CURRENT_FIELDS = LayerParameter.DESCRIPTOR.fields_by_name
 _RENAMED = {"bottom", "top", "name", "include", "exclude", "loss_weight"}
-#: Where data layers had what is in transform_param today.
+#: Old places of the fields that are in transform_param today.
 _OLD_TRANSFORM_PLACES = ("data_param", "image_data_param", "window_data_param")
 _OLD_TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size")
 
 
 def upgraded_layers(net: NetParameter, blocks: Iterable[str], source: str) -> dict[int, LayerParameter]:
-    """Layers of ``net`` in current style, in file order, by the number of the block each comes from.
+    """Layers of ``net`` in current style, in file order, by the number of the block that each comes from.
 
     Parameters
     ----------
     net
-        What was parsed.
+        The parsed net.
     blocks
-        Names of the blocks of the file, in order: they tell how ``layer`` and ``layers`` take turns.
+        Names of the file's blocks, in order: they show how ``layer`` and ``layers`` alternate.
     source
         The file, for messages.
 
     Raises
     ------
     ModelError
-        A V0 layer has an unknown type, or a padding layer stands where it cannot.
+        A V0 layer has an unknown type, or a padding layer is in the wrong place.
     """
     places = {number: block for number, block in enumerate(blocks) if block in ("layer", "layers")}
     order = list(places.values())
     if (order.count("layer"), order.count("layers")) != (len(net.layer), len(net.layers)):
-        raise ModelError(f"{source}: 'layer' and 'layers' cannot be told apart; use one style throughout")
+        raise ModelError(f"{source}: the order of 'layer' and 'layers' is unclear; use one style throughout")
     current, old = iter(net.layer), iter(_without_padding(list(net.layers), source))
     upgraded = {}
     for number, block in places.items():
@@ -155,7 +155,7 @@ def upgraded_layers(net: NetParameter, blocks: Iterable[str], source: str) -> di
 
 
 def _without_padding(layers: list[V1LayerParameter], source: str) -> list[V1LayerParameter | None]:
-    """Layers with the padding of V0's padding layers in the layers that read them; None in their places."""
+    """Layers with padding layers of V0 replaced by None, and their padding moved to the layers after them."""
     writers: dict[str, V1LayerParameter] = {}
     result: list[V1LayerParameter | None] = []
     for layer in layers:
@@ -176,7 +176,7 @@ def _without_padding(layers: list[V1LayerParameter], source: str) -> list[V1Laye
 
 
 def _from_old(old: V1LayerParameter, source: str) -> LayerParameter:
-    """One layer of V1 or V0 style in current style: same parameter messages, type by name."""
+    """A layer of V1 or V0 style in current style: the same parameter messages, and its type as a name."""
     new = LayerParameter(type=V1_TYPE_NAMES[V1LayerParameter.LayerType.Name(old.type)])
     for field, value in old.ListFields():
         is_kept = field.name in _RENAMED or field.name.endswith("_param")
@@ -200,7 +200,7 @@ def _from_old(old: V1LayerParameter, source: str) -> LayerParameter:
 
 
 def _take_v0(new: LayerParameter, old: V0LayerParameter, source: str) -> None:
-    """Put name, type and parameters of a V0 layer into ``new``."""
+    """Copy name, type and parameters of a V0 layer to ``new``."""
     new.name = old.name
     if old.type not in _V0_TYPE_NAMES:
         raise ModelError(
@@ -227,7 +227,7 @@ def _copy_fields(old: Any, new: Any, names: dict[str, str]) -> None:
 
 
 def _move_transform(layer: LayerParameter) -> None:
-    """Put what a data layer has in its own parameters, as in old times, into ``transform_param``."""
+    """Move the old transformation fields of a data layer to ``transform_param``."""
     for place in _OLD_TRANSFORM_PLACES:
         if layer.HasField(place):
             unset = [name for name in _OLD_TRANSFORM_FIELDS if not layer.transform_param.HasField(name)]
@@ -235,7 +235,7 @@ def _move_transform(layer: LayerParameter) -> None:
 
 
 def _move_holes(layer: LayerParameter) -> None:
-    """Put dilation under the name it had in forks, ``hole``, where Caffe has it."""
+    """Move dilation from its name in forks, ``hole``, to Caffe's field."""
     if not layer.HasField("convolution_param") or layer.convolution_param.dilation:
         return
     parameters = layer.convolution_param

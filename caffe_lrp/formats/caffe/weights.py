@@ -1,7 +1,6 @@
 """Caffe's binary files: learned blobs of a caffemodel, and single BlobProtos such as mean images.
 
-`scan_caffemodel` reads only headers; `StoredBlob.read` brings one blob into memory, straight into an
-aligned array.
+`scan_caffemodel` reads only headers; `StoredBlob.read` reads one blob directly into an aligned array.
 """
 
 import itertools
@@ -28,23 +27,23 @@ _UNPACKED_RUN_BYTES = 1 << 20
 _MOST_PIECES = 4096
 #: As in Caffe.
 _MOST_AXES = 32
-#: Bytes of that many packed sizes, at ten bytes each.
+#: Bytes of this many packed sizes, at most ten bytes each.
 _MOST_SHAPE_BYTES = 10 * (_MOST_AXES + 1)
 _LONGEST_NAME_BYTES = 1 << 16
-#: Message field numbers (facts of the format): where a layer's name and blobs are, by the number
-#: of the field of NetParameter that holds the layer (100 current, 2 V1; V0 layers are nested in V1 ones).
+#: Numbers of the fields with a layer's name and blobs, by the number of the NetParameter field that holds
+#: the layer (100 current, 2 V1; V0 layers are nested in V1 ones). Facts of the format.
 _CURRENT, _V1 = 100, 2
 _LAYER_FIELDS = {_CURRENT: (1, 7), _V1: (4, 6)}
 _NESTED_LAYER, _V0_FIELDS = 1, (1, 50)
 _BLOB_SHAPE, _BLOB_DATA, _BLOB_DOUBLE_DATA = 7, 5, 8
-#: In caffemodels of NVIDIA's Caffe: the numbers as they lie in memory, and of which type they are.
+#: Fields in caffemodels of NVIDIA's Caffe: the raw bytes of the numbers, and their type.
 _BLOB_RAW_TYPE, _BLOB_RAW_DATA = 10, 12
 _RAW_TYPES: dict[int, np.dtype[Any]] = dict(enumerate(map(np.dtype, ("<f8", "<f4", "<f2"))))
 _LEGACY_DIMENSIONS = (1, 2, 3, 4)
 _ELEMENT_TYPES: dict[int, np.dtype[Any]] = {_BLOB_DATA: np.dtype("<f4"), _BLOB_DOUBLE_DATA: np.dtype("<f8")}
 _UNPACKED_WIRE_TYPES = {_BLOB_DATA: FIXED32, _BLOB_DOUBLE_DATA: FIXED64}
 _NOT_TEXT = re.compile(rb"[^\t\n\r -~]")
-#: Field numbers and wire types that files begin with which are no NetParameter (facts of their formats).
+#: First field numbers and wire types of files that are not a NetParameter (facts of their formats).
 _MEAN_BEGINNINGS = (((1, VARINT), (2, VARINT)), ((5, LENGTH_DELIMITED), (7, LENGTH_DELIMITED)))
 _SOLVERSTATE_BEGINNINGS = (
     ((1, VARINT), (2, LENGTH_DELIMITED)),
@@ -101,7 +100,7 @@ StoredWeights = Mapping[str, tuple[StoredBlob, ...]]
 
 
 def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
-    """Learned blobs of every layer that has any, by layer name; nothing but headers is read.
+    """Learned blobs of every layer that has any, by layer name; only headers are read.
 
     Raises
     ------
@@ -118,7 +117,7 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
                     layers[field.number][name] = blobs
         if not any(layers.values()):
             raise ModelError(f"{path}: holds no layer with weights; give the caffemodel of the trained net")
-    # Of one layer twice, Caffe takes the later; of both styles in one file, the old.
+    # Caffe takes the later of two layers with one name, and the old style if a file has both.
     return layers[_CURRENT] | layers[_V1]
 
 
@@ -142,7 +141,7 @@ def scan_blob(path: Path) -> StoredBlob:
 def _opened(path: Path, why_other: Callable[[WireFile], str] | None = None) -> Iterator[WireFile]:
     """Open the file; errors while reading it become a ModelError that names it.
 
-    ``why_other`` is asked then whether it is a well-known file of another kind.
+    ``why_other`` then checks whether it is a well-known file of another kind.
     """
     try:
         with WireFile(path) as file:
@@ -162,7 +161,7 @@ def _opened(path: Path, why_other: Callable[[WireFile], str] | None = None) -> I
 
 
 def _why_no_caffemodel(file: WireFile) -> str:
-    """Say what a file is that is not a caffemodel; empty if unknown."""
+    """What kind of file was given instead of a caffemodel; empty if unknown."""
     other = _why_other_format(file, "caffemodel", "is it the prototxt?")
     if other:
         return other
@@ -181,14 +180,14 @@ def _why_no_caffemodel(file: WireFile) -> str:
 
 
 def _why_no_mean(file: WireFile) -> str:
-    """Say what a file is that is not a BlobProto; empty if unknown."""
+    """What kind of file was given instead of a BlobProto; empty if unknown."""
     return _why_other_format(
         file, "binary mean image", "for a text mean, set use_mean_file_asbinaryprotoblob to 0"
     )
 
 
 def _why_other_format(file: WireFile, what: str, advice_on_text: str) -> str:
-    """Say which well-known file type, not one of Caffe's, was given instead of ``what``."""
+    """Which well-known file type other than Caffe's was given instead of ``what``."""
     if file.size == 0:
         return "is empty; download or copy it again"
     start = file.read(0, min(SEARCHED_BYTES, file.size))
@@ -203,7 +202,7 @@ def _why_other_format(file: WireFile, what: str, advice_on_text: str) -> str:
 def _scan_layer(
     file: WireFile, layer: Field, numbers: tuple[int, int], path: Path
 ) -> tuple[str, tuple[StoredBlob, ...]]:
-    """Name and blobs of one layer message, which has them in the fields ``numbers``."""
+    """Name and blobs of one layer message; ``numbers`` are the numbers of these two fields."""
     name_field, blobs_field = numbers
     name, blobs = "", []
     for field in file.fields(layer.start, layer.stop):
@@ -249,7 +248,7 @@ def _scan_blob(file: WireFile, message: Field, path: Path, what: str) -> StoredB
 
 
 def _most_precise(pieces: list[_Piece]) -> tuple[_Piece, ...]:
-    """Of numbers in single and in double precision those in double: Caffe takes them alone."""
+    """The pieces in double precision if there are any: Caffe then ignores the others."""
     doubles = tuple(piece for piece in pieces if piece.element == _ELEMENT_TYPES[_BLOB_DOUBLE_DATA])
     return doubles or tuple(pieces)
 
@@ -271,7 +270,7 @@ def _packed_piece(field: Field, element: np.dtype[Any]) -> _Piece:
 def _blob_fields(file: WireFile, message: Field, pieces: list[_Piece]) -> Iterator[Field]:
     """Fields of a BlobProto other than its data, which is collected in ``pieces``.
 
-    Runs of unpacked numbers are stepped over as a whole: one by one they would take minutes.
+    Runs of unpacked numbers are skipped as a whole: one by one they would take minutes.
     """
     position = message.start
     while position < message.stop:
@@ -330,14 +329,14 @@ def _scan_piece(file: WireFile, field: Field, stop: int) -> _Piece:
 
 
 def _aligned(count: int) -> NDArray[np.float32]:
-    """Uninitialised float32 vector whose first element lies at the start of a cache line."""
+    """Uninitialised float32 vector that begins at the start of a cache line."""
     raw = np.empty(count * 4 + _ALIGNMENT, np.uint8)
     offset = -raw.ctypes.data % _ALIGNMENT
     return raw[offset : offset + count * 4].view(np.float32)
 
 
 def _read_piece(file: WireFile, piece: _Piece, target: NDArray[np.float32]) -> None:
-    """Bring one run of numbers into ``target``, float32, directly where the file has float32."""
+    """Read one run of numbers into ``target``, float32; without a copy if the file has float32."""
     if piece.is_packed and piece.element == target.dtype:
         file.read_into(target.view(np.uint8).data, piece.start)
         return

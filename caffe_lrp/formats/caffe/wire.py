@@ -1,6 +1,6 @@
 """A scanner of protobuf's wire format that reads headers only.
 
-Big payloads are located, not loaded, so that their reader can put them where they belong. Every
+Large payloads are located, not loaded, so their reader can load them straight to where they belong. Every
 length is checked against the enclosing message before anything is allocated.
 """
 
@@ -14,7 +14,7 @@ from caffe_lrp.files.reading import open_input
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 _WINDOW_BYTES = 1 << 16
 _LONGEST_VARINT = 10
-#: Nets have thousands of layers; files with more fields than this are of another kind.
+#: Nets have thousands of layers at most; files with more fields are of another kind.
 _MOST_FIELDS = 200_000
 
 
@@ -36,7 +36,7 @@ class Field:
 class WireFile:
     """Random access to the fields of a protobuf message in a file.
 
-    Use as a context manager. Raises OSError as the operating system does.
+    A context manager. Raises OSError if the file cannot be opened or read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class WireFile:
         Raises
         ------
         WireError
-            The bytes are no message, or a length leads outside it.
+            The bytes are not a message, or a length reaches beyond its end.
         """
         position = start
         while position < stop:
@@ -94,7 +94,7 @@ class WireFile:
         raise WireError(f"wire type {wire_type} at byte {position}")
 
     def _varint(self, position: int, stop: int) -> tuple[int, int]:
-        """Value of the varint at ``position``, and the position behind it."""
+        """Value of the varint at ``position``, and the position after it."""
         value = 0
         for count in range(_LONGEST_VARINT):
             if position + count >= stop:
@@ -116,13 +116,13 @@ class WireFile:
         return self._window[offset]
 
     def read(self, start: int, stop: int) -> bytes:
-        """Bytes ``start`` to ``stop``; for small payloads."""
+        """Bytes ``start`` to ``stop``; meant for small payloads."""
         buffer = bytearray(stop - start)
         self.read_into(memoryview(buffer), start)
         return bytes(buffer)
 
     def read_into(self, buffer: memoryview, start: int) -> None:
-        """Fill ``buffer`` with the bytes from ``start`` on, without a copy between.
+        """Fill ``buffer`` with the bytes from ``start`` on, without an intermediate copy.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Which layer reads which value in a prototxt that has not been checked, before Splits and indices."""
+"""Which layer reads which value in an unchecked prototxt, before Split layers and indices are added."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Value = tuple[int, int]
 
 @dataclass(frozen=True)
 class Wiring:
-    """The values that layers read; None stands for a blob that nothing before writes."""
+    """The values that layers read; None is a blob that no earlier layer writes."""
 
     inputs: tuple[str, ...]
     layers: tuple[LayerSpec, ...]
