@@ -162,7 +162,7 @@ def test_a_config_names_the_file_of_a_composite(tmp_path: Path) -> None:
 
 
 def test_a_config_that_is_written_has_the_composite_as_a_block(tmp_path: Path) -> None:
-    values = {"prototxt": "net.prototxt", "caffemodel": "net.caffemodel", "start_layer": "auto"}
+    values = {"prototxt": "n.prototxt", "caffemodel": "n.caffemodel", "start_layer": "auto", "base_size": 8}
     for composite in (READ, Composite("composite", base=100)):
         path = write(tmp_path, as_yaml({**values, "formula": composite}), "config.yaml")
         assert read_config(path).formula == composite
