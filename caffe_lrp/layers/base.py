@@ -233,7 +233,7 @@ class ClippedWindows(Layer):
     @property
     @abstractmethod
     def filled_size(self) -> tuple[int, int]:
-        """The rows and columns of the output, from the first on, that have windows with pixels of the image."""
+        """Number of rows and columns of the output, from the first on, with windows that see the image."""
 
     @property
     def has_empty_windows(self) -> bool:

@@ -1,4 +1,4 @@
-"""Composites: which rule a layer gets. An ordered list of (match, rule); the first match wins."""
+"""Composites, which assign rules to layers: an ordered list of (match, rule); the first match wins."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""The table of formulas: which rule for which layers.
+"""The table of formulas: which layers get which rule.
 
-Formulas with numbers are the reference's (manual: toolbox, "Formulas and rules"), those with names come
+Formulas with numbers are the reference's (manual: toolbox, "Formulas and rules"); those with names are
 from the literature.
 """
 
@@ -44,11 +44,11 @@ from .rules.softmax import Overwrite
 from .rules.w_square import WSquare
 from .rules.z_box import ZBox
 
-#: What names a formula: a number of the reference's, or letters, digits and hyphens.
+#: A formula's number in the reference, or its name: letters, digits and hyphens.
 FormulaCode = int | str
 
 
-#: Makes a rule of the numbers that it depends on.
+#: A function that makes a rule from its parameters.
 RuleMaker = Callable[[RuleParameters], AnyRule]
 
 PASS = Pass()
@@ -69,21 +69,21 @@ class Formula:
     Attributes
     ----------
     rules
-        What it does, in a few words: its rules, those of the lowest layers first.
+        Its rules in a few words, those of the lowest layers first.
     use
         When to use it, in a few words.
     linear
-        Rule of linear layers that no other entry claims; None for pure gradients.
+        Rule of linear layers that no other entry covers; None for pure gradients.
     convolution
-        Rule of convolutions above the switch layer, where it differs from ``linear``.
+        Rule of convolutions above the switch layer, if it differs from ``linear``.
     below
         Rule of linear layers up to the switch layer.
     first
-        Rule of the lowest linear layers: those that the image reaches through no other.
+        Rule of the lowest linear layers: those without another linear layer between them and the image.
     relu
         Rule of ReLU layers.
     elsewhere
-        Rule of all layers that the reference aborts on; None: what suits each, see `_BEYOND`.
+        Rule of all layers at which the reference aborts; None for a rule by the kind of layer, see `_BEYOND`.
     finish
         Applied to the map at the end.
     """
@@ -111,17 +111,17 @@ class Formula:
 
 FORMULAS: dict[FormulaCode, Formula] = {
     0: Formula("ε", "small nets; noisy in deep ones", linear=Epsilon.of),
-    2: Formula("αβ", "evidence for and against apart", linear=AlphaBeta.of),
+    2: Formula("αβ", "evidence for and against, separately", linear=AlphaBeta.of),
     11: Formula("gradient", "comparison: sensitivity", linear=None),
     26: Formula(
         "deconvolution", "comparison", linear=Backprojection.of, relu=PassPositive(), elsewhere=Gradient()
     ),
-    54: Formula("flat, ε", "as 0, coarser and calmer", below=Flat.of, linear=Epsilon.of),
-    56: Formula("w², ε", "as 0, coarser and calmer", below=WSquare.of, linear=Epsilon.of),
+    54: Formula("flat, ε", "as 0, coarser and less noisy", below=Flat.of, linear=Epsilon.of),
+    56: Formula("w², ε", "as 0, coarser and less noisy", below=WSquare.of, linear=Epsilon.of),
     58: Formula("flat, αβ", "as 102, for all-convolutional nets", below=Flat.of, linear=AlphaBeta.of),
     60: Formula("w², αβ", "as 104, for all-convolutional nets", below=WSquare.of, linear=AlphaBeta.of),
-    99: Formula("gradient, L2 norm", "comparison, colours taken together", linear=None, finish=channel_l2),
-    100: Formula("αβ, ε", "calm (β = 0) or contrasted (β = 1)", convolution=AlphaBeta.of, linear=Epsilon.of),
+    99: Formula("gradient, L2 norm", "comparison, channels combined", linear=None, finish=channel_l2),
+    100: Formula("αβ, ε", "smooth (β = 0) or contrasty (β = 1)", convolution=AlphaBeta.of, linear=Epsilon.of),
     102: Formula(
         "flat, αβ, ε", "as 100, less pixel noise", below=Flat.of, convolution=AlphaBeta.of, linear=Epsilon.of
     ),
@@ -132,8 +132,8 @@ FORMULAS: dict[FormulaCode, Formula] = {
     166: Formula(
         "guided backprop", "comparison", linear=Backprojection.of, relu=PassGuided(), elsewhere=Gradient()
     ),
-    # zennit's composites of these names (Anders et al. 2021), after Montavon et al. 2019 and Kohlbrenner et
-    # al. 2020. Theirs have the rule of the first layer for one layer only.
+    # zennit's composites with these names (Anders et al. 2021), after Montavon et al. 2019 and Kohlbrenner et
+    # al. 2020. In zennit, only one layer gets the rule of the first layer.
     "epsilon-plus": Formula(
         "z⁺, ε", "small pictures, such as digits", convolution=ZPlus.of, linear=Epsilon.of
     ),
@@ -202,14 +202,14 @@ def compose(formula: Formula, parameters: RuleParameters, lowest: Collection[int
     return Composite(tuple(entries))
 
 
-#: What the reference has no rule for, and what is done instead.
+#: The rules of layers for which the reference has none.
 #:
-#: Neurons pass relevance as its ReLU does, and as it does itself for TanH and others under 0 and 2.
-#: Sums share it by contribution, as zennit does for residual connections, and so do reductions and pooling
-#: that the reference lacks, as average pooling where quirks are corrected; products give it to the signal
-#: and nothing to the gate (Arras et al. 2017). Normalizations pass it, as zennit's and as LRN across
-#: channels where quirks are corrected. Deconvolution and guided backpropagation are gradients but for
-#: their ReLU, and so are these layers then (Springenberg et al. 2015).
+#: Neurons pass relevance unchanged, like the reference's ReLU, and like its TanH and others under 0 and 2.
+#: Sums share it by contribution, as zennit does for residual connections. So do reductions and kinds of
+#: pooling that the reference lacks, like average pooling with corrected quirks. Products give it to the
+#: signal and none to the gate (Arras et al. 2017). Normalizations pass it unchanged, as in zennit, and like
+#: LRN across channels with corrected quirks. Deconvolution and guided backpropagation are gradients except
+#: for their ReLU, and under them these layers have gradients, too (Springenberg et al. 2015).
 _BEYOND: tuple[tuple[type[Layer], AnyRule], ...] = (
     (Neuron, PASS),
     (Combination, Contribution()),
@@ -219,7 +219,7 @@ _BEYOND: tuple[tuple[type[Layer], AnyRule], ...] = (
 
 
 def _quirky_entries(quirks: Quirks) -> tuple[tuple[Match, AnyRule], ...]:
-    """Layers outside the linear path, which the reference treats in its own way."""
+    """Rules of other than linear layers that the reference treats in its own way."""
     return (
         (is_a(WindowAverage), Proportional(quirks.Q7_zero_sum_adds_activations)),
         (is_a(ChannelNormalization), TaylorNormalization() if quirks.Q8_normalization_taylor else PASS),
