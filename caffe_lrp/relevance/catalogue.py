@@ -42,7 +42,7 @@ SOURCES: dict[type[Layer], str] = {
     Winner: f"{_TOOLBOX}, as max pooling",
     WindowAverage: _TOOLBOX,
     ChannelNormalization: f"{_TOOLBOX}; Binder et al. 2016",
-    Combination: "Bach et al. 2015, eq. 56; gates get nothing: Arras et al. 2017",
+    Combination: "Bach et al. 2015, eq. 56; gates get no relevance: Arras et al. 2017",
     Aggregation: "Bach et al. 2015, eq. 56, as average pooling",
     Normalization: "as LRN with corrected quirks, and as zennit",
     Softmax: _TOOLBOX,
