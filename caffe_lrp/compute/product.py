@@ -31,7 +31,7 @@ _LEAST_INPUTS, _LEAST_PRODUCTS = 16, 1024
 class Product:
     """One convolution with its packed weights, forwards or backwards.
 
-    With ``hands_back`` it is an adjoint, whose shape is that of the layer: see `hand_back`.
+    With ``hands_back`` it is an adjoint with the shape of the layer: see `hand_back`.
     """
 
     shape: ConvolutionShape

@@ -1,4 +1,4 @@
-"""Threads that all run from the start, and whose loss is detected.
+"""Threads that all run from the start; the loss of one is detected.
 
 A thread needs address space for its stack and its own heap. If a limit does not allow that, it cannot be
 started, and a library that needs memory for it may end the process. So threads are started before any work

@@ -48,7 +48,7 @@ def bounds_of_values(net: Net, lowest: Sequence[float], highest: Sequence[float]
 
 
 def _varying(layer: Layer, net: Net) -> list[int]:
-    """Inputs of a layer that depend on the image and of which not only the shape matters."""
+    """Inputs of a layer that depend on the image, unless only their shape matters."""
     numbered = enumerate(layer.inputs)
     read = [value for place, value in numbered if place not in layer.shape_inputs]
     return [value for value in read if value not in net.fixed_values]

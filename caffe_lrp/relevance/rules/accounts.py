@@ -30,7 +30,7 @@ Loss = tuple[str, float]
 CAUSES: dict[str, str] = {
     "bias": "the share of the bias, which is not an input",
     "epsilon": "ε makes the divisor larger than the sum of the contributions",
-    "constant": "the share of constants that layers read besides the image",
+    "constant": "the share of constants that layers read in addition to the image",
     "zero_sum": "the sum to divide by is 0",
     "padding": "the share of taps, or of pooling windows, that lie outside the layer's input",
     "no_positive": "αβ: the window has no positive products to receive α R",
