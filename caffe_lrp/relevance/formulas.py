@@ -111,7 +111,7 @@ class Formula:
 
 FORMULAS: dict[FormulaCode, Formula] = {
     0: Formula("ε", "small nets; noisy in deep ones", linear=Epsilon.of),
-    2: Formula("αβ", "evidence for and against, separately", linear=AlphaBeta.of),
+    2: Formula("αβ", "separates evidence for and against", linear=AlphaBeta.of),
     11: Formula("gradient", "comparison: sensitivity", linear=None),
     26: Formula(
         "deconvolution", "comparison", linear=Backprojection.of, relu=PassPositive(), elsewhere=Gradient()
@@ -121,7 +121,7 @@ FORMULAS: dict[FormulaCode, Formula] = {
     58: Formula("flat, αβ", "as 102, for all-convolutional nets", below=Flat.of, linear=AlphaBeta.of),
     60: Formula("w², αβ", "as 104, for all-convolutional nets", below=WSquare.of, linear=AlphaBeta.of),
     99: Formula("gradient, L2 norm", "comparison, channels combined", linear=None, finish=channel_l2),
-    100: Formula("αβ, ε", "smooth (β = 0) or contrasty (β = 1)", convolution=AlphaBeta.of, linear=Epsilon.of),
+    100: Formula("αβ, ε", "low (β=0) or high contrast (β=1)", convolution=AlphaBeta.of, linear=Epsilon.of),
     102: Formula(
         "flat, αβ, ε", "as 100, less pixel noise", below=Flat.of, convolution=AlphaBeta.of, linear=Epsilon.of
     ),
