@@ -1,1 +1,1 @@
-"""How the CPU computes what layers ask for: workspaces, linear maps and the products they are made of."""
+"""Computation on the CPU for layers and rules: workspaces, linear maps, and their products."""

@@ -1,8 +1,8 @@
-"""Linear maps between the input and the output of a layer, ready to be applied and to be reversed.
+"""Linear maps between the input and the output of a layer, forwards and backwards.
 
-A map need not be the layer's own: rules make others from its weights. Weights are lifted to (groups,
-parts out, outputs, parts in, inputs, k_h, k_w). Two parts out are the sums of positive and of negative
-products; two parts in are the positive and the negative parts of the input.
+Apart from the layer's own map there are others, which rules make from its weights. Weights are lifted to
+(groups, parts out, outputs, parts in, inputs, k_h, k_w). If there are two parts out, they are the sums of
+positive and of negative products; two parts in are the positive and the negative part of the input.
 """
 
 import math
@@ -17,18 +17,18 @@ from .workspace import Workspace
 
 
 class LinearMap(ABC):
-    """A linear map with the shapes of a layer, and its lifted weights."""
+    """A linear map with the shapes of a layer, and with lifted weights."""
 
     weight: Blob
     output_shape: tuple[int, ...]
 
     @property
     def groups(self) -> int:
-        """Groups of channels, in each of which parts lie side by side."""
+        """Groups of channels; the parts of a group are contiguous."""
         return int(self.weight.shape[0])
 
     def packed_growth(self, convolution: str) -> float:
-        """Numbers that the map takes to be ready, at most, for every weight, by a method of convolution."""
+        """Numbers in packed weights per weight, at most, for a method of convolution."""
         del convolution
         return 0.0
 
@@ -40,7 +40,7 @@ class LinearMap(ABC):
     def apply_sums(self, x: Blob, bias: Blob | None, workspace: Workspace) -> tuple[Blob, Blob]:
         """For two parts out: the sums (N, H, W, G·2·O), and their total plus ``bias`` as `apply` gives it.
 
-        G is `groups`. Rules take them as they are; `sums_of_item` takes them apart.
+        G is `groups`. Rules use the sums as they are; `sums_of_item` separates them by sign.
         """
 
     @abstractmethod
@@ -50,17 +50,16 @@ class LinearMap(ABC):
         Parameters
         ----------
         source
-            Gives (N, H, W, G·parts·O): pixels of the layer's output.
+            Pixels of the layer's output, (N, H, W, G·parts·O).
         factor
-            In the layer's input shape: every result is multiplied by its number; with two parts in, its
-            sign chooses the part. None leaves results as they are.
+            Multiplied by the result, in the layer's input shape; with two parts in, its sign chooses the
+            part. None leaves the result unchanged.
         """
 
     def restore_ties(self, x: Blob, out: Blob, workspace: Workspace) -> None:
-        """Make outputs equal that follow from equal windows of ``x``, where rounding has made them differ.
+        """Make outputs of equal windows of ``x`` equal if they differ by rounding errors.
 
-        ``out`` is changed in place: what this map has made of ``x``, by `apply` or `apply_sums`, in the same
-        workspace.
+        ``out``, the result of `apply` or `apply_sums` for ``x`` in the same workspace, is changed in place.
         """
         del x, out, workspace
 
@@ -83,14 +82,14 @@ class LinearMap(ABC):
 
 
 def signed_weight(weight: Blob, nonnegative: bool) -> Blob:
-    """Lifted weights whose two parts out sum the positive and the negative products.
+    """Lifted weights with two parts out: the sums of positive and of negative products.
 
     Parameters
     ----------
     weight
         Lifted weights with one part out and one part in.
     nonnegative
-        Whether the input has no negative numbers, so that one part in is enough.
+        Whether the input is never negative, so that one part in is enough.
     """
     positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
     columns = [np.concatenate([positive, negative], axis=1)]

@@ -1,4 +1,4 @@
-"""Linear maps by a matrix: over all of the input, or over every position of a blob on its own."""
+"""Linear maps given by a matrix, for the whole input or for every position of a blob."""
 
 import math
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from .workspace import Workspace
 
 @dataclass(frozen=True, eq=False)
 class MatrixMap(LinearMap):
-    """A map over all of the input: a convolution whose window is the whole of it.
+    """A map of the whole input, like a convolution with a window as large as the input.
 
     Attributes
     ----------
     weight
         Lifted weights, 7 axes; one group, a window of one pixel over all inputs.
     input_shape, output_shape
-        Of the layer.
+        Shapes of the layer.
     """
 
     weight: Blob
@@ -89,18 +89,17 @@ class MatrixMap(LinearMap):
 
 @dataclass(frozen=True, eq=False)
 class PositionMap(LinearMap):
-    """One matrix map at every position that the axes before the last of the output make up.
+    """One matrix map applied at every position: the output's axes but the last are positions.
 
-    Rules hand over, and get, blobs in the layer's shapes. Sums alone go from `apply_sums` to `adjoint`
-    as they are: (N·positions, 1, 1, 2·outputs).
+    Rules pass and receive blobs in the layer's shapes. Only the sums from `apply_sums` to `adjoint` have
+    another: (N·positions, 1, 1, 2·outputs).
 
     Attributes
     ----------
     weight
         Lifted weights of the matrix map.
     input_shape, output_shape
-        Of the layer: the output has one axis, of as many numbers as there are outputs, in place of all
-        axes of the input that the matrix reads.
+        Shapes of the layer: the axes of the input that the matrix reads are replaced by one axis of outputs.
     """
 
     weight: Blob
@@ -125,7 +124,7 @@ class PositionMap(LinearMap):
         return sums, self._output(len(x), total, workspace)
 
     def _items(self, x: Blob) -> Blob:
-        """Something in the shape of the layer's input, as (N·positions, inputs)."""
+        """A blob in the shape of the layer's input, as (N·positions, inputs)."""
         return np.ascontiguousarray(x.reshape(-1, self._inputs))
 
     def _output(self, items: int, numbers: Blob, workspace: Workspace) -> Blob:
@@ -138,14 +137,14 @@ class PositionMap(LinearMap):
         shape = source.blob.shape
         source = source._replace(
             blob=self._by_position(source.blob),
-            # Sums lie by position already, outputs lie as relevance does.
+            # Sums are stored by position already, outputs in the same way as relevance.
             other=self._by_position(source.other) if source.other.shape == shape else source.other,
         )
         factors = None if factor is None else self._items(factor)
         return self._at_each.adjoint(source, factors, workspace).reshape(-1, *self.input_shape)
 
     def _by_position(self, numbers: Blob) -> Blob:
-        """`pixels` of something in the shape of the layer's output, as (N·positions, 1, 1, outputs)."""
+        """A blob in the shape of the layer's output, as (N·positions, 1, 1, outputs)."""
         blob = as_blob(numbers, (len(numbers), *self.output_shape))
         return np.ascontiguousarray(blob.reshape(-1, 1, 1, self.output_shape[-1]))
 
@@ -154,7 +153,7 @@ class PositionMap(LinearMap):
 
 
 def _filled(source: Source, channels: int, workspace: Workspace) -> Blob:
-    """``source`` written out: (N, channels)."""
+    """The input of a product that ``source`` describes: (N, channels)."""
     out = workspace.pixels((len(source.blob), 1, 1, channels))
     for item in range(len(source.blob)):
         fill_rows(source, item, 0, 0, out[item])

@@ -1,6 +1,6 @@
-"""Things that are computed once, on first use, and shared by all threads.
+"""Values that are computed once, on first use, and shared by all threads.
 
-What is computed while kernels do nothing (see `ahead`) is not kept.
+Values computed while kernels do nothing (see `ahead`) are not kept.
 """
 
 import os
@@ -14,10 +14,10 @@ from caffe_lrp.kernels.ahead import skipped_calls
 _Argument = TypeVar("_Argument", bound=Hashable)
 _Value = TypeVar("_Value")
 
-#: One lock for all: what is computed once may ask for something else that is.
+#: One reentrant lock for all values, because one may need another.
 _LOCK = threading.RLock()
 
-# A fork has none of the other threads: one that held the lock then would hold it there for ever.
+# A fork has no other threads: if one of them held the lock, it would never be released in the child.
 os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
@@ -31,7 +31,7 @@ class shared_property(cached_property[_Value]):  # noqa: N801 - used like `cache
     def __get__(self, instance: object, owner: type[Any] | None = None) -> _Value: ...
 
     def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
-        """The value; threads that come too early wait for it."""
+        """The value; other threads wait while it is computed."""
         with _LOCK:
             if instance is not None and self.attrname in instance.__dict__:
                 return instance.__dict__[self.attrname]
@@ -43,7 +43,7 @@ class shared_property(cached_property[_Value]):  # noqa: N801 - used like `cache
 
 
 def shared_method(compute: Callable[[Any, _Argument], _Value]) -> Callable[[Any, _Argument], _Value]:
-    """A method that is computed once for every argument; otherwise as `shared_property`."""
+    """A method whose result is computed once for every argument; otherwise as `shared_property`."""
     place = f"_results_of_{compute.__name__}"
 
     @wraps(compute)

@@ -1,4 +1,4 @@
-"""One convolution, forward or backward: which kernel computes it, and in which blocks."""
+"""A convolution, forwards or backwards: chooses the kernel that computes it, and the blocks."""
 
 from dataclasses import dataclass
 
@@ -14,16 +14,16 @@ from caffe_lrp.kernels.winograd import convolve_tiles
 
 from .workspace import Workspace
 
-#: Numbers of the input that a block of direct convolution works on (512 KiB).
+#: Numbers of the input in a block of direct convolution (512 KiB).
 _BLOCK_NUMBERS = 128 * 1024
 
-#: Tiles in a block of Winograd's convolution: enough to reuse weights, or few, so that more of what a block
-#: works on stays in the cache, if there are so few numbers of weights that they stay there, too.
+#: Tiles in a block of Winograd's convolution: enough to reuse weights; or few, so that a block stays in the
+#: cache, if there are so few weights that they stay in the cache, too.
 _BLOCK_TILES, _FEW_TILES = 196, 42
 _FEW_WEIGHTS = 2 * 1024 * 1024
 _BLOCK_COLUMNS = 128
 
-#: Channels of a group, and their products with the columns of weights, from which Winograd's algorithm pays.
+#: The least channels of a group, and channels times columns of weights, for which Winograd's algorithm pays.
 _LEAST_INPUTS, _LEAST_PRODUCTS = 16, 1024
 
 
@@ -31,7 +31,7 @@ _LEAST_INPUTS, _LEAST_PRODUCTS = 16, 1024
 class Product:
     """One convolution with its packed weights, forwards or backwards.
 
-    With ``hands_back`` it is an adjoint, whose shape is that of the layer: see `hand_back`.
+    With ``hands_back`` it is an adjoint with the shape of the layer: see `hand_back`.
     """
 
     shape: ConvolutionShape
@@ -42,7 +42,7 @@ class Product:
     def run(self, source: Source, sink: Sink, workspace: Workspace) -> None:
         """Convolve ``source`` into ``sink``."""
         items = len(source.blob)
-        # A number that is moved costs about as much as a hundred products.
+        # Moving a number costs about as much as a hundred products.
         size = items * self.shape.out_h * self.shape.out_w * self.panels.size // 100
         if self.uses_winograd:
             side = tile_side(self.shape.kernel_h)
@@ -69,7 +69,7 @@ class Product:
         )
 
     def _hand_back(self, source: Source, sink: Sink, workspace: Workspace, size: int) -> None:
-        """Whole items if every thread gets as many: the rows of a block overlap those of the next one."""
+        """Run the adjoint. Blocks are whole items if all threads get equally many, because others overlap."""
         items, height = sink.out.shape[:2]
         threads = 1 if items % workspace.threads == 0 else workspace.threads
         rows = _rows(height, height, threads)
@@ -81,7 +81,7 @@ class Product:
 
 
 def _rows(wanted: int, available: int, threads: int) -> int:
-    """Rows in a block: about as many as wanted, in blocks of one size, one or more for every thread."""
+    """Rows in a block: about as many as wanted, with equal blocks, and at least one for every thread."""
     blocks = max(1, -(-available // max(1, wanted)), min(threads, available))
     return max(1, -(-available // blocks))
 
@@ -93,19 +93,19 @@ def winograd_applies(window: Window) -> bool:
 
 
 def winograd_pays(shape: ConvolutionShape) -> bool:
-    """Whether a convolution has channels enough for Winograd's algorithm."""
+    """Whether a convolution has enough channels for Winograd's algorithm."""
     products = shape.inputs * shape.parts * padded_outputs(shape.outputs)
     return shape.inputs >= _LEAST_INPUTS and products >= _LEAST_PRODUCTS
 
 
 def packed_growth(window: Window, method: str) -> float:
-    """Numbers in packed weights for every weight, at most: Winograd's algorithm adds to a window's taps."""
+    """Numbers in packed weights per weight, at most: Winograd's algorithm has more of them than taps."""
     transforms = method != "direct" and winograd_applies(window)
     return FREQUENCIES / window.taps if transforms else 1.0
 
 
 def _groups_together(shape: ConvolutionShape) -> int:
-    """The number of small groups computed as one: as many as fit into a panel and divide all groups."""
+    """How many small groups are computed as one: a divisor of their number, and they fit into a panel."""
     room = max(1, PANEL // (shape.parts * shape.outputs))
     return max(count for count in range(1, room + 1) if shape.groups % count == 0)
 

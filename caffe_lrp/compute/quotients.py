@@ -1,8 +1,8 @@
-"""The input of the adjoint of a map: relevance as it is, or divided as a rule demands.
+"""The input of the adjoint of a map: relevance, perhaps divided as a rule requires.
 
-Blobs are in the shapes of the layer; sums are those of `LinearMap.apply_sums`, biases (C,). A quotient is
-not formed here: the map does that while the numbers are in the cache, and knows the groups of channels.
-What would be divided by 0 is 0.
+Blobs have the shapes of the layer; sums are those of `LinearMap.apply_sums`, biases (C,). Quotients are
+not computed here: the map does that while the numbers are in the cache, and knows the groups of channels.
+A division by 0 gives 0.
 """
 
 from typing import TypeAlias
@@ -11,15 +11,15 @@ from caffe_lrp.kernels import passes
 from caffe_lrp.kernels.blobs import Blob, pixels
 from caffe_lrp.kernels.passes import Source
 
-#: Numbers as `LinearMap.adjoint` takes them.
+#: The input of `LinearMap.adjoint`.
 AdjointInput: TypeAlias = Source
 
-#: Until a map puts its own in this place.
+#: A placeholder: a map replaces it by its own number of groups.
 _ANY_GROUPS = 1
 
 
 def undivided(relevance: Blob) -> AdjointInput:
-    """R itself."""
+    """R, undivided."""
     return passes.copied(pixels(relevance))
 
 
@@ -39,15 +39,15 @@ def over_sums(
 
 
 def over_positive_sum(relevance: Blob, sums: Blob, positive_bias: Blob) -> AdjointInput:
-    """``R/p`` for positive products, and nothing for negative ones: for a map that has none."""
+    """``R/p``, for a map with positive products only."""
     return passes.ratio_to_positive(pixels(relevance), sums, _ANY_GROUPS, positive_bias)
 
 
 def over_favoured_sum(
     relevance: Blob, sums: Blob, positive_bias: Blob, negative_bias: Blob, favour: float
 ) -> AdjointInput:
-    """``R / (z + fp)`` where z ≥ 0, ``R / (z + fn)`` elsewhere; 1 + f times it for products of z's sign.
+    """``R / (z + fp)`` where z ≥ 0, ``R / (z + fn)`` elsewhere; times 1 + f for products of z's sign.
 
-    p and n are the sums with the biases added, z is both together.
+    p and n are the sums with the biases added, and z is their total.
     """
     return passes.favouring_ratios(pixels(relevance), sums, _ANY_GROUPS, positive_bias, negative_bias, favour)

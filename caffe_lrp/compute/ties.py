@@ -1,4 +1,4 @@
-"""Ties among the outputs of a convolution whose rounding depends on where a window lies."""
+"""Ties among the outputs of a convolution with rounding errors that depend on the position of a window."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .workspace import Workspace
 
 
 def restore_ties(x: Blob, window: Window, groups: int, out: Blob, workspace: Workspace) -> None:
-    """Make outputs equal that follow from equal windows of one image.
+    """Make the outputs of equal windows of an image equal.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def restore_ties(x: Blob, window: Window, groups: int, out: Blob, workspace: Wor
     window
         Its geometry, of stride 1 and without dilation.
     groups
-        Its groups of channels, whose windows are told apart.
+        Its groups of channels; their windows are compared separately.
     out
         (N, H_out, W_out, C_out), its output, changed in place.
     workspace

@@ -1,4 +1,4 @@
-"""Linear maps over sliding windows: convolution, and the spreading of pixels over windows."""
+"""Linear maps over sliding windows: convolution and deconvolution."""
 
 from dataclasses import dataclass
 
@@ -37,8 +37,8 @@ from .product import Product, packed_growth, winograd_applies, winograd_pays, wi
 from .ties import restore_ties
 from .workspace import Workspace
 
-#: Products in a sum from which it is computed by halves. Of fewer, one part is more often far smaller than
-#: the other one, and with it less certain.
+#: Sums of at least this many products are computed by halves. With fewer, one part is more often far smaller
+#: than the other, and so less accurate.
 _LEAST_HALVED = 27
 
 
@@ -46,8 +46,7 @@ _LEAST_HALVED = 27
 class ConvolutionMap(LinearMap):
     """A map over sliding windows.
 
-    How it is computed is a matter of the workspace; weights are packed once for every method of convolution
-    that is asked for.
+    The workspace says how it is computed; weights are packed once for every method of convolution in use.
 
     Attributes
     ----------
@@ -58,7 +57,7 @@ class ConvolutionMap(LinearMap):
     input_shape, output_shape
         (C, H, W) of the layer.
     is_direct
-        Whether products are formed directly, whatever the workspace says.
+        Whether to sum directly, whatever the workspace says.
     """
 
     weight: Blob
@@ -73,7 +72,7 @@ class ConvolutionMap(LinearMap):
 
     @property
     def _apart(self) -> int:
-        """Channels, if there are several and each has weights and an output of its own; else 0."""
+        """The number of channels of a depthwise convolution of several channels, otherwise 0."""
         groups, _, outputs, _, inputs = self.weight.shape[:5]
         return groups if groups > 1 and outputs == inputs == 1 else 0
 
@@ -90,7 +89,7 @@ class ConvolutionMap(LinearMap):
         return packed_growth(self.window, "direct" if self.is_direct else convolution)
 
     def _method(self, convolution: str) -> str:
-        """The method that is used: direct, the one given, or halves where that does not apply."""
+        """The method in use: direct, the given one, or halves if that does not apply."""
         if self.is_direct or self._apart:
             return "direct"
         is_free = convolution == "direct" or winograd_applies(self.window)
@@ -99,7 +98,7 @@ class ConvolutionMap(LinearMap):
     def _halves(self, method: str) -> Blob | None:
         """The weights of sum and difference of two parts that may swap places, see `kernels.mirrored`.
 
-        (1, 2, outputs, inputs, k_h, k_w); None if there are not two such parts, or a method is to do without.
+        (1, 2, outputs, inputs, k_h, k_w); None if there are no such parts, or the method does not use them.
         """
         groups, parts_out, _, parts_in, inputs = self.weight.shape[:5]
         has_parts = groups == 1 and parts_out == parts_in == 2 and inputs * self.window.taps >= _LEAST_HALVED
@@ -121,7 +120,7 @@ class ConvolutionMap(LinearMap):
         )  # fmt: skip
 
     def forward_product(self, convolution: str) -> Product:
-        """The map itself, by a method of convolution."""
+        """The map, by a method of convolution."""
         return self._forward_product(self._method(convolution))
 
     @shared_method
@@ -138,7 +137,7 @@ class ConvolutionMap(LinearMap):
         return _product(shape, self._weight, method)
 
     def _hands_back(self, inputs: int, method: str) -> bool:
-        """Whether a convolution of the outputs would waste half of its products or more, for ``inputs``."""
+        """Whether a convolution of the outputs would waste at least half of its products, for ``inputs``."""
         taps = self.window.taps
         is_narrow = 2 * padded_outputs(inputs * taps) <= padded_outputs(inputs) * taps
         has_stride = (self.window.stride_h, self.window.stride_w) != (1, 1)
@@ -146,7 +145,7 @@ class ConvolutionMap(LinearMap):
         return has_stride or (is_narrow and not has_better)
 
     def adjoint_product(self, convolution: str) -> Product:
-        """The adjoint: shares scattered to the inputs, or a convolution of the outputs."""
+        """The adjoint: shares added to the inputs, or a convolution of the outputs."""
         return self._adjoint_product(self._method(convolution))
 
     @shared_method
@@ -215,7 +214,7 @@ class ConvolutionMap(LinearMap):
 
 @dataclass(frozen=True, eq=False)
 class DeconvolutionMap(LinearMap):
-    """A map that spreads pixels over windows: the adjoint of a convolution that leads the other way.
+    """A map that spreads pixels over windows: the adjoint of a convolution from outputs to inputs.
 
     Attributes
     ----------
@@ -226,7 +225,7 @@ class DeconvolutionMap(LinearMap):
     input_shape, output_shape
         (C, H, W) of the layer.
     shares
-        (1, C, H, W) of the output: what comes from there is multiplied by it on its way back; None for 1.
+        (1, C, H, W): factors of relevance at the outputs when it is propagated; None for 1.
     """
 
     weight: Blob
@@ -291,7 +290,7 @@ class DeconvolutionMap(LinearMap):
 
 
 def _product(shape: ConvolutionShape, weight: Blob, method: str) -> Product:
-    """A convolution whose window lets the method be chosen, or one that is computed directly."""
+    """A convolution by ``method`` if its window allows that, otherwise computed directly."""
     if _takes_winograd(shape, method):
         return Product(shape, pack_frequencies(weight), True)
     merged, weight = with_merged_groups(shape, weight)
@@ -303,11 +302,11 @@ def _takes_winograd(shape: ConvolutionShape, method: str) -> bool:
 
 
 def _source(x: Blob, parts: int, groups: int) -> Source:
-    """The input of a map with one part in, or its positive and its negative part for one with two."""
+    """The input of a map: as it is for one part in, its positive and its negative part for two."""
     return copied(pixels(x)) if parts == 1 else by_sign(pixels(x), groups)
 
 
 def _handed_back(out: Blob, factor: Blob | None, parts: int) -> Sink:
-    """Where an adjoint writes results: as they are, times ``factor``, or the part of its sign out of two."""
+    """The sink of an adjoint: results as they are, times ``factor``, or of two parts the one for its sign."""
     mode = SIGNS if parts == 2 else PLAIN if factor is None else TIMES
     return Sink(mode, out, NO_BLOB, NO_BLOB if factor is None else pixels(factor), NO_BIAS)

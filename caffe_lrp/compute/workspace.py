@@ -1,4 +1,4 @@
-"""The workspace of one worker: memory that is reused, and threads that share the work of a layer."""
+"""The workspace of a worker: memory that is reused, and threads that share the work of a layer."""
 
 import math
 import sys
@@ -17,32 +17,31 @@ Floats = NDArray[np.float32]
 #: Smaller arrays are left to the system allocator, which is fast for them.
 _SMALLEST_BLOCK = 16 * 1024
 
-#: A block serves requests down to this share of its size.
+#: A block is used for requests of at least this share of its size.
 _LEAST_USE = 0.25
 
-#: Numbers from one place that suits vectors to the next: a vector that straddles two lines of the cache
-#: takes twice as long to load, and longer to store.
+#: Alignment in numbers: a vector that crosses a cache line takes twice as long to load, and longer to store.
 _ALIGNMENT = 16
 
-#: Numbers that are worth a thread: handing them over takes as long as working on some ten thousands.
+#: Numbers that are worth a thread: starting its work takes as long as processing several ten thousand.
 _LEAST_SHARE = 32 * 1024
 
-#: So many numbers at a time: what NumPy computes on the way to a result stays in the cache.
+#: Numbers at a time, few enough that NumPy's intermediate results stay in the cache.
 _PIECE = 32 * 1024
 
 
 class Workspace:
     """Memory and threads of one worker; a context manager, because threads have to end.
 
-    Fresh memory is slow: the system hands it out page by page, each filled with zeros. Blocks whose
-    arrays nobody refers to any more are used again instead.
+    Fresh memory is slow: the system provides it page by page, each filled with zeros. So blocks are reused
+    when nothing refers to their arrays any more.
 
     Parameters
     ----------
     threads
         How many threads share the work inside a layer; 1 runs everything in the calling thread.
     checkpoint
-        Called before memory is given out and before work is shared, or None; what it raises ends the work.
+        Called before memory is allocated and before work is shared, or None; an exception ends the work.
     convolution
         How convolutions are computed: ``auto``, ``direct`` or ``winograd`` (wherever it applies).
     """
@@ -64,13 +63,13 @@ class Workspace:
         self.close()
 
     def close(self) -> None:
-        """Hand all memory back, and end all threads."""
+        """Release all memory, and end all threads."""
         self.forget()
         if self._others is not None:
             self._others.join()
 
     def directly(self) -> "Workspace":
-        """The same memory and threads, for convolutions without the roundings of Winograd's algorithm.
+        """The same memory and threads, but without the rounding errors of Winograd's algorithm.
 
         It ends with this workspace, and need not be closed.
         """
@@ -79,7 +78,7 @@ class Workspace:
         return view
 
     def empty(self, shape: Sequence[int]) -> Floats:
-        """A float32 array of ``shape`` with any content; N×C×H×W blobs have their channels last in memory."""
+        """An uninitialized float32 array of ``shape``; N×C×H×W blobs have channels last in memory."""
         if self._checkpoint is not None:
             self._checkpoint()
         if len(shape) != 4:
@@ -100,7 +99,7 @@ class Workspace:
         return out
 
     def pixels(self, shape: Sequence[int]) -> Floats:
-        """A float32 array (N, H, W, C) with any content, contiguous in memory."""
+        """An uninitialized float32 array (N, H, W, C), contiguous in memory."""
         return self._block(math.prod(shape)).reshape(shape)
 
     def _block(self, size: int) -> Floats:
@@ -118,19 +117,19 @@ class Workspace:
             return _aligned(self._blocks[min(fitting, key=lambda i: self._blocks[i].size)], size)
         too_small = [i for i in unused if self._blocks[i].size < room]
         if too_small:
-            # It gives way, so that the memory held stays near what is needed at once.
+            # Replace one, so that the memory held stays close to what is needed at a time.
             del self._blocks[max(too_small, key=lambda i: self._blocks[i].size)]
         self._blocks.append(np.empty(room, np.float32))
         return _aligned(self._blocks[-1], size)
 
     def forget(self) -> None:
-        """Return all memory to the system; blocks in use follow when nothing refers to them."""
+        """Return all memory to the system; blocks in use are returned when nothing refers to them."""
         self._blocks.clear()
 
     def share(self, work: Callable[[int, int], None], count: int, size: int | None = None) -> None:
-        """Call ``work(first, last)`` for ranges that make up 0..count, shared by the threads.
+        """Call ``work(first, last)`` for ranges that together are 0..count, shared by the threads.
 
-        ``size`` says how many numbers all of it is about, so that a thread is not bothered for too few.
+        ``size`` is how many numbers all the work involves; small work uses fewer threads.
         """
         if self._checkpoint is not None:
             self._checkpoint()
@@ -145,7 +144,7 @@ class Workspace:
                 shares.append(self._others.submit(work, ends[piece], ends[piece + 1]))
             work(ends[0], ends[1])
         finally:
-            # After an error, no thread may go on using memory that is reused.
+            # After an error, no thread may continue to use memory that will be reused.
             self._others.wait(shares)
         for share in shares:
             share.result()
@@ -162,15 +161,15 @@ class Workspace:
 
 
 def _aligned(block: Floats, size: int) -> Floats:
-    """``size`` numbers of ``block`` from the first place on that suits vectors."""
+    """``size`` numbers of ``block``, from the first aligned position on."""
     start = -(block.ctypes.data // block.itemsize) % _ALIGNMENT
     return block[start : start + size]
 
 
 def _references(blocks: Sequence[Floats], index: int) -> int:
-    """References to a block: those of the list and of this call, and of every array made from it."""
+    """References to a block: from the list, from this call, and from every array made of it."""
     return sys.getrefcount(blocks[index])
 
 
-#: What `_references` says of a block that no array refers to; a matter of the Python version.
+#: The result of `_references` for a block without arrays; depends on the Python version.
 _REFERENCES_UNUSED = _references([np.empty(1, np.float32)], 0)

@@ -1,4 +1,4 @@
-"""The interface of engines, which run plans on batches of images. How they compute is hidden behind it."""
+"""The interface of engines, which run plans on batches of images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ class Footprint:
     Attributes
     ----------
     fixed
-        Taken once, however many images and workers there are: weights, and what rules derive from them.
+        Needed once, for any number of images and workers: weights, and data that rules derive from them.
     per_image
-        Taken at most by every image of a batch, while it is in the engine.
+        Needed at most for every image of a batch, while it is in the engine.
     """
 
     fixed: int
@@ -30,15 +30,14 @@ class Footprint:
 class Engine(ABC):
     """Runs plans, one batch at a time; a context manager, because its threads have to end.
 
-    An engine belongs to one thread at a time. The blobs that it returns stay as they are, whatever it runs
-    next.
+    Only one thread at a time may use an engine. Later runs do not change the blobs that it has returned.
 
     Parameters
     ----------
     threads
         How many threads share the work inside a layer.
     checkpoint
-        Called again and again during a pass, or None; what it raises ends the pass.
+        Called repeatedly during a pass, or None; an exception ends the pass.
     convolution
         How convolutions are computed: ``auto``, ``direct`` or ``winograd`` (wherever it applies).
     """
@@ -59,7 +58,7 @@ class Engine(ABC):
     @staticmethod
     @abstractmethod
     def footprint(net: Net, plans: Sequence[Plan], convolution: str = "auto") -> Footprint:
-        """The memory it takes to explain images by ``plans``, which share one forward pass."""
+        """The memory needed to explain images by ``plans``, which share one forward pass."""
 
     @abstractmethod
     def forward(
@@ -72,11 +71,11 @@ class Engine(ABC):
         net
             The net.
         plans
-            What the values that they look at are kept for.
+            The values that they need are kept.
         batch
             (N, C, H, W): inputs.
         keep
-            Ids of values to keep besides.
+            Ids of further values to keep.
         """
 
     @abstractmethod
@@ -96,7 +95,8 @@ class Engine(ABC):
         forward
             The forward pass of N items, by `forward` with this plan among its plans.
         classes
-            For each item, the classes whose scores relevance starts as; each below `Plan.start_size`.
+            For each item, the classes with the scores from which relevance starts; each below
+            `Plan.start_size`.
         observer
             Called after every step, or None.
 
@@ -108,8 +108,8 @@ class Engine(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """Hand the memory of past batches back; what blobs in use take follows when they are gone."""
+        """Release the memory of past batches; that of blobs in use is released when they are gone."""
 
     @abstractmethod
     def close(self) -> None:
-        """Hand all memory back, and end all threads."""
+        """Release all memory, and end all threads."""

@@ -18,12 +18,12 @@ from caffe_lrp.relevance.rules.signed import SignedRule
 from .base import Engine, Footprint
 from .footprint import footprint_of
 
-#: Memory that is used again is cut for what was in it first; measured on VGG16 and GoogLeNet.
+#: Reused blocks are often larger than needed: the factor this costs, measured on VGG16 and GoogLeNet.
 _REUSE_LOSS = 1.15
 
 
 class CpuEngine(Engine):
-    """The engine that all others are measured by; see `Engine`."""
+    """The reference engine; see `Engine`."""
 
     def __init__(
         self, threads: int = 1, checkpoint: Callable[[], None] | None = None, convolution: str = "auto"
@@ -46,7 +46,7 @@ class CpuEngine(Engine):
             for step in plan.steps
             if isinstance(step.rule, SignedRule)
         }
-        # Laid out once for all that read it: identities, the first layer, and its rule.
+        # Convert the memory layout once for all readers: identities, the first layer, and its rule.
         batch = as_blob(pixels(batch), batch.shape)
         return ForwardPass(net.forward(batch, kept, self._workspace, substitutes), sums)
 
@@ -79,7 +79,7 @@ class CpuEngine(Engine):
 def _forward_with_sums(
     step: Step, rule: SignedRule, sums: dict[int, Blob], inputs: Blobs, workspace: Workspace
 ) -> tuple[Blob, ...]:
-    """The forward pass of a layer, put together from sums that are kept for its rule."""
+    """The forward pass of a layer, from sums that are kept for its rule."""
     layer, prepared = step.layer, step.prepared
     assert isinstance(layer, Linear)
     sums[layer.index], output = rule.forward(layer, prepared, inputs[0], workspace)
@@ -89,7 +89,7 @@ def _forward_with_sums(
 
 
 def _seed(scores: Blob, elements: Sequence[list[int]], unit_seed: bool) -> Blob:
-    """Zero except at the chosen elements, where it is the score itself, or 1."""
+    """The start vector: zero except at the chosen elements, where it is the score, or 1."""
     seed = np.zeros(scores.shape, np.float32)
     for item, chosen in enumerate(elements):
         seed[item].reshape(-1)[chosen] = 1 if unit_seed else scores[item].reshape(-1)[chosen]
@@ -103,7 +103,7 @@ def _propagate(
     workspace: Workspace,
     observer: Observer | None,
 ) -> tuple[Blob, ...]:
-    """Relevance of a step's inputs; that of its outputs is used up. Outputs without any count as 0."""
+    """Relevance of a step's inputs; that of its outputs is removed, and counts as 0 if there is none."""
     layer, rule = step.layer, step.rule
     items = len(next(iter(relevance.values())))
     received = []

@@ -1,8 +1,8 @@
-"""An estimate of the memory that explanations take, from the shapes in a net and its plans.
+"""An estimate of the memory that explanations need, from the shapes in a net and its plans.
 
-The forward pass and the backward passes of the plans are gone through without computing anything, and what
-is in memory at the same time is added up. Numbers are float32; an image's share grows with the batch, the
-weights do not.
+It follows the forward pass and the backward passes of the plans without computing anything, and adds up what
+is in memory at the same time. Numbers are float32; images need memory in proportion to the batch, weights
+do not.
 """
 
 import math
@@ -45,19 +45,19 @@ def packed_floats(layer: Layer, convolution: str) -> int:
 
 
 def kept_floats(step: Step) -> int:
-    """Numbers of an image that a rule has kept from the forward pass, besides values."""
+    """Numbers per image that a rule keeps from the forward pass, apart from values."""
     return step.rule.kept_floats(step.layer)
 
 
 def derived_floats(step: Step, convolution: str) -> Mapping[str, int]:
-    """Numbers that a rule derives from the weights, once for all images; rules share equal data."""
+    """Numbers that a rule derives from the weights, once for all images; rules share the same data."""
     layer = step.layer
     growth = layer.own_map.packed_growth(convolution) if isinstance(layer, Linear) else 0.0
     return step.rule.derived_floats(layer, step.conditions, growth)
 
 
 def _most_kept(steps: Iterable[Step]) -> dict[int, int]:
-    """Index of a layer -> the data kept for its rules; plans share it, though not all may need it."""
+    """Index of a layer -> numbers kept for its rules; plans share them, even if not all need them."""
     most: dict[int, int] = {}
     for step in steps:
         index = step.layer.index
@@ -66,7 +66,7 @@ def _most_kept(steps: Iterable[Step]) -> dict[int, int]:
 
 
 def _owners(net: Net) -> dict[int, int]:
-    """Value -> the value whose memory it is."""
+    """Value -> the value that owns its memory."""
     owners = {value: value for value in (net.input_value, *net.constants)}
     for layer in net.layers:
         for value in layer.outputs:
@@ -75,7 +75,7 @@ def _owners(net: Net) -> dict[int, int]:
 
 
 def _floats(net: Net, owners: dict[int, int], values: Iterable[int]) -> int:
-    """Numbers that ``values`` of one image take together."""
+    """Numbers in ``values`` of one image together."""
     return sum(math.prod(net.shape_of(owner)) for owner in {owners[value] for value in values})
 
 
@@ -92,7 +92,7 @@ def _forward_peak(net: Net, owners: dict[int, int], kept: frozenset[int]) -> int
 
 
 def _backward_peak(net: Net, plan: Plan) -> int:
-    """Most numbers of one image that relevance takes on its way down."""
+    """Most numbers of relevance of one image in memory during the backward pass."""
     live = set(plan.seeds)
     peak = 0
     for step in plan.steps:

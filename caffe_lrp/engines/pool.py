@@ -1,4 +1,4 @@
-"""Engines for several threads that explain at a time."""
+"""Engines for several threads that explain in parallel."""
 
 import threading
 from collections import deque
@@ -10,13 +10,13 @@ from .cpu import CpuEngine
 
 
 class EnginePool:
-    """Engines that are lent, one to each thread that explains, and used again.
+    """Engines lent to threads, one to each, and reused.
 
     Parameters
     ----------
     threads
-        Threads of each engine. Engines are made when they are needed; those that come first in the sequence
-        are lent first.
+        Threads of each engine. Engines are created when they are needed, and lent in the order of the
+        sequence.
     convolution
         How they compute convolutions: ``auto``, ``direct`` or ``winograd``.
     """
@@ -43,11 +43,11 @@ class EnginePool:
                         self._close_idle()
 
     def _made(self) -> Engine:
-        """The next of the engines that have not been made yet."""
+        """The next engine that has not been created yet."""
         return CpuEngine(self._to_make.popleft(), convolution=self._convolution)
 
     def close(self) -> None:
-        """Close the engines, those in use when they are returned; threads that wait for one still get one."""
+        """Close the engines, those in use when they are returned; waiting threads still get one."""
         with self._lock:
             self._is_closed = True
             self._close_idle()

@@ -1,1 +1,1 @@
-"""Inspecting a net before it explains anything: facts, and pictures of its graph."""
+"""Inspecting a net before anything is explained: facts, and pictures of its graph."""

@@ -9,7 +9,7 @@ from .layer_table import shape_text
 
 
 def dot_text(facts: NetFacts) -> str:
-    """A digraph: a node for every layer with its index, name, type and shape, an edge for every blob."""
+    """A digraph with a node for every layer (index, name, type and shape) and an edge for every blob."""
     return "\n".join(["digraph net {", *(f"  {line};" for line in _statements(facts)), "}", ""])
 
 
@@ -37,7 +37,7 @@ def _attributes(layer: LayerFacts, *, is_start: bool) -> str:
 
 
 def _quoted(*lines: str) -> str:
-    r"""Lines as one string of Graphviz, in which quotes and backslashes are escaped."""
+    r"""Lines as one Graphviz string, with quotes and backslashes escaped."""
     plain = (presentable(line.replace("\n", " ")) for line in lines)
     escaped = (line.replace("\\", "\\\\").replace('"', '\\"') for line in plain)
     return '"' + "\\n".join(escaped) + '"'

@@ -1,4 +1,4 @@
-"""Facts of a net: its layers, the start layer, and the rule each layer would get."""
+"""Facts about a net: its layers, the start layer, and the rule that each layer would get."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,14 +40,14 @@ from caffe_lrp.relevance.start import (
 
 from .layer_table import LAYER_COLUMNS, aligned, rule_columns, shape_text
 
-#: Values of ``lastlayerindex`` that are looked up in the net, and their meaning.
+#: Values of ``lastlayerindex`` that are resolved in the net, and their meaning.
 STARTS: Mapping[LayerReference, str] = {
     AUTO: "the layer of the class scores",
     BEFORE_LOWEST_SOFTMAX: "the layer before the lowest Softmax",
     HIGHEST_INNER_PRODUCT: "the highest InnerProduct",
 }
 
-#: Capabilities that a layer's rule depends on; a layer with several is counted with the first.
+#: Capabilities on which rules depend; a layer with several counts under the first.
 _FAMILIES: tuple[type[Layer], ...] = (
     Linear,
     Neuron,
@@ -68,17 +68,17 @@ class LayerFacts:
     Attributes
     ----------
     index, name, type
-        As configs and messages have them.
+        As in configs and messages.
     inputs, outputs
         Value ids.
     output_shapes
-        With the batch axis.
+        Shapes with the batch axis.
     parameters
-        Numbers in its learned blobs.
+        Number of learned parameters.
     multiply_adds
-        Products that one image takes in convolutions and inner products.
+        Products for one image in convolutions and inner products.
     family
-        The capability that its rule depends on, empty if it has none.
+        The capability on which its rule depends, empty if it has none.
     rules
         Formula -> title of its rule, or `NO_RULE`; nothing for a layer that relevance does not pass.
     """
@@ -107,7 +107,7 @@ class LayerFacts:
 
 @dataclass(frozen=True)
 class Gap:
-    """A layer on the way that has no rule under a formula.
+    """A layer that relevance passes, but that has no rule under a formula.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class Gap:
 
 @dataclass(frozen=True, repr=False)
 class NetFacts:
-    """A net.
+    """Facts about a net.
 
     Attributes
     ----------
@@ -138,29 +138,29 @@ class NetFacts:
     value_names
         Blob name of every value id.
     layers
-        In the order of their indices.
+        The layers by index.
     formulas
-        Those whose rules are given.
+        The formulas with rules in `layers`.
     starts
         Value of ``lastlayerindex`` -> index of the layer it stands for, or why there is none.
     start
         Index of the layer where relevance starts.
     first
-        Index of the lowest layer it passes.
+        Index of the lowest layer that it passes.
     suitable
         The formula that suits the net.
     heads
-        Ids of the values that nothing reads, the one to rank if nothing else is asked for first.
+        Ids of the values that no layer reads, starting with the one that is ranked by default.
     head
-        Id of the one whose classes are ranked.
+        Id of the one with the ranked classes.
     positions
-        At how many places the start has scores of every class.
+        Number of positions at which the start has scores of every class.
     gaps
         Layers without a rule.
     constants
         Ids of values that no layer writes and that do not depend on the image, with their shapes.
     remarks
-        What composites do not do, and their users may expect.
+        Notes on entries of composites without an effect that their author may expect.
     """
 
     source: str
@@ -182,7 +182,7 @@ class NetFacts:
 
     @property
     def head_shapes(self) -> dict[int, Shape]:
-        """Shape of every head, with the batch axis: the one whose classes are ranked first."""
+        """Shape of every head, with the batch axis; first the one with the ranked classes."""
         shapes = {
             value: shape
             for layer in self.layers
@@ -192,7 +192,7 @@ class NetFacts:
 
     @property
     def parameters(self) -> int:
-        """Numbers in all learned blobs."""
+        """Number of learned parameters."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
@@ -259,18 +259,18 @@ def facts_of(
     first_layer: LayerReference = 0,
     head: int | None = None,
 ) -> NetFacts:
-    """Return the facts of ``net``, which need not have its weights.
+    """The facts about ``net``, with or without its weights.
 
     Parameters
     ----------
     net, formulas, parameters
-        The net, codes of formulas, which there are, and the numbers of their rules.
+        The net, codes of existing formulas, and the parameters of their rules.
     start_layer
-        As `find_start` takes it; None: the first of `STARTS` that the net has, or else its last layer.
+        As for `find_start`; None: the first of `STARTS` that the net has, or else its last layer.
     first_layer
         Index or name of the lowest layer that relevance passes.
     head
-        The output that is asked for, as `find_start` takes it.
+        The requested output, as for `find_start`.
 
     Raises
     ------
@@ -303,20 +303,20 @@ def facts_of(
 
 
 def with_parameters_of(facts: NetFacts, outline: Net) -> NetFacts:
-    """Facts with the learned blobs as files have them, before any were merged into others."""
+    """Facts with the learned parameters in the files, before any layers were merged."""
     counts = [_parameters(layer) for layer in outline.layers]
     layers = zip(facts.layers, counts, strict=True)
     return replace(facts, layers=tuple(replace(layer, parameters=count) for layer, count in layers))
 
 
 def _parameters(layer: Layer) -> int:
-    """Numbers in the learned blobs of a layer."""
+    """Number of learned parameters of a layer."""
     return sum(math.prod(shape) for shape in layer.weight_shapes)
 
 
 @dataclass(frozen=True)
 class _Way:
-    """From where to where relevance travels in a net, and the numbers of its rules."""
+    """Start and end of the backward pass in a net, and the parameters of its rules."""
 
     net: Net
     parameters: RuleParameters
@@ -324,7 +324,7 @@ class _Way:
     first_layer: LayerReference
 
     def rules(self, formula: FormulaCode) -> tuple[dict[Layer, Assigned], tuple[str, ...]]:
-        """The layers that it passes, with their rules; and remarks on the composite."""
+        """The layers that relevance passes, with their rules; and remarks on the composite."""
         return rules_on_the_way(self.net, formula, self.parameters, self.start, self.first_layer)
 
 
@@ -380,7 +380,7 @@ def _layer_facts(
 
 
 def family_of(layer: Layer) -> str:
-    """Name of the capability that a layer's rule depends on; empty if it has none."""
+    """Name of the capability on which a layer's rule depends; empty if it has none."""
     return next((family.__name__ for family in _FAMILIES if isinstance(layer, family)), "")
 
 

@@ -1,4 +1,4 @@
-"""Tables of layers as text, for people."""
+"""Tables of layers as text."""
 
 from collections.abc import Container, Iterator, Sequence
 
@@ -14,7 +14,7 @@ def rule_columns(formulas: Sequence[object]) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> Iterator[str]:
-    """The rows of a table, a line each; columns in ``right`` hold numbers."""
+    """The rows of a table, one line each; columns in ``right`` are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [

@@ -1,7 +1,7 @@
-"""The layout of a graph: boxes in ranks from top to bottom, branches side by side.
+"""The layout of a graph: boxes in ranks from top to bottom, with branches next to each other.
 
-Source: Sugiyama, Tagawa and Toda 1981, in its plainest form. Ranks follow from longest paths, the order in
-a rank from the means of neighbours, and places from least squares under that order.
+Source: Sugiyama, Tagawa and Toda 1981, in its simplest form. Ranks result from longest paths, the order in
+a rank from the means of neighbours, and positions from least squares under that order.
 """
 
 import itertools
@@ -14,7 +14,7 @@ _GAP_BETWEEN_BOXES = 24.0
 _GAP_BETWEEN_RANKS = 34.0
 
 _SWEEPS = 8
-#: No net that people make has more; one that does makes no picture either.
+#: More than any real net has; no picture is drawn of a net with more.
 _MOST_BENDS = 100_000
 
 Point = tuple[float, float]
@@ -27,11 +27,11 @@ class Arrangement:
     Attributes
     ----------
     lefts, tops
-        Of every box.
+        Position of every box.
     routes
-        Of every edge, the points that it passes from the lower rim of a box to the upper rim of another.
+        The points of every edge, from the lower side of a box to the upper side of another.
     width, height
-        Of the whole.
+        Size of the whole drawing.
     """
 
     lefts: tuple[float, ...]
@@ -43,7 +43,7 @@ class Arrangement:
 
 @dataclass(eq=False)
 class _Node:
-    """A box, or where an edge passes a rank; ``box`` is its number, -1 for a passing edge."""
+    """A box, or a point where an edge passes a rank; ``box`` is its number, -1 for a passing edge."""
 
     box: int
     rank: int
@@ -58,14 +58,14 @@ Neighbours = Callable[[_Node], list[_Node]]
 
 
 def arrange(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]) -> Arrangement:
-    """Places for boxes.
+    """Arrange boxes and edges.
 
     Parameters
     ----------
     sizes
         Width and height of every box.
     edges
-        From which box to which; each leads to a box with a higher number.
+        Numbers of the two boxes of every edge; the second one is higher.
 
     Raises
     ------
@@ -90,15 +90,15 @@ def arrange(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int
 
 
 def _longest_paths(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
-    """Rank of every box: the number of edges on the longest way to it."""
+    """Rank of every box: the number of edges on the longest path to it."""
     ranks = [0] * count
-    for begin, end in sorted(edges):  # what leads to a box comes before what leads on from it
+    for begin, end in sorted(edges):  # edges to a box come before those from it
         ranks[end] = max(ranks[end], ranks[begin] + 1)
     return ranks
 
 
 def _chain(begin: _Node, end: _Node) -> list[_Node]:
-    """From one box to another, a node in every rank between them; neighbours know each other."""
+    """Nodes from one box to another, one in every rank between them, linked to each other."""
     between = [_Node(-1, rank, 0.0, 0.0) for rank in range(begin.rank + 1, end.rank)]
     chain = [begin, *between, end]
     for upper, lower in itertools.pairwise(chain):
@@ -116,14 +116,14 @@ def _below(node: _Node) -> list[_Node]:
 
 
 def _sweeps(rows: Sequence[list[_Node]]) -> Iterator[tuple[Sequence[list[_Node]], Neighbours]]:
-    """Ranks in the order of a sweep, and the neighbours to look at: down and up by turns."""
+    """Ranks in the order of a sweep, and the neighbours to use: down and up alternately."""
     for _ in range(_SWEEPS):
         yield rows, _above
         yield rows[::-1], _below
 
 
 def _order(rows: Sequence[list[_Node]]) -> None:
-    """Sort every rank by the mean place of neighbours, so that few edges cross."""
+    """Sort every rank by the mean position of neighbours, so that few edges cross."""
     for row in rows:
         _number(row)
     for swept, neighbours in _sweeps(rows):
@@ -134,7 +134,7 @@ def _order(rows: Sequence[list[_Node]]) -> None:
 
 
 def _number(row: Sequence[_Node]) -> None:
-    """Places while only the order matters: those of a rank with room between -½ and ½."""
+    """Set positions while only the order matters: those of a rank are spread between -½ and ½."""
     for place, node in enumerate(row):
         node.centre = (place + 0.5) / len(row) - 0.5
 
@@ -146,7 +146,7 @@ def _mean(node: _Node, neighbours: Sequence[_Node]) -> float:
 def _place(rows: Sequence[list[_Node]]) -> None:
     """Put nodes below their neighbours as well as their order and sizes allow.
 
-    Nodes that are alone in their rank stay in the middle, so that deep nets do not drift to one side.
+    The only node in a rank stays in the middle, so that deep nets do not drift to one side.
     """
     for row in rows:
         _settle(row, [0.0] * len(row))
@@ -157,11 +157,11 @@ def _place(rows: Sequence[list[_Node]]) -> None:
 
 
 def _settle(row: Sequence[_Node], wanted: Sequence[float]) -> None:
-    """Centres nearest to those wanted, by least squares, that keep the order and do not overlap."""
+    """Centres closest to those wanted, by least squares, that keep the order and do not overlap."""
     offsets = [0.0]
     for left, right in itertools.pairwise(row):
         offsets.append(offsets[-1] + (left.width + right.width) / 2 + _GAP_BETWEEN_BOXES)
-    groups: list[tuple[float, int]] = []  # of nodes that touch: where the first wants to be, how many
+    groups: list[tuple[float, int]] = []  # of nodes that touch: wanted position of the first, number
     for place, offset in zip(wanted, offsets, strict=True):
         mean, length = place - offset, 1
         while groups and groups[-1][0] > mean:
@@ -177,7 +177,7 @@ def _settle(row: Sequence[_Node], wanted: Sequence[float]) -> None:
 def _finished(
     boxes: Sequence[_Node], rows: Sequence[Sequence[_Node]], chains: Sequence[Sequence[_Node]]
 ) -> Arrangement:
-    """The drawing, moved to where all of it is right of and below 0."""
+    """The drawing, moved so that all coordinates are positive."""
     nodes = [node for row in rows for node in row]
     left = min((node.centre - node.width / 2 for node in nodes), default=0.0)
     for node in nodes:
@@ -197,7 +197,7 @@ def _finished(
 
 
 def _route(chain: Sequence[_Node], bounds: Sequence[tuple[float, float]]) -> tuple[Point, ...]:
-    """Points of one edge: it leaves and enters boxes at places of its own, and passes ranks upright."""
+    """Points of one edge: it has its own points at both boxes, and passes ranks vertically."""
     begin, *between, end = chain
     points = [
         (_rim(begin, begin.below, chain[1]), bounds[begin.rank][0] + begin.height),
@@ -210,7 +210,7 @@ def _route(chain: Sequence[_Node], bounds: Sequence[tuple[float, float]]) -> tup
 
 
 def _rim(box: _Node, neighbours: Sequence[_Node], other: _Node) -> float:
-    """The position on a box's rim where the edge to one of its neighbours attaches: in their order."""
+    """The position on a box's side of the edge to one of its neighbours, in the order of neighbours."""
     ordered = sorted(neighbours, key=lambda node: node.centre)
     place = next(place for place, node in enumerate(ordered) if node is other)
     return box.centre + box.width * ((place + 1) / (len(ordered) + 1) - 0.5) * 0.8

@@ -1,7 +1,6 @@
 """A picture of a net's graph as SVG, drawn without other programs.
 
-Layers that follow each other without a branch share a box, a line each; what is left are branches, which
-stand side by side.
+Consecutive layers without a branch share a box, with one line each. Branches are next to each other.
 """
 
 import math
@@ -16,16 +15,16 @@ from .facts import LayerFacts, NetFacts
 from .layer_table import shape_text
 from .layout import Arrangement, Point, arrange
 
-#: Sizes in pixels; letters of a monospaced font of 11 pixels are 6.6 wide.
+#: Sizes in pixels; characters of a monospaced font of 11 pixels are 6.6 wide.
 _LETTER, _FONT = 6.7, 11
 _LINE = 16.0
 _MARGIN = 5.0
 _BORDER = 20.0
 
-#: Longer names are cut in the middle; the whole one shows when the pointer is over the line.
+#: Longer names are shortened in the middle; the full name is shown when the pointer is over the line.
 _LONGEST_NAME = 32
 
-#: Family of layers -> colour, and what the legend calls it; see `facts.family_of`.
+#: Family of layers -> colour, and name in the legend; see `facts.family_of`.
 _FAMILIES = {
     "Linear": ("#cfe2f3", "linear"),
     "Neuron": ("#fff2cc", "neuron"),
@@ -51,7 +50,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Edge:
-    """From box to box, and the blob that goes there."""
+    """An edge between two boxes, and its blob."""
 
     begin: int
     end: int
@@ -59,7 +58,7 @@ class _Edge:
 
 
 def svg_text(facts: NetFacts) -> str:
-    """The picture; the first of the formulas says which rule each layer has."""
+    """The picture, with the rules of the first formula."""
     boxes, edges = _boxes(facts)
     widths = [_column_widths(box) for box in boxes]
     sizes = [
@@ -123,7 +122,7 @@ def _line(layer: LayerFacts, facts: NetFacts) -> _Line:
 
 
 def _short(name: str) -> str:
-    """``name``, cut in the middle if it is long."""
+    """``name``, shortened in the middle if it is long."""
     if len(name) <= _LONGEST_NAME:
         return name
     half = _LONGEST_NAME // 2
@@ -131,7 +130,7 @@ def _short(name: str) -> str:
 
 
 def _column_widths(box: Sequence[_Line]) -> list[int]:
-    """Letters of every column of a box, with blanks behind it: fonts differ in width."""
+    """Characters in every column of a box, including blanks after it, because fonts differ in width."""
     widths = [max(len(line.cells[column]) for line in box) for column in range(len(box[0].cells))]
     return [width + 2 if width else 0 for width in widths]
 
@@ -173,7 +172,7 @@ def _edge_lines(edges: Sequence[_Edge], drawing: Arrangement) -> Iterator[str]:
 
 
 def _path(route: Sequence[Point]) -> str:
-    """Upright through ranks, curved between them."""
+    """An SVG path: vertical through ranks, curved between them."""
     (x, y), *rest = route
     commands = [f"M{_number(x)} {_number(y)}"]
     for next_x, next_y in rest:
@@ -217,7 +216,7 @@ def _box_lines(
 
 
 def _ink(line: _Line, column: int) -> str:
-    """Colour of a text: pale where relevance does not pass, red where a rule is missing."""
+    """Colour of a text: pale if relevance does not pass the layer, red if a rule is missing."""
     if line.layer is not None and not line.layer.is_on_the_way:
         return "#999"
     if column == len(line.cells) - 1:
@@ -226,7 +225,7 @@ def _ink(line: _Line, column: int) -> str:
 
 
 def _text(text: str) -> str:
-    """``text`` as XML holds it."""
+    """``text``, escaped for XML."""
     return escape(presentable(text.replace("\n", " ")))
 
 

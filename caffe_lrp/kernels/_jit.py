@@ -1,7 +1,7 @@
-"""Numba, as it is set up for kernels, and the CPU that they are compiled for.
+"""Numba, configured for our kernels, and the CPU that they are compiled for.
 
-Read from the environment: ``CAFFE_LRP_CPU``, and what says where the cache lies (see `cache`). Settings of
-Numba's own, in the environment or in a file, are kept from it.
+Reads ``CAFFE_LRP_CPU`` and the location of the cache (see `cache`) from the environment. Numba's own
+settings, in the environment or in a file, are hidden from it.
 """
 
 import contextlib
@@ -22,17 +22,17 @@ from . import cache
 from .releases import require_supported
 from .targets import HOST, features_of, require_baseline
 
-#: Where kernels are written.
+#: The folder with the sources of kernels.
 SOURCES = Path(__file__).parent
-#: How the names of variables begin that change what Numba and llvmlite compile, or what they print.
+#: Prefixes of environment variables that change what Numba and llvmlite compile or print.
 _VARIABLES = ("NUMBA_", "LLVMLITE_", "VS_PROFILER")
 
 
 @contextlib.contextmanager
 def _configured(**ours: str) -> Iterator[None]:
-    """While Numba and llvmlite are imported: the environment with our settings for them and no others.
+    """Give Numba and llvmlite our settings, and no others, while they are imported.
 
-    Numba also reads a file of settings in the current folder, whoever put it there, if it finds a parser.
+    Numba would also read a settings file in the current folder, whoever put it there, if PyYAML is installed.
     """
     theirs = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_VARIABLES)}
     parser = sys.modules.get("yaml")
@@ -51,7 +51,7 @@ def _configured(**ours: str) -> Iterator[None]:
             sys.modules["yaml"] = parser
 
 
-#: What the other modules of kernels take from Numba: nobody else imports it.
+#: What other modules of this package use from Numba; nothing else imports it.
 __all__ = [
     "CPUDispatcher",
     "CompileResult",
@@ -80,7 +80,7 @@ with _configured():
 
 
 def _choice_of_cpu(name: str) -> dict[str, str]:
-    """The settings that make Numba compile for the CPU ``name``, and for no other features."""
+    """The settings that make Numba compile for the features of the CPU ``name`` only."""
     if name in {"", HOST}:
         return {}
     host = llvm.get_host_cpu_features()
@@ -89,7 +89,7 @@ def _choice_of_cpu(name: str) -> dict[str, str]:
     return {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""}
 
 
-#: A program that has loaded Numba before has made its own choices, all but that of the CPU.
+#: A program that loaded Numba earlier has chosen its own settings, except for the CPU.
 _IS_FIRST = "numba" not in sys.modules
 _CHOICE = _choice_of_cpu(os.environ.get("CAFFE_LRP_CPU", ""))
 
@@ -111,16 +111,16 @@ with _configured(**_CHOICE):
 
 _SETTINGS: Any = numba.config
 if _IS_FIRST:
-    # Before anything is compiled, it would read environment and file again.
+    # Otherwise Numba would read the environment and the file again before it compiles.
     _SETTINGS.reload_config = lambda: None
 for _name, _value in _CHOICE.items():
     setattr(_SETTINGS, _name.removeprefix("NUMBA_"), _value)
 
 
 def refuse_disabled_compiler() -> None:
-    """UsageError if a program that has loaded Numba before has it compile nothing.
+    """Raise UsageError if a program that loaded Numba earlier has disabled its compiler.
 
-    Vector instructions mean nothing to an interpreter.
+    Our vector instructions cannot be interpreted.
     """
     if _SETTINGS.DISABLE_JIT:
         raise UsageError(
@@ -133,7 +133,7 @@ refuse_disabled_compiler()
 
 
 def _cpu() -> tuple[str, str]:
-    """Name of the CPU that code is generated for, and how its features differ from those of the name."""
+    """Name of the CPU that code is generated for, and how its features differ from that CPU's usual ones."""
     changes = _SETTINGS.CPU_FEATURES
     if changes is None:
         changes = codegen.get_host_cpu_features()
@@ -141,7 +141,7 @@ def _cpu() -> tuple[str, str]:
 
 
 def target_features() -> frozenset[str]:
-    """Names, as LLVM knows them (``"avx2"``, ``"fma"``, ``"avx512f"``), of what code may use on its target.
+    """LLVM's names of the features that code may use on its target (``"avx2"``, ``"fma"``, ``"avx512f"``).
 
     The target is the CPU of this machine unless ``CAFFE_LRP_CPU`` names another one.
     """
@@ -149,14 +149,14 @@ def target_features() -> frozenset[str]:
 
 
 def _target() -> str:
-    """Everything besides the sources that decides what a kernel compiles to, as a short name."""
+    """A short name for everything, apart from the sources, that determines a kernel's compiled code."""
     settings = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "ENABLE_AVX", "USING_SVML")
     parts = (*_cpu(), *(f"{name}={getattr(_SETTINGS, name, None)}" for name in settings))
     return f"{parts[0]}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
 
 
 def _versions() -> tuple[str, ...]:
-    """The versions and settings besides our sources that determine compiled code and its files."""
+    """The versions and settings that, apart from our sources, determine compiled code and its files."""
     return (
         f"{sys.implementation.name} {platform.python_version()}{getattr(sys, 'abiflags', '')}",
         f"{sys.platform} {platform.machine()}",
@@ -164,12 +164,12 @@ def _versions() -> tuple[str, ...]:
     )
 
 
-#: Where the packages were found that compiling takes.
+#: Where the packages needed for compiling were found.
 FOUND = tuple(str(module.__file__) for module in (numba, llvmlite, np))
 
-#: Name of all that decides, besides the sources, what kernels compile to.
+#: A short name for everything, apart from the sources, that determines compiled code.
 TARGET = _target()
-#: Whoever owns the package is trusted with kernels: their code runs anyway.
+#: The owner of the package is trusted with kernels, because their code runs anyway.
 OWNERS = (SOURCES.stat().st_uid,)
 
 #: Where compiled kernels are kept, and why.
@@ -179,6 +179,6 @@ CACHE_FOLDER = cache.find_folder(
 
 
 def mark_cache_complete() -> None:
-    """Note that the cache holds every kernel: it then serves where it cannot be written (see `cache`)."""
+    """Record that the cache holds every kernel, so that it can be used read-only (see `cache`)."""
     if CACHE_FOLDER.folder:
         cache.mark_complete(CACHE_FOLDER.folder, TARGET, OWNERS)

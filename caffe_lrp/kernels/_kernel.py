@@ -1,4 +1,4 @@
-"""The two decorators of compiled functions: `kernel` for what Python calls, `helper` for what kernels call.
+"""The two decorators of compiled functions: `kernel` if Python calls it, `helper` if only kernels do.
 
 Kernels are compiled on first use, or ahead (see `ahead`), and kept on disk, so that only the first run after
 an installation pays for the compiler. They release the GIL. ``fastmath`` stays off: it would let the
@@ -26,7 +26,7 @@ KERNELS: dict[str, "CompiledKernel"] = {}
 
 
 class _Helper(CPUDispatcher):
-    """A function that kernels call; called from Python it is run as it is written."""
+    """A function that kernels call; a call from Python runs the uncompiled function."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class _Helper(CPUDispatcher):
         return self.py_func(*arguments)
 
     def add_overload(self, compiled: Any) -> None:
-        """Note what was compiled for kernels; Python has nothing to call."""
+        """Record code compiled for kernels; nothing is compiled for calls from Python."""
         self.overloads[tuple(compiled.signature.args)] = compiled
 
 
@@ -73,17 +73,17 @@ class CompiledKernel(CPUDispatcher):
         return self._nothing
 
     def keep_in(self, stored: KernelCache) -> None:
-        """Load from there what was compiled, and store it there."""
+        """Load compiled code from there, and store it there."""
         self.stored = self._cache = stored
 
     @property
     def is_stored(self) -> bool:
-        """Whether there is a file of it, for what its annotations state."""
+        """Whether a file holds the kernel compiled for the types in its annotations."""
         return self.stored is not None and self.stored.holds(self.stated)
 
     @property
     def is_ready(self) -> bool:
-        """Whether it need not be compiled: it has been, or is stored."""
+        """Whether it is compiled already, in memory or on disk."""
         return self.stated in self.overloads or self.is_stored
 
     def get_call_template(self, arguments: Any, keywords: Any) -> Any:
@@ -102,9 +102,9 @@ def skipped_calls() -> int:
 
 @contextmanager
 def tracing(note: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, kernels that this thread calls do nothing, and return 0 or nothing.
+    """Within the block, kernels that this thread calls do nothing, and return 0 or None.
 
-    ``note`` gets their names.
+    ``note`` is called with their names.
     """
     _TRACING.note = note
     try:
@@ -114,10 +114,10 @@ def tracing(note: Callable[[str], None]) -> Iterator[None]:
 
 
 def kernel(function: Function) -> Function:
-    """Compile ``function`` with Numba in nopython mode, for what its annotations state and for what comes.
+    """Compile ``function`` with Numba in nopython mode, for the annotated types and any others it is given.
 
-    Functions outside this package, and closures, whose sources the cache does not watch, are compiled
-    anew in every run, and may have any annotations.
+    Functions outside this package, and closures, are compiled again in every run, because the cache does not
+    watch their sources; they may have any annotations.
     """
     compiled = CompiledKernel(function)
     if Path(inspect.getfile(function)).parent == SOURCES and not function.__closure__:
@@ -129,5 +129,5 @@ def kernel(function: Function) -> Function:
 
 
 def helper(function: Function) -> Function:
-    """Compile ``function`` as a part of the kernels that call it; from Python it is run as it is written."""
+    """Compile ``function`` as a part of the kernels that call it; a call from Python runs it uncompiled."""
     return cast(Function, _Helper(function))

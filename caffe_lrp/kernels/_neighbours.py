@@ -1,4 +1,4 @@
-"""Normalisation across channels, line by line: sums of neighbours and a power, on vectors."""
+"""Normalization across channels, line by line, in vector instructions: sums of neighbours, and a power."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ from llvmlite import ir
 
 from ._simd import Code, Load, Store, each_vector, expanded
 
-#: The bits of a float32 number, read as an integer, are nearly its logarithm: those of ``s^(−3/4)`` are this
-#: number, where ``s = 1`` lies 7/4 as high, less 3/4 of those of ``s``; the power is right to a twentieth.
+#: The bits of a float32 number, read as an integer, are roughly its logarithm. Those of ``s^(−3/4)`` are
+#: roughly this number (7/4 of the bits of 1) minus 3/4 of the bits of ``s``; the power is right to 5 %.
 _POWER_OF_ONE = 1863487324
 
-#: ``(1 − e)^(−1/4) ≈ Σ c_i e^i`` to a 100 000th for the errors e of that estimate, highest power first.
+#: ``(1 − e)^(−1/4) ≈ Σ c_i e^i`` to within 1e-5 for the errors e of that estimate, highest power first.
 _CORRECTION = (0.13430312, 0.15811043, 0.24981173, 0.99999423)
 
 
 def _add(code: Code, first: ir.Value, count: ir.Value, total: ir.Value, load: Load) -> None:
-    """Add to ``total`` the ``count`` vectors that start at ``first`` and at the numbers that follow it."""
+    """Add to ``total`` ``count`` vectors, the first at ``first`` and each next one a number further on."""
     with code.loop(count) as index:
         found = load(code.at(first, code.scaled(index, 4)))
         code.builder.store(code.plus(code.builder.load(total), found), total)
@@ -52,7 +52,7 @@ def _emit_others(code: Code, padded: Any, reach: Any, out: Any, channels: Any) -
 
 
 def _estimate(code: Code, base: ir.Value) -> ir.Value:
-    """``base^(−3/4)`` within a twentieth."""
+    """``base^(−3/4)`` to within 5 %."""
     builder = code.builder
     bits = code.bits(base)
     three_quarters = builder.sub(bits, builder.lshr(bits, code.splat_bits(2)))
@@ -75,7 +75,7 @@ def _emit_power(code: Code, base: Any, out: Any, count: Any) -> None:
         for coefficient in _CORRECTION:
             factor = code.times_plus(factor, error, code.splat(coefficient))
         power = code.times(power, factor)
-        # What is left is so small that the first term of the correction will do.
+        # The remaining error is so small that the first term of the correction is enough.
         change = code.times(power, _error(code, number, power))
         store(code.times_plus(change, code.splat(0.25), power), code.at(out, offset))
 
@@ -83,11 +83,12 @@ def _emit_power(code: Code, base: Any, out: Any, count: Any) -> None:
 
 
 #: ``x, reach, coefficients, padded, out, channels``: ``k + f·Σ x_j²`` over a channel and the ``reach`` before
-#: and after it; f and k lie at ``coefficients``. ``padded`` has room for the squares between ``reach`` zeros.
+#: and after it; ``coefficients`` points to f and k. ``padded`` is a buffer for the squares, with ``reach``
+#: zeros at either end.
 scale_of_line = expanded(6, _emit_scale)
 
 #: ``padded, reach, out, channels``: sums of the ``reach`` numbers before and after each one; ``padded`` holds
-#: the numbers between ``reach`` zeros.
+#: the numbers, with ``reach`` zeros at either end.
 sums_of_others = expanded(4, _emit_others)
 
 #: ``base, out, count``: ``base^(−3/4)`` of ``count`` normal positive numbers, to two units in the last place.

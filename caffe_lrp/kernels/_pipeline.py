@@ -1,8 +1,8 @@
-"""How Numba compiles kernels: each into one unit with all functions that it calls.
+"""How Numba compiles kernels: each one together with all functions that it calls.
 
-By itself Numba turns every function into machine code of its own, optimises that, and does both again in
-every function that calls it; half of the time of a first run went there. Here a function that kernels call
-stays as Numba has translated it, and is optimised once for each kernel that it is part of.
+By default Numba optimises every function and generates machine code for it, and does both again in
+every function that calls it. That took half the time of a first run. Here, Numba only translates a function
+that kernels call; it is optimised once, as a part of each kernel.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from ._jit import (
     register_pass,
 )
 
-#: How names of variables begin that hold what compiled code of one function knows of its module.
+#: Prefix of the variables in compiled code that refer to the module of a function.
 _ENVIRONMENT = "_ZN08NumbaEnv"
 
 
@@ -32,7 +32,7 @@ class _Part(_Unit):
     """The code of a function that kernels call."""
 
     def finalize(self) -> None:
-        """Leave everything as it is, for the kernel."""
+        """Do nothing: the kernel is optimised as a whole."""
         self._finalized = True
 
 
@@ -40,7 +40,7 @@ class _Whole(_Unit):
     """The code of a kernel."""
 
     def finalize(self) -> None:
-        """Put it together with all its parts, and their parts, and make machine code of that."""
+        """Link the kernel with all its parts, and their parts, and generate machine code."""
         found = dict.fromkeys(self._linking_libraries)
         unseen = list(found)
         while unseen:
@@ -53,7 +53,7 @@ class _Whole(_Unit):
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _LowerPart(NativeLowering):
-    """Translate a function that nothing but other functions of kernels will call."""
+    """Translate a function that only kernels and their helpers call."""
 
     _name = "part_of_kernel_lowering"
 
@@ -64,7 +64,7 @@ class _LowerPart(NativeLowering):
         super().run_pass(state)  # type: ignore[no-untyped-call]
         lowered = state["cr"]
         state.library.finalize()
-        # Callers find the code by an object of its own; usually that is what Python would call.
+        # Callers find the code by a key. Numba uses the function for Python; there is none here.
         key = object()
         state.targetctx.insert_user_function(key, lowered.fndesc, [state.library])
         state["cr"] = lowered._replace(cfunc=key)
@@ -73,7 +73,7 @@ class _LowerPart(NativeLowering):
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _LowerWhole(NativeLowering):
-    """Translate a kernel, and make machine code of it and its parts."""
+    """Translate a kernel, and generate machine code for it and its parts."""
 
     _name = "kernel_lowering"
 
@@ -92,7 +92,7 @@ class _LowerWhole(NativeLowering):
 
 
 class _OwnLowering(Compiler):
-    """Numba's compiler, but for the pass that makes machine code."""
+    """Numba's compiler, with the pass that generates machine code replaced."""
 
     lowering: type
 

@@ -1,4 +1,4 @@
-"""Blobs divided by sums of products, on vectors of channels. What would be divided by 0 is 0."""
+"""Blobs divided by sums of products, in vectors of channels. A division by 0 gives 0."""
 
 from typing import Any
 
@@ -67,16 +67,17 @@ def _emit_stabilised(code: Code, dividend: Any, z: Any, coefficients: Any, out: 
 
 
 #: ``dividend, sums, negative_offset, positive_bias, negative_bias, coefficients, out, count``: ``f₁ d/p`` at
-#: ``out`` and ``f₂ d/n`` ``negative_offset`` bytes after it, as the sums lie; f₁, f₂ are the coefficients.
+#: ``out``, and ``f₂ d/n`` ``negative_offset`` bytes after it, in the layout of the sums; f₁, f₂ are the
+#: coefficients.
 divide_by_sign = expanded(8, _emit_by_sign)
 
-#: ``dividend, sums, positive_bias, out, count``: ``d/p`` alone.
+#: ``dividend, sums, positive_bias, out, count``: only ``d/p``.
 divide_by_positive = expanded(5, _emit_by_positive)
 
-#: Arguments as of `divide_by_sign`; the coefficient is f. ``d / (z + fp)`` where ``z = p + n ≥ 0``, else
-#: ``d / (z + fn)``; products of the sign of z get it times 1 + f, the others as it is.
+#: Arguments as for `divide_by_sign`; the coefficient is f. ``d / (z + fp)`` where ``z = p + n ≥ 0``, else
+#: ``d / (z + fn)``; multiplied by 1 + f for products of the sign of z, unchanged for the others.
 divide_favouring = expanded(8, _emit_favouring)
 
-#: ``dividend, z, coefficients, out, count``: ``d / (z + s·sign(z))``; the coefficients are s and what divides
+#: ``dividend, z, coefficients, out, count``: ``d / (z + s·sign(z))``; the coefficients are s and the divisor
 #: where z is 0.
 divide_stabilised = expanded(5, _emit_stabilised)

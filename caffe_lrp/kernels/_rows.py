@@ -1,4 +1,4 @@
-"""Element-wise work on numbers side by side, on vectors: copies, signs, sums and products."""
+"""Element-wise operations on contiguous numbers, in vectors: copies, signs, sums and products."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def _emit_split(code: Code, source: Any, target: Any, count: Any) -> None:
     def use(offset: ir.Value, load: Load, store: Store) -> None:
         value, zero = load(code.at(source, offset)), code.splat(0)
         home = code.at(target, offset)
-        # What is not a number is neither above nor below 0 and stays, so that it is found in the result.
+        # NaN is neither above nor below 0 and is kept, so that it shows up in the result.
         store(code.builder.select(code.builder.fcmp_ordered("<", value, zero), zero, value), home)
         negative = code.builder.select(code.builder.fcmp_ordered(">", value, zero), zero, value)
         store(negative, code.at(home, code.scaled(count, 4)))
@@ -34,7 +34,7 @@ def _emit_split(code: Code, source: Any, target: Any, count: Any) -> None:
 
 
 def with_bias(code: Code, total: ir.Value, bias: ir.Value, offset: ir.Value, load: Load) -> ir.Value:
-    """``total`` plus the vector ``offset`` bytes behind the address ``bias``, unless that is 0."""
+    """``total`` plus the vector ``offset`` bytes after the address ``bias``; ``total`` if ``bias`` is 0."""
     place = code.variable(total)
     with code.builder.if_then(code.builder.icmp_signed("!=", bias, number(0))):
         code.builder.store(code.plus(total, load(code.at(bias, offset))), place)
@@ -73,15 +73,16 @@ copy = expanded(3, _emit_copy)
 #: ``target, count``: sets numbers to 0.
 clear = expanded(2, _emit_clear)
 
-#: ``source, target, count``: the positive parts of ``count`` numbers, and behind them the negative parts.
+#: ``source, target, count``: the positive parts of ``count`` numbers, followed by the negative parts.
 split_by_sign = expanded(3, _emit_split)
 
-#: ``parts, bias, out, count``: the sum of two parts of so many numbers, one behind the other, plus the bias
-#: at the address ``bias`` unless that is 0.
+#: ``parts, bias, out, count``: the sum of two consecutive parts of ``count`` numbers each, plus the bias at
+#: the address ``bias`` unless that is 0.
 add_parts = expanded(4, _emit_add_parts)
 
 #: ``factor, out, count``: multiplies numbers at ``out`` by factors.
 multiply_by = expanded(3, _emit_multiply)
 
-#: ``parts, factor, out, count``: factors times the first of two parts where they are above 0, or the second.
+#: ``parts, factor, out, count``: factors times the first of two parts where the factor is positive, times the
+#: second elsewhere.
 choose_by_sign = expanded(4, _emit_choose)

@@ -1,4 +1,4 @@
-"""Adding the share of every output pixel to the pixels of its window, on vectors of channels."""
+"""Adding the shares of every output pixel to the pixels of its window, in vectors of channels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +46,7 @@ def _emit_add_runs(
         last = code.scaled(whole, VECTOR_BYTES)
         add(_valid(code, code.at(line, last), last_mask), code.at(target, last))
 
-    # Rows of 7 taps and 3 channels, as they often come first in a net, have two vectors.
+    # Rows of 7 taps and 3 channels, common in the first layer of a net, fill two vectors.
     with builder.if_else(builder.icmp_signed("==", whole, number(1))) as (two, others):
         with two:
             each_run(add_two)
@@ -70,11 +70,11 @@ def _emit_add_channels(
                 code.store(code.fma(value, weight, code.load(home)), home)
 
 
-#: ``pixels, products, products_step, target_step, runs, starts, targets, vectors, mask``: adds runs of so
-#: many vectors of every pixel's products to memory. ``starts`` says where each run begins in the products,
-#: ``targets`` where it goes for the first pixel. Lanes where ``mask`` is 0 add 0.
+#: ``pixels, products, products_step, target_step, runs, starts, targets, vectors, mask``: adds runs of
+#: ``vectors`` vectors of every pixel's products to memory. ``starts`` holds where each run begins in the
+#: products, ``targets`` where it is added for the first pixel. Lanes where ``mask`` is 0 add 0.
 add_runs = expanded(9, _emit_add_runs)
 
-#: The same where a run holds all channels of the pixel ``x`` times the weights from ``weights + start`` on:
+#: The same for runs that are all channels of the pixel ``x`` times the weights from ``weights + start`` on:
 #: ``pixels, x, x_step, target_step, runs, starts, targets, vectors, mask, weights``.
 add_channels = expanded(10, _emit_add_channels)

@@ -1,7 +1,7 @@
-"""Vector instructions for kernels that the compiler would not vectorise by itself.
+"""Vector instructions for kernels that the compiler would not vectorise on its own.
 
-`Code` writes LLVM instructions on vectors; `expanded` makes a function of them that kernels can call.
-Memory is given as addresses and distances in bytes: callers answer for what lies there.
+`Code` writes LLVM instructions on vectors; `expanded` turns them into a function that kernels can call.
+Memory is given as addresses and distances in bytes, and nothing checks that callers stay within bounds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from ._jit import cgutils, intrinsic, target_features, types
 
-#: Names of what the CPU can do that code is generated for.
+#: Features of the CPU that code is generated for.
 FEATURES = target_features()
 
 #: float32 numbers in one vector of the CPU that code is generated for.
@@ -28,7 +28,7 @@ VECTOR_BYTES = 4 * LANES
 
 
 def number(value: int) -> ir.Constant:
-    """An integer as instructions take it."""
+    """An integer constant for instructions."""
     return ir.Constant(_INDEX, value)
 
 
@@ -72,7 +72,7 @@ class Code:
             yield
 
     def counter(self, start: ir.Value) -> ir.Value:
-        """A place for an integer, which LLVM turns into a register."""
+        """A variable for an integer; LLVM keeps it in a register."""
         place = cgutils.alloca_once(self.builder, _INDEX)
         self.builder.store(start, place)
         return place
@@ -80,7 +80,7 @@ class Code:
     # Vectors
 
     def variable(self, start: ir.Value | None = None) -> ir.Value:
-        """A place for a vector, which LLVM turns into a register."""
+        """A variable for a vector; LLVM keeps it in a register."""
         place = cgutils.alloca_once(self.builder, _VECTOR)
         if start is not None:
             self.builder.store(start, place)
@@ -99,7 +99,7 @@ class Code:
         return self.builder.bitcast(bits, _VECTOR)
 
     def splat_bits(self, value: int) -> ir.Constant:
-        """A vector of equal integers, as `bits` gives."""
+        """A vector of equal integers, of the type that `bits` returns."""
         return ir.Constant(_INTEGERS, [value] * LANES)
 
     def _call(self, name: str, *vectors: ir.Value) -> ir.Value:
@@ -148,12 +148,12 @@ class Code:
         return self.builder.select(self.builder.fcmp_ordered(">", vector, self.splat(0)), then, otherwise)
 
     def of_sign(self, sign: int, vector: ir.Value, limit: ir.Value) -> ir.Value:
-        """``vector``, with 0 wherever ``sign·vector`` is not above ``limit``."""
+        """``vector``, with 0 wherever ``sign·vector`` does not exceed ``limit``."""
         size = vector if sign > 0 else self.minus(self.splat(0), vector)
         return self.builder.select(self.builder.fcmp_ordered(">", size, limit), vector, self.splat(0))
 
     def total(self, vector: ir.Value) -> ir.Value:
-        """Sum over the lanes, halves first."""
+        """Sum over the lanes: the two halves are added first."""
         width = LANES // 2
         while width:
             order = [(lane + width) % LANES for lane in range(LANES)]
@@ -175,15 +175,15 @@ class Code:
         return self.builder.load(self._vector_at(address), align=4)
 
     def store(self, vector: ir.Value, address: ir.Value) -> None:
-        """Put a vector at ``address``, aligned to 4 bytes or more."""
+        """Store a vector at ``address``, aligned to 4 bytes or more."""
         self.builder.store(vector, self._vector_at(address), align=4)
 
     def fetch(self, address: ir.Value) -> None:
-        """Have the memory around ``address`` brought near, for reading it soon; touches nothing."""
+        """Prefetch the memory around ``address`` for reading; has no other effect."""
         pointer = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [pointer, _LANE, _LANE, _LANE])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
-        # To read, data, and near but not nearest: the nearest cache is full of what is used now.
+        # For reading, data, not into the L1 cache: that is full of what is in use.
         hints = [ir.Constant(_LANE, hint) for hint in (0, 2, 1)]
         self.builder.call(function, [self.builder.inttoptr(address, pointer), *hints])
 
@@ -195,13 +195,13 @@ class Code:
         return self.builder.shuffle_vector(first, self._undefined, lanes)
 
     def load_part(self, address: ir.Value, count: ir.Value) -> ir.Value:
-        """The ``count`` ≤ LANES numbers at ``address``, and zeros."""
+        """The ``count`` ≤ LANES numbers at ``address``, padded with zeros."""
         place = self.variable(self.splat(0))
         self._copy(self._float_at(address), self.builder.bitcast(place, _FLOAT.as_pointer()), count)
         return self.builder.load(place)
 
     def store_part(self, vector: ir.Value, address: ir.Value, count: ir.Value) -> None:
-        """Store the first ``count`` numbers of a vector, at most all of them."""
+        """Store the first ``count`` ≤ LANES numbers of a vector."""
         place = self.variable(vector)
         few = self.builder.icmp_signed("<", count, number(LANES))
         limit = self.builder.select(few, count, number(LANES))
@@ -213,13 +213,13 @@ class Code:
             self.builder.store(found, self.builder.gep(target, [index]))
 
 
-#: What loads from an address, and what stores there.
+#: Functions that load from an address, and that store there.
 Load = Callable[[ir.Value], ir.Value]
 Store = Callable[[ir.Value, ir.Value], None]
 
 
 def each_vector(code: Code, count: ir.Value, use: Callable[[ir.Value, Load, Store], None]) -> None:
-    """``use(offset, load, store)`` for the vectors that ``count`` numbers fill, and for what is left."""
+    """Call ``use(offset, load, store)`` for every full vector of ``count`` numbers, and for the remainder."""
     builder = code.builder
     whole = builder.udiv(count, number(LANES))
     with code.loop(whole) as index:
@@ -234,7 +234,7 @@ def each_vector(code: Code, count: ir.Value, use: Callable[[ir.Value, Load, Stor
 
 
 def expanded(count: int, emit: Callable[..., ir.Value | None]) -> Any:
-    """A function of ``count`` integers whose code ``emit(code, *integers)`` writes where it is called.
+    """A function of ``count`` integers; ``emit(code, *integers)`` writes its code where it is called.
 
     The function returns the float32 number that ``emit`` returns, or nothing.
     """

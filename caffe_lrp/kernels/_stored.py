@@ -1,4 +1,4 @@
-"""Compiled kernels on disk, in the place of Numba's own cache."""
+"""Compiled kernels on disk, instead of Numba's own cache."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ from ._types import described, type_of
 
 
 def _environment_as_json(environment: Any) -> list[Any]:
-    """The references of compiled code besides other code: a module, a name, and array element types."""
+    """What compiled code refers to apart from other code: a module, a name, and array element types."""
     return [
         environment.globals["__name__"],
         [dtype.str for dtype in environment.consts],
@@ -42,10 +42,10 @@ _DESCRIPTOR_FIELDS = tuple(
 
 
 def _names_of(library: Any) -> bytes:
-    """A module, as bitcode, that defines all names of a library: only the names are read.
+    """A module, as bitcode, that defines all names of a library; only its names are read.
 
-    Numba keeps all code of a library a second time, for functions that call it; those of ours are parts of
-    kernels and compiled with them.
+    Numba stores a second copy of a library's code for functions that call it. Our kernels need none, because
+    they are compiled together with the functions they call.
     """
     module = library._get_module_for_linking()
     found = [each for each in (*module.functions, *module.global_variables) if not each.is_declaration]
@@ -54,15 +54,15 @@ def _names_of(library: Any) -> bytes:
 
 
 class KernelCache(NullCache):
-    """The overloads of one kernel on disk, in the place of Numba's own cache.
+    """The overloads of one kernel on disk, instead of Numba's own cache.
 
-    Numba's notices no change of a function that the kernel calls, and its index, one for all
-    overloads of a kernel, lets processes that write at the same time take one overload for another.
+    Numba's cache does not notice when a function that the kernel calls changes. It also has one index for all
+    overloads of a kernel, so that processes that write at the same time can mix up overloads.
 
     Parameters
     ----------
     function
-        The kernel before it was compiled.
+        The kernel's Python function.
     folder
         Where files are kept.
     """
@@ -79,13 +79,13 @@ class KernelCache(NullCache):
         return str(self._folder)
 
     def _place(self, signature: Any) -> tuple[Path, list[Any]]:
-        """File of an overload, and what it has to be for."""
+        """The file of an overload, and the description that its header must match."""
         key = [self._name, self._line, TARGET, [described(kind) for kind in signature]]
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:24]
         return self._folder / f"{self._name}-{digest}", key
 
     def holds(self, signature: Any) -> bool:
-        """Whether a whole file is stored for ``signature``."""
+        """Whether a complete file is stored for ``signature``."""
         return self._found(signature) is not None
 
     def _found(self, signature: Any) -> tuple[dict[str, Any], list[bytes]] | None:
@@ -94,12 +94,12 @@ class KernelCache(NullCache):
         return found if found is not None and found[0]["key"] == key else None
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """The stored code for ``signature``; None, as for a miss, if it cannot be used."""
+        """The stored code for ``signature``; None if there is none or it cannot be used."""
         found = self._found(signature)
         if found is None:
             return None
         header, code = found
-        # All that loaded code needs; target_context.refresh() takes 0.2 s for what only compiling needs.
+        # Loaded code needs no more; target_context.refresh() takes 0.2 s for what only the compiler needs.
         rtsys.initialize(target_context)
         result = type_of(header["result"])
         return CompileResult._rebuild(
@@ -116,7 +116,7 @@ class KernelCache(NullCache):
         )
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Store a compiled kernel if there is room for it, and if it is one that can be stored."""
+        """Store a compiled kernel if it can be stored and there is enough space on disk."""
         path, key = self._place(signature)
         described = self._described(signature, compiled)
         if described is None:
@@ -127,7 +127,7 @@ class KernelCache(NullCache):
 
     def _described(self, signature: Any, compiled: Any) -> tuple[dict[str, Any], tuple[bytes, bytes]] | None:
         """The parts of a compiled kernel to store; None if it cannot be restored from them exactly."""
-        # The first holds addresses of this process; kernels are none of the others.
+        # The first means that code holds addresses of this process; the others do not apply to kernels.
         if (
             compiled.library.has_dynamic_globals
             or compiled.objectmode
@@ -153,7 +153,7 @@ class KernelCache(NullCache):
         return (header, (code, _names_of(compiled.library))) if is_same else None
 
     def _descriptor(self, header: Mapping[str, Any], signature: Any, result: Any) -> Any:
-        """How Numba describes the function that it compiled for ``signature``."""
+        """Numba's description of the function that it compiled for ``signature``."""
         function = self._function
         return PythonFunctionDescriptor(
             native=True,

@@ -1,7 +1,7 @@
 """Tiles of matrix products that stay in the registers of the CPU.
 
-Every result is summed in an order of its own, which does not depend on its place in the tile: equal
-inputs give bitwise equal results, whatever is computed beside them.
+The order in which a result is summed does not depend on its position in the tile. So equal inputs give
+bitwise equal results, whatever else is in the tile.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from llvmlite import ir
 
 from ._simd import FEATURES, LANES, VECTOR_BYTES, Code, Load, Store, each_vector, expanded, number
 
-#: Rows of a tile. With two vectors each they fill the registers: 32 of them with AVX-512 and NEON, else 16.
+#: Rows of a tile. With two vectors per row they fill the registers: 32 with AVX-512 and NEON, otherwise 16.
 TILE_ROWS = 14 if FEATURES & {"avx512f", "neon"} else 6
 HALF_ROWS = TILE_ROWS // 2
 
-#: Columns of weights in a panel: a whole one, and the last one where half of it is enough.
+#: Columns of weights in a panel: the full width, and half of it if that is enough for the last panel.
 PANEL, NARROW_PANEL = 2 * LANES, LANES
 
-#: Rows of weights, and items, that one call of `dots` or `combine` multiplies: as many as registers hold.
+#: Rows of weights, and items, that one call of `dots` or `combine` multiplies: as many as fit into registers.
 DOT_ROWS = 6 if TILE_ROWS > 8 else 3
 DOT_ITEMS = 4
 
@@ -29,17 +29,16 @@ WHOLE_SHARE = 1 << 16
 def _tile(rows: int, vectors: int, in_parts: bool = False) -> Any:
     """A tile of products: ``rows`` dot products with each of ``vectors``·LANES columns of weights.
 
-    With ``in_parts`` the products of every a are summed on their own: many short sums round less than a long
-    one does.
+    With ``in_parts`` the products of every a are summed separately: many short sums have a smaller rounding
+    error than one long sum.
 
     Arguments of the result: ``x, x_step, outer, outer_step, middle, middle_step, run, weights,
     weights_step, out, out_step, valid_rows, valid_columns, start``.
 
     Row i multiplies the numbers at ``x + i·x_step + a·outer_step + b·middle_step + 4c`` for a < outer,
     b < middle, c < run, in this order, with consecutive rows of weights, ``weights_step`` apart. Sums
-    begin with the vectors at ``start`` (zero if that is 0). The first ``valid_rows`` rows and
-    ``valid_columns`` columns are stored at ``out + i·out_step``; rows of ``x`` beyond them are read all
-    the same.
+    start from the vectors at ``start`` (from zero if that is 0). The first ``valid_rows`` rows and
+    ``valid_columns`` columns are stored at ``out + i·out_step``; rows of ``x`` beyond them are read too.
     """
 
     def emit(
@@ -82,7 +81,7 @@ def integer(code: Code, array: ir.Value, index: ir.Value) -> ir.Value:
 
 
 def _begin(code: Code, sums: Sequence[ir.Value], vectors: int, start: ir.Value) -> None:
-    """Set sums to the vectors at ``start``, or to zero."""
+    """Set sums to the vectors at ``start``, or to zero if that is 0."""
     builder = code.builder
     with builder.if_else(builder.icmp_signed("==", start, number(0))) as (zero, given):
         with zero:
@@ -132,13 +131,13 @@ narrow_half_tile_in_parts = _tile(HALF_ROWS, 1, in_parts=True)
 
 
 def _channel_tile(rows: int) -> Any:
-    """A tile of sums over taps for a vector of channels, each on its own, of ``rows`` pixels.
+    """A tile of depthwise products: sums over taps for a vector of channels and ``rows`` pixels.
 
     Arguments of the result: ``x, x_step, taps, offsets, weights, out, out_step, valid_rows,
     valid_columns, start``.
 
-    The channels of pixel i lie at ``x + i·x_step + offset`` for so many taps, whose offsets are an array of
-    integers; the taps' weights are vectors side by side. The rest is as in `_tile`.
+    The channels of pixel i are at ``x + i·x_step + offset`` for each of ``taps`` taps; ``offsets`` is an
+    array of integers. The weights of the taps are consecutive vectors. The rest is as in `_tile`.
     """
 
     def emit(
@@ -167,7 +166,7 @@ half_channel_tile = _channel_tile(HALF_ROWS)
 def _fetch_next(
     code: Code, ahead: ir.Value, step: ir.Value, rows: int, share: ir.Value, offset: ir.Value
 ) -> None:
-    """Fetch ``share`` of what ``rows`` lines from ``ahead`` on hold, as work proceeds to ``offset``."""
+    """Prefetch ``share`` of the ``rows`` lines from ``ahead`` on, up to what corresponds to ``offset``."""
     near = code.at(ahead, code.builder.udiv(code.builder.mul(offset, share), number(WHOLE_SHARE)))
     for row in range(rows):
         code.fetch(code.at(near, code.scaled(step, row)))
@@ -177,8 +176,8 @@ def _dots(rows: int, items: int) -> Any:
     """Dot products along memory: adds to ``rows``·``items`` vectors of partial sums.
 
     Arguments of the result: ``weights, weights_step, x, x_step, count, sums, sums_step, ahead, share``: rows
-    of weights and items of ``count`` numbers, and the address of the partial sums; a row's lie ``sums_step``
-    apart. On the way, a ``share`` of the numbers in as many rows of weights from ``ahead`` on is fetched.
+    of weights and items of ``count`` numbers, and the address of the partial sums, rows ``sums_step`` apart.
+    Meanwhile a ``share`` of the numbers in as many rows of weights from ``ahead`` on is prefetched.
     """
 
     def emit(
@@ -225,10 +224,10 @@ lane_total = expanded(1, _emit_total)
 
 
 def _combine(rows: int, items: int) -> Any:
-    """Rows of weights times one factor each, added to every item.
+    """Weighted sums of rows of weights, added to every item.
 
     Arguments of the result: ``weights, weights_step, factors, factors_step, count, out, out_step, ahead,
-    share``: rows of ``count`` weights; an item's factors lie side by side, its ``count`` results at ``out``.
+    share``: rows of ``count`` weights; an item's factors are contiguous, its ``count`` results at ``out``.
     The last two are as in `_dots`.
     """
 

@@ -1,4 +1,4 @@
-"""Types of arguments: as a kernel states them, as Numba knows them, and as JSON."""
+"""Types of arguments: in annotations, in Numba, and in JSON."""
 
 import importlib
 import operator
@@ -9,7 +9,7 @@ import numpy as np
 
 from ._jit import types
 
-#: Name -> type of a number, or of nothing.
+#: Name -> type of a number, or None's type.
 _SCALARS = {str(scalar): scalar for scalar in (*types.number_domain, types.boolean, types.none)}
 
 
@@ -18,7 +18,7 @@ _NAMED_TUPLE: Any = types.BaseNamedTuple
 
 
 def described(kind: Any) -> Any:
-    """A type as JSON can hold it, and no other type has the same; `type_of` reads those of results."""
+    """A unique JSON description of a type; `type_of` reads the descriptions of results."""
     if isinstance(kind, _NAMED_TUPLE):
         pair = kind.instance_class
         return ["named", pair.__module__, pair.__qualname__, *map(described, kind.types)]
@@ -32,7 +32,7 @@ def described(kind: Any) -> Any:
 
 
 def type_of(description: Any) -> Any:
-    """The type that `described` has described; KeyError or ValueError if that is not enough to tell."""
+    """The inverse of `described`; KeyError or ValueError if the description is not enough."""
     if isinstance(description, str):
         return _SCALARS[description]
     name, *parts = description
@@ -45,15 +45,15 @@ def type_of(description: Any) -> Any:
         return types.BaseTuple.from_types([type_of(part) for part in parts])
     module, attribute, *fields = parts
     if module.rpartition(".")[0] != __package__:
-        raise ValueError(f"{module} is no module of kernels")
+        raise ValueError(f"{module} is not a module of kernels")
     pair = operator.attrgetter(attribute)(importlib.import_module(module))
     return types.BaseTuple.from_types([type_of(field) for field in fields], pair)
 
 
 def stated_types(function: Callable[..., Any]) -> tuple[Any, ...]:
-    """Types of the arguments that the annotations of a kernel state; TypeError if one says too little.
+    """Argument types from the annotations of a kernel; TypeError if one is not specific enough.
 
-    Arrays are annotated with their number of axes, as `blobs.Blob4` is; their numbers lie side by side.
+    Arrays are annotated with their number of axes, as in `blobs.Blob4`, and are contiguous.
     """
     hints = get_type_hints(function, include_extras=True)
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
@@ -72,11 +72,11 @@ def _stated(hint: Any, what: str) -> Any:
     if isinstance(hint, type) and issubclass(hint, tuple):
         fields = get_type_hints(hint, include_extras=True)
         return types.BaseTuple.from_types([_stated(kind, what) for kind in fields.values()], hint)
-    raise TypeError(f"a kernel is compiled for what its annotations state, but that of {what} is {hint}")
+    raise TypeError(f"a kernel cannot be compiled for the annotation of {what}: {hint}")
 
 
 def _numbers_of(array: Any) -> type[np.generic]:
-    """The type of the numbers of an annotated array: NumPy spells the alias ``NDArray`` in two ways."""
+    """The element type of an annotated array; NumPy has two forms of the alias ``NDArray``."""
     kinds = [get_args(part) or (part,) for part in get_args(array)]
     (number,) = (kind for (kind, *_) in kinds if isinstance(kind, type) and issubclass(kind, np.generic))
     return number

@@ -1,6 +1,6 @@
-"""Max pooling of one window, on vectors of channels.
+"""Max pooling of one window, in vectors of channels.
 
-A window starts at (top, left) of an image (H, W, C) and may hang over its edges; it is clipped to the image.
+A window starts at (top, left) of an image (H, W, C). If it extends beyond the image, it is clipped.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from ._simd import Code, Load, Store, each_vector, expanded, number
 
-#: Sizes of square windows whose elements are written out one by one: those of nearly all nets.
+#: Sizes of square windows with unrolled loops: those of nearly all nets.
 UNROLLED = (3, 2)
 
 #: Bytes of a cache line.
@@ -21,7 +21,7 @@ _CACHE_LINE = 64
 
 @dataclass(frozen=True)
 class _Window:
-    """Where a window lies, and the size of the image; ``pixel_step`` is the distance of pixels in bytes."""
+    """Position of a window, and size of the image; ``pixel_step`` is the distance between pixels in bytes."""
 
     top: Any
     left: Any
@@ -32,14 +32,14 @@ class _Window:
     pixel_step: Any
 
     def row_step(self, code: Code) -> ir.Value:
-        """Distance of two rows of the image in bytes."""
+        """Distance between two rows of the image in bytes."""
         return code.builder.mul(self.width, self.pixel_step)
 
     def places(self, code: Code, size: int) -> list[ir.Value]:
-        """Distances of the elements of a ``size``×``size`` window, in scan order, from the image's start.
+        """Offsets of the elements of a ``size``×``size`` window in the image, in scan order.
 
-        Elements outside the image give way to the nearest ones inside. Those are in the window as well:
-        its maximum stays, and so does the order in which its elements first appear.
+        Elements outside the image are replaced by the nearest ones inside. Those are in the window as well,
+        so neither its maximum nor the order in which its elements first appear changes.
         """
         multiply, row_step = code.builder.mul, self.row_step(code)
         rows = [multiply(row, row_step) for row in _inside(code, self.top, size, self.height)]
@@ -47,7 +47,7 @@ class _Window:
         return [code.at(row, column) for row in rows for column in columns]
 
     def clipped(self, code: Code) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """The part inside the image: distance of its first element, rows and columns."""
+        """The part inside the image: offset of its first element, rows and columns."""
         top, rows = _overlap(code, self.top, self.rows, self.height)
         left, columns = _overlap(code, self.left, self.columns, self.width)
         start = code.at(code.builder.mul(top, self.row_step(code)), code.builder.mul(left, self.pixel_step))
@@ -55,13 +55,13 @@ class _Window:
 
 
 def _inside(code: Code, first: ir.Value, count: int, limit: ir.Value) -> list[ir.Value]:
-    """``count`` positions from ``first`` on, those outside 0..``limit`` − 1 moved to the nearest inside."""
+    """``count`` positions from ``first`` on, clamped to 0..``limit`` − 1."""
     last = code.at(limit, -1)
     return [code.larger(code.smaller(code.at(first, shift), last), number(0)) for shift in range(count)]
 
 
 def _overlap(code: Code, first: ir.Value, count: ir.Value, limit: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """First, and number, of the ``count`` positions from ``first`` on that lie in 0..``limit`` − 1."""
+    """First, and number, of the ``count`` positions from ``first`` on that are in 0..``limit`` − 1."""
     start = code.larger(first, number(0))
     return start, code.builder.sub(code.smaller(code.at(first, count), limit), start)
 
@@ -84,7 +84,7 @@ def _by_size(
 
 
 def _largest(code: Code, x: ir.Value, window: _Window, part: Any, offset: ir.Value, load: Load) -> ir.Value:
-    """The largest vector of the clipped ``part`` of a window."""
+    """The largest number of each lane in the clipped ``part`` of a window."""
     start, rows, columns = part
     first = code.at(x, start, offset)
     place = code.variable(load(first))
@@ -95,7 +95,7 @@ def _largest(code: Code, x: ir.Value, window: _Window, part: Any, offset: ir.Val
 
 
 def _element(code: Code, first: ir.Value, window: _Window, row: ir.Value, column: ir.Value) -> ir.Value:
-    """The place ``row`` rows and ``column`` columns from ``first``."""
+    """The offset of the element ``row`` rows and ``column`` columns from ``first``."""
     down = code.builder.mul(row, window.row_step(code))
     return code.at(first, down, code.builder.mul(column, window.pixel_step))
 
@@ -129,7 +129,7 @@ def _emit_largest(
 def _hand_over(
     code: Code, found: ir.Value, largest: ir.Value, left: ir.Value, home: ir.Value, load: Load, store: Store
 ) -> ir.Value:
-    """Add ``left`` to ``home`` in the lanes where ``found`` is the largest; what is left in the others."""
+    """Add ``left`` to ``home`` in the lanes where ``found`` is the largest; ``left`` for the other lanes."""
     wins = code.builder.fcmp_ordered("==", found, largest)
     store(code.plus(load(home), code.builder.select(wins, left, code.splat(0))), home)
     return code.builder.select(wins, code.splat(0), left)
@@ -181,9 +181,8 @@ def _emit_fetch(code: Code, address: Any, size: Any) -> None:
 #: channel in a window of ``x``.
 largest_of_window = expanded(10, _emit_largest)
 
-#: ``x, target, top, left, rows, columns, height, width, pixel_step, received, channels``: adds what every
-#: channel received to the place in ``target`` of the first element in its window of ``x`` that has the
-#: largest number.
+#: ``x, target, top, left, rows, columns, height, width, pixel_step, received, channels``: adds ``received``
+#: of every channel to ``target`` at the first largest element in that channel's window of ``x``.
 hand_back_to_first = expanded(11, _emit_hand_back)
 
 #: ``address, size``: prefetches ``size`` bytes.

@@ -1,9 +1,9 @@
-"""The transforms of Winograd's convolution on tiles of 6×6 inputs, on vectors of channels.
+"""The transforms of Winograd's convolution for tiles of 6×6 inputs, in vectors of channels.
 
-With a window of k×k, a tile gives m×m outputs, m = 7 − k, by 36 products per channel instead of m²·k²: F(4×4,
-3×3) and its like. Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", sections
-4.1 to 4.3. Points of interpolation are the paper's, 0, ±1, ±2 and ∞, times 3/4: rounding errors are smaller
-then by a third or more, as transforms multiply with numbers nearer to 1.
+With a window of k×k, a tile gives m×m outputs, m = 7 − k, from 36 products per channel instead of m²·k²:
+F(4×4, 3×3) and F(2×2, 5×5). Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural
+Networks", sections 4.1 to 4.3. The interpolation points are the paper's, 0, ±1, ±2 and ∞, times 3/4. This
+reduces rounding errors by a third or more, because the factors in the transforms are closer to 1.
 """
 
 import math
@@ -21,13 +21,13 @@ from ._simd import VECTOR_BYTES, Code, Load, Store, each_vector, expanded, numbe
 TILE_IN = 6
 FREQUENCIES = TILE_IN * TILE_IN
 
-#: Sides of the windows that there are transforms for.
+#: Sides of the windows for which there are transforms.
 WINDOW_SIDES = (3, 5)
 
-#: What the paper's points are multiplied by. Its powers, as far as transforms need them, are exact.
+#: The factor of the paper's points. All of its powers that the transforms need are exact.
 _UNIT = 0.75
 
-#: Points of interpolation that are finite, in the order of the transforms.
+#: The finite interpolation points, in the order of the transforms.
 _POINTS = (0, _UNIT, -_UNIT, 2 * _UNIT, -2 * _UNIT)
 
 Vectors = Sequence[ir.Value]
@@ -42,7 +42,7 @@ def tile_side(window_side: int) -> int:
 def weight_transform(window_side: int) -> NDArray[np.float64]:
     """Transform of the weights, G in the paper: (6, ``window_side``).
 
-    That of ∞ makes up for the power of the unit that `_transform_output` leaves out.
+    The row of ∞ contains the power of the unit that `_transform_output` leaves out.
     """
     rows = [
         [point**power / math.prod(point - other for other in _POINTS if other != point)
@@ -71,7 +71,7 @@ def _transform_input(code: Code, line: Vectors) -> Vectors:
 
 
 def _transform_output(code: Code, line: Vectors, side: int) -> Vectors:
-    """Aᵀ of the paper, applied to six vectors; gives ``side`` vectors, in powers of the unit: see `_unit`."""
+    """Aᵀ of the paper, applied to six vectors; gives ``side`` vectors, divided by powers of `_UNIT`."""
     m0, m1, m2, m3, m4, m5 = line
     even, odd = code.plus(m1, m2), code.minus(m1, m2)
     even_two, odd_two = code.plus(m3, m4), code.minus(m3, m4)
@@ -108,7 +108,7 @@ def _emit_input(
 
 
 def _unit(code: Code, row: int, column: int) -> ir.Value:
-    """The remaining factor of an output that has been transformed both ways."""
+    """The factor that an output still lacks after both transforms."""
     return code.splat(_UNIT ** (row + column))
 
 
@@ -124,7 +124,7 @@ def _products(code: Code, address: ir.Value, frequency_step: ir.Value) -> list[V
 
 
 def _by_side(code: Code, side: ir.Value, emit: Callable[[_Transform], None]) -> None:
-    """Code for every side that a tile of outputs may have, of which that for ``side`` runs."""
+    """Code for every side that a tile of outputs may have; at run time ``side`` selects one."""
     for window_side in WINDOW_SIDES:
         known = tile_side(window_side)
         with code.builder.if_then(code.builder.icmp_signed("==", side, number(known))):
@@ -134,7 +134,7 @@ def _by_side(code: Code, side: ir.Value, emit: Callable[[_Transform], None]) -> 
 def _each_output(
     code: Code, outputs: Sequence[Vectors], rows: Any, columns: Any, use: Callable[[int, int], None]
 ) -> None:
-    """``use(row, column)`` for the outputs of a tile that lie in the image."""
+    """Call ``use(row, column)`` for the outputs of a tile that are inside the image."""
     for row in range(len(outputs)):
         with code.where(row, rows):
             for column in range(len(outputs[row])):
@@ -189,7 +189,7 @@ def _emit_times(
 
 
 def _noise_limit(code: Code, tile: Sequence[Vectors], noise: ir.Value) -> ir.Value:
-    """The threshold that a sum in this tile must exceed to be more than the rounding error of 0."""
+    """The threshold for sums in this tile: smaller ones may be rounding errors of 0."""
     limit = code.splat(0)
     for row in tile:
         for vector in row:
@@ -236,18 +236,18 @@ def _emit_sums(
     _by_side(code, side, emit)
 
 
-#: ``x, row_step, pixel_step, out, frequency_step, vectors``: transforms 6×6 pixels of so many vectors.
+#: ``x, row_step, pixel_step, out, frequency_step, vectors``: transforms 6×6 pixels of ``vectors`` vectors.
 transform_input = expanded(6, _emit_input)
 
-#: ``side, products, frequency_step, out, row_step, pixel_step, rows, columns, channels, start``: the outputs
-#: of one tile of ``side``×``side``, so many rows and columns of it, plus the bias at ``start``.
+#: ``side, products, frequency_step, out, row_step, pixel_step, rows, columns, channels, start``: the first
+#: ``rows`` and ``columns`` of the outputs of one ``side``×``side`` tile, plus the bias at ``start``.
 transform_output = expanded(10, _emit_output)
 
-#: As `transform_output`, but the outputs are multiplied by the numbers at ``factor`` in their place.
+#: As `transform_output`, but every output is multiplied by the number at the same position of ``factor``.
 transform_output_times = expanded(10, _emit_times)
 
 #: ``side, positive, negative, frequency_step, sums, negative_offset, row_step, pixel_step, out, out_row_step,
-#: out_pixel_step, rows, columns, channels, start, noise``: the sums of products of one tile of either sign,
-#: the negative ones ``negative_offset`` bytes behind the positive ones, and their total plus the bias. Sums
-#: that are smaller than the number at ``noise`` times the largest number of their tile of products are 0.
+#: out_pixel_step, rows, columns, channels, start, noise``: the sums of products of one tile by sign,
+#: the negative ones ``negative_offset`` bytes after the positive ones, and their total plus the bias. Sums
+#: smaller than the number at ``noise`` times the largest number of their tile of products are set to 0.
 transform_sums = expanded(16, _emit_sums)

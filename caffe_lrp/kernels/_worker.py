@@ -1,4 +1,4 @@
-"""A process that compiles kernels for another one: it reads names, and answers with those it has stored."""
+"""A process that compiles kernels for another one: it reads names, and prints each once it is stored."""
 
 import gc
 import signal
@@ -10,26 +10,25 @@ from ._kernel import KERNELS, CompiledKernel
 
 
 def find_kernel(name: str) -> CompiledKernel:
-    """The kernel ``module.function``, imported if it has not been."""
+    """The kernel ``module.function``; its module is imported if necessary."""
     import_module(f"{__package__}.{name.partition('.')[0]}")
     return KERNELS[name]
 
 
 def serve(target: str, folder: str) -> None:
-    """Compile every kernel that a line of standard input names, and print its name when it is stored.
+    """Compile the kernels named on standard input, one per line, and print each name when it is stored.
 
     Parameters
     ----------
     target
-        What the asking process compiles for.
+        The target of the parent process.
     folder
-        Where it looks for what is stored. A process that would compile other code, or keep it elsewhere, is
-        of no use and ends.
+        The cache of the parent process. A process with another target or cache would be useless and ends.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the asking process decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal: the parent process decides
     if (TARGET, str(CACHE_FOLDER.folder)) != (target, folder):
         return
-    gc.disable()  # what compiling leaves behind ends with the process
+    gc.disable()  # the process ends soon, so garbage need not be collected
     for line in sys.stdin:
         found = find_kernel(line.strip())
         found.compile(found.stated)

@@ -1,9 +1,9 @@
-"""Adjoints of convolutions by direct summation: every output adds to the pixels of its window.
+"""Adjoints of convolutions by direct summation: every output is added to the pixels of its window.
 
 An output pixel times all weights gives its shares for all taps of the window; they are added to the
-pixels that the window covers. A stride, or a few input channels only, cost nothing here: a convolution of
-outputs would multiply by zeros, and leave lanes of its vectors empty. Every pixel adds its shares in the
-order of the outputs that they come from, wherever it lies. Blobs are (N, H, W, C).
+pixels in the window. Unlike a convolution of the outputs, this multiplies by no zeros if there is a stride,
+and leaves no lanes of vectors empty if there are few input channels. Every pixel, wherever it is, sums its
+shares in the order of the outputs that they come from. Blobs are (N, H, W, C).
 """
 
 from typing import NamedTuple
@@ -21,8 +21,8 @@ from .convolution import ConvolutionShape, padded_lanes, padded_outputs, tile_ro
 from .mirrored import join_halves, take_sums_and_differences
 from .passes import SIGNS, TIMES, Sink, Source, choose_parts, fill_rows
 
-#: Numbers of outputs and shares at a time: few enough for the cache, but for so many pixels, if there are
-#: as many, that weights are not read too often.
+#: Numbers of outputs and shares at a time: few enough for the cache, but enough pixels, if there are enough,
+#: that weights are not read too often.
 _NUMBERS_AT_ONCE = 96 * 1024
 _LEAST_PIXELS = 64
 
@@ -30,23 +30,23 @@ Integers = NDArray[np.int64]
 
 
 class Buffers(NamedTuple):
-    """Memory for some rows of outputs and what they hand back.
+    """Memory for some rows of outputs and their shares.
 
     Attributes
     ----------
     x
-        (rows, W, channels) of the outputs, and what tiles read beyond.
+        (rows, W, channels): the outputs, and padding that tiles read.
     products
-        (rows, W, groups·padded columns): their shares; empty if channels take part on their own.
+        (rows, W, groups·padded columns): their shares; empty for a depthwise convolution.
     mask
-        1 for the numbers of a run of shares, and 0 for what fills up its last vector.
+        1 for the numbers of a run of shares, and 0 for the padding of its last vector.
     ring
-        (rows, ·): row y of the padded image lies in row ``y % rows``, with room for a vector at its end. The
-        channels of all groups lie side by side, but mirrored parts apart: first a row of the one, then of the
-        other.
+        (rows, ·): row y of the padded image is in row ``y % rows``, with space for a vector at its end. The
+        channels of all groups are contiguous; mirrored parts are separate, a row of the first part followed
+        by a row of the second.
     starts, targets
-        For every run, where it begins in the shares or weights, a distance in bytes, and the address that
-        takes it for the first pixel of a row of outputs.
+        For every run, its offset in the shares or weights, in bytes, and the address where it is added for
+        the first pixel of a row of outputs.
     """
 
     x: Blob
@@ -59,7 +59,7 @@ class Buffers(NamedTuple):
 
 @helper
 def _run_size(shape: ConvolutionShape) -> int:
-    """How many shares of a pixel, which lie side by side, go to numbers side by side."""
+    """How many contiguous shares of a pixel are added to contiguous numbers."""
     if shape.apart:
         return shape.apart
     is_joined = _groups_in_pixel(shape) == 1 and shape.dilation_w == 1
@@ -68,19 +68,19 @@ def _run_size(shape: ConvolutionShape) -> int:
 
 @helper
 def _groups_in_pixel(shape: ConvolutionShape) -> int:
-    """Groups whose channels lie side by side."""
+    """Groups with contiguous channels."""
     return 1 if shape.mirrored else shape.groups
 
 
 @helper
 def _part_step(shape: ConvolutionShape, ring: Blob) -> int:
-    """Numbers from one mirrored part of a row to the other."""
+    """Distance between the mirrored parts of a row, in numbers."""
     return (ring.shape[1] - LANES) // 2 if shape.mirrored else 0
 
 
 @helper
 def _columns(shape: ConvolutionShape) -> int:
-    """Shares of a group's pixel as they are computed, filled up to whole panels."""
+    """Shares per pixel and group, padded to whole panels."""
     return 0 if shape.apart else padded_outputs(shape.kernel_h * shape.kernel_w * shape.outputs)
 
 
@@ -113,14 +113,14 @@ def _buffers(shape: ConvolutionShape, rows: int, width: int) -> Buffers:
 
 @helper
 def _place_runs(row: int, lowest: int, shape: ConvolutionShape, buffers: Buffers) -> int:
-    """Where the shares of a row of outputs lie, and where the window of its first pixel takes them.
+    """Find the shares of a row of outputs, and where they are added in the window of its first pixel.
 
     Parameters
     ----------
     row
-        Of the outputs.
+        Row of the outputs.
     lowest
-        The first row of the padded image that is still open.
+        The first row of the padded image that is not finished.
     shape
         Geometry.
     buffers
@@ -129,7 +129,7 @@ def _place_runs(row: int, lowest: int, shape: ConvolutionShape, buffers: Buffers
     Returns
     -------
     int
-        How many runs there are.
+        The number of runs.
     """
     taps, size = shape.kernel_h * shape.kernel_w, _run_size(shape)
     if shape.apart:
@@ -157,7 +157,7 @@ def _place_runs(row: int, lowest: int, shape: ConvolutionShape, buffers: Buffers
 
 @helper
 def _multiply(pixels: int, shape: ConvolutionShape, panels: Blob, buffers: Buffers) -> None:
-    """Shares of the first pixels of ``buffers.x``."""
+    """Compute the shares of the first ``pixels`` pixels of ``buffers.x``."""
     padded = _columns(shape)
     for group in range(shape.groups):
         for column in range(0, padded, PANEL):
@@ -171,7 +171,7 @@ def _multiply(pixels: int, shape: ConvolutionShape, panels: Blob, buffers: Buffe
 
 @helper
 def _add_row(line: int, runs: int, shape: ConvolutionShape, panels: Blob, buffers: Buffers) -> None:
-    """Add the shares of row ``line`` in ``buffers`` to the rows that its runs go to."""
+    """Add the shares of row ``line`` in ``buffers`` to the targets of its runs."""
     mask, starts, targets = buffers.mask, buffers.starts.ctypes.data, buffers.targets.ctypes.data
     vectors, step = mask.size // LANES, 4 * shape.stride_w * _groups_in_pixel(shape) * shape.outputs
     if not shape.apart:
@@ -193,7 +193,7 @@ def _add_rows(
     item: int, row: int, rows: int, lowest: int, source: Source, shape: ConvolutionShape, panels: Blob,
     buffers: Buffers,
 ) -> None:  # fmt: skip
-    """Add what rows of outputs from ``row`` on hand back to rows of the padded image from ``lowest`` on."""
+    """Add the shares of rows of outputs, from ``row`` on, to rows of the padded image, from ``lowest`` on."""
     channels = shape.groups * shape.inputs
     pixels = rows * shape.out_w
     lines = buffers.x[: pixels * channels].reshape((rows, shape.out_w, channels))
@@ -209,7 +209,7 @@ def _add_rows(
 
 @helper
 def _finish_row(sums: Blob, sink: Sink, groups: int, item: int, y: int) -> None:
-    """Hand a row of the image to the sink; ``sums`` (1, W, ·)."""
+    """Write a row of the image to the sink; ``sums`` (1, W, ·)."""
     out = sink.out[item, y : y + 1]
     factor = sink.factor[item, y : y + 1] if sink.factor.size else out[:0]
     if sink.mode == SIGNS:
@@ -222,7 +222,7 @@ def _finish_row(sums: Blob, sink: Sink, groups: int, item: int, y: int) -> None:
 
 @helper
 def _join_row(line: Blob, part_step: int, sink: Sink, item: int, y: int) -> None:
-    """Hand a row of the image to the sink; its mirrored parts lie ``part_step`` numbers apart in ``line``."""
+    """Write a row of the image to the sink; its mirrored parts are ``part_step`` numbers apart."""
     out = sink.out[item, y].reshape(-1)
     factor = sink.factor[item, y].reshape(-1) if sink.factor.size else out[:0]
     join_halves(line[: out.size], line[part_step : part_step + out.size], factor, out)
@@ -233,20 +233,20 @@ def hand_back(
     first: int, last: int, rows_per_block: int, source: Source, shape: ConvolutionShape, panels: Blob1,
     sink: Sink,
 ) -> None:  # fmt: skip
-    """Blocks ``first`` to ``last`` of an adjoint, counted over the items and their blocks of rows.
+    """Compute blocks ``first`` to ``last`` of an adjoint, counted over the items and their blocks of rows.
 
     Parameters
     ----------
     first, last
-        Which blocks; each has ``rows_per_block`` rows of the result, the last of an item maybe fewer.
+        Range of blocks; each has ``rows_per_block`` rows of the result, the last of an item perhaps fewer.
     source
         The layer's outputs: (N, out_h, out_w, groups·inputs).
     shape
-        Geometry of the layer with inputs and outputs exchanged; `ConvolutionShape`.
+        Geometry of the layer with inputs and outputs swapped.
     panels
         Weights, see `packing.pack_shares`.
     sink
-        The result: (N, H, W, groups·outputs) or with `SIGNS` half as many, and what is done to it.
+        The result, (N, H, W, groups·outputs) or half as many channels with `SIGNS`, and how it is written.
     """
     height, width = sink.out.shape[1], sink.out.shape[2]
     blocks = (height + rows_per_block - 1) // rows_per_block
@@ -259,7 +259,7 @@ def hand_back(
         item, top = block // blocks, block % blocks * rows_per_block
         bottom = min(height, top + rows_per_block)
         clear(buffers.ring.ctypes.data, buffers.ring.size)
-        # The first row of outputs that reaches the block, and the one behind the last.
+        # The first row of outputs that reaches the block, and the one after the last.
         row = max(0, (top - shape.top - reach + shape.stride_h) // shape.stride_h)
         last_row = min(shape.out_h, (bottom - 1 - shape.top) // shape.stride_h + 1)
         for y in range(top, bottom):

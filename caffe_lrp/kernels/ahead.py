@@ -1,8 +1,8 @@
-"""Kernels compiled before they are needed, by several processes side by side.
+"""Kernels compiled before they are needed, by several processes in parallel.
 
-The compiler of a process works in one thread at a time. So processes are started that compile and store
-kernels, and this one loads them. What they leave undone, because they cannot be started or store nothing, is
-compiled here.
+Within a process, only one thread at a time can compile. So this process starts others, which compile and
+store kernels, and loads the results. If the others cannot be started or cannot store anything, this
+process compiles the rest.
 """
 
 import hashlib
@@ -38,10 +38,10 @@ __all__ = [
     "unstored",
 ]
 
-#: More processes would only wait for the kernel that takes longest.
+#: More processes would only wait for the slowest kernel.
 MOST_PROCESSES = 6
 
-#: Seconds that kernels take in relation to each other, where that is more than `_USUAL`; longest first.
+#: Relative seconds to compile kernels that take longer than `_USUAL`; longest first.
 _COSTS = {
     "winograd.convolve_tiles": 4.0,
     "convolution.convolve": 2.6,
@@ -54,17 +54,17 @@ _COSTS = {
 }
 _USUAL = 0.3
 
-#: Seconds a process takes until it compiles, and those of work from which one is worth starting.
+#: Seconds until a process starts to compile, and seconds of work that make it worth starting one.
 _SECONDS_TO_START = 0.8
 _WORTH_A_PROCESS = 1.5
 
-#: Where the packages lie that a process imports: it does not look into the current folder, whoever filled it.
+#: Folders of the packages that a process imports. It ignores the current folder, whoever filled that.
 _PLACES = [
     str(Path(place).absolute())
     for place in dict.fromkeys([SOURCES.parents[1], *(Path(found).parents[1] for found in FOUND)])
 ]
 
-#: What a process runs.
+#: The program of a process.
 _PROGRAM = """
 import sys
 sys.path[:0] = {places!r}
@@ -72,7 +72,7 @@ from {package}._worker import serve
 serve({target!r}, {folder!r})
 """
 
-#: Environment of processes: they look for the cache where this one does, wherever that has gone since.
+#: Set for processes, so that they use the cache of this one even if they would choose another.
 _CACHE = "CAFFE_LRP_CACHE_DIR"
 _CHANGES = {_CACHE: str(Path(os.environ[_CACHE]).absolute())} if os.environ.get(_CACHE) else {}
 
@@ -84,15 +84,15 @@ class Compiled:
     Attributes
     ----------
     done, total
-        Kernels that are compiled, and all that have to be.
+        How many kernels are compiled, and how many have to be.
     seconds
-        Since it began.
+        Time since the start.
     seconds_left
         An estimate.
     is_kept
-        Whether they are stored, or will be, so that later runs need not compile them.
+        Whether kernels are stored, so that later runs need not compile them.
     is_counted
-        Whether ``total`` is final: which kernels are needed may still be searched for.
+        Whether ``total`` is final; it is not while the search for kernels goes on.
     """
 
     done: int
@@ -109,19 +109,19 @@ class Compiled:
 
     @property
     def begun_line(self) -> str:
-        """The message at the beginning."""
+        """The message at the start."""
         what = counted(self.total, "kernel")
         return f"compiling {what} for this CPU{self.once}; that takes about {self.left}"
 
     @property
     def ended_line(self) -> str:
         """The message at the end."""
-        kept = "later runs skip this" if self.is_kept else "they could not be kept for later runs"
+        kept = "later runs skip this" if self.is_kept else "they could not be stored for later runs"
         return f"compiled {counted(self.total, 'kernel')} in {duration(self.seconds)}; {kept}"
 
     @property
     def once(self) -> str:
-        """Whether it is done once, in words."""
+        """The words that say that later runs need not compile; empty if they must."""
         return ", once" if self.is_kept else ""
 
     @property
@@ -139,24 +139,24 @@ def all_kernels() -> tuple[str, ...]:
 
 
 def uncompiled(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``names`` that are neither loaded nor stored, once each."""
+    """Those of ``names`` that are neither loaded nor stored, without duplicates."""
     return tuple(name for name in dict.fromkeys(names) if not find_kernel(name).is_ready)
 
 
 def unstored(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``names`` that are not stored, or not whole."""
+    """Those of ``names`` that are not stored, or only in part."""
     return tuple(name for name in names if not find_kernel(name).is_stored)
 
 
 def remember(purpose: str, names: Iterable[str]) -> None:
-    """Store which kernels a purpose needs, beside the kernels, if there is room for it."""
+    """Store which kernels a purpose needs in the kernels' folder, if there is enough space on disk."""
     if CACHE_FOLDER.folder is not None:
         with suppress(OSError):
             cache.store(_place_of(purpose), {"purpose": purpose, "names": list(names)}, ())
 
 
 def recall(purpose: str) -> tuple[str, ...] | None:
-    """The data stored for a purpose; None if there is none."""
+    """The names of kernels stored for a purpose; None if there are none."""
     found = None if CACHE_FOLDER.folder is None else cache.load(_place_of(purpose), OWNERS)
     if found is None or found[0]["purpose"] != purpose:
         return None
@@ -170,13 +170,13 @@ def _place_of(purpose: str) -> Path:
 
 
 def load(name: str) -> None:
-    """Load a kernel, for what its annotations state; compile it if it is not stored."""
+    """Load a kernel for the types in its annotations; compile it if it is not stored."""
     found = find_kernel(name)
     found.compile(found.stated)
 
 
 def _runs_python() -> bool:
-    """Whether this is Python's own program: another one may start itself, whatever it is told."""
+    """Whether this process runs the Python interpreter: another program might ignore the arguments."""
     return "python" in Path(sys.executable or "").name and not getattr(sys, "frozen", False)
 
 
@@ -185,12 +185,12 @@ def _cost(name: str) -> float:
 
 
 class Compilation:
-    """Kernels that are being compiled; a context manager, which ends the processes.
+    """Kernels being compiled; a context manager that ends its processes.
 
     Parameters
     ----------
     processes
-        How many may compile. One is this process itself.
+        How many processes may compile, including this one.
     """
 
     def __init__(self, processes: int) -> None:
@@ -223,17 +223,17 @@ class Compilation:
             thread.join()
 
     def search(self, find: Callable[[], object]) -> None:
-        """Have ``find`` add what is needed, in a thread of its own."""
+        """Run ``find``, which adds the kernels that are needed, in a separate thread."""
         self._search = threading.Thread(target=find, daemon=True)
         self._search.start()
 
     def require_open(self) -> None:
-        """Raise RuntimeError if no process waits for the kernels."""
+        """Raise RuntimeError if the compilation was left and kernels are no longer needed."""
         if self._is_over:
-            raise RuntimeError("nobody waits for the kernels any more")
+            raise RuntimeError("the compilation was ended")
 
     def add(self, names: Iterable[str]) -> None:
-        """Have kernels compiled, those that take longest first, unless they are; as `require_open`."""
+        """Compile kernels that are not compiled yet, slowest first; RuntimeError as in `require_open`."""
         self.require_open()
         for name in uncompiled(names):
             if name not in self._asked:
@@ -248,14 +248,14 @@ class Compilation:
         return sum(map(_cost, list(self._asked)))
 
     def _end_queue(self) -> None:
-        """Have every thread end that finds nothing else to do."""
+        """End every thread once the queue is empty."""
         for _ in self._threads:
             self._queue.put((math.inf, ""))
 
     def steps(self, interval: float = 0.2) -> Iterator[Compiled]:
-        """Wait until everything is compiled: how far it is when it begins, at intervals, and when it ends.
+        """Wait until everything is compiled; yields the progress at the start, at intervals, and at the end.
 
-        Nothing comes if there is nothing to compile.
+        Yields nothing if there is nothing to compile.
         """
         while self._search is not None and self._search.is_alive():
             self._search.join(interval)
@@ -284,7 +284,7 @@ class Compilation:
         seconds = time.monotonic() - self._started
         begun = sum(map(_cost, list(self._begun)))
         most = max(1, len(self._threads))
-        # What has begun may be all but done, so that this is the least by which the machine is slower.
+        # Kernels in progress may be almost finished, so this is a lower bound of the machine's slowness.
         slowness = max(1.0, most * (seconds - _SECONDS_TO_START) / begun) if begun else 1.0
         left = slowness * self._cost / most + _SECONDS_TO_START - seconds
         is_kept = CACHE_FOLDER.folder is not None
@@ -293,12 +293,12 @@ class Compilation:
         return Compiled(done, len(self._asked), seconds, max(0.0, left), is_kept)
 
     def _feed(self) -> None:
-        """Start a process, and hand it one kernel after the other until none is left, or it fails."""
+        """Start a process, and give it one kernel after another until none is left or it fails."""
         try:
             process = self._start()
         except OSError:
             return
-        with suppress(OSError), process:  # it has ended: what it leaves undone is compiled here
+        with suppress(OSError), process:  # it has ended: the rest is compiled here
             assert process.stdin is not None
             assert process.stdout is not None
             try:

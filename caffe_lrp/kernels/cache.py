@@ -1,11 +1,11 @@
-"""The cache of compiled kernels on disk: one folder for every state of the sources.
+"""The cache of compiled kernels on disk: one folder for every version of the sources.
 
-The folder's name is a digest of all modules of kernels and of the versions that decide what they compile
-to, so that an edited kernel, or an edited function that others call, never runs stale. In the folder
-every compiled kernel has a file of its own, whose name is a digest of what it was compiled for. Nothing
-is ever changed in place, so any number of processes, on any kinds of CPU, may share a folder.
+The folder's name is a digest of all modules of kernels and of the versions that determine the compiled
+code. So after an edit to a kernel, or to a function that it calls, no stale code runs. Every compiled kernel
+has its own file in the folder, named by a digest of what it was compiled for. Files are never changed in
+place, so any number of processes, on any kinds of CPU, can share a folder.
 
-What is kept there is executed. So nothing counts that somebody else can have written: see `trust`.
+The files contain code that is executed, so files that another user can have written are ignored: see `trust`.
 """
 
 import contextlib
@@ -36,13 +36,13 @@ _FOLDER_NAME = re.compile(_STEM + "[0-9a-f]{16}")
 _CHECKSUM_BYTES = 32
 _SIZES = "sizes"
 
-#: Folders of other states of the sources are removed when unused for so long, or beyond so many.
+#: Folders of other versions of the sources are removed when unused for this long, or beyond this many.
 UNUSED_SECONDS = 30 * 24 * 3600
 MOST_OTHERS = 8
 
 
 class _Base(NamedTuple):
-    """Where the folder may lie, whose work may be found there, and from where on that matters."""
+    """A place for the folder, the owners trusted there, and the folder below which owners are checked."""
 
     folder: Path
     owners: Collection[int]
@@ -56,11 +56,11 @@ class CacheFolder:
     Attributes
     ----------
     folder
-        None: they are kept nowhere.
+        None if kernels are not stored.
     reason
-        Why it is not the first choice; empty where it is.
+        Why it is not the first choice; empty if it is.
     remedy
-        What the user can do about that; empty where nobody has to.
+        What the user can do about that; empty if nothing needs to be done.
     """
 
     folder: Path | None
@@ -73,7 +73,7 @@ class CacheFolder:
         if not self.reason:
             return ()
         if self.folder is None:
-            return (f"every run compiles its kernels anew, as {self.reason}; {self.remedy}",)
+            return (f"every run compiles its kernels again, because {self.reason}; {self.remedy}",)
         kept = f"{self.reason}, so compiled kernels are kept in {self.folder.parent}"
         return (f"{kept}; {self.remedy}" if self.remedy else kept,)
 
@@ -87,19 +87,19 @@ def sources_digest(folder: Path, versions: Iterable[str]) -> str:
 
 
 def find_folder(package: Path, environment: Mapping[str, str], digest: str, target: str) -> CacheFolder:
-    """The first folder that can be written, or holds all that is needed, and that nobody else can write.
+    """The first folder that is writable or complete, and that no other user can write to.
 
     Parameters
     ----------
     package
-        First choice, unless the environment's ``CAFFE_LRP_CACHE_DIR`` names another one. The owner of the
-        folder it lies in, the package's, is trusted: their code runs anyway.
+        First choice, unless the environment's ``CAFFE_LRP_CACHE_DIR`` names another one. The owner of its
+        parent folder, the package's, is trusted, because their code runs anyway.
     environment
         Environment variables.
     digest
         What `sources_digest` returned.
     target
-        Name of what is compiled for, as given to `mark_complete`.
+        Name of the target, as given to `mark_complete`.
     """
     first, *others = _bases(package, environment)
     reasons: list[str] = []
@@ -116,17 +116,17 @@ def find_folder(package: Path, environment: Mapping[str, str], digest: str, targ
             reasons.append(f"{base.folder} cannot be written")
     if not remedies:
         reason = f"neither {first.folder} nor another folder can be written"
-        return CacheFolder(None, reason, "set CAFFE_LRP_CACHE_DIR to one that can")
+        return CacheFolder(None, reason, "set CAFFE_LRP_CACHE_DIR to one that can be written")
     return CacheFolder(None, _joined([*reasons, "no other folder can be written"]), _remedy(remedies))
 
 
 def _look_at(folder: Path, base: _Base, target: str) -> tuple[bool, Distrust | None]:
-    """Whether ``folder`` serves; if it does not as others can have a hand in it, why they can."""
+    """Whether ``folder`` can be used, and why it is not trusted if that is the reason."""
     try:
         doubt = why_untrusted(folder, base.owners, base.below)
         if doubt or not (_is_writable(folder) or _is_complete(folder, target, base.owners)):
             return False, doubt
-        # What was made now may belong to somebody else: a server of files may do that to root.
+        # A new folder may belong to another user: some file servers do that to root.
         doubt = why_untrusted(folder, base.owners, base.below)
     except OSError:
         return False, None
@@ -139,16 +139,16 @@ def _joined(reasons: Sequence[str]) -> str:
 
 
 def _remedy(remedies: Sequence[str]) -> str:
-    """The remedy where others can write: fix the permissions, if the user can, or choose another folder."""
+    """The remedy if others can write: fix the permissions, if the user can, or choose another folder."""
     return " or ".join(
         [*filter(None, remedies), "set CAFFE_LRP_CACHE_DIR to a folder that only you can write to"]
     )
 
 
 def _bases(package: Path, environment: Mapping[str, str]) -> Iterator[_Base]:
-    """Where the folder may lie, best first."""
+    """Possible places for the folder, best first."""
     owner = package.parent.stat().st_uid
-    # A user id shared by several users does not tell who wrote files elsewhere.
+    # A user id shared by several users does not show who wrote files elsewhere.
     owners = () if is_unknown(owner) else (owner,)
     wish = environment.get("CAFFE_LRP_CACHE_DIR")
     yield _Base(Path(wish).absolute(), owners) if wish else _Base(package, (owner,), package.parent)
@@ -157,7 +157,7 @@ def _bases(package: Path, environment: Mapping[str, str]) -> Iterator[_Base]:
 
 
 def _temporary_folder() -> Path | None:
-    """A folder of the user's own below the one for temporary files; None where none can be made."""
+    """A folder of the user's own in the one for temporary files; None if it cannot be created."""
     try:
         folder = Path(tempfile.gettempdir()) / f"caffe-lrp-{os.getuid()}"
         with contextlib.suppress(FileExistsError):
@@ -168,7 +168,7 @@ def _temporary_folder() -> Path | None:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be made in ``folder``, which is made itself; then it counts as used now."""
+    """Whether files can be created in ``folder``, which is created if missing; updates its time of use."""
     try:
         is_new = not folder.is_dir()
         make_trusted_folder(folder)
@@ -183,7 +183,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove caches of other states of the sources beside ``folder``; processes using them compile again."""
+    """Remove caches of other versions of the sources next to ``folder``; processes using them recompile."""
     others = []
     with contextlib.suppress(OSError):
         for path in folder.parent.iterdir():
@@ -194,13 +194,13 @@ def _remove_unused(folder: Path) -> None:
     others.sort(reverse=True)
     for rank, (used, path) in enumerate(others):
         if rank >= MOST_OTHERS or used < time.time() - UNUSED_SECONDS:
-            # What is not as it should be stays: somebody else may be at work there.
+            # Leave a folder that is not as expected: another process may be using it.
             with contextlib.suppress(OSError):
                 _remove_own(path)
 
 
 def _remove_own(folder: Path) -> None:
-    """Remove a folder of the user's own files; OSError if there is anything else in it, which stays."""
+    """Remove a folder with the user's own files; OSError if it contains anything else, which is kept."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with os.scandir(opened) as entries:
@@ -214,7 +214,7 @@ def _remove_own(folder: Path) -> None:
 
 
 def _is_complete(folder: Path, target: str, owners: Collection[int]) -> bool:
-    """Whether ``folder`` holds everything for ``target``; not if nobody may look into it."""
+    """Whether ``folder`` holds everything for ``target``; False if it cannot be read."""
     try:
         os.close(open_trusted(_marker(folder, target), owners))
     except OSError:
@@ -227,18 +227,18 @@ def _marker(folder: Path, target: str) -> Path:
 
 
 def mark_complete(folder: Path, target: str, owners: Collection[int] = ()) -> None:
-    """Note that ``folder`` holds everything for ``target``: it then serves even where it is read-only.
+    """Record that ``folder`` holds everything for ``target``, so that it can be used read-only.
 
-    Raises OSError where there is no room for that, and so probably was none for kernels.
+    Raises OSError if the disk is full, as it then probably was for kernels.
     """
     if not _is_complete(folder, target, owners):
         replace_trusted(_marker(folder, target), f"every kernel, for {target}\n".encode())
 
 
 def store(path: Path, header: Mapping[str, Any], parts: Sequence[bytes]) -> None:
-    """Keep ``header`` and ``parts``, with a checksum, in a file of our folder; OSError where that cannot be.
+    """Write ``header`` and ``parts``, with a checksum, to a file in our folder; OSError if that fails.
 
-    The header is a line of JSON, so that nothing but compiled code in such a file can be executed.
+    The header is a line of JSON, so that only the compiled code in such a file can be executed.
     """
     line = json.dumps({**header, _SIZES: [len(part) for part in parts]}).encode() + b"\n"
     data = b"".join([line, *parts])

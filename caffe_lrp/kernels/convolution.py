@@ -1,8 +1,8 @@
 """Convolution by direct summation, a register tile of pixels and channels at a time.
 
-Blobs are (N, H, W, C): the channels of a pixel lie side by side, so that windows need no unfolding.
-Every output sums its products in the same order, wherever it lies: equal windows give bitwise equal
-outputs, and ties in max pooling stay ties.
+Blobs are (N, H, W, C): the channels of a pixel are contiguous, so that windows need no unfolding.
+Every output sums its products in the same order, whatever its position. So equal windows give bitwise equal
+outputs, and ties in max pooling remain ties.
 """
 
 from typing import Any, NamedTuple
@@ -44,7 +44,7 @@ from .passes import (
     multiply_rows,
 )
 
-#: Products of a row of the kernel from which on it is summed on its own: fewer are not worth it.
+#: A row of the kernel with at least this many products is summed separately; fewer are not worth it.
 _LEAST_PART = 16
 
 
@@ -54,23 +54,23 @@ class ConvolutionShape(NamedTuple):
     Attributes
     ----------
     groups, parts
-        Groups of channels; every group gives ``parts`` times ``outputs`` channels.
+        Groups of channels; every group produces ``parts`` times ``outputs`` channels.
     inputs, outputs
         Channels of one group, and outputs of one part of it.
     kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w
-        Of the window.
+        Size, stride and dilation of the window.
     top, left
-        Where the first window lies in the image; negative in the padding.
+        Position of the first window in the image; negative in the padding.
     out_h, out_w
         Pixels of the output.
     merged
-        How many groups of the layer make one group here, see `packing.merge_groups`.
+        How many groups of the layer are merged into one group here, see `packing.merge_groups`.
     apart
-        For a convolution of every channel on its own: how many there are. They count as one group, whose
-        inputs or outputs are so many for each part. 0 if the outputs of a group depend on all its inputs.
+        The number of channels of a depthwise convolution. They count as one group with this many inputs or
+        outputs per part. 0 if the outputs of a group depend on all its inputs.
     mirrored
-        1 for two parts in and out that may swap places, of which panels make sum and difference, see
-        `mirrored`: ``inputs`` are then those of one part. Otherwise 0.
+        1 if input and output have two parts that may swap places, and panels are for their sum and
+        difference, see `mirrored`; ``inputs`` are then those of one part. Otherwise 0.
     """
 
     groups: int
@@ -93,7 +93,7 @@ class ConvolutionShape(NamedTuple):
 
 
 def _row_of(whole: Any, half: Any, narrow: Any, narrow_half: Any) -> Any:
-    """Products of a row of pixels, by tiles of four sizes."""
+    """Products of a row of pixels, with tiles of four sizes."""
 
     @helper
     def multiply_row(
@@ -134,12 +134,12 @@ def _row_of(whole: Any, half: Any, narrow: Any, narrow_half: Any) -> Any:
 
 
 #: ``x, x_step, outer, outer_step, middle, middle_step, run, weights, is_narrow, out, out_step, count,
-#: columns, start``: products of ``count`` pixels in a row with one panel of weights; see `_tiles`. Where the
-#: last tile is not full it starts earlier, and computes some pixels again, with the same result. Fewer pixels
-#: than a tile has are read beyond their end.
+#: columns, start``: products of ``count`` pixels in a row with one panel of weights; see `_tiles`. If the
+#: last tile is not full it starts earlier, and computes some pixels again, with the same result. If there are
+#: fewer pixels than a tile has, it reads beyond their end.
 tile_row = _row_of(tile, half_tile, narrow_tile, narrow_half_tile)
 
-#: The same, but every row of the kernel is summed on its own.
+#: The same, but every row of the kernel is summed separately.
 _tile_row_in_parts = _row_of(
     tile_in_parts, half_tile_in_parts, narrow_tile_in_parts, narrow_half_tile_in_parts
 )
@@ -147,7 +147,7 @@ _tile_row_in_parts = _row_of(
 
 @helper
 def padded_outputs(outputs: int) -> int:
-    """Columns in the panels that hold ``outputs`` columns."""
+    """``outputs`` columns rounded up to whole panels."""
     rest = outputs % PANEL
     whole = outputs - rest
     if rest == 0:
@@ -157,7 +157,7 @@ def padded_outputs(outputs: int) -> int:
 
 @helper
 def padded_lanes(count: int) -> int:
-    """``count`` numbers filled up to whole vectors."""
+    """``count`` numbers rounded up to whole vectors."""
     return (count + LANES - 1) // LANES * LANES
 
 
@@ -166,7 +166,7 @@ def _channel_row(
     x: int, x_step: int, taps: int, offsets: int, weights: int, out: int, out_step: int, count: int,
     columns: int, start: int,
 ) -> None:  # fmt: skip
-    """As `tile_row` for a vector of channels, each on its own."""
+    """As `tile_row`, for a vector of channels of a depthwise convolution."""
     done = 0
     while done < count:
         half = count - done <= HALF_ROWS
@@ -186,7 +186,7 @@ def _channel_row(
 
 @helper
 def _tap_offsets(shape: ConvolutionShape, row_step: int, pixel_step: int) -> NDArray[np.int64]:
-    """Distances in bytes of a channel's inputs from the first: (parts·k_h·k_w,)."""
+    """Offsets in bytes of a channel's inputs from the first one: (parts·k_h·k_w,)."""
     parts = shape.inputs // max(1, shape.apart)
     offsets = np.empty((parts, shape.kernel_h, shape.kernel_w), np.int64)
     for part in range(parts):
@@ -202,7 +202,7 @@ def _channel_block(
     x: int, row_step: int, pixel_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape, out: int,
     rows: int, row_pixels: int,
 ) -> None:  # fmt: skip
-    """As `_block` for channels that take part each on its own."""
+    """As `_block`, for a depthwise convolution."""
     offsets = _tap_offsets(shape, row_step, pixel_step)
     channels, vectors = shape.parts * shape.outputs, padded_lanes(shape.outputs) // LANES
     for row in range(rows):
@@ -224,9 +224,9 @@ def _block(
     x: int, row_step: int, pixel_step: int, part_step: int, panels: Blob, bias: Blob, shape: ConvolutionShape,
     out: int, rows: int, row_pixels: int,
 ) -> None:  # fmt: skip
-    """Products of some rows: ``x`` is the address of their input, ``out`` that of (rows, W, channels).
+    """Products of some rows: ``x`` is the address of their input, ``out`` of the result (rows, W, channels).
 
-    Every mirrored part of the output has an input of its own, ``part_step`` bytes behind that of the other.
+    Every mirrored part of the output has its own input; the second is ``part_step`` bytes after the first.
     """
     padded = padded_outputs(shape.outputs)
     length = shape.kernel_h * shape.kernel_w * shape.inputs
@@ -262,7 +262,7 @@ def _block(
 
 @helper
 def _finish_rows(sink: Sink, shape: ConvolutionShape, products: Blob, item: int, top: int, rows: int) -> None:
-    """Do to some rows of products what the sink says; ``products`` holds them for `SIGNS`."""
+    """Finish some rows of products as the sink says; for `SIGNS` they are in ``products``."""
     groups = shape.groups * shape.merged
     if sink.mode == SUMS:
         mine, total = sink.out[item, top : top + rows], sink.total[item, top : top + rows]
@@ -282,7 +282,7 @@ def _finish_rows(sink: Sink, shape: ConvolutionShape, products: Blob, item: int,
 def _read_rows(
     source: Source, shape: ConvolutionShape, item: int, top: int, lines: Blob, magnitudes: int
 ) -> None:
-    """Fill ``lines`` with what outputs from row ``top`` on see, and take its magnitudes where they count."""
+    """Fill ``lines`` with the input of outputs from row ``top`` on, and with its magnitudes if `mirrored`."""
     fill_rows(source, item, top * shape.stride_h + shape.top, shape.left, lines)
     if shape.mirrored:
         take_magnitudes(lines, magnitudes)
@@ -300,20 +300,20 @@ def convolve(
     first: int, last: int, rows_per_block: int, source: Source, shape: ConvolutionShape, panels: Blob1,
     sink: Sink,
 ) -> None:  # fmt: skip
-    """Blocks ``first`` to ``last`` of a convolution, counted over the items and their blocks of rows.
+    """Compute blocks ``first`` to ``last`` of a convolution, counted over the items and their blocks of rows.
 
     Parameters
     ----------
     first, last
-        Which blocks; each has ``rows_per_block`` rows of the output, the last of an item maybe fewer.
+        Range of blocks; each has ``rows_per_block`` rows of the output, the last of an item perhaps fewer.
     source
         The input: (N, H, W, groups·inputs).
     shape
-        Geometry; `ConvolutionShape`.
+        Geometry.
     panels
-        Weights, see `packing.pack_panels`; `packing.pack_channels` for channels on their own.
+        Weights, see `packing.pack_panels`; `packing.pack_channels` for a depthwise convolution.
     sink
-        The output: (N, out_h, out_w, groups·parts·outputs), and what is done to it.
+        The output, (N, out_h, out_w, groups·parts·outputs), and how it is written.
     """
     blocks = (shape.out_h + rows_per_block - 1) // rows_per_block
     channels, reach = shape.groups * shape.inputs, (shape.kernel_h - 1) * shape.dilation_h + 1
@@ -338,7 +338,7 @@ def convolve(
             lines = memory[: in_rows * columns * channels].reshape((in_rows, columns, channels))
             _read_rows(source, shape, item, top, lines, x + 4 * room)
         out = products.ctypes.data if sink.mode == SIGNS else sink.out[item, top:].ctypes.data
-        # Rows without padding between them are one long row.
+        # Rows without padding between them can be treated as one long row.
         long_rows, width = (1, rows * shape.out_w) if pointwise else (rows, shape.out_w)
         row_step, pixel_step = 4 * columns * channels, 4 * channels
         if shape.apart:

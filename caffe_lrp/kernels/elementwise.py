@@ -1,6 +1,6 @@
 """Element-wise kernels of neuron layers and of the relevance rules.
 
-Blobs of one call have one shape; where a kernel says (P,), callers pass flattened views.
+All blobs of a call have the same shape; for (P,), callers pass flattened views.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from ._kernel import kernel
 from .blobs import Blob1, Blob3
 
-#: What sums to less than this has no shares to speak of.
+#: If a sum is smaller than this, its terms have no meaningful shares.
 ZERO_SUM = 1e-6
 
 
@@ -127,7 +127,7 @@ def softmax_gradient(y: Blob3, gradient: Blob3, out: Blob3) -> None:
 def share_of_contribution(
     contribution: Blob1, total: Blob1, relevance: Blob1, count: int, out: Blob1
 ) -> None:
-    """``R c / z``, the relevance of what contributes ``c`` to ``z``; R / count where z is nearly 0; (P,)."""
+    """``R c / z``, the relevance of a contribution ``c`` to ``z``; R / count where z is nearly 0; (P,)."""
     for i in range(total.size):
         is_zero = abs(total[i]) < np.float32(ZERO_SUM)
         share = contribution[i] / (np.float32(1) if is_zero else total[i])

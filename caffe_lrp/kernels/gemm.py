@@ -1,7 +1,7 @@
-"""Products with a whole matrix of weights, which stays as it is stored: (outputs, inputs), row by row.
+"""Products with a whole matrix of weights, which is used as it is stored: (outputs, inputs), row by row.
 
-Such a matrix is often larger than all caches, so that it is read once for a whole batch. Sums do not
-depend on what else is in the batch.
+Such a matrix is often larger than all caches, so it is read only once for a whole batch. Sums do not
+depend on the other items of the batch.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ from .blobs import Blob, Blob1, Blob2
 #: Rows of weights that are multiplied with all items before the next ones are read.
 _ROWS_AT_ONCE = 36
 
-#: So many of their columns, but more for few items: numbers of all items stay in the cache, and long
+#: Columns of weights at a time; more for few items. The numbers of all items stay in the cache, and long
 #: stretches of weights are read faster.
 _COLUMNS_AT_ONCE = 1024
 _NUMBERS_AT_ONCE = 16 * 1024
@@ -42,10 +42,10 @@ def _columns(items: int) -> int:
 
 @helper
 def _aligned(rows: int, columns: int) -> Blob:
-    """Memory (rows, ≥ columns) with any content, whose rows begin with whole vectors.
+    """Uninitialized memory (rows, ≥ columns) with rows aligned to vectors.
 
-    A vector across two lines of the cache costs twice as much. Rows are a little longer than asked for:
-    rows that lie a power of 2 apart would compete for places in the cache.
+    A vector that crosses a cache line costs twice as much. Rows are a little longer than requested, because
+    rows that are a power of 2 apart would compete for the same cache sets.
     """
     pitch = (columns + LANES - 1) // LANES * LANES + LANES
     memory = np.empty((rows + 1) * pitch, np.float32)
@@ -55,9 +55,9 @@ def _aligned(rows: int, columns: int) -> Blob:
 
 @helper
 def _share(items: int) -> int:
-    """The share of the next weights that one of the calls for ``items`` has to fetch.
+    """The share of the next weights that each of the calls for ``items`` prefetches.
 
-    So memory is never idle: with all of it left to the first call, it would wait for the others.
+    This keeps the memory busy; if the first call prefetched everything, it would be idle during the others.
     """
     return WHOLE_SHARE // (items // DOT_ITEMS + items % DOT_ITEMS)
 
@@ -97,12 +97,12 @@ def _dots_of_rows(weights: Blob, first: int, x: Blob, begin: int, end: int, sums
 
 @kernel
 def multiply(first: int, last: int, x: Blob2, weights: Blob2, bias: Blob1, out: Blob2) -> None:
-    """``x·Wᵀ + b`` for outputs ``first`` to ``last``.
+    """Compute ``x·Wᵀ + b`` for outputs ``first`` to ``last``.
 
     Parameters
     ----------
     first, last
-        Which outputs, that is rows of ``weights``.
+        Range of outputs, that is of rows of ``weights``.
     x
         (N, K).
     weights
@@ -132,7 +132,7 @@ def multiply(first: int, last: int, x: Blob2, weights: Blob2, bias: Blob1, out: 
 
 @helper
 def _add_rows(x: Blob, first: int, rows: int, weights: Blob, begin: int, end: int, sums: Blob) -> None:
-    """Add to ``sums`` (N, ·) what ``rows`` ≤ DOT_ROWS rows of weights give for columns begin to end."""
+    """Add to ``sums`` (N, ·) the products of ``rows`` ≤ DOT_ROWS rows of weights, columns begin to end."""
     weights_step, x_step, sums_step = 4 * weights.shape[1], 4 * x.shape[1], 4 * sums.shape[1]
     here = weights[first, begin:].ctypes.data
     many = rows == DOT_ROWS
@@ -159,12 +159,12 @@ def _add_rows(x: Blob, first: int, rows: int, weights: Blob, begin: int, end: in
 
 @kernel
 def multiply_adjoint(first: int, last: int, x: Blob2, weights: Blob2, out: Blob2) -> None:
-    """``x·W`` for inputs ``first`` to ``last``.
+    """Compute ``x·W`` for inputs ``first`` to ``last``.
 
     Parameters
     ----------
     first, last
-        Which columns of ``weights``.
+        Range of columns of ``weights``.
     x
         (N, M).
     weights

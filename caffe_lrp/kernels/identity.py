@@ -1,13 +1,13 @@
-"""Which windows of a blob hold the same numbers, so that a convolution must give equal results.
+"""Finds windows of a blob with the same numbers, for which a convolution must give equal results.
 
 Replicated edges and flat regions of an image make many windows equal. A direct convolution gives equal
-windows bitwise equal outputs; Winograd's gives them rounding errors that depend on where they lie, and
-max pooling would then hand relevance to another pixel. Every window gets an identity, a hash of its
-numbers; outputs of equal identity are made equal.
+windows bitwise equal outputs. With Winograd's algorithm their rounding errors depend on their position, and
+max pooling would then give the relevance to another pixel. So every window gets an identity, a hash of its
+numbers, and outputs with equal identities are made equal.
 
-Identities are 64 bits of (groups, N, H, W). They are sums of the numbers' bits times odd keys without a
-pattern: pixels that are 0 have the identity 0, as the padding has, and the identity of a window is the
-same kind of sum over its pixels. Two windows that differ have one identity once in 2⁶⁴ times.
+Identities are 64-bit integers, (groups, N, H, W). They are sums of the numbers' bits times random odd keys.
+Pixels that are 0 have the identity 0, like the padding, and the identity of a window is the same kind of sum
+over its pixels. Two different windows have the same identity with a probability of 2⁻⁶⁴.
 """
 
 from functools import cache
@@ -20,17 +20,17 @@ from ._kernel import kernel
 from ._rows import copy
 from .blobs import Blob4
 
-#: (groups, N, H, W); keys of a sum, and of one over the pixels of a window.
+#: (groups, N, H, W); keys of a sum, and of a sum over the pixels of a window.
 Identities = Annotated[NDArray[np.uint64], 4]
 Keys = Annotated[NDArray[np.uint64], 1]
 TapKeys = Annotated[NDArray[np.uint64], 2]
 
 _NEGATIVE_ZERO = np.uint32(0x80000000)
 
-#: Numbers with few digits, as those of an image, end with zero bits; half a word further up there are others.
+#: Numbers with few digits, such as an image's, end with zero bits; the upper half of the word has other bits.
 _HALF_A_WORD = np.uint32(16)
 
-#: An odd number without a pattern: the upper bits of its products depend on all bits of the other factor.
+#: A random odd number: the upper bits of its products depend on all bits of the other factor.
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -44,12 +44,12 @@ def identity_keys(count: int) -> Keys:
 def pixel_identities(
     first: int, last: int, bits: Annotated[NDArray[np.uint32], 4], keys: Keys, out: Identities
 ) -> None:
-    """Identities of pixels.
+    """Compute the identities of pixels.
 
     Parameters
     ----------
     first, last
-        Which rows, counted over all items.
+        Range of rows, counted over all items.
     bits
         (N, H, W, groups·channels): the bits of float32 numbers.
     keys
@@ -75,14 +75,14 @@ def pixel_identities(
 
 @kernel
 def window_identities(identities: Identities, top: int, left: int, keys: TapKeys, out: Identities) -> None:
-    """Identities of windows of stride 1 without dilation, with pixels outside of the image that are 0.
+    """Compute the identities of windows of stride 1 without dilation; pixels outside the image are 0.
 
     Parameters
     ----------
     identities
-        Those of the pixels, (groups, N, H, W).
+        Identities of the pixels, (groups, N, H, W).
     top, left
-        Where the first window lies in the image; negative in the padding.
+        Position of the first window in the image; negative in the padding.
     keys
         (k_h, k_w), from `identity_keys`.
     out
@@ -104,12 +104,12 @@ def window_identities(identities: Identities, top: int, left: int, keys: TapKeys
 
 @kernel
 def make_equal(first: int, last: int, identities: Identities, blob: Blob4) -> None:
-    """Give all pixels of one identity the numbers of the first of them, in every image and group.
+    """Set all pixels with the same identity to the numbers of the first one, in every image and group.
 
     Parameters
     ----------
     first, last
-        Which items.
+        Range of items.
     identities
         (groups, N, H, W).
     blob

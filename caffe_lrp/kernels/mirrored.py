@@ -1,10 +1,10 @@
 """Products of two parts by weights that stay the same when the parts swap places.
 
-Where input and output have two parts each and the weights are [[A, B], [B, A]], sum and difference of the
-parts keep to themselves: ``p + n = (A + B)(x⁺ + x⁻)`` and ``p − n = (A − B)(x⁺ − x⁻)``, half of the products.
-Sums by sign of an input of either sign are of this kind, with ``A = W⁺`` and ``B = W⁻``: they take ``W x``
-and ``|W| |x|``. A part that is far smaller than the other one is as uncertain as that one. Blobs are
-(N, H, W, C).
+If input and output have two parts each and the weights are [[A, B], [B, A]], sum and difference of the
+parts are independent: ``p + n = (A + B)(x⁺ + x⁻)`` and ``p − n = (A − B)(x⁺ − x⁻)``. That halves the number
+of products. Sums by sign, of inputs with both signs, are of this kind, with ``A = W⁺`` and ``B = W⁻``: they
+need ``W x`` and ``|W| |x|``. The absolute error is the same for both parts, even if one is far smaller than
+the other. Blobs are (N, H, W, C).
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ from ._rows import with_bias
 from ._simd import Code, Load, Store, each_vector, expanded, number
 from .blobs import Blob
 
-#: A part is taken for 0 if it is smaller than this share of both parts together, times the root of the number
-#: of products. Where one part has no products both sums are equal bit by bit, and the part is 0 anyway.
+#: A part is set to 0 if it is smaller than this share of both parts together, times the square root of the
+#: number of products. If a part has no products, both sums are bitwise equal, and the part is 0 anyway.
 NOISE = 1.2e-7
 
 
@@ -79,13 +79,13 @@ _join = expanded(5, _emit_join)
 
 @helper
 def take_magnitudes(lines: Blob, out: int) -> None:
-    """``x⁺ − x⁻`` of a blob, its magnitudes, to the address ``out``."""
+    """Write ``x⁺ − x⁻`` of a blob, its magnitudes, to the address ``out``."""
     _magnitudes(lines.ctypes.data, out, lines.size)
 
 
 @helper
 def split_sums(sums: Blob, bias: Blob, products: int, total: Blob) -> None:
-    """Make the two parts of their sum and difference.
+    """Replace the sum and difference of two parts by the parts.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def split_sums(sums: Blob, bias: Blob, products: int, total: Blob) -> None:
     bias
         (C,) or empty.
     products
-        How many make up a sum.
+        Number of products in a sum.
     total
         (rows, W, C), overwritten: the sum of both parts, plus the bias.
     """
@@ -108,7 +108,7 @@ def split_sums(sums: Blob, bias: Blob, products: int, total: Blob) -> None:
 
 @helper
 def take_sums_and_differences(lines: Blob) -> None:
-    """Sum and difference of the two parts in place of them: (rows, W, 2·C)."""
+    """Replace two parts by their sum and difference: (rows, W, 2·C)."""
     size = lines.shape[2] // 2
     for pixel in range(lines.shape[0] * lines.shape[1]):
         _sum_and_difference(lines.ctypes.data + 8 * pixel * size, size)
@@ -116,9 +116,9 @@ def take_sums_and_differences(lines: Blob) -> None:
 
 @helper
 def join_halves(whole: Blob, difference: Blob, factor: Blob, out: Blob) -> None:
-    """The part for the sign of the factor, times the factor, of the sum and the difference of both parts.
+    """From the sum and difference of two parts, compute the part for the factor's sign, times the factor.
 
-    The first part as it is if the factor is empty. All blobs have one axis; ``out`` is overwritten.
+    If the factor is empty, the result is the first part. All blobs have one axis; ``out`` is overwritten.
     """
     scale = factor.ctypes.data if factor.size else 0
     _join(whole.ctypes.data, difference.ctypes.data, scale, out.ctypes.data, out.size)

@@ -1,6 +1,6 @@
-"""Local response normalisation: forward, gradient, and the reference's Taylor rule.
+"""Local response normalization: forward, gradient, and the reference's Taylor rule.
 
-Blobs are lines (P, C), the channels of a pixel each.
+Blobs are lines (P, C), one per pixel.
 """
 
 import numpy as np
@@ -28,9 +28,9 @@ def _scale_line(x: Blob, line: int, reach: int, coefficients: Blob, padded: Blob
     Parameters
     ----------
     x, line
-        Activations, and which line of them.
+        Activations, and the index of the line.
     reach
-        How many channels before and after its own a sum spans.
+        How many channels a sum spans before and after its own.
     coefficients
         α/n and k.
     padded
@@ -46,7 +46,7 @@ def _scale_line(x: Blob, line: int, reach: int, coefficients: Blob, padded: Blob
 
 @kernel
 def lrn_apply(x: Blob2, scale: Blob2, beta: float, out: Blob2) -> None:
-    """Normalised activations ``x · s^(−β)``; all blobs (P, C)."""
+    """Normalized activations ``x · s^(−β)``; all blobs (P, C)."""
     for line in range(x.shape[0]):
         source, target = x[line], out[line]
         negative_power(scale[line], beta, target)
@@ -56,7 +56,7 @@ def lrn_apply(x: Blob2, scale: Blob2, beta: float, out: Blob2) -> None:
 
 @kernel
 def lrn_forward(x: Blob2, local_size: int, alpha: float, beta: float, k: float, out: Blob2) -> None:
-    """Normalisation across channels, ``x_i (k + α/n Σ x_j²)^(−β)``.
+    """Normalization across channels, ``x_i (k + α/n Σ x_j²)^(−β)``.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def lrn_forward(x: Blob2, local_size: int, alpha: float, beta: float, k: float, 
 
 @helper
 def _pull_line(x: Blob, received: Blob, line: int, scale: Blob, power: Blob, out: Blob) -> None:
-    """``s_j^(−β−1) x_j R_j`` of one line of ``x`` and ``received`` (P, C) to ``out`` (C,)."""
+    """Write ``s_j^(−β−1) x_j R_j`` of one line of ``x`` and ``received`` (P, C) to ``out`` (C,)."""
     for i in range(out.size):
         out[i] = power[i] / scale[i] * x[line, i] * received[line, i]
 
@@ -91,7 +91,7 @@ def _pull_line(x: Blob, received: Blob, line: int, scale: Blob, power: Blob, out
 def lrn_gradient(
     x: Blob2, gradient: Blob2, local_size: int, alpha: float, beta: float, k: float, out: Blob2
 ) -> None:
-    """Gradient of the normalisation across channels; all blobs (P, C).
+    """Gradient of the normalization across channels; all blobs (P, C).
 
     ``g_i s_i^(−β) − (2αβ/n) x_i Σ_j g_j x_j s_j^(−β−1)`` over the channels j that see i.
     """

@@ -1,9 +1,9 @@
-"""Numbers out of text, as ``%g`` and people write them: the way back from ``text.py``.
+"""Parses numbers in text, as ``%g`` and people write them: the inverse of ``text.py``.
 
-A number is a whole one times a power of ten. Both are exact in float64 up to 15 digits and 22 powers, and
-one multiplication or division of exact numbers rounds as it should; further powers cost a step each, whose
-rounding lies far below what float32 holds. What is no plain number ends the reading: whoever asked goes on
-otherwise.
+A number is an integer times a power of ten. Both are exact in float64, up to 15 digits and 10²², and
+a multiplication or division of exact numbers is rounded correctly. Each further power takes one step, with a
+rounding error far below the precision of float32. Parsing ends at text that is not a plain number; the caller
+then parses the rest in another way.
 """
 
 from typing import Annotated
@@ -19,9 +19,9 @@ ZERO, ONE, TEN = U(0), U(1), U(10)
 BLANK, PLUS, MINUS, POINT = U(ord(" ")), U(ord("+")), U(ord("-")), U(ord("."))
 DIGIT_0, SMALL_E, CASE = U(ord("0")), U(ord("e")), U(ord("a") - ord("A"))
 
-#: More digits need not be exact.
+#: Further digits need not be exact.
 MOST_DIGITS = U(15)
-#: Largest exponent that is read: float32 ends far below.
+#: Largest exponent that is parsed, far above the range of float32.
 MOST_POWERS = U(99)
 
 EXACT_POWERS = 22
@@ -45,11 +45,11 @@ def _scaled(whole: np.uint64, up: np.uint64, down: np.uint64) -> np.float64:
 def _digits_at(
     text: NDArray[np.uint8], start: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """Digits with a point among them: as a whole number, how many, how many behind the point, their end."""
+    """Digits, perhaps with a point: their integer, their number, the number after the point, their end."""
     whole, digits, behind, position = ZERO, ZERO, ZERO, start
     has_point = False
     while position < U(text.shape[0]):
-        digit = U(text[position]) - DIGIT_0  # what is no digit becomes large
+        digit = U(text[position]) - DIGIT_0  # large for other characters
         if digit < TEN:
             whole = whole * TEN + digit
             digits += ONE
@@ -64,9 +64,9 @@ def _digits_at(
 
 @helper
 def _exponent_at(text: NDArray[np.uint8], start: np.uint64) -> tuple[np.uint64, bool, np.uint64]:
-    """The number after an ``e``: the power of ten, whether it is negative, and its end.
+    """Parse the exponent after an ``e``: the power of ten, whether it is negative, and its end.
 
-    Without a digit, or of too many, the power is more than `MOST_POWERS`.
+    Without digits, or with too many, the power is larger than `MOST_POWERS`.
     """
     size, position = U(text.shape[0]), start
     is_negative = bool(position < size and U(text[position]) == MINUS)
@@ -81,14 +81,14 @@ def _exponent_at(text: NDArray[np.uint8], start: np.uint64) -> tuple[np.uint64, 
 
 @kernel
 def read_numbers(text: Annotated[NDArray[np.uint8], 1], out: Annotated[NDArray[np.float32], 1]) -> int:
-    """How many numbers were read, up to the first that is no plain one, or is too long.
+    """How many numbers were read, up to the first that is not plain or is too long.
 
     Parameters
     ----------
     text
-        Numbers with blanks or ends of lines between them.
+        Numbers separated by blanks or line breaks.
     out
-        Room for them; no more are read.
+        Receives the numbers; reading ends when it is full.
     """
     size, room = U(text.shape[0]), U(out.shape[0])
     position, count = ZERO, ZERO

@@ -1,4 +1,4 @@
-"""Weights in the order in which products read them. Derived once per run.
+"""Weights in the order in which products read them; computed once per run.
 
 Weights are given as (groups, parts, outputs, inputs, k_h, k_w).
 """
@@ -19,8 +19,8 @@ def pack_panels(weight: NDArray[np.float32]) -> Blob:
     """Panels for `convolution.convolve`.
 
     For every group, part and panel of up to `PANEL` outputs: the weights of all outputs for one input,
-    inputs in the order (kernel row, kernel column, channel). The last panel may be narrow; outputs that
-    fill it up have zero weights.
+    inputs in the order (kernel row, kernel column, channel). The last panel may be narrow and is padded with
+    zero weights.
     """
     groups, parts, outputs, inputs, height, width = weight.shape
     rows = weight.transpose(0, 1, 4, 5, 3, 2).reshape(groups * parts, height * width * inputs, outputs)
@@ -49,7 +49,7 @@ def pack_frequencies(weight: NDArray[np.float32]) -> Blob:
 
 
 def _in_panels(rows: NDArray[np.float32]) -> Blob:
-    """(parts, K, M) as panels of columns, one after the other."""
+    """(parts, K, M) as panels of columns, one after another."""
     parts, length, outputs = rows.shape
     padded = padded_outputs(outputs)
     packed = np.zeros((parts, length * padded), np.float32)
@@ -61,9 +61,9 @@ def _in_panels(rows: NDArray[np.float32]) -> Blob:
 
 
 def merge_groups(weight: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Weights of a convolution in which ``count`` groups at a time are one, zero between their channels.
+    """Weights of a convolution with ``count`` groups at a time merged, and zeros between their channels.
 
-    Groups of one channel or a few leave most lanes of a vector empty. Products with zeros cost less than
+    Groups of only a few channels leave most lanes of a vector empty. Products with zeros cost less than
     empty lanes.
 
     Parameters
@@ -87,7 +87,7 @@ def merge_groups(weight: NDArray[np.float32], count: int) -> NDArray[np.float32]
 
 
 def pad_bias(bias: NDArray[np.float32], groups: int) -> Blob:
-    """A bias (M,) for products that begin with it: every group filled up to whole panels."""
+    """A bias (M,) from which products start: every group padded to whole panels."""
     per_group = bias.reshape(groups, -1)
     padded = np.zeros((groups, padded_outputs(per_group.shape[1])), np.float32)
     padded[:, : per_group.shape[1]] = per_group
@@ -119,7 +119,7 @@ def exchanged(weight: NDArray[np.float32]) -> NDArray[np.float32]:
 def pack_shares(weight: NDArray[np.float32]) -> Blob:
     """Panels for `adjoint.hand_back` of `exchanged` weights.
 
-    As `pack_panels` for a window of one pixel, whose outputs are those of all taps: ordered (kernel row,
+    As `pack_panels` for a window of one pixel with the outputs of all taps, in the order (kernel row,
     kernel column, input channel of the layer).
     """
     groups, _, outputs, inputs, height, width = weight.shape
@@ -128,7 +128,7 @@ def pack_shares(weight: NDArray[np.float32]) -> Blob:
 
 
 def pack_channels(weight: NDArray[np.float32]) -> Blob:
-    """Weights for `convolution.convolve` of channels on their own.
+    """Weights for `convolution.convolve` of a depthwise convolution.
 
     Given as (channels, parts out, 1, parts in, k_h, k_w); ordered (part out, vector of channels, part in,
     kernel row, kernel column, channel).
@@ -141,10 +141,10 @@ def pack_channels(weight: NDArray[np.float32]) -> Blob:
 
 
 def pack_channel_shares(weight: NDArray[np.float32]) -> Blob:
-    """Weights for `adjoint.hand_back` of channels on their own.
+    """Weights for `adjoint.hand_back` of a depthwise convolution.
 
     Given as for `pack_channels`; ordered (part out, part in, kernel row, kernel column, channel), channels
-    filled up to whole vectors.
+    padded to whole vectors.
     """
     channels, parts = weight.shape[:2]
     whole = np.zeros((parts, math.prod(weight.shape[3:]), padded_lanes(channels)), np.float32)

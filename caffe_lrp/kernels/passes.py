@@ -1,7 +1,7 @@
 """The two ends of a convolution: reading input rows, and finishing output rows.
 
-Relevance rules wrap products in element-wise work. Done apart, it would cost more time in memory than
-the products themselves; done here, it touches rows while they are in the cache. Blobs are (N, H, W, C).
+Relevance rules combine products with element-wise operations. Done separately, those would spend more time on
+memory access than the products take; done here, rows are still in the cache. Blobs are (N, H, W, C).
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from ._quotients import divide_by_positive, divide_by_sign, divide_favouring, di
 from ._rows import add_parts, choose_by_sign, clear, copy, multiply_by, split_by_sign
 from .blobs import Blob, Blob1, Blob3, Blob4
 
-#: How `Source.blob` becomes the input of a product.
+#: How the input of a product is made from `Source.blob`.
 COPY, BY_SIGN, RATIOS_BY_SIGN, RATIO_TO_POSITIVE, STABILISED_RATIO, FAVOURING_RATIOS = range(6)
 
 
@@ -23,12 +23,12 @@ class Source(NamedTuple):
     Attributes
     ----------
     mode
-        `COPY`: the blob itself. `BY_SIGN`: in every group, first the positive, then the negative parts. In
-        the others the blob R is divided, and what would be divided by 0 is 0. `RATIOS_BY_SIGN`: ``f₁ R/p``,
+        `COPY`: the blob. `BY_SIGN`: in every group, first the positive, then the negative parts. The
+        other modes divide the blob R; a division by 0 gives 0. `RATIOS_BY_SIGN`: ``f₁ R/p``,
         then ``f₂ R/n`` in every group, where ``other`` holds the sums of positive and of negative products.
-        `RATIO_TO_POSITIVE`: ``R/p`` alone, from the same. `STABILISED_RATIO`: ``R / (z + s·sign(z))``, where
-        ``other`` is z. `FAVOURING_RATIOS`: in every group what positive, then what negative products hand
-        back if those of the sign of their total count more, where ``other`` holds the sums.
+        `RATIO_TO_POSITIVE`: only ``R/p``, from the same. `STABILISED_RATIO`: ``R / (z + s·sign(z))``, where
+        ``other`` is z. `FAVOURING_RATIOS`: in every group the ratios for positive, then for negative
+        products, if those of the sign of their total count more, where ``other`` holds the sums.
     groups
         Groups of channels.
     blob
@@ -36,9 +36,9 @@ class Source(NamedTuple):
     other
         (N, H, W, ·), see ``mode``.
     positive, negative
-        (C,): parts of the bias to add to sums.
+        (C,): parts of the bias that are added to sums.
     coefficients
-        (2,): f₁ and f₂, or s and what R is divided by where z is 0; (1,): how much more products count.
+        (2,): f₁ and f₂, or s and the divisor of R where z is 0; (1,): how much more products count.
     """
 
     mode: int
@@ -55,12 +55,12 @@ NO_BIAS = np.zeros(0, np.float32)
 
 
 def copied(blob: Blob) -> Source:
-    """A blob as it is."""
+    """A blob, unchanged."""
     return Source(COPY, 1, blob, NO_BLOB, NO_BIAS, NO_BIAS, NO_BIAS)
 
 
 def stabilised_ratio(dividend: Blob, z: Blob, groups: int, stabiliser: float, at_zero: float) -> Source:
-    """A blob over ``z``, to which the stabiliser is added with its sign; over ``at_zero`` where z is 0."""
+    """A blob over ``z + stabiliser·sign(z)``; over ``at_zero`` where z is 0."""
     coefficients = np.array([stabiliser, at_zero], np.float32)
     return Source(STABILISED_RATIO, groups, dividend, z, NO_BIAS, NO_BIAS, coefficients)
 
@@ -73,36 +73,36 @@ def ratios_by_sign(
     negative_bias: Blob,
     factors: tuple[float, float],
 ) -> Source:
-    """A blob over the sums of positive and of negative products, times a factor for each."""
+    """A blob over the sums of positive and of negative products, each times a factor."""
     coefficients = np.array(factors, np.float32)
     return Source(RATIOS_BY_SIGN, groups, dividend, sums, positive_bias, negative_bias, coefficients)
 
 
 def ratio_to_positive(dividend: Blob, sums: Blob, groups: int, positive_bias: Blob) -> Source:
-    """A blob over the sums of positive products alone."""
+    """A blob over the sums of positive products only."""
     return Source(RATIO_TO_POSITIVE, groups, dividend, sums, positive_bias, NO_BIAS, NO_BIAS)
 
 
 def favouring_ratios(
     dividend: Blob, sums: Blob, groups: int, positive_bias: Blob, negative_bias: Blob, favour: float
 ) -> Source:
-    """A blob over ``z + fp`` where z ≥ 0 and over ``z + fn`` elsewhere, for products of either sign.
+    """A blob over ``z + fp`` where z ≥ 0, and over ``z + fn`` elsewhere, for products of both signs.
 
-    Products of the sign of z, which ``favour`` f makes count more, hand back 1 + f times of it, the others as
-    it is.
+    f is ``favour``: for products of the sign of z the ratio is multiplied by 1 + f, for the others it is
+    unchanged.
     """
     coefficients = np.array([favour], np.float32)
     return Source(FAVOURING_RATIOS, groups, dividend, sums, positive_bias, negative_bias, coefficients)
 
 
 def by_sign(blob: Blob, groups: int) -> Source:
-    """Positive and negative parts of a blob, side by side in every group."""
+    """Positive and negative parts of a blob, one after another in every group."""
     return Source(BY_SIGN, groups, blob, NO_BLOB, NO_BIAS, NO_BIAS, NO_BIAS)
 
 
 @helper
 def _quotients(source: Source, item: int, y: int, left: int, out: Blob) -> None:
-    """A divided blob as the input of a product, for a row from ``left`` on; ``out`` (columns, ·)."""
+    """Write the ratios of a row, from ``left`` on, as the input of a product; ``out`` (columns, ·)."""
     channels = source.blob.shape[3]
     size = channels // source.groups
     coefficients = source.coefficients.ctypes.data
@@ -129,9 +129,9 @@ def _quotients(source: Source, item: int, y: int, left: int, out: Blob) -> None:
 
 @helper
 def _signed_parts(source: Source, item: int, y: int, left: int, out: Blob) -> None:
-    """Positive and negative parts of the pixels of a row from ``left`` on; ``out`` (columns, 2·C)."""
+    """Write positive and negative parts of the pixels of a row, from ``left`` on; ``out`` (columns, 2·C)."""
     size = source.blob.shape[3] // source.groups
-    # Groups of pixels that follow one another lie side by side, as their parts do.
+    # The groups of consecutive pixels are contiguous, and so are their parts.
     given, target = source.blob[item, y, left].ctypes.data, out.ctypes.data
     for group in range(out.shape[0] * source.groups):
         split_by_sign(given + 4 * group * size, target + 8 * group * size, size)
@@ -139,14 +139,14 @@ def _signed_parts(source: Source, item: int, y: int, left: int, out: Blob) -> No
 
 @kernel
 def fill_rows(source: Source, item: int, top: int, left: int, out: Blob3) -> None:
-    """Rows of the input of a product, with zeros outside the image.
+    """Write rows of the input of a product, with zeros outside the image.
 
     Parameters
     ----------
     source
-        Where they come from.
+        Blobs from which the rows are made, and how.
     item, top, left
-        Item of the batch, and where the first pixel of ``out`` lies in its image; may be outside.
+        Item of the batch, and position of the first pixel of ``out`` in its image; may be outside.
     out
         (rows, columns, channels), overwritten.
     """
@@ -175,23 +175,24 @@ PLAIN, SUMS, TIMES, SIGNS = range(4)
 
 
 class Sink(NamedTuple):
-    """The output of a product, and what is done to it on the way.
+    """The output of a product, and how it is written.
 
     Attributes
     ----------
     mode
-        `PLAIN`: products begin with the bias. `SUMS`: products are sums by sign, two parts in every
-        group; their total with the bias goes to ``total``. `TIMES`: products are
+        `PLAIN`: sums of products start from the bias. `SUMS`: products are sums by sign, two parts in every
+        group; their total, with the bias, is written to ``total``. `TIMES`: products are
         multiplied by ``factor``. `SIGNS`: products have two parts in every group, for the two signs of
-        ``factor``, by which they are multiplied.
+        ``factor``, and are multiplied by it.
     out
         (N, H, W, C): the result.
     total
         (N, H, W, C) for `SUMS`.
     factor
-        In the shape of ``out``, for `TIMES`; of shape 0 for `SIGNS` without a factor, see `choose_parts`.
+        Of the shape of ``out``, for `TIMES` and `SIGNS`; empty for `SIGNS` without a factor, see
+        `choose_parts`.
     bias
-        (panels·PANEL,) of every group in turn for `PLAIN`, (C,) for `SUMS`; empty for none.
+        (panels·PANEL,) for every group in turn for `PLAIN`, (C,) for `SUMS`; empty for none.
     """
 
     mode: int
@@ -222,14 +223,14 @@ def multiply_rows(factor: Blob3, out: Blob3) -> None:
 
 @kernel
 def choose_parts(products: Blob3, factor: Blob3, groups: int, out: Blob3) -> None:
-    """The first of two parts times the factor where that is above 0, the second elsewhere.
+    """The factor times the first of two parts where it is positive, times the second elsewhere.
 
     Parameters
     ----------
     products
         (rows, W, G·2·C).
     factor
-        (rows, W, G·C), or empty: then the first part is left as it is.
+        (rows, W, G·C), or empty: the result is then the first part.
     groups
         G.
     out

@@ -1,8 +1,8 @@
 """Max and average pooling with Caffe's geometry: forward, gradient, and relevance.
 
-Windows start at ``row·stride − pad`` and are clipped to the image, of which each has at least one pixel;
-averages divide by areas that they are given (manual: toolbox, "Pooling"). Blobs are (N, H, W, C), so that
-loops run over the channels of a pixel.
+Windows start at ``row·stride − pad`` and are clipped to the image; each contains at least one pixel of it.
+Averages are divided by given areas (manual: toolbox, "Pooling"). Blobs are (N, H, W, C), so that loops run
+over the channels of a pixel.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from .window import Window
 
 @helper
 def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> tuple[int, int]:
-    """The range of one axis of a window in the image: first and last-plus-one pixel."""
+    """The range of a window along one axis of the image: first pixel, and one past the last."""
     first = position * stride - pad
     return max(first, 0), min(first + kernel_size, size)
 
@@ -25,20 +25,20 @@ def span(position: int, kernel_size: int, stride: int, pad: int, size: int) -> t
 def _fetch_below(
     image: int, height: int, width: int, pixel_step: int, window: Window, row: int, column: int, size: int
 ) -> None:
-    """Have the pixels brought near that the window below the one at ``row``, ``column`` sees first.
+    """Prefetch the first pixels of the window below the one at ``row``, ``column``.
 
-    A window below starts too long after for the CPU to notice by itself, and has few pixels in a row.
+    The CPU does not do so on its own: the window below comes too much later and has few pixels in a row.
 
     Parameters
     ----------
     image
         Address of an image (H, W, C).
     height, width, pixel_step
-        H, W, and the distance of two pixels in bytes.
+        H, W, and the distance between two pixels in bytes.
     window
         Window geometry.
     row, column
-        Which window.
+        Position of the window.
     size
         How many bytes of every pixel are needed.
     """
@@ -56,7 +56,7 @@ def max_pool(first: int, last: int, x: Blob4, window: Window, out: Blob4) -> Non
     Parameters
     ----------
     first, last
-        Which rows of the output, counted over all items.
+        Range of rows of the output, counted over all items.
     x
         (N, H, W, C).
     window
@@ -80,7 +80,7 @@ def max_pool(first: int, last: int, x: Blob4, window: Window, out: Blob4) -> Non
 
 @helper
 def _clear(first: int, last: int, rows: Blob) -> None:
-    """Zeros for channels ``first`` to ``last`` of ``rows`` (H, W, C)."""
+    """Set channels ``first`` to ``last`` of ``rows`` (H, W, C) to zero."""
     for y in range(rows.shape[0]):
         for column in range(rows.shape[1]):
             rows[y, column, first:last] = 0
@@ -88,15 +88,15 @@ def _clear(first: int, last: int, rows: Blob) -> None:
 
 @kernel
 def max_pool_route(first: int, last: int, x: Blob4, relevance: Blob4, window: Window, out: Blob4) -> None:
-    """Hand everything a window got to its first maximum in scan order.
+    """Give all the relevance of a window to its first maximum in scan order.
 
-    Replicated edges and flat image regions make exact ties everywhere: the activations of equal patches
-    must be equal bit for bit (see `convolution`).
+    Replicated edges and flat image regions cause exact ties everywhere, so the activations of equal patches
+    must be bitwise equal (see `convolution`).
 
     Parameters
     ----------
     first, last
-        Which channels.
+        Range of channels.
     x
         (N, H, W, C), the input of the forward pass.
     relevance
@@ -115,7 +115,7 @@ def max_pool_route(first: int, last: int, x: Blob4, relevance: Blob4, window: Wi
         cleared = 0
         for row in range(rows):
             top = row * window.stride_h - window.pad_h
-            # Not all at once, so that zeros are still near when numbers are added to them.
+            # Row by row, so that zeros are still in the cache when numbers are added to them.
             bottom = min(top + window.kernel_h, height)
             _clear(first, last, out[item, cleared:bottom])
             cleared = max(cleared, bottom)
@@ -134,7 +134,7 @@ def max_pool_route(first: int, last: int, x: Blob4, relevance: Blob4, window: Wi
 
 @kernel
 def average_pool(first: int, last: int, x: Blob4, window: Window, areas: Blob2, out: Blob4) -> None:
-    """Mean of every window; as `max_pool`. ``areas`` (H_out, W_out) is what sums are divided by."""
+    """Mean of every window; as `max_pool`. Sums are divided by ``areas`` (H_out, W_out)."""
     height, width = x.shape[1], x.shape[2]
     for number in range(first, last):
         item, row = number // out.shape[1], number % out.shape[1]

@@ -1,7 +1,7 @@
 """The releases of Numba and llvmlite that kernels work with.
 
-Kernels are kept in files, and vector instructions written, with parts of Numba that are not public and change
-from release to release. A newer release is supported once the tests have passed with it.
+Storing kernels and writing vector instructions uses parts of Numba that are not public and change
+between releases. A newer release is supported once the tests have passed with it.
 """
 
 import re
@@ -25,12 +25,12 @@ def requirement(package: str) -> str:
 
 
 def require_supported(package: str, version: str) -> None:
-    """Refuse a release that kernels may not work with: pip does not look at what is installed later.
+    """Reject a release that kernels may not work with; pip does not check packages installed later.
 
     Raises
     ------
     UsageError
-        It is one; the message says which are supported, and how to install one of them.
+        The release is not supported; the message says which ones are, and how to install one.
     """
     first, end = SUPPORTED[package]
     if not _numbers(first) <= _numbers(version) < _numbers(end):
@@ -42,6 +42,6 @@ def require_supported(package: str, version: str) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The numbers that a version begins with: (0, 61, 2) of ``0.61.2rc1``; none of what is no version."""
+    """The numbers at the start of a version: (0, 61, 2) for ``0.61.2rc1``; empty if it is not a version."""
     found = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, found[0].split("."))) if found else ()

@@ -1,4 +1,4 @@
-"""Colours of a heatmap, and how much of it can be seen. Source: manual: toolbox, "Output files"."""
+"""Colours of a heatmap, and how much of it is visible. Source: manual: toolbox, "Output files"."""
 
 from typing import Annotated
 
@@ -22,13 +22,12 @@ def heatmap_colours(
     peak
         Its largest value; nothing is drawn unless it is positive.
     out
-        (H, W, 3) in RGB, overwritten. Negative values beyond −``peak`` are full blue, and what is not a
-        number is black.
+        (H, W, 3) in RGB, overwritten. Values below −``peak`` are full blue, and NaN is black.
     """
     if not peak > 0.0:
         out[:] = 0
         return
-    # Without branches on the sign: in a heatmap it cannot be predicted. max(0.0, NaN) is 0.0.
+    # No branches on the sign, because it is unpredictable in a heatmap. max(0.0, NaN) is 0.0.
     for row in range(relevance.shape[0]):
         for column in range(relevance.shape[1]):
             share = relevance[row, column] / peak
@@ -40,27 +39,27 @@ def heatmap_colours(
 
 @kernel
 def count_visible(relevance: Blob3, least: float, most: int) -> int:
-    """How many pixels of the heatmap reach ``least`` of its brightest colour in any colour.
+    """How many pixels of the heatmap have at least ``least`` of its greatest brightness, in either colour.
 
-    The brightest colour is that of the largest positive value, so nothing is visible without one. Counting
-    ends at ``most``: that a map shows enough is mostly known after a few rows.
+    The largest positive value has the greatest brightness, so without one nothing is visible. Counting stops
+    at ``most``, because a few rows are usually enough to see that a map shows enough.
 
     Parameters
     ----------
     relevance
         (C, H, W).
     least
-        Share of the brightest colour, above 0 and at most 1.
+        Share of the greatest brightness, above 0 and at most 1.
     most
-        The largest number that matters.
+        The number at which counting stops.
     """
     height = relevance.shape[1]
-    sums = np.empty(relevance.shape[2])  # over channels: as good as means, for what is relative
+    sums = np.empty(relevance.shape[2])  # over channels: only ratios matter, so sums do as well as means
     peak = 0.0
     for row in range(height):
         _sum_row(relevance, row, sums)
         for pixel in sums:
-            if pixel > peak:  # noqa: PLR1730 - a branch that is hardly ever taken, not a chain of maxima
+            if pixel > peak:  # noqa: PLR1730 - a rarely taken branch, not a chain of maxima
                 peak = pixel
     count = 0
     if peak > 0.0:
@@ -77,7 +76,7 @@ def count_visible(relevance: Blob3, least: float, most: int) -> int:
 
 @helper
 def _sum_row(relevance: Blob, row: int, out: NDArray[np.float64]) -> None:
-    """One row of pixels, summed over the channels, into ``out``."""
+    """Sum one row of pixels over the channels, into ``out``."""
     out[:] = 0.0
     for channel in range(relevance.shape[0]):
         for column in range(out.size):

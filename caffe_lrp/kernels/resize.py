@@ -1,9 +1,9 @@
 """Resampling as ImageMagick 6 (16-bit integer build) does it: filters, contributions, one pass per axis.
 
 Samples are unsigned 16-bit integers in 0..65535, C-ordered (H, W, C). Every sum is accumulated in float64
-in the order of the input pixels and rounded to 16 bit once per pass, because the reference does so and
-its rounding decides grey levels. Which filter and which axis comes first is decided by
-``imaging/resize.py``. Source: manual: toolbox, "Resizing".
+in the order of the input pixels and rounded to 16 bits once per pass, because the reference does so and
+its rounding affects grey levels. ``imaging/resize.py`` chooses the filter and which axis comes first.
+Source: manual: toolbox, "Resizing".
 """
 
 from typing import Annotated
@@ -15,7 +15,7 @@ from ._kernel import helper, kernel
 
 Samples = NDArray[np.uint16]
 
-#: Samples as kernels take them, (H, W·C) and (H, W, C); pixels of an axis, and what they weigh.
+#: Samples (H, W·C) and (H, W, C); pixels of an axis, and their weights.
 Rows = Annotated[NDArray[np.uint16], 2]
 Planes = Annotated[NDArray[np.uint16], 3]
 Places = Annotated[NDArray[np.int64], 1]
@@ -31,14 +31,14 @@ LANCZOS_SUPPORT = 3.0
 #: ImageMagick's epsilon, added to centres and scales and used to guard reciprocals.
 EPSILON = 1e-12
 
-#: Largest sample, and its reciprocal (products with it round as in ImageMagick, divisions do not).
+#: Largest sample, and its reciprocal (multiplying by it rounds as in ImageMagick, dividing does not).
 LARGEST = 65535.0
 UNIT = 1.0 / 65535.0
 
-#: Rows that ``resample_columns`` treats side by side, so that its inner loop is contiguous.
+#: Rows that ``resample_columns`` processes together, so that its inner loop is contiguous.
 ROWS_AT_ONCE = 16
 
-#: Samples of a row that ``resample_rows`` treats at once, so that their sums stay in the L1 cache.
+#: Samples of a row that ``resample_rows`` processes together, so that their sums stay in the L1 cache.
 COLUMNS_AT_ONCE = 1024
 
 
@@ -96,7 +96,7 @@ def contributions(
     counts: Places,
     weights: Weights,
 ) -> None:
-    """Which input pixels make each output pixel of one axis, and with which normalised weights.
+    """Find the input pixels of each output pixel of one axis, and their normalized weights.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def resample_rows(
     weights: Weights,
     out: Rows,
 ) -> None:
-    """Vertical pass: weighted sums of rows, each plane by itself.
+    """Vertical pass: weighted sums of rows, separately for each plane.
 
     Parameters
     ----------
@@ -186,10 +186,10 @@ def resample_columns(
     weights: Weights,
     out: Planes,
 ) -> None:
-    """Horizontal pass: weighted sums of columns, each plane by itself.
+    """Horizontal pass: weighted sums of columns, separately for each plane.
 
-    ``ROWS_AT_ONCE`` rows are copied side by side as float64, so that the sums of one output pixel in all
-    planes and rows are one contiguous vector; the order of summation within each is that of the pixels.
+    ``ROWS_AT_ONCE`` rows are copied and interleaved as float64, so that the sums of one output pixel in all
+    planes and rows are one contiguous vector. Each sum is taken in the order of the pixels.
 
     Parameters
     ----------
@@ -230,10 +230,10 @@ def resample_rows_matte(
     weights: Weights,
     out: Planes,
 ) -> None:
-    """Vertical pass with alpha: colours count as much as they are opaque.
+    """Vertical pass with alpha: colours are weighted by how opaque they are.
 
-    The opacity plane (0 is opaque) is resampled unweighted. For the horizontal pass, hand over the
-    arrays with their first two axes exchanged.
+    The opacity plane (0 is opaque) is resampled unweighted. For the horizontal pass, give the
+    arrays with their first two axes swapped.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""The CPUs that kernels can be compiled for ahead, by the names LLVM gives them, and what each can do.
+"""The CPUs that kernels can be compiled for in advance, by LLVM's names, and their features.
 
-Of a CPU's features only those are listed that a compiler makes use of by itself: vector and bit
-instructions. What only an operating system or cryptography asks for (``pku``, ``aes``) decides nothing here.
-Stated after LLVM's ``X86.td`` and the psABI's levels of x86-64.
+Only features that a compiler uses on its own are listed: vector and bit instructions. Features for
+operating systems or cryptography (``pku``, ``aes``) do not matter here. Sources: LLVM's ``X86.td`` and the
+psABI's levels of x86-64.
 """
 
 from collections.abc import Set as AbstractSet
@@ -21,7 +21,7 @@ _ICELAKE = _V4 | {
     "avx512bitalg", "avx512ifma", "avx512vbmi", "avx512vbmi2", "avx512vnni", "avx512vpopcntdq", "gfni",
 }  # fmt: skip
 
-#: LLVM's name of a CPU -> its features, for the CPUs other machines can be promised.
+#: LLVM's name of a CPU -> its features, for the CPUs that can be chosen for other machines.
 BASELINES = {
     "x86-64": _BASE,
     "x86-64-v2": _V2,
@@ -42,27 +42,27 @@ BASELINES = {
     "znver5": _ICELAKE | {"sse4a", "avx512bf16", "avx512vp2intersect", "avxvnni"},
 }
 
-#: The first LLVM that knows a CPU, where a supported one does not: that one would end the process.
+#: The first LLVM that knows a CPU, if not all supported ones do: an older LLVM would abort the process.
 KNOWN_SINCE = {"znver4": 16, "znver5": 19}
 
 
 def require_baseline(name: str, host_features: AbstractSet[str], llvm: int) -> None:
-    """Raise unless ``name`` is a CPU we know and this machine, with ``host_features``, can do all it can.
+    """Raise unless ``name`` is a known CPU and ``host_features``, of this machine, include all its features.
 
     Parameters
     ----------
     name
-        Of the CPU.
+        Name of the CPU.
     host_features
-        Of this machine.
+        Features of this machine.
     llvm
         Major version of the compiler.
 
     Raises
     ------
     UsageError
-        Naming what was hardly meant, the features that this machine lacks, or the compiler, if that does not
-        know the CPU.
+        With a suggestion for a misspelt name, the features that this machine lacks, or the version of the
+        compiler if that does not know the CPU.
     """
     if name not in BASELINES:
         hint = did_you_mean(name, [HOST, *BASELINES]) or f"; known are {', '.join([HOST, *BASELINES])}"
@@ -80,7 +80,7 @@ def require_baseline(name: str, host_features: AbstractSet[str], llvm: int) -> N
 
 
 def features_of(name: str, changes: str) -> frozenset[str]:
-    """Features of code for the CPU ``name``, changed as LLVM writes it (``"+avx2,-avx512f"``)."""
+    """Features of code for the CPU ``name``, with changes in LLVM's notation (``"+avx2,-avx512f"``)."""
     features = set(BASELINES.get(name, frozenset()))
     for change in filter(None, changes.split(",")):
         (features.add if change[0] == "+" else features.discard)(change[1:])

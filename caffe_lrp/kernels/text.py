@@ -1,12 +1,12 @@
-"""Numbers as text: what ``%g`` of C prints for float32, byte for byte, without calling it for each one.
+"""Formats numbers as text: what ``%g`` of C prints for float32, byte for byte, without a call for each one.
 
-A float32 is m·2^q with 2^23 ≤ m < 2^24, and its six digits are m·2^q·10^s rounded to an integer, for the one
-s that makes six digits of it. 2^q·10^s comes from a table, in fixed point and rounded down, so that one
-64-bit product gives the digits; where its error could decide how they round, the next bits of the factor
-decide, which are enough for every float32. Everything around the digits (sign, point, zeros, exponent) is
-looked up by the decimal exponent and stored without branches, because the branches of a heatmap's numbers
-cannot be predicted. All integers of kernels are unsigned: of signed ones Numba tests at every look-up whether
-they count from the end, which took a quarter of the time. Writing files is not done here.
+A float32 is m·2^q with 2^23 ≤ m < 2^24. Its six digits are m·2^q·10^s rounded to an integer, with the s that
+makes it six digits long. 2^q·10^s comes from a table, in fixed point and rounded down, so that one
+64-bit product gives the digits. If its error could affect rounding, the next bits of the factor are used as
+well; they are enough for every float32. Everything around the digits (sign, point, zeros, exponent) is
+looked up by the decimal exponent and stored without branches, because branches are unpredictable for the
+numbers of a heatmap. All integers in kernels are unsigned: for signed ones Numba tests at every look-up
+whether they count from the end, which took a quarter of the time. Writing files is not done here.
 """
 
 import math
@@ -26,7 +26,7 @@ MANTISSA_BITS = 23
 IMPLIED_BIT = 1 << MANTISSA_BITS
 NOT_FINITE = 255
 
-#: Exponent fields of normalised mantissas: denormal numbers reach down to −22, as if the field had a sign.
+#: Exponent fields of normalized mantissas: for denormal numbers down to −22, as if the field were signed.
 LOWEST_FIELD = 1 - MANTISSA_BITS
 FIELDS = NOT_FINITE - LOWEST_FIELD
 #: Subtracted from an exponent field: q of m·2^q.
@@ -39,15 +39,15 @@ DECADES = 38 - LOWEST_DECADE + 1
 #: All numbers have six digits before trailing zeros are dropped.
 DIGITS = 6
 
-#: Bits behind the point of the fixed-point product; 20 bits before it hold six digits, one is the sign.
+#: Bits after the point of the fixed-point product; 20 bits before it hold six digits, one is the sign.
 FRACTION_BITS = 43
-#: The product is too small by less than m units, as its factor is rounded down by less than one.
+#: The product is too small by less than m units, because its factor is rounded down by less than one.
 PRODUCT_ERROR = 1 << (MANTISSA_BITS + 1)
 
-#: Further bits of the factor, as many as the product with m leaves room for.
+#: Further bits of the factor: as many as fit into 64 bits when multiplied by m.
 LOW_BITS = 38
 
-#: Longest number ("-1.23457e-10"), and what is stored at once.
+#: Length of the longest number ("-1.23457e-10"), and bytes stored at a time.
 LONGEST = 12
 STORED = 8
 
@@ -65,13 +65,13 @@ def _ratio(twos: int, tens: int) -> tuple[int, int]:
 def _scaling_tables() -> tuple[_Unsigned, ...]:
     """By exponent field: least mantissa of its upper decade; by field and decade: factor, next bits, decade.
 
-    Between two powers of two lies at most one power of ten, so that a field has a lower decade and at most
-    one upper one. Decades count from ``LOWEST_DECADE``; the two of a field stand behind each other.
+    There is at most one power of ten between two powers of two, so a field has a lower decade and at most
+    one upper one. Decades count from ``LOWEST_DECADE``; the two of a field are consecutive.
     """
     boundaries, factors, low_factors, decades = np.empty((4, 2 * FIELDS), np.uint64)
     for field in range(FIELDS):
         exponent = field + LOWEST_FIELD - FIELD_OFFSET
-        # No power of two but 1 is near enough to a power of ten for the rounding of the logarithm to matter.
+        # Apart from 1, no power of two is so close to a power of ten that rounding of the logarithm matters.
         lower = math.floor((exponent + MANTISSA_BITS) * math.log10(2))
         numerator, denominator = _ratio(-exponent, lower + 1)
         boundaries[field] = -(-numerator // denominator)
@@ -84,7 +84,7 @@ def _scaling_tables() -> tuple[_Unsigned, ...]:
 
 
 def _layout(decade: int) -> tuple[int, ...]:
-    """How numbers of a decade are laid out: a row of the table whose columns have names below."""
+    """The layout of numbers in a decade: a row of the table with the columns named below."""
     before, whole_digits, fewest, after = "", 1, 1, " "
     if not -4 <= decade < DIGITS:
         after = f"e{decade:+03d} "
@@ -96,13 +96,13 @@ def _layout(decade: int) -> tuple[int, ...]:
 
 
 def _triple(number: int) -> int:
-    """The three characters of a number below 1000, and how many are left without trailing zeros (byte 7)."""
+    """The three digits of a number below 1000; byte 7 is how many remain without trailing zeros."""
     characters = f"{number:03d}"
     return word_of(characters) | len(characters.rstrip("0")) << 56
 
 
 def _lower_triple(number: int) -> int:
-    """The same behind three other digits: the length is that of all six, 0 if none of these is left."""
+    """The same after three other digits: the length is that of all six, or 0 if none of these remains."""
     characters = f"{number:03d}"
     length = len(characters.rstrip("0"))
     return word_of(characters) << 24 | (3 + length if length else 0) << 56
@@ -110,14 +110,14 @@ def _lower_triple(number: int) -> int:
 
 UPPER_DECADE, FACTORS, LOW_FACTORS, DECADE_OF = _scaling_tables()
 #: By decade: text before the digits and its length; bits before the point (more than there are if the text
-#: has it); the fewest digits to leave when zeros are dropped; text behind the digits and its length.
+#: contains it); the fewest digits to keep when zeros are dropped; text after the digits and its length.
 BEFORE, BEFORE_LENGTH, POINT_PLACE, FEWEST, AFTER, AFTER_LENGTH = np.ascontiguousarray(
     np.array([_layout(decade + LOWEST_DECADE) for decade in range(DECADES)], np.uint64).T
 )
 UPPER_TRIPLES = np.array([_triple(number) for number in range(1000)], np.uint64)
 LOWER_TRIPLES = np.array([_lower_triple(number) for number in range(1000)], np.uint64)
 
-# What kernels compute with: Numba makes floats of unsigned integers and plain ones together.
+# The integer type of kernels: an operation on an unsigned and a plain integer gives a float in Numba.
 U = np.uint64
 ZERO, ONE, TWO, THREE, FOUR, FIVE, SIX, SEVEN = map(U, range(STORED))
 SIGN, MANTISSA, HALF_WORD, BYTE, LAST_BYTE = U(SIGN_BIT), U(MANTISSA_BITS), U(32), U(8), U(56)
@@ -126,7 +126,7 @@ IMPLIED, MANTISSA_MASK, FIELD_0 = U(IMPLIED_BIT), U(IMPLIED_BIT - 1), U(-LOWEST_
 FRACTION, FRACTION_MASK, ONE_HALF = U(FRACTION_BITS), U((1 << FRACTION_BITS) - 1), U(1 << (FRACTION_BITS - 1))
 UNSURE, LOW = FRACTION_MASK - U(PRODUCT_ERROR), U(LOW_BITS)
 LIMIT, TENTH_OF_LIMIT, THOUSAND = U(10**DIGITS), U(10 ** (DIGITS - 1)), U(1000)
-#: 2^32 / 1000: the product with six digits, less its lower half, is exactly their upper three.
+#: 2^32 / 1000: the upper half of the product with six digits is exactly their upper three.
 THOUSANDTH = U(4294968)
 CHARACTERS = U((1 << 48) - 1)
 POINT, MINUS, LINE_END = map(U, map(word_of, (".", "-", "\n")))
@@ -140,9 +140,9 @@ def most_bytes(rows: int, width: int) -> int:
 
 @helper
 def _store(characters: np.uint64, out: NDArray[np.uint8], start: np.uint64) -> None:
-    """Store the eight bytes of a word, the lowest first; what is behind the text is overwritten later.
+    """Store the eight bytes of a word, the lowest first; those after the text are overwritten later.
 
-    LLVM makes one store of these.
+    LLVM combines them into one store.
     """
     out[start] = characters
     out[start + ONE] = characters >> (BYTE * ONE)
@@ -156,11 +156,11 @@ def _store(characters: np.uint64, out: NDArray[np.uint8], start: np.uint64) -> N
 
 @helper
 def _decided(mantissa: np.uint64, entry: np.uint64, product: np.uint64) -> np.uint64:
-    """The digits of a number whose ``product`` lies below an integer by less than its error, or is one.
+    """The digits of a number whose ``product`` is less than its error below an integer, or is one.
 
-    With the next bits of its factor the product reaches that integer or does not. Where it lacks no more
-    than those may be too small, the number lies exactly in the middle, for no other float32 comes so near;
-    then the even one of both integers is taken, as C does.
+    The next bits of the factor show whether the product reaches that integer. If it misses the integer by no
+    more than the error of those bits, the number is exactly halfway, because no other float32 comes so close;
+    it is then rounded to even, as in C.
     """
     whole = (product - ONE) >> FRACTION
     gap = (((whole + ONE) << FRACTION) - product) << LOW
@@ -174,7 +174,7 @@ def _decided(mantissa: np.uint64, entry: np.uint64, product: np.uint64) -> np.ui
 
 @helper
 def _normalised(mantissa: np.uint64) -> tuple[np.uint64, np.uint64]:
-    """The mantissa of a denormal number with its highest bit set, and the row of its exponent field then."""
+    """The mantissa of a denormal number, shifted until its highest bit is set, and its table row."""
     row = FIELD_0 + ONE
     while mantissa < IMPLIED:
         mantissa += mantissa
@@ -184,7 +184,7 @@ def _normalised(mantissa: np.uint64) -> tuple[np.uint64, np.uint64]:
 
 @helper
 def _lay_out(digits: np.uint64, decade: np.uint64, out: NDArray[np.uint8], position: np.uint64) -> np.uint64:
-    """Write six digits as the number of a decade that begins with them, and a blank; the position behind."""
+    """Write six digits as a number of their decade, and a blank; returns the position after them."""
     if digits == LIMIT:  # rounded up
         digits = TENTH_OF_LIMIT
         decade += ONE
@@ -208,7 +208,7 @@ def _lay_out(digits: np.uint64, decade: np.uint64, out: NDArray[np.uint8], posit
 
 @helper
 def _write_special(number: np.uint64, out: NDArray[np.uint8], position: np.uint64) -> np.uint64:
-    """Write a zero, an infinity or NaN, given as its float32's bits, and a blank; the position behind."""
+    """Write zero, infinity or NaN, given as float32 bits, and a blank; returns the position after them."""
     magnitude = number & MAGNITUDE
     if magnitude <= INFINITY:
         out[position] = MINUS
@@ -222,7 +222,7 @@ def _write_special(number: np.uint64, out: NDArray[np.uint8], position: np.uint6
 
 @kernel
 def write_numbers(numbers: Blob2, out: Annotated[NDArray[np.uint8], 1]) -> int:
-    """Number of bytes written: every number as ``%g`` and a blank, every row and a line feed.
+    """Write every number as ``%g`` and a blank, and a line feed after every row; returns the number of bytes.
 
     NaN is ``nan`` whatever its sign, as in Python.
 
@@ -231,7 +231,7 @@ def write_numbers(numbers: Blob2, out: Annotated[NDArray[np.uint8], 1]) -> int:
     numbers
         (rows, width), C-contiguous.
     out
-        At least ``most_bytes(rows, width)`` bytes; those behind the text are undefined afterwards.
+        At least ``most_bytes(rows, width)`` bytes; those after the text are undefined.
     """
     bits = numbers.view(np.uint32)
     position = ZERO
@@ -251,7 +251,7 @@ def write_numbers(numbers: Blob2, out: Annotated[NDArray[np.uint8], 1]) -> int:
             entry = row_of_field + row_of_field + U(mantissa >= UPPER_DECADE[row_of_field])
             product = mantissa * FACTORS[entry] + ONE_HALF
             digits = product >> FRACTION
-            # Exactly where rounding changes, or less below that than the product may be too small.
+            # The product is where rounding changes, or below that by less than its error.
             if (product - ONE) & FRACTION_MASK >= UNSURE:
                 digits = _decided(mantissa, entry, product)
             position = _lay_out(digits, DECADE_OF[entry], out, position)

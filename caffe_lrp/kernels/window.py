@@ -6,7 +6,7 @@ from typing import NamedTuple
 class Window(NamedTuple):
     """Kernel size, stride, padding and dilation of a sliding window, in pixels.
 
-    A named tuple of integers, because Numba passes those into compiled code as they are.
+    A named tuple of integers, because Numba passes those to compiled code unchanged.
     """
 
     kernel_h: int

@@ -1,8 +1,8 @@
 """Convolution by Winograd's algorithm: windows of 3×3 and 5×5, stride 1, no dilation.
 
-A fourth of the products of direct summation for windows of 3×3, a good third for 5×5. Its rounding errors,
-up to about 2e-6 of the largest activations, depend on where in its tile an output lies: equal windows give
-nearly, but not bitwise, equal outputs. Blobs are (N, H, W, C).
+It takes a quarter of the products of direct summation for windows of 3×3, and just over a third for 5×5.
+Rounding errors, up to about 2e-6 of the largest activations, depend on the position of an output in its
+tile, so equal windows give nearly, but not bitwise, equal outputs. Blobs are (N, H, W, C).
 """
 
 from typing import NamedTuple
@@ -25,13 +25,13 @@ from .blobs import Blob, Blob1
 from .convolution import ConvolutionShape, padded_lanes, padded_outputs, tile_row
 from .passes import SIGNS, SUMS, TIMES, Sink, Source, choose_parts, fill_rows
 
-#: A sum of products of one sign is taken for 0 if it is smaller than this share of the largest number of
-#: its tile of products. Rounding errors of 0 grow with the root of the number of channels, the second number;
-#: this is above all that were seen with 16 to 1024 channels.
+#: A sum of products of one sign is set to 0 if it is smaller than this share of the largest number in
+#: its tile of products. Rounding errors of 0 grow with the square root of the number of channels, times the
+#: second number; this is above all errors seen with 16 to 1024 channels.
 NOISE, NOISE_GROWTH = 2e-6, 4e-7
 
-#: Frequencies lie this many numbers further apart than their size, so that they do not share cache sets. So
-#: do tiles of pixels whose size is a multiple of half a page: the nearest cache would not hold 14 of them.
+#: Frequencies are this many numbers further apart than their size, so that they do not share cache sets. So
+#: are tiles of pixels if their size is a multiple of half a page: the L1 cache would not hold 14 of them.
 _APART, _HALF_PAGE = 16, 512
 
 
@@ -44,7 +44,7 @@ def _tiles_of(shape: ConvolutionShape) -> tuple[int, int, int]:
 
 @helper
 def _pitch(inputs: int) -> int:
-    """Numbers from one transformed tile to the next."""
+    """Distance from one transformed tile to the next, in numbers."""
     whole = padded_lanes(inputs)
     return whole if whole % _HALF_PAGE else whole + _APART
 
@@ -57,11 +57,11 @@ class _Memory(NamedTuple):
     pixels
         (6, columns, channels): the input of a row of tiles.
     transformed, frequency_step
-        The transformed input of all tiles, group by group, frequencies so many bytes apart.
+        The transformed input of all tiles, group by group; frequencies are ``frequency_step`` bytes apart.
     products, product_step, width
-        Products of so many columns of weights, frequencies so many bytes apart.
+        Products of ``width`` columns of weights; frequencies are ``product_step`` bytes apart.
     kept
-        (rows, out_w, channels): outputs of two parts, that wait for `choose_parts`.
+        (rows, out_w, channels): outputs of two parts, for `choose_parts`.
     zeros
         The bias of products without one.
     """
@@ -133,9 +133,9 @@ def _finish_tile(
     products: int, frequency_step: int, part_step: int, shape: ConvolutionShape, sink: Sink, out: int,
     line: int, rows: int, left: int, group: int, column: int, channels: int, bias: int, noise: int,
 ) -> None:  # fmt: skip
-    """Transform the products of one tile, and put them where the sink says.
+    """Transform the products of one tile, and write them as the sink says.
 
-    ``out`` is the address of lines of pixels, and ``line`` which of them comes first.
+    ``out`` is the address of lines of pixels, and ``line`` the index of the first one.
     """
     side = TILE_IN + 1 - shape.kernel_h
     columns = min(side, shape.out_w - left)
@@ -167,7 +167,7 @@ def _finish_tile(
 def _multiply(
     tiles: int, panels: Blob, shape: ConvolutionShape, group: int, begin: int, memory: _Memory
 ) -> None:
-    """Products of all frequencies with the columns of one group from ``begin`` on, all its parts."""
+    """Multiply all frequencies by the columns of one group, with all parts, from ``begin`` on."""
     padded = padded_outputs(shape.outputs)
     pitch = 4 * _pitch(shape.inputs)
     parts = shape.groups * shape.parts
@@ -193,7 +193,7 @@ def _finish_columns(
     channels = min(memory.width, shape.outputs - begin)
     bias = memory.zeros.ctypes.data
     if sink.bias.size:
-        # The bias of sums has no padding, that of plain products has.
+        # For plain products the bias is padded, for sums it is not.
         stored = shape.outputs if sink.mode == SUMS else padded_outputs(shape.outputs)
         bias = sink.bias.ctypes.data + 4 * (group * stored + begin)
     noise = np.full(1, NOISE + NOISE_GROWTH * np.sqrt(shape.inputs), np.float32)
@@ -212,7 +212,7 @@ def _finish_columns(
 
 @helper
 def _choose_parts(first: int, last: int, shape: ConvolutionShape, sink: Sink, kept: Blob) -> None:
-    """Hand some rows of tiles of two parts, kept for `SIGNS`, to the sink."""
+    """Write some rows of tiles of two parts, kept for `SIGNS`, to the sink."""
     side, tiles_h, _ = _tiles_of(shape)
     for row in range(first, last):
         item, top, line = row // tiles_h, row % tiles_h * side, (row - first) * side
@@ -227,22 +227,22 @@ def convolve_tiles(
     first: int, last: int, rows_per_block: int, columns_per_block: int, source: Source,
     shape: ConvolutionShape, panels: Blob1, sink: Sink,
 ) -> None:  # fmt: skip
-    """Blocks ``first`` to ``last`` of a convolution, counted over the rows of tiles of all items.
+    """Compute blocks ``first`` to ``last`` of a convolution, counted over the rows of tiles of all items.
 
     Parameters
     ----------
     first, last
-        Which blocks; each has ``rows_per_block`` rows of tiles, the last one maybe fewer.
+        Range of blocks; each has ``rows_per_block`` rows of tiles, the last one perhaps fewer.
     columns_per_block
-        Output channels whose products are held at once, a multiple of `PANEL`.
+        Output channels processed at a time, a multiple of `PANEL`.
     source
         The input: (N, H, W, groups·inputs).
     shape
-        Geometry; a square window of stride 1 without dilation; one part unless the sink takes `SUMS`.
+        Geometry: a square window of stride 1 without dilation; one part unless the sink's mode is `SUMS`.
     panels
         Transformed weights, see `packing.pack_frequencies`.
     sink
-        The output: (N, out_h, out_w, groups·parts·outputs), and what is done to it.
+        The output, (N, out_h, out_w, groups·parts·outputs), and how it is written.
     """
     _, tiles_h, tiles_w = _tiles_of(shape)
     memory = _memory(rows_per_block, columns_per_block, shape, sink)

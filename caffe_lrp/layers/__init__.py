@@ -1,6 +1,6 @@
-"""One class per Caffe layer type: forward pass, gradient, and what relevance rules may ask of it.
+"""One class per Caffe layer type: forward pass, gradient, and the capabilities that rules use.
 
-Importing the package fills `REGISTRY`; a new module has to be imported here.
+Importing the package fills `REGISTRY`; new modules have to be imported here.
 """
 
 from . import (

@@ -17,7 +17,7 @@ from .base import Blobs, Identity, Layer, Neuron, Numbers, register
 
 
 class KernelNeuron(Neuron):
-    """A neuron layer described by its two kernels.
+    """A neuron layer defined by its two kernels.
 
     ``forward_kernel(x, *coefficients, out)`` and ``gradient_kernel(source, gradient, *coefficients,
     out)`` on flat views, where the source is the layer's output if `gradient_uses_outputs` is set
@@ -29,7 +29,7 @@ class KernelNeuron(Neuron):
 
     @property
     def coefficients(self) -> tuple[float, ...]:
-        """Numbers the kernels need besides the blobs."""
+        """Numbers that the kernels need in addition to the blobs."""
         return ()
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
@@ -129,7 +129,7 @@ class IdleDropout(Neuron, Identity):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScaledDropout(Affine):
-    """``kept·x``, for the share of units that training has kept: `scale_train: false` of forks."""
+    """``kept·x``, for the share of units kept in training: `scale_train: false` of forks."""
 
     kept: float
 

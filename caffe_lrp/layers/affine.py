@@ -42,7 +42,7 @@ class Affine(Normalization):
 
     @shared_property
     def _rounded(self) -> tuple[Blob, Blob]:
-        """Factor and shift as blobs are multiplied with them."""
+        """Factor and shift, rounded to the precision of blobs."""
         factor, shift = self.exact
         return factor.astype(np.float32), shift.astype(np.float32)
 
@@ -88,7 +88,7 @@ def _applied(x: Blob, factor: Blob, shift: Blob, workspace: Workspace) -> Blob:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FusedAffine(Affine):
-    """Several affine layers in one."""
+    """Several affine layers combined into one."""
 
     factor: Numbers
     shift: Numbers
@@ -104,7 +104,7 @@ class Merged(Router, Identity):
 
 # --- Learned numbers ----------------------------------------------------------------------------------------
 
-#: What learned blobs are, in the order of the caffemodel.
+#: Roles of learned blobs, in the order of the caffemodel.
 _Roles = tuple[str, ...]
 
 _SINGLE_NUMBERS = frozenset(("factor", "unused"))
@@ -112,14 +112,14 @@ _SINGLE_NUMBERS = frozenset(("factor", "unused"))
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LearnedAffine(Affine):
-    """Scale and shift by learned numbers for a part of the axes.
+    """Scale and shift by learned numbers for some of the axes.
 
     Attributes
     ----------
     accepted_roles
-        Roles of the blobs, for every way in which they are stored; the usual one first.
+        Roles of the blobs, for every way in which they can be stored; the usual one first.
     first, span
-        The axis of one item that the numbers begin with, and their sizes; none for a single number.
+        The first axis of one item that the numbers are for, and the sizes; none for a single number.
     """
 
     accepted_roles: tuple[_Roles, ...]
@@ -162,7 +162,7 @@ class LearnedAffine(Affine):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Standardization(LearnedAffine):
-    """Learned scale and shift after division by standard deviations of the training, channel by channel.
+    """Division by the standard deviations from training, per channel, followed by a learned scale and shift.
 
     ``epsilon`` is added to the variances.
     """
@@ -171,9 +171,9 @@ class Standardization(LearnedAffine):
 
     @property
     def _blobs(self) -> dict[str, Numbers]:
-        """The learned blobs by role, statistics as they are used."""
+        """The learned blobs by role, with statistics in the form used here."""
         blobs = super()._blobs
-        if "factor" in blobs:  # by which statistics were multiplied; 0 before the first step of training
+        if "factor" in blobs:  # statistics were multiplied by it; 0 before the first step of training
             factor = float(blobs["factor"][0])
             share = 0 if factor == 0 else 1 / factor
             blobs |= {role: blobs[role] * share for role in ("mean", "variance")}
@@ -210,10 +210,10 @@ class Standardization(LearnedAffine):
         return layer
 
 
-#: As Caffe stores them; without the number that statistics were multiplied with; with scale and bias.
+#: As Caffe stores them. Variants lack the factor of the statistics, or have scale and bias in addition.
 _STATISTICS = ("mean", "variance", "factor")
 _BARE_STATISTICS = ("mean", "variance")
-#: NVIDIA's Caffe, which stores a factor but does not divide by it: from 0.16 on, and before.
+#: NVIDIA's Caffe, which stores a factor but does not divide by it: version 0.16 and later, and before.
 _NVIDIA = ("mean", "variance", "unused", "scale", "bias")
 _NVIDIA_BEFORE = ("scale", "bias", "mean", "variance", "unused")
 _SCALED = ("mean", "variance", "scale", "bias")
@@ -221,10 +221,10 @@ _SCALED = ("mean", "variance", "scale", "bias")
 
 @register("BatchNorm")
 class BatchNorm(Standardization):
-    """``(x − mean)/√(variance + ε)``, with scale and bias where a fork has put them into the layer.
+    """``(x − mean)/√(variance + ε)``, with scale and bias if a fork has them in this layer.
 
-    Statistics are always those of the training, whatever ``use_global_stats`` says: the explanation of an
-    image must not depend on the others of its batch.
+    Statistics are always those from training, whatever ``use_global_stats`` says, because the explanation of
+    an image must not depend on the other images of its batch.
     """
 
     @classmethod
@@ -241,13 +241,13 @@ class BatchNorm(Standardization):
 @register("BN")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BN(Standardization):
-    """Batch normalization of forks: with scale and shift, and statistics after them (PSPNet and others).
+    """Batch normalization of forks, with scale and shift followed by statistics (PSPNet and others).
 
     SegNet's has no statistics: for testing (``bn_mode: INFERENCE``), its scale and shift contain them.
 
-    A fork of the same family stored 1/√(variance + ε) in place of the variance from December 2015 on
-    (yjxiong/caffe, pull request 16). Blobs of the two kinds cannot be told apart; they are taken for
-    variances, as PSPNet's and later ones are.
+    From December 2015 on, a fork of the same family stored 1/√(variance + ε) instead of the variance
+    (yjxiong/caffe, pull request 16). The two kinds of blobs cannot be distinguished; they are read as
+    variances, like those of PSPNet and later forks.
     """
 
     is_complete: bool
@@ -289,12 +289,12 @@ def _span(parameters: ScaleParameter | BiasParameter, shape: Shape) -> tuple[int
     if not first < last <= len(shape):
         raise ModelError(
             f"num_axes {parameters.num_axes} from axis {parameters.axis} on does not fit a blob of "
-            f"{len(shape) + 1} axes; write -1 for all that follow"
+            f"{len(shape) + 1} axes; write -1 for all following axes"
         )
     return first, shape[first:last]
 
 
-# --- What a prototxt says -----------------------------------------------------------------------------------
+# --- Layer types in prototxts -------------------------------------------------------------------------------
 
 
 @register("Scale")

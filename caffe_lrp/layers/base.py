@@ -1,7 +1,7 @@
-"""The base class of layers, what relevance rules may ask of one, and the registry of layer types.
+"""The base class of layers, the capabilities that rules use, and the registry of layer types.
 
-Shapes of a layer are those of one item, without the batch axis; blobs have it in front. A *capability*
-is a base class: rules are written against capabilities, never against layer types.
+Shapes of a layer are those of one item, without the batch axis; blobs start with that axis. A *capability*
+is a base class: rules depend on capabilities, never on layer types.
 """
 
 from abc import ABC, abstractmethod
@@ -34,27 +34,27 @@ class Layer(ABC):
     index
         Number of the layer, as used in config files.
     inputs, outputs
-        Value ids; a layer that works in place has an output id of its own.
+        Value ids; the output of a layer that works in place has a different id from its input.
     input_shapes
         Shape of one item of every input.
     batch_size
-        Items in a batch where the prototxt counts them.
+        Items in a batch according to the prototxt.
     weights
         Learned blobs, empty until `Net` loads them.
     """
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 1)
     output_counts: ClassVar[tuple[int, int | None]] = (1, 1)
-    #: Classes of the layers that `from_spec` makes, where these are not the class itself or its subclasses.
+    #: Classes of the layers that `from_spec` makes, unless they are this class or its subclasses.
     variants: ClassVar[tuple[type["Layer"], ...]] = ()
     #: Whether the outputs are the probabilities of the classes.
     gives_probabilities: ClassVar[bool] = False
-    #: What `gradient` looks at besides the gradient itself.
+    #: What `gradient` uses in addition to the gradient of the outputs.
     gradient_uses_inputs: ClassVar[bool] = False
     gradient_uses_outputs: ClassVar[bool] = False
-    #: Numbers of the inputs of which nothing but the shape matters.
+    #: Indices of the inputs of which only the shape matters.
     shape_inputs: ClassVar[frozenset[int]] = frozenset()
-    #: Whether the outputs are the first input under other names, and take no memory of their own.
+    #: Whether the outputs are the first input under other names, without memory of their own.
     is_alias: ClassVar[bool] = False
 
     index: int
@@ -96,15 +96,15 @@ class Layer(ABC):
 
     @property
     def weight_roles(self) -> tuple[str, ...]:
-        """The role of each blob of `weight_shapes`, for code that makes up weights.
+        """The role of each blob of `weight_shapes`, for code that generates weights.
 
-        A ``weight`` or a ``scale`` is multiplied with, a ``bias`` added; ``mean`` and ``variance`` are
-        statistics, each times ``factor``; what is ``unused`` may be any number.
+        A ``weight`` or a ``scale`` is a factor, a ``bias`` is added; ``mean`` and ``variance`` are
+        statistics, both multiplied by ``factor``; an ``unused`` blob may hold any number.
         """
         return ("weight", *("bias",) * (len(self.weight_shapes) - 1))[: len(self.weight_shapes)]
 
     def with_weights(self, weights: tuple[Blob, ...]) -> "Layer":
-        """The layer with its learned blobs, which are finite and of one of the `accepted_weight_shapes`.
+        """The layer with its learned blobs, which are finite and have one of the `accepted_weight_shapes`.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class Layer(ABC):
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
-        """Shape of one item of every output; the input's unless a layer says otherwise.
+        """Shape of one item of every output; by default that of the input.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Layer(ABC):
         return (self.input_shapes[0],) * len(self.outputs)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
-        """Whether outputs are never negative, given whether that holds for each input."""
+        """Whether outputs are never negative, given whether each input never is."""
         del inputs
         return False
 
@@ -149,21 +149,21 @@ class Layer(ABC):
 
     @abstractmethod
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
-        """Outputs of the layer; inputs are never changed."""
+        """Outputs of the layer; the inputs are not changed."""
 
     @abstractmethod
     def gradient(
         self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
     ) -> tuple[Blob, ...]:
-        """Gradient at the inputs, given that at the outputs.
+        """Gradient at the inputs, given the gradient at the outputs.
 
-        ``inputs`` (``outputs``) are those of the forward pass where `gradient_uses_inputs`
+        ``inputs`` (``outputs``) are those of the forward pass if `gradient_uses_inputs`
         (`gradient_uses_outputs`) is set, and may be empty otherwise.
         """
 
 
 class Identity(Layer):
-    """Capability: hands on what it gets."""
+    """Capability: the output equals the input."""
 
     is_alias = True
 
@@ -180,11 +180,11 @@ class Identity(Layer):
 
 
 class Neuron(Layer):
-    """Capability: works element by element, so that relevance can pass unchanged."""
+    """Capability: works on each element alone, so that relevance can pass unchanged."""
 
 
 class Router(Layer):
-    """Capability: moves or copies elements; its gradient is also how relevance travels."""
+    """Capability: moves or copies elements; relevance is propagated like a gradient."""
 
     def keeps_bounds(self, varying: int) -> bool:
         return True
@@ -197,21 +197,20 @@ class Router(Layer):
 
 
 class Winner(Layer):
-    """Capability: every output is one of the inputs, as in max pooling; relevance goes as gradients do."""
+    """Capability: every output is one of the inputs, as in max pooling; relevance follows the gradient."""
 
 
 class Combination(Layer):
-    """Capability: every output is put together from what several inputs contribute to it, as in sums."""
+    """Capability: every output is the sum of contributions of several inputs, apart from a bias."""
 
-    #: Whether outputs have something besides, which is no input's.
+    #: Whether outputs also contain a bias, which comes from no input.
     has_bias: ClassVar[bool] = False
 
     @abstractmethod
     def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
-        """The contribution of each input, in the output's shape; biases aside, they sum to the output.
+        """The contribution of each input, in the output's shape; without a bias they sum to the output.
 
-        ``gates`` says of each input whether its values only say how much of others passes. None for an input
-        that adds nothing of its own.
+        ``gates`` says whether each input is a gate. The contribution is None for an input that adds nothing.
         """
 
     def gathered(self, number: int, share: Blob) -> Blob:
@@ -221,31 +220,31 @@ class Combination(Layer):
 
 
 class Aggregation(Layer):
-    """Capability: every output is put together from elements of one input, as in average pooling."""
+    """Capability: every output combines elements of one input, as in average pooling."""
 
     @abstractmethod
     def shared(self, inputs: Blobs, relevance: Blob, workspace: Workspace) -> Blob:
-        """Share ``relevance`` of the output in proportion to contributions, or equally if they sum to 0."""
+        """Share ``relevance`` of the outputs in proportion to contributions, or equally if they sum to 0."""
 
 
 class ClippedWindows(Layer):
-    """Capability: windows are clipped to the image, and the last of them may have no pixel of it."""
+    """Capability: windows are clipped to the image, and the last ones may contain no pixel of it."""
 
     window: Window
 
     @property
     @abstractmethod
     def filled_size(self) -> tuple[int, int]:
-        """Rows and columns of the output, the first ones, whose windows see pixels of the image."""
+        """Number of rows and columns of the output, from the first on, with windows that see the image."""
 
     @property
     def has_empty_windows(self) -> bool:
-        """Whether the last windows lie outside the image, where a stride is larger than the kernel."""
+        """Whether the last windows are outside the image, as can happen if stride exceeds kernel size."""
         return self.filled_size != self.output_shapes[0][1:]
 
 
 class Normalization(Layer):
-    """Capability: activations are shifted and scaled, which is no reason to move relevance."""
+    """Capability: activations are shifted and scaled, which does not move relevance."""
 
 
 class WindowAverage(Aggregation):
@@ -269,7 +268,7 @@ LayerClass = TypeVar("LayerClass", bound=type[Layer])
 
 
 def register(type_name: str) -> Callable[[LayerClass], LayerClass]:
-    """Class decorator: the class describes layers of Caffe's type ``type_name``."""
+    """Class decorator that registers a class for Caffe's layer type ``type_name``."""
 
     def enter(layer_class: LayerClass) -> LayerClass:
         REGISTRY[type_name] = layer_class

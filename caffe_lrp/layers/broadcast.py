@@ -15,14 +15,14 @@ from .base import Blobs, Combination
 
 
 class BroadcastPair(Combination):
-    """Two blobs, the second of which is repeated over the last axes of the first."""
+    """Two blobs; the second is repeated over the last axes of the first."""
 
     def _spread(self, blob: Blob) -> Blob:
-        """A blob in the shape of the second, with as many axes as the first."""
+        """A blob in the second input's shape, extended to as many axes as the first has."""
         return blob.reshape(*blob.shape, *(1,) * (len(self.input_shapes[0]) + 1 - blob.ndim))
 
     def _collected(self, blob: Blob) -> Blob:
-        """A blob in the shape of the first, summed over the axes that the second does not have."""
+        """A blob in the first input's shape, summed over the axes that the second does not have."""
         axes = tuple(range(len(self.input_shapes[1]) + 1, blob.ndim))
         return blob.sum(axis=axes, dtype=np.float64).astype(np.float32) if axes else blob
 
@@ -37,7 +37,7 @@ class BroadcastPair(Combination):
 
 
 def require_part(parameters: ScaleParameter | BiasParameter, field: str, shapes: tuple[Shape, ...]) -> None:
-    """Refuse bottoms the second of which is no beginning of the first, image by image; ModelError."""
+    """Raise ModelError unless the shape of the first bottom starts with that of the second, per image."""
     whole, part = shapes
     if parameters.axis not in (0, -1 - len(whole)):
         raise ModelError(
@@ -52,7 +52,7 @@ def require_part(parameters: ScaleParameter | BiasParameter, field: str, shapes:
 
 
 class ScaledByBlob(BroadcastPair):
-    """``x·s``, where one of the two may be a gate."""
+    """``x·s``; one of the two may be a gate."""
 
     gradient_uses_inputs: ClassVar[bool] = True
 
@@ -72,7 +72,7 @@ class ScaledByBlob(BroadcastPair):
         return of_x, self._collected(products)
 
     def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
-        """Everything is the signal's: the first input, unless that is the only gate of the two."""
+        """The signal contributes everything: the first input, unless only that one is a gate."""
         is_second = tuple(gates) == (True, False)
         return (None, outputs[0]) if is_second else (outputs[0], None)
 

@@ -1,4 +1,4 @@
-"""Layers with several inputs or outputs: they move elements about, or put them together."""
+"""Layers with several inputs or outputs: they move elements, or combine them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .geometry import canonical_axis
 
 @register("Split")
 class Split(Router):
-    """Copies of one blob for several consumers; what they hand back is summed."""
+    """Copies of one blob for several layers; their relevance or gradients are summed."""
 
     output_counts: ClassVar[tuple[int, int | None]] = (1, None)
     is_alias = True
@@ -41,7 +41,7 @@ class Split(Router):
 @register("Concat")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Concat(Router):
-    """Blobs joined along one axis; each gets its slice back."""
+    """Blobs joined along one axis; in the backward pass each receives its slice."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, None)
 
@@ -80,9 +80,9 @@ class Concat(Router):
 @register("Slice")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Slice(Router):
-    """One blob cut into pieces along one axis, which are joined on the way back.
+    """One blob cut into pieces along one axis; in the backward pass they are joined.
 
-    ``sizes`` are those of the pieces.
+    ``sizes`` are the sizes of the pieces.
     """
 
     output_counts: ClassVar[tuple[int, int | None]] = (1, None)
@@ -115,7 +115,7 @@ class Slice(Router):
 
 
 def _piece_sizes(size: int, points: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """Sizes of the ``count`` pieces that an axis of ``size`` is cut into, at ``points`` or equally."""
+    """Sizes of ``count`` pieces of an axis of ``size``, cut at ``points`` or equally."""
     if not points:
         if size % count:
             raise ModelError(
@@ -138,7 +138,7 @@ def _pieces(blob: Blob, sizes: Sequence[int], axis: int, workspace: Workspace) -
 
 @register("Eltwise")
 class Eltwise(Layer):
-    """Blobs of one shape combined element by element; `from_spec` chooses the class of the operation."""
+    """Blobs of the same shape combined element by element; `from_spec` chooses the class of the operation."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (2, None)
 
@@ -210,7 +210,7 @@ class EltwiseSum(Eltwise, Combination):
 
 
 class EltwiseProduct(Eltwise, Combination):
-    """``Π xᵢ``; some may be gates, which only say how much of the others passes."""
+    """``Π xᵢ``; some of the inputs may be gates."""
 
     gradient_uses_inputs: ClassVar[bool] = True
 
@@ -232,7 +232,7 @@ class EltwiseProduct(Eltwise, Combination):
         )
 
     def contributions(self, inputs: Blobs, outputs: Blobs, gates: Sequence[bool]) -> tuple[Blob | None, ...]:
-        """Every signal has an equal part; where there are gates alone, they are what there is."""
+        """Every signal contributes equally; if all inputs are gates, every gate does."""
         taking = [not is_gate for is_gate in gates] if not all(gates) else [True] * len(inputs)
         signals = sum(taking)
         part = outputs[0] if signals == 1 else outputs[0] / np.float32(signals)
@@ -240,10 +240,10 @@ class EltwiseProduct(Eltwise, Combination):
 
 
 class EltwiseMaximum(Eltwise, Winner):
-    """The largest of all inputs, the first of several that are equal."""
+    """The largest of all inputs; the first of equal ones."""
 
     gradient_uses_inputs: ClassVar[bool] = True
-    #: The winner of two, and whether one beats another that comes before it.
+    #: The winner of two inputs, and whether an input beats an earlier one.
     winner_of: ClassVar[np.ufunc] = np.maximum
     beats: ClassVar[np.ufunc] = np.greater
 
@@ -271,7 +271,7 @@ class EltwiseMaximum(Eltwise, Winner):
 
 
 class EltwiseMinimum(EltwiseMaximum):
-    """The smallest of all inputs, the first of several that are equal (forks only)."""
+    """The smallest of all inputs; the first of equal ones (forks only)."""
 
     winner_of: ClassVar[np.ufunc] = np.minimum
     beats: ClassVar[np.ufunc] = np.less
@@ -282,7 +282,7 @@ class EltwiseMinimum(EltwiseMaximum):
 
 @register("Add")
 class Add(Combination):
-    """The sum of all inputs; along axes where one has size 1 it is repeated (forks only)."""
+    """The sum of all inputs; an input is repeated along axes where it has size 1 (forks only)."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (2, None)
 
@@ -334,7 +334,7 @@ _WINNERS: dict[int, type[EltwiseMaximum]] = {
 
 @register("Axpy")
 class Axpy(Combination):
-    """``a·x + y`` for bottoms a, x and y: a is one number for every channel, which gates x (SE-nets)."""
+    """``a·x + y`` for bottoms a, x and y; a has one number per channel and is a gate of x (SE-nets)."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (3, 3)
     gradient_uses_inputs: ClassVar[bool] = True
@@ -377,12 +377,12 @@ class Axpy(Combination):
 
 
 def _per_channel(numbers: Blob, axes: int) -> Blob:
-    """One number for every channel, to multiply a blob of ``axes`` axes by."""
+    """One number per channel, as a factor of a blob with ``axes`` axes."""
     return numbers.reshape(*numbers.shape[:2], *(1,) * (axes - 2))
 
 
 def _product(blobs: Blobs, workspace: Workspace) -> Blob:
-    """All of ``blobs`` multiplied."""
+    """The product of all ``blobs``."""
     out = np.multiply(blobs[0], blobs[1], out=workspace.empty(blobs[0].shape))
     for blob in blobs[2:]:
         out *= blob

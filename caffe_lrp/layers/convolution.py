@@ -27,7 +27,7 @@ from .linear import Windowed
 class Convolution(Windowed):
     """2-D convolution with groups, stride, padding, dilation, and an optional bias.
 
-    ``window`` has the padding above and left of the image, ``ends`` is that below and right.
+    ``window`` has the padding above and left of the image, ``ends`` the padding below and right of it.
     """
 
     #: Whether windows lie in the output, over which every pixel of the input is spread.
@@ -131,7 +131,7 @@ class Convolution(Windowed):
 
 @register("DepthwiseConvolution")
 class DepthwiseConvolution(Convolution):
-    """Every channel on its own, as forks have it: they let the numbers of groups and outputs go unsaid."""
+    """Depthwise convolution of forks, with an optional number of groups and outputs."""
 
     @classmethod
     def _output_channels(cls, parameters: ConvolutionParameter, channels: int) -> tuple[int, int]:
@@ -145,9 +145,9 @@ class DepthwiseConvolution(Convolution):
 
 @register("ConvolutionDepthwise")
 class ConvolutionDepthwise(DepthwiseConvolution):
-    """Every channel on its own; of a fork that reads neither ``group`` nor ``num_output``.
+    """Depthwise convolution of a fork that reads neither ``group`` nor ``num_output``.
 
-    Another one reads ``num_output``, and has several outputs for every channel.
+    Another fork reads ``num_output``, and has several outputs per channel.
     """
 
     @classmethod

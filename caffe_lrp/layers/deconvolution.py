@@ -19,10 +19,10 @@ from .convolution import Convolution
 
 @register("Deconvolution")
 class Deconvolution(Convolution):
-    """The adjoint of a convolution, with a bias of its own: every pixel is spread over a window.
+    """The adjoint of a convolution, with its own bias: every pixel is spread over a window.
 
-    How many inputs an output sees depends on where it lies. Rules that share relevance without looking at
-    the input share it over the inputs that an output does see, so that none is lost at the border.
+    How many inputs an output sees depends on its position. Rules that do not use the input share relevance
+    among the inputs that an output sees, so that none is lost at the border.
     """
 
     spreads = True
@@ -53,19 +53,19 @@ class Deconvolution(Convolution):
 
     @property
     def taps(self) -> int:
-        """As many as an output sees at most."""
+        """The largest number that an output sees."""
         window = self.window
         rows = _most_taps(window.kernel_h, window.stride_h, window.dilation_h)
         return rows * _most_taps(window.kernel_w, window.stride_w, window.dilation_w)
 
     @property
     def fan_in(self) -> int:
-        """As many as an output sees at most."""
+        """The largest number that an output sees."""
         return self.taps * self.input_shapes[0][0] // self.groups
 
     @property
     def has_partial_windows(self) -> bool:
-        """Whether some outputs see fewer inputs than others: here they do, with and without padding."""
+        """Whether some outputs see fewer inputs than others: always, even without padding."""
         return True
 
     def map_of(self, weight: Blob) -> LinearMap:
@@ -102,7 +102,7 @@ class Deconvolution(Convolution):
 
 
 def _reciprocals(totals: Blob) -> Blob:
-    """``1 / totals``, and 0 where nothing is."""
+    """``1 / totals``, and 0 where a total is 0."""
     return np.divide(1, totals, out=np.zeros_like(totals), where=totals != 0)
 
 

@@ -1,4 +1,4 @@
-"""Sliding windows, sizes and axes as prototxts give them, and as layers count them."""
+"""Sliding windows, sizes and axes, from the parameters in prototxts."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from caffe_lrp.formats.spec import Shape
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.kernels.window import Window
 
-#: No window, step or border of a net for images comes near it.
+#: A limit far above all windows, strides and padding of nets for images.
 LARGEST_SIZE = 2**16
 
 #: Padding of the two axes.
@@ -22,9 +22,9 @@ _BEGINS, _ENDS = ("pad_t", "pad_l"), ("pad_b", "pad_r")
 
 
 class PaddedWindow(NamedTuple):
-    """A window, whose own padding is that above and left of the image, and the padding below and right.
+    """A window, with the padding above and left of the image in itself, and the padding below and right.
 
-    The sizes of outputs, and what averages divide by, are all that depends on the latter.
+    The latter affects only the sizes of outputs, and the divisors of averages.
     """
 
     window: Window
@@ -83,7 +83,7 @@ def pooling_padded_window(parameters: PoolingParameter, input_shape: Shape) -> P
 
 
 def _padded(parameters: ConvolutionParameter | PoolingParameter, window: Window) -> PaddedWindow:
-    """``window``, whose padding is that of both sides, with the padding that forks' fields may ask for.
+    """``window``, padded equally on both sides, or with the padding in fields of forks.
 
     Raises
     ------
@@ -165,9 +165,8 @@ def _floor_steps(padded: int, kernel: int, stride: int, dilation: int) -> int:
 def pooled_size(padded: PaddedWindow, input_shape: Shape, round_up: bool) -> tuple[int, int]:
     """Output height and width of pooling over (C, H, W).
 
-    Sizes are rounded up, as Caffe does, unless the layer asks for rounding down. A last window that would
-    hold no pixel of the image is dropped if there is padding on either axis; without any it stays, and is
-    empty.
+    Sizes are rounded up, as in Caffe, unless the layer asks for rounding down. If there is padding on either
+    axis, a last window without pixels of the image is dropped; without padding it is kept, and is empty.
 
     Raises
     ------
@@ -189,7 +188,7 @@ def pooled_size(padded: PaddedWindow, input_shape: Shape, round_up: bool) -> tup
 
 
 def filled_size(window: Window, size: Pad, outputs: Pad) -> tuple[int, int]:
-    """The number of leading ``outputs`` along each axis that see pixels of an image of ``size``."""
+    """How many of the first ``outputs`` along each axis see pixels of an image of ``size``."""
     found = [
         min(count, -(-(length + begin) // stride))
         for length, count, stride, begin in zip(size, outputs, window[2:4], window[4:6], strict=True)
@@ -198,7 +197,7 @@ def filled_size(window: Window, size: Pad, outputs: Pad) -> tuple[int, int]:
 
 
 def window_areas(padded: PaddedWindow, size: Pad, outputs: Pad, counts_padding: bool) -> Blob:
-    """(rows, columns): pixels in every window over an image of ``size``, with or without padding."""
+    """(rows, columns): pixels in every window of an image of ``size``, with or without padding."""
     window, ends = padded
     lengths = []
     for length, count, kernel, stride, begin, end in zip(
@@ -231,19 +230,19 @@ Index = tuple[slice, slice, slice]
 
 
 class Tap(NamedTuple):
-    """One position in a kernel: the part of the input (N, H, W, C) it sees, and for which outputs."""
+    """One position in a kernel: the part of the input (N, H, W, C) that it sees, and for which outputs."""
 
     inputs: Index
     outputs: Index
 
 
 def taps(window: Window, size: tuple[int, int], outputs: tuple[int, int]) -> Iterator[Tap]:
-    """Places of a kernel in scan order, without those that are never inside the image.
+    """The positions of a kernel in scan order, without those that are never inside the image.
 
     Parameters
     ----------
     window
-        Its geometry; without dilation.
+        Geometry, without dilation.
     size
         Height and width of the image.
     outputs
@@ -258,7 +257,7 @@ def taps(window: Window, size: tuple[int, int], outputs: tuple[int, int]) -> Ite
 
 
 def _reach(offset: int, stride: int, size: int, outputs: int) -> tuple[slice, slice] | None:
-    """Pixels seen at ``offset`` from where windows would begin without padding, and who sees them."""
+    """Pixels seen at ``offset`` from the start of windows without padding, and the outputs that see them."""
     first = max(0, -(offset // stride))
     last = min(outputs - 1, (size - 1 - offset) // stride)
     if last < first:

@@ -26,8 +26,8 @@ from .linear import Linear
 class InnerProduct(Linear):
     """Fully connected layer over ``axis`` of one item and all after it.
 
-    What lies before the axis are positions, each connected by the same weights. Weights that are stored
-    transposed, (K, M), are turned round when they are loaded.
+    The axes before it are positions, all with the same weights. Weights that are stored transposed, (K, M),
+    are transposed back when they are loaded.
     """
 
     groups: int = 1
@@ -82,7 +82,7 @@ class InnerProduct(Linear):
 
     def map_of(self, weight: Blob) -> LinearMap:
         kind = PositionMap if self.axis else MatrixMap
-        # Its kernel reads rows of single precision, and does not ask.
+        # The kernel reads contiguous float32 rows, without a check.
         rows = np.ascontiguousarray(weight, np.float32)
         return kind(rows, self.input_shapes[0], self.output_shapes[0])
 

@@ -1,4 +1,4 @@
-"""Layers that make images larger or smaller without weights: interpolation, repetition and unpooling."""
+"""Layers that enlarge or reduce images without weights: interpolation, repetition and unpooling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from .geometry import require_image
 
 Size = tuple[int, int]
 
-#: Fields of an InterpParameter that say how large the output is.
+#: Fields of an InterpParameter for the size of the output.
 _SIZE_FIELDS = ("height", "width", "zoom_factor", "shrink_factor")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Resizer(Router):
-    """A layer that resizes its first bottom to ``size``; a second bottom gets no relevance."""
+    """A layer that resizes its first bottom to ``size``; a second bottom receives no relevance."""
 
     input_counts: ClassVar[tuple[int, int | None]] = (1, 2)
 
@@ -42,7 +42,7 @@ class Resizer(Router):
         return inputs[0]
 
     def _handed(self, found: Blob, workspace: Workspace) -> tuple[Blob, ...]:
-        """``found`` for the first bottom, and nothing for others."""
+        """``found`` for the first bottom, zeros for others."""
         others = (workspace.zeros((len(found), *shape)) for shape in self.input_shapes[1:])
         return found, *others
 
@@ -54,9 +54,9 @@ class _Line:
     Attributes
     ----------
     lower, upper
-        Their places.
+        Positions of the neighbours.
     share
-        Share of the upper one; the lower has the rest.
+        Weight of the upper one; the lower one has the rest.
     """
 
     lower: NDArray[np.intp]
@@ -65,9 +65,9 @@ class _Line:
 
 
 def _line(first: int, count: int, outputs: int) -> _Line:
-    """Interpolation of ``count`` inputs from ``first`` on, the outermost outputs upon the outermost inputs.
+    """Interpolation of ``count`` inputs from ``first`` on; the outermost outputs equal the outermost inputs.
 
-    Single precision, as Caffe's forks compute it.
+    In single precision, as Caffe's forks compute it.
     """
     step = np.float32(count - 1) / np.float32(max(1, outputs - 1))
     places = step * np.arange(outputs, dtype=np.float32)
@@ -78,9 +78,9 @@ def _line(first: int, count: int, outputs: int) -> _Line:
 @register("Interp")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Interpolation(Resizer):
-    """Bilinear interpolation, corners upon corners (DeepLab, PSPNet).
+    """Bilinear interpolation with aligned corners (DeepLab, PSPNet).
 
-    ``cropped`` is how many pixels are left out before, and after, the image.
+    ``cropped`` is how many pixels are left out at the start and at the end of the image.
     """
 
     shape_inputs: ClassVar[frozenset[int]] = frozenset((1,))
@@ -135,7 +135,7 @@ class Interpolation(Resizer):
 
 
 def _between(lower: Blob, upper: Blob, share: Any) -> Blob:
-    """``lower`` and ``upper``, the ``share`` of the latter."""
+    """``lower`` and ``upper`` interpolated; ``share`` is the weight of the latter."""
     return np.asarray(lower * (np.float32(1) - share) + upper * share)
 
 
@@ -148,7 +148,7 @@ def _hand_back(gradient: Blob, line: _Line, out: Blob) -> None:
 
 
 def _interpolated_size(parameters: InterpParameter, size: Size) -> Size:
-    """Height and width of the output for an image of ``size``, the factors before the size in pixels."""
+    """Height and width of the output for an image of ``size``; a factor takes precedence over pixels."""
     shrinks, zooms = parameters.HasField("shrink_factor"), parameters.HasField("zoom_factor")
     is_sized = parameters.HasField("height") and parameters.HasField("width")
     if is_sized and shrinks == zooms:
@@ -213,7 +213,7 @@ def _upsampled_size(parameters: UpsampleParameter, size: Size) -> Size:
 
 
 class Repetition(Upsample):
-    """Every pixel repeated, side by side and one below the other."""
+    """Every pixel repeated, horizontally and vertically."""
 
     @property
     def _times(self) -> Size:
@@ -239,16 +239,16 @@ class Repetition(Upsample):
 
 
 class Unpooling(Upsample):
-    """Every element where the mask says it came from, zero elsewhere (SegNet).
+    """Every element at its position in the mask, zero elsewhere (SegNet).
 
-    The mask is the second output of a max pooling layer: places in a plane, counted row by row. Where two
-    elements have one place, the last in scan order takes it.
+    The mask is the second output of a max pooling layer: positions in a plane, counted row by row. If two
+    elements have the same position, the last one in scan order is used.
     """
 
     gradient_uses_inputs: ClassVar[bool] = True
 
     def _places(self, mask: Blob) -> NDArray[np.intp]:
-        """(N, C, P): places in the planes of the output."""
+        """(N, C, P): positions in the planes of the output."""
         places = mask.reshape(*mask.shape[:2], -1).astype(np.intp)
         largest, room = int(places.max(initial=0)), self.size[0] * self.size[1]
         if places.min(initial=0) < 0:

@@ -19,7 +19,7 @@ from .base import Blobs, Layer, Numbers
 class Linear(Layer):
     """Capability: outputs are a linear function of the input plus a bias.
 
-    Rules make other maps from the weights; those that several rules use are kept with the layer.
+    Rules make other maps from the weights; those that several rules use are stored in the layer.
     """
 
     groups: int
@@ -27,12 +27,12 @@ class Linear(Layer):
 
     @property
     def weight(self) -> Blob:
-        """(M, K) or (M, C/groups, k_h, k_w): one row of weights for every output channel."""
+        """(M, K) or (M, C/groups, k_h, k_w): one row of weights per output channel."""
         return self.weights[0]
 
     @property
     def bias(self) -> Blob | None:
-        """One number for every output channel, or None."""
+        """One number per output channel, or None."""
         return self.weights[1] if self.has_bias else None
 
     @property
@@ -43,7 +43,7 @@ class Linear(Layer):
     @property
     @abstractmethod
     def taps(self) -> int:
-        """Number of inputs that an output sees in one channel (all of them in an inner product)."""
+        """Number of inputs that an output sees in one channel (all of them if fully connected)."""
 
     @property
     @abstractmethod
@@ -52,7 +52,7 @@ class Linear(Layer):
 
     @property
     def multiply_adds(self) -> int:
-        """Products that one item takes, those with padding included."""
+        """Number of products for one item, including those with padding."""
         return self.fan_in * math.prod(self.output_shapes[0])
 
     @property
@@ -61,11 +61,11 @@ class Linear(Layer):
         return True
 
     def along_outputs(self, numbers: Numbers) -> Numbers:
-        """One number for every output channel, as an array that `weight` can be multiplied with."""
+        """One number per output channel, as an array that can be multiplied by `weight`."""
         return numbers.reshape(-1, *(1,) * (self.weight.ndim - 1))
 
     def along_inputs(self, numbers: Numbers) -> Numbers:
-        """One number for every channel of the input, as an array that `weight` can be multiplied with."""
+        """One number per input channel, as an array that can be multiplied by `weight`."""
         weight = self.weight
         repeats = self.groups * weight.shape[1] // len(numbers)
         of_groups = np.repeat(numbers, repeats).reshape(self.groups, weight.shape[1])
@@ -78,13 +78,13 @@ class Linear(Layer):
 
     @abstractmethod
     def map_of(self, weight: Blob) -> LinearMap:
-        """A map with other weights, lifted; see `linear_map`."""
+        """A map with other weights, which are lifted; see `linear_map`."""
 
     def sharing_map(self, weight: Blob) -> LinearMap:
-        """A map that propagates relevance in proportion to ``weight``, shaped like the layer's own.
+        """A map that propagates relevance in proportion to ``weight``, in the shape of the layer's own.
 
-        No weight is negative, and they may be overwritten. The shares of an output sum to 1, those that
-        fall on padding included.
+        Weights are not negative, and may be overwritten. The shares of an output, including those of padding,
+        sum to 1.
         """
         totals = weight.reshape(len(weight), -1).sum(axis=1)
         shares = np.divide(1, totals, out=np.zeros_like(totals), where=totals != 0)
@@ -92,9 +92,9 @@ class Linear(Layer):
         return self.map_of(self.lifted(weight))
 
     def shared_equally(self, relevance: Blob, is_per_channel: bool, workspace: Workspace) -> Blob:
-        """The relevance of the inputs if every output shares its own equally, padding included.
+        """The relevance of the inputs if every output shares its relevance equally, including padding.
 
-        ``relevance`` has the shape of the output. With ``is_per_channel`` each channel of the input gets
+        ``relevance`` has the shape of the output. With ``is_per_channel`` each channel of the input receives
         all of it.
         """
         spread = self.uniform_adjoint(relevance, workspace)
@@ -103,10 +103,10 @@ class Linear(Layer):
 
     @abstractmethod
     def uniform_adjoint(self, relevance: Blob, workspace: Workspace) -> Blob:
-        """Adjoint with all weights 1, for ``relevance`` in the shape of the output."""
+        """The adjoint with all weights 1, for ``relevance`` in the shape of the output."""
 
     def lifted(self, weight: Blob) -> Blob:
-        """``weight``, in the shape of the layer's own, as maps take it: (G, 1, O, 1, inputs, k_h, k_w)."""
+        """``weight``, in the shape of the layer's own, lifted: (G, 1, O, 1, inputs, k_h, k_w)."""
         kernel = weight.shape[2:] or (1, 1)
         return weight.reshape(self.groups, 1, self.group_outputs, 1, weight.shape[1], *kernel)
 
@@ -155,7 +155,7 @@ class Linear(Layer):
 
 
 class Windowed(Linear):
-    """Capability: a linear layer that sees its input through windows, which may reach beyond it."""
+    """Capability: a linear layer with windows, which may extend beyond the input."""
 
     window: Window
 

@@ -1,6 +1,6 @@
 """Activation functions written with NumPy: their values and derivatives.
 
-A new type takes one class here, and nothing elsewhere in the package. Those in `activation` have kernels
+A new type needs one class here, and nothing elsewhere in the package. Those in `activation` have kernels
 instead.
 """
 
@@ -23,7 +23,7 @@ from .base import AnyNumbers, Blobs, Neuron, register
 
 
 class NumpyNeuron(Neuron):
-    """A neuron layer described by `value` and `slope`, both of some pixels of the input: (P, C)."""
+    """A neuron layer defined by `value` and `slope`, both for some pixels of the input: (P, C)."""
 
     gradient_uses_inputs = True
 
@@ -71,7 +71,7 @@ def _silent_overflow() -> np.errstate:
 @register("PReLU")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PReLU(NumpyNeuron):
-    """``max(x, 0) + a·min(x, 0)``; the slope ``a`` is learned, for every channel or for all."""
+    """``max(x, 0) + a·min(x, 0)``; the slope ``a`` is learned, one per channel or one for all."""
 
     is_shared: bool
 
@@ -85,9 +85,9 @@ class PReLU(NumpyNeuron):
 
     @shared_property
     def _slopes(self) -> Blob:
-        """One for every number of a pixel, or a single one."""
+        """One slope for every number of a pixel, or a single one."""
         slopes, shape = self.weights[0], self.input_shapes[0]
-        # The numbers of a channel lie side by side, but in images, which have the channels there.
+        # The numbers of a channel are contiguous, except in images, where the channels of a pixel are.
         apart = self.is_shared or len(shape) == 3
         return slopes if apart else np.repeat(slopes, math.prod(shape[1:]))
 
@@ -222,14 +222,14 @@ class Power(NumpyNeuron):
 
     def slope(self, x: AnyNumbers) -> AnyNumbers:
         factor = self.power * self.scale
-        # A constant has slope 0 also where the power of one less is infinite.
+        # A constant has slope 0 even where its power minus one is infinite.
         return factor * np.power(self.scale * x + self.shift, self.power - 1) if factor else np.zeros_like(x)
 
     def keeps_bounds(self, varying: int) -> bool:
         return self.power == 1
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
-        if self.power % 2 != 1:  # even, or a root, which negative numbers do not have
+        if self.power % 2 != 1:  # even, or a root, which is NaN for negative numbers
             return True
         return self.shift >= 0 and (self.scale == 0 or (self.scale > 0 and all(inputs)))
 

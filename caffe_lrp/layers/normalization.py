@@ -1,4 +1,4 @@
-"""Normalization by what the image itself has: local responses, means and variances, norms."""
+"""Normalization by statistics of the image: local responses, means and variances, norms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from .geometry import LARGEST_SIZE, PaddedWindow, require_image, window_areas
 @register("LRN")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LocalResponseNormalization(Layer):
-    """Coefficients common to both regions; `from_spec` chooses the class of the region."""
+    """Coefficients common to both norm regions; `from_spec` chooses the class of the region."""
 
     gradient_uses_inputs: ClassVar[bool] = True
 
@@ -59,7 +59,7 @@ class AcrossChannels(LocalResponseNormalization, ChannelNormalization):
 
     @property
     def coefficients(self) -> tuple[int, float, float, float]:
-        """Size, α, β and k, as kernels take them."""
+        """Size, α, β and k, for kernels."""
         return self.local_size, self.alpha, self.beta, self.k
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
@@ -88,9 +88,9 @@ class AcrossChannels(LocalResponseNormalization, ChannelNormalization):
 
 
 class WithinChannel(LocalResponseNormalization, Normalization):
-    """``x (1 + α·mean(x²))^(−β)``, the mean over n×n neighbours of one channel.
+    """``x (1 + α·mean(x²))^(−β)``, with the mean over n×n neighbours in the same channel.
 
-    The mean divides by n² at the border too, and k is not used, as in Caffe.
+    The mean divides by n² even at the border, and k is not used, as in Caffe.
     """
 
     @property
@@ -131,7 +131,7 @@ class WithinChannel(LocalResponseNormalization, Normalization):
 
 
 def _numbers(blob: Blob) -> tuple[Blob, int]:
-    """``blob`` as it lies in memory, so that sums do not depend on it, and the axis of its channels."""
+    """``blob`` in memory order, so that sums do not depend on its layout, and the axis of its channels."""
     return (pixels(blob), 3) if blob.ndim == 4 else (np.ascontiguousarray(blob), 1)
 
 
@@ -148,7 +148,7 @@ def _mean(numbers: Blob, axes: tuple[int, ...]) -> Blob:
 @register("MVN")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MeanVarianceNormalization(Normalization):
-    """``(x − mean)/(√variance + ε)`` of every channel, or of all together; or only ``x − mean``."""
+    """``(x − mean)/(√variance + ε)`` per channel, or for all channels together; or only ``x − mean``."""
 
     gradient_uses_inputs: ClassVar[bool] = True
 
@@ -167,7 +167,7 @@ class MeanVarianceNormalization(Normalization):
         )
 
     def _axes(self, numbers: Blob, channels: int) -> tuple[int, ...]:
-        """The axes that statistics are taken over."""
+        """The axes over which statistics are computed."""
         return tuple(axis for axis in range(1, numbers.ndim) if self.across_channels or axis != channels)
 
     def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
@@ -232,7 +232,7 @@ class L2Normalization(Normalization):
         return self.weights[0].reshape(shape)
 
     def _sums(self, numbers: Blob, channels: int) -> Blob:
-        """Sums over what is normalized together."""
+        """Sums over the numbers that are normalized together."""
         axes = tuple(range(1, numbers.ndim)) if self.across_spatial else (channels,)
         return np.asarray(np.sum(numbers, axis=axes, dtype=np.float64, keepdims=True), np.float32)
 

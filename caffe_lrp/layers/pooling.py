@@ -29,7 +29,7 @@ from .geometry import (
     window_areas,
 )
 
-#: What Caffe starts looking for a maximum from, and so the maximum of nothing.
+#: Caffe's initial value for a maximum, and so the maximum of an empty window.
 LOWEST = np.finfo(np.float32).min
 
 
@@ -38,7 +38,7 @@ LOWEST = np.finfo(np.float32).min
 class Pooling(ClippedWindows):
     """Geometry common to all pooling methods; `from_spec` chooses the class of the method.
 
-    ``window`` has the padding above and left of the image, ``ends`` is that below and right.
+    ``window`` has the padding above and left of the image, ``ends`` the padding below and right of it.
     """
 
     output_counts: ClassVar[tuple[int, int | None]] = (1, 2)
@@ -90,16 +90,16 @@ class Pooling(ClippedWindows):
         return out
 
     def _taps(self) -> list[Tap]:
-        """Places of the kernel in scan order, to go through windows with NumPy."""
+        """The positions of the kernel in scan order, for loops over windows with NumPy."""
         return list(taps(self.window, *self._sizes))
 
 
 class MaxPooling(Pooling, Winner):
     """The largest element of every window; the first in scan order wins a tie.
 
-    A second output is the mask: where in its plane each of them lies, counted row by row. Nothing is
-    handed back through it. A window without a pixel has the lowest number there is and the place −1, as in
-    Caffe, and hands nothing back.
+    A second output is the mask: the position of each of them in its plane, counted row by row. No relevance
+    is propagated through it. As in Caffe, a window without a pixel gives the lowest number and position −1;
+    it propagates nothing.
     """
 
     gradient_uses_inputs: ClassVar[bool] = True
@@ -123,13 +123,13 @@ class MaxPooling(Pooling, Winner):
         return out
 
     def _mask(self, x: Blob, largest: Blob, workspace: Workspace) -> Blob:
-        """Position of every element of ``largest`` in its plane; −1 where a window is empty or all NaN."""
+        """Position of every element of ``largest`` in its plane; −1 if a window is empty or all NaN."""
         out = workspace.empty(largest.shape)
         source, winners, target = pixels(x), pixels(largest), pixels(out)
         height, width = source.shape[1:3]
         positions = np.arange(height * width).reshape(1, height, width, 1)
         target[...] = -1
-        for tap in reversed(self._taps()):  # so that the first of equals is written last
+        for tap in reversed(self._taps()):  # so that the first of equal ones is written last
             is_winner = source[tap.inputs] == winners[tap.outputs]
             np.copyto(target[tap.outputs], positions[tap.inputs], where=is_winner, casting="same_kind")
         return out
@@ -150,9 +150,9 @@ class MaxPooling(Pooling, Winner):
 
 
 class AveragePooling(Pooling, WindowAverage):
-    """The mean of every window, over the window clipped to the padded image."""
+    """The mean of every window, clipped to the padded image."""
 
-    #: Whether the mean is also over what lies in the padding, as zeros.
+    #: Whether pixels in the padding count, as zeros.
     counts_padding: ClassVar[bool] = True
 
     @shared_property
@@ -184,7 +184,7 @@ class AveragePooling(Pooling, WindowAverage):
 
 
 class AverageOfPixels(AveragePooling):
-    """The mean of every window, over the window clipped to the image (``AVE_EXC_PAD`` of forks)."""
+    """The mean of every window, clipped to the image (``AVE_EXC_PAD`` of forks)."""
 
     counts_padding: ClassVar[bool] = False
 
@@ -192,7 +192,7 @@ class AverageOfPixels(AveragePooling):
 class StochasticPooling(Pooling, Aggregation):
     """``Σx²/Σx`` of every window, 0 where the sum is 0: the expected value of the random choice in training.
 
-    An element is chosen with probability ``x/Σx``, and so contributes ``x·x/Σx``. Source: Zeiler and
+    An element is chosen with probability ``x/Σx``, so it contributes ``x·x/Σx``. Source: Zeiler and
     Fergus 2013, eq. 6.
     """
 
@@ -251,7 +251,7 @@ def pooling_of(method: int, padded: PaddedWindow, round_up: bool, **node: Any) -
     Raises
     ------
     ModelError
-        The method cannot do that.
+        The method does not support this geometry.
     """
     if method == PoolingParameter.STOCHASTIC and padded.is_padded:
         raise ModelError("STOCHASTIC pooling takes no padding; pool by MAX or AVE, or without padding")

@@ -1,4 +1,4 @@
-"""Spatial pyramid pooling: pooling layers side by side, each with twice the bins of the one before."""
+"""Spatial pyramid pooling: parallel pooling layers, each with twice the bins per side of the one before."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from .pooling import AveragePooling, Pooling, StochasticPooling, pooling_of
 @register("SPP")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SpatialPyramid(Layer):
-    """The outputs of pooling ``levels`` in a row; a single level keeps its shape.
+    """The concatenated outputs of pooling ``levels``; a single level keeps its shape.
 
     Level i pools into 2^i × 2^i bins. Source: He et al. 2014, and Caffe's geometry.
     """
@@ -63,7 +63,7 @@ class SpatialPyramid(Layer):
         return (np.concatenate([blob.reshape(len(blob), -1) for blob in found], axis=1, out=out),)
 
     def _apart(self, blob: Blob) -> list[Blob]:
-        """Something in the shape of the output, as one blob for every level."""
+        """A blob in the shape of the output, as one blob per level."""
         parts = np.split(blob.reshape(len(blob), -1), np.cumsum(self._sizes)[:-1], axis=1)
         return [
             part.reshape(len(blob), *level.output_shapes[0])
@@ -78,11 +78,11 @@ class SpatialPyramid(Layer):
 
 
 class MaxPyramid(SpatialPyramid, Winner):
-    """The largest element of every bin of every level."""
+    """The largest element of every bin at every level."""
 
 
 class AveragePyramid(SpatialPyramid, Aggregation):
-    """A mean over every bin of every level."""
+    """The mean of every bin at every level."""
 
     levels: tuple[AveragePooling | StochasticPooling, ...]
 
@@ -92,7 +92,7 @@ class AveragePyramid(SpatialPyramid, Aggregation):
 
 
 def _bins(level: int, size: Sequence[int]) -> PaddedWindow:
-    """Window of a level over an image of ``size``: as many bins as it asks for, padded to equal size.
+    """Window of a level for an image of ``size``, padded so that all bins have the same size.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def _bins(level: int, size: Sequence[int]) -> PaddedWindow:
 
 
 def _sum(blobs: Iterator[Blob]) -> Blob:
-    """The sum of ``blobs``, which are never in memory all at once; the first is overwritten."""
+    """The sum of ``blobs``, which are never all in memory together; the first is overwritten."""
     total = next(blobs)
     for blob in blobs:
         total += blob

@@ -1,4 +1,4 @@
-"""Neuron layers that only forks of Caffe have: relatives of ReLU."""
+"""Variants of ReLU that only forks of Caffe have."""
 
 import math
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from .neurons import NumpyNeuron
 
 _CUBIC = 0.044715
 _STEEPNESS = math.sqrt(2 / math.pi)
-#: Where GELU has long been 0 or ``x`` in single precision, and squares are far from overflowing.
+#: Beyond this GELU is 0 or ``x`` in single precision; squares are still far from overflow.
 _FAR = 20.0
 
 
 @register("GELU")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GELU(NumpyNeuron):
-    """``c·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2``, the approximation that forks compute.
+    """``c·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2``, the approximation used by forks.
 
     ``coefficient`` is c. Source: Hendrycks and Gimpel 2016.
     """
@@ -69,7 +69,7 @@ class SELU(NumpyNeuron):
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "SELU":
         parameters = spec.parameters.selu_param
-        # The name of the field is a word of Python's own.
+        # The name of the field is a keyword in Python.
         return cls(factor=getattr(parameters, "lambda"), alpha=parameters.alpha, **node)
 
     def value(self, x: AnyNumbers) -> AnyNumbers:
@@ -86,7 +86,7 @@ class SELU(NumpyNeuron):
 class RReLU(ReLU):
     """Randomized leaky ReLU at test time: negative values are divided by the mean of the two bounds.
 
-    In training it is divided by a random number between them. Source: Xu et al. 2015.
+    In training they are divided by a random number between the bounds. Source: Xu et al. 2015.
     """
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Reduction: the last axes of a blob summed up in one of several ways."""
+"""Reduction: the last axes of a blob summed in one of several ways."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ OPERATIONS: dict[int, Operation] = {
 class Reduction(Aggregation):
     """``coefficient · Σ contribution(x)`` over ``axis`` of one item and all after it.
 
-    One number for an image has an axis of size 1 here, which Caffe's blob lacks.
+    A single number per image has an axis of size 1 here, but not in Caffe.
     """
 
     gradient_uses_inputs: ClassVar[bool] = True
@@ -69,11 +69,11 @@ class Reduction(Aggregation):
         return self.coefficient >= 0 and (self.operation.is_nonnegative or all(inputs))
 
     def _rows(self, blob: Blob) -> Blob:
-        """Something in the shape of the input, as (sums, elements)."""
+        """A blob in the shape of the input, as (sums, elements)."""
         return blob.reshape(len(blob) * int(np.prod(self.input_shapes[0][: self.axis])), -1)
 
     def _blob(self, numbers: AnyNumbers, shape: Shape, workspace: Workspace) -> Blob:
-        """``numbers`` as a blob whose items have ``shape``."""
+        """``numbers`` as a blob with items of ``shape``."""
         numbers = numbers.reshape(-1, *shape)
         out = workspace.empty(numbers.shape)
         out[...] = numbers
@@ -94,7 +94,7 @@ class Reduction(Aggregation):
         return (self._blob(handed, self.input_shapes[0], workspace),)
 
     def shared(self, inputs: Blobs, relevance: Blob, workspace: Workspace) -> Blob:
-        # What is never negative cannot cancel out.
+        # Contributions that are never negative cannot cancel out.
         least = np.finfo(np.float32).tiny if self.operation.is_nonnegative else ZERO_SUM
         with np.errstate(all="ignore"):
             contributions = self.operation.contribution(self._rows(inputs[0]))

@@ -1,4 +1,4 @@
-"""Layers that give elements of a blob other places: they reshape, reorder, repeat or cut it."""
+"""Layers that move the elements of a blob: they reshape, reorder, repeat or crop it."""
 
 import math
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Flatten(Router):
         first = canonical_axis(parameters.axis, shape)
         last = canonical_axis(parameters.end_axis, shape)
         if last < first:
-            raise ModelError(f"end_axis {parameters.end_axis} lies before axis {parameters.axis}")
+            raise ModelError(f"end_axis {parameters.end_axis} is before axis {parameters.axis}")
         return cls(first=first, last=last, **node)
 
     @property
@@ -87,10 +87,10 @@ class Reshape(Router):
 
 
 def _reshaped(shape: Shape, sizes: Sequence[int], axis: int, axes: int) -> Shape:
-    """``shape``, batch axis first, with ``sizes`` in place of ``axes`` axes from ``axis`` on.
+    """``shape``, batch axis first, with ``sizes`` replacing ``axes`` axes from ``axis`` on.
 
-    A size of 0 is that of the axis in its place, −1 follows from all others; −1 ``axes`` are all that
-    are left, and ``axis`` −1 lies behind the last.
+    A size of 0 copies that of the axis in the same position, −1 follows from all others; −1 for ``axes``
+    means all remaining axes, and −1 for ``axis`` is after the last one.
     """
     first = axis + len(shape) + 1 if axis < 0 else axis
     end = len(shape) if axes == -1 else first + axes
@@ -111,7 +111,7 @@ def _reshaped(shape: Shape, sizes: Sequence[int], axis: int, axes: int) -> Shape
 @register("Flip")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Flip(Router):
-    """The mirror image: elements in reverse order along ``axes`` of the batch (forks only)."""
+    """Elements in reverse order along ``axes`` of the batch (forks only)."""
 
     axes: tuple[int, ...]
 
@@ -142,7 +142,7 @@ class Flip(Router):
 @register("Permute")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Permute(Router):
-    """Axes in another ``order``, the batch axis first."""
+    """Axes in another ``order``, which starts with the batch axis."""
 
     is_alias = True
 
@@ -175,7 +175,7 @@ class Permute(Router):
 @register("Tile")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Tile(Router):
-    """``count`` copies of a blob, one after the other along ``axis`` of one item."""
+    """``count`` copies of a blob, one after another along ``axis`` of one item."""
 
     axis: int
     count: int
@@ -210,7 +210,7 @@ class Tile(Router):
 @register("ShuffleChannel")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ShuffleChannel(Router):
-    """Channels of ``groups`` groups in turn: the first of each, then the second of each."""
+    """Channels of ``groups`` groups in turn: the first channel of each, then the second of each."""
 
     groups: int
 
@@ -232,7 +232,7 @@ class ShuffleChannel(Router):
 
 
 def _shuffled(blob: Blob, groups: int, workspace: Workspace) -> Blob:
-    """Channel j of group i of ``blob`` at place i of group j."""
+    """Channel j of group i of ``blob`` becomes channel i of group j."""
     items, channels, *rest = blob.shape
     out = workspace.empty(blob.shape)
     others = out.reshape(items, channels // groups, groups, *rest)
@@ -243,9 +243,9 @@ def _shuffled(blob: Blob, groups: int, workspace: Workspace) -> Blob:
 @register("Crop")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Crop(Router):
-    """A piece of the first bottom in the size of the second, which matters for nothing else.
+    """A piece of the first bottom with the size of the second, which is used for nothing else.
 
-    ``offsets`` are where it begins, and ``size`` is its own, for every axis of one item.
+    ``offsets`` are where the piece begins, and ``size`` is its size, for every axis of one item.
     """
 
     input_counts: ClassVar[tuple[int, int | None]] = (2, 2)
@@ -288,7 +288,7 @@ class Crop(Router):
 
     @property
     def _place(self) -> tuple[slice, ...]:
-        """Where the piece lies in a batch."""
+        """Position of the piece in a batch."""
         ends = zip(self.offsets, self.size, strict=True)
         return (slice(None), *(slice(first, first + count) for first, count in ends))
 

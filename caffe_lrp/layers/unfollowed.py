@@ -1,6 +1,6 @@
-"""Options that layers understand but do not follow, though they change scores in Caffe.
+"""Options that layers recognize but do not follow, although they change scores in Caffe.
 
-What is followed is not told, nor what changes no scores: engines, fillers, rates of learning,
+Options that do not change scores are not listed: engines, fillers, learning rates,
 ``propagate_down``, ``moving_average_fraction`` and the like.
 """
 
@@ -13,16 +13,16 @@ from caffe_lrp.formats.spec import LayerSpec
 
 @dataclass(frozen=True)
 class Unfollowed:
-    """One such option.
+    """An option that is not followed.
 
     Attributes
     ----------
     type
-        The layers that have it.
+        The layer type that has it.
     option
-        It, with the value that is not followed.
+        The option, with the value that is not followed.
     is_set
-        Whether a layer asks for it.
+        Whether a layer sets it.
     text
         What is done instead.
     """
@@ -70,19 +70,19 @@ UNFOLLOWED = (
         "Dropout",
         _TRAINING,
         _is_always_training,
-        "nothing is dropped; Caffe drops units at random, at test time too",
+        "nothing is dropped; Caffe drops units at random, even at test time",
     ),
     Unfollowed(
         "RReLU",
         _TRAINING,
         _is_always_training,
-        "the mean of its bounds is used; Caffe draws a random number between them, at test time too",
+        "the mean of its bounds is used; Caffe draws a random number between them, even at test time",
     ),
     Unfollowed(
         "Pooling",
         _TRAINING,
         _chooses_at_random,
-        "STOCHASTIC pooling gives its expected value; Caffe chooses at random, at test time too",
+        "STOCHASTIC pooling gives its expected value; Caffe chooses at random, even at test time",
     ),
 )
 

@@ -5,7 +5,7 @@ from caffe_lrp.messages import did_you_mean
 
 from .base import REGISTRY
 
-#: Types less similar than this are others, not misspelt: ``CReLU`` is no ``ReLU``.
+#: Types less similar than this are different types, not misspelt ones: ``CReLU`` is not a ``ReLU``.
 _LEAST_SIMILARITY = 0.9
 
 _RECURRENT = (
@@ -28,7 +28,7 @@ DETECTION_TYPES = (
     "PSROIAlign", "Proposal", "ProposalLayer", "RPNProposal", "RegionOutput", "YoloDetectionOutput",
     "Yolov3DetectionOutput", "BoxOutput", "DecodeBBox", "AnchorTarget", "ProposalTarget",
 )  # fmt: skip
-#: What types are for, and what can be done without them.
+#: What types are for, and how to do without them.
 _KINDS = {
     **dict.fromkeys(
         ("LSTM", "LSTMUnit", "LSTMNode", "Lstm", "RNN", "Recurrent", "GRU", "Reverse", "TransposeTime"),

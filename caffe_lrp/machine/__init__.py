@@ -1,1 +1,1 @@
-"""What this process may use: limits, memory, processors, threads; and what to say where they fall short."""
+"""Resources of this process: limits, memory, processors, threads; and messages if they do not suffice."""

@@ -1,8 +1,8 @@
-"""Threads that all run from the start, and that are missed when one of them is lost.
+"""Threads that all run from the start; the loss of one is detected.
 
-A thread takes address space for its stack and for a heap of its own. Where a limit leaves no room for that,
-it cannot be started, and a library that needs memory for it may end the process. So threads are started
-before any work is done, not in the middle of it, where the fault would be taken for one of an image.
+A thread needs address space for its stack and its own heap. If a limit does not allow that, it cannot be
+started, and a library that needs memory for it may end the process. So threads are started before any work
+is done; during the work, the error would be taken for a fault of an image.
 """
 
 import threading
@@ -17,24 +17,24 @@ from .environment import lack_of_memory, no_more_threads
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
-#: How long the end of a thread, or an interruption, may go unnoticed.
+#: Longest time until the end of a thread, or an interruption, is noticed.
 SECONDS_DEAF = 0.5
 
 
 class Crew:
-    """A pool of threads of which all are running.
+    """A pool of threads that are all running.
 
     Parameters
     ----------
     count
-        How many.
+        Number of threads.
     name
-        How the names of the threads begin.
+        Prefix of the names of threads.
 
     Raises
     ------
     RuntimeError
-        They cannot be started; none is left.
+        The threads cannot be started; those that were are ended.
     """
 
     def __init__(self, count: int, name: str = "") -> None:
@@ -42,7 +42,7 @@ class Crew:
         all_are_there = threading.Event()
 
         def report() -> threading.Thread:
-            all_are_there.wait()  # the pool starts a thread only where no other one is free
+            all_are_there.wait()  # the pool starts a thread only if no other one is free
             return threading.current_thread()
 
         try:
@@ -58,31 +58,31 @@ class Crew:
     def submit(
         self, work: Callable[Given, Found], *given: Given.args, **named: Given.kwargs
     ) -> Future[Found]:
-        """Have a thread call ``work``."""
+        """Call ``work`` in a thread."""
         return self._pool.submit(work, *given, **named)
 
     def wait(self, work: Collection[Future[Found]]) -> None:
-        """Wait until all of ``work`` is done, or dropped.
+        """Wait until all of ``work`` is done or dropped.
 
         Raises
         ------
         LimitError
-            A thread is lost, and perhaps what it was at.
+            A thread was lost, and perhaps its work.
         """
         for future in work:
-            while not future.done():  # asked, because what was dropped does not end a wait
+            while not future.done():  # dropped work does not end a wait
                 wait([future], SECONDS_DEAF)
-                # Asked first: a thread that has ended may have done the work before.
+                # In this order: a thread may have finished the work before it ended.
                 if self._is_short() and not future.done():
                     self._refuse()
 
     def require_all(self) -> None:
-        """Raise LimitError if a thread has ended: only a lack of memory outside of its work can end it."""
+        """Raise LimitError if a thread has ended, as only a lack of memory outside its work can cause."""
         if self._is_short():
             self._refuse()
 
     def _is_short(self) -> bool:
-        """Whether a thread is missing: none of a crew that was dismissed while others finish their work."""
+        """Whether a thread is missing; False after `dismiss`, when threads end one after another."""
         are_alive = [thread.is_alive() for thread in self._threads]
         return not (any(are_alive) if self._is_dismissed else all(are_alive))
 
@@ -90,7 +90,7 @@ class Crew:
         raise LimitError(f"a thread of the run was lost: {lack_of_memory()}")
 
     def dismiss(self) -> None:
-        """Drop what no thread has begun, and begin nothing more."""
+        """Drop work that no thread has started, and start none."""
         self._is_dismissed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -100,12 +100,12 @@ class Crew:
 
 
 def require_threads(count: int) -> None:
-    """Refuse to go on where ``count`` threads cannot be started: libraries start some when they are loaded.
+    """Raise unless ``count`` threads can be started; libraries start some when they are loaded.
 
     Raises
     ------
     LimitError
-        They cannot; the message names the limit.
+        They cannot be started; the message names the limit.
     """
     try:
         Crew(count).join()

@@ -1,4 +1,4 @@
-"""What to say where the machine, a limit or an environment variable is at fault, and not caffe-lrp."""
+"""Messages for faults of the machine, a limit or an environment variable, rather than of caffe-lrp."""
 
 import ctypes
 import errno
@@ -14,15 +14,15 @@ from caffe_lrp.errors import CaffeLrpError, LimitError, UsageError
 
 _MEGABYTE = 2**20
 
-#: Address space that Python and the libraries take before any net is loaded (measured: 661 MB). With less,
+#: Address space that Python and the libraries need before any net is loaded (measured: 661 MB). With less,
 #: they crash while they are being loaded.
 _ADDRESS_SPACE_OF_LIBRARIES = 700 * _MEGABYTE
-#: What the C library takes for the stack of a thread where there is no limit.
+#: Bytes that the C library uses for the stack of a thread if there is no limit.
 _UNLIMITED_STACK = 2 * _MEGABYTE
-#: What the compiler and a thread that shows how far it is take besides, when everything is compiled.
+#: Further bytes for the compiler, and a thread that shows progress, when everything is compiled.
 ADDRESS_SPACE_TO_COMPILE = 150 * _MEGABYTE
 
-#: Package -> how the names of the environment variables begin that it reads.
+#: Package -> prefixes of the environment variables that it reads.
 _VARIABLES = {
     "cv2": ("OPENCV_",),
     "dask": ("DASK_",),
@@ -34,21 +34,21 @@ _VARIABLES = {
     "numpy": ("NPY_", "OPENBLAS_", "OMP_"),
     "tqdm": ("TQDM_",),
 }
-#: The variables that OpenBLAS takes its number of threads from.
+#: The variables from which OpenBLAS takes its number of threads.
 _COUNTS_OF_THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
-#: Reads every variable that has to do with what we use.
+#: Reads every variable that affects the functions we use.
 _TRIAL_OF_OPENCV = """
 import cv2, numpy
 cv2.setNumThreads(1)
 done, content = cv2.imencode(".png", numpy.zeros((1, 1, 3), numpy.uint8))
 assert cv2.imdecode(content, cv2.IMREAD_UNCHANGED) is not None
 """
-#: The library whose variables are arguments of its functions.
+#: The library with variables that are arguments of its functions.
 _TAKES_ARGUMENTS = "tqdm"
 _CHOICE_OF_IMPORT = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
-#: What libraries say where memory is short: the loader of shared ones, OpenCV, the C++ library, Pillow, HDF5.
+#: Messages of libraries if memory is short: the dynamic loader, OpenCV, the C++ library, Pillow, HDF5.
 _OUT_OF_MEMORY = (
     "failed to map segment",
     "cannot allocate memory",
@@ -62,7 +62,7 @@ _UNLOADABLE = "could not find/load shared object"
 
 
 def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIABLES) -> str:
-    """What in the environment made ``error`` happen, and what to do; empty if nothing there is known to have.
+    """What in the environment caused ``error``, and what to do; empty if no cause is known.
 
     Parameters
     ----------
@@ -84,14 +84,14 @@ def environment_fault(error: Exception, variables: Mapping[str, str] = _NO_VARIA
 
 
 def limit_behind(error: BaseException, *, memory_is_limited: bool) -> str:
-    """Which limit of the process made ``error`` happen, and what to do; empty if none is known to have.
+    """Which limit of the process caused ``error``, and what to do; empty if none is known.
 
     Parameters
     ----------
     error
-        An exception that was raised, perhaps from another one that tells more.
+        An exception that was raised, perhaps from another one with more information.
     memory_is_limited
-        Whether it is a limit that is in the way of more memory, and not the size of the machine.
+        Whether memory is restricted by a limit, rather than by the size of the machine.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -104,7 +104,7 @@ def limit_behind(error: BaseException, *, memory_is_limited: bool) -> str:
 
 
 def _limit_at_fault(error: BaseException) -> str:
-    """Which limit ``error`` itself tells of, and what to do; empty if none."""
+    """The limit that ``error`` indicates, and what to do; empty if none."""
     if _is_lack_of_memory(error):
         return lack_of_memory()
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
@@ -114,11 +114,11 @@ def _limit_at_fault(error: BaseException) -> str:
 
 
 def _variable_at_fault(error: Exception, variables: Mapping[str, str]) -> str | None:
-    """The variable that the failing library reads, and that its message points to.
+    """The variable that the failing library reads, and that its message refers to.
 
-    A message does so with the name of the variable, or with its value in quotes: a number such as 1 is in
-    many messages. Protobuf chooses by its variable what to import, and fails with the name of that module.
-    Variables of tqdm are arguments of its functions, and whatever it raises comes from them.
+    A message refers to it by the name of the variable, or by its value in quotes, because a number such as 1
+    is in many messages. Protobuf imports a module according to its variable, and fails with the module's
+    name. Variables of tqdm are arguments of its functions, so they cause all of its exceptions.
     """
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     readers = [module.partition(".")[0] for module in modules]
@@ -137,17 +137,17 @@ def _is_lack_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
-    if isinstance(error, CaffeLrpError | ValueError | LookupError):  # their texts quote files
+    if isinstance(error, CaffeLrpError | ValueError | LookupError):  # their messages quote files
         return False
     text = str(error).lower()
-    # llvmlite says no more than the latter, whatever the reason; a limit is the likeliest one.
+    # llvmlite reports only the latter, for any reason; a limit is the most likely one.
     return any(hint in text for hint in _OUT_OF_MEMORY) or (
         _UNLOADABLE in text and isinstance(error, OSError) and _limit(resource.RLIMIT_AS) is not None
     )
 
 
 def lack_of_memory() -> str:
-    """What to say where memory is short: which limit there is, or what takes less."""
+    """The message if memory is short: the limit, or how to use less."""
     limit = _limit(resource.RLIMIT_AS)
     if limit is None:
         return "not enough memory; free some, or use less of it (--memory)"
@@ -158,7 +158,7 @@ def lack_of_memory() -> str:
 
 
 def how_to_free_memory() -> str:
-    """What gives a process more memory than it has now: it may be a limit that is in the way."""
+    """How to give the process more memory: free some, or raise a limit."""
     limit = address_space_limit()
     if limit is None:
         return "free memory"
@@ -166,7 +166,7 @@ def how_to_free_memory() -> str:
 
 
 def no_more_threads() -> str:
-    """What to say where a thread cannot be started: which limits there are, and what takes fewer."""
+    """The message if a thread cannot be started: the limits, and how to use fewer threads."""
     limits = {
         "processes and threads (ulimit -u)": _limit(resource.RLIMIT_NPROC),
         "bytes of address space (ulimit -v)": _limit(resource.RLIMIT_AS),
@@ -177,7 +177,7 @@ def no_more_threads() -> str:
 
 
 def _broken_package(error: ImportError) -> str:
-    """What to do about a package that cannot be loaded; empty for one of our own."""
+    """What to do about a package that cannot be loaded; empty for our own package."""
     package = (error.name or "").partition(".")[0]
     if package == "caffe_lrp":
         return ""
@@ -186,7 +186,7 @@ def _broken_package(error: ImportError) -> str:
 
 
 def advice_on_limits(fault: OSError) -> str:
-    """What to do about a fault of the operating system that comes from a limit; empty for others."""
+    """What to do about an error of the operating system that is due to a limit; empty for others."""
     if fault.errno == errno.EMFILE:
         most = _limit(resource.RLIMIT_NOFILE)
         return f"this process may have {most} files open (ulimit -n); raise that limit"
@@ -199,31 +199,31 @@ def advice_on_limits(fault: OSError) -> str:
 
 
 def largest_file() -> int | None:
-    """Bytes that a file may have which this process writes; None: there is no limit."""
+    """The largest size in bytes of a file that this process writes; None if there is no limit."""
     return _limit(resource.RLIMIT_FSIZE)
 
 
 def return_free_memory() -> None:
-    """Give what was freed back to the system, where the C library is glibc: it keeps that for each thread."""
+    """Return freed memory to the system if the C library is glibc, which keeps it for each thread."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def require_address_space(threads: int, besides: int = 0) -> None:
-    """Refuse to load the libraries where the limit on the address space is so low that they would crash.
+    """Raise if the limit on the address space is so low that libraries would crash when they are loaded.
 
     Parameters
     ----------
     threads
-        Threads that they start.
+        Threads that the libraries start.
     besides
-        Bytes that are needed at once when they are loaded.
+        Bytes that are also needed right after they are loaded.
 
     Raises
     ------
     LimitError
-        It is; the message names the limit.
+        The limit is too low; the message names it.
     """
     limit, needed = address_space_limit(), _ADDRESS_SPACE_OF_LIBRARIES + besides
     needed += max(0, threads - 2) * stack_of_thread()
@@ -237,28 +237,28 @@ def require_address_space(threads: int, besides: int = 0) -> None:
 def threads_of_libraries(variables: Mapping[str, str]) -> int:
     """Threads that the libraries start when they are loaded, at least 1.
 
-    NumPy's OpenBLAS starts one for every processor unless it is told how many, and sends the process an
-    interrupt where it cannot.
+    NumPy's OpenBLAS starts one per processor unless a variable gives their number, and sends the process an
+    interrupt if it cannot.
     """
     is_told = any(variables.get(name) for name in _COUNTS_OF_THREADS)
     return 1 if is_told else len(os.sched_getaffinity(0))
 
 
 def stack_of_thread() -> int:
-    """Bytes of address space that a thread takes for its stack, by the limit on it (``ulimit -s``)."""
+    """Bytes of address space for the stack of a thread, by its limit (``ulimit -s``)."""
     limit = _limit(resource.RLIMIT_STACK)
     return _UNLIMITED_STACK if limit is None else limit
 
 
 def address_space_limit() -> int | None:
-    """Bytes of address space that this process may have (``ulimit -v``); None: any number."""
+    """The limit on the address space of this process in bytes (``ulimit -v``); None if there is none."""
     return _limit(resource.RLIMIT_AS)
 
 
 def refuse_bad_variables(variables: Mapping[str, str]) -> None:
-    """Refuse variables with which OpenCV ends the process while it is loaded, without raising anything.
+    """Reject variables with which OpenCV ends the process while it is loaded, without an exception.
 
-    Where there are variables for OpenCV, it is tried out in another process.
+    If there are variables for OpenCV, it is tested in another process.
 
     Raises
     ------
@@ -285,6 +285,6 @@ def _opencv_works(variables: Mapping[str, str]) -> bool:
 
 
 def _limit(kind: int) -> int | None:
-    """The limit of this process; None where there is none."""
+    """The limit of this process; None if there is none."""
     soft, _ = resource.getrlimit(kind)
     return None if soft == resource.RLIM_INFINITY else soft

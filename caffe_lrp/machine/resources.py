@@ -1,7 +1,7 @@
 """The processors and the memory that this process may use, within the limits set for it.
 
-A container or a job of a cluster often sees the whole machine and may use a part of it: limits stand in
-the affinity mask, in control groups of either version, and in the limits of the process.
+A container or a cluster job often sees the whole machine but may use only a part of it. Limits are set by
+the affinity mask, by control groups of either version, and by the limits of the process.
 """
 
 import math
@@ -14,9 +14,9 @@ from pathlib import Path
 _ROOT = Path("/")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*(?:([KMGT])(?:i?B)?|B)", re.IGNORECASE)
-#: No process can have so much.
+#: More than any process can have.
 _MOST_MEMORY = 2**60
-#: What a process may use where nothing tells.
+#: Memory that a process may use if nothing is known.
 _UNKNOWN_MEMORY = 2 * 2**30
 
 
@@ -26,7 +26,7 @@ def allowed_processors(system: Path = _ROOT) -> int:
     Parameters
     ----------
     system
-        Folder in which ``proc`` and ``sys`` lie.
+        Folder that contains ``proc`` and ``sys``.
     """
     return max(1, math.ceil(min(len(os.sched_getaffinity(0)), _processor_quota(system))))
 
@@ -37,7 +37,7 @@ def parse_memory(text: str) -> int:
     Raises
     ------
     ValueError
-        Says what is wrong, to follow the text itself.
+        The message says what is wrong, to be appended to the text.
     """
     match = _AMOUNT.fullmatch(text.strip())
     size = float(match[1]) * _UNITS[(match[2] or "").upper()] if match else 0
@@ -49,19 +49,19 @@ def parse_memory(text: str) -> int:
 
 
 def available_memory(system: Path = _ROOT) -> int:
-    """Bytes that this process may still take without swapping and without being ended for it.
+    """Bytes that this process can still allocate without swapping and without being killed.
 
     Parameters
     ----------
     system
-        Folder in which ``proc`` and ``sys`` lie.
+        Folder that contains ``proc`` and ``sys``.
     """
     room, left = _room(system), address_space_left(system)
     return max(0, min(room if left is None else [*room, left], default=_UNKNOWN_MEMORY))
 
 
 def _processor_quota(system: Path) -> float:
-    """Processors granted by the control groups; infinite where there is no quota."""
+    """Processors granted by the control groups; infinite if there is no quota."""
     least = math.inf
     for folder in _groups(system, "cpu"):
         quota, period = _words(folder / "cpu.max", 2) or (
@@ -80,7 +80,7 @@ def _room_of_machine(system: Path) -> Iterator[int]:
 
 
 def _room_of_groups(system: Path) -> Iterator[int]:
-    """Return the free memory of each control group; cached files do not count as used."""
+    """The free memory of each control group; cached files do not count as used."""
     for folder in _groups(system, "memory"):
         statistics = _table(folder / "memory.stat")
         cached = statistics.get("total_inactive_file", statistics.get("inactive_file", 0))
@@ -95,12 +95,12 @@ def _room_of_groups(system: Path) -> Iterator[int]:
 
 
 def address_space_left(system: Path = _ROOT) -> int | None:
-    """Return the address space left by its limit (``ulimit -v``, which some clusters set); None without one.
+    """The address space left by its limit (``ulimit -v``, which some clusters set); None without a limit.
 
     Parameters
     ----------
     system
-        Folder in which ``proc`` and ``sys`` lie.
+        Folder that contains ``proc`` and ``sys``.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
@@ -116,14 +116,14 @@ def memory_is_limited(system: Path = _ROOT) -> bool:
     Parameters
     ----------
     system
-        Folder in which ``proc`` and ``sys`` lie.
+        Folder that contains ``proc`` and ``sys``.
     """
     left = address_space_left(system)
     return left is not None and left <= min(_room(system), default=_UNKNOWN_MEMORY)
 
 
 def _room(system: Path) -> list[int]:
-    """Return the free memory of the machine and of the control groups; empty if unknown."""
+    """The free memory of the machine and of the control groups; empty if unknown."""
     return [*_room_of_machine(system), *_room_of_groups(system)]
 
 
@@ -142,10 +142,10 @@ def _groups(system: Path, controller: str) -> Iterator[Path]:
 
 
 def _upwards(system: Path, mounted: str, mount_point: str, group: str) -> Iterator[Path]:
-    """From a group's folder to the one where its hierarchy is mounted.
+    """The folders from that of a group up to the mount point of its hierarchy.
 
-    In a container the path of the group can be that on the host: its beginning is then what is mounted, or
-    it is not there at all and the mounted folder is the group's own.
+    In a container the path of the group can be that on the host. Then either its beginning is mounted, or it
+    does not exist and the mounted folder is that of the group.
     """
     top = system / mount_point.lstrip("/")
     below = group.removeprefix(mounted.rstrip("/")).lstrip("/") if group.startswith(mounted) else ""
@@ -157,19 +157,19 @@ def _upwards(system: Path, mounted: str, mount_point: str, group: str) -> Iterat
 
 
 def _table(path: Path) -> dict[str, int]:
-    """First word of every line -> the number behind it."""
+    """First word of every line -> the number after it."""
     rows = (line.split() for line in _text(path).splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}
 
 
 def _words(path: Path, count: int) -> tuple[str, ...]:
-    """The words of a file if there are ``count``, else none."""
+    """The words of a file if there are ``count``, otherwise none."""
     words = tuple(_text(path).split())
     return words if len(words) == count else ()
 
 
 def _text(path: Path) -> str:
-    """Content of a small file of the system; empty if it cannot be read."""
+    """Content of a small system file; empty if it cannot be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

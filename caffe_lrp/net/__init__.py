@@ -1,1 +1,1 @@
-"""The layer graph: deployed, built with indices, shapes and weights, merged; the forward pass."""
+"""The layer graph: deployment, construction with indices, shapes and weights, merging, forward pass."""

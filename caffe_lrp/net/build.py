@@ -1,7 +1,7 @@
-"""From a deployed net to one that runs: indices, shapes, weights.
+"""Builds a net that runs from a deployed one: indices, shapes, weights.
 
-Knows no layer types but ``Input``, which declares an input instead of computing anything and is not
-counted (Q2).
+The only layer type handled specially is ``Input``, which declares an input instead of computing anything
+and is not counted (Q2).
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,17 +55,17 @@ def build_net(
     deployed
         The net at test time.
     weights
-        Blobs of the caffemodel by layer name; read here, after their shapes were checked.
+        Blobs of the caffemodel by layer name; read here, after a check of their shapes.
     memory
-        Bytes there are; a net that needs more is refused before it takes any. None: not checked.
+        Available bytes; a net that needs more is rejected before it allocates any. None: not checked.
     canonize
-        ``auto`` merges layers that scale and shift into others, see `canonize`; ``off`` leaves them.
+        ``auto`` merges layers that scale and shift into others, see `canonize`; ``off`` keeps them.
 
     Raises
     ------
     ModelError
-        An unknown layer type, a parameter a layer cannot take, blobs that do not fit together or into
-        memory, missing weights or weights of the wrong shape; the message names the layer.
+        A layer type is unknown, a layer does not support a parameter, blobs do not match or do not fit into
+        memory, or weights are missing or have the wrong shape; the message names the layer.
     """
     graph, source = build_graph(deployed), deployed.source
     with noticing(graph.notices):
@@ -80,7 +80,7 @@ def build_net(
 
 
 def build_outline(deployed: DeployedNet) -> Net:
-    """The net without its weights, for what shapes alone decide.
+    """The net without its weights, for anything that depends only on shapes.
 
     Raises
     ------
@@ -93,12 +93,12 @@ def build_outline(deployed: DeployedNet) -> Net:
 
 
 def _net_of(deployed: DeployedNet, graph: Graph, layers: Sequence[Layer]) -> Net:
-    """The net of a graph, whose layers may have got their weights.
+    """The net of a graph, with or without the weights of layers.
 
     Raises
     ------
     ModelError
-        It has not exactly one input, no output, or a mask has no places to say.
+        It does not have exactly one input, it has no output, or a mask has no positions.
     """
     source = deployed.source
     refuse_masks_of_empty_windows(layers, source)
@@ -124,7 +124,7 @@ def _net_of(deployed: DeployedNet, graph: Graph, layers: Sequence[Layer]) -> Net
 
 
 def _loaded(layers: Sequence[Layer], weights: StoredWeights, source: str) -> tuple[Layer, ...]:
-    """The layers with their weights; all are checked before any is read."""
+    """The layers with their weights; all are checked before any are read."""
     stored = _checked_weights(layers, weights, source)
     loaded = []
     for layer, blobs in zip(layers, stored, strict=True):
@@ -134,7 +134,7 @@ def _loaded(layers: Sequence[Layer], weights: StoredWeights, source: str) -> tup
 
 
 def weight_shapes(deployed: DeployedNet) -> dict[str, tuple[Shape, ...]]:
-    """Shapes of the learned blobs of every layer that has any, by layer name, in layer order."""
+    """Layer name -> shapes of the learned blobs, for every layer with any, in layer order."""
     return {layer.name: layer.weight_shapes for layer in build_graph(deployed).layers if layer.weight_shapes}
 
 
@@ -224,7 +224,7 @@ def _check_count(count: int, limits: tuple[int, int | None], what: str, kind: st
 
 
 def _refuse_missing_weights(layers: Sequence[Layer], weights: StoredWeights, source: str) -> None:
-    """Refuse layers without weights under their name; an unused name may be a misspelling of it."""
+    """Reject layers without weights under their name; suggest an unused name if it is similar."""
     needed = [layer for layer in layers if layer.weight_shapes]
     unclaimed = sorted(weights.keys() - {layer.name for layer in needed})
     missing = [layer for layer in needed if layer.name not in weights]
@@ -244,7 +244,7 @@ def _refuse_missing_weights(layers: Sequence[Layer], weights: StoredWeights, sou
 def _checked_weights(
     layers: Sequence[Layer], weights: StoredWeights, source: str
 ) -> list[tuple[StoredBlob, ...]]:
-    """The blobs of every layer in the caffemodel; none of them is missing or has another shape."""
+    """The blobs of every layer in the caffemodel; raises if one is missing or has another shape."""
     _refuse_missing_weights(layers, weights, source)
     found = []
     for layer in layers:
@@ -254,7 +254,7 @@ def _checked_weights(
 
 
 def _stored_weights(layer: Layer, weights: StoredWeights, source: str) -> tuple[StoredBlob, ...]:
-    """The blobs of one layer in the caffemodel, which has some; shapes are checked."""
+    """The blobs of a layer that has some in the caffemodel; shapes are checked."""
     if not layer.weight_shapes:
         return ()
     stored = weights[layer.name]
@@ -268,7 +268,7 @@ def _stored_weights(layer: Layer, weights: StoredWeights, source: str) -> tuple[
 
 
 def _fitting_shapes(layer: Layer, stored: Sequence[StoredBlob]) -> tuple[Shape, ...] | None:
-    """The first of the `accepted_weight_shapes` that the stored blobs have; None if they have others."""
+    """The first of the `accepted_weight_shapes` that matches the stored blobs; None if none does."""
     shapes = [_without_ones(blob.shape) for blob in stored]
     return next(
         (wanted for wanted in layer.accepted_weight_shapes if list(map(_without_ones, wanted)) == shapes),
@@ -300,7 +300,7 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
         blob.read().reshape(shape) for blob, shape in zip(stored, shapes, strict=True)
     )
     for blob in blobs:
-        # NaN and infinity show in the extremes, which need no copy of half a gigabyte.
+        # NaN and infinity show in the extremes; isfinite would copy half a gigabyte.
         if not (np.isfinite(blob.min()) and np.isfinite(blob.max())):
             raise ModelError(
                 f"{source}: {layer.label}: the caffemodel has weights for it that are NaN or "
@@ -313,7 +313,7 @@ def _with_weights(layer: Layer, stored: tuple[StoredBlob, ...], source: str) -> 
 
 
 def _remarks(layers: Sequence[Layer], source: str) -> tuple[str, ...]:
-    """Remarks on odd weights, each once for all layers concerned."""
+    """Remarks on odd weights, each once for all affected layers."""
     concerned: dict[str, list[Layer]] = {}
     for layer in layers:
         if layer.remark:

@@ -1,13 +1,13 @@
-"""Canonization: layers that only scale and shift channels become part of the linear layer beside them.
+"""Canonization: layers that only scale and shift channels become part of an adjacent linear layer.
 
-To the net's output it makes no difference whether batch normalization is a layer of its own. To relevance it
-does: rules are meant for the linear function between two activations, and a bias apart from its weights takes
-no share. Sources: Hui and Binder 2019, "BatchNorm Decomposition for Deep Neural Network Interpretation";
-zennit's ``SequentialMergeBatchNorm`` merges likewise, but only into the layer before.
+Whether batch normalization is a separate layer makes no difference to the net's output, but it does to
+relevance: rules are meant for the linear function between two activations, and a bias in a layer without its
+weights takes no share. Sources: Hui and Binder 2019, "BatchNorm Decomposition for Deep Neural Network
+Interpretation"; zennit's ``SequentialMergeBatchNorm`` merges in the same way, but only into the layer before.
 
-Layers keep their numbers: what was merged stays in its place as `Merged`, which hands on what it gets. So
-relevance may start or end there. But values between the layers are others now: what a linear layer gives is
-already normalized, and what stands in place of a normalization merged into the layer after it is not yet.
+Layers keep their numbers: a merged layer is replaced by `Merged`, the identity, so relevance can start or end
+there. But values between the layers change: the output of a linear layer is already normalized, and the
+output in place of a normalization that was merged into the layer after it is not normalized yet.
 """
 
 import math
@@ -32,7 +32,7 @@ class Merge:
     index, label
         The layer.
     into, into_label
-        The layer that does its work; None and empty if it does so itself.
+        The layer that it was merged into; None and empty if it was not merged.
     reason
         Why it was not merged; empty if it was.
     """
@@ -45,19 +45,19 @@ class Merge:
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """One line for users."""
         if self.into is None:
             return f"{self.label}: not merged: {self.reason}"
         return f"{self.label}: merged into {self.into_label}"
 
 
 def canonized(layers: Sequence[Layer]) -> tuple[tuple[Layer, ...], tuple[Merge, ...]]:
-    """The layers with merged weights, as many as before, and what became of all that scale and shift.
+    """The layers with merged weights, as many as before, and the merges of all layers that scale and shift.
 
     Parameters
     ----------
     layers
-        Layers of a net with their weights, ``layers[i].index == i``; every value has one reader at most.
+        Layers of a net with their weights, ``layers[i].index == i``; every value has at most one reader.
     """
     graph = _Graph(layers)
     for run in graph.runs():
@@ -66,7 +66,7 @@ def canonized(layers: Sequence[Layer]) -> tuple[tuple[Layer, ...], tuple[Merge, 
 
 
 class _Graph:
-    """Layers that are being merged, and what was done so far."""
+    """Layers that are being merged, and the merges so far."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = list(layers)
@@ -79,7 +79,7 @@ class _Graph:
         return self.layers[indices[value]] if value in indices else None
 
     def runs(self) -> list[list[Affine]]:
-        """Affine layers that follow each other; those whose numbers differ within a channel stand alone."""
+        """Runs of consecutive affine layers; one with numbers that differ within a channel is its own run."""
         found: list[list[Affine]] = []
         begun: set[int] = set()
         for layer in self.layers:
@@ -96,7 +96,7 @@ class _Graph:
         return found
 
     def merge(self, run: Sequence[Affine]) -> None:
-        """Merge a run into the layer before or after it, or else into its own first layer."""
+        """Merge a run into the layer before or after it, otherwise into its own first layer."""
         together = _composed(run)
         if together is None:
             self._keep(run[0], "its numbers differ within a channel")
@@ -115,7 +115,7 @@ class _Graph:
             self._move(run[1:], run[0], _fused(run[0], *together))
 
     def _move(self, run: Sequence[Affine], into: Layer, merged: Layer) -> None:
-        """Replace ``into`` by ``merged``, and keep only placeholders for the layers of a run."""
+        """Replace ``into`` by ``merged``, and the layers of a run by placeholders."""
         self.layers[into.index] = merged
         for layer in run:
             self.layers[layer.index] = Merged(**_place(layer))
@@ -126,7 +126,7 @@ class _Graph:
 
 
 def _composed(run: Sequence[Affine]) -> tuple[Numbers, Numbers] | None:
-    """Factor and shift of every channel that a run has together; None if they differ within a channel."""
+    """Combined factor and shift of a run per channel; None if they differ within a channel."""
     factor, shift = np.ones(()), np.zeros(())
     for layer in run:
         numbers = layer.of_channels
@@ -137,21 +137,21 @@ def _composed(run: Sequence[Affine]) -> tuple[Numbers, Numbers] | None:
 
 
 def _has_rows(layer: Linear) -> bool:
-    """Whether there is a row of weights for every channel of the output."""
+    """Whether there is one row of weights per output channel."""
     shape = layer.output_shapes[0]
-    is_first_axis = isinstance(layer, Windowed) or len(shape) == 1  # not so in an inner product of later axes
+    is_first_axis = isinstance(layer, Windowed) or len(shape) == 1  # unlike an inner product of later axes
     return is_first_axis and len(layer.weight) == shape[0] == layer.groups * layer.group_outputs
 
 
 def _has_columns(layer: Linear) -> bool:
-    """Whether a row has weights for every channel of the input in its group."""
+    """Whether a row has weights for every input channel of its group."""
     shape = layer.input_shapes[0]
     inputs = shape[0] if isinstance(layer, Windowed) else math.prod(shape)
     return bool(layer.groups * layer.weight.shape[1] == inputs)
 
 
 def _obstacle(after: Layer | None, shift: Numbers) -> str:
-    """Why numbers cannot become part of the layer after them; empty if they can."""
+    """Why a scale and shift cannot become part of the layer after them; empty if they can."""
     if not isinstance(after, Linear) or not _has_rows(after) or not _has_columns(after):
         return "neither the layer before nor the layer after it is a linear layer that can absorb it"
     if after.has_partial_windows and shift.any():
@@ -160,15 +160,15 @@ def _obstacle(after: Layer | None, shift: Numbers) -> str:
 
 
 def _then(layer: Linear, factor: Numbers, shift: Numbers) -> Linear:
-    """The linear layer, and scaling and shifting of its output, in one."""
+    """The linear layer combined with scaling and shifting of its output."""
     bias = shift if layer.bias is None else layer.bias * factor + shift
     return _rebuilt(layer, _product(layer.weight, layer.along_outputs(factor)), bias)
 
 
 def _after(layer: Linear, factor: Numbers, shift: Numbers) -> Linear:
-    """Scaling and shifting of its input, and the linear layer, in one."""
+    """The linear layer combined with scaling and shifting of its input."""
     shifts = np.broadcast_to(layer.along_inputs(shift), layer.weight.shape)
-    # Row by row, because all products together in full precision may not fit into memory.
+    # Row by row, because all products in full precision may not fit into memory.
     bias = np.array([(row * added).sum() for row, added in zip(layer.weight, shifts, strict=True)])
     if layer.bias is not None:
         bias += layer.bias
@@ -181,7 +181,7 @@ def _product(weight: Blob, numbers: Numbers) -> Blob:
 
 
 def _rebuilt(layer: Linear, weight: Blob, bias: Numbers) -> Linear:
-    """The layer with other weights; a bias of zeros where there was none is none."""
+    """The layer with other weights; if it had no bias, a bias of zeros is left out."""
     if not layer.has_bias and not bias.any():
         return replace(layer, weights=(weight,))
     changes: dict[str, Any] = {"weights": (weight, bias.astype(np.float32)), "has_bias": True}

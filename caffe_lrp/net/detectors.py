@@ -1,4 +1,4 @@
-"""Parts of object detectors: by which signs they are recognised, and what relevance means there."""
+"""Parts of object detectors: how they are recognized, and what relevance means there."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,18 +14,18 @@ from caffe_lrp.layers.unsupported import DETECTION_TYPES
 _TRAINING_TYPES = re.compile(
     "MultiBoxLoss|DetectionEvaluate|EvalDetection|Region(Loss)?|Yolo.*|BoxAnnotatorOHEM"
 )
-#: Names of Python layers, and of their modules, that make or take boxes.
+#: Names of Python layers, and of their modules, that produce or read boxes.
 _PYTHON = re.compile(r"\b(rpn|roi)|proposal|anchor|bbox", re.IGNORECASE)
-#: Names that authors of detectors give to heads: SSD, RefineDet, Faster R-CNN, SSH, R-FCN, DetectNet, YOLO.
+#: Usual names of heads in detectors: SSD, RefineDet, Faster R-CNN, SSH, R-FCN, DetectNet, YOLO.
 _HEADS = re.compile(
     r"""region\d* | (.*[_/@-])?( mbox_.* | (arm|odm)_(loc|conf).* | rpn[_/-].* | rfcn_.* | ssh_cls.*
     | bbox(es)?([_/-].*)? | cvg/.* | yolo.* )""",
     re.VERBOSE | re.IGNORECASE,
 )
 _MOST_NAMED = 3
-#: Of YOLO: numbers of a box besides the scores of classes, anchors of a position (versions 2 and 3),
-#: positions and boxes of a position (version 1), and classes of VOC and COCO: with other numbers of classes,
-#: there are as many channels as in segmentation.
+#: YOLO: numbers per box apart from scores of classes, anchors per position (versions 2 and 3), positions and
+#: boxes per position (version 1), and classes of VOC and COCO. With other numbers of classes, a net for
+#: segmentation could have as many channels.
 _BOX_NUMBERS, _ANCHORS, _GRID, _BOXES, _CLASSES = 5, (3, 5), 49, 2, (20, 80)
 #: Slope of Darknet's leaky ReLU.
 _DARKNET_SLOPE = 0.1
@@ -34,16 +34,16 @@ _DARKNET_SLOPE = 0.1
 def notices_on_detectors(
     layers: Sequence[Layer], outputs: Sequence[int], left_out: Sequence[LayerSpec]
 ) -> Iterator[str]:
-    """A notice if a net looks like part of an object detector, and why; nothing for any other net.
+    """A notice, with reasons, if a net looks like part of an object detector; none for any other net.
 
     Parameters
     ----------
     layers
         The layers of the net.
     outputs
-        Values that nothing reads.
+        Values that no layer reads.
     left_out
-        Layers of its prototxt that are none of the net.
+        Layers of its prototxt that are not in the net.
     """
     signs = [*_left_out(left_out), *_heads(layers), *_grids(layers, outputs)]
     if signs:
@@ -77,7 +77,7 @@ def _heads(layers: Sequence[Layer]) -> Iterator[str]:
 
 
 def _grids(layers: Sequence[Layer], outputs: Sequence[int]) -> Iterator[str]:
-    """Outputs in the shape of YOLO's, of a net with Darknet's neurons."""
+    """Outputs with the shape of YOLO's, in a net with Darknet's activation functions."""
     slopes = (layer.negative_slope for layer in layers if isinstance(layer, ReLU))
     if not any(abs(slope - _DARKNET_SLOPE) < 1e-6 for slope in slopes):
         return
@@ -90,7 +90,7 @@ def _grids(layers: Sequence[Layer], outputs: Sequence[int]) -> Iterator[str]:
 
 
 def _boxes(shape: tuple[int, ...]) -> str:
-    """The boxes that an output of ``shape`` would be of; empty if it is of none."""
+    """The boxes in an output of ``shape``, in words; empty if it does not look like boxes."""
     channels, *positions = shape
     if not positions:
         classes, rest = divmod(channels, _GRID)

@@ -1,7 +1,7 @@
 """Layers that compute with the lowest float, which max pooling outputs for windows without a pixel.
 
 ReLU and most other neurons make it harmless, and so does a maximum with other numbers. Sums and products do
-not: in single precision they overflow, in Caffe as well.
+not: they overflow in single precision, also in Caffe.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from caffe_lrp.layers.base import Layer, Neuron, Router, Winner
 from caffe_lrp.layers.combine import Split
 from caffe_lrp.layers.pooling import LOWEST, MaxPooling
 
-#: Numbers larger than this are no activations, but come from the lowest there is.
+#: Numbers larger than this are not activations, but result from the lowest float.
 _FAR = 1e30
 
 
 def notices_on_empty_windows(layers: Sequence[Layer], source: str) -> Iterator[str]:
-    """A notice for every max pooling layer whose empty windows reach a layer that sums or multiplies."""
+    """A notice for every max pooling layer with empty windows that reach a layer that sums or multiplies."""
     origins: dict[int, Layer] = {}
     told: set[int] = set()
     for layer in layers:
@@ -41,12 +41,12 @@ def notices_on_empty_windows(layers: Sequence[Layer], source: str) -> Iterator[s
 
 
 def refuse_masks_of_empty_windows(layers: Sequence[Layer], source: str) -> None:
-    """Refuse layers that unpool by a mask if some windows contain no pixel, and so have no position in it.
+    """Reject layers that unpool by a mask if some windows contain no pixel, and so have no position in it.
 
     Raises
     ------
     ModelError
-        Names both layers.
+        There is such a layer; the message names both layers.
     """
     masks = {
         layer.outputs[1]: layer
@@ -67,14 +67,14 @@ def refuse_masks_of_empty_windows(layers: Sequence[Layer], source: str) -> None:
 def _makes_harmless(layer: Layer) -> bool:
     """Whether a layer turns the lowest float into a number that is safe to compute with.
 
-    A neuron whose learned numbers are not there yet may not.
+    A neuron layer with learned numbers counts as one that may not, until these are loaded.
     """
     if layer.gives_probabilities or (isinstance(layer, Winner) and not isinstance(layer, MaxPooling)):
         return True
     if not isinstance(layer, Neuron) or layer.is_alias or len(layer.weights) < len(layer.weight_shapes):
         return False
     channels, *sides = layer.input_shapes[0]
-    pixel = (channels, *(1 for _ in sides))  # all pixels are treated alike, and a whole blob may be large
+    pixel = (channels, *(1 for _ in sides))  # one is enough, and a whole blob may be large
     lowest = np.full((1, *pixel), LOWEST, np.float32)
     output = replace(layer, input_shapes=(pixel,)).forward((lowest,), Workspace())[0]
     return bool(np.abs(output).max() < _FAR)

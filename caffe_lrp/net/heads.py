@@ -1,6 +1,6 @@
-"""Heads: the outputs of a net, which of them comes first, and how to find one by name.
+"""Heads: the outputs of a net, their order, and how to find one by name.
 
-An output is a blob that nothing reads. The classes of one are ranked.
+An output is a blob that no layer reads. The classes of one output are ranked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from caffe_lrp.messages import did_you_mean, enumerated
 from .deploy.precedence import NO_VOTE, Precedence
 from .net import Net
 
-#: More heads are counted in messages.
+#: Heads named in messages; further ones are only counted.
 _MOST_NAMED = 10
 
 
@@ -22,22 +22,22 @@ def in_order(
     value_names: Sequence[str],
     precedence: Mapping[str, Precedence],
 ) -> tuple[int, ...]:
-    """Outputs of a net, the one to rank first.
+    """Outputs of a net, starting with the one to rank.
 
-    First come those that losses and measures are for, see `precedence_of`, then probabilities, then the
-    deepest: those that most layers that compute something lead to, one after the other. What is equal in all
-    of that is in the order of the names, which is Caffe's own.
+    They are sorted by the evidence of losses and measures, see `precedence_of`, then probabilities come
+    first, then the deepest: those with the longest chain of computing layers. Outputs that are equal in all
+    of this are sorted by name, as in Caffe.
 
     Parameters
     ----------
     outputs
-        Values that nothing reads.
+        Values that no layer reads.
     layers
         All layers.
     value_names
         Blob name of every value id.
     precedence
-        Name of an output -> what losses and measures say for it.
+        Name of an output -> evidence of losses and measures for it.
     """
     depths: dict[int, int] = {}
     probabilities: set[int] = set()
@@ -55,7 +55,7 @@ def in_order(
 
 
 def outputs_above(net: Net, values: Iterable[int]) -> tuple[int, ...]:
-    """Outputs that follow from ``values``, the one to rank first."""
+    """Outputs that depend on ``values``, starting with the one to rank."""
     reached = set(values)
     for layer in net.layers:
         if not reached.isdisjoint(layer.inputs):
@@ -64,7 +64,7 @@ def outputs_above(net: Net, values: Iterable[int]) -> tuple[int, ...]:
 
 
 def layers_below(net: Net, value: int) -> list[Layer]:
-    """Layers that a value follows from, in order."""
+    """Layers that a value depends on, in order."""
     wanted, found = {value}, []
     for layer in reversed(net.layers):
         if not wanted.isdisjoint(layer.outputs):
@@ -74,7 +74,7 @@ def layers_below(net: Net, value: int) -> list[Layer]:
 
 
 def are_probabilities(net: Net, value: int) -> bool:
-    """Whether a value is what a Softmax computes, whatever reshapes it afterwards."""
+    """Whether a value is the output of a Softmax, perhaps reshaped afterwards."""
     for layer in reversed(layers_below(net, value)):
         if value in layer.outputs:
             if not layer.is_alias:
@@ -86,8 +86,8 @@ def are_probabilities(net: Net, value: int) -> bool:
 def find_head(net: Net, name: str) -> int:
     """The output that ``name`` stands for.
 
-    That is an output with this name, or of a layer with this name; or the only one that depends on a blob or
-    layer with this name, such as the scores below a Softmax.
+    That is an output with this name, or of a layer with this name, or the only output that depends on a blob
+    or layer with this name, such as the scores below a Softmax.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def head_names(net: Net, outputs: Sequence[int]) -> str:
 
 
 def head_notices(net: Net, ranked: int) -> tuple[str, ...]:
-    """A notice on which of several heads is ``ranked``; nothing where there is only one."""
+    """A notice on which of several heads is ``ranked``; none if there is only one."""
     others = [value for value in net.outputs if value != ranked]
     if not others:
         return ()

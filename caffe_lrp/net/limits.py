@@ -1,4 +1,4 @@
-"""Limits on the size of a net: anything beyond them is a mistake in the prototxt, or malice, and refused."""
+"""Limits on the size of a net: anything larger is a mistake in the prototxt, or malicious, and rejected."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from caffe_lrp.machine.environment import how_to_free_memory
 #: Numbers of one image in a single blob (8 GB), and in all blobs of the net together (32 GB).
 LARGEST_BLOB = 2**31
 MOST_ACTIVATIONS = 2**33
-#: As in Caffe.
+#: Caffe's limit.
 MOST_AXES = 32
 
 _BYTES = 4
@@ -19,12 +19,12 @@ _GIGABYTE = 2**30
 
 
 def check_shape(shape: Shape, what: str) -> None:
-    """Refuse a blob that cannot be, or is absurdly large.
+    """Reject a blob with an impossible or absurdly large shape.
 
     Parameters
     ----------
     shape
-        Batch axis first.
+        The shape, with the batch axis first.
     what
         The blob, for messages.
 
@@ -46,7 +46,7 @@ def check_shape(shape: Shape, what: str) -> None:
 
 
 def refuse_too_many_activations(inputs: Sequence[InputSpec], layers: Sequence[Layer], source: str) -> None:
-    """Refuse a net whose blobs are absurdly large together.
+    """Reject a net with blobs that are absurdly large in total.
 
     Parameters
     ----------
@@ -73,24 +73,24 @@ def refuse_too_many_activations(inputs: Sequence[InputSpec], layers: Sequence[La
 
 
 def refuse_beyond_memory(layers: Sequence[Layer], memory: int, source: str) -> None:
-    """Refuse a net that cannot be run on this machine, whatever is tried.
+    """Reject a net that cannot possibly run on this machine.
 
-    Counted are weights, and the largest input and output that a layer has at the same time; every
-    explanation takes more.
+    The estimate counts weights, and the largest input and output of a layer together; every explanation needs
+    more.
 
     Parameters
     ----------
     layers
-        The layers; they need no weights yet.
+        The layers, with or without weights.
     memory
-        Bytes there are.
+        Available bytes.
     source
         The prototxt, for messages.
 
     Raises
     ------
     ModelError
-        More is needed; the message names the layer that needs most.
+        More memory is needed; the message names the layer that needs most.
     """
     weights = sum(math.prod(shape) for layer in layers for shape in layer.weight_shapes)
     largest = max(layers, key=_activations)
@@ -106,6 +106,6 @@ def refuse_beyond_memory(layers: Sequence[Layer], memory: int, source: str) -> N
 
 
 def _activations(layer: Layer) -> int:
-    """Numbers of one image that a layer has in memory at the same time, at least."""
+    """Least numbers of one image that a layer has in memory at the same time."""
     inputs = max(map(math.prod, layer.input_shapes))
     return inputs if layer.is_alias else inputs + sum(map(math.prod, layer.output_shapes))

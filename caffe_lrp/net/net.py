@@ -27,8 +27,8 @@ NO_SUBSTITUTES: Mapping[int, Forward] = MappingProxyType({})
 class Net:
     """Immutable layers in order of execution, and the values between them.
 
-    Values are keyed by id: a layer that works in place writes a new value, so pre-activations are
-    kept. Every value has at most one reader, because Split layers stand where there are several.
+    Values are identified by ids: a layer that works in place writes a new value, so pre-activations are
+    kept. Every value has at most one reader, because a Split layer is inserted if there are several.
 
     Attributes
     ----------
@@ -43,19 +43,19 @@ class Net:
     input_shape
         (C, H, W).
     batch_size
-        The batch size the prototxt asks for.
+        The batch size in the prototxt.
     outputs
-        Ids of the blobs that nothing reads, its heads: the one to rank if nothing else is asked for first.
+        Ids of the blobs that no layer reads, the heads: first the one that is ranked by default.
     output_value
-        Id of the blob whose elements are ranked: one of them.
+        Id of the output with the elements that are ranked.
     merges
-        What became of layers that scale and shift, where they were merged if possible; see `canonize`.
+        For every layer that scales and shifts, whether it was merged; see `canonize`.
     notices
-        What was read in the files, or done with it, that their user should know.
+        What users should know about the files and their conversion.
     constants
-        Ids of values that no layer writes and that do not depend on the image, and what they are.
+        Ids of values that no layer writes and that do not depend on the image, and the constants.
     fixed_values
-        Ids of values that do not depend on the image: constants, and what follows from these alone.
+        Ids of values that do not depend on the image: constants, and values that depend only on constants.
     """
 
     source: str
@@ -78,7 +78,7 @@ class Net:
         workspace: Workspace,
         substitutes: Mapping[int, Forward] = NO_SUBSTITUTES,
     ) -> Activations:
-        """Values of one batch: those in ``keep`` and the output; all others are freed on the way.
+        """Values of one batch: those in ``keep`` and the output; all others are freed during the pass.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class Net:
         workspace
             Memory and threads to use.
         substitutes
-            Index of a layer -> what to call in place of its forward pass; it keeps ties where the outputs are
+            Index of a layer -> a function that replaces its forward pass, and keeps ties if outputs are
             compared.
         """
         keep = keep | {self.output_value}
@@ -106,7 +106,7 @@ class Net:
         return values
 
     def _forward(self, layer: Layer, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
-        """The forward pass of one layer; equal windows give equal outputs where max pooling compares them."""
+        """The forward pass of one layer; equal windows give equal outputs if max pooling compares them."""
         outputs = layer.forward(inputs, workspace)
         if isinstance(layer, Linear) and self.is_compared(layer):
             layer.own_map.restore_ties(inputs[0], outputs[0], workspace)
@@ -126,7 +126,7 @@ class Net:
 
     @cached_property
     def nonnegative_values(self) -> frozenset[int]:
-        """Values that never have negative elements, whatever the image."""
+        """Values that are never negative for any image."""
         found = {value for value, constant in self.constants.items() if constant.value >= 0}
         for layer in self.layers:
             if layer.is_nonnegative([value in found for value in layer.inputs]):
@@ -135,7 +135,7 @@ class Net:
 
     @cached_property
     def gate_values(self) -> frozenset[int]:
-        """Values that only say how much of others passes, and all that do not depend on the image."""
+        """Values that are gates, and all that do not depend on the image."""
         found = set(self.fixed_values)
         for layer in self.layers:
             if layer.is_gate([value in found for value in layer.inputs]):
@@ -143,14 +143,14 @@ class Net:
         return frozenset(found)
 
     def gates_of(self, layer: Layer) -> tuple[bool, ...]:
-        """Which inputs of a layer are gates: only the constant ones if otherwise all would be."""
+        """Which inputs of a layer are gates; if all would be, only the constant ones."""
         are_fixed = tuple(value in self.fixed_values for value in layer.inputs)
         are_gates = tuple(value in self.gate_values for value in layer.inputs)
         return are_fixed if any(are_fixed) and all(are_gates) else are_gates
 
     @cached_property
     def compared_values(self) -> frozenset[int]:
-        """Values that max pooling compares, and those they follow from."""
+        """Values that max pooling compares, and those that they depend on."""
         found: set[int] = set()
         for layer in reversed(self.layers):
             if isinstance(layer, Winner) or not found.isdisjoint(layer.outputs):
@@ -158,7 +158,7 @@ class Net:
         return frozenset(found)
 
     def is_compared(self, layer: Layer) -> bool:
-        """Whether max pooling compares the outputs of a layer, or what follows from them."""
+        """Whether max pooling compares the outputs of a layer, or values that depend on them."""
         return not self.compared_values.isdisjoint(layer.outputs)
 
     def shape_of(self, value: int) -> Shape:
@@ -167,7 +167,7 @@ class Net:
 
     @cached_property
     def _shapes(self) -> dict[int, Shape]:
-        """Shape of one item of every value: looked for layer by layer, deep nets would take seconds."""
+        """Shape of one item of every value; a search through layers would take seconds in deep nets."""
         shapes = {self.input_value: self.input_shape}
         shapes |= {value: constant.shape[1:] for value, constant in self.constants.items()}
         for layer in self.layers:
@@ -175,7 +175,7 @@ class Net:
         return shapes
 
     def stored_value(self, value: int) -> int:
-        """The value that Caffe's memory holds in the end where ``value`` was: after in-place layers."""
+        """The value that finally occupies the memory of ``value`` in Caffe, after in-place layers."""
         in_place = {layer.inputs[0]: layer.outputs[0] for layer in self.layers if layer.is_in_place}
         while value in in_place:
             value = in_place[value]

@@ -1,7 +1,7 @@
-"""Layers that share learned blobs, which their ``param { name: … }`` say.
+"""Layers that share learned blobs by ``param { name: … }``.
 
-Sources: Caffe's net.cpp, where a caffemodel has the blobs of every layer, shared ones again and again, and
-where layers are found by name. Other programs that write caffemodels store a shared blob once.
+Source: Caffe's net.cpp. A caffemodel contains the blobs of every layer, with shared ones repeated, and
+layers are found by name. Other programs that write caffemodels store a shared blob once.
 """
 
 import math
@@ -18,14 +18,14 @@ from caffe_lrp.layers import Layer
 def with_shared_weights(
     described: Sequence[LayerSpec], layers: Sequence[Layer], weights: StoredWeights
 ) -> StoredWeights:
-    """``weights``, and those of layers that have none of their own but share all with others.
+    """``weights``, completed by those of layers that share all of their weights with others.
 
     Parameters
     ----------
     described
-        All layers of the prototxt, those that are not in the net among them.
+        All layers of the prototxt, including those that are not in the net.
     layers
-        The net's layers, which need no weights yet.
+        The net's layers, with or without weights.
     weights
         Blobs of the caffemodel by layer name.
     """
@@ -49,27 +49,27 @@ def with_shared_weights(
 
 
 def _reshaped(blob: StoredBlob, parameter: ParamSpec, shape: Shape) -> StoredBlob:
-    """A shared blob in the shape of the layer that takes it, if that needs no more than as many numbers."""
+    """A shared blob in the shape that its layer needs, if only the number of elements has to match."""
     fits = parameter.share_mode == ParamSpec.PERMISSIVE and math.prod(shape) == blob.count
     return replace(blob, shape=shape) if fits else blob
 
 
 def refuse_shared_names(specs: Sequence[LayerSpec], layers: Sequence[Layer], source: str) -> None:
-    """Refuse layers of one name with weights of their own: weights are matched by name.
+    """Reject layers with the same name but different weights: weights are matched by name.
 
-    Layers that share all their weights can have one name.
+    Layers that share all their weights may have the same name.
 
     Parameters
     ----------
     specs, layers
-        The layers, as the prototxt describes them and as they are.
+        The layers as described in the prototxt, and the layers of the net.
     source
         The prototxt, for messages.
 
     Raises
     ------
     ModelError
-        Names the layers.
+        There are such layers; the message names them.
     """
     owners: dict[str, tuple[LayerSpec, Layer]] = {}
     for spec, layer in zip(specs, layers, strict=True):
@@ -87,6 +87,6 @@ def refuse_shared_names(specs: Sequence[LayerSpec], layers: Sequence[Layer], sou
 
 
 def _parameter_names(spec: LayerSpec) -> tuple[str, ...]:
-    """Names of all learned blobs of a layer; none if one has no name."""
+    """Names of all learned blobs of a layer; empty if one has no name."""
     names = tuple(parameter.name for parameter in spec.parameters.param)
     return names if all(names) else ()

@@ -7,7 +7,7 @@ from caffe_lrp.layers import Layer
 
 
 class Values:
-    """The value under each name, layer by layer; inputs come first.
+    """The values by name, recorded layer by layer; inputs come first.
 
     Attributes
     ----------
@@ -16,7 +16,7 @@ class Values:
     constants
         Ids of constants: a new one for every layer that reads one.
     fixed
-        Ids of values that do not depend on images: constants, and what follows from these alone.
+        Ids of values that do not depend on images: constants, and values that depend only on constants.
     """
 
     def __init__(self, inputs: Sequence[InputSpec], constants: Sequence[ConstantSpec]) -> None:
@@ -32,7 +32,7 @@ class Values:
         return tuple(range(len(self.names), len(self.names) + count))
 
     def read(self, name: str) -> int:
-        """Id of the value under a name."""
+        """Id of the current value of a name."""
         if name in self._current:
             return self._current[name]
         (value,) = self.next(1)
@@ -44,7 +44,7 @@ class Values:
         return value
 
     def write(self, names: Sequence[str], layer: Layer) -> None:
-        """Enter the outputs of a layer, whose ids are the next ones."""
+        """Add the outputs of a layer, under the next ids."""
         self.names.extend(names)
         self.shapes.extend(layer.output_shapes)
         self._current.update(zip(names, layer.outputs, strict=True))

@@ -1,1 +1,1 @@
-"""Relevance rules, the formula table, and the way from the start layer down to the image."""
+"""Relevance rules, the table of formulas, and plans for the backward pass down to the image."""

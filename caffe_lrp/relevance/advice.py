@@ -1,6 +1,6 @@
-"""Which formula suits a net: decided here alone, for messages and for the configs of the zoo.
+"""Which formula suits a net: decided only here, for messages and for the configs of the zoo.
 
-What it goes by was measured on nets with trained weights: manual: formulas, "How much a heatmap shows".
+The criteria were measured on nets with trained weights: manual: formulas, "How much a heatmap shows".
 """
 
 import math
@@ -14,9 +14,9 @@ from caffe_lrp.net.net import Net
 from .composite import FormulaCode
 from .plan import lowest_linear_layers
 
-#: Of the lowest layers' input, what one window may cover for flat to smooth a map rather than to blur it. On
-#: LeNet, where it is 3 %, flat puts nearly half of the relevance beside the digit; on ResNet-20 for 32×32
-#: pixels, where it is 1 %, maps gain by it.
+#: The share of the lowest layers' input that a window may cover if flat is to smooth a map, not blur it. On
+#: LeNet, where it is 3 %, flat puts nearly half of the relevance next to the digit; on ResNet-20 for 32×32
+#: pixels, where it is 1 %, flat improves maps.
 _MOST_COVERED = 0.02
 
 
@@ -29,10 +29,10 @@ class Advice:
 
 
 def suitable_formula(net: Net, output: int) -> Advice:
-    """The formula to begin with for ``output``, by what the lowest linear layers below it see of the picture.
+    """The formula to start with for ``output``, by the windows of the lowest linear layers below it.
 
-    Always one with z⁺ on convolutions: αβ with β = 1 gathers the relevance of deep nets in single pixels, and
-    ε makes noise of it.
+    Convolutions always get z⁺: in deep nets αβ with β = 1 concentrates relevance in single pixels, and ε
+    gives noise.
     """
     lowest = lowest_linear_layers(net)
     covered = max(
@@ -52,7 +52,7 @@ def suitable_formula(net: Net, output: int) -> Advice:
 
 
 def _covered(layer: Layer) -> float:
-    """Share of a channel of its input that an output of a linear layer sees: all of it at most."""
+    """Share of an input channel that an output of a linear layer sees, at most 1."""
     assert isinstance(layer, Linear)
     _, *sides = layer.input_shapes[0]
     return min(1.0, layer.taps / math.prod(sides))

@@ -93,7 +93,7 @@ class Assignment:
     faults
         What is wrong with entries, one text each.
     remarks
-        What entries do not do, and users may expect: names of merged layers.
+        Notes on entries without an effect that their author may expect: names of merged layers.
     """
 
     rules: Mapping[int, Assigned]

@@ -1,4 +1,4 @@
-"""Between which numbers values lie that layers make of the image by moving, scaling and shifting alone."""
+"""Bounds of the values that layers compute from the image by moving, scaling and shifting only."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ Bounds = tuple[Blob, Blob]
 
 
 def bounded_values(net: Net) -> frozenset[int]:
-    """Values whose bounds follow from those of the image."""
+    """Values with bounds that follow from those of the image."""
     found = {net.input_value}
     for layer in net.layers:
         varying = _varying(layer, net)
@@ -31,7 +31,7 @@ def bounds_of_values(net: Net, lowest: Sequence[float], highest: Sequence[float]
     net
         The net, with its weights.
     lowest, highest
-        Those of the image, one number for every channel.
+        Bounds of the image, one number per channel.
     """
     bounded, workspace = bounded_values(net), Workspace()
     fixed = net.filled_constants(1)
@@ -48,20 +48,20 @@ def bounds_of_values(net: Net, lowest: Sequence[float], highest: Sequence[float]
 
 
 def _varying(layer: Layer, net: Net) -> list[int]:
-    """Inputs of a layer whose numbers matter and depend on the image."""
+    """Inputs of a layer that depend on the image, unless only their shape matters."""
     numbered = enumerate(layer.inputs)
     read = [value for place, value in numbered if place not in layer.shape_inputs]
     return [value for value in read if value not in net.fixed_values]
 
 
 def _of_image(numbers: Sequence[float], net: Net) -> Blob:
-    """One number for every channel of the image, everywhere."""
+    """A blob of the image's shape, filled with one number per channel."""
     channels = np.array(numbers, np.float32).reshape(1, -1, *(1,) * (len(net.input_shape) - 1))
     return np.ascontiguousarray(np.broadcast_to(channels, (1, *net.input_shape)))
 
 
 def _inputs(layer: Layer, fixed: Mapping[int, Blob], bounds: Mapping[int, Bounds], end: int) -> list[Blob]:
-    """The bounds of what a layer reads; 0 where only the shape matters."""
+    """The bounds of a layer's inputs; 0 where only the shape matters."""
     read = []
     for value, shape in zip(layer.inputs, layer.input_shapes, strict=True):
         other = fixed[value] if value in fixed else np.zeros((1, *shape), np.float32)

@@ -1,7 +1,7 @@
 """The layer types and their rules: rows made from the registry and the formulas.
 
-Nothing here is known of single types. What a class is follows from its ancestors, and its rules from the
-composites themselves, which are asked about a stand-in.
+Nothing here depends on individual types. The kind of a class follows from its ancestors, and its rules from
+the composites, which are applied to a stand-in.
 """
 
 import inspect
@@ -28,12 +28,12 @@ from .assignment import assign
 from .formulas import written_out
 from .rules.base import RuleParameters
 
-#: One formula of every kind, by what the kinds are called. Under a gradient every layer has its own.
+#: Name of a kind of formulas -> one of them. Gradients are missing: there every layer has its own gradient.
 KINDS_OF_FORMULAS = {"ε": 0, "αβ": 2, "deconvolution": 26, "guided": 166}
 
 _TOOLBOX = "LRP Toolbox"
 
-#: Class of layers -> where its rule comes from; the nearest ancestor counts.
+#: Class of layers -> source of its rule; the nearest ancestor counts.
 SOURCES: dict[type[Layer], str] = {
     Linear: "Bach et al. 2015: eq. 58 (ε), eq. 60 (αβ)",
     ReLU: _TOOLBOX,
@@ -43,7 +43,7 @@ SOURCES: dict[type[Layer], str] = {
     Winner: f"{_TOOLBOX}, as max pooling",
     WindowAverage: _TOOLBOX,
     ChannelNormalization: f"{_TOOLBOX}; Binder et al. 2016",
-    Combination: "Bach et al. 2015, eq. 56; gates get nothing: Arras et al. 2017",
+    Combination: "Bach et al. 2015, eq. 56; gates get no relevance: Arras et al. 2017",
     Aggregation: "Bach et al. 2015, eq. 56, as average pooling",
     Normalization: "as LRN with corrected quirks, and as zennit",
     Softmax: _TOOLBOX,
@@ -61,10 +61,10 @@ class LayerRow:
     what
         What such layers do.
     rules
-        What `KINDS_OF_FORMULAS` calls a formula -> title of its rule; what else it is where quirks are
-        corrected.
+        Name in `KINDS_OF_FORMULAS` -> title of the rule, and of the one with corrected quirks if that
+        differs.
     source
-        Where the rules come from; empty where nobody said.
+        Where the rules come from; empty if unknown.
     """
 
     type: str
@@ -74,7 +74,7 @@ class LayerRow:
 
 
 def catalogue() -> list[LayerRow]:
-    """All layer types in alphabetic order; of a type with several classes, one after the other."""
+    """All layer types in alphabetical order; the classes of a type follow one another."""
     return [
         LayerRow(
             name,
@@ -88,10 +88,10 @@ def catalogue() -> list[LayerRow]:
 
 
 def _classes(layer_class: type[Layer]) -> Iterator[type[Layer]]:
-    """The classes that layers of a registered one can have.
+    """The classes that layers of a registered class can have.
 
-    These are its variants, or else its subclasses that are not registered for themselves, and the class
-    itself unless it leaves to those what it is.
+    These are its variants; if there are none, its subclasses that are not registered themselves, and the
+    class itself unless it is only a base of them.
     """
     if layer_class.variants:
         yield from layer_class.variants

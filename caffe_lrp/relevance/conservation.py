@@ -1,4 +1,4 @@
-"""The account of a backward pass: relevance that enters and leaves each layer, and where the rest goes."""
+"""The account of a backward pass: the relevance that enters and leaves each layer, and causes of losses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from .plan import Plan
 from .rules.accounts import Constants
 from .rules.base import PassedItem
 
-#: The causes that stand for a difference itself, see `accounts.CAUSES`.
+#: The causes for differences without another explanation, see `accounts.CAUSES`.
 BY_RULE, REST = "rule", "rest"
-#: What stays at constants, whatever the rule.
+#: The cause for relevance that ends at constants, under any rule.
 CONSTANT = "constant"
 
 
@@ -34,9 +34,9 @@ class LayerAccount:
     leaves
         Sum over its inputs.
     absolute
-        Sum of the absolute values over its outputs: what errors of rounding are to be compared with.
+        Sum of the absolute values over its outputs, the scale of rounding errors.
     lost
-        Cause -> relevance that enters and does not leave; negative where some is added. They sum to
+        Cause -> relevance that enters and does not leave; negative if relevance is added. They sum to
         ``enters − leaves``.
     """
 
@@ -56,7 +56,7 @@ class LayerAccount:
 
     @property
     def main_cause(self) -> str:
-        """The cause that takes, or adds, most."""
+        """The cause of the largest loss or gain."""
         return max(self.lost, key=lambda cause: abs(self.lost[cause]))
 
 
@@ -67,13 +67,13 @@ class Conservation:
     Attributes
     ----------
     starts
-        Sum where it starts.
+        Sum at the start.
     arrives
-        Sum where it ends, before a formula's last touch.
+        Sum at the end, before `Formula.finish`.
     aside
-        Sum of what stays at values beside the way: at other branches, where the way ends above the image.
+        Sum of the relevance left in other branches, if the backward pass ends above the image.
     layers
-        Those on the way, in the order of the backward pass.
+        The layers that relevance passes, in the order of the backward pass.
     """
 
     starts: float
@@ -83,7 +83,7 @@ class Conservation:
 
     @property
     def lost(self) -> dict[str, float]:
-        """Cause -> relevance lost in all layers together; with what arrives and stays aside, what started."""
+        """Cause -> relevance lost in all layers; with ``arrives`` and ``aside`` it sums to ``starts``."""
         totals: dict[str, float] = {}
         for layer in self.layers:
             for cause, amount in layer.lost.items():
@@ -108,14 +108,14 @@ class Conservation:
 
 @dataclass(eq=False)
 class Ledger:
-    """An observer of one backward pass that keeps its accounts, see `Engine.explain`.
+    """An observer that keeps the accounts of a backward pass, see `Engine.explain`.
 
     Attributes
     ----------
     plan
-        Whose backward pass it is.
+        The plan of the backward pass.
     constants
-        Of the plan's net; several ledgers may share them.
+        Constants of the plan's net; several ledgers may share them.
     """
 
     plan: Plan
@@ -124,7 +124,7 @@ class Ledger:
     _waiting: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
     def __call__(self, passage: Passage) -> None:
-        """Note one step."""
+        """Record one step."""
         layer, rule = passage.step.layer, passage.step.rule
         enters = np.sum([_sums(blob) for blob in passage.received], axis=0)
         absolute = np.sum([_sums(np.abs(blob)) for blob in passage.received], axis=0)
@@ -184,9 +184,9 @@ def losses_of(passage: Passage, item: int, constants: Constants) -> dict[str, fl
 
 
 def _complete(known: dict[str, float] | None, taken: float, difference: float) -> dict[str, float]:
-    """An account with what constants have taken and what it does not explain; without zeros.
+    """An account, completed by the loss to constants and the unexplained rest; zeros are left out.
 
-    Where there is no account, the rule explains all else.
+    Without an account, the rest is due to the rule.
     """
     causes = {**(known or {}), CONSTANT: taken}
     lost = {**causes, BY_RULE if known is None else REST: difference - sum(causes.values())}

@@ -1,6 +1,6 @@
-"""The table of formulas: which rule for which layers.
+"""The table of formulas: which layers get which rule.
 
-Formulas with numbers are the reference's (manual: toolbox, "Formulas and rules"), those with names come
+Formulas with numbers are the reference's (manual: toolbox, "Formulas and rules"); those with names are
 from the literature.
 """
 
@@ -31,7 +31,7 @@ class Formula:
     Attributes
     ----------
     rules
-        What it does, in a few words: its rules, those of the lowest layers first.
+        Its rules in a few words, those of the lowest layers first.
     use
         When to use it, in a few words.
     entries
@@ -47,7 +47,7 @@ class Formula:
 
 
 def _linear(rule: str) -> Entry:
-    """The rule of linear layers that no later entry claims."""
+    """The rule of linear layers that no later entry covers."""
     return Entry(rule, kinds=("linear",))
 
 
@@ -61,7 +61,7 @@ def _below(rule: str) -> Entry:
 
 
 def _lowest(rule: str) -> Entry:
-    """The rule of the lowest linear layers: those that the image reaches through no other."""
+    """The rule of the lowest linear layers: those without another linear layer between them and the image."""
     return Entry(rule, kinds=("linear",), position=LOWEST, is_optional=True)
 
 
@@ -80,21 +80,21 @@ _ALPHA_BETA_ABOVE = (_linear("epsilon"), _convolution("alpha-beta"))
 
 FORMULAS: dict[int | str, Formula] = {
     0: Formula("ε", "small nets; noisy in deep ones", (_linear("epsilon"),)),
-    2: Formula("αβ", "evidence for and against apart", (_linear("alpha-beta"),)),
+    2: Formula("αβ", "separates evidence for and against", (_linear("alpha-beta"),)),
     11: Formula("gradient", "comparison: sensitivity", _GRADIENT),
     26: Formula("deconvolution", "comparison", _gradient_but_for("deconvolution")),
-    54: Formula("flat, ε", "as 0, coarser and calmer", (_linear("epsilon"), _below("flat"))),
-    56: Formula("w², ε", "as 0, coarser and calmer", (_linear("epsilon"), _below("w-square"))),
+    54: Formula("flat, ε", "as 0, coarser and less noisy", (_linear("epsilon"), _below("flat"))),
+    56: Formula("w², ε", "as 0, coarser and less noisy", (_linear("epsilon"), _below("w-square"))),
     58: Formula("flat, αβ", "as 102, for all-convolutional nets", (_linear("alpha-beta"), _below("flat"))),
     60: Formula("w², αβ", "as 104, for all-convolutional nets", (_linear("alpha-beta"), _below("w-square"))),
-    99: Formula("gradient, L2 norm", "comparison, colours taken together", _GRADIENT, channel_norm=True),
-    100: Formula("αβ, ε", "calm (β = 0) or contrasted (β = 1)", _ALPHA_BETA_ABOVE),
+    99: Formula("gradient, L2 norm", "comparison, channels combined", _GRADIENT, channel_norm=True),
+    100: Formula("αβ, ε", "low (β=0) or high contrast (β=1)", _ALPHA_BETA_ABOVE),
     102: Formula("flat, αβ, ε", "as 100, less pixel noise", (*_ALPHA_BETA_ABOVE, _below("flat"))),
     104: Formula("w², αβ, ε", "as 100, less pixel noise", (*_ALPHA_BETA_ABOVE, _below("w-square"))),
     114: Formula("αβ, ε", "ε in small layers, αβ below them", (_linear("epsilon"), _below("alpha-beta"))),
     166: Formula("guided backprop", "comparison", _gradient_but_for("guided-backprop")),
-    # zennit's composites of these names (Anders et al. 2021), after Montavon et al. 2019 and Kohlbrenner et
-    # al. 2020. Theirs have the rule of the first layer for one layer only.
+    # zennit's composites with these names (Anders et al. 2021), after Montavon et al. 2019 and Kohlbrenner et
+    # al. 2020. In zennit, only one layer gets the rule of the first layer.
     "epsilon-plus": Formula(
         "z⁺, ε", "small pictures, such as digits", (_linear("epsilon"), _convolution("z-plus"))
     ),

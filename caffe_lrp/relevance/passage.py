@@ -1,4 +1,4 @@
-"""The data of a backward pass: the forward pass it starts from, and relevance, layer by layer."""
+"""The data of a backward pass: the forward pass from which it starts, and relevance, layer by layer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class ForwardPass:
     Attributes
     ----------
     activations
-        Value id -> blob: the output, and the values that one of the plans looks at.
+        Value id -> blob: the output, and the values that one of the plans uses.
     sums
-        Index of a layer -> its sums of positive and of negative products, where a rule looks at them.
+        Index of a layer -> its sums of positive and of negative products, if a rule uses them.
     """
 
     activations: Activations
@@ -32,20 +32,20 @@ class ForwardPass:
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """Relevance passing one layer.
+    """Relevance that passes one layer.
 
     Attributes
     ----------
     step
         The layer and its rule.
     seen
-        What the rule saw of the forward pass.
+        The part of the forward pass that the rule used.
     received
         Relevance of the layer's outputs, one blob for each.
     propagated
-        Relevance of its inputs. These blobs and those received are not to be changed.
+        Relevance of its inputs. Neither these blobs nor those received may be changed.
     workspace
-        Memory and threads for what an observer computes.
+        Memory and threads for computations of an observer.
     """
 
     step: Step
@@ -55,7 +55,7 @@ class Passage:
     workspace: Workspace
 
 
-#: Called after every step of a backward pass; what it does with the passage is its own affair.
+#: Called after every step of a backward pass.
 Observer = Callable[[Passage], None]
 
 

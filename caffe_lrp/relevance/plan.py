@@ -1,4 +1,4 @@
-"""Plan: which layers relevance passes, in which order, by which rule. Resolved before anything runs."""
+"""Plans: which layers relevance passes, in which order, by which rules. Resolved before anything runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ from .start import LayerReference, Start, find_start, layer_index
 
 @dataclass(frozen=True)
 class Step:
-    """One layer, its rule, and what holds for the layer in its net.
+    """One layer, its rule, and properties of the layer in its net.
 
-    ``won`` is what gave it the rule: see `Assigned`.
+    ``won`` says which entry gave it the rule, see `Assigned`.
     """
 
     layer: Layer
@@ -42,22 +42,22 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """How relevance travels through one net under one composite.
+    """How relevance is propagated through a net under a composite.
 
     Attributes
     ----------
     steps
         From the start layer downwards.
     origin
-        Where relevance starts, and what a class is there.
+        Where relevance starts, and the meaning of a class there.
     target
-        Value whose relevance is the result.
+        The value for which relevance is computed.
     unit_seed
-        Start from 1 instead of the score (gradients without Q3).
+        Whether to start from 1 instead of the score (gradients without Q3).
     finish
         Applied to the result, or None.
     remarks
-        What the composite does not do, and its user may expect.
+        Notes on entries without an effect that their author may expect.
     """
 
     net: Net
@@ -70,7 +70,7 @@ class Plan:
 
     @cached_property
     def kept_values(self) -> frozenset[int]:
-        """Values of the forward pass that the plan looks at."""
+        """Values of the forward pass that the plan uses."""
         kept = set(self.seeds.values())
         for step in self.steps:
             if step.rule.uses_inputs(step.layer):
@@ -86,7 +86,7 @@ class Plan:
 
     @property
     def start(self) -> Layer:
-        """The layer of the scores that relevance starts as."""
+        """The layer that computes the scores from which relevance starts."""
         return self.origin.layer
 
     @property
@@ -96,7 +96,7 @@ class Plan:
 
     @property
     def start_size(self) -> int:
-        """Number of classes at the start: all that are explained must be below it."""
+        """Number of classes at the start; explained classes must be below it."""
         return self.origin.class_count
 
     def text_of(self, layer: Layer) -> str:
@@ -105,7 +105,7 @@ class Plan:
         return Assigned(found.rule, found.won).text if found else "-"
 
     def rule_of(self, layer: Layer) -> AnyRule | None:
-        """The rule a layer got, None for a layer that relevance does not pass."""
+        """The rule of a layer, or None if relevance does not pass it."""
         return next((step.rule for step in self.steps if step.layer is layer), None)
 
 
@@ -123,19 +123,19 @@ def resolve_plan(
     net
         The net.
     formula, parameters
-        Number or name of a formula, or a composite; and the numbers of rules that it does not have itself.
+        Number or name of a formula, or a composite; and the parameters of rules that it does not set.
     start
-        Where relevance starts, or what `find_start` finds that by.
+        Where relevance starts, or an argument for `find_start`.
     first_layer
-        Index or name of the lowest layer to pass; its first bottom's relevance is the result.
+        Index or name of the lowest layer to pass; the relevance of its first bottom is the result.
 
     Raises
     ------
     ConfigError
-        No such formula or layer, layers in the wrong order or not connected, or an entry of the composite
-        does not fit the net.
+        There is no such formula or layer, the layers are in the wrong order or not connected, or an entry of
+        the composite does not fit the net.
     PlanError
-        A layer without a rule, or with one that must read the image and does not.
+        A layer has no rule, or has one that needs to read the image and does not.
     """
     composite = composite_for(formula)
     origin = start if isinstance(start, Start) else find_start(net, start)
@@ -199,22 +199,22 @@ def _conditions_of(layer: Layer, net: Net) -> Conditions:
 
 
 def _layers_on_the_way(net: Net, origin: Start, first_layer: LayerReference) -> list[Layer]:
-    """Layers that relevance passes on its way down from ``origin`` to ``first_layer``, the highest first.
+    """Layers that relevance passes from ``origin`` down to ``first_layer``, the highest first.
 
     Raises
     ------
     ConfigError
-        There is no such layer below ``start``, or it does not lead there.
+        There is no such layer below the start, or it does not lead there.
     """
     highest = origin.layer
     lowest = layer_index(net, first_layer, "firstlayerindex", "--first-layer")
-    # A net whose scores are its first layer has nothing else for relevance to pass.
+    # If the scores are the first layer of a net, relevance passes only that layer.
     if not 0 <= lowest < max(highest.index, 1):
         raise ConfigError(
             f"firstlayerindex {first_layer} (--first-layer) must be at least 0 and below the start layer "
             f"{highest.index} ('{highest.name}') of {net.source}; 0 leads down to the image"
         )
-    # Layers that make something of constants alone may stand before the first that reads the image.
+    # Layers that depend only on constants may come before the first one that reads the image.
     first = net.layers[lowest] if lowest else _first_on_image(net)
     wanted = set(origin.seeds)
     path = []
@@ -253,7 +253,7 @@ def rules_on_the_way(
 
 
 def _first_on_image(net: Net) -> Layer:
-    """The lowest layer that depends on the image, or of all if none does."""
+    """The lowest layer that depends on the image; if none does, the lowest layer."""
     on_image = (layer for layer in net.layers if not net.fixed_values.issuperset(layer.inputs))
     return next(on_image, net.layers[0])
 
@@ -261,7 +261,7 @@ def _first_on_image(net: Net) -> Layer:
 def _within_bounds(
     rules: Sequence[AnyRule], layers: Sequence[Layer], parameters: RuleParameters, net: Net
 ) -> list[AnyRule]:
-    """The rules of layers, knowing the bounds of their inputs where they need to and these are known."""
+    """The rules of layers; those that need the bounds of their inputs get them if they are known."""
     if not parameters.lowest or not any(rule.needs_bounds for rule in rules):
         return list(rules)
     bounds = bounds_of_values(net, parameters.lowest, parameters.highest)
@@ -272,12 +272,12 @@ def _within_bounds(
 
 
 def _knows_its_bounds(rule: AnyRule, layer: Layer, net: Net) -> bool:
-    """Whether a rule that needs the bounds of its input has them."""
+    """Whether the bounds of its input are known to a rule that needs them."""
     return not rule.needs_bounds or bounded_values(net).issuperset(layer.inputs)
 
 
 def lowest_linear_layers(net: Net) -> frozenset[int]:
-    """Indices of the linear layers that the image reaches through no other."""
+    """Indices of the linear layers without another linear layer between them and the image."""
     reached, found = {net.input_value}, set()
     for layer in net.layers:
         if reached.isdisjoint(layer.inputs):
@@ -290,7 +290,7 @@ def lowest_linear_layers(net: Net) -> frozenset[int]:
 
 
 def _required(rule: AnyRule | None, layer: Layer, net: Net, composite: Composite) -> AnyRule:
-    """``rule``; PlanError if there is none for the layer, or none that it can be passed by."""
+    """``rule``; PlanError if there is none, or if it does not apply to the layer."""
     if rule is None and composite.entries and isinstance(layer, Linear):
         raise PlanError(
             f"{composite.label}: {layer.label} of {net.source} gets no rule; begin the rules with one for "

@@ -1,4 +1,4 @@
-"""Ranking of the net's output, and which classes a target stands for."""
+"""Ranking of the net's output."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Ranking:
 def class_scores(outputs: Blob, class_count: int) -> Blob:
     """Scores (N, classes) from the net's outputs (N, …).
 
-    Where the output has several positions for a class, its score is their sum.
+    If the output has several positions per class, the score is their sum.
     """
     planes = outputs.reshape(len(outputs), class_count, -1)
     if planes.shape[2] == 1:
@@ -29,7 +29,7 @@ def class_scores(outputs: Blob, class_count: int) -> Blob:
 
 
 def rank(scores: Blob, class_count: int) -> Ranking:
-    """Ranking of the first ``class_count`` of one item's scores, equal ones by index."""
+    """Ranking of the first ``class_count`` scores of one item; equal ones by index."""
     scores = scores[:class_count]
     order = np.argsort(-scores, kind="stable")
     return Ranking(order, scores[order])

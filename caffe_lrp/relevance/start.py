@@ -1,15 +1,15 @@
 """Start and first layers by index, by name or by code, and the meaning of a class at the start layer.
 
-The one place where what a config says of layers meets the net. Source of the codes: manual: toolbox,
+Only this module looks up the layers of a config in the net. Source of the codes: manual: toolbox,
 "Start of the backward pass".
 
-Under ``auto`` the start is found from above: from the value that is ranked down through what only
-reshapes or squashes scores (Softmax, Sigmoid), and, where the scores are averages over all positions of a
-picture, below the average. A class is then a plane of scores, one for each position, and relevance starts
-as all of them. As relevance depends linearly on where it starts, their map is that of the averaged score
-times the number of positions, except for two quirks: average pooling adds activations where a window sums
-to nearly 0 (Q7), and a gradient that starts as the scores (Q3) is that of half the sum of their squares;
-corrected, it is that of their sum.
+``auto`` searches for the start from the ranked value downwards: through layers that only
+reshape or squash scores (Softmax, Sigmoid), and, if the scores are averages over all positions of a
+picture, to below the average. A class is then a plane of scores, one per position, and relevance starts
+from all of them. Because relevance depends linearly on the start vector, their map is that of the averaged
+score times the number of positions, except for two quirks: average pooling adds activations where a window
+sums to nearly 0 (Q7), and a gradient that starts from the scores (Q3) is that of half the sum of their
+squares; corrected, it is that of their sum.
 """
 
 import difflib
@@ -25,7 +25,7 @@ from caffe_lrp.messages import did_you_mean
 from caffe_lrp.net.heads import head_names, layers_below, outputs_above
 from caffe_lrp.net.net import Net
 
-#: A layer by index or by name; where relevance starts also a code or ``auto``.
+#: A layer by index or by name; for the start layer also a code or ``auto``.
 LayerReference = int | str
 
 #: Values of ``lastlayerindex`` that are not an index.
@@ -46,13 +46,13 @@ class Start:
     seeds
         Value where relevance starts -> the value that supplies the scores.
     top
-        Index of the highest layer that relevance passes: of ``layer``, or of a neuron on it.
+        Index of the highest layer that relevance passes: ``layer``, or a neuron layer above it.
     class_count
-        Number of classes of the start.
+        Number of classes at the start.
     class_size
-        Number of elements that make a class: more than one where each position has a score.
+        Number of elements of a class: more than one if each position has a score.
     output
-        The output whose classes are ranked: of those that the start leads to, the one that was asked for, or
+        The output with the classes that are ranked: of those that the start leads to, the requested one, or
         else the first.
     output_count
         Number of classes in that output.
@@ -75,8 +75,8 @@ class Start:
 def find_start(net: Net, wanted: LayerReference, head: int | None = None) -> Start:
     """Where relevance starts.
 
-    With an index, a name or a code, class c is the flat element c of the layer's output, and of the net's,
-    as in the reference.
+    With an index, a name or a code, class c is the flat element c of the layer's output, and of the net's
+    output, as in the reference.
 
     Parameters
     ----------
@@ -85,12 +85,12 @@ def find_start(net: Net, wanted: LayerReference, head: int | None = None) -> Sta
     wanted
         Index or name of a layer, or a code.
     head
-        The output that is asked for: codes stand for layers that lead to it. None: none in particular.
+        The requested output: codes stand for layers that lead to it. None if there is none in particular.
 
     Raises
     ------
     ConfigError
-        No such layer, or it does not lead to ``head``.
+        There is no such layer, or it does not lead to ``head``.
     """
     if wanted == AUTO:
         return _find_scores(net, net.output_value if head is None else head)
@@ -108,7 +108,7 @@ def find_start(net: Net, wanted: LayerReference, head: int | None = None) -> Sta
 
 
 def _output_above(net: Net, layer: Layer, wanted: LayerReference, head: int | None) -> int:
-    """The output to rank where relevance starts at ``layer``; ConfigError if that leads to another head."""
+    """The output to rank if relevance starts at ``layer``; ConfigError if that leads to another head."""
     outputs = outputs_above(net, layer.outputs)
     if head is None:
         return net.output_value if net.output_value in outputs else next(iter(outputs), net.output_value)
@@ -153,7 +153,7 @@ def _layer_by_code(net: Net, wanted: LayerReference, head: int | None) -> Layer:
 
 
 def layer_index(net: Net, wanted: LayerReference, key: str, option: str) -> int:
-    """The index of a layer that is given by name; an index is returned as it is.
+    """The index of a layer given by name; an index is returned unchanged.
 
     Parameters
     ----------
@@ -162,12 +162,12 @@ def layer_index(net: Net, wanted: LayerReference, key: str, option: str) -> int:
     wanted
         Index or name.
     key, option
-        What calls for the layer: key of the config, and option.
+        The key of the config and the option that name the layer, for messages.
 
     Raises
     ------
     ConfigError
-        No layer has the name, or several have.
+        No layer has this name, or several do.
     """
     if isinstance(wanted, int):
         return wanted
@@ -189,20 +189,20 @@ def _listed(items: Iterable[object]) -> str:
 
 
 def _neighbours(name: str, names: Sequence[str]) -> str:
-    """The names most like one that is not there."""
+    """The names that are most similar to an unknown one."""
     short = [other for other in names if len(other) <= _LONGEST_NAME]
     alike = difflib.get_close_matches(name[:_LONGEST_NAME], short, n=_MOST_NEIGHBOURS, cutoff=0.0)
     return f"; names near it: {_listed(alike)}" if alike else ""
 
 
 def _find_scores(net: Net, output: int) -> Start:
-    """The start under ``auto`` where the classes of ``output`` are ranked."""
+    """The start under ``auto`` if the classes of ``output`` are ranked."""
     writers = {value: layer for layer in net.layers for value in layer.outputs}
     value, is_averaged = output, False
     count = net.shape_of(value)[0]
     while (layer := writers.get(value)) is not None:
         if isinstance(layer, Softmax) and not is_averaged:
-            # What lies along its axis competes: those are the classes, and what is behind are positions.
+            # The elements along its axis are the classes; further axes are positions.
             count = math.prod(layer.output_shapes[0][: layer.axis + 1])
         elif _averages_all(layer) and not is_averaged:
             is_averaged = True
@@ -236,7 +236,7 @@ def _averages_all(layer: Layer) -> bool:
 
 
 def _below_neurons(layer: Layer, writers: Mapping[int, Layer]) -> Layer:
-    """The layer whose outputs reach those of ``layer`` through neurons alone: whose scores they are."""
+    """The layer that computes the scores in ``layer``'s outputs, with only neurons between."""
     while isinstance(layer, Neuron) and layer.inputs[0] in writers:
         layer = writers[layer.inputs[0]]
     return layer

@@ -1,4 +1,4 @@
-"""Which classes an image is explained for: a class by number or by rank, the best, or the five best."""
+"""Targets, the classes to explain: a class by number or by rank, the best, or the five best."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _BEST_FIVE_COUNT = 5
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which classes an image is explained for.
+    """The class, or classes, to explain for an image.
 
     Attributes
     ----------
@@ -17,7 +17,7 @@ class Target:
         The integer of the list: a class (≥ 0), −2 for the five best classes in one map, any other negative
         number for the best class.
     rank
-        If not 0, in place of the code: the class that the net ranks there, from 1.
+        If not 0, it replaces the code: the class of this rank in the net's output, from 1.
     """
 
     code: int
@@ -41,12 +41,12 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """The target that a number on the command line means.
+    """The target for a number on the command line.
 
     Raises
     ------
     ValueError
-        Says what is wrong, to follow the text itself.
+        The message says what is wrong, to be appended to the text.
     """
     if not re.fullmatch("-[12]|[0-9]{1,9}", text):
         raise ValueError("must be a class number, -1 for the best class, or -2 for the five best in one map")

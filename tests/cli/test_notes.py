@@ -53,15 +53,15 @@ UNFOLLOWED = {
     'type: "BN" phase: TRAIN': f"'phase: TRAIN' of 'a' (BN) is ignored: {STATISTICS}",
     'type: "Dropout" phase: TRAIN': (
         "'phase: TRAIN' of 'a' (Dropout) is ignored: nothing is dropped; Caffe drops units at random, "
-        "at test time too"
+        "even at test time"
     ),
     'type: "RReLU" rrelu_param { negative_slope_lower: 3 negative_slope_upper: 8 } phase: TRAIN': (
         "'phase: TRAIN' of 'a' (RReLU) is ignored: the mean of its bounds is used; Caffe draws a "
-        "random number between them, at test time too"
+        "random number between them, even at test time"
     ),
     f"{STOCHASTIC} phase: TRAIN": (
         "'phase: TRAIN' of 'a' (Pooling) is ignored: STOCHASTIC pooling gives its expected "
-        "value; Caffe chooses at random, at test time too"
+        "value; Caffe chooses at random, even at test time"
     ),
 }
 #: What is done, or changes nothing.

@@ -217,7 +217,7 @@ def test_a_kernel_that_does_not_state_its_types_is_refused() -> None:
     def unclear(numbers: Blob2, other: np.ndarray[Any, Any]) -> None:
         """Do nothing."""
 
-    with pytest.raises(TypeError, match="that of 'other'"):
+    with pytest.raises(TypeError, match="the annotation of 'other'"):
         stated_types(unclear)
 
 

@@ -356,12 +356,12 @@ def test_a_temporary_folder_that_others_can_have_written_to_is_not_used(
     assert found.folder is None
     if kind == "file":
         told = f"neither {places.package} nor another folder can be written"
-        advice = "set CAFFE_LRP_CACHE_DIR to one that can"
+        advice = "set CAFFE_LRP_CACHE_DIR to one that can be written"
     else:
         told = f"{places.package} cannot be written, {reason} and no other folder can be written"
         chmod = f"run 'chmod go-w {ours if kind != 'link' else theirs}' or " if kind != "owner" else ""
         advice = f"{chmod}set CAFFE_LRP_CACHE_DIR to a folder that only you can write to"
-    assert found.notices == (f"every run compiles its kernels anew, as {told}; {advice}",)
+    assert found.notices == (f"every run compiles its kernels again, because {told}; {advice}",)
 
 
 def test_a_cache_of_a_group_is_passed_over_with_a_note_that_says_how_to_make_it_ones_own(

@@ -142,8 +142,8 @@ def test_a_modifier_gives_numbers_as_it_likes(case: Case, modifier: Modifier, tm
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (Part(lambda w: w[:, :1]), r"gives the shape \(\d+, 1\S* .*for"),
-        (Part(input=lambda x: x[:, :1]), "gives the shape"),
+        (Part(lambda w: w[:, :1]), r"returns the shape \(\d+, 1\S* .*for"),
+        (Part(input=lambda x: x[:, :1]), "returns the shape"),
         (Part(lambda w: np.abs(w, out=w)), "read-only"),
         (Part(input=lambda x: np.abs(x, out=x)), "read-only"),
         (Part(bias=np.ones(1, np.float32)), r"the bias of a part has the shape \(1,\), not"),

@@ -1,1 +1,1 @@
-"""Nets for training made into nets for images; `deployed` has what comes of it, and the way there."""
+"""Converts nets for training into nets for images; `deployed` has the result and the entry point."""

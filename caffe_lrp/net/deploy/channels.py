@@ -11,11 +11,11 @@ from caffe_lrp.layers.base import Neuron
 
 from .training import TrainingNet
 
-#: Layers, besides neurons, that change neither the number of channels nor height and width.
+#: Layers, apart from neurons, that change neither the number of channels nor height and width.
 _SAME_SHAPE = ("BatchNorm", "Bias", "BN", "Eltwise", "LRN", "MVN", "Normalize", "Scale", "Split")
-#: Layers that change height and width alone.
+#: Layers that change only height and width.
 _SAME_CHANNELS = ("Crop", "Interp", "Pooling", "Upsample")
-#: Layers that change none of the numbers.
+#: Layers that keep the numbers and change only the shape.
 _SAME_NUMBERS = ("Flatten", "Reshape")
 
 
@@ -64,11 +64,11 @@ def channels_by_weights(
     Parameters
     ----------
     net
-        The net, which need not be ready for images yet.
+        The net, not necessarily converted yet.
     weights
         Blobs of the caffemodel by layer name.
     value
-        What a data layer gives.
+        The output of a data layer.
     size
         Height and width of the images.
     """

@@ -1,4 +1,4 @@
-"""Blobs that a net reads beside the image: nothing but their shape matters, or they are constants.
+"""Blobs that a net reads in addition to the image: constants, or blobs of which only the shape matters.
 
 Source of the numbers: Caffe's dummy_data_layer.cpp.
 """
@@ -37,9 +37,9 @@ class SideInputs:
 
     @cached_property
     def values(self) -> tuple[Value, ...]:
-        """Declared inputs of which only the shape matters, and DummyData layers beside an image.
+        """Declared inputs of which only the shape matters, and DummyData layers in addition to an image.
 
-        A DummyData layer stands for the image where nothing else can be it.
+        A DummyData layer is taken for the image if nothing else can be.
         """
         data = [value for number in self.net.numbers(Role.DATA) for value in self.net.wiring.written(number)]
         read = [value for value in (*self.declared, *data) if value in self.net.read_values]
@@ -50,7 +50,7 @@ class SideInputs:
 
     @cached_property
     def value_set(self) -> frozenset[Value]:
-        """`values`, to look one up."""
+        """`values`, for look-ups."""
         return frozenset(self.values)
 
     def _is_dummy(self, value: Value) -> bool:
@@ -58,12 +58,12 @@ class SideInputs:
 
     @cached_property
     def specs(self) -> tuple[ConstantSpec, ...]:
-        """The blobs; those of which only the shape matters are 0.
+        """The constants; blobs of which only the shape matters are 0.
 
         Raises
         ------
         ModelError
-            Scores depend on numbers that are random, or the file says no shape.
+            Scores depend on random numbers, or the file gives no shape.
         """
         return tuple(map(self._spec, self.values))
 
@@ -109,7 +109,7 @@ class SideInputs:
         return is_second and _numbers_of(layer.parameters, layer).axis == 1
 
     def converted(self, number: int) -> LayerSpec:
-        """A layer with axis 0 where it takes a constant without a batch axis from axis 1 on."""
+        """The layer, with axis 0 if it applies a constant without a batch axis from axis 1 on."""
         layer = self.net.layers[number]
         second = self.net.remaining_reads(number)[1:2]
         if self._without_batch.isdisjoint(second):
@@ -119,7 +119,7 @@ class SideInputs:
         _numbers_of(parameters, layer).axis = 0
         return replace(layer, parameters=parameters)
 
-    # --- What users should know -----------------------------------------------------------------------------
+    # --- Notices --------------------------------------------------------------------------------------------
 
     def notices(self) -> Iterator[str]:
         """Notices on inputs that are taken as constants."""

@@ -1,7 +1,6 @@
-"""The net for images that a prototxt describes: all that is built of a net starts from it.
+"""The net for images that a prototxt describes, from which nets are built.
 
-A run deploys its net once. Nothing takes a deployed net for what the files said, so that it cannot happen
-twice by mistake.
+A run deploys its net once. A deployed net has a type of its own, so it cannot be deployed twice by mistake.
 """
 
 from dataclasses import dataclass
@@ -27,21 +26,21 @@ class DeployedNet:
     source
         Path of the prototxt, for messages.
     inputs
-        The inputs, of the size that was asked for.
+        The inputs, of the requested size.
     layers
-        The layers in order of execution, Splits among them.
+        The layers in order of execution, including Splits.
     constants
-        Blobs that layers read as they do inputs.
+        Blobs that layers read like inputs.
     outputs
-        What the file says of blobs that nothing reads.
+        What the file says about blobs that no layer reads.
     left_out
-        Layers at test time that do not remain.
+        Layers at test time that are left out.
     described
-        All layers of the file, whatever their phase: blobs can be stored under a layer that is left out.
+        All layers of the file, of any phase, because blobs can be stored under a layer that is left out.
     transform
-        How the data layer of a net for training prepares images; None: the file does not say.
+        How the data layer of a net for training prepares images; None if the file does not say.
     notices
-        What was read in the file, or done with it, that its user should know.
+        What users should know about the file and its conversion.
     """
 
     source: str
@@ -61,26 +60,26 @@ def deploy(
     head: str | None = None,
     input_size: tuple[int, int] | None = None,
 ) -> DeployedNet:
-    """The net that ``spec`` is at test time.
+    """The net of ``spec`` at test time.
 
     Parameters
     ----------
     spec
         The prototxt.
     weights
-        Blobs of the caffemodel by layer name, if there are any: the first layers that learn know the number
-        of channels where the prototxt does not.
+        Blobs of the caffemodel by layer name, if there are any: those of the first layers give the number of
+        channels if the prototxt does not.
     head
-        Name of the output that is wanted, which stays although losses say that it only helps in training;
+        Name of the requested output, which is kept even if losses say that it only helps in training;
         None: no particular one.
     input_size
-        Height and width of images in place of what the file says; None: what it says.
+        Height and width of images, instead of those in the file; None: those in the file.
 
     Raises
     ------
     ModelError
-        No layer takes part at test time, an input has no shape, nothing computes scores from images,
-        numbers beside the image are random, or a layer reads what nothing writes.
+        No layer is used at test time, an input has no shape, no layer computes scores from images, scores
+        depend on random numbers, or a layer reads a blob that no layer writes.
     """
     with noticing(spec.notices):
         remains = what_remains(spec, weights or {}, head, input_size)
@@ -103,12 +102,12 @@ def deploy(
 
 
 def image_shape(net: DeployedNet) -> Shape:
-    """Channels, height and width of the images that a net takes.
+    """Channels, height and width of the images that a net reads.
 
     Raises
     ------
     ModelError
-        Its input is no image or absurdly large, or there is not exactly one.
+        Its input is not an image or is absurdly large, or there is not exactly one.
     """
     with noticing(net.notices):
         declared = only_input(net)
@@ -123,7 +122,7 @@ def image_shape(net: DeployedNet) -> Shape:
 
 
 def only_input(net: DeployedNet) -> InputSpec:
-    """The one input of a net; ModelError if there is none, or several."""
+    """The only input of a net; ModelError if there is none, or several."""
     if not net.inputs:
         raise ModelError(
             f'{net.source}: declares no input; add one: input: "data" input_shape {{ dim: 1 dim: 3 dim: H '

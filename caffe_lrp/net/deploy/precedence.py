@@ -1,7 +1,7 @@
-"""What a prototxt says of its outputs: which of them its losses and measures are for, whatever their phase.
+"""The order of a net's outputs, by the losses and measures of any phase in the prototxt.
 
-Most losses run in training alone, and most measures in testing alone, so they are looked for among all
-layers of the file. None of this decides what a net computes; it puts its outputs in order.
+Most losses run only in training, and most measures only in testing, so all layers of the file are searched.
+This does not affect what a net computes, only the order of its outputs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from caffe_lrp.layers import REGISTRY
 
 from .training import ENDS_OF_LOSSES, TrainingNet, Vote
 
-#: Types of layers that make probabilities of scores.
+#: Types of layers that turn scores into probabilities.
 _ENDS = frozenset((*ENDS_OF_LOSSES, *ENDS_OF_LOSSES.values()))
-#: What losses and measures say for an output, see `precedence_of`; the least is of the one to rank.
+#: The evidence of losses and measures for an output, see `precedence_of`; the smallest one is ranked.
 Precedence = tuple[float, float, float, float]
-#: What is said for an output of which losses and measures say nothing.
+#: The precedence of an output without losses and measures.
 NO_VOTE: Precedence = (0, inf, inf, inf)
 
 
@@ -29,9 +29,9 @@ class OutputFacts:
     Attributes
     ----------
     silenced
-        Blobs that are no outputs, as a Silence layer reads them.
+        Blobs that are not outputs because a Silence layer reads them.
     precedence
-        Name of an output -> what losses and measures say for it, where they say anything.
+        Name of an output -> evidence of losses and measures for it, if any.
     """
 
     silenced: frozenset[str]
@@ -39,7 +39,7 @@ class OutputFacts:
 
 
 def votes_elsewhere(spec: NetSpec, present: Sequence[LayerSpec]) -> tuple[Vote, ...]:
-    """Votes of layers of ``spec`` that are not among those ``present`` at test time, for values of these."""
+    """Votes of layers of ``spec`` that are not ``present`` at test time, for values of those that are."""
     numbers = {id(layer): number for number, layer in enumerate(present)}
     if all(id(layer) in numbers for layer in spec.layers):
         return ()
@@ -58,7 +58,7 @@ def votes_elsewhere(spec: NetSpec, present: Sequence[LayerSpec]) -> tuple[Vote, 
 def _at_test_time(
     value: Value | None, whole: TrainingNet, numbers: dict[int, int], last_writers: dict[str, Value]
 ) -> Value | None:
-    """The value that stands for one of the whole file at test time; None if none does.
+    """The value at test time that corresponds to one of the whole file; None if there is none.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def precedence_of(
     inputs
         Names of the inputs.
     layers
-        Layers as they remain.
+        The layers that remain.
     votes
         Votes on values of these layers.
     """
@@ -121,9 +121,9 @@ def precedence_of(
 
 
 def _nearest(votes: Sequence[tuple[Value, float]], wiring: Wiring) -> dict[Value, tuple[float, float]]:
-    """Of every value that follows from one with a vote, the least vote and how many layers are between.
+    """Value that depends on one with a vote -> the smallest vote, and the number of layers between.
 
-    ``votes`` are values, and a number for each: of several at the same distance, the least counts.
+    ``votes`` are values with a number each; of several at the same distance, the smallest counts.
     """
     nearest: dict[Value, tuple[float, float]] = {}
     for value, number in votes:

@@ -1,9 +1,9 @@
-"""Nets for training made into nets for images, as people do by hand to get a deploy prototxt.
+"""Converts nets for training into nets for images, as users do by hand to make a deploy prototxt.
 
-Data layers become inputs; those beside the image that only give a shape, or constants, become constants.
-Losses and measures are left out with all that serves nothing else: labels,
-auxiliary heads, layers of unknown types. What a softmax loss turned into probabilities gets a Softmax.
-Whatever stays is numbered as if it had been alone in the file.
+Data layers become inputs; those that, in addition to the image, provide only a shape or constants become
+constants. Losses and measures are left out, with everything that is used only for them: labels,
+auxiliary heads, layers of unknown types. A Softmax replaces a softmax loss.
+The remaining layers are numbered as if there were no others in the file.
 """
 
 from collections import Counter
@@ -25,9 +25,9 @@ from .training import Role, TrainingNet, Vote
 from .unfollowed import notices_on_options
 
 _IMAGE_AXES = 4
-#: A net with several images is refused in the end; one with more than this asks no weights for each of them.
+#: A net with several images is rejected in the end; with more than this, weights are not searched for each.
 _MOST_GIVEN = 20
-#: Notices of a net; more are counted.
+#: Notices of a net; further ones are only counted.
 _MOST_NOTICES = 200
 
 
@@ -49,7 +49,7 @@ def what_remains(
 
 
 def _participants(spec: NetSpec) -> tuple[LayerSpec, ...]:
-    """Layers at test time, and data layers of other phases for what no layer writes then."""
+    """Layers at test time, and data layers of other phases for blobs that no layer writes then."""
     present = layers_at_test_time(spec)
     wiring = Wiring(tuple(declared.name for declared in spec.inputs), tuple(present))
     missing = {
@@ -60,7 +60,7 @@ def _participants(spec: NetSpec) -> tuple[LayerSpec, ...]:
     }
     written = {top for layer in present for top in layer.tops}
     added: list[LayerSpec] = []
-    for layer in reversed(spec.layers):  # that of validation usually stands behind that of training
+    for layer in reversed(spec.layers):  # the one for validation usually comes last
         if reads_data(layer) and missing.intersection(layer.tops) and written.isdisjoint(layer.tops):
             added.append(layer)
             written.update(layer.tops)
@@ -76,11 +76,11 @@ class Remains:
     spec
         The prototxt.
     net
-        The net with all that belongs to training.
+        The net, including everything for training.
     weights
         Blobs of the caffemodel by layer name.
     input_size
-        Height and width of images in place of what the file says; None: what it says.
+        Height and width of images, instead of those in the file; None: those in the file.
     """
 
     spec: NetSpec
@@ -90,7 +90,7 @@ class Remains:
 
     @cached_property
     def layers(self) -> tuple[LayerSpec, ...]:
-        """The layers that remain, as they are then."""
+        """The layers that remain, after conversion."""
         return tuple(map(self._converted, self.net.kept))
 
     @cached_property
@@ -126,7 +126,7 @@ class Remains:
         return OutputFacts(frozenset(self._silenced()), precedence)
 
     def _votes(self) -> Iterator[Vote]:
-        """Votes on values that remain, by the numbers that their layers have then."""
+        """Votes on values that remain, with the new numbers of their layers."""
         places = {number: place for place, number in enumerate(self.net.kept)}
         for vote in self.net.votes:
             number, top = vote.scores
@@ -145,7 +145,7 @@ class Remains:
 
     @cached_property
     def declared(self) -> dict[Value, InputSpec]:
-        """Inputs that the file declares, those of Input layers among them."""
+        """Inputs that the file declares, including those of Input layers."""
         found = {(-1, number): declared for number, declared in enumerate(self.spec.inputs)}
         for number in self.net.numbers(Role.INPUT):
             shapes = _shapes_of_input_layer(self.net.layers[number], self.spec.source)
@@ -155,7 +155,7 @@ class Remains:
 
     @cached_property
     def inputs(self) -> tuple[InputSpec, ...]:
-        """Inputs of what remains: the declared ones, and those that data layers became."""
+        """Inputs of the remaining net: the declared ones, and those that data layers became."""
         read = {
             value: self._sized(declared)
             for value, declared in self.declared.items()
@@ -167,7 +167,7 @@ class Remains:
 
     @cached_property
     def constants(self) -> SideInputs:
-        """The inputs besides the images."""
+        """The inputs other than images."""
         return SideInputs(self.spec.source, self.net, self.declared)
 
     @cached_property
@@ -189,7 +189,7 @@ class Remains:
         ]
 
     def _name_of(self, value: Value) -> str:
-        """Name of a value that a layer gives."""
+        """Name of a value that a layer writes."""
         return self.net.layers[value[0]].tops[value[1]]
 
     def _sized(self, declared: InputSpec) -> InputSpec:
@@ -207,7 +207,7 @@ class Remains:
             return shape
         asked = self.input_size
         size = asked or image_size(layer, self.spec.source)
-        if size is None or (top > 0 and asked is None):  # which of several is the image, only users know
+        if size is None or (top > 0 and asked is None):  # only users know which of several is the image
             name = self._name_of(value)
             raise ModelError(
                 f"{self.spec.source}: data layer '{layer.name}' ({layer.type}): the prototxt does not "
@@ -224,7 +224,7 @@ class Remains:
             return told
         return channels_by_weights(self.net, self.weights, value, (height, width))
 
-    # --- What users should know -----------------------------------------------------------------------------
+    # --- Notices --------------------------------------------------------------------------------------------
 
     @cached_property
     def notices(self) -> tuple[str, ...]:

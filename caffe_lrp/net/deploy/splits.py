@@ -1,7 +1,7 @@
 """Split insertion: a blob that feeds several layers gets a Split layer, which counts as a layer.
 
-Source: manual: toolbox, "Layer numbers". A Split stands right after the last layer that writes its blob,
-in-place layers included; the Split of an input blob comes first.
+Source: manual: toolbox, "Layer numbers". A Split comes right after the last layer that writes its blob,
+including in-place layers; the Split of an input blob comes first.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from caffe_lrp.formats.caffe.caffe_pb2 import LayerParameter
 from caffe_lrp.formats.spec import ConstantSpec, InputSpec, LayerSpec
 from caffe_lrp.messages import did_you_mean
 
-#: A place that writes a blob: number of the layer (−1 for an input, −2 for a constant) and of its top.
+#: The writer of a blob: number of the layer (−1 for an input, −2 for a constant) and of its top.
 _Writer = tuple[int, int]
 _INPUT, _CONSTANT = -1, -2
 
@@ -24,14 +24,14 @@ def insert_splits(
     source: str,
     constants: Sequence[ConstantSpec] = (),
 ) -> list[LayerSpec]:
-    """``layers`` with Split layers between, bottoms renamed to the split tops.
+    """``layers`` with Split layers inserted, and bottoms renamed to the split tops.
 
-    Constants are read by any number of layers without one: no relevance is to be summed there.
+    Constants need no Split for any number of readers, because no relevance has to be summed there.
 
     Raises
     ------
     ModelError
-        A bottom is written by no layer before (a misspelt name, or a cycle).
+        No layer before writes a bottom (a misspelt name, or a cycle).
     """
     writers_of_bottoms = _resolve_bottoms(inputs, layers, source, constants)
     readers = Counter(writer for writers in writers_of_bottoms for writer in writers)
@@ -59,7 +59,7 @@ def _resolve_bottoms(
     source: str,
     constants: Sequence[ConstantSpec],
 ) -> list[list[_Writer]]:
-    """For every layer, who last wrote each of its bottoms."""
+    """For every layer, the last writer of each of its bottoms."""
     last_writer: dict[str, _Writer] = {
         constant.name: (_CONSTANT, number) for number, constant in enumerate(constants)
     }
@@ -109,7 +109,7 @@ def _split_top(blob: str, writer_name: str, top_number: int, branch: int) -> str
 
 
 def _split(blob: str, writer_name: str, top_number: int, branches: int) -> Iterator[LayerSpec]:
-    """The Split layer of a blob with several readers; nothing for any other blob."""
+    """The Split layer of a blob with several readers; none for any other blob."""
     if branches > 1:
         tops = tuple(_split_top(blob, writer_name, top_number, branch) for branch in range(branches))
         name = f"{blob}_{writer_name}_{top_number}_split"

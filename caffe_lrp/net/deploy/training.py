@@ -1,4 +1,4 @@
-"""Which parts of a training net the scores of an image need, and which serve only training or labels."""
+"""Which parts of a training net are needed for the scores of an image, and which only for training."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from caffe_lrp.layers.unsupported import is_slip
 
 #: Losses that turn scores into probabilities, and the layer that does the same at test time.
 ENDS_OF_LOSSES = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
-#: Layers that make of scores what cannot be explained: the number of the best class, a file.
+#: Layers that turn scores into something that cannot be explained: the number of the best class, a file.
 _DECISIONS = ("ArgMax", "HDF5Output")
 
 
@@ -30,7 +30,7 @@ class Role(Enum):
     SILENCE = auto()
 
 
-#: The first that is true of a layer says what it is there for.
+#: The first test that is true of a layer gives its role.
 _TESTS: tuple[tuple[Role, Callable[[LayerSpec], bool]], ...] = (
     (Role.DECISION, lambda layer: layer.type in _DECISIONS),
     (Role.SILENCE, lambda layer: layer.type == "Silence"),
@@ -63,11 +63,11 @@ class Vote:
     Attributes
     ----------
     number
-        Of the layer; -1 if it does not run at test time.
+        Number of the layer; -1 if it does not run at test time.
     scores
         The value.
     weight
-        How much the loss weighs; None for what is no loss.
+        Weight of the loss; None for layers that are not losses.
     """
 
     number: int
@@ -77,18 +77,18 @@ class Vote:
 
 @dataclass(frozen=True)
 class TrainingNet:
-    """A net with all that belongs to training, and what of it is needed for the scores of an image.
+    """A net for training, and the part of it that is needed for the scores of an image.
 
     Attributes
     ----------
     declared
         Names of the inputs that the file declares.
     layers
-        Those that run at test time.
+        Layers that run at test time.
     elsewhere
         Votes of layers that do not, on values of those that do.
     head
-        Name of the head that is wanted, auxiliary or not; None: no particular one.
+        Name of the requested head, auxiliary or not; None: no particular one.
     """
 
     declared: tuple[str, ...]
@@ -114,7 +114,7 @@ class TrainingNet:
 
     @cached_property
     def from_labels(self) -> frozenset[Value | None]:
-        """Values that follow from labels, from losses, or from what was made of scores."""
+        """Values that depend on labels, on losses, or on decisions made from scores."""
         found: set[Value | None] = set()
         for number, (layer, role) in enumerate(zip(self.layers, self.roles, strict=True)):
             written = self.wiring.written(number)
@@ -129,7 +129,7 @@ class TrainingNet:
 
     @cached_property
     def unsupported(self) -> frozenset[Value | None]:
-        """Values that follow from layers of unknown types."""
+        """Values that depend on layers of unknown types."""
         found: set[Value | None] = set()
         for number, role in enumerate(self.roles):
             if role is Role.UNKNOWN or not found.isdisjoint(self.wiring.read[number]):
@@ -139,7 +139,7 @@ class TrainingNet:
     # --- Where the scores are -------------------------------------------------------------------------------
 
     def takers(self, *roles: Role) -> list[Taker]:
-        """Layers that take scores: the first of their bottoms that follows from no label."""
+        """Layers that take scores: the first of their bottoms that does not depend on labels."""
         found = []
         for number in self.numbers(*roles):
             scores = [value for value in self.wiring.read[number] if value not in self.from_labels]
@@ -150,7 +150,7 @@ class TrainingNet:
 
     @cached_property
     def losses(self) -> list[Taker]:
-        """The losses of the scores; those with less weight are of auxiliary heads, but for the one wanted."""
+        """The losses of the scores; those with less weight belong to auxiliary heads, unless requested."""
         takers = self.takers(Role.LOSS)
         most = max((taker.weight for taker in takers), default=0.0)
         return [taker for taker in takers if taker.weight == most or self._is_wanted(taker)]
@@ -178,19 +178,19 @@ class TrainingNet:
 
     @cached_property
     def trained_elsewhere(self) -> list[Value]:
-        """Scores whose losses do not run at test time, but weigh as much as any."""
+        """Scores with a loss that does not run at test time but has the largest weight."""
         most = max((vote.weight for vote in self.votes if vote.weight is not None), default=0.0)
         return [vote.scores for vote in self.elsewhere if vote.weight == most]
 
     @cached_property
     def auxiliary_losses(self) -> list[Taker]:
-        """The losses of heads that only help in training."""
+        """The losses of heads that help only in training."""
         main = set(self.losses)
         return [taker for taker in self.takers(Role.LOSS) if taker not in main]
 
     @cached_property
     def ends(self) -> list[Value]:
-        """Values that layers compute and nothing reads, in file order."""
+        """Values that layers compute and no layer reads, in file order."""
         computed = self.numbers(Role.COMPUTATION, Role.UNKNOWN)
         unread = (value for number in computed for value in self.wiring.unread(number))
         return [value for value in unread if value not in self.from_labels]
@@ -208,10 +208,10 @@ class TrainingNet:
 
     @cached_property
     def needed(self) -> frozenset[int]:
-        """Numbers of the layers that scores follow from.
+        """Numbers of the layers that scores depend on.
 
-        Without a layer of an unknown type on the way to the most probable scores there is no net; such a
-        layer is kept, for the net builder to refuse it. So is one that is probably misspelt.
+        If the most probable scores depend on a layer of an unknown type, there is no net without it; it is
+        kept so that the net builder reports it. So is a layer with a type that is probably misspelt.
         """
         roots = [value for value in self.roots if value not in self.unsupported]
         roots += self.roots[-1:]
@@ -221,7 +221,7 @@ class TrainingNet:
         return frozenset(self.layers_behind(roots)).union(always)
 
     def layers_behind(self, values: Iterable[Value | None]) -> set[int]:
-        """Numbers of all layers that ``values`` follow from; of what a loss reads, only the scores count."""
+        """Numbers of all layers that ``values`` depend on; of a loss's inputs only the scores count."""
         found: set[int] = set()
         waiting = [value for value in values if value is not None]
         while waiting:
@@ -237,7 +237,7 @@ class TrainingNet:
 
     @cached_property
     def conversions(self) -> dict[int, str]:
-        """Number of a loss -> type of the layer that takes its place."""
+        """Number of a loss -> type of the layer that replaces it."""
         computing = [number for number in self.needed if self.roles[number] is Role.COMPUTATION]
         there = {
             (self.layers[number].type, value) for number in computing for value in self.wiring.read[number]
@@ -262,7 +262,7 @@ class TrainingNet:
 
     @cached_property
     def silenced(self) -> frozenset[Value | None]:
-        """Values that are read by Silence alone, so that they are no outputs of the net."""
+        """Values that only Silence layers read, and that are therefore not outputs of the net."""
         silent = {value for number in self.numbers(Role.SILENCE) for value in self.wiring.read[number]}
         return frozenset(silent.difference(self.read_values, self.roots))
 
@@ -276,12 +276,12 @@ class TrainingNet:
 
     @cached_property
     def read_values(self) -> frozenset[Value | None]:
-        """Values that what remains reads."""
+        """Values that the remaining layers read."""
         return frozenset(value for number in self.kept for value in self.remaining_reads(number))
 
     @cached_property
     def consulted_values(self) -> frozenset[Value | None]:
-        """Values whose numbers matter to what remains; of others that it reads nothing but the shape does."""
+        """Values with numbers that matter to the remaining layers; of others they use only the shape."""
         found: set[Value | None] = set()
         for number in reversed(self.kept):
             written = self.wiring.written(number)

@@ -1,4 +1,4 @@
-"""Notices on options of layers that are ignored, each once for all layers concerned."""
+"""Notices on options of layers that are ignored, each once for all affected layers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from caffe_lrp.layers import REGISTRY
 from caffe_lrp.layers.unfollowed import not_followed
 
 _MOST_NAMED = 3
-#: What of a data layer is of use for its images.
+#: The field of a data layer that is used for its images.
 _TRANSFORM = "transform_param"
 
 _Use = tuple[LayerSpec, UnknownField]
@@ -22,9 +22,9 @@ def notices_on_options(layers: Sequence[LayerSpec], data_layers: Sequence[LayerS
     Parameters
     ----------
     layers
-        Those that remain of the net.
+        Layers of the net that remain.
     data_layers
-        Those in whose place it has inputs.
+        Data layers that were replaced by inputs.
     """
     supported = [layer for layer in layers if layer.type in REGISTRY]
     yield from _on_options(supported)
@@ -37,7 +37,7 @@ def notices_on_options(layers: Sequence[LayerSpec], data_layers: Sequence[LayerS
 
 
 def _by_effect(uses: Sequence[_Use]) -> Mapping[Effect | None, list[_Use]]:
-    """Uses of fields by what is known of them; what nothing is known of comes last."""
+    """Uses of fields by their known effect; fields without one come last."""
     found: dict[Effect | None, list[_Use]] = {}
     for layer, field in uses:
         found.setdefault(effect_of(field), []).append((layer, field))
@@ -45,7 +45,7 @@ def _by_effect(uses: Sequence[_Use]) -> Mapping[Effect | None, list[_Use]]:
 
 
 def _on_options(layers: Sequence[LayerSpec]) -> Iterator[str]:
-    """Options that are understood, but not followed."""
+    """Options that are recognized, but not followed."""
     concerned: dict[tuple[str, str], list[LayerSpec]] = {}
     for layer in layers:
         for row in not_followed(layer):
@@ -65,7 +65,7 @@ def _on_effect(effect: Effect, uses: Sequence[_Use]) -> Iterator[str]:
 
 
 def _on_unknown(uses: Sequence[_Use]) -> Iterator[str]:
-    """Fields of which nothing is known."""
+    """Fields with an unknown effect."""
     told = list(_by_setting(uses, with_value=False))
     for field, layers in told[:MOST_NOTICES]:
         yield (
@@ -77,7 +77,7 @@ def _on_unknown(uses: Sequence[_Use]) -> Iterator[str]:
 
 
 def _by_setting(uses: Sequence[_Use], with_value: bool) -> Iterator[tuple[UnknownField, str]]:
-    """The first use of every field, or of every value of it, and the names of all layers that have it."""
+    """The first use of every field, or of every value of it, and the names of all layers with it."""
     concerned: dict[tuple[str, str, str], list[_Use]] = {}
     for layer, field in uses:
         setting = (field.block, field.name, field.value if with_value else "")

@@ -1,8 +1,8 @@
 """Where relevance is lost at a layer, cause by cause: the building blocks of all rules' accounts.
 
-An account says of one item how much of the relevance at the outputs does not reach the inputs, and why;
-less than 0 where relevance is added. It is computed in double precision from what the rule divides by and
-multiplies with, never as the difference of the two sums: so whatever is left over shows.
+An account says how much relevance of one item at the outputs does not reach the inputs, and why; losses are
+negative if relevance is added. It is computed in double precision from the rule's divisors and factors,
+never as the difference of the two sums, so that an unexplained rest is visible.
 """
 
 from collections.abc import Callable
@@ -23,14 +23,14 @@ Doubles = NDArray[np.float64]
 #: A blob, or one in double precision.
 NumbersT = TypeVar("NumbersT", Blob, Doubles)
 
-#: A cause, and how much is lost for it.
+#: A cause, and how much is lost by it.
 Loss = tuple[str, float]
 
-#: Why relevance is lost: key -> what happens.
+#: Cause of a loss -> explanation.
 CAUSES: dict[str, str] = {
     "bias": "the share of the bias, which is not an input",
     "epsilon": "ε makes the divisor larger than the sum of the contributions",
-    "constant": "the share of constants that layers read besides the image",
+    "constant": "the share of constants that layers read in addition to the image",
     "zero_sum": "the sum to divide by is 0",
     "padding": "the share of taps, or of pooling windows, that lie outside the layer's input",
     "no_positive": "αβ: the window has no positive products to receive α R",
@@ -48,21 +48,21 @@ CAUSES: dict[str, str] = {
 
 
 class Constants:
-    """Numbers of layers that do not depend on the image, computed on first use, then kept."""
+    """Numbers of layers that do not depend on the image, computed on first use and then kept."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], Blob] = {}
 
     def of(self, layer: Layer, what: str, compute: Callable[[], Blob]) -> Blob:
-        """A batch of one item in ``layer``'s output shape; axes along which nothing varies may be 1."""
+        """A batch of one in ``layer``'s output shape; constant axes may have size 1."""
         key = (layer.index, what)
-        if key not in self._known:  # computed twice by two threads at worst
+        if key not in self._known:  # at worst, two threads both compute it
             self._known[key] = _narrowed(compute())
         return self._known[key]
 
 
 def _narrowed(numbers: Blob) -> Blob:
-    """Without the axes after the channels along which nothing varies."""
+    """The blob with constant axes after the channels reduced to size 1."""
     first = numbers[(slice(None), slice(None), *(slice(0, 1),) * (numbers.ndim - 2))]
     return first.copy() if np.array_equal(np.broadcast_to(first, numbers.shape), numbers) else numbers
 
@@ -87,7 +87,7 @@ def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
 
     def compute() -> Blob:
         nothing = np.zeros((1, *layer.input_shapes[0]), np.float32)
-        # A temporary map: what is packed for it is not kept with the layer.
+        # A temporary map, so that its packed weights are not kept in the layer.
         own = layer.map_of(layer.lifted(layer.weight))
         return np.array(own.apply(nothing, layer.bias, workspace.directly()))
 
@@ -95,10 +95,10 @@ def bias_of(layer: Linear, constants: Constants, workspace: Workspace) -> Blob:
 
 
 def kept_inside(layer: Linear, shares: LinearMap, whole: int, workspace: Workspace) -> Blob:
-    """How much of every output's relevance stays inside the input, 1 for all of it: a batch of one.
+    """Share of every output's relevance that does not fall on padding: a batch of one.
 
-    ``whole`` is what the shares of an output sum to. Only convolutions have shares that fall on padding: all
-    others share what there is among the inputs they see.
+    ``whole`` is the sum of the shares of an output. Only convolutions have shares of padding; all other
+    layers share relevance among the inputs that they see.
     """
     ones = np.ones((1, *layer.input_shapes[0]), np.float32)
     reached: Blob = shares.apply(ones, None, workspace.directly()) / np.float32(whole)

@@ -54,7 +54,7 @@ class AlphaBeta(SignedRule):
         return over_sums(relevance, sums, *biases, (1 + self.beta, -self.beta))
 
     def losses(self, passed: PassedItem[Linear, SignedMap]) -> Iterator[Loss]:
-        """Of ``α R`` the bias takes ``b⁺/p``, and all is lost where p is 0; likewise of ``−β R``."""
+        """The bias takes ``b⁺/p`` of ``α R``, and all of it is lost where p is 0; likewise for ``−β R``."""
         layer, prepared = passed.layer, passed.prepared
         relevance, sums = self.rows_of_one(passed)
         used = self._losses(relevance, sums, prepared.bias_positive, prepared.bias_negative)
@@ -87,7 +87,7 @@ class AlphaBeta(SignedRule):
 class ZPlus(AlphaBeta):
     """αβ with α = 1 and β = 0. Source: Montavon et al. 2017, eq. 14.
 
-    Positive parts of biases are inside the sum, as with αβ. Without them, ``bias="ignore"``, it is excitation
+    Positive parts of biases are part of the sum, as in αβ. Without them (``bias="ignore"``) this is excitation
     backpropagation (Zhang et al. 2016).
     """
 

@@ -12,15 +12,15 @@ from caffe_lrp.quirks import Quirks
 
 from .accounts import Constants, Loss
 
-#: The capability that a rule is written against.
+#: The capability that a rule depends on.
 LayerT = TypeVar("LayerT", bound=Layer)
-#: What a rule derives from the weights of a layer.
+#: Data that a rule derives from the weights of a layer.
 PreparedT = TypeVar("PreparedT")
 
 
 @dataclass(frozen=True)
 class RuleParameters:
-    """Numbers that the rules of a formula depend on.
+    """Parameters of the rules of a formula.
 
     Attributes
     ----------
@@ -35,8 +35,7 @@ class RuleParameters:
     gamma
         γ ≥ 0 of the γ rule.
     lowest, highest
-        Least and greatest number that a pixel can have in the net's input, for every channel; only z^B needs
-        them.
+        Least and greatest number that a pixel can have in the net's input, per channel; only zᴮ needs them.
     """
 
     epsilon: float
@@ -55,12 +54,12 @@ class Conditions:
     Attributes
     ----------
     nonnegative
-        Whether the layer's inputs never have negative elements.
+        Whether the layer's inputs are never negative.
     is_compared
-        Whether max pooling compares its outputs, or what follows from them: equal windows must then give
+        Whether max pooling compares its outputs, or values that depend on them; equal windows must then give
         equal outputs.
     gates
-        Which of its inputs are gates: they say how much of the others passes, and get no relevance.
+        Which of its inputs are gates, which receive no relevance.
     """
 
     nonnegative: bool
@@ -70,15 +69,14 @@ class Conditions:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """The part of the forward pass that a rule sees.
+    """The part of the forward pass that a rule uses.
 
     Attributes
     ----------
     inputs, outputs
-        Values, or empty where the rule does not ask for them.
+        Values, or empty if the rule does not need them.
     sums
-        Sums of positive and of negative products, as `LinearMap.apply_sums` gives them, where the rule
-        asks for them.
+        Sums of positive and of negative products from `LinearMap.apply_sums`, if the rule needs them.
     """
 
     inputs: Blobs = ()
@@ -86,10 +84,10 @@ class Seen:
     sums: Blob | None = None
 
     def of_item(self, item: int, items: int) -> "Seen":
-        """One item of what is seen, as a batch of one."""
+        """One item, as a batch of one."""
         one = slice(item, item + 1)
         sums = self.sums
-        if sums is not None:  # where a map is applied at every position of an item, there are rows for each
+        if sums is not None:  # a map applied at every position of an item has rows for each
             rows = len(sums) // items
             sums = sums[item * rows : (item + 1) * rows]
         return Seen([blob[one] for blob in self.inputs], [blob[one] for blob in self.outputs], sums)
@@ -97,14 +95,14 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class PassedItem(Generic[LayerT, PreparedT]):
-    """One item, as a batch of one, whose relevance has passed a layer.
+    """The passage of one item, as a batch of one, through a layer.
 
     Attributes
     ----------
     layer, prepared, seen, relevances, workspace
-        What `Rule.propagate` was given.
+        The arguments of `Rule.propagate`.
     constants
-        Keeps numbers of layers that do not depend on the item.
+        Cache for numbers of layers that do not depend on the item.
     """
 
     layer: LayerT
@@ -117,22 +115,22 @@ class PassedItem(Generic[LayerT, PreparedT]):
 
 @dataclass(frozen=True)
 class Rule(ABC, Generic[LayerT, PreparedT]):
-    """How relevance passes one layer.
+    """How relevance is propagated through one layer.
 
-    Subclasses say which values of the forward pass they look at; others need not be kept.
+    Subclasses say which values of the forward pass they use; others need not be kept.
     """
 
     title: ClassVar[str]
-    #: Whether the rule has to know between which numbers its input lies: see `within`.
+    #: Whether the rule needs the bounds of its input, see `within`.
     needs_bounds: ClassVar[bool] = False
 
     def uses_inputs(self, layer: LayerT) -> bool:
-        """Whether `propagate` looks at the inputs of ``layer``."""
+        """Whether `propagate` uses the inputs of ``layer``."""
         del layer
         return False
 
     def uses_outputs(self, layer: LayerT) -> bool:
-        """Whether `propagate` looks at the outputs of ``layer``."""
+        """Whether `propagate` uses the outputs of ``layer``."""
         del layer
         return False
 
@@ -142,7 +140,7 @@ class Rule(ABC, Generic[LayerT, PreparedT]):
         return ""
 
     def within(self, lowest: Blob, highest: Blob) -> "Rule[LayerT, PreparedT]":
-        """The rule for a layer whose input lies between these numbers, (1, …) in the shape of one item."""
+        """The rule for inputs between these bounds, (1, …) in the shape of one item."""
         del lowest, highest
         return self
 
@@ -159,11 +157,11 @@ class Rule(ABC, Generic[LayerT, PreparedT]):
         Parameters
         ----------
         layer
-            A layer with the capability the rule is written against.
+            A layer with the capability that the rule depends on.
         prepared
-            What `prepare` returned.
+            The result of `prepare`.
         seen
-            What the rule asks for of the forward pass.
+            The values of the forward pass that the rule needs.
         relevances
             One blob per output.
         workspace
@@ -174,34 +172,34 @@ class Rule(ABC, Generic[LayerT, PreparedT]):
     def losses(self, passed: PassedItem[LayerT, PreparedT]) -> Iterator[Loss] | None:
         """How much of the relevance does not reach the inputs, cause by cause; see `accounts`.
 
-        None for a rule that is not made to conserve relevance.
+        None for a rule that is not designed to conserve relevance.
         """
 
     def kept_floats(self, layer: LayerT) -> int:
-        """Numbers of an image that are kept from the forward pass for the rule, besides values."""
+        """Numbers per image kept from the forward pass for the rule, apart from values."""
         del layer
         return 0
 
     @abstractmethod
     def derived_floats(self, layer: LayerT, conditions: Conditions, growth: float) -> Mapping[str, int]:
-        """Numbers that `prepare` derives from the weights, and what they take to be ready; by what they are.
+        """Name -> how many numbers `prepare` derives from the weights, including those of packed weights.
 
-        What has the same name is counted once for all rules of a layer: a name says what they share.
-        ``growth`` is how many packed numbers a map of the layer holds for every weight.
+        Data with the same name is shared by all rules of a layer, and counted once.
+        ``growth`` is how many packed numbers a map of the layer holds per weight.
         """
 
     def passing_floats(self, layer: LayerT) -> int:
-        """Numbers of an image in memory besides relevance while it passes the layer."""
+        """Numbers per image in memory, apart from relevance, while it passes the layer."""
         del layer
         return 0
 
 
-#: A rule of any capability: those of a plan differ, and each step pairs a rule with a layer that suits it.
+#: A rule for any capability: each step of a plan pairs a rule with a layer that has its capability.
 AnyRule: TypeAlias = Rule[Any, Any]
 
 
 class UnpreparedRule(Rule[LayerT, None]):
-    """A rule that derives nothing from the weights beforehand."""
+    """A rule that derives nothing from the weights in advance."""
 
     def prepare(self, layer: LayerT, conditions: Conditions) -> None:
         del layer, conditions

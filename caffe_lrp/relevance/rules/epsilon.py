@@ -1,4 +1,4 @@
-"""The ε rule: relevance in proportion to products, stabilised."""
+"""The ε rule: relevance in proportion to products, stabilized."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +34,8 @@ def epsilon_rule(
 class Epsilon(LinearRule[None]):
     """``r = x · Wᵀ (R / (z + ε·sign(z)))``, bias inside ``z``. Source: Bach et al. 2015, eq. 58.
 
-    ``undivided_at_zero`` is Q4: where ``z`` is 0, relevance is not divided; else sign(0) is +1. The sum
-    is the layer's output, which the forward pass has.
+    ``undivided_at_zero`` is Q4: where ``z`` is 0, relevance is not divided; without it sign(0) is +1. The sum
+    is the layer's output, known from the forward pass.
     """
 
     title = "ε"
@@ -73,7 +73,7 @@ class Epsilon(LinearRule[None]):
         return (layer.own_map.adjoint(quotient, seen.inputs[0], workspace),)
 
     def losses(self, passed: PassedItem[Linear, None]) -> Iterator[Loss]:
-        """Of R, ``q (z − b)`` arrives, with ``q = R / (z + ε sign z)``."""
+        """The inputs receive ``q (z − b)`` of R, with ``q = R / (z + ε sign z)``."""
         relevance, z = doubles(passed.relevances[0]), passed.seen.outputs[0]
         quotient = ratio(relevance, self.stabiliser.divisor(z))
         if passed.layer.bias is not None:

@@ -16,10 +16,10 @@ from .base import PassedItem, RuleParameters, Seen, UnpreparedRule
 
 @dataclass(frozen=True)
 class Flat(UnpreparedRule[Linear]):
-    """Relevance shared equally over the inputs an output sees; does not look at ``x``.
+    """Relevance shared equally among the inputs that an output sees; does not use ``x``.
 
-    ``ignore_channels`` (Q6) divides by the kernel area instead of the number of inputs. What falls
-    on padding is lost. Source: Lapuschkin et al. 2019.
+    ``ignore_channels`` (Q6) divides by the kernel area instead of the number of inputs. The share of
+    padding is lost. Source: Lapuschkin et al. 2019.
     """
 
     title = "flat"
@@ -36,7 +36,7 @@ class Flat(UnpreparedRule[Linear]):
         return (layer.shared_equally(relevances[0], self.ignore_channels, workspace),)
 
     def losses(self, passed: PassedItem[Linear, None]) -> Iterator[Loss]:
-        """Of R, a share for every input that the output sees arrives."""
+        """The inputs receive one share of R for every input that the output sees."""
         layer, relevance = passed.layer, doubles(passed.relevances[0])
         kept = kept_of_equal_shares(layer, passed.constants, passed.workspace)
         yield "padding", float(np.sum(relevance * (1 - kept)))

@@ -1,4 +1,4 @@
-"""The γ rule, under which products of the sign of the output count more, and its older form."""
+"""The γ rule, where products with the sign of the output count more, and its older form."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -23,10 +23,10 @@ from .stabiliser import Stabiliser
 class Gamma(SignedRule):
     """Products that have the sign of ``z`` count 1 + γ times: ``r = Σ (xw + γ (xw)ˢ) R / (z + γ zˢ)``.
 
-    ``zˢ`` is the sum of these products, and of the bias if it has that sign too; the sign of 0 is positive.
-    What would be divided by 0 is 0. Source: Andéol et al. 2021; where no input is negative, outputs that a
-    ReLU lets through get what Montavon et al. 2019 have, ``w + γw⁺`` in the place of ``w``. A bias that is
-    ignored has no say in the sign of z either, so that the divisor never vanishes where a product is left.
+    ``zˢ`` is the sum of these products, and of the bias if it has the same sign; the sign of 0 is positive.
+    A division by 0 gives 0. Source: Andéol et al. 2021. If no input is negative, this is the rule of Montavon
+    et al. 2019, with ``w + γw⁺`` instead of ``w``, for outputs that a ReLU lets through. An ignored bias does
+    not count for the sign of z either, so the divisor is 0 only if all products are.
     """
 
     title = "γ"
@@ -38,7 +38,7 @@ class Gamma(SignedRule):
         return cls(parameters.gamma)
 
     def _favouring(self, is_positive: NDArray[np.bool_], p: Blob, n: Blob) -> Blob:
-        """``p + n``, and γ times the one of the two that has the sign of the output."""
+        """``p + n``, plus γ times the one with the sign of the output."""
         favoured: Blob = np.where(is_positive, p, n)
         return p + n + np.float32(self.gamma) * favoured
 
@@ -57,7 +57,7 @@ class Gamma(SignedRule):
         return over_favoured_sum(relevance, sums, prepared.bias_positive, prepared.bias_negative, self.gamma)
 
     def losses(self, passed: PassedItem[Linear, SignedMap]) -> Iterator[Loss]:
-        """Of R, the bias takes ``(b + γbˢ) / (z + γzˢ)``, and all is lost where that sum is 0."""
+        """The bias takes ``(b + γbˢ) / (z + γzˢ)`` of R, and all of it is lost where that sum is 0."""
         relevance, sums = self.rows_of_one(passed)
         biases = passed.prepared.bias_positive, passed.prepared.bias_negative
         p, n = (products + bias for products, bias in zip(sums, biases, strict=True))

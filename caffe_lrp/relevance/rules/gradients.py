@@ -1,4 +1,4 @@
-"""Gradients, and what deconvolution and guided backpropagation make of them; none is made to conserve."""
+"""Gradients, and the variants of deconvolution and guided backpropagation; none is designed to conserve."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from .recipe import own_adjoint_floats
 
 
 class NotConserving(UnpreparedRule[LayerT]):
-    """A rule whose sums mean nothing: all that is lost at a layer is the rule's doing."""
+    """A rule with meaningless sums: all losses at a layer are due to the rule."""
 
     def losses(self, passed: PassedItem[LayerT, None]) -> Iterator[Loss] | None:
         return None

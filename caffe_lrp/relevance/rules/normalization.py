@@ -38,7 +38,7 @@ class TaylorNormalization(UnpreparedRule[ChannelNormalization]):
         return (out,)
 
     def losses(self, passed: PassedItem[ChannelNormalization, None]) -> Iterator[Loss]:
-        """The difference to what the rule makes of R (manual: toolbox, "LRN"), computed once more."""
+        """The difference between R and the rule's result (manual: toolbox, "LRN"), computed again."""
         size, alpha, beta, k = passed.layer.coefficients
         x, relevance = doubles(lines(passed.seen.inputs[0])), doubles(lines(passed.relevances[0]))
         squares = x * x

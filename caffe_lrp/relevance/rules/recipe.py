@@ -1,9 +1,9 @@
-"""The plain recipe of rules for linear layers: modify, apply, divide, hand back.
+"""The plain recipe of rules for linear layers: modify, apply, divide, propagate.
 
-A rule says which parts its products have: inputs and weights, each modified, and a bias. Every part is
-applied, relevance is divided by what the parts sum to, and the quotients are handed back along the weights,
-times the inputs of the part. What a rule loses and what it keeps in memory follow from its parts. A rule with
-kernels of its own is defined by its parts all the same, and has to give the same numbers.
+A rule defines the parts of its products: modified inputs, modified weights, and a bias. Every part is
+applied, relevance is divided by the sum of the parts, and the quotients are propagated along the weights and
+multiplied by the inputs of the part. The losses and the memory of a rule follow from its parts. A rule with
+its own kernels is also defined by its parts, and has to give the same numbers.
 """
 
 import math
@@ -23,12 +23,12 @@ from caffe_lrp.layers.linear import Linear
 from .accounts import Loss, doubles, ratio
 from .base import Conditions, PassedItem, PreparedT, Rule, Seen
 
-#: From inputs or weights, which it leaves as they are, to others of their shape.
+#: A function of inputs or weights that returns others of the same shape, and does not change its argument.
 Modifier = Callable[[Blob], Blob]
 
 
 def unchanged(numbers: Blob) -> Blob:
-    """The numbers as they are."""
+    """The numbers, unchanged."""
     return numbers
 
 
@@ -51,7 +51,7 @@ class Part:
     weight, input
         How they are modified.
     bias
-        (C,): what is added to the products of every output channel, or None.
+        (C,): added to the sum of products of every output channel, or None.
     """
 
     weight: Modifier = unchanged
@@ -61,7 +61,7 @@ class Part:
 
 @dataclass(frozen=True)
 class LinearRule(Rule[Linear, PreparedT]):
-    """A rule of linear layers that is defined by its parts, however it is computed."""
+    """A rule for linear layers that is defined by its parts, however it is computed."""
 
     def uses_inputs(self, layer: Linear) -> bool:
         return True
@@ -71,20 +71,20 @@ class LinearRule(Rule[Linear, PreparedT]):
         """The parts into which the products of ``layer`` are split."""
 
     def quotients(self, relevance: Blob, sums: Iterator[Blob]) -> Sequence[Blob]:
-        """Relevance for each unit of a product, part by part in the order of `parts`.
+        """Relevance per unit of a product, for each part in the order of `parts`.
 
-        It is handed back along the part's weights, times the part's inputs. Here it is relevance over the sum
-        of all parts, the same for each, so that nothing is lost but what biases take. A rule that divides
-        otherwise, and loses relevance by it, needs `losses` of its own: those of the recipe leave it
-        unexplained.
+        It is propagated along the part's weights and multiplied by the part's inputs. By default it is
+        relevance over the sum of all parts, the same for each, so that only biases take relevance. A rule
+        that divides differently, and loses relevance by it, needs its own `losses`, because those of the
+        recipe leave such losses unexplained.
 
         Parameters
         ----------
         relevance
-            Of the output.
+            Relevance of the output.
         sums
-            For every part in turn its products and its bias, in the shape of the output. They can be gone
-            through once, and may be overwritten.
+            For every part in turn the sum of its products and its bias, in the shape of the output. They can
+            be iterated once, and may be overwritten.
         """
         total, count = next(sums), 1
         for more in sums:
@@ -97,7 +97,7 @@ class LinearRule(Rule[Linear, PreparedT]):
 class AppliedPart:
     """A part, and the map along its weights.
 
-    ``is_compared`` is whether max pooling compares the layer's outputs: then sums of equal windows are made
+    ``is_compared`` is whether max pooling compares the layer's outputs; sums of equal windows are then made
     exactly equal.
     """
 
@@ -106,7 +106,7 @@ class AppliedPart:
     is_compared: bool
 
     def modified(self, x: Blob) -> Blob:
-        """The layer's inputs as the part has them."""
+        """The layer's inputs, modified for the part."""
         return _modified(x, self.part.input)
 
     def sums(self, x: Blob, workspace: Workspace) -> Blob:
@@ -118,7 +118,7 @@ class AppliedPart:
 
 
 class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
-    """A rule that is computed by the plain recipe: apart from a title it takes only `parts`."""
+    """A rule that is computed by the plain recipe: apart from a title it needs only `parts`."""
 
     def prepare(self, layer: Linear, conditions: Conditions) -> tuple[AppliedPart, ...]:
         parts = self.parts(layer)
@@ -147,7 +147,7 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
         return (shared,)
 
     def losses(self, passed: PassedItem[Linear, tuple[AppliedPart, ...]]) -> Iterator[Loss]:
-        """The relevance taken by biases, and that not shared where the divisor is 0."""
+        """The relevance taken by biases, and lost where the divisor is 0."""
         sums = [each.sums(each.modified(passed.seen.inputs[0]), passed.workspace) for each in passed.prepared]
         quotients = self.quotients(passed.relevances[0], (each.copy() for each in sums))
         unshared, is_zero = doubles(passed.relevances[0]), np.ones(passed.relevances[0].shape, bool)
@@ -167,7 +167,7 @@ class PlainRule(LinearRule[tuple[AppliedPart, ...]]):
         return found
 
     def passing_floats(self, layer: Linear) -> int:
-        """Modified inputs, the total, and one more sum or what a further part hands back."""
+        """Modified inputs, the total, and one more sum or the relevance from a further part."""
         parts = self.parts(layer)
         modified = sum(part.input is not unchanged for part in parts)
         inputs, outputs = math.prod(layer.input_shapes[0]), math.prod(layer.output_shapes[0])
@@ -194,7 +194,7 @@ def _modified(numbers: Blob, modifier: Modifier) -> Blob:
     Raises
     ------
     ValueError
-        It has another shape, or the modifier writes into what it is given.
+        The result has another shape, or the modifier changes its argument.
     """
     if modifier is unchanged:
         return numbers
@@ -202,5 +202,5 @@ def _modified(numbers: Blob, modifier: Modifier) -> Blob:
     given.flags.writeable = False
     found = np.asarray(modifier(given), np.float32)
     if found.shape != numbers.shape:
-        raise ValueError(f"a modifier of a part gives the shape {found.shape} for {numbers.shape}")
-    return found if found.flags.writeable else found.copy(order="K")  # or kernels are compiled once more
+        raise ValueError(f"a modifier of a part returns the shape {found.shape} for {numbers.shape}")
+    return found if found.flags.writeable else found.copy(order="K")  # else kernels are compiled again

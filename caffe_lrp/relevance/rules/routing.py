@@ -1,4 +1,4 @@
-"""Rules that move relevance to where it belongs, or leave it as it is."""
+"""Rules that move relevance to where elements came from, or pass it unchanged."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from .gradients import Gradient
 
 
 def lost_outside(layer: Layer, relevance: Blob) -> Iterator[Loss]:
-    """Relevance of windows without a pixel is lost."""
+    """The loss of relevance at windows without a pixel."""
     if isinstance(layer, ClippedWindows) and layer.has_empty_windows:
         rows, columns = layer.filled_size
         received = doubles(relevance[0])
@@ -34,7 +34,7 @@ class Route(Gradient):
 
 @dataclass(frozen=True)
 class PassMerged(Route):
-    """Relevance passes the place of a layer that was merged into another one."""
+    """Relevance passes the placeholder of a layer that was merged into another one."""
 
     title = "merged"
 

@@ -1,4 +1,4 @@
-"""Rules that share relevance among what an output was put together from, in proportion to contributions."""
+"""Rules that share relevance among the contributions to an output, in proportion to them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Proportional(UnpreparedRule[ClippedWindows]):
         return (out,)
 
     def losses(self, passed: PassedItem[ClippedWindows, None]) -> Iterator[Loss]:
-        """Nothing is lost but where a window sums to 0, whose inputs then get that sum (Q7), or is empty."""
+        """Relevance is lost in empty windows, and where a window sums to 0; its inputs then receive that sum (Q7)."""
         yield from lost_outside(passed.layer, passed.relevances[0])
         if self.add_activations:
             sums = _window_sums(pixels(passed.seen.inputs[0])[0], passed.layer)
@@ -59,7 +59,7 @@ def _of_filled(relevance: Blob, layer: ClippedWindows) -> Blob:
 
 
 def _window_sums(x: Blob, layer: ClippedWindows) -> Blob:
-    """(H_out, W_out, C): sums of ``x`` (H, W, C) in every window, added up in the order of the kernel."""
+    """(H_out, W_out, C): sums of ``x`` (H, W, C) in every window, in the order of summation of the kernel."""
     window, channels, (rows, columns) = layer.window, layer.output_shapes[0][0], layer.filled_size
     bottom = (rows - 1) * window.stride_h + window.kernel_h
     right = (columns - 1) * window.stride_w + window.kernel_w
@@ -79,9 +79,9 @@ def _window_sums(x: Blob, layer: ClippedWindows) -> Blob:
 
 @dataclass(frozen=True)
 class Contribution(Rule[Combination, tuple[bool, ...]]):
-    """``r = R c / Σc`` for inputs that contribute ``c``, equal shares where the sum is 0; nothing for gates.
+    """``r = R c / Σc`` for inputs that contribute ``c``, equal shares where the sum is 0; none for gates.
 
-    Source: Bach et al. 2015, eq. 56, for sums; Arras et al. 2017 for products, where the gate gets nothing.
+    Source: Bach et al. 2015, eq. 56, for sums; Arras et al. 2017 for products, where gates receive none.
     """
 
     title = "R·c/Σc"
@@ -121,7 +121,7 @@ class Contribution(Rule[Combination, tuple[bool, ...]]):
         return tuple(found)
 
     def losses(self, passed: PassedItem[Combination, tuple[bool, ...]]) -> Iterator[Loss]:
-        """Of R, ``R Σc / z`` arrives; what z has besides the contributions c is a bias."""
+        """The inputs receive ``R Σc / z``; the part of z apart from the contributions c is a bias."""
         if not passed.layer.has_bias:
             return
         parts = passed.layer.contributions(passed.seen.inputs, passed.seen.outputs, passed.prepared)

@@ -1,6 +1,6 @@
 """The common part of rules that treat positive and negative products differently: αβ and γ.
 
-The sums of both come out of the forward pass, where they cost half of what they would later on.
+Both sums are computed in the forward pass, at half the cost of computing them later.
 """
 
 import math
@@ -30,11 +30,11 @@ class SignedMap:
     Attributes
     ----------
     map
-        To the two sums.
+        The map to the two sums.
     backward_map
-        The map along whose weights relevance is handed back.
+        The map that propagates relevance.
     bias_positive, bias_negative
-        (C,): the parts of the bias that the sums lack.
+        (C,): the parts of the bias, which the sums do not contain.
     """
 
     map: LinearMap
@@ -61,17 +61,17 @@ class SignedRule(LinearRule[SignedMap]):
 
     @abstractmethod
     def quotient(self, relevance: Blob, sums: Blob, prepared: SignedMap) -> AdjointInput:
-        """The quotient to propagate along the weights, for sums as the forward pass has them."""
+        """The quotient to propagate along the weights, for the sums from the forward pass."""
 
     @property
     def only_positive_receives(self) -> bool:
-        """Whether negative products get nothing."""
+        """Whether negative products receive no relevance."""
         return False
 
     def parts(self, layer: Linear) -> tuple[Part, ...]:
-        """Positive products and the positive part of the bias, then negative ones; from inputs of each sign.
+        """Positive products and the positive part of the bias, then negative ones; for inputs of each sign.
 
-        They come to the sums of the forward pass, two by two.
+        Pairs of them add up to the sums of the forward pass.
         """
         bias = self.counted_bias(layer)
         return (
@@ -90,7 +90,7 @@ class SignedRule(LinearRule[SignedMap]):
         return SignedMap(both, backward_map, positive(bias), negative(bias))
 
     def forward(self, layer: Linear, prepared: SignedMap, x: Blob, workspace: Workspace) -> tuple[Blob, Blob]:
-        """The sums of positive and of negative products, and the layer's output, put together from them."""
+        """The sums of positive and of negative products, and the layer's output computed from them."""
         return prepared.map.apply_sums(x, layer.bias, workspace)
 
     def propagate(

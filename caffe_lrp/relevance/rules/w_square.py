@@ -19,7 +19,7 @@ from .base import Conditions, PassedItem, Rule, RuleParameters, Seen
 
 @dataclass(frozen=True)
 class WSquare(Rule[Linear, LinearMap]):
-    """``r = Σ w² R / Σ w²``; does not look at ``x``. Source: Montavon et al. 2017, eq. 12."""
+    """``r = Σ w² R / Σ w²``; does not use ``x``. Source: Montavon et al. 2017, eq. 12."""
 
     title = "w²"
 
@@ -38,11 +38,11 @@ class WSquare(Rule[Linear, LinearMap]):
         return (prepared.adjoint(undivided(relevances[0]), None, workspace),)
 
     def losses(self, passed: PassedItem[Linear, LinearMap]) -> Iterator[Loss]:
-        """Of R, the share of the weights inside the input arrives."""
+        """The inputs receive the share of R of the weights that do not fall on padding."""
         layer = passed.layer
 
         def compute() -> Blob:
-            # A temporary map where weights are packed: what is packed for the map of the run is kept.
+            # If weights are packed, use a temporary map, so that they are not kept.
             is_packed = isinstance(layer, Windowed)
             shares = layer.sharing_map(np.square(layer.weight)) if is_packed else passed.prepared
             return kept_inside(layer, shares, 1, passed.workspace)

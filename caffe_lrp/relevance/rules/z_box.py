@@ -1,4 +1,4 @@
-"""The zᴮ rule: relevance among the pixels of an image, of which each has a range."""
+"""The zᴮ rule: relevance of the pixels of an image, which have a limited range."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from .recipe import Part, PlainRule, negative, positive
 class ZBox(PlainRule):
     """``r = Σ (xw − lw⁺ − hw⁻) R / Σ (xw − lw⁺ − hw⁻)`` for inputs with ``l ≤ x ≤ h``; without bias.
 
-    Computed as ``(x − l)w⁺ + (x − h)w⁻``, of which nothing is negative. What would be divided by 0 is 0.
+    Computed as ``(x − l)w⁺ + (x − h)w⁻``, where no term is negative. A division by 0 gives 0.
     Source: Montavon et al. 2017.
 
-    ``lowest`` and ``highest`` are l and h: one number for every channel of the input, or for every element.
+    ``lowest`` and ``highest`` are l and h: one number per channel of the input, or per element.
     """
 
     title = "zᴮ"
@@ -30,7 +30,7 @@ class ZBox(PlainRule):
 
     @classmethod
     def of(cls, parameters: RuleParameters) -> "ZBox":
-        """The rule of a formula, for a layer that reads the image itself."""
+        """The rule of a formula, for a layer that reads the image directly."""
         return cls(parameters.lowest, parameters.highest)
 
     def within(self, lowest: Blob, highest: Blob) -> "ZBox":
@@ -66,16 +66,16 @@ class ZBoxOfNumbers(ZBox):
 
 
 def _by_channel(bound: Blob) -> tuple[float, ...]:
-    """One number for every channel of (1, C, …), or for every element where they differ within a channel."""
+    """One number per channel of (1, C, …), or per element if they differ within a channel."""
     channels = bound.reshape(bound.shape[1], -1)
     is_alike = bool((channels == channels[:, :1]).all())
     return tuple((channels[:, 0] if is_alike else channels.reshape(-1)).tolist())
 
 
 def _bounds(numbers: Sequence[float], shape: tuple[int, ...]) -> Blob:
-    """One number for every channel of an image, for inputs in whose ``shape`` the image comes: (1, …).
+    """One number per channel of an image, broadcast to the ``shape`` of inputs: (1, …).
 
-    It is laid out in memory as inputs are, so that their difference is, too.
+    It has the memory layout of inputs, so that the difference has it, too.
     """
     size = math.prod(shape)
     if not numbers or size % len(numbers):
