@@ -87,7 +87,7 @@ class AlphaBeta(SignedRule):
 class ZPlus(AlphaBeta):
     """αβ with α = 1 and β = 0. Source: Montavon et al. 2017, eq. 14.
 
-    Positive parts of biases are part of the sum, as in αβ. Without them (``bias="ignore"``) this is excitation
+    Positive parts of biases are part of the sum, as in αβ. Without them (``bias="ignore"``) it is excitation
     backpropagation (Zhang et al. 2016).
     """
 

@@ -44,7 +44,7 @@ class Proportional(UnpreparedRule[ClippedWindows]):
         return (out,)
 
     def losses(self, passed: PassedItem[ClippedWindows, None]) -> Iterator[Loss]:
-        """Relevance is lost in empty windows, and where a window sums to 0; its inputs then receive that sum (Q7)."""
+        """Relevance is lost in empty windows, and where a window sums to 0 (Q7)."""
         yield from lost_outside(passed.layer, passed.relevances[0])
         if self.add_activations:
             sums = _window_sums(pixels(passed.seen.inputs[0])[0], passed.layer)
