@@ -25,8 +25,8 @@ class ImportedLayer:
     name, type, bottoms, tops
         As the prototxt has them.
     parameters
-        Fields of LayerParameter besides these, such as ``{"pooling_param": {"pool": "MAX", "kernel_size": 2}}``;
-        enumerations by name.
+        Fields of LayerParameter besides these, such as ``{"pooling_param": {"pool": "MAX"}}``; enumerations by
+        name.
     blobs
         Its weights.
     source
