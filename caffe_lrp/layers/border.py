@@ -1,5 +1,6 @@
 """Borders around blobs: of constants, of repeated edges, and of reflections (not in Caffe)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,10 @@ class Pad(Router):
         )
         widths = (*((0, 0),) * axis, *zip(begins, ends, strict=True))
         if parameters.mode == PadParameter.CONSTANT:
+            if not math.isfinite(parameters.value):
+                raise ModelError(
+                    f"value must be a number, not {parameters.value:g}; for a maximum, use pad in pooling_param"
+                )
             return ConstantBorder(widths=widths, value=parameters.value, **node)
         if parameters.mode == PadParameter.EDGE:
             return EdgeBorder(widths=widths, **node)

@@ -1,6 +1,7 @@
 """Sliding windows, sizes and axes, from the parameters in prototxts."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -252,12 +253,26 @@ def taps(window: Window, size: tuple[int, int], outputs: tuple[int, int]) -> Ite
     outputs
         Height and width of the output.
     """
-    for y in range(window.kernel_h):
-        rows = _reach(y * window.dilation_h - window.pad_h, window.stride_h, size[0], outputs[0])
-        for x in range(window.kernel_w):
-            columns = _reach(x * window.dilation_w - window.pad_w, window.stride_w, size[1], outputs[1])
-            if rows is not None and columns is not None:
-                yield Tap((slice(None), rows[0], columns[0]), (slice(None), rows[1], columns[1]))
+    rows, columns = (
+        [
+            reach
+            for place in range(window[axis])
+            if (reach := _reach(place * dilation - pad, stride, size[axis], outputs[axis])) is not None
+        ]
+        for axis, (stride, pad, dilation) in enumerate(zip(window[2:4], window[4:6], window[6:], strict=True))
+    )
+    for row, column in product(rows, columns):
+        yield Tap((slice(None), row[0], column[0]), (slice(None), row[1], column[1]))
+
+
+def every_window_sees(window: Window, size: Pad, outputs: Pad) -> bool:
+    """Whether each of ``outputs`` windows has a pixel of an image of ``size``; windows may be dilated."""
+    for axis, (stride, pad, dilation) in enumerate(zip(window[2:4], window[4:6], window[6:], strict=True)):
+        starts = np.arange(outputs[axis]) * stride - pad
+        first = np.maximum(-(starts // dilation), 0)
+        if not ((first < window[axis]) & (starts + first * dilation < size[axis])).all():
+            return False
+    return True
 
 
 def _reach(offset: int, stride: int, size: int, outputs: int) -> tuple[slice, slice] | None:

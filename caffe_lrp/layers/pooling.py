@@ -20,6 +20,7 @@ from .geometry import (
     Pad,
     PaddedWindow,
     Tap,
+    every_window_sees,
     filled_size,
     pooled_size,
     pooling_padded_window,
@@ -181,10 +182,7 @@ class DilatedMaxPooling(MaxPooling):
     @property
     def sees_pixels(self) -> bool:
         """Whether every window holds a pixel of the image."""
-        seen = np.zeros(self.output_shapes[0][1:], np.bool_)
-        for tap in self._taps():
-            seen[tap.outputs[1:]] = True
-        return bool(seen.all())
+        return every_window_sees(self.window, *self._sizes)
 
 
 class AveragePooling(Pooling, WindowAverage):

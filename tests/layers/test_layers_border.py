@@ -134,6 +134,11 @@ BAD: dict[str, tuple[str, Shape, str]] = {
         IMAGE,
         "must be smaller than its axis",
     ),
+    "an infinite border": (
+        'type: "Pad" pad_param { end: 1 value: -inf }',
+        IMAGE,
+        "value must be a number, not -inf; for a maximum, use pad in pooling_param",
+    ),
     "absurd widths": ('type: "Pad" pad_param { end: 4000000000 }', IMAGE, "end must be at most 65536"),
     "vectors": ('type: "Pad" pad_param { end: 1 }', (7,), "axis 2 is not supported"),
 }

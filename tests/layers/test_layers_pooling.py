@@ -380,6 +380,15 @@ def test_nothing_is_handed_back_through_the_mask(
     assert_close(found, oracle.max_pool_route(x, gradient, geometry, round_up), 1e-6)
 
 
+def test_the_first_of_equal_elements_at_a_distance_gets_everything(tmp_path: Path) -> None:
+    body = pooling("pool: MAX kernel_size: 2 dilation: 2 stride: 1")
+    layer = single_layer(tmp_path, body, (3, 4, 5))
+    x, gradient = np.ones((2, 3, 4, 5), np.float32), random_blob((2, 3, 2, 3), 2)
+    (handed,) = layer.gradient([x], layer.forward([x], WORKSPACE), [gradient], WORKSPACE)
+    np.testing.assert_array_equal(handed[:, :, :2, :3], gradient)
+    assert not handed[:, :, 2:].any()
+
+
 def test_windows_without_numbers_have_no_maximum(tmp_path: Path) -> None:
     layer = masked(tmp_path, "kernel_size: 2 stride: 2", (1, 2, 4))
     x = np.array([[[[np.nan, np.nan, 1, 2], [np.nan, np.nan, 3, 0]]]], np.float32)
@@ -665,6 +674,18 @@ BAD = {
     "chances padded at one side": (
         pooling("pool: STOCHASTIC kernel_size: 3 pad_r: 1"),
         "STOCHASTIC pooling takes no padding; pool by MAX or AVE",
+    ),
+    "means at a distance": (
+        pooling("pool: AVE kernel_size: 2 dilation: 2"),
+        "only MAX pooling takes dilation; pool by MAX, or without dilation",
+    ),
+    "a maximum of nothing at a distance": (
+        pooling("kernel_h: 2 kernel_w: 1 pad_h: 8 dilation: 9 dilation: 1"),
+        "some windows lie outside the image and have no maximum; make padding, dilation or stride",
+    ),
+    "global pooling at a distance": (
+        pooling("global_pooling: true dilation: 2"),
+        "global_pooling takes the whole image; remove stride, pad and dilation",
     ),
     "global pooling padded at one side": (
         pooling("global_pooling: true pad_t: 1"),
