@@ -40,7 +40,7 @@ class Pad(Router):
         if parameters.mode == PadParameter.CONSTANT:
             if not math.isfinite(parameters.value):
                 raise ModelError(
-                    f"value must be a number, not {parameters.value:g}; for a maximum, use pad in pooling_param"
+                    f"value must be a number, not {parameters.value:g}; for a maximum, pad in pooling_param"
                 )
             return ConstantBorder(widths=widths, value=parameters.value, **node)
         if parameters.mode == PadParameter.EDGE:

@@ -354,9 +354,7 @@ def test_the_input_may_be_divided_by_numbers_but_not_be_scaled_as_well(tmp_path:
     body = write(tmp_path).read_text()
     config = read_config(write(tmp_path, f"std_values\n58.4,57.1,57.4\n{body}"))
     assert config.std_values == (58.4, 57.1, 57.4)
-    with pytest.raises(
-        ConfigError, match="line 4: the value '58.4,0,57.4' of 'std_values' must be more than 0"
-    ):
+    with pytest.raises(ConfigError, match=r"line 4: .* of 'std_values' must be more than 0"):
         read_config(write(tmp_path, f"input_size\n9x9\nstd_values\n58.4,0,57.4\n{body}"))
     with pytest.raises(
         ConfigError, match="line 2: std_values is given together with input_scale; keep only one of the two"

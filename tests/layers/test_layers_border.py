@@ -137,7 +137,7 @@ BAD: dict[str, tuple[str, Shape, str]] = {
     "an infinite border": (
         'type: "Pad" pad_param { end: 1 value: -inf }',
         IMAGE,
-        "value must be a number, not -inf; for a maximum, use pad in pooling_param",
+        "value must be a number, not -inf; for a maximum, pad in pooling_param",
     ),
     "absurd widths": ('type: "Pad" pad_param { end: 4000000000 }', IMAGE, "end must be at most 65536"),
     "vectors": ('type: "Pad" pad_param { end: 1 }', (7,), "axis 2 is not supported"),

@@ -59,9 +59,8 @@ def test_the_description_of_the_config_has_absolute_paths(tmp_path: Path) -> Non
 
 
 def test_what_the_input_is_divided_by_stands_in_place_of_the_factor() -> None:
-    net = deployed(
-        Path(), NET.replace("TRANSFORM", "crop_size: 20 force_color: true scale: 0.25 mean_value: 5")
-    )
+    transform = "crop_size: 20 force_color: true scale: 0.25 mean_value: 5"
+    net = deployed(Path(), NET.replace("TRANSFORM", transform))
     given = ModelSettings(prototxt=Path("p"), caffemodel=Path("c"), std_values=(2.0, 4.0, 8.0))
     preprocessor, notices = make_preprocessor(given, net)
     found = describe_preprocessing(given, net, preprocessor)
