@@ -25,7 +25,7 @@ class ImportedLayer:
     name, type, bottoms, tops
         As the prototxt has them.
     parameters
-        Fields of LayerParameter besides these, such as ``{"pooling_param": {"pool": "MAX"}}``; enumerations by
+        Other fields of LayerParameter, such as ``{"pooling_param": {"pool": "MAX"}}``; enumerations by
         name.
     blobs
         Its weights.
