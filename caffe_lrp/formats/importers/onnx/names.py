@@ -83,11 +83,12 @@ def _clean(name: str) -> str:
 
 
 def _path(node: Node, shared: str) -> str:
-    """The path of a module, without names that the next one repeats, and without the operator of a module."""
+    """The path of a module, without the operator of a module.
+
+    PyTorch repeats names of modules (``/layer1/layer1.0/conv1/Conv``); the result is that of ``named_modules``.
+    """
     parts = [part for part in node.name.removeprefix(shared).split("/") if part]
-    kept = [
-        part for part, after in zip(parts, [*parts[1:], ""], strict=True) if not after.startswith(f"{part}.")
-    ]
+    kept = [part for part, after in zip(parts, [*parts[1:], ""], strict=True) if not after.startswith(f"{part}.")]
     if len(kept) > 1 and node.operator in _MODULES and re.fullmatch(rf"{node.operator}(_\d+)?", kept[-1]):
         kept.pop()
-    return "/".join(kept)
+    return ("." if node.name.startswith("/") else "/").join(kept)

@@ -1,5 +1,6 @@
 """Reads an ONNX file: what is in it, node by node, as layers of Caffe."""
 
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,7 +101,8 @@ def _imported(graph: Graph, path: Path, form: str, input_size: tuple[int, int] |
         turned = net.permute(node, given, (0, 2, 3, 1))
         net.note("the input is (N, C, H, W), as in Caffe; in the file it is (N, H, W, C)")
     net.bind(graph.input.name, turned)
-    cut = {}
+    cut: dict[str, str] = {}
+    computed: Counter[str] = Counter()
     readers = graph.readers()
     for node in graph.nodes:
         if (
@@ -112,8 +114,11 @@ def _imported(graph: Graph, path: Path, form: str, input_size: tuple[int, int] |
                 f"{node.source}: left out, as it only chooses among the scores, which are the output now"
             )
             cut.update(dict.fromkeys(node.outputs, node.inputs[0]))
-        else:
-            _convert(net, node)
+        elif _convert(net, node) and node.operator != "Constant":
+            computed[node.operator] += 1
+    if computed:
+        listed = ", ".join(f"{count} {operator}" for operator, count in sorted(computed.items()))
+        net.note(f"computed, as no image changes them: nodes {listed}")
     outputs = tuple(dict.fromkeys(net.output(cut.get(name, name)).blob for name in graph.outputs))
     layers = tidied(net.drafts, outputs)
     if not layers:
@@ -124,26 +129,26 @@ def _imported(graph: Graph, path: Path, form: str, input_size: tuple[int, int] |
     return ImportedNet(path.stem, str(path), form, given.blob, shape, layers, tuple(net.drafts.notes))
 
 
-def _convert(net: NetBuilder, node: Node) -> None:
-    """Add the layers of a node, or compute it if no image changes it."""
-    is_standard = node.domain in STANDARD
+def _convert(net: NetBuilder, node: Node) -> bool:
+    """Add the layers of a node, or compute it if no image changes it; return whether it was computed."""
+    is_standard, is_constant = node.domain in STANDARD, True
     if is_standard and node.operator == "Constant":
         net.bind_constant(node.outputs[0], constant_in(node))
     elif is_standard and node.operator == "Shape":
         net.bind_constant(node.outputs[0], shape_slice(net.shape(node.inputs[0]), node))
-        net.note(f"{node.source}: computed, as the size of the input is fixed")
     elif is_standard and node.operator == "Size":
         net.bind_constant(node.outputs[0], np.array(np.prod(net.shape(node.inputs[0])), np.int64))
     elif is_standard and node.inputs and net.is_all_constant(node):
         net.bind_constant(node.outputs[0], folded(node, net.constants(node), net.opset))
-        net.note(f"{node.source}: computed, as it does not depend on the image")
     else:
+        is_constant = False
         converter = CONVERTERS.get(node.operator) if is_standard else None
         if converter is None:
             raise node.error("is an operator that is not supported", advice_on(node.operator, node.domain))
         if not (node.inputs and node.outputs):
             raise node.error("has no inputs or no outputs", "export the net again")
         converter(net, node)
+    return is_constant
 
 
 def _input_value(given: Input, input_size: tuple[int, int] | None) -> tuple[Value, bool]:
