@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-_TRANSFORMER = "transformers are not supported: use a convolutional net"
+TRANSFORMER = "transformers are not supported: use a convolutional net"
 _FLOW = "what it does depends on data: export the net without control flow, for inputs of a fixed size"
 _QUANTIZED = "quantized nets are not supported: export the net before quantization, with float32 weights"
 _SEQUENCE = "nets for sequences are not supported: only classifiers of images are"
@@ -15,10 +15,10 @@ _DEFAULT = (
 
 ADVICE: Mapping[str, str] = {
     **dict.fromkeys(
-        ("LayerNormalization", "Attention", "MultiHeadAttention", "SkipLayerNormalization"), _TRANSFORMER
+        ("LayerNormalization", "Attention", "MultiHeadAttention", "SkipLayerNormalization"), TRANSFORMER
     ),
     **dict.fromkeys(
-        ("RMSNormalization", "SimplifiedLayerNormalization", "RotaryEmbedding", "Einsum"), _TRANSFORMER
+        ("RMSNormalization", "SimplifiedLayerNormalization", "RotaryEmbedding", "Einsum"), TRANSFORMER
     ),
     **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), _FLOW),
     **dict.fromkeys(

@@ -23,8 +23,9 @@ from .tidy import tidied
 
 #: The largest message of protobuf.
 _MOST_MEGABYTES = 2048
-#: Numbers of channels of pictures: where this is the last axis, the input is (N, H, W, C).
-_COLOURS = (1, 3, 4)
+#: What TensorFlow's nets do with images (N, H, W, C) before they become (N, C, H, W), and how they become that.
+_BEFORE_TRANSPOSE = frozenset(("Add", "Cast", "Clip", "Div", "Identity", "Mul", "Pad", "Sub", "Affine"))
+_TO_CHANNELS_FIRST = (0, 3, 1, 2)
 #: Operators at the end of a net that choose among its scores.
 _CHOICES = frozenset(("ArgMax", "TopK"))
 
@@ -93,7 +94,8 @@ def _live(graph: Graph) -> Graph:
 
 
 def _imported(graph: Graph, path: Path, form: str, input_size: tuple[int, int] | None) -> ImportedNet:
-    given, is_last = _input_value(graph.input, input_size)
+    is_last = _has_channels_last(graph)
+    given = _input_value(graph.input, input_size, is_last)
     net = NetBuilder(graph, given)
     turned = given
     if is_last:
@@ -151,8 +153,23 @@ def _convert(net: NetBuilder, node: Node) -> bool:
     return is_constant
 
 
-def _input_value(given: Input, input_size: tuple[int, int] | None) -> tuple[Value, bool]:
-    """The input blob, and whether the file has its channels last."""
+def _has_channels_last(graph: Graph) -> bool:
+    """Whether the input is (N, H, W, C): the first thing done with images is to put their channels first."""
+    if len(graph.input.sizes) != 4:
+        return False
+    reached = {graph.input.name}
+    for node in graph.nodes:
+        if not reached.isdisjoint(node.inputs):
+            if node.operator == "Transpose":
+                return node.integers("perm") == _TO_CHANNELS_FIRST
+            if node.operator not in _BEFORE_TRANSPOSE:
+                return False
+            reached.update(node.outputs)
+    return False
+
+
+def _input_value(given: Input, input_size: tuple[int, int] | None, is_last: bool) -> Value:
+    """The input blob, channels first; ``is_last`` says that the file has them last."""
     blob = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "_" for letter in given.name
     )
@@ -163,7 +180,6 @@ def _input_value(given: Input, input_size: tuple[int, int] | None) -> tuple[Valu
             f"{where} has {len(sizes)} axes; only images (4 axes) and vectors (2 axes) are supported"
         )
     batch = sizes[0] or 1
-    is_last = len(sizes) == 4 and sizes[3] in _COLOURS and sizes[1] not in _COLOURS
     if is_last:
         sizes = [sizes[0], sizes[3], sizes[1], sizes[2]]
     if len(sizes) == 4 and input_size is not None:
@@ -184,4 +200,4 @@ def _input_value(given: Input, input_size: tuple[int, int] | None) -> tuple[Valu
     shape = (batch, *(size for size in sizes[1:] if size is not None))
     if max(shape) > 2**20 or np.prod(shape, dtype=float) > 2**31:
         raise ModelError(f"{where} has the impossible shape {shape}; export the net again")
-    return Value(blob or "data", shape), is_last
+    return Value(blob or "data", shape)

@@ -10,6 +10,7 @@ from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.importers.imported import ImportedLayer
 from caffe_lrp.formats.spec import Shape
 
+from .advice import TRANSFORMER
 from .layers import Drafts
 
 Shapes = Mapping[str, Shape]
@@ -213,6 +214,6 @@ def _refuse_attention(layers: Sequence[ImportedLayer]) -> None:
                 if reader.type not in _AFTER_SOFTMAX:
                     raise ModelError(
                         f"node {layer.source}: is in the middle of the net, as in attention: {reader.source} reads it; "
-                        "transformers are not supported: use a convolutional net"
+                        f"{TRANSFORMER}"
                     )
             reached.extend(above)

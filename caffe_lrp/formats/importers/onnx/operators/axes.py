@@ -6,6 +6,7 @@ import numpy as np
 
 from caffe_lrp.formats.spec import Shape
 
+from ..advice import TRANSFORMER
 from ..folding import axes_of, reshaped, slices_of
 from ..layers import NetBuilder, Value
 from ..node import Node
@@ -89,6 +90,8 @@ def _unsqueeze(net: NetBuilder, node: Node) -> None:
 
 
 def _concat(net: NetBuilder, node: Node) -> None:
+    if any(net.is_constant(node, place) for place in range(len(node.inputs))):
+        raise node.error("joins constants to the image, as transformers do (class token)", TRANSFORMER)
     values = net.values(node)
     axis = axis_of(node, values[0].shape, node.integer("axis", 1))
     if len(values) == 1:

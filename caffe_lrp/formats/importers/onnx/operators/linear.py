@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from ..advice import TRANSFORMER
 from ..layers import NetBuilder, Value
 from ..node import Node
 from ..tensors import Array
 from .arithmetic import shifted
 
-_TOKENS = "transformers are not supported: use a convolutional net"
 
 
 def inner_product(net: NetBuilder, node: Node, value: Value, rows: Array, bias: Array | None) -> Value:
@@ -47,7 +47,7 @@ def _gemm(net: NetBuilder, node: Node) -> None:
 
 def _matmul(net: NetBuilder, node: Node) -> None:
     if not (net.is_constant(node, 0) or net.is_constant(node, 1)):
-        raise node.error("multiplies two matrices that depend on the image, as attention does", _TOKENS)
+        raise node.error("multiplies two matrices that depend on the image, as attention does", TRANSFORMER)
     value, weights = net.value(node), net.constant(node, 1, "weights")
     if weights.ndim != 2 or len(value.shape) < 2:
         raise node.error(f"multiplies shapes {value.shape} and {weights.shape}", "use weights of 2 axes")
