@@ -39,7 +39,7 @@ def _resize(net: NetBuilder, node: Node) -> None:
         net.rename(node, value)
     elif mode == "nearest" and places in _PLACES:
         net.bind(node.outputs[0], _nearest(net, node, value, size, scales, places))
-    elif mode in ("linear", "bilinear") and places == "align_corners":
+    elif mode in ("linear", "bilinear") and places == "align_corners" and _is_whole(value, size, scales):
         numbers = {"interp_param": {"height": size[0], "width": size[1]}}
         net.bind(node.outputs[0], net.add(node, "Interp", (value,), (*value.shape[:2], *size), numbers))
     elif (
@@ -80,6 +80,12 @@ def _size(net: NetBuilder, node: Node, value: Value) -> tuple[tuple[int, int], t
         raise node.error(f"resizes shape {value.shape} in another way than its height and width", _ADVICE)
     height, width = map(int, wanted.ravel()[2:])
     return (height, width), (height / value.shape[2], width / value.shape[3])
+
+
+def _is_whole(value: Value, size: tuple[int, int], scales: tuple[float, float]) -> bool:
+    """Whether the scales give the size without rounding, which would move the corners."""
+    wanted = np.multiply(value.shape[2:], scales)
+    return bool(np.allclose(wanted, size, rtol=1e-5))
 
 
 def _nearest(
