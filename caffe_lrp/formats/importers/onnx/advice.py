@@ -7,7 +7,10 @@ _FLOW = "what it does depends on data: export the net without control flow, for 
 _QUANTIZED = "quantized nets are not supported: export the net before quantization, with float32 weights"
 _SEQUENCE = "nets for sequences are not supported: only classifiers of images are"
 _BOXES = "detectors are not supported: cut the net off at its scores, with onnx.utils.extract_model"
-_DATA = "its result has a shape or choice that depends on data: cut the net off before it, with onnx.utils.extract_model"
+_DATA = (
+    "its result has a shape or choice that depends on data: cut the net off before it, with "
+    "onnx.utils.extract_model"
+)
 _DEFAULT = (
     "there is no layer for it: replace it in the net before the export, or cut the net off before it, with "
     "onnx.utils.extract_model"

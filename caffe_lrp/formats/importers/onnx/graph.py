@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from caffe_lrp.errors import ModelError, about
+from caffe_lrp.errors import ModelError
 from caffe_lrp.messages import enumerated
 
-from .node import Node
+from .node import Node, naming, said
 from .tensors import FLOATS, Constant, ExternalFiles, stored_constant, type_name
 
 MOST_NODES = 100_000
@@ -61,7 +61,8 @@ class _Names:
     def add(self, name: str, what: str) -> None:
         if name in self.known:
             raise ModelError(
-                f"'{name}' is the name of {self.known[name]} and of {what}; names must be unique: export the net again"
+                f"'{said(name)}' is the name of {self.known[name]} and of {what}; names must be "
+                "unique: export the net again"
             )
         self.known[name] = what
 
@@ -80,12 +81,14 @@ def opset_of(model: Any, newest: int) -> int:
     (version,) = versions
     if version < OLDEST_OPSET:
         raise ModelError(
-            f"uses opset {version}; supported are {OLDEST_OPSET} to {newest}: export the net again, or raise it with "
+            f"uses opset {version}; supported are {OLDEST_OPSET} to {newest}: export the net again, "
+            "or raise it with "
             "onnx.version_converter"
         )
     if version > newest:
         raise ModelError(
-            f"uses opset {version}, but the installed package onnx knows up to {newest}; update it with 'pip install "
+            f"uses opset {version}, but the installed package onnx knows up to {newest}; update it "
+            "with 'pip install "
             "-U onnx', or export the net with a lower opset_version"
         )
     return version
@@ -101,9 +104,10 @@ def graph_of(model: Any, folder: Path, newest: int) -> Graph:
     """
     opset = opset_of(model, newest)
     if model.functions:
-        name = f"{model.functions[0].domain}.{model.functions[0].name}"
+        name = said(f"{model.functions[0].domain}.{model.functions[0].name}")
         raise ModelError(
-            f"defines functions of its own ('{name}'), which are not supported; replace them by their nodes with "
+            f"defines functions of its own ('{name}'), which are not supported; replace them by their "
+            "nodes with "
             "onnx.inliner.inline_local_functions, and save the model"
         )
     stored = model.graph
@@ -122,8 +126,8 @@ def graph_of(model: Any, folder: Path, newest: int) -> Graph:
 def _initializers(stored: Any, files: ExternalFiles, names: _Names) -> dict[str, Constant]:
     found = {}
     for tensor in stored.initializer:
-        names.add(tensor.name, f"initializer '{tensor.name}'")
-        with about(ModelError, place=f"initializer '{tensor.name}'"):
+        names.add(tensor.name, f"initializer '{said(tensor.name)}'")
+        with naming(f"initializer '{said(tensor.name)}'"):
             found[str(tensor.name)] = stored_constant(tensor, files)
     return found
 
@@ -132,16 +136,18 @@ def _input(stored: Any, constants: Mapping[str, Constant]) -> Input:
     """The input that is not an initializer; files of IR version 3 list these, too."""
     inputs = [value for value in stored.input if value.name not in constants]
     if len(inputs) != 1:
-        listed = enumerated([f"'{value.name}'" for value in inputs], 5) or "none"
+        listed = enumerated([f"'{said(value.name)}'" for value in inputs], 5) or "none"
         raise ModelError(
-            f"has {len(inputs)} inputs ({listed}); only nets with one image as input are supported: export the net "
+            f"has {len(inputs)} inputs ({listed}); only nets with one image as input are supported: "
+            "export the net "
             "with one input, and constants instead of the others"
         )
     (value,) = inputs
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or int(kind.elem_type) not in FLOATS:
         raise ModelError(
-            f"input '{value.name}' has numbers of type {type_name(int(kind.elem_type))}; only floating-point images are "
+            f"input '{said(value.name)}' has numbers of type {type_name(int(kind.elem_type))}; only "
+            "floating-point images are "
             "supported: export the net without the conversion of bytes"
         )
     sizes = tuple(
@@ -160,9 +166,10 @@ def _nodes(stored: Any, files: ExternalFiles, names: _Names) -> tuple[Node, ...]
         for name in filter(None, node.inputs):
             if name not in names.known:
                 raise node.error(
-                    f"reads '{name}', which a later node writes: the nodes are not in order, or form a cycle"
+                    f"reads '{said(name)}', which a later node writes: the nodes are not in order, or "
+                    "form a cycle"
                     if name in later
-                    else f"reads '{name}', which is no input, initializer or output of a node",
+                    else f"reads '{said(name)}', which is no input, initializer or output of a node",
                     "export the net again",
                 )
         for name in filter(None, node.outputs):
@@ -176,7 +183,7 @@ def _outputs(stored: Any, names: _Names) -> tuple[str, ...]:
     missing = [name for name in outputs if name not in names.known]
     if missing or not outputs:
         raise ModelError(
-            f"output '{missing[0]}' is written by no node; export the net again"
+            f"output '{said(missing[0])}' is written by no node; export the net again"
             if missing
             else "has no outputs; export the net again"
         )

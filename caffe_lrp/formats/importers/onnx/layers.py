@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.errors import ModelError, about
+from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.importers.imported import ImportedLayer
 from caffe_lrp.formats.spec import Shape
 
 from .graph import Graph
 from .names import Namer
-from .node import Node
+from .node import Node, naming, said
 from .tensors import Array, Constant, constant_of
 
 #: Numbers of one blob.
@@ -83,7 +83,8 @@ class NetBuilder:
         if name in self._values:
             return self._values[name]
         raise node.error(
-            f"its input {place} ('{name}') is {'a constant' if name else 'missing'}, but should depend on the image",
+            f"its input {place} ('{said(name)}') is {'a constant' if name else 'missing'}, but should "
+            "depend on the image",
             "export the net again, with constant folding",
         )
 
@@ -94,18 +95,27 @@ class NetBuilder:
     def output(self, name: str) -> Value:
         """The blob of an output of the graph."""
         if name not in self._values:
-            raise ModelError(f"output '{name}' does not depend on the image; export the scores as the output")
+            raise ModelError(
+                f"output '{said(name)}' does not depend on the image; export the scores as the output"
+            )
         return self._values[name]
 
     def constant(self, node: Node, place: int, what: str) -> Array:
         """The numbers of a constant input of a node."""
         name = node.inputs[place] if place < len(node.inputs) else ""
         if name in self._constants:
-            with about(ModelError, place=f"{node.label}: {what} '{name}'"):
+            with naming(f"{node.label}: {what} '{said(name)}'"):
                 return self._constants[name].load()
         raise node.error(
             f"its {what} {'is computed from the image' if name else 'is missing'}, but must be a constant",
             "export the net for inputs of a fixed size, with constant folding",
+        )
+
+    def constant_shape(self, node: Node, place: int, what: str) -> Shape:
+        """The shape of a constant input, whose numbers are not read."""
+        name = node.inputs[place] if place < len(node.inputs) else ""
+        return (
+            self._constants[name].shape if name in self._constants else self.constant(node, place, what).shape
         )
 
     def optional_constant(self, node: Node, place: int, what: str) -> Array | None:

@@ -1,4 +1,4 @@
-"""Names of layers: those of modules where the file has them, else of nodes and outputs; readable and unique."""
+"""Names of layers: readable, unique, and those of modules where the file has them."""
 
 import re
 from collections.abc import Iterable
@@ -21,8 +21,6 @@ _MODULES = frozenset(
         "Gelu",
         "Gemm",
         "GlobalAveragePool",
-    )
-    + (
         "HardSigmoid",
         "HardSwish",
         "LeakyRelu",
@@ -85,10 +83,13 @@ def _clean(name: str) -> str:
 def _path(node: Node, shared: str) -> str:
     """The path of a module, without the operator of a module.
 
-    PyTorch repeats names of modules (``/layer1/layer1.0/conv1/Conv``); the result is that of ``named_modules``.
+    PyTorch repeats names of modules (``/layer1/layer1.0/conv1/Conv``); the result is as in
+    ``named_modules``.
     """
     parts = [part for part in node.name.removeprefix(shared).split("/") if part]
-    kept = [part for part, after in zip(parts, [*parts[1:], ""], strict=True) if not after.startswith(f"{part}.")]
+    kept = [
+        part for part, after in zip(parts, [*parts[1:], ""], strict=True) if not after.startswith(f"{part}.")
+    ]
     if len(kept) > 1 and node.operator in _MODULES and re.fullmatch(rf"{node.operator}(_\d+)?", kept[-1]):
         kept.pop()
     return ("." if node.name.startswith("/") else "/").join(kept)

@@ -1,16 +1,19 @@
 """One node of an ONNX graph: its operator, inputs, outputs and attributes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from caffe_lrp.errors import ModelError, about
+from caffe_lrp.errors import ModelError
 
 from .tensors import Constant, ExternalFiles, stored_constant
 
 #: Sizes, strides and the like beyond this are mistakes.
 LARGEST_SIZE = 2**31
+#: Characters of a name in messages.
+_LONGEST = 120
 #: Types of an AttributeProto.
 _FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _FLOATS, _INTS, _STRINGS, _GRAPHS = 1, 2, 3, 4, 5, 6, 7, 8, 10
 _READERS: Mapping[int, Any] = {
@@ -21,6 +24,21 @@ _READERS: Mapping[int, Any] = {
     _INTS: lambda message: tuple(map(int, message.ints)),
     _STRINGS: lambda message: tuple(text.decode("utf-8", "replace") for text in message.strings),
 }
+
+
+def said(name: str) -> str:
+    """A name in a file as messages have it: in one line, and not too long."""
+    plain = " ".join(name.split())
+    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST // 2]}…{plain[-_LONGEST // 2 :]}"
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put ``what`` in front of the messages of errors raised within the block."""
+    try:
+        yield
+    except ModelError as fault:
+        raise ModelError(f"{what}: {fault.message}") from fault
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,23 +90,24 @@ class Node:
                 "export the net without control flow (If, Loop, Scan)",
             )
         if kind == _TENSOR:
-            with about(ModelError, place=f"{self.label}: its attribute '{message.name}'"):
+            with naming(f"{self.label}: its attribute '{said(message.name)}'"):
                 return stored_constant(message.t, files)
         if kind not in _READERS:
             raise self.error(
-                f"attribute '{message.name}' has a type that is not supported", "export the net again"
+                f"attribute '{said(message.name)}' has a type that is not supported", "export the net again"
             )
         return _READERS[kind](message)
 
     @property
     def source(self) -> str:
         """What the report calls it."""
-        return f"{self.name} ({', '.join(self.merged) or self.operator})"
+        return f"{said(self.name)} ({', '.join(self.merged) or said(self.operator)})"
 
     @property
     def label(self) -> str:
         """What messages call it."""
-        return f"node '{self.name}' ({f'{self.domain}.' if self.domain else ''}{self.operator})"
+        domain = f"{said(self.domain)}." if self.domain else ""
+        return f"node '{said(self.name)}' ({domain}{said(self.operator)})"
 
     def error(self, what: str, advice: str) -> ModelError:
         """An error that names the node."""

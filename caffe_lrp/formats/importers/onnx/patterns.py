@@ -1,7 +1,7 @@
 """Elementwise functions that exporters write as several nodes, recognised by their values.
 
-A group of nodes that computes a function of one value, element by element, is compared with the functions that
-are a single layer: GELU by Erf, ``x·sigmoid(x)``, ``x·clip(x + 3, 0, 6)/6``, whatever the order of the nodes.
+A group of nodes that computes a function of one value, element by element, is compared with the functions
+that are a single layer: GELU by Erf, ``x·sigmoid(x)``, ``x·clip(x + 3, 0, 6)/6``, whatever the order of the nodes.
 """
 
 import math
@@ -133,7 +133,7 @@ class _Search:
         return {**self._graph.constants, **{name: value for name, value in held.items() if value is not None}}
 
     def group(self, root: Node) -> list[tuple[Node, Node | None]]:
-        """The nodes of the largest group that ends in ``root``, each with its substitute; none if there is none."""
+        """The nodes of the largest group that ends in ``root``, each with its substitute."""
         best: list[tuple[Node, Node | None]] = []
         members: list[Node] = []
         frontier = {root.outputs[0]}

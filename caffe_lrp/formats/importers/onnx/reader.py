@@ -2,7 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from .advice import advice_on
 from .folding import constant_in, folded, shape_slice
 from .graph import STANDARD, Graph, Input, graph_of
 from .layers import NetBuilder, Value
-from .node import Node
+from .node import Node, said
 from .operators import CONVERTERS
 from .patterns import recognised
 from .scan import refuse_bloat
@@ -23,7 +22,8 @@ from .tidy import tidied
 
 #: The largest message of protobuf.
 _MOST_MEGABYTES = 2048
-#: What TensorFlow's nets do with images (N, H, W, C) before they become (N, C, H, W), and how they become that.
+#: What TensorFlow's nets do with images (N, H, W, C) before they become (N, C, H, W), and how they become
+#: that.
 _BEFORE_TRANSPOSE = frozenset(("Add", "Cast", "Clip", "Div", "Identity", "Mul", "Pad", "Sub", "Affine"))
 _TO_CHANNELS_FIRST = (0, 3, 1, 2)
 #: Operators at the end of a net that choose among its scores.
@@ -43,8 +43,8 @@ def read(path: Path, input_size: tuple[int, int] | None = None) -> ImportedNet:
     Raises
     ------
     ModelError
-        The file is damaged, or has something that cannot become layers; the message names the node. Or the package
-        onnx is missing.
+        The file is damaged, or has something that cannot become layers; the message names the node. Or the
+        package onnx is missing.
     """
     onnx = _onnx()
     content = read_small_file(path, "ONNX file", ModelError, most_megabytes=_MOST_MEGABYTES)
@@ -55,7 +55,7 @@ def read(path: Path, input_size: tuple[int, int] | None = None) -> ImportedNet:
         return _imported(recognised(_live(graph)), path, _format(model, graph), input_size)
 
 
-def _onnx() -> ModuleType:
+def _onnx() -> Any:
     try:
         import onnx  # noqa: PLC0415  # an extra
     except ImportError as fault:
@@ -65,7 +65,7 @@ def _onnx() -> ModuleType:
     return onnx
 
 
-def _parsed(content: bytes, onnx: ModuleType) -> Any:
+def _parsed(content: bytes, onnx: Any) -> Any:
     """The message in a file; tensors stay as they are stored."""
     from google.protobuf.message import DecodeError  # noqa: PLC0415
 
@@ -79,7 +79,7 @@ def _parsed(content: bytes, onnx: ModuleType) -> Any:
 
 
 def _format(model: Any, graph: Graph) -> str:
-    maker = " ".join(filter(None, (str(model.producer_name)[:40], str(model.producer_version)[:40])))
+    maker = " ".join(filter(None, (said(str(model.producer_name)), said(str(model.producer_version)))))
     return f"ONNX, opset {graph.opset}{f', made by {maker}' if maker else ''}"
 
 
@@ -174,7 +174,7 @@ def _input_value(given: Input, input_size: tuple[int, int] | None, is_last: bool
         letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "_" for letter in given.name
     )
     sizes = list(given.sizes)
-    where = f"input '{given.name}'"
+    where = f"input '{said(given.name)}'"
     if len(sizes) not in (2, 4):
         raise ModelError(
             f"{where} has {len(sizes)} axes; only images (4 axes) and vectors (2 axes) are supported"
@@ -185,7 +185,8 @@ def _input_value(given: Input, input_size: tuple[int, int] | None, is_last: bool
     if len(sizes) == 4 and input_size is not None:
         if any(have not in (None, want) for have, want in zip(sizes[2:], input_size, strict=True)):
             raise ModelError(
-                f"{where} has a fixed size of {sizes[2]}×{sizes[3]}, not {input_size[0]}×{input_size[1]}; leave out "
+                f"{where} has a fixed size of {sizes[2]}×{sizes[3]}, not "
+                f"{input_size[0]}×{input_size[1]}; leave out "
                 "--input-size, or export the net for another size"
             )
         sizes[2:] = input_size

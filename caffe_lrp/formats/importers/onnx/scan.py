@@ -1,12 +1,13 @@
-"""What an ONNX file holds, found without parsing it: a small file of many empty messages takes much memory."""
+"""Refusing ONNX files that would take far more memory than their size, before they are parsed."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from caffe_lrp.errors import ModelError
 
-#: Bytes of everything except the numbers of tensors. The largest nets with stack traces have a few.
-MOST_BYTES = 32 * 2**20
+#: Bytes of everything except the numbers of tensors, and what a field takes at least once it is parsed.
+MOST_BYTES = 16 * 2**20
+_LEAST = 32
 #: Shorter messages are counted as they are.
 _SMALL = 1024
 
@@ -36,12 +37,15 @@ def refuse_bloat(content: bytes) -> None:
     ModelError
         It has too much besides numbers, or is damaged.
     """
-    size = sum(_bytes_to_parse(memoryview(content), _MODEL))
-    if size > MOST_BYTES:
-        raise ModelError(
-            f"has {size / 2**20:.0f} MB besides the numbers of its tensors, the limit is {MOST_BYTES >> 20} MB; "
-            "export the net again, without debug information"
-        )
+    size = 0
+    for part in _bytes_to_parse(memoryview(content), _MODEL):
+        size += max(part, _LEAST)
+        if size > MOST_BYTES:
+            raise ModelError(
+                f"has more than {MOST_BYTES >> 20} MB besides the numbers of its tensors; export the "
+                "net again, "
+                "without debug information"
+            )
 
 
 def _bytes_to_parse(content: memoryview, message: Message) -> Iterator[int]:

@@ -17,13 +17,14 @@ from caffe_lrp.formats.spec import Shape
 Array = NDArray[Any]
 
 #: Numbers in one tensor.
-LARGEST_TENSOR = 2**31
+LARGEST_TENSOR = 2**29
 MOST_AXES = 32
 #: Bytes in files besides the model.
 MOST_EXTERNAL_BYTES = 2**33
 
 _BFLOAT16, _EXTERNAL = 16, 1
-#: Type of a TensorProto -> how its numbers are stored. Those in ``int32_data`` are read from there if they are not
+#: Type of a TensorProto -> how its numbers are stored. Those in ``int32_data`` are read from there if they
+#: are not
 #: raw bytes; bfloat16 is the upper half of a float32.
 DTYPES: dict[int, str] = {
     1: "<f4",
@@ -115,7 +116,8 @@ class ExternalFiles:
                 room = os.fstat(file.fileno()).st_size
                 if offset + size > room:
                     raise ModelError(
-                        f"its numbers should be at bytes {offset} to {offset + size} of {path}, which has {room}; copy "
+                        f"its numbers should be at bytes {offset} to {offset + size} of {path}, which "
+                        f"has {room}; copy "
                         "the file again, or export the net again"
                     )
                 self._take(path, size, room)
@@ -127,17 +129,15 @@ class ExternalFiles:
             ) from fault
 
     def _path(self, location: str) -> Path:
+        if not location or "\0" in location:
+            raise ModelError("does not say in which file its numbers are; export the net again")
         path = Path(os.path.normpath(self._folder / location))
         is_inside = path.is_relative_to(os.path.normpath(self._folder)) and not Path(location).is_absolute()
         real = Path(os.path.realpath(path))
-        if (
-            not location
-            or "\0" in location
-            or not is_inside
-            or not real.is_relative_to(os.path.realpath(self._folder))
-        ):
+        if not is_inside or not real.is_relative_to(os.path.realpath(self._folder)):
             raise ModelError(
-                f"its numbers are in '{location}', which is not below the folder of the model; put the file there, and "
+                f"its numbers are in '{location[:200]}', which is not below the folder of the model; "
+                "put the file there, and "
                 "export the net again"
             )
         return real
@@ -148,7 +148,8 @@ class ExternalFiles:
         self._left[path] -= size
         if self._left[path] < 0:
             raise ModelError(
-                f"{path} has fewer bytes than the tensors in it together, or more than 8 GB; export the net again"
+                f"{path} has fewer bytes than the tensors in it together, or more than 8 GB; export "
+                "the net again"
             )
 
 
@@ -170,7 +171,8 @@ def stored_constant(tensor: Any, files: ExternalFiles) -> Constant:
     kind = int(tensor.data_type)
     if kind not in DTYPES:
         raise ModelError(
-            f"has numbers of type {type_name(kind)}, which are not supported; export the net with float32 numbers"
+            f"has numbers of type {type_name(kind)}, which are not supported; export the net with "
+            "float32 numbers"
         )
     if len(shape) > MOST_AXES or min(shape, default=1) < 0 or math.prod(shape) > LARGEST_TENSOR:
         raise ModelError(f"has the impossible shape {shape[:8]}; export the net again")
@@ -189,7 +191,8 @@ def _require_size(tensor: Any, kind: int, count: int) -> None:
         found, width = len(getattr(tensor, _FIELDS.get(kind, "int32_data"))), 1
     if found != count * width:
         raise ModelError(
-            f"has shape {tuple(tensor.dims)} and needs {count * width} {'bytes' if width > 1 else 'numbers'}, but has "
+            f"has shape {tuple(tensor.dims)} and needs {count * width} "
+            f"{'bytes' if width > 1 else 'numbers'}, but has "
             f"{found}; export the net again"
         )
 

@@ -29,7 +29,7 @@ def tidied(drafts: Drafts, outputs: Sequence[str]) -> tuple[ImportedLayer, ...]:
     ModelError
         A Softmax is in the middle of the net.
     """
-    layers = _without_dead(drafts.layers, outputs)
+    layers = _with_joined_slices(_without_dead(drafts.layers, outputs), outputs)
     layers = _with_shuffles(layers, drafts.shapes, outputs)
     layers = _merged(layers, drafts.shapes, outputs)
     layers = _with_silence(layers, outputs)
@@ -44,6 +44,22 @@ def _without_dead(layers: Sequence[ImportedLayer], outputs: Sequence[str]) -> li
             wanted.update(layer.bottoms)
             found.append(layer)
     return found[::-1]
+
+
+def _with_joined_slices(layers: Sequence[ImportedLayer], outputs: Sequence[str]) -> list[ImportedLayer]:
+    """One Slice layer instead of several that cut a blob into the same pieces."""
+    firsts: dict[tuple[str, str], ImportedLayer] = {}
+    renamed: dict[str, str] = {}
+    found = []
+    for layer in layers:
+        layer = replace(layer, bottoms=tuple(renamed.get(name, name) for name in layer.bottoms))  # noqa: PLW2901
+        if layer.type == "Slice" and set(outputs).isdisjoint(layer.tops):
+            first = firsts.setdefault((layer.bottoms[0], str(layer.parameters)), layer)
+            if first is not layer:
+                renamed.update(zip(layer.tops, first.tops, strict=True))
+                continue
+        found.append(layer)
+    return found
 
 
 def _readers(layers: Sequence[ImportedLayer], outputs: Sequence[str]) -> dict[str, list[int]]:
@@ -213,7 +229,8 @@ def _refuse_attention(layers: Sequence[ImportedLayer]) -> None:
             for reader in above:
                 if reader.type not in _AFTER_SOFTMAX:
                     raise ModelError(
-                        f"node {layer.source}: is in the middle of the net, as in attention: {reader.source} reads it; "
+                        f"node {layer.source}: is in the middle of the net, as in attention: "
+                        f"{reader.source} reads it; "
                         f"{TRANSFORMER}"
                     )
             reached.extend(above)

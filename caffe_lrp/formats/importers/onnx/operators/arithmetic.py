@@ -17,9 +17,7 @@ _ORDER_ADVICE = "export the net again, with constant folding"
 
 
 def _span(node: Node, numbers: Array, shape: Shape) -> tuple[int, Array]:
-    """The first axis that constants differ along, and the constants for it and the axes after it; a single number
-    has no axes.
-    """
+    """The first axis that constants differ along, and those for it and later axes; a number has no axes."""
     if numbers.ndim > len(shape):
         raise node.error(
             f"combines an input of {shape} with constants of {numbers.shape}", "give both as many axes"

@@ -20,11 +20,12 @@ def _parameters(node: Node, window: Geometry, outputs: int, blobs: list[Array]) 
 
 def _blobs(net: NetBuilder, node: Node, outputs_axis: int) -> tuple[list[Array], int]:
     """The weights and the bias if there is one, and the number of output channels."""
-    weights, groups = net.constant(node, 1, "weights"), node.integer("group", 1)
-    if weights.ndim != 4 or groups < 1 or weights.shape[0] % groups:
+    shape, groups = net.constant_shape(node, 1, "weights"), node.integer("group", 1)
+    if len(shape) != 4 or groups < 1 or shape[0] % groups:
         raise node.error(
-            f"has weights of shape {weights.shape} in {groups} groups", "only 2-D convolutions are supported"
+            f"has weights of shape {shape} in {groups} groups", "only 2-D convolutions are supported"
         )
+    weights = net.constant(node, 1, "weights")
     outputs = weights.shape[outputs_axis] * (groups if outputs_axis else 1)
     bias = net.optional_constant(node, 2, "bias")
     if bias is not None and bias.shape != (outputs,):

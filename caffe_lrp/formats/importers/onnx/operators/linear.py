@@ -9,7 +9,6 @@ from ..tensors import Array
 from .arithmetic import shifted
 
 
-
 def inner_product(net: NetBuilder, node: Node, value: Value, rows: Array, bias: Array | None) -> Value:
     """``value`` times ``rows`` (outputs, inputs), along its last axis."""
     if rows.shape[1] != value.shape[-1]:
@@ -25,11 +24,12 @@ def inner_product(net: NetBuilder, node: Node, value: Value, rows: Array, bias: 
 
 
 def _gemm(net: NetBuilder, node: Node) -> None:
-    value, weights = net.value(node), net.constant(node, 1, "weights")
+    value, shape = net.value(node), net.constant_shape(node, 1, "weights")
     if node.integer("transA", 0):
         raise node.error("transposes the image's batch", "export it with transA=0")
-    if len(value.shape) != 2 or weights.ndim != 2:
-        raise node.error(f"multiplies shapes {value.shape} and {weights.shape}", "flatten the input first")
+    if len(value.shape) != 2 or len(shape) != 2:
+        raise node.error(f"multiplies shapes {value.shape} and {shape}", "flatten the input first")
+    weights = net.constant(node, 1, "weights")
     rows = weights if node.integer("transB", 0) else weights.T
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
     if alpha != 1:
@@ -48,10 +48,11 @@ def _gemm(net: NetBuilder, node: Node) -> None:
 def _matmul(net: NetBuilder, node: Node) -> None:
     if not (net.is_constant(node, 0) or net.is_constant(node, 1)):
         raise node.error("multiplies two matrices that depend on the image, as attention does", TRANSFORMER)
-    value, weights = net.value(node), net.constant(node, 1, "weights")
-    if weights.ndim != 2 or len(value.shape) < 2:
-        raise node.error(f"multiplies shapes {value.shape} and {weights.shape}", "use weights of 2 axes")
-    net.bind(node.outputs[0], inner_product(net, node, value, weights.T, None))
+    value, shape = net.value(node), net.constant_shape(node, 1, "weights")
+    if len(shape) != 2 or len(value.shape) < 2:
+        raise node.error(f"multiplies shapes {value.shape} and {shape}", "use weights of 2 axes")
+    rows = net.constant(node, 1, "weights").T
+    net.bind(node.outputs[0], inner_product(net, node, value, rows, None))
 
 
 CONVERTERS = {"Gemm": _gemm, "MatMul": _matmul}

@@ -51,7 +51,7 @@ def _pooled(net: NetBuilder, node: Node, method: str) -> Value:
 
 
 def _size(node: Node, window: Geometry, shape: Shape, rounds_up: bool) -> list[int]:
-    """Height and width of the output; a last window outside the image and the padding before it is dropped."""
+    """Height and width of the output; a last window outside the image is dropped."""
     found = []
     for length, extent, stride, begin, end in zip(
         shape[2:], window.extent, window.stride, window.begins, window.ends, strict=True

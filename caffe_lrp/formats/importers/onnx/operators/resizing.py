@@ -104,7 +104,7 @@ def _nearest(
 
 
 def _bilinear(net: NetBuilder, node: Node, value: Value, size: tuple[int, int]) -> Value:
-    """Bilinear interpolation by a whole factor: a border of one pixel, then a transposed convolution by channel."""
+    """Bilinear interpolation by a whole factor: a border, then a transposed convolution by channel."""
     batch, channels, height, width = value.shape
     factor = size[0] // height
     if size != (height * factor, width * factor) or not 1 < factor <= 64:
