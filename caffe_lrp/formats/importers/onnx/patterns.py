@@ -1,7 +1,8 @@
 """Elementwise functions that exporters write as several nodes, recognised by their values.
 
 A group of nodes that computes a function of one value, element by element, is compared with the functions
-that are a single layer: GELU by Erf, ``x·sigmoid(x)``, ``x·clip(x + 3, 0, 6)/6``, whatever the order of the nodes.
+that are a single layer, whatever the order of the nodes: GELU by Erf, ``x·sigmoid(x)``,
+``x·clip(x + 3, 0, 6)/6``.
 """
 
 import math
