@@ -79,12 +79,14 @@ class _Function:
     values: Numbers
 
 
+#: A function -> those of one layer that agree with it at a few places.
+Candidates = Callable[[Callable[[float], float]], Iterator[_Function]]
+
+
 def _candidates(f: Callable[[float], float]) -> Iterator[_Function]:
     """Functions of one layer that agree with ``f`` at a few places."""
     x = _PLACES
     shift = f(0.0)
-    scale = f(1.0) - shift
-    yield _Function(_AFFINE, {"scale": scale, "shift": shift}, scale * x + shift)
     bounds = {"min": f(-1e6), "max": f(1e6)}
     if bounds["min"] <= bounds["max"]:
         yield _Function("Clip", bounds, np.clip(x, bounds["min"], bounds["max"]))
@@ -101,9 +103,23 @@ def _candidates(f: Callable[[float], float]) -> Iterator[_Function]:
         yield _Function("Swish", {"alpha": beta}, x * _sigmoid(beta * x))
 
 
+def _affine(f: Callable[[float], float]) -> Iterator[_Function]:
+    """The function that scales and shifts as ``f`` does."""
+    shift = f(0.0)
+    scale = f(1.0) - shift
+    yield _Function(_AFFINE, {"scale": scale, "shift": shift}, scale * _PLACES + shift)
+
+
 def recognised(graph: Graph) -> Graph:
-    """The graph with one node for every group that computes a known function."""
-    search = _Search(graph)
+    """The graph with one node for every group that computes a known function.
+
+    Nodes that only scale and shift come last: they may be part of other functions.
+    """
+    return _recognised(_recognised(graph, _candidates), _affine)
+
+
+def _recognised(graph: Graph, candidates: Candidates) -> Graph:
+    search = _Search(graph, candidates)
     replaced: dict[str, Node | None] = {}
     for node in reversed(graph.nodes):
         if node.outputs[0] not in replaced:
@@ -116,7 +132,8 @@ def recognised(graph: Graph) -> Graph:
 class _Search:
     """Groups of nodes in one graph."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, candidates: Candidates) -> None:
+        self._candidates = candidates
         self._graph, self._readers, self._writers = graph, graph.readers(), graph.writers()
         self._place = {node.outputs[0]: place for place, node in enumerate(graph.nodes) if node.outputs}
         self._scalars = {
@@ -174,7 +191,7 @@ class _Search:
             return found[root.outputs[0]]
 
         with np.errstate(all="ignore"):
-            function = _match(values)
+            function = _match(values, self._candidates)
         if function is None:
             return []
         merged = tuple(node.operator for node in reversed(members))
@@ -182,14 +199,14 @@ class _Search:
         return [(member, node if member is root else None) for member in members]
 
 
-def _match(values: Callable[[Any], Any]) -> _Function | None:
+def _match(values: Callable[[Any], Any], candidates: Candidates) -> _Function | None:
     """The function of one layer with the same values."""
     try:
         found = np.asarray(values(_PLACES), np.float64)
         if found.shape != _PLACES.shape or not np.isfinite(found).all():
             return None
         room = _TOLERANCE * (1 + np.abs(found))
-        for function in _candidates(lambda x: float(values(np.float64(x)))):
+        for function in candidates(lambda x: float(values(np.float64(x)))):
             if (np.abs(function.values - found) <= room).all():
                 return function
     except (ArithmeticError, ValueError, TypeError):
