@@ -47,10 +47,8 @@ def read(path: Path, input_size: tuple[int, int] | None = None) -> ImportedNet:
         package onnx is missing.
     """
     onnx = _onnx()
-    content = read_small_file(path, "ONNX file", ModelError, most_megabytes=_MOST_MEGABYTES)
+    model = _model(path, onnx)
     with about(ModelError, place=path):
-        refuse_bloat(content)
-        model = _parsed(content, onnx)
         graph = graph_of(model, path.parent, int(onnx.defs.onnx_opset_version()))
         return _imported(recognised(_live(graph)), path, _format(model, graph), input_size)
 
@@ -63,6 +61,14 @@ def _onnx() -> Any:
             'ONNX files need the package onnx; install it with: pip install "caffe-lrp[onnx]"'
         ) from fault
     return onnx
+
+
+def _model(path: Path, onnx: Any) -> Any:
+    """The message in the file; its bytes are not kept beside it."""
+    content = read_small_file(path, "ONNX file", ModelError, most_megabytes=_MOST_MEGABYTES)
+    with about(ModelError, place=path):
+        refuse_bloat(content)
+        return _parsed(content, onnx)
 
 
 def _parsed(content: bytes, onnx: Any) -> Any:
