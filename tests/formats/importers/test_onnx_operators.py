@@ -109,8 +109,13 @@ SQRT2, ALPHA = number(math.sqrt(2)), np.float32(1 / 6)
 #: What the nodes compute, their constants, the only layer that they become, and its values.
 FUNCTIONS: dict[str, tuple[list[Any], dict[str, Any], str, Array]] = {
     "GELU by Erf": (
-        [node("Div", "v s", "a"), node("Erf", "a", "b"), node("Add", "b one", "c"), node("Mul", "v c", "d")]
-        + [node("Mul", "d half")],
+        [
+            node("Div", "v s", "a"),
+            node("Erf", "a", "b"),
+            node("Add", "b one", "c"),
+            node("Mul", "v c", "d"),
+            node("Mul", "d half"),
+        ],
         {"s": SQRT2, "one": number(1), "half": number(0.5)},
         "GELU",
         0.5 * V * (1 + erf(V / math.sqrt(2))),
@@ -121,8 +126,8 @@ FUNCTIONS: dict[str, tuple[list[Any], dict[str, Any], str, Array]] = {
             node("Mul", "v s", "a"),
             node("Erf", "a", "b"),
             node("Add", "one b", "c"),
-        ]
-        + [node("Mul", "h c")],
+            node("Mul", "h c"),
+        ],
         {"s": number(math.sqrt(0.5)), "one": number(1), "half": number(0.5)},
         "GELU",
         0.5 * V * (1 + erf(V / math.sqrt(2))),
@@ -140,8 +145,12 @@ FUNCTIONS: dict[str, tuple[list[Any], dict[str, Any], str, Array]] = {
         V * np.clip(V / 6 + 0.5, 0, 1),
     ),
     "HardSwish by Clip": (
-        [node("Add", "v three", "a"), node("Clip", "a low high", "b"), node("Mul", "v b", "c")]
-        + [node("Div", "c six")],
+        [
+            node("Add", "v three", "a"),
+            node("Clip", "a low high", "b"),
+            node("Mul", "v b", "c"),
+            node("Div", "c six"),
+        ],
         {"three": number(3), "low": number(0), "high": number(6), "six": number(6)},
         "HardSwish",
         V * np.clip(V / 6 + 0.5, 0, 1),
@@ -165,8 +174,11 @@ FUNCTIONS: dict[str, tuple[list[Any], dict[str, Any], str, Array]] = {
         (1 - V) / 4,
     ),
     "channel shuffle": (
-        [node("Reshape", "v five", "a"), node("Transpose", "a", "b", perm=[0, 2, 1, 3, 4])]
-        + [node("Reshape", "b four")],
+        [
+            node("Reshape", "v five", "a"),
+            node("Transpose", "a", "b", perm=[0, 2, 1, 3, 4]),
+            node("Reshape", "b four"),
+        ],
         {"five": [0, 2, 1, 6, 5], "four": [-1, 2, 6, 5]},
         "ShuffleChannel",
         V,
