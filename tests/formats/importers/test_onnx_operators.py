@@ -234,7 +234,7 @@ def test_squeeze_and_excitation_is_a_scale_by_a_gate(tmp_path: Path) -> None:
 
 
 def test_a_fully_connected_layer_takes_its_bias_and_transposed_weights(tmp_path: Path) -> None:
-    weights, bias = RANDOM.standard_normal((60, 3)).astype(np.float32), np.float32([1, 2, 3])
+    weights, bias = RANDOM.standard_normal((60, 3)).astype(np.float32), np.array([1, 2, 3], np.float32)
     nodes = [
         node("Flatten", "v", "f"),
         node("MatMul", "f w", "m"),
@@ -303,10 +303,10 @@ def test_images_with_channels_last_lose_their_transpositions(tmp_path: Path) -> 
 
 def test_images_are_enlarged_by_repetition_and_by_lines(tmp_path: Path) -> None:
     resized = node("Resize", "v - scales", mode="nearest")
-    found = result_of(tmp_path, [resized], {"scales": np.float32([1, 1, 2, 3])})
+    found = result_of(tmp_path, [resized], {"scales": np.array([1, 1, 2, 3], np.float32)})
     np.testing.assert_allclose(found, V.repeat(2, axis=2).repeat(3, axis=3), rtol=1e-6)
     lines = node("Resize", "v - scales", mode="linear")
-    found = result_of(tmp_path, [lines], {"scales": np.float32([1, 1, 3, 3])})
+    found = result_of(tmp_path, [lines], {"scales": np.array([1, 1, 3, 3], np.float32)})
     rows, columns = ((np.arange(3 * size) + 0.5) / 3 - 0.5 for size in (6, 5))
     expected = np.empty((1, 2, 18, 15))
     for channel in range(2):
