@@ -126,7 +126,7 @@ def graph_of(model: Any, folder: Path, newest: int) -> Graph:
 def _initializers(stored: Any, files: ExternalFiles, names: _Names) -> dict[str, Constant]:
     found = {}
     for tensor in stored.initializer:
-        names.add(tensor.name, f"initializer '{said(tensor.name)}'")
+        names.add(str(tensor.name), f"initializer '{said(tensor.name)}'")
         with naming(f"initializer '{said(tensor.name)}'"):
             found[str(tensor.name)] = stored_constant(tensor, files)
     return found

@@ -26,9 +26,9 @@ _READERS: Mapping[int, Any] = {
 }
 
 
-def said(name: str) -> str:
-    """A name in a file as messages have it: in one line, and not too long."""
-    plain = " ".join(name.split())
+def said(name: str | bytes) -> str:
+    """A name in a file as messages have it: in one line, and not too long; bytes if it is not UTF-8."""
+    plain = " ".join(str(name).split())
     return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST // 2]}…{plain[-_LONGEST // 2 :]}"
 
 

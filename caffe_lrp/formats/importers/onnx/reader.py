@@ -48,7 +48,7 @@ def read(path: Path, input_size: tuple[int, int] | None = None) -> ImportedNet:
     """
     onnx = _onnx()
     model = _model(path, onnx)
-    with about(ModelError, place=path):
+    with about(ModelError, place=path), np.errstate(all="ignore"):
         graph = graph_of(model, path.parent, int(onnx.defs.onnx_opset_version()))
         return _imported(recognised(_live(graph)), path, _format(model, graph), input_size)
 
@@ -140,21 +140,21 @@ def _imported(graph: Graph, path: Path, form: str, input_size: tuple[int, int] |
 def _convert(net: NetBuilder, node: Node) -> bool:
     """Add the layers of a node, or compute it if no image changes it; return whether it was computed."""
     is_standard, is_constant = node.domain in STANDARD, True
+    if not node.outputs or not (node.inputs or node.operator == "Constant"):
+        raise node.error("has no inputs or no outputs", "export the net again")
     if is_standard and node.operator == "Constant":
         net.bind_constant(node.outputs[0], constant_in(node))
     elif is_standard and node.operator == "Shape":
         net.bind_constant(node.outputs[0], shape_slice(net.shape(node.inputs[0]), node))
     elif is_standard and node.operator == "Size":
         net.bind_constant(node.outputs[0], np.array(np.prod(net.shape(node.inputs[0])), np.int64))
-    elif is_standard and node.inputs and net.is_all_constant(node):
+    elif is_standard and net.is_all_constant(node):
         net.bind_constant(node.outputs[0], folded(node, net.constants(node), net.opset))
     else:
         is_constant = False
         converter = CONVERTERS.get(node.operator) if is_standard else None
         if converter is None:
             raise node.error("is an operator that is not supported", advice_on(node.operator, node.domain))
-        if not (node.inputs and node.outputs):
-            raise node.error("has no inputs or no outputs", "export the net again")
         converter(net, node)
     return is_constant
 
