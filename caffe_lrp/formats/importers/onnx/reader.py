@@ -140,8 +140,8 @@ def _imported(graph: Graph, path: Path, form: str, input_size: tuple[int, int] |
 def _convert(net: NetBuilder, node: Node) -> bool:
     """Add the layers of a node, or compute it if no image changes it; return whether it was computed."""
     is_standard, is_constant = node.domain in STANDARD, True
-    if not node.outputs or not (node.inputs or node.operator == "Constant"):
-        raise node.error("has no inputs or no outputs", "export the net again")
+    if not any(node.outputs[:1]) or not (any(node.inputs[:1]) or node.operator == "Constant"):
+        raise node.error("has no first input or no first output", "export the net again")
     if is_standard and node.operator == "Constant":
         net.bind_constant(node.outputs[0], constant_in(node))
     elif is_standard and node.operator == "Shape":
