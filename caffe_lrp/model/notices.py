@@ -35,7 +35,14 @@ def notices_on(explainer: Explainer) -> list[Notice]:
             "c stands for element c; with lastlayerindex auto (--start-layer) it stands for plane c"
         )
         notices.append(Notice(text, "start_layer"))
-    if origin.class_count != outputs:
+    is_for_targets = explainer.vector is None or explainer.vector.kind.is_for_targets
+    if explainer.vector is not None and not is_for_targets:
+        text = (
+            f"the start vector '{explainer.vector.text}' does not depend on the class that is explained; "
+            "targets only name files"
+        )
+        notices.append(Notice(text, "start_vector"))
+    if is_for_targets and origin.class_count != outputs:
         text = (
             f"relevance starts at {start.label}, which has {origin.class_count} elements, but "
             f"{explainer.ranked} has {outputs} outputs; class c stands for element c"

@@ -57,7 +57,8 @@ def add_arguments(parser: Parser) -> None:
         help="where pictures go (default ./)",
     )  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing pictures")
-    add = parser.add_argument_group("explanation").add_argument
+    explanation = parser.add_argument_group("explanation")
+    add = explanation.add_argument
     add(
         "--target", type=checked(parse_target), metavar="CLASS",
         help="class to explain (default -1: the best; -2: best 5)",
@@ -67,6 +68,7 @@ def add_arguments(parser: Parser) -> None:
         "--formula", dest="formulas", type=formulas_of, metavar="CODES",
         help="such as 0,100; help: a list (default: suits the net)",
     )  # fmt: skip
+    add_override(explanation, "start_vector", "what relevance starts as, such as difference:285", "VECTOR")
     about_net = parser.add_argument_group(
         "net and preprocessing", "Options that are not given are chosen to suit the net, and printed."
     )
