@@ -21,6 +21,7 @@ from caffe_lrp.relevance.formulas import FORMULAS, Formula, FormulaCode, RuleMak
 from caffe_lrp.relevance.rules.accounts import CAUSES
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta, ZPlus
 from caffe_lrp.relevance.rules.base import RuleParameters
+from caffe_lrp.relevance.start_vector import KINDS
 
 #: How the catalogue of errors calls the ways in which a run ends, in the order of the chapter.
 ENDS = {
@@ -87,6 +88,11 @@ def _title(make: RuleMaker | None) -> str:
     rule = make(RuleParameters(epsilon=0, beta=OTHER_BETA, switch_layer=-1, quirks=REFERENCE))
     own_beta = isinstance(rule, AlphaBeta) and not isinstance(rule, ZPlus) and rule.beta != OTHER_BETA
     return f"{rule.title}, β = 1" if own_beta else rule.title
+
+
+def kinds() -> str:
+    """All kinds of start vectors."""
+    return table(["start vector", "relevance starts as"], ((f"`{kind.form}`", kind.help) for kind in KINDS))
 
 
 def options() -> str:
@@ -167,6 +173,7 @@ PARTS: dict[tuple[str, str], Callable[[], str]] = {
     ("formulas", "formulas"): formulas,
     ("formulas", "rules"): rules,
     ("conservation", "causes"): causes,
+    ("start-vectors", "kinds"): kinds,
     ("layers", "layers"): layers,
     ("errors", "errors"): errors,
 }
