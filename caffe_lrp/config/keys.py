@@ -193,7 +193,9 @@ def _layer(parse_index: Callable[[str], int]) -> Callable[[str], int | str]:
 
 def _start_vector(text: str) -> str | Path:
     """A NumPy file, or words; the table of start vectors, which knows whether they mean one, is not here."""
-    return Path(text) if text.lower().endswith(".npy") else _name(text)
+    if not text.strip():
+        raise ValueError("must be a start vector, such as one, or a .npy file")
+    return Path(text) if text.lower().endswith(".npy") else text
 
 
 def _name(text: str) -> str:
