@@ -196,7 +196,7 @@ class _View:
 
     def show_net(self, said: dict[str, Any], assumed: dict[str, Any]) -> None:
         """Print the assumed settings of the net, and notes about it."""
-        options = {name: option_of(name) for name in SETTINGS}
+        options = {name: option_of(name) for name in (*SETTINGS, "start_vector")}
         notices = [notice.placed(options) for notice in notices_on(self.explainer)]
         for text in (*CACHE_FOLDER.notices, *notices):
             if text not in self.explainer.remarks:  # remarks about images in the prototxt are printed below

@@ -67,7 +67,7 @@ class _Choice:
     @property
     def subject(self) -> Subject:
         """What relevance starts for."""
-        return Subject(self.classes, self.ranking.classes, self.request.row)
+        return Subject(self.classes, self.ranking, self.request.row)
 
 
 def load_image(explainer: Explainer, requests: Sequence[Request]) -> LoadedImage:

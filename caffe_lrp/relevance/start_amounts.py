@@ -6,7 +6,7 @@ of the kind, and returns (C, P) float32: relevance of each class at each of its 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from caffe_lrp.errors import ImageError
 from caffe_lrp.kernels.blobs import Blob
 
+from .ranking import Ranking
+
 OTHERS, RUNNER_UP = "others", "runner-up"
 
-_NOTHING = np.zeros(0, np.int64)
+_UNRANKED = Ranking(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +30,14 @@ class Subject:
     ----------
     targets
         The classes it is explained for.
-    ranked
+    ranking
         Classes of the net that are ranked, best first.
     row
         Row of the start vectors in a file, from 0.
     """
 
     targets: tuple[int, ...]
-    ranked: NDArray[np.int64] = field(default_factory=lambda: _NOTHING)
+    ranking: Ranking = _UNRANKED
     row: int = 0
 
 
@@ -65,7 +67,8 @@ class Scored:
     @property
     def ranked(self) -> NDArray[np.int64]:
         """The classes that are ranked, best first, as far as the start layer has them."""
-        return self.subject.ranked[self.subject.ranked < len(self.scores)]
+        ranked = self.subject.ranking.classes
+        return ranked[ranked < len(self.scores)]
 
     @property
     def others(self) -> NDArray[np.int64]:
@@ -75,6 +78,17 @@ class Scored:
         if not len(found):
             raise ImageError("there is no class besides the explained ones to compare with")
         return found
+
+    @property
+    def runner_up(self) -> int:
+        """The best class that is not explained; of several with one score, the best at the start layer.
+
+        Probabilities of all classes but one are often 0 in float32.
+        """
+        others, ranking = self.others, self.subject.ranking
+        scores = ranking.scores[np.isin(ranking.classes, others)]
+        tied = others[scores == scores[0]]
+        return int(tied[self.scores[tied].mean(axis=1, dtype=np.float64).argmax()])
 
     def probabilities(self) -> NDArray[np.float64]:
         """(C,): the softmax of the ranked classes' scores, averaged over positions; 0 for other classes.
@@ -132,7 +146,7 @@ def contrast(at: Scored, others: int | str) -> Blob:
     """The scores of all other classes, of the best of them, or of one."""
     if isinstance(others, int):
         return _of_class(at, others)
-    return at.of(at.others if others == OTHERS else at.others[:1])
+    return at.of(at.others if others == OTHERS else [at.runner_up])
 
 
 def shared_score(at: Scored, _: Any) -> Blob:
@@ -148,10 +162,16 @@ def softmax_gradient(at: Scored, _: Any) -> Blob:
 
 
 def probable(at: Scored, _: Any) -> Blob:
-    """Y (1 − y) at the classes that are explained, where y is the probability of them all."""
+    """The product y (1 − y) at the classes that are explained, where y is the probability of them all."""
     found, amounts = at.probabilities(), at.zeros()
     # Not 1 - y: of a class that is nearly certain, nothing would be left.
     amounts[at.targets] = (found[at.targets] * found[at.others].sum())[:, np.newaxis]
+    if not amounts.any():
+        classes = ", ".join(map(str, at.targets))
+        raise ImageError(
+            f"the probability of class {classes} is 0 or 1 but for rounding, so relevance would start at 0; "
+            "use contrast:others"
+        )
     return amounts
 
 

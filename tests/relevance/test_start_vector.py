@@ -26,6 +26,7 @@ from caffe_lrp.relevance.conservation import Ledger
 from caffe_lrp.relevance.formulas import FORMULAS
 from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan, resolve_plan
+from caffe_lrp.relevance.ranking import Ranking
 from caffe_lrp.relevance.rules.accounts import Constants
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import LayerReference, find_start
@@ -33,10 +34,11 @@ from caffe_lrp.relevance.start_amounts import Scored, Subject
 from caffe_lrp.relevance.start_vector import ARRAY, StartVector, parse_start_vector, refuse_misfit
 
 FC2 = INCEPTION_INDICES["fc2"]
+ALL = Ranking(np.arange(5), np.arange(5, 0, -1).astype(np.float32))
 
 #: Five classes at two positions. The fourth is not ranked; averaged, the others are 2, 1, 0 and -1.
 SCORES = np.array([[1, 1], [3, 1], [-4, 4], [9, 9], [-1, -1]], np.float32)
-RANKED = np.array([1, 0, 2, 4])
+RANKED = Ranking(np.array([1, 0, 2, 4]), np.array([0.7, 0.3, 0, 0], np.float32))
 POWERS = {0: np.e, 1: np.e**2, 2: 1.0, 4: 1 / np.e}
 Y = {index: power / sum(POWERS.values()) for index, power in POWERS.items()}
 
@@ -106,10 +108,30 @@ def test_the_softmax_gradient_of_several_classes_is_the_sum_of_theirs() -> None:
     assert abs(together.sum()) < 1e-7
 
 
+def test_a_class_that_is_certain_has_no_gradient() -> None:
+    scores, ranking = (
+        np.array([[900], [10]], np.float32),
+        Ranking(np.array([0, 1]), np.array([1, 0], np.float32)),
+    )
+    for text in ("softmax-gradient", "sglrp"):
+        with pytest.raises(ImageError, match="the probability of class 0 is 0 or 1 but for rounding"):
+            parse_start_vector(text).kind.start(Scored(scores, (2,), Subject((0,), ranking)), None)
+
+
+def test_of_runners_up_with_one_probability_the_start_layer_decides() -> None:
+    scores = np.array([[900], [10], [30], [20]], np.float32)
+    ranking = Ranking(np.arange(4), np.array([1, 0, 0, 0], np.float32))
+    vector = parse_start_vector("contrast:runner-up")
+    assert vector.kind.contrast is not None
+    found = vector.kind.contrast(Scored(scores, (4,), Subject((0,), ranking)), vector.argument)
+    assert found[:, 0].tolist() == [0, 0, 30, 0]
+
+
 def test_of_a_class_that_is_nearly_certain_a_gradient_is_left() -> None:
     scores = np.array([[90], [10]], np.float32)
     kind = parse_start_vector("softmax-gradient").kind
-    found = kind.start(Scored(scores, (2,), Subject((0,), np.array([0, 1]))), None)
+    ranking = Ranking(np.array([0, 1]), np.array([1, 0], np.float32))
+    found = kind.start(Scored(scores, (2,), Subject((0,), ranking)), None)
     np.testing.assert_allclose(found[:, 0], [np.exp(-80), -np.exp(-80)], rtol=1e-5)
 
 
@@ -162,7 +184,7 @@ def plan_of(
 
 def explain(plan: Plan, forward: ForwardPass, text: str, targets: Sequence[int] = (3,)) -> Blob:
     """The map of the first pass alone."""
-    subjects = [Subject(tuple(targets), np.arange(5))] * 2
+    subjects = [Subject(tuple(targets), ALL)] * 2
     return ENGINE.explain(plan, forward, begin(plan, forward, subjects, parse_start_vector(text)).relevance)
 
 
@@ -195,9 +217,7 @@ def test_a_channel_is_the_sum_of_its_units(tmp_path: Path) -> None:
 def test_what_starts_with_either_sign_is_accounted_for(code: int | str, tmp_path: Path) -> None:
     plan, forward = plan_of(tmp_path, code, REFERENCE)
     ledger = Ledger(plan, Constants())
-    beginning = begin(
-        plan, forward, [Subject((3,), np.arange(5))] * 2, parse_start_vector("softmax-gradient")
-    )
+    beginning = begin(plan, forward, [Subject((3,), ALL)] * 2, parse_start_vector("softmax-gradient"))
     ENGINE.explain(plan, forward, beginning.relevance, ledger)
     for item in range(2):
         report = ledger.report(item)
@@ -210,7 +230,7 @@ def test_what_starts_with_either_sign_is_accounted_for(code: int | str, tmp_path
 
 def test_an_item_at_fault_leaves_the_others_as_they_are(tmp_path: Path) -> None:
     plan, forward = plan_of(tmp_path, 0)
-    subjects = [Subject((1,), np.arange(5)), Subject((3,), np.arange(5))]
+    subjects = [Subject((1,), ALL), Subject((3,), ALL)]
     beginning = begin(plan, forward, subjects, parse_start_vector("difference:1"))
     assert [*beginning.faults] == [0]
     found = ENGINE.explain(plan, forward, beginning.relevance)[1]
