@@ -404,6 +404,29 @@ CATALOGUE = (
                 "'epsilon-gamma-box'?",
             ),
             Kind(
+                "the start vector does not exist",
+                nothing,
+                "caffe-lrp: error: command line: there is no start vector 'contrats:2'; did you mean "
+                "'contrast'?; give score, one, difference:CLASS, softmax-gradient, "
+                "contrast:others|runner-up|CLASS, clrp, sglrp, weights:CLASS=W,…, unit:N, channel:N, "
+                "FILE.npy",
+                options=(*RUN, "--start-vector", "contrats:2"),
+            ),
+            Kind(
+                "the start vector names a class that does not exist",
+                nothing,
+                "caffe-lrp: error: command line: the start vector 'difference:5': class 5 does not exist; "
+                "layer 3 'fc1' (InnerProduct) has 5 classes, 0 to 4",
+                options=(*RUN, "--start-vector", "difference:5"),
+            ),
+            Kind(
+                "the file of start vectors has too few rows",
+                content("rows.npy", _array(np.zeros((2, 5)))),
+                "caffe-lrp: error: command line: rows.npy: has 2 rows for 3 images; give a row for each of "
+                "them, or one array (classes,) for all",
+                options=(*RUN, "--start-vector", "rows.npy"),
+            ),
+            Kind(
                 "one of several formulas is neither a number nor a name",
                 nothing,
                 "usage: …\n"

@@ -22,6 +22,7 @@ from caffe_lrp.relevance.formulas import FORMULAS, Formula
 from caffe_lrp.relevance.rules.accounts import CAUSES
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.rules.makers import MAKERS
+from caffe_lrp.relevance.start_vector import KINDS
 
 #: How the catalogue of errors calls the ways in which a run ends, in the order of the chapter.
 ENDS = {
@@ -92,6 +93,11 @@ def _title(formula: Formula, kinds: Sequence[str], is_placed: bool) -> str:
     rule = maker.make(entry, RuleParameters(epsilon=0, beta=7, switch_layer=-1, quirks=REFERENCE))
     title = f"{rule.title}, β = 1" if entry.parameters else rule.title
     return f"up to S: {title}" if entry.position == UP_TO_SWITCH else title
+
+
+def kinds() -> str:
+    """All kinds of start vectors."""
+    return table(["start vector", "relevance starts as"], ((f"`{kind.form}`", kind.help) for kind in KINDS))
 
 
 def options() -> str:
@@ -172,6 +178,7 @@ PARTS: dict[tuple[str, str], Callable[[], str]] = {
     ("formulas", "formulas"): formulas,
     ("formulas", "rules"): rules,
     ("conservation", "causes"): causes,
+    ("start-vectors", "kinds"): kinds,
     ("layers", "layers"): layers,
     ("errors", "errors"): errors,
 }

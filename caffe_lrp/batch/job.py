@@ -51,6 +51,8 @@ class HeatmapJob:
         Position of the image in an archive; None for a file.
     output_root
         Folder its files must stay in, even if it contains symbolic links; None: not checked.
+    row
+        Which line of the list it is of, from 0; lines that name no image do not count.
     """
 
     number: int
@@ -62,6 +64,7 @@ class HeatmapJob:
     fault: str = ""
     member: ArchiveMember | None = None
     output_root: Path | None = None
+    row: int = 0
 
     @property
     def image_key(self) -> Path:
@@ -187,6 +190,7 @@ class OutputPaths:
                 fault,
                 entry.member,
                 self._root,
+                first // len(kinds),
             )
             for number, ((formula, target), suffix) in enumerate(
                 zip(kinds, suffixes, strict=True), start=first

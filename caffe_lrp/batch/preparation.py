@@ -18,6 +18,7 @@ from caffe_lrp.model.notices import notices_on
 from caffe_lrp.model.preprocessing import mean_of_prototxt
 from caffe_lrp.model.schedule import Limits, Schedule
 from caffe_lrp.model.settings import ModelSettings
+from caffe_lrp.model.start_vectors import refuse_ranks, refuse_too_few_rows
 from caffe_lrp.outputs.database import MAPS_OF_RUN
 from caffe_lrp.outputs.kinds import DATABASE, RENDER, file_kinds
 from caffe_lrp.relevance.composite import Composite, FormulaCode
@@ -149,6 +150,7 @@ def prepare_run(
     outputs = (*layer_kinds(explainer, options.dump_layers), *options.outputs)
     explainer = observing(explainer, outputs)
     _refuse_what_the_net_lacks(options, explainer)
+    refuse_too_few_rows(explainer.vector, work.entries)
     description = {}
     if not options.dry_run:
         description = _description_of(options, work, explainer, outputs, environment)
@@ -188,6 +190,7 @@ def _refuse_what_the_net_lacks(options: RunOptions, explainer: Explainer) -> Non
     """Refuse more ranks than classes, a class that does not exist, and wrong uses of a database."""
     if options.top is not None:
         refuse_too_many_ranks(explainer.class_count, options.top)
+        refuse_ranks(explainer.vector)
     if options.target:
         refuse_class(explainer, options.target)
     _refuse_uses_of_database(options, explainer.formulas)

@@ -32,6 +32,7 @@ from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.model.model import Model
 from caffe_lrp.model.notices import notices_on
 from caffe_lrp.model.settings import ModelSettings
+from caffe_lrp.model.start_vectors import refuse_ranks
 from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import suffix_of
 from caffe_lrp.outputs.pictures import render_file
@@ -141,10 +142,12 @@ def show_images(options: argparse.Namespace) -> ExitCode:
     said = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
     if options.labels is not None:
         said["labels"] = options.labels
+    if options.start_vector is not None:
+        said["start_vector"] = options.start_vector
     if options.formulas:
         said["formula"] = options.formulas[0]
     pictures = picture_options_of(options)
-    settable = (*SETTINGS, "labels", "formula", "target", *pictures)
+    settable = (*SETTINGS, "labels", "start_vector", "formula", "target", *pictures)
     with placing({name: option_of(name) for name in settable}):
         style = picture_style(pictures)
         settings = ModelSettings(prototxt=options.prototxt, caffemodel=options.caffemodel, **said)
@@ -166,6 +169,7 @@ def _plan_of(options: argparse.Namespace, model: Model) -> _Plan:
     if options.top is not None:
         if options.top > model.output_count:
             raise UsageError(f"--top: {options.top} is more than the {model.output_count} classes of the net")
+        refuse_ranks(model.explainer(()).vector)
         targets = tuple(Target(_BEST.code, rank) for rank in range(1, options.top + 1))
     formulas = options.formulas or (model.formula,)
     plan = _Plan(tuple(dict.fromkeys(options.images)), formulas, targets, Path(options.prepath))
@@ -192,7 +196,7 @@ class _View:
 
     def show_net(self, said: dict[str, Any], assumed: dict[str, Any]) -> None:
         """Print the assumed settings of the net, and notes about it."""
-        options = {name: option_of(name) for name in SETTINGS}
+        options = {name: option_of(name) for name in (*SETTINGS, "start_vector")}
         notices = [notice.placed(options) for notice in notices_on(self.explainer)]
         for text in (*CACHE_FOLDER.notices, *notices):
             if text not in self.explainer.remarks:  # remarks about images in the prototxt are printed below
@@ -273,8 +277,11 @@ class _View:
 
     def _about(self, explanation: Explanation) -> str:
         """Return the target of a picture, and its formula if there are several."""
+        vector = self.explainer.vector
         noun = "class" if len(explanation.target) == 1 else "classes"
         text = f"{noun} {', '.join(map(str, explanation.target))} explained"
+        if vector:
+            text = f"{text} with {vector.text}" if vector.kind.is_for_targets else f"{vector.text} explained"
         return f"{text} by formula {explanation.formula}" if len(self.plan.formulas) > 1 else text
 
 

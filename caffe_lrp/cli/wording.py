@@ -13,6 +13,20 @@ from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.canonize import Merge
 from caffe_lrp.outputs.kinds import suffix_of
 
+#: A sum below this share of its terms, signs aside, says nothing about how much relevance there is.
+_LEAST_SHARE = 0.01
+
+
+def is_balanced(total: float, amount: float) -> bool:
+    """Whether terms of both signs, ``amount`` with signs aside, nearly cancel in their sum ``total``."""
+    return abs(total) < _LEAST_SHARE * amount
+
+
+def sum_text(total: float, amount: float) -> str:
+    """A sum, with the terms that nearly cancel in it if they do."""
+    text = f"{total:.3g}"
+    return f"{text} (the sum of {amount:.3g} of both signs)" if is_balanced(total, amount) else text
+
 
 def plan_table(explainer: Explainer) -> Iterator[str]:
     """Yield one line per layer: index, name, type, output shape, and the rule of every formula."""

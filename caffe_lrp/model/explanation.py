@@ -78,6 +78,8 @@ class Explanation:
         Whether the net has the channels of ``relevance`` in reverse order.
     scores_are_probabilities
         Whether the net ends in a Softmax.
+    start_vector
+        The start vector that was asked for; empty if none was.
     """
 
     relevance: NDArray[np.float32]
@@ -95,6 +97,7 @@ class Explanation:
     darkness: Darkness | None = None
     is_reversed: bool = False
     scores_are_probabilities: bool = False
+    start_vector: str = ""
 
     @property
     def relevance_of_net(self) -> NDArray[np.float32]:
@@ -188,7 +191,10 @@ class Explanation:
         classes = ", ".join(f"{index} ({self.label_of(index)})" for index in self.target)
         rank = "not ranked" if self.rank is None else f"rank {self.rank}"
         noun = "class" if len(self.target) == 1 else "classes"
+        formula = f"formula {self.formula}"
+        if self.start_vector:
+            formula += f", start vector {self.start_vector}"
         return (
-            f"<Explanation of {noun} {classes}: score {self.score:.6g}, {rank}; formula {self.formula}; "
+            f"<Explanation of {noun} {classes}: score {self.score:.6g}, {rank}; {formula}; "
             f"relevance {self.relevance.shape}, sum {self.relevance.sum(dtype=np.float64):.6g}>"
         )

@@ -1,11 +1,12 @@
 """Notices about a model when it is opened: weights and settings that are rarely intended."""
 
 import math
+from collections.abc import Iterator
 
 from caffe_lrp.errors import Notice
 from caffe_lrp.net.heads import head_notices
 from caffe_lrp.relevance.formulas import needs_switch_layer
-from caffe_lrp.relevance.start import AUTO
+from caffe_lrp.relevance.start import AUTO, averaging_layer
 
 from .explainer import Explainer, composite_of
 
@@ -36,7 +37,9 @@ def notices_on(explainer: Explainer) -> list[Notice]:
             "c stands for element c; with lastlayerindex auto (--start-layer) it stands for plane c"
         )
         notices.append(Notice(text, "start_layer"))
-    if origin.class_count != outputs:
+    notices += [Notice(text, "start_vector") for text in _on_start_vector(explainer)]
+    is_for_targets = explainer.vector is None or explainer.vector.kind.is_for_targets
+    if is_for_targets and origin.class_count != outputs:
         text = (
             f"relevance starts at {start.label}, which has {origin.class_count} elements, but "
             f"{explainer.ranked} has {outputs} outputs; class c stands for element c"
@@ -52,3 +55,24 @@ def notices_on(explainer: Explainer) -> list[Notice]:
         )
         notices.append(Notice(text, "switch_layer"))
     return notices
+
+
+def _on_start_vector(explainer: Explainer) -> Iterator[str]:
+    """Remarks on a start vector that was asked for."""
+    vector, origin = explainer.vector, explainer.origin
+    if vector is None:
+        return
+    if not vector.kind.is_for_targets:
+        yield (
+            f"the start vector '{vector.text}' does not depend on the class that is explained; targets only "
+            "name files"
+        )
+    if vector.kind.is_even and origin.class_size > 1:
+        average = averaging_layer(explainer.net, origin)
+        advice = (
+            f"; start at the average (--start-layer {average.name}) to share it by score" if average else ""
+        )
+        yield (
+            f"the start vector '{vector.text}' gives all {origin.class_size} positions of a class the same "
+            f"relevance, whatever they score{advice}"
+        )

@@ -206,6 +206,8 @@ def whole_footprint(explainer: Explainer, maps: int = 1) -> Footprint:
     decoded = 5 * math.prod(net.input_shape)  # a blob of float32 and a picture of bytes
     result = 4 * max((math.prod(net.shape_of(plan.target)) for plan in plans), default=0)
     noted = explainer.observation.memory(net, BATCHES_PER_WORKER * maps)
+    if explainer.vector is not None and explainer.vector.kind.contrast is not None:
+        noted += result + 4 * sum(math.prod(net.shape_of(value)) for value in explainer.origin.seeds)
     return Footprint(
         fixed=_PROCESS_BYTES + engine.fixed,
         per_image=engine.per_image + BATCHES_PER_WORKER * (decoded + maps * result) + noted,

@@ -53,7 +53,7 @@ class Plan:
     target
         The value for which relevance is computed.
     unit_seed
-        Whether to start from 1 instead of the score (gradients without Q3).
+        Whether to start, unless there is a start vector, from 1 instead of the score (gradients without Q3).
     finish
         Applied to the result, or None.
     remarks

@@ -66,11 +66,6 @@ class Start:
     output: int
     output_count: int
 
-    def elements_of(self, classes: Sequence[int]) -> list[int]:
-        """Flat elements of the start's values that stand for classes."""
-        size = self.class_size
-        return [element for each in classes for element in range(each * size, (each + 1) * size)]
-
 
 def find_start(net: Net, wanted: LayerReference, head: int | None = None) -> Start:
     """Where relevance starts.
@@ -223,6 +218,12 @@ def _find_scores(net: Net, output: int) -> Start:
         output=output,
         output_count=count,
     )
+
+
+def averaging_layer(net: Net, origin: Start) -> Layer | None:
+    """The layer that averages the scores at the start over all positions; None if there is none."""
+    layers = (layer for layer in net.layers if _averages_all(layer) and layer.inputs[0] in origin.seeds)
+    return next(layers, None)
 
 
 def _averages_all(layer: Layer) -> bool:

@@ -73,6 +73,7 @@ def test_equal_runs_have_one_fingerprint_wherever_their_files_lie(config: Heatma
         {"start_layer": "auto"},
         {"path_root": "img"},
         {"head": "prob"},
+        {"start_vector": "one"},
     ],
 )
 def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) -> None:
@@ -82,13 +83,22 @@ def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) 
 
 def test_no_setting_is_forgotten(config: HeatmapConfig) -> None:
     """Files count by content; labels and the output root do not; formulas and pictures are choices."""
-    found = described(replace(config, head="prob"))
+    found = described(replace(config, head="prob", start_vector="one"))
     others = {"synset_file", "output_root", "formula", "places", "picture"}
     assert found.keys() | others == HeatmapConfig.__dataclass_fields__.keys()
 
 
 def test_a_run_without_a_head_is_described_as_before_there_were_any(config: HeatmapConfig) -> None:
-    assert "head" not in described(config)
+    assert not {"head", "start_vector"} & described(config).keys()
+
+
+def test_a_file_of_start_vectors_counts_by_content(config: HeatmapConfig) -> None:
+    Path("a.npy").write_text("x")
+    Path("b.npy").write_text("x")
+    one, other = (replace(config, start_vector=Path(name)) for name in ("a.npy", "b.npy"))
+    assert fingerprint(one) == fingerprint(other) != fingerprint(config)
+    Path("b.npy").write_text("y")
+    assert fingerprint(one) != fingerprint(other)
 
 
 def test_a_run_without_a_mean_image_has_a_fingerprint(config: HeatmapConfig) -> None:

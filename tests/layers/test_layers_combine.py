@@ -16,6 +16,7 @@ from builders import (
     build,
     channels_last,
     conditions,
+    from_scores,
     lone_layer,
     messages,
     parse,
@@ -403,7 +404,7 @@ def explained(
     net: Net, formula: int | str, start: int, x: Blob, epsilon: float = 0.01, beta: float = 0.5
 ) -> Blob:
     plan = resolve_plan(net, formula, RuleParameters(epsilon, beta, -1, CORRECTED), start, 0)
-    return ENGINE.explain(plan, ENGINE.forward(net, [plan], x), CLASSES)
+    return from_scores(plan, ENGINE.forward(net, [plan], x), CLASSES)
 
 
 def walk_residual(weights: Weights) -> RouterWalker:

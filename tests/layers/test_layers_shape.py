@@ -16,6 +16,7 @@ from builders import (
     assert_close,
     build,
     channels_last,
+    from_scores,
     lone_layer,
     messages,
     parse,
@@ -452,7 +453,7 @@ def explained(weights: Weights, folder: Path, formula: int | str, x: Blob, **opt
     start = next(layer.index for layer in net.layers if layer.name == "fc")
     parameters = RuleParameters(switch_layer=-1, quirks=CORRECTED, **options)
     plan = resolve_plan(net, formula, parameters, start, 0)
-    return ENGINE.explain(plan, ENGINE.forward(net, [plan], x), CLASSES)
+    return from_scores(plan, ENGINE.forward(net, [plan], x), CLASSES)
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_chapters_begin_with_a_title_and_a_sentence(topic: str) -> None:
 
 def test_the_readme_is_short_and_lists_all_topics() -> None:
     assert README.count("\n") <= 180
-    listed = re.findall(r"^\| \[`(\w+)`\]\(caffe_lrp/manual/(\w+)\.md\) \|", README, re.MULTILINE)
+    listed = re.findall(r"^\| \[`([\w-]+)`\]\(caffe_lrp/manual/([\w-]+)\.md\) \|", README, re.MULTILINE)
     assert [link for _, link in listed] == [topic for topic, _ in listed]
     assert sorted(topic for topic, _ in listed) == TOPICS
 
@@ -77,7 +77,7 @@ def test_chapters_that_are_referred_to_exist() -> None:
     referred = {
         topic
         for text in (README, *map(chapter, TOPICS))
-        for topic in re.findall("`caffe-lrp help ([a-z]+)`", text)
+        for topic in re.findall("`caffe-lrp help ([a-z-]+)`", text)
     }
     assert referred <= {*TOPICS, *COMMANDS}
 

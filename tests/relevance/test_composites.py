@@ -12,6 +12,7 @@ from builders import (
     INCEPTION_SHAPE,
     Weights,
     build,
+    from_scores,
     layer_net,
     parse,
     random_blob,
@@ -54,7 +55,7 @@ def plan_of(net: Net, formula: FormulaCode, parameters: RuleParameters = PARAMET
 def explained(net: Net, formula: FormulaCode, parameters: RuleParameters = PARAMETERS) -> Blob:
     plan = plan_of(net, formula, parameters)
     forward = ENGINE.forward(net, [plan], random_blob((2, *INCEPTION_SHAPE), 12))
-    return ENGINE.explain(plan, forward, [[3], [0, 4]])
+    return from_scores(plan, forward, [[3], [0, 4]])
 
 
 def won(net: Net, *rules: Mapping[str, Any], base: int | str | None = 0) -> dict[str, int]:

@@ -71,6 +71,7 @@ def add_arguments(parser: Parser) -> None:
         help="such as 0,100; help: a list (default: suits the net)",
     )  # fmt: skip
     add_composite(explanation)
+    add_override(explanation, "start_vector", "what relevance starts as, such as difference:285", "VECTOR")
     about_net = parser.add_argument_group(
         "net and preprocessing", "Options that are not given are chosen to suit the net, and printed."
     )
