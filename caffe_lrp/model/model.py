@@ -355,10 +355,8 @@ class Model:
         with self._lock:
             known = self._explainer.explaining([*self._explainer.formulas, *formulas])
             self._explainer = known.without_old_composites()
-            kept = self._explainer.plans
-            self._for_one = {
-                asked: each for asked, each in self._for_one.items() if {*asked.formulas} <= {*kept}
-            }
+            kept = {*self._explainer.formulas}
+            self._for_one = {asked: one for asked, one in self._for_one.items() if kept >= {*asked.formulas}}
         return known.explaining(formulas)
 
     def _explaining(self, wanted: Wanted) -> Explainer:
