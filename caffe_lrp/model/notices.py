@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from caffe_lrp.errors import Notice
 from caffe_lrp.net.heads import head_notices
 from caffe_lrp.relevance.formulas import needs_switch_layer
-from caffe_lrp.relevance.start import AUTO, averaging_layer
+from caffe_lrp.relevance.start import AUTO
 
 from .explainer import Explainer, composite_of
 
@@ -59,20 +59,11 @@ def notices_on(explainer: Explainer) -> list[Notice]:
 
 def _on_start_vector(explainer: Explainer) -> Iterator[str]:
     """Remarks on a start vector that was asked for."""
-    vector, origin = explainer.vector, explainer.origin
+    vector = explainer.vector
     if vector is None:
         return
     if not vector.kind.is_for_targets:
         yield (
             f"the start vector '{vector.text}' does not depend on the class that is explained; targets only "
             "name files"
-        )
-    if vector.kind.is_even and origin.class_size > 1:
-        average = averaging_layer(explainer.net, origin)
-        advice = (
-            f"; start at the average (--start-layer {average.name}) to share it by score" if average else ""
-        )
-        yield (
-            f"the start vector '{vector.text}' gives all {origin.class_size} positions of a class the same "
-            f"relevance, whatever they score{advice}"
         )

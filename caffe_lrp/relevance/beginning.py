@@ -10,7 +10,6 @@ from caffe_lrp.kernels.blobs import Blob
 
 from .passage import ForwardPass
 from .plan import Plan
-from .start import Start
 from .start_amounts import Scored, Subject
 from .start_vector import ONE, SCORE, StartVector
 
@@ -67,7 +66,7 @@ def begin(
             continue
         try:
             for value, scores in plan.seeds.items():
-                at = _scored(plan.origin, forward.activations[scores][item], subject)
+                at = _scored(plan, forward.activations[scores][item], subject)
                 _put(beginning.relevance[value][item], kind.start(at, argument))
                 if beginning.contrast is not None and kind.contrast is not None:
                     _put(beginning.contrast[value][item], kind.contrast(at, argument))
@@ -111,9 +110,10 @@ def _zeros(plan: Plan, forward: ForwardPass) -> dict[int, Blob]:
     return {value: np.zeros(values[scores].shape, np.float32) for value, scores in plan.seeds.items()}
 
 
-def _scored(origin: Start, values: Blob, subject: Subject) -> Scored:
-    count, size = origin.class_count, origin.class_size
-    return Scored(values.reshape(-1)[: count * size].reshape(count, size), values.shape, subject)
+def _scored(plan: Plan, values: Blob, subject: Subject) -> Scored:
+    count, size = plan.origin.class_count, plan.origin.class_size
+    scores = values.reshape(-1)[: count * size].reshape(count, size)
+    return Scored(scores, values.shape, subject, plan.is_gradient)
 
 
 def _put(started: Blob, amounts: Blob) -> None:

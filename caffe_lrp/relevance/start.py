@@ -220,12 +220,6 @@ def _find_scores(net: Net, output: int) -> Start:
     )
 
 
-def averaging_layer(net: Net, origin: Start) -> Layer | None:
-    """The layer that averages the scores at the start over all positions; None if there is none."""
-    layers = (layer for layer in net.layers if _averages_all(layer) and layer.inputs[0] in origin.seeds)
-    return next(layers, None)
-
-
 def _averages_all(layer: Layer) -> bool:
     """Whether each output is the average of all elements of one channel."""
     if not isinstance(layer, WindowAverage):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from caffe_lrp.errors import ImageError
 from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.kernels.elementwise import ZERO_SUM
 
 from .ranking import Ranking
 
@@ -53,11 +54,14 @@ class Scored:
         Shape of the value that has these scores, without the batch axis.
     subject
         What the item is explained for.
+    is_gradient
+        Whether gradients are propagated: each position of a class then counts the same, as in its average.
     """
 
     scores: Blob
     shape: tuple[int, ...]
     subject: Subject
+    is_gradient: bool = False
 
     @property
     def targets(self) -> list[int]:
@@ -114,6 +118,20 @@ class Scored:
         amounts[classes] = self.scores[classes]
         return amounts
 
+    def spread(self, classes: Any, numbers: Any) -> Blob:
+        """(C, P): numbers of some classes, one each, at their positions in proportion to the scores there.
+
+        So relevance starts as if it had passed the average over positions. The mean over the positions is the
+        number itself. Scores that sum to 0 do not count, as in average pooling.
+        """
+        scores = self.scores[classes].astype(np.float64)
+        means = scores.mean(axis=1, keepdims=True)
+        is_even = np.abs(means * scores.shape[1]) < ZERO_SUM
+        shares = np.divide(scores, means, out=np.ones_like(scores), where=~(is_even | self.is_gradient))
+        amounts = self.zeros()
+        amounts[classes] = shares * np.reshape(numbers, (-1, 1))
+        return amounts
+
     def zeros(self) -> Blob:
         """(C, P): zeros."""
         return np.zeros(self.scores.shape, np.float32)
@@ -126,9 +144,7 @@ def score(at: Scored, _: Any) -> Blob:
 
 def one(at: Scored, _: Any) -> Blob:
     """1 at the explained classes."""
-    amounts = at.zeros()
-    amounts[at.targets] = 1
-    return amounts
+    return at.spread(at.targets, 1.0)
 
 
 def difference(at: Scored, other: int) -> Blob:
@@ -151,9 +167,9 @@ def contrast(at: Scored, others: int | str) -> Blob:
 
 def shared_score(at: Scored, _: Any) -> Blob:
     """The scores that are explained, in equal shares at all other classes."""
-    others, amounts = at.others, at.zeros()
-    amounts[others] = at.scores[at.targets].sum(axis=0, dtype=np.float64) / len(others)
-    return amounts
+    others = at.others
+    explained = at.scores[at.targets].mean(axis=1, dtype=np.float64).sum()
+    return at.spread(others, explained / len(others))
 
 
 def softmax_gradient(at: Scored, _: Any) -> Blob:
@@ -163,9 +179,9 @@ def softmax_gradient(at: Scored, _: Any) -> Blob:
 
 def probable(at: Scored, _: Any) -> Blob:
     """The product y (1 − y) at the classes that are explained, where y is the probability of them all."""
-    found, amounts = at.probabilities(), at.zeros()
+    found = at.probabilities()
     # Not 1 - y: of a class that is nearly certain, nothing would be left.
-    amounts[at.targets] = (found[at.targets] * found[at.others].sum())[:, np.newaxis]
+    amounts = at.spread(at.targets, found[at.targets] * found[at.others].sum())
     if not amounts.any():
         classes = ", ".join(map(str, at.targets))
         raise ImageError(
@@ -177,9 +193,8 @@ def probable(at: Scored, _: Any) -> Blob:
 
 def improbable(at: Scored, _: Any) -> Blob:
     """The products of the probability of the explained classes and of each other one."""
-    found, others, amounts = at.probabilities(), at.others, at.zeros()
-    amounts[others] = (found[others] * found[at.targets].sum())[:, np.newaxis]
-    return amounts
+    found, others = at.probabilities(), at.others
+    return at.spread(others, found[others] * found[at.targets].sum())
 
 
 def weighted(at: Scored, weights: Sequence[tuple[int, float]]) -> Blob:
@@ -212,4 +227,4 @@ def given(at: Scored, numbers: Blob) -> Blob:
     if numbers.ndim == 2 and at.subject.row >= len(numbers):
         raise ImageError(f"the start vectors have {len(numbers)} rows, none for image {at.subject.row + 1}")
     row = numbers[at.subject.row] if numbers.ndim == 2 else numbers
-    return at.zeros() + row[:, np.newaxis]
+    return at.spread(np.arange(len(row)), row)

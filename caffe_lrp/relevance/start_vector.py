@@ -61,8 +61,6 @@ class Kind:
         Whether it needs a class that is not explained.
     is_clamped
         Whether negative relevance is set to 0 in the end.
-    is_even
-        Whether all positions of a class get the same, wherever its scores are.
     """
 
     form: str
@@ -75,7 +73,6 @@ class Kind:
     is_of_probabilities: bool = False
     has_others: bool = False
     is_clamped: bool = False
-    is_even: bool = False
 
     @property
     def name(self) -> str:
@@ -147,8 +144,8 @@ def _weights_of(text: str) -> tuple[tuple[int, float], ...]:
 
 
 SCORE = Kind("score", "the score of the class; the default", amounts.score)
-ONE = Kind("one", "1 at the class", amounts.one, is_even=True)
-ARRAY = Kind(GIVEN, "numbers from a file, one per class", amounts.given, is_for_targets=False, is_even=True)
+ONE = Kind("one", "1 at the class", amounts.one)
+ARRAY = Kind(GIVEN, "numbers from a file, one per class", amounts.given, is_for_targets=False)
 
 #: All kinds, as the manual lists them. y is the softmax of the scores, f a score, t the explained class.
 KINDS: tuple[Kind, ...] = (
@@ -167,7 +164,6 @@ KINDS: tuple[Kind, ...] = (
         amounts.softmax_gradient,
         is_of_probabilities=True,
         has_others=True,
-        is_even=True,
     ),
     Kind(
         "contrast:others|runner-up|CLASS",
@@ -185,7 +181,6 @@ KINDS: tuple[Kind, ...] = (
         amounts.shared_score,
         has_others=True,
         is_clamped=True,
-        is_even=True,
     ),
     Kind(
         "sglrp",
@@ -194,7 +189,6 @@ KINDS: tuple[Kind, ...] = (
         amounts.improbable,
         is_of_probabilities=True,
         has_others=True,
-        is_even=True,
     ),
     Kind(
         "weights:CLASS=W,…",

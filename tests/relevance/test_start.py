@@ -23,7 +23,7 @@ from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
 from caffe_lrp.relevance.plan import resolve_plan
 from caffe_lrp.relevance.ranking import class_scores, rank
 from caffe_lrp.relevance.rules.base import RuleParameters
-from caffe_lrp.relevance.start import LayerReference, averaging_layer, find_start, layer_index
+from caffe_lrp.relevance.start import LayerReference, find_start, layer_index
 
 SHAPE = (3, 9, 7)
 CLASSES, HEIGHT, WIDTH = 5, 4, 3
@@ -97,14 +97,6 @@ def test_a_class_is_a_flat_element_unless_the_start_is_automatic(tmp_path: Path,
     assert (start.class_count, start.class_size) == ((5, 12) if auto else (60, 1))
     assert start.output_count == start.class_count
     assert start.class_size == (POSITIONS if auto else 1)
-
-
-def test_the_layer_that_averages_the_scores_is_known(tmp_path: Path) -> None:
-    net = build(tmp_path, BODY + IN_PLACE + pooled() + SOFTMAX)
-    average = averaging_layer(net, find_start(net, "auto"))
-    assert average is not None
-    assert average.name == "pool10"
-    assert averaging_layer(net, find_start(net, "conv1")) is None
 
 
 def test_a_start_at_several_tops_has_the_classes_that_all_have(tmp_path: Path) -> None:

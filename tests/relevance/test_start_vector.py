@@ -39,6 +39,8 @@ ALL = Ranking(np.arange(5), np.arange(5, 0, -1).astype(np.float32))
 SCORES = np.array([[1, 1], [3, 1], [-4, 4], [9, 9], [-1, -1]], np.float32)
 RANKED = Ranking(np.array([1, 0, 2, 4]), np.array([0.7, 0.3, 0, 0], np.float32))
 POWERS = {0: np.e, 1: np.e**2, 2: 1.0, 4: 1 / np.e}
+#: Of the second class, by its scores.
+SHARES = np.array([1.5, 0.5])
 Y = {index: power / sum(POWERS.values()) for index, power in POWERS.items()}
 
 
@@ -65,7 +67,7 @@ def rows(**given: Any) -> NDArray[np.float64]:
     [
         ("score", (0,), rows(c0=1)),
         ("score", (2, 1), rows(c1=[3, 1], c2=[-4, 4])),
-        ("one", (2, 1), rows(c1=1, c2=1)),
+        ("one", (2, 1), rows(c1=[1.5, 0.5], c2=1)),
         ("difference:2", (1,), rows(c1=[3, 1], c2=[4, -4])),
         ("weights:2=0.5,3=-1", (1,), rows(c2=[-2, 2], c3=-9)),
         ("unit:5", (1,), rows(c2=[0, 4])),
@@ -73,9 +75,9 @@ def rows(**given: Any) -> NDArray[np.float64]:
         (
             "softmax-gradient",
             (0,),
-            rows(c0=Y[0] * (1 - Y[0]), c1=-Y[0] * Y[1], c2=-Y[0] * Y[2], c4=-Y[0] * Y[4]),
+            rows(c0=Y[0] * (1 - Y[0]), c1=-Y[0] * Y[1] * SHARES, c2=-Y[0] * Y[2], c4=-Y[0] * Y[4]),
         ),
-        ("sglrp", (1,), rows(c1=Y[1] * (1 - Y[1]))),
+        ("sglrp", (1,), rows(c1=Y[1] * (1 - Y[1]) * SHARES)),
     ],
 )
 def test_relevance_starts_as_the_kind_says(
@@ -90,7 +92,7 @@ def test_relevance_starts_as_the_kind_says(
         ("contrast:others", (0,), rows(c1=[3, 1], c2=[-4, 4], c4=-1)),
         ("contrast:runner-up", (1, 0), rows(c2=[-4, 4])),
         ("contrast:3", (0,), rows(c3=9)),
-        ("clrp", (1,), rows(c0=[1, 1 / 3], c2=[1, 1 / 3], c4=[1, 1 / 3])),
+        ("clrp", (1,), rows(c0=2 / 3, c2=2 / 3, c4=2 / 3)),
         ("sglrp", (1,), rows(c0=Y[1] * Y[0], c2=Y[1] * Y[2], c4=Y[1] * Y[4])),
     ],
 )
@@ -202,6 +204,31 @@ def test_the_score_is_what_relevance_starts_as_unless_told_otherwise(tmp_path: P
         expected = from_scores(plan, forward, [[3], [3]])
         assert explain(plan, forward, text).tobytes() == expected.tobytes()
     assert explain(plan, forward, "score").tobytes() != expected.tobytes()
+
+
+AVERAGED = """
+input: "data" input_shape { dim: 2 dim: 3 dim: 9 dim: 7 }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 5 kernel_size: 3 stride: 2 } }
+layer { name: "relu" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "pool" type: "Pooling" bottom: "conv1" top: "pool"
+  pooling_param { pool: AVE global_pooling: true } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("one", 0), ("one", 11), ("softmax-gradient", 0), ("difference:1", 0), ("clrp", 0)]
+)
+def test_below_an_average_relevance_starts_as_if_it_had_passed_it(
+    text: str, code: int, tmp_path: Path
+) -> None:
+    net = build(tmp_path, AVERAGED)
+    parameters = RuleParameters(0.1, 1.0, 8, CORRECTED)
+    below, at = (resolve_plan(net, code, parameters, start, 0) for start in ("auto", "pool"))
+    forward = ENGINE.forward(net, [below, at], random_blob((2, 3, 9, 7), 3))
+    positions = below.origin.class_size
+    assert positions == 12
+    assert_close(explain(below, forward, text), positions * explain(at, forward, text), 1e-5)
 
 
 def test_a_channel_is_the_sum_of_its_units(tmp_path: Path) -> None:
