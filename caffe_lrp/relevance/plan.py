@@ -291,8 +291,9 @@ def _required(rule: AnyRule | None, layer: Layer, net: Net, composite: Composite
     with about(PlanError, layer=layer.name):
         if rule is None and composite.entries and isinstance(layer, Linear):
             raise PlanError(
-                f"{composite.label}: {layer.label} of {net.source} gets no rule; begin the rules with one for "
-                "all linear layers, such as {kind: linear, rule: epsilon}, or give a base, such as epsilon-plus"
+                f"{composite.label}: {layer.label} of {net.source} gets no rule; begin the rules with one "
+                "for all linear layers, such as {kind: linear, rule: epsilon}, or give a base, such as "
+                "epsilon-plus"
             )
         if rule is None:
             raise PlanError(
