@@ -73,6 +73,11 @@ class HeatmapJob:
         """The source of the image's bytes."""
         return self.member or self.image
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no file of its own where the image should be."""
+        return self.member is None and not os.path.lexists(self.image)
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:

@@ -33,6 +33,7 @@ from .wording import (
     ending_line,
     merges_line,
     plan_table,
+    prefix_line,
     progress_line,
     resumption_line,
     success_line,
@@ -59,6 +60,7 @@ class Reporter:
     def __init__(self, run: PreparedRun, places: Mapping[str, str], *, quiet: bool, verbose: bool) -> None:
         self._run, self._places, self._quiet, self._verbose = run, places, quiet, verbose
         self._last_failure, self._has_account, self._dark = "", False, DarkMaps()
+        self._misses_images = False
         self._compiler = CompilerReporter()
         self._hides_bar = quiet or not sys.stderr.isatty()
         self._bar: tqdm[Any] = tqdm(disable=True)
@@ -151,6 +153,7 @@ class Reporter:
         if failure != self._last_failure:  # the maps of one line usually fail together, for the same reason
             say(failure, sys.stderr, self._bar.write)
         self._last_failure = failure
+        self._misses_images = self._misses_images or outcome.job.is_missing
 
     def _show_success(self, outcome: JobOutcome) -> None:
         run, why = self._run, ""
@@ -184,6 +187,8 @@ class Reporter:
             say("\n".join(summary_lines(run, event, made)), sys.stdout)
             if note := self._dark.note(event, run.explainer):
                 remark(f"note: {note}")
+        if self._misses_images and (note := prefix_line(run.options)):
+            remark(note)
         if event.left:
             how = coloured("interrupted" if event.was_interrupted else "stopped", "bad", sys.stderr)
             remark(f"{how}{ending_line(event)}")
