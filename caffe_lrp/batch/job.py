@@ -125,6 +125,8 @@ class JobOutcome:
         The conservation report, None if it was not requested.
     darkness
         Why the map shows nothing, None if it shows something.
+    is_turned
+        Whether the image is to be shown turned or mirrored, by an orientation tag, which is ignored.
     """
 
     job: HeatmapJob
@@ -133,6 +135,7 @@ class JobOutcome:
     prediction: Prediction | None = None
     conservation: Conservation | None = None
     darkness: Darkness | None = None
+    is_turned: bool = False
 
     @property
     def is_done(self) -> bool:

@@ -45,6 +45,7 @@ from .compiler_reporter import CompilerReporter
 from .dark_maps import why_dark
 from .picture_options import picture_options_of
 from .terminal import coloured, remark, remarking_logs, say
+from .turned_images import TurnedImages
 
 #: Number of classes shown for every image.
 _MOST_SHOWN = 5
@@ -213,9 +214,14 @@ class _View:
 
     def show_maps(self) -> ExitCode:
         """Make all pictures; return the exit code."""
-        failed = 0
-        for image, maps in groupby(self._explained(), lambda pair: pair[0].image):
-            failed += not self._show_image(image, [*maps])
+        failed, turned = 0, TurnedImages()
+        for image, pairs in groupby(self._explained(), lambda pair: pair[0].image):
+            maps = [*pairs]
+            failed += not self._show_image(image, maps)
+            if any(isinstance(found, Explanation) and found.is_turned for _, found in maps):
+                turned.add(str(image))
+        if note := turned.note():
+            remark(f"note: {note}")
         if failed and len(self.plan.images) > 1:
             how = coloured(f"{failed} of {len(self.plan.images)} images failed", "bad", sys.stderr)
             remark(f"{how} (reasons above)")

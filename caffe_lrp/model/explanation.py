@@ -79,6 +79,8 @@ class Explanation:
         Whether the net has the channels of ``relevance`` in reverse order.
     scores_are_probabilities
         Whether the net ends in a Softmax.
+    is_turned
+        Whether an orientation tag, which is ignored, says that the original is shown turned or mirrored.
     """
 
     relevance: NDArray[np.float32]
@@ -96,6 +98,7 @@ class Explanation:
     darkness: Darkness | None = None
     is_reversed: bool = False
     scores_are_probabilities: bool = False
+    is_turned: bool = False
 
     @property
     def relevance_of_net(self) -> NDArray[np.float32]:

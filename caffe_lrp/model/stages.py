@@ -263,6 +263,7 @@ def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: B
         labels=explainer.labels,
         is_reversed=is_reversed,
         scores_are_probabilities=explainer.scores_are_probabilities,
+        is_turned=image.is_turned,
     )
 
 

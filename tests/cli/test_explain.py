@@ -114,6 +114,22 @@ def test_relevance_that_is_no_map_is_an_image_that_failed(tmp_path: Path) -> Non
     assert "2 of 2 images failed" in result.stderr
 
 
+def test_images_that_a_camera_stored_sideways_are_noted_as_in_a_run(tmp_path: Path) -> None:
+    folder, exif = tmp_path / "photos", Image.Exif()
+    folder.mkdir()
+    turned, exif[274] = folder / "turned.png", 6
+    with Image.open(ROOT / CROSS) as upright:
+        upright.save(turned, exif=exif)
+    note = (
+        "caffe-lrp: note: 1 image was explained as stored, perhaps sideways: the EXIF orientation is "
+        f"ignored; turn such images first (mogrify -auto-orient, see caffe-lrp help lists)\n  {turned}\n"
+    )
+    result = explain(tmp_path, CROSS, turned, MEAN, "--top=2")
+    assert (result.returncode, result.stderr) == (ExitCode.DONE, note)
+    result = run("-c", "configs/demo.txt", "--images", folder, "--top=2", "-p", tmp_path, cwd=ROOT)
+    assert (result.returncode, result.stderr) == (ExitCode.DONE, note)
+
+
 def test_a_picture_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / f"{CROSS.name}_render.png"
     path.write_text("mine")
