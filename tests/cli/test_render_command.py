@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from command_line import CONFIG, DATA, Result, files_below, listing, run
@@ -347,6 +348,8 @@ def test_a_link_out_of_the_folder_is_not_followed(root: Path, tmp_path: Path) ->
         (["{folder}/empty"], 5, "empty: contains neither the journal of a run nor files *_relevance.npy"),
         (["{folder}/pictures"], 5, "this run wrote no relevance, only heatmap; run it again with npy among"),
         (["{folder}/wrong.h5"], 3, "wrong.h5: cannot be opened as a database"),
+        (["{folder}/net.pt"], 3, "net.pt: is a PyTorch model, not a file of maps; caffe-lrp runs only"),
+        (["{folder}/net.h5"], 3, "net.h5: is a Keras model, not a file of maps; caffe-lrp runs only"),
         (["{folder}/a", "{folder}/b", "-p", "{folder}/made"], 2, "would both be written to this picture"),
         (["{folder}/a", "--sheet", "{folder}/cat.png"], 5, "cat.png: already exists; add --overwrite"),
         (["{folder}/a", "--sheet", "{folder}/sheet.jpg"], 2, "sheet.jpg will be a PNG file; use a name"),
@@ -359,6 +362,9 @@ def test_what_cannot_be_drawn_is_said_before_anything_is(
     (tmp_path / "cat.jpg").touch()
     (tmp_path / "cat.png").touch()
     (tmp_path / "wrong.h5").touch()
+    (tmp_path / "net.pt").write_bytes(b"\x80\x02ctorch")
+    with h5py.File(tmp_path / "net.h5", "w") as model:
+        model.attrs["keras_version"] = "2.15"
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "x_relevance.npy", np.ones((3, 4, 4)))
