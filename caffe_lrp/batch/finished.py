@@ -151,9 +151,10 @@ class RunMaps:
         self._has_database = "h5" in run.header.outputs
         if not run.map_kinds and not self._has_database:
             written = ", ".join(run.header.outputs) or "nothing"
+            outputs = ",".join([*run.header.outputs, "npy"])
             raise OutputError(
-                f"{run.root}: this run wrote no relevance, only {written}; run it again with npy among "
-                "--outputs"
+                f"{run.root}: this run wrote no relevance, only {written}, and pictures are drawn from "
+                f"relevance; run it again with --outputs {outputs}"
             )
 
     def __iter__(self) -> Iterator[FinishedMap]:

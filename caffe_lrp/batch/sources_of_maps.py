@@ -122,9 +122,11 @@ class _FolderMaps:
         self._folder = folder
         if next(iter(self), None) is None:
             endings = ", ".join(f"*{OUTPUTS[kind].suffix}" for kind in FILES_OF_MAPS)
+            advice = "give the output folder of the run (-p joined with standalone_outpath)"
+            if next(folder.glob(f"*{OUTPUTS['render'].suffix}"), None):
+                advice = "caffe-lrp explain writes pictures alone; explain --sheet FILE puts them on a sheet"
             raise OutputError(
-                f"{folder}: contains neither the journal of a run nor files {endings}; give the output "
-                "folder of the run (-p joined with standalone_outpath)"
+                f"{folder}: contains neither the journal of a run nor files {endings}; {advice}"
             )
 
     def __iter__(self) -> Iterator[FinishedMap]:

@@ -346,7 +346,9 @@ def test_a_link_out_of_the_folder_is_not_followed(root: Path, tmp_path: Path) ->
         (["{folder}/list.txt", "--cmap", "sesmic"], 2, "sesmic"),
         (["{folder}/cat.jpg"], 2, "cat.jpg: holds no maps; give a folder, maps.h5, *_relevance"),
         (["{folder}/empty"], 5, "empty: contains neither the journal of a run nor files *_relevance.npy"),
-        (["{folder}/pictures"], 5, "this run wrote no relevance, only heatmap; run it again with npy among"),
+        (["{folder}/explained"], 5, "caffe-lrp explain writes pictures alone; explain --sheet FILE"),
+        (["{folder}/pictures"], 5, "no relevance, only heatmap, and pictures are drawn from relevance; run"),
+        (["{folder}/pictures"], 5, "run it again with --outputs heatmap,npy"),
         (["{folder}/wrong.h5"], 3, "wrong.h5: cannot be opened as a database"),
         (["{folder}/net.pt"], 3, "net.pt: is a PyTorch model, not a file of maps; caffe-lrp runs only"),
         (["{folder}/net.h5"], 3, "net.h5: is a Keras model, not a file of maps; caffe-lrp runs only"),
@@ -365,8 +367,10 @@ def test_what_cannot_be_drawn_is_said_before_anything_is(
     (tmp_path / "net.pt").write_bytes(b"\x80\x02ctorch")
     with h5py.File(tmp_path / "net.h5", "w") as model:
         model.attrs["keras_version"] = "2.15"
-    for name in ("a", "b"):
+    for name in ("a", "b", "explained"):
         (tmp_path / name).mkdir()
+    (tmp_path / "explained" / "cat.jpg_render.png").touch()
+    for name in ("a", "b"):
         np.save(tmp_path / name / "x_relevance.npy", np.ones((3, 4, 4)))
     shutil.copytree(finished, tmp_path / "pictures")
     journal = next((tmp_path / "pictures").glob("*.jsonl"))

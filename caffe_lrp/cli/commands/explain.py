@@ -36,8 +36,8 @@ SETTINGS = {
 
 _USAGE = "caffe-lrp explain PROTOTXT CAFFEMODEL IMAGE ... [option ...]"
 _EPILOG = """\
-Every IMAGE becomes IMAGE_render.png. For folders of images, sheets, and outputs
-other than pictures, write a config (caffe-lrp init) and run
+Every IMAGE becomes IMAGE_render.png. For folders of images, and outputs other
+than pictures, write a config (caffe-lrp init) and run
 caffe-lrp -c CONFIG --images DIR
 """
 
@@ -56,7 +56,8 @@ def add_arguments(parser: Parser) -> None:
         "-p", "--prepath", type=not_empty, default="./", metavar="DIR",
         help="where pictures go (default ./)",
     )  # fmt: skip
-    add("--overwrite", action="store_true", help="replace existing pictures")
+    add("--sheet", type=Path, metavar="FILE", help="also put all pictures side by side into one PNG")
+    add("--overwrite", action="store_true", help="replace existing pictures, and the sheet")
     add = parser.add_argument_group("explanation").add_argument
     add(
         "--target", type=checked(parse_target), metavar="CLASS",
