@@ -154,7 +154,7 @@ class RunMaps:
             outputs = ",".join([*run.header.outputs, "npy"])
             raise OutputError(
                 f"{run.root}: this run wrote no relevance, only {written}, and pictures are drawn from "
-                f"relevance; run it again with --outputs {outputs}"
+                f"relevance; run it again with --outputs {outputs} --overwrite"
             )
 
     def __iter__(self) -> Iterator[FinishedMap]:

@@ -348,7 +348,7 @@ def test_a_link_out_of_the_folder_is_not_followed(root: Path, tmp_path: Path) ->
         (["{folder}/empty"], 5, "empty: contains neither the journal of a run nor files *_relevance.npy"),
         (["{folder}/explained"], 5, "caffe-lrp explain writes pictures alone; explain --sheet FILE"),
         (["{folder}/pictures"], 5, "no relevance, only heatmap, and pictures are drawn from relevance; run"),
-        (["{folder}/pictures"], 5, "run it again with --outputs heatmap,npy"),
+        (["{folder}/pictures"], 5, "run it again with --outputs heatmap,npy --overwrite"),
         (["{folder}/wrong.h5"], 3, "wrong.h5: cannot be opened as a database"),
         (["{folder}/net.pt"], 3, "net.pt: is a PyTorch model, not a file of maps; caffe-lrp runs only"),
         (["{folder}/net.h5"], 3, "net.h5: is a Keras model, not a file of maps; caffe-lrp runs only"),
