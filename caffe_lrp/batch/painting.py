@@ -41,7 +41,7 @@ _PHOTO_ADVICE = (
     "the net's input, and --size net --mode plain shows the map alone"
 )
 _SEEN_ADVICE = (
-    "the net's input was not written (--outputs input, --input-dataset); --mode plain shows the map alone, "
+    "runs write the net's input with --outputs input, or --input-dataset; --mode plain shows the map alone, "
     "and --size original overlays it on the photo"
 )
 
@@ -71,10 +71,21 @@ class Painted:
         The map.
     error
         Why it could not be drawn; empty if it exists.
+    advice
+        What to do about it, if many maps fail for the same reason; empty if the error says all.
     """
 
     finished: FinishedMap
     error: str = ""
+    advice: str = ""
+
+
+class _UnseenError(ImageError):
+    """What a map is to be laid over is not there; ``advice`` says what to do."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +199,8 @@ class Painter:
                 outcomes.append(Painted(finished))
             except OutputError:
                 raise
+            except _UnseenError as error:
+                outcomes.append(Painted(finished, str(error), error.advice))
             except CaffeLrpError as error:
                 outcomes.append(Painted(finished, str(error)))
             except MemoryError:
@@ -203,7 +216,7 @@ class Painter:
         elif self.style.needs_photo:
             photo = finished.relevance.picture()
             if photo is None:
-                raise ImageError(f"{finished.relevance}: {_SEEN_ADVICE}")
+                raise _UnseenError(f"{finished.relevance}: the net's input was not written", _SEEN_ADVICE)
         shown = photo if self.style.needs_photo else None
         try:
             picture = render(relevance, self.style, shown, place)
@@ -229,7 +242,7 @@ class _Sight:
             source, photo = self._found
             return photo, place_of(finished, source, photo)
         except ImageError as error:
-            raise ImageError(f"{error}; {_PHOTO_ADVICE}") from error
+            raise _UnseenError(str(error), _PHOTO_ADVICE) from error
 
 
 def _state_or_missing(painter: Painter, finished: FinishedMap) -> State:

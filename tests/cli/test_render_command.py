@@ -139,9 +139,8 @@ def test_photos_that_moved_are_found_by_the_end_of_their_paths(
     shutil.copytree(DATA / "images" / "set", tmp_path / "photos" / "set")
     result = render(root, cwd=tmp_path)
     assert result.returncode == 4
-    assert "images/set/tall.png: the photo is missing; give the folder of the photos with --image-root" in (
-        result.stderr
-    )
+    assert result.stderr.splitlines()[0] == "images/set/tall.png: the photo is missing"
+    assert "caffe-lrp: what to do: give the folder of the photos with --image-root" in result.stderr
     assert result.stdout.startswith("0 of 3 pictures drawn")
     assert render(root, "--image-root", tmp_path / "photos", cwd=tmp_path).returncode == 0
     assert pictures_below(root) == pictures_below(finished)
@@ -459,3 +458,13 @@ def test_more_failures_than_anyone_reads_are_counted(tmp_path: Path) -> None:
     assert result.returncode == 4
     assert result.stderr.count("is not a raw heatmap") == 20
     assert "… and 5 failures more\n" in result.stderr
+
+
+def test_what_to_do_about_many_missing_photos_is_said_once(tmp_path: Path) -> None:
+    for number in range(8):
+        np.save(tmp_path / f"{number}_relevance.npy", np.ones((3, 4, 4)))
+    result = render(tmp_path, "--image-root", tmp_path)
+    assert result.returncode == 4
+    assert result.stderr.count(": the photo is missing\n") == 5
+    assert "… and 3 failures more\n" in result.stderr
+    assert result.stderr.count("--image-root DIR") == 1

@@ -132,7 +132,7 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
         remark(f"note: {survey.done:,} of {counted(survey.total, 'picture')} are there; {left:,} left")
     with Tally(left, "picture", "pictures") as tally:
         for painted in painter.paint(maps, threads, halt):
-            tally.add(painted.error)
+            tally.add(painted.error, painted.advice)
     drawn = survey.done + tally.done - tally.failed
     time = "less than 0.1 s" if tally.seconds < _LEAST_TOLD else f"{tally.seconds:.1f} s"
     text = f"{drawn:,} of {counted(survey.total, 'picture')} drawn in {time}"
