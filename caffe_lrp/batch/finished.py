@@ -16,7 +16,7 @@ from caffe_lrp.imaging.crop import Crop
 from caffe_lrp.imaging.preprocess import LARGEST_BASE_SIZE
 from caffe_lrp.imaging.resize import RESIZE_MODES
 from caffe_lrp.model.labels import label_of, read_labels
-from caffe_lrp.outputs.kinds import OUTPUTS
+from caffe_lrp.outputs.kinds import OUTPUTS, RENDER
 from caffe_lrp.outputs.maps import FILES_OF_MAPS, Account
 from caffe_lrp.outputs.stored import MapDatabase, MapFile, MapRow
 
@@ -117,6 +117,11 @@ class FinishedRun:
         """When its first map was recorded, in seconds since 1970."""
         with JournalReader(self.journals[0]) as reader:
             return next((record.time for record in reader.records()), 0.0)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it also wrote a picture of every map, in its picture options."""
+        return RENDER in self.header.outputs
 
     @property
     def map_kinds(self) -> tuple[str, ...]:

@@ -135,7 +135,10 @@ class Painter:
         return self.root_of(finished) / f"{finished.stem}{OUTPUTS['render'].suffix}"
 
     def state_of(self, finished: FinishedMap) -> State:
-        """Return whether its picture exists, in this style, and is not older than the map."""
+        """Return whether its picture exists, in this style, and is not older than the map.
+
+        A run that draws writes a picture with its map, but before raw heatmaps and the end of a database.
+        """
         path = self.path_of(finished)
         try:
             status = path.lstat()
@@ -143,6 +146,8 @@ class Painter:
             return State.MISSING
         if not stat.S_ISREG(status.st_mode) or style_in(path) != self.style.as_json():
             return State.OTHER
+        if self.folder is None and finished.run and finished.run.draws:
+            return State.DONE
         is_newer = status.st_mtime_ns >= finished.relevance.changed()
         return State.DONE if is_newer else State.MISSING
 

@@ -200,6 +200,7 @@ def test_one_range_for_maps_of_several_formulas_warns_of_pictures_that_look_empt
 
 
 def test_what_is_there_in_the_same_style_is_done_unless_its_map_is_newer(root: Path) -> None:
+    journal_of(root.parent).unlink()  # that of a run that draws: its pictures belong to its maps
     assert render(root, *PLAIN).returncode == 0
     before = pictures_below(root)
     assert render(root, *PLAIN).stdout == "nothing left to do: 3 of 3 pictures already exist\n"
@@ -211,8 +212,9 @@ def test_what_is_there_in_the_same_style_is_done_unless_its_map_is_newer(root: P
     assert pictures_below(root) == before
 
 
-def test_what_the_run_drew_is_not_drawn_again(tmp_path: Path) -> None:
-    out = explained(tmp_path, "--outputs", "npz,npy,render")
+@pytest.mark.parametrize("kinds", ["npz,npy,render", "rawhm,render", "h5,render"])
+def test_what_the_run_drew_is_not_drawn_again(tmp_path: Path, kinds: str) -> None:
+    out = explained(tmp_path, "--outputs", kinds)
     assert render(out).stdout == "nothing left to do: 3 of 3 pictures already exist\n"
 
 
