@@ -1132,17 +1132,19 @@ CATALOGUE = (
             Kind(
                 "it is a binary file",
                 valued("synsetfile", "tiny.caffemodel"),
-                exit_code=0,
+                "caffe-lrp: error: tiny.caffemodel: is a binary file, not a synset file; give a text with "
+                "one label per line",
             ),
             Kind(
                 "it is a Git LFS pointer",
                 content("synset.txt", LFS_POINTER),
-                exit_code=0,
+                "caffe-lrp: error: synset.txt: is a Git LFS pointer, not a synset file; run 'git lfs pull' "
+                "to fetch the file itself",
             ),
             Kind(
                 "it is stored as UTF-16",
                 reencoded("synset.txt", "utf-16"),
-                exit_code=0,
+                "caffe-lrp: error: synset.txt: is a text in UTF-16, not a synset file; save it as UTF-8",
             ),
             Kind(
                 "there are fewer labels than classes",

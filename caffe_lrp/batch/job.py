@@ -76,6 +76,11 @@ class HeatmapJob:
         """The source of the image's bytes."""
         return self.member or self.image
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no file of its own where the image should be."""
+        return self.member is None and not os.path.lexists(self.image)
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -123,6 +128,8 @@ class JobOutcome:
         The conservation report, None if it was not requested.
     darkness
         Why the map shows nothing, None if it shows something.
+    is_turned
+        Whether the image is to be shown turned or mirrored, by an orientation tag, which is ignored.
     """
 
     job: HeatmapJob
@@ -131,6 +138,7 @@ class JobOutcome:
     prediction: Prediction | None = None
     conservation: Conservation | None = None
     darkness: Darkness | None = None
+    is_turned: bool = False
 
     @property
     def is_done(self) -> bool:

@@ -20,8 +20,8 @@ _ADVICE = {
     Cause.STARTS_AT_ZERO: "relevance that starts at 0: explain another class, or start at another layer "
     "(--start-layer)",
     Cause.LOST: "relevance that is lost: find the layer with --conservation, and try another formula",
-    Cause.NOTHING_POSITIVE: "no positive relevance: pictures are scaled by the largest positive value, and "
-    "there is none; explain another class, or read the numbers instead of the picture",
+    Cause.NOTHING_POSITIVE: "no positive relevance: _heatmap.png is scaled by the largest positive value, "
+    "and there is none, so it is black; explain another class, or draw both signs (--outputs render)",
 }
 
 
@@ -44,8 +44,8 @@ def why_dark(darkness: Darkness, explainer: Explainer, formula: FormulaCode) -> 
         starts = sum_text(darkness.starts, darkness.amount)
         text = f"relevance is lost on the way: it starts at {starts}, but the whole map is 0"
     elif darkness.cause is Cause.NOTHING_POSITIVE:
-        text = "no pixel has positive relevance, so the heatmap is black; relevance starts at "
-        text += sum_text(darkness.starts, darkness.amount)
+        starts = sum_text(darkness.starts, darkness.amount)
+        text = f"no pixel has positive relevance; relevance starts at {starts}"
     else:
         text = f"{percent(darkness.visible)} of the pixels are visible"
     return f"{text} (formula {formula})" if len(explainer.formulas) > 1 else text

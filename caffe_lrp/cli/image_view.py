@@ -44,8 +44,11 @@ from .assumptions import assumption_lines, assumptions_of, guess_of_mean, option
 from .commands.explain import SETTINGS
 from .compiler_reporter import CompilerReporter
 from .dark_maps import why_dark
+from .explained_sheet import ExplainedSheet
 from .picture_options import picture_options_of
+from .sheet_file import require_room, write_sheet
 from .terminal import coloured, remark, remarking_logs, say
+from .turned_images import TurnedImages
 
 #: Number of classes shown for every image.
 _MOST_SHOWN = 5
@@ -146,6 +149,8 @@ def show_images(options: argparse.Namespace) -> ExitCode:
         said["start_vector"] = options.start_vector
     if options.formulas:
         said["formula"] = options.formulas[0]
+    if options.sheet:
+        require_room(options.sheet, overwrite=options.overwrite)
     pictures = picture_options_of(options)
     settable = (*SETTINGS, "labels", "start_vector", "formula", "target", *pictures)
     with placing({name: option_of(name) for name in settable}):
@@ -155,10 +160,13 @@ def show_images(options: argparse.Namespace) -> ExitCode:
         assumed = assumed_settings(deployed, settings, said)
         with remarking_logs(), Model(replace(settings, **assumed)) as model:
             plan = _plan_of(options, model)
-            view = _View(model, plan, style)
+            view = _View(model, plan, style, ExplainedSheet(plan.images, style) if options.sheet else None)
             view.show_net(said, assumed)
             view.compile(options)
-            return view.show_maps()
+            code = view.show_maps()
+            if view.sheet:
+                write_sheet(options.sheet, view.sheet.drawn(), style)
+            return code
 
 
 def _plan_of(options: argparse.Namespace, model: Model) -> _Plan:
@@ -188,6 +196,7 @@ class _View:
     model: Model
     plan: _Plan
     style: PictureStyle
+    sheet: ExplainedSheet | None = None
 
     @cached_property
     def explainer(self) -> Explainer:
@@ -217,9 +226,14 @@ class _View:
 
     def show_maps(self) -> ExitCode:
         """Make all pictures; return the exit code."""
-        failed = 0
-        for image, maps in groupby(self._explained(), lambda pair: pair[0].image):
-            failed += not self._show_image(image, [*maps])
+        failed, turned = 0, TurnedImages()
+        for image, pairs in groupby(self._explained(), lambda pair: pair[0].image):
+            maps = [*pairs]
+            failed += not self._show_image(image, maps)
+            if any(isinstance(found, Explanation) and found.is_turned for _, found in maps):
+                turned.add(str(image))
+        if note := turned.note():
+            remark(f"note: {note}")
         if failed and len(self.plan.images) > 1:
             how = coloured(f"{failed} of {len(self.plan.images)} images failed", "bad", sys.stderr)
             remark(f"{how} (reasons above)")
@@ -255,25 +269,30 @@ class _View:
             for line in _class_lines(explanations):
                 say(line, sys.stdout)
         faults: dict[str, None] = {}  # maps of one image usually fail for the same reason
+        drawn = []
         for each, found in maps:
             try:
-                self._paint(each, found)
+                drawn.append(self._paint(each, found))
             except ImageError as fault:
                 name = f"{image}: "
                 faults[presentable(name) + str(fault).removeprefix(name)] = None
+        if self.sheet:
+            self.sheet.add(image, drawn)
         for text in faults:
             remark(f"{coloured('failed', 'bad', sys.stderr)}: {text}")
         return not faults
 
-    def _paint(self, wanted: _Map, found: Explanation | CaffeLrpError) -> None:
-        """Write a picture and print its path; raise ImageError if there is no explanation."""
+    def _paint(self, wanted: _Map, found: Explanation | CaffeLrpError) -> tuple[Explanation, bytes]:
+        """Write a picture, print its path, and return both; raise ImageError without an explanation."""
         if not isinstance(found, Explanation):
             raise found
-        write_atomically(wanted.path, render_file(found, Encoding(picture=self.style)))
+        content = render_file(found, Encoding(picture=self.style))
+        write_atomically(wanted.path, content)
         say(presentable(f"  {self._about(found)}: {wanted.path}"), sys.stdout)
         if found.darkness:
             why = why_dark(found.darkness, self.explainer, found.formula)
             remark(f"note: {presentable(str(wanted.path))}: {why}")
+        return found, content
 
     def _about(self, explanation: Explanation) -> str:
         """Return the target of a picture, and its formula if there are several."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from caffe_lrp.batch.events import Advanced, Ended, Resumed, Waiting
 from caffe_lrp.batch.job import JobOutcome
+from caffe_lrp.batch.options import RunOptions
 from caffe_lrp.batch.preparation import PreparedRun
 from caffe_lrp.batch.run_files import database_path
 from caffe_lrp.inspection.layer_table import LAYER_COLUMNS, aligned, rule_columns
@@ -82,6 +83,16 @@ def progress_line(advanced: Advanced) -> str:
     if advanced.failed:
         text += f", {advanced.failed:,} failed"
     return f"{text}, {advanced.per_second:.3g} a second, {duration(advanced.seconds_left)} left"
+
+
+def prefix_line(options: RunOptions) -> str:
+    """Return the note on what is put before the paths of the list; empty if that is nothing."""
+    if not options.is_demo or Path(options.prepath) == Path():
+        return ""
+    return (
+        f"note: PREPATH, here '{options.prepath}', is put before every path in the list; give ./ to use the "
+        "paths as they are, or / if they are absolute"
+    )
 
 
 def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:

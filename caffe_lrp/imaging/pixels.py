@@ -66,11 +66,14 @@ class DecodedImage:
     uses_mitchell
         Whether the file has a palette or alpha, or is 8-bit gray of a format that the reference holds
         as a palette; such images are resized with the Mitchell filter.
+    is_turned
+        Whether an orientation tag says that the image is to be shown turned or mirrored.
     """
 
     pixels: Pixels
     colours: ColourModel
     uses_mitchell: bool
+    is_turned: bool = False
 
     @property
     def sides(self) -> tuple[int, int]:

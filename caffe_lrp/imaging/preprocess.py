@@ -64,12 +64,15 @@ class PreparedImage:
         Position of the crop in the original.
     original
         For reading the original again; for a finished input, the picture that was made from it.
+    is_turned
+        Whether an orientation tag, which is ignored, says that the original is shown turned or mirrored.
     """
 
     blob: Blob
     picture: NDArray[np.uint8]
     place: Place
     original: Original
+    is_turned: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +225,8 @@ class Preprocessor:
         levels = (planes * (255.0 / 65535.0)).astype(np.float32)
         picture = as_eight_bits(crop)
         blob = self._less_mean(levels, axes)
-        return PreparedImage(blob, as_three_channels(picture), self.crop.place(sides), original)
+        place = self.crop.place(sides)
+        return PreparedImage(blob, as_three_channels(picture), place, original, image.is_turned)
 
     def _from_levels(self, levels: Blob, original: Original) -> PreparedImage:
         sides = (levels.shape[1], levels.shape[2])

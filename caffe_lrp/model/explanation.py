@@ -80,6 +80,8 @@ class Explanation:
         Whether the net ends in a Softmax.
     start_vector
         The start vector that was asked for; empty if none was.
+    is_turned
+        Whether an orientation tag, which is ignored, says that the original is shown turned or mirrored.
     """
 
     relevance: NDArray[np.float32]
@@ -98,6 +100,7 @@ class Explanation:
     is_reversed: bool = False
     scores_are_probabilities: bool = False
     start_vector: str = ""
+    is_turned: bool = False
 
     @property
     def relevance_of_net(self) -> NDArray[np.float32]:

@@ -293,6 +293,7 @@ def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: B
         is_reversed=is_reversed,
         scores_are_probabilities=explainer.scores_are_probabilities,
         start_vector=explainer.vector.text if explainer.vector else "",
+        is_turned=image.is_turned,
     )
 
 

@@ -256,6 +256,19 @@ def test_the_drop_in_puts_prepath_before_image_paths_and_overwrites(tmp_path: Pa
         assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
+def test_the_drop_in_says_what_it_puts_before_paths_if_an_image_is_missing(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3")
+    note = "caffe-lrp: note: PREPATH, here 'images', is put before every path in the list"
+    missing = run_demo(config(tmp_path, standalone_outpath=tmp_path / "o"), path, "images")
+    assert missing.returncode == ExitCode.IMAGES_FAILED
+    assert "images/images/set/square.jpg: " in missing.stderr
+    assert note in missing.stderr
+    path.write_text("images/none.jpg 3\n")
+    missing = run_demo(config(tmp_path, standalone_outpath=tmp_path / "o"), path, "./")
+    assert missing.returncode == ExitCode.IMAGES_FAILED
+    assert "PREPATH" not in missing.stderr
+
+
 def test_options_replace_values_of_the_config(tmp_path: Path) -> None:
     path = listing(tmp_path, "images/set/square.jpg 3")
     case = DATA / "configs" / "vgg_104_eps1_beta1_aux4.txt"

@@ -123,11 +123,10 @@ again), the files of 3 are gone, 1 damaged line of its journal skipped; 5 left
 caffe-lrp: 31 of 1,000 maps (3 %), 1 failed, 3.1 a second, 5 min left
 caffe-lrp: note: maps that show little or nothing: 1 of 2 (under 0.5 % of the pixels reach 20 % of \
 the brightest colour)
-  {source}: line 3: images/set/tall.png: no pixel has positive relevance, so the heatmap is black; relevance \
-starts at -2.5
+  {source}: line 3: images/set/tall.png: no pixel has positive relevance; relevance starts at -2.5
 what to try:
-  no positive relevance: pictures are scaled by the largest positive value, and there is none; explain \
-another class, or read the numbers instead of the picture
+  no positive relevance: _heatmap.png is scaled by the largest positive value, and there is none, so it is \
+black; explain another class, or draw both signs (--outputs render)
 """
 
 
@@ -159,7 +158,7 @@ def test_verbose_adds_a_line_for_every_map_and_how_they_are_dealt_out(
 images/set/square.jpg: best class 3 (n00000004 class3, synthetic label 3), 0.75 s, files o/out/images/set/\
 square.jpg_*
 images/set/tall.png: best class 11 (n00000012 class11, synthetic label 11), 1.00 s, files o/out/images/set/\
-tall.png_*; no pixel has positive relevance, so the heatmap is black; relevance starts at -2.5
+tall.png_*; no pixel has positive relevance; relevance starts at -2.5
 """
         + SUMMARY
     )
