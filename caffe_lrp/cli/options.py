@@ -189,6 +189,8 @@ def formulas_of(text: str) -> tuple[int | str, ...]:
         codes = tuple(key.parse(part.strip()) for part in text.split(","))
     except ValueError as error:
         advice = "; write several, separated by commas, such as 0,100" if "," in text else ""
+        if text.endswith((".yaml", ".yml")):
+            advice = "; for a file, use --composite"
         raise argparse.ArgumentTypeError(f"{text!r} {error}{advice}") from None
     for code in codes:
         if codes.count(code) > 1:

@@ -158,9 +158,10 @@ class Explainer:
     def _plan_for(self, code: FormulaCode) -> Plan:
         composite = composite_of(self.settings, code)
         first_layer = self.settings.first_layer
+        place = code.label if isinstance(code, Composite) else f"formula {code}"
         with (
             about(ConfigError, setting="first_layer"),
-            about(PlanError, setting="formula", place=f"formula {code}"),
+            about(PlanError, setting="formula", place=place),
         ):
             return resolve_plan(self.net, composite, self.parameters, self.origin, first_layer)
 

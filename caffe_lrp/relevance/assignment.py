@@ -270,7 +270,8 @@ class _Chooser:
     def _no_such_layer(self, name: str) -> str:
         names = [layer.name for layer in self._layers]
         advice = did_you_mean(name, names) or "; caffe-lrp inspect shows all"
-        return f"no layer of the net is called '{name}'{advice}"
+        verb = "matches" if {*"*?["}.intersection(name) else "is called"
+        return f"no layer of the net {verb} '{name}'{advice}"
 
     def _at_position(self, entry: Entry, layers: list[Layer]) -> list[Layer]:
         """Those of ``layers``, which are in the order of execution, that are at the entry's position."""

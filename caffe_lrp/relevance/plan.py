@@ -21,6 +21,13 @@ from .formulas import all_entries, base_of, channel_l2, composite_for, has_chann
 from .rules.base import AnyRule, Conditions, RuleParameters
 from .start import LayerReference, Start, find_start, layer_index
 
+#: What to do in a composite about linear layers without a rule, and about zᴮ without bounds.
+ADVICE_ON_LINEAR_LAYERS = (
+    "begin the rules with one for all linear layers, such as {kind: linear, rule: epsilon}, or give a base, "
+    "such as epsilon-plus"
+)
+ADVICE_ON_BOUNDS = "give the layer the rule z-box with bounds 'low' and 'high', or another rule"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -290,11 +297,7 @@ def _required(rule: AnyRule | None, layer: Layer, net: Net, composite: Composite
     """``rule``; PlanError, about the layer, if there is none, or if it does not apply to the layer."""
     with about(PlanError, layer=layer.name):
         if rule is None and composite.entries and isinstance(layer, Linear):
-            raise PlanError(
-                f"{composite.label}: {layer.label} of {net.source} gets no rule; begin the rules with one "
-                "for all linear layers, such as {kind: linear, rule: epsilon}, or give a base, such as "
-                "epsilon-plus"
-            )
+            raise PlanError(f"{layer.label} of {net.source} gets no rule; {ADVICE_ON_LINEAR_LAYERS}")
         if rule is None:
             raise PlanError(
                 f"{net.source}: {layer.label} has no rule under this formula; choose another "
@@ -303,7 +306,7 @@ def _required(rule: AnyRule | None, layer: Layer, net: Net, composite: Composite
         if not _knows_its_bounds(rule, layer, net):
             remedy = "choose a formula without it, such as epsilon-plus-flat"
             if composite.entries:
-                remedy = f"give its bounds, 'low' and 'high', in {composite.label}, or choose another rule"
+                remedy = ADVICE_ON_BOUNDS
             raise PlanError(
                 f"{net.source}: {layer.label} does not read the image, nor a moved, scaled or shifted copy, "
                 f"but {rule.title} needs to know the range of its input; {remedy}"

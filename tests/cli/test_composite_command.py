@@ -66,6 +66,16 @@ def test_a_dry_run_and_inspect_say_which_line_won(tmp_path: Path) -> None:
     assert found["layers"][3]["rules"] == {"0": "ε", "mine": "ε, base"}
 
 
+def test_inspect_advises_on_layers_that_a_composite_gives_no_rule(tmp_path: Path) -> None:
+    prototxt = write(tmp_path, (small_settings(tmp_path).prototxt).read_text(), "net.prototxt")
+    path = write(tmp_path, "rules:\n  - {kind: convolution, rule: gamma}\n")
+    said = run("inspect", prototxt, "--composite", path).stdout
+    assert f"(InnerProduct) has no rule under {path}: begin the rules with one for all linear layers" in said
+    write(tmp_path, "base: 0\nrules:\n  - {kind: linear, position: last, rule: z-box}\n")
+    said = run("inspect", prototxt, "--composite", path).stdout
+    assert f"(InnerProduct) has no rule under {path}: give the layer the rule z-box with bounds" in said
+
+
 def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
     path = write(tmp_path, "base: 100\nrules:\n  - {layers: konv, rule: flat}\n")
     messages = [
@@ -81,6 +91,7 @@ def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
     ("options", "code", "message"),
     [
         (("--composite", "none.yaml"), 3, "none.yaml"),
+        (("--formula", "mine.yaml"), 2, "such as 100 or epsilon-plus; for a file, use --composite"),
         (("--composite", "a,,b"), 2, "'a,,b' must be files, separated by commas, such as a.yaml,b.yaml"),
         (("--composite", "{path},{path}"), 2, "'mine' is the name of two formulas or composites; rename a"),
         (("--composite", "{path}", "--switch-layer", -1), 3, "composite mine needs a switch layer; set"),

@@ -59,7 +59,8 @@ def test_everything_arrives_with_its_line(tmp_path: Path) -> None:
 
 
 def test_a_name_of_its_own_comes_before_that_of_the_file(tmp_path: Path) -> None:
-    assert read_composite(write(tmp_path, "name: a_b-1.5\nbase: 100\n")).name == "a_b-1.5"
+    path = write(tmp_path, "name: a_b-1.5\nbase: 100\n")
+    assert read_composite(str(path)).name == "a_b-1.5"
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

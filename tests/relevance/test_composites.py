@@ -223,7 +223,7 @@ def _is_idle(layer: Layer) -> bool:
     [
         ({"layers": "conv2"}, "entry 2: no layer of the net is called 'conv2'; caffe-lrp inspect shows all"),
         ({"layers": "Conv1"}, "no layer of the net is called 'Conv1'; did you mean 'conv1'"),
-        ({"layers": "zz*"}, "no layer of the net is called 'zz*'"),
+        ({"layers": "zz*"}, "no layer of the net matches 'zz*'; caffe-lrp inspect shows all"),
         ({"layers": 99}, "there is no layer 99; the layers of the net are 0 to 20"),
         ({"layers": "conv1..cc"}, "no layer of the net is called 'cc'"),
         ({"layers": "c..a"}, "the range c..a ends before it begins"),
@@ -273,8 +273,21 @@ def test_a_linear_layer_needs_a_rule(net: Net) -> None:
         won(net, {"type": "Convolution", "rule": "flat"}, base=None)
 
 
+@pytest.mark.parametrize(
+    ("base", "advice"),
+    [
+        ("epsilon-pluss", r"did you mean 'epsilon-plus'\?$"),
+        ("other.yaml", "they are 0, 2, 11, .*, deep-taylor$"),
+    ],
+)
+def test_a_base_must_be_a_formula(net: Net, base: str, advice: str) -> None:
+    message = f"^composite 'composite': the base must be a formula, and '{base}' is none; {advice}"
+    with pytest.raises(ConfigError, match=message):
+        won(net, base=base)
+
+
 def test_a_box_above_the_image_needs_its_bounds(net: Net) -> None:
-    with pytest.raises(PlanError, match="'low' and 'high', in composite 'composite', or choose another rule"):
+    with pytest.raises(PlanError, match="give the layer the rule z-box with bounds 'low' and 'high'"):
         won(net, {"layers": "b", "rule": "z-box"})
     assert won(net, {"layers": "b", "rule": "z-box", "low": -3, "high": [3, 4, 3, 4]}) == {"b": 1}
 
