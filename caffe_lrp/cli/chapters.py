@@ -7,9 +7,9 @@ _FOLDER = Path(__file__).parents[1] / "manual"
 
 #: Order of the list of topics; others follow.
 _ORDER = (
-    "start", "config", "nets", "lists", "formulas", "start-vectors", "layers", "pictures", "options",
-    "outputs", "runs", "conservation", "toolbox", "speed", "containers", "cluster", "errors", "python",
-    "architecture", "contributing", "glossary",
+    "start", "config", "nets", "lists", "formulas", "composites", "start-vectors", "layers", "pictures",
+    "options", "outputs", "runs", "conservation", "toolbox", "speed", "containers", "cluster", "errors",
+    "python", "architecture", "contributing", "glossary",
 )  # fmt: skip
 
 #: Topic -> words that a reader may look up instead: its text has them, and none is a topic or a command.

@@ -16,7 +16,7 @@ POSITIONS: dict[str, str] = {
     FIRST: "the first in the order of execution",
     LAST: "the last in the order of execution",
     LOWEST: "those that the image reaches through no other linear layer",
-    UP_TO_SWITCH: "those up to the switch layer, and the switch layer itself",
+    UP_TO_SWITCH: "those up to the switch layer, itself included",
 }
 #: Kinds of layers: name -> which they are.
 KINDS: dict[str, str] = {
@@ -25,9 +25,9 @@ KINDS: dict[str, str] = {
     "fully-connected": "fully connected layers",
     "relu": "ReLU",
     "activation": "activation functions, ReLU among them",
-    "max-pooling": "max pooling, and other layers whose outputs are one of their inputs",
+    "max-pooling": "max pooling, and other layers that output one of their inputs",
     "average-pooling": "average pooling",
-    "combination": "layers that put several inputs together: sums, products, scales",
+    "combination": "layers that combine several inputs: sums, products, scales",
     "aggregation": "reductions, and pooling that neither averages nor takes the maximum",
     "normalization": "normalizations that are not merged, other than LRN across channels",
     "lrn": "LRN across channels",

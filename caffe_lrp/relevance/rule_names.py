@@ -132,7 +132,7 @@ RULES: dict[str, RuleName] = {
         "relevance in proportion to products, stabilised by ε",
         {
             "epsilon": _EPSILON,
-            "clip": Parameter(flag, "divide by the larger of z and ±ε, instead of z ± ε", "false"),
+            "clip": Parameter(flag, "where z is at least ε away from 0, divide by z itself", "false"),
             "bias": _BIAS,
         },
     ),
@@ -168,7 +168,7 @@ RULES: dict[str, RuleName] = {
     ),
     "gradient": RuleName((), "the gradient of the layer"),
     "pass": RuleName(("activation", "normalization", "lrn", "softmax"), "relevance passes unchanged"),
-    "winner": RuleName(("max-pooling",), "everything to the input that is the output"),
+    "winner": RuleName(("max-pooling",), "all relevance goes to the input that became the output"),
     "proportional": RuleName(
         ("max-pooling", "average-pooling", "combination", "aggregation"),
         "relevance in proportion to contributions",
