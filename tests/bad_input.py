@@ -27,6 +27,8 @@ BAD_IMAGE = IMAGES[1]
 
 #: The command line of the good run.
 RUN = ("-c", "config.txt", "-f", "list.txt")
+#: The same, explained by a composite.
+BY_COMPOSITE = (*RUN, "--composite", "mine.yaml")
 
 Arrange = Callable[[Path], object]
 
@@ -307,6 +309,11 @@ def _huge_png(width: int = 50_000, height: int = 50_000) -> bytes:
         for name, data in chunks
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(stored)
+
+
+def a_composite(text: str) -> Arrange:
+    """A file of rules for layers, which `BY_COMPOSITE` names."""
+    return content("mine.yaml", text)
 
 
 def listed(line: str) -> Arrange:
@@ -1117,6 +1124,130 @@ CATALOGUE = (
                 content("mean.binaryproto", _mean(float("nan"))),
                 "caffe-lrp: error: mean.binaryproto: the mean image holds numbers that are not "
                 "finite; download or make it again",
+            ),
+        ),
+    ),
+    Group(
+        "A composite",
+        (
+            Kind(
+                "the file does not exist",
+                nothing,
+                "caffe-lrp: error: mine.yaml: the composite cannot be read: No such file or directory; "
+                "check the path and the folder it is relative to",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "it is empty",
+                a_composite(""),
+                "caffe-lrp: error: mine.yaml: has no keys; a composite has lines such as 'base:"
+                " epsilon-plus' and a list 'rules'",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "its YAML is broken",
+                a_composite("base: 100\nrules:\n  - {rule: [}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: is not valid YAML while parsing a flow "
+                "node: expected the node content, but found '}'",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "several entries are wrong",
+                a_composite(
+                    "rules:\n  - {kind: linear, rule: gamm}\n  - {knid: linear, rule: flat}\n  - flat\n"
+                ),
+                "caffe-lrp: error: mine.yaml: line 2: there is no rule 'gamm'; did you mean 'gamma'?\n"
+                "mine.yaml: line 3: there is no key 'knid'; did you mean 'kind'?\n"
+                "mine.yaml: line 4: an entry must have keys, such as {type: Convolution, rule: gamma}",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "its base is no formula",
+                a_composite("base: epsilon-pluss\n"),
+                "caffe-lrp: error: mine.yaml: the base must be a formula, and 'epsilon-pluss' "
+                "is none; did you mean 'epsilon-plus'?",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a rule does not have the parameter",
+                a_composite("base: 100\nrules:\n  - {kind: linear, rule: flat, epsilon: 1}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: 'epsilon' is no parameter of the rule "
+                "'flat'; it has none",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a parameter is out of range",
+                a_composite("base: 100\nrules:\n  - {kind: linear, rule: epsilon, epsilon: -1}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: the value of 'epsilon' must be at least 0"
+                " and at most 1e+30",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "α − β is not 1",
+                a_composite("base: 100\nrules:\n  - {kind: linear, rule: alpha-beta, alpha: 2, beta: 2}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: α − β must be 1, but alpha is 2 and beta "
+                "is 2; give only one of them",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "an entry names a layer that does not exist",
+                a_composite("base: 100\nrules:\n  - {layers: Conv1, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: no layer of the net is called 'Conv1'; "
+                "did you mean 'conv1'?",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a type of layers is misspelt",
+                a_composite("base: 100\nrules:\n  - {type: Convolutional, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: relevance passes no layer of the type "
+                "'Convolutional'; did you mean 'Convolution'?",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a range ends before it begins",
+                a_composite("base: 100\nrules:\n  - {layers: fc1..conv1, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: the range fc1..conv1 ends before it "
+                "begins; swap its ends",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "an entry matches no layer",
+                a_composite("base: 100\nrules:\n  - {kind: lrn, rule: pass}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: no layer matches {kind: lrn}; remove the "
+                "entry, or add optional: true to it",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a layer cannot have the rule",
+                a_composite("base: 100\nrules:\n  - {type: Pooling, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: layer 2 'pool1' (Pooling) cannot have the"
+                " rule 'gamma', which is for layers of the kind linear; choose other layers, or"
+                " a rule that they can have: gradient, winner, proportional",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "an entry is for a layer that relevance does not reach",
+                a_composite("base: 100\nrules:\n  - {layers: prob, rule: pass}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: the backward pass does not reach layer 4 "
+                "'prob' (Softmax); remove the entry",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a linear layer gets no rule",
+                a_composite("rules:\n  - {kind: convolution, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: layer 3 'fc1' (InnerProduct) of deploy.prototxt "
+                "gets no rule; begin the rules with one for all linear layers, such as {kind: "
+                "linear, rule: epsilon}, or give a base, such as epsilon-plus",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "zᴮ is above the image and has no bounds",
+                a_composite("base: 100\nrules:\n  - {layers: fc1, rule: z-box}\n"),
+                "caffe-lrp: error: mine.yaml: deploy.prototxt: layer 3 'fc1' (InnerProduct) "
+                "does not read the image, nor a moved, scaled or shifted copy, but zᴮ needs to "
+                "know the range of its input; give the layer the rule z-box with bounds 'low' "
+                "and 'high', or another rule",
+                options=BY_COMPOSITE,
             ),
         ),
     ),
