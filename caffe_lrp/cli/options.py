@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from caffe_lrp.batch.shards import Shard, parse_shard
 from caffe_lrp.config import CANONIZATIONS, KEYS, Key, read_composite
+from caffe_lrp.config.keys import exists
 from caffe_lrp.errors import UsageError
 from caffe_lrp.machine.resources import parse_memory
 from caffe_lrp.messages import did_you_mean
@@ -223,8 +224,14 @@ def formulas_given(options: argparse.Namespace) -> tuple[FormulaCode, ...]:
     ConfigError
         A composite cannot be read.
     UsageError
-        Two have the same name.
+        Two have the same name, or one is no file but may be a formula.
     """
+    for path in options.composites:
+        if not path.suffix and not exists(path):
+            raise UsageError(
+                f"--composite: there is no file {path}; a formula is given with --formula, and caffe-lrp "
+                f"composite {path} prints one as a file"
+            )
     codes = [*(options.formulas or ()), *map(read_composite, options.composites)]
     names = [str(code) for code in codes]
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -91,6 +91,7 @@ def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
     ("options", "code", "message"),
     [
         (("--composite", "none.yaml"), 3, "none.yaml"),
+        (("--composite", "epsilon-plus"), 2, "no file epsilon-plus; a formula is given with --formula"),
         (("--formula", "mine.yaml"), 2, "such as 100 or epsilon-plus; for a file, use --composite"),
         (("--composite", "a,,b"), 2, "'a,,b' must be files, separated by commas, such as a.yaml,b.yaml"),
         (("--composite", "{path},{path}"), 2, "'mine' is the name of two formulas or composites; rename a"),
