@@ -36,7 +36,7 @@ _SECONDS_DEAF = 0.1
 
 #: Error of the images of a batch that Dask gives up. It omits Dask's names for the batch, since failures
 #: are counted by reason.
-_LOST = "every worker that began its batch was lost"
+_LOST = "every worker that started its batch was lost"
 _DEADLY = (
     f"{_LOST}, perhaps for lack of memory; their logs may say why, and --retry-failed tries again, with a "
     "smaller --memory or --batch"
@@ -154,7 +154,7 @@ class _Cluster:
             outcomes = future.result()
         except self._distributed.KilledWorker as fault:
             if self._is_local and memory_is_limited():
-                raise LimitError(f"--dask: {_LOST}, perhaps for this reason: {lack_of_memory()}") from fault
+                raise LimitError(f"--dask: {_LOST}, possible reason: {lack_of_memory()}") from fault
             return [JobOutcome(job, error=_DEADLY) for job in batch.requests]
         except ModuleNotFoundError as fault:
             raise UsageError(

@@ -199,7 +199,7 @@ class OutputPaths:
 
     @cached_property
     def _before(self) -> str:
-        """The common beginning of all stems."""
+        """The common prefix of all stems."""
         return str(self._root / "x")[:-1]
 
     def _stem(self, part: str) -> str:

@@ -39,7 +39,7 @@ MOST_THREADS = 1024
 #: Each rank is a job for every image, before the number of the net's classes is known.
 MOST_RANKS = 10_000
 
-#: Most digits of a count, which then fits into 64 bits.
+#: Maximum number of digits of a count, which then fits in 64 bits.
 _MOST_DIGITS = 18
 
 #: OpenCV does not decode larger images.
@@ -192,7 +192,7 @@ def formulas_of(text: str) -> tuple[int | str, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} {error}{advice}") from None
     for code in codes:
         if codes.count(code) > 1:
-            raise argparse.ArgumentTypeError(f"{text!r} has the formula {code} twice")
+            raise argparse.ArgumentTypeError(f"{text!r} lists formula {code} twice")
     return codes
 
 

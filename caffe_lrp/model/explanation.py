@@ -140,7 +140,7 @@ class Explanation:
             The original is needed, and its file is no longer there.
         """
         if style is not None and not isinstance(style, PictureStyle):
-            raise UsageError(f'{style!r} is not a PictureStyle; options are named, such as cmap="jet"')
+            raise UsageError(f'{style!r} is not a PictureStyle; give options by name, such as cmap="jet"')
         wanted = picture_style((style or PictureStyle()).as_json() | options)  # checks all values
         if not wanted.needs_photo:
             return render(self.relevance, wanted, place=self.place)

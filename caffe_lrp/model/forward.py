@@ -37,7 +37,7 @@ def values_by_name(net: Net, blobs: Sequence[str] | None) -> dict[str, int]:
     for name in blobs:
         if name not in last:
             raise UsageError(
-                f"{net.source} has no blob '{name}'{did_you_mean(str(name), last)}; blobs are named by the "
+                f"{net.source} has no blob '{name}'{did_you_mean(str(name), last)}; blobs are named after the "
                 "tops of layers",
                 setting="blobs",
             )

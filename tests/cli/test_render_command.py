@@ -343,7 +343,7 @@ def test_a_link_out_of_the_folder_is_not_followed(root: Path, tmp_path: Path) ->
         ([], 2, "the following arguments are required: SOURCE"),
         (["nothing"], 2, "nothing: there is no such file or folder"),
         (["{folder}/list.txt", "--cmap", "sesmic"], 2, "sesmic"),
-        (["{folder}/cat.jpg"], 2, "cat.jpg: holds no maps; give a folder, maps.h5, *_relevance"),
+        (["{folder}/cat.jpg"], 2, "cat.jpg: contains no maps; give a folder, maps.h5, *_relevance"),
         (["{folder}/empty"], 5, "empty: contains neither the journal of a run nor files *_relevance.npy"),
         (["{folder}/pictures"], 5, "this run wrote no relevance, only heatmap; run it again with npy among"),
         (["{folder}/wrong.h5"], 3, "wrong.h5: cannot be opened as a database"),
@@ -429,7 +429,7 @@ def test_without_a_picture_there_is_no_sheet(tmp_path: Path) -> None:
     (tmp_path / "a_rawhm.txt").touch()
     result = render(tmp_path, "--sheet", tmp_path / "sheet.png")
     assert result.returncode == 4
-    assert f"{tmp_path}/sheet.png was not written: there is no picture to put on it" in result.stderr
+    assert f"{tmp_path}/sheet.png was not written: there are no pictures to put on it" in result.stderr
     assert not (tmp_path / "sheet.png").exists()
 
 

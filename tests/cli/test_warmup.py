@@ -166,7 +166,7 @@ def test_a_warm_up_compiles_every_kernel_and_says_how_to_use_them(cache: Path, w
     )
     assert warmed.printed[0].endswith(f"kept in {folder}")
     settings = [f"{name}={value}" for name, value in (CPU | {"CAFFE_LRP_CACHE_DIR": cache}).items()]
-    assert warmed.printed[1:] == [f"to run with it, set {' and '.join(settings)}"]
+    assert warmed.printed[1:] == [f"to use it, set {' and '.join(settings)}"]
 
 
 @pytest.mark.slow

@@ -108,7 +108,7 @@ def test_settings_are_compared_however_odd_they_are(tmp_path: Path) -> None:
         )
     )
     for other in others:
-        with pytest.raises(ConfigError, match=r"\.h5: was made with other settings than .*0\.h5 \("):
+        with pytest.raises(ConfigError, match=r"\.h5: was made with different settings from .*0\.h5 \("):
             merge_databases([one, other], tmp_path / "merged.h5")
 
 
@@ -237,7 +237,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     merged = tmp_path / "merged.h5"
     for paths, message in (
         ([one, half], "half.h5: holds attribution float16 .*, but .*shard0.h5 attribution float32"),
-        ([one, other], r"other.h5: was made with other settings than .*shard0.h5 \(formula: null, not 100;"),
+        ([one, other], r"other.h5: was made with different settings from .*shard0.h5 \(formula: null, not 100;"),
         ([one, two, one], "shard0.h5: is named twice"),
         ([one, tmp_path / "." / "link.h5"], "link.h5: is the same file as .*shard0.h5"),
         ([one, copy], "copy.h5: has index 0, like .*shard0.h5;"),
@@ -259,7 +259,7 @@ def test_input_datasets_are_found_beside_databases(tmp_path: Path) -> None:
     inputs = [input_path_of(path) for path in databases]
     assert merge_databases([inputs[0], *databases, inputs[1]], tmp_path / "merged.h5") == 2
     check_row(tmp_path / "merged.h5", 2, 2)
-    with pytest.raises(ConfigError, match=r"shard0\.input\.h5: holds no maps; give the databases"):
+    with pytest.raises(ConfigError, match=r"shard0\.input\.h5: contains no maps; give the databases"):
         merge_databases(inputs, tmp_path / "other.h5")
 
 

@@ -118,7 +118,7 @@ def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt)
     remark(f"note: one range for {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
     if len(counts) > 1:
         remark(
-            f"note: these maps are of {len(counts)} formulas, whose relevance differs in size, so some "
+            f"note: these maps come from {len(counts)} formulas, whose relevance differs in scale, so some "
             "may look empty; to compare the maps of one formula, give only the files with "
             f"_f{max(counts)}_ in their names"
         )
@@ -145,7 +145,7 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
         say(f"nothing left to do: {there}", sys.stdout)
         return ExitCode.DONE
     if survey.done:
-        remark(f"note: {survey.done:,} of {counted(survey.total, 'picture')} are there; {left:,} left")
+        remark(f"note: {survey.done:,} of {counted(survey.total, 'picture')} already exist; {left:,} left")
     with Tally(left, "picture", "pictures") as tally:
         for painted in painter.paint(maps, threads, halt):
             tally.add(painted.error)
@@ -173,7 +173,7 @@ def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
 
     sheet = draw_sheet(maps, painter)
     if sheet is None:
-        remark(f"note: {path} was not written: there is no picture to put on it")
+        remark(f"note: {path} was not written: there are no pictures to put on it")
         return
     try:
         write_atomically(path, encode_picture(sheet.picture, painter.style))
@@ -182,4 +182,4 @@ def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
     text = f"sheet of {counted(sheet.maps, 'picture')} of {counted(sheet.photos, 'photo')}: {path}"
     say(text, sys.stdout)
     if sheet.left_out:
-        remark(f"note: {counted(sheet.left_out, 'photo')} more are not on the sheet; name fewer sources")
+        remark(f"note: {counted(sheet.left_out, 'photo')} did not fit on the sheet; give fewer sources")
