@@ -196,7 +196,9 @@ def _refuse_what_the_net_lacks(options: RunOptions, explainer: Explainer) -> Non
 def _refuse_uses_of_database(options: RunOptions, formulas: Sequence[FormulaCode]) -> None:
     """Raise UsageError if a database cannot hold the requested maps, or would have several writers."""
     if DATABASE in options.outputs and len(formulas) > 1:
-        raise UsageError("--outputs h5: a database holds the maps of one formula; run the formulas one by one")
+        raise UsageError(
+            "--outputs h5: a database holds the maps of one formula; run the formulas one by one"
+        )
     if DATABASE in options.outputs and options.dask:
         raise UsageError("--outputs h5: a database can have only one writer; use --shard instead of --dask")
 

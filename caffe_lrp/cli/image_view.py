@@ -44,7 +44,7 @@ from .commands.explain import SETTINGS
 from .compiler_reporter import CompilerReporter
 from .dark_maps import why_dark
 from .picture_options import picture_options_of
-from .terminal import coloured, remark, remarking_logs, say
+from .terminal import coloured, remark, remarking_logs, say, table_width
 
 #: Number of classes shown for every image.
 _MOST_SHOWN = 5
@@ -197,7 +197,8 @@ class _View:
         for text in (*CACHE_FOLDER.notices, *notices):
             if text not in self.explainer.remarks:  # remarks about images in the prototxt are printed below
                 remark(f"note: {text}")
-        for line in assumption_lines([*assumptions_of(self.explainer, said, assumed)]):
+        width = table_width() if sys.stdout.isatty() else None
+        for line in assumption_lines([*assumptions_of(self.explainer, said, assumed)], width):
             say(line, sys.stdout)
         if guess := guess_of_mean(assumed, self.explainer.deployed.source):
             remark(f"note: {guess}")

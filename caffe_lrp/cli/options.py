@@ -228,8 +228,8 @@ def formulas_given(options: argparse.Namespace) -> tuple[FormulaCode, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(
-            f"--composite: '{twice}' is the name of two formulas or composites; rename a file, or write a "
-            "'name' into it"
+            f"--composite: '{twice}' is the name of two formulas or composites; rename a file, or add a "
+            "'name' to it"
         )
     return tuple(codes)
 

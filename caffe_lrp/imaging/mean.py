@@ -129,8 +129,8 @@ def _numpy_mean(path: Path, wanted: int) -> NDArray[Any]:
         mean = array[np.newaxis]
     elif len(shape) == 3 and shape[0] == shape[2] == wanted:
         raise ModelError(
-            f"{path}: it is unclear whether the channels of {found} numbers come first or last; save it with numpy.save, as an "
-            f"array (1, {wanted}, height, width)"
+            f"{path}: it is unclear whether the channels of {found} numbers come first or last; "
+            f"save it with numpy.save, as an array (1, {wanted}, height, width)"
         )
     elif len(shape) == 3 and wanted in (shape[0], shape[2]):
         mean = array if shape[0] == wanted else array.transpose(2, 0, 1)

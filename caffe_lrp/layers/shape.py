@@ -267,7 +267,9 @@ class Crop(Router):
         given = tuple(parameters.offset) or (0,)
         cropped = len(shape) - axis
         if len(given) not in (1, cropped):
-            raise ModelError(f"gives {len(given)} offset for {cropped} axes; give one for all, or one for each")
+            raise ModelError(
+                f"gives {len(given)} offset for {cropped} axes; give one for all, or one for each"
+            )
         offsets = (*(0,) * axis, *(given * cropped)[:cropped])
         size = (*shape[:axis], *reference[axis:])
         if any(first + count > room for first, count, room in zip(offsets, size, shape, strict=True)):

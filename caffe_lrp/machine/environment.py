@@ -152,8 +152,8 @@ def lack_of_memory() -> str:
     if limit is None:
         return "not enough memory; free some, or use less of it (--memory)"
     return (
-        f"not enough memory: this process is limited to {limit // _MEGABYTE} MB of address space (ulimit -v); "
-        "raise that limit"
+        f"not enough memory: this process is limited to {limit // _MEGABYTE} MB of address space (ulimit "
+        "-v); raise that limit"
     )
 
 
@@ -229,8 +229,8 @@ def require_address_space(threads: int, besides: int = 0) -> None:
     needed += max(0, threads - 2) * stack_of_thread()
     if limit is not None and limit < needed:
         raise LimitError(
-            f"this process is limited to {limit // _MEGABYTE} MB of address space (ulimit -v), but needs at least "
-            f"{needed // _MEGABYTE} MB; raise that limit"
+            f"this process is limited to {limit // _MEGABYTE} MB of address space (ulimit -v), but needs "
+            f"at least {needed // _MEGABYTE} MB; raise that limit"
         )
 
 

@@ -26,7 +26,7 @@ _PLAIN = {"mode": "plain", "size": "net"}
 def channel_sheet(
     kept: Mapping[str, NDArray[np.float32]], layer: str, count: int, pictures: Mapping[str, Any]
 ) -> Image.Image:
-    """A sheet of the channels of a layer that carry most relevance; see `Explanation.sheet`.
+    """A sheet of the channels of a layer that carry the most relevance; see `Explanation.sheet`.
 
     Parameters
     ----------

@@ -306,5 +306,5 @@ def _refuse_name_of_formula(composite: Composite) -> None:
     if not is_same or has_channel_norm(composite) != formula.channel_norm:
         raise ConfigError(
             f"{composite.label}: '{composite.name}' is the name of a formula; rename the file, or add a "
-            "'name' into it"
+            "'name' to it"
         )

@@ -158,7 +158,7 @@ class Explanation:
         return "< 0.1 %" if score < 0.001 else f"{100 * score:.1f} %"
 
     def sheet(self, layer: str, count: int = 25, **pictures: Any) -> Image.Image:
-        """A sheet of small maps: the channels of a hidden layer that carry most relevance, strongest first.
+        """A sheet of small maps: the channels of a hidden layer with the most relevance, strongest first.
 
         Below each map are the channel's number and its share of the magnitudes of all channels. All maps have
         the same range, so they can be compared.

@@ -143,8 +143,8 @@ def _open_alike(paths: Sequence[Path], stack: ExitStack) -> list[Table]:
         if table.description != first.description:
             different = differing_settings(table.description, first.description)
             raise ConfigError(
-                f"{path}: was made with different settings from {first.path} ({different}); merge shards of one "
-                "run"
+                f"{path}: was made with different settings from {first.path} ({different}); merge shards of "
+                "one run"
             )
     return tables
 

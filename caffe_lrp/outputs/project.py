@@ -83,7 +83,7 @@ def write_project(
 
 
 def require_presentable(maps: Table, pictures: Table) -> None:
-    """Raise ConfigError unless the two have what ViRelAy needs: scores of not too many classes, and pictures."""
+    """Raise ConfigError unless they have what ViRelAy needs: pictures, and scores of not too many classes."""
     for table, name, dimensions in ((maps, "prediction", 1), (pictures, "data", 3)):
         if name not in table.columns or len(table.columns[name].shape) != dimensions:
             raise ConfigError(

@@ -98,7 +98,7 @@ def _placed(nodes: list[_Node]) -> list[_Node]:
     for lower, upper in pairwise(known):
         start, end = nodes[lower].place or 0, nodes[upper].place or 0
         if end < start:
-            raise ValueError(f"has the place {end:02x} after {start:02x}; positions must increase")
+            raise ValueError(f"has the position {end:02x} after {start:02x}; positions must increase")
         for number in range(lower + 1, upper):
             share = (number - lower) / (upper - lower)
             placed.append(replace(nodes[number], place=int(start * (1 - share) + end * share)))

@@ -191,7 +191,7 @@ def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: 
 def test_one_range_for_maps_of_several_formulas_warns_of_pictures_that_look_empty(tmp_path: Path) -> None:
     root = explained(tmp_path, "--formula", "0,epsilon-plus", "--outputs", "npy")
     result = render(root, "--range", "run", *PLAIN)
-    assert "note: these maps are of 2 formulas" in result.stderr
+    assert "note: these maps come from 2 formulas" in result.stderr
     one = render(*root.rglob("*_f0_*.npy"), "--range", "run", "-p", tmp_path / "made", *PLAIN)
     assert "formulas" not in one.stderr
 
@@ -207,7 +207,7 @@ def test_what_is_there_in_the_same_style_is_done_unless_its_map_is_newer(root: P
     picture.write_bytes(before["square.jpg_render.png"])
     os.utime(picture, ns=(0, source.stat().st_mtime_ns - 1))
     result = render(root, *PLAIN)
-    assert result.stderr == "caffe-lrp: note: 2 of 3 pictures are there; 1 left\n"
+    assert result.stderr == "caffe-lrp: note: 2 of 3 pictures already exist; 1 left\n"
     assert pictures_below(root) == before
 
 
@@ -439,7 +439,7 @@ def test_a_sheet_that_is_full_says_what_is_not_on_it(tmp_path: Path, monkeypatch
         np.save(tmp_path / f"{number}_relevance.npy", np.full((3, 4, 4), number))
     result = render(tmp_path, *PLAIN, "--sheet", tmp_path / "sheet.png")
     assert "sheet of 3 pictures of 3 photos" in result.stdout
-    assert "note: 2 photos more are not on the sheet" in result.stderr
+    assert "note: 2 photos did not fit on the sheet" in result.stderr
 
 
 def test_more_failures_than_anyone_reads_are_counted(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_cache_without_room_is_not_called_complete(
     monkeypatch.setattr(ahead, "unstored", lambda _: ("gemm.multiply", "render.count_visible"))
     monkeypatch.setattr(_jit, "mark_cache_complete", lambda: pytest.fail("it is not"))
     assert main(["warmup"]) == ExitCode.USAGE
-    said = f"error: {CACHE_FOLDER.folder} could not keep gemm.multiply, render.count_visible; is there"
+    said = f"error: gemm.multiply, render.count_visible could not be saved in {CACHE_FOLDER.folder}; is the"
     assert said in capsys.readouterr().err
 
 

@@ -134,7 +134,7 @@ def test_kernels_that_may_not_be_compiled_are_refused(monkeypatch: pytest.Monkey
 def test_faults_of_files_name_limits_too(limits: dict[int, int], tmp_path: Path) -> None:
     limits[resource.RLIMIT_NOFILE] = 20
     assert why_unreadable(OSError(errno.EMFILE, "Too many"), tmp_path) == (
-        "Too many; this process may have 20 files open (ulimit -n); raise that limit"
+        "Too many; this process is limited to 20 open files (ulimit -n); raise that limit"
     )
     assert why_unwritable(OSError(errno.EFBIG, "File too large")).endswith("(ulimit -f)")
 

@@ -539,7 +539,7 @@ FINISHED = np.zeros((3, 9, 8), np.float32)
             lambda model: model.forward(PICTURE, ["pol"]),
             UsageError,
             "blobs",
-            "blobs: deploy.prototxt has no blob 'pol'; did you mean 'pool'?; blobs are named after the tops of",
+            "blobs: deploy.prototxt has no blob 'pol'; did you mean 'pool'?; blobs are named after the tops",
         ),
         (
             lambda model: model.forward(PICTURE, "pool"),

@@ -109,7 +109,11 @@ MAP = np.ones((3, 4, 5), np.float32)
         ("a_rawhm.txt", b"", "is not a raw heatmap"),
         ("a_rawhm.txt", b"\x89PNG\r\n", "is a picture, not a raw heatmap"),
         ("a_rawhm.txt", b"3\n4 five\n1 2 3", "is not a raw heatmap"),
-        ("a_rawhm.txt", b"1\n1 3\n1 2", "promises 1\N{MULTIPLICATION SIGN}1\N{MULTIPLICATION SIGN}3 numbers"),
+        (
+            "a_rawhm.txt",
+            b"1\n1 3\n1 2",
+            "should have 1\N{MULTIPLICATION SIGN}1\N{MULTIPLICATION SIGN}3 numbers",
+        ),
         ("a_rawhm.txt", b"1\n1 3\n1 2 x", "does not have as many; get a complete copy"),
         ("a_rawhm.txt", b"999999999\n999999999 999999999\n1", "does not have as many"),
         ("a.pickle", b"", "must end with one of .npy, .npz, .txt"),

@@ -146,7 +146,7 @@ def test_rows_longer_than_a_block_are_copied_in_pieces(
     [
         (
             os.mkfifo,
-            r"shard1\.input\.h5: cannot be opened as a database: a pipe is in the place of this file",
+            r"shard1\.input\.h5: cannot be opened as a database: a pipe is in place of this file",
         ),
         (Path.mkdir, r"shard1\.input\.h5: cannot be opened as a database: a folder is in the place"),
         (lambda path: path.symlink_to("/dev/zero"), r"shard1\.input\.h5: cannot be opened .*a device is"),
@@ -237,7 +237,10 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     merged = tmp_path / "merged.h5"
     for paths, message in (
         ([one, half], "half.h5: holds attribution float16 .*, but .*shard0.h5 attribution float32"),
-        ([one, other], r"other.h5: was made with different settings from .*shard0.h5 \(formula: null, not 100;"),
+        (
+            [one, other],
+            r"other.h5: was made with different settings from .*shard0.h5 \(formula: null, not 100;",
+        ),
         ([one, two, one], "shard0.h5: is named twice"),
         ([one, tmp_path / "." / "link.h5"], "link.h5: is the same file as .*shard0.h5"),
         ([one, copy], "copy.h5: has index 0, like .*shard0.h5;"),

@@ -47,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
             if options.halt.requested:
                 raise KeyboardInterrupt
     if missing := unstored(all_kernels()):
-        raise UsageError(f"{', '.join(missing)} could not be saved in {CACHE_FOLDER.folder}; is the disk full?")
+        raise UsageError(
+            f"{', '.join(missing)} could not be saved in {CACHE_FOLDER.folder}; is the disk full?"
+        )
     mark_cache_complete()
     say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_FOLDER.folder}", sys.stdout)
     names = ("CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR")

@@ -116,7 +116,9 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
                 if blobs:
                     layers[field.number][name] = blobs
         if not any(layers.values()):
-            raise ModelError(f"{path}: contains no layer with weights; give the caffemodel of the trained net")
+            raise ModelError(
+                f"{path}: contains no layer with weights; give the caffemodel of the trained net"
+            )
     # Caffe takes the later of two layers with one name, and the old style if a file has both.
     return layers[_CURRENT] | layers[_V1]
 
