@@ -416,7 +416,7 @@ CATALOGUE = (
             Kind(
                 "a formula is chosen twice",
                 nothing,
-                "usage: …\ncaffe-lrp: error: argument --formula: '0,100,0' has the formula 0 twice",
+                "usage: …\ncaffe-lrp: error: argument --formula: '0,100,0' lists formula 0 twice",
                 exit_code=2,
                 options=(*RUN, "--formula", "0,100,0"),
             ),

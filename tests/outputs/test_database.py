@@ -288,7 +288,9 @@ def test_a_database_larger_than_a_file_may_be_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("caffe_lrp.outputs.table.largest_file", lambda: 4096)
-    with pytest.raises(OutputError, match=r"may write files of 4,096 bytes \(ulimit -f\); raise that limit"):
+    with pytest.raises(
+        OutputError, match=r"files of this process are limited to 4,096 bytes \(ulimit -f\); raise that limit"
+    ):
         AttributionDatabase(tmp_path / "new" / "maps.h5", SHAPE)
     assert not list(tmp_path.iterdir())
 

@@ -114,8 +114,8 @@ MAP = np.ones((3, 4, 5), np.float32)
             b"1\n1 3\n1 2",
             "should have 1\N{MULTIPLICATION SIGN}1\N{MULTIPLICATION SIGN}3 numbers",
         ),
-        ("a_rawhm.txt", b"1\n1 3\n1 2 x", "does not have as many; get a complete copy"),
-        ("a_rawhm.txt", b"999999999\n999999999 999999999\n1", "does not have as many"),
+        ("a_rawhm.txt", b"1\n1 3\n1 2 x", "but does not; get a complete copy"),
+        ("a_rawhm.txt", b"999999999\n999999999 999999999\n1", "should have 999999999×"),
         ("a.pickle", b"", "must end with one of .npy, .npz, .txt"),
     ],
 )

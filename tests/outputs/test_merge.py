@@ -75,11 +75,13 @@ def test_the_last_shards_are_missed_too(tmp_path: Path) -> None:
 def test_a_last_index_that_no_run_has_is_refused_before_room_is_made_for_it(tmp_path: Path) -> None:
     """The input dataset has a row for every index up to the last."""
     one = make(tmp_path / "one.h5", [0, 7], with_input=True, description=json.dumps({MAPS_OF_RUN: 7}))
-    with pytest.raises(ConfigError, match=r"one\.h5: has index 7, but its run has 7 maps at most"):
+    with pytest.raises(ConfigError, match=r"one\.h5: has index 7, but its run has at most 7 maps"):
         merge_databases([one], tmp_path / "merged.h5", allow_missing=True)
     with AttributionDatabase(tmp_path / "two.h5", SHAPE, with_input=True) as maps:
         maps.write(0, explanation_of(0), 2**32 - 2)
-    with pytest.raises(ConfigError, match=r"two\.h5: has index 4294967294, but its run has 134,217,728 maps"):
+    with pytest.raises(
+        ConfigError, match=r"two\.h5: has index 4294967294, but its run has at most 134,217,728 maps"
+    ):
         merge_databases([tmp_path / "two.h5"], tmp_path / "merged.h5", allow_missing=True)
 
 
@@ -148,7 +150,7 @@ def test_rows_longer_than_a_block_are_copied_in_pieces(
             os.mkfifo,
             r"shard1\.input\.h5: cannot be opened as a database: a pipe is in place of this file",
         ),
-        (Path.mkdir, r"shard1\.input\.h5: cannot be opened as a database: a folder is in the place"),
+        (Path.mkdir, r"shard1\.input\.h5: cannot be opened as a database: a folder is in place"),
         (lambda path: path.symlink_to("/dev/zero"), r"shard1\.input\.h5: cannot be opened .*a device is"),
         (
             lambda path: path.symlink_to("/absent"),
@@ -204,7 +206,7 @@ def test_a_label_map_has_so_many_classes_at_most(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(project_module, "_MOST_CLASSES", 6)
     make(tmp_path / "maps.h5", range(6), with_input=True)
     with pytest.raises(
-        ConfigError, match=r"maps\.h5: has scores of 7 classes, but a label map has 6 at most"
+        ConfigError, match=r"maps\.h5: has scores of 7 classes, but a label map has at most 6"
     ):
         merge_databases([tmp_path / "maps.h5"], tmp_path / "merged.h5")
 
