@@ -570,7 +570,7 @@ CATALOGUE = (
                 "no path of the list contains `standalone_rootpath`",
                 valued("standalone_rootpath", "photos"),
                 "caffe-lrp: error: config.txt: line 22: no path in the list contains 'photos', the text "
-                "where output paths begin; set standalone_rootpath to a text that all of them contain, "
+                "where output paths begin; set standalone_rootpath to a string that all of them contain, "
                 "such as the name of a folder",
             ),
             Kind(
@@ -1256,7 +1256,7 @@ CATALOGUE = (
             Kind(
                 "its path does not contain `standalone_rootpath`",
                 together(renamed(BAD_IMAGE, "bee.jpg"), listed("bee.jpg -1")),
-                "list.txt: line 2: bee.jpg: the path does not contain 'images', the text where output "
+                "list.txt: line 2: bee.jpg: the path does not contain 'images', the string where output "
                 "paths begin; correct the path, or change standalone_rootpath in the config",
                 exit_code=4,
             ),

@@ -168,7 +168,9 @@ class _Cluster:
         if place == LOCAL:
             return client(opened.enter_context(self._local_cluster()))
         if place.endswith(".json") and not Path(place).is_file():
-            raise UsageError(f"--dask: {place}: no such scheduler file; start dask scheduler with it first")
+            raise UsageError(
+                f"--dask: {place}: no such scheduler file; start the Dask scheduler with this file first"
+            )
         address = {"scheduler_file" if place.endswith(".json") else "address": place}
         try:
             return client(**address, timeout=_SECONDS_TO_CONNECT)

@@ -227,7 +227,7 @@ class OutputPaths:
         """Return the reason why an image has no valid output path, empty if it has one."""
         if part is None:
             return (
-                f"the path does not contain '{self.path_root}', the text where output paths begin; "
+                f"the path does not contain '{self.path_root}', the string where output paths begin; "
                 "correct the path, or change standalone_rootpath in the config"
             )
         if "\0" in part:

@@ -126,7 +126,7 @@ def _name(finished: FinishedMap) -> str:
 
 
 def _explained(finished: FinishedMap) -> tuple[str, ...]:
-    """Return class with label, and score, as texts."""
+    """Return the class with its label, and the score, as strings."""
     account = finished.account()
     if not account.classes:
         return ()

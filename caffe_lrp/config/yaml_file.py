@@ -271,7 +271,7 @@ def _lines_of_pictures(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _as_scalar(value: Any) -> str:
-    """The text that is read back as this value; texts that look like something else are put in quotes."""
+    """The text that is read back as this value; text that looks like something else is quoted."""
     if isinstance(value, tuple):
         return _as_list(value)
     if not isinstance(value, (str, Path)):

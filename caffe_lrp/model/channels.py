@@ -82,5 +82,5 @@ def _framed(picture: Image.Image) -> Image.Image:
 
 
 def _share(part: float, total: float) -> str:
-    """A channel's share of the total magnitude, as a text."""
+    """A channel's share of the total magnitude, as text."""
     return f"{100 * part / total:.1f} %" if total else "0 %"

@@ -278,7 +278,7 @@ def _open(path: Path, rows: int, columns: Sequence[Column], description: str, ov
         except _OtherContentError:
             if not overwrite:
                 raise
-    # Another process may create it in the meantime.
+    # Another process may create it meanwhile.
     with suppress(FileExistsError), new_table(path, rows, columns, description, replace=overwrite):
         pass
     return _open_existing(path, rows, columns, description)

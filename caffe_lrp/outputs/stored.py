@@ -49,7 +49,7 @@ class MapFile:
 
     @property
     def stem(self) -> str:
-        """The beginning of the names of its files."""
+        """The prefix of its file names."""
         return stem_of(self.path)
 
     def changed(self) -> int:
@@ -90,7 +90,7 @@ class MapRow:
 
     @property
     def stem(self) -> str:
-        """The beginning of the names of its files."""
+        """The prefix of its file names."""
         return f"{self.database.path.stem}_{self.index}"
 
     def changed(self) -> int:

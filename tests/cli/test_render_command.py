@@ -181,7 +181,7 @@ def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: 
     assert result.returncode == 0
     style = picture_style({"range": "percentile:99"})
     reaches = [reach_of(read_map(path), style) for path in root.rglob("*_relevance.npy")]
-    assert f"one range for 3 maps: relevance up to {max(reaches):.6g} (percentile:99)" in result.stderr
+    assert f"range shared by 3 maps: relevance up to {max(reaches):.6g} (percentile:99)" in result.stderr
     ranges = {(style_in(path) or {})["range"] for path in (tmp_path / "made").rglob("*_render.png")}
     assert ranges == {max(reaches)}
     again = render(root, "--range", "run", "-p", tmp_path / "made", *PLAIN)

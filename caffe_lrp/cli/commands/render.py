@@ -115,7 +115,7 @@ def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt)
     counts = Counter(finished.formula for finished in maps)
     with Tally(counts.total(), "map", "maps measured for one range") as tally:
         reach = largest_reach(maps, style, threads, halt, tally.add)
-    remark(f"note: one range for {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
+    remark(f"note: range shared by {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
     if len(counts) > 1:
         remark(
             f"note: these maps come from {len(counts)} formulas, whose relevance differs in scale, so some "
