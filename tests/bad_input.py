@@ -569,7 +569,7 @@ CATALOGUE = (
             Kind(
                 "no path of the list contains `standalone_rootpath`",
                 valued("standalone_rootpath", "photos"),
-                "caffe-lrp: error: config.txt: line 22: no path in the list contains 'photos', the text "
+                "caffe-lrp: error: config.txt: line 22: no path in the list contains 'photos', the string "
                 "where output paths begin; set standalone_rootpath to a string that all of them contain, "
                 "such as the name of a folder",
             ),
