@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 #: Longer names are not typing errors, and take minutes to compare.
 _LONGEST_NAME = 200
-#: Most characters of a name times those of all names that it is compared with: a second or two.
+#: Maximum length of a name times that of all names it is compared with: a second or two.
 _MOST_COMPARED = 5_000_000
 _SEPARATORS = ("_", ".", "-")
 

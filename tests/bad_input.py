@@ -446,7 +446,7 @@ CATALOGUE = (
             Kind(
                 "a formula is chosen twice",
                 nothing,
-                "usage: …\ncaffe-lrp: error: argument --formula: '0,100,0' has the formula 0 twice",
+                "usage: …\ncaffe-lrp: error: argument --formula: '0,100,0' lists formula 0 twice",
                 exit_code=2,
                 options=(*RUN, "--formula", "0,100,0"),
             ),
@@ -599,8 +599,8 @@ CATALOGUE = (
             Kind(
                 "no path of the list contains `standalone_rootpath`",
                 valued("standalone_rootpath", "photos"),
-                "caffe-lrp: error: config.txt: line 22: no path in the list contains 'photos', the text "
-                "where output paths begin; set standalone_rootpath to a text that all of them contain, "
+                "caffe-lrp: error: config.txt: line 22: no path in the list contains 'photos', the string "
+                "where output paths begin; set standalone_rootpath to a string that all of them contain, "
                 "such as the name of a folder",
             ),
             Kind(
@@ -1025,21 +1025,21 @@ CATALOGUE = (
                 reweighted(lambda net: net.layer.pop(1)),
                 "caffe-lrp: error: deploy.prototxt: layer 3 'fc1' (InnerProduct): the caffemodel has "
                 "no weights for it\n"
-                "Weights are matched by layer name; are prototxt and caffemodel of the same net?",
+                "Weights are matched by layer name; are the prototxt and the caffemodel from the same net?",
             ),
             Kind(
                 "a layer has a slightly different name in it",
                 reweighted(lambda net: setattr(net.layer[1], "name", "fc1_tiny")),
                 "caffe-lrp: error: deploy.prototxt: layer 3 'fc1' (InnerProduct): the caffemodel has "
                 "no weights for it; did you mean 'fc1_tiny'?\n"
-                "Weights are matched by layer name; are prototxt and caffemodel of the same net?",
+                "Weights are matched by layer name; are the prototxt and the caffemodel from the same net?",
             ),
             Kind(
                 "a layer has weights of another shape",
                 changed("deploy.prototxt", "num_output: 5", "num_output: 6"),
                 "caffe-lrp: error: deploy.prototxt: layer 3 'fc1' (InnerProduct): needs weights of "
-                "shapes 6×36 and 6, but the caffemodel has 5×36 and 5; are prototxt and caffemodel "
-                "of the same net?",
+                "shapes 6×36 and 6, but the caffemodel has 5×36 and 5; are the prototxt "
+                "and the caffemodel from the same net?",
             ),
             Kind(
                 "a weight is NaN",
@@ -1110,7 +1110,7 @@ CATALOGUE = (
             Kind(
                 "it is smaller than the net's input",
                 content("mean.binaryproto", _mean(shape=(1, 3, 7, 7))),
-                "caffe-lrp: error: mean.binaryproto: the mean image has 7 x 7 pixels, fewer than the "
+                "caffe-lrp: error: mean.binaryproto: the mean image is 7 x 7 pixels, smaller than the "
                 "net's input of 8 x 8; use the mean that belongs to the net",
             ),
             Kind(
@@ -1329,7 +1329,7 @@ CATALOGUE = (
                 "there is no permission to read it",
                 locked(BAD_IMAGE),
                 "list.txt: line 2: images/bee.jpg: no permission to read the image; check the permissions "
-                "of file and folder",
+                "of the file and its folder",
                 exit_code=4,
                 needs_rights=True,
             ),
@@ -1386,7 +1386,7 @@ CATALOGUE = (
                 "it is 300,000 pixels wide",
                 content(BAD_IMAGE, _huge_png(300_000, 2)),
                 "list.txt: line 2: images/bee.jpg: image is too large: it has 300000 x 2 pixels, the "
-                "limit is 262144 a side; make it smaller first",
+                "limit is 262144 per side; make it smaller first",
                 exit_code=4,
             ),
             Kind(
@@ -1412,7 +1412,7 @@ CATALOGUE = (
             Kind(
                 "its path does not contain `standalone_rootpath`",
                 together(renamed(BAD_IMAGE, "bee.jpg"), listed("bee.jpg -1")),
-                "list.txt: line 2: bee.jpg: the path does not contain 'images', the text where output "
+                "list.txt: line 2: bee.jpg: the path does not contain 'images', the string where output "
                 "paths begin; correct the path, or change standalone_rootpath in the config",
                 exit_code=4,
             ),

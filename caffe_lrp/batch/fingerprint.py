@@ -54,7 +54,7 @@ class ContentHashes:
         except (OSError, ValueError) as fault:
             raise ConfigError(f"{path}: cannot be read: {why_unreadable(fault, path)}") from fault
         if not is_same:
-            raise ConfigError(f"{path}: changed while it was read; start again when it is complete")
+            raise ConfigError(f"{path}: changed while being read; start again when it is complete")
         if state.size >= _LEAST_REMEMBERED and not self._memory.find(state):
             self._memory.remember(state, found)
         return found

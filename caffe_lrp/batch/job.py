@@ -211,7 +211,7 @@ class OutputPaths:
 
     @cached_property
     def _before(self) -> str:
-        """The common beginning of all stems."""
+        """The common prefix of all stems."""
         return str(self._root / "x")[:-1]
 
     def _stem(self, part: str) -> str:
@@ -239,7 +239,7 @@ class OutputPaths:
         """Return the reason why an image has no valid output path, empty if it has one."""
         if part is None:
             return (
-                f"the path does not contain '{self.path_root}', the text where output paths begin; "
+                f"the path does not contain '{self.path_root}', the string where output paths begin; "
                 "correct the path, or change standalone_rootpath in the config"
             )
         if "\0" in part:

@@ -28,9 +28,9 @@ from .photos import Photos, Picture, place_of, read_photo
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
 
-#: Most maps of one photo that a thread draws in a row; the photo is then read once.
+#: Maximum number of maps of one photo that a thread draws in a row; the photo is then read once.
 _MOST_IN_GROUP = 16
-#: Groups per thread that wait to be drawn, or to be reported.
+#: Groups per thread waiting to be drawn or reported.
 _GROUPS_AHEAD = 4
 
 #: Longer than writing any picture takes.

@@ -197,9 +197,11 @@ def _refuse_what_the_net_lacks(options: RunOptions, explainer: Explainer) -> Non
 
 
 def _refuse_uses_of_database(options: RunOptions, formulas: Sequence[FormulaCode]) -> None:
-    """UsageError if a database cannot hold the requested maps, or would have several writers."""
+    """Raise UsageError if a database cannot hold the requested maps, or would have several writers."""
     if DATABASE in options.outputs and len(formulas) > 1:
-        raise UsageError("--outputs h5: a database holds the maps of one formula; run them one by one")
+        raise UsageError(
+            "--outputs h5: a database holds the maps of one formula; run the formulas one by one"
+        )
     if DATABASE in options.outputs and options.dask:
         raise UsageError("--outputs h5: a database can have only one writer; use --shard instead of --dask")
 
@@ -248,7 +250,7 @@ def foreseeable_fault(explainer: Explainer, job: HeatmapJob) -> str:
 
 
 def refuse_too_many_ranks(class_count: int, top: int) -> None:
-    """ConfigError if more of the best classes are to be explained than the net ranks."""
+    """Raise ConfigError if more of the best classes should be explained than the net ranks."""
     if top > class_count:
         raise ConfigError(
             f"numclasses is {class_count}, but --top asks for the {top} best classes; give {class_count} or "
@@ -258,7 +260,7 @@ def refuse_too_many_ranks(class_count: int, top: int) -> None:
 
 
 def refuse_class(explainer: Explainer, target: Target) -> None:
-    """UsageError if the net does not have the class for which all images are to be explained."""
+    """Raise UsageError if the net lacks the class for which all images should be explained."""
     try:
         explainer.require_classes((target.code,))
     except ImageError as error:

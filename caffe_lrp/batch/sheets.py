@@ -121,7 +121,7 @@ def formula_name(formula: str) -> str:
 
 
 def _explained(finished: FinishedMap) -> tuple[str, ...]:
-    """Return class with label, and score, as texts."""
+    """Return the class with its label, and the score, as strings."""
     account = finished.account()
     label = finished.label_of(account.classes[0]) if account.classes else ""
     return explained(account, label)

@@ -83,7 +83,7 @@ def _parts_of(sources: Sequence[Path]) -> Iterator[_Source]:
             kinds = ", ".join(
                 ["a folder", "maps.h5", *(f"*{OUTPUTS[kind].suffix}" for kind in FILES_OF_MAPS)]
             )
-            raise UsageError(f"{source}: holds no maps; give {kinds}")
+            raise UsageError(f"{source}: contains no maps; give {kinds}")
     if files:
         yield _FileMaps(files)
 

@@ -47,7 +47,7 @@ from .dark_maps import why_dark
 from .explained_sheet import ExplainedSheet
 from .picture_options import picture_options_of
 from .sheet_file import require_room, write_sheet
-from .terminal import coloured, remark, remarking_logs, say
+from .terminal import coloured, remark, remarking_logs, say, table_width
 from .turned_images import TurnedImages
 
 #: Number of classes shown for every image.
@@ -210,7 +210,8 @@ class _View:
         for text in (*CACHE_FOLDER.notices, *notices):
             if text not in self.explainer.remarks:  # remarks about images in the prototxt are printed below
                 remark(f"note: {text}")
-        for line in assumption_lines([*assumptions_of(self.explainer, said, assumed)]):
+        width = table_width() if sys.stdout.isatty() else None
+        for line in assumption_lines([*assumptions_of(self.explainer, said, assumed)], width):
             say(line, sys.stdout)
         if guess := guess_of_mean(assumed, self.explainer.deployed.source):
             remark(f"note: {guess}")

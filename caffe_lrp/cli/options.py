@@ -40,7 +40,7 @@ MOST_THREADS = 1024
 #: Each rank is a job for every image, before the number of the net's classes is known.
 MOST_RANKS = 10_000
 
-#: Most digits of a count, which then fits into 64 bits.
+#: Maximum number of digits of a count, which then fits in 64 bits.
 _MOST_DIGITS = 18
 
 #: OpenCV does not decode larger images.
@@ -195,7 +195,7 @@ def formulas_of(text: str) -> tuple[int | str, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} {error}{advice}") from None
     for code in codes:
         if codes.count(code) > 1:
-            raise argparse.ArgumentTypeError(f"{text!r} has the formula {code} twice")
+            raise argparse.ArgumentTypeError(f"{text!r} lists formula {code} twice")
     return codes
 
 
@@ -237,8 +237,8 @@ def formulas_given(options: argparse.Namespace) -> tuple[FormulaCode, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(
-            f"--composite: '{twice}' is the name of two formulas or composites; rename a file, or write a "
-            "'name' into it"
+            f"--composite: '{twice}' is the name of two formulas or composites; rename a file, or add a "
+            "'name' to it"
         )
     return tuple(codes)
 

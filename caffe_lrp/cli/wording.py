@@ -107,7 +107,7 @@ def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
     if ended.failed:
         text += f", {ended.failed} failed (reasons above)"
     if ended.made + ended.failures > 1 and ended.slowest_stage:
-        text += f"; {ended.per_second:.3g} a second, most time in {ended.slowest_stage}"
+        text += f"; {ended.per_second:.3g} a second, most time spent in {ended.slowest_stage}"
         text += f", quirks {run.explainer.settings.quirks}"
     yield f"{text}; before that {_before_line(ended)}" if ended.made + ended.failures else text
     if ended.done:

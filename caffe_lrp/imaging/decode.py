@@ -248,7 +248,7 @@ def refuse_large_sides(name: ImageName, height: int, width: int, max_pixels: int
     if width * height > max_pixels:
         raise _beyond_limit(name, f"{size} pixels are", max_pixels)
     if max(width, height) > LARGEST_SIDE:
-        raise too_large(name, f"it has {size} pixels, the limit is {LARGEST_SIDE} a side")
+        raise too_large(name, f"it has {size} pixels, the limit is {LARGEST_SIDE} per side")
 
 
 def _refuse_too_large(name: ImageName, image: Image.Image, content: bytes, max_pixels: int) -> None:
@@ -318,7 +318,7 @@ def _samples(name: ImageName, image: Image.Image) -> DecodedImage:
         return DecodedImage(loaded_eight_bits(image, "CMYK"), ColourModel.CMYK, uses_mitchell=False)
     if image.mode in ("P", "RGB", "RGBX", "YCbCr", "HSV"):
         return DecodedImage(loaded_eight_bits(image, "RGB"), ColourModel.RGB, image.mode == "P")
-    raise ImageError(f"{name}: colours of the kind {image.mode} cannot be read; convert the image to RGB")
+    raise ImageError(f"{name}: colour mode {image.mode} cannot be read; convert the image to RGB")
 
 
 def _deep_gray(image: Image.Image) -> DecodedImage:

@@ -18,7 +18,7 @@ from caffe_lrp.kernels.resize import Samples
 Region = tuple[slice, slice]
 Widen = Callable[[Image.Image], Samples]
 
-#: Pixels that are converted and resized at a time, and the most bytes that each takes meanwhile.
+#: Pixels that are converted and resized at a time, and the maximum number of bytes each takes meanwhile.
 STRIP_PIXELS = 2**21
 STRIP_BYTES = 24
 #: The rows or columns of a strip are a multiple of this: kernels process as many side by side.

@@ -131,12 +131,12 @@ class Preprocessor:
         mean_height, mean_width = self.mean.shape[1:]
         if mean_height < self.input_height or mean_width < self.input_width:
             raise ModelError(
-                f"the mean image has {mean_height} x {mean_width} pixels, fewer than the net's input of "
+                f"the mean image is {mean_height} x {mean_width} pixels, smaller than the net's input of "
                 f"{self.input_height} x {self.input_width}; use the mean that belongs to the net"
             )
 
     def _refuse_base_size(self) -> None:
-        """ConfigError if images would be too small for the crop, or absurdly large."""
+        """Raise ConfigError if images would be too small for the crop, or absurdly large."""
         needed = max(self.input_size)
         if self.base_size < needed:
             raise ConfigError(
@@ -201,7 +201,7 @@ class Preprocessor:
         return Original(image, self.channels, self.channel_order, self.max_pixels)
 
     def _require_colours(self, name: ImageName, advice: str) -> None:
-        """ImageError if the net's input is not an image."""
+        """Raise ImageError if the net's input is not an image."""
         if self.channels not in (1, 3):
             raise ImageError(
                 f"{name}: the net's input has {self.channels} channels, which no image has; {advice}"

@@ -266,7 +266,7 @@ def _rule_parameters(net: Net, settings: ModelSettings, preprocessor: Preprocess
 
 
 def _refuse_too_many_classes(explainer: Explainer) -> None:
-    """ConfigError if more classes are to be ranked than there are."""
+    """Raise ConfigError if more classes should be ranked than there are."""
     if explainer.class_count <= explainer.output_size:
         return
     net, advice = explainer.net, f"set it to {explainer.output_size} or fewer"
@@ -346,7 +346,7 @@ def composite_of(settings: ModelSettings, code: FormulaCode) -> Composite:
 
 
 def _refuse_name_of_formula(composite: Composite) -> None:
-    """ConfigError if a composite has the name of a formula and is another: results are called by it."""
+    """Raise ConfigError if a composite has the name of a different formula: results are called by it."""
     named = next((code for code in FORMULAS if str(code) == composite.name), None)
     if named is None:
         return
@@ -354,6 +354,6 @@ def _refuse_name_of_formula(composite: Composite) -> None:
     is_same = all_entries(composite) == formula.entries and not composite.settings
     if not is_same or has_channel_norm(composite) != formula.channel_norm:
         raise ConfigError(
-            f"{composite.label}: '{composite.name}' is the name of a formula; rename the file, or write a "
-            "'name' into it"
+            f"{composite.label}: '{composite.name}' is the name of a formula; rename the file, or add a "
+            "'name' to it"
         )

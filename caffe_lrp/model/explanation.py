@@ -146,7 +146,7 @@ class Explanation:
             The original is needed, and its file is no longer there.
         """
         if style is not None and not isinstance(style, PictureStyle):
-            raise UsageError(f'{style!r} is not a PictureStyle; options are named, such as cmap="jet"')
+            raise UsageError(f'{style!r} is not a PictureStyle; give options by name, such as cmap="jet"')
         wanted = picture_style((style or PictureStyle()).as_json() | options)  # checks all values
         if not wanted.needs_photo:
             return render(self.relevance, wanted, place=self.place)
@@ -164,7 +164,7 @@ class Explanation:
         return "< 0.1 %" if score < 0.001 else f"{100 * score:.1f} %"
 
     def sheet(self, layer: str, count: int = 25, **pictures: Any) -> Image.Image:
-        """A sheet of small maps: the channels of a hidden layer that carry most relevance, strongest first.
+        """A sheet of small maps: the channels of a hidden layer with the most relevance, strongest first.
 
         Below each map are the channel's number and its share of the magnitudes of all channels. All maps have
         the same range, so they can be compared.

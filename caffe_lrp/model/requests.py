@@ -96,7 +96,7 @@ def requests_for(
     )
     for number, (image, target) in enumerate(pairs):
         if image is _NOTHING or target is _NOTHING:
-            raise UsageError("must be as many as there are images: one for each", setting="targets")
+            raise UsageError("must have one entry per image", setting="targets")
         for formula in formulas:
             yield ImageRequest(number, source_of(image), target, formula)
 

@@ -100,7 +100,7 @@ class Schedule:
 
     @property
     def most_results(self) -> int:
-        """The most maps that wait to be written."""
+        """The maximum number of maps waiting to be written."""
         return self.most_batches * self.batch_size
 
 
@@ -129,7 +129,7 @@ def plan_schedule(
     """The fastest schedule of a run within its limits, by estimate.
 
     A requested batch size is used if memory allows, else the largest that fits. Without one, the size is
-    `LARGEST_BATCH`, halved until memory suffices for one batch per thread, but not below 4: then fewer
+    `LARGEST_BATCH`, halved until memory is enough for one batch per thread, but not below 4: then fewer
     workers use several threads each. Short lists are split evenly. If not even one image fits, one is tried.
 
     Parameters
@@ -192,14 +192,14 @@ def _even_size(images: int, workers: int, size: int) -> int:
 
 
 def whole_footprint(explainer: Explainer, maps: int = 1) -> Footprint:
-    """Memory of the whole process: the engine, and images and maps that wait around it.
+    """Memory of the whole process: the engine, and the images and maps in its queues.
 
     Parameters
     ----------
     explainer
         Net, plans and preprocessing.
     maps
-        Maps of each image that wait at a time.
+        Maps of each image that are queued at a time.
     """
     net, plans = explainer.net, tuple(explainer.plans.values())
     engine = CpuEngine.footprint(net, plans, explainer.settings.convolution)

@@ -298,7 +298,7 @@ def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: B
 
 
 def _require_finite(explainer: Explainer, choice: _Choice, relevance: Blob) -> None:
-    """ImageError if scores or relevance are not finite."""
+    """Raise ImageError if scores or relevance are not finite."""
     if not np.isfinite(choice.ranking.scores).all():
         raise ImageError("the net's scores are not finite; the image or the weights overflow float32")
     if not np.isfinite(relevance).all():

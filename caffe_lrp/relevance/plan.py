@@ -1,4 +1,4 @@
-"""Plans: which layers relevance passes, in which order, by which rules. Resolved before anything runs."""
+"""Plans: which layers relevance passes, in which order, and by which rules. Resolved before anything runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -91,7 +91,7 @@ def sheet_of_blocks(blocks: Sequence[Block]) -> Image.Image:
         There are no blocks, or too many for one picture.
     """
     if not blocks:
-        raise UsageError("there is no picture for a sheet")
+        raise UsageError("there are no pictures for the sheet")
     laid_out = [_LaidOut.of(block) for block in blocks]
     width = _width_for(laid_out)
     shelves = list(_shelves(laid_out, width))

@@ -216,9 +216,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(
         return MADE_UP
 
     monkeypatch.setattr(fingerprint_module, "_digest", read_slowly)
-    with pytest.raises(
-        ConfigError, match="model: changed while it was read; start again when it is complete"
-    ):
+    with pytest.raises(ConfigError, match="model: changed while being read; start again when it is complete"):
         ContentHashes(tmp_path).of(model)
     assert not (tmp_path / "content-hashes.json").exists()
 

@@ -50,7 +50,7 @@ def test_a_composite_alone_replaces_the_formula_and_is_part_of_the_fingerprint(t
     write(tmp_path, "base: 100\nrules: [{position: first, rule: w-square}]\n")
     refused = run(*given)
     assert refused.returncode == 5
-    assert "other settings" in refused.stderr
+    assert "different settings" in refused.stderr
 
 
 def test_a_dry_run_and_inspect_say_which_line_won(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
         (("--composite", "a,,b"), 2, "'a,,b' must be files, separated by commas, such as a.yaml,b.yaml"),
         (("--composite", "{path},{path}"), 2, "'mine' is the name of two formulas or composites; rename a"),
         (("--composite", "{path}", "--switch-layer", -1), 3, "composite mine needs a switch layer; set"),
-        (("--composite", "{other}"), 3, "'102' is the name of a formula; rename the file, or write a"),
+        (("--composite", "{other}"), 3, "'102' is the name of a formula; rename the file, or add a"),
         (("--composite", "{other}", "--formula", 102), 2, "'102' is the name of two formulas or composites"),
     ],
     ids=str,

@@ -110,7 +110,7 @@ def test_relevance_that_is_no_map_is_an_image_that_failed(tmp_path: Path) -> Non
     net = (tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
     result = run("explain", *net, CROSS, HEART, "-p", tmp_path, cwd=ROOT)
     assert result.returncode == ExitCode.IMAGES_FAILED
-    assert f"failed: {CROSS}: relevance of shape (3, 1, 1) is no map to draw" in result.stderr
+    assert f"failed: {CROSS}: relevance of shape (3, 1, 1) is not a map that can be drawn" in result.stderr
     assert "2 of 2 images failed" in result.stderr
 
 

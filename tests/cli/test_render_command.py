@@ -181,7 +181,7 @@ def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: 
     assert result.returncode == 0
     style = picture_style({"range": "percentile:99"})
     reaches = [reach_of(read_map(path), style) for path in root.rglob("*_relevance.npy")]
-    assert f"one range for 3 maps: relevance up to {max(reaches):.6g} (percentile:99)" in result.stderr
+    assert f"range shared by 3 maps: relevance up to {max(reaches):.6g} (percentile:99)" in result.stderr
     ranges = {(style_in(path) or {})["range"] for path in (tmp_path / "made").rglob("*_render.png")}
     assert ranges == {max(reaches)}
     again = render(root, "--range", "run", "-p", tmp_path / "made", *PLAIN)
@@ -191,7 +191,7 @@ def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: 
 def test_one_range_for_maps_of_several_formulas_warns_of_pictures_that_look_empty(tmp_path: Path) -> None:
     root = explained(tmp_path, "--formula", "0,epsilon-plus", "--outputs", "npy")
     result = render(root, "--range", "run", *PLAIN)
-    assert "note: these maps are of 2 formulas" in result.stderr
+    assert "note: these maps come from 2 formulas" in result.stderr
     one = render(*root.rglob("*_f0_*.npy"), "--range", "run", "-p", tmp_path / "made", *PLAIN)
     assert "formulas" not in one.stderr
 
@@ -208,7 +208,7 @@ def test_what_is_there_in_the_same_style_is_done_unless_its_map_is_newer(root: P
     picture.write_bytes(before["square.jpg_render.png"])
     os.utime(picture, ns=(0, source.stat().st_mtime_ns - 1))
     result = render(root, *PLAIN)
-    assert result.stderr == "caffe-lrp: note: 2 of 3 pictures are there; 1 left\n"
+    assert result.stderr == "caffe-lrp: note: 2 of 3 pictures already exist; 1 left\n"
     assert pictures_below(root) == before
 
 
@@ -345,7 +345,7 @@ def test_a_link_out_of_the_folder_is_not_followed(root: Path, tmp_path: Path) ->
         ([], 2, "the following arguments are required: SOURCE"),
         (["nothing"], 2, "nothing: there is no such file or folder"),
         (["{folder}/list.txt", "--cmap", "sesmic"], 2, "sesmic"),
-        (["{folder}/cat.jpg"], 2, "cat.jpg: holds no maps; give a folder, maps.h5, *_relevance"),
+        (["{folder}/cat.jpg"], 2, "cat.jpg: contains no maps; give a folder, maps.h5, *_relevance"),
         (["{folder}/empty"], 5, "empty: contains neither the journal of a run nor files *_relevance.npy"),
         (["{folder}/explained"], 5, "caffe-lrp explain writes pictures alone; explain --sheet FILE"),
         (["{folder}/pictures"], 5, "no relevance, only heatmap, and pictures are drawn from relevance; run"),
@@ -440,7 +440,7 @@ def test_without_a_picture_there_is_no_sheet(tmp_path: Path) -> None:
     (tmp_path / "a_rawhm.txt").touch()
     result = render(tmp_path, "--sheet", tmp_path / "sheet.png")
     assert result.returncode == 4
-    assert f"{tmp_path}/sheet.png was not written: there is no picture to put on it" in result.stderr
+    assert f"{tmp_path}/sheet.png was not written: there are no pictures to put on it" in result.stderr
     assert not (tmp_path / "sheet.png").exists()
 
 
@@ -450,7 +450,7 @@ def test_a_sheet_that_is_full_says_what_is_not_on_it(tmp_path: Path, monkeypatch
         np.save(tmp_path / f"{number}_relevance.npy", np.full((3, 4, 4), number))
     result = render(tmp_path, *PLAIN, "--sheet", tmp_path / "sheet.png")
     assert "sheet of 3 pictures of 3 photos" in result.stdout
-    assert "note: 2 photos more are not on the sheet" in result.stderr
+    assert "note: 2 photos did not fit on the sheet" in result.stderr
 
 
 def test_more_failures_than_anyone_reads_are_counted(tmp_path: Path) -> None:

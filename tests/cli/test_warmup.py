@@ -166,7 +166,7 @@ def test_a_warm_up_compiles_every_kernel_and_says_how_to_use_them(cache: Path, w
     )
     assert warmed.printed[0].endswith(f"kept in {folder}")
     settings = [f"{name}={value}" for name, value in (CPU | {"CAFFE_LRP_CACHE_DIR": cache}).items()]
-    assert warmed.printed[1:] == [f"to run with it, set {' and '.join(settings)}"]
+    assert warmed.printed[1:] == [f"to use it, set {' and '.join(settings)}"]
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_a_cache_without_room_is_not_called_complete(
     monkeypatch.setattr(ahead, "unstored", lambda _: ("gemm.multiply", "render.count_visible"))
     monkeypatch.setattr(_jit, "mark_cache_complete", lambda: pytest.fail("it is not"))
     assert main(["warmup"]) == ExitCode.USAGE
-    said = f"error: {CACHE_FOLDER.folder} could not keep gemm.multiply, render.count_visible; is there"
+    said = f"error: gemm.multiply, render.count_visible could not be saved in {CACHE_FOLDER.folder}; is the"
     assert said in capsys.readouterr().err
 
 

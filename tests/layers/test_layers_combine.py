@@ -469,10 +469,10 @@ BAD: dict[str, tuple[str, tuple[Shape, ...], int, str]] = {
     "pieces that are not equal": ('type: "Slice"', (IMAGE,), 3, "cannot cut 4 into 3 equal pieces; add"),
     "too few slice points": ('type: "Slice" slice_param { slice_point: 1 }', (IMAGE,), 3, "one fewer than"),
     "slice points that do not ascend": (
-        'type: "Slice" slice_param { slice_point: 3 slice_point: 1 }', (IMAGE,), 3, "must ascend",
+        'type: "Slice" slice_param { slice_point: 3 slice_point: 1 }', (IMAGE,), 3, "must increase",
     ),
     "an empty piece": (
-        'type: "Slice" slice_param { slice_point: 2 slice_point: 2 }', (IMAGE,), 3, "must ascend",
+        'type: "Slice" slice_param { slice_point: 2 slice_point: 2 }', (IMAGE,), 3, "must increase",
     ),
     "a slice point at the end": ('type: "Slice" slice_param { slice_point: 4 }', (IMAGE,), 2, "0 and 4"),
     "a slice of the batch": ('type: "Slice" slice_param { axis: 0 }', (IMAGE,), 2, "axis 0 is not supported"),

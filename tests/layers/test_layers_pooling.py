@@ -624,7 +624,7 @@ BAD = {
     ),
     "padded chances": (
         pooling("pool: STOCHASTIC kernel_size: 3 pad_h: 0 pad_w: 1"),
-        "STOCHASTIC pooling takes no padding; pool by MAX or AVE",
+        "STOCHASTIC pooling takes no padding; use MAX or AVE",
     ),
     "means over nothing": (
         pooling("pool: AVE kernel_size: 1 stride: 5"),
@@ -637,7 +637,7 @@ BAD = {
     ),
     "chances padded at one side": (
         pooling("pool: STOCHASTIC kernel_size: 3 pad_r: 1"),
-        "STOCHASTIC pooling takes no padding; pool by MAX or AVE",
+        "STOCHASTIC pooling takes no padding; use MAX or AVE",
     ),
     "global pooling padded at one side": (
         pooling("global_pooling: true pad_t: 1"),

@@ -519,9 +519,9 @@ BAD: dict[str, tuple[str, tuple[Shape, ...], str]] = {
     "no groups": ('type: "ShuffleChannel" shuffle_channel_param { group: 0 }', (IMAGE,), "into 0 groups"),
     "a crop without reference": ('type: "Crop"', (IMAGE,), r"has 1 bottom\(s\), needs 2"),
     "a crop beyond the edge": (
-        'type: "Crop" crop_param { offset: 2 }', (IMAGE, (6, 3, 2)), "does not fit into.*check offset",
+        'type: "Crop" crop_param { offset: 2 }', (IMAGE, (6, 3, 2)), "does not fit in.*check offset",
     ),
-    "a crop to something larger": ('type: "Crop"', (IMAGE, (6, 5, 5)), "does not fit into"),
+    "a crop to something larger": ('type: "Crop"', (IMAGE, (6, 5, 5)), "does not fit in"),
     "two offsets for three axes": (
         'type: "Crop" crop_param { axis: 1 offset: 1 offset: 2 }', (IMAGE, (1, 1, 1)), "2 offset for 3 axes",
     ),

@@ -99,10 +99,10 @@ def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt)
     counts = Counter(finished.formula for finished in maps)
     with Tally(counts.total(), "map", "maps measured for one range") as tally:
         reach = largest_reach(maps, style, threads, halt, tally.add)
-    remark(f"note: one range for {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
+    remark(f"note: range shared by {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
     if len(counts) > 1:
         remark(
-            f"note: these maps are of {len(counts)} formulas, whose relevance differs in size, so some "
+            f"note: these maps come from {len(counts)} formulas, whose relevance differs in scale, so some "
             "may look empty; to compare the maps of one formula, give only the files with "
             f"_f{max(counts)}_ in their names"
         )
@@ -129,7 +129,7 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
         say(f"nothing left to do: {there}", sys.stdout)
         return ExitCode.DONE
     if survey.done:
-        remark(f"note: {survey.done:,} of {counted(survey.total, 'picture')} are there; {left:,} left")
+        remark(f"note: {survey.done:,} of {counted(survey.total, 'picture')} already exist; {left:,} left")
     with Tally(left, "picture", "pictures") as tally:
         for painted in painter.paint(maps, threads, halt):
             tally.add(painted.error, painted.advice)

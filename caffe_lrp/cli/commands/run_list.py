@@ -99,7 +99,7 @@ def demo_parser() -> Parser:
         "prepath", metavar="PREPATH", help="put before image paths: ./, or / if they are absolute"
     )
     _add_common(parser)
-    # Options that the demo lacks have the values of a run without them.
+    # Options that the demo lacks keep their defaults.
     parser.set_defaults(**vars(list_parser().parse_args([])) | {"is_demo": True})
     return parser
 
