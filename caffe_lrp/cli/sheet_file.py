@@ -32,7 +32,7 @@ def require_room(path: Path, *, overwrite: bool) -> None:
 def write_sheet(path: Path, sheet: Sheet | None, style: PictureStyle) -> None:
     """Write a sheet, if there is one, and say what is on it."""
     if sheet is None:
-        remark(f"note: {path} was not written: there is no picture to put on it")
+        remark(f"note: {path} was not written: there are no pictures to put on it")
         return
     try:
         write_atomically(path, encode_picture(sheet.picture, style))
@@ -41,4 +41,4 @@ def write_sheet(path: Path, sheet: Sheet | None, style: PictureStyle) -> None:
     text = f"sheet of {counted(sheet.maps, 'picture')} of {counted(sheet.photos, 'photo')}: {path}"
     say(text, sys.stdout)
     if sheet.left_out:
-        remark(f"note: {counted(sheet.left_out, 'photo')} more are not on the sheet; give fewer at a time")
+        remark(f"note: {counted(sheet.left_out, 'photo')} did not fit on the sheet; give fewer sources")

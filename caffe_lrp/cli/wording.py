@@ -109,7 +109,7 @@ def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
     if ended.made + ended.failures > 1 and ended.slowest_stage:
         text += f"; {ended.per_second:.3g} a second, most time spent in {ended.slowest_stage}"
         text += f", quirks {run.explainer.settings.quirks}"
-    yield f"{text}; before that {_before_line(ended)}" if ended.made + ended.failures else text
+    yield f"{text}; after {_before_line(ended)}" if ended.made + ended.failures else text
     if ended.done:
         suffixes = ", ".join(suffix_of(kind) for kind in run.task.kinds)
         if suffixes:

@@ -132,7 +132,7 @@ black; explain another class, or draw both signs (--outputs render)
 
 SUMMARY = """\
 3 of 6 heatmaps made in 1.8 s, 1 of them in earlier runs, 3 failed (reasons above); 2.86 a second, \
-most time spent in forward, quirks reference; before that 0.5 s of loading
+most time spent in forward, quirks reference; after 0.5 s of loading
 files in o/out/images/set: _heatmap.png, _rawhm.txt
 project for ViRelAy: o/project.yaml
 """
@@ -197,7 +197,7 @@ def test_quiet_leaves_failures_and_what_ended_the_run(run: PreparedRun, capsys: 
         (
             Ended(4, 0, 1, 3, 0, 1, 0.04, 0.5, 0.0, "", {}, "", False),
             ExitCode.IMAGES_FAILED,
-            "0 of 4 heatmaps made in 0.0 s, 1 failed (reasons above); before that 0.5 s of loading\n",
+            "0 of 4 heatmaps made in 0.0 s, 1 failed (reasons above); after 0.5 s of loading\n",
             "caffe-lrp: stopped after 1 failure (--max-failures), 3 left; run the same command again "
             "to continue; --retry-failed tries the failed ones again\n",
         ),
@@ -265,7 +265,7 @@ def test_time_spent_on_compiling_is_told_apart(run: PreparedRun, capsys: Output)
     follow(run, [ended])
     said = capsys.readouterr().out.splitlines()[0]
     assert said.startswith("4 of 4 heatmaps made in 2.0 s; 2 a second, most time spent in forward")
-    assert said.endswith("; before that 0.5 s of loading and 8.6 s of compiling")
+    assert said.endswith("; after 0.5 s of loading and 8.6 s of compiling")
 
 
 def test_a_bar_counts_maps_and_failures_and_replaces_the_lines(
