@@ -238,8 +238,7 @@ class _Chooser:
     def _by_pattern(self, entry: Entry, reference: str | int) -> list[int]:
         """Indices of layers that a pattern or a range stands for; none is a fault."""
         if isinstance(reference, int):
-            last = len(self._layers) - 1
-            self._fault(entry, f"there is no layer {reference}; the layers of the net are 0 to {last}")
+            self._fault(entry, self._no_such_index(reference))
             return []
         start, found_range, end = reference.partition(_RANGE)
         if found_range:
@@ -250,6 +249,12 @@ class _Chooser:
         return found
 
     def _in_range(self, entry: Entry, start: str, end: str) -> list[int]:
+        if not (start and end):
+            self._fault(
+                entry,
+                f"the range {start}..{end} needs two ends, names or indices of layers, such as conv1..pool5",
+            )
+            return []
         ends = [self._index(entry, name) for name in (start, end)]
         if None in ends:
             return []
@@ -264,8 +269,12 @@ class _Chooser:
         found = [layer.index for layer in self._layers if name in (layer.name, str(layer.index))]
         if found:
             return found[0]
-        self._fault(entry, self._no_such_layer(name))
+        is_index = name.lstrip("-").isdecimal()
+        self._fault(entry, self._no_such_index(name) if is_index else self._no_such_layer(name))
         return None
+
+    def _no_such_index(self, index: int | str) -> str:
+        return f"there is no layer {index}; the layers of the net are 0 to {len(self._layers) - 1}"
 
     def _no_such_layer(self, name: str) -> str:
         names = [layer.name for layer in self._layers]
@@ -313,7 +322,14 @@ class _Chooser:
         passed = {layer.index for layer in self._way}
         types = sorted({layer.type for layer in self._way})
         missing = [name for name in entry.types if name not in types]
-        if unsuited:
+        if unsuited and not entry.chosen:
+            self._fault(
+                entry,
+                f"relevance passes no layer that can have the rule '{entry.rule}', which is for layers of "
+                f"the kind {' or '.join(RULES[entry.rule].layers)}; remove the entry, or add optional: true "
+                "to it",
+            )
+        elif unsuited:
             self._note_unsuited(entry, unsuited)
         elif named and passed.isdisjoint(named):
             others = [layer for layer in self._layers if layer.index in named]

@@ -226,6 +226,8 @@ def _is_idle(layer: Layer) -> bool:
         ({"layers": "zz*"}, "no layer of the net matches 'zz*'; caffe-lrp inspect shows all"),
         ({"layers": 99}, "there is no layer 99; the layers of the net are 0 to 20"),
         ({"layers": "conv1..cc"}, "no layer of the net is called 'cc'"),
+        ({"layers": "conv1..99"}, "there is no layer 99; the layers of the net are 0 to "),
+        ({"layers": "conv1.."}, "the range conv1.. needs two ends, names or indices of layers"),
         ({"layers": "c..a"}, "the range c..a ends before it begins"),
         ({"layers": "prob", "rule": "pass"}, "the backward pass does not reach layer 20 'prob' (Softmax)"),
         (
@@ -242,6 +244,7 @@ def _is_idle(layer: Layer) -> bool:
             "can have: gradient, pass, deconvolution, guided-backprop, softplus",
         ),
         ({"layers": "relu*"}, "and 1 more cannot have the rule 'flat'"),
+        ({"rule": "overwrite"}, "relevance passes no layer that can have the rule 'overwrite', which is for"),
         ({"type": "LRN", "rule": "overwrite"}, "layer 3 'norm1' (LRN) cannot have the rule 'overwrite'"),
         (
             {"layers": "conv1", "rule": "z-box", "low": [1, 2], "high": 3},
