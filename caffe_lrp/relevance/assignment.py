@@ -240,13 +240,21 @@ class _Chooser:
         if isinstance(reference, int):
             self._fault(entry, self._no_such_index(reference))
             return []
-        start, found_range, end = reference.partition(_RANGE)
-        if found_range:
-            return self._in_range(entry, start, end)
-        found = [layer.index for layer in self._layers if fnmatchcase(layer.name, reference)]
+        if _RANGE in reference:
+            return self._in_range(entry, *self._ends(reference))
+        pattern = reference.replace("[", "[[]")  # only * and ? are special
+        found = [layer.index for layer in self._layers if fnmatchcase(layer.name, pattern)]
         if not found and not entry.is_optional:
             self._fault(entry, self._no_such_layer(reference))
         return found
+
+    def _ends(self, reference: str) -> tuple[str, str]:
+        """The ends of a range, whose names may contain ``..`` too."""
+        known = [*(layer.name for layer in self._layers), *(str(layer.index) for layer in self._layers)]
+        starts = (name for name in known if reference.startswith(f"{name}{_RANGE}"))
+        splits = ((start, reference[len(start) + len(_RANGE) :]) for start in starts)
+        start, _, end = reference.partition(_RANGE)
+        return next((ends for ends in splits if ends[1] in known), (start, end))
 
     def _in_range(self, entry: Entry, start: str, end: str) -> list[int]:
         if not (start and end):
@@ -266,7 +274,8 @@ class _Chooser:
 
     def _index(self, entry: Entry, name: str) -> int | None:
         """The layer at the end of a range."""
-        found = [layer.index for layer in self._layers if name in (layer.name, str(layer.index))]
+        found = [layer.index for layer in self._layers if name == str(layer.index)]
+        found = found or [layer.index for layer in self._layers if name == layer.name]
         if found:
             return found[0]
         is_index = name.lstrip("-").isdecimal()

@@ -295,6 +295,35 @@ def test_a_box_above_the_image_needs_its_bounds(net: Net) -> None:
     assert won(net, {"layers": "b", "rule": "z-box", "low": -3, "high": [3, 4, 3, 4]}) == {"b": 1}
 
 
+ODD = """
+input: "data" input_shape { dim: 1 dim: 7 }
+layer { name: "2" type: "InnerProduct" bottom: "data" top: "a" inner_product_param { num_output: 6 } }
+layer { name: "a..b" type: "InnerProduct" bottom: "a" top: "b" inner_product_param { num_output: 5 } }
+layer { name: "c[1]" type: "InnerProduct" bottom: "b" top: "c" inner_product_param { num_output: 4 } }
+layer { name: "c[1]/d" type: "InnerProduct" bottom: "c" top: "fc2" inner_product_param { num_output: 3 } }
+layer { name: "fc2" type: "InnerProduct" bottom: "fc2" top: "d" inner_product_param { num_output: 2 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("layers", "indices"),
+    [
+        (2, [2]),
+        ("2..3", [2, 3]),
+        ("a..b", [1]),
+        ("a..b..c[1]", [1, 2]),
+        ("0..a..b", [0, 1]),
+        ("c[1]*", [2, 3]),
+    ],
+    ids=str,
+)
+def test_odd_names_choose_what_they_say(layers: str | int, indices: Sequence[int], tmp_path: Path) -> None:
+    """Whole numbers are indices, also in ranges; names may contain what ranges and patterns are made of."""
+    odd = build(tmp_path, ODD, random_weights(parse(tmp_path, ODD), 3))
+    steps = plan_of(odd, Composite.of([{"layers": layers, "rule": "flat"}], base=0)).steps
+    assert [step.layer.index for step in steps if step.won == "entry 1"][::-1] == indices
+
+
 MERGED = """
 input: "data" input_shape { dim: 1 dim: 3 dim: 6 dim: 5 }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
