@@ -286,7 +286,7 @@ def test_a_linear_layer_needs_a_rule(net: Net) -> None:
 def test_a_base_must_be_a_formula(net: Net, base: str, advice: str) -> None:
     message = f"^composite 'composite': the base must be a formula, and '{base}' is none; {advice}"
     with pytest.raises(ConfigError, match=message):
-        won(net, base=base)
+        plan_of(net, Composite("composite", base=base))
 
 
 def test_a_box_above_the_image_needs_its_bounds(net: Net) -> None:
