@@ -18,7 +18,8 @@ def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
     """
     names, wanted, end = list(known), name.casefold(), len(name)
     longer = (other for other in names if other[end : end + 1] in _SEPARATORS)
-    close = next((other for other in longer if other[:end].casefold() == wanted), None)
+    close = next((other for other in names if other.casefold() == wanted), None)
+    close = close or next((other for other in longer if other[:end].casefold() == wanted), None)
     close = close or closest(name, names, least)
     return f"; did you mean '{close}'?" if close else ""
 

@@ -1164,8 +1164,8 @@ CATALOGUE = (
             Kind(
                 "its base is no formula",
                 a_composite("base: epsilon-pluss\n"),
-                "caffe-lrp: error: mine.yaml: the base must be a formula, and 'epsilon-pluss' "
-                "is none; did you mean 'epsilon-plus'?",
+                "caffe-lrp: error: mine.yaml: line 1: the value of 'base' is 'epsilon-pluss', which is no "
+                "formula; did you mean 'epsilon-plus'?",
                 options=BY_COMPOSITE,
             ),
             Kind(

@@ -29,6 +29,15 @@ def sum_text(total: float, amount: float) -> str:
     return f"{text} (the sum of {amount:.3g} of both signs)" if is_balanced(total, amount) else text
 
 
+#: Stage of a job -> what it does.
+_STAGES = {
+    "decode": "reading images",
+    "forward": "the forward pass",
+    "relevance": "the backward pass",
+    "write": "writing files",
+}
+
+
 def plan_table(explainer: Explainer) -> Iterator[str]:
     """Yield one line per layer: index, name, type, output shape, and the rule of every formula."""
     rows = [[*LAYER_COLUMNS, *rule_columns(explainer.formulas)]]
@@ -107,7 +116,7 @@ def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
     if ended.failed:
         text += f", {ended.failed} failed (reasons above)"
     if ended.made + ended.failures > 1 and ended.slowest_stage:
-        text += f"; {ended.per_second:.3g} a second, most time spent in {ended.slowest_stage}"
+        text += f"; {ended.per_second:.3g} a second, most time spent in {_STAGES[ended.slowest_stage]}"
         text += f", quirks {run.explainer.settings.quirks}"
     yield f"{text}; after {_before_line(ended)}" if ended.made + ended.failures else text
     if ended.done:

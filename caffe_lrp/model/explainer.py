@@ -337,6 +337,11 @@ def composite_of(settings: ModelSettings, code: FormulaCode) -> Composite:
         _refuse_name_of_formula(composite)
     switch_layer = dict(composite.settings).get("switch_layer", settings.switch_layer)
     if is_switching and isinstance(switch_layer, int) and switch_layer < 0:
+        if "switch_layer" in dict(composite.settings):
+            raise ConfigError(
+                f"{composite.label}: 'switch_layer' must be the name or the index of a layer, not "
+                f"{switch_layer}"
+            )
         raise ConfigError(
             f"{kind} {code} needs a switch layer; set {_SWITCH[0]} ({_SWITCH[1]}) to the index of a layer, "
             f"not {switch_layer}",

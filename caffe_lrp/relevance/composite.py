@@ -6,7 +6,7 @@ module loads no NumPy.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -136,7 +136,7 @@ class Composite:
     @classmethod
     def of(
         cls,
-        rules: Sequence[Mapping[str, Any]] = (),
+        rules: Iterable[Mapping[str, Any]] = (),
         *,
         base: int | str | None = None,
         name: str = "composite",
@@ -167,7 +167,8 @@ class Composite:
         """
         from .composite_values import composite_of  # noqa: PLC0415 - which imports this module
 
-        values = {"name": name, "rules": list(rules), **settings}
+        is_list = isinstance(rules, Iterable) and not isinstance(rules, (str, Mapping))
+        values = {"name": name, "rules": list(rules) if is_list else rules, **settings}
         return composite_of(values if base is None else {**values, "base": base}, name)
 
     def as_json(self) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
         (("--composite", "a,,b"), 2, "'a,,b' must be files, separated by commas, such as a.yaml,b.yaml"),
         (("--composite", "{path},{path}"), 2, "'mine' is the name of two formulas or composites; rename a"),
         (("--composite", "{path}", "--switch-layer", -1), 3, "composite mine needs a switch layer; set"),
+        (("--composite", "{negative}"), 3, "negative.yaml: 'switch_layer' must be the name or the index of"),
         (("--composite", "{other}"), 3, "'102' is the name of a formula; rename the file, or add a"),
         (("--composite", "{other}", "--formula", 102), 2, "'102' is the name of two formulas or composites"),
     ],
@@ -104,9 +105,9 @@ def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
 def test_wrong_uses_are_refused(options: tuple[object, ...], code: int, message: str, tmp_path: Path) -> None:
     path = write(tmp_path, "base: 0\nrules: [{position: up-to-switch-layer, rule: flat}]")
     other = write(tmp_path, "base: 102\nrules: [{position: first, rule: w-square}]", "102.yaml")
-    found = run(
-        "-c", CONFIG, "--dry-run", *(str(option).format(path=path, other=other) for option in options)
-    )
+    negative = write(tmp_path, "base: 102\nswitch_layer: -3", "negative.yaml")
+    files = {"path": path, "other": other, "negative": negative}
+    found = run("-c", CONFIG, "--dry-run", *(str(option).format(**files) for option in options))
     assert found.returncode == code
     assert message in found.stderr
 

@@ -132,7 +132,7 @@ black; explain another class, or draw both signs (--outputs render)
 
 SUMMARY = """\
 3 of 6 heatmaps made in 1.8 s, 1 of them in earlier runs, 3 failed (reasons above); 2.86 a second, \
-most time spent in forward, quirks reference; after 0.5 s of loading
+most time spent in the forward pass, quirks reference; after 0.5 s of loading
 files in o/out/images/set: _heatmap.png, _rawhm.txt
 project for ViRelAy: o/project.yaml
 """
@@ -264,7 +264,7 @@ def test_time_spent_on_compiling_is_told_apart(run: PreparedRun, capsys: Output)
     ended = Ended(4, 4, 0, 0, 4, 0, 2.0, 0.5, 8.6, "forward", {}, "", False)
     follow(run, [ended])
     said = capsys.readouterr().out.splitlines()[0]
-    assert said.startswith("4 of 4 heatmaps made in 2.0 s; 2 a second, most time spent in forward")
+    assert said.startswith("4 of 4 heatmaps made in 2.0 s; 2 a second, most time spent in the forward pass")
     assert said.endswith("; after 0.5 s of loading and 8.6 s of compiling")
 
 
