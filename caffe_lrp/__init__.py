@@ -98,6 +98,7 @@ def load(
     labels: str | PathLike[str] | Sequence[str] | None = None,
     start_layer: int | str | None = None,
     first_layer: int | str | None = None,
+    start_vector: str | PathLike[str] | None = None,
     head: str | None = None,
     class_count: int | None = None,
     formula: "int | str | Composite | None" = None,
@@ -150,6 +151,9 @@ def load(
         Layer where relevance starts, by index or name; default ``auto``: the layer of the class scores.
     first_layer
         Lowest layer of the backward pass, by index or name; unless given, 0: down to the image.
+    start_vector
+        What relevance starts as: a word such as ``one`` or ``contrast:runner-up``, or a NumPy file; unless
+        given, the score of the class. ``caffe-lrp help start-vectors`` has all.
     head
         In a net with several outputs, the name of the one whose classes are ranked; unless given, the one
         that the start layer leads to.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 #: Longer names are not typing errors, and take minutes to compare.
 _LONGEST_NAME = 200
-#: Most characters of a name times those of all names that it is compared with: a second or two.
+#: Maximum length of a name times that of all names it is compared with: a second or two.
 _MOST_COMPARED = 5_000_000
 _SEPARATORS = ("_", ".", "-")
 
@@ -18,7 +18,8 @@ def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
     """
     names, wanted, end = list(known), name.casefold(), len(name)
     longer = (other for other in names if other[end : end + 1] in _SEPARATORS)
-    close = next((other for other in longer if other[:end].casefold() == wanted), None)
+    close = next((other for other in names if other.casefold() == wanted), None)
+    close = close or next((other for other in longer if other[:end].casefold() == wanted), None)
     close = close or closest(name, names, least)
     return f"; did you mean '{close}'?" if close else ""
 

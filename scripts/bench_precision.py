@@ -36,6 +36,7 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.activation import ReLU
 from caffe_lrp.layers.base import Layer
 from caffe_lrp.layers.pooling import MaxPooling
+from caffe_lrp.relevance.beginning import at_scores
 from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan
@@ -121,7 +122,7 @@ def distance_of(plan: Plan, batch: Blob, best: int, method: str, exact: Values, 
     keep = frozenset(layer.inputs[0] for layer in deciding_layers(plan))
     with CpuEngine(convolution=method) as engine:
         passed = engine.forward(plan.net, [plan], batch, keep)
-        found = engine.explain(plan, passed, [(best,)])
+        found = engine.explain(plan, passed, at_scores(plan, passed, [(best,)]))
     return Distance(*relative(found, wanted), *changes(plan, passed, exact))
 
 

@@ -4,15 +4,15 @@
 # usage: scripts/demo.sh [OUTPUT_FOLDER]
 set -euo pipefail
 started_in=$PWD
-echo "== heatmaps of 8 pictures by 3 formulas: the first time this takes about a minute, later a few seconds"
+echo "== heatmaps of 8 pictures with 3 formulas: the first time this takes about a minute, later a few seconds"
 source "$(dirname -- "${BASH_SOURCE[0]}")/venv.sh"
 output=${1:-$PWD/demo_output}
 [[ $output == /* ]] || output=$started_in/$output
 
-echo "== 1 of 3: installing caffe-lrp and what it needs into .venv, half a minute if they are not there yet"
+echo "== 1 of 3: installing caffe-lrp and its dependencies into .venv: half a minute the first time"
 install demo .
 
-echo "== 2 of 3: explaining the pictures; the first run compiles its code for this CPU before that"
+echo "== 2 of 3: explaining the pictures; the first run compiles its code for this CPU first"
 for formula in 102 100 0; do
     echo "-- formula $formula"
     "$bin/caffe-lrp" -c configs/demo.txt -f filelists/demo.txt -p "$output" --suffix-target --formula $formula

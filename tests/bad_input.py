@@ -27,6 +27,8 @@ BAD_IMAGE = IMAGES[1]
 
 #: The command line of the good run.
 RUN = ("-c", "config.txt", "-f", "list.txt")
+#: The same, explained by a composite.
+BY_COMPOSITE = (*RUN, "--composite", "mine.yaml")
 
 Arrange = Callable[[Path], object]
 
@@ -309,6 +311,11 @@ def _huge_png(width: int = 50_000, height: int = 50_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(stored)
 
 
+def a_composite(text: str) -> Arrange:
+    """A file of rules for layers, which `BY_COMPOSITE` names."""
+    return content("mine.yaml", text)
+
+
 def listed(line: str) -> Arrange:
     """The middle line of the list is another one."""
     return content("list.txt", LIST.replace("images/bee.jpg -1", line))
@@ -404,6 +411,29 @@ CATALOGUE = (
                 "'epsilon-gamma-box'?",
             ),
             Kind(
+                "the start vector does not exist",
+                nothing,
+                "caffe-lrp: error: command line: there is no start vector 'contrats:2'; did you mean "
+                "'contrast'?; give score, one, difference:CLASS, softmax-gradient, "
+                "contrast:others|runner-up|CLASS, clrp, sglrp, weights:CLASS=W,…, unit:N, channel:N, "
+                "FILE.npy",
+                options=(*RUN, "--start-vector", "contrats:2"),
+            ),
+            Kind(
+                "the start vector names a class that does not exist",
+                nothing,
+                "caffe-lrp: error: command line: the start vector 'difference:5': class 5 does not exist; "
+                "layer 3 'fc1' (InnerProduct) has 5 classes, 0 to 4",
+                options=(*RUN, "--start-vector", "difference:5"),
+            ),
+            Kind(
+                "the file of start vectors has too few rows",
+                content("rows.npy", _array(np.zeros((2, 5)))),
+                "caffe-lrp: error: command line: rows.npy: has 2 rows for 3 images; give a row for each of "
+                "them, or one array (classes,) for all",
+                options=(*RUN, "--start-vector", "rows.npy"),
+            ),
+            Kind(
                 "one of several formulas is neither a number nor a name",
                 nothing,
                 "usage: …\n"
@@ -416,7 +446,7 @@ CATALOGUE = (
             Kind(
                 "a formula is chosen twice",
                 nothing,
-                "usage: …\ncaffe-lrp: error: argument --formula: '0,100,0' has the formula 0 twice",
+                "usage: …\ncaffe-lrp: error: argument --formula: '0,100,0' lists formula 0 twice",
                 exit_code=2,
                 options=(*RUN, "--formula", "0,100,0"),
             ),
@@ -569,8 +599,8 @@ CATALOGUE = (
             Kind(
                 "no path of the list contains `standalone_rootpath`",
                 valued("standalone_rootpath", "photos"),
-                "caffe-lrp: error: config.txt: line 22: no path in the list contains 'photos', the text "
-                "where output paths begin; set standalone_rootpath to a text that all of them contain, "
+                "caffe-lrp: error: config.txt: line 22: no path in the list contains 'photos', the string "
+                "where output paths begin; set standalone_rootpath to a string that all of them contain, "
                 "such as the name of a folder",
             ),
             Kind(
@@ -995,21 +1025,21 @@ CATALOGUE = (
                 reweighted(lambda net: net.layer.pop(1)),
                 "caffe-lrp: error: deploy.prototxt: layer 3 'fc1' (InnerProduct): the caffemodel has "
                 "no weights for it\n"
-                "Weights are matched by layer name; are prototxt and caffemodel of the same net?",
+                "Weights are matched by layer name; are the prototxt and the caffemodel from the same net?",
             ),
             Kind(
                 "a layer has a slightly different name in it",
                 reweighted(lambda net: setattr(net.layer[1], "name", "fc1_tiny")),
                 "caffe-lrp: error: deploy.prototxt: layer 3 'fc1' (InnerProduct): the caffemodel has "
                 "no weights for it; did you mean 'fc1_tiny'?\n"
-                "Weights are matched by layer name; are prototxt and caffemodel of the same net?",
+                "Weights are matched by layer name; are the prototxt and the caffemodel from the same net?",
             ),
             Kind(
                 "a layer has weights of another shape",
                 changed("deploy.prototxt", "num_output: 5", "num_output: 6"),
                 "caffe-lrp: error: deploy.prototxt: layer 3 'fc1' (InnerProduct): needs weights of "
-                "shapes 6×36 and 6, but the caffemodel has 5×36 and 5; are prototxt and caffemodel "
-                "of the same net?",
+                "shapes 6×36 and 6, but the caffemodel has 5×36 and 5; are the prototxt "
+                "and the caffemodel from the same net?",
             ),
             Kind(
                 "a weight is NaN",
@@ -1080,7 +1110,7 @@ CATALOGUE = (
             Kind(
                 "it is smaller than the net's input",
                 content("mean.binaryproto", _mean(shape=(1, 3, 7, 7))),
-                "caffe-lrp: error: mean.binaryproto: the mean image has 7 x 7 pixels, fewer than the "
+                "caffe-lrp: error: mean.binaryproto: the mean image is 7 x 7 pixels, smaller than the "
                 "net's input of 8 x 8; use the mean that belongs to the net",
             ),
             Kind(
@@ -1098,6 +1128,130 @@ CATALOGUE = (
         ),
     ),
     Group(
+        "A composite",
+        (
+            Kind(
+                "the file does not exist",
+                nothing,
+                "caffe-lrp: error: mine.yaml: the composite cannot be read: No such file or directory; "
+                "check the path and the folder it is relative to",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "it is empty",
+                a_composite(""),
+                "caffe-lrp: error: mine.yaml: has no keys; a composite has lines such as 'base:"
+                " epsilon-plus' and a list 'rules'",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "its YAML is broken",
+                a_composite("base: 100\nrules:\n  - {rule: [}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: is not valid YAML while parsing a flow "
+                "node: expected the node content, but found '}'",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "several entries are wrong",
+                a_composite(
+                    "rules:\n  - {kind: linear, rule: gamm}\n  - {knid: linear, rule: flat}\n  - flat\n"
+                ),
+                "caffe-lrp: error: mine.yaml: line 2: there is no rule 'gamm'; did you mean 'gamma'?\n"
+                "mine.yaml: line 3: there is no key 'knid'; did you mean 'kind'?\n"
+                "mine.yaml: line 4: an entry must have keys, such as {type: Convolution, rule: gamma}",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "its base is no formula",
+                a_composite("base: epsilon-pluss\n"),
+                "caffe-lrp: error: mine.yaml: line 1: the value of 'base' is 'epsilon-pluss', which is no "
+                "formula; did you mean 'epsilon-plus'?",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a rule does not have the parameter",
+                a_composite("base: 100\nrules:\n  - {kind: linear, rule: flat, epsilon: 1}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: 'epsilon' is no parameter of the rule "
+                "'flat'; it has none",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a parameter is out of range",
+                a_composite("base: 100\nrules:\n  - {kind: linear, rule: epsilon, epsilon: -1}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: the value of 'epsilon' must be at least 0"
+                " and at most 1e+30",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "α − β is not 1",
+                a_composite("base: 100\nrules:\n  - {kind: linear, rule: alpha-beta, alpha: 2, beta: 2}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: α − β must be 1, but alpha is 2 and beta "
+                "is 2; give only one of them",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "an entry names a layer that does not exist",
+                a_composite("base: 100\nrules:\n  - {layers: Conv1, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: no layer of the net is called 'Conv1'; "
+                "did you mean 'conv1'?",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a type of layers is misspelt",
+                a_composite("base: 100\nrules:\n  - {type: Convolutional, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: relevance passes no layer of the type "
+                "'Convolutional'; did you mean 'Convolution'?",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a range ends before it begins",
+                a_composite("base: 100\nrules:\n  - {layers: fc1..conv1, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: the range fc1..conv1 ends before it "
+                "begins; swap its ends",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "an entry matches no layer",
+                a_composite("base: 100\nrules:\n  - {kind: lrn, rule: pass}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: no layer matches {kind: lrn}; remove the "
+                "entry, or add optional: true to it",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a layer cannot have the rule",
+                a_composite("base: 100\nrules:\n  - {type: Pooling, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: layer 2 'pool1' (Pooling) cannot have the"
+                " rule 'gamma', which is for layers of the kind linear; choose other layers, or"
+                " a rule that they can have: gradient, winner, proportional",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "an entry is for a layer that relevance does not reach",
+                a_composite("base: 100\nrules:\n  - {layers: prob, rule: pass}\n"),
+                "caffe-lrp: error: mine.yaml: line 3: the backward pass does not reach layer 4 "
+                "'prob' (Softmax); remove the entry",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "a linear layer gets no rule",
+                a_composite("rules:\n  - {kind: convolution, rule: gamma}\n"),
+                "caffe-lrp: error: mine.yaml: layer 3 'fc1' (InnerProduct) of deploy.prototxt "
+                "gets no rule; begin the rules with one for all linear layers, such as {kind: "
+                "linear, rule: epsilon}, or give a base, such as epsilon-plus",
+                options=BY_COMPOSITE,
+            ),
+            Kind(
+                "zᴮ is above the image and has no bounds",
+                a_composite("base: 100\nrules:\n  - {layers: fc1, rule: z-box}\n"),
+                "caffe-lrp: error: mine.yaml: deploy.prototxt: layer 3 'fc1' (InnerProduct) "
+                "does not read the image, nor a moved, scaled or shifted copy, but zᴮ needs to "
+                "know the range of its input; give the layer the rule z-box with bounds 'low' "
+                "and 'high', or another rule",
+                options=BY_COMPOSITE,
+            ),
+        ),
+    ),
+    Group(
         "The class labels",
         (
             Kind(
@@ -1109,17 +1263,19 @@ CATALOGUE = (
             Kind(
                 "it is a binary file",
                 valued("synsetfile", "tiny.caffemodel"),
-                exit_code=0,
+                "caffe-lrp: error: tiny.caffemodel: is a binary file, not a synset file; give a text with "
+                "one label per line",
             ),
             Kind(
                 "it is a Git LFS pointer",
                 content("synset.txt", LFS_POINTER),
-                exit_code=0,
+                "caffe-lrp: error: synset.txt: is a Git LFS pointer, not a synset file; run 'git lfs pull' "
+                "to fetch the file itself",
             ),
             Kind(
                 "it is stored as UTF-16",
                 reencoded("synset.txt", "utf-16"),
-                exit_code=0,
+                "caffe-lrp: error: synset.txt: is a text in UTF-16, not a synset file; save it as UTF-8",
             ),
             Kind(
                 "there are fewer labels than classes",
@@ -1173,7 +1329,7 @@ CATALOGUE = (
                 "there is no permission to read it",
                 locked(BAD_IMAGE),
                 "list.txt: line 2: images/bee.jpg: no permission to read the image; check the permissions "
-                "of file and folder",
+                "of the file and its folder",
                 exit_code=4,
                 needs_rights=True,
             ),
@@ -1230,7 +1386,7 @@ CATALOGUE = (
                 "it is 300,000 pixels wide",
                 content(BAD_IMAGE, _huge_png(300_000, 2)),
                 "list.txt: line 2: images/bee.jpg: image is too large: it has 300000 x 2 pixels, the "
-                "limit is 262144 a side; make it smaller first",
+                "limit is 262144 per side; make it smaller first",
                 exit_code=4,
             ),
             Kind(
@@ -1256,7 +1412,7 @@ CATALOGUE = (
             Kind(
                 "its path does not contain `standalone_rootpath`",
                 together(renamed(BAD_IMAGE, "bee.jpg"), listed("bee.jpg -1")),
-                "list.txt: line 2: bee.jpg: the path does not contain 'images', the text where output "
+                "list.txt: line 2: bee.jpg: the path does not contain 'images', the string where output "
                 "paths begin; correct the path, or change standalone_rootpath in the config",
                 exit_code=4,
             ),

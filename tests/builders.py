@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from oracle import Geometry
 
 from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.engines.base import Engine
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.formats.caffe.reader import StoredWeights, read_prototxt, scan_caffemodel
@@ -22,6 +23,9 @@ from caffe_lrp.layers.base import Layer
 from caffe_lrp.net.build import build_graph, build_net, weight_shapes
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy
 from caffe_lrp.net.net import Net
+from caffe_lrp.relevance.beginning import at_scores
+from caffe_lrp.relevance.passage import ForwardPass, Observer
+from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.rules.base import Conditions
 
 #: Memory of all tests, used again and again: what a kernel leaves unwritten shows as old numbers.
@@ -32,6 +36,17 @@ DIRECTLY, BY_WINOGRAD = WORKSPACE.directly(), Workspace(convolution="winograd")
 
 #: The engine of all tests that do not ask for another one.
 ENGINE = CpuEngine()
+
+
+def from_scores(
+    plan: Plan,
+    forward: ForwardPass,
+    classes: Sequence[Sequence[int]],
+    observer: Observer | None = None,
+    engine: Engine = ENGINE,
+) -> Blob:
+    """Relevance of a plan's target that starts, for each item, as the scores of its classes."""
+    return engine.explain(plan, forward, at_scores(plan, forward, classes), observer)
 
 
 class EagerWorkspace(Workspace):

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from builders import ENGINE, Weights, build, messages, parse, random_blob, random_weights
+from builders import (
+    ENGINE,
+    Weights,
+    build,
+    from_scores,
+    messages,
+    parse,
+    random_blob,
+    random_weights,
+)
 from oracle import Array
 from oracle_walker import Options, Walker
 
@@ -90,7 +99,7 @@ class Pair:
 
     def explain(self, code: int, options: Options, start: str, classes: list[list[int]]) -> Blob:
         plan = self.plan(code, options, start)
-        return ENGINE.explain(plan, ENGINE.forward(self.net, [plan], self.batch), classes)
+        return from_scores(plan, ENGINE.forward(self.net, [plan], self.batch), classes)
 
     def expected(self, code: int, options: Options, start: str, classes: list[list[int]]) -> Array:
         first = self.net.layers[0].name

@@ -16,12 +16,15 @@ from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.config import KEYS, Key
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.quirks import REFERENCE
+from caffe_lrp.relevance import composite
 from caffe_lrp.relevance.catalogue import KINDS_OF_FORMULAS, catalogue
-from caffe_lrp.relevance.composite import UP_TO_SWITCH, FormulaCode
+from caffe_lrp.relevance.composite import POSITIONS, UP_TO_SWITCH, FormulaCode
 from caffe_lrp.relevance.formulas import FORMULAS, Formula
+from caffe_lrp.relevance.rule_names import BIASES, RULES
 from caffe_lrp.relevance.rules.accounts import CAUSES
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.rules.makers import MAKERS
+from caffe_lrp.relevance.start_vector import KINDS
 
 #: How the catalogue of errors calls the ways in which a run ends, in the order of the chapter.
 ENDS = {
@@ -94,6 +97,11 @@ def _title(formula: Formula, kinds: Sequence[str], is_placed: bool) -> str:
     return f"up to S: {title}" if entry.position == UP_TO_SWITCH else title
 
 
+def kinds() -> str:
+    """All kinds of start vectors."""
+    return table(["start vector", "relevance starts as"], ((f"`{kind.form}`", kind.help) for kind in KINDS))
+
+
 def options() -> str:
     """Options of a run over a list by groups, then arguments and options of all commands."""
     groups = (group for group in list_parser()._action_groups if _shown(group._group_actions))
@@ -120,6 +128,40 @@ def _spelling(action: argparse.Action) -> str:
     names = ", ".join(f"`{name}`" for name in action.option_strings)
     value = "" if action.nargs == 0 else str(action.metavar or (action.dest if not names else ""))
     return f"{names} {value}".strip()
+
+
+def layer_kinds() -> str:
+    """Kinds of layers that entries of composites can choose."""
+    return table(["kind", "layers"], ((f"`{name}`", text) for name, text in composite.KINDS.items()))
+
+
+def positions() -> str:
+    """Positions that entries of composites can choose."""
+    return table(["position", "layers"], ((f"`{name}`", text) for name, text in POSITIONS.items()))
+
+
+def composite_rules() -> str:
+    """Rules as composites name them."""
+    rows = (
+        (f"`{name}`", ", ".join(f"`{kind}`" for kind in rule.layers) or "all", rule.help)
+        for name, rule in RULES.items()
+    )
+    return table(["rule", "kinds of layers", "what it does"], rows)
+
+
+def parameters() -> str:
+    """Parameters of rules in composites."""
+    rows = (
+        (f"`{name}`", f"`{key}`", parameter.help, parameter.default)
+        for name, rule in RULES.items()
+        for key, parameter in rule.parameters.items()
+    )
+    return table(["rule", "parameter", "meaning", "unless given"], rows)
+
+
+def biases() -> str:
+    """Treatments of the bias."""
+    return table(["bias", "meaning"], ((f"`{name}`", text) for name, text in BIASES.items()))
 
 
 def layers() -> str:
@@ -171,7 +213,13 @@ PARTS: dict[tuple[str, str], Callable[[], str]] = {
     ("options", "options"): options,
     ("formulas", "formulas"): formulas,
     ("formulas", "rules"): rules,
+    ("composites", "layer-kinds"): layer_kinds,
+    ("composites", "positions"): positions,
+    ("composites", "composite-rules"): composite_rules,
+    ("composites", "parameters"): parameters,
+    ("composites", "biases"): biases,
     ("conservation", "causes"): causes,
+    ("start-vectors", "kinds"): kinds,
     ("layers", "layers"): layers,
     ("errors", "errors"): errors,
 }

@@ -32,6 +32,7 @@ def test_one_is_no_plural() -> None:
 def test_a_name_that_goes_on_behind_a_separator_is_suggested() -> None:
     assert did_you_mean("fc8", ["fc7", "fc8_flickr_style"]) == "; did you mean 'fc8_flickr_style'?"
     assert did_you_mean("fc8", ["fc80", "fc8flickrstyle"]) == ""
+    assert did_you_mean("Gamma", ["gamma-2019", "gamma"]) == "; did you mean 'gamma'?"
 
 
 @pytest.mark.parametrize("separator", "_.-")

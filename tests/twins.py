@@ -8,6 +8,7 @@ from builders import (
     INCEPTION_INDICES,
     Weights,
     build,
+    from_scores,
     messages,
     parse,
     random_blob,
@@ -96,4 +97,4 @@ class Twins:
     ) -> Blob:
         plan = self.plan(code, options, start, first)
         forward = self.engine.forward(self.net, [plan], self.batch)
-        return self.engine.explain(plan, forward, classes)
+        return from_scores(plan, forward, classes, engine=self.engine)

@@ -36,7 +36,7 @@ _SECONDS_DEAF = 0.1
 
 #: Error of the images of a batch that Dask gives up. It omits Dask's names for the batch, since failures
 #: are counted by reason.
-_LOST = "every worker that began its batch was lost"
+_LOST = "every worker that started its batch was lost"
 _DEADLY = (
     f"{_LOST}, perhaps for lack of memory; their logs may say why, and --retry-failed tries again, with a "
     "smaller --memory or --batch"
@@ -154,7 +154,7 @@ class _Cluster:
             outcomes = future.result()
         except self._distributed.KilledWorker as fault:
             if self._is_local and memory_is_limited():
-                raise LimitError(f"--dask: {_LOST}, perhaps for this reason: {lack_of_memory()}") from fault
+                raise LimitError(f"--dask: {_LOST}, possible reason: {lack_of_memory()}") from fault
             return [JobOutcome(job, error=_DEADLY) for job in batch.requests]
         except ModuleNotFoundError as fault:
             raise UsageError(
@@ -168,7 +168,9 @@ class _Cluster:
         if place == LOCAL:
             return client(opened.enter_context(self._local_cluster()))
         if place.endswith(".json") and not Path(place).is_file():
-            raise UsageError(f"--dask: {place}: no such scheduler file; start dask scheduler with it first")
+            raise UsageError(
+                f"--dask: {place}: no such scheduler file; start the Dask scheduler with this file first"
+            )
         address = {"scheduler_file" if place.endswith(".json") else "address": place}
         try:
             return client(**address, timeout=_SECONDS_TO_CONNECT)

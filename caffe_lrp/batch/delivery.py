@@ -85,8 +85,15 @@ class Delivery:
         except Exception as fault:  # noqa: BLE001 - a fault in one image must not end the run
             error = str(as_error(fault))
         times = replace(attempt.times, write=time.perf_counter() - started)
-        prediction = predicted(explanation)
-        return JobOutcome(job, times, error, prediction, explanation.conservation, explanation.darkness)
+        return JobOutcome(
+            job,
+            times,
+            error,
+            predicted(explanation),
+            explanation.conservation,
+            explanation.darkness,
+            explanation.is_turned,
+        )
 
     def settle(self, outcomes: Sequence[JobOutcome]) -> None:
         """Make sure that results are on the disk before the journal records them.

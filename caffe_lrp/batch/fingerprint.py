@@ -20,10 +20,10 @@ _LEAST_REMEMBERED = 16 * MEGABYTE
 _SETTINGS = (
     "mean_format", "mean_values", "input_scale", "channel_order", "resize", "base_size", "crop", "input_size",
     "start_layer", "first_layer", "class_count", "path_root", "epsilon", "beta", "gamma", "switch_layer",
-    "quirks", "head", "std_values",
+    "quirks", "head", "start_vector", "std_values",
 )  # fmt: skip
 #: Settings added later; left out if None, so that the fingerprints of older runs stay the same.
-_LEFT_OUT = {"head", "std_values"}
+_LEFT_OUT = {"head", "start_vector", "std_values"}
 
 
 class ContentHashes:
@@ -54,7 +54,7 @@ class ContentHashes:
         except (OSError, ValueError) as fault:
             raise ConfigError(f"{path}: cannot be read: {why_unreadable(fault, path)}") from fault
         if not is_same:
-            raise ConfigError(f"{path}: changed while it was read; start again when it is complete")
+            raise ConfigError(f"{path}: changed while being read; start again when it is complete")
         if state.size >= _LEAST_REMEMBERED and not self._memory.find(state):
             self._memory.remember(state, found)
         return found
@@ -102,6 +102,9 @@ def describe_run(
     if mean_of_prototxt is not None:
         contents["mean_file_of_prototxt"] = hashes.of(mean_of_prototxt)
     values = {**vars(settings), **choices}
+    if isinstance(settings.start_vector, Path):
+        contents["start_vector_file"] = hashes.of(settings.start_vector)
+        values["start_vector"] = None
     wanted = {name: values[name] for name in _SETTINGS}
     given = {name: value for name, value in wanted.items() if value is not None or name not in _LEFT_OUT}
     return {**contents, **given, **choices}

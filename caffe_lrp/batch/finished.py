@@ -16,7 +16,7 @@ from caffe_lrp.imaging.crop import Crop
 from caffe_lrp.imaging.preprocess import LARGEST_BASE_SIZE
 from caffe_lrp.imaging.resize import RESIZE_MODES
 from caffe_lrp.model.labels import label_of, read_labels
-from caffe_lrp.outputs.kinds import OUTPUTS
+from caffe_lrp.outputs.kinds import OUTPUTS, RENDER
 from caffe_lrp.outputs.maps import FILES_OF_MAPS, Account
 from caffe_lrp.outputs.stored import MapDatabase, MapFile, MapRow
 
@@ -119,6 +119,11 @@ class FinishedRun:
             return next((record.time for record in reader.records()), 0.0)
 
     @property
+    def draws(self) -> bool:
+        """Whether it also wrote a picture of every map, in its picture options."""
+        return RENDER in self.header.outputs
+
+    @property
     def map_kinds(self) -> tuple[str, ...]:
         """The kinds of its files that contain maps, the fastest to read first."""
         return tuple(kind for kind in FILES_OF_MAPS if kind in self.header.outputs)
@@ -151,9 +156,10 @@ class RunMaps:
         self._has_database = "h5" in run.header.outputs
         if not run.map_kinds and not self._has_database:
             written = ", ".join(run.header.outputs) or "nothing"
+            outputs = ",".join([*run.header.outputs, "npy"])
             raise OutputError(
-                f"{run.root}: this run wrote no relevance, only {written}; run it again with npy among "
-                "--outputs"
+                f"{run.root}: this run wrote no relevance, only {written}, and pictures are drawn from "
+                f"relevance; run it again with --outputs {outputs} --overwrite"
             )
 
     def __iter__(self) -> Iterator[FinishedMap]:

@@ -78,7 +78,7 @@ class HashMemory:
             make_trusted_folder(folder)
             if why_untrusted(folder) or _is_young(state, folder):
                 return
-            # Keep what other runs have stored in the meantime.
+            # Keep what other runs have stored meanwhile.
             others = {
                 known: value
                 for known, value in _read(self._path).items()

@@ -51,6 +51,8 @@ class HeatmapJob:
         Position of the image in an archive; None for a file.
     output_root
         Folder its files must stay in, even if it contains symbolic links; None: not checked.
+    row
+        Which line of the list it is of, from 0; lines that name no image do not count.
     """
 
     number: int
@@ -62,6 +64,7 @@ class HeatmapJob:
     fault: str = ""
     member: ArchiveMember | None = None
     output_root: Path | None = None
+    row: int = 0
 
     @property
     def image_key(self) -> Path:
@@ -72,6 +75,11 @@ class HeatmapJob:
     def source(self) -> ImageSource:
         """The source of the image's bytes."""
         return self.member or self.image
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no file of its own where the image should be."""
+        return self.member is None and not os.path.lexists(self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,8 @@ class JobOutcome:
         The conservation report, None if it was not requested.
     darkness
         Why the map shows nothing, None if it shows something.
+    is_turned
+        Whether the image is to be shown turned or mirrored, by an orientation tag, which is ignored.
     """
 
     job: HeatmapJob
@@ -128,6 +138,7 @@ class JobOutcome:
     prediction: Prediction | None = None
     conservation: Conservation | None = None
     darkness: Darkness | None = None
+    is_turned: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -187,6 +198,7 @@ class OutputPaths:
                 fault,
                 entry.member,
                 self._root,
+                first // len(kinds),
             )
             for number, ((formula, target), suffix) in enumerate(
                 zip(kinds, suffixes, strict=True), start=first
@@ -199,7 +211,7 @@ class OutputPaths:
 
     @cached_property
     def _before(self) -> str:
-        """The common beginning of all stems."""
+        """The common prefix of all stems."""
         return str(self._root / "x")[:-1]
 
     def _stem(self, part: str) -> str:
@@ -227,7 +239,7 @@ class OutputPaths:
         """Return the reason why an image has no valid output path, empty if it has one."""
         if part is None:
             return (
-                f"the path does not contain '{self.path_root}', the text where output paths begin; "
+                f"the path does not contain '{self.path_root}', the string where output paths begin; "
                 "correct the path, or change standalone_rootpath in the config"
             )
         if "\0" in part:

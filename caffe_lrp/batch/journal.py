@@ -251,6 +251,6 @@ def refuse_other_counts(root: Path, header: Header) -> None:
         fingerprint, _, count = identity_of(path) or ("", 0, 0)
         if fingerprint == header.fingerprint and count != header.shard.count:
             raise OutputError(
-                f"{path}: this list was begun in {count} parts, and now has {header.shard.count}; "
+                f"{path}: this list was started in {count} parts, and now has {header.shard.count}; "
                 f"continue with --shard I/{count} (no --shard for 1 part), or choose another output folder"
             )

@@ -1,7 +1,6 @@
 """Observers of the backward pass, for the outputs that need them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.model.observation import dumps_of, noting, possible_dumps
@@ -31,7 +30,7 @@ def observing(explainer: Explainer, kinds: Sequence[str]) -> Explainer:
     """Return the explainer with the observers that outputs of ``kinds`` need."""
     possible = possible_dumps(explainer.plan, _kind_of(explainer))
     dumps = [dump for dump in possible if dump.name in kinds]
-    return replace(explainer, observation=noting(dumps, sums=need_sums(kinds)))
+    return explainer.observed_by(noting(dumps, sums=need_sums(kinds)))
 
 
 def _kind_of(explainer: Explainer) -> Callable[[int, int | None], str]:

@@ -95,6 +95,6 @@ def refuse_overlaps(overlaps: Iterable[Overlap], header: Header) -> None:
             if not header.description.get("names_have_targets"):
                 way_out += ", put formula and class into the names (--suffix-target)"
         raise OutputError(
-            f"{overlap.journal}: is the journal of another run (other settings, net, list or version), and "
-            f"{lost}; {way_out}, or add --overwrite"
+            f"{overlap.journal}: is the journal of another run (different settings, net, list or version), "
+            f"and {lost}; {way_out}, or add --overwrite"
         )

@@ -28,9 +28,9 @@ from .photos import Photos, Picture, place_of, read_photo
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
 
-#: Most maps of one photo that a thread draws in a row; the photo is then read once.
+#: Maximum number of maps of one photo that a thread draws in a row; the photo is then read once.
 _MOST_IN_GROUP = 16
-#: Groups per thread that wait to be drawn, or to be reported.
+#: Groups per thread waiting to be drawn or reported.
 _GROUPS_AHEAD = 4
 
 #: Longer than writing any picture takes.
@@ -41,7 +41,7 @@ _PHOTO_ADVICE = (
     "the net's input, and --size net --mode plain shows the map alone"
 )
 _SEEN_ADVICE = (
-    "the net's input was not written (--outputs input, --input-dataset); --mode plain shows the map alone, "
+    "runs write the net's input with --outputs input, or --input-dataset; --mode plain shows the map alone, "
     "and --size original overlays it on the photo"
 )
 
@@ -71,10 +71,21 @@ class Painted:
         The map.
     error
         Why it could not be drawn; empty if it exists.
+    advice
+        What to do about it, if many maps fail for the same reason; empty if the error says all.
     """
 
     finished: FinishedMap
     error: str = ""
+    advice: str = ""
+
+
+class _UnseenError(ImageError):
+    """What a map is to be laid over is not there; ``advice`` says what to do."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +135,10 @@ class Painter:
         return self.root_of(finished) / f"{finished.stem}{OUTPUTS['render'].suffix}"
 
     def state_of(self, finished: FinishedMap) -> State:
-        """Return whether its picture exists, in this style, and is not older than the map."""
+        """Return whether its picture exists, in this style, and is not older than the map.
+
+        A run that draws writes a picture with its map, but before raw heatmaps and the end of a database.
+        """
         path = self.path_of(finished)
         try:
             status = path.lstat()
@@ -132,6 +146,8 @@ class Painter:
             return State.MISSING
         if not stat.S_ISREG(status.st_mode) or style_in(path) != self.style.as_json():
             return State.OTHER
+        if self.folder is None and finished.run and finished.run.draws:
+            return State.DONE
         is_newer = status.st_mtime_ns >= finished.relevance.changed()
         return State.DONE if is_newer else State.MISSING
 
@@ -188,6 +204,8 @@ class Painter:
                 outcomes.append(Painted(finished))
             except OutputError:
                 raise
+            except _UnseenError as error:
+                outcomes.append(Painted(finished, str(error), error.advice))
             except CaffeLrpError as error:
                 outcomes.append(Painted(finished, str(error)))
             except MemoryError:
@@ -203,7 +221,7 @@ class Painter:
         elif self.style.needs_photo:
             photo = finished.relevance.picture()
             if photo is None:
-                raise ImageError(f"{finished.relevance}: {_SEEN_ADVICE}")
+                raise _UnseenError(f"{finished.relevance}: the net's input was not written", _SEEN_ADVICE)
         shown = photo if self.style.needs_photo else None
         try:
             picture = render(relevance, self.style, shown, place)
@@ -229,7 +247,7 @@ class _Sight:
             source, photo = self._found
             return photo, place_of(finished, source, photo)
         except ImageError as error:
-            raise ImageError(f"{error}; {_PHOTO_ADVICE}") from error
+            raise _UnseenError(str(error), _PHOTO_ADVICE) from error
 
 
 def _state_or_missing(painter: Painter, finished: FinishedMap) -> State:

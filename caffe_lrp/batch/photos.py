@@ -26,8 +26,8 @@ class Photos:
     Parameters
     ----------
     image_root
-        Folder to search for photos, by the longest end of their paths that exists in it; None: the paths of
-        the run.
+        Folder to search for photos, by the longest trailing part of their paths that exists in it;
+        None: the paths of the run.
     """
 
     def __init__(self, image_root: Path | None = None) -> None:

@@ -18,6 +18,7 @@ from caffe_lrp.model.notices import notices_on
 from caffe_lrp.model.preprocessing import mean_of_prototxt
 from caffe_lrp.model.schedule import Limits, Schedule
 from caffe_lrp.model.settings import ModelSettings
+from caffe_lrp.model.start_vectors import refuse_ranks, refuse_too_few_rows
 from caffe_lrp.outputs.database import MAPS_OF_RUN
 from caffe_lrp.outputs.kinds import DATABASE, RENDER, file_kinds
 from caffe_lrp.relevance.composite import Composite, FormulaCode
@@ -149,6 +150,7 @@ def prepare_run(
     outputs = (*layer_kinds(explainer, options.dump_layers), *options.outputs)
     explainer = observing(explainer, outputs)
     _refuse_what_the_net_lacks(options, explainer)
+    refuse_too_few_rows(explainer.vector, work.entries)
     description = {}
     if not options.dry_run:
         description = _description_of(options, work, explainer, outputs, environment)
@@ -188,15 +190,18 @@ def _refuse_what_the_net_lacks(options: RunOptions, explainer: Explainer) -> Non
     """Refuse more ranks than classes, a class that does not exist, and wrong uses of a database."""
     if options.top is not None:
         refuse_too_many_ranks(explainer.class_count, options.top)
+        refuse_ranks(explainer.vector)
     if options.target:
         refuse_class(explainer, options.target)
     _refuse_uses_of_database(options, explainer.formulas)
 
 
 def _refuse_uses_of_database(options: RunOptions, formulas: Sequence[FormulaCode]) -> None:
-    """UsageError if a database cannot hold the requested maps, or would have several writers."""
+    """Raise UsageError if a database cannot hold the requested maps, or would have several writers."""
     if DATABASE in options.outputs and len(formulas) > 1:
-        raise UsageError("--outputs h5: a database holds the maps of one formula; run them one by one")
+        raise UsageError(
+            "--outputs h5: a database holds the maps of one formula; run the formulas one by one"
+        )
     if DATABASE in options.outputs and options.dask:
         raise UsageError("--outputs h5: a database can have only one writer; use --shard instead of --dask")
 
@@ -245,7 +250,7 @@ def foreseeable_fault(explainer: Explainer, job: HeatmapJob) -> str:
 
 
 def refuse_too_many_ranks(class_count: int, top: int) -> None:
-    """ConfigError if more of the best classes are to be explained than the net ranks."""
+    """Raise ConfigError if more of the best classes should be explained than the net ranks."""
     if top > class_count:
         raise ConfigError(
             f"numclasses is {class_count}, but --top asks for the {top} best classes; give {class_count} or "
@@ -255,7 +260,7 @@ def refuse_too_many_ranks(class_count: int, top: int) -> None:
 
 
 def refuse_class(explainer: Explainer, target: Target) -> None:
-    """UsageError if the net does not have the class for which all images are to be explained."""
+    """Raise UsageError if the net lacks the class for which all images should be explained."""
     try:
         explainer.require_classes((target.code,))
     except ImageError as error:

@@ -1,6 +1,6 @@
 """Writing outcomes into the journal while the run goes on.
 
-A line of the journal promises that files exist, even if the machine loses power right after. Syncing
+A line of the journal guarantees that files exist, even if the machine loses power right after. Syncing
 takes longer than making a small map, so a separate thread does it: it syncs the files of all outcomes
 since the last time together, and then appends their lines.
 """

@@ -355,7 +355,7 @@ def _formula(value: object) -> str:
 
 def _status(value: object) -> str:
     if _text(value) not in STATES:
-        raise ValueError("is not a state of a job")
+        raise ValueError("is not a job state")
     return str(value)
 
 

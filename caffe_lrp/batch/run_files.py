@@ -44,13 +44,15 @@ def write_project_of(task: Task, explainer: Explainer) -> Path:
     path, _ = project_files(task.root)
     if path.is_file():
         return path
+    vector = explainer.vector
+    start = f", start vector {vector.text}" if vector else ""
     return write_project(
         task.root,
         database_path(task),
         explainer.labels,
         name=Path(explainer.net.source).stem,
         model=Path(explainer.net.source).name,
-        method=f"LRP, formula {explainer.formulas[0]}",
+        method=f"LRP, formula {explainer.formulas[0]}{start}",
     )
 
 

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from caffe_lrp.errors import ImageError
-from caffe_lrp.rendering.placing import enlarged, enlargement
+from caffe_lrp.outputs.maps import Account
 from caffe_lrp.rendering.png import UNREADABLE
-from caffe_lrp.rendering.sheet import Block, Tile, fitted, sheet_of_blocks
+from caffe_lrp.rendering.sheet import Block, Tile, fitted, photo_block, photo_tile, sheet_of_blocks
 from caffe_lrp.rendering.style import ORIGINAL
 
 from .finished import FinishedMap
@@ -19,7 +19,7 @@ from .painting import Painter
 from .photos import Picture, read_photo
 
 #: Most pictures for one photo, and on a sheet; a larger sheet would be unreadable.
-_MOST_BESIDE, MOST_PICTURES = 24, 1000
+MOST_BESIDE, MOST_PICTURES = 24, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +66,13 @@ def draw_sheet(maps: Iterable[FinishedMap], painter: Painter) -> Sheet | None:
     Maps without a picture are left out.
     """
     rows = _rows_of(maps)
-    common = _common_folder([row.maps[0].image_name for row in rows])
+    common = common_folder([row.maps[0].image_name for row in rows])
     blocks, count, left_out = [], 0, 0
     for number, row in enumerate(rows):
-        if count + min(len(row.maps), _MOST_BESIDE) > MOST_PICTURES:
+        if count + min(len(row.maps), MOST_BESIDE) > MOST_PICTURES:
             left_out = len(rows) - number
             break
-        drawn = [(finished, _read(painter.path_of(finished))) for finished in row.maps[:_MOST_BESIDE]]
+        drawn = [(finished, _read(painter.path_of(finished))) for finished in row.maps[:MOST_BESIDE]]
         there = [(finished, picture) for finished, picture in drawn if picture]
         if there:
             name = there[0][0].image_name.removeprefix(common)
@@ -95,7 +95,7 @@ def _rows_of(maps: Iterable[FinishedMap]) -> list[_Row]:
     return sorted(rows.values(), key=lambda row: row.first)
 
 
-def _common_folder(names: Sequence[str]) -> str:
+def common_folder(names: Sequence[str]) -> str:
     """Return the common start of the folders of all photos, which need not be repeated in captions."""
     folders = {PurePosixPath(name).parent for name in names}
     if not folders or len({folder.is_absolute() for folder in folders}) > 1:
@@ -105,33 +105,33 @@ def _common_folder(names: Sequence[str]) -> str:
 
 
 def _block_of(name: str, there: Sequence[tuple[FinishedMap, Image.Image]], painter: Painter) -> Block:
-    """Return the photo and its maps; a caption shared by all maps is put above them, others below each."""
-    texts = [_explained(finished) for finished, _ in there]
-    first, is_one = there[0][0], len({*texts}) == 1
-    tiles = [
-        Tile(picture, (_name(finished), *(() if is_one else text)))
-        for (finished, picture), text in zip(there, texts, strict=True)
-    ]
-    photo = _photo_of(first, painter)
-    # The score first: labels can be long, and text that does not fit is cut off.
-    title = (name, *((" · ".join(reversed(texts[0])),) if is_one and texts[0] else ()))
-    return Block(title, (*([photo] if photo else []), *tiles))
+    """The photo and its maps."""
+    tiles = [Tile(picture, (_name(finished), *_explained(finished))) for finished, picture in there]
+    return photo_block(name, _photo_of(there[0][0], painter), tiles)
 
 
 def _name(finished: FinishedMap) -> str:
     """Return a caption that distinguishes a map from others of its photo."""
-    if not finished.formula:
-        return finished.relevance.stem
-    return f"formula {finished.formula}" if finished.formula.isdecimal() else finished.formula
+    return formula_name(finished.formula) if finished.formula else finished.relevance.stem
+
+
+def formula_name(formula: str) -> str:
+    """The formula of a map in a caption."""
+    return f"formula {formula}" if formula.isdecimal() else formula
 
 
 def _explained(finished: FinishedMap) -> tuple[str, ...]:
-    """Return class with label, and score, as texts."""
+    """Return the class with its label, and the score, as strings."""
     account = finished.account()
+    label = finished.label_of(account.classes[0]) if account.classes else ""
+    return explained(account, label)
+
+
+def explained(account: Account, label: str) -> tuple[str, ...]:
+    """The first class that a map explains, with its label if it has one, and its score, in words."""
     if not account.classes:
         return ()
     index = account.classes[0]
-    label = finished.label_of(index)
     more = f" and {len(account.classes) - 1} more" if len(account.classes) > 1 else ""
     name = f"class {index}: {label}{more}" if label else f"class {index}{more}"
     if account.score is None:
@@ -149,8 +149,7 @@ def _photo_of(finished: FinishedMap, painter: Painter) -> Tile | None:
     for name, way in ways if painter.style.size == ORIGINAL else reversed(ways):
         with suppress(ImageError):
             if (picture := way()) is not None:
-                times = enlargement(*picture.shape[:2])  # like the pictures
-                return Tile(fitted(Image.fromarray(enlarged(picture, times))), (name,))
+                return photo_tile(picture, name)
     return None
 
 

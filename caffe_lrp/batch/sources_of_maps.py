@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from caffe_lrp.errors import OutputError, UsageError
-from caffe_lrp.files.reading import missing_file_advice
+from caffe_lrp.errors import ConfigError, OutputError, UsageError
+from caffe_lrp.files.reading import missing_file_advice, read_head
+from caffe_lrp.files.recognition import SEARCHED_BYTES, why_foreign_model
 from caffe_lrp.outputs.kinds import OUTPUTS
 from caffe_lrp.outputs.maps import FILES_OF_MAPS, is_map_file
 from caffe_lrp.outputs.stored import MapDatabase, MapFile, MapRow
@@ -74,16 +75,36 @@ def _parts_of(sources: Sequence[Path]) -> Iterator[_Source]:
         elif not os.path.lexists(source):
             raise UsageError(f"{source}: there is no such file or folder; {missing_file_advice(source)}")
         elif source.suffix.lower() in _DATABASE_ENDINGS:
-            yield _DatabaseMaps(source)
+            yield _database_maps(source)
         elif is_map_file(source):
             files.append(source)
         else:
+            _refuse_model(source)
             kinds = ", ".join(
                 ["a folder", "maps.h5", *(f"*{OUTPUTS[kind].suffix}" for kind in FILES_OF_MAPS)]
             )
-            raise UsageError(f"{source}: holds no maps; give {kinds}")
+            raise UsageError(f"{source}: contains no maps; give {kinds}")
     if files:
         yield _FileMaps(files)
+
+
+def _database_maps(path: Path) -> "_DatabaseMaps":
+    """The maps of a database; only of what is none it matters whether it is a model."""
+    try:
+        return _DatabaseMaps(path)
+    except ConfigError:
+        _refuse_model(path)
+        raise
+
+
+def _refuse_model(path: Path) -> None:
+    """Raise ConfigError for a model of another framework, saying what it is."""
+    try:
+        head = read_head(path, "file of maps", ConfigError, SEARCHED_BYTES)
+    except ConfigError:  # whoever wants the maps says so
+        return
+    if reason := why_foreign_model(head, "file of maps"):
+        raise ConfigError(f"{path}: {reason}")
 
 
 def _parts_of_folder(folder: Path) -> Iterator[_Source]:
@@ -101,9 +122,11 @@ class _FolderMaps:
         self._folder = folder
         if next(iter(self), None) is None:
             endings = ", ".join(f"*{OUTPUTS[kind].suffix}" for kind in FILES_OF_MAPS)
+            advice = "give the output folder of the run (-p joined with standalone_outpath)"
+            if next(folder.glob(f"*{OUTPUTS['render'].suffix}"), None):
+                advice = "caffe-lrp explain writes pictures alone; explain --sheet FILE puts them on a sheet"
             raise OutputError(
-                f"{folder}: contains neither the journal of a run nor files {endings}; give the output "
-                "folder of the run (-p joined with standalone_outpath)"
+                f"{folder}: contains neither the journal of a run nor files {endings}; {advice}"
             )
 
     def __iter__(self) -> Iterator[FinishedMap]:

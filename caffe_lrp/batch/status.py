@@ -39,7 +39,7 @@ class RunStatus:
     damaged
         Lines of journals that are not records and were skipped.
     per_second
-        Maps per second, of all running shards together.
+        Maps per second, for all running shards together.
     """
 
     fingerprint: str

@@ -117,7 +117,7 @@ def survey_of(work: WorkList) -> Survey:
 
 
 def _differ(one: str, other: str) -> bool:
-    """Return whether two texts are different paths."""
+    """Return whether two strings are different paths."""
     return (_is_plain(one) and _is_plain(other)) or Path(one) != Path(other)
 
 
@@ -136,8 +136,8 @@ def refuse_other_paths(work: WorkList, survey: Survey) -> None:
     """
     if len(work.entries) and not survey.has_path_root:
         raise ConfigError(
-            f"no path in the list contains '{work.output_paths.path_root}', the text where output paths "
-            "begin; set standalone_rootpath to a text that all of them contain, such as the name of a "
+            f"no path in the list contains '{work.output_paths.path_root}', the string where output paths "
+            "begin; set standalone_rootpath to a string that all of them contain, such as the name of a "
             "folder",
             setting="path_root",
         )

@@ -8,6 +8,8 @@ from caffe_lrp.inspection.layer_table import aligned
 from caffe_lrp.relevance.conservation import Conservation, LayerAccount
 from caffe_lrp.relevance.rules.accounts import CAUSES
 
+from .wording import is_balanced
+
 #: Shorter names of causes, for tables.
 _TITLES = {
     "epsilon": "ε",
@@ -58,6 +60,11 @@ def _shown(layer: LayerAccount) -> dict[str, float]:
 def _in_a_line(account: Conservation) -> str:
     """Return the sum that arrives, the sum left at other branches, and the layer that changes it most."""
     text = f"{_number(account.arrives)} of {_number(account.starts)} arrives"
+    if is_balanced(account.starts, account.amount):
+        text = (
+            f"relevance of both signs starts, {_number(account.amount)} in all, which sums to "
+            f"{_number(account.starts)}; {_number(account.arrives)} arrives: a sum near 0 is no loss"
+        )
     if account.aside:
         text += f", {_number(account.aside)} stays at other branches"
     worst = account.worst

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from caffe_lrp.errors import presentable
 from caffe_lrp.formats.spec import Shape
 from caffe_lrp.inspection.layer_table import aligned
 from caffe_lrp.messages import counted
@@ -11,6 +12,9 @@ from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.start import Start
+
+from .inline import wrapped
+from .tables import table
 
 #: How images are resized to the net's input, by ``resize``.
 _RESIZING = {
@@ -57,18 +61,19 @@ def option_of(setting: str) -> str:
     return "--" + setting.replace("_", "-")
 
 
-def assumption_lines(assumptions: Collection[Assumption]) -> Iterator[str]:
-    """Return a table of the assumed settings, and how to change them."""
+def assumption_lines(assumptions: Collection[Assumption], width: int | None = None) -> Iterator[str]:
+    """Return a table of the assumed settings, and how to change them; wrapped if ``width`` is given."""
     if not assumptions:
         return
     yield "assumed, because you did not say otherwise:"
     rows = [(f"  {each.option}", each.value, each.reason) for each in assumptions]
-    yield from aligned(rows)
+    yield from aligned(rows) if width is None else map(presentable, table([("", "", ""), *rows], width))
     example = next(iter(assumptions))
-    yield (
+    advice = (
         "to change one, give its option with another value; YAML configs and Python use the same names with "
         f"underscores, such as {example.setting}: {example.value}"
     )
+    yield from [advice] if width is None else map(presentable, wrapped(advice, width))
 
 
 def guess_of_mean(assumed: Mapping[str, Any], source: str) -> str:

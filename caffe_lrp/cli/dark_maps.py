@@ -10,6 +10,8 @@ from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.relevance.advice import suitable_formula
 from caffe_lrp.relevance.composite import FormulaCode
 
+from .wording import sum_text
+
 #: Number of maps named in the note.
 _MOST_NAMED = 5
 
@@ -18,8 +20,8 @@ _ADVICE = {
     Cause.STARTS_AT_ZERO: "relevance that starts at 0: explain another class, or start at another layer "
     "(--start-layer)",
     Cause.LOST: "relevance that is lost: find the layer with --conservation, and try another formula",
-    Cause.NOTHING_POSITIVE: "no positive relevance: pictures are scaled by the largest positive value, and "
-    "there is none; explain another class, or read the numbers instead of the picture",
+    Cause.NOTHING_POSITIVE: "no positive relevance: _heatmap.png is scaled by the largest positive value, "
+    "and there is none, so it is black; explain another class, or draw both signs (--outputs render)",
 }
 
 
@@ -31,16 +33,19 @@ def _scored_by(explainer: Explainer) -> str:
 
 def why_dark(darkness: Darkness, explainer: Explainer, formula: FormulaCode) -> str:
     """Return the reason why a map of ``formula`` shows nothing."""
-    if darkness.cause is Cause.STARTS_AT_ZERO:
+    if darkness.cause is Cause.STARTS_AT_ZERO and explainer.vector:
+        text = f"relevance starts at 0: {explainer.vector.text} is 0 at {_scored_by(explainer)}"
+    elif darkness.cause is Cause.STARTS_AT_ZERO:
         subject = "the score of class" if len(darkness.classes) == 1 else "all scores of classes"
         classes = ", ".join(map(str, darkness.classes))
         verb = "is" if len(darkness.classes) == 1 else "are"
         text = f"relevance starts at 0: {subject} {classes} {verb} 0 at {_scored_by(explainer)}"
     elif darkness.cause is Cause.LOST:
-        text = f"relevance is lost on the way: it starts at {darkness.starts:.3g}, but the whole map is 0"
+        starts = sum_text(darkness.starts, darkness.amount)
+        text = f"relevance is lost on the way: it starts at {starts}, but the whole map is 0"
     elif darkness.cause is Cause.NOTHING_POSITIVE:
-        text = "no pixel has positive relevance, so the heatmap is black; relevance starts at "
-        text += f"{darkness.starts:.3g}"
+        starts = sum_text(darkness.starts, darkness.amount)
+        text = f"no pixel has positive relevance; relevance starts at {starts}"
     else:
         text = f"{percent(darkness.visible)} of the pixels are visible"
     return f"{text} (formula {formula})" if len(explainer.formulas) > 1 else text

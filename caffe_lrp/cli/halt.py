@@ -27,7 +27,7 @@ _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Halt:
-    """A request to end, made by SIGINT (Ctrl-C), SIGTERM or SIGHUP, and its present effect.
+    """A request to end, made by SIGINT (Ctrl-C), SIGTERM or SIGHUP, and its current effect.
 
     KeyboardInterrupt is raised at most once, so the cleanup it starts, such as the removal of a half-written
     file, is not interrupted by further signals. Further signals redirect standard streams that nobody reads,

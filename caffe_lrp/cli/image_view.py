@@ -32,6 +32,7 @@ from caffe_lrp.model.explanation import Explanation
 from caffe_lrp.model.model import Model
 from caffe_lrp.model.notices import notices_on
 from caffe_lrp.model.settings import ModelSettings
+from caffe_lrp.model.start_vectors import refuse_ranks
 from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import suffix_of
 from caffe_lrp.outputs.pictures import render_file
@@ -43,8 +44,11 @@ from .assumptions import assumption_lines, assumptions_of, guess_of_mean, option
 from .commands.explain import SETTINGS
 from .compiler_reporter import CompilerReporter
 from .dark_maps import why_dark
+from .explained_sheet import ExplainedSheet
 from .picture_options import picture_options_of
-from .terminal import coloured, remark, remarking_logs, say
+from .sheet_file import require_room, write_sheet
+from .terminal import coloured, remark, remarking_logs, say, table_width
+from .turned_images import TurnedImages
 
 #: Number of classes shown for every image.
 _MOST_SHOWN = 5
@@ -141,10 +145,14 @@ def show_images(options: argparse.Namespace) -> ExitCode:
     said = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
     if options.labels is not None:
         said["labels"] = options.labels
+    if options.start_vector is not None:
+        said["start_vector"] = options.start_vector
     if options.formulas:
         said["formula"] = options.formulas[0]
+    if options.sheet:
+        require_room(options.sheet, overwrite=options.overwrite)
     pictures = picture_options_of(options)
-    settable = (*SETTINGS, "labels", "formula", "target", *pictures)
+    settable = (*SETTINGS, "labels", "start_vector", "formula", "target", *pictures)
     with placing({name: option_of(name) for name in settable}):
         style = picture_style(pictures)
         settings = ModelSettings(prototxt=options.prototxt, caffemodel=options.caffemodel, **said)
@@ -152,10 +160,13 @@ def show_images(options: argparse.Namespace) -> ExitCode:
         assumed = assumed_settings(deployed, settings, said)
         with remarking_logs(), Model(replace(settings, **assumed)) as model:
             plan = _plan_of(options, model)
-            view = _View(model, plan, style)
+            view = _View(model, plan, style, ExplainedSheet(plan.images, style) if options.sheet else None)
             view.show_net(said, assumed)
             view.compile(options)
-            return view.show_maps()
+            code = view.show_maps()
+            if view.sheet:
+                write_sheet(options.sheet, view.sheet.drawn(), style)
+            return code
 
 
 def _plan_of(options: argparse.Namespace, model: Model) -> _Plan:
@@ -166,6 +177,7 @@ def _plan_of(options: argparse.Namespace, model: Model) -> _Plan:
     if options.top is not None:
         if options.top > model.output_count:
             raise UsageError(f"--top: {options.top} is more than the {model.output_count} classes of the net")
+        refuse_ranks(model.explainer(()).vector)
         targets = tuple(Target(_BEST.code, rank) for rank in range(1, options.top + 1))
     formulas = options.formulas or (model.formula,)
     plan = _Plan(tuple(dict.fromkeys(options.images)), formulas, targets, Path(options.prepath))
@@ -184,6 +196,7 @@ class _View:
     model: Model
     plan: _Plan
     style: PictureStyle
+    sheet: ExplainedSheet | None = None
 
     @cached_property
     def explainer(self) -> Explainer:
@@ -192,12 +205,13 @@ class _View:
 
     def show_net(self, said: dict[str, Any], assumed: dict[str, Any]) -> None:
         """Print the assumed settings of the net, and notes about it."""
-        options = {name: option_of(name) for name in SETTINGS}
+        options = {name: option_of(name) for name in (*SETTINGS, "start_vector")}
         notices = [notice.placed(options) for notice in notices_on(self.explainer)]
         for text in (*CACHE_FOLDER.notices, *notices):
             if text not in self.explainer.remarks:  # remarks about images in the prototxt are printed below
                 remark(f"note: {text}")
-        for line in assumption_lines([*assumptions_of(self.explainer, said, assumed)]):
+        width = table_width() if sys.stdout.isatty() else None
+        for line in assumption_lines([*assumptions_of(self.explainer, said, assumed)], width):
             say(line, sys.stdout)
         if guess := guess_of_mean(assumed, self.explainer.deployed.source):
             remark(f"note: {guess}")
@@ -213,9 +227,14 @@ class _View:
 
     def show_maps(self) -> ExitCode:
         """Make all pictures; return the exit code."""
-        failed = 0
-        for image, maps in groupby(self._explained(), lambda pair: pair[0].image):
-            failed += not self._show_image(image, [*maps])
+        failed, turned = 0, TurnedImages()
+        for image, pairs in groupby(self._explained(), lambda pair: pair[0].image):
+            maps = [*pairs]
+            failed += not self._show_image(image, maps)
+            if any(isinstance(found, Explanation) and found.is_turned for _, found in maps):
+                turned.add(str(image))
+        if note := turned.note():
+            remark(f"note: {note}")
         if failed and len(self.plan.images) > 1:
             how = coloured(f"{failed} of {len(self.plan.images)} images failed", "bad", sys.stderr)
             remark(f"{how} (reasons above)")
@@ -251,30 +270,38 @@ class _View:
             for line in _class_lines(explanations):
                 say(line, sys.stdout)
         faults: dict[str, None] = {}  # maps of one image usually fail for the same reason
+        drawn = []
         for each, found in maps:
             try:
-                self._paint(each, found)
+                drawn.append(self._paint(each, found))
             except ImageError as fault:
                 name = f"{image}: "
                 faults[presentable(name) + str(fault).removeprefix(name)] = None
+        if self.sheet:
+            self.sheet.add(image, drawn)
         for text in faults:
             remark(f"{coloured('failed', 'bad', sys.stderr)}: {text}")
         return not faults
 
-    def _paint(self, wanted: _Map, found: Explanation | CaffeLrpError) -> None:
-        """Write a picture and print its path; raise ImageError if there is no explanation."""
+    def _paint(self, wanted: _Map, found: Explanation | CaffeLrpError) -> tuple[Explanation, bytes]:
+        """Write a picture, print its path, and return both; raise ImageError without an explanation."""
         if not isinstance(found, Explanation):
             raise found
-        write_atomically(wanted.path, render_file(found, Encoding(picture=self.style)))
+        content = render_file(found, Encoding(picture=self.style))
+        write_atomically(wanted.path, content)
         say(presentable(f"  {self._about(found)}: {wanted.path}"), sys.stdout)
         if found.darkness:
             why = why_dark(found.darkness, self.explainer, found.formula)
             remark(f"note: {presentable(str(wanted.path))}: {why}")
+        return found, content
 
     def _about(self, explanation: Explanation) -> str:
         """Return the target of a picture, and its formula if there are several."""
+        vector = self.explainer.vector
         noun = "class" if len(explanation.target) == 1 else "classes"
         text = f"{noun} {', '.join(map(str, explanation.target))} explained"
+        if vector:
+            text = f"{text} with {vector.text}" if vector.kind.is_for_targets else f"{vector.text} explained"
         return f"{text} by formula {explanation.formula}" if len(self.plan.formulas) > 1 else text
 
 

@@ -179,4 +179,5 @@ def _advice(facts: NetFacts) -> str:
 
 def _gaps(facts: NetFacts) -> Iterator[str]:
     for gap in facts.gaps:
-        yield f"{gap.label} has no rule under formula {gap.formula}: {gap.advice}"
+        name = gap.formula.label if isinstance(gap.formula, Composite) else f"formula {gap.formula}"
+        yield f"{gap.label} has no rule under {name}: {gap.advice}"

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from caffe_lrp.batch.shards import Shard, parse_shard
 from caffe_lrp.config import CANONIZATIONS, KEYS, Key, read_composite
+from caffe_lrp.config.keys import exists
 from caffe_lrp.errors import UsageError
 from caffe_lrp.machine.resources import parse_memory
 from caffe_lrp.messages import did_you_mean
@@ -39,7 +40,7 @@ MOST_THREADS = 1024
 #: Each rank is a job for every image, before the number of the net's classes is known.
 MOST_RANKS = 10_000
 
-#: Most digits of a count, which then fits into 64 bits.
+#: Maximum number of digits of a count, which then fits in 64 bits.
 _MOST_DIGITS = 18
 
 #: OpenCV does not decode larger images.
@@ -189,10 +190,12 @@ def formulas_of(text: str) -> tuple[int | str, ...]:
         codes = tuple(key.parse(part.strip()) for part in text.split(","))
     except ValueError as error:
         advice = "; write several, separated by commas, such as 0,100" if "," in text else ""
+        if text.endswith((".yaml", ".yml")):
+            advice = "; for a file, use --composite"
         raise argparse.ArgumentTypeError(f"{text!r} {error}{advice}") from None
     for code in codes:
         if codes.count(code) > 1:
-            raise argparse.ArgumentTypeError(f"{text!r} has the formula {code} twice")
+            raise argparse.ArgumentTypeError(f"{text!r} lists formula {code} twice")
     return codes
 
 
@@ -221,15 +224,21 @@ def formulas_given(options: argparse.Namespace) -> tuple[FormulaCode, ...]:
     ConfigError
         A composite cannot be read.
     UsageError
-        Two have the same name.
+        Two have the same name, or one is no file but may be a formula.
     """
+    for path in options.composites:
+        if not path.suffix and not exists(path):
+            raise UsageError(
+                f"--composite: there is no file {path}; a formula is given with --formula, and caffe-lrp "
+                f"composite {path} prints one as a file"
+            )
     codes = [*(options.formulas or ()), *map(read_composite, options.composites)]
     names = [str(code) for code in codes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(
-            f"--composite: '{twice}' is the name of two formulas or composites; rename a file, or write a "
-            "'name' into it"
+            f"--composite: '{twice}' is the name of two formulas or composites; rename a file, or add a "
+            "'name' to it"
         )
     return tuple(codes)
 

@@ -1,4 +1,4 @@
-"""Showing long texts on a terminal: through the user's pager if they do not fit on the screen."""
+"""Showing long text on a terminal: through the user's pager if it does not fit on the screen."""
 
 import os
 import shlex

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Any
 
@@ -12,8 +13,8 @@ from caffe_lrp.messages import counted, duration
 from .terminal import remark, say
 
 _SECONDS_BETWEEN_LINES = 60.0
-#: Number of errors printed one by one; others are counted.
-_MOST_ERRORS = 20
+#: Number of errors printed one by one, and of those with the same advice; others are counted.
+_MOST_ERRORS, _MOST_ALIKE = 20, 5
 
 
 class Tally:
@@ -35,7 +36,8 @@ class Tally:
     """
 
     def __init__(self, total: int, unit: str, title: str) -> None:
-        self.done = self.failed = 0
+        self.done = self.failed = self._unsaid = 0
+        self._alike: Counter[str] = Counter()
         self._total, self._title = total, title
         self._has_bar = sys.stderr.isatty()
         self._bar: tqdm[Any] = tqdm(total=total, unit=unit, disable=not self._has_bar, dynamic_ncols=True)
@@ -48,8 +50,10 @@ class Tally:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        if self.failed > _MOST_ERRORS:
-            say(f"… and {counted(self.failed - _MOST_ERRORS, 'failure')} more", sys.stderr)
+        if self._unsaid:
+            say(f"… and {counted(self._unsaid, 'failure')} more", sys.stderr)
+        for advice in filter(None, self._alike):
+            remark(f"what to do: {advice}")
 
     @property
     def seconds(self) -> float:
@@ -61,14 +65,17 @@ class Tally:
         """Finished items per second."""
         return self.done / max(self.seconds, 1e-9)
 
-    def add(self, error: str = "") -> None:
-        """Count one finished item, and print the error if it failed."""
+    def add(self, error: str = "", advice: str = "") -> None:
+        """Count one finished item, and print the error if it failed; the advice is said once, at the end."""
         self.done += 1
         if error:
             self.failed += 1
             self._bar.set_postfix(failed=self.failed, refresh=False)
-            if self.failed <= _MOST_ERRORS:
+            self._alike[advice] += 1
+            if self._alike[advice] <= (_MOST_ALIKE if advice else _MOST_ERRORS):
                 say(error, sys.stderr, self._bar.write)
+            else:
+                self._unsaid += 1
         self._bar.update()
         now = time.monotonic()
         if not self._has_bar and now - self._told >= _SECONDS_BETWEEN_LINES:

@@ -29,10 +29,12 @@ from .accounts import conservation_lines
 from .compiler_reporter import CompilerReporter
 from .dark_maps import DarkMaps, why_dark
 from .terminal import coloured, remark, say
+from .turned_images import TurnedImages
 from .wording import (
     ending_line,
     merges_line,
     plan_table,
+    prefix_line,
     progress_line,
     resumption_line,
     success_line,
@@ -59,6 +61,7 @@ class Reporter:
     def __init__(self, run: PreparedRun, places: Mapping[str, str], *, quiet: bool, verbose: bool) -> None:
         self._run, self._places, self._quiet, self._verbose = run, places, quiet, verbose
         self._last_failure, self._has_account, self._dark = "", False, DarkMaps()
+        self._misses_images, self._turned = False, TurnedImages()
         self._compiler = CompilerReporter()
         self._hides_bar = quiet or not sys.stderr.isatty()
         self._bar: tqdm[Any] = tqdm(disable=True)
@@ -151,9 +154,12 @@ class Reporter:
         if failure != self._last_failure:  # the maps of one line usually fail together, for the same reason
             say(failure, sys.stderr, self._bar.write)
         self._last_failure = failure
+        self._misses_images = self._misses_images or outcome.job.is_missing
 
     def _show_success(self, outcome: JobOutcome) -> None:
         run, why = self._run, ""
+        if outcome.is_turned:
+            self._turned.add(str(outcome.job.image))
         if outcome.darkness:
             why = why_dark(outcome.darkness, run.explainer, outcome.job.formula)
             self._dark.add(outcome.job, outcome.darkness, self._about(outcome.job, why))
@@ -182,8 +188,10 @@ class Reporter:
             colour = "bad" if event.done < event.total else "good"
             made = coloured(f"{event.done} of {event.total} heatmaps made", colour, sys.stdout)
             say("\n".join(summary_lines(run, event, made)), sys.stdout)
-            if note := self._dark.note(event, run.explainer):
+            for note in filter(None, [self._dark.note(event, run.explainer), self._turned.note()]):
                 remark(f"note: {note}")
+        if self._misses_images and (note := prefix_line(run.options)):
+            remark(note)
         if event.left:
             how = coloured("interrupted" if event.was_interrupted else "stopped", "bad", sys.stderr)
             remark(f"{how}{ending_line(event)}")

@@ -5,9 +5,9 @@ from typing import Protocol
 
 from caffe_lrp.messages import closest
 
-#: Least similarity of options, as measured by `closest`: names are short, and several are similar.
+#: Minimum similarity of options, as measured by `closest`: names are short, and several are similar.
 _LEAST = 0.7
-#: Least number of letters; too many options begin with fewer.
+#: Minimum number of letters; shorter words match too many options.
 _LEAST_BEGINNING = 3
 
 

@@ -6,7 +6,7 @@ from .inline import bold, columns, wrapped
 
 _GAP = "  "
 _INDENT = "    "
-#: Least width of a wrapped last column.
+#: Minimum width of a wrapped last column.
 _LEAST_LAST_COLUMN = 32
 
 

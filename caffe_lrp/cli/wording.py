@@ -5,6 +5,7 @@ from pathlib import Path
 
 from caffe_lrp.batch.events import Advanced, Ended, Resumed, Waiting
 from caffe_lrp.batch.job import JobOutcome
+from caffe_lrp.batch.options import RunOptions
 from caffe_lrp.batch.preparation import PreparedRun
 from caffe_lrp.batch.run_files import database_path
 from caffe_lrp.inspection.layer_table import LAYER_COLUMNS, aligned, rule_columns
@@ -12,6 +13,29 @@ from caffe_lrp.messages import counted, duration
 from caffe_lrp.model.explainer import Explainer
 from caffe_lrp.net.canonize import Merge
 from caffe_lrp.outputs.kinds import suffix_of
+
+#: A sum below this share of its terms, signs aside, says nothing about how much relevance there is.
+_LEAST_SHARE = 0.01
+
+
+def is_balanced(total: float, amount: float) -> bool:
+    """Whether terms of both signs, ``amount`` with signs aside, nearly cancel in their sum ``total``."""
+    return abs(total) < _LEAST_SHARE * amount
+
+
+def sum_text(total: float, amount: float) -> str:
+    """A sum, with the terms that nearly cancel in it if they do."""
+    text = f"{total:.3g}"
+    return f"{text} (the sum of {amount:.3g} of both signs)" if is_balanced(total, amount) else text
+
+
+#: Stage of a job -> what it does.
+_STAGES = {
+    "decode": "reading images",
+    "forward": "the forward pass",
+    "relevance": "the backward pass",
+    "write": "writing files",
+}
 
 
 def plan_table(explainer: Explainer) -> Iterator[str]:
@@ -70,6 +94,16 @@ def progress_line(advanced: Advanced) -> str:
     return f"{text}, {advanced.per_second:.3g} a second, {duration(advanced.seconds_left)} left"
 
 
+def prefix_line(options: RunOptions) -> str:
+    """Return the note on what is put before the paths of the list; empty if that is nothing."""
+    if not options.is_demo or Path(options.prepath) == Path():
+        return ""
+    return (
+        f"note: PREPATH, here '{options.prepath}', is put before every path in the list; give ./ to use the "
+        "paths as they are, or / if they are absolute"
+    )
+
+
 def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
     """Yield the summary: ``made`` (the number of maps), times, and where files were written."""
     if not ended.made and not ended.failures and not ended.left:
@@ -82,9 +116,9 @@ def summary_lines(run: PreparedRun, ended: Ended, made: str) -> Iterator[str]:
     if ended.failed:
         text += f", {ended.failed} failed (reasons above)"
     if ended.made + ended.failures > 1 and ended.slowest_stage:
-        text += f"; {ended.per_second:.3g} a second, most time in {ended.slowest_stage}"
+        text += f"; {ended.per_second:.3g} a second, most time spent in {_STAGES[ended.slowest_stage]}"
         text += f", quirks {run.explainer.settings.quirks}"
-    yield f"{text}; before that {_before_line(ended)}" if ended.made + ended.failures else text
+    yield f"{text}; after {_before_line(ended)}" if ended.made + ended.failures else text
     if ended.done:
         suffixes = ", ".join(suffix_of(kind) for kind in run.task.kinds)
         if suffixes:

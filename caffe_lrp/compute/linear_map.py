@@ -91,8 +91,11 @@ def signed_weight(weight: Blob, nonnegative: bool) -> Blob:
     nonnegative
         Whether the input is never negative, so that one part in is enough.
     """
-    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
-    columns = [np.concatenate([positive, negative], axis=1)]
-    if not nonnegative:
-        columns.append(np.concatenate([negative, positive], axis=1))
-    return np.ascontiguousarray(np.concatenate(columns, axis=3))
+    groups, _, outputs, _, *rest = weight.shape
+    signed = np.empty((groups, 2, outputs, 1 if nonnegative else 2, *rest), weight.dtype)
+    # Each part is written where it belongs: copies of large layers would take gigabytes meanwhile.
+    for out in range(2):
+        for into in range(signed.shape[3]):
+            part = np.maximum if out == into else np.minimum
+            part(weight[:, 0, :, 0], 0, out=signed[:, out, :, into])
+    return signed

@@ -171,7 +171,7 @@ class ConvolutionMap(LinearMap):
         return _product(self._turned(shape), adjoint_weight(self._weight), method)
 
     def _turned(self, shape: ConvolutionShape) -> ConvolutionShape:
-        """The geometry of a convolution of the outputs that gives the inputs, without stride."""
+        """The geometry of a convolution without stride that turns the outputs into the inputs."""
         window, (height, width) = self.window, self.input_shape[1:]
         top = window.pad_h - (window.kernel_h - 1) * window.dilation_h
         left = window.pad_w - (window.kernel_w - 1) * window.dilation_w

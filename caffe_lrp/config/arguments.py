@@ -131,7 +131,7 @@ def _labels(value: Any) -> Path | tuple[str, ...]:
         return Path(cast(str, value))
     labels = tuple(value) if isinstance(value, Sequence) else (None,)
     if not all(isinstance(label, str) for label in labels):
-        raise ConfigError("must be a file, or a list of texts", setting=_LABELS)
+        raise ConfigError("must be a file, or a list of strings", setting=_LABELS)
     return labels
 
 

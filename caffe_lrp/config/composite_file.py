@@ -1,5 +1,6 @@
 """Composites in YAML: a file of their own, or a block of a config."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ _NAME_OF_BLOCK = "composite"
 _EXAMPLE = "a composite has lines such as 'base: epsilon-plus' and a list 'rules'"
 
 
-def read_composite(path: Path) -> Composite:
+def read_composite(path: str | os.PathLike[str]) -> Composite:
     """The composite in a file; its name is that of the file without the ending, unless it has one of its own.
 
     Raises
@@ -27,6 +28,7 @@ def read_composite(path: Path) -> Composite:
     ConfigError
         The file cannot be read, or is none; all faults are reported at once.
     """
+    path = Path(path)
     content = read_small_file(path, "composite", ConfigError, most_megabytes=1, may_be_pipe=True)
     root = root_of(content, path, "composite", _EXAMPLE)
     return _composite(root, path.stem, str(path))

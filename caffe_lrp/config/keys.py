@@ -54,6 +54,7 @@ class HeatmapConfig:
     synset_file: Path | None = None
     start_layer: int | str
     first_layer: int | str = 0
+    start_vector: str | Path | None = None
     head: str | None = None
     class_count: int | None = None
     output_root: str = "heatmaps"
@@ -194,6 +195,13 @@ def _layer(parse_index: Callable[[str], int]) -> Callable[[str], int | str]:
     return lambda text: parse_index(text) if _INTEGER.fullmatch(text) else text
 
 
+def _start_vector(text: str) -> str | Path:
+    """A NumPy file, or words; the table of start vectors, which knows whether they mean one, is not here."""
+    if not text.strip():
+        raise ValueError("must be a start vector, such as one, or a .npy file")
+    return Path(text) if text.lower().endswith(".npy") else text
+
+
 def _name(text: str) -> str:
     if not text.strip():
         raise ValueError("must be a name")
@@ -321,6 +329,14 @@ KEYS: tuple[Key, ...] = (
         "first_layer",
         _layer(at_least(0)),
         "lowest layer of the backward pass, by index or name; 0: down to the image",
+    ),
+    Key(
+        "start_vector",
+        "start_vector",
+        _start_vector,
+        "what relevance starts as: score, one, difference:CLASS, … or a .npy file; the score of the class "
+        "unless given",
+        required=False,
     ),
     Key(
         "head",

@@ -7,11 +7,9 @@ from typing import Any
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import read_small_file
 
-from .keys import ALTERNATIVES, COMMAND_LINE, KEYS, HeatmapConfig, LocatedValue, locate
+from .keys import ALTERNATIVES, COMMAND_LINE, HeatmapConfig, LocatedValue, locate
 from .text_file import read_text
 from .yaml_file import is_yaml, read_yaml
-
-_PATH_ATTRIBUTES = tuple(key.attribute for key in KEYS if key.parse is Path)
 
 
 def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> HeatmapConfig:
@@ -34,9 +32,9 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
             raise ConfigError(
                 f"{places[one]}: {one} is given together with {other}; keep only one of the two"
             )
-    for attribute in _PATH_ATTRIBUTES:
-        if values.get(attribute) is not None:
-            values[attribute] = locate(values[attribute], path.parent)
+    for attribute, value in values.items():
+        if isinstance(value, Path):
+            values[attribute] = locate(value, path.parent)
     return HeatmapConfig(**values, places=places)
 
 

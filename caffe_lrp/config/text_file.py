@@ -113,7 +113,7 @@ def _read_value(key: Key, lines: list[str], number: int, config_folder: Path) ->
 
 
 def _refuse_blank(first_word: str, whole: str, config_folder: Path) -> None:
-    """ValueError if the first word of a line is not a file, but the whole line is."""
+    """Raise ValueError if the first word of a line is not a file, but the whole line is."""
     if not exists(locate(Path(first_word), config_folder)) and exists(locate(Path(whole), config_folder)):
         raise ValueError("ends at its first space; rename the file so that its path has no spaces")
 

@@ -1,4 +1,4 @@
-"""The YAML format: lines ``key: value``, a block ``preprocess`` for the net's input, and one for pictures.
+"""The YAML format: lines ``key: value``, a ``preprocess`` block for the net's input, and one for pictures.
 
 Values are parsed from their text, as in text files; their types in YAML (``no``, ``1e-2``, ``012``) do not
 matter. No objects are constructed, and everything that could make a small file large is refused.
@@ -57,7 +57,7 @@ def is_yaml(path: Path) -> bool:
 
 
 def require_yaml_name(path: Path) -> None:
-    """UsageError unless a file with this name would be read as YAML."""
+    """Raise UsageError unless a file with this name would be read as YAML."""
     if not is_yaml(path):
         raise UsageError(
             f"{path}: a YAML config is recognised by its name; give it a name that ends with {SUFFIXES[0]}"
@@ -271,7 +271,7 @@ def _lines_of_pictures(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _as_scalar(value: Any) -> str:
-    """The text that is read back as this value; texts that look like something else are put in quotes."""
+    """The text that is read back as this value; text that looks like something else is quoted."""
     if isinstance(value, tuple):
         return _as_list(value)
     if not isinstance(value, (str, Path)):

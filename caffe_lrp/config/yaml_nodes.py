@@ -12,7 +12,7 @@ import yaml
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.recognition import why_no_text
 
-#: Most bytes of a file; configs have about two thousand, and reading takes a second per 200,000.
+#: Maximum size of a file in bytes; configs have about two thousand, and reading takes a second per 200,000.
 _MOST_BYTES = 100_000
 #: Nodes inside nodes: a number in a list of a parameter, of an entry, in a list, in a block, in a file.
 _DEEPEST = 6

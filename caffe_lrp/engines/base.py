@@ -1,7 +1,7 @@
 """The interface of engines, which run plans on batches of images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -83,7 +83,7 @@ class Engine(ABC):
         self,
         plan: Plan,
         forward: ForwardPass,
-        classes: Sequence[Sequence[int]],
+        start: Mapping[int, Blob],
         observer: Observer | None = None,
     ) -> Blob:
         """Relevance of the plan's target.
@@ -94,9 +94,8 @@ class Engine(ABC):
             The plan.
         forward
             The forward pass of N items, by `forward` with this plan among its plans.
-        classes
-            For each item, the classes with the scores from which relevance starts; each below
-            `Plan.start_size`.
+        start
+            Each value of `Plan.seeds` -> (N, …): the start vectors.
         observer
             Called after every step, or None.
 

@@ -1,9 +1,7 @@
 """The CPU engine: the forward pass layer by layer, and relevance from the start layer down to the target."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-
-import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
@@ -54,15 +52,10 @@ class CpuEngine(Engine):
         self,
         plan: Plan,
         forward: ForwardPass,
-        classes: Sequence[Sequence[int]],
+        start: Mapping[int, Blob],
         observer: Observer | None = None,
     ) -> Blob:
-        activations = forward.activations
-        elements = [plan.origin.elements_of(chosen) for chosen in classes]
-        relevance = {
-            value: _seed(activations[scores], elements, plan.unit_seed)
-            for value, scores in plan.seeds.items()
-        }
+        relevance = {value: start[value] for value in plan.seeds}
         for step in plan.steps:
             propagated = _propagate(step, forward, relevance, self._workspace, observer)
             relevance.update(zip(step.layer.inputs, propagated, strict=True))
@@ -86,14 +79,6 @@ def _forward_with_sums(
     if step.conditions.is_compared:
         prepared.map.restore_ties(inputs[0], output, workspace)
     return (output,)
-
-
-def _seed(scores: Blob, elements: Sequence[list[int]], unit_seed: bool) -> Blob:
-    """The start vector: zero except at the chosen elements, where it is the score, or 1."""
-    seed = np.zeros(scores.shape, np.float32)
-    for item, chosen in enumerate(elements):
-        seed[item].reshape(-1)[chosen] = 1 if unit_seed else scores[item].reshape(-1)[chosen]
-    return seed
 
 
 def _propagate(

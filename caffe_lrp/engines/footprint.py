@@ -80,7 +80,7 @@ def _floats(net: Net, owners: dict[int, int], values: Iterable[int]) -> int:
 
 
 def _forward_peak(net: Net, owners: dict[int, int], kept: frozenset[int]) -> int:
-    """Most numbers of one image in memory during the forward pass."""
+    """Peak number of values of one image in memory during the forward pass."""
     needed = kept.union(*(layer.inputs for layer in net.layers))
     live, peak = {net.input_value, *net.constants}, 0
     for layer in net.layers:
@@ -92,7 +92,7 @@ def _forward_peak(net: Net, owners: dict[int, int], kept: frozenset[int]) -> int
 
 
 def _backward_peak(net: Net, plan: Plan) -> int:
-    """Most numbers of relevance of one image in memory during the backward pass."""
+    """Peak number of relevance values of one image in memory during the backward pass."""
     live = set(plan.seeds)
     peak = 0
     for step in plan.steps:

@@ -61,7 +61,7 @@ def read_image(
         raise ImageError(f"{source}: no such image; {missing_file_advice(file)}") from error
     except PermissionError as error:
         raise ImageError(
-            f"{source}: no permission to read the image; check the permissions of file and folder"
+            f"{source}: no permission to read the image; check the permissions of the file and its folder"
         ) from error
     except (OSError, ValueError) as error:
         raise ImageError(f"{source}: cannot be read: {why_unreadable(error, file)}") from error
@@ -88,7 +88,7 @@ def _read_member(member: ArchiveMember, take: Callable[[int], None], most: int) 
         content = file.read(size)
     if len(content) < size:
         raise ImageError(
-            f"{member}: the archive became shorter during the run; do not change it while it is being read"
+            f"{member}: the archive shrank during the run; do not change it while it is being read"
         )
     return content
 

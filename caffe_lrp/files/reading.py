@@ -132,7 +132,7 @@ def open_input(path: Path, *, may_be_pipe: bool = False) -> BinaryIO:
 def pieces_of(file: BinaryIO, size: int = MEGABYTE) -> Iterator[bytes]:
     """Yield the bytes of a file opened by `open_input`, in pieces of at most ``size``.
 
-    A regular file is read up to its present size, although it may grow in the meantime. So system files of
+    A regular file is read up to its present size, although it may grow meanwhile. So system files of
     size 0, some of which never end or block, are empty.
 
     Raises
@@ -252,7 +252,7 @@ def _require_regular(mode: int) -> None:
         stat.S_IFSOCK: "a socket",
     }
     kind = kinds.get(stat.S_IFMT(mode), "a device")
-    raise NotRegularError(f"{kind} is in the place of this file; move or rename it")
+    raise NotRegularError(f"{kind} is in place of this file; move or rename it")
 
 
 def why_unreadable(fault: OSError | ValueError, path: Path) -> str:

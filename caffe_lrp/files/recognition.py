@@ -250,3 +250,9 @@ def why_foreign(content: bytes, what: str) -> str:
     """Return the known wrong kind of a file that should be ``what``; empty if it is not one of them."""
     kind = foreign_kind(content)
     return f"is {kind.name}, not a {what}; {kind.advice}" if kind else ""
+
+
+def why_foreign_model(content: bytes, what: str) -> str:
+    """Return of which other framework a model is that should be ``what``; empty if it is none."""
+    kind = foreign_kind(content)
+    return why_foreign(content, what) if kind and kind.advice.startswith(_ONLY_CAFFE) else ""

@@ -9,7 +9,7 @@ is used. Source: manual: toolbox, "Decoding".
 import io
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -68,7 +68,7 @@ _DEEP_COLOUR_BYTES, _TURNED_BYTES = 8, 16
 ImageName = ImageSource | str
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TIFF_PHOTOMETRIC, _TIFF_ORIENTATION = 262, 274
+_TIFF_PHOTOMETRIC, _ORIENTATION = 262, 274
 _READABLE_BITS = (1, 2, 4, 8, 16)
 
 
@@ -128,8 +128,8 @@ def decode_opened(
         take(_bytes_to_decode(image, content))
         decoded = _loaded(name, image, content)
         if orientation == 1:
-            return decoded
-        return replace(decoded, pixels=_as_stored(decoded.samples, orientation))
+            return replace(decoded, is_turned=True) if _has_other_orientation(image) else decoded
+        return replace(decoded, pixels=_as_stored(decoded.samples, orientation), is_turned=True)
 
 
 def _open(source: ImageSource, content: bytes, max_pixels: int) -> Image.Image:
@@ -248,7 +248,7 @@ def refuse_large_sides(name: ImageName, height: int, width: int, max_pixels: int
     if width * height > max_pixels:
         raise _beyond_limit(name, f"{size} pixels are", max_pixels)
     if max(width, height) > LARGEST_SIDE:
-        raise too_large(name, f"it has {size} pixels, the limit is {LARGEST_SIDE} a side")
+        raise too_large(name, f"it has {size} pixels, the limit is {LARGEST_SIDE} per side")
 
 
 def _refuse_too_large(name: ImageName, image: Image.Image, content: bytes, max_pixels: int) -> None:
@@ -282,8 +282,15 @@ def _orientation(image: Image.Image) -> int:
     """The orientation tag of a TIFF, which both libraries apply automatically; 1 for other files."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return 1
-    orientation = image.tag_v2.get(_TIFF_ORIENTATION, 1)
+    orientation = image.tag_v2.get(_ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1
+
+
+def _has_other_orientation(image: Image.Image) -> bool:
+    """Return whether a loaded image is to be shown turned or mirrored; False for damaged metadata."""
+    with suppress(Exception):  # whatever they are, the pixels can be used
+        return image.getexif().get(_ORIENTATION) in range(2, 9)
+    return False
 
 
 def _as_stored(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
@@ -311,7 +318,7 @@ def _samples(name: ImageName, image: Image.Image) -> DecodedImage:
         return DecodedImage(loaded_eight_bits(image, "CMYK"), ColourModel.CMYK, uses_mitchell=False)
     if image.mode in ("P", "RGB", "RGBX", "YCbCr", "HSV"):
         return DecodedImage(loaded_eight_bits(image, "RGB"), ColourModel.RGB, image.mode == "P")
-    raise ImageError(f"{name}: colours of the kind {image.mode} cannot be read; convert the image to RGB")
+    raise ImageError(f"{name}: colour mode {image.mode} cannot be read; convert the image to RGB")
 
 
 def _deep_gray(image: Image.Image) -> DecodedImage:

@@ -129,8 +129,8 @@ def _numpy_mean(path: Path, wanted: int) -> NDArray[Any]:
         mean = array[np.newaxis]
     elif len(shape) == 3 and shape[0] == shape[2] == wanted:
         raise ModelError(
-            f"{path}: the channels of {found} numbers may come first or last; save it with numpy.save, as an "
-            f"array (1, {wanted}, height, width)"
+            f"{path}: it is unclear whether the channels of {found} numbers come first or last; "
+            f"save it with numpy.save, as an array (1, {wanted}, height, width)"
         )
     elif len(shape) == 3 and wanted in (shape[0], shape[2]):
         mean = array if shape[0] == wanted else array.transpose(2, 0, 1)
@@ -146,7 +146,7 @@ def _refuse_absurd_size(path: Path, height: int, width: int) -> None:
     """ModelError for a mean far larger than any net's input, before memory is allocated."""
     if height * width > _MOST_PIXELS:
         raise ModelError(
-            f"{path}: the mean image has {height} x {width} pixels, the limit is {_MOST_PIXELS} in all; use "
+            f"{path}: the mean image is {height} x {width} pixels, the limit is {_MOST_PIXELS} in all; use "
             "the mean that belongs to the net"
         )
 
@@ -175,7 +175,7 @@ def _text_mean(path: Path, wanted: int) -> NDArray[np.float64]:
     _refuse_absurd_size(path, height, width)
     if len(values) != wanted * height * width:
         raise ModelError(
-            f"{path}: the header promises {wanted} x {height} x {width} = {wanted * height * width} numbers, "
+            f"{path}: the header says {wanted} x {height} x {width} = {wanted * height * width} numbers, "
             f"the file has {len(values)}; download or make it again"
         )
     return values.reshape(wanted, width, height).transpose(0, 2, 1)

@@ -109,7 +109,7 @@ def decode_given(given: object, max_pixels: int) -> DecodedImage:
 
 def _of_picture(name: ImageName, image: Image.Image, max_pixels: int) -> DecodedImage:
     if min(image.size) < 1:
-        raise ImageError(f"{name}: has no pixels; give an image that has some")
+        raise ImageError(f"{name}: has no pixels; give an image with at least one")
     return decode_opened(name, image, b"", max_pixels)
 
 
@@ -134,7 +134,7 @@ def _refuse_array(name: ImageName, array: NDArray[Any]) -> None:
             "input of the net as float32"
         )
     if array.size == 0:
-        raise ImageError(f"{name}: has no pixels; give an image that has some")
+        raise ImageError(f"{name}: has no pixels; give an image with at least one")
     if array.ndim == _AXES_OF_BATCH:
         raise ImageError(f"{name}: is a batch; give one image at a time, without the batch axis")
     is_planar = array.ndim == 3 and array.shape[2] not in _COLOURS and array.shape[0] in _COLOURS

@@ -87,7 +87,11 @@ def read_numpy_file(
 
 
 def array_of(
-    content: bytes, source: ImageSource | Path, error: type[CaffeLrpError], advice: str
+    content: bytes,
+    source: ImageSource | Path,
+    error: type[CaffeLrpError],
+    advice: str,
+    wanted: str = "an image",
 ) -> NDArray[Any]:
     """The array in a NumPy file, a view of ``content``: real numbers of any type.
 
@@ -99,13 +103,15 @@ def array_of(
         The file, and how to write a correct one, for messages.
     error
         Class of the error to raise.
+    wanted
+        What the file should hold, for messages.
 
     Raises
     ------
     CaffeLrpError
         Of class ``error``: it is not a NumPy file, is cut short, is empty, or does not hold numbers.
     """
-    shape, is_fortran, dtype, start = _described(content, source, error, advice)
+    shape, is_fortran, dtype, start = _described(content, source, error, advice, wanted)
     count = math.prod(shape)
     if len(content) - start < count * dtype.itemsize:
         raise error(f"{source}: is cut short; get a complete copy of the file")
@@ -114,7 +120,11 @@ def array_of(
 
 
 def _described(
-    content: bytes, source: ImageSource | Path, error: type[CaffeLrpError], advice: str
+    content: bytes,
+    source: ImageSource | Path,
+    error: type[CaffeLrpError],
+    advice: str,
+    wanted: str = "an image",
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Shape, whether the first axis is contiguous, type and offset of the numbers; raises as `array_of`."""
     file = io.BytesIO(content)
@@ -126,7 +136,7 @@ def _described(
         raise error(f"{source}: {reason or damage}") from fault
     found = "×".join(map(str, shape)) or "one number"
     if dtype.kind not in _KINDS or not shape or min(shape) < 1:
-        raise error(f"{source}: holds {found} of the type {dtype}, not an image; {advice}")
+        raise error(f"{source}: holds {found} of the type {dtype}, not {wanted}; {advice}")
     return shape, is_fortran, dtype, file.tell()
 
 

@@ -18,7 +18,7 @@ from caffe_lrp.kernels.resize import Samples
 Region = tuple[slice, slice]
 Widen = Callable[[Image.Image], Samples]
 
-#: Pixels that are converted and resized at a time, and the most bytes that each takes meanwhile.
+#: Pixels that are converted and resized at a time, and the maximum number of bytes each takes meanwhile.
 STRIP_PIXELS = 2**21
 STRIP_BYTES = 24
 #: The rows or columns of a strip are a multiple of this: kernels process as many side by side.
@@ -66,11 +66,14 @@ class DecodedImage:
     uses_mitchell
         Whether the file has a palette or alpha, or is 8-bit gray of a format that the reference holds
         as a palette; such images are resized with the Mitchell filter.
+    is_turned
+        Whether an orientation tag says that the image is to be shown turned or mirrored.
     """
 
     pixels: Pixels
     colours: ColourModel
     uses_mitchell: bool
+    is_turned: bool = False
 
     @property
     def sides(self) -> tuple[int, int]:

@@ -64,12 +64,15 @@ class PreparedImage:
         Position of the crop in the original.
     original
         For reading the original again; for a finished input, the picture that was made from it.
+    is_turned
+        Whether an orientation tag, which is ignored, says that the original is shown turned or mirrored.
     """
 
     blob: Blob
     picture: NDArray[np.uint8]
     place: Place
     original: Original
+    is_turned: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +134,12 @@ class Preprocessor:
         mean_height, mean_width = self.mean.shape[1:]
         if mean_height < self.input_height or mean_width < self.input_width:
             raise ModelError(
-                f"the mean image has {mean_height} x {mean_width} pixels, fewer than the net's input of "
+                f"the mean image is {mean_height} x {mean_width} pixels, smaller than the net's input of "
                 f"{self.input_height} x {self.input_width}; use the mean that belongs to the net"
             )
 
     def _refuse_base_size(self) -> None:
-        """ConfigError if images would be too small for the crop, or absurdly large."""
+        """Raise ConfigError if images would be too small for the crop, or absurdly large."""
         needed = max(self.input_size)
         if self.base_size < needed:
             raise ConfigError(
@@ -201,7 +204,7 @@ class Preprocessor:
         return Original(image, self.channels, self.channel_order, self.max_pixels)
 
     def _require_colours(self, name: ImageName, advice: str) -> None:
-        """ImageError if the net's input is not an image."""
+        """Raise ImageError if the net's input is not an image."""
         if self.channels not in (1, 3):
             raise ImageError(
                 f"{name}: the net's input has {self.channels} channels, which no image has; {advice}"
@@ -225,7 +228,8 @@ class Preprocessor:
         levels = (planes * (255.0 / 65535.0)).astype(np.float32)
         picture = as_eight_bits(crop)
         blob = self._less_mean(levels, axes)
-        return PreparedImage(blob, as_three_channels(picture), self.crop.place(sides), original)
+        place = self.crop.place(sides)
+        return PreparedImage(blob, as_three_channels(picture), place, original, image.is_turned)
 
     def _from_levels(self, levels: Blob, original: Original) -> PreparedImage:
         sides = (levels.shape[1], levels.shape[2])

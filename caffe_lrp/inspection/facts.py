@@ -21,12 +21,9 @@ from caffe_lrp.layers.base import (
 from caffe_lrp.layers.linear import Linear
 from caffe_lrp.net.heads import layers_below
 from caffe_lrp.net.net import Net
-from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.advice import Advice, suitable_formula
 from caffe_lrp.relevance.assignment import NO_RULE, Assigned
 from caffe_lrp.relevance.composite import FormulaCode
-from caffe_lrp.relevance.formulas import FORMULAS
-from caffe_lrp.relevance.plan import rules_on_the_way
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import (
     AUTO,
@@ -38,6 +35,7 @@ from caffe_lrp.relevance.start import (
     layer_index,
 )
 
+from .gaps import Gap, Way, gaps_in
 from .layer_table import LAYER_COLUMNS, aligned, rule_columns, shape_text
 
 #: Values of ``lastlayerindex`` that are resolved in the net, and their meaning.
@@ -103,26 +101,6 @@ class LayerFacts:
     def is_on_the_way(self) -> bool:
         """Whether relevance passes the layer."""
         return bool(self.rules)
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A layer that relevance passes, but that has no rule under a formula.
-
-    Attributes
-    ----------
-    index, label
-        The layer.
-    formula
-        The formula.
-    advice
-        What to do.
-    """
-
-    index: int
-    label: str
-    formula: FormulaCode
-    advice: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -279,7 +257,7 @@ def facts_of(
     """
     starts = {value: _found(net, value, head) for value in STARTS}
     start = _chosen_start(net, start_layer, starts, head)
-    way = _Way(net, parameters, start, first_layer)
+    way = Way(net, parameters, start, first_layer)
     asked = {code: way.rules(code) for code in formulas}
     found = {code: rules for code, (rules, _) in asked.items()}
     return NetFacts(
@@ -296,7 +274,7 @@ def facts_of(
         heads=net.outputs,
         head=start.output,
         positions=start.class_size,
-        gaps=_gaps(found, way),
+        gaps=gaps_in(found, way),
         constants={value: constant.shape for value, constant in net.constants.items()},
         remarks=tuple(remark for _, remarks in asked.values() for remark in remarks),
     )
@@ -312,20 +290,6 @@ def with_parameters_of(facts: NetFacts, outline: Net) -> NetFacts:
 def _parameters(layer: Layer) -> int:
     """Number of learned parameters of a layer."""
     return sum(math.prod(shape) for shape in layer.weight_shapes)
-
-
-@dataclass(frozen=True)
-class _Way:
-    """Start and end of the backward pass in a net, and the parameters of its rules."""
-
-    net: Net
-    parameters: RuleParameters
-    start: Start
-    first_layer: LayerReference
-
-    def rules(self, formula: FormulaCode) -> tuple[dict[Layer, Assigned], tuple[str, ...]]:
-        """The layers that relevance passes, with their rules; and remarks on the composite."""
-        return rules_on_the_way(self.net, formula, self.parameters, self.start, self.first_layer)
 
 
 def _chosen_start(
@@ -350,16 +314,6 @@ def _found(net: Net, start_layer: LayerReference, head: int | None) -> int | str
         return str(error)
 
 
-def _gaps(found: Mapping[FormulaCode, Mapping[Layer, Assigned]], way: _Way) -> tuple[Gap, ...]:
-    """Layers without a rule; ``found`` has the rules of every formula."""
-    return tuple(
-        Gap(layer.index, layer.label, code, _advice(layer, way))
-        for code, rules in found.items()
-        for layer, assigned in rules.items()
-        if assigned.rule is None
-    )
-
-
 def _layer_facts(
     layer: Layer, found: Mapping[FormulaCode, Mapping[Layer, Assigned]], batch_size: int
 ) -> LayerFacts:
@@ -382,18 +336,3 @@ def _layer_facts(
 def family_of(layer: Layer) -> str:
     """Name of the capability on which a layer's rule depends; empty if it has none."""
     return next((family.__name__ for family in _FAMILIES if isinstance(layer, family)), "")
-
-
-def _advice(layer: Layer, way: _Way) -> str:
-    """The remedies for a layer without a rule."""
-    ways = []
-    for mode, quirks in QUIRK_MODES.items():
-        other = replace(way, parameters=replace(way.parameters, quirks=quirks))
-        codes = [code for code in FORMULAS if other.rules(code)[0][layer].rule]
-        if codes and quirks == way.parameters.quirks:
-            ways.append(f"choose formula {' or '.join(map(str, codes))}")
-        elif len(codes) == len(FORMULAS):
-            ways.append(f"set --quirks {mode}, under which every formula has one")
-    ways.append("start below the layer (--start-layer)")
-    ways.append("stop above it (--first-layer)")
-    return ", or ".join(ways)

@@ -87,7 +87,7 @@ class CompiledKernel(CPUDispatcher):
         return self.stated in self.overloads or self.is_stored
 
     def get_call_template(self, arguments: Any, keywords: Any) -> Any:
-        """The template by which kernels call it."""
+        """The template through which kernels call it."""
         return self._part.get_call_template(arguments, keywords)
 
     def get_overload(self, signature: Any) -> Any:

@@ -45,7 +45,7 @@ def _scaled(whole: np.uint64, up: np.uint64, down: np.uint64) -> np.float64:
 def _digits_at(
     text: NDArray[np.uint8], start: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """Digits, perhaps with a point: their integer, their number, the number after the point, their end."""
+    """Digits, perhaps with a point: the integer they form, their number, those after the point, the end."""
     whole, digits, behind, position = ZERO, ZERO, ZERO, start
     has_point = False
     while position < U(text.shape[0]):

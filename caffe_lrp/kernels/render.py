@@ -39,9 +39,9 @@ def heatmap_colours(
 
 @kernel
 def count_visible(relevance: Blob3, least: float, most: int) -> int:
-    """How many pixels of the heatmap have at least ``least`` of its greatest brightness, in either colour.
+    """How many pixels of the heatmap have at least ``least`` of its peak brightness, in either colour.
 
-    The largest positive value has the greatest brightness, so without one nothing is visible. Counting stops
+    The largest positive value is the brightest, so without one nothing is visible. Counting stops
     at ``most``, because a few rows are usually enough to see that a map shows enough.
 
     Parameters
@@ -49,7 +49,7 @@ def count_visible(relevance: Blob3, least: float, most: int) -> int:
     relevance
         (C, H, W).
     least
-        Share of the greatest brightness, above 0 and at most 1.
+        Fraction of the peak brightness, above 0 and at most 1.
     most
         The number at which counting stops.
     """

@@ -126,7 +126,7 @@ def _piece_sizes(size: int, points: tuple[int, ...], count: int) -> tuple[int, .
         raise ModelError(f"has {count} tops but {len(points)} slice_point; it needs one fewer than tops")
     ends = (0, *points, size)
     if any(first >= last for first, last in pairwise(ends)):
-        raise ModelError(f"slice_point {points} must ascend between 0 and {size}; check slice_param")
+        raise ModelError(f"slice_point {points} must increase between 0 and {size}; check slice_param")
     return tuple(last - first for first, last in pairwise(ends))
 
 

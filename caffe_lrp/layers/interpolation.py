@@ -206,7 +206,7 @@ def _upsampled_size(parameters: UpsampleParameter, size: Size) -> Size:
         )
     if min(found) < 1:
         raise ModelError(
-            f"the output would have {found[0]}×{found[1]} pixels; check scale, or upsample_h and upsample_w, "
+            f"the output would be {found[0]}×{found[1]} pixels; check scale, or upsample_h and upsample_w, "
             "in upsample_param"
         )
     return found

@@ -290,7 +290,7 @@ def pooling_of(method: int, padded: PaddedWindow, round_up: bool, **node: Any) -
         The method does not support this geometry.
     """
     if method == PoolingParameter.STOCHASTIC and padded.is_padded:
-        raise ModelError("STOCHASTIC pooling takes no padding; pool by MAX or AVE, or without padding")
+        raise ModelError("STOCHASTIC pooling takes no padding; use MAX or AVE, or no padding")
     if padded.window.dilation_h > 1 or padded.window.dilation_w > 1:
         return _dilated(method, padded, round_up, **node)
     pooling = METHODS[method](window=padded.window, ends=padded.ends, round_up=round_up, **node)
@@ -299,7 +299,7 @@ def pooling_of(method: int, padded: PaddedWindow, round_up: bool, **node: Any) -
         raise ModelError(
             f"only {filled[0]}×{filled[1]} of its {rows}×{columns} windows hold pixels; the others are "
             "outside the image, and a mean over nothing is NaN, as in Caffe; make the stride at most the "
-            "kernel size, round sizes down (round_mode: FLOOR), or pool by MAX"
+            "kernel size, round sizes down (round_mode: FLOOR), or use MAX pooling"
         )
     return pooling
 

@@ -55,7 +55,7 @@ class Reduction(Aggregation):
         parameters = spec.parameters.reduction_param
         shape: Shape = node["input_shapes"][0]
         if parameters.axis in (0, -len(shape) - 1):
-            raise ModelError("axis 0 would add up the images of a batch; set another in reduction_param")
+            raise ModelError("axis 0 would add up the images of a batch; set another axis in reduction_param")
         axis = canonical_axis(parameters.axis, shape)
         operation = OPERATIONS[parameters.operation]
         coefficient = parameters.coeff / (np.prod(shape[axis:]) if operation.is_mean else 1)

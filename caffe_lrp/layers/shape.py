@@ -243,9 +243,9 @@ def _shuffled(blob: Blob, groups: int, workspace: Workspace) -> Blob:
 @register("Crop")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Crop(Router):
-    """A piece of the first bottom with the size of the second, which is used for nothing else.
+    """The first bottom, cropped to the size of the second, which is used for nothing else.
 
-    ``offsets`` are where the piece begins, and ``size`` is its size, for every axis of one item.
+    ``offsets`` are where the crop begins, and ``size`` is its size, for every axis of one item.
     """
 
     input_counts: ClassVar[tuple[int, int | None]] = (2, 2)
@@ -267,12 +267,14 @@ class Crop(Router):
         given = tuple(parameters.offset) or (0,)
         cropped = len(shape) - axis
         if len(given) not in (1, cropped):
-            raise ModelError(f"gives {len(given)} offset for {cropped} axes; give one for all, or one each")
+            raise ModelError(
+                f"gives {len(given)} offset for {cropped} axes; give one for all, or one for each"
+            )
         offsets = (*(0,) * axis, *(given * cropped)[:cropped])
         size = (*shape[:axis], *reference[axis:])
         if any(first + count > room for first, count, room in zip(offsets, size, shape, strict=True)):
             raise ModelError(
-                f"a piece of {size} from {offsets} on does not fit into {shape}; check offset in crop_param"
+                f"a crop of {size} at offset {offsets} does not fit in {shape}; check offset in crop_param"
             )
         return cls(offsets=offsets, size=size, **node)
 

@@ -69,5 +69,5 @@ def unsupported_type(name: str) -> str:
 
 
 def is_slip(name: str) -> bool:
-    """Whether the unknown type ``name`` was probably meant to be a supported one, or is missing."""
+    """Whether the type ``name`` is missing, or probably a misspelling of a supported one."""
     return not name or name in V1_TYPE_NAMES or bool(did_you_mean(name, REGISTRY, _LEAST_SIMILARITY))

@@ -1,1 +1,1 @@
-"""Resources of this process: limits, memory, processors, threads; and messages if they do not suffice."""
+"""Resources of this process: limits, memory, processors, threads; and messages if they run out."""

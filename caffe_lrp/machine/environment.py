@@ -152,8 +152,8 @@ def lack_of_memory() -> str:
     if limit is None:
         return "not enough memory; free some, or use less of it (--memory)"
     return (
-        f"not enough memory: this process may have {limit // _MEGABYTE} MB of address space (ulimit -v); "
-        "raise that limit"
+        f"not enough memory: this process is limited to {limit // _MEGABYTE} MB of address space (ulimit "
+        "-v); raise that limit"
     )
 
 
@@ -189,12 +189,12 @@ def advice_on_limits(fault: OSError) -> str:
     """What to do about an error of the operating system that is due to a limit; empty for others."""
     if fault.errno == errno.EMFILE:
         most = _limit(resource.RLIMIT_NOFILE)
-        return f"this process may have {most} files open (ulimit -n); raise that limit"
+        return f"this process is limited to {most} open files (ulimit -n); raise that limit"
     if fault.errno == errno.ENFILE:
         return "this is the limit of the machine; close other programs"
     largest = largest_file()
     if fault.errno == errno.EFBIG and largest is not None:
-        return f"this process may write files of {largest:,} bytes (ulimit -f); raise that limit"
+        return f"this process can only write files of up to {largest:,} bytes (ulimit -f); raise that limit"
     return ""
 
 
@@ -229,8 +229,8 @@ def require_address_space(threads: int, besides: int = 0) -> None:
     needed += max(0, threads - 2) * stack_of_thread()
     if limit is not None and limit < needed:
         raise LimitError(
-            f"this process may have {limit // _MEGABYTE} MB of address space (ulimit -v), but needs at least "
-            f"{needed // _MEGABYTE} MB; raise that limit"
+            f"this process is limited to {limit // _MEGABYTE} MB of address space (ulimit -v), but needs "
+            f"at least {needed // _MEGABYTE} MB; raise that limit"
         )
 
 

@@ -27,6 +27,8 @@ class Request(Protocol):
         Code of the formula.
     fault
         Why the image cannot be explained, if that is known in advance; else empty.
+    row
+        Which image it is about, from 0: the row of start vectors in a file.
     """
 
     @property
@@ -47,6 +49,10 @@ class Request(Protocol):
 
     @property
     def fault(self) -> str:
+        """As above."""
+
+    @property
+    def row(self) -> int:
         """As above."""
 
 

@@ -69,7 +69,7 @@ class Capacity:
         self._compiled.add(asked)
 
     def engine(self, explainer: Explainer) -> AbstractContextManager[Engine]:
-        """An engine for the calling thread; waits if memory does not suffice for more engines.
+        """An engine for the calling thread; waits if there is not enough memory for another one.
 
         The first engine has all threads, for programs that call from a single thread; further engines use
         only the caller's thread.

@@ -26,7 +26,7 @@ _PLAIN = {"mode": "plain", "size": "net"}
 def channel_sheet(
     kept: Mapping[str, NDArray[np.float32]], layer: str, count: int, pictures: Mapping[str, Any]
 ) -> Image.Image:
-    """A sheet of the channels of a layer that carry most relevance; see `Explanation.sheet`.
+    """A sheet of the channels of a layer that carry the most relevance; see `Explanation.sheet`.
 
     Parameters
     ----------
@@ -82,5 +82,5 @@ def _framed(picture: Image.Image) -> Image.Image:
 
 
 def _share(part: float, total: float) -> str:
-    """A channel's share of the total magnitude, as a text."""
+    """A channel's share of the total magnitude, as text."""
     return f"{100 * part / total:.1f} %" if total else "0 %"

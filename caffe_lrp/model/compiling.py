@@ -22,6 +22,7 @@ from caffe_lrp.kernels.ahead import (
     uncompiled,
 )
 from caffe_lrp.kernels.blobs import Blob
+from caffe_lrp.relevance.beginning import at_scores
 from caffe_lrp.relevance.composite import FormulaCode, name_of
 from caffe_lrp.relevance.ranking import rank
 from caffe_lrp.rendering.heatmap import visible_share
@@ -108,7 +109,7 @@ def _trace(
                 forward = engine.forward(net, tuple(plans.values()), image.blob[np.newaxis])
                 for code, plan in plans.items():
                     observer = noting(noted.dumps, sums=noted.constants is not None).observer(plan)
-                    (relevance,) = engine.explain(plan, forward, [[0]], observer)
+                    (relevance,) = engine.explain(plan, forward, at_scores(plan, forward, [[0]]), observer)
                     explanation = _explanation(explainer, code, image, as_image(relevance))
                     visible_share(explanation.relevance)
                     use(explanation)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.relevance.passage import ForwardPass, starting_scores
-from caffe_lrp.relevance.plan import Plan
+from caffe_lrp.relevance.beginning import Beginning
 from caffe_lrp.rendering.heatmap import LEAST_BRIGHTNESS, LEAST_VISIBLE, visible_share
 
 
@@ -44,23 +43,24 @@ class Darkness:
         The sum of the start vector.
     visible
         Share of visible pixels.
+    amount
+        The sum of its absolute values.
     """
 
     cause: Cause
     classes: tuple[int, ...]
     starts: float
     visible: float = 0.0
+    amount: float = 0.0
 
 
-def darkness_of(
-    plan: Plan, forward: ForwardPass, item: int, classes: Sequence[int], relevance: Blob
-) -> Darkness | None:
+def darkness_of(beginning: Beginning, item: int, classes: Sequence[int], relevance: Blob) -> Darkness | None:
     """Return why a map is dark; None if it is not.
 
     Parameters
     ----------
-    plan, forward
-        The plan and the forward pass of the map.
+    beginning
+        What relevance started as.
     item
         Its item in the batch.
     classes
@@ -71,11 +71,11 @@ def darkness_of(
     visible = visible_share(relevance)
     if visible >= LEAST_VISIBLE:
         return None
-    scores = starting_scores(plan, forward, item, classes)
-    if not scores.any():
+    starts, amount = beginning.sums(item)
+    if not amount:
         cause = Cause.STARTS_AT_ZERO
     elif not relevance.any():
         cause = Cause.LOST
     else:
         cause = Cause.FEW_PIXELS if visible else Cause.NOTHING_POSITIVE
-    return Darkness(cause, tuple(classes), float(scores.sum(dtype="float64")), visible)
+    return Darkness(cause, tuple(classes), starts, visible, amount)

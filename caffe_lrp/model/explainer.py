@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from caffe_lrp.errors import ConfigError, ImageError, ModelError, Notice, PlanError, about, noticing
+from caffe_lrp.errors import (
+    ConfigError,
+    ImageError,
+    ModelError,
+    Notice,
+    PlanError,
+    UsageError,
+    about,
+    noticing,
+)
 from caffe_lrp.formats.caffe.reader import StoredWeights, read_prototxt, scan_caffemodel
 from caffe_lrp.imaging.preprocess import Preprocessor
 from caffe_lrp.machine.resources import available_memory
@@ -28,11 +37,13 @@ from caffe_lrp.relevance.formulas import (
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
 from caffe_lrp.relevance.start import Start, find_start, layer_index
+from caffe_lrp.relevance.start_vector import StartVector, refuse_misfit
 
 from .labels import label_of, read_labels
 from .observation import Observation
 from .preprocessing import describe_preprocessing, make_preprocessor
 from .settings import ModelSettings
+from .start_vectors import start_vector_of
 
 #: Of composites, so many plans are kept; each holds what its rules derive from the weights.
 _MOST_COMPOSITES = 4
@@ -68,6 +79,8 @@ class Explainer:
         Notices about decisions on preprocessing.
     observation
         What is recorded during backward passes.
+    vector
+        What relevance starts as; None: the scores of the classes that are explained.
     """
 
     settings: ModelSettings
@@ -81,6 +94,7 @@ class Explainer:
     plans: dict[FormulaCode, Plan] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     observation: Observation = field(default_factory=Observation)
+    vector: StartVector | None = None
 
     @property
     def formulas(self) -> tuple[FormulaCode, ...]:
@@ -110,12 +124,44 @@ class Explainer:
         old = {*composites[:-_MOST_COMPOSITES]}
         return replace(self, plans={code: plan for code, plan in self.plans.items() if code not in old})
 
+    def starting_as(self, vector: StartVector | None) -> "Explainer":
+        """The explainer with another start vector.
+
+        Raises
+        ------
+        ConfigError
+            No image can have it.
+        """
+        if vector is not None:
+            with about(ConfigError, setting="start_vector"):
+                refuse_misfit(vector, self.origin, self.net, self.class_count)
+        return replace(self, vector=vector)
+
+    def observed_by(self, observation: Observation) -> "Explainer":
+        """The explainer with an observation.
+
+        Raises
+        ------
+        UsageError
+            There is something to observe, but maps are made from two backward passes.
+        """
+        is_active = observation.dumps or observation.constants is not None
+        if is_active and self.vector is not None and self.vector.kind.contrast is not None:
+            raise UsageError(
+                f"the start vector '{self.vector.text}' takes two backward passes, which are combined at the "
+                "image, so layers have no relevance and no conservation report of their own; use a start "
+                "vector of one pass, such as difference:CLASS",
+                setting="start_vector",
+            )
+        return replace(self, observation=observation)
+
     def _plan_for(self, code: FormulaCode) -> Plan:
         composite = composite_of(self.settings, code)
         first_layer = self.settings.first_layer
+        place = code.label if isinstance(code, Composite) else f"formula {code}"
         with (
             about(ConfigError, setting="first_layer"),
-            about(PlanError, setting="formula", place=f"formula {code}"),
+            about(PlanError, setting="formula", place=place),
         ):
             return resolve_plan(self.net, composite, self.parameters, self.origin, first_layer)
 
@@ -160,12 +206,13 @@ class Explainer:
             The largest of ``classes`` does not exist; negative numbers are codes and are not checked.
         """
         largest, start = max(classes), self.origin
+        is_for_targets = self.vector is None or self.vector.kind.is_for_targets
         if largest >= self.output_size:
             raise ImageError(
                 f"class {largest} does not exist: {self.ranked} has {self.output_size} outputs, which "
                 f"count from 0 to {self.output_size - 1}"
             )
-        if largest >= start.class_count:
+        if is_for_targets and largest >= start.class_count:
             raise ImageError(
                 f"class {largest} is not an element of the start layer '{start.layer.name}', "
                 f"which has {start.class_count}"
@@ -180,6 +227,8 @@ def open_explainer(settings: ModelSettings) -> Explainer:
     CaffeLrpError
         The class depends on the first fault found.
     """
+    with about(ConfigError, setting="start_vector"):
+        vector = start_vector_of(settings.start_vector)
     labels = settings.labels if isinstance(settings.labels, tuple) else read_labels(settings.labels)
     deployed, weights = deployed_of(settings)
     preprocessor, remarks = make_preprocessor(settings, deployed)
@@ -199,7 +248,7 @@ def open_explainer(settings: ModelSettings) -> Explainer:
             remarks=remarks,
         )
         _refuse_too_many_classes(explainer)
-    return explainer
+        return explainer.starting_as(vector)
 
 
 def _rule_parameters(net: Net, settings: ModelSettings, preprocessor: Preprocessor) -> RuleParameters:
@@ -217,7 +266,7 @@ def _rule_parameters(net: Net, settings: ModelSettings, preprocessor: Preprocess
 
 
 def _refuse_too_many_classes(explainer: Explainer) -> None:
-    """ConfigError if more classes are to be ranked than there are."""
+    """Raise ConfigError if more classes should be ranked than there are."""
     if explainer.class_count <= explainer.output_size:
         return
     net, advice = explainer.net, f"set it to {explainer.output_size} or fewer"
@@ -288,6 +337,11 @@ def composite_of(settings: ModelSettings, code: FormulaCode) -> Composite:
         _refuse_name_of_formula(composite)
     switch_layer = dict(composite.settings).get("switch_layer", settings.switch_layer)
     if is_switching and isinstance(switch_layer, int) and switch_layer < 0:
+        if "switch_layer" in dict(composite.settings):
+            raise ConfigError(
+                f"{composite.label}: 'switch_layer' must be the name or the index of a layer, not "
+                f"{switch_layer}"
+            )
         raise ConfigError(
             f"{kind} {code} needs a switch layer; set {_SWITCH[0]} ({_SWITCH[1]}) to the index of a layer, "
             f"not {switch_layer}",
@@ -297,7 +351,7 @@ def composite_of(settings: ModelSettings, code: FormulaCode) -> Composite:
 
 
 def _refuse_name_of_formula(composite: Composite) -> None:
-    """ConfigError if a composite has the name of a formula and is another: results are called by it."""
+    """Raise ConfigError if a composite has the name of a different formula: results are called by it."""
     named = next((code for code in FORMULAS if str(code) == composite.name), None)
     if named is None:
         return
@@ -305,6 +359,6 @@ def _refuse_name_of_formula(composite: Composite) -> None:
     is_same = all_entries(composite) == formula.entries and not composite.settings
     if not is_same or has_channel_norm(composite) != formula.channel_norm:
         raise ConfigError(
-            f"{composite.label}: '{composite.name}' is the name of a formula; rename the file, or write a "
-            "'name' into it"
+            f"{composite.label}: '{composite.name}' is the name of a formula; rename the file, or add a "
+            "'name' to it"
         )

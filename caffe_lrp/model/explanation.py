@@ -78,6 +78,10 @@ class Explanation:
         Whether the net has the channels of ``relevance`` in reverse order.
     scores_are_probabilities
         Whether the net ends in a Softmax.
+    start_vector
+        The start vector that was asked for; empty if none was.
+    is_turned
+        Whether an orientation tag, which is ignored, says that the original is shown turned or mirrored.
     """
 
     relevance: NDArray[np.float32]
@@ -95,6 +99,8 @@ class Explanation:
     darkness: Darkness | None = None
     is_reversed: bool = False
     scores_are_probabilities: bool = False
+    start_vector: str = ""
+    is_turned: bool = False
 
     @property
     def relevance_of_net(self) -> NDArray[np.float32]:
@@ -140,7 +146,7 @@ class Explanation:
             The original is needed, and its file is no longer there.
         """
         if style is not None and not isinstance(style, PictureStyle):
-            raise UsageError(f'{style!r} is not a PictureStyle; options are named, such as cmap="jet"')
+            raise UsageError(f'{style!r} is not a PictureStyle; give options by name, such as cmap="jet"')
         wanted = picture_style((style or PictureStyle()).as_json() | options)  # checks all values
         if not wanted.needs_photo:
             return render(self.relevance, wanted, place=self.place)
@@ -158,7 +164,7 @@ class Explanation:
         return "< 0.1 %" if score < 0.001 else f"{100 * score:.1f} %"
 
     def sheet(self, layer: str, count: int = 25, **pictures: Any) -> Image.Image:
-        """A sheet of small maps: the channels of a hidden layer that carry most relevance, strongest first.
+        """A sheet of small maps: the channels of a hidden layer with the most relevance, strongest first.
 
         Below each map are the channel's number and its share of the magnitudes of all channels. All maps have
         the same range, so they can be compared.
@@ -188,7 +194,10 @@ class Explanation:
         classes = ", ".join(f"{index} ({self.label_of(index)})" for index in self.target)
         rank = "not ranked" if self.rank is None else f"rank {self.rank}"
         noun = "class" if len(self.target) == 1 else "classes"
+        formula = f"formula {self.formula}"
+        if self.start_vector:
+            formula += f", start vector {self.start_vector}"
         return (
-            f"<Explanation of {noun} {classes}: score {self.score:.6g}, {rank}; formula {self.formula}; "
+            f"<Explanation of {noun} {classes}: score {self.score:.6g}, {rank}; {formula}; "
             f"relevance {self.relevance.shape}, sum {self.relevance.sum(dtype=np.float64):.6g}>"
         )

@@ -37,8 +37,8 @@ def values_by_name(net: Net, blobs: Sequence[str] | None) -> dict[str, int]:
     for name in blobs:
         if name not in last:
             raise UsageError(
-                f"{net.source} has no blob '{name}'{did_you_mean(str(name), last)}; blobs are named by the "
-                "tops of layers",
+                f"{net.source} has no blob '{name}'{did_you_mean(str(name), last)}; blobs are named after "
+                "the tops of layers",
                 setting="blobs",
             )
     return {name: last[name] for name in blobs}

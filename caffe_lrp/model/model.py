@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from caffe_lrp.errors import CaffeLrpError, ImageError, UsageError, about
+from caffe_lrp.errors import CaffeLrpError, UsageError
 from caffe_lrp.imaging.memory import ImageInput
 from caffe_lrp.inspection.facts import LayerFacts, NetFacts, facts_of, with_parameters_of
 from caffe_lrp.kernels.blobs import Blob
@@ -26,14 +26,13 @@ from .explainer import Explainer, composite_of, open_explainer
 from .explanation import Explanation
 from .forward import checked_inputs, input_of, run_forward, values_by_name
 from .notices import notices_on
-from .observation import dumps_of, names_of_dumps, noting
 from .pipeline import run_requests
 from .requests import (
     ImageRequest,
     code_of,
     codes_of,
     references_of,
-    refuse_single_image,
+    refuse_odd_arguments,
     requests_for,
     source_of,
     target_of,
@@ -42,6 +41,8 @@ from .requests import (
 from .schedule import Schedule
 from .settings import ModelSettings
 from .stages import explain_batch, load_image
+from .start_vectors import StartVectorInput, refuse_too_few_rows
+from .wanted import Wanted, existing
 
 #: Resources for single explanations that are kept for reuse.
 _MOST_KEPT = 64
@@ -86,7 +87,7 @@ class Model:
             composite_of(settings, settings.formula)
         self._explainer = open_explainer(settings)
         self._lock = threading.Lock()
-        self._for_one: dict[tuple[Any, ...], Explainer] = {}
+        self._for_one: dict[Wanted, Explainer] = {}
         self._is_closed = False
         self.notices = tuple(map(str, notices_on(self._explainer)))
 
@@ -152,6 +153,7 @@ class Model:
         *,
         layers: Sequence[str | int] = (),
         conservation: bool = False,
+        start_vector: StartVectorInput | None = None,
     ) -> Explanation:
         """The explanation of one image: why the net scores it as it does.
 
@@ -168,6 +170,10 @@ class Model:
             Names or indices of layers whose relevance is kept.
         conservation
             Whether to record the relevance that enters and leaves every layer.
+        start_vector
+            What relevance starts as: a word such as ``one`` or ``contrast:runner-up``, a NumPy file, or an
+            array, (classes,) or (images, classes); None: the model's. ``caffe-lrp help start-vectors`` has
+            all.
 
         Raises
         ------
@@ -179,8 +185,8 @@ class Model:
             There is no such layer, the target is invalid, or the model is closed.
         """
         code = self.formula if formula is None else code_of(formula)
-        explainer = self._explaining_one(code, references_of(layers), conservation)
-        checked = self._existing(target_of(target, "target"), "target")
+        explainer = self._explaining_one(Wanted((code,), references_of(layers), conservation, start_vector))
+        checked = existing(explainer, target_of(target, "target"), "target")
         request = ImageRequest(0, source_of(image), checked, explainer.formulas[0])
         return self._attempt(explainer, request).required()
 
@@ -194,6 +200,7 @@ class Model:
         batch: int | None = None,
         layers: Sequence[str | int] = (),
         conservation: bool = False,
+        start_vector: StartVectorInput | None = None,
         on_error: Literal["raise"] = "raise",
     ) -> Generator[Explanation, None, None]: ...
 
@@ -207,6 +214,7 @@ class Model:
         batch: int | None = None,
         layers: Sequence[str | int] = (),
         conservation: bool = False,
+        start_vector: StartVectorInput | None = None,
         on_error: OnError,
     ) -> Generator[Explanation | CaffeLrpError, None, None]: ...
 
@@ -219,6 +227,7 @@ class Model:
         batch: int | None = None,
         layers: Sequence[str | int] = (),
         conservation: bool = False,
+        start_vector: StartVectorInput | None = None,
         on_error: OnError = "raise",
     ) -> Generator[Explanation | CaffeLrpError, None, None]:
         """Explanations of many images in order: for each image, one per formula.
@@ -236,7 +245,7 @@ class Model:
             Numbers or names; None: `Model.formula`.
         batch
             Images per batch; None: chosen automatically.
-        layers, conservation
+        layers, conservation, start_vector
             As for `explain`.
         on_error
             For an image that cannot be explained, or not for its target: ``raise`` raises its error,
@@ -247,16 +256,13 @@ class Model:
         CaffeLrpError
             As for `explain`; errors that affect all images are raised immediately, before the first one.
         """
-        if on_error not in ("raise", "return"):
-            raise UsageError(f"{on_error!r} is neither 'raise' nor 'return'", setting="on_error")
-        refuse_single_image(images)
-        if batch is not None and (not isinstance(batch, int) or batch < 1):
-            raise UsageError(f"{batch!r} must be a whole number, at least 1", setting="batch")
+        refuse_odd_arguments(images, batch, on_error)
         codes = (self.formula,) if formulas is None else codes_of(formulas)
-        explainer = self._explaining(codes, references_of(layers), conservation)
+        explainer = self._explaining(Wanted(codes, references_of(layers), conservation, start_vector))
         checked, count = targets_for(images, targets, "targets")
         if isinstance(checked, Target):
-            checked = self._existing(checked, "targets")
+            checked = existing(explainer, checked, "targets")
+        refuse_too_few_rows(explainer.vector, images)
         explainer, planned = self._capacity.scheduled(explainer, count, batch)
         requests = requests_for(images, checked, explainer.formulas)
         return self._explain_all(explainer, requests, planned, on_error)
@@ -349,30 +355,24 @@ class Model:
         with self._lock:
             known = self._explainer.explaining([*self._explainer.formulas, *formulas])
             self._explainer = known.without_old_composites()
-            kept = self._explainer.plans
-            self._for_one = {asked: each for asked, each in self._for_one.items() if asked[0] in kept}
+            kept = {*self._explainer.formulas}
+            self._for_one = {asked: one for asked, one in self._for_one.items() if kept >= {*asked.formulas}}
         return known.explaining(formulas)
 
-    def _explaining(
-        self, formulas: Sequence[FormulaCode], layers: Sequence[str], conservation: bool
-    ) -> Explainer:
-        """The resources for explanations, including what is recorded in the backward pass."""
+    def _explaining(self, wanted: Wanted) -> Explainer:
+        """The resources for explanations."""
         self._require_open()
-        explainer = self.explainer(formulas)
-        if not layers and not conservation:
-            return explainer
-        dumps = dumps_of(explainer.plan, layers, names_of_dumps(explainer.net))
-        return replace(explainer, observation=noting(dumps, sums=conservation))
+        return wanted.of(self.explainer(wanted.formulas))
 
-    def _explaining_one(self, formula: FormulaCode, layers: tuple[str, ...], conservation: bool) -> Explainer:
+    def _explaining_one(self, wanted: Wanted) -> Explainer:
         """The resources for explaining one image, made once for equal requests."""
-        asked = formula, layers, conservation
-        known = None if self._is_closed else self._for_one.get(asked)
+        known = self._for_one.get(wanted) if wanted.is_lasting and not self._is_closed else None
         if known is None:
-            known, _ = self._capacity.scheduled(self._explaining([formula], layers, conservation), 1, 1)
-            if len(self._for_one) == _MOST_KEPT:
-                self._for_one.clear()
-            self._for_one[asked] = known
+            known, _ = self._capacity.scheduled(self._explaining(wanted), 1, 1)
+            if wanted.is_lasting:
+                if len(self._for_one) == _MOST_KEPT:
+                    self._for_one.clear()
+                self._for_one[wanted] = known
         return known
 
     def _attempt(self, explainer: Explainer, request: ImageRequest) -> Attempt:
@@ -381,12 +381,6 @@ class Model:
         with self._capacity.engine(explainer) as engine:
             ((_, attempt),) = explain_batch(explainer, Batch((request,), ((0,),)), [loaded], engine)
         return attempt
-
-    def _existing(self, target: Target, setting: str) -> Target:
-        """A target for all images; ImageError if the net does not have the class."""
-        with about(ImageError, setting=setting):
-            self._explainer.require_classes((target.code,))
-        return target
 
     def _require_open(self) -> None:
         if self._is_closed:

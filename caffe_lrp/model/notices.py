@@ -1,6 +1,7 @@
 """Notices about a model when it is opened: weights and settings that are rarely intended."""
 
 import math
+from collections.abc import Iterator
 
 from caffe_lrp.errors import Notice
 from caffe_lrp.net.heads import head_notices
@@ -36,7 +37,9 @@ def notices_on(explainer: Explainer) -> list[Notice]:
             "c stands for element c; with lastlayerindex auto (--start-layer) it stands for plane c"
         )
         notices.append(Notice(text, "start_layer"))
-    if origin.class_count != outputs:
+    notices += [Notice(text, "start_vector") for text in _on_start_vector(explainer)]
+    is_for_targets = explainer.vector is None or explainer.vector.kind.is_for_targets
+    if is_for_targets and origin.class_count != outputs:
         text = (
             f"relevance starts at {start.label}, which has {origin.class_count} elements, but "
             f"{explainer.ranked} has {outputs} outputs; class c stands for element c"
@@ -52,3 +55,15 @@ def notices_on(explainer: Explainer) -> list[Notice]:
         )
         notices.append(Notice(text, "switch_layer"))
     return notices
+
+
+def _on_start_vector(explainer: Explainer) -> Iterator[str]:
+    """Remarks on a start vector that was asked for."""
+    vector = explainer.vector
+    if vector is None:
+        return
+    if not vector.kind.is_for_targets:
+        yield (
+            f"the start vector '{vector.text}' does not depend on the class that is explained; targets only "
+            "name files"
+        )

@@ -1,7 +1,7 @@
 """The threads of a run: some load images ahead, some compute batches, some finish results.
 
 There are three pools: loaders feed workers, and workers feed finishers, which write files or otherwise
-process results. The number of started batches (see `Schedule`) and of results that wait for a finisher is
+process results. The number of started batches (see `Schedule`) and of results waiting for a finisher is
 limited. When the run is stopped, every thread completes its current step (a file, a layer) and the rest is
 dropped, so nothing is left half done.
 """

@@ -36,6 +36,11 @@ class ImageRequest:
         """The path of a file, or else the number of the image."""
         return self.source if isinstance(self.source, Path) else self.number
 
+    @property
+    def row(self) -> int:
+        """Which of the images it is about."""
+        return self.number
+
 
 def target_of(value: Any, setting: str) -> Target:
     """The target that a number stands for.
@@ -91,7 +96,7 @@ def requests_for(
     )
     for number, (image, target) in enumerate(pairs):
         if image is _NOTHING or target is _NOTHING:
-            raise UsageError("must be as many as there are images: one for each", setting="targets")
+            raise UsageError("must have one entry per image", setting="targets")
         for formula in formulas:
             yield ImageRequest(number, source_of(image), target, formula)
 
@@ -101,8 +106,12 @@ def source_of(image: ImageInput) -> ImageInput:
     return Path(os.fsdecode(image)) if isinstance(image, (str, os.PathLike)) else image
 
 
-def refuse_single_image(images: Any) -> None:
-    """UsageError for a string or an array, which would be read letter by letter, or row by row."""
+def refuse_odd_arguments(images: Any, batch: Any, on_error: Any) -> None:
+    """UsageError for arguments that mean nothing, and for a single image: it is no list of images."""
+    if on_error not in ("raise", "return"):
+        raise UsageError(f"{on_error!r} is neither 'raise' nor 'return'", setting="on_error")
+    if batch is not None and (not isinstance(batch, int) or batch < 1):
+        raise UsageError(f"{batch!r} must be a whole number, at least 1", setting="batch")
     is_array = isinstance(images, np.ndarray) and images.ndim < 4
     if isinstance(images, (str, Path)) or is_array or not isinstance(images, Iterable):
         raise UsageError("one image was given; give a list of images, or use explain", setting="images")

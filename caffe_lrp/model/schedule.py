@@ -100,7 +100,7 @@ class Schedule:
 
     @property
     def most_results(self) -> int:
-        """The most maps that wait to be written."""
+        """The maximum number of maps waiting to be written."""
         return self.most_batches * self.batch_size
 
 
@@ -129,7 +129,7 @@ def plan_schedule(
     """The fastest schedule of a run within its limits, by estimate.
 
     A requested batch size is used if memory allows, else the largest that fits. Without one, the size is
-    `LARGEST_BATCH`, halved until memory suffices for one batch per thread, but not below 4: then fewer
+    `LARGEST_BATCH`, halved until memory is enough for one batch per thread, but not below 4: then fewer
     workers use several threads each. Short lists are split evenly. If not even one image fits, one is tried.
 
     Parameters
@@ -192,20 +192,22 @@ def _even_size(images: int, workers: int, size: int) -> int:
 
 
 def whole_footprint(explainer: Explainer, maps: int = 1) -> Footprint:
-    """Memory of the whole process: the engine, and images and maps that wait around it.
+    """Memory of the whole process: the engine, and the images and maps in its queues.
 
     Parameters
     ----------
     explainer
         Net, plans and preprocessing.
     maps
-        Maps of each image that wait at a time.
+        Maps of each image that are queued at a time.
     """
     net, plans = explainer.net, tuple(explainer.plans.values())
     engine = CpuEngine.footprint(net, plans, explainer.settings.convolution)
     decoded = 5 * math.prod(net.input_shape)  # a blob of float32 and a picture of bytes
     result = 4 * max((math.prod(net.shape_of(plan.target)) for plan in plans), default=0)
     noted = explainer.observation.memory(net, BATCHES_PER_WORKER * maps)
+    if explainer.vector is not None and explainer.vector.kind.contrast is not None:
+        noted += result + 4 * sum(math.prod(net.shape_of(value)) for value in explainer.origin.seeds)
     return Footprint(
         fixed=_PROCESS_BYTES + engine.fixed,
         per_image=engine.per_image + BATCHES_PER_WORKER * (decoded + maps * result) + noted,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from caffe_lrp.imaging.decode import MAX_PIXELS
 from caffe_lrp.quirks import QUIRK_MODES, Quirks
@@ -39,6 +40,9 @@ class ModelSettings:
         File of class labels, one per line, or a tuple of labels.
     start_layer, first_layer
         Start layer and lowest layer of the backward pass: index, name, or ``auto``, -1 or -2.
+    start_vector
+        What relevance starts as, see `relevance.start_vector`; None: the score of the class, or 1 under
+        gradients with corrected quirks.
     head
         In a net with several outputs, the name of the one whose classes are ranked.
     class_count
@@ -74,6 +78,7 @@ class ModelSettings:
     labels: Path | tuple[str, ...] = ()
     start_layer: LayerReference = "auto"
     first_layer: LayerReference = 0
+    start_vector: str | Path | None = None
     head: str | None = None
     class_count: int | None = None
     formula: FormulaCode | None = None
@@ -98,5 +103,11 @@ class ModelSettings:
             prototxt=self.prototxt.absolute(),
             caffemodel=self.caffemodel.absolute(),
             mean_file=self.mean_file and self.mean_file.absolute(),
-            labels=self.labels.absolute() if isinstance(self.labels, Path) else self.labels,
+            start_vector=_absolute(self.start_vector),
+            labels=_absolute(self.labels),
         )
+
+
+def _absolute(value: Any) -> Any:
+    """A path as seen from any folder; other values as they are."""
+    return value.absolute() if isinstance(value, Path) else value

@@ -20,10 +20,12 @@ from caffe_lrp.imaging.preprocess import PreparedImage
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.machine.environment import environment_fault, limit_behind
 from caffe_lrp.machine.resources import memory_is_limited
+from caffe_lrp.relevance.beginning import Beginning, begin, contrasted
 from caffe_lrp.relevance.composite import name_of as name_of_formula
 from caffe_lrp.relevance.passage import ForwardPass
 from caffe_lrp.relevance.plan import Plan
 from caffe_lrp.relevance.ranking import Ranking, class_scores, rank
+from caffe_lrp.relevance.start_amounts import Subject
 from caffe_lrp.relevance.target import Target
 
 from .attempt import Attempt, Request, StageTimes
@@ -62,6 +64,11 @@ class _Choice:
     scores: Blob
     classes: tuple[int, ...]
     times: StageTimes
+
+    @property
+    def subject(self) -> Subject:
+        """What relevance starts for."""
+        return Subject(self.classes, self.ranking, self.request.row)
 
 
 def load_image(explainer: Explainer, requests: Sequence[Request]) -> LoadedImage:
@@ -223,16 +230,20 @@ def _explain_by(
 ) -> Iterator[tuple[int, Attempt]]:
     """The outcomes of at most one request per image for one formula."""
     started = time.perf_counter()
-    classes = [choice.classes if choice else () for choice in choices]
+    subjects = [choice.subject if choice else None for choice in choices]
     observed = explainer.observation.observer(plan)
     with np.errstate(all="ignore"):  # as in _forward
-        maps = engine.explain(plan, forward, classes, observed)
+        beginning = begin(plan, forward, subjects, explainer.vector)
+        maps = engine.explain(plan, forward, beginning.relevance, observed)
+        others = None
+        if beginning.contrast is not None:
+            others = engine.explain(plan, forward, beginning.contrast)
     share = (time.perf_counter() - started) / sum(map(bool, choices))
-    for item, (choice, blob) in enumerate(zip(choices, maps, strict=True)):
+    for item, choice in enumerate(choices):
         if choice:
             times = replace(choice.times, relevance=share)
             try:
-                relevance = as_image(blob)
+                relevance = _map_of(explainer, beginning, item, maps, others)
                 _require_finite(explainer, choice, relevance)
             except ImageError as error:
                 yield choice.place, Attempt(None, error, times)
@@ -241,9 +252,26 @@ def _explain_by(
                     _explanation(explainer, plan, choice, relevance),
                     layers={} if observed is None else observed.layers(item),
                     conservation=None if observed is None else observed.conservation(item),
-                    darkness=darkness_of(plan, forward, item, choice.classes, relevance),
+                    darkness=darkness_of(beginning, item, choice.classes, relevance),
                 )
                 yield choice.place, Attempt(explanation, times=times)
+
+
+def _map_of(explainer: Explainer, beginning: Beginning, item: int, maps: Blob, others: Blob | None) -> Blob:
+    """(C, H, W): the map of one item, combined from two passes where there are two; its own memory.
+
+    Raises
+    ------
+    ImageError
+        The item has no start vector, or its two maps cannot be combined.
+    """
+    if item in beginning.faults:
+        raise beginning.faults[item]
+    relevance = as_image(maps[item])
+    if others is None or explainer.vector is None:
+        return relevance
+    with np.errstate(all="ignore"):  # as in _forward
+        return contrasted(relevance, as_image(others[item]), is_clamped=explainer.vector.kind.is_clamped)
 
 
 def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: Blob) -> Explanation:
@@ -264,11 +292,13 @@ def _explanation(explainer: Explainer, plan: Plan, choice: _Choice, relevance: B
         labels=explainer.labels,
         is_reversed=is_reversed,
         scores_are_probabilities=explainer.scores_are_probabilities,
+        start_vector=explainer.vector.text if explainer.vector else "",
+        is_turned=image.is_turned,
     )
 
 
 def _require_finite(explainer: Explainer, choice: _Choice, relevance: Blob) -> None:
-    """ImageError if scores or relevance are not finite."""
+    """Raise ImageError if scores or relevance are not finite."""
     if not np.isfinite(choice.ranking.scores).all():
         raise ImageError("the net's scores are not finite; the image or the weights overflow float32")
     if not np.isfinite(relevance).all():

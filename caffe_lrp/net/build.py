@@ -236,7 +236,7 @@ def _refuse_missing_weights(layers: Sequence[Layer], weights: StoredWeights, sou
         ]
         if len(missing) > _MOST_FAULTS:
             faults.append(f"… and {len(missing) - _MOST_FAULTS} more")
-        advice = "Weights are matched by layer name; are prototxt and caffemodel of the same net?"
+        advice = "Weights are matched by layer name; are the prototxt and the caffemodel from the same net?"
         with about(ModelError, layer=missing[0].name if len(missing) == 1 else ""):
             raise ModelError("\n".join([*faults, advice]))
 
@@ -262,7 +262,8 @@ def _stored_weights(layer: Layer, weights: StoredWeights, source: str) -> tuple[
         wanted = ", or ".join(map(_list, layer.accepted_weight_shapes))
         raise ModelError(
             f"{source}: {layer.label}: needs weights of shapes {wanted}, but the caffemodel has "
-            f"{_list([blob.shape for blob in stored])}; are prototxt and caffemodel of the same net?"
+            f"{_list([blob.shape for blob in stored])}; are the prototxt and the caffemodel from the "
+            "same net?"
         )
     return stored
 

@@ -10,7 +10,7 @@ from caffe_lrp.layers.activation import ReLU
 from caffe_lrp.layers.linear import Linear
 from caffe_lrp.layers.unsupported import DETECTION_TYPES
 
-#: Losses and measures of detectors.
+#: Losses and metrics of detectors.
 _TRAINING_TYPES = re.compile(
     "MultiBoxLoss|DetectionEvaluate|EvalDetection|Region(Loss)?|Yolo.*|BoxAnnotatorOHEM"
 )

@@ -106,6 +106,6 @@ def refuse_beyond_memory(layers: Sequence[Layer], memory: int, source: str) -> N
 
 
 def _activations(layer: Layer) -> int:
-    """Least numbers of one image that a layer has in memory at the same time."""
+    """Minimum number of values of one image that a layer has in memory at once."""
     inputs = max(map(math.prod, layer.input_shapes))
     return inputs if layer.is_alias else inputs + sum(map(math.prod, layer.output_shapes))

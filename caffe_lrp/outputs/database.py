@@ -28,7 +28,7 @@ from .encoding import Dtype
 from .structure import MARK, MARK_COLUMN, MOST_ROWS, UNMARKED, Column
 from .table import Table, new_table
 
-#: Most rows that can be lost if `AttributionDatabase.flush` is not called.
+#: Maximum number of rows lost if `AttributionDatabase.flush` is not called.
 _MOST_PENDING = 256
 
 #: Key in a description: number of maps of the whole run.
@@ -278,7 +278,7 @@ def _open(path: Path, rows: int, columns: Sequence[Column], description: str, ov
         except _OtherContentError:
             if not overwrite:
                 raise
-    # Another process may create it in the meantime.
+    # Another process may create it meanwhile.
     with suppress(FileExistsError), new_table(path, rows, columns, description, replace=overwrite):
         pass
     return _open_existing(path, rows, columns, description)
@@ -298,7 +298,7 @@ def _open_existing(path: Path, rows: int, columns: Sequence[Column], description
         reason = f"holds {found}, but this run makes {wanted}"
     elif table.description != description:
         different = differing_settings(table.description, description)
-        reason = f"was made with other settings than this run has ({different})"
+        reason = f"was made with different settings from this run ({different})"
     if reason:
         table.close()
         raise _OtherContentError(

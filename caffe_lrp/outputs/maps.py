@@ -132,7 +132,7 @@ def _npz(path: Path, content: bytes) -> NDArray[Any]:
             names = archive.namelist()
             wanted = f"{_RELEVANCE}.npy"
             if wanted not in names and len(names) != 1:
-                raise ImageError(f"{path}: holds no array '{_RELEVANCE}'; {_ADVICE}")
+                raise ImageError(f"{path}: contains no array '{_RELEVANCE}'; {_ADVICE}")
             return _npy(path, _member(archive, wanted if wanted in names else names[0]))
     except _ARCHIVE_DAMAGE as fault:
         raise ImageError(f"{path}: cannot be read as .npz: {fault or 'it is damaged'}; {_ADVICE}") from fault
@@ -174,8 +174,7 @@ def _raw_heatmap(path: Path, content: bytes) -> NDArray[Any]:
     numbers = np.empty(0, np.float32) if is_short else _numbers(lines[2], count)
     if not count or len(numbers) != count:
         raise ImageError(
-            f"{path}: promises {channels}×{height}×{width} numbers, but does not have as many; get a "
-            "complete copy"
+            f"{path}: should have {channels}×{height}×{width} numbers, but does not; get a complete copy"
         )
     return numbers.reshape(shape)
 

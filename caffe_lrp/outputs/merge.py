@@ -74,7 +74,7 @@ def merge_databases(paths: Sequence[Path], out: Path, *, allow_missing: bool = F
         shards = _open_alike(databases, stack)
         if _MAPS not in shards[0].columns:
             raise ConfigError(
-                f"{shards[0].path}: holds no maps; give the databases, not their input datasets"
+                f"{shards[0].path}: contains no maps; give the databases, not their input datasets"
             )
         inputs = _inputs_of(databases)
         _refuse_existing([out, input_path_of(out), *project_files(out.parent)] if inputs else [out])
@@ -143,8 +143,8 @@ def _open_alike(paths: Sequence[Path], stack: ExitStack) -> list[Table]:
         if table.description != first.description:
             different = differing_settings(table.description, first.description)
             raise ConfigError(
-                f"{path}: was made with other settings than {first.path} ({different}); merge shards of one "
-                "run"
+                f"{path}: was made with different settings from {first.path} ({different}); merge shards of "
+                "one run"
             )
     return tables
 
@@ -155,7 +155,7 @@ def _origins(shards: Sequence[Table]) -> _Origins:
     index = np.concatenate([part.index for part in parts]) if parts else np.empty(0, np.int64)
     if not len(index):
         raise ConfigError(
-            f"{shards[0].path}: no row is written, neither here nor in the databases to merge with it"
+            f"{shards[0].path}: no row is written, either here or in the databases to merge with it"
         )
     order = np.argsort(index, kind="stable")
     origins = _Origins(
@@ -167,8 +167,8 @@ def _origins(shards: Sequence[Table]) -> _Origins:
     count = maps_of_run(shards[0].description) or MOST_ROWS
     if origins.index[-1] >= count:
         raise ConfigError(
-            f"{shards[origins.shard[-1]].path}: has index {origins.index[-1]}, but its run has "
-            f"{counted(count, 'map')} at most; is it damaged?"
+            f"{shards[origins.shard[-1]].path}: has index {origins.index[-1]}, but its run has at "
+            f"most {counted(count, 'map')}; is it damaged?"
         )
     return origins
 
@@ -252,7 +252,7 @@ def _join(shards: Sequence[Table], origins: _Origins, out: Path, places: NDArray
     except ImageError as error:
         raise OutputError(str(error)) from error
     except FileExistsError as error:
-        raise OutputError(f"{out}: was created in the meantime; remove it, or give another name") from error
+        raise OutputError(f"{out}: was created during the merge; remove it, or give another name") from error
 
 
 def _blocks(column: Column, count: int) -> Iterator[tuple[int, int]]:

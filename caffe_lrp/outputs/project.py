@@ -83,7 +83,7 @@ def write_project(
 
 
 def require_presentable(maps: Table, pictures: Table) -> None:
-    """ConfigError unless the two have what ViRelAy needs: scores of not too many classes, and pictures."""
+    """Raise ConfigError unless they have what ViRelAy needs: pictures, and scores of not too many classes."""
     for table, name, dimensions in ((maps, "prediction", 1), (pictures, "data", 3)):
         if name not in table.columns or len(table.columns[name].shape) != dimensions:
             raise ConfigError(
@@ -93,7 +93,7 @@ def require_presentable(maps: Table, pictures: Table) -> None:
     classes = maps.columns["prediction"].shape[0]
     if classes > _MOST_CLASSES:
         raise ConfigError(
-            f"{maps.path}: has scores of {classes:,} classes, but a label map has {_MOST_CLASSES:,} at most; "
+            f"{maps.path}: has scores of {classes:,} classes, but a label map has at most {_MOST_CLASSES:,}; "
             "to merge it without one, move the input datasets elsewhere"
         )
 
@@ -136,7 +136,7 @@ def label_map(labels: Sequence[str], classes: int) -> list[dict[str, Any]]:
 
 
 def _require_pictures_at_index(maps: Table, pictures: Table) -> None:
-    """ConfigError unless the picture of every map is in the row where ViRelAy looks for it."""
+    """Raise ConfigError unless the picture of every map is in the row where ViRelAy looks for it."""
     index = maps.read(MARK)[maps.is_marked()]
     marks = pictures.read(MARK)
     if not (index < pictures.rows).all() or not np.array_equal(marks[index], index):

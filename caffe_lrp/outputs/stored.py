@@ -49,7 +49,7 @@ class MapFile:
 
     @property
     def stem(self) -> str:
-        """The beginning of the names of its files."""
+        """The prefix of its file names."""
         return stem_of(self.path)
 
     def changed(self) -> int:
@@ -90,7 +90,7 @@ class MapRow:
 
     @property
     def stem(self) -> str:
-        """The beginning of the names of its files."""
+        """The prefix of its file names."""
         return f"{self.database.path.stem}_{self.index}"
 
     def changed(self) -> int:
@@ -137,7 +137,7 @@ class MapDatabase:
     def _require_maps(self) -> None:
         columns = self._maps.columns
         if _RELEVANCE not in columns or len(columns[_RELEVANCE].shape) not in (2, 3):
-            raise ConfigError(f"{self.path}: holds no maps; give the database, not its input dataset")
+            raise ConfigError(f"{self.path}: contains no maps; give the database, not its input dataset")
         if any(column.row_bytes > _MOST_ROW_BYTES for column in columns.values()):
             raise ConfigError(f"{self.path}: its rows are too large for maps; is it damaged?")
 

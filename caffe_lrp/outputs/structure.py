@@ -220,7 +220,7 @@ def _quoted(name: bytes) -> str:
 
 
 def _require_places(rows: int, datasets: Sequence[Dataset], size: int) -> None:
-    """ValueError unless all rows are inside the file, and no datasets overlap."""
+    """Raise ValueError unless all rows are inside the file, and no datasets overlap."""
     places = sorted(
         (dataset.offset, dataset.offset + rows * dataset.column.row_bytes) for dataset in datasets
     )

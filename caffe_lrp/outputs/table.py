@@ -43,7 +43,7 @@ from .structure import (
     read_structure,
 )
 
-#: Bytes of a row that are in memory at a time while it is copied.
+#: Bytes of a row held in memory at a time while it is copied.
 _PIECE_BYTES = 16 * MEGABYTE
 #: More bytes than a file takes besides its rows.
 _STRUCTURE_BYTES = 2**17
@@ -122,7 +122,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _put_in_place(temporary: Path, path: Path, *, replace: bool) -> None:
-    """Give a file its name; FileExistsError if the name exists, unless it is to be replaced."""
+    """Give a file its name; FileExistsError if the name exists, unless it should be replaced."""
     if not replace:
         try:
             os.link(temporary, path)
@@ -173,13 +173,13 @@ def _require_space(path: Path, rows: int, columns: Sequence[Column]) -> None:
     largest = largest_file()
     if largest is not None and wanted + _STRUCTURE_BYTES > largest:
         raise OutputError(
-            f"{path}: {rows} rows take {wanted / 1e6:,.1f} MB, but this process may write files of "
-            f"{largest:,} bytes (ulimit -f); raise that limit"
+            f"{path}: {rows} rows take {wanted / 1e6:,.1f} MB, but files of this "
+            f"process are limited to {largest:,} bytes (ulimit -f); raise that limit"
         )
     if rows > MOST_ROWS:
         raise OutputError(
-            f"{path}: a database has {MOST_ROWS:,} rows at most, not {rows:,}; make several, of parts of the "
-            "list (--shard)"
+            f"{path}: a database has at most {MOST_ROWS:,} rows, not {rows:,}; split the list into "
+            "parts (--shard)"
         )
 
 

@@ -30,6 +30,8 @@ def conservation_file(explanation: Explanation, _: Encoding) -> bytes:
     if explanation.conservation is None:
         raise ValueError("the explanation has no sums of the relevance that enters and leaves its layers")
     content: dict[str, object] = {"formula": explanation.formula, "classes": list(explanation.target)}
+    if explanation.start_vector:
+        content["start_vector"] = explanation.start_vector
     content |= explanation.conservation.as_json()
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 

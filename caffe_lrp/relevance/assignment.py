@@ -238,18 +238,31 @@ class _Chooser:
     def _by_pattern(self, entry: Entry, reference: str | int) -> list[int]:
         """Indices of layers that a pattern or a range stands for; none is a fault."""
         if isinstance(reference, int):
-            last = len(self._layers) - 1
-            self._fault(entry, f"there is no layer {reference}; the layers of the net are 0 to {last}")
+            self._fault(entry, self._no_such_index(reference))
             return []
-        start, found_range, end = reference.partition(_RANGE)
-        if found_range:
-            return self._in_range(entry, start, end)
-        found = [layer.index for layer in self._layers if fnmatchcase(layer.name, reference)]
+        if _RANGE in reference:
+            return self._in_range(entry, *self._ends(reference))
+        pattern = reference.replace("[", "[[]")  # only * and ? are special
+        found = [layer.index for layer in self._layers if fnmatchcase(layer.name, pattern)]
         if not found and not entry.is_optional:
             self._fault(entry, self._no_such_layer(reference))
         return found
 
+    def _ends(self, reference: str) -> tuple[str, str]:
+        """The ends of a range, whose names may contain ``..`` too."""
+        known = [*(layer.name for layer in self._layers), *(str(layer.index) for layer in self._layers)]
+        starts = (name for name in known if reference.startswith(f"{name}{_RANGE}"))
+        splits = ((start, reference[len(start) + len(_RANGE) :]) for start in starts)
+        start, _, end = reference.partition(_RANGE)
+        return next((ends for ends in splits if ends[1] in known), (start, end))
+
     def _in_range(self, entry: Entry, start: str, end: str) -> list[int]:
+        if not (start and end):
+            self._fault(
+                entry,
+                f"the range {start}..{end} needs two ends, names or indices of layers, such as conv1..pool5",
+            )
+            return []
         ends = [self._index(entry, name) for name in (start, end)]
         if None in ends:
             return []
@@ -261,16 +274,22 @@ class _Chooser:
 
     def _index(self, entry: Entry, name: str) -> int | None:
         """The layer at the end of a range."""
-        found = [layer.index for layer in self._layers if name in (layer.name, str(layer.index))]
+        found = [layer.index for layer in self._layers if name == str(layer.index)]
+        found = found or [layer.index for layer in self._layers if name == layer.name]
         if found:
             return found[0]
-        self._fault(entry, self._no_such_layer(name))
+        is_index = name.lstrip("-").isdecimal()
+        self._fault(entry, self._no_such_index(name) if is_index else self._no_such_layer(name))
         return None
+
+    def _no_such_index(self, index: int | str) -> str:
+        return f"there is no layer {index}; the layers of the net are 0 to {len(self._layers) - 1}"
 
     def _no_such_layer(self, name: str) -> str:
         names = [layer.name for layer in self._layers]
         advice = did_you_mean(name, names) or "; caffe-lrp inspect shows all"
-        return f"no layer of the net is called '{name}'{advice}"
+        verb = "matches" if {*"*?["}.intersection(name) else "is called"
+        return f"no layer of the net {verb} '{name}'{advice}"
 
     def _at_position(self, entry: Entry, layers: list[Layer]) -> list[Layer]:
         """Those of ``layers``, which are in the order of execution, that are at the entry's position."""
@@ -312,7 +331,14 @@ class _Chooser:
         passed = {layer.index for layer in self._way}
         types = sorted({layer.type for layer in self._way})
         missing = [name for name in entry.types if name not in types]
-        if unsuited:
+        if unsuited and not entry.chosen:
+            self._fault(
+                entry,
+                f"relevance passes no layer that can have the rule '{entry.rule}', which is for layers of "
+                f"the kind {' or '.join(RULES[entry.rule].layers)}; remove the entry, or add optional: true "
+                "to it",
+            )
+        elif unsuited:
             self._note_unsuited(entry, unsuited)
         elif named and passed.isdisjoint(named):
             others = [layer for layer in self._layers if layer.index in named]

@@ -6,7 +6,7 @@ module loads no NumPy.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ POSITIONS: dict[str, str] = {
     FIRST: "the first in the order of execution",
     LAST: "the last in the order of execution",
     LOWEST: "those that the image reaches through no other linear layer",
-    UP_TO_SWITCH: "those up to the switch layer, and the switch layer itself",
+    UP_TO_SWITCH: "those up to the switch layer, itself included",
 }
 #: Kinds of layers: name -> which they are.
 KINDS: dict[str, str] = {
@@ -25,9 +25,9 @@ KINDS: dict[str, str] = {
     "fully-connected": "fully connected layers",
     "relu": "ReLU",
     "activation": "activation functions, ReLU among them",
-    "max-pooling": "max pooling, and other layers whose outputs are one of their inputs",
+    "max-pooling": "max pooling, and other layers that output one of their inputs",
     "average-pooling": "average pooling",
-    "combination": "layers that put several inputs together: sums, products, scales",
+    "combination": "layers that combine several inputs: sums, products, scales",
     "aggregation": "reductions, and pooling that neither averages nor takes the maximum",
     "normalization": "normalizations that are not merged, other than LRN across channels",
     "lrn": "LRN across channels",
@@ -136,7 +136,7 @@ class Composite:
     @classmethod
     def of(
         cls,
-        rules: Sequence[Mapping[str, Any]] = (),
+        rules: Iterable[Mapping[str, Any]] = (),
         *,
         base: int | str | None = None,
         name: str = "composite",
@@ -167,7 +167,8 @@ class Composite:
         """
         from .composite_values import composite_of  # noqa: PLC0415 - which imports this module
 
-        values = {"name": name, "rules": list(rules), **settings}
+        is_list = isinstance(rules, Iterable) and not isinstance(rules, (str, Mapping))
+        values = {"name": name, "rules": list(rules) if is_list else rules, **settings}
         return composite_of(values if base is None else {**values, "base": base}, name)
 
     def as_json(self) -> dict[str, Any]:

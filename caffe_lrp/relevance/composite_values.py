@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from caffe_lrp.errors import ConfigError
@@ -14,6 +15,8 @@ from .rule_names import RULES, Parameter, flag, number_at_least, one_of
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*")
 _WHOLE = re.compile("[+-]?[0-9]{1,9}")
 _LONGEST_NAME = 100
+#: Whole numbers from here on have more digits than `_WHOLE`.
+_TOO_MANY = 10**9
 
 
 def _words(value: Any) -> tuple[str, ...]:
@@ -31,33 +34,57 @@ def _kinds(value: Any) -> tuple[str, ...]:
 def _layers(value: Any) -> tuple[str | int, ...]:
     """Names, patterns and ranges; whole numbers are indices."""
     given = value if isinstance(value, (list, tuple)) else [value]
-    texts = [str(each) if isinstance(each, int) and not isinstance(each, bool) else each for each in given]
-    return tuple(int(text) if _WHOLE.fullmatch(text) else text for text in _words(texts))
+    texts = [_text_of_whole(each) for each in given]
+    if not texts or not all(isinstance(text, str) and text for text in texts):
+        raise ValueError("must be a name, an index, or a list of them")
+    return tuple(int(text) if _WHOLE.fullmatch(text) else text for text in texts)
+
+
+def _text_of_whole(value: Any) -> Any:
+    """A whole number as a text, unless no net has as many layers; other values as they are."""
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return str(value) if is_whole and abs(value) < _TOO_MANY else value
 
 
 def _layer(value: Any) -> str | int:
-    layers = _layers(value)
-    if len(layers) != 1:
+    text = _text_of_whole(value)
+    if not isinstance(text, str) or not text:
         raise ValueError("must be one layer, by name or index")
-    return layers[0]
+    return _layers(text)[0]
 
 
 def _count(value: Any) -> int:
-    text = str(value)
-    if isinstance(value, bool) or not _WHOLE.fullmatch(text) or int(text) < 1:
+    text = _text_of_whole(value)
+    if not isinstance(text, str) or not _WHOLE.fullmatch(text) or int(text) < 1:
         raise ValueError("must be a whole number, at least 1")
     return int(text)
 
 
 def _base(value: Any) -> int | str:
-    text = str(value)
-    return int(text) if _WHOLE.fullmatch(text) else text
+    """A number or name of a formula."""
+    from .formulas import FORMULAS  # noqa: PLC0415 - which loads NumPy
+
+    text = _text_of_whole(value)
+    if not (isinstance(text, str) and text):
+        raise ValueError("must be the number or the name of a formula")
+    code = int(text) if _WHOLE.fullmatch(text) else text
+    if code not in FORMULAS:
+        advice = did_you_mean(text, list(map(str, FORMULAS))) or "; caffe-lrp --formula help lists all"
+        raise ValueError(f"is '{text}', which is no formula{advice}")
+    return code
+
+
+def _name(value: Any) -> str:
+    text = _text_of_whole(value)
+    if not isinstance(text, str):
+        raise ValueError("must be a word")  # noqa: TRY004 - as other parsers
+    return text
 
 
 _not_negative = number_at_least(0)
 #: Keys of a composite besides its rules, with their parsers; those of a run that it can replace among them.
 _TOP: Mapping[str, Callable[[Any], Any]] = {
-    "name": str,
+    "name": _name,
     "base": _base,
     "channel_norm": flag,
     "epsilon": _not_negative,
@@ -122,16 +149,17 @@ class _Reader:
         known = (*_TOP, "rules")
         for key in values:
             if key not in known:
-                self._fault(key, f"there is no key '{key}'{did_you_mean(str(key), known)}")
+                self._fault(key, _no_such_key(str(key), known))
         found = {key: self._value(key, f"'{key}'", _TOP[key], values[key]) for key in _TOP if key in values}
         called = found.pop("name", name)
-        self._check_name(called, is_given="name" in values)
-        if "rules" not in values and "base" not in values:
+        if called is not None:
+            self._check_name(called, is_given="name" in values)
+        if "base" not in values and ("rules" not in values or values["rules"] in ([], ())):
             self.faults.append(
                 "gives no layer a rule; add a list 'rules', or a 'base', such as base: epsilon-plus"
             )
         return Composite(
-            name=called,
+            name=called or name,
             entries=self._entries(values.get("rules", ())),
             base=found.pop("base", None),
             channel_norm=found.pop("channel_norm", False),
@@ -143,9 +171,10 @@ class _Reader:
         """Names become parts of file names."""
         if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
             remedy = "choose another" if is_given else "give it one, such as name: my-rules"
-            self.faults.append(
-                f"'{name[:_LONGEST_NAME]}' cannot be the name of a composite, which has letters, digits, "
-                f"'.', '-', and single '_' between them; {remedy}"
+            self._fault(
+                "name" if is_given else None,
+                f"'{name[:_LONGEST_NAME]}' cannot be the name of a composite, which has at most "
+                f"{_LONGEST_NAME} letters, digits, '.', '-', and single '_' between them; {remedy}",
             )
 
     def _entries(self, rules: Any) -> tuple[Entry, ...]:
@@ -236,7 +265,11 @@ def _unknown_key(key: str, rule: str, known: Mapping[str, Parameter]) -> str:
     if any(key in other.parameters for other in RULES.values()):
         its = f"it has {', '.join(known)}" if known else "it has none"
         return f"'{key}' is no parameter of the rule '{rule}'; {its}"
-    return f"there is no key '{key}'{did_you_mean(key, [*_CHOICES, 'rule', *known])}"
+    return _no_such_key(key, [*_CHOICES, "rule", *known])
+
+
+def _no_such_key(key: str, known: Sequence[str]) -> str:
+    return f"there is no key '{key}'{did_you_mean(key, known) or '; the keys are ' + ', '.join(known)}"
 
 
 def _paired(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:

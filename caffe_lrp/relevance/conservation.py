@@ -82,6 +82,11 @@ class Conservation:
     layers: tuple[LayerAccount, ...]
 
     @property
+    def amount(self) -> float:
+        """Sum of the absolute values where it starts, which may have both signs."""
+        return self.layers[0].absolute
+
+    @property
     def lost(self) -> dict[str, float]:
         """Cause -> relevance lost in all layers; with ``arrives`` and ``aside`` it sums to ``starts``."""
         totals: dict[str, float] = {}

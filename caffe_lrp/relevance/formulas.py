@@ -173,7 +173,13 @@ def base_of(composite: Composite) -> Formula | None:
     ConfigError
         There is no such formula.
     """
-    return None if composite.base is None else find_formula(composite.base)
+    if composite.base is None or composite.base in FORMULAS:
+        return None if composite.base is None else FORMULAS[composite.base]
+    names = [str(code) for code in FORMULAS]
+    raise ConfigError(
+        f"{composite.label}: the base must be a formula, and '{composite.base}' is none"
+        f"{did_you_mean(str(composite.base), names) or '; they are ' + ', '.join(names)}"
+    )
 
 
 def all_entries(composite: Composite) -> tuple[Entry, ...]:

@@ -1,16 +1,14 @@
 """The data of a backward pass: the forward pass from which it starts, and relevance, layer by layer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs
 from caffe_lrp.net.net import Activations
 
-from .plan import Plan, Step
+from .plan import Step
 from .rules.base import Seen
 
 
@@ -57,12 +55,3 @@ class Passage:
 
 #: Called after every step of a backward pass.
 Observer = Callable[[Passage], None]
-
-
-def starting_scores(plan: Plan, forward: ForwardPass, item: int, classes: Sequence[int]) -> Blob:
-    """(K,): the starting relevance of one item for its ``classes``."""
-    elements = plan.origin.elements_of(classes)
-    if plan.unit_seed:
-        return np.ones(len(elements), np.float32)
-    found = [forward.activations[scores][item].reshape(-1)[elements] for scores in plan.seeds.values()]
-    return np.concatenate(found)

@@ -1,4 +1,4 @@
-"""Plans: which layers relevance passes, in which order, by which rules. Resolved before anything runs."""
+"""Plans: which layers relevance passes, in which order, and by which rules. Resolved before anything runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +20,13 @@ from .composite import Composite, Entry, FormulaCode
 from .formulas import all_entries, base_of, channel_l2, composite_for, has_channel_norm
 from .rules.base import AnyRule, Conditions, RuleParameters
 from .start import LayerReference, Start, find_start, layer_index
+
+#: What to do in a composite about linear layers without a rule, and about zᴮ without bounds.
+ADVICE_ON_LINEAR_LAYERS = (
+    "begin the rules with one for all linear layers, such as {kind: linear, rule: epsilon}, or give a base, "
+    "such as epsilon-plus"
+)
+ADVICE_ON_BOUNDS = "give the layer the rule z-box with bounds 'low' and 'high', or another rule"
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,9 @@ class Plan:
     target
         The value for which relevance is computed.
     unit_seed
-        Whether to start from 1 instead of the score (gradients without Q3).
+        Whether to start, unless there is a start vector, from 1 instead of the score (gradients without Q3).
+    is_gradient
+        Whether every layer gets its true gradient.
     finish
         Applied to the result, or None.
     remarks
@@ -65,6 +74,7 @@ class Plan:
     origin: Start
     target: int
     unit_seed: bool
+    is_gradient: bool
     finish: Callable[[Blob], Blob] | None
     remarks: tuple[str, ...] = ()
 
@@ -142,10 +152,8 @@ def resolve_plan(
     path = _layers_on_the_way(net, origin, first_layer)
     parameters = _with_settings(composite, parameters, net)
     assigned, remarks = _assigned(net, composite, parameters, path)
-    rules = []
-    for layer in path:
-        with about(PlanError, layer=layer.name):
-            rules.append(_required(assigned[layer.index].rule, layer, net, composite))
+    rules = [_required(assigned[layer.index].rule, layer, net, composite) for layer in path]
+    is_gradient = {*all_entries(composite)} == {Entry("gradient")}
     return Plan(
         net=net,
         steps=tuple(
@@ -154,15 +162,11 @@ def resolve_plan(
         ),
         origin=origin,
         target=next(value for value in path[-1].inputs if value not in net.fixed_values),
-        unit_seed=_is_gradient(composite) and not parameters.quirks.Q3_gradient_seeded_with_score,
+        unit_seed=is_gradient and not parameters.quirks.Q3_gradient_seeded_with_score,
+        is_gradient=is_gradient,
         finish=channel_l2 if has_channel_norm(composite) else None,
         remarks=remarks,
     )
-
-
-def _is_gradient(composite: Composite) -> bool:
-    """Whether every layer gets its true gradient."""
-    return {*all_entries(composite)} == {Entry("gradient")}
 
 
 def _with_settings(composite: Composite, parameters: RuleParameters, net: Net) -> RuleParameters:
@@ -290,23 +294,21 @@ def lowest_linear_layers(net: Net) -> frozenset[int]:
 
 
 def _required(rule: AnyRule | None, layer: Layer, net: Net, composite: Composite) -> AnyRule:
-    """``rule``; PlanError if there is none, or if it does not apply to the layer."""
-    if rule is None and composite.entries and isinstance(layer, Linear):
-        raise PlanError(
-            f"{composite.label}: {layer.label} of {net.source} gets no rule; begin the rules with one for "
-            "all linear layers, such as {kind: linear, rule: epsilon}, or give a base, such as epsilon-plus"
-        )
-    if rule is None:
-        raise PlanError(
-            f"{net.source}: {layer.label} has no rule under this formula; choose another "
-            "formula, or start below or stop above the layer"
-        )
-    if not _knows_its_bounds(rule, layer, net):
-        remedy = "choose a formula without it, such as epsilon-plus-flat"
-        if composite.entries:
-            remedy = f"give its bounds, 'low' and 'high', in {composite.label}, or choose another rule"
-        raise PlanError(
-            f"{net.source}: {layer.label} does not read the image, nor a moved, scaled or shifted copy, "
-            f"but {rule.title} needs to know the range of its input; {remedy}"
-        )
-    return rule
+    """``rule``; PlanError, about the layer, if there is none, or if it does not apply to the layer."""
+    with about(PlanError, layer=layer.name):
+        if rule is None and composite.entries and isinstance(layer, Linear):
+            raise PlanError(f"{layer.label} of {net.source} gets no rule; {ADVICE_ON_LINEAR_LAYERS}")
+        if rule is None:
+            raise PlanError(
+                f"{net.source}: {layer.label} has no rule under this formula; choose another "
+                "formula, or start below or stop above the layer"
+            )
+        if not _knows_its_bounds(rule, layer, net):
+            remedy = "choose a formula without it, such as epsilon-plus-flat"
+            if composite.entries:
+                remedy = ADVICE_ON_BOUNDS
+            raise PlanError(
+                f"{net.source}: {layer.label} does not read the image, nor a moved, scaled or shifted copy, "
+                f"but {rule.title} needs to know the range of its input; {remedy}"
+            )
+        return rule

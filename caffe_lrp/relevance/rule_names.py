@@ -3,9 +3,11 @@
 What a name stands for in a net is in `rules.makers`. Importing this module loads no NumPy.
 """
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from caffe_lrp.messages import did_you_mean
@@ -14,6 +16,7 @@ from caffe_lrp.messages import did_you_mean
 LARGEST_NUMBER = 1e30
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 #: What the parameter ``bias`` can be, and what it means.
 BIASES: dict[str, str] = {
     "count": "the bias is in the sum that relevance is divided by, and keeps its share",
@@ -65,11 +68,14 @@ def number_at_least(least: float) -> Callable[[Any], float]:
 
     def parse(value: Any) -> float:
         is_text = isinstance(value, str)
-        if isinstance(value, bool) or not (is_text or isinstance(value, (int, float))):
+        if isinstance(value, bool) or not (is_text or isinstance(value, Real)):
             raise ValueError("must be a number")
         if is_text and not _NUMBER.fullmatch(value):
             raise ValueError("must be a number, such as 0.25")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            number = math.inf
         if not least <= number <= LARGEST_NUMBER:
             bounds = f"at least {least:g} and at most" if least > -LARGEST_NUMBER else "between -1e+30 and"
             raise ValueError(f"must be {bounds} {LARGEST_NUMBER:g}")
@@ -101,11 +107,10 @@ def _bounds(value: Any) -> tuple[float, ...]:
 
 def flag(value: Any) -> bool:
     """True or false, in Python or as a text."""
-    if value in (True, "true", "yes"):
-        return True
-    if value in (False, "false", "no"):
-        return False
-    raise ValueError("must be true or false")
+    text = str(value).lower()
+    if text not in _FLAGS:
+        raise ValueError("must be true or false")
+    return _FLAGS[text]
 
 
 def one_of(choices: Collection[str]) -> Callable[[Any], str]:
@@ -132,7 +137,7 @@ RULES: dict[str, RuleName] = {
         "relevance in proportion to products, stabilised by ε",
         {
             "epsilon": _EPSILON,
-            "clip": Parameter(flag, "divide by the larger of z and ±ε, instead of z ± ε", "false"),
+            "clip": Parameter(flag, "where z is at least ε away from 0, divide by z itself", "false"),
             "bias": _BIAS,
         },
     ),
@@ -168,7 +173,7 @@ RULES: dict[str, RuleName] = {
     ),
     "gradient": RuleName((), "the gradient of the layer"),
     "pass": RuleName(("activation", "normalization", "lrn", "softmax"), "relevance passes unchanged"),
-    "winner": RuleName(("max-pooling",), "everything to the input that is the output"),
+    "winner": RuleName(("max-pooling",), "all relevance goes to the input that became the output"),
     "proportional": RuleName(
         ("max-pooling", "average-pooling", "combination", "aggregation"),
         "relevance in proportion to contributions",

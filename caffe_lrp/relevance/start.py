@@ -66,11 +66,6 @@ class Start:
     output: int
     output_count: int
 
-    def elements_of(self, classes: Sequence[int]) -> list[int]:
-        """Flat elements of the start's values that stand for classes."""
-        size = self.class_size
-        return [element for each in classes for element in range(each * size, (each + 1) * size)]
-
 
 def find_start(net: Net, wanted: LayerReference, head: int | None = None) -> Start:
     """Where relevance starts.

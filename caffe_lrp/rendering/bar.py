@@ -6,9 +6,9 @@ from PIL import Image, ImageDraw, ImageFont
 from .shades import bent, colours
 from .style import ALPHA, PictureStyle
 
-#: Sizes of the bar and its text, as shares of the picture's height, and their least number of pixels.
+#: Sizes of the bar and its text, as fractions of the picture's height, and their minimum in pixels.
 _SHARE, _LEAST_WIDTH, _LEAST_FONT = 0.04, 12, 11
-#: A picture counts as at most this many times as high as wide: otherwise the text would be wider than it.
+#: Taller pictures count as this many times as high as wide, or the text would be wider than the picture.
 _MOST_TIMES = 4
 _MARGIN = 6
 

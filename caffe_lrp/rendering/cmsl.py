@@ -63,7 +63,7 @@ def _nodes(words: list[str]) -> Iterator[_Node]:
         place: int | None = None
         if words[1:2] == [":"]:
             if len(words[0]) > 2:
-                raise ValueError(f"has the place '{words[0]}'; places are numbers from 00 to ff")
+                raise ValueError(f"has the position '{words[0]}'; positions are numbers from 00 to ff")
             place, words = int(_doubled(words[0]), 16), words[2:]
         if not words or len(words[0]) not in (3, 6):
             what = f"'{words[0]}' where" if words else "nothing where"
@@ -87,7 +87,7 @@ def _colour(digits: str) -> tuple[float, ...]:
 def _placed(nodes: list[_Node]) -> list[_Node]:
     """All nodes with places, from 0 on, in ascending order."""
     if len(nodes) < 2:
-        raise ValueError("has fewer than two colours; give several, separated by commas")
+        raise ValueError("has fewer than two colours; give at least two, separated by commas")
     if nodes[-1].place is None:
         nodes[-1] = replace(nodes[-1], place=_LAST_PLACE)
     if nodes[0].place != 0:
@@ -98,7 +98,7 @@ def _placed(nodes: list[_Node]) -> list[_Node]:
     for lower, upper in pairwise(known):
         start, end = nodes[lower].place or 0, nodes[upper].place or 0
         if end < start:
-            raise ValueError(f"has the place {end:02x} after {start:02x}; places must ascend")
+            raise ValueError(f"has the position {end:02x} after {start:02x}; positions must increase")
         for number in range(lower + 1, upper):
             share = (number - lower) / (upper - lower)
             placed.append(replace(nodes[number], place=int(start * (1 - share) + end * share)))

@@ -45,7 +45,7 @@ _TOOLBOX: dict[str, _Nodes] = {
     ],
 }
 
-#: Maps of matplotlib, each a table of 256 colours; those with a middle first.
+#: Maps of matplotlib, each a table of 256 colours; diverging maps come first.
 _DIVERGING_TABLES: dict[str, _Nodes] = {
     "seismic": [(0, (0, 0, 0.3)), (0.25, _BLUE), (0.5, _WHITE), (0.75, _RED), (1, (0.5, 0, 0))],
     "bwr": [(0, _BLUE), (0.5, _WHITE), (1, _RED)],

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 #: σ of the Gaussian that smooths the photo, in pixels; it grows with larger photos.
 _SIGMA = 2.0
 _SIDE_OF_SIGMA = 256
-#: Least gradients of grey levels from 0 to 1 where an edge continues, and where it begins.
+#: Minimum gradients of grey levels from 0 to 1 where an edge continues, and where it begins.
 _LOW, _HIGH = 0.1, 0.2
 #: OpenCV takes gradients as 16-bit integers; gradients of grey levels reach 4.
 _SCALE = 8000

@@ -106,8 +106,8 @@ def _frame_of(
             raise UsageError("the map's position in the original is not known; size net does not need it")
         if photo is not None and photo.shape[:2] != (place.height, place.width):
             raise UsageError(
-                f"the photo has {photo.shape[0]} x {photo.shape[1]} pixels, but the one that was explained "
-                f"has {place.height} x {place.width}; give the same photo"
+                f"the photo is {photo.shape[0]} x {photo.shape[1]} pixels, but the one that was explained "
+                f"is {place.height} x {place.width}; give the same photo"
             )
         return place
     return whole(*(shown.shape if photo is None else photo.shape[:2]))

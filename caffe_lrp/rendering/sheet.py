@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from caffe_lrp.errors import UsageError
 
-from .placing import enlargement
+from .placing import enlarged, enlargement
 
 #: Pictures are enlarged or reduced to fit a box of this size, in pixels.
 TILE_WIDTH, TILE_HEIGHT = 520, 224
@@ -61,6 +63,25 @@ class Block:
     tiles: tuple[Tile, ...]
 
 
+def photo_tile(picture: NDArray[np.uint8], name: str) -> Tile:
+    """A photo (H, W, 3), enlarged as pictures of maps are."""
+    return Tile(fitted(Image.fromarray(enlarged(picture, enlargement(*picture.shape[:2])))), (name,))
+
+
+def photo_block(name: str, photo: Tile | None, maps: Sequence[Tile]) -> Block:
+    """A photo and its maps, of whose captions the first line tells them apart.
+
+    The other lines stand above the maps if they are the same for all, and else below each.
+    """
+    texts = [tile.caption[1:] for tile in maps]
+    title: tuple[str, ...] = (name,)
+    if len({*texts}) == 1:
+        maps = [Tile(tile.picture, tile.caption[:1]) for tile in maps]
+        # The score first: labels can be long, and text that does not fit is cut off.
+        title += (" · ".join(reversed(texts[0])),) * bool(texts[0])
+    return Block(title, (*([photo] if photo else []), *maps))
+
+
 def sheet_of_blocks(blocks: Sequence[Block]) -> Image.Image:
     """All blocks in one RGB picture, close together, from left to right and from top to bottom.
 
@@ -70,7 +91,7 @@ def sheet_of_blocks(blocks: Sequence[Block]) -> Image.Image:
         There are no blocks, or too many for one picture.
     """
     if not blocks:
-        raise UsageError("there is no picture for a sheet")
+        raise UsageError("there are no pictures for the sheet")
     laid_out = [_LaidOut.of(block) for block in blocks]
     width = _width_for(laid_out)
     shelves = list(_shelves(laid_out, width))

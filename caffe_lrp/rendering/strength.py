@@ -36,7 +36,8 @@ def pooled(relevance: NDArray[np.floating], pool: str) -> _Pixels:
     whole = relevance[np.newaxis] if relevance.ndim == 2 else relevance
     if whole.ndim != 3 or 0 in whole.shape or whole.shape[1:] == (1, 1):
         raise UsageError(
-            f"relevance of shape {relevance.shape} is no map to draw; a map has channels, rows and columns"
+            f"relevance of shape {relevance.shape} is not a map that can be drawn; a map has channels, "
+            "rows and columns"
         )
     with np.errstate(over="ignore"):  # overflow gives infinity
         numbers = whole.astype(np.float64)

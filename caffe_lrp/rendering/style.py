@@ -223,7 +223,7 @@ PICTURE_OPTIONS = (
 
 
 def picture_style(given: Mapping[str, Any], base: PictureStyle = DEFAULT_STYLE) -> PictureStyle:
-    """Return a style with some values replaced; the new values may be texts.
+    """Return a style with some values replaced; the new values may be strings.
 
     Raises
     ------

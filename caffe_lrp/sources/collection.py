@@ -29,7 +29,7 @@ ENDINGS = (
     ".webp",
 )  # fmt: skip
 _WHAT = "folder or tar archive of images"
-_NO_IMAGES = "holds no image: no name in it ends in .jpg, .jpeg, .png or another ending of images"
+_NO_IMAGES = "contains no images: no name in it ends in .jpg, .jpeg, .png or another ending of images"
 #: Exceptions of tarfile for files that are not archives.
 _DAMAGE = (tarfile.TarError, ValueError, LookupError, OverflowError, RecursionError)
 #: Bytes of a header's extension: it contains names of at most 4,096 bytes, and file attributes.
@@ -97,7 +97,7 @@ class ImageCollection(EntryList):
         return ListEntry(place + 1, f"{self.source}/{name}", self._target, name, member, fault)
 
     def outlines(self, places: range) -> Iterator[Outline]:
-        """Yield the paths of some images, with the target of all."""
+        """Yield the paths of some images, each with the one target they share."""
         names, source, target = self._names, self.source, self._target
         return ((f"{source}/{names[place]}", names[place], target) for place in places)
 
@@ -340,7 +340,7 @@ class _AbsurdError(tarfile.ReadError):
 
 
 class _Headers:
-    """An archive file for tarfile, which would read extensions of headers of any claimed size.
+    """An archive file for tarfile, which would read header extensions of whatever size they claim.
 
     Older versions of tarfile also take quadratic time for long sequences of digits; no name has a thousand
     in a row.

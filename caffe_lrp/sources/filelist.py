@@ -26,7 +26,7 @@ from caffe_lrp.relevance.target import Target
 
 _SHORTEST_LINE = 3
 _MOST_MEGABYTES = 1024
-#: Most bytes of a line with an image; no path has more than 4,096.
+#: Maximum length in bytes of a line with an image; no path has more than 4,096.
 LONGEST_LIST_LINE = 65_536
 #: Bytes of plain lines that are matched together.
 _BLOCK = 65_536

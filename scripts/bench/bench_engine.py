@@ -12,6 +12,7 @@ import caffe_lrp
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.model.explainer import Explainer
+from caffe_lrp.relevance.beginning import at_scores
 
 
 def load(case: Case) -> tuple[Explainer, Blob]:
@@ -56,7 +57,7 @@ class Engine:
             forward_seconds += time.perf_counter() - started
             for plan in plans:
                 started = time.perf_counter()
-                engine.explain(plan, forward, self._classes)
+                engine.explain(plan, forward, at_scores(plan, forward, self._classes))
                 relevance_seconds += time.perf_counter() - started
         return forward_seconds, relevance_seconds
 

@@ -358,10 +358,7 @@ def explain(plan: Plan, values: Values, classes: Sequence[int]) -> Array:
     classes
         The class to explain for every item.
     """
-    relevance = {
-        value: _seed(values[scores], [plan.origin.elements_of([each]) for each in classes], plan.unit_seed)
-        for value, scores in plan.seeds.items()
-    }
+    relevance = {value: _seed(values[scores], classes, plan) for value, scores in plan.seeds.items()}
     for step in plan.steps:
         layer = step.layer
         received = [
@@ -376,10 +373,11 @@ def explain(plan: Plan, values: Values, classes: Sequence[int]) -> Array:
     return relevance[plan.target]
 
 
-def _seed(scores: Array, elements: Sequence[Sequence[int]], unit_seed: bool) -> Array:
-    seed = np.zeros_like(scores)
-    for item, chosen in enumerate(elements):
-        seed[item].reshape(-1)[chosen] = 1.0 if unit_seed else scores[item].reshape(-1)[chosen]
+def _seed(scores: Array, classes: Sequence[int], plan: Plan) -> Array:
+    seed, size = np.zeros_like(scores), plan.origin.class_size
+    for item, each in enumerate(classes):
+        chosen = slice(each * size, (each + 1) * size)
+        seed[item].reshape(-1)[chosen] = 1.0 if plan.unit_seed else scores[item].reshape(-1)[chosen]
     return seed
 
 

@@ -19,6 +19,7 @@ from caffe_lrp.model.model import Model
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
+from caffe_lrp.relevance.beginning import at_scores
 from caffe_lrp.relevance.passage import Observer, Passage
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
@@ -58,7 +59,7 @@ class Subject:
     def relevance(self, plan: Plan, observer: Observer | None = None) -> Blob:
         """Return the map of a plan."""
         forward = self.engine.forward(self.net, [plan], self.image)
-        return self.engine.explain(plan, forward, [self.elements], observer)
+        return self.engine.explain(plan, forward, at_scores(plan, forward, [self.elements]), observer)
 
 
 def scoring_layer(net: Net) -> Layer:

@@ -207,7 +207,7 @@ def test_what_kills_every_worker_costs_only_its_batch(tmp_path: Path) -> None:
     )
     assert result.returncode == 4
     assert "6 of 8 heatmaps made" in result.stdout
-    assert "04.jpg: every worker that began its batch was lost" in result.stderr
+    assert "04.jpg: every worker that started its batch was lost" in result.stderr
 
 
 def workers_of(process: int) -> list[int]:

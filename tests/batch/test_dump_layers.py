@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from batch_builders import explain_jobs, jobs_for, small_explainer, small_settings
-from builders import ENGINE, INCEPTION, INCEPTION_INDICES, INCEPTION_SHAPE, random_blob
+from builders import (
+    ENGINE,
+    INCEPTION,
+    INCEPTION_INDICES,
+    INCEPTION_SHAPE,
+    from_scores,
+    random_blob,
+)
 from command_line import CONFIG, files_below, listing, run
 from database_builders import explanation_of
 from hypothesis import given
@@ -40,7 +47,7 @@ def dumped(explainer: Explainer, batch: Blob, names: Sequence[str]) -> list[dict
     forward = ENGINE.forward(plan.net, [plan], batch)
     record = observing(explainer, layer_kinds(explainer, names)).observation.observer(plan)
     assert record is not None
-    ENGINE.explain(plan, forward, CLASSES, record)
+    from_scores(plan, forward, CLASSES, record)
     return [record.layers(item) for item in range(len(batch))]
 
 
@@ -52,7 +59,7 @@ def test_a_dump_is_the_relevance_that_arrives_at_the_output(name: str, code: int
     above = [step for step in plan.steps if step.layer.index > INCEPTION_INDICES[name]]
     (value,) = plan.net.layers[INCEPTION_INDICES[name]].outputs
     partial = replace(plan, steps=tuple(above), target=value, finish=None)
-    wanted = ENGINE.explain(partial, ENGINE.forward(plan.net, [plan], batch), CLASSES)
+    wanted = from_scores(partial, ENGINE.forward(plan.net, [plan], batch), CLASSES)
     for item, found in enumerate(dumped(explainer, batch, [name])):
         (blob,) = found.values()
         assert list(found) == [f"layer:{name}"]

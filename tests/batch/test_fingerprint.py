@@ -74,6 +74,7 @@ def test_equal_runs_have_one_fingerprint_wherever_their_files_lie(config: Heatma
         {"path_root": "img"},
         {"head": "prob"},
         {"std_values": (58.395, 57.12, 57.375)},
+        {"start_vector": "one"},
     ],
 )
 def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) -> None:
@@ -83,13 +84,22 @@ def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) 
 
 def test_no_setting_is_forgotten(config: HeatmapConfig) -> None:
     """Files count by content; labels and the output root do not; formulas and pictures are choices."""
-    found = described(replace(config, head="prob", std_values=(2.0,)))
+    found = described(replace(config, head="prob", start_vector="one", std_values=(2.0,)))
     others = {"synset_file", "output_root", "formula", "places", "picture"}
     assert found.keys() | others == HeatmapConfig.__dataclass_fields__.keys()
 
 
 def test_a_run_without_settings_added_later_is_described_as_before(config: HeatmapConfig) -> None:
-    assert not {"head", "std_values"}.intersection(described(config))
+    assert not {"head", "start_vector", "std_values"} & described(config).keys()
+
+
+def test_a_file_of_start_vectors_counts_by_content(config: HeatmapConfig) -> None:
+    Path("a.npy").write_text("x")
+    Path("b.npy").write_text("x")
+    one, other = (replace(config, start_vector=Path(name)) for name in ("a.npy", "b.npy"))
+    assert fingerprint(one) == fingerprint(other) != fingerprint(config)
+    Path("b.npy").write_text("y")
+    assert fingerprint(one) != fingerprint(other)
 
 
 def test_a_run_without_a_mean_image_has_a_fingerprint(config: HeatmapConfig) -> None:
@@ -207,9 +217,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(
         return MADE_UP
 
     monkeypatch.setattr(fingerprint_module, "_digest", read_slowly)
-    with pytest.raises(
-        ConfigError, match="model: changed while it was read; start again when it is complete"
-    ):
+    with pytest.raises(ConfigError, match="model: changed while being read; start again when it is complete"):
         ContentHashes(tmp_path).of(model)
     assert not (tmp_path / "content-hashes.json").exists()
 

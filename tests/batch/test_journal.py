@@ -346,13 +346,9 @@ def test_what_is_in_the_place_of_a_journal_is_left_alone(
     stands: Callable[[Path], None], tmp_path: Path
 ) -> None:
     stands(tmp_path / NAME)
-    with pytest.raises(
-        OutputError, match=f"{NAME}: the journal cannot be written: a .* in the place of this"
-    ):
+    with pytest.raises(OutputError, match=f"{NAME}: the journal cannot be written: a .* in place of this"):
         Journal(tmp_path, HEADER)
-    with pytest.raises(
-        OutputError, match=f"{NAME}: the journal cannot be written: a .* in the place of this"
-    ):
+    with pytest.raises(OutputError, match=f"{NAME}: the journal cannot be written: a .* in place of this"):
         mark_replaced(tmp_path / NAME, [4])
     assert find_journals(tmp_path) == []
     if (tmp_path / "precious").exists():

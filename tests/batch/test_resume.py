@@ -406,7 +406,7 @@ def test_shards_together_make_what_one_run_makes(images: Path, tmp_path: Path) -
     assert sorted(ranges) == [[0, 4], [4, 8], [8, 12]]
     other = finish(path, out, "--shard", "0/4")
     assert other.returncode == 5
-    assert "was begun in 3 parts, and now has 4" in other.stderr
+    assert "was started in 3 parts, and now has 4" in other.stderr
     status = run("status", out / "out")
     assert status.returncode == 0
     assert "12 of 12 maps done, 0 failed, 0 missing; 3 of 3 shards begun" in status.stdout

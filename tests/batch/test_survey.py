@@ -97,8 +97,8 @@ def test_a_list_without_the_path_root_is_refused_and_an_empty_one_is_not() -> No
     with pytest.raises(ConfigError) as caught:
         refuse_other_paths(work, survey_of(work))
     assert str(caught.value) == (
-        "path_root: no path in the list contains 'images', the text where output paths begin; set "
-        "standalone_rootpath to a text that all of them contain, such as the name of a folder"
+        "path_root: no path in the list contains 'images', the string where output paths begin; set "
+        "standalone_rootpath to a string that all of them contain, such as the name of a folder"
     )
     refuse_other_paths(work_of(), survey_of(work_of()))
     mixed = work_of("pictures/a", "images/b")

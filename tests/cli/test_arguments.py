@@ -98,9 +98,9 @@ def test_formulas_stand_between_commas() -> None:
         ("ε", "must be the number or the name of a formula"),
         ("1" * 19, "must have at most 18 digits"),
         ("0,,2", "write several, separated by commas"),
-        ("0,2,0", "'0,2,0' has the formula 0 twice"),
-        ("2,+2", "has the formula 2 twice"),
-        ("deep-taylor,2,deep-taylor", "has the formula deep-taylor twice"),
+        ("0,2,0", "'0,2,0' lists formula 0 twice"),
+        ("2,+2", "lists formula 2 twice"),
+        ("deep-taylor,2,deep-taylor", "lists formula deep-taylor twice"),
     ],
 )
 def test_other_lists_of_formulas_are_refused(

@@ -256,6 +256,19 @@ def test_the_drop_in_puts_prepath_before_image_paths_and_overwrites(tmp_path: Pa
         assert (tmp_path / "o" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
+def test_the_drop_in_says_what_it_puts_before_paths_if_an_image_is_missing(tmp_path: Path) -> None:
+    path = listing(tmp_path, "images/set/square.jpg 3")
+    note = "caffe-lrp: note: PREPATH, here 'images', is put before every path in the list"
+    missing = run_demo(config(tmp_path, standalone_outpath=tmp_path / "o"), path, "images")
+    assert missing.returncode == ExitCode.IMAGES_FAILED
+    assert "images/images/set/square.jpg: " in missing.stderr
+    assert note in missing.stderr
+    path.write_text("images/none.jpg 3\n")
+    missing = run_demo(config(tmp_path, standalone_outpath=tmp_path / "o"), path, "./")
+    assert missing.returncode == ExitCode.IMAGES_FAILED
+    assert "PREPATH" not in missing.stderr
+
+
 def test_options_replace_values_of_the_config(tmp_path: Path) -> None:
     path = listing(tmp_path, "images/set/square.jpg 3")
     case = DATA / "configs" / "vgg_104_eps1_beta1_aux4.txt"
@@ -384,8 +397,8 @@ def test_without_arguments_it_explains_itself() -> None:
 def test_the_summary_says_what_was_written_where(tmp_path: Path) -> None:
     path = listing(tmp_path, "images/set/square.jpg 3", "images/set/tall.png 3")
     result = run("-c", CONFIG, "-f", path, "-p", tmp_path, "-b", "default_minimal")
-    first = r"2 of 2 heatmaps made in \d+\.\d s; [\d.e+]+ a second, most time in \w+, quirks reference"
-    loading = r"; before that \d\.\d s of loading"
+    first = r"2 of 2 heatmaps made in \d+\.\d s; [\d.e+]+ a second, most time spent in [a-z ]+, "
+    loading = r"quirks reference; after \d\.\d s of loading"
     assert re.fullmatch(first + loading, result.stdout.splitlines()[0])
     assert result.stdout.splitlines()[1:] == [
         f"files in {tmp_path}/out/images/set: _top10scores.txt, _rawhm.txt"

@@ -50,7 +50,7 @@ def test_a_composite_alone_replaces_the_formula_and_is_part_of_the_fingerprint(t
     write(tmp_path, "base: 100\nrules: [{position: first, rule: w-square}]\n")
     refused = run(*given)
     assert refused.returncode == 5
-    assert "other settings" in refused.stderr
+    assert "different settings" in refused.stderr
 
 
 def test_a_dry_run_and_inspect_say_which_line_won(tmp_path: Path) -> None:
@@ -64,6 +64,16 @@ def test_a_dry_run_and_inspect_say_which_line_won(tmp_path: Path) -> None:
     assert lines[1].endswith("flat, line 3")
     found = json.loads(run("inspect", prototxt, "--json", "--composite", path, "--formula", 0).stdout)
     assert found["layers"][3]["rules"] == {"0": "ε", "mine": "ε, base"}
+
+
+def test_inspect_advises_on_layers_that_a_composite_gives_no_rule(tmp_path: Path) -> None:
+    prototxt = write(tmp_path, (small_settings(tmp_path).prototxt).read_text(), "net.prototxt")
+    path = write(tmp_path, "rules:\n  - {kind: convolution, rule: gamma}\n")
+    said = run("inspect", prototxt, "--composite", path).stdout
+    assert f"(InnerProduct) has no rule under {path}: begin the rules with one for all linear layers" in said
+    write(tmp_path, "base: 0\nrules:\n  - {kind: linear, position: last, rule: z-box}\n")
+    said = run("inspect", prototxt, "--composite", path).stdout
+    assert f"(InnerProduct) has no rule under {path}: give the layer the rule z-box with bounds" in said
 
 
 def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
@@ -81,10 +91,13 @@ def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
     ("options", "code", "message"),
     [
         (("--composite", "none.yaml"), 3, "none.yaml"),
+        (("--composite", "epsilon-plus"), 2, "no file epsilon-plus; a formula is given with --formula"),
+        (("--formula", "mine.yaml"), 2, "such as 100 or epsilon-plus; for a file, use --composite"),
         (("--composite", "a,,b"), 2, "'a,,b' must be files, separated by commas, such as a.yaml,b.yaml"),
         (("--composite", "{path},{path}"), 2, "'mine' is the name of two formulas or composites; rename a"),
         (("--composite", "{path}", "--switch-layer", -1), 3, "composite mine needs a switch layer; set"),
-        (("--composite", "{other}"), 3, "'102' is the name of a formula; rename the file, or write a"),
+        (("--composite", "{negative}"), 3, "negative.yaml: 'switch_layer' must be the name or the index of"),
+        (("--composite", "{other}"), 3, "'102' is the name of a formula; rename the file, or add a"),
         (("--composite", "{other}", "--formula", 102), 2, "'102' is the name of two formulas or composites"),
     ],
     ids=str,
@@ -92,9 +105,9 @@ def test_the_same_fault_is_said_in_the_same_words(tmp_path: Path) -> None:
 def test_wrong_uses_are_refused(options: tuple[object, ...], code: int, message: str, tmp_path: Path) -> None:
     path = write(tmp_path, "base: 0\nrules: [{position: up-to-switch-layer, rule: flat}]")
     other = write(tmp_path, "base: 102\nrules: [{position: first, rule: w-square}]", "102.yaml")
-    found = run(
-        "-c", CONFIG, "--dry-run", *(str(option).format(path=path, other=other) for option in options)
-    )
+    negative = write(tmp_path, "base: 102\nswitch_layer: -3", "negative.yaml")
+    files = {"path": path, "other": other, "negative": negative}
+    found = run("-c", CONFIG, "--dry-run", *(str(option).format(**files) for option in options))
     assert found.returncode == code
     assert message in found.stderr
 

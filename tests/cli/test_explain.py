@@ -110,8 +110,24 @@ def test_relevance_that_is_no_map_is_an_image_that_failed(tmp_path: Path) -> Non
     net = (tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
     result = run("explain", *net, CROSS, HEART, "-p", tmp_path, cwd=ROOT)
     assert result.returncode == ExitCode.IMAGES_FAILED
-    assert f"failed: {CROSS}: relevance of shape (3, 1, 1) is no map to draw" in result.stderr
+    assert f"failed: {CROSS}: relevance of shape (3, 1, 1) is not a map that can be drawn" in result.stderr
     assert "2 of 2 images failed" in result.stderr
+
+
+def test_images_that_a_camera_stored_sideways_are_noted_as_in_a_run(tmp_path: Path) -> None:
+    folder, exif = tmp_path / "photos", Image.Exif()
+    folder.mkdir()
+    turned, exif[274] = folder / "turned.png", 6
+    with Image.open(ROOT / CROSS) as upright:
+        upright.save(turned, exif=exif)
+    note = (
+        "caffe-lrp: note: 1 image was explained as stored, perhaps sideways: the EXIF orientation is "
+        f"ignored; turn such images first (mogrify -auto-orient, see caffe-lrp help lists)\n  {turned}\n"
+    )
+    result = explain(tmp_path, CROSS, turned, MEAN, "--top=2")
+    assert (result.returncode, result.stderr) == (ExitCode.DONE, note)
+    result = run("-c", "configs/demo.txt", "--images", folder, "--top=2", "-p", tmp_path, cwd=ROOT)
+    assert (result.returncode, result.stderr) == (ExitCode.DONE, note)
 
 
 def test_a_picture_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -123,6 +139,21 @@ def test_a_picture_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> N
     assert str(path) in result.stderr
     assert explain(tmp_path, CROSS, MEAN, "--overwrite").returncode == ExitCode.DONE
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sheet_holds_photos_and_their_pictures(tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    words = (CROSS, "none.png", HEART, MEAN, LABELS, "--formula=0,100", "--mode=plain", "--sheet", sheet)
+    result = explain(tmp_path, *words)
+    assert result.returncode == ExitCode.IMAGES_FAILED
+    assert result.stdout.splitlines()[-1] == f"sheet of 4 pictures of 2 photos: {sheet}"
+    with Image.open(sheet) as picture:
+        assert picture.width * picture.height > 6 * 224 * 224
+    assert explain(tmp_path / "again", *words).returncode == ExitCode.OUTPUT
+    assert not (tmp_path / "again").exists()
+    assert explain(tmp_path / "again", *words, "--overwrite").returncode == ExitCode.IMAGES_FAILED
+    result = explain(tmp_path, "none.png", "--sheet", tmp_path / "other.png")
+    assert "other.png was not written: there are no pictures to put on it" in result.stderr
 
 
 def test_images_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -148,6 +179,7 @@ def test_images_of_one_name_are_refused(tmp_path: Path) -> None:
         ((*NET, CROSS, "--top=9"), ExitCode.USAGE, "--top: 9 is more than the 8 classes"),
         ((*NET, CROSS, "--target=8"), ExitCode.IMAGES_FAILED, "--target: class 8 does not exist"),
         ((*NET, CROSS, "--base-size=9"), ExitCode.BAD_INPUT, "--base-size: baseimgsize is 9"),
+        ((*NET, CROSS, "--sheet=sheet.jpg"), ExitCode.USAGE, "sheet.jpg will be a PNG file"),
         ((*NET, CROSS, "--cmap=sesmic"), ExitCode.USAGE, "--cmap"),
         ((*NET, CROSS, "-p", "README.md"), ExitCode.OUTPUT, "README.md: cannot be made"),
     ],

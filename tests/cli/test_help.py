@@ -1,6 +1,7 @@
 """The manual and the help: what they show, how it is laid out, and what is suggested."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from command_line import run
 
 from caffe_lrp.cli import chapters as manual
-from caffe_lrp.cli.chapters import chapters
+from caffe_lrp.cli.chapters import OTHER_WORDS, SYNONYMS, chapters
 from caffe_lrp.cli.commands import COMMANDS, parser_of
 from caffe_lrp.cli.commands.run_list import list_parser
 from caffe_lrp.cli.markdown import render
@@ -120,6 +121,20 @@ def test_help_lists_topics_and_commands_and_shows_them(
     assert {*COMMANDS} <= {words[0] for words in listed if words}
     assert run("help", "nets").stdout == "Nets\n\nWhich nets can be explained.\n\nMore.\n"
     assert run("help", "merge").stdout == run("merge", "--help").stdout
+
+
+def test_words_that_readers_look_up_lead_to_the_chapter_that_has_them() -> None:
+    words = [(topic, word) for topic, text in SYNONYMS.items() for word in text.split()]
+    synonyms = {word for _, word in words}
+    assert len(synonyms) == len(words)
+    assert {*OTHER_WORDS.values()} <= synonyms
+    assert not {*synonyms, *OTHER_WORDS} & {*chapters(), *COMMANDS}
+    assert not synonyms & {*OTHER_WORDS}
+    for topic, word in words:
+        assert re.search(rf"\b{word}", chapters()[topic].source, re.IGNORECASE), (topic, word)
+    shown = run("help", "Citation")
+    assert shown.stdout == run("help", "formulas").stdout
+    assert shown.stderr == "caffe-lrp: note: 'Citation' is in the chapter 'formulas'\n"
 
 
 # --- Options ------------------------------------------------------------------------------------------------

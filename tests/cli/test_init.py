@@ -175,5 +175,5 @@ def test_what_cannot_be_made_is_refused_and_nothing_is_written(
 def test_a_model_of_another_program_is_named_by_explain_before_what_else_is_missing(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(20))
     result = run("explain", "net.tflite", "cat.jpg", cwd=tmp_path)
-    assert result.returncode == ExitCode.USAGE
+    assert result.returncode == ExitCode.BAD_INPUT
     assert "net.tflite: is a TensorFlow Lite model, not a prototxt; caffe-lrp runs only" in result.stderr

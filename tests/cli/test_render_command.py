@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from command_line import CONFIG, DATA, Result, files_below, listing, run
@@ -138,9 +139,8 @@ def test_photos_that_moved_are_found_by_the_end_of_their_paths(
     shutil.copytree(DATA / "images" / "set", tmp_path / "photos" / "set")
     result = render(root, cwd=tmp_path)
     assert result.returncode == 4
-    assert "images/set/tall.png: the photo is missing; give the folder of the photos with --image-root" in (
-        result.stderr
-    )
+    assert result.stderr.splitlines()[0] == "images/set/tall.png: the photo is missing"
+    assert "caffe-lrp: what to do: give the folder of the photos with --image-root" in result.stderr
     assert result.stdout.startswith("0 of 3 pictures drawn")
     assert render(root, "--image-root", tmp_path / "photos", cwd=tmp_path).returncode == 0
     assert pictures_below(root) == pictures_below(finished)
@@ -181,7 +181,7 @@ def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: 
     assert result.returncode == 0
     style = picture_style({"range": "percentile:99"})
     reaches = [reach_of(read_map(path), style) for path in root.rglob("*_relevance.npy")]
-    assert f"one range for 3 maps: relevance up to {max(reaches):.6g} (percentile:99)" in result.stderr
+    assert f"range shared by 3 maps: relevance up to {max(reaches):.6g} (percentile:99)" in result.stderr
     ranges = {(style_in(path) or {})["range"] for path in (tmp_path / "made").rglob("*_render.png")}
     assert ranges == {max(reaches)}
     again = render(root, "--range", "run", "-p", tmp_path / "made", *PLAIN)
@@ -191,7 +191,7 @@ def test_one_range_for_a_run_is_that_of_its_strongest_map(root: Path, tmp_path: 
 def test_one_range_for_maps_of_several_formulas_warns_of_pictures_that_look_empty(tmp_path: Path) -> None:
     root = explained(tmp_path, "--formula", "0,epsilon-plus", "--outputs", "npy")
     result = render(root, "--range", "run", *PLAIN)
-    assert "note: these maps are of 2 formulas" in result.stderr
+    assert "note: these maps come from 2 formulas" in result.stderr
     one = render(*root.rglob("*_f0_*.npy"), "--range", "run", "-p", tmp_path / "made", *PLAIN)
     assert "formulas" not in one.stderr
 
@@ -200,6 +200,7 @@ def test_one_range_for_maps_of_several_formulas_warns_of_pictures_that_look_empt
 
 
 def test_what_is_there_in_the_same_style_is_done_unless_its_map_is_newer(root: Path) -> None:
+    journal_of(root.parent).unlink()  # that of a run that draws: its pictures belong to its maps
     assert render(root, *PLAIN).returncode == 0
     before = pictures_below(root)
     assert render(root, *PLAIN).stdout == "nothing left to do: 3 of 3 pictures already exist\n"
@@ -207,12 +208,13 @@ def test_what_is_there_in_the_same_style_is_done_unless_its_map_is_newer(root: P
     picture.write_bytes(before["square.jpg_render.png"])
     os.utime(picture, ns=(0, source.stat().st_mtime_ns - 1))
     result = render(root, *PLAIN)
-    assert result.stderr == "caffe-lrp: note: 2 of 3 pictures are there; 1 left\n"
+    assert result.stderr == "caffe-lrp: note: 2 of 3 pictures already exist; 1 left\n"
     assert pictures_below(root) == before
 
 
-def test_what_the_run_drew_is_not_drawn_again(tmp_path: Path) -> None:
-    out = explained(tmp_path, "--outputs", "npz,npy,render")
+@pytest.mark.parametrize("kinds", ["npz,npy,render", "rawhm,render", "h5,render"])
+def test_what_the_run_drew_is_not_drawn_again(tmp_path: Path, kinds: str) -> None:
+    out = explained(tmp_path, "--outputs", kinds)
     assert render(out).stdout == "nothing left to do: 3 of 3 pictures already exist\n"
 
 
@@ -343,10 +345,14 @@ def test_a_link_out_of_the_folder_is_not_followed(root: Path, tmp_path: Path) ->
         ([], 2, "the following arguments are required: SOURCE"),
         (["nothing"], 2, "nothing: there is no such file or folder"),
         (["{folder}/list.txt", "--cmap", "sesmic"], 2, "sesmic"),
-        (["{folder}/cat.jpg"], 2, "cat.jpg: holds no maps; give a folder, maps.h5, *_relevance"),
+        (["{folder}/cat.jpg"], 2, "cat.jpg: contains no maps; give a folder, maps.h5, *_relevance"),
         (["{folder}/empty"], 5, "empty: contains neither the journal of a run nor files *_relevance.npy"),
-        (["{folder}/pictures"], 5, "this run wrote no relevance, only heatmap; run it again with npy among"),
+        (["{folder}/explained"], 5, "caffe-lrp explain writes pictures alone; explain --sheet FILE"),
+        (["{folder}/pictures"], 5, "no relevance, only heatmap, and pictures are drawn from relevance; run"),
+        (["{folder}/pictures"], 5, "run it again with --outputs heatmap,npy --overwrite"),
         (["{folder}/wrong.h5"], 3, "wrong.h5: cannot be opened as a database"),
+        (["{folder}/net.pt"], 3, "net.pt: is a PyTorch model, not a file of maps; caffe-lrp runs only"),
+        (["{folder}/net.h5"], 3, "net.h5: is a Keras model, not a file of maps; caffe-lrp runs only"),
         (["{folder}/a", "{folder}/b", "-p", "{folder}/made"], 2, "would both be written to this picture"),
         (["{folder}/a", "--sheet", "{folder}/cat.png"], 5, "cat.png: already exists; add --overwrite"),
         (["{folder}/a", "--sheet", "{folder}/sheet.jpg"], 2, "sheet.jpg will be a PNG file; use a name"),
@@ -359,8 +365,13 @@ def test_what_cannot_be_drawn_is_said_before_anything_is(
     (tmp_path / "cat.jpg").touch()
     (tmp_path / "cat.png").touch()
     (tmp_path / "wrong.h5").touch()
-    for name in ("a", "b"):
+    (tmp_path / "net.pt").write_bytes(b"\x80\x02ctorch")
+    with h5py.File(tmp_path / "net.h5", "w") as model:
+        model.attrs["keras_version"] = "2.15"
+    for name in ("a", "b", "explained"):
         (tmp_path / name).mkdir()
+    (tmp_path / "explained" / "cat.jpg_render.png").touch()
+    for name in ("a", "b"):
         np.save(tmp_path / name / "x_relevance.npy", np.ones((3, 4, 4)))
     shutil.copytree(finished, tmp_path / "pictures")
     journal = next((tmp_path / "pictures").glob("*.jsonl"))
@@ -429,7 +440,7 @@ def test_without_a_picture_there_is_no_sheet(tmp_path: Path) -> None:
     (tmp_path / "a_rawhm.txt").touch()
     result = render(tmp_path, "--sheet", tmp_path / "sheet.png")
     assert result.returncode == 4
-    assert f"{tmp_path}/sheet.png was not written: there is no picture to put on it" in result.stderr
+    assert f"{tmp_path}/sheet.png was not written: there are no pictures to put on it" in result.stderr
     assert not (tmp_path / "sheet.png").exists()
 
 
@@ -439,7 +450,7 @@ def test_a_sheet_that_is_full_says_what_is_not_on_it(tmp_path: Path, monkeypatch
         np.save(tmp_path / f"{number}_relevance.npy", np.full((3, 4, 4), number))
     result = render(tmp_path, *PLAIN, "--sheet", tmp_path / "sheet.png")
     assert "sheet of 3 pictures of 3 photos" in result.stdout
-    assert "note: 2 photos more are not on the sheet" in result.stderr
+    assert "note: 2 photos did not fit on the sheet" in result.stderr
 
 
 def test_more_failures_than_anyone_reads_are_counted(tmp_path: Path) -> None:
@@ -449,3 +460,13 @@ def test_more_failures_than_anyone_reads_are_counted(tmp_path: Path) -> None:
     assert result.returncode == 4
     assert result.stderr.count("is not a raw heatmap") == 20
     assert "… and 5 failures more\n" in result.stderr
+
+
+def test_what_to_do_about_many_missing_photos_is_said_once(tmp_path: Path) -> None:
+    for number in range(8):
+        np.save(tmp_path / f"{number}_relevance.npy", np.ones((3, 4, 4)))
+    result = render(tmp_path, "--image-root", tmp_path)
+    assert result.returncode == 4
+    assert result.stderr.count(": the photo is missing\n") == 5
+    assert "… and 3 failures more\n" in result.stderr
+    assert result.stderr.count("--image-root DIR") == 1

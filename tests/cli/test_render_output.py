@@ -55,7 +55,7 @@ def test_a_photo_that_is_another_when_it_is_drawn_costs_the_others_nothing(
     monkeypatch.setattr(Original, "picture", replaced)
     result = finish(all_of(images), tmp_path / "out", "--outputs", "render")
     assert result.returncode == 4
-    assert f"{first.name}: the photo has 5 x 3 pixels, but the one that was explained" in result.stderr
+    assert f"{first.name}: the photo is 5 x 3 pixels, but the one that was explained" in result.stderr
     assert len(list((tmp_path / "out").rglob("*_render.png"))) == 1
 
 

@@ -123,17 +123,16 @@ again), the files of 3 are gone, 1 damaged line of its journal skipped; 5 left
 caffe-lrp: 31 of 1,000 maps (3 %), 1 failed, 3.1 a second, 5 min left
 caffe-lrp: note: maps that show little or nothing: 1 of 2 (under 0.5 % of the pixels reach 20 % of \
 the brightest colour)
-  {source}: line 3: images/set/tall.png: no pixel has positive relevance, so the heatmap is black; relevance \
-starts at -2.5
+  {source}: line 3: images/set/tall.png: no pixel has positive relevance; relevance starts at -2.5
 what to try:
-  no positive relevance: pictures are scaled by the largest positive value, and there is none; explain \
-another class, or read the numbers instead of the picture
+  no positive relevance: _heatmap.png is scaled by the largest positive value, and there is none, so it is \
+black; explain another class, or draw both signs (--outputs render)
 """
 
 
 SUMMARY = """\
 3 of 6 heatmaps made in 1.8 s, 1 of them in earlier runs, 3 failed (reasons above); 2.86 a second, \
-most time in forward, quirks reference; before that 0.5 s of loading
+most time spent in the forward pass, quirks reference; after 0.5 s of loading
 files in o/out/images/set: _heatmap.png, _rawhm.txt
 project for ViRelAy: o/project.yaml
 """
@@ -159,7 +158,7 @@ def test_verbose_adds_a_line_for_every_map_and_how_they_are_dealt_out(
 images/set/square.jpg: best class 3 (n00000004 class3, synthetic label 3), 0.75 s, files o/out/images/set/\
 square.jpg_*
 images/set/tall.png: best class 11 (n00000012 class11, synthetic label 11), 1.00 s, files o/out/images/set/\
-tall.png_*; no pixel has positive relevance, so the heatmap is black; relevance starts at -2.5
+tall.png_*; no pixel has positive relevance; relevance starts at -2.5
 """
         + SUMMARY
     )
@@ -198,7 +197,7 @@ def test_quiet_leaves_failures_and_what_ended_the_run(run: PreparedRun, capsys: 
         (
             Ended(4, 0, 1, 3, 0, 1, 0.04, 0.5, 0.0, "", {}, "", False),
             ExitCode.IMAGES_FAILED,
-            "0 of 4 heatmaps made in 0.0 s, 1 failed (reasons above); before that 0.5 s of loading\n",
+            "0 of 4 heatmaps made in 0.0 s, 1 failed (reasons above); after 0.5 s of loading\n",
             "caffe-lrp: stopped after 1 failure (--max-failures), 3 left; run the same command again "
             "to continue; --retry-failed tries the failed ones again\n",
         ),
@@ -265,8 +264,8 @@ def test_time_spent_on_compiling_is_told_apart(run: PreparedRun, capsys: Output)
     ended = Ended(4, 4, 0, 0, 4, 0, 2.0, 0.5, 8.6, "forward", {}, "", False)
     follow(run, [ended])
     said = capsys.readouterr().out.splitlines()[0]
-    assert said.startswith("4 of 4 heatmaps made in 2.0 s; 2 a second, most time in forward")
-    assert said.endswith("; before that 0.5 s of loading and 8.6 s of compiling")
+    assert said.startswith("4 of 4 heatmaps made in 2.0 s; 2 a second, most time spent in the forward pass")
+    assert said.endswith("; after 0.5 s of loading and 8.6 s of compiling")
 
 
 def test_a_bar_counts_maps_and_failures_and_replaces_the_lines(

@@ -166,7 +166,7 @@ def test_a_warm_up_compiles_every_kernel_and_says_how_to_use_them(cache: Path, w
     )
     assert warmed.printed[0].endswith(f"kept in {folder}")
     settings = [f"{name}={value}" for name, value in (CPU | {"CAFFE_LRP_CACHE_DIR": cache}).items()]
-    assert warmed.printed[1:] == [f"to run with it, set {' and '.join(settings)}"]
+    assert warmed.printed[1:] == [f"to use it, set {' and '.join(settings)}"]
 
 
 @pytest.mark.slow
@@ -183,7 +183,7 @@ def test_after_a_warm_up_no_run_compiles_anything(cache: Path, warmed: Outcome, 
 @pytest.mark.slow
 def test_a_warm_up_for_a_cpu_serves_the_runs_that_name_it(tmp_path: Path) -> None:
     ahead = runs(tmp_path, ["warmup", "--cpu", BASELINE], before=TWO_KERNELS)
-    setting = f"to run with it, set CAFFE_LRP_CPU={BASELINE} and CAFFE_LRP_CACHE_DIR={tmp_path}"
+    setting = f"to use it, set CAFFE_LRP_CPU={BASELINE} and CAFFE_LRP_CACHE_DIR={tmp_path}"
     assert (ahead.codes, ahead.printed[1:]) == ([ExitCode.DONE], [setting])
     (folder,) = tmp_path.iterdir()
     assert len(stored(folder)) == 2
@@ -199,7 +199,7 @@ def test_a_cache_without_room_is_not_called_complete(
     monkeypatch.setattr(ahead, "unstored", lambda _: ("gemm.multiply", "render.count_visible"))
     monkeypatch.setattr(_jit, "mark_cache_complete", lambda: pytest.fail("it is not"))
     assert main(["warmup"]) == ExitCode.USAGE
-    said = f"error: {CACHE_FOLDER.folder} could not keep gemm.multiply, render.count_visible; is there"
+    said = f"error: gemm.multiply, render.count_visible could not be saved in {CACHE_FOLDER.folder}; is the"
     assert said in capsys.readouterr().err
 
 

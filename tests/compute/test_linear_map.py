@@ -1,6 +1,7 @@
 """Maps of layers, forwards and backwards, with one and two parts on either side, against loops."""
 
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -569,3 +570,13 @@ def test_threads_do_not_change_a_bit_of_a_matrix() -> None:
             back = found.adjoint(copied(pixels(relevance)), None, workspace)
             results.append([out.tolist(), back.tolist()])
     assert all(result == results[0] for result in results)
+
+
+def test_signed_weights_are_made_without_copies_of_the_weights() -> None:
+    weight = np.ones((1, 1, 300, 1, 500), np.float32)
+    for nonnegative, parts in ((True, 2), (False, 4)):
+        tracemalloc.start()
+        signed_weight(weight, nonnegative)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 1.1 * parts * weight.nbytes

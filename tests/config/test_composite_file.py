@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import caffe_lrp
@@ -59,7 +60,8 @@ def test_everything_arrives_with_its_line(tmp_path: Path) -> None:
 
 
 def test_a_name_of_its_own_comes_before_that_of_the_file(tmp_path: Path) -> None:
-    assert read_composite(write(tmp_path, "name: a_b-1.5\nbase: 100\n")).name == "a_b-1.5"
+    path = write(tmp_path, "name: a_b-1.5\nbase: 100\n")
+    assert read_composite(str(path)).name == "a_b-1.5"
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("base: 100\nquirks: fixed", "line 2: the value of 'quirks' must be one of reference, corrected"),
         ("base: 100\nswitch_layer: [a, b]", "line 2: the value of 'switch_layer' must be one layer"),
         ("base: 100\nchannel_norm: 3", "line 2: the value of 'channel_norm' must be true or false"),
-        ("base: 100\nname: a/b", "'a/b' cannot be the name of a composite, which has letters, digits"),
+        ("base: 100\nname: a/b", "'a/b' cannot be the name of a composite, which has at most"),
         ("rules: flat", "line 1: 'rules' must be a list of entries, such as - {type: Convolution"),
         ("rules:\n  - flat", "line 2: an entry must have keys"),
         ("rules:\n  - {type: Convolution}", "line 2: the entry has no rule; add one, such as rule: epsilon"),
@@ -94,7 +96,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("rules:\n  - {rule: flat, kind: conv}", "line 2: the value of 'kind' must be one of linear,"),
         ("rules:\n  - {rule: flat, position: top}", "line 2: the value of 'position' must be one of first"),
         ("rules:\n  - {rule: flat, first: 0}", "the value of 'first' must be a whole number, at least 1"),
-        ("rules:\n  - {rule: flat, layers: []}", "the value of 'layers' must be a word, or a list of words"),
+        ("rules:\n  - {rule: flat, layers: []}", "the value of 'layers' must be a name, an index, or a list"),
         ("rules:\n  - {rule: flat, type: {a: b}}", "the value of 'type' must be a word, or a list of words"),
         ("rules:\n  - {rule: flat, optional: maybe}", "the value of 'optional' must be true or false"),
         ("rules:\n  - {rule: epsilon, epsilon: x}", "the value of 'epsilon' must be a number, such as 0.25"),
@@ -111,7 +113,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("rules:\n  - {rule: flat\n", "is not valid YAML"),
         ("rules: &a\n  - *a\n", "the alias *a is not allowed"),
         ("rules: [[[[[[[[1]]]]]]]]", "nested too deeply"),
-        ("base: 100\nx: 1\ny: 2", "line 3: there is no key 'y'"),
+        ("base: 100\nx: 1\ny: 2", "line 3: there is no key 'y'; the keys are name, base, channel_norm,"),
+        ("rules:\n  - {rule: Gamma}", "line 2: there is no rule 'Gamma'; did you mean 'gamma'?"),
+        ("epsilon: 1\nbase: 101", "line 2: the value of 'base' is '101', which is no formula; caffe-lrp --f"),
+        ("base: epsilon-plsu", "line 1: the value of 'base' is 'epsilon-plsu', which is no formula; did you"),
+        ("base: 0\nname: ../x", "line 2: '../x' cannot be the name of a composite"),
+        ("base: 0\nname: [x]", "line 2: the value of 'name' must be a word"),
+        ("epsilon: 1\nrules: []", "gives no layer a rule; add a list 'rules', or a 'base'"),
+        ("base: 102\nswitch_layer: [a, b]", "line 2: the value of 'switch_layer' must be one layer, by name"),
     ],
     ids=lambda text: text.replace("\n", " ")[-40:],
 )  # fmt: skip
@@ -178,5 +187,18 @@ def test_a_config_has_a_formula_or_a_composite(key: str, tmp_path: Path) -> None
 def test_python_says_what_is_wrong_with_an_entry_by_its_number() -> None:
     with pytest.raises(caffe_lrp.ConfigError, match=r"^entry 2: there is no rule 'flatt'"):
         caffe_lrp.Composite.of([{"rule": "flat"}, {"rule": "flatt"}])
+    with pytest.raises(caffe_lrp.ConfigError, match="'rules' must be a list of entries"):
+        caffe_lrp.Composite.of(None, base=0)  # type: ignore[arg-type]
+    with pytest.raises(caffe_lrp.ConfigError, match="must be at least 0 and at most 1e"):
+        caffe_lrp.Composite.of(base=0, epsilon=10**400)
+    with pytest.raises(caffe_lrp.ConfigError, match="'base' must be the number or the name of a formula"):
+        caffe_lrp.Composite.of(base=1.0)  # type: ignore[arg-type]
     with pytest.raises(caffe_lrp.ConfigError, match="there is no key 'gama'; did you mean 'gamma'"):
         caffe_lrp.Composite.of(base=0, gama=3)
+
+
+def test_python_takes_numbers_of_numpy_as_its_own() -> None:
+    given = {"rule": "gamma", "layers": [np.int64(3), "a"], "first": np.int64(2), "gamma": np.float32(0.5)}
+    written = {"rule": "gamma", "layers": [3, "a"], "first": 2, "gamma": 0.5}
+    of = caffe_lrp.Composite.of
+    assert of((each for each in [given]), base=100) == of([written], base=100)

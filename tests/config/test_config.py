@@ -415,3 +415,14 @@ def test_our_own_keys_are_not_taken_for_comments_unnoticed(tmp_path: Path, line:
     body = write(tmp_path).read_text()
     with pytest.raises(ConfigError, match=r"line 1: .* is read as a comment"):
         read_config(write(tmp_path, f"{line}\n{body}"))
+
+
+def test_a_start_vector_is_words_or_a_file_beside_the_config(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path)).start_vector is None
+    body = write(tmp_path).read_text()
+    words = read_config(write(tmp_path, f"start_vector\nweights:281=1,285=-0.5\n{body}"))
+    assert words.start_vector == "weights:281=1,285=-0.5"
+    (tmp_path / "mine.npy").touch()
+    assert (
+        read_config(write(tmp_path, f"start_vector\nmine.npy\n{body}")).start_vector == tmp_path / "mine.npy"
+    )

@@ -15,6 +15,7 @@ from builders import (
     EagerEngine,
     assert_close,
     build,
+    from_scores,
     random_blob,
 )
 from oracle_walker import Options
@@ -46,7 +47,7 @@ def test_plans_share_a_forward_pass(twins: Twins) -> None:
     forward = ENGINE.forward(twins.net, plans, twins.batch)
     for code, plan in zip(CODES, plans, strict=True):
         expected = twins.walker.relevance(code, OPTIONS, "fc2", CLASSES, first="conv1")
-        assert_close(ENGINE.explain(plan, forward, CLASSES), expected, 1e-4)
+        assert_close(from_scores(plan, forward, CLASSES), expected, 1e-4)
 
 
 def test_a_forward_pass_can_be_explained_again(twins: Twins) -> None:
@@ -54,9 +55,9 @@ def test_a_forward_pass_can_be_explained_again(twins: Twins) -> None:
     for code in CODES:
         plan = twins.plan(code, OPTIONS, FC2)
         forward = ENGINE.forward(twins.net, [plan], twins.batch)
-        first = ENGINE.explain(plan, forward, CLASSES).tolist()
-        ENGINE.explain(plan, forward, [[1], [2]])
-        assert ENGINE.explain(plan, forward, CLASSES).tolist() == first
+        first = from_scores(plan, forward, CLASSES).tolist()
+        from_scores(plan, forward, [[1], [2]])
+        assert from_scores(plan, forward, CLASSES).tolist() == first
 
 
 def test_a_forward_pass_keeps_what_its_plans_look_at_and_no_more(twins: Twins) -> None:
@@ -73,11 +74,11 @@ def test_a_forward_pass_keeps_what_its_plans_look_at_and_no_more(twins: Twins) -
 def test_a_batch_equals_its_items_one_by_one(code: int, twins: Twins) -> None:
     plan = twins.plan(code, OPTIONS, FC2)
     forward = ENGINE.forward(twins.net, [plan], twins.batch)
-    together = ENGINE.explain(plan, forward, CLASSES)
+    together = from_scores(plan, forward, CLASSES)
     for item in (0, 1):
         batch = twins.batch[item : item + 1]
         forward = ENGINE.forward(twins.net, [plan], batch)
-        alone = ENGINE.explain(plan, forward, [CLASSES[item]])
+        alone = from_scores(plan, forward, [CLASSES[item]])
         assert_close(together[item : item + 1], alone, 1e-5)
 
 
@@ -85,8 +86,8 @@ def test_an_observer_sees_every_step_and_changes_nothing(twins: Twins) -> None:
     passages: list[Passage] = []
     plan = twins.plan(100, OPTIONS, FC2)
     forward = ENGINE.forward(twins.net, [plan], twins.batch)
-    observed = ENGINE.explain(plan, forward, CLASSES, passages.append)
-    assert observed.tobytes() == ENGINE.explain(plan, forward, CLASSES).tobytes()
+    observed = from_scores(plan, forward, CLASSES, passages.append)
+    assert observed.tobytes() == from_scores(plan, forward, CLASSES).tobytes()
     assert [passage.step for passage in passages] == list(plan.steps)
     assert passages[-1].propagated[0] is observed
 
@@ -96,7 +97,7 @@ def test_an_observer_sees_every_step_and_changes_nothing(twins: Twins) -> None:
 
 def scores_and_relevance(engine: Engine, twins: Twins, plan: Plan) -> list[Blob]:
     forward = engine.forward(twins.net, [plan], twins.batch)
-    return [forward.activations[twins.net.output_value], engine.explain(plan, forward, CLASSES)]
+    return [forward.activations[twins.net.output_value], from_scores(plan, forward, CLASSES, engine=engine)]
 
 
 @pytest.mark.parametrize("code", [0, 2, 11, 102, 104, "gamma-all", "epsilon-gamma-box"])
@@ -112,7 +113,7 @@ def test_threads_and_past_batches_change_no_bit(code: int | str, tmp_path: Path)
                 batch = random_blob((items, *INCEPTION_SHAPE), items)
                 batch[0] = np.nan  # what is left of it in memory would show
                 other = engine.forward(twins.net, [plan], batch)
-                engine.explain(plan, other, [[1]] * items)
+                from_scores(plan, other, [[1]] * items, engine=engine)
             del other
             found = scores_and_relevance(engine, twins, plan)
         assert [blob.tobytes() for blob in found] == expected
@@ -199,7 +200,7 @@ def test_an_engine_forgets_the_memory_of_past_batches(twins: Twins) -> None:
     with CpuEngine() as engine:
         tracemalloc.start()
         try:
-            engine.explain(plan, engine.forward(twins.net, [plan], batch), [[0]] * len(batch))
+            from_scores(plan, engine.forward(twins.net, [plan], batch), [[0]] * len(batch), engine=engine)
             kept = tracemalloc.get_traced_memory()[0]
             engine.forget()
             left = tracemalloc.get_traced_memory()[0]

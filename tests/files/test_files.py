@@ -118,7 +118,7 @@ def test_what_is_in_the_place_of_a_file_of_our_own_is_not_opened(
 ) -> None:
     path = tmp_path / "journal"
     stands(path)
-    with pytest.raises(NotRegularError, match=f"^{kind} is in the place of this file; move or rename it$"):
+    with pytest.raises(NotRegularError, match=f"^{kind} is in place of this file; move or rename it$"):
         open_own(path, flags)
     assert {child.name for child in tmp_path.iterdir()} <= {"journal", "of somebody else"}
 

@@ -252,7 +252,9 @@ def test_orientation_tags_are_ignored(tmp_path: Path, name: str, orientation: in
     exif = Image.Exif()
     exif[274] = orientation
     path = save(tmp_path, name, Image.fromarray(colours()), exif=exif)
-    np.testing.assert_array_equal(decode(path).samples // 257, colours())
+    decoded = decode(path)
+    np.testing.assert_array_equal(decoded.samples // 257, colours())
+    assert decoded.is_turned == (orientation != 1)
 
 
 def test_the_orientation_of_a_jpeg_is_ignored(tmp_path: Path) -> None:
@@ -261,6 +263,11 @@ def test_the_orientation_of_a_jpeg_is_ignored(tmp_path: Path) -> None:
     plain = save(tmp_path, "plain.jpg", Image.fromarray(colours()))
     turned = save(tmp_path, "turned.jpg", Image.fromarray(colours()), exif=exif)
     np.testing.assert_array_equal(decode(turned).samples, decode(plain).samples)
+    assert (decode(turned).is_turned, decode(plain).is_turned) == (True, False)
+    damaged = tmp_path / "damaged.jpg"
+    damaged.write_bytes(turned.read_bytes().replace(b"Exif\0\0MM\0*", b"Exif\0\0MM\xff\xff"))
+    assert damaged.read_bytes() != turned.read_bytes()
+    assert not decode(damaged).is_turned
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -269,6 +276,7 @@ def test_the_orientation_of_a_deep_tiff_is_ignored(tmp_path: Path, orientation: 
     path = tmp_path / "deep.tiff"
     path.write_bytes(deep_tiff(samples, orientation))
     np.testing.assert_array_equal(decode(path).samples, samples)
+    assert decode(path).is_turned == (orientation != 1)
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.png", "moving.tiff", "moving.webp"])

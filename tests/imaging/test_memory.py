@@ -223,7 +223,7 @@ def test_a_net_with_another_number_of_channels_takes_finished_inputs_only() -> N
             "whose white level is unknown; convert it to the mode L, I;16 or RGB",
         ),
         (Image.new("I", (9, 6)), "whose white level is unknown"),
-        (Image.new("LAB", (9, 6)), "colours of the kind LAB cannot be read; convert the image to RGB"),
+        (Image.new("LAB", (9, 6)), "colour mode LAB cannot be read; convert the image to RGB"),
         (Image.new("P", (9, 6)), "its palette is missing"),
     ],
 )

@@ -189,7 +189,7 @@ def test_an_absurd_base_size_is_refused_at_once() -> None:
 
 @pytest.mark.parametrize("size", [(6, 99), (99, 7)])
 def test_a_mean_smaller_than_the_input_is_refused_at_once(size: tuple[int, int]) -> None:
-    with pytest.raises(ModelError, match="fewer than the net's input of 7 x 8"):
+    with pytest.raises(ModelError, match="smaller than the net's input of 7 x 8"):
         preprocessor(12, 7, 8, mean=size)
 
 

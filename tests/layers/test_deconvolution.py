@@ -17,6 +17,7 @@ from builders import (
     build,
     channels_last,
     conditions,
+    from_scores,
     layer_net,
     parse,
     random_blob,
@@ -406,7 +407,7 @@ def test_relevance_passes_a_net_with_a_deconvolution(formula: int | str, tmp_pat
     forward = ENGINE.forward(net, [plan], x)
     scores, expected = walk(weights, x, formula)
     assert_close(forward.activations[plan.seeds[plan.start.outputs[0]]], scores, 1e-5)
-    assert_close(ENGINE.explain(plan, forward, CLASSES), expected, 1e-4)
+    assert_close(from_scores(plan, forward, CLASSES), expected, 1e-4)
 
 
 @pytest.mark.parametrize("formula", [0, 2, 54, 56, 58, 60, 100, 102, 104])
@@ -421,7 +422,7 @@ def test_a_net_with_a_deconvolution_conserves_relevance(formula: int | str, tmp_
     forward = ENGINE.forward(net, [plan], x)
     scores, _ = walk(weights, x, 0)
     wanted = [scores[item, chosen] for item, (chosen,) in enumerate(CLASSES)]
-    found = ENGINE.explain(plan, forward, CLASSES).reshape(2, -1).sum(axis=1)
+    found = from_scores(plan, forward, CLASSES).reshape(2, -1).sum(axis=1)
     assert found.tolist() == pytest.approx(wanted, rel=1e-3)
 
 

@@ -16,6 +16,7 @@ from builders import (
     build,
     channels_last,
     conditions,
+    from_scores,
     lone_layer,
     messages,
     parse,
@@ -403,7 +404,7 @@ def explained(
     net: Net, formula: int | str, start: int, x: Blob, epsilon: float = 0.01, beta: float = 0.5
 ) -> Blob:
     plan = resolve_plan(net, formula, RuleParameters(epsilon, beta, -1, CORRECTED), start, 0)
-    return ENGINE.explain(plan, ENGINE.forward(net, [plan], x), CLASSES)
+    return from_scores(plan, ENGINE.forward(net, [plan], x), CLASSES)
 
 
 def walk_residual(weights: Weights) -> RouterWalker:
@@ -468,10 +469,10 @@ BAD: dict[str, tuple[str, tuple[Shape, ...], int, str]] = {
     "pieces that are not equal": ('type: "Slice"', (IMAGE,), 3, "cannot cut 4 into 3 equal pieces; add"),
     "too few slice points": ('type: "Slice" slice_param { slice_point: 1 }', (IMAGE,), 3, "one fewer than"),
     "slice points that do not ascend": (
-        'type: "Slice" slice_param { slice_point: 3 slice_point: 1 }', (IMAGE,), 3, "must ascend",
+        'type: "Slice" slice_param { slice_point: 3 slice_point: 1 }', (IMAGE,), 3, "must increase",
     ),
     "an empty piece": (
-        'type: "Slice" slice_param { slice_point: 2 slice_point: 2 }', (IMAGE,), 3, "must ascend",
+        'type: "Slice" slice_param { slice_point: 2 slice_point: 2 }', (IMAGE,), 3, "must increase",
     ),
     "a slice point at the end": ('type: "Slice" slice_param { slice_point: 4 }', (IMAGE,), 2, "0 and 4"),
     "a slice of the batch": ('type: "Slice" slice_param { axis: 0 }', (IMAGE,), 2, "axis 0 is not supported"),

@@ -19,6 +19,7 @@ from builders import (
     build,
     conditions,
     deployed,
+    from_scores,
     layer_net,
     lone_layer,
     random_blob,
@@ -521,7 +522,7 @@ def test_empty_windows_count_as_in_caffe_in_a_whole_net(tmp_path: Path) -> None:
         plan = resolve_plan(net, code, RuleParameters(0.0, 0.0, -1, CORRECTED), 4, 0)
         forward = ENGINE.forward(net, [plan], x)
         assert forward.activations[net.output_value].item() == np.float32(4 / 9)
-        found = ENGINE.explain(plan, forward, [[0]])[0, 0]
+        found = from_scores(plan, forward, [[0]])[0, 0]
         expected = np.zeros((4, 4))
         expected[::2, ::2] = 1 / 9
         np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -660,7 +661,7 @@ BAD = {
     ),
     "padded chances": (
         pooling("pool: STOCHASTIC kernel_size: 3 pad_h: 0 pad_w: 1"),
-        "STOCHASTIC pooling takes no padding; pool by MAX or AVE",
+        "STOCHASTIC pooling takes no padding; use MAX or AVE",
     ),
     "means over nothing": (
         pooling("pool: AVE kernel_size: 1 stride: 5"),
@@ -673,7 +674,7 @@ BAD = {
     ),
     "chances padded at one side": (
         pooling("pool: STOCHASTIC kernel_size: 3 pad_r: 1"),
-        "STOCHASTIC pooling takes no padding; pool by MAX or AVE",
+        "STOCHASTIC pooling takes no padding; use MAX or AVE",
     ),
     "means at a distance": (
         pooling("pool: AVE kernel_size: 2 dilation: 2"),

@@ -133,7 +133,7 @@ def test_overflow_is_silent(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parameters", ["axis: 0", "", "axis: -4"])
 def test_images_of_a_batch_are_never_added_up(parameters: str, tmp_path: Path) -> None:
-    message = "axis 0 would add up the images of a batch; set another in reduction_param"
+    message = "axis 0 would add up the images of a batch; set another axis in reduction_param"
     with pytest.raises(ModelError, match=message):
         build_net(deployed(tmp_path, layer_net(body(parameters), IMAGE)), {})
 

@@ -16,6 +16,7 @@ from builders import (
     assert_close,
     build,
     channels_last,
+    from_scores,
     lone_layer,
     messages,
     parse,
@@ -452,7 +453,7 @@ def explained(weights: Weights, folder: Path, formula: int | str, x: Blob, **opt
     start = next(layer.index for layer in net.layers if layer.name == "fc")
     parameters = RuleParameters(switch_layer=-1, quirks=CORRECTED, **options)
     plan = resolve_plan(net, formula, parameters, start, 0)
-    return ENGINE.explain(plan, ENGINE.forward(net, [plan], x), CLASSES)
+    return from_scores(plan, ENGINE.forward(net, [plan], x), CLASSES)
 
 
 @pytest.mark.slow
@@ -518,9 +519,9 @@ BAD: dict[str, tuple[str, tuple[Shape, ...], str]] = {
     "no groups": ('type: "ShuffleChannel" shuffle_channel_param { group: 0 }', (IMAGE,), "into 0 groups"),
     "a crop without reference": ('type: "Crop"', (IMAGE,), r"has 1 bottom\(s\), needs 2"),
     "a crop beyond the edge": (
-        'type: "Crop" crop_param { offset: 2 }', (IMAGE, (6, 3, 2)), "does not fit into.*check offset",
+        'type: "Crop" crop_param { offset: 2 }', (IMAGE, (6, 3, 2)), "does not fit in.*check offset",
     ),
-    "a crop to something larger": ('type: "Crop"', (IMAGE, (6, 5, 5)), "does not fit into"),
+    "a crop to something larger": ('type: "Crop"', (IMAGE, (6, 5, 5)), "does not fit in"),
     "two offsets for three axes": (
         'type: "Crop" crop_param { axis: 1 offset: 1 offset: 2 }', (IMAGE, (1, 1, 1)), "2 offset for 3 axes",
     ),

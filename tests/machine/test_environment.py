@@ -102,7 +102,7 @@ def test_our_own_faults_are_not_blamed_on_the_environment(
         (OSError(errno.ENOMEM, "Cannot allocate memory"), resource.RLIMIT_AS, GIGABYTE, "ulimit -v"),
         (OSError("Could not find/load shared object file 'x.so'"), resource.RLIMIT_AS, GIGABYTE, "1024 MB"),
         (RuntimeError("can't start new thread"), resource.RLIMIT_NPROC, 60, "60 processes and threads"),
-        (OSError(errno.EMFILE, "Too many open files"), resource.RLIMIT_NOFILE, 20, "have 20 files open"),
+        (OSError(errno.EMFILE, "Too many open files"), resource.RLIMIT_NOFILE, 20, "20 open files"),
     ],
 )  # fmt: skip
 def test_a_limit_that_is_reached_is_named(
@@ -134,7 +134,7 @@ def test_kernels_that_may_not_be_compiled_are_refused(monkeypatch: pytest.Monkey
 def test_faults_of_files_name_limits_too(limits: dict[int, int], tmp_path: Path) -> None:
     limits[resource.RLIMIT_NOFILE] = 20
     assert why_unreadable(OSError(errno.EMFILE, "Too many"), tmp_path) == (
-        "Too many; this process may have 20 files open (ulimit -n); raise that limit"
+        "Too many; this process is limited to 20 open files (ulimit -n); raise that limit"
     )
     assert why_unwritable(OSError(errno.EFBIG, "File too large")).endswith("(ulimit -f)")
 
@@ -163,8 +163,8 @@ def test_the_limit_behind_an_error_is_found_in_what_it_was_raised_from(limits: d
         (OSError("out of memory when reading image file"), "(ulimit -v)"),
         (RuntimeError("std::bad_alloc"), "(ulimit -v)"),
         (RuntimeError("can't start new thread"), "no more threads"),
-        (OSError(errno.EMFILE, "Too many open files"), "20 files open (ulimit -n)"),
-        (OSError(errno.EFBIG, "File too large"), "files of 4,096 bytes (ulimit -f)"),
+        (OSError(errno.EMFILE, "Too many open files"), "20 open files (ulimit -n)"),
+        (OSError(errno.EFBIG, "File too large"), "files of up to 4,096 bytes (ulimit -f)"),
         (OSError(errno.ENOENT, "No such file: out of memory.png"), ""),
         (ValueError("out of memory"), ""),
     ):

@@ -12,10 +12,12 @@ from bad_input import CATALOGUE
 from chapters import MANUAL, chapter, section
 from manual_tables import PARTS
 
+import caffe_lrp
 from caffe_lrp.cli.commands import COMMANDS, parser_of
 from caffe_lrp.cli.commands.run_list import list_parser
+from caffe_lrp.cli.composite_texts import composite_text, examples
 from caffe_lrp.cli.options import BINARIES
-from caffe_lrp.config import KEYS, Key, read_config
+from caffe_lrp.config import KEYS, Key, read_composite, read_config
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.formats.caffe.reader import scan_caffemodel
 from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds, suffix_of
@@ -61,7 +63,7 @@ def test_chapters_begin_with_a_title_and_a_sentence(topic: str) -> None:
 
 def test_the_readme_is_short_and_lists_all_topics() -> None:
     assert README.count("\n") <= 180
-    listed = re.findall(r"^\| \[`(\w+)`\]\(caffe_lrp/manual/(\w+)\.md\) \|", README, re.MULTILINE)
+    listed = re.findall(r"^\| \[`([\w-]+)`\]\(caffe_lrp/manual/([\w-]+)\.md\) \|", README, re.MULTILINE)
     assert [link for _, link in listed] == [topic for topic, _ in listed]
     assert sorted(topic for topic, _ in listed) == TOPICS
 
@@ -77,7 +79,7 @@ def test_chapters_that_are_referred_to_exist() -> None:
     referred = {
         topic
         for text in (README, *map(chapter, TOPICS))
-        for topic in re.findall("`caffe-lrp help ([a-z]+)`", text)
+        for topic in re.findall("`caffe-lrp help ([a-z-]+)`", text)
     }
     assert referred <= {*TOPICS, *COMMANDS}
 
@@ -113,6 +115,35 @@ def test_the_config_in_yaml_is_one_that_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(code_in(section("config", "A config in YAML"))[0], encoding="utf-8")
     assert read_config(path).formula in FORMULAS
+
+
+def test_the_first_composite_gives_the_rules_that_are_shown(tmp_path: Path) -> None:
+    file, _, shown, *_ = code_in(section("composites", "A first composite"))
+    path = tmp_path / "my.yaml"
+    path.write_text(file, encoding="utf-8")
+    with caffe_lrp.load(ROOT / "configs" / "demo.txt") as model:
+        rows = [re.split(" {2,}", line) for line in repr(model.plan(read_composite(path))).splitlines()]
+    found = [[*row[:3], row[-1]] for row in rows]
+    listed = [re.split(" {2,}", line) for line in shown.splitlines()[1:] if line]
+    assert len(listed) == 6
+    assert [row for row in listed if row not in found] == []
+
+
+def test_entries_in_the_manual_can_be_read(tmp_path: Path) -> None:
+    entries = [words for words in quoted("composites") if re.match(r"\{.*rule: ", words)]
+    assert len(entries) > 20
+    path = tmp_path / "my.yaml"
+    path.write_text("rules:\n" + "".join(f"  - {entry}\n" for entry in entries), encoding="utf-8")
+    assert len(read_composite(path).entries) == len(entries)
+
+
+def test_formulas_as_files_are_shown_as_they_are_printed() -> None:
+    _, shown = code_in(section("composites", "Formulas as files"))
+    assert shown.strip() == composite_text("102").strip()
+
+
+def test_all_examples_of_composites_are_documented() -> None:
+    assert {*examples()} <= {word for words in quoted("composites") for word in words.split()}
 
 
 @pytest.mark.parametrize("code", ExitCode)
@@ -159,12 +190,13 @@ def test_the_python_of_the_manual_and_of_the_readme_runs(
     for folder in ("configs", "filelists"):
         Path(folder).symlink_to(ROOT / folder)
     of_readme = README.split("\n## Python\n")[1].split("\n## ")[0]
-    for text in (chapter("python"), of_readme):
+    for text in (chapter("python"), section("composites", "Python"), of_readme):
         exec(compile("\n".join(code_in(text)), "python.md", "exec"), {})
     said = capsys.readouterr().out
     assert "Explanation of class 4 (" in said
     assert "Convolution" in said
-    assert said.count("<Explanation of class") == 1 + 2 * 8
+    assert "γ, entry 1" in said
+    assert said.count("<Explanation of class") == 1 + 2 * 8 + 1
     assert {path.name for path in tmp_path.glob("*.png")} == {"overlay.png", "outline.png"}
 
 

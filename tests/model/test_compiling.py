@@ -12,6 +12,7 @@ from caffe_lrp.kernels import ahead
 from caffe_lrp.kernels._kernel import _TRACING, CompiledKernel
 from caffe_lrp.kernels.cache import CacheFolder
 from caffe_lrp.model import capacity, compiling
+from caffe_lrp.model.wanted import Wanted
 from caffe_lrp.outputs.encoding import Encoding
 from caffe_lrp.outputs.kinds import OUTPUTS, file_kinds
 from caffe_lrp.outputs.writers import encoded
@@ -53,7 +54,7 @@ def test_the_predicted_kernels_run_with_the_stated_types(
     needed: set[str] = set()
     with caffe_lrp.load(DEMO, convolution=convolution, switch_layer=4, threads=1) as model:
         for code in FORMULAS:
-            explainer = model._explaining([code], (), conservation)
+            explainer = model._explaining(Wanted((code,), conservation=conservation))
             needed.clear()
             calls.clear()
             compiling._trace(explainer, write, needed.add)

@@ -6,16 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import ENGINE, build, write_caffemodel
+from builders import (
+    ENGINE,
+    build,
+    write_caffemodel,
+)
 from numpy.typing import NDArray
 
 from caffe_lrp.cli.main import main
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.model.darkness import Cause, Darkness, darkness_of
 from caffe_lrp.quirks import CORRECTED, REFERENCE, Quirks
+from caffe_lrp.relevance.beginning import begin
 from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.base import RuleParameters
+from caffe_lrp.relevance.start_amounts import Subject
 from caffe_lrp.rendering.heatmap import heatmap_picture, visible_share
 
 SIDE = 20
@@ -86,8 +92,9 @@ def darkness(plan: Plan, image: Blob, classes: Sequence[int], item: int = 1) -> 
     batch = np.stack([FULL, FULL, FULL])
     batch[item] = image
     forward = ENGINE.forward(plan.net, (plan,), batch)
-    relevance = ENGINE.explain(plan, forward, [classes] * len(batch))[item]
-    return darkness_of(plan, forward, item, classes, relevance)
+    beginning = begin(plan, forward, [Subject(tuple(classes))] * len(batch))
+    relevance = ENGINE.explain(plan, forward, beginning.relevance)[item]
+    return darkness_of(beginning, item, classes, relevance)
 
 
 @pytest.mark.parametrize("classes", [(ZERO,), (ZERO, ALSO_ZERO)])
@@ -100,13 +107,13 @@ def test_a_map_that_shows_something_is_not_dark_whatever_it_starts_at(tmp_path: 
     """Quirks can add relevance on the way: Q9 that of the softmax, Q7 activations."""
     plan = plan_of(tmp_path, 0)
     forward = ENGINE.forward(plan.net, (plan,), FULL[None])
-    assert darkness_of(plan, forward, 0, (ZERO,), FULL) is None
+    assert darkness_of(begin(plan, forward, [Subject((ZERO,))]), 0, (ZERO,), FULL) is None
 
 
 def test_a_gradient_that_starts_from_1_does_not_start_at_0(tmp_path: Path) -> None:
     from_score, from_one = (plan_of(tmp_path, 11, quirks) for quirks in (REFERENCE, CORRECTED))
     assert darkness(from_score, FULL, (ZERO,)) == Darkness(Cause.STARTS_AT_ZERO, (ZERO,), 0.0)
-    assert darkness(from_one, FULL, (ZERO,)) == Darkness(Cause.LOST, (ZERO,), 1.0)
+    assert darkness(from_one, FULL, (ZERO,)) == Darkness(Cause.LOST, (ZERO,), 1.0, amount=1.0)
     assert darkness(from_one, FULL, (PLAIN,)) is None
 
 
@@ -182,7 +189,7 @@ def test_one_note_lists_dark_maps_and_what_to_try(capsys: pytest.CaptureFixture[
         "(InnerProduct) (formula epsilon-plus)\n"
         "  list.txt: line 2: img/full.npy: relevance starts at 0: the score of class 1 is 0 at layer 2 'fc' "
         "(InnerProduct) (formula 26)\n"
-        "  list.txt: line 3: img/full.npy: no pixel has positive relevance, so the heatmap is black; "
+        "  list.txt: line 3: img/full.npy: no pixel has positive relevance; "
         "relevance starts at -8.02 (formula epsilon-plus)\n"
         "  list.txt: line 4: img/full.npy: relevance is lost on the way: it starts at -92, but the whole "
         "map is 0 (formula 26)\n"
@@ -190,8 +197,8 @@ def test_one_note_lists_dark_maps_and_what_to_try(capsys: pytest.CaptureFixture[
         "what to try:\n"
         "  relevance that starts at 0: explain another class, or start at another layer (--start-layer)\n"
         "  relevance that is lost: find the layer with --conservation, and try another formula\n"
-        "  no positive relevance: pictures are scaled by the largest positive value, and there is none; "
-        "explain another class, or read the numbers instead of the picture\n"
+        "  no positive relevance: _heatmap.png is scaled by the largest positive value, and there is none, "
+        "so it is black; explain another class, or draw both signs (--outputs render)\n"
         "  few visible pixels: --formula epsilon-plus-flat: flat spreads relevance over the windows of the "
         "lowest layer, and z⁺ does not concentrate it in single pixels\n"
     )

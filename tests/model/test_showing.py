@@ -68,7 +68,7 @@ def test_a_notebook_shows_relevance_that_ends_at_a_layer_alone_and_names_as_they
 def test_a_notebook_shows_words_alone_where_relevance_is_no_map(explanation: Explanation) -> None:
     text = replace(explanation, relevance=np.ones((3, 1, 1), np.float32))._repr_html_()
     assert "<img" not in text
-    assert "relevance of shape (3, 1, 1) is no map to draw" in text
+    assert "relevance of shape (3, 1, 1) is not a map that can be drawn" in text
 
 
 def test_a_sheet_shows_the_channels_that_carry_most_in_one_range(

@@ -8,7 +8,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from batch_builders import CLASSES, explain_jobs, fault_of, jobs_for, prepare, small_explainer
-from builders import ENGINE
+from builders import (
+    ENGINE,
+    from_scores,
+)
 from numpy.typing import NDArray
 
 from caffe_lrp.batch import delivery
@@ -187,11 +190,12 @@ def test_explained_images_are_not_tried_again(
 ) -> None:
     real, calls = CpuEngine.explain, []
 
-    def explain(engine: Any, plan: Any, forward: Any, classes: Any, *others: Any) -> Any:
-        calls.append(classes)
+    def explain(engine: Any, plan: Any, forward: Any, start: Any, *others: Any) -> Any:
+        (blob,) = start.values()
+        calls.append([tuple(np.flatnonzero(item)) for item in blob])
         if len(calls) == 2:
             raise MemoryError
-        return real(engine, plan, forward, classes, *others)
+        return real(engine, plan, forward, start, *others)
 
     monkeypatch.setattr(CpuEngine, "explain", explain)
     found = explain_jobs(small_explainer(tmp_path), jobs_for(("a", 1), ("b", 2), ("b", 3)))
@@ -229,14 +233,14 @@ def test_results_that_are_not_finite_are_refused_and_name_the_formula_if_there_a
 def test_relevance_of_a_picture_is_red_first_and_that_of_an_inner_blob_as_it_is(tmp_path: Path) -> None:
     explainer, job = small_explainer(tmp_path), jobs_for(("a", 1))
     plan, batch = explainer.plan, prepare(Path("a")).blob[np.newaxis]
-    of_net = ENGINE.explain(plan, ENGINE.forward(explainer.net, [plan], batch), [(1,)])[0]
+    of_net = from_scores(plan, ENGINE.forward(explainer.net, [plan], batch), [(1,)])[0]
     (picture,) = explain_jobs(explainer, job)
     assert picture.explanation is not None
     np.testing.assert_array_equal(map_of(picture), of_net[::-1])
     np.testing.assert_array_equal(picture.explanation.relevance_of_net, of_net)
     settings = replace(explainer.settings, first_layer="relu")
     inner = replace(open_explainer(settings).explaining([0]), preprocessor=explainer.preprocessor)
-    of_blob = ENGINE.explain(inner.plan, ENGINE.forward(inner.net, [inner.plan], batch), [(1,)])[0]
+    of_blob = from_scores(inner.plan, ENGINE.forward(inner.net, [inner.plan], batch), [(1,)])[0]
     np.testing.assert_array_equal(map_of(explain_jobs(inner, job)[0]), of_blob)
 
 

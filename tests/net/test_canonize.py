@@ -11,6 +11,7 @@ from builders import (
     Weights,
     assert_close,
     build,
+    from_scores,
     messages,
     parse,
     random_blob,
@@ -318,7 +319,7 @@ def relevance(net: Net, code: int, options: Options, start: int, first: int, bat
         options.epsilon, options.beta, options.switch, CORRECTED if options.corrected else REFERENCE
     )
     plan = resolve_plan(net, code, parameters, start, first)
-    return ENGINE.explain(plan, ENGINE.forward(net, [plan], batch), CLASSES)
+    return from_scores(plan, ENGINE.forward(net, [plan], batch), CLASSES)
 
 
 @pytest.mark.slow

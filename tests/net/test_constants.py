@@ -5,7 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import ENGINE, assert_close, build, deployed, parse, random_blob, random_weights
+from builders import (
+    ENGINE,
+    assert_close,
+    build,
+    deployed,
+    from_scores,
+    parse,
+    random_blob,
+    random_weights,
+)
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError
@@ -57,7 +66,7 @@ def relevance_of(net: Net, formula: int = 0) -> tuple[Blob, dict[str, Passage], 
         ledger(passage)
 
     forward = ENGINE.forward(net, [plan], BATCH)
-    return ENGINE.explain(plan, forward, [[0], [4]], observe), passages, ledger.report(0)
+    return from_scores(plan, forward, [[0], [4]], observe), passages, ledger.report(0)
 
 
 # --- Only the shape -----------------------------------------------------------------------------------------

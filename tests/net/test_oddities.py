@@ -502,7 +502,7 @@ WEIGHTS = (
     Oddity(
         "there is no layer in it",
         caffemodel=replaced(NetParameter(name="tiny").SerializeToString()),
-        error="net.caffemodel: holds no layer with weights; give the caffemodel of the trained net",
+        error="net.caffemodel: contains no layer with weights; give the caffemodel of the trained net",
     ),
     Oddity(
         "it is written as text",

@@ -230,7 +230,7 @@ def test_a_file_of_another_type_or_run_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "maps.h5", [0])
     with pytest.raises(OutputError, match=r"attribution float32 .* attribution float16"):
         AttributionDatabase(path, SHAPE, "float16", description=SETTINGS)
-    different = r'other settings than this run has \(formula: 100, not 102; model; net: "größer", not null\)'
+    different = r'different settings from this run \(formula: 100, not 102; model; net: "größer", not null\)'
     with pytest.raises(OutputError, match=different):
         AttributionDatabase(path, SHAPE, description=json.dumps({"formula": 102, "model": 64 * "0"}))
     make(tmp_path / "maps.input.h5", [])
@@ -288,7 +288,9 @@ def test_a_database_larger_than_a_file_may_be_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("caffe_lrp.outputs.table.largest_file", lambda: 4096)
-    with pytest.raises(OutputError, match=r"may write files of 4,096 bytes \(ulimit -f\); raise that limit"):
+    with pytest.raises(
+        OutputError, match=r"files of this process are limited to 4,096 bytes \(ulimit -f\); raise that limit"
+    ):
         AttributionDatabase(tmp_path / "new" / "maps.h5", SHAPE)
     assert not list(tmp_path.iterdir())
 
@@ -434,9 +436,7 @@ def test_only_files_are_opened_or_overwritten(
     target = make(tmp_path / "target", [0])
     before = target.read_bytes()
     put(tmp_path / name)
-    with pytest.raises(
-        OutputError, match=f"{name}: cannot be opened as a database: {kind} is in the place of"
-    ):
+    with pytest.raises(OutputError, match=f"{name}: cannot be opened as a database: {kind} is in place of"):
         AttributionDatabase(tmp_path / "maps.h5", SHAPE, "float32", True, SETTINGS, overwrite=overwrite)
     assert target.read_bytes() == before
     assert not (tmp_path / "absent").exists()

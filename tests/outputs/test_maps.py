@@ -75,7 +75,7 @@ def test_a_database_gives_maps_and_pictures_by_their_indices(is_merged: bool, tm
 
 def test_an_input_dataset_is_no_database_of_maps(tmp_path: Path) -> None:
     make(tmp_path / "maps.h5", [1], with_input=True)
-    with pytest.raises(ConfigError, match="holds no maps; give the database, not its"):
+    with pytest.raises(ConfigError, match="contains no maps; give the database, not its"):
         MapDatabase(tmp_path / "maps.input.h5")
 
 
@@ -104,14 +104,18 @@ MAP = np.ones((3, 4, 5), np.float32)
         ("a_relevance.npy", numpy_file(MAP[0, 0]), "holds 5 numbers, which is not a map"),
         ("a_relevance.npy", numpy_file(np.array([None])), "holds 1 of the type object"),
         ("a_relevance.npz", b"PK", "cannot be read as .npz"),
-        ("a_relevance.npz", archive(scores=b"", classes=b""), "holds no array 'relevance'"),
+        ("a_relevance.npz", archive(scores=b"", classes=b""), "contains no array 'relevance'"),
         ("a_relevance.npz", archive(relevance=numpy_file(MAP))[:-60], "cannot be read as .npz"),
         ("a_rawhm.txt", b"", "is not a raw heatmap"),
         ("a_rawhm.txt", b"\x89PNG\r\n", "is a picture, not a raw heatmap"),
         ("a_rawhm.txt", b"3\n4 five\n1 2 3", "is not a raw heatmap"),
-        ("a_rawhm.txt", b"1\n1 3\n1 2", "promises 1\N{MULTIPLICATION SIGN}1\N{MULTIPLICATION SIGN}3 numbers"),
-        ("a_rawhm.txt", b"1\n1 3\n1 2 x", "does not have as many; get a complete copy"),
-        ("a_rawhm.txt", b"999999999\n999999999 999999999\n1", "does not have as many"),
+        (
+            "a_rawhm.txt",
+            b"1\n1 3\n1 2",
+            "should have 1\N{MULTIPLICATION SIGN}1\N{MULTIPLICATION SIGN}3 numbers",
+        ),
+        ("a_rawhm.txt", b"1\n1 3\n1 2 x", "but does not; get a complete copy"),
+        ("a_rawhm.txt", b"999999999\n999999999 999999999\n1", "should have 999999999×"),
         ("a.pickle", b"", "must end with one of .npy, .npz, .txt"),
     ],
 )

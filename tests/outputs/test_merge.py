@@ -75,11 +75,13 @@ def test_the_last_shards_are_missed_too(tmp_path: Path) -> None:
 def test_a_last_index_that_no_run_has_is_refused_before_room_is_made_for_it(tmp_path: Path) -> None:
     """The input dataset has a row for every index up to the last."""
     one = make(tmp_path / "one.h5", [0, 7], with_input=True, description=json.dumps({MAPS_OF_RUN: 7}))
-    with pytest.raises(ConfigError, match=r"one\.h5: has index 7, but its run has 7 maps at most"):
+    with pytest.raises(ConfigError, match=r"one\.h5: has index 7, but its run has at most 7 maps"):
         merge_databases([one], tmp_path / "merged.h5", allow_missing=True)
     with AttributionDatabase(tmp_path / "two.h5", SHAPE, with_input=True) as maps:
         maps.write(0, explanation_of(0), 2**32 - 2)
-    with pytest.raises(ConfigError, match=r"two\.h5: has index 4294967294, but its run has 134,217,728 maps"):
+    with pytest.raises(
+        ConfigError, match=r"two\.h5: has index 4294967294, but its run has at most 134,217,728 maps"
+    ):
         merge_databases([tmp_path / "two.h5"], tmp_path / "merged.h5", allow_missing=True)
 
 
@@ -108,7 +110,7 @@ def test_settings_are_compared_however_odd_they_are(tmp_path: Path) -> None:
         )
     )
     for other in others:
-        with pytest.raises(ConfigError, match=r"\.h5: was made with other settings than .*0\.h5 \("):
+        with pytest.raises(ConfigError, match=r"\.h5: was made with different settings from .*0\.h5 \("):
             merge_databases([one, other], tmp_path / "merged.h5")
 
 
@@ -146,9 +148,9 @@ def test_rows_longer_than_a_block_are_copied_in_pieces(
     [
         (
             os.mkfifo,
-            r"shard1\.input\.h5: cannot be opened as a database: a pipe is in the place of this file",
+            r"shard1\.input\.h5: cannot be opened as a database: a pipe is in place of this file",
         ),
-        (Path.mkdir, r"shard1\.input\.h5: cannot be opened as a database: a folder is in the place"),
+        (Path.mkdir, r"shard1\.input\.h5: cannot be opened as a database: a folder is in place"),
         (lambda path: path.symlink_to("/dev/zero"), r"shard1\.input\.h5: cannot be opened .*a device is"),
         (
             lambda path: path.symlink_to("/absent"),
@@ -204,7 +206,7 @@ def test_a_label_map_has_so_many_classes_at_most(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(project_module, "_MOST_CLASSES", 6)
     make(tmp_path / "maps.h5", range(6), with_input=True)
     with pytest.raises(
-        ConfigError, match=r"maps\.h5: has scores of 7 classes, but a label map has 6 at most"
+        ConfigError, match=r"maps\.h5: has scores of 7 classes, but a label map has at most 6"
     ):
         merge_databases([tmp_path / "maps.h5"], tmp_path / "merged.h5")
 
@@ -237,7 +239,10 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     merged = tmp_path / "merged.h5"
     for paths, message in (
         ([one, half], "half.h5: holds attribution float16 .*, but .*shard0.h5 attribution float32"),
-        ([one, other], r"other.h5: was made with other settings than .*shard0.h5 \(formula: null, not 100;"),
+        (
+            [one, other],
+            r"other.h5: was made with different settings from .*shard0.h5 \(formula: null, not 100;",
+        ),
         ([one, two, one], "shard0.h5: is named twice"),
         ([one, tmp_path / "." / "link.h5"], "link.h5: is the same file as .*shard0.h5"),
         ([one, copy], "copy.h5: has index 0, like .*shard0.h5;"),
@@ -259,7 +264,7 @@ def test_input_datasets_are_found_beside_databases(tmp_path: Path) -> None:
     inputs = [input_path_of(path) for path in databases]
     assert merge_databases([inputs[0], *databases, inputs[1]], tmp_path / "merged.h5") == 2
     check_row(tmp_path / "merged.h5", 2, 2)
-    with pytest.raises(ConfigError, match=r"shard0\.input\.h5: holds no maps; give the databases"):
+    with pytest.raises(ConfigError, match=r"shard0\.input\.h5: contains no maps; give the databases"):
         merge_databases(inputs, tmp_path / "other.h5")
 
 

@@ -12,6 +12,7 @@ from builders import (
     INCEPTION_SHAPE,
     Weights,
     build,
+    from_scores,
     layer_net,
     parse,
     random_blob,
@@ -54,7 +55,7 @@ def plan_of(net: Net, formula: FormulaCode, parameters: RuleParameters = PARAMET
 def explained(net: Net, formula: FormulaCode, parameters: RuleParameters = PARAMETERS) -> Blob:
     plan = plan_of(net, formula, parameters)
     forward = ENGINE.forward(net, [plan], random_blob((2, *INCEPTION_SHAPE), 12))
-    return ENGINE.explain(plan, forward, [[3], [0, 4]])
+    return from_scores(plan, forward, [[3], [0, 4]])
 
 
 def won(net: Net, *rules: Mapping[str, Any], base: int | str | None = 0) -> dict[str, int]:
@@ -222,9 +223,11 @@ def _is_idle(layer: Layer) -> bool:
     [
         ({"layers": "conv2"}, "entry 2: no layer of the net is called 'conv2'; caffe-lrp inspect shows all"),
         ({"layers": "Conv1"}, "no layer of the net is called 'Conv1'; did you mean 'conv1'"),
-        ({"layers": "zz*"}, "no layer of the net is called 'zz*'"),
+        ({"layers": "zz*"}, "no layer of the net matches 'zz*'; caffe-lrp inspect shows all"),
         ({"layers": 99}, "there is no layer 99; the layers of the net are 0 to 20"),
         ({"layers": "conv1..cc"}, "no layer of the net is called 'cc'"),
+        ({"layers": "conv1..99"}, "there is no layer 99; the layers of the net are 0 to "),
+        ({"layers": "conv1.."}, "the range conv1.. needs two ends, names or indices of layers"),
         ({"layers": "c..a"}, "the range c..a ends before it begins"),
         ({"layers": "prob", "rule": "pass"}, "the backward pass does not reach layer 20 'prob' (Softmax)"),
         (
@@ -241,6 +244,7 @@ def _is_idle(layer: Layer) -> bool:
             "can have: gradient, pass, deconvolution, guided-backprop, softplus",
         ),
         ({"layers": "relu*"}, "and 1 more cannot have the rule 'flat'"),
+        ({"rule": "overwrite"}, "relevance passes no layer that can have the rule 'overwrite', which is for"),
         ({"type": "LRN", "rule": "overwrite"}, "layer 3 'norm1' (LRN) cannot have the rule 'overwrite'"),
         (
             {"layers": "conv1", "rule": "z-box", "low": [1, 2], "high": 3},
@@ -272,10 +276,52 @@ def test_a_linear_layer_needs_a_rule(net: Net) -> None:
         won(net, {"type": "Convolution", "rule": "flat"}, base=None)
 
 
+@pytest.mark.parametrize(
+    ("base", "advice"),
+    [
+        ("epsilon-pluss", r"did you mean 'epsilon-plus'\?$"),
+        ("other.yaml", "they are 0, 2, 11, .*, deep-taylor$"),
+    ],
+)
+def test_a_base_must_be_a_formula(net: Net, base: str, advice: str) -> None:
+    message = f"^composite 'composite': the base must be a formula, and '{base}' is none; {advice}"
+    with pytest.raises(ConfigError, match=message):
+        plan_of(net, Composite("composite", base=base))
+
+
 def test_a_box_above_the_image_needs_its_bounds(net: Net) -> None:
-    with pytest.raises(PlanError, match="'low' and 'high', in composite 'composite', or choose another rule"):
+    with pytest.raises(PlanError, match="give the layer the rule z-box with bounds 'low' and 'high'"):
         won(net, {"layers": "b", "rule": "z-box"})
     assert won(net, {"layers": "b", "rule": "z-box", "low": -3, "high": [3, 4, 3, 4]}) == {"b": 1}
+
+
+ODD = """
+input: "data" input_shape { dim: 1 dim: 7 }
+layer { name: "2" type: "InnerProduct" bottom: "data" top: "a" inner_product_param { num_output: 6 } }
+layer { name: "a..b" type: "InnerProduct" bottom: "a" top: "b" inner_product_param { num_output: 5 } }
+layer { name: "c[1]" type: "InnerProduct" bottom: "b" top: "c" inner_product_param { num_output: 4 } }
+layer { name: "c[1]/d" type: "InnerProduct" bottom: "c" top: "fc2" inner_product_param { num_output: 3 } }
+layer { name: "fc2" type: "InnerProduct" bottom: "fc2" top: "d" inner_product_param { num_output: 2 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("layers", "indices"),
+    [
+        (2, [2]),
+        ("2..3", [2, 3]),
+        ("a..b", [1]),
+        ("a..b..c[1]", [1, 2]),
+        ("0..a..b", [0, 1]),
+        ("c[1]*", [2, 3]),
+    ],
+    ids=str,
+)
+def test_odd_names_choose_what_they_say(layers: str | int, indices: Sequence[int], tmp_path: Path) -> None:
+    """Whole numbers are indices, also in ranges; names may contain what ranges and patterns are made of."""
+    odd = build(tmp_path, ODD, random_weights(parse(tmp_path, ODD), 3))
+    steps = plan_of(odd, Composite.of([{"layers": layers, "rule": "flat"}], base=0)).steps
+    assert [step.layer.index for step in steps if step.won == "entry 1"][::-1] == indices
 
 
 MERGED = """

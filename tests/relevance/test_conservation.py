@@ -16,6 +16,7 @@ from builders import (
     Weights,
     build,
     deployed,
+    from_scores,
     messages,
     without_biases,
 )
@@ -73,7 +74,7 @@ def sums_on_the_way_down(plan: Plan, forward: ForwardPass) -> Iterator[NDArray[n
         total = np.zeros(len(CLASSES))
         for value in on_its_way:
             part = replace(plan, steps=plan.steps[:done], target=value)
-            blob = ENGINE.explain(part, forward, CLASSES)
+            blob = from_scores(part, forward, CLASSES)
             total += blob.reshape(len(CLASSES), -1).sum(axis=1, dtype=np.float64)
         yield total
 

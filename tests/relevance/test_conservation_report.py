@@ -16,6 +16,7 @@ from builders import (
     WORKSPACE,
     build,
     conditions,
+    from_scores,
     random_blob,
     single_layer,
     without_biases,
@@ -259,8 +260,8 @@ def plan_for(
 def reports_of(plan: Plan, batch: Blob, classes: list[list[int]] = CLASSES) -> list[Conservation]:
     """One for every item of a batch."""
     forward, ledger = ENGINE.forward(plan.net, [plan], batch), Ledger(plan, Constants())
-    observed = ENGINE.explain(plan, forward, classes, ledger)
-    assert observed.tobytes() == ENGINE.explain(plan, forward, classes).tobytes()
+    observed = from_scores(plan, forward, classes, ledger)
+    assert observed.tobytes() == from_scores(plan, forward, classes).tobytes()
     return [ledger.report(item) for item in range(len(batch))]
 
 
@@ -292,7 +293,7 @@ def test_sums_are_those_of_the_relevance_itself(formula: int, tmp_path: Path) ->
     net = build(tmp_path, INCEPTION)
     plan, batch = plan_for(net, formula, REFERENCE), images()
     forward = ENGINE.forward(net, [plan], batch)
-    relevance = ENGINE.explain(plan, forward, CLASSES)
+    relevance = from_scores(plan, forward, CLASSES)
     scores = forward.activations[net.layers[FC2].outputs[0]]
     for item, report in enumerate(reports_of(plan, batch)):
         assert report.arrives == pytest.approx(float(relevance[item].sum(dtype=np.float64)))

@@ -16,6 +16,7 @@ from builders import (
     EagerEngine,
     assert_close,
     build,
+    from_scores,
     parse,
     random_blob,
     random_weights,
@@ -87,7 +88,7 @@ def test_plans_share_a_forward_pass_with_those_of_numbers(twins: Twins) -> None:
     forward = ENGINE.forward(twins.net, plans, twins.batch)
     for code, plan in zip(codes, plans, strict=True):
         expected = twins.walker.relevance(code, OPTIONS, "fc2", CLASSES, first="conv1")
-        assert_close(ENGINE.explain(plan, forward, CLASSES), expected, 1e-4)
+        assert_close(from_scores(plan, forward, CLASSES), expected, 1e-4)
 
 
 @by_mode
@@ -389,7 +390,7 @@ def box_maps(net: Net, batch: Blob, lowest: Blob, highest: Blob, start: str) -> 
     for name in ("epsilon-gamma-box", "deep-taylor"):
         plan = resolve_plan(net, name, parameters, start, 0)
         forward = ENGINE.forward(net, [plan], batch)
-        found.append(ENGINE.explain(plan, forward, [[1], [3]]))
+        found.append(from_scores(plan, forward, [[1], [3]]))
     return found
 
 

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from builders import ENGINE, WORKSPACE, assert_close, build, conditions, random_blob
+from builders import (
+    ENGINE,
+    WORKSPACE,
+    assert_close,
+    build,
+    conditions,
+    from_scores,
+    random_blob,
+)
 from test_rules import CONVOLUTION, GROUPS, Case, apply, bias_of, passage_of, relevance_for
 
 from caffe_lrp.kernels.blobs import Blob
@@ -282,7 +290,7 @@ def test_every_rule_says_where_its_losses_come_from(code: int | str, quirks: Qui
     plan = plan_of(tmp_path, code, quirks)
     forward = ENGINE.forward(plan.net, [plan], random_blob((2, 3, 13, 11), 1))
     ledger = Ledger(plan, Constants())
-    ENGINE.explain(plan, forward, [[3], [0]], ledger)
+    from_scores(plan, forward, [[3], [0]], ledger)
     for step, account in zip(plan.steps, ledger.report(1).layers, strict=True):
         if isinstance(step.rule, NotConserving) and not isinstance(step.rule, Route):
             assert account.lost.keys() <= {"rule", "rest"}
@@ -328,7 +336,7 @@ def test_every_rule_of_a_single_layer_says_where_its_losses_come_from(
     plan = replace(plan, steps=steps)
     forward = ENGINE.forward(plan.net, [plan], random_blob((2, 3, 13, 11), 1))
     ledger = Ledger(plan, Constants())
-    ENGINE.explain(plan, forward, [[3], [0]], ledger)
+    from_scores(plan, forward, [[3], [0]], ledger)
     (account,) = (layer for layer in ledger.report(1).layers if layer.name == name)
     if isinstance(rule, NotConserving):
         assert account.lost.keys() <= {"rule", "rest"}

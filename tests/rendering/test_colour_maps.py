@@ -107,8 +107,8 @@ def test_colours_as_text_stand_where_they_are_placed() -> None:
         ("fff,", "fewer than two colours"),
         (",", "',' where a colour"),
         ("80:", "nothing where a colour"),
-        ("abc:fff,000", "the place 'abc'"),
-        ("80:fff,40:000", "the place 40 after 80"),
+        ("abc:fff,000", "the position 'abc'"),
+        ("80:fff,40:000", "the position 40 after 80"),
     ],
 )
 def test_the_error_for_an_invalid_colour_map_says_why(text: str, why: str) -> None:

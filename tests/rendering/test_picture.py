@@ -51,7 +51,7 @@ def test_nan_counts_as_0_and_infinity_as_the_largest_number() -> None:
 
 @pytest.mark.parametrize("shape", [(7,), (5, 1, 1), (2, 3, 4, 5), (3, 0, 4)])
 def test_relevance_that_is_no_map_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match="is no map to draw"):
+    with pytest.raises(UsageError, match="is not a map that can be drawn"):
         pooled(np.zeros(shape), "sum")
 
 
@@ -289,7 +289,7 @@ def test_the_error_names_what_is_missing_for_a_picture(
 
 
 def test_another_photo_than_the_one_explained_is_refused() -> None:
-    with pytest.raises(UsageError, match="3 x 4 pixels, but the one that was explained has 9 x 8"):
+    with pytest.raises(UsageError, match="3 x 4 pixels, but the one that was explained is 9 x 8"):
         render(np.ones((4, 4)), PictureStyle(), gray(3, 4), Place(9, 8, 0, 0, 8, 8))
 
 

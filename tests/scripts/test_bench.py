@@ -25,7 +25,14 @@ from bench_machine import (
 from bench_nets import NETS, photo, prepare_net, prepare_photos, unloaded_plan
 from bench_report import add_direct_time, machine_lines, speed_row, table, write_json
 from bench_worker import Case, Round, Worker, repetitions
-from builders import INCEPTION, assert_close, build, random_blob, single_layer
+from builders import (
+    INCEPTION,
+    assert_close,
+    build,
+    from_scores,
+    random_blob,
+    single_layer,
+)
 from chapters import chapter
 
 import caffe_lrp
@@ -386,5 +393,5 @@ def test_zennit_gets_the_same_net_and_the_same_rules(tmp_path: Path, formula: in
     images = random_blob((3, *net.input_shape), seed=1)
     with CpuEngine() as engine:
         forward = engine.forward(net, (plan,), images)
-        relevance = engine.explain(plan, forward, [(item,) for item in range(3)])
+        relevance = from_scores(plan, forward, [(item,) for item in range(3)], engine=engine)
     assert_close(np.ascontiguousarray(relevance), bench_zennit.Zennit(plan, images).attribute(), 1e-4)

@@ -10,7 +10,15 @@ from pathlib import Path
 import make_demo_model
 import numpy as np
 import pytest
-from builders import ENGINE, WORKSPACE, assert_close, build, random_blob, single_layer
+from builders import (
+    ENGINE,
+    WORKSPACE,
+    assert_close,
+    build,
+    from_scores,
+    random_blob,
+    single_layer,
+)
 from demo_pictures import SHAPES, SIDE, Picture, draw_picture
 from make_demo_model import (
     INPUT_SCALE,
@@ -94,7 +102,7 @@ def test_heatmaps_highlight_the_explained_shape(explainer: Explainer, pictures: 
     inside, elsewhere = [], []
     for which in (0, 1):
         classes = [(picture.classes[which],) for picture in chosen]
-        found = ENGINE.explain(explainer.plan, forward, classes)
+        found = from_scores(explainer.plan, forward, classes)
         for picture, relevance in zip(chosen, found, strict=True):
             positive = np.maximum(relevance.mean(axis=0), 0)
             inside.append(positive[around(picture.masks[which])].sum() / positive.sum())

@@ -14,7 +14,14 @@ import check_zoo
 import make_zoo
 import numpy as np
 import pytest
-from builders import ENGINE, WORKSPACE, assert_close, build, random_blob
+from builders import (
+    ENGINE,
+    WORKSPACE,
+    assert_close,
+    build,
+    from_scores,
+    random_blob,
+)
 from google.protobuf import text_format
 from make_random_weights import write_net
 from weight_spread import PIXEL_RMS, Draw, draws
@@ -498,7 +505,7 @@ def test_zennit_gets_sums(formula: int, tmp_path: Path) -> None:
     plan = resolve_plan(net, formula, RuleParameters(0.01, 1.0, 0, CORRECTED), -2, 0)
     images = random_blob((2, *net.input_shape), seed=1)
     forward = ENGINE.forward(net, (plan,), images)
-    relevance = ENGINE.explain(plan, forward, [(0,), (1,)])
+    relevance = from_scores(plan, forward, [(0,), (1,)])
     assert_close(np.ascontiguousarray(relevance), bench_zennit.Zennit(plan, images).attribute(), 1e-4)
 
 

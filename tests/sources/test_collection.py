@@ -156,7 +156,7 @@ def test_outputs_are_not_taken_for_images(tmp_path: Path) -> None:
 
 def test_a_source_without_images_is_refused(tmp_path: Path) -> None:
     fill(tmp_path / "notes", "notes.txt", ".hidden.jpg")
-    with pytest.raises(FileListError, match="notes: holds no image"):
+    with pytest.raises(FileListError, match="notes: contains no images"):
         read_images(tmp_path / "notes", BEST)
     with pytest.raises(
         FileListError, match=r"note: the images cannot be read: No such.*did you mean 'notes'"
@@ -337,7 +337,7 @@ def test_no_archive_causes_anything_but_a_clear_error(
 def test_an_archive_that_shrinks_or_goes_is_an_error_of_the_image(tmp_path: Path) -> None:
     path = pack(tmp_path / "set.tar", file("a.jpg"))
     member = ArchiveMember(path, "a.jpg", 512, 10**6)
-    with pytest.raises(ImageError, match=r"set\.tar/a\.jpg: the archive became shorter"):
+    with pytest.raises(ImageError, match=r"set\.tar/a\.jpg: the archive shrank"):
         read_image(member)
     path.unlink()
     with pytest.raises(ImageError, match=r"set\.tar/a\.jpg: no such image; check the path"):

@@ -39,8 +39,8 @@ SETTINGS = {
 
 _USAGE = "caffe-lrp explain PROTOTXT CAFFEMODEL IMAGE ... [option ...]"
 _EPILOG = """\
-Every IMAGE becomes IMAGE_render.png. For folders of images, sheets, and outputs
-other than pictures, write a config (caffe-lrp init) and run
+Every IMAGE becomes IMAGE_render.png. For folders of images, and outputs other
+than pictures, write a config (caffe-lrp init) and run
 caffe-lrp -c CONFIG --images DIR
 """
 
@@ -59,7 +59,8 @@ def add_arguments(parser: Parser) -> None:
         "-p", "--prepath", type=not_empty, default="./", metavar="DIR",
         help="where pictures go (default ./)",
     )  # fmt: skip
-    add("--overwrite", action="store_true", help="replace existing pictures")
+    add("--sheet", type=Path, metavar="FILE", help="also put all pictures side by side into one PNG")
+    add("--overwrite", action="store_true", help="replace existing pictures, and the sheet")
     explanation = parser.add_argument_group("explanation")
     add = explanation.add_argument
     add(
@@ -72,6 +73,7 @@ def add_arguments(parser: Parser) -> None:
         help="such as 0,100; help: a list (default: suits the net)",
     )  # fmt: skip
     add_composite(explanation)
+    add_override(explanation, "start_vector", "what relevance starts as, such as difference:285", "VECTOR")
     about_net = parser.add_argument_group(
         "net and preprocessing", "Options that are not given are chosen to suit the net, and printed."
     )
@@ -82,26 +84,25 @@ def add_arguments(parser: Parser) -> None:
     parser.fault_of = _fault
 
 
-def _why_no_prototxt(path: Path) -> str:
-    """Return what a file is instead of a prototxt, such as a PyTorch model; empty if unknown."""
+def _is_foreign(path: Path) -> bool:
+    """Return whether a file is of a known kind that is no prototxt, such as a PyTorch model."""
     try:
-        foreign = why_foreign(read_head(path, "prototxt", UsageError, SEARCHED_BYTES), "prototxt")
+        return bool(why_foreign(read_head(path, "prototxt", UsageError, SEARCHED_BYTES), "prototxt"))
     except UsageError:  # reported later, by the run
-        return ""
-    return f"{path}: {foreign}" if foreign else ""
+        return False
 
 
 def _fault(options: argparse.Namespace) -> str:
     """Return an error about missing or conflicting arguments; empty if there is none."""
-    foreign = "" if options.images else _why_no_prototxt(options.prototxt)
+    # Of a foreign prototxt, the run says more than that an image is missing: what it is, and what to do.
+    lacks_images = not options.images and not _is_foreign(options.prototxt)
     faults = (
         (
             is_config(options.prototxt),
             f"{options.prototxt} is a config, which already names its net; explain takes the files of a "
             f"net: PROTOTXT CAFFEMODEL IMAGE. With a config: caffe-lrp -c {options.prototxt} -f FILELIST",
         ),
-        (bool(foreign), foreign),
-        (not options.images, "IMAGE is missing: write PROTOTXT CAFFEMODEL IMAGE, in this order"),
+        (lacks_images, "IMAGE is missing: write PROTOTXT CAFFEMODEL IMAGE, in this order"),
         (
             options.mean_values is not None and options.mean_file is not None,
             "--mean-values and --mean-file cannot be combined; give only one of them",

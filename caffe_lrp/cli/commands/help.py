@@ -3,12 +3,12 @@
 import argparse
 from collections.abc import Iterable
 
-from caffe_lrp.cli.chapters import chapters
+from caffe_lrp.cli.chapters import chapters, topic_of
 from caffe_lrp.cli.markdown import render
 from caffe_lrp.cli.options import Parser
 from caffe_lrp.cli.pager import page, shows_styles
 from caffe_lrp.cli.suggestions import near_word
-from caffe_lrp.cli.terminal import table_width, text_width
+from caffe_lrp.cli.terminal import remark, table_width, text_width
 from caffe_lrp.errors import ExitCode, UsageError
 
 from . import COMMANDS, parser_of, summaries
@@ -37,6 +37,9 @@ def run(options: argparse.Namespace) -> int:
         _show(topics[options.word].source)
     elif options.word in COMMANDS:
         parser_of(options.word).print_help()
+    elif (topic := topic_of(options.word)) in topics:
+        remark(f"note: '{options.word}' is in the chapter '{topic}'")
+        _show(topics[topic].source)
     else:
         known = [*topics, *COMMANDS]
         raise UsageError(

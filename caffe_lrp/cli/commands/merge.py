@@ -9,7 +9,7 @@ from caffe_lrp.cli.terminal import say
 from caffe_lrp.errors import ExitCode
 from caffe_lrp.messages import counted
 
-HELP = "Join the databases (--outputs h5) of shards into one."
+HELP = "Merge the databases (--outputs h5) of shards into one."
 
 
 def add_arguments(parser: Parser) -> None:
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     options.halt.unwind()
     labels = read_labels(options.labels) if options.labels else ()  # first, as merging may take an hour
     count = merge_databases(options.shards, options.out, allow_missing=options.allow_missing)
-    say(f"{counted(count, 'database')} joined in {options.out}", sys.stdout)
+    say(f"{counted(count, 'database')} merged into {options.out}", sys.stdout)
     if input_path_of(options.out).exists():
         path = write_project(
             options.out.parent, options.out, labels, name=options.out.stem, model="Caffe net", method="LRP"

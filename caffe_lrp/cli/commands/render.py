@@ -1,8 +1,6 @@
 """``caffe-lrp render``: pictures of the maps of finished runs, drawn again without their models."""
 
 import argparse
-import os
-import stat
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -13,7 +11,7 @@ from caffe_lrp.cli.halt import Halt
 from caffe_lrp.cli.options import MOST_THREADS, Parser, at_most, not_empty
 from caffe_lrp.cli.picture_options import add_picture_options, picture_options_of
 from caffe_lrp.cli.terminal import remark, say
-from caffe_lrp.errors import ExitCode, ImageError, OutputError, UsageError, placing
+from caffe_lrp.errors import ExitCode, OutputError, placing
 from caffe_lrp.messages import counted
 from caffe_lrp.rendering.style import PICTURE_OPTIONS, PictureStyle, picture_style
 
@@ -60,7 +58,9 @@ def run(options: argparse.Namespace) -> int:
     """Draw the missing pictures; return the exit code."""
     from caffe_lrp.batch.painting import Painter  # noqa: PLC0415 - these load OpenCV
     from caffe_lrp.batch.photos import Photos  # noqa: PLC0415
+    from caffe_lrp.batch.sheets import draw_sheet  # noqa: PLC0415
     from caffe_lrp.batch.sources_of_maps import FinishedMaps  # noqa: PLC0415
+    from caffe_lrp.cli.sheet_file import require_room, write_sheet  # noqa: PLC0415
     from caffe_lrp.machine.resources import allowed_processors  # noqa: PLC0415
 
     halt: Halt = options.halt
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     with placing({option.name: f"--{option.name}" for option in PICTURE_OPTIONS}):
         style = picture_style(given | {"range": None} if is_of_run else given)
     if options.sheet:
-        _require_room(options.sheet, overwrite=options.overwrite)
+        require_room(options.sheet, overwrite=options.overwrite)
     threads = options.threads or allowed_processors()
     folder = None if options.prepath is None else Path(options.prepath)
     with FinishedMaps(options.sources) as maps:
@@ -87,24 +87,8 @@ def run(options: argparse.Namespace) -> int:
         if options.sheet:
             if survey.total > _MANY:
                 remark(f"putting the pictures on {options.sheet}")
-            _write_sheet(options.sheet, maps, painter)
+            write_sheet(options.sheet, draw_sheet(maps, painter), painter.style)
     return code
-
-
-def _require_room(path: Path, *, overwrite: bool) -> None:
-    """Refuse a sheet that is not a PNG file, or that would replace a file not made by caffe-lrp."""
-    from caffe_lrp.rendering.png import style_in  # noqa: PLC0415 - loads OpenCV
-
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--sheet: {path} will be a PNG file; use a name that ends with .png")
-    if not os.path.lexists(path):
-        return
-    if not overwrite:
-        raise OutputError(f"{path}: already exists; add --overwrite, or give another name")
-    if not stat.S_ISREG(path.lstat().st_mode) or style_in(path) is None:
-        raise OutputError(
-            f"{path}: is not a picture made by caffe-lrp, so it is not replaced; give another name"
-        )
 
 
 def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt) -> PictureStyle:
@@ -115,10 +99,10 @@ def _of_run(maps: "FinishedMaps", style: PictureStyle, threads: int, halt: Halt)
     counts = Counter(finished.formula for finished in maps)
     with Tally(counts.total(), "map", "maps measured for one range") as tally:
         reach = largest_reach(maps, style, threads, halt, tally.add)
-    remark(f"note: one range for {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
+    remark(f"note: range shared by {counted(tally.done, 'map')}: relevance up to {reach:.6g} ({style.range})")
     if len(counts) > 1:
         remark(
-            f"note: these maps are of {len(counts)} formulas, whose relevance differs in size, so some "
+            f"note: these maps come from {len(counts)} formulas, whose relevance differs in scale, so some "
             "may look empty; to compare the maps of one formula, give only the files with "
             f"_f{max(counts)}_ in their names"
         )
@@ -145,10 +129,10 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
         say(f"nothing left to do: {there}", sys.stdout)
         return ExitCode.DONE
     if survey.done:
-        remark(f"note: {survey.done:,} of {counted(survey.total, 'picture')} are there; {left:,} left")
+        remark(f"note: {survey.done:,} of {counted(survey.total, 'picture')} already exist; {left:,} left")
     with Tally(left, "picture", "pictures") as tally:
         for painted in painter.paint(maps, threads, halt):
-            tally.add(painted.error)
+            tally.add(painted.error, painted.advice)
     drawn = survey.done + tally.done - tally.failed
     time = "less than 0.1 s" if tally.seconds < _LEAST_TOLD else f"{tally.seconds:.1f} s"
     text = f"{drawn:,} of {counted(survey.total, 'picture')} drawn in {time}"
@@ -163,23 +147,3 @@ def _paint(painter: "Painter", maps: "FinishedMaps", survey: "Survey", threads: 
         remark(f"interrupted: {left - tally.done:,} left; run the same command again to continue")
         return ExitCode.INTERRUPTED
     return ExitCode.IMAGES_FAILED if tally.failed else ExitCode.DONE
-
-
-def _write_sheet(path: Path, maps: "FinishedMaps", painter: "Painter") -> None:
-    """Draw the sheet into a file, and report its content."""
-    from caffe_lrp.batch.sheets import draw_sheet  # noqa: PLC0415
-    from caffe_lrp.files.atomic import write_atomically  # noqa: PLC0415
-    from caffe_lrp.rendering.png import encode_picture  # noqa: PLC0415
-
-    sheet = draw_sheet(maps, painter)
-    if sheet is None:
-        remark(f"note: {path} was not written: there is no picture to put on it")
-        return
-    try:
-        write_atomically(path, encode_picture(sheet.picture, painter.style))
-    except ImageError as fault:  # the sheet failed, not an image
-        raise OutputError(str(fault)) from fault
-    text = f"sheet of {counted(sheet.maps, 'picture')} of {counted(sheet.photos, 'photo')}: {path}"
-    say(text, sys.stdout)
-    if sheet.left_out:
-        remark(f"note: {counted(sheet.left_out, 'photo')} more are not on the sheet; name fewer sources")

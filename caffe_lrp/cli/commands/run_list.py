@@ -99,7 +99,7 @@ def demo_parser() -> Parser:
         "prepath", metavar="PREPATH", help="put before image paths: ./, or / if they are absolute"
     )
     _add_common(parser)
-    # Options that the demo lacks have the values of a run without them.
+    # Options that the demo lacks keep their defaults.
     parser.set_defaults(**vars(list_parser().parse_args([])) | {"is_demo": True})
     return parser
 
@@ -160,6 +160,7 @@ _OVERRIDES = {
     "gamma": ("N", "γ of the γ rule (default 0.25)"),
     "switch_layer": ("LAYER", "up to this layer, formulas use their lower rule"),
     "start_layer": ("LAYER", "where relevance starts: index, name, -1, -2 or auto"),
+    "start_vector": ("VECTOR", "as what: score, difference:285, a .npy file, …"),
     "first_layer": ("LAYER", "where the backward pass ends (0: at the image)"),
     "head": ("NAME", "output whose classes are ranked"),
     "input_size": ("HxW", "size of the net's input, such as 480x640"),

@@ -47,11 +47,13 @@ def run(options: argparse.Namespace) -> int:
             if options.halt.requested:
                 raise KeyboardInterrupt
     if missing := unstored(all_kernels()):
-        raise UsageError(f"{CACHE_FOLDER.folder} could not keep {', '.join(missing)}; is there enough space?")
+        raise UsageError(
+            f"{', '.join(missing)} could not be saved in {CACHE_FOLDER.folder}; is the disk full?"
+        )
     mark_cache_complete()
     say(f"compiled in {time.monotonic() - started:.0f} s, kept in {CACHE_FOLDER.folder}", sys.stdout)
     names = ("CAFFE_LRP_CPU", "CAFFE_LRP_CACHE_DIR")
     settings = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
     if settings:
-        say(f"to run with it, set {' and '.join(settings)}", sys.stdout)
+        say(f"to use it, set {' and '.join(settings)}", sys.stdout)
     return ExitCode.DONE

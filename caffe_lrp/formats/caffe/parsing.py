@@ -1,4 +1,4 @@
-"""Parsing a prototxt into a message with protobuf's own parser, which takes minutes for some texts.
+"""Parsing a prototxt into a message with protobuf's own parser, which takes minutes for some files.
 
 The parser copies the whole line for every value that it reads, and scans a run of backslashes once for each
 backslash. So long lines are split before it sees them, and long runs are refused.

@@ -105,7 +105,7 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
     Raises
     ------
     ModelError
-        The file is missing, truncated, no caffemodel, or holds no layer with weights.
+        The file is missing, truncated, no caffemodel, or contains no layer with weights.
     """
     layers: dict[int, dict[str, tuple[StoredBlob, ...]]] = {_CURRENT: {}, _V1: {}}
     require_file(path, "caffemodel", ModelError)
@@ -116,7 +116,9 @@ def scan_caffemodel(path: Path) -> dict[str, tuple[StoredBlob, ...]]:
                 if blobs:
                     layers[field.number][name] = blobs
         if not any(layers.values()):
-            raise ModelError(f"{path}: holds no layer with weights; give the caffemodel of the trained net")
+            raise ModelError(
+                f"{path}: contains no layer with weights; give the caffemodel of the trained net"
+            )
     # Caffe takes the later of two layers with one name, and the old style if a file has both.
     return layers[_CURRENT] | layers[_V1]
 
@@ -133,7 +135,7 @@ def scan_blob(path: Path) -> StoredBlob:
     with _opened(path, _why_no_mean) as file:
         blob = _scan_blob(file, Field(0, LENGTH_DELIMITED, 0, file.size), path, "the blob")
         if not blob.count:
-            raise ModelError(f"{path}: holds no mean image (a BlobProto); check mean_file in the config")
+            raise ModelError(f"{path}: contains no mean image (a BlobProto); check mean_file in the config")
     return blob
 
 
@@ -210,7 +212,7 @@ def _scan_layer(
             continue
         if field.number == name_field:
             if field.stop - field.start > _LONGEST_NAME_BYTES:
-                raise WireError(f"a layer's name of {field.stop - field.start} bytes at byte {field.start}")
+                raise WireError(f"a layer name of {field.stop - field.start} bytes at byte {field.start}")
             name = file.read(field.start, field.stop).decode(errors="replace")
         elif field.number == blobs_field:
             blobs.append(field)

@@ -130,5 +130,7 @@ def only_input(net: DeployedNet) -> InputSpec:
         )
     if len(net.inputs) != 1:
         names = ", ".join(f"'{declared.name}'" for declared in net.inputs)
-        raise ModelError(f"{net.source}: needs exactly one input blob, but declares {names}; keep the images")
+        raise ModelError(
+            f"{net.source}: needs exactly one input blob, but declares {names}; keep only the images"
+        )
     return net.inputs[0]

@@ -281,7 +281,7 @@ class TrainingNet:
 
     @cached_property
     def consulted_values(self) -> frozenset[Value | None]:
-        """Values with numbers that matter to the remaining layers; of others they use only the shape."""
+        """Values whose numbers matter to the remaining layers; of the others only the shape matters."""
         found: set[Value | None] = set()
         for number in reversed(self.kept):
             written = self.wiring.written(number)

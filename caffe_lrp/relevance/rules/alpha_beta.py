@@ -10,7 +10,7 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.linear import Linear
 
 from .accounts import Doubles, Loss, ratio
-from .base import PassedItem, RuleParameters
+from .base import PassedItem
 from .recipe import negative, positive
 from .signed import SignedMap, SignedRule
 
@@ -27,11 +27,6 @@ class AlphaBeta(SignedRule):
     title = "αβ"
     beta: float
     first_group_bias: bool
-
-    @classmethod
-    def of(cls, parameters: RuleParameters) -> "AlphaBeta":
-        """The rule of a formula."""
-        return cls(parameters.beta, parameters.quirks.Q5_first_group_bias)
 
     @property
     def only_positive_receives(self) -> bool:
@@ -92,12 +87,3 @@ class ZPlus(AlphaBeta):
     """
 
     title = "z⁺"
-
-    @classmethod
-    def of(cls, parameters: RuleParameters) -> "ZPlus":
-        return cls(0.0, parameters.quirks.Q5_first_group_bias)
-
-
-def alpha2_beta1(parameters: RuleParameters) -> AlphaBeta:
-    """αβ with α = 2 and β = 1."""
-    return AlphaBeta(1.0, parameters.quirks.Q5_first_group_bias)

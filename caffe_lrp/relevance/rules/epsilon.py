@@ -14,7 +14,7 @@ from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear
 
 from .accounts import Doubles, Loss, bias_of, doubles, kept_of_equal_shares, ratio
-from .base import Conditions, PassedItem, Rule, RuleParameters, Seen, UnpreparedRule
+from .base import Conditions, PassedItem, Rule, Seen, UnpreparedRule
 from .recipe import AppliedPart, LinearRule, Part, own_adjoint_floats
 from .stabiliser import Stabiliser
 
@@ -41,11 +41,6 @@ class Epsilon(LinearRule[None]):
     title = "ε"
     epsilon: float
     undivided_at_zero: bool
-
-    @classmethod
-    def of(cls, parameters: RuleParameters) -> "Epsilon":
-        """The rule of a formula."""
-        return cls(parameters.epsilon, parameters.quirks.Q4_undivided_at_zero)
 
     @property
     def stabiliser(self) -> Stabiliser:

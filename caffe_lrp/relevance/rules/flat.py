@@ -11,7 +11,7 @@ from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear
 
 from .accounts import Loss, doubles, kept_of_equal_shares
-from .base import PassedItem, RuleParameters, Seen, UnpreparedRule
+from .base import PassedItem, Seen, UnpreparedRule
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,6 @@ class Flat(UnpreparedRule[Linear]):
 
     title = "flat"
     ignore_channels: bool
-
-    @classmethod
-    def of(cls, parameters: RuleParameters) -> "Flat":
-        """The rule of a formula."""
-        return cls(parameters.quirks.Q6_flat_ignores_channels)
 
     def propagate(
         self, layer: Linear, prepared: None, seen: Seen, relevances: Blobs, workspace: Workspace

@@ -13,7 +13,7 @@ from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.linear import Linear
 
 from .accounts import Loss, doubles, ratio
-from .base import PassedItem, RuleParameters
+from .base import PassedItem
 from .recipe import AppliedPart, Part, PlainRule, positive
 from .signed import SignedMap, SignedRule
 from .stabiliser import Stabiliser
@@ -31,11 +31,6 @@ class Gamma(SignedRule):
 
     title = "γ"
     gamma: float
-
-    @classmethod
-    def of(cls, parameters: RuleParameters) -> "Gamma":
-        """The rule of a formula."""
-        return cls(parameters.gamma)
 
     def _favouring(self, is_positive: NDArray[np.bool_], p: Blob, n: Blob) -> Blob:
         """``p + n``, plus γ times the one with the sign of the output."""

@@ -14,7 +14,7 @@ from caffe_lrp.layers.base import Blobs
 from caffe_lrp.layers.linear import Linear, Windowed
 
 from .accounts import Loss, doubles, kept_inside
-from .base import Conditions, PassedItem, Rule, RuleParameters, Seen
+from .base import Conditions, PassedItem, Rule, Seen
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,6 @@ class WSquare(Rule[Linear, LinearMap]):
     """``r = Σ w² R / Σ w²``; does not use ``x``. Source: Montavon et al. 2017, eq. 12."""
 
     title = "w²"
-
-    @classmethod
-    def of(cls, parameters: RuleParameters) -> "WSquare":
-        """The rule of a formula."""
-        del parameters
-        return cls()
 
     def prepare(self, layer: Linear, conditions: Conditions) -> LinearMap:
         return layer.squared_map

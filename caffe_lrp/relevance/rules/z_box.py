@@ -9,7 +9,7 @@ import numpy as np
 from caffe_lrp.kernels.blobs import Blob, as_blob, pixels
 from caffe_lrp.layers.linear import Linear
 
-from .base import Conditions, RuleParameters
+from .base import Conditions
 from .recipe import Part, PlainRule, negative, positive
 
 
@@ -27,11 +27,6 @@ class ZBox(PlainRule):
     needs_bounds = True
     lowest: tuple[float, ...]
     highest: tuple[float, ...]
-
-    @classmethod
-    def of(cls, parameters: RuleParameters) -> "ZBox":
-        """The rule of a formula, for a layer that reads the image directly."""
-        return cls(parameters.lowest, parameters.highest)
 
     def within(self, lowest: Blob, highest: Blob) -> "ZBox":
         return replace(self, lowest=_by_channel(lowest), highest=_by_channel(highest))
