@@ -50,6 +50,8 @@ _FROM_USER = ("prototxt", "caffemodel", "synset_file", "input_size")
 _NAMES = {key.attribute: key.name_in_yaml for key in KEYS}
 #: Settings that have an option of their own.
 _OPTIONS = ("mean_values", "mean_file", "std_values", "input_size", "labels")
+#: Settings of the input that an option may give.
+_SAID = ("mean_values", "mean_file", "std_values", "channel_order")
 #: Settings of the input that are copied into the config.
 _OF_INPUT = ("input_scale", "channel_order", "resize", "base_size")
 
@@ -151,7 +153,7 @@ def _of_relevance(opened: OpenedNet, origin: Start) -> _Draft:
 def _of_input(options: argparse.Namespace, opened: OpenedNet) -> _Draft:
     """Return the settings of preprocessing."""
     deployed = opened.deployed
-    said = {name: getattr(options, name) for name in ("mean_values", "mean_file", "std_values")}
+    said = {name: getattr(options, name) for name in _SAID}
     said = {"resize": _RESIZE} | {name: value for name, value in said.items() if value is not None}
     settings = ModelSettings(prototxt=options.prototxt, caffemodel=options.caffemodel or Path(), **said)
     assumed = assumed_settings(deployed, settings, said)
@@ -169,8 +171,8 @@ def _of_input(options: argparse.Namespace, opened: OpenedNet) -> _Draft:
     values, reasons = _mean(described, said, told)
     if unknown:
         values, reasons = {"mean_values": None}, {"mean_values": unknown}
-    if "std_values" in said:
-        values["std_values"], reasons["std_values"] = said["std_values"], f"from {option_of('std_values')}"
+    for name in {"std_values", "channel_order"}.intersection(said):
+        values[name], reasons[name] = said[name], f"from {option_of(name)}"
     kept = {each.setting for each in told}.intersection(_OF_INPUT)
     values |= {name: described[name] for name in _OF_INPUT if name in kept}
     return _Draft(values, {each.setting: each.reason for each in told if each.setting in kept} | reasons)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 UNPACK_ADVICE = "unpack it first"
 _FETCH_ADVICE = "download the file itself, not the page that shows it"
 _ONLY_CAFFE = "caffe-lrp runs only Caffe nets"
-_WITH_MMDNN = "try to convert the net to Caffe with MMdnn"
+_BY_ONNX = "export the net as ONNX and import that with: caffe-lrp import (see: caffe-lrp help importing)"
 
 #: Bytes at the beginning of a file that show whether it is a text.
 HEAD_BYTES = 512
@@ -108,7 +108,8 @@ def _is_safetensors(content: bytes) -> bool:
     return bool(is_json) and (b'"dtype"' in content or b'"__metadata__"' in content)
 
 
-def _is_onnx(content: bytes) -> bool:
+def is_onnx(content: bytes) -> bool:
+    """Whether it is an ONNX model."""
     last = 0
     for field in _fields(content):
         if field.number == _ONNX_GRAPH:
@@ -178,31 +179,28 @@ _KINDS = (
     ForeignKind("an XML file", _FETCH_ADVICE, _text_begins(b"<?xml", b"<svg")),
     ForeignKind(
         "a PyTorch model",
-        f"{_ONLY_CAFFE}; for PyTorch nets, use zennit or Captum, or {_WITH_MMDNN}",
+        f"{_ONLY_CAFFE}; {_BY_ONNX}",
         _is_pytorch,
     ),
     ForeignKind(
         "an ONNX model",
-        f"{_ONLY_CAFFE}; {_WITH_MMDNN} or onnx2caffe; if it comes from PyTorch, use zennit or Captum there",
-        _is_onnx,
+        f"{_ONLY_CAFFE}; turn it into one with: caffe-lrp import (see: caffe-lrp help importing)",
+        is_onnx,
     ),
     ForeignKind(
         "a safetensors file",
-        f"{_ONLY_CAFFE}; load these weights into their PyTorch net, and use zennit or Captum",
+        f"{_ONLY_CAFFE}; load these weights into their PyTorch net, and {_BY_ONNX}",
         _is_safetensors,
     ),
-    ForeignKind(
-        "a Keras model", f"{_ONLY_CAFFE}; for Keras nets, use iNNvestigate, or {_WITH_MMDNN}", _is_keras
-    ),
+    ForeignKind("a Keras model", f"{_ONLY_CAFFE}; {_BY_ONNX}", _is_keras),
     ForeignKind(
         "a TensorFlow model",
-        f"{_ONLY_CAFFE}; for nets of tf.keras, use iNNvestigate, or {_WITH_MMDNN}",
+        f"{_ONLY_CAFFE}; {_BY_ONNX}",
         _is_tensorflow,
     ),
     ForeignKind(
         "a TensorFlow Lite model",
-        f"{_ONLY_CAFFE}; take the model that it was made from: for nets of tf.keras, use iNNvestigate, or "
-        f"{_WITH_MMDNN}",
+        f"{_ONLY_CAFFE}; take the model that it was made from, and {_BY_ONNX}",
         lambda content: content[4:8] == b"TFL3",
     ),
     ForeignKind(
