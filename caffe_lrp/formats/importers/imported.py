@@ -69,6 +69,10 @@ class ImportedNet:
         What was left out, folded or changed, for the report.
     settings
         Attributes of a config -> their values.
+    source_axes
+        Axes of the input in the order of the source's, such as (0, 2, 3, 1) if that is (N, H, W, C).
+    outputs
+        Names of outputs in the source -> blobs with the same numbers, to compare them.
     """
 
     name: str
@@ -79,3 +83,9 @@ class ImportedNet:
     layers: tuple[ImportedLayer, ...]
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    source_axes: tuple[int, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+class NotRunError(Exception):
+    """The source of an imported net cannot be run, so nothing is compared; its text says why."""

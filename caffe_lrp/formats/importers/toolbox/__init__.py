@@ -6,6 +6,6 @@ building anything that they name.
 """
 
 from .layers import FLATTEN_ORDERS, FlattenOrder
-from .reader import read, run
+from .reader import is_toolbox, read, run
 
-__all__ = ["FLATTEN_ORDERS", "FlattenOrder", "read", "run"]
+__all__ = ["FLATTEN_ORDERS", "FlattenOrder", "is_toolbox", "read", "run"]

@@ -5,6 +5,7 @@ A map is (N, H, W, D), a vector (N, D), as in the toolbox.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 
@@ -66,17 +67,17 @@ def _convolution(module: Module, x: Numbers) -> Numbers:
     assert module.bias is not None
     taps = module.weights.reshape(-1, *module.weights.shape[2:])
     parts = zip(_windows(module, x), taps, strict=True)
-    found: Numbers = sum(pixels @ weights for pixels, weights in parts) + module.bias
+    found: Numbers = reduce(np.add, (pixels @ weights for pixels, weights in parts)) + module.bias
     return found
 
 
 def _sum_pool(module: Module, x: Numbers) -> Numbers:
-    found: Numbers = sum(_windows(module, x)) / math.sqrt(math.prod(module.window))
+    found: Numbers = reduce(np.add, _windows(module, x)) / math.sqrt(math.prod(module.window))
     return found
 
 
 def _max_pool(module: Module, x: Numbers) -> Numbers:
-    found: Numbers = np.maximum.reduce(_windows(module, x))
+    found: Numbers = reduce(np.maximum, _windows(module, x))
     return found
 
 

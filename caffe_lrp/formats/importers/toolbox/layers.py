@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.formats.importers.imported import Blobs, ImportedLayer
+from caffe_lrp.formats.importers.vectors import ImageShape
 
 from .module import Module, Numbers
-from .sizes import ImageShape
 
 #: How Flatten numbers the pixels of a map: the Python part's order, or that of the Matlab part.
 FlattenOrder = Literal["python", "matlab"]

@@ -1,5 +1,6 @@
 """Reads a net of the toolbox, text or pickle, as layers of Caffe, and computes it as the toolbox does."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,17 +8,20 @@ from typing import NamedTuple
 import numpy as np
 
 from caffe_lrp.errors import ModelError, about
+from caffe_lrp.files.recognition import foreign_kind, is_toolbox_pickle
 from caffe_lrp.formats.importers.imported import ImportedNet, Setting
+from caffe_lrp.formats.importers.vectors import InputShape
 
 from .forward import forward
 from .layers import INPUT, FlattenOrder, axes_of, layers_of
-from .module import Module, Numbers
+from .module import SIZES, Module, Numbers
 from .pickled import read_pickle
-from .sizes import InputShape, input_shape
+from .sizes import input_shape
 from .text import read_text
 
-#: Beginnings of the toolbox's pickles: protocol 2 or later, or a class that is imported.
-_PICKLES = (b"\x80", b"(i", b"(c", b"c")
+#: A pickle begins with its protocol or, before protocol 2, with a class.
+_PICKLE = re.compile(rb"\x80|\(?[ic][\w.]+\n\w+\n")
+_LONGEST_BEGINNING = 512
 _MIDDLE_GREY = 127.5
 
 
@@ -73,16 +77,18 @@ def run(
     return forward(found.modules, np.asarray(inputs, np.float64), axes, is_vector=found.given.is_vector)
 
 
-def is_pickle(beginning: bytes) -> bool:
-    """Whether a net's file is no text."""
-    return beginning.startswith(_PICKLES)
+def is_toolbox(beginning: bytes) -> bool:
+    """Whether a file begins like a text of the toolbox, or a pickle that is not of PyTorch."""
+    if _PICKLE.match(beginning):
+        return foreign_kind(beginning) is None or is_toolbox_pickle(beginning)
+    return beginning.lstrip().startswith(tuple(kind.encode() for kind in SIZES))
 
 
 def _found(path: Path, input_size: tuple[int, int] | None) -> _Found:
     with path.open("rb") as file:
-        beginning = file.read(2)
+        beginning = file.read(_LONGEST_BEGINNING)
     notes: Sequence[str] = ()
-    if is_pickle(beginning):
+    if _PICKLE.match(beginning):
         modules, form = read_pickle(path), "LRP Toolbox, pickle"
     else:
         (modules, notes), form = read_text(path), "LRP Toolbox, text"

@@ -2,57 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.importers.vectors import InputShape, shape_of_vector
 
 from .module import Module
 
 #: Numbers of an image, beyond which sizes are mistakes.
 _MOST_NUMBERS = 2**26
-#: Vectors of at least so many numbers, if it is a square, are taken for pictures.
-_LEAST_PICTURE = 64
 _WINDOWS = ("Convolution", "SumPool", "MaxPool")
-
-ImageShape = tuple[int, int, int]
-
-
-class InputShape(NamedTuple):
-    """Channels, height and width of the input, how they were found, and whether it is a vector."""
-
-    shape: ImageShape
-    note: str
-    is_vector: bool = False
-
-
-def shape_of_vector(count: int, input_size: tuple[int, int] | None) -> InputShape:
-    """The image whose numbers are a net's input vector.
-
-    Raises
-    ------
-    ModelError
-        The numbers do not make an image of that size.
-    """
-    if input_size is not None:
-        height, width = input_size
-        if count % (height * width):
-            raise ModelError(
-                f"the net takes {count} numbers, which do not make an image of {height}×{width} pixels; give "
-                "another --input-size, or leave it out"
-            )
-        return InputShape(
-            (count // (height * width), height, width), f"the {count} inputs are an image", True
-        )
-    side = math.isqrt(count)
-    if count >= _LEAST_PICTURE and side * side == count:
-        note = (
-            f"the {count} inputs are taken for {side}×{side} pixels, row by row; --input-size says otherwise"
-        )
-        return InputShape((1, side, side), note, True)
-    note = (
-        f"the {count} inputs are {count} channels of one pixel: images are .npy files of {count}×1×1 numbers"
-    )
-    return InputShape((count, 1, 1), note, True)
 
 
 def input_shape(modules: Sequence[Module], input_size: tuple[int, int] | None) -> InputShape:
