@@ -27,9 +27,9 @@ from .terminal import remark, say
 _PROTOTXT, _CONFIG, _REPORT = "deploy.prototxt", "config.yaml", "report.md"
 _OPTIONS = ("input_size", "mean_values", "std_values", "channel_order", "labels", "flatten_order")
 _UNKNOWN_MEAN = (
-    "FILL IN: the file does not have the preprocessing of the net. Write the mean that is subtracted, one "
-    "number per channel or one for all, in grey levels from 0 to 255; 0 subtracts nothing. For nets of torchvision "
-    "mean_values is [123.675, 116.28, 103.53], and std_values is [58.395, 57.12, 57.375]"
+    "FILL IN: the file does not have the preprocessing of the net. Write the mean that is subtracted, in "
+    "grey levels from 0 to 255: one number per channel, or one for all; 0 subtracts nothing. For nets of "
+    "torchvision it is [123.675, 116.28, 103.53], and std_values is [58.395, 57.12, 57.375]"
 )
 
 

@@ -128,6 +128,6 @@ def _settings(given: InputShape) -> Mapping[str, Setting]:
 
 
 _RESIZING = (
-    "the net sees the centre of an image, or the image with its edges repeated: so black digits of MNIST are "
-    "padded by -1, as in the toolbox's demos. For larger pictures write short-side"
+    "the net sees the centre of an image, or all of it with its edges repeated: around MNIST's digits, whose "
+    "edges are black, that is the border of -1 of the toolbox's demos. For larger pictures write short-side"
 )
