@@ -1,4 +1,4 @@
-"""The work of ``caffe-lrp init``: writing a config for a net, and reporting it."""
+"""The work of ``caffe-lrp init``: writing a config for a net, and reporting it; and that of ``import``."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ from typing import Any
 from caffe_lrp.config import KEYS, as_yaml, locate, require_yaml_name
 from caffe_lrp.errors import ExitCode, OutputError, placing, presentable
 from caffe_lrp.files.atomic import write_new
+from caffe_lrp.formats.importers.imported import Setting
 from caffe_lrp.inspection.layer_table import aligned
 from caffe_lrp.messages import counted
 from caffe_lrp.model.assumptions import assumed_settings
@@ -82,8 +83,7 @@ def make_config(options: argparse.Namespace) -> ExitCode:
         opened = open_net(options.prototxt, options.caffemodel, input_size=options.input_size)
         origin = find_start(opened.net, AUTO)
         draft = _draft(options, opened, origin)
-    paths = {name: _seen_from(path.parent, draft.values[name]) for name in _PATHS if draft.values.get(name)}
-    text = as_yaml({**draft.values, **paths}, draft.reasons)
+    text = _text_in(path.parent, draft)
     heads = head_notices(opened.net, origin.output)
     notices = [*opened.net.notices, *heads, *_label_notices(options.labels, origin)]
     write_new(path, text)
@@ -92,6 +92,38 @@ def make_config(options: argparse.Namespace) -> ExitCode:
     for line in _lines(path, text, draft, opened):
         say(presentable(line), sys.stdout)
     return ExitCode.DONE
+
+
+def config_of_import(
+    options: argparse.Namespace, opened: OpenedNet, folder: Path, settings: Mapping[str, Setting]
+) -> tuple[str, list[str]]:
+    """The text of a config in ``folder`` for an imported net, and notes.
+
+    Parameters
+    ----------
+    options
+        As of ``init``.
+    opened
+        The net.
+    settings
+        Settings that are known already; they replace what would be assumed. None is left to fill in.
+    """
+    origin = find_start(opened.net, AUTO)
+    draft = _draft(options, opened, origin)
+    values = {**draft.values, **{name: each.value for name, each in settings.items()}}
+    reasons = {**draft.reasons, **{name: each.reason for name, each in settings.items()}}
+    if "std_values" in settings:
+        values.pop("input_scale", None)
+    if values.get("resize") == "none":
+        values.pop("base_size", None)
+    notices = [*head_notices(opened.net, origin.output), *_label_notices(options.labels, origin)]
+    return _text_in(folder, _Draft(values, reasons)), notices
+
+
+def _text_in(folder: Path, draft: _Draft) -> str:
+    """The text of a config in ``folder``."""
+    paths = {name: _seen_from(folder, draft.values[name]) for name in _PATHS if draft.values.get(name)}
+    return as_yaml({**draft.values, **paths}, draft.reasons)
 
 
 def _label_notices(labels: Path | None, origin: Start) -> Iterator[str]:

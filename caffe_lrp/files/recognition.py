@@ -11,7 +11,8 @@ from typing import NamedTuple
 UNPACK_ADVICE = "unpack it first"
 _FETCH_ADVICE = "download the file itself, not the page that shows it"
 _ONLY_CAFFE = "caffe-lrp runs only Caffe nets"
-_BY_ONNX = "export the net as ONNX and import that with: caffe-lrp import (see: caffe-lrp help importing)"
+IMPORT_ADVICE = "'caffe-lrp import MODEL OUTDIR' makes Caffe files of it"
+_EXPORT_ADVICE = "export the net to ONNX for 'caffe-lrp import', see caffe-lrp help importing"
 
 #: Bytes at the beginning of a file that show whether it is a text.
 HEAD_BYTES = 512
@@ -95,6 +96,12 @@ def _is_pytorch(content: bytes) -> bool:
     return content.startswith(_PYTORCH_MAGIC) or (bool(_PICKLE.match(content)) and b"torch" in content)
 
 
+def is_toolbox_pickle(content: bytes) -> bool:
+    """Return whether it is a pickle that begins with a net of the LRP Toolbox."""
+    beginning = content[:HEAD_BYTES]
+    return beginning.startswith((b"\x80", b"(", b"c")) and b"modules.sequential" in beginning
+
+
 def _is_keras(content: bytes) -> bool:
     """Return whether it is a ``.keras`` file, or an HDF5 file written by Keras."""
     if content.startswith(_ZIP):
@@ -109,7 +116,7 @@ def _is_safetensors(content: bytes) -> bool:
 
 
 def is_onnx(content: bytes) -> bool:
-    """Whether it is an ONNX model."""
+    """Return whether it is a ModelProto, given its first bytes."""
     last = 0
     for field in _fields(content):
         if field.number == _ONNX_GRAPH:
@@ -179,29 +186,36 @@ _KINDS = (
     ForeignKind("an XML file", _FETCH_ADVICE, _text_begins(b"<?xml", b"<svg")),
     ForeignKind(
         "a PyTorch model",
-        f"{_ONLY_CAFFE}; {_BY_ONNX}",
+        f"{_ONLY_CAFFE}; {_EXPORT_ADVICE}, or use zennit or Captum",
         _is_pytorch,
     ),
     ForeignKind(
         "an ONNX model",
-        f"{_ONLY_CAFFE}; turn it into one with: caffe-lrp import (see: caffe-lrp help importing)",
+        f"{_ONLY_CAFFE}; {IMPORT_ADVICE}",
         is_onnx,
     ),
     ForeignKind(
         "a safetensors file",
-        f"{_ONLY_CAFFE}; load these weights into their PyTorch net, and {_BY_ONNX}",
+        f"{_ONLY_CAFFE}; load these weights into their PyTorch net, and {_EXPORT_ADVICE}",
         _is_safetensors,
     ),
-    ForeignKind("a Keras model", f"{_ONLY_CAFFE}; {_BY_ONNX}", _is_keras),
+    ForeignKind("a Keras model", f"{_ONLY_CAFFE}; {_EXPORT_ADVICE}, or use iNNvestigate", _is_keras),
     ForeignKind(
         "a TensorFlow model",
-        f"{_ONLY_CAFFE}; {_BY_ONNX}",
+        f"{_ONLY_CAFFE}; {_EXPORT_ADVICE}, or use iNNvestigate for nets of tf.keras",
         _is_tensorflow,
     ),
     ForeignKind(
         "a TensorFlow Lite model",
-        f"{_ONLY_CAFFE}; take the model that it was made from, and {_BY_ONNX}",
+        f"{_ONLY_CAFFE}; take the model that it was made from, and {_EXPORT_ADVICE}",
         lambda content: content[4:8] == b"TFL3",
+    ),
+    ForeignKind("a pickled net of the LRP Toolbox", f"{_ONLY_CAFFE}; {IMPORT_ADVICE}", is_toolbox_pickle),
+    ForeignKind(
+        "a MATLAB file",
+        "if it is a net of the LRP Toolbox, write it as text in Matlab, with model_io.write(model, "
+        "'net.txt'), and use 'caffe-lrp import net.txt OUTDIR'",
+        _begins(b"MATLAB "),
     ),
     ForeignKind(
         "an HDF5 file",

@@ -51,9 +51,9 @@ def test_the_new_files_give_the_scores_of_the_model_and_run(tmp_path: Path) -> N
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
-        "config.yaml", "deploy.prototxt", "net.caffemodel", "report.txt",
+        "config.yaml", "deploy.prototxt", "net.caffemodel", "report.md",
     ]  # fmt: skip
-    report = (tmp_path / "new/report.txt").read_text()
+    report = (tmp_path / "new/report.md").read_text()
     assert "Convolution" in report
     assert "/conv/Conv (Conv)" in report
     with caffe_lrp.load(tmp_path / "new/config.yaml") as model:
@@ -71,7 +71,7 @@ def test_nothing_is_replaced_or_left_behind(tmp_path: Path) -> None:
     (tmp_path / "new/config.yaml").write_text("mine")
     refused = run("import", path, tmp_path / "new")
     assert refused.returncode == 5
-    assert "config.yaml: already exists; choose another folder" in refused.stderr
+    assert "config.yaml: already exists; give another folder" in refused.stderr
     unknown = run("import", write_model(tmp_path, "Erf", "odd.onnx"), tmp_path / "other")
     assert unknown.returncode == 3
     assert "odd.onnx: node '/act' (Erf)" in unknown.stderr
@@ -86,4 +86,4 @@ def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
     refused = run("import", path, tmp_path / "new")
     assert refused.returncode == 3
-    assert "photo.png: is not ONNX; nets can be imported from ONNX" in refused.stderr
+    assert "photo.png: is a picture, which cannot be imported; check the path" in refused.stderr

@@ -54,7 +54,7 @@ RUN_LIST = Command("run_list", address_space=0)
 COMMANDS = {
     "explain": Command("explain", address_space=0),
     "init": Command("init", address_space=0),
-    "import": Command("import_model", address_space=0),
+    "import": Command("import_net", address_space=0),
     "inspect": Command("inspect", address_space=0),
     "composite": Command("composite", address_space=0),
     "render": Command("render", address_space=0),

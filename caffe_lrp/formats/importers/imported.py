@@ -5,7 +5,7 @@ Importers build an `ImportedNet`; `caffe_files` writes it. Nothing here knows a 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,13 @@ class ImportedLayer:
     source: str = ""
 
 
+class Setting(NamedTuple):
+    """A value that the config of the new net should have, and why."""
+
+    value: Any
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class ImportedNet:
     """A whole net.
@@ -60,6 +67,12 @@ class ImportedNet:
         In the order of execution.
     notes
         What was left out, folded or changed, for the report.
+    settings
+        Attributes of a config -> their values.
+    source_axes
+        Axes of the input in the order of the source's, such as (0, 2, 3, 1) if that is (N, H, W, C).
+    outputs
+        Names of outputs in the source -> blobs with the same numbers, to compare them.
     """
 
     name: str
@@ -69,3 +82,10 @@ class ImportedNet:
     input_shape: Shape
     layers: tuple[ImportedLayer, ...]
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    source_axes: tuple[int, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+class NotRunError(Exception):
+    """The source of an imported net cannot be run, so nothing is compared; its text says why."""

@@ -134,7 +134,17 @@ def _imported(graph: Graph, path: Path, form: str, input_size: tuple[int, int] |
     if len(outputs) > 1:
         net.note(f"the net has {len(outputs)} outputs: {', '.join(outputs)}")
     shape = (1, *given.shape[1:])
-    return ImportedNet(path.stem, str(path), form, given.blob, shape, layers, tuple(net.drafts.notes))
+    return ImportedNet(
+        path.stem,
+        str(path),
+        form,
+        given.blob,
+        shape,
+        layers,
+        tuple(net.drafts.notes),
+        source_axes=(0, 2, 3, 1) if is_last else tuple(range(len(shape))),
+        outputs={name: net.output(name).blob for name in graph.outputs if name not in cut},
+    )
 
 
 def _convert(net: NetBuilder, node: Node) -> bool:
