@@ -5,7 +5,7 @@ from pathlib import Path
 
 from caffe_lrp.cli.options import Parser, add_override, not_empty, one_of
 
-HELP = "Make Caffe files and a config from a net of the LRP Toolbox or in ONNX format."
+HELP = "Make Caffe files from an ONNX file or a toolbox net. A config that runs comes with them."
 
 _USAGE = "caffe-lrp import MODEL OUTDIR [option ...]"
 _EPILOG = """\
@@ -31,7 +31,7 @@ def add_arguments(parser: Parser) -> None:
     add_override(parser, "std_values", "what to divide by: one number, or one per channel", "N,N,N")
     add(
         "--pixel-range", type=one_of(*PIXEL_RANGES), metavar="1|255",
-        help="largest pixel for the net; the unit of mean and std (default 255)",
+        help="white in the unit of mean and std (default 255)",
     )  # fmt: skip
     add_override(parser, "channel_order", "BGR or RGB: the order that the net expects (default RGB)", "ORDER")
     add("--labels", type=Path, metavar="FILE", help="class labels, one per line")
