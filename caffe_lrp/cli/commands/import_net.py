@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
         "--pixel-range", type=one_of(*PIXEL_RANGES), metavar="1|255",
         help="white in the unit of mean and std (default 255)",
     )  # fmt: skip
-    add_override(parser, "channel_order", "BGR or RGB: the order that the net expects (default RGB)", "ORDER")
+    add_override(parser, "channel_order", "colours as the net expects them: RGB (default) or BGR", "ORDER")
     add("--labels", type=Path, metavar="FILE", help="class labels, one per line")
     add(
         "--flatten-order", type=one_of(*_FLATTEN_ORDERS), metavar="PART",
