@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Compares the composites that come with the manual with zennit's, and prints tables in Markdown.
 
-Nets: VGG16, ResNet-50, and a small one with groups, average pooling and a sum, with random weights. Numbers
-are the largest difference and the root mean square of all, both relative to the largest value. `zennit`
-compares with zennit's composites in double precision, `adapted` with the same where known differences are
-removed; `rounding` compares the latter in single and double precision. Known differences:
+Nets, with random weights: a small one with groups, average pooling and a sum; VGG16; VGG16 with average
+instead of max pooling; ResNet-50. Numbers are the largest difference and the root mean square of all, both
+relative to the largest value. `zennit` compares with zennit's composites in double precision, `adapted` with
+the same where known differences are removed:
 
 - zennit adds 1e-6 to every divisor, caffe-lrp nothing but the ε of the ε rule;
 - zennit's flat shares among the pixels of a window, caffe-lrp's loses the share of padding;
 - where z is 0, zennit's γ passes nothing;
 - where a sum of branches or of average pooling is 0, caffe-lrp shares equally, and zennit not at all.
+
+What is left on VGG16 comes from max pooling: rounding decides which of two nearly equal elements gets all.
+With average pooling it is gone.
 """
 
 import argparse
@@ -30,9 +33,6 @@ from zoo_worker import Job, JobError, ask
 from caffe_lrp.cli.composite_texts import examples
 from caffe_lrp.formats.caffe.reader import read_prototxt
 
-SAME, ROUNDINGS = 1e-5, 5
-"""An r.m.s. difference is allowed up to the first, or so many times that of rounding in zennit."""
-
 SMALL = """
 name: "small" input: "data" input_shape { dim: 1 dim: 3 dim: 23 dim: 21 }
 layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
@@ -51,20 +51,23 @@ layer { name: "relu3" type: "ReLU" bottom: "fc1" top: "fc1" }
 layer { name: "fc2" type: "InnerProduct" bottom: "fc1" top: "fc2" inner_product_param { num_output: 5 } }
 layer { name: "prob" type: "Softmax" bottom: "fc2" top: "prob" }
 """
-NETS = ("small", "vgg16", "resnet50")
-ONLY = {"montavon-2019-vgg16": ("vgg16",)}
+NETS = {"small": 1e-5, "vgg16": 1e-3, "vgg16-average": 1e-5, "resnet50": 1e-5}
+"""Net -> largest r.m.s. difference once known ones are removed."""
+
+ONLY = {"montavon-2019-vgg16": ("vgg16", "vgg16-average")}
 """Composites that name the layers of a net."""
 
 
 def prepared(net: str, folder: Path) -> Job:
     """Write a net with random weights and an image, and return a job for it."""
-    entry = ZOO["vgg16" if net == "small" else net]
+    name = "resnet50" if net == "resnet50" else "vgg16"
+    entry, prototxt = ZOO[name], folder / "net.prototxt"
+    image, text = image_for(entry), (FOLDER / prototxt_path(name, entry)).read_text(encoding="utf-8")
     if net == "small":
-        prototxt = folder / "small.prototxt"
-        prototxt.write_text(SMALL, encoding="utf-8")
-        image = np.ascontiguousarray(image_for(entry)[..., 100:123, 90:111])
-    else:
-        prototxt, image = (FOLDER / prototxt_path(net, entry)).resolve(), image_for(entry)
+        image, text = np.ascontiguousarray(image[..., 100:123, 90:111]), SMALL
+    elif net == "vgg16-average":
+        text = text.replace("pool: MAX", "pool: AVE")
+    prototxt.write_text(text, encoding="utf-8")
     np.save(folder / "image.npy", image)
     with replacing(folder / "net.caffemodel") as file:
         write_net(
@@ -105,24 +108,17 @@ def compared(net: str, folder: Path, options: argparse.Namespace) -> list[Row]:
 def row_of(net: str, name: str, folder: Path) -> Row:
     """Return the row of a composite, from the maps in `folder`."""
     maps = {path.suffixes[0]: numbers(path) for path in folder.glob(f"{name}.*.npy")}
-    exact = maps.get(".as-ours", maps[".theirs"])
-    pairs = {
-        "zennit": (maps[".ours"], maps[".theirs"]),
-        "adapted": (maps[".ours"], exact),
-        "rounding": (maps[".single"], exact),
-    }
     row = {"net": net, "composite": name}
-    for title, (found, expected) in pairs.items():
-        row[f"{title}: largest, r.m.s."] = ", ".join(f"{far:.1e}" for far in differences(found, expected))
-    typical = differences(maps[".ours"], exact)[1]
-    allowed = max(SAME, ROUNDINGS * differences(maps[".single"], exact)[1])
-    return row | {"verdict": "ok" if typical <= allowed else "FAILED"}
+    for title, expected in (("zennit", maps[".theirs"]), ("adapted", maps.get(".as-ours", maps[".theirs"]))):
+        largest, typical = differences(maps[".ours"], expected)
+        row[f"{title}: largest, r.m.s."] = f"{largest:.1e}, {typical:.1e}"
+    return row | {"verdict": "ok" if typical <= NETS[net] else "FAILED"}
 
 
 def main() -> int:
     """Compare all, print a table for every net, and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS, help="default: all")
+    parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), help="default: all")
     parser.add_argument("--composites", nargs="+", choices=list(examples()), help="default: all")
     parser.add_argument(
         "--torch", default=sys.executable, metavar="PYTHON", help="a Python with PyTorch and zennit"

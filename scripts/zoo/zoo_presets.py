@@ -1,7 +1,7 @@
 """The process of the check of composites that runs zennit's own composites on a net in PyTorch.
 
 Each composite is run as zennit has it, and once more with what is known to differ done as caffe-lrp does it:
-if the maps then agree, nothing else differs. A third run in single precision says how much rounding can do.
+if the maps then agree, nothing else differs.
 """
 
 import sys
@@ -146,20 +146,18 @@ def preset(name: str, kit: Kit, merged: list[Any]) -> Any:
 
 
 def maps(job: Job) -> Answer:
-    """Save three maps of every composite: zennit's; with what caffe-lrp does; the same in single precision.
+    """Save two maps of every composite in double precision: zennit's, and with what caffe-lrp does.
 
     Of composites in which nothing is done differently, the second is missing.
     """
-    for dtype, kinds in (
-        (torch.float64, {"theirs": False, "as-ours": True}),
-        (torch.float32, {"single": True}),
-    ):
-        net = TorchNet(job, dtype)
-        for name in job.composites:
-            for ending, is_ours in kinds.items():
-                if ending != "as-ours" or name not in GRADIENTS:
-                    composite = preset(name, Kit(job, net, is_ours), [merging(net)])
-                    np.save(f"{job.output}/{name}.{ending}.npy", relevance_of(net, composite, job))
+    net = TorchNet(job, torch.float64)
+    for name in job.composites:
+        kits = {"theirs": Kit(job, net, is_ours=False)}
+        if name not in GRADIENTS:
+            kits["as-ours"] = Kit(job, net, is_ours=True)
+        for ending, kit in kits.items():
+            found = relevance_of(net, preset(name, kit, [merging(net)]), job)
+            np.save(f"{job.output}/{name}.{ending}.npy", found)
     return {"version": torch.__version__}
 
 

@@ -258,13 +258,12 @@ def merging(net: TorchNet) -> Any:
 
 def relevance_of(net: TorchNet, composite: Any, job: Job) -> NDArray[np.float64]:
     """Return zennit's relevance of the elements that are explained, from their scores."""
-    dtype = next(net.parameters()).dtype
-    images = torch.from_numpy(np.load(job.image)).to(dtype)
-    seed = torch.zeros(1, net(images).numel(), dtype=dtype)
+    images = torch.from_numpy(np.load(job.image)).double()
+    seed = torch.zeros(1, net(images).numel(), dtype=torch.float64)
     seed[0, list(job.elements)] = 1
     with import_zennit("attribution").Gradient(net, composite) as attributor:
         _, found = attributor(images, lambda scores: scores * seed.reshape(scores.shape))
-    relevance: NDArray[np.float64] = found.detach().double().numpy()
+    relevance: NDArray[np.float64] = found.detach().numpy()
     return relevance
 
 
