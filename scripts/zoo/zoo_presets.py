@@ -117,7 +117,8 @@ class Kit:
         hooks = [rules.ZBox(**self.bounds, stabilizer=stabiliser)] + [gamma] * 6 + [middle] * 6
         hooks += [rules.Epsilon(TINY)] * (len(names) - len(hooks))
         named = [((module_name(name),), hook) for name, hook in zip(names, hooks, strict=True)]
-        return composites.NameLayerMapComposite(named, [(types.Activation, rules.Pass())], canonizers=merged)
+        others = [*self.layers()["layer_map"], ((types.Activation,), rules.Pass())]
+        return composites.NameLayerMapComposite(named, others, canonizers=merged)
 
 
 def preset(name: str, kit: Kit, merged: list[Any]) -> Any:
