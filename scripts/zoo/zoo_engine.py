@@ -3,6 +3,7 @@
 import math
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from zoo_worker import Answer, Job, serve
 
+from caffe_lrp.cli.composite_texts import examples
 from caffe_lrp.compute.workspace import Workspace
+from caffe_lrp.config import read_composite
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.kernels.blobs import Blob
 from caffe_lrp.layers.base import Blobs, Layer
@@ -20,6 +23,7 @@ from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.net.net import Net
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.beginning import at_scores
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.relevance.passage import Observer, Passage
 from caffe_lrp.relevance.plan import Plan, resolve_plan
 from caffe_lrp.relevance.rules.alpha_beta import AlphaBeta
@@ -51,9 +55,10 @@ class Subject:
         best = int(self.scores[0].reshape(-1).argmax()) // positions
         self.elements = list(range(best * positions, (best + 1) * positions))
 
-    def plan(self, formula: int, quirks: str) -> Plan:
+    def plan(self, formula: FormulaCode, quirks: str, bounds: Sequence[Sequence[float]] = ((), ())) -> Plan:
         """Return the plan of a formula; every element of the scores is a class."""
-        parameters = replace(self._parameters, quirks=QUIRK_MODES[quirks])
+        lowest, highest = map(tuple, bounds)
+        parameters = replace(self._parameters, quirks=QUIRK_MODES[quirks], lowest=lowest, highest=highest)
         return resolve_plan(self.net, formula, parameters, self.start.index, 0)
 
     def relevance(self, plan: Plan, observer: Observer | None = None) -> Blob:
@@ -80,6 +85,15 @@ def relevance(job: Job) -> Answer:
     """Save the map of the first formula and the first kind of quirks."""
     subject = Subject(job)
     np.save(job.output, subject.relevance(subject.plan(job.formulas[0], job.quirks[0])))
+    return {"elements": subject.elements}
+
+
+def composites(job: Job) -> Answer:
+    """Save the maps of composites of the manual."""
+    subject = Subject(job)
+    for name in job.composites:
+        plan = subject.plan(read_composite(examples()[name]), "corrected", job.bounds)
+        np.save(f"{job.output}/{name}.ours.npy", subject.relevance(plan))
     return {"elements": subject.elements}
 
 
@@ -183,4 +197,12 @@ def unexplained(note: Answer) -> float:
 
 
 if __name__ == "__main__":
-    serve({"forward": forward, "relevance": relevance, "formulas": formulas, "conservation": conservation})
+    serve(
+        {
+            "forward": forward,
+            "relevance": relevance,
+            "composites": composites,
+            "formulas": formulas,
+            "conservation": conservation,
+        }
+    )

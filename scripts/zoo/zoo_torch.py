@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from bench_zennit import import_zennit
 from google.protobuf import text_format
+from numpy.typing import NDArray
 from torch.nn import functional
 from zoo_shapes import convolution_geometry, pooling_geometry
 from zoo_worker import Answer, Job, serve
@@ -56,6 +57,10 @@ class Pool(torch.nn.Module):  # type: ignore[misc, unused-ignore]  # PyTorch may
         ]
         rows, columns = (torch.tensor(count, dtype=x.dtype) for count in counts)
         return sums[:, :, : out[0], : out[1]] / (rows[:, None] * columns)
+
+
+class AveragePool(Pool):
+    """Caffe's average pooling."""
 
 
 class Shuffle(torch.nn.Module):  # type: ignore[misc, unused-ignore]
@@ -121,6 +126,11 @@ def _batch_norm(layer: Any, blobs: Blobs) -> Any:
     return module
 
 
+def _pooling(parameters: Any) -> Any:
+    is_average = parameters.pool == caffe_pb2.PoolingParameter.AVE
+    return (AveragePool if is_average else Pool)(parameters)
+
+
 def _lrn(layer: Any, blobs: Blobs) -> Any:
     p = layer.lrn_param
     return torch.nn.LocalResponseNorm(p.local_size, p.alpha, p.beta, p.k)
@@ -139,7 +149,7 @@ MODULES: Mapping[str, Callable[[Any, Blobs], Any]] = {
     "Sigmoid": lambda *_: torch.nn.Sigmoid(),
     "Dropout": lambda *_: torch.nn.Identity(),
     "LRN": _lrn,
-    "Pooling": lambda layer, _: Pool(layer.pooling_param),
+    "Pooling": lambda layer, _: _pooling(layer.pooling_param),
     "ShuffleChannel": lambda layer, _: Shuffle(layer.shuffle_channel_param.group),
 }
 
@@ -227,24 +237,34 @@ def forward(job: Job) -> Answer:
 def relevance(job: Job) -> Answer:
     """Save zennit's relevance in double precision: batch normalization merged, sums by contribution."""
     net = TorchNet(job, torch.float64)
+    composite = import_zennit("composites").NameMapComposite(
+        [((module_name(layer.name),), hook) for layer in net.layers for hook in hooks_of(net, layer, job)],
+        canonizers=[merging(net)],
+    )
+    np.save(job.output, relevance_of(net, composite, job))
+    return {"version": torch.__version__}
+
+
+def merging(net: TorchNet) -> Any:
+    """Return zennit's canonizer that merges the batch normalization of a net."""
     merged: list[tuple[list[str], str]] = []
     before: dict[str, str] = {}
     for layer in net.layers:
         if layer.type == "BatchNorm":
             merged.append(([module_name(before[layer.bottom[0]])], module_name(layer.name)))
         before[layer.top[0]] = layer.name
-    canonizer = import_zennit("canonizers").NamedMergeBatchNorm(merged)
-    composite = import_zennit("composites").NameMapComposite(
-        [((module_name(layer.name),), hook) for layer in net.layers for hook in hooks_of(net, layer, job)],
-        canonizers=[canonizer],
-    )
+    return import_zennit("canonizers").NamedMergeBatchNorm(merged)
+
+
+def relevance_of(net: TorchNet, composite: Any, job: Job) -> NDArray[np.float64]:
+    """Return zennit's relevance of the elements that are explained, from their scores."""
     images = torch.from_numpy(np.load(job.image)).double()
     seed = torch.zeros(1, net(images).numel(), dtype=torch.float64)
     seed[0, list(job.elements)] = 1
     with import_zennit("attribution").Gradient(net, composite) as attributor:
         _, found = attributor(images, lambda scores: scores * seed.reshape(scores.shape))
-    np.save(job.output, found.detach().numpy())
-    return {"version": torch.__version__}
+    relevance: NDArray[np.float64] = found.detach().numpy()
+    return relevance
 
 
 def hooks_of(net: TorchNet, layer: Any, job: Job) -> list[Any]:

@@ -28,13 +28,17 @@ class Job:
     prototxt, caffemodel, image
         Paths; the image is an array in the shape of the net's input.
     output
-        Path of the array to write.
+        Path of the array to write; of a folder, if there are several.
     formulas, quirks
         Codes and kinds.
     epsilon, beta, switch
         Parameters of the rules; the switch layer by name.
     elements
         Elements of the scores that are explained.
+    composites
+        Names of the composites of the manual.
+    bounds
+        Least and greatest number of a pixel, for every channel.
     """
 
     prototxt: str
@@ -47,6 +51,8 @@ class Job:
     beta: float = 1.0
     switch: str = ""
     elements: tuple[int, ...] = ()
+    composites: tuple[str, ...] = ()
+    bounds: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
 
 class JobError(Exception):
