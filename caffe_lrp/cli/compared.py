@@ -13,6 +13,8 @@ from caffe_lrp.messages import counted
 _SEED, _INPUTS = 0, 4
 #: Differences beyond this are no rounding.
 _MOST = 1e-3
+#: Scores that differ less between inputs hide differences.
+_LEAST = 1e-4
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,14 @@ def compared(
             return Comparison(f"'{blob}' was not compared: {sizes}", _warning("the sizes"))
         if not np.isfinite(scores).all():
             return Comparison(f"nothing was compared: '{blob}' is not finite for random inputs")
+    blind = all(_is_constant(scores) for scores in expected.values())
     differences = [_difference(scores, found[blob]) for blob, scores in expected.items()]
     text = (
         f"the scores of {counted(_INPUTS, 'random input')} differ from those of {form.runner} by at most "
         f"{max(differences):.1e} of the largest"
     )
+    if blind:
+        text += "; but they hardly depend on the input, so that says little: is the net trained?"
     return Comparison(text, _warning("the scores") if not max(differences) <= _MOST else "")
 
 
@@ -60,6 +65,11 @@ def _difference(expected: Numbers, found: Numbers) -> float:
     """The largest difference, as a part of the largest score."""
     flat = np.asarray(found, np.float64).reshape(expected.shape)
     return float(np.abs(flat - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
+
+
+def _is_constant(scores: Numbers) -> bool:
+    """Whether all inputs give nearly the same scores."""
+    return _difference(scores[:1].repeat(len(scores), 0), scores) < _LEAST
 
 
 def _warning(what: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from caffe_lrp.errors import ModelError
 
 #: Instructions of a file; that of a net of a hundred modules has some ten thousand.
-_MOST_INSTRUCTIONS = 1_000_000
+_MOST_INSTRUCTIONS = 200_000
 _LONGEST_QUOTE = 80
 
 

@@ -100,9 +100,11 @@ def _class_of(made: Made) -> str:
 
 
 def _attributes(made: Made, place: str) -> Mapping[str, Any]:
-    if not isinstance(made.state, dict):
+    """Attributes of an object; none if the pickle gives it no state."""
+    state = {} if made.state is None else made.state
+    if not isinstance(state, dict):
         raise ModelError(f"{place}: has no attributes; write the net again with model_io.write")
-    return made.state
+    return state
 
 
 def _module(value: Any, place: str) -> Module:

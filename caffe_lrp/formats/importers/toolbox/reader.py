@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError, about
 from caffe_lrp.files.recognition import foreign_kind, is_toolbox_pickle
@@ -66,7 +67,7 @@ def read(
 
 def run(
     path: Path,
-    inputs: Numbers,
+    inputs: NDArray[Any],
     input_size: tuple[int, int] | None = None,
     flatten_order: FlattenOrder = "python",
 ) -> Numbers:
