@@ -4,7 +4,7 @@ import math
 import operator
 import zlib
 from collections import OrderedDict
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,29 +160,3 @@ class Weight(Blob):
         if before is not None:
             self._print = zlib.crc32(self._numbers.data)
         return self._print != before
-
-
-def batch_of(name: str, given: Any, shape: Shape, what: str) -> Floats:
-    """``given`` as numbers for a blob of ``shape``; the number of items must be right.
-
-    Raises
-    ------
-    CaffeValueError
-        It has another shape, or does not hold numbers.
-    """
-    try:
-        numbers: Floats = np.asarray(given, np.float32)
-    except (TypeError, ValueError) as error:
-        raise CaffeValueError(f"{what} of '{name}' must be an array of numbers ({error})") from error
-    if not numbers.ndim or numbers.shape[0] != shape[0]:
-        raise CaffeValueError(
-            f"{what} is not batch sized: '{name}' holds {shape[0]} items, but an array of shape "
-            f"{numbers.shape} was given; net.blobs['{name}'].reshape(...) changes the number of items"
-        )
-    try:
-        np.broadcast_shapes(numbers.shape, shape)
-        return np.broadcast_to(numbers, shape)
-    except ValueError as error:
-        raise CaffeValueError(
-            f"{what} of '{name}' must have the shape {shape}, but has {numbers.shape}"
-        ) from error

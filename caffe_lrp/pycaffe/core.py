@@ -2,13 +2,12 @@
 
 import os
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.cpu import CpuEngine
@@ -17,7 +16,8 @@ from caffe_lrp.machine.resources import allowed_processors
 from caffe_lrp.messages import did_you_mean, enumerated
 
 from . import caffemodel_file
-from .blob import Blob, Floats, Named, Weight, batch_of
+from .batches import append_to, batches_of, joined, one_batch
+from .blob import Blob, Floats, Named, Weight
 from .faults import CaffeError, CaffeValueError
 from .runs import Callback, Memory, Run, run_backward, run_forward
 from .settings import random_numbers
@@ -80,7 +80,7 @@ class CoreNet:
             warnings.warn(
                 f"{caffemodel} has no weights for {enumerated(self._structure.weights.filled, 5)}; they are "
                 "as the prototxt fills them, with zeros unless it says something else",
-                stacklevel=3,
+                stacklevel=2,
             )
 
     def _allocate(self, items: int) -> None:
@@ -98,11 +98,15 @@ class CoreNet:
 
     @cached_property
     def _workspace(self) -> Workspace:
-        return Workspace(self._threads)
+        workspace = Workspace(self._threads)
+        weakref.finalize(self, workspace.close)
+        return workspace
 
     @cached_property
     def _engine(self) -> CpuEngine:
-        return CpuEngine(self._threads)
+        engine = CpuEngine(self._threads)
+        weakref.finalize(self, engine.close)
+        return engine
 
     @property
     def blobs(self) -> Named[Blob]:
@@ -193,7 +197,7 @@ class CoreNet:
             self._require_names(kwargs, self.inputs, "Input blob arguments do not match net inputs")
             for name, given in kwargs.items():
                 blob = self._blobs[name]
-                blob.data[...] = batch_of(name, given, blob.shape, "Input")
+                blob.data[...] = one_batch(name, given, blob.shape, "Input")
         items = self._blobs[self._input_name].shape[0]
         run = Run(first, last, items, self._callbacks["before_forward"], self._callbacks["after_forward"])
         run_forward(self._memory, run, self._workspace)
@@ -225,7 +229,7 @@ class CoreNet:
             self._require_names(kwargs, self.outputs, "Top diff arguments do not match net outputs")
             for name, given in kwargs.items():
                 blob = self._blobs[name]
-                blob.diff[...] = batch_of(name, given, blob.shape, "Diff")
+                blob.diff[...] = one_batch(name, given, blob.shape, "Diff")
         items = self._blobs[self._input_name].shape[0]
         run = Run(first, last, items, self._callbacks["before_backward"], self._callbacks["after_backward"])
         run_backward(self._memory, run, self._workspace)
@@ -236,10 +240,10 @@ class CoreNet:
         self._require_names(kwargs, self.inputs, "Input blob arguments do not match net inputs")
         name, given = next(iter(kwargs.items()))
         pieces: dict[str, list[Floats]] = {}
-        for batch, kept in _batches(name, given, self._blobs[name]):
+        for batch, kept in batches_of(name, given, self._blobs[name]):
             arguments: dict[str, Any] = {name: batch}
-            _append(pieces, self.forward(blobs, **arguments), kept)
-        return _joined(pieces)
+            append_to(pieces, self.forward(blobs, **arguments), kept)
+        return joined(pieces)
 
     def forward_backward_all(
         self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **kwargs: Any
@@ -248,7 +252,7 @@ class CoreNet:
         self._require_names(
             kwargs, [*self.inputs, *self.outputs], "arguments do not match inputs and outputs"
         )
-        each = {name: list(_batches(name, given, self._blobs[name])) for name, given in kwargs.items()}
+        each = {name: list(batches_of(name, given, self._blobs[name])) for name, given in kwargs.items()}
         if len({tuple(kept for _, kept in batches) for batches in each.values()}) > 1:
             raise CaffeValueError("all arguments must have the same number of items")
         outs: dict[str, list[Floats]] = {}
@@ -256,9 +260,9 @@ class CoreNet:
         for number, (_, kept) in enumerate(each[self._input_name]):
             given: dict[str, Any] = {name: batches[number][0] for name, batches in each.items()}
             tops = {name: given.pop(name) for name in self.outputs}
-            _append(outs, self.forward(blobs, **given), kept)
-            _append(gradients, self.backward(diffs, **tops), kept)
-        return _joined(outs), _joined(gradients)
+            append_to(outs, self.forward(blobs, **given), kept)
+            append_to(gradients, self.backward(diffs, **tops), kept)
+        return joined(outs), joined(gradients)
 
     def reshape(self) -> None:
         """Give all blobs the shapes that follow from that of the input.
@@ -358,33 +362,6 @@ class CoreNet:
 
 
 _CALLBACKS = ("before_forward", "after_forward", "before_backward", "after_backward")
-
-
-def _batches(name: str, given: Any, blob: Blob) -> list[tuple[Floats, int]]:
-    """Batches of the blob's size, the last one padded by zeros, and how many items of each are real."""
-    numbers = np.asarray(given)
-    if numbers.ndim != len(blob.shape) or not len(numbers):
-        raise CaffeValueError(
-            f"'{name}' must be an array of items (N, {', '.join(map(str, blob.shape[1:]))}), not of the "
-            f"shape {numbers.shape}"
-        )
-    size, found = blob.shape[0], []
-    for first in range(0, len(numbers), size):
-        part = numbers[first : first + size]
-        padded = np.zeros((size, *part.shape[1:]), np.float32)
-        padded[: len(part)] = part
-        found.append((padded, len(part)))
-    return found
-
-
-def _append(pieces: dict[str, list[Floats]], found: Mapping[str, Floats], kept: int) -> None:
-    """Add copies of the items of a batch that are real."""
-    for name, numbers in found.items():
-        pieces.setdefault(name, []).append(numbers[:kept].copy())
-
-
-def _joined(pieces: Mapping[str, Sequence[Floats]]) -> Named[Floats]:
-    return Named((name, np.concatenate(parts)) for name, parts in pieces.items())
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:

@@ -53,6 +53,20 @@ class RelPropOpts:
     ``reference`` or ``corrected``. What the toolbox makes of each: manual: pycaffe, "Options of relevance".
     """
 
+    relpropformulatype: int
+    epsstab: float
+    alphabeta_beta: float
+    lastlayerindex: int
+    firstlayerindex: int
+    numclasses: int
+    auxiliaryvariable_maxlayerindexforflatdistinconv: int
+    codeexectype: int
+    lrn_forward_type: int
+    lrn_backward_type: int
+    maxpoolingtoavgpoolinginbackwardpass: int
+    biastreatmenttype: int
+    quirks: str
+
     def __init__(self) -> None:
         for name, option in OPTIONS.items():
             setattr(self, name, option.default)

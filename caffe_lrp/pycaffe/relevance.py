@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from caffe_lrp.engines.base import Engine
+from caffe_lrp.machine.resources import available_memory
 from caffe_lrp.net.net import Net
 from caffe_lrp.relevance.beginning import begin
 from caffe_lrp.relevance.passage import Passage
@@ -16,8 +17,8 @@ from .blob import Floats
 from .faults import CaffeValueError
 from .options import Propagation
 
-#: Items at a time, so that larger batches do not take more memory; results do not depend on it.
-_BATCH = 16
+#: The most items at a time, and the share of free memory that they may take; results depend on neither.
+_MOST_ITEMS, _SHARE_OF_MEMORY = 16, 0.5
 
 #: Called with a blob name, the items, and their relevance.
 Store = Callable[[str, slice, Floats], None]
@@ -79,8 +80,9 @@ def propagate(
         Takes the relevance; in-place layers store twice, the lower one last.
     """
     names = plan.net.value_names
-    for first in range(0, len(inputs), _BATCH):
-        items = slice(first, min(first + _BATCH, len(inputs)))
+    at_once = _items_at_once(plan, engine)
+    for first in range(0, len(inputs), at_once):
+        items = slice(first, min(first + at_once, len(inputs)))
 
         def store_inputs(passage: Passage, items: slice = items) -> None:
             layer = passage.step.layer
@@ -95,3 +97,9 @@ def propagate(
                 store(names[value], items, numbers)
             result = engine.explain(plan, forward, start, store_inputs)
         store(names[plan.target], items, result)
+
+
+def _items_at_once(plan: Plan, engine: Engine) -> int:
+    """How many items are propagated together."""
+    of_item = engine.footprint(plan.net, (plan,)).per_image
+    return max(1, min(_MOST_ITEMS, int(_SHARE_OF_MEMORY * available_memory()) // max(of_item, 1)))
