@@ -4,7 +4,7 @@ import math
 import operator
 import zlib
 from collections import OrderedDict
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,12 @@ _LARGEST = 2**31 - 1
 
 
 class Named(OrderedDict[str, ValueT]):
-    """Blobs or layers by name, in order; an unknown name is answered with a suggestion."""
+    """Blobs or layers by name, in order; an unknown name is answered with a suggestion.
+
+    Scripts of Python 2 call the methods ``iteritems``, ``iterkeys`` and ``itervalues``.
+    """
+
+    iteritems, iterkeys, itervalues = OrderedDict.items, OrderedDict.keys, OrderedDict.values
 
     def __missing__(self, name: str) -> NoReturn:
         raise CaffeKeyError(
@@ -58,6 +63,12 @@ class Blob:
     def diff(self) -> Floats:
         """What the last backward pass left, a gradient or relevance: a view."""
         return self._view("diff")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; CaffeError for ``data`` and ``diff``."""
+        if name in ("data", "diff"):
+            raise CaffeError(f"a blob's {name} cannot be replaced; write into it: blob.{name}[...] = numbers")
+        super().__setattr__(name, value)
 
     @property
     def shape(self) -> Shape:

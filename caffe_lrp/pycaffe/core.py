@@ -11,11 +11,11 @@ from typing import Any
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.cpu import CpuEngine
-from caffe_lrp.files.reading import missing_file_advice
 from caffe_lrp.machine.resources import allowed_processors
 from caffe_lrp.messages import did_you_mean, enumerated
 
 from . import caffemodel_file
+from .arguments import TEST, TRAIN, existing, files_of
 from .batches import append_to, batches_of, joined, one_batch
 from .blob import Blob, Floats, Named, Weight
 from .faults import CaffeError, CaffeValueError
@@ -23,7 +23,7 @@ from .runs import Callback, Memory, Run, run_backward, run_forward
 from .settings import random_numbers
 from .structure import open_structure, parameters_of, stored_in_shape
 
-TRAIN, TEST = 0, 1
+__all__ = ["TEST", "TRAIN", "CoreNet", "LayerView"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,17 +63,12 @@ class CoreNet:
         level: int = 0,
         stages: Sequence[str] | None = None,
     ) -> None:
-        by_position = list(given)
-        if by_position and isinstance(by_position[0], (str, os.PathLike)):
-            weights = by_position.pop(0)
-        if by_position:
-            phase = by_position.pop(0)
-        _refuse_other_phases(phase, level or by_position, stages)
-        caffemodel = None if weights is None else _existing(weights)
-        self._structure = open_structure(_existing(network_file), caffemodel, random_numbers())
+        prototxt, caffemodel = files_of(network_file, given, phase, weights, level or (), stages or ())
+        self._structure = open_structure(prototxt, caffemodel, random_numbers())
         self._blobs: Named[Blob] = Named()
         self._params = Named(parameters_of(self._structure))
         self._memory = Memory(self._structure.net, self._blobs)
+        self._is_edited = False
         self._callbacks: dict[str, list[Callback]] = {name: [] for name in _CALLBACKS}
         self._allocate(self._structure.net.batch_size)
         if caffemodel is not None and self._structure.weights.filled:
@@ -192,7 +187,9 @@ class CoreNet:
         names = self._layer_names
         first = 0 if start is None else self._index(start)
         last = len(names) - 1 if end is None else self._index(end)
+        _require_order(names[first], names[last], first <= last)
         wanted = self.outputs if end is None else list(self._structure.layer_specs[last].tops)
+        wanted += self._further(blobs)
         if kwargs:
             self._require_names(kwargs, self.inputs, "Input blob arguments do not match net inputs")
             for name, given in kwargs.items():
@@ -201,7 +198,7 @@ class CoreNet:
         items = self._blobs[self._input_name].shape[0]
         run = Run(first, last, items, self._callbacks["before_forward"], self._callbacks["after_forward"])
         run_forward(self._memory, run, self._workspace)
-        return Named((name, self._blobs[name].data) for name in dict.fromkeys([*wanted, *(blobs or ())]))
+        return Named((name, self._blobs[name].data) for name in dict.fromkeys(wanted))
 
     def backward(
         self,
@@ -224,7 +221,10 @@ class CoreNet:
         self._refresh()
         last = len(self._layer_names) - 1 if start is None else self._index(start)
         first = 0 if end is None else self._index(end)
+        names = self._layer_names
+        _require_order(names[last], names[first], first <= last)
         wanted = self.inputs if end is None else list(self._structure.layer_specs[first].bottoms)
+        wanted += self._further(diffs)
         if kwargs:
             self._require_names(kwargs, self.outputs, "Top diff arguments do not match net outputs")
             for name, given in kwargs.items():
@@ -233,7 +233,7 @@ class CoreNet:
         items = self._blobs[self._input_name].shape[0]
         run = Run(first, last, items, self._callbacks["before_backward"], self._callbacks["after_backward"])
         run_backward(self._memory, run, self._workspace)
-        return Named((name, self._blobs[name].diff) for name in dict.fromkeys([*wanted, *(diffs or ())]))
+        return Named((name, self._blobs[name].diff) for name in dict.fromkeys(wanted))
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, Floats]:
         """As `forward` for any number of items, in batches of the net's size; arrays of their own."""
@@ -279,8 +279,9 @@ class CoreNet:
         """Follow a reshaped input and edited weights."""
         shape = self._blobs[self._input_name].shape
         edited = [weight.has_changed() for blobs in self._params.values() for weight in blobs]
+        self._is_edited |= any(edited)
         structure = self._structure
-        if any(edited):
+        if self._is_edited:
             structure = structure.with_edited_weights()
         if shape[1:] != structure.net.input_shape:
             structure = structure.for_input(shape)
@@ -288,6 +289,7 @@ class CoreNet:
             self._structure = structure
             self._memory.net = structure.net
             self._memory.overwritten.clear()
+            self._is_edited = False
 
     def copy_from(self, weights: str | os.PathLike[str]) -> None:
         """Copy weights of a caffemodel, by layer name.
@@ -297,7 +299,7 @@ class CoreNet:
         CaffeError
             The file cannot be opened, or the shapes differ.
         """
-        for name, blobs in stored_in_shape(self._structure, _existing(weights)).items():
+        for name, blobs in stored_in_shape(self._structure, existing(weights)).items():
             for weight, blob in zip(self._params[name], blobs, strict=True):
                 weight.data[...] = blob.read()
 
@@ -353,6 +355,14 @@ class CoreNet:
             )
         return names.index(name)
 
+    def _further(self, names: Sequence[str] | None) -> list[str]:
+        """Names of blobs; CaffeError if there is none of such a name."""
+        if isinstance(names, str):
+            raise CaffeValueError(f"names of blobs are given as a list: ['{names}']")
+        for name in names or ():
+            self._blobs[name]
+        return list(names or ())
+
     @staticmethod
     def _require_names(given: Mapping[str, Any], wanted: Sequence[str], text: str) -> None:
         if {*given} != {*wanted}:
@@ -364,21 +374,9 @@ class CoreNet:
 _CALLBACKS = ("before_forward", "after_forward", "before_backward", "after_backward")
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
-    """The path of a file; CaffeError, as in Caffe, if there is none."""
-    found = Path(path)
-    if not found.exists():
-        raise CaffeError(f"Could not open file {path}{missing_file_advice(found)}")
-    return found
-
-
-def _refuse_other_phases(phase: Any, level: Any, stages: Sequence[str] | None) -> None:
-    """CaffeError unless a net is opened for testing."""
-    if phase is None or isinstance(phase, bool) or phase not in (TRAIN, TEST):
-        raise CaffeValueError("caffe.Net needs a phase: caffe.Net(prototxt, caffemodel, caffe.TEST)")
-    if phase == TRAIN:
-        raise CaffeError("nets are computed as at test time only; give caffe.TEST in place of caffe.TRAIN")
-    if level or stages:
-        raise CaffeError(
-            "levels and stages are read from the prototxt only; write state { level: … stage: … } into it"
+def _require_order(start: str, end: str, is_right: bool) -> None:
+    """CaffeValueError unless a pass begins before it ends."""
+    if not is_right:
+        raise CaffeValueError(
+            f"the pass would begin at '{start}', beyond its end '{end}'; swap start and end"
         )

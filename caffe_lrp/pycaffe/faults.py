@@ -16,6 +16,11 @@ class CaffeValueError(CaffeError, ValueError):
 class CaffeKeyError(CaffeError, KeyError):
     """There is no blob or layer with this name."""
 
+    @property
+    def message(self) -> str:
+        """The text, which a KeyError would put in quotes."""
+        return str(self.args[0])
+
 
 class Refused:
     """Something of Caffe's that is not here; it can be imported, and says so when it is used.
@@ -30,6 +35,9 @@ class Refused:
 
     def __init__(self, name: str, way_out: str) -> None:
         self._text = f"{name} is not part of caffe_lrp.pycaffe; {way_out}"
+
+    def __repr__(self) -> str:
+        return f"<{self._text}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Say what to do instead."""

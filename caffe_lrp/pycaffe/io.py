@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_lrp.formats.caffe.caffe_pb2 import BlobProto
+from caffe_lrp.formats.caffe import caffe_pb2
 from caffe_lrp.imaging.decode import decode
 from caffe_lrp.imaging.pixels import ColourModel
 from caffe_lrp.imaging.resize import resize
@@ -23,6 +23,7 @@ __all__ = [
     "array_to_blobproto",
     "array_to_datum",
     "blobproto_to_array",
+    "caffe_pb2",
     "datum_to_array",
     "load_image",
     "oversample",
@@ -100,9 +101,9 @@ def blobproto_to_array(blob: Any, return_diff: bool = False) -> NDArray[Any]:
     return numbers.reshape(shape)
 
 
-def array_to_blobproto(arr: NDArray[Any], diff: NDArray[Any] | None = None) -> BlobProto:
+def array_to_blobproto(arr: NDArray[Any], diff: NDArray[Any] | None = None) -> caffe_pb2.BlobProto:
     """A BlobProto with the shape and the numbers of an array, and of its gradients."""
-    blob = BlobProto()
+    blob = caffe_pb2.BlobProto()
     blob.shape.dim.extend(arr.shape)
     blob.data.extend(np.asarray(arr, np.float64).reshape(-1).tolist())
     if diff is not None:

@@ -85,6 +85,8 @@ class Net(CoreNet):
     ) -> None:
         """As `_backward_relevance`, of the gradient, whatever formula the options have."""
         options = RelPropOpts()
+        if not isinstance(lrp_opts, RelPropOpts):
+            raise CaffeValueError(f"options must be of caffe.RelPropOpts, not {lrp_opts!r}")
         for name in OPTIONS:
             setattr(options, name, getattr(lrp_opts, name))
         options.quirks, options.relpropformulatype = lrp_opts.quirks, _GRADIENT

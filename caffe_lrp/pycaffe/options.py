@@ -132,6 +132,8 @@ def propagation_of(options: RelPropOpts | None) -> Propagation:
             "net.lrp needs options: opts = caffe.RelPropOpts(); opts.relpropformulatype = 100; "
             "opts.firstlayerindex = 0; net.lrp(classes, opts)"
         )
+    if not isinstance(options, RelPropOpts):
+        raise CaffeValueError(f"options must be of caffe.RelPropOpts, not {options!r}")
     values = {name: _checked(options, name) for name in OPTIONS}
     if values["firstlayerindex"] < 0:
         raise CaffeValueError("RelPropOpts: firstlayerindex is not set; 0 leads down to the image")

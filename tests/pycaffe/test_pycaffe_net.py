@@ -58,6 +58,7 @@ def test_nets_open_in_every_order_of_arguments(tmp_path: Path) -> None:
         ((prototxt, caffemodel, caffe.TEST), {}),
         ((prototxt, 1), {"weights": caffemodel}),
         ((Path(prototxt),), {"phase": caffe.TEST, "weights": Path(caffemodel)}),
+        ((prototxt, caffe.TEST, 0, None, caffemodel.encode()), {}),
     ):
         opened = caffe.Net(*given, **named)
         assert opened.params["fc2"][0].data.any()
@@ -78,6 +79,7 @@ def test_blobs_are_listed_as_caffe_lists_them(net: Any) -> None:
     blob = net.blobs["fc1"]
     assert (blob.num, blob.channels, blob.height, blob.width, blob.count) == (2, 8, 1, 1, 16)
     assert list(blob.shape) == [2, 8]
+    assert [name for name, _ in net.params.iteritems()] == list(net.params.iterkeys())
 
 
 def test_a_misspelt_name_is_answered_with_a_suggestion(net: Any) -> None:
@@ -313,6 +315,10 @@ def test_wrong_calls_are_python_errors_that_say_what_to_do(net: Any, tmp_path: P
     refuse("must have the shape", lambda: net.forward(data=wrong), ValueError)
     refuse("must be an array of numbers", lambda: net.forward(data="x"), ValueError)
     refuse("no layer 'conf1'; did you mean 'conv1'", lambda: net.forward(start="conf1"))
+    refuse("the pass would begin at 'fc2'", lambda: net.forward(start="fc2", end="conv1"))
+    refuse("the pass would begin at 'conv1'", lambda: net.backward(start="conv1", end="fc2"))
+    refuse("given as a list", lambda: net.forward(blobs="conv1"))
+    refuse("write into it: blob.data", lambda: setattr(data, "data", wrong))
     refuse("no 'conf1' here", lambda: net.forward(blobs=["conf1"]), KeyError)
     refuse("whole numbers", lambda: data.reshape(1.5, 3))
     refuse("must be positive", lambda: data.reshape(0, 3, 13, 11))
@@ -326,12 +332,13 @@ def test_wrong_calls_are_python_errors_that_say_what_to_do(net: Any, tmp_path: P
 
 def test_an_input_that_layers_cannot_have_is_refused_and_can_be_taken_back(net: Any) -> None:
     data = net.blobs["data"]
+    net.params["fc2"][1].data[...] = [0, 99, 0, 0, 0]
     data.reshape(2, 3, 40, 40)
     refuse("cannot be reshaped to inputs of .*fc1", net.reshape)
     data.reshape(2, 4, 13, 11)
     refuse("the net is for items of 3 × 13 × 11", net.forward)
     data.reshape(2, 3, 13, 11)
-    net.forward()
+    assert net.forward()["prob"].argmax(1).tolist() == [1, 1]  # what was edited before is not forgotten
 
 
 def test_weights_that_do_not_fit_are_refused(net: Any, tmp_path: Path) -> None:

@@ -257,6 +257,7 @@ def test_wrong_classes_and_missing_options_are_errors(opened: Net) -> None:
         (lambda: net.lrp_single(-1, right), "class -1 does not exist"),
         (lambda: net.lrp_single([1], right), "needs one class"),
         (lambda: net.lrp(np.array([1])), "needs options: opts = caffe.RelPropOpts()"),
+        (lambda: net.lrp(np.array([1]), {"epsstab": 1}), "must be of caffe.RelPropOpts"),
         (lambda: setattr(right, "numclasses", 2.5), "numclasses must be a whole number, not 2.5"),
         (lambda: setattr(right, "epsstab", "x"), "epsstab must be a number"),
     ):
