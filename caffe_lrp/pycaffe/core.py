@@ -63,7 +63,7 @@ class CoreNet:
         level: int = 0,
         stages: Sequence[str] | None = None,
     ) -> None:
-        prototxt, caffemodel = files_of(network_file, given, phase, weights, level or (), stages or ())
+        prototxt, caffemodel = files_of(network_file, given, phase, weights, level, stages or ())
         self._structure = open_structure(prototxt, caffemodel, random_numbers())
         self._blobs: Named[Blob] = Named()
         self._params = Named(parameters_of(self._structure))

@@ -1,7 +1,7 @@
 """The toolbox's extension: options and their composites, relevance of batches, and the raw interface."""
 
+import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,17 @@ from builders import (
     random_weights,
     write_caffemodel,
 )
+from chapters import chapter
 from numpy.typing import NDArray
 from oracle_walker import Options, Walker
 
 from caffe_lrp import CaffeLrpError
 from caffe_lrp import pycaffe as caffe
+from caffe_lrp.pycaffe.faults import REFUSED
+from caffe_lrp.pycaffe.options import OPTIONS
 
 FC2 = INCEPTION_INDICES["fc2"]
-OPTIONS = Options(epsilon=0.125, beta=0.5, switch=8)
+NUMBERS = Options(epsilon=0.125, beta=0.5, switch=8)
 BATCH = random_blob((2, 3, 13, 11), 12)
 CLASSES = [3, 0]
 
@@ -50,14 +53,14 @@ def options(formula: int, **changes: Any) -> caffe.RelPropOpts:
     found = caffe.RelPropOpts()
     settings = {
         "relpropformulatype": formula,
-        "epsstab": OPTIONS.epsilon,
-        "alphabeta_beta": OPTIONS.beta,
+        "epsstab": NUMBERS.epsilon,
+        "alphabeta_beta": NUMBERS.beta,
         "lastlayerindex": -2,
         "firstlayerindex": 0,
         "codeexectype": 0,
         "lrn_forward_type": 0,
         "lrn_backward_type": 1,
-        "auxiliaryvariable_maxlayerindexforflatdistinconv": OPTIONS.switch,
+        "auxiliaryvariable_maxlayerindexforflatdistinconv": NUMBERS.switch,
     }
     for name, value in (settings | changes).items():
         setattr(found, name, value)
@@ -80,7 +83,7 @@ def test_formulas_give_batches_the_relevance_of_loops(formula: int, opened: Net,
     found = net.lrp(np.array(CLASSES), options(formula))
     assert found.shape == (2, 3, 13, 11)
     assert found.dtype == np.float64
-    expected = walker(tmp_path).relevance(formula, OPTIONS, "fc2", [[3], [0]], first="conv1")
+    expected = walker(tmp_path).relevance(formula, NUMBERS, "fc2", [[3], [0]], first="conv1")
     assert_close(found.astype(np.float32), expected, 5e-5)
 
 
@@ -88,7 +91,7 @@ def test_formulas_give_batches_the_relevance_of_loops(formula: int, opened: Net,
 def test_gradients_never_become_norms(formula: int, opened: Net, tmp_path: Path) -> None:
     net = opened()
     net.blobs["data"].data[...] = BATCH
-    expected = walker(tmp_path).relevance(11, OPTIONS, "fc2", [[3], [3]], first="conv1")
+    expected = walker(tmp_path).relevance(11, NUMBERS, "fc2", [[3], [3]], first="conv1")
     assert_close(net.lrp_single(3, options(formula)).astype(np.float32), expected, 2e-4)
     corrected = net.lrp([3, 3], options(formula, quirks="corrected"))  # from 1, not the score
     scores = net.forward(end="fc2")["fc2"][:, 3].reshape(2, 1, 1, 1)
@@ -102,7 +105,7 @@ def test_relevance_stays_in_the_diffs_of_the_blobs_it_passes(opened: Net, tmp_pa
     start = np.zeros_like(scores)
     start[[0, 1], CLASSES] = scores[[0, 1], CLASSES]
     np.testing.assert_allclose(net.blobs["fc2"].diff, start, rtol=1e-5)
-    expected = walker(tmp_path).relevance(100, OPTIONS, "fc2", [[3], [0]], stop_above="pool1")
+    expected = walker(tmp_path).relevance(100, NUMBERS, "fc2", [[3], [0]], stop_above="pool1")
     assert_close(net.blobs["pool1"].diff, expected, 5e-5)
 
 
@@ -293,5 +296,18 @@ def test_several_classes_of_an_item_start_together(opened: Net, tmp_path: Path) 
     net.blobs["data"].data[...] = BATCH
     found = caffe._caffe.DoubleVecVecVec()
     net._backward_relevance_multi([[3], [0, 4]], found, options(100))
-    expected = walker(tmp_path).relevance(100, replace(OPTIONS), "fc2", [[3], [0, 4]], first="conv1")
+    expected = walker(tmp_path).relevance(100, NUMBERS, "fc2", [[3], [0, 4]], first="conv1")
     np.testing.assert_allclose(found[1][0][4], expected[1, 2, 4, 0], rtol=1e-3)
+
+
+# --- The manual ---------------------------------------------------------------------------------------------
+
+
+def test_options_and_refused_names_are_documented() -> None:
+    quoted = set(re.findall("`([^`]+)`", chapter("pycaffe")))
+    assert {*OPTIONS, "quirks"} <= quoted
+    others = {"NesterovSolver", "AdaGradSolver", "RMSPropSolver", "AdaDeltaSolver", "AdamSolver", "Solver"}
+    rare = {"NCCL", "Timer", "to_proto", "net_spec", "detector", "coord_map"}
+    assert {*REFUSED} - others - rare <= quoted
+    words = {word.partition("(")[0].rpartition(".")[2] for word in quoted}
+    assert {name for name in caffe.__all__ if name.startswith("set_")} <= words
