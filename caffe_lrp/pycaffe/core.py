@@ -12,7 +12,7 @@ from typing import Any
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.engines.cpu import CpuEngine
 from caffe_lrp.machine.resources import allowed_processors
-from caffe_lrp.messages import did_you_mean, enumerated
+from caffe_lrp.messages import did_you_mean
 
 from . import caffemodel_file
 from .arguments import TEST, TRAIN, existing, files_of
@@ -71,12 +71,8 @@ class CoreNet:
         self._is_edited = False
         self._callbacks: dict[str, list[Callback]] = {name: [] for name in _CALLBACKS}
         self._allocate(self._structure.net.batch_size)
-        if caffemodel is not None and self._structure.weights.filled:
-            warnings.warn(
-                f"{caffemodel} has no weights for {enumerated(self._structure.weights.filled, 5)}; they are "
-                "as the prototxt fills them, with zeros unless it says something else",
-                stacklevel=2,
-            )
+        for notice in self._structure.notices:
+            warnings.warn(notice, stacklevel=2)
 
     def _allocate(self, items: int) -> None:
         """Give all blobs the shapes that they have for a number of items."""

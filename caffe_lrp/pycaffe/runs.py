@@ -62,10 +62,24 @@ class Memory:
     def _is_needed(self, value: int) -> bool:
         return value in _overwritten_and_needed(self.net)
 
-    def after(self, value: int) -> Floats:
+    def after(self, value: int, items: int) -> Floats:
         """A value as it was in the last forward pass."""
         found = self.overwritten.get(value)
-        return self.blob_of(value).data if found is None else found
+        return self._of_items(value, items, self.blob_of(value).data if found is None else found)
+
+    def diff(self, value: int, items: int) -> Floats:
+        """The diff of the blob in which a value is, or was."""
+        return self._of_items(value, items, self.blob_of(value).diff)
+
+    def _of_items(self, value: int, items: int, numbers: Floats) -> Floats:
+        """``numbers``; CaffeError unless they have the shape that a backward pass needs."""
+        shape = (items, *self.net.shape_of(value))
+        if numbers.shape != shape:
+            raise CaffeError(
+                f"the blob '{self.net.value_names[value]}' has the shape {numbers.shape} in place of "
+                f"{shape}; run net.forward() before net.backward()"
+            )
+        return numbers
 
 
 def _overwritten_and_needed(net: Net) -> frozenset[int]:
@@ -136,20 +150,21 @@ def run_backward(memory: Memory, run: Run, workspace: Workspace) -> None:
             for call in run.before:
                 call(layer.index)
             received = [
-                gradients.pop(value) if value in gradients else _start(memory, value, value in read)
+                gradients.pop(value)
+                if value in gradients
+                else _start(memory.diff(value, run.items), value in read)
                 for value in layer.outputs
             ]
-            inputs = [memory.after(value) for value in layer.inputs] if layer.gradient_uses_inputs else ()
-            outputs = [memory.after(value) for value in layer.outputs] if layer.gradient_uses_outputs else ()
+            inputs = [memory.after(value, run.items) for value in layer.inputs]
+            outputs = [memory.after(value, run.items) for value in layer.outputs]
             found = layer.gradient(inputs, outputs, received, workspace)
             for value, numbers in zip(layer.inputs, found, strict=True):
                 gradients[value] = numbers
-                memory.blob_of(value).diff[...] = numbers
+                memory.diff(value, run.items)[...] = numbers
             for call in run.after:
                 call(layer.index)
 
 
-def _start(memory: Memory, value: int, is_read: bool) -> Floats:
+def _start(diff: Floats, is_read: bool) -> Floats:
     """The gradient at an output that no layer has given one: that of the blob, or 0 inside of the run."""
-    diff = memory.blob_of(value).diff
     return np.zeros_like(diff) if is_read else diff.copy()

@@ -9,6 +9,7 @@ import numpy as np
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.caffe.reader import StoredWeights, read_prototxt, scan_caffemodel
 from caffe_lrp.formats.spec import LayerSpec, NetSpec, Shape
+from caffe_lrp.messages import MOST_LISTED, enumerated
 from caffe_lrp.net.build import build_graph, build_net
 from caffe_lrp.net.canonize import canonized
 from caffe_lrp.net.deploy.deployed import DeployedNet, deploy, only_input
@@ -53,6 +54,18 @@ class Structure:
                 "layers": layers,
                 "merges": merges,
             }
+        )
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What users should know about the files."""
+        filled, notices = self.weights.filled, self.net.notices
+        if not (filled and self.weights.is_from_file):
+            return notices
+        return (
+            *notices,
+            f"{self.spec.source}: the caffemodel has no weights for {enumerated(filled, MOST_LISTED)}; they "
+            "are filled as the prototxt says, with zeros unless it says something else",
         )
 
     @property

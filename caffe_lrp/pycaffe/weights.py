@@ -48,10 +48,13 @@ class Weights:
         Blobs by layer name, in the shapes that the layers need.
     filled
         Names of layers that the caffemodel does not have, which were filled.
+    is_from_file
+        Whether there is a caffemodel.
     """
 
     held: HeldWeights
     filled: tuple[str, ...]
+    is_from_file: bool
 
 
 def held_weights(deployed: DeployedNet, stored: StoredWeights, random: np.random.Generator) -> Weights:
@@ -89,7 +92,7 @@ def held_weights(deployed: DeployedNet, stored: StoredWeights, random: np.random
         else:
             filled.append(layer.name)
             held[layer.name] = _filled(layer, specs[layer.name], random)
-    return Weights(held, tuple(filled))
+    return Weights(held, tuple(filled), bool(stored))
 
 
 def in_shape(layer: Layer, blobs: tuple[HeldBlob, ...]) -> tuple[HeldBlob, ...]:

@@ -169,6 +169,14 @@ def test_backward_takes_the_gradients_of_outputs_by_name(net: Any) -> None:
         net.backward(fc2=wanted)
 
 
+def test_backward_wants_a_forward_pass_of_the_same_size(net: Any) -> None:
+    net.forward()
+    net.blobs["data"].reshape(3, 3, 13, 11)
+    refuse(r"shape \(2, 5\) in place of \(3, 5\); run net.forward\(\) before", net.backward)
+    net.forward()
+    net.backward()
+
+
 # --- Sizes --------------------------------------------------------------------------------------------------
 
 
