@@ -1,6 +1,6 @@
 """A net of a prototxt for one size of its input, with the weights in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -46,15 +46,7 @@ class Structure:
         """The net that relevance is propagated through: batch normalization is merged, as by the command."""
         layers, merges = canonized(self.net.layers)
         is_merged = any(merge.into is not None for merge in merges)
-        if not is_merged:
-            return self.net
-        return Net(
-            **{
-                **{name: getattr(self.net, name) for name in Net.__dataclass_fields__},
-                "layers": layers,
-                "merges": merges,
-            }
-        )
+        return replace(self.net, layers=layers, merges=merges) if is_merged else self.net
 
     @property
     def notices(self) -> tuple[str, ...]:
