@@ -114,12 +114,24 @@ def test_relevance_by_options_is_that_of_the_command(
     np.testing.assert_allclose(found["conv2"][1], conv2, atol=2e-4 * np.abs(conv2).max())
 
 
+def test_help_and_the_import_alone_load_no_numpy() -> None:
+    text = (
+        "import sys, caffe_lrp.pycaffe as caffe, caffe_lrp.pycaffe.__main__ as main\n"
+        "try: main.run(['--help'])\nexcept SystemExit: pass\n"
+        "print('numpy' in sys.modules, 'Net' in dir(caffe))"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: python -m caffe_lrp.pycaffe SCRIPT.py")
+    assert done.stdout.endswith("False True\n")
+
+
 def test_a_process_runs_text_and_scripts_and_says_what_is_missing(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "caffe_lrp.pycaffe"]
     (tmp_path / "beside.py").write_text("NAME = 'beside'\n")
     path = tmp_path / "script.py"
     path.write_text(
-        "import sys, caffe, caffe.io, beside\nfrom caffe.proto import caffe_pb2\n"
+        "import sys, caffe, caffe.io, caffe.pycaffe, beside\nassert caffe.Net is caffe.pycaffe.Net\n"
+        "from caffe.proto import caffe_pb2\n"
         "from caffe import layers as L\n"
         "print(sys.argv[1:], caffe.TEST, beside.NAME)\nL.Convolution()\n"
     )
