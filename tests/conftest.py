@@ -17,7 +17,9 @@ TESTS = Path(__file__).parent
 #: Where tests lie that have kernels compiled one by one.
 COMPILING = ("kernels", "layers", "compute", "engines", "relevance", "test_conformance.py")
 #: Where tests lie that take long, and explain images, for which most kernels are needed.
-EXPLAINING = ("scripts", "net", "cli", "batch", "model", "outputs", "test_command_line.py", "test_door.py")
+EXPLAINING = (
+    "scripts", "net", "pycaffe", "cli", "batch", "model", "outputs", "test_command_line.py", "test_door.py",
+)  # fmt: skip
 
 # A shell ignores Ctrl-C on behalf of what it runs in the background, and nohup a terminal that closes: the
 # program then does as well, which is not what is to be tested.

@@ -37,6 +37,8 @@ ARROWS = {
     "__init__": FOUNDATION | {"relevance", "imaging", "rendering", "model", "config"},
     "batch": FOUNDATION
     | {"__init__", "machine", "files", "relevance", "imaging", "rendering", "model", "outputs", "sources"},
+    "pycaffe": FOUNDATION
+    | {"machine", "files", "formats", "compute", "layers", "net", "relevance", "engines", "imaging"},
     "cli": FOUNDATION
     | {"__init__", "machine", "files", "formats", "kernels", "net", "relevance", "inspection", "model"}
     | {"rendering", "outputs", "config", "sources", "batch"},

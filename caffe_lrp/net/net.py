@@ -98,7 +98,7 @@ class Net:
         keep = keep | {self.output_value}
         values: dict[int, Blob] = {self.input_value: batch, **self.filled_constants(len(batch))}
         for layer in self.layers:
-            forward = substitutes.get(layer.index) or partial(self._forward, layer)
+            forward = substitutes.get(layer.index) or partial(self.forward_layer, layer)
             outputs = forward([values[value] for value in layer.inputs], workspace)
             for value, blob in zip(layer.outputs, outputs, strict=True):
                 if value in keep or value in self._read_values:
@@ -108,7 +108,7 @@ class Net:
                     del values[value]
         return values
 
-    def _forward(self, layer: Layer, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+    def forward_layer(self, layer: Layer, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
         """The forward pass of one layer; equal windows give equal outputs if max pooling compares them."""
         outputs = layer.forward(inputs, workspace)
         if isinstance(layer, Linear) and self.is_compared(layer):
