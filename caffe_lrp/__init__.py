@@ -89,6 +89,7 @@ def load(
     mean_format: int | None = None,
     mean_values: float | Sequence[float] | None = None,
     input_scale: float | None = None,
+    std_values: float | Sequence[float] | None = None,
     channel_order: str | None = None,
     resize: str | None = None,
     base_size: int | None = None,
@@ -129,6 +130,9 @@ def load(
         must be given, here or in the config, unless the data layer of a training prototxt has it.
     input_scale
         Factor of the input, applied after the mean is subtracted; unless given, that of the prototxt, or 1.
+    std_values
+        Instead of a factor: what the input is divided by after the mean is subtracted; a number per channel,
+        in the net's order and in grey levels (0 to 255), or one for all.
     channel_order
         ``BGR`` (default) or ``RGB``: order of the colours in the net's input.
     resize

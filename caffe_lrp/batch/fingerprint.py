@@ -20,10 +20,10 @@ _LEAST_REMEMBERED = 16 * MEGABYTE
 _SETTINGS = (
     "mean_format", "mean_values", "input_scale", "channel_order", "resize", "base_size", "crop", "input_size",
     "start_layer", "first_layer", "class_count", "path_root", "epsilon", "beta", "gamma", "switch_layer",
-    "quirks", "head", "start_vector",
+    "quirks", "head", "start_vector", "std_values",
 )  # fmt: skip
 #: Settings added later; left out if None, so that the fingerprints of older runs stay the same.
-_LEFT_OUT = {"head", "start_vector"}
+_LEFT_OUT = {"head", "start_vector", "std_values"}
 
 
 class ContentHashes:

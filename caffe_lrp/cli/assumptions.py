@@ -134,6 +134,8 @@ def assumptions_of_input(
         guess = _BY_CHANNELS.get(channels, _UNLESS_KNOWN)
         reason = guess if "mean_values" in assumed else _FROM_PROTOTXT
         yield Assumption("mean_values", _numbers(described["mean_values"]), reason)
+    if "std_values" in described:
+        return
     unscaled = _GUESSED_SCALE if "mean_values" in assumed else "grey levels minus the mean, not scaled"
     reason = _FROM_PROTOTXT if "input_scale" in from_prototxt else unscaled
     yield Assumption("input_scale", f"{described['input_scale']:g}", reason)

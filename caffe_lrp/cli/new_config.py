@@ -48,6 +48,8 @@ _PATHS = ("prototxt", "caffemodel", "synset_file", "mean_file")
 _FROM_USER = ("prototxt", "caffemodel", "synset_file", "input_size")
 #: Attribute -> key in the new file.
 _NAMES = {key.attribute: key.name_in_yaml for key in KEYS}
+#: Settings that have an option of their own.
+_OPTIONS = ("mean_values", "mean_file", "std_values", "input_size", "labels")
 #: Settings of the input that are copied into the config.
 _OF_INPUT = ("input_scale", "channel_order", "resize", "base_size")
 
@@ -74,7 +76,7 @@ def make_config(options: argparse.Namespace) -> ExitCode:
     require_yaml_name(path)
     if path.exists():
         raise OutputError(f"{path}: already exists; give another name with -c, or remove it first")
-    with placing({name: option_of(name) for name in ("mean_values", "mean_file", "input_size", "labels")}):
+    with placing({name: option_of(name) for name in _OPTIONS}):
         opened = open_net(options.prototxt, options.caffemodel, input_size=options.input_size)
         origin = find_start(opened.net, AUTO)
         draft = _draft(options, opened, origin)
@@ -149,7 +151,7 @@ def _of_relevance(opened: OpenedNet, origin: Start) -> _Draft:
 def _of_input(options: argparse.Namespace, opened: OpenedNet) -> _Draft:
     """Return the settings of preprocessing."""
     deployed = opened.deployed
-    said = {name: getattr(options, name) for name in ("mean_values", "mean_file")}
+    said = {name: getattr(options, name) for name in ("mean_values", "mean_file", "std_values")}
     said = {"resize": _RESIZE} | {name: value for name, value in said.items() if value is not None}
     settings = ModelSettings(prototxt=options.prototxt, caffemodel=options.caffemodel or Path(), **said)
     assumed = assumed_settings(deployed, settings, said)
@@ -167,6 +169,8 @@ def _of_input(options: argparse.Namespace, opened: OpenedNet) -> _Draft:
     values, reasons = _mean(described, said, told)
     if unknown:
         values, reasons = {"mean_values": None}, {"mean_values": unknown}
+    if "std_values" in said:
+        values["std_values"], reasons["std_values"] = said["std_values"], f"from {option_of('std_values')}"
     kept = {each.setting for each in told}.intersection(_OF_INPUT)
     values |= {name: described[name] for name in _OF_INPUT if name in kept}
     return _Draft(values, {each.setting: each.reason for each in told if each.setting in kept} | reasons)

@@ -11,7 +11,7 @@ from caffe_lrp.files.reading import read_small_file
 from caffe_lrp.machine.resources import parse_memory
 from caffe_lrp.relevance.composite import Composite
 
-from .keys import COMMAND_LINE, KEYS, Key, at_least, one_of
+from .keys import ALTERNATIVES, COMMAND_LINE, KEYS, Key, at_least, one_of
 from .reader import read_config
 from .yaml_file import is_yaml
 
@@ -77,8 +77,9 @@ def read_settings(source: str | os.PathLike[str], given: Mapping[str, Any]) -> S
     path = Path(source)
     values = {name: _checked(name, value) for name, value in given.items()}
     process = {name: values.pop(name, None) for name in _OF_PROCESS}
-    if values.get("mean_file") is not None and values.get("mean_values") is not None:
-        raise ConfigError("is given together with mean_file; keep only one of the two", setting="mean_values")
+    for one, other in ALTERNATIVES:
+        if values.get(one) is not None and values.get(other) is not None:
+            raise ConfigError(f"is given together with {other}; keep only one of the two", setting=one)
     if "caffemodel" in values and not is_config(path):
         return Settings({"prototxt": path, **values}, **process, places={})
     if path.suffix in (".prototxt", ".caffemodel"):
@@ -105,11 +106,12 @@ def is_config(path: Path) -> bool:
 
 
 def _in_place_of_config(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by attribute of a config; a mean that is given in one form replaces the other form."""
+    """Values by attribute of a config; what is given in one form replaces the other form."""
     overrides = {name: value for name, value in values.items() if name in _KEYS}
-    for one, other in (("mean_file", "mean_values"), ("mean_values", "mean_file")):
-        if one in overrides:
-            overrides.setdefault(other, None)
+    for pair in ALTERNATIVES:
+        for one, other in (pair, pair[::-1]):
+            if one in overrides:
+                overrides.setdefault(other, None)
     return overrides
 
 

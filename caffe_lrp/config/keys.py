@@ -45,6 +45,7 @@ class HeatmapConfig:
     mean_format: int = 1
     mean_values: tuple[float, ...] | None = None
     input_scale: float | None = None
+    std_values: tuple[float, ...] | None = None
     channel_order: str = "BGR"
     resize: str = "reference"
     base_size: int | None = None
@@ -150,7 +151,7 @@ class Key:
     @property
     def is_list(self) -> bool:
         """Whether the value can have several parts."""
-        return self.parse is _numbers
+        return self.parse in (_numbers, _positive_numbers)
 
     @property
     def is_layer(self) -> bool:
@@ -250,6 +251,13 @@ def _numbers(text: str) -> tuple[float, ...]:
     return values
 
 
+def _positive_numbers(text: str) -> tuple[float, ...]:
+    values = _numbers(text)
+    if min(values) < 1 / LARGEST_NUMBER:
+        raise ValueError("must be more than 0")
+    return values
+
+
 def _size(text: str) -> tuple[int, int]:
     match = _SIZE.fullmatch(text)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
@@ -287,6 +295,12 @@ KEYS: tuple[Key, ...] = (
         "instead of a mean image: one number per channel, in the order the net expects; or one for all",
     ),
     _choice("input_scale", _positive, "factor of the input, applied after the mean is subtracted"),
+    _choice(
+        "std_values",
+        _positive_numbers,
+        "instead of input_scale: what the input is divided by, one number per channel, in grey levels; or "
+        "one for all",
+    ),
     _choice("channel_order", one_of("BGR", "RGB"), "order of the colours that the net expects: BGR or RGB"),
     _choice(
         "resize",
@@ -352,6 +366,10 @@ KEYS: tuple[Key, ...] = (
     Key("gamma", "gamma", _non_negative, "γ of the γ rule; 0.25 unless given", required=False),
     Key("quirks", "quirks", one_of(*QUIRK_MODES), "reference or corrected", required=False),
 )
+
+
+#: Settings of which only one can be given.
+ALTERNATIVES = (("mean_values", "mean_file"), ("std_values", "input_scale"))
 
 
 def locate(path: Path, config_folder: Path) -> Path:

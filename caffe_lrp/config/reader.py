@@ -7,7 +7,7 @@ from typing import Any
 from caffe_lrp.errors import ConfigError
 from caffe_lrp.files.reading import read_small_file
 
-from .keys import COMMAND_LINE, HeatmapConfig, LocatedValue, locate
+from .keys import ALTERNATIVES, COMMAND_LINE, HeatmapConfig, LocatedValue, locate
 from .text_file import read_text
 from .yaml_file import is_yaml, read_yaml
 
@@ -27,10 +27,11 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Heatm
     for attribute, entry in read_entries(path, values).items():
         values[attribute] = entry.value
         places[attribute] = f"{path}: line {entry.line}"
-    if values.get("mean_file") is not None and values.get("mean_values") is not None:
-        raise ConfigError(
-            f"{places['mean_values']}: mean_values is given together with mean_file; keep only one of the two"
-        )
+    for one, other in ALTERNATIVES:
+        if values.get(one) is not None and values.get(other) is not None:
+            raise ConfigError(
+                f"{places[one]}: {one} is given together with {other}; keep only one of the two"
+            )
     for attribute, value in values.items():
         if isinstance(value, Path):
             values[attribute] = locate(value, path.parent)

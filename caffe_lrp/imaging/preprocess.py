@@ -99,6 +99,8 @@ class Preprocessor:
         One of `resize.RESIZE_MODES`.
     scale
         Factor of the input, applied after the mean is subtracted.
+    std
+        What each channel is divided by, in the net's order, instead of a factor.
     budget
         The memory for image files while they are loaded; shared by all threads that load.
 
@@ -120,6 +122,7 @@ class Preprocessor:
     channel_order: str = "BGR"
     resize_mode: str = "reference"
     scale: float = 1.0
+    std: tuple[float, ...] | None = None
     budget: MemoryBudget = field(default_factory=MemoryBudget)
 
     def __post_init__(self) -> None:
@@ -240,7 +243,8 @@ class Preprocessor:
     def _from_blob(self, blob: Blob) -> PreparedImage:
         sides = self.input_size
         axes = self.centred_indices(*sides)
-        levels = blob / np.float32(self.scale) + self._mean_at(axes)
+        unscaled = blob / np.float32(self.scale) if self.std is None else blob * self._divisors
+        levels = unscaled + self._mean_at(axes)
         picture = picture_of_levels(levels, self.channel_order)
         place = self.crop.place_of_levels(sides)
         return PreparedImage(blob, picture, place, self._original(picture))
@@ -253,8 +257,20 @@ class Preprocessor:
     def _less_mean(self, levels: Blob, axes: Axes) -> Blob:
         """The input from the grey levels (C, H, W) of the crop."""
         blob = np.subtract(levels, self._mean_at(axes), order="C")
-        blob *= np.float32(self.scale)
+        return self._scaled(blob)
+
+    def _scaled(self, blob: Blob) -> Blob:
+        """``blob`` (C, …), scaled in place."""
+        if self.std is None:
+            blob *= np.float32(self.scale)
+        else:
+            blob /= self._divisors.reshape(-1, *(1,) * (blob.ndim - 1))
         return blob
+
+    @property
+    def _divisors(self) -> Blob:
+        """(C, 1, 1): what each channel is divided by."""
+        return np.array(self.std, np.float32).reshape(-1, 1, 1)
 
     @property
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -262,8 +278,8 @@ class Preprocessor:
 
         The part of the mean that is subtracted from a pixel depends on the image, so its extremes count.
         """
-        lowest = (0 - self.mean.max(axis=(1, 2))) * np.float32(self.scale)
-        highest = (255 - self.mean.min(axis=(1, 2))) * np.float32(self.scale)
+        lowest = self._scaled(0 - self.mean.max(axis=(1, 2)))
+        highest = self._scaled(255 - self.mean.min(axis=(1, 2)))
         return tuple(lowest.tolist()), tuple(highest.tolist())
 
     def indices(self, height: int, width: int) -> Axes:

@@ -3,6 +3,8 @@
 All blobs of a call have the same shape; for (P,), callers pass flattened views.
 """
 
+import math
+
 import numpy as np
 
 from ._kernel import kernel
@@ -10,6 +12,11 @@ from .blobs import Blob1, Blob3
 
 #: If a sum is smaller than this, its terms have no meaningful shares.
 ZERO_SUM = 1e-6
+
+_ROOT_OF_HALF = math.sqrt(0.5)
+#: The density of the standard normal distribution at 0; beyond `_FAR` it is 0 in double precision.
+_PEAK = 1 / math.sqrt(2 * math.pi)
+_FAR = 40.0
 
 
 @kernel
@@ -76,6 +83,26 @@ def tanh_gradient(y: Blob1, gradient: Blob1, out: Blob1) -> None:
     """Gradient from the output ``y`` of the hyperbolic tangent; (P,)."""
     for i in range(y.size):
         out[i] = gradient[i] * (np.float32(1) - y[i] * y[i])
+
+
+@kernel
+def gelu(x: Blob1, coefficient: float, out: Blob1) -> None:
+    """``c·x·Φ(x)``, where Φ is the distribution function of the standard normal distribution; (P,)."""
+    for i in range(x.size):
+        value = np.float64(x[i])
+        share = 0.5 * math.erfc(-_ROOT_OF_HALF * value)
+        out[i] = np.float32(coefficient * value * share) if share != 0 else np.float32(0)
+
+
+@kernel
+def gelu_gradient(x: Blob1, gradient: Blob1, coefficient: float, out: Blob1) -> None:
+    """Gradient of `gelu`: times ``c·(Φ(x) + x·φ(x))``; (P,)."""
+    for i in range(x.size):
+        value = np.float64(x[i])
+        slope = 0.5 * math.erfc(-_ROOT_OF_HALF * value)
+        if abs(value) < _FAR:
+            slope += value * _PEAK * math.exp(-0.5 * value * value)
+        out[i] = gradient[i] * np.float32(coefficient * slope)
 
 
 @kernel

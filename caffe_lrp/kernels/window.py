@@ -19,6 +19,11 @@ class Window(NamedTuple):
     dilation_w: int = 1
 
     @property
+    def extent(self) -> tuple[int, int]:
+        """Height and width of the area from the first position in the kernel to the last."""
+        return self.dilation_h * (self.kernel_h - 1) + 1, self.dilation_w * (self.kernel_w - 1) + 1
+
+    @property
     def taps(self) -> int:
         """Number of positions in the kernel."""
         return self.kernel_h * self.kernel_w

@@ -6,6 +6,7 @@ Importing the package fills `REGISTRY`; new modules have to be imported here.
 from . import (
     activation,
     affine,
+    border,
     combine,
     convolution,
     deconvolution,
@@ -28,6 +29,7 @@ __all__ = [
     "Layer",
     "activation",
     "affine",
+    "border",
     "combine",
     "convolution",
     "deconvolution",

@@ -18,7 +18,7 @@ from caffe_lrp.formats.caffe.caffe_pb2 import BiasParameter, BNParameter, ScaleP
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob, lines
 
-from .base import Blobs, Identity, Layer, Normalization, Numbers, Router, register
+from .base import Blobs, Identity, Layer, Normalization, Numbers, Range, Router, register
 from .broadcast import ScaledByBlob, ShiftedByBlob, require_part
 from .geometry import canonical_axis
 
@@ -45,6 +45,13 @@ class Affine(Normalization):
         """Factor and shift, rounded to the precision of blobs."""
         factor, shift = self.exact
         return factor.astype(np.float32), shift.astype(np.float32)
+
+    def range_of(self, inputs: Sequence[Range | None]) -> Range | None:
+        if inputs[0] is None or len(self.weights) < len(self.weight_shapes):
+            return None
+        factor, shift = self.exact
+        ends = [factor * end + shift for end in inputs[0]]
+        return float(np.minimum(*ends).min()), float(np.maximum(*ends).max())
 
     def keeps_bounds(self, varying: int) -> bool:
         return True

@@ -24,6 +24,9 @@ Numbers = NDArray[np.float64]
 #: Numbers of any precision.
 AnyNumbers = NDArray[Any]
 
+#: Lowest and highest number.
+Range = tuple[float, float]
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Layer(ABC):
@@ -139,6 +142,10 @@ class Layer(ABC):
         del inputs
         return False
 
+    def range_of(self, inputs: Sequence[Range | None]) -> Range | None:
+        """Lowest and highest number that outputs can have, given those of each input; None if unknown."""
+        return inputs[0] if self.is_alias else None
+
     def keeps_bounds(self, varying: int) -> bool:
         """Whether every output is monotonic in every input, so that bounds of inputs give bounds of outputs.
 
@@ -194,6 +201,15 @@ class Router(Layer):
 
     def is_gate(self, inputs: Sequence[bool]) -> bool:
         return all(inputs)
+
+
+class Bordered(Router):
+    """Capability: a copy of the input inside a border of constants, where relevance ends."""
+
+    @property
+    @abstractmethod
+    def inside(self) -> tuple[slice, ...] | None:
+        """Position of the copy in a batch; None if the border holds no constants."""
 
 
 class Winner(Layer):

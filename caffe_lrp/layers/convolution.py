@@ -53,7 +53,7 @@ class Convolution(Windowed):
             )
         if parameters.axis not in (1, -3):
             raise ModelError(f"axis {parameters.axis} is not supported; channels must be axis 1")
-        window, ends = convolution_padded_window(parameters)
+        window, ends = cls._padded_window_of(parameters)
         return cls(
             window=window,
             ends=ends,
@@ -62,6 +62,19 @@ class Convolution(Windowed):
             has_bias=parameters.bias_term,
             **node,
         )
+
+    @classmethod
+    def _padded_window_of(cls, parameters: ConvolutionParameter) -> PaddedWindow:
+        """Window and padding.
+
+        Raises
+        ------
+        ModelError
+            A size is wrong, or is one that the layer does not take.
+        """
+        if parameters.output_pad:
+            raise ModelError("output_pad is for Deconvolution; use pad_b and pad_r")
+        return convolution_padded_window(parameters)
 
     @classmethod
     def _output_channels(cls, parameters: ConvolutionParameter, channels: int) -> tuple[int, int]:

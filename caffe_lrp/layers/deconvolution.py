@@ -10,11 +10,13 @@ from caffe_lrp.compute.once import shared_property
 from caffe_lrp.compute.window_map import DeconvolutionMap
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import ConvolutionParameter
 from caffe_lrp.formats.spec import Shape
 from caffe_lrp.kernels.blobs import Blob
 
 from .base import register
 from .convolution import Convolution
+from .geometry import PaddedWindow, convolution_padded_window, spatial
 
 
 @register("Deconvolution")
@@ -26,6 +28,16 @@ class Deconvolution(Convolution):
     """
 
     spreads = True
+
+    @classmethod
+    def _padded_window_of(cls, parameters: ConvolutionParameter) -> PaddedWindow:
+        """Window and padding; ``output_pad`` takes away from the padding below and right, even below 0."""
+        window, ends = convolution_padded_window(parameters)
+        added = spatial(parameters.output_pad, "output_pad") if parameters.output_pad else (0, 0)
+        limits = (max(window.stride_h, window.dilation_h), max(window.stride_w, window.dilation_w))
+        if added[0] >= limits[0] or added[1] >= limits[1]:
+            raise ModelError(f"output_pad {added} must be smaller than stride or dilation, here {limits}")
+        return PaddedWindow(window, (ends[0] - added[0], ends[1] - added[1]))
 
     @property
     def weight_shapes(self) -> tuple[Shape, ...]:

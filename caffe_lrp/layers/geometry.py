@@ -1,6 +1,7 @@
 """Sliding windows, sizes and axes, from the parameters in prototxts."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ def convolution_padded_window(parameters: ConvolutionParameter) -> PaddedWindow:
     kernel = _pair(parameters, "kernel", parameters.kernel_size, None)
     stride = _pair(parameters, "stride", parameters.stride, 1)
     pad = _pair(parameters, "pad", parameters.pad, 0)
-    dilation = _spatial(parameters.dilation, "dilation") if parameters.dilation else (1, 1)
+    dilation = spatial(parameters.dilation, "dilation") if parameters.dilation else (1, 1)
     return _padded(parameters, Window(*kernel, *stride, *pad, *dilation))
 
 
@@ -70,15 +71,16 @@ def pooling_padded_window(parameters: PoolingParameter, input_shape: Shape) -> P
         if any(map(parameters.HasField, ("kernel_size", "kernel_h", "kernel_w"))):
             raise ModelError("gives a kernel size, but global_pooling takes the whole image; keep one")
         is_padded = any((*pad, *(getattr(parameters, side) for side in (*_BEGINS, *_ENDS))))
-        if stride != (1, 1) or is_padded:
-            raise ModelError("global_pooling takes the whole image; remove stride and pad")
+        if stride != (1, 1) or is_padded or any(size != 1 for size in parameters.dilation):
+            raise ModelError("global_pooling takes the whole image; remove stride, pad and dilation")
         return PaddedWindow(Window(input_shape[1], input_shape[2]), (0, 0))
     kernel = _pair(parameters, "kernel", given("kernel_size"), None)
-    padded = _padded(parameters, Window(*kernel, *stride, *pad))
-    begins = (padded.window.pad_h, padded.window.pad_w)
+    dilation = spatial(parameters.dilation, "dilation") if parameters.dilation else (1, 1)
+    padded = _padded(parameters, Window(*kernel, *stride, *pad, *dilation))
+    begins, extent = (padded.window.pad_h, padded.window.pad_w), padded.window.extent
     for pad in (begins, padded.ends):
-        if pad[0] >= kernel[0] or pad[1] >= kernel[1]:
-            raise ModelError(f"padding {pad} must be smaller than the kernel {kernel}")
+        if pad[0] >= extent[0] or pad[1] >= extent[1]:
+            raise ModelError(f"padding {pad} must be smaller than the kernel {extent}")
     return padded
 
 
@@ -120,13 +122,13 @@ def _pair(
         height, width = (int(getattr(parameters, field)) for field in fields)
         return height, width
     if sizes:
-        return _spatial(sizes, what)
+        return spatial(sizes, what)
     if default is None:
         raise ModelError(f"has no {what} size; add kernel_size to its parameters")
     return default, default
 
 
-def _spatial(sizes: Sequence[int], what: str) -> tuple[int, int]:
+def spatial(sizes: Sequence[int], what: str) -> tuple[int, int]:
     """(h, w) from one or two numbers."""
     if len(sizes) > 2:
         raise ModelError(f"gives {len(sizes)} numbers for {what}; only 2 spatial axes are supported")
@@ -162,11 +164,14 @@ def _floor_steps(padded: int, kernel: int, stride: int, dilation: int) -> int:
     return (padded - extent) // stride + 1 if padded >= extent else 0
 
 
-def pooled_size(padded: PaddedWindow, input_shape: Shape, round_up: bool) -> tuple[int, int]:
+def pooled_size(
+    padded: PaddedWindow, input_shape: Shape, round_up: bool, keeps_empty: bool = True
+) -> tuple[int, int]:
     """Output height and width of pooling over (C, H, W).
 
     Sizes are rounded up, as in Caffe, unless the layer asks for rounding down. If there is padding on either
-    axis, a last window without pixels of the image is dropped; without padding it is kept, and is empty.
+    axis, a last window without pixels of the image is dropped; without padding it is kept, and is empty,
+    unless ``keeps_empty`` is False.
 
     Raises
     ------
@@ -176,13 +181,13 @@ def pooled_size(padded: PaddedWindow, input_shape: Shape, round_up: bool) -> tup
     window, ends = padded
     sizes = []
     for size, kernel, stride, begin, end in zip(
-        input_shape[1:], window[:2], window[2:4], window[4:6], ends, strict=True
+        input_shape[1:], window.extent, window[2:4], window[4:6], ends, strict=True
     ):
         span = size + begin + end - kernel
         steps = (-(-span // stride) if round_up else span // stride) + 1
         if steps < 1:
             raise ModelError(_misfit(*input_shape[1:]))
-        is_dropped = padded.is_padded and (steps - 1) * stride >= size + begin
+        is_dropped = (padded.is_padded or not keeps_empty) and (steps - 1) * stride >= size + begin
         sizes.append(steps - 1 if is_dropped else steps)
     return sizes[0], sizes[1]
 
@@ -218,7 +223,7 @@ def rounds_up(parameters: PoolingParameter) -> bool:
     ModelError
         The two fields contradict each other.
     """
-    by_mode = parameters.round_mode == PoolingParameter.CEIL
+    by_mode = parameters.round_mode != PoolingParameter.FLOOR
     if not parameters.HasField("ceil_mode"):
         return by_mode
     if parameters.HasField("round_mode") and by_mode != parameters.ceil_mode:
@@ -242,18 +247,32 @@ def taps(window: Window, size: tuple[int, int], outputs: tuple[int, int]) -> Ite
     Parameters
     ----------
     window
-        Geometry, without dilation.
+        Geometry.
     size
         Height and width of the image.
     outputs
         Height and width of the output.
     """
-    for y in range(window.kernel_h):
-        rows = _reach(y - window.pad_h, window.stride_h, size[0], outputs[0])
-        for x in range(window.kernel_w):
-            columns = _reach(x - window.pad_w, window.stride_w, size[1], outputs[1])
-            if rows is not None and columns is not None:
-                yield Tap((slice(None), rows[0], columns[0]), (slice(None), rows[1], columns[1]))
+    rows, columns = (
+        [
+            reach
+            for place in range(window[axis])
+            if (reach := _reach(place * dilation - pad, stride, size[axis], outputs[axis])) is not None
+        ]
+        for axis, (stride, pad, dilation) in enumerate(zip(window[2:4], window[4:6], window[6:], strict=True))
+    )
+    for row, column in product(rows, columns):
+        yield Tap((slice(None), row[0], column[0]), (slice(None), row[1], column[1]))
+
+
+def every_window_sees(window: Window, size: Pad, outputs: Pad) -> bool:
+    """Whether each of ``outputs`` windows has a pixel of an image of ``size``; windows may be dilated."""
+    for axis, (stride, pad, dilation) in enumerate(zip(window[2:4], window[4:6], window[6:], strict=True)):
+        starts = np.arange(outputs[axis]) * stride - pad
+        first = np.maximum(-(starts // dilation), 0)
+        if not ((first < window[axis]) & (starts + first * dilation < size[axis])).all():
+            return False
+    return True
 
 
 def _reach(offset: int, stride: int, size: int, outputs: int) -> tuple[slice, slice] | None:

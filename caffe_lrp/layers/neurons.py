@@ -19,7 +19,7 @@ from caffe_lrp.formats.caffe.caffe_pb2 import ExpParameter, LogParameter
 from caffe_lrp.formats.spec import LayerSpec, Shape
 from caffe_lrp.kernels.blobs import Blob, lines
 
-from .base import AnyNumbers, Blobs, Neuron, register
+from .base import AnyNumbers, Blobs, Neuron, Range, register
 
 
 class NumpyNeuron(Neuron):
@@ -151,6 +151,9 @@ class ReLU6(NumpyNeuron):
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return self.negative_slope == 0 or (self.negative_slope > 0 and all(inputs))
 
+    def range_of(self, inputs: Sequence[Range | None]) -> Range | None:
+        return (0.0, self.threshold) if self.negative_slope == 0 else None
+
 
 @register("Clip")
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -179,6 +182,9 @@ class Clip(NumpyNeuron):
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return self.lowest >= 0 or (all(inputs) and self.highest >= 0)
+
+    def range_of(self, inputs: Sequence[Range | None]) -> Range | None:
+        return self.lowest, self.highest
 
 
 @register("Swish")
@@ -224,6 +230,12 @@ class Power(NumpyNeuron):
         factor = self.power * self.scale
         # A constant has slope 0 even where its power minus one is infinite.
         return factor * np.power(self.scale * x + self.shift, self.power - 1) if factor else np.zeros_like(x)
+
+    def range_of(self, inputs: Sequence[Range | None]) -> Range | None:
+        if self.power != 1 or inputs[0] is None:
+            return None
+        ends = [self.scale * end + self.shift for end in inputs[0]]
+        return min(ends), max(ends)
 
     def keeps_bounds(self, varying: int) -> bool:
         return self.power == 1

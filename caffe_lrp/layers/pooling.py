@@ -20,6 +20,7 @@ from .geometry import (
     Pad,
     PaddedWindow,
     Tap,
+    every_window_sees,
     filled_size,
     pooled_size,
     pooling_padded_window,
@@ -39,6 +40,7 @@ class Pooling(ClippedWindows):
     """Geometry common to all pooling methods; `from_spec` chooses the class of the method.
 
     ``window`` has the padding above and left of the image, ``ends`` the padding below and right of it.
+    ``keeps_empty`` says whether a last window outside the image is kept where there is no padding.
     """
 
     output_counts: ClassVar[tuple[int, int | None]] = (1, 2)
@@ -46,6 +48,7 @@ class Pooling(ClippedWindows):
     window: Window
     ends: Pad
     round_up: bool
+    keeps_empty: bool = True
 
     @classmethod
     def from_spec(cls, spec: LayerSpec, **node: Any) -> "Pooling":
@@ -53,12 +56,13 @@ class Pooling(ClippedWindows):
         if parameters.pool != PoolingParameter.MAX and len(node["outputs"]) > 1:
             raise ModelError("has 2 tops, but only MAX pooling has a mask to write; remove the second")
         padded = pooling_padded_window(parameters, require_image(node["input_shapes"][0]))
-        return pooling_of(parameters.pool, padded, rounds_up(parameters), **node)
+        keeps_empty = parameters.round_mode != PoolingParameter.CEIL_INSIDE
+        return pooling_of(parameters.pool, padded, rounds_up(parameters), keeps_empty=keeps_empty, **node)
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
         channels = self.input_shapes[0][0]
-        size = pooled_size(self._padded_window, self.input_shapes[0], self.round_up)
+        size = pooled_size(self._padded_window, self.input_shapes[0], self.round_up, self.keeps_empty)
         return ((channels, *size),) * len(self.outputs)
 
     @property
@@ -147,6 +151,38 @@ class MaxPooling(Pooling, Winner):
             target.size,
         )
         return (out,)
+
+
+class DilatedMaxPooling(MaxPooling):
+    """Max pooling over pixels at a distance (`dilation`; not in Caffe)."""
+
+    gradient_uses_outputs: ClassVar[bool] = True
+
+    def forward(self, inputs: Blobs, workspace: Workspace) -> tuple[Blob, ...]:
+        out = workspace.empty((len(inputs[0]), *self.output_shapes[0]))
+        x, target = pixels(inputs[0]), pixels(out)
+        target[...] = LOWEST
+        for tap in self._taps():
+            np.maximum(target[tap.outputs], x[tap.inputs], out=target[tap.outputs])
+        return (out,) if len(self.outputs) == 1 else (out, self._mask(inputs[0], out, workspace))
+
+    def gradient(
+        self, inputs: Blobs, outputs: Blobs, gradients: Blobs, workspace: Workspace
+    ) -> tuple[Blob, ...]:
+        out = workspace.empty(inputs[0].shape)
+        x, largest, gradient = pixels(inputs[0]), pixels(outputs[0]), pixels(gradients[0])
+        target, is_open = pixels(out), np.ones(largest.shape, np.bool_)
+        target[...] = 0
+        for tap in self._taps():
+            wins = is_open[tap.outputs] & (x[tap.inputs] == largest[tap.outputs])
+            target[tap.inputs] += np.where(wins, gradient[tap.outputs], 0)
+            is_open[tap.outputs] &= ~wins
+        return (out,)
+
+    @property
+    def sees_pixels(self) -> bool:
+        """Whether every window holds a pixel of the image."""
+        return every_window_sees(self.window, *self._sizes)
 
 
 class AveragePooling(Pooling, WindowAverage):
@@ -255,6 +291,8 @@ def pooling_of(method: int, padded: PaddedWindow, round_up: bool, **node: Any) -
     """
     if method == PoolingParameter.STOCHASTIC and padded.is_padded:
         raise ModelError("STOCHASTIC pooling takes no padding; use MAX or AVE, or no padding")
+    if padded.window.dilation_h > 1 or padded.window.dilation_w > 1:
+        return _dilated(method, padded, round_up, **node)
     pooling = METHODS[method](window=padded.window, ends=padded.ends, round_up=round_up, **node)
     if isinstance(pooling, AveragePooling) and pooling.has_empty_windows:
         (rows, columns), filled = pooling.output_shapes[0][1:], pooling.filled_size
@@ -262,6 +300,25 @@ def pooling_of(method: int, padded: PaddedWindow, round_up: bool, **node: Any) -
             f"only {filled[0]}×{filled[1]} of its {rows}×{columns} windows hold pixels; the others are "
             "outside the image, and a mean over nothing is NaN, as in Caffe; make the stride at most the "
             "kernel size, round sizes down (round_mode: FLOOR), or use MAX pooling"
+        )
+    return pooling
+
+
+def _dilated(method: int, padded: PaddedWindow, round_up: bool, **node: Any) -> DilatedMaxPooling:
+    """A layer that pools by ``method`` over pixels at a distance.
+
+    Raises
+    ------
+    ModelError
+        It is not MAX, or a window holds no pixel.
+    """
+    if method != PoolingParameter.MAX:
+        raise ModelError("only MAX pooling takes dilation; pool by MAX, or without dilation")
+    pooling = DilatedMaxPooling(window=padded.window, ends=padded.ends, round_up=round_up, **node)
+    if not pooling.sees_pixels:
+        raise ModelError(
+            "some windows lie outside the image and have no maximum; make padding, dilation or stride "
+            "smaller, or round sizes down (round_mode: FLOOR)"
         )
     return pooling
 

@@ -1,4 +1,4 @@
-"""Variants of ReLU that only forks of Caffe have."""
+"""Variants of ReLU, and of the logistic function, that Caffe lacks."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from caffe_lrp.errors import ModelError
+from caffe_lrp.formats.caffe.caffe_pb2 import GELUParameter
 from caffe_lrp.formats.spec import LayerSpec
+from caffe_lrp.kernels import elementwise as kernels
 
-from .activation import ReLU
-from .base import AnyNumbers, register
+from .activation import KernelNeuron, ReLU
+from .base import AnyNumbers, Layer, register
 from .neurons import NumpyNeuron
 
 _CUBIC = 0.044715
@@ -20,19 +22,14 @@ _STEEPNESS = math.sqrt(2 / math.pi)
 _FAR = 20.0
 
 
-@register("GELU")
 @dataclass(frozen=True, eq=False, kw_only=True)
-class GELU(NumpyNeuron):
+class ApproximateGELU(NumpyNeuron):
     """``c·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2``, the approximation used by forks.
 
     ``coefficient`` is c. Source: Hendrycks and Gimpel 2016.
     """
 
     coefficient: float
-
-    @classmethod
-    def from_spec(cls, spec: LayerSpec, **node: Any) -> "GELU":
-        return cls(coefficient=spec.parameters.gelu_param.coeff, **node)
 
     def value(self, x: AnyNumbers) -> AnyNumbers:
         share: AnyNumbers = 0.5 * (1 + self._tanh(np.clip(x, -_FAR, _FAR)))
@@ -51,6 +48,84 @@ class GELU(NumpyNeuron):
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         return all(inputs) and self.coefficient >= 0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExactGELU(KernelNeuron):
+    """``c·x·Φ(x)``, with the normal distribution function Φ (`approximate: NONE`; not in Caffe).
+
+    ``coefficient`` is c. Source: Hendrycks and Gimpel 2016.
+    """
+
+    gradient_uses_inputs = True
+    forward_kernel = staticmethod(kernels.gelu)
+    gradient_kernel = staticmethod(kernels.gelu_gradient)
+
+    coefficient: float
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        return (self.coefficient,)
+
+    def is_gate(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs) and self.coefficient >= 0
+
+
+@register("GELU")
+class GELU(Layer):
+    """``c·x·Φ(x)``; `from_spec` chooses the class."""
+
+    variants = (ApproximateGELU, ExactGELU)
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> Layer:
+        parameters = spec.parameters.gelu_param
+        is_exact = parameters.approximate == GELUParameter.NONE
+        return (ExactGELU if is_exact else ApproximateGELU)(coefficient=parameters.coeff, **node)
+
+
+@register("HardSigmoid")
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HardSigmoid(NumpyNeuron):
+    """``min(max(αx + β, 0), 1)``, a gate like `Sigmoid` (ONNX; not in Caffe)."""
+
+    alpha: float
+    beta: float
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec, **node: Any) -> "HardSigmoid":
+        parameters = spec.parameters.hard_sigmoid_param
+        return cls(alpha=parameters.alpha, beta=parameters.beta, **node)
+
+    def value(self, x: AnyNumbers) -> AnyNumbers:
+        return np.clip(self.alpha * x + self.beta, 0, 1)
+
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
+        line = self.alpha * x + self.beta
+        return np.multiply((line > 0) & (line < 1), np.float32(self.alpha))
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return True
+
+    def is_gate(self, inputs: Sequence[bool]) -> bool:
+        return True
+
+
+@register("HardSwish")
+class HardSwish(NumpyNeuron):
+    """``x·min(max(x/6 + 1/2, 0), 1)`` (MobileNet v3; not in Caffe). Source: Howard et al. 2019."""
+
+    def value(self, x: AnyNumbers) -> AnyNumbers:
+        return x * np.clip(x * (1 / 6) + 0.5, 0, 1)
+
+    def slope(self, x: AnyNumbers) -> AnyNumbers:
+        return np.where(np.abs(x) < 3, x * (1 / 3) + 0.5, x > 0)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
 
 
 @register("SELU")

@@ -39,6 +39,7 @@ def make_preprocessor(settings: ModelSettings, deployed: DeployedNet) -> tuple[P
             channel_order=settings.channel_order,
             resize_mode=settings.resize,
             scale=scale,
+            std=_std(settings, shape),
         )
     if not taken:
         return preprocessor, ()
@@ -48,6 +49,8 @@ def make_preprocessor(settings: ModelSettings, deployed: DeployedNet) -> tuple[P
 
 def _scale(settings: ModelSettings, deployed: DeployedNet, taken: list[str]) -> float:
     """The factor of the input; if it comes from the prototxt, it is added to ``taken``."""
+    if settings.std_values is not None:
+        return 1.0
     if settings.input_scale is not None:
         return settings.input_scale
     transform = deployed.transform
@@ -55,6 +58,14 @@ def _scale(settings: ModelSettings, deployed: DeployedNet, taken: list[str]) -> 
         return 1.0
     taken.append(f"scale {transform.scale:g}")
     return transform.scale
+
+
+def _std(settings: ModelSettings, shape: Shape) -> tuple[float, ...] | None:
+    """What each channel is divided by, in the net's order."""
+    if settings.std_values is None:
+        return None
+    with about(ConfigError, setting="std_values"):
+        return _by_channel(settings.std_values, shape, "std_values")
 
 
 def _mean(settings: ModelSettings, deployed: DeployedNet, shape: Shape) -> tuple[Mean, list[str]]:
@@ -102,12 +113,23 @@ def _mean_image_of(path: Path, mean_format: int, quirks: Quirks, shape: Shape) -
 
 
 def _constant(values: tuple[float, ...], shape: Shape, what: str) -> Mean:
+    return constant_mean(_by_channel(values, shape, what), *shape)
+
+
+def _by_channel(values: tuple[float, ...], shape: Shape, what: str) -> tuple[float, ...]:
+    """One number for each channel.
+
+    Raises
+    ------
+    ConfigError
+        There is another number of them.
+    """
     if len(values) not in (1, shape[0]):
         raise ConfigError(
             f"{what} has {len(values)} numbers, but the net's input has {shape[0]} channel(s); give one "
             "number for each, or one for all"
         )
-    return constant_mean(values, *shape)
+    return values if len(values) == shape[0] else values * shape[0]
 
 
 def _find(name: str, folder: Path) -> Path:
@@ -135,9 +157,10 @@ def describe_preprocessing(
     mean, taken = _mean_in_force(settings, deployed)
     if settings.input_scale is None and preprocessor.scale != 1:
         taken.append("input_scale")
+    std, scale = preprocessor.std, preprocessor.scale
     return {
         **mean,
-        "input_scale": preprocessor.scale,
+        **({"input_scale": scale} if std is None else {"std_values": list(std)}),
         "channel_order": preprocessor.channel_order,
         "resize": preprocessor.resize_mode,
         "base_size": preprocessor.base_size,

@@ -24,6 +24,8 @@ class ModelSettings:
         Instead of a mean image: a number for each channel, in the net's order; or one for all.
     input_scale
         Factor of the input, applied after the mean is subtracted; None: that of the prototxt, or 1.
+    std_values
+        Instead of a factor: what the input is divided by, a number for each channel; or one for all.
     channel_order
         ``BGR`` or ``RGB``: order of the colours in the net's input.
     resize
@@ -67,6 +69,7 @@ class ModelSettings:
     mean_format: int = 1
     mean_values: tuple[float, ...] | None = None
     input_scale: float | None = None
+    std_values: tuple[float, ...] | None = None
     channel_order: str = "BGR"
     resize: str = "reference"
     base_size: int | None = None

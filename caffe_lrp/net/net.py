@@ -10,10 +10,13 @@ import numpy as np
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.formats.spec import ConstantSpec, Shape
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, Layer, Winner
+from caffe_lrp.layers.base import Blobs, Layer, Range, Winner
 from caffe_lrp.layers.linear import Linear
 
 from .canonize import Merge
+
+#: How far the ends of a range may be from those of a gate's.
+_ALMOST = 1e-6
 
 #: Value id -> blob of one batch.
 Activations = Mapping[int, Blob]
@@ -135,10 +138,17 @@ class Net:
 
     @cached_property
     def gate_values(self) -> frozenset[int]:
-        """Values that are gates, and all that do not depend on the image."""
+        """Values that are gates, and all that do not depend on the image.
+
+        Numbers clipped to a range that is 0 to 1, perhaps after scaling, are gates, too.
+        """
         found = set(self.fixed_values)
+        ranges: dict[int, Range | None] = {}
         for layer in self.layers:
-            if layer.is_gate([value in found for value in layer.inputs]):
+            span = layer.range_of([ranges.get(value) for value in layer.inputs])
+            ranges.update(dict.fromkeys(layer.outputs, span))
+            is_unit = span is not None and np.allclose(span, (0, 1), rtol=0, atol=_ALMOST)
+            if is_unit or layer.is_gate([value in found for value in layer.inputs]):
                 found.update(layer.outputs)
         return frozenset(found)
 

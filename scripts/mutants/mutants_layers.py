@@ -6,10 +6,22 @@ _POOLING = ("layers/test_layers_pooling.py",)
 
 ROWS = (
     Mutation(
-        "padded.is_padded and (steps - 1) * stride >= size + begin",
-        "padded.is_padded and (steps - 1) * stride > size + begin",
+        "(padded.is_padded or not keeps_empty) and (steps - 1) * stride >= size + begin",
+        "(padded.is_padded or not keeps_empty) and (steps - 1) * stride > size + begin",
         "a last pooling window that begins right after the image is kept",
         _POOLING,
+    ),
+    Mutation(
+        "is_open[tap.outputs] &= ~wins",
+        "is_open[tap.outputs] &= True",
+        "max pooling at a distance gives its relevance to all of several equal elements",
+        _POOLING,
+    ),
+    Mutation(
+        "gathered[source] += inner[place]",
+        "gathered[source] = inner[place]",
+        "elements that a border repeats receive the gradient of one copy",
+        ("layers/test_layers_border.py",),
     ),
     Mutation(
         "length + (end if counts_padding else 0)",

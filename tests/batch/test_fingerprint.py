@@ -74,6 +74,7 @@ def test_equal_runs_have_one_fingerprint_wherever_their_files_lie(config: Heatma
         {"path_root": "img"},
         {"head": "prob"},
         {"start_vector": "one"},
+        {"std_values": (58.395, 57.12, 57.375)},
     ],
 )
 def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) -> None:
@@ -83,13 +84,13 @@ def test_every_setting_counts(config: HeatmapConfig, change: dict[str, object]) 
 
 def test_no_setting_is_forgotten(config: HeatmapConfig) -> None:
     """Files count by content; labels and the output root do not; formulas and pictures are choices."""
-    found = described(replace(config, head="prob", start_vector="one"))
+    found = described(replace(config, head="prob", start_vector="one", std_values=(2.0,)))
     others = {"synset_file", "output_root", "formula", "places", "picture"}
     assert found.keys() | others == HeatmapConfig.__dataclass_fields__.keys()
 
 
-def test_a_run_without_a_head_is_described_as_before_there_were_any(config: HeatmapConfig) -> None:
-    assert not {"head", "start_vector"} & described(config).keys()
+def test_a_run_without_settings_added_later_is_described_as_before(config: HeatmapConfig) -> None:
+    assert not {"head", "start_vector", "std_values"}.intersection(described(config))
 
 
 def test_a_file_of_start_vectors_counts_by_content(config: HeatmapConfig) -> None:

@@ -88,6 +88,15 @@ def test_a_config_says_what_the_net_tells_and_why(net: Path) -> None:
     assert run("-c", "faces.yaml", "--dry-run", cwd=net.parent).returncode == ExitCode.DONE
 
 
+def test_what_the_input_is_divided_by_replaces_the_factor(net: Path) -> None:
+    arguments = ("init", "deploy.prototxt", "net.caffemodel", "--mean-values=1,2,3")
+    run(*arguments, "--std-values=58.4,57.1,57.4", "-c", "new.yaml", cwd=net)
+    made = yaml.safe_load((net / "new.yaml").read_text())["preprocess"]
+    assert (made["std_values"], "input_scale" in made) == ([58.4, 57.1, 57.4], False)
+    assert run("-c", "new.yaml", "--dry-run", cwd=net).returncode == ExitCode.DONE
+    assert "--std-values: " in refused(run(*arguments, "--std-values=1,2", "-c", "other.yaml", cwd=net))
+
+
 def test_what_nobody_says_is_left_to_fill_in_and_refused_by_its_line(net: Path) -> None:
     made = run("init", "deploy.prototxt", "-c", "new.yaml", cwd=net)
     told = dict(re.findall(r"to fill in: new\.yaml (line \d+): (\w+): ", made.stdout))

@@ -350,6 +350,18 @@ def test_the_input_may_be_described(tmp_path: Path) -> None:
     assert (config.input_size, config.crop) == ((224, 300), "center")
 
 
+def test_the_input_may_be_divided_by_numbers_but_not_be_scaled_as_well(tmp_path: Path) -> None:
+    body = write(tmp_path).read_text()
+    config = read_config(write(tmp_path, f"std_values\n58.4,57.1,57.4\n{body}"))
+    assert config.std_values == (58.4, 57.1, 57.4)
+    with pytest.raises(ConfigError, match=r"line 4: .* of 'std_values' must be more than 0"):
+        read_config(write(tmp_path, f"input_size\n9x9\nstd_values\n58.4,0,57.4\n{body}"))
+    with pytest.raises(
+        ConfigError, match="line 2: std_values is given together with input_scale; keep only one of the two"
+    ):
+        read_config(write(tmp_path, f"std_values\n58.4\ninput_scale\n0.5\n{body}"))
+
+
 def test_without_any_of_it_all_is_as_in_the_reference(tmp_path: Path) -> None:
     config = read_config(write(tmp_path))
     assert (config.mean_values, config.input_scale, config.input_size) == (None, None, None)

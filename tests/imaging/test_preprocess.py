@@ -58,6 +58,17 @@ def test_bounds_are_those_of_black_and_white_less_the_mean_of_the_channel() -> N
     assert bounds == ((-20, -100, -255), (245, 155, 255))
 
 
+def test_every_channel_is_divided_by_its_own_number_and_so_are_its_bounds(tmp_path: Path) -> None:
+    plain = replace(preprocessor(97, 60, 70), channel_order="RGB")
+    divided = replace(plain, std=(2.0, 58.395, 0.225))
+    numbers = np.array([2, 58.395, 0.225], np.float32)
+    found, expected = (prepare(IMAGES / "landscape.jpg") for prepare in (divided, plain))
+    np.testing.assert_array_equal(found.blob, expected.blob / numbers[:, np.newaxis, np.newaxis])
+    for bound, undivided in zip(divided.bounds, plain.bounds, strict=True):
+        np.testing.assert_allclose(bound, np.array(undivided) / numbers, rtol=1e-6)
+    np.testing.assert_array_equal(divided(found.blob).picture, expected.picture)
+
+
 @pytest.mark.parametrize("key", PICTURES.files)
 def test_the_crop_is_the_references(key: str) -> None:
     name, base_size = key.split("/")

@@ -69,7 +69,9 @@ class Case:
         fields = [f"num_output: {self.outputs} group: {self.groups} bias_term: {str(self.has_bias).lower()}"]
         fields += [f"kernel_h: {kernel[0]} kernel_w: {kernel[1]} stride_h: {stride[0]} stride_w: {stride[1]}"]
         fields += [f"dilation: {dilation[0]} dilation: {dilation[1]}"]
-        if self.geometry.ends is None:
+        if min(bottom, right) < 0:
+            fields += [f"pad_h: {top} pad_w: {left} output_pad: {top - bottom} output_pad: {left - right}"]
+        elif self.geometry.ends is None:
             fields += [f"pad_h: {top} pad_w: {left}"]
         else:
             fields += [f"pad_t: {top} pad_b: {bottom} pad_l: {left} pad_r: {right}"]
@@ -119,6 +121,7 @@ CASES = [
     Case("one pixel", (7, 1, 1), 3, Geometry((5, 4))),
     Case("padding that cuts a window off", (3, 4, 2), 2, Geometry((2, 3), (1, 4), (1, 2))),
     Case("padded unequally", (3, 4, 5), 4, Geometry((3, 4), (2, 1), (1, 0), (1, 2), (0, 2))),
+    Case("padded outputs", (4, 3, 6), 2, Geometry((3, 2), (3, 4), (1, 0), (1, 1), (-1, -3)), 2),
     Case("many channels", (LANES + 2, 3, 4), PANEL + 5, Geometry((2, 3), (2, 1))),
 ]
 by_case = pytest.mark.parametrize("case", CASES, ids=str)

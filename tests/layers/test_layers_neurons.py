@@ -102,6 +102,19 @@ CASES = [
     ),
     neuron("gelu", 'type: "GELU"', gelu),
     neuron("gelu with a factor", 'type: "GELU" gelu_param { coeff: 1.5 }', lambda x: 1.5 * gelu(x), (9,)),
+    neuron(
+        "exact gelu",
+        'type: "GELU" gelu_param { approximate: NONE coeff: 1.5 }',
+        lambda x: 1.5 * x * math.erfc(-x / math.sqrt(2)) / 2,
+    ),
+    neuron("hard sigmoid", 'type: "HardSigmoid"', lambda x: min(max(0.2 * x + 0.5, 0), 1)),
+    neuron(
+        "hard sigmoid of a mobile net",
+        'type: "HardSigmoid" hard_sigmoid_param { alpha: 0.75 beta: 0.25 }',
+        lambda x: min(max(0.75 * x + 0.25, 0), 1),
+        (9,),
+    ),
+    neuron("hard swish", 'type: "HardSwish"', lambda x: x * min(max(x / 6 + 0.5, 0), 1)),
     neuron("selu", 'type: "SeLU"', selu(1.050700987, 1.67326324)),
     neuron("selu of one fork", 'type: "SeLu"', selu(1.050700987, 1.67326324), (4, 5)),
     neuron(
@@ -212,6 +225,9 @@ def test_overflow_is_silent_in_threads(tmp_path: Path) -> None:
         ('type: "ELU" elu_param { alpha: 2 }', [-2, -2, 0, 0, 1e4, 3e38]),
         ('type: "ReLU6"', [0, 0, 0, 0, 6, 6]),
         ('type: "GELU"', [0, 0, 0, 0, 1e4, 3e38]),
+        ('type: "GELU" gelu_param { approximate: NONE }', [0, 0, 0, 0, 1e4, 3e38]),
+        ('type: "HardSigmoid"', [0, 0, 0.5, 0.5, 1, 1]),
+        ('type: "HardSwish"', [0, 0, 0, 0, 1e4, 3e38]),
         ('type: "SELU" selu_param { lambda: 0.5 alpha: 2 }', [-1, -1, 0, 0, 5e3, 1.5e38]),
         ('type: "Exp"', [0, 0, 1, 1, math.inf, math.inf]),
         ('type: "Log"', [math.nan, math.nan, -math.inf, -math.inf, math.log(1e4), math.log(3e38)]),
@@ -231,6 +247,9 @@ def test_far_out_values_are_those_of_the_limit(body: str, expected: list[float],
         ('type: "ELU" elu_param { alpha: 2 }', [0, 0, 2, 2, 1, 1]),
         ('type: "ReLU6"', [0, 0, 0, 0, 0, 0]),
         ('type: "GELU"', [0, 0, 0.5, 0.5, 1, 1]),
+        ('type: "GELU" gelu_param { approximate: NONE }', [0, 0, 0.5, 0.5, 1, 1]),
+        ('type: "HardSigmoid"', [0, 0, 0.2, 0.2, 0, 0]),
+        ('type: "HardSwish"', [0, 0, 0.5, 0.5, 1, 1]),
         ('type: "SELU" selu_param { lambda: 0.5 alpha: 2 }', [0, 0, 1, 1, 0.5, 0.5]),
         ('type: "Clip" clip_param { min: 0 max: 10000 }', [0, 0, 1, 1, 1, 0]),
         ('type: "Power" power_param { power: 0 }', [0, 0, 0, 0, 0, 0]),
@@ -263,6 +282,10 @@ SIGNS = {
     'type: "Swish" swish_param { beta: -2 }': IF_INPUT_IS,
     'type: "GELU"': IF_INPUT_IS,
     'type: "GELU" gelu_param { coeff: -1 }': NEVER,
+    'type: "GELU" gelu_param { approximate: NONE }': IF_INPUT_IS,
+    'type: "GELU" gelu_param { approximate: NONE coeff: -1 }': NEVER,
+    'type: "HardSigmoid" hard_sigmoid_param { alpha: -1 beta: -1 }': ALWAYS,
+    'type: "HardSwish"': IF_INPUT_IS,
     'type: "SELU"': IF_INPUT_IS,
     'type: "SELU" selu_param { alpha: -2 }': ALWAYS,
     'type: "SELU" selu_param { lambda: -1 }': NEVER,
@@ -321,7 +344,38 @@ def test_neurons_make_gates_of_gates(tmp_path: Path) -> None:
     for case in CASES:
         layer = single_layer(tmp_path, case.body, (9,))
         assert layer.is_gate([True])
-        assert layer.is_gate([False]) == (layer.type == "Threshold")
+        assert layer.is_gate([False]) == (layer.type in {"Threshold", "HardSigmoid"})
+
+
+@pytest.mark.parametrize(
+    ("clipped", "scaled", "expected"),
+    [
+        ('type: "ReLU6"', "scale: 0.166666667", True),
+        ('type: "Clip" clip_param { min: -3 max: 3 }', "scale: 0.166666667 shift: 0.5", True),
+        ('type: "Clip" clip_param { min: 0 max: 1 }', "", True),
+        ('type: "ReLU6"', "", False),
+        ('type: "ReLU6"', "scale: 0.2", False),
+        ('type: "ReLU6" relu6_param { negative_slope: 0.1 }', "scale: 0.166666667", False),
+    ],
+)
+def test_what_is_clipped_to_the_range_of_a_gate_is_one(
+    clipped: str, scaled: str, expected: bool, tmp_path: Path
+) -> None:
+    """A hard sigmoid as MobileNet v3 has it in Caffe: add 3, clip to 0 to 6, divide by 6."""
+    net = build(
+        tmp_path,
+        f"""
+        input: "data" input_shape {{ dim: 2 dim: 3 dim: 6 dim: 5 }}
+        layer {{ name: "signal" type: "Convolution" bottom: "data" top: "signal"
+          convolution_param {{ num_output: 4 kernel_size: 1 }} }}
+        layer {{ name: "raised" type: "Power" bottom: "signal" top: "raised" power_param {{ shift: 3 }} }}
+        layer {{ name: "clipped" {clipped} bottom: "raised" top: "clipped" }}
+        layer {{ name: "gate" type: "Power" bottom: "clipped" top: "gate" power_param {{ {scaled} }} }}
+        layer {{ name: "product" type: "Eltwise" bottom: "signal" bottom: "gate" top: "product"
+          eltwise_param {{ operation: PROD }} }}
+        """,
+    )
+    assert net.gates_of(net.layers[-1]) == (False, expected)
 
 
 # --- Weights and parameters ---------------------------------------------------------------------------------

@@ -85,6 +85,18 @@ def stochastic_gradient(x: Real, gradient: Real, geometry: Geometry) -> Array:
     return out
 
 
+def dilated_max_pool(x: Real, geometry: Geometry, size: Pixels) -> Array:
+    """The largest number of every window, whose pixels lie ``geometry.dilation`` apart."""
+    kernel, stride, pad, dilation = geometry[:4]
+    out = np.full((*x.shape[:2], *size), -np.inf)
+    for n, c, row, column, i, j in np.ndindex(*out.shape, *kernel):
+        y = row * stride[0] - pad[0] + i * dilation[0]
+        at = column * stride[1] - pad[1] + j * dilation[1]
+        if 0 <= y < x.shape[2] and 0 <= at < x.shape[3]:
+            out[n, c, row, column] = max(out[n, c, row, column], float(x[n, c, y, at]))
+    return out
+
+
 def pyramid(
     pool: Callable[[Real, Geometry], Array], *levels: Geometry
 ) -> Callable[[Real, list[Blob]], Array]:
@@ -159,6 +171,22 @@ CASES = [
         (3, 7, 9),
         (3, 3, 3),
         lambda x, _: oracle.max_pool(x, Geometry((2, 2), (3, 4))),
+    ),
+    Case(
+        "max pooling at a distance",
+        'type: "Pooling" pooling_param { kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 pad_h: 1 pad_w: 2 '
+        "dilation: 2 dilation: 3 }",
+        (3, 8, 5),
+        (3, 4, 6),
+        lambda x, _: dilated_max_pool(x, Geometry((3, 2), (2, 1), (1, 2), (2, 3)), (4, 6)),
+    ),
+    Case(
+        "average pooling that rounds up but stays inside",
+        'type: "Pooling" pooling_param { pool: AVE kernel_size: 2 stride_h: 3 stride_w: 4 '
+        "round_mode: CEIL_INSIDE }",
+        (3, 9, 7),
+        (3, 3, 2),
+        lambda x, _: oracle.average_pool(x[..., :7], Geometry((2, 2), (3, 4), ends=(1, 0))),
     ),
     PositiveCase(
         "stochastic pooling with empty windows below",
@@ -351,6 +379,15 @@ def test_nothing_is_handed_back_through_the_mask(
     gradient, other = random_blob(outputs[0].shape, 2), random_blob(outputs[1].shape, 3)
     (found,) = layer.gradient([x], [], [gradient, other], WORKSPACE)
     assert_close(found, oracle.max_pool_route(x, gradient, geometry, round_up), 1e-6)
+
+
+def test_the_first_of_equal_elements_at_a_distance_gets_everything(tmp_path: Path) -> None:
+    body = pooling("pool: MAX kernel_size: 2 dilation: 2 stride: 1")
+    layer = single_layer(tmp_path, body, (3, 4, 5))
+    x, gradient = np.ones((2, 3, 4, 5), np.float32), random_blob((2, 3, 2, 3), 2)
+    (handed,) = layer.gradient([x], layer.forward([x], WORKSPACE), [gradient], WORKSPACE)
+    np.testing.assert_array_equal(handed[:, :, :2, :3], gradient)
+    assert not handed[:, :, 2:].any()
 
 
 def test_windows_without_numbers_have_no_maximum(tmp_path: Path) -> None:
@@ -639,17 +676,29 @@ BAD = {
         pooling("pool: STOCHASTIC kernel_size: 3 pad_r: 1"),
         "STOCHASTIC pooling takes no padding; use MAX or AVE",
     ),
+    "means at a distance": (
+        pooling("pool: AVE kernel_size: 2 dilation: 2"),
+        "only MAX pooling takes dilation; pool by MAX, or without dilation",
+    ),
+    "a maximum of nothing at a distance": (
+        pooling("kernel_h: 2 kernel_w: 1 pad_h: 8 dilation: 9 dilation: 1"),
+        "some windows lie outside the image and have no maximum; make padding, dilation or stride",
+    ),
+    "global pooling at a distance": (
+        pooling("global_pooling: true dilation: 2"),
+        "global_pooling takes the whole image; remove stride, pad and dilation",
+    ),
     "global pooling padded at one side": (
         pooling("global_pooling: true pad_t: 1"),
-        "global_pooling takes the whole image; remove stride and pad",
+        "global_pooling takes the whole image; remove stride, pad and dilation",
     ),
     "padded global pooling": (
         pooling("global_pooling: true pad: 1"),
-        "global_pooling takes the whole image; remove stride and pad",
+        "global_pooling takes the whole image; remove stride, pad and dilation",
     ),
     "global pooling in steps": (
         pooling("global_pooling: true stride_h: 1 stride_w: 2"),
-        "global_pooling takes the whole image; remove stride and pad",
+        "global_pooling takes the whole image; remove stride, pad and dilation",
     ),
     "global pooling with a kernel": (
         pooling("global_pooling: true kernel_size: 7"),

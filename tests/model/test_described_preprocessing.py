@@ -8,7 +8,7 @@ import pytest
 from builders import deployed
 
 from caffe_lrp.imaging.preprocess import Preprocessor
-from caffe_lrp.model.preprocessing import describe_preprocessing
+from caffe_lrp.model.preprocessing import describe_preprocessing, make_preprocessor
 from caffe_lrp.model.settings import ModelSettings
 from caffe_lrp.quirks import REFERENCE
 
@@ -56,6 +56,16 @@ def test_the_description_of_the_config_has_absolute_paths(tmp_path: Path) -> Non
         "input_size": [20, 14],
         "from_prototxt": [],
     }  # fmt: skip
+
+
+def test_what_the_input_is_divided_by_stands_in_place_of_the_factor() -> None:
+    transform = "crop_size: 20 force_color: true scale: 0.25 mean_value: 5"
+    net = deployed(Path(), NET.replace("TRANSFORM", transform))
+    given = ModelSettings(prototxt=Path("p"), caffemodel=Path("c"), std_values=(2.0, 4.0, 8.0))
+    preprocessor, notices = make_preprocessor(given, net)
+    found = describe_preprocessing(given, net, preprocessor)
+    assert (found["std_values"], "input_scale" in found) == ([2, 4, 8], False)
+    assert (found["from_prototxt"], "scale" in notices[0]) == (["mean_values"], False)
 
 
 def test_settings_taken_from_the_prototxt_are_named(tmp_path: Path) -> None:

@@ -715,6 +715,7 @@ def test_an_error_of_a_file_names_it(model: Model, tmp_path: Path) -> None:
             "mean_values",
             "is given together with mean_file; keep only one of the two",
         ),
+        ({"std_values": 2}, ConfigError, "std_values", "is given together with input_scale; keep only one"),
         ({"labels": [1]}, ConfigError, "labels", "must be a file, or a list of strings"),
         ({"class_count": 9}, ConfigError, "class_count", "numclasses 9 is more than the 5 outputs of deploy"),
         ({"epsilon": [1]}, ConfigError, "epsilon", "epsilon: the value [1] must be a number, such as 0.01"),

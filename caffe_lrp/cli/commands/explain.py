@@ -31,6 +31,7 @@ SETTINGS = {
     "mean_values": ("N,N,N", "mean to subtract: one number, or one per channel"),
     "mean_file": ("FILE", "mean image, instead of numbers"),
     "input_scale": ("N", "factor of the input, after the mean is subtracted"),
+    "std_values": ("N,N,N", "what the input is divided by, instead of a factor"),
     "input_size": ("HxW", "size of the net's input, such as 480x640"),
     "head": ("NAME", "output whose classes are ranked"),
     "start_layer": ("LAYER", "where relevance starts"),
@@ -105,6 +106,10 @@ def _fault(options: argparse.Namespace) -> str:
         (
             options.mean_values is not None and options.mean_file is not None,
             "--mean-values and --mean-file cannot be combined; give only one of them",
+        ),
+        (
+            options.std_values is not None and options.input_scale is not None,
+            "--std-values and --input-scale cannot be combined; give only one of them",
         ),
         (
             options.top is not None and options.target is not None,

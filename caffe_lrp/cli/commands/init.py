@@ -25,6 +25,7 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
     add_override(parser, "mean_values", "mean to subtract: one number, or one per channel", "N,N,N")
     add_override(parser, "mean_file", "mean image, instead of numbers", "FILE")
+    add_override(parser, "std_values", "what to divide by: one number, or one per channel", "N,N,N")
     add_override(parser, "input_size", "size of the input, if the prototxt has none", "HxW")
     add("--labels", type=Path, metavar="FILE", help="class labels, one per line")
     parser.fault_of = _fault

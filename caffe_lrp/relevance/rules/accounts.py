@@ -32,7 +32,7 @@ CAUSES: dict[str, str] = {
     "epsilon": "ε makes the divisor larger than the sum of the contributions",
     "constant": "the share of constants that layers read in addition to the image",
     "zero_sum": "the sum to divide by is 0",
-    "padding": "the share of taps, or of pooling windows, that lie outside the layer's input",
+    "padding": "the share of taps, pooling windows or borders (Pad) that lie outside the layer's input",
     "no_positive": "αβ: the window has no positive products to receive α R",
     "no_negative": "αβ: the window has no negative products to receive −β R; if β > 0, the sum grows",
     "zero_weights": "w²: all weights of the output are 0",

@@ -7,7 +7,7 @@ import numpy as np
 
 from caffe_lrp.compute.workspace import Workspace
 from caffe_lrp.kernels.blobs import Blob
-from caffe_lrp.layers.base import Blobs, ClippedWindows, Layer
+from caffe_lrp.layers.base import Blobs, Bordered, ClippedWindows, Layer
 
 from .accounts import Loss, doubles
 from .base import PassedItem, Seen, UnpreparedRule
@@ -15,7 +15,11 @@ from .gradients import Gradient
 
 
 def lost_outside(layer: Layer, relevance: Blob) -> Iterator[Loss]:
-    """The loss of relevance at windows without a pixel."""
+    """The loss of relevance at windows without a pixel, or in a border of constants."""
+    if isinstance(layer, Bordered) and layer.inside is not None:
+        outside = doubles(relevance[:1]).copy()
+        outside[layer.inside] = 0
+        yield "padding", float(np.sum(outside))
     if isinstance(layer, ClippedWindows) and layer.has_empty_windows:
         rows, columns = layer.filled_size
         received = doubles(relevance[0])

@@ -1,0 +1,1 @@
+"""Nets of other programs as Caffe files: one module, or package, per format."""
