@@ -4,7 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import ENGINE, WORKSPACE, assert_close, build, lone_layer, parse, random_blob, random_weights
+from builders import (
+    ENGINE,
+    WORKSPACE,
+    assert_close,
+    build,
+    from_scores,
+    lone_layer,
+    parse,
+    random_blob,
+    random_weights,
+)
 from oracle import Array, Real, Shape
 
 from caffe_lrp.errors import ModelError
@@ -117,7 +127,7 @@ def test_relevance_of_constants_is_lost_to_padding(border: str, formula: int | s
     plan = resolve_plan(net, formula, parameters, "fc", 0)
     ledger = Ledger(plan, Constants())
     x = random_blob((2, 3, 6, 5), 1)
-    relevance = ENGINE.explain(plan, ENGINE.forward(net, [plan], x), [[1], [3]], ledger)
+    relevance = from_scores(plan, ENGINE.forward(net, [plan], x), [[1], [3]], ledger)
     report = ledger.report(0)
     account = report.layers[-1]
     assert account.name == "pad"
