@@ -9,6 +9,6 @@ Source: manual: teaching.
 """
 
 from . import modules  # isort: skip - the others use it
-from . import data_io, digits, model_io, optimizers, quirks, render
+from . import data_io, digits, model_io, optimizers, presets, quirks, render
 
-__all__ = ["data_io", "digits", "model_io", "modules", "optimizers", "quirks", "render"]
+__all__ = ["data_io", "digits", "model_io", "modules", "optimizers", "presets", "quirks", "render"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_lrp.errors import UsageError
+from caffe_lrp.errors import OutputError, UsageError
 from caffe_lrp.files.atomic import write_new, write_new_bytes
 from caffe_lrp.formats.importers.caffe_files import caffemodel_of, prototxt_of
 from caffe_lrp.formats.importers.imported import ImportedLayer, ImportedNet
@@ -31,14 +31,18 @@ from .modules.module import Array
 
 _INPUT = "data"
 _CONFIG = """\
-# Config of caffe-lrp for a net that its toolbox wrote: caffe-lrp -c {config} --images FOLDER
-prototxt: {prototxt}
-caffemodel: {caffemodel}
+# Config of caffe-lrp; a line that begins with # is a comment.
+# caffe-lrp -c {paths[config].name} --images FOLDER -p OUT
+prototxt: {paths[prototxt].name}
+caffemodel: {paths[caffemodel].name}
+{labels}start_layer: auto
+class_count: {classes}
 output_root: heatmaps
-formula: {formula}
-{labels}input:
-  # Grey levels from 0 to 255 become (level − mean) · scale.
-  mean_values: [{mean:g}]
+formula: 0
+
+# From an image to the input of the net: (grey level - mean) * scale.
+preprocess:
+  mean_values: [{mean!r}]
   input_scale: {scale!r}
   resize: stretch
 """
@@ -82,26 +86,24 @@ def write_caffe_net(
     labels: Sequence[str],
 ) -> Path:
     """Write the files; see `Sequential.to_caffe`."""
-    imported = caffe_net_of(net, name, input_size)
+    imported, classes = caffe_net_of(net, name, input_size)
     paths = {kind: folder / file for kind, file in _files(name).items()}
     if not labels:
         del paths["labels"]
     for path in paths.values():
         if path.exists():
-            raise UsageError(f"{path}: already exists; choose another folder, or remove it first")
+            raise OutputError(f"{path}: already exists; choose another folder, or remove it first")
     folder.mkdir(parents=True, exist_ok=True)
     write_new(paths["prototxt"], prototxt_of(imported))
     write_new_bytes(paths["caffemodel"], caffemodel_of(imported))
     if labels:
         write_new(paths["labels"], "".join(f"{label}\n" for label in labels))
     text = _CONFIG.format(
-        config=paths["config"].name,
-        prototxt=paths["prototxt"].name,
-        caffemodel=paths["caffemodel"].name,
-        formula="epsilon",
+        paths=paths,
         labels=f"labels: {paths['labels'].name}\n" if labels else "",
-        mean=mean_value,
-        scale=scale,
+        classes=classes,
+        mean=float(mean_value),
+        scale=float(scale),
     )
     write_new(paths["config"], text)
     return paths["config"]
@@ -116,8 +118,8 @@ def _files(name: str) -> dict[str, str]:
     }
 
 
-def caffe_net_of(net: Sequential, name: str, input_size: tuple[int, int] | None) -> ImportedNet:
-    """The layers of a net.
+def caffe_net_of(net: Sequential, name: str, input_size: tuple[int, int] | None) -> tuple[ImportedNet, int]:
+    """The layers of a net, and the number of its outputs.
 
     Raises
     ------
@@ -131,15 +133,17 @@ def caffe_net_of(net: Sequential, name: str, input_size: tuple[int, int] | None)
             raise UsageError(f"module {number}, {type(module).__name__}, has no layer in Caffe files")
         source = f"module {number}, {type(module).__name__}"
         _TRANSLATED[type(module)](module, draft, source)
-    return ImportedNet(
+    found = ImportedNet(
         name, "caffe_lrp.toolbox", "LRP Toolbox modules", _INPUT, (1, *shape), tuple(draft.layers)
     )
+    return found, int(np.prod(draft.shape))
 
 
 def _input_shape(net: Sequential, size: tuple[int, int] | None) -> tuple[int, ...]:
     """(channels, height, width) of the input."""
     first = next((module for module in net.modules if isinstance(module, Linear | Convolution)), None)
-    known = None if net.X is None else net.X.shape[1:]
+    begun = net.modules[0].X if net.modules else None
+    known = None if begun is None else begun.shape[1:]
     if isinstance(first, Linear) and (known is None or len(known) == 1):
         sides = size or _square(first.m) or (first.m, 1)
         if sides[0] * sides[1] != first.m:
