@@ -9,7 +9,7 @@ _FOLDER = Path(__file__).parents[1] / "manual"
 _ORDER = (
     "start", "config", "nets", "lists", "formulas", "composites", "start-vectors", "layers", "pictures",
     "options", "outputs", "runs", "conservation", "toolbox", "speed", "containers", "cluster", "errors",
-    "python", "architecture", "contributing", "glossary",
+    "python", "teaching", "architecture", "contributing", "glossary",
 )  # fmt: skip
 
 #: Topic -> words that a reader may look up instead: its text has them, and none is a topic or a command.
@@ -33,6 +33,7 @@ SYNONYMS = {
     "errors": "error message exit",
     "python": "notebook notebooks jupyter",
     "contributing": "test tests",
+    "teaching": "sequential modules digits lenet mlp",
     "glossary": "word words",
 }
 #: Words of readers -> the synonym that the manual has for them.

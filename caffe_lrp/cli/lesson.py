@@ -2,12 +2,14 @@
 
 import argparse
 import io
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import caffe_lrp
@@ -24,8 +26,13 @@ from caffe_lrp.toolbox.presets import new_lenet, new_mlp
 
 from .terminal import say
 
-#: Formula -> its caption on the sheet.
-RULES = {0: "ε", "epsilon-alpha2-beta1": "α2β1, ε", "epsilon-plus-flat": "flat, z⁺, ε", "gamma-all": "γ"}
+#: Formula -> its caption on the sheet, whose font has no Greek letters.
+RULES = {
+    0: "formula 0: epsilon",
+    "epsilon-alpha2-beta1": "epsilon-alpha2-beta1",
+    "epsilon-plus-flat": "epsilon-plus-flat",
+    "gamma-all": "gamma-all",
+}
 
 _EPOCHS, _BATCH = 3, 32
 _RATES = {"lenet": 0.002, "mlp": 0.001}
@@ -33,7 +40,6 @@ _RATES = {"lenet": 0.002, "mlp": 0.001}
 _HELD_BACK = 1000
 #: Seconds between lines about the training.
 _SECONDS_BETWEEN_LINES = 5.0
-#: Shares of brightness that a digit's own pixels need to stand out in a picture.
 _STYLE = {"mode": "plain", "size": "net", "cmap": "bwr"}
 
 
@@ -53,8 +59,9 @@ def teach(options: argparse.Namespace) -> ExitCode:
     _write_png(sheet, sheet_of_blocks(_explained(config, pictures)))
     say(f"sheet of all maps: {sheet}", sys.stdout)
     say("red pixels speak for the class, blue ones against it", sys.stdout)
-    say(f"done in {duration(time.monotonic() - began)}; next, with pictures of your own:", sys.stdout)
-    say(f"  caffe-lrp -c {config} --images {folder / 'digits'} -p {folder / 'out'}", sys.stdout)
+    say(f"done in {duration(time.monotonic() - began)}; next:", sys.stdout)
+    words = ["caffe-lrp", "-c", config, "--images", folder / "digits", "-p", folder / "out"]
+    say(f"  {shlex.join(map(str, words))}", sys.stdout)
     say("  caffe-lrp help teaching", sys.stdout)
     return ExitCode.DONE
 
@@ -93,7 +100,7 @@ def _trained(options: argparse.Namespace) -> tuple[Sequential, History]:
     return net, history
 
 
-def _as_lenet_has_them(pictures: Pixels) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+def _as_lenet_has_them(pictures: Pixels) -> NDArray[np.float32]:
     return as_maps(pictures, border=0)
 
 
