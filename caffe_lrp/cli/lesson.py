@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from caffe_lrp.errors import ExitCode, OutputError
 from caffe_lrp.files.atomic import why_unwritable, write_new_bytes
 from caffe_lrp.messages import duration
 from caffe_lrp.model.explanation import Explanation
+from caffe_lrp.relevance.composite import FormulaCode
 from caffe_lrp.rendering.sheet import Block, Tile, photo_tile, sheet_of_blocks
 from caffe_lrp.toolbox.digits import Pixels, as_maps, as_vectors, make_digits
 from caffe_lrp.toolbox.fitting import History, Step
@@ -27,7 +29,7 @@ from caffe_lrp.toolbox.presets import new_lenet, new_mlp
 from .terminal import say
 
 #: Formula -> its caption on the sheet, whose font has no Greek letters.
-RULES = {
+RULES: dict[FormulaCode, str] = {
     0: "formula 0: epsilon",
     "epsilon-alpha2-beta1": "epsilon-alpha2-beta1",
     "epsilon-plus-flat": "epsilon-plus-flat",
@@ -40,7 +42,7 @@ _RATES = {"lenet": 0.002, "mlp": 0.001}
 _HELD_BACK = 1000
 #: Seconds between lines about the training.
 _SECONDS_BETWEEN_LINES = 5.0
-_STYLE = {"mode": "plain", "size": "net", "cmap": "bwr"}
+_STYLE: dict[str, Any] = {"mode": "plain", "size": "net", "cmap": "bwr"}
 
 
 def teach(options: argparse.Namespace) -> ExitCode:
@@ -124,9 +126,7 @@ class _Reporter:
         )
         left = duration((now - self._began) / done * (total - done))
         rest = f", {left} left" if done < total else ""
-        say(
-            f"  {100 * done // total:3} %: loss {loss:.3f}, {100 * accuracy:.1f} % right{rest}", sys.stdout
-        )
+        say(f"  {100 * done // total:3} %: loss {loss:.3f}, {100 * accuracy:.1f} % right{rest}", sys.stdout)
         self._told, self._recent = now, []
 
 

@@ -173,7 +173,9 @@ def _add_linear(module: Any, draft: _Draft, source: str) -> None:
         weights = weights.reshape(height, width, channels, -1).transpose(2, 0, 1, 3).reshape(module.m, -1)
     if np.prod(draft.shape) != module.m:
         raise UsageError(f"{source} needs {module.m} inputs, but gets {'×'.join(map(str, draft.shape))}")
-    draft.add("InnerProduct", source, {"inner_product_param": {"num_output": module.n}}, (weights.T, module.B))
+    draft.add(
+        "InnerProduct", source, {"inner_product_param": {"num_output": module.n}}, (weights.T, module.B)
+    )
     draft.shape, draft.flattened = (module.n,), None
 
 
@@ -181,7 +183,9 @@ def _windowed(draft: _Draft, size: tuple[int, int], stride: tuple[int, int], cha
     """Change the shape to that of windows; return whether all rows and columns are in a window."""
     _, height, width = draft.shape
     rests = [(side - window) % step for side, window, step in zip((height, width), size, stride, strict=True)]
-    rows, columns = ((side - window) // step + 1 for side, window, step in zip((height, width), size, stride, strict=True))
+    rows, columns = (
+        (side - window) // step + 1 for side, window, step in zip((height, width), size, stride, strict=True)
+    )
     draft.shape = (channels, rows, columns)
     return not any(rests)
 

@@ -97,7 +97,9 @@ def fit(
     wanted = _wanted(data[1], modules, inputs, net.dtype)
     held = None if validation is None else (validation[0], _wanted(validation[1], modules, inputs, net.dtype))
     if wanted.shape[1:] != _outputs(modules, inputs[:1], net.dtype).shape[1:]:
-        raise UsageError(f"outputs of shape {wanted.shape} do not fit the net's; give classes, or (N, classes)")
+        raise UsageError(
+            f"outputs of shape {wanted.shape} do not fit the net's; give classes, or (N, classes)"
+        )
     order, history, kept = np.random.default_rng(seed), History(), _Kept(modules, patience)
     optimizer.begin()
     for epoch in range(1, epochs + 1):
@@ -125,7 +127,11 @@ def _refuse_impossible(
 ) -> None:
     if len(data[0]) != len(data[1]) or not len(data[0]):
         raise UsageError(f"there are {len(data[0])} inputs and {len(data[1])} outputs; give one for each")
-    for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("patience", patience, 0)):
+    for name, value, least in (
+        ("epochs", epochs, 1),
+        ("batch_size", batch_size, 1),
+        ("patience", patience, 0),
+    ):
         if value < least:
             raise UsageError(f"{name} {value} must be at least {least}")
     if patience and validation is None:
@@ -176,7 +182,9 @@ def _parameters(modules: list[Module]) -> list[tuple[Module, str]]:
     return [(module, name) for module in modules for name in module.parameters]
 
 
-def _evaluated(modules: list[Module], data: tuple[Array, Array], judge: Loss, dtype: Any) -> tuple[float, float]:
+def _evaluated(
+    modules: list[Module], data: tuple[Array, Array], judge: Loss, dtype: Any
+) -> tuple[float, float]:
     """Loss and accuracy on data."""
     parts = [
         _outputs(modules, data[0][start : start + _EVALUATED], dtype)

@@ -54,5 +54,7 @@ def loss_called(name: str) -> Loss:
         There is no such loss.
     """
     if name not in LOSSES:
-        raise UsageError(f"there is no loss '{name}'{did_you_mean(name, LOSSES) or '; use ' + ', '.join(LOSSES)}")
+        raise UsageError(
+            f"there is no loss '{name}'{did_you_mean(name, LOSSES) or '; use ' + ', '.join(LOSSES)}"
+        )
     return LOSSES[name]

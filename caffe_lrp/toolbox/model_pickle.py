@@ -1,4 +1,4 @@
-"""Writing nets as the toolbox pickles them (``.nn``): with its own names of classes, so that it reads them."""
+"""Writing nets as the toolbox pickles them (``.nn``), with its own names of classes."""
 
 import io
 import pickle
@@ -38,7 +38,11 @@ _OF_ALL = ("lrp_var", "lrp_param")
 _RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
 
 
-class _Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the one in Python can be extended
+#: The pickler that is written in Python can be extended.
+_PythonPickler: Any = pickle._Pickler
+
+
+class _Pickler(_PythonPickler):  # type: ignore[misc]
     """Writes modules and arrays by the names that all releases of the toolbox and of NumPy have."""
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:
@@ -48,7 +52,8 @@ class _Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the one in Pyt
             self.save({name: getattr(obj, name) for name in (*names, *_OF_ALL)})
             self.write(pickle.BUILD)
         elif isinstance(obj, np.ndarray):
-            _, arguments, state = np.ascontiguousarray(obj, np.float64).__reduce__()[:3]
+            reduced: Any = np.ascontiguousarray(obj, np.float64).__reduce__()
+            _, arguments, state = reduced
             self.write(_RECONSTRUCT)
             self.save(arguments)
             self.write(pickle.REDUCE)

@@ -55,6 +55,8 @@ class _Lines:
             found = np.array(line.split(), np.float64)
         except ValueError as fault:
             raise self.fault(f"{what} are not numbers: {fault}") from fault
+        if not np.isfinite(found).all():
+            raise self.fault(f"{what} are not all finite")
         if found.size != np.prod(shape):
             raise self.fault(f"{what} are {found.size} numbers, not {'×'.join(map(str, shape))}")
         return found.reshape(shape)
@@ -114,7 +116,8 @@ def _convolution(_: str, sizes: list[int], lines: _Lines) -> Module:
 
 def _pool(name: str, sizes: list[int], _: _Lines) -> Module:
     h, w, down, across = sizes
-    return {"SumPool": SumPool, "MaxPool": MaxPool}[name]((h, w), (down, across))
+    kind = SumPool if name == "SumPool" else MaxPool
+    return kind((h, w), (down, across))
 
 
 def text_of(modules: list[Module]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from .modules.module import Module
 
 
 def new_lenet(seed: int = 0) -> Sequential:
-    """A LeNet-5 as the toolbox's, in float32, for pictures (N, 28, 28, 1): three convolutions, 44,000 weights."""
+    """A LeNet-5 like the toolbox's, in float32, for pictures (N, 28, 28, 1)."""
     random = np.random.RandomState(seed)
     modules = [
         Convolution((5, 5, 1, 10), (1, 1), random), Rect(), SumPool(),

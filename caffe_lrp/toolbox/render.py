@@ -25,7 +25,7 @@ from .paths import Report, log
 _CUSTOM = ("gray-red", "gray-red2", "black-green", "blue-black-yellow", "black-firered")
 
 
-def vec2im(V: Array, shape: Sequence[int] = ()) -> Array:  # noqa: N803 - the toolbox's names
+def vec2im(V: Array, shape: Sequence[int] = ()) -> Array:
     """A vector as a map of a shape, row by row; unless given, a square.
 
     Raises
@@ -64,14 +64,14 @@ def repaint_corner_pixels(rgbimg: Array, scaling: int = 3) -> Array:
     return rgbimg
 
 
-def digit_to_rgb(X: Array, scaling: int = 3, shape: Sequence[int] = (), cmap: str = "binary") -> Array:  # noqa: N803
+def digit_to_rgb(X: Array, scaling: int = 3, shape: Sequence[int] = (), cmap: str = "binary") -> Array:
     """A digit, whose numbers from 0 to 1 are positions in a colour map, as a picture (H, W, 3)."""
     return _colour_map(cmap)(enlarge_image(vec2im(X, shape), scaling))
 
 
 def hm_to_rgb(
-    R: Array,  # noqa: N803
-    X: Array | None = None,  # noqa: N803
+    R: Array,
+    X: Array | None = None,
     scaling: int = 3,
     shape: Sequence[int] = (),
     sigma: float = 2,
@@ -139,7 +139,7 @@ def save_image(
         sides: list[Any] = [(0, height - len(picture)), (0, gap)] + [(0, 0)] * (picture.ndim - 2)
         parts.append(np.pad(picture, sides))
     joined = np.hstack(parts)
-    pixels = (255 * np.clip(joined[:, : joined.shape[1] - gap], 0, 1)).astype(np.uint8)
+    pixels: NDArray[np.uint8] = (255 * np.clip(joined[:, : joined.shape[1] - gap], 0, 1)).astype(np.uint8)
     report(f"saving image to {path}")
     Image.fromarray(pixels).save(Path(path))
     return pixels

@@ -30,10 +30,10 @@ class Trainable(Protocol):
 
     modules: list[Module]
 
-    def forward(self, X: Array) -> Array:  # noqa: N803 - the toolbox's names
+    def forward(self, X: Array) -> Array:
         """Outputs."""
 
-    def backward(self, DY: Array) -> Array:  # noqa: N803
+    def backward(self, DY: Array) -> Array:
         """The gradient at the input; gradients of parameters are kept."""
 
     def update(self, lrate: float) -> None:
@@ -42,7 +42,27 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True)
 class Schedule:
-    """The options of `Sequential.train`, which documents them."""
+    """The options of the training.
+
+    Attributes
+    ----------
+    batchsize
+        Samples per iteration, drawn without repetition.
+    iters
+        Iterations.
+    lrate
+        Learning rate.
+    lrate_decay
+        How the learning rate falls with the accuracy: ``sublinear``, ``linear`` or ``none``.
+    lfactor_initial
+        Factor of the learning rate at first.
+    status
+        Iterations from one evaluation to the next.
+    convergence
+        End after so many evaluations in a row without improvement; not if it is at most 0.
+    transform
+        Applied to each batch of inputs.
+    """
 
     batchsize: int
     iters: int

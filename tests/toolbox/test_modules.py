@@ -233,7 +233,10 @@ def test_products_are_forgotten_with_the_pass() -> None:
     ("call", "message"),
     [
         (lambda m: m.lrp(np.ones((1, 2)), "epsilom", 1), "lrp variant epsilom; did you mean 'epsilon'"),
-        (lambda m: m.lrp(np.ones((1, 2)), "alpha"), r"alpha needs its parameter, such as lrp\(R, 'alpha', 1.0"),
+        (
+            lambda m: m.lrp(np.ones((1, 2)), "alpha"),
+            r"alpha needs its parameter, such as lrp\(R, 'alpha', 1.0",
+        ),
         (lambda m: m.forward(np.ones((1, 4))), r"Linear\(3, 2\) got an input of shape \(1, 4\)"),
         (lambda _: MaxPool().forward(np.ones((2, 2))), "is not a batch of maps"),
         (lambda _: MaxPool().forward(np.ones((1, 1, 5, 1))), "maps of 1×5 are smaller than a window"),

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import caffe_lrp
 from caffe_lrp.errors import CaffeLrpError, ModelError, OutputError, UsageError
-from caffe_lrp.toolbox import data_io, model_io
+from caffe_lrp.toolbox import data_io, model_io, render
+from caffe_lrp.toolbox.digits import make_digits
 from caffe_lrp.toolbox.modules import (
     Convolution,
     Elu,
@@ -84,7 +86,7 @@ def test_short_training_is_lost_only_if_that_is_asked_for(quirks: Any, changed: 
     net, (x, y) = dense(), xor_data()
     before = net.modules[0].W.copy()  # type: ignore[attr-defined]
     net.train(x, y, iters=20, silent=True, random=seeded(), **quirks)
-    assert (net.modules[0].W != before).any() == changed  # type: ignore[attr-defined]
+    assert (before != net.modules[0].W).any() == changed  # type: ignore[attr-defined]
 
 
 def test_train_ends_without_improvement_and_transforms_each_batch() -> None:
@@ -123,7 +125,9 @@ def test_fit_learns_by_every_loss(loss: Any, optimizer: Optimizer) -> None:
     if loss != "softmax_crossentropy":
         net.drop_softmax_output_layer()
     steps: list[int] = []
-    history = net.fit(x, y, loss, optimizer, epochs=40, batch_size=32, progress=lambda s: steps.append(s.batch))
+    history = net.fit(
+        x, y, loss, optimizer, epochs=40, batch_size=32, progress=lambda s: steps.append(s.batch)
+    )
     assert history.loss[-1] < history.loss[0] / 2
     assert (net.forward(POINTS).argmax(axis=1) == [0, 1, 1, 0]).all()
     assert (len(steps), max(steps), history.best_epoch) == (40 * 13, 13, 40)
@@ -167,14 +171,18 @@ def test_fit_refuses_what_cannot_be_learnt(options: Any, message: str) -> None:
 
 
 def test_a_net_is_written_as_the_toolbox_writes_it_and_read_again(tmp_path: Path) -> None:
-    net = Sequential([Linear(3, 2), Rect(), Flatten(), Convolution((2, 2, 1, 2), (1, 3)), MaxPool(), SumPool()])
+    net = Sequential(
+        [Linear(3, 2), Rect(), Flatten(), Convolution((2, 2, 1, 2), (1, 3)), MaxPool(), SumPool()]
+    )
     first = net.modules[0]
     assert isinstance(first, Linear)
     first.W, first.B = np.array([[1, -1], [2, 0.5], [-1, 0.1]]), np.array([0.5, -1])
     path = tmp_path / "net.txt"
     model_io.write(net, path)
     text = path.read_text()
-    assert text.startswith("Linear 3 2\n1.0 -1.0 2.0 0.5 -1.0 0.1\n0.5 -1.0\nRect\nFlatten\nConvolution 2 2 1 2 1 3\n")
+    assert text.startswith(
+        "Linear 3 2\n1.0 -1.0 2.0 0.5 -1.0 0.1\n0.5 -1.0\nRect\nFlatten\nConvolution 2 2 1 2 1 3\n"
+    )
     assert text.endswith("MaxPool 2 2 2 2\nSumPool 2 2 2 2\n")
     again = model_io.read(path)
     assert [type(module) for module in again.modules] == [type(module) for module in net.modules]
@@ -187,6 +195,7 @@ def test_a_net_is_written_as_the_toolbox_writes_it_and_read_again(tmp_path: Path
         ("Linear 2 1\n1 2\n", "line 3: biases are 0 numbers, not 1"),
         ("Linear 2 1\n1 2 3\n0\n", "line 2: weights are 3 numbers, not 2×1"),
         ("Linear 2 1\n1 x\n0\n", "line 2: weights are not numbers"),
+        ("Linear 2 1\n1 nan\n0\n", "line 2: weights are not all finite"),
         ("Linear 2\n", "line 1: Linear needs 2 whole numbers"),
         ("Linear 999999999 999999999\n", "line 1: these sizes are too large"),
         ("Rect\nBatchNorm\n", "line 2: 'BatchNorm' is no layer of the toolbox"),
@@ -200,8 +209,12 @@ def test_a_damaged_text_is_refused_with_its_line(text: str, message: str, tmp_pa
         model_io.read(path)
 
 
-@pytest.mark.parametrize(("text", "count"), [("", 0), ("Linear 2 1\n1 2\n0.5\n\nRect\n", 1), ("Rectify\nTanh", 2)])
-def test_an_empty_line_ends_a_text_but_its_last_line_needs_no_end(text: str, count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "count"), [("", 0), ("Linear 2 1\n1 2\n0.5\n\nRect\n", 1), ("Rectify\nTanh", 2)]
+)
+def test_an_empty_line_ends_a_text_but_its_last_line_needs_no_end(
+    text: str, count: int, tmp_path: Path
+) -> None:
     path = tmp_path / "net.txt"
     path.write_text(text)
     assert len(model_io.read(path).modules) == count
@@ -237,6 +250,47 @@ def test_data_are_written_and_read_again(ending: str, tmp_path: Path) -> None:
     data_io.write(data, path)
     assert path.is_file()
     near(data_io.read(path), data, 0)
+
+
+SCRIPT = """
+nn = model_io.read('net.txt')
+nn.drop_softmax_output_layer()
+X = data_io.read('images.npy')
+Y = data_io.read('labels.npy')
+X = X / 127.5 - 1
+I = Y[:, 0].astype(int)
+Y = np.zeros([X.shape[0], np.unique(Y).size])
+Y[np.arange(Y.shape[0]), I] = 1
+acc = np.mean(np.argmax(nn.forward(X), axis=1) == np.argmax(Y, axis=1))
+for i in range(2):
+    x = X[na, i, :]
+    ypred = nn.forward(x)
+    mask = np.zeros_like(ypred)
+    mask[:, np.argmax(ypred)] = 1
+    R = nn.lrp(ypred * mask, 'epsilon', 1.)
+    R = nn.lrp(ypred * mask, 'alphabeta', 2)
+    digit = render.digit_to_rgb((x + 1.) / 2., scaling=3)
+    hm = render.hm_to_rgb(R, X=(x + 1.) / 2., scaling=3, sigma=2)
+    render.save_image([digit, hm], 'heatmap.png')
+    data_io.write(R, 'heatmap.npy')
+"""
+
+
+def test_a_script_of_the_toolbox_runs_with_its_imports_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pictures, classes = make_digits(20)
+    model_io.write(
+        Sequential([Linear(784, 9, seeded()), Tanh(), Linear(9, 10, seeded()), SoftMax()]), "net.txt"
+    )
+    data_io.write(pictures.reshape(20, 784), "images.npy")
+    data_io.write(classes[:, np.newaxis].astype(np.float64), "labels.npy")
+    names = {"np": np, "na": np.newaxis, "model_io": model_io, "data_io": data_io, "render": render}
+    exec(SCRIPT, names)
+    assert data_io.read("heatmap.npy").shape == (1, 784)
+    with Image.open("heatmap.png") as picture:
+        assert picture.size == (2 * 84 + 2, 84)
 
 
 def test_data_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Convolution(Weighted):
         deviation = (self.fh * self.fw * self.fd) ** -0.5
         super().__init__(np.asarray(random.normal(0, deviation, filtersize)), np.zeros(self.n))
 
-    def gathered(self, X: Array) -> Array:  # noqa: D102, N803
+    def gathered(self, X: Array) -> Array:  # noqa: D102
         windows = windows_of(X, (self.fh, self.fw), self.stride)
         if X.shape[3] != self.fd:
             raise UsageError(f"a Convolution of {self.fd} input channels got maps of shape {X.shape}")

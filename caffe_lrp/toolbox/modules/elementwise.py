@@ -12,15 +12,15 @@ from .module import VARIANTS, Array, Module, Rule
 class _Activation(Module):
     """A function of each number."""
 
-    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102, N803
+    def forward(self, X: Array, lrp_aware: bool = False) -> Array:
         self.X, self.Y = X, self._value(X)
         output: Array = self.Y
         return output
 
-    def gradient(self, DY: Array) -> Array:  # noqa: D102, N803
+    def gradient(self, DY: Array) -> Array:
         return DY * self._slope()
 
-    def _value(self, X: Array) -> Array:  # noqa: N803
+    def _value(self, X: Array) -> Array:
         raise NotImplementedError
 
     def _slope(self) -> Array:
@@ -31,8 +31,9 @@ class _Activation(Module):
 class Rect(_Activation):
     """max(0, x), also called ReLU."""
 
-    def _value(self, X: Array) -> Array:  # noqa: N803
-        return np.maximum(X, 0)
+    def _value(self, X: Array) -> Array:
+        value: Array = np.maximum(X, 0)
+        return value
 
     def _slope(self) -> Array:
         slope: Array = self.Y != 0
@@ -42,7 +43,7 @@ class Rect(_Activation):
 class Tanh(_Activation):
     """The hyperbolic tangent."""
 
-    def _value(self, X: Array) -> Array:  # noqa: N803
+    def _value(self, X: Array) -> Array:
         value: Array = np.tanh(X)
         return value
 
@@ -54,7 +55,7 @@ class Tanh(_Activation):
 class Sigmoid(_Activation):
     """1/(1 + exp(−x)). Not in the toolbox."""
 
-    def _value(self, X: Array) -> Array:  # noqa: N803
+    def _value(self, X: Array) -> Array:
         value: Array = 0.5 * (1 + np.tanh(0.5 * X))
         return value
 
@@ -70,11 +71,12 @@ class Elu(_Activation):
         super().__init__()
         self.alpha = alpha
 
-    def _value(self, X: Array) -> Array:  # noqa: N803
+    def _value(self, X: Array) -> Array:
         return np.where(X > 0, X, self.alpha * np.expm1(np.minimum(X, 0)))
 
     def _slope(self) -> Array:
-        return np.where(self.X > 0, self.X.dtype.type(1), self.Y + self.alpha)
+        slope: Array = np.where(self.X > 0, self.X.dtype.type(1), self.Y + self.alpha)
+        return slope
 
 
 class LeakyRect(_Activation):
@@ -84,11 +86,12 @@ class LeakyRect(_Activation):
         super().__init__()
         self.slope = slope
 
-    def _value(self, X: Array) -> Array:  # noqa: N803
+    def _value(self, X: Array) -> Array:
         return np.where(X > 0, X, self.slope * X)
 
     def _slope(self) -> Array:
-        return np.where(self.X > 0, self.X.dtype.type(1), self.X.dtype.type(self.slope))
+        slope: Array = np.where(self.X > 0, self.X.dtype.type(1), self.X.dtype.type(self.slope))
+        return slope
 
 
 class SoftMax(Module):
@@ -107,7 +110,7 @@ class SoftMax(Module):
         super().__init__()
         self.quirks = quirks
 
-    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102, N803
+    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102
         self.X = X
         shift = 0 if self.quirks.softmax_overflows else X.max(axis=1, keepdims=True)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -116,10 +119,10 @@ class SoftMax(Module):
         output: Array = self.Y
         return output
 
-    def backward(self, DY: Array) -> Array:  # noqa: D102, N803
+    def backward(self, DY: Array) -> Array:  # noqa: D102
         return DY
 
-    def gradient(self, DY: Array) -> Array:  # noqa: D102, N803
+    def gradient(self, DY: Array) -> Array:  # noqa: D102
         inner = (DY * self.Y).sum(axis=1, keepdims=True)
         gradient: Array = self.Y * (DY - inner)
         return gradient
@@ -132,13 +135,13 @@ class Flatten(Module):
         super().__init__()
         self.inputshape: tuple[int, ...] | list[int] = []
 
-    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102, N803
+    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102
         self.X, self.inputshape = X, X.shape
         self.Y = X.reshape(len(X), -1)
         output: Array = self.Y
         return output
 
-    def gradient(self, DY: Array) -> Array:  # noqa: D102, N803
+    def gradient(self, DY: Array) -> Array:  # noqa: D102
         return DY.reshape(self.inputshape)
 
     def rules(self) -> Mapping[str, Rule]:  # noqa: D102

@@ -19,7 +19,7 @@ class Linear(Weighted):
         super().__init__(np.asarray(random.normal(0, m**-0.5, (m, n))), np.zeros(n))
         self.m, self.n = m, n
 
-    def gathered(self, X: Array) -> Array:  # noqa: D102, N803
+    def gathered(self, X: Array) -> Array:  # noqa: D102
         if X.ndim != 2 or X.shape[1] != self.m:
             raise UsageError(
                 f"Linear({self.m}, {self.n}) got an input of shape {X.shape}, not (N, {self.m}); put a "
@@ -30,7 +30,7 @@ class Linear(Weighted):
     def folded(self, columns: Array) -> Array:  # noqa: D102
         return columns
 
-    def backward(self, DY: Array) -> Array:  # noqa: D102, N803
+    def backward(self, DY: Array) -> Array:  # noqa: D102
         # The toolbox scales gradients from layer to layer.
         scaled: Array = self.gradient(DY) * (self.m**0.5 / self.n**0.5)
         return scaled

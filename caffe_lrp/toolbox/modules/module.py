@@ -55,7 +55,7 @@ class Module:
 
     # Interface of the toolbox
 
-    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: N803 - the toolbox's names
+    def forward(self, X: Array, lrp_aware: bool = False) -> Array:
         """The output for an input, (N, …); both are kept.
 
         With ``lrp_aware``, Linear and Convolution also keep all products, so that several calls of `lrp` are
@@ -63,11 +63,11 @@ class Module:
         """
         raise NotImplementedError
 
-    def backward(self, DY: Array) -> Array:  # noqa: N803
+    def backward(self, DY: Array) -> Array:
         """The gradient at the input as the toolbox has it; gradients of parameters are kept."""
         return self.gradient(DY)
 
-    def gradient(self, DY: Array) -> Array:  # noqa: N803
+    def gradient(self, DY: Array) -> Array:
         """The gradient at the input; gradients of parameters are kept."""
         return DY
 
@@ -83,7 +83,7 @@ class Module:
         """Set the rule and its parameter that `lrp` uses unless it is given others."""
         self.lrp_var, self.lrp_param = lrp_var, param
 
-    def lrp(self, R: Array, lrp_var: str | None = None, param: Any = None) -> Array:  # noqa: N803
+    def lrp(self, R: Array, lrp_var: str | None = None, param: Any = None) -> Array:
         """Relevance of the last input, for relevance ``R`` of the last output.
 
         Parameters

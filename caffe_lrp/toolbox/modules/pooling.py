@@ -1,5 +1,6 @@
 """Sum and max pooling of maps (N, H, W, D)."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,7 @@ class _Pooling(Module):
         shape = (*values.shape[:3], *self.pool, values.shape[3])
         return self._folded(np.broadcast_to(_per_window(values), shape))
 
-    def _flat(self, R: Array, _: Any) -> Array:  # noqa: N803
+    def _flat(self, R: Array, _: Any) -> Array:
         return self._evenly(R / (self.pool[0] * self.pool[1]))
 
 
@@ -53,23 +54,21 @@ class SumPool(_Pooling):
         Which faults of the toolbox are reproduced.
     """
 
-    def __init__(
-        self, pool: Pair = (2, 2), stride: Pair = (2, 2), quirks: ToolboxQuirks = NO_QUIRKS
-    ) -> None:
+    def __init__(self, pool: Pair = (2, 2), stride: Pair = (2, 2), quirks: ToolboxQuirks = NO_QUIRKS) -> None:
         super().__init__(pool, stride)
         self.quirks = quirks
 
     @property
     def _norm(self) -> float:
-        return (self.pool[0] * self.pool[1]) ** -0.5
+        return 1 / math.sqrt(self.pool[0] * self.pool[1])
 
-    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102, N803
+    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102
         self.X = X
         self.Y = self._windows.sum(axis=_OF_WINDOW) * np.asarray(self._norm, X.dtype)
         output: Array = self.Y
         return output
 
-    def gradient(self, DY: Array) -> Array:  # noqa: D102, N803
+    def gradient(self, DY: Array) -> Array:  # noqa: D102
         return self._evenly(DY * np.asarray(self._norm, DY.dtype))
 
     def rules(self) -> Mapping[str, Rule]:  # noqa: D102
@@ -85,12 +84,12 @@ class SumPool(_Pooling):
             "alphabeta_slow": self._alphabeta,
         }
 
-    def _in_proportion(self, R: Array, epsilon: float) -> Array:  # noqa: N803
+    def _in_proportion(self, R: Array, epsilon: float) -> Array:
         windows = self._windows
         ratio = R / stabilised(windows.sum(axis=_OF_WINDOW), epsilon)
         return self._folded(windows * _per_window(ratio))
 
-    def _alphabeta(self, R: Array, alpha: float, *, is_squared: bool = False) -> Array:  # noqa: N803
+    def _alphabeta(self, R: Array, alpha: float, *, is_squared: bool = False) -> Array:
         windows = self._windows
         positive = np.maximum(windows, 0)
         above = positive.sum(axis=_OF_WINDOW) + _TINY
@@ -106,7 +105,7 @@ class SumPool(_Pooling):
 class MaxPool(_Pooling):
     """The maximum of each window. Relevance is shared among all inputs that equal it."""
 
-    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102, N803
+    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102
         self.X = X
         self.Y = self._windows.max(axis=_OF_WINDOW)
         output: Array = self.Y
@@ -118,17 +117,17 @@ class MaxPool(_Pooling):
         winners: Array = self._windows == _per_window(self.Y)
         return winners
 
-    def backward(self, DY: Array) -> Array:  # noqa: D102, N803
+    def backward(self, DY: Array) -> Array:  # noqa: D102
         # The toolbox gives every maximum the whole gradient.
         return self._folded(self._winners * _per_window(DY))
 
-    def gradient(self, DY: Array) -> Array:  # noqa: D102, N803
+    def gradient(self, DY: Array) -> Array:  # noqa: D102
         return self._shared(DY, None)
 
     def rules(self) -> Mapping[str, Rule]:  # noqa: D102
         shared = ("simple", "epsilon", "alphabeta", "simple_slow", "epsilon_slow", "alphabeta_slow")
         return dict.fromkeys(shared, self._shared) | {"flat": self._flat, "ww": self._flat}
 
-    def _shared(self, R: Array, _: Any) -> Array:  # noqa: N803
+    def _shared(self, R: Array, _: Any) -> Array:
         winners = self._winners
         return self._folded(winners * _per_window(R / winners.sum(axis=_OF_WINDOW, dtype=R.dtype)))

@@ -16,4 +16,4 @@ class Random(Protocol):
 
 
 #: NumPy's own, as in the toolbox: ``numpy.random.seed`` makes a script repeatable.
-GLOBAL: Random = np.random.mtrand._rand  # type: ignore[attr-defined]
+GLOBAL: Random = np.random.mtrand._rand

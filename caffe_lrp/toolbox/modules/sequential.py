@@ -60,7 +60,7 @@ class Sequential(Module):
 
     # Interface of the toolbox
 
-    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102, N803
+    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102
         values = np.asarray(X, self.dtype)
         self.X = values
         for module in self.modules:
@@ -68,14 +68,14 @@ class Sequential(Module):
         self.Y = values
         return values
 
-    def backward(self, DY: Array) -> Array:  # noqa: D102, N803
+    def backward(self, DY: Array) -> Array:  # noqa: D102
         for module in reversed(self.modules):
-            DY = module.backward(DY)  # noqa: N806 - the toolbox's names
+            DY = module.backward(DY)
         return DY
 
-    def gradient(self, DY: Array) -> Array:  # noqa: D102, N803
+    def gradient(self, DY: Array) -> Array:  # noqa: D102
         for module in reversed(self.modules):
-            DY = module.gradient(DY)  # noqa: N806 - the toolbox's names
+            DY = module.gradient(DY)
         return DY
 
     def update(self, lrate: float) -> None:  # noqa: D102
@@ -92,10 +92,10 @@ class Sequential(Module):
         for module in self.modules:
             module.set_lrp_parameters(lrp_var, param)
 
-    def lrp(self, R: Array, lrp_var: str | None = None, param: Any = None) -> Array:  # noqa: N803
+    def lrp(self, R: Array, lrp_var: str | None = None, param: Any = None) -> Array:
         """Relevance of the input, for relevance ``R`` of the output. Nothing is masked."""
         for module in reversed(self.modules):
-            R = module.lrp(R, lrp_var, param)  # noqa: N806 - the toolbox's names
+            R = module.lrp(R, lrp_var, param)
         return R
 
     def drop_softmax_output_layer(self) -> None:
@@ -108,10 +108,10 @@ class Sequential(Module):
 
     def train(
         self,
-        X: Array,  # noqa: N803
-        Y: Array,  # noqa: N803
-        Xval: Any = (),  # noqa: N803
-        Yval: Any = (),  # noqa: N803
+        X: Array,
+        Y: Array,
+        Xval: Any = (),
+        Yval: Any = (),
         batchsize: int = 25,
         iters: int = 10000,
         lrate: float = 0.005,
@@ -130,32 +130,14 @@ class Sequential(Module):
 
         Parameters
         ----------
-        X, Y
-            Inputs, and outputs to learn.
-        Xval, Yval
-            Inputs and outputs for evaluation; unless given, those for training.
-        batchsize
-            Samples per iteration, drawn without repetition.
-        iters
-            Iterations.
-        lrate
-            Learning rate.
-        lrate_decay
-            How the learning rate falls with the accuracy: ``sublinear``, ``linear`` or ``none``.
-        lfactor_initial
-            Factor of the learning rate at first.
-        status
-            Iterations from one evaluation to the next.
-        convergence
-            End after so many evaluations in a row without improvement; not if it is at most 0.
-        transform
-            Applied to each batch of inputs.
+        X, Y, Xval, Yval
+            Inputs, and outputs to learn; the same for evaluation, unless those for training should do.
+        batchsize, iters, lrate, lrate_decay, lfactor_initial, status, convergence, transform
+            See `training.Schedule`.
         silent
             Whether nothing is reported.
-        quirks
-            Which faults of the toolbox are reproduced.
-        random
-            Where samples are drawn from.
+        quirks, random
+            Which faults of the toolbox are reproduced, and where samples are drawn from.
 
         Raises
         ------
@@ -171,15 +153,19 @@ class Sequential(Module):
     # Not in the toolbox
 
     def lrp_layerwise(
-        self, module: Module, R: Array, lrp_var: str | None = None, param: Any = None  # noqa: N803
+        self,
+        module: Module,
+        R: Array,
+        lrp_var: str | None = None,
+        param: Any = None,
     ) -> Array:
         """Relevance of the input of one module, for relevance ``R`` of its output."""
         return module.lrp(R, lrp_var, param)
 
     def fit(
         self,
-        X: Array,  # noqa: N803
-        Y: Array,  # noqa: N803
+        X: Array,
+        Y: Array,
         loss: LossName = "softmax_crossentropy",
         optimizer: Optimizer | None = None,
         *,
@@ -199,8 +185,8 @@ class Sequential(Module):
         Y
             Classes (N,), or outputs to learn (N, classes).
         loss
-            ``softmax_crossentropy``, ``sigmoid_crossentropy`` or ``mse``. A SoftMax at the end is allowed for:
-            the cross-entropy is that of its output.
+            ``softmax_crossentropy``, ``sigmoid_crossentropy`` or ``mse``. The first is that of a SoftMax at
+            the end of the net, or else of the softmax of its outputs.
         optimizer
             `SGD` or `Adam`; unless given, Adam.
         epochs

@@ -32,7 +32,7 @@ class Weighted(Module):
     #: Whether 0/0 is 0 in the slow αβ rule, and not NaN.
     _slow_is_bounded: ClassVar[bool] = False
 
-    def __init__(self, W: Array, B: Array) -> None:  # noqa: N803
+    def __init__(self, W: Array, B: Array) -> None:
         super().__init__()
         self.W, self.B = W, B
         self.Z: Any = None
@@ -42,7 +42,7 @@ class Weighted(Module):
 
     # What a subclass defines
 
-    def gathered(self, X: Array) -> Array:  # noqa: N803
+    def gathered(self, X: Array) -> Array:
         """Columns (…, K) of an input."""
         raise NotImplementedError
 
@@ -58,14 +58,14 @@ class Weighted(Module):
 
     # Forward and backward pass
 
-    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102, N803
+    def forward(self, X: Array, lrp_aware: bool = False) -> Array:  # noqa: D102
         self.X, self._columns = X, self.gathered(X)
         self.Z = self._products() if lrp_aware else None
         self.Y = self._columns @ self.matrix + self.B
         output: Array = self.Y
         return output
 
-    def gradient(self, DY: Array, is_first: bool = False) -> Array:  # noqa: D102, N803
+    def gradient(self, DY: Array, is_first: bool = False) -> Array:  # noqa: D102
         flat = DY.reshape(-1, DY.shape[-1])
         self.dW = (self._columns.reshape(len(flat), -1).T @ flat).reshape(self.W.shape)
         self.dB = flat.sum(axis=0)
@@ -97,7 +97,7 @@ class Weighted(Module):
             return self.folded(np.einsum("...ko,...o->...k", self.Z, ratio))
         return self.folded(self._columns * (ratio @ self.matrix.T))
 
-    def _alphabeta(self, R: Array, alpha: float) -> Array:  # noqa: N803
+    def _alphabeta(self, R: Array, alpha: float) -> Array:
         positive, negative = np.maximum(self.matrix, 0), np.minimum(self.matrix, 0)
         up, down = np.maximum(self._columns, 0), np.minimum(self._columns, 0)
         above = up @ positive + down @ negative + np.maximum(self.B, 0) + _TINY
@@ -111,7 +111,7 @@ class Weighted(Module):
             found += up * (ratio @ negative.T) + down * (ratio @ positive.T)
         return self.folded(found)
 
-    def _alphabeta_of_products(self, R: Array, alpha: float) -> Array:  # noqa: N803
+    def _alphabeta_of_products(self, R: Array, alpha: float) -> Array:
         positive = np.maximum(self.Z, 0)
         above = positive.sum(axis=-2) + np.maximum(self.B, 0) + _TINY
         found = np.einsum("...ko,...o->...k", positive, alpha * (R / above))
@@ -121,24 +121,24 @@ class Weighted(Module):
             found += np.einsum("...ko,...o->...k", negative, (1 - alpha) * (R / below))
         return self.folded(found)
 
-    def _flat(self, R: Array, _: Any) -> Array:  # noqa: N803
+    def _flat(self, R: Array, _: Any) -> Array:
         share = R.sum(axis=-1, keepdims=True) / len(self.matrix)
         return self.folded(np.broadcast_to(share, self._columns.shape))
 
-    def _squared(self, R: Array, _: Any) -> Array:  # noqa: N803
+    def _squared(self, R: Array, _: Any) -> Array:
         squares = self.matrix**2
         with np.errstate(invalid="ignore"):
             return self.folded(R @ (squares / squares.sum(axis=0)).T)
 
     # The same by definition
 
-    def _slowly(self, R: Array, epsilon: float) -> Array:  # noqa: N803
+    def _slowly(self, R: Array, epsilon: float) -> Array:
         products = self._products()
         sums = products.sum(axis=-2) + self.B
         ratio = R / (sums + epsilon * sign(sums))
         return self.folded((products * ratio[..., np.newaxis, :]).sum(axis=-1))
 
-    def _alphabeta_slowly(self, R: Array, alpha: float) -> Array:  # noqa: N803
+    def _alphabeta_slowly(self, R: Array, alpha: float) -> Array:
         products = self._products()
         found = np.zeros_like(self._columns)
         for factor, part, bias in (
