@@ -323,6 +323,32 @@ def test_the_published_xor_net_has_the_worked_numbers() -> None:
         near(net.lrp(start, *rule), [wanted])
 
 
+LENET: list[tuple[str, Any, float, list[float]]] = [
+    ("simple", None, 0.228892280, [27.304996, 31.177056, 17.128007]),
+    ("epsilon", 1.0, 0.0932122467, [10.781059, 14.258157, 4.269749]),
+    ("alphabeta", 2.0, 2.28638614, [247.452714, 281.33193, 130.078542]),
+    ("flat", None, 0.0666944923, [23.54356, 28.137971, 14.062606]),
+    ("ww", None, 0.0654758002, [23.54356, 28.137971, 14.062606]),
+]
+
+
+@pytest.mark.skipif(not XOR.is_file(), reason="needs the toolbox's files")
+def test_the_published_lenet_has_the_worked_numbers() -> None:
+    pytest.importorskip("scipy")
+    net = model_io.read(XOR.with_name("LeNet-5.txt"))
+    x = data_io.read(XOR.with_name("test_images.mat"))[:3].reshape(3, 28, 28, 1) / 127.5 - 1
+    y = net.forward(np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=-1))
+    near(y[0, [0, 7, 9]], [0.13702, 23.54356, 6.20056], 1e-5)
+    start = y * (y == y.max(axis=1, keepdims=True))
+    for rule, parameter, single, sums in LENET:
+        relevance = net.lrp(start, rule, parameter)
+        near(relevance[0, 10, 16, 0], single)
+        near(relevance.sum(axis=(1, 2, 3)), sums, 1e-6)
+    net.set_lrp_parameters("alpha", 1.0)
+    net.modules[0].set_lrp_parameters("ww")
+    near(net.lrp(start)[0, 10, 16, 0], 0.231353291)
+
+
 # Caffe files
 
 
