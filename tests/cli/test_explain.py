@@ -153,7 +153,7 @@ def test_a_sheet_holds_photos_and_their_pictures(tmp_path: Path) -> None:
     assert not (tmp_path / "again").exists()
     assert explain(tmp_path / "again", *words, "--overwrite").returncode == ExitCode.IMAGES_FAILED
     result = explain(tmp_path, "none.png", "--sheet", tmp_path / "other.png")
-    assert "other.png was not written: there is no picture to put on it" in result.stderr
+    assert "other.png was not written: there are no pictures to put on it" in result.stderr
 
 
 def test_images_of_one_name_are_refused(tmp_path: Path) -> None:

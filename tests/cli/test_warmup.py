@@ -183,7 +183,7 @@ def test_after_a_warm_up_no_run_compiles_anything(cache: Path, warmed: Outcome, 
 @pytest.mark.slow
 def test_a_warm_up_for_a_cpu_serves_the_runs_that_name_it(tmp_path: Path) -> None:
     ahead = runs(tmp_path, ["warmup", "--cpu", BASELINE], before=TWO_KERNELS)
-    setting = f"to run with it, set CAFFE_LRP_CPU={BASELINE} and CAFFE_LRP_CACHE_DIR={tmp_path}"
+    setting = f"to use it, set CAFFE_LRP_CPU={BASELINE} and CAFFE_LRP_CACHE_DIR={tmp_path}"
     assert (ahead.codes, ahead.printed[1:]) == ([ExitCode.DONE], [setting])
     (folder,) = tmp_path.iterdir()
     assert len(stored(folder)) == 2

@@ -197,8 +197,8 @@ def outcome(code: int, text: str = "", peak: int = 0, *, is_hung: bool = False) 
     [
         (outcome(0), None),
         (outcome(3, "caffe-lrp: error: config.txt: is empty"), None),
-        (outcome(3), "ended 3 without a word"),
-        (outcome(1, "?"), "ended with the exit code 1, which the manual does not have"),
+        (outcome(3), "ended 3 without a message"),
+        (outcome(1, "?"), "ended with the exit code 1, which is not in the manual"),
         (outcome(-signal.SIGSEGV), "was ended by SIGSEGV"),
         (outcome(-signal.SIGTERM), "was ended by SIGTERM"),
         (outcome(4, "a.png: internal error, please report it: KeyError: 1"), "says 'please report'"),
