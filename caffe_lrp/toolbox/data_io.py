@@ -82,7 +82,7 @@ def _matlab() -> Any:
         import scipy.io  # noqa: PLC0415 - an extra
     except ImportError as fault:
         raise UsageError(
-            "files of MATLAB need SciPy: pip install scipy; or save them as .npy or .txt"
+            "files of MATLAB need SciPy: pip install 'caffe-lrp[mat]'; or save them as .npy or .txt"
         ) from fault
     return scipy.io
 

@@ -1,14 +1,16 @@
 """Files of nets: the toolbox's text format, and its pickles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 
-from caffe_lrp.errors import ModelError
-from caffe_lrp.files.reading import read_small_file
+from caffe_lrp.errors import ModelError, about
+from caffe_lrp.formats.importers.toolbox.module import Module as StoredModule
+from caffe_lrp.formats.importers.toolbox.pickled import read_pickle
+from caffe_lrp.formats.importers.toolbox.text import read_text
 
 from .model_pickle import can_be_pickled, pickled
-from .model_text import read_text, text_of
+from .model_text import module_of, text_of
 from .modules import Sequential
 from .paths import Report, existing, format_of, log
 
@@ -21,7 +23,8 @@ def read(path: str | PathLike[str], fmt: str | None = None, report: Report = log
     path
         The file.
     fmt
-        ``txt``; unless given, by the ending of the name.
+        ``txt``, or ``nn`` (``pickle``, ``pickled``), of which nothing is run; unless given, by the ending of
+        the name.
     report
         Called with the line that the toolbox prints; the net reports to it as well.
 
@@ -35,9 +38,8 @@ def read(path: str | PathLike[str], fmt: str | None = None, report: Report = log
     source = existing(path, "model_io.read")
     kind = format_of(source, fmt, _READERS)
     report(f"loading {kind}-formatted network model from {source}")
-    net = _READERS[kind](source)
-    net.report = report
-    return net
+    with about(ModelError, place=source, file=source):
+        return Sequential([module_of(stored) for stored in _READERS[kind](source)], report)
 
 
 def write(model: Sequential, path: str | PathLike[str], fmt: str | None = None, report: Report = log) -> None:
@@ -67,19 +69,8 @@ def write(model: Sequential, path: str | PathLike[str], fmt: str | None = None, 
     target.write_bytes(content)
 
 
-def _read_txt(path: Path) -> Sequential:
-    content = read_small_file(path, "model", ModelError, most_megabytes=_MOST_MEGABYTES)
-    try:
-        return Sequential(read_text(content.decode("ascii"), str(path)))
-    except UnicodeDecodeError as fault:
-        raise ModelError(f"{path}: is not a text; the toolbox's text format has only ASCII") from fault
-
-
-def _refuse_pickle(path: Path) -> Sequential:
-    raise ModelError(
-        f"{path}: pickles are not read, as they can run programs; write the net as text in the toolbox: "
-        "model_io.write(model, 'net.txt')"
-    )
+def _read_txt(path: Path) -> Iterable[StoredModule]:
+    return read_text(path).modules
 
 
 def _pickled(net: Sequential) -> bytes:
@@ -93,11 +84,9 @@ def _text(net: Sequential) -> bytes:
     return "".join(f"{line}\n" for line in text_of(net.modules)).encode("ascii")
 
 
-#: A text of a net of 50 million weights.
-_MOST_MEGABYTES = 1024
 _PICKLES = ("nn", "pickle", "pickled", "")
-_READERS: dict[str, Callable[[Path], Sequential]] = {
+_READERS: dict[str, Callable[[Path], Iterable[StoredModule]]] = {
     "txt": _read_txt,
-    **dict.fromkeys(_PICKLES, _refuse_pickle),
+    **dict.fromkeys(_PICKLES, read_pickle),
 }
 _WRITERS: dict[str, Callable[[Sequential], bytes]] = {"txt": _text, **dict.fromkeys(_PICKLES, _pickled)}

@@ -189,35 +189,11 @@ def test_a_net_is_written_as_the_toolbox_writes_it_and_read_again(tmp_path: Path
     assert (again.modules[3].W == net.modules[3].W).all()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("Linear 2 1\n1 2\n", "line 3: biases are 0 numbers, not 1"),
-        ("Linear 2 1\n1 2 3\n0\n", "line 2: weights are 3 numbers, not 2×1"),
-        ("Linear 2 1\n1 x\n0\n", "line 2: weights are not numbers"),
-        ("Linear 2 1\n1 nan\n0\n", "line 2: weights are not all finite"),
-        ("Linear 2\n", "line 1: Linear needs 2 whole numbers"),
-        ("Linear 999999999 999999999\n", "line 1: these sizes are too large"),
-        ("Rect\nBatchNorm\n", "line 2: 'BatchNorm' is no layer of the toolbox"),
-        ("Rect\né\n", "is not a text"),
-    ],
-)
-def test_a_damaged_text_is_refused_with_its_line(text: str, message: str, tmp_path: Path) -> None:
+def test_a_damaged_text_is_refused_with_its_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "net.txt"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(ModelError, match=message):
+    path.write_text("Rect\nLinear 2 1\n1 x\n0\n")
+    with pytest.raises(ModelError, match=r"net.txt: line 3: .*x"):
         model_io.read(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "count"), [("", 0), ("Linear 2 1\n1 2\n0.5\n\nRect\n", 1), ("Rectify\nTanh", 2)]
-)
-def test_an_empty_line_ends_a_text_but_its_last_line_needs_no_end(
-    text: str, count: int, tmp_path: Path
-) -> None:
-    path = tmp_path / "net.txt"
-    path.write_text(text)
-    assert len(model_io.read(path).modules) == count
 
 
 def test_a_pickle_has_the_names_of_the_toolbox_and_of_all_releases_of_numpy(tmp_path: Path) -> None:
@@ -233,7 +209,10 @@ def test_a_pickle_has_the_names_of_the_toolbox_and_of_all_releases_of_numpy(tmp_
     read = Reader(io.BytesIO((tmp_path / "net.nn").read_bytes())).load()
     assert ("modules.sequential", "Sequential") in asked
     assert {module for module, _ in asked if "numpy" in module} == {"numpy.core.multiarray", "numpy"}
-    assert (read.modules[0].W == net.modules[0].W).all()  # type: ignore[attr-defined]
+    again = model_io.read(tmp_path / "net.nn")
+    assert [type(module) for module in again.modules] == [type(module) for module in net.modules]
+    for found in (read, again):
+        assert (found.modules[0].W == net.modules[0].W).all()  # type: ignore[union-attr]
     assert (read.modules[3].m, read.modules[0].stride, read.modules[4].lrp_param) == (3, (1, 1), 1.0)
 
 
@@ -301,7 +280,7 @@ def test_data_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         data_io.write(POINTS, tmp_path / "a.csv")
     with pytest.raises(FileNotFoundError, match="No such file or directory"):
         data_io.read(tmp_path / "b.npy")
-    with pytest.raises(ModelError, match="pickles are not read"):
+    with pytest.raises(ModelError, match=r"a.npy: "):
         model_io.read(tmp_path / "a.npy", "nn")
 
 

@@ -5,7 +5,7 @@ Importers build an `ImportedNet`; `caffe_files` writes it. Nothing here knows a 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,13 @@ class ImportedLayer:
     source: str = ""
 
 
+class Setting(NamedTuple):
+    """A value that the config of the new net should have, and why."""
+
+    value: Any
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class ImportedNet:
     """A whole net.
@@ -60,6 +67,8 @@ class ImportedNet:
         In the order of execution.
     notes
         What was left out, folded or changed, for the report.
+    settings
+        Attributes of a config -> their values.
     """
 
     name: str
@@ -69,3 +78,4 @@ class ImportedNet:
     input_shape: Shape
     layers: tuple[ImportedLayer, ...]
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Setting] = field(default_factory=dict)
