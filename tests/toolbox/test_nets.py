@@ -211,8 +211,8 @@ def test_a_pickle_has_the_names_of_the_toolbox_and_of_all_releases_of_numpy(tmp_
     assert {module for module, _ in asked if "numpy" in module} == {"numpy.core.multiarray", "numpy"}
     again = model_io.read(tmp_path / "net.nn")
     assert [type(module) for module in again.modules] == [type(module) for module in net.modules]
-    for found in (read, again):
-        assert (found.modules[0].W == net.modules[0].W).all()  # type: ignore[union-attr]
+    for found in (read.modules[0], again.modules[0]):
+        assert (vars(found)["W"] == vars(net.modules[0])["W"]).all()
     assert (read.modules[3].m, read.modules[0].stride, read.modules[4].lrp_param) == (3, (1, 1), 1.0)
 
 
