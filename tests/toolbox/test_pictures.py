@@ -60,6 +60,7 @@ def test_edges_of_the_input_are_black() -> None:
     picture = render.hm_to_rgb(np.ones((12, 12)), x, scaling=1, sigma=1)
     edges = (picture == 0).all(axis=2)
     assert edges[4:8, 4:8].sum() == 12 == edges.sum()
+    assert (render.hm_to_rgb(np.ones((12, 12)), x) == 0).all(axis=2).sum() == 44
     said: list[str] = []
     render.hm_to_rgb(np.ones(4), x, report=said.append)
     assert said == ["no edges are drawn: X has (36, 36) pixels, the heatmap (6, 6)"]
