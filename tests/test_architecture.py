@@ -31,6 +31,7 @@ ARROWS = {
     "model": FOUNDATION
     | {"machine", "files", "formats", "kernels", "net", "relevance", "engines", "inspection", "imaging"}
     | {"rendering", "layers"},
+    "toolbox": FOUNDATION | {"files", "formats", "rendering"},
     "outputs": FOUNDATION | {"machine", "files", "kernels", "imaging", "rendering", "model"},
     "config": FOUNDATION | {"machine", "files", "relevance", "rendering"},
     "sources": FOUNDATION | {"files", "relevance"},
@@ -41,7 +42,7 @@ ARROWS = {
     | {"machine", "files", "formats", "compute", "layers", "net", "relevance", "engines", "imaging"},
     "cli": FOUNDATION
     | {"__init__", "machine", "files", "formats", "kernels", "net", "relevance", "inspection", "model"}
-    | {"rendering", "outputs", "config", "sources", "batch"},
+    | {"rendering", "toolbox", "outputs", "config", "sources", "batch"},
     "__main__": {"cli"},
 }
 

@@ -9,7 +9,7 @@ _FOLDER = Path(__file__).parents[1] / "manual"
 _ORDER = (
     "start", "config", "nets", "importing", "lists", "formulas", "composites", "start-vectors", "layers",
     "pictures", "options", "outputs", "runs", "conservation", "toolbox", "speed", "containers", "cluster",
-    "errors", "python", "pycaffe", "architecture", "contributing", "glossary",
+    "errors", "python", "pycaffe", "teaching", "architecture", "contributing", "glossary",
 )  # fmt: skip
 
 #: Topic -> words that a reader may look up instead: its text has them, and none is a topic or a command.
@@ -35,6 +35,7 @@ SYNONYMS = {
     "python": "notebook notebooks jupyter",
     "pycaffe": "script scripts relpropopts transformer classifier",
     "contributing": "test tests",
+    "teaching": "sequential modules digits lenet mlp",
     "glossary": "word words",
 }
 #: Words of readers -> the synonym that the manual has for them.

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,7 +97,12 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def write_new(path: Path, content: str) -> None:
-    """Write a text to a new file.
+    """Write a text to a new file; raises as `write_new_bytes`."""
+    write_new_bytes(path, [content.encode()])
+
+
+def write_new_bytes(path: Path, parts: Iterable[bytes]) -> None:
+    """Write the parts of its content to a new file.
 
     Raises
     ------
@@ -107,7 +112,7 @@ def write_new(path: Path, content: str) -> None:
     try:
         with path.open("xb") as file:
             try:
-                file.write(content.encode())
+                file.writelines(parts)
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise

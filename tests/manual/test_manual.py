@@ -200,6 +200,11 @@ def test_the_python_of_the_manual_and_of_the_readme_runs(
     assert {path.name for path in tmp_path.glob("*.png")} == {"overlay.png", "outline.png"}
 
 
+def test_the_training_of_the_manual_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile("\n".join(code_in(section("teaching", "Training"))), "teaching.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 8 + 1
+
+
 def commands_in(text: str) -> list[str]:
     """The commands of caffe-lrp among the indented lines of a text."""
     code = re.sub(r"[\\]\n +|(?<=\|)\n +", " ", "\n".join(re.findall("^ {4,}.*$", text, re.MULTILINE)))

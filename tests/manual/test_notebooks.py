@@ -30,11 +30,12 @@ def run_cell(source: str, names: dict[str, Any]) -> Any:
     return as_html() if as_html else shown
 
 
-def test_there_are_three() -> None:
+def test_there_are_four() -> None:
     assert [path.name for path in NOTEBOOKS] == [
         "1_first_heatmaps.ipynb",
         "2_formulas_and_layers.ipynb",
         "3_conservation.ipynb",
+        "4_classroom.ipynb",
     ]
 
 

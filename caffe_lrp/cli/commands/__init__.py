@@ -61,6 +61,7 @@ COMMANDS = {
     "status": Command("status"),
     "merge": Command("merge"),
     "convert-config": Command("convert_config"),
+    "classroom": Command("classroom", address_space=0),
     "warmup": Command("warmup", address_space=ADDRESS_SPACE_TO_COMPILE),
     "help": Command("help"),
 }
