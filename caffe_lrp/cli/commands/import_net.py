@@ -37,7 +37,7 @@ def add_arguments(parser: Parser) -> None:
     add("--labels", type=Path, metavar="FILE", help="class labels, one per line")
     add(
         "--flatten-order", type=one_of(*_FLATTEN_ORDERS), metavar="PART",
-        help="part of the LRP Toolbox that the net is from: python (default) or matlab",
+        help="toolbox nets: python (default) or matlab",
     )  # fmt: skip
     parser.fault_of = _fault
 
