@@ -7,16 +7,17 @@ _FOLDER = Path(__file__).parents[1] / "manual"
 
 #: Order of the list of topics; others follow.
 _ORDER = (
-    "start", "config", "nets", "lists", "formulas", "composites", "start-vectors", "layers", "pictures",
-    "options", "outputs", "runs", "conservation", "toolbox", "speed", "containers", "cluster", "errors",
-    "python", "architecture", "contributing", "glossary",
+    "start", "config", "nets", "import", "lists", "formulas", "composites", "start-vectors", "layers",
+    "pictures", "options", "outputs", "runs", "conservation", "toolbox", "speed", "containers", "cluster",
+    "errors", "python", "architecture", "contributing", "glossary",
 )  # fmt: skip
 
 #: Topic -> words that a reader may look up instead: its text has them, and none is a topic or a command.
 SYNONYMS = {
     "start": "install installation demo zoo drawing",
     "config": "yaml key keys mean resize resizing size crop head",
-    "nets": "net model caffemodel prototxt weights pytorch onnx keras tensorflow safetensors training",
+    "nets": "net model caffemodel prototxt weights safetensors training",
+    "import": "onnx pytorch keras tensorflow torchvision pickle",
     "lists": "list image images class classes target folder tar exif orientation",
     "formulas": "formula rule rules lrp epsilon gamma gradient cite",
     "start-vectors": "contrast clrp sglrp vector unit channel",
@@ -39,7 +40,7 @@ SYNONYMS = {
 OTHER_WORDS = {
     "citation": "cite", "color": "colour", "colors": "colours", "colormap": "cmap", "heatmaps": "heatmap",
     "cuda": "gpu", "preprocessing": "resizing", "resume": "resuming", "interrupt": "interrupting",
-    "h5": "hdf5", "pip": "install",
+    "h5": "hdf5", "pip": "install", "torch": "pytorch", "nn": "pickle",
 }  # fmt: skip
 
 

@@ -213,8 +213,8 @@ _KINDS = (
     ForeignKind("a pickled net of the LRP Toolbox", f"{_ONLY_CAFFE}; {IMPORT_ADVICE}", is_toolbox_pickle),
     ForeignKind(
         "a MATLAB file",
-        "if it is a net of the LRP Toolbox, write it as text in Matlab, with model_io.write(model, "
-        "'net.txt'), and use 'caffe-lrp import net.txt OUTDIR'",
+        f"{_ONLY_CAFFE}; if it is a net of the LRP Toolbox, write it as text in Matlab, with "
+        "model_io.write(model, 'net.txt'), and use 'caffe-lrp import net.txt OUTDIR'",
         _begins(b"MATLAB "),
     ),
     ForeignKind(

@@ -173,8 +173,11 @@ def test_help_as_a_value_lists_all_values_a_line_each(option: str, names: dict[o
     [
         ("--gama", "; did you mean '--gamma'?"),
         ("--over", "; did you mean '--overwrite'?"),
-        ("--labels", "; caffe-lrp explain, caffe-lrp init and caffe-lrp merge have it"),
-        ("--label", "; caffe-lrp explain, caffe-lrp init and caffe-lrp merge have --labels"),
+        ("--labels", "; caffe-lrp explain, caffe-lrp init, caffe-lrp import and caffe-lrp merge have it"),
+        (
+            "--label",
+            "; caffe-lrp explain, caffe-lrp init, caffe-lrp import and caffe-lrp merge have --labels",
+        ),
         ("--cnap", "; did you mean '--cmap'?"),
         ("--verbosity", "; did you mean '--verbose'?"),
         ("--colour", ""),

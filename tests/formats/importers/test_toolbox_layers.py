@@ -73,7 +73,8 @@ def loops(text: str, x: Array, order: FlattenOrder) -> Array:
         return flat
     at = next(n for n, line in enumerate(lines) if line.startswith("Linear"))
     z = flat @ np.array(lines[at + 1].split(), float).reshape(-1, 3) + np.array(lines[at + 2].split(), float)
-    return np.exp(z) / np.exp(z).sum()
+    probabilities: Array = np.exp(z) / np.exp(z).sum()
+    return probabilities
 
 
 @pytest.mark.parametrize("order", ["python", "matlab"])
