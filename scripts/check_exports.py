@@ -13,10 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-CHAPTER = Path(__file__).parents[1] / "caffe_lrp/manual/importing.md"
-#: Framework -> the net in the variable ``model``, which the manual leaves to the reader.
+CHAPTER = Path(__file__).parents[1] / "caffe_lrp/manual/import.md"
+#: Framework -> what the manual leaves to the reader.
 NETS = {
-    "PyTorch": "import torch, torchvision\nmodel = torchvision.models.resnet18(weights=None)\n",
+    "PyTorch": "",
     "Keras": "import keras\nmodel = keras.applications.MobileNetV2(weights=None, classifier_activation=None)\n",
 }
 #: Larger differences of scores, compared with the largest score, are a fault.
@@ -26,10 +26,11 @@ LARGEST = 1e-4
 def lines_for(framework: str) -> str:
     """Return the lines of the manual that export a net of a framework."""
     text = CHAPTER.read_text(encoding="utf-8")
-    block = re.search(rf"^From {framework}[^\n]*:\n\n((?:    [^\n]*\n)+)", text, re.MULTILINE)
+    block = re.search(rf"^## {framework}.*?\n\n((?:    [^\n]*\n)+)", text, re.MULTILINE | re.DOTALL)
     if block is None:
         raise SystemExit(f"{CHAPTER}: has no lines that export from {framework}")
-    return re.sub("^    ", "", block[1], flags=re.MULTILINE)
+    lines = re.sub("^    ", "", block[1], flags=re.MULTILINE)
+    return lines.replace('weights="DEFAULT"', "weights=None")  # nothing is downloaded
 
 
 def difference_of(framework: str, python: Path, folder: Path) -> float:

@@ -1252,6 +1252,57 @@ CATALOGUE = (
         ),
     ),
     Group(
+        "A net from elsewhere (`import`)",
+        (
+            Kind(
+                "it is a PyTorch model",
+                content("net.pt", b"PK\x03\x04" + bytes(26) + b"archive/data.pkl"),
+                "caffe-lrp: error: net.pt: is a PyTorch model, which cannot be imported; caffe-lrp runs "
+                "only Caffe nets; export the net to ONNX for 'caffe-lrp import', see caffe-lrp help import, or use "
+                "zennit or Captum",
+                options=("import", "net.pt", "new"),
+            ),
+            Kind(
+                "it was saved by Matlab",
+                content("net.mat", b"MATLAB 5.0 MAT-file, Platform: PCWIN64"),
+                "caffe-lrp: error: net.mat: is a MATLAB file, which cannot be imported; caffe-lrp runs only "
+                "Caffe nets; if it is a net of the LRP Toolbox, write it as text in Matlab, with "
+                "model_io.write(model, 'net.txt'), and use 'caffe-lrp import net.txt OUTDIR'",
+                options=("import", "net.mat", "new"),
+            ),
+            Kind(
+                "its pickle calls a program",
+                content("net.nn", b"\x80\x02cos\nsystem\n."),
+                "caffe-lrp: error: net.nn: names os.system, which is no part of a net of the LRP Toolbox; it "
+                "is not opened, as opening it could run any program",
+                options=("import", "net.nn", "new"),
+            ),
+            Kind(
+                "a line of its text has too few numbers",
+                content("net.txt", "Linear 2 2\n1 2 3\n0 0\n"),
+                "caffe-lrp: error: net.txt: line 2: W must have 4 numbers, but has fewer",
+                options=("import", "net.txt", "new"),
+            ),
+            Kind(
+                "the unit of its preprocessing is not clear",
+                nothing,
+                "usage: …\n"
+                "caffe-lrp import: error: --std-values below 1 are for pixels from 0 to 1: add --pixel-range "
+                "1, or --pixel-range 255 if they are meant for grey levels",
+                exit_code=2,
+                options=("import", "net.onnx", "new", "--std-values", "0.229,0.224,0.225"),
+            ),
+            Kind(
+                "the new folder already has a net",
+                together(content("net.txt", "Rect\n"), content("deploy.prototxt", "")),
+                "caffe-lrp: error: deploy.prototxt: already exists; give another folder, or remove it first",
+                exit_code=5,
+                explained=(),
+                options=("import", "net.txt", "./"),
+            ),
+        ),
+    ),
+    Group(
         "The class labels",
         (
             Kind(

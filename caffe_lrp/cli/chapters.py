@@ -7,7 +7,7 @@ _FOLDER = Path(__file__).parents[1] / "manual"
 
 #: Order of the list of topics; others follow.
 _ORDER = (
-    "start", "config", "nets", "importing", "lists", "formulas", "composites", "start-vectors", "layers",
+    "start", "config", "nets", "import", "lists", "formulas", "composites", "start-vectors", "layers",
     "pictures", "options", "outputs", "runs", "conservation", "toolbox", "speed", "containers", "cluster",
     "errors", "python", "pycaffe", "teaching", "architecture", "contributing", "glossary",
 )  # fmt: skip
@@ -16,8 +16,8 @@ _ORDER = (
 SYNONYMS = {
     "start": "install installation demo zoo drawing",
     "config": "yaml key keys mean resize resizing size crop head",
-    "nets": "net model caffemodel prototxt weights training",
-    "importing": "onnx pytorch keras torchvision tf2onnx",
+    "nets": "net model caffemodel prototxt weights safetensors training",
+    "import": "onnx pytorch keras tensorflow torchvision pickle",
     "lists": "list image images class classes target folder tar exif orientation",
     "formulas": "formula rule rules lrp epsilon gamma gradient cite",
     "start-vectors": "contrast clrp sglrp vector unit channel",
@@ -41,9 +41,8 @@ SYNONYMS = {
 #: Words of readers -> the synonym that the manual has for them.
 OTHER_WORDS = {
     "citation": "cite", "color": "colour", "colors": "colours", "colormap": "cmap", "heatmaps": "heatmap",
-    "cuda": "gpu", "tensorflow": "tf2onnx", "safetensors": "pytorch",
-    "preprocessing": "resizing", "resume": "resuming", "interrupt": "interrupting",
-    "h5": "hdf5", "pip": "install",
+    "cuda": "gpu", "preprocessing": "resizing", "resume": "resuming", "interrupt": "interrupting",
+    "h5": "hdf5", "pip": "install", "torch": "pytorch", "nn": "pickle",
 }  # fmt: skip
 
 

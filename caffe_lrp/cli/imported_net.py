@@ -26,6 +26,8 @@ from .terminal import remark, say
 
 _PROTOTXT, _CONFIG, _REPORT = "deploy.prototxt", "config.yaml", "report.md"
 _OPTIONS = ("input_size", "mean_values", "std_values", "channel_order", "labels", "flatten_order")
+#: Size of an image that is a vector.
+_ONE_PIXEL = (1, 1)
 _UNKNOWN_MEAN = (
     "FILL IN: the file does not have the preprocessing of the net. Write the mean that is subtracted, in "
     "grey levels from 0 to 255: one number per channel, or one for all; 0 subtracts nothing. For nets of "
@@ -134,7 +136,7 @@ def _settings(options: argparse.Namespace, net: ImportedNet) -> Mapping[str, Set
     times = f", × {unit:g}, as pixels are from 0 to 1" if unit != 1 else ""
     if channels == 3:
         found.setdefault("channel_order", Setting("RGB", "the order of most frameworks"))
-    if size == [1, 1]:
+    if tuple(size) == _ONE_PIXEL:
         found = {
             "mean_values": _ZERO,
             "resize": Setting("none", "the images are NumPy files (.npy)"),
@@ -178,4 +180,5 @@ def _lines(
     yield "next, once that is filled in:" if empty else "next:"
     command = f"caffe-lrp -c {shlex.quote(str(folder / _CONFIG))}"
     yield f"  {command} --dry-run"
-    yield f"  {command} --images FOLDER -p out"
+    images = "-f LIST" if net.input_shape[2:] == _ONE_PIXEL else "--images FOLDER"
+    yield f"  {command} {images} -p out"

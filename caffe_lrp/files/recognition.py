@@ -12,7 +12,7 @@ UNPACK_ADVICE = "unpack it first"
 _FETCH_ADVICE = "download the file itself, not the page that shows it"
 _ONLY_CAFFE = "caffe-lrp runs only Caffe nets"
 IMPORT_ADVICE = "'caffe-lrp import MODEL OUTDIR' makes Caffe files of it"
-_EXPORT_ADVICE = "export the net to ONNX for 'caffe-lrp import', see caffe-lrp help importing"
+_EXPORT_ADVICE = "export the net to ONNX for 'caffe-lrp import', see caffe-lrp help import"
 
 #: Bytes at the beginning of a file that show whether it is a text.
 HEAD_BYTES = 512
@@ -213,8 +213,8 @@ _KINDS = (
     ForeignKind("a pickled net of the LRP Toolbox", f"{_ONLY_CAFFE}; {IMPORT_ADVICE}", is_toolbox_pickle),
     ForeignKind(
         "a MATLAB file",
-        "if it is a net of the LRP Toolbox, write it as text in Matlab, with model_io.write(model, "
-        "'net.txt'), and use 'caffe-lrp import net.txt OUTDIR'",
+        f"{_ONLY_CAFFE}; if it is a net of the LRP Toolbox, write it as text in Matlab, with "
+        "model_io.write(model, 'net.txt'), and use 'caffe-lrp import net.txt OUTDIR'",
         _begins(b"MATLAB "),
     ),
     ForeignKind(

@@ -67,6 +67,8 @@ MODELS = {
     "net.h5": (b"\x89HDF\r\n\x1a\n" + bytes(3000) + b"keras_version", "a Keras model"),
     "frozen.pb": (field(1, NODE) + field(1, NODE), "a TensorFlow model"),
     "saved_model.pb": (field(1, 1) + field(2, field(1, field(4, b"serve"))), "a TensorFlow model"),
+    "net.nn": (b"\x80\x02(cmodules.sequential\nSequential\n", "a pickled net of the LRP Toolbox"),
+    "net.mat": (b"MATLAB 5.0 MAT-file, Platform: PCWIN64", "a MATLAB file"),
     "net.tflite": (b"\x1c\0\0\0TFL3" + bytes(20), "a TensorFlow Lite model"),
 }
 MODEL_CASES = pytest.mark.parametrize(("content", "name"), MODELS.values(), ids=MODELS)

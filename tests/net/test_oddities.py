@@ -513,21 +513,20 @@ WEIGHTS = (
     Oddity(
         "it is of Keras",
         caffemodel=replaced(b"\x89HDF\r\n\x1a\n" + bytes(2000) + b"keras_version"),
-        error="net.caffemodel: is a Keras model, not a caffemodel; caffe-lrp runs only Caffe nets; for Keras "
-        "nets, use iNNvestigate, or try to convert the net to Caffe with MMdnn",
+        error="net.caffemodel: is a Keras model, not a caffemodel; caffe-lrp runs only Caffe nets; export "
+        "the net to ONNX for 'caffe-lrp import', see caffe-lrp help import, or use iNNvestigate",
     ),
     Oddity(
         "it is in ONNX format",
         caffemodel=replaced(ONNX),
-        error="net.caffemodel: is an ONNX model, not a caffemodel; caffe-lrp runs only Caffe nets; try to "
-        "convert the net to Caffe with MMdnn or onnx2caffe; if it comes from PyTorch, use zennit or "
-        "Captum there",
+        error="net.caffemodel: is an ONNX model, not a caffemodel; caffe-lrp runs only Caffe nets; "
+        "'caffe-lrp import MODEL OUTDIR' makes Caffe files of it",
     ),
     Oddity(
         "it is of PyTorch",
         caffemodel=replaced(b"PK\x03\x04" + bytes(26) + b"archive/data.pkl"),
-        error="net.caffemodel: is a PyTorch model, not a caffemodel; caffe-lrp runs only Caffe nets; for "
-        "PyTorch nets, use zennit or Captum, or try to convert the net to Caffe with MMdnn",
+        error="net.caffemodel: is a PyTorch model, not a caffemodel; caffe-lrp runs only Caffe nets; export "
+        "the net to ONNX for 'caffe-lrp import', see caffe-lrp help import, or use zennit or Captum",
     ),
     Oddity(
         "the net was finetuned to other classes",

@@ -5,13 +5,12 @@ from pathlib import Path
 
 from caffe_lrp.cli.options import Parser, add_override, not_empty, one_of
 
-HELP = "Make Caffe files from an ONNX file or a toolbox net. A config that runs comes with them."
+HELP = "Make Caffe files from ONNX, or from a net of the LRP Toolbox. And a config for them."
 
 _USAGE = "caffe-lrp import MODEL OUTDIR [option ...]"
 _EPILOG = """\
 OUTDIR gets deploy.prototxt, a caffemodel, config.yaml and report.md. Nothing is
-replaced. Photos for a net of torchvision are prepared with
-
+replaced. For nets of torchvision:
   --pixel-range 1 --mean-values 0.485,0.456,0.406 --std-values 0.229,0.224,0.225
 """
 #: Unit of mean and standard deviation -> grey levels in one.
@@ -31,13 +30,13 @@ def add_arguments(parser: Parser) -> None:
     add_override(parser, "std_values", "what to divide by: one number, or one per channel", "N,N,N")
     add(
         "--pixel-range", type=one_of(*PIXEL_RANGES), metavar="1|255",
-        help="white in the unit of mean and std (default 255)",
+        help="white, in the unit of mean and std (default 255)",
     )  # fmt: skip
-    add_override(parser, "channel_order", "colours as the net expects them: RGB (default) or BGR", "ORDER")
+    add_override(parser, "channel_order", "BGR or RGB: the order that the net expects", "ORDER")
     add("--labels", type=Path, metavar="FILE", help="class labels, one per line")
     add(
-        "--flatten-order", type=one_of(*_FLATTEN_ORDERS), metavar="PART",
-        help="toolbox nets: python (default) or matlab",
+        "--flatten-order", type=one_of(*_FLATTEN_ORDERS), metavar="ORDER",
+        help="of a net of the LRP Toolbox: python or matlab",
     )  # fmt: skip
     parser.fault_of = _fault
 

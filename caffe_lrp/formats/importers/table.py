@@ -137,6 +137,6 @@ def read_net(path: Path, form: Format, options: ImportOptions) -> ImportedNet:
     for name, value in vars(options).items():
         if value is not None and name not in form.options:
             raise UsageError(
-                f"is only for other formats, and {path} is {form.name}; leave it out", setting=name
+                f"is not for nets in the format {form.name}, such as {path}; leave it out", setting=name
             )
     return on_images(form.read(path, options), options.input_size)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_lrp.errors import ModelError, about
+from caffe_lrp.files.reading import read_head
 from caffe_lrp.files.recognition import foreign_kind, is_toolbox_pickle
 from caffe_lrp.formats.importers.imported import ImportedNet, Setting
 from caffe_lrp.formats.importers.vectors import InputShape
@@ -22,7 +23,6 @@ from .text import read_text
 
 #: A pickle begins with its protocol or, before protocol 2, with a class.
 _PICKLE = re.compile(rb"\x80|\(?[ic][\w.]+\n\w+\n")
-_LONGEST_BEGINNING = 512
 _MIDDLE_GREY = 127.5
 
 
@@ -86,8 +86,7 @@ def is_toolbox(beginning: bytes) -> bool:
 
 
 def _found(path: Path, input_size: tuple[int, int] | None) -> _Found:
-    with path.open("rb") as file:
-        beginning = file.read(_LONGEST_BEGINNING)
+    beginning = read_head(path, "net", ModelError)
     notes: Sequence[str] = ()
     if _PICKLE.match(beginning):
         modules, form = read_pickle(path), "LRP Toolbox, pickle"
