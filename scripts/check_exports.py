@@ -17,7 +17,8 @@ CHAPTER = Path(__file__).parents[1] / "caffe_lrp/manual/import.md"
 #: Framework -> what the manual leaves to the reader.
 NETS = {
     "PyTorch": "",
-    "Keras": "import keras\nmodel = keras.applications.MobileNetV2(weights=None, classifier_activation=None)\n",
+    "Keras": "from keras.applications import MobileNetV2\n"
+    "model = MobileNetV2(weights=None, classifier_activation=None)\n",
 }
 #: Larger differences of scores, compared with the largest score, are a fault.
 LARGEST = 1e-4
