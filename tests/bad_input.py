@@ -1258,8 +1258,8 @@ CATALOGUE = (
                 "it is a PyTorch model",
                 content("net.pt", b"PK\x03\x04" + bytes(26) + b"archive/data.pkl"),
                 "caffe-lrp: error: net.pt: is a PyTorch model, which cannot be imported; caffe-lrp runs "
-                "only Caffe nets; export the net to ONNX for 'caffe-lrp import', see caffe-lrp help import, or "
-                "use zennit or Captum",
+                "only Caffe nets; export the net to ONNX for 'caffe-lrp import', see caffe-lrp help "
+                "import, or use zennit or Captum",
                 options=("import", "net.pt", "new"),
             ),
             Kind(

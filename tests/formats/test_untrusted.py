@@ -96,6 +96,8 @@ EXCEPTIONS = {
         "subprocess"
     },  # Python itself, to see whether OpenCV can be loaded; no data in it
     "kernels/ahead.py": {"subprocess"},  # Python itself, told names of kernels; no data in it
+    "pycaffe/__main__.py": {"compile", "exec", "runpy"},  # the script that the user names, as Python does
+    "toolbox/model_pickle.py": {"pickle"},  # writes only; `formats.importers.toolbox` reads without running
     "kernels/_simd.py": {"exec"},  # a signature of as many arguments as an instruction has; no data in it
 }
 
