@@ -174,3 +174,10 @@ def test_an_onnx_net_leaves_the_mean_to_fill_in(folder: Path) -> None:
     assert preprocessing(folder)["channel_order"] == "RGB"
     ended = run("-c", "new/config.yaml", "--images", folder, "-p", "out", cwd=folder)
     assert "the value of 'mean_values' is empty" in ended.stderr
+
+
+def test_scores_that_hardly_depend_on_the_input_show_little(folder: Path) -> None:
+    (folder / "net.txt").write_text(PIXELS.replace("1 2 " * 9, "0 0 " * 9).replace("\n0 0\n", "\n3 4\n"))
+    made = importing(folder=folder)
+    assert made.returncode == ExitCode.DONE
+    assert "but they hardly depend on the input, so that says little" in made.stdout
