@@ -25,7 +25,10 @@ def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
 
 def test_a_run_by_a_formula_and_its_file_writes_the_same_bytes_under_both_names(tmp_path: Path) -> None:
     path, listed = tmp_path / "mine.yaml", all_of(copies(tmp_path / "images", 2))
-    assert run("composite", "100", path).stdout == f"{path} was written; explain with --composite {path}\n"
+    assert (
+        run("composite", "100", path).stdout
+        == f"{path} was written; to explain images by it: --composite {path}\n"
+    )
     out = tmp_path / "out"
     options = ("--formula", 100, "--composite", path, "--outputs", "npy")
     assert run(*arguments(listed, out, *options)).returncode == 0

@@ -34,5 +34,5 @@ def run(options: argparse.Namespace) -> int:
         return ExitCode.DONE
     with options.halt.concluding():
         write_new(options.file, text)
-    say(f"{options.file} was written; explain with --composite {options.file}", sys.stdout)
+    say(f"{options.file} was written; to explain images by it: --composite {options.file}", sys.stdout)
     return ExitCode.DONE
