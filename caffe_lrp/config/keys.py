@@ -12,12 +12,10 @@ from typing import Any, NamedTuple
 from caffe_lrp.messages import did_you_mean
 from caffe_lrp.quirks import QUIRK_MODES
 from caffe_lrp.relevance.composite import Composite, FormulaCode
+from caffe_lrp.relevance.rule_names import LARGEST_NUMBER, NUMBER
 
 #: Place of values from the command line.
 COMMAND_LINE = "command line"
-
-#: ε, β and the scale of inputs beyond this overflow float32.
-LARGEST_NUMBER = 1e30
 
 #: Python refuses to read numbers of thousands of digits; 64 bits hold these.
 _MOST_DIGITS = 18
@@ -26,7 +24,6 @@ _MOST_DIGITS = 18
 _OF_RUN = ("output_root", "path_root", "picture", "places", "synset_file")
 
 _INTEGER = re.compile("[+-]?[0-9]+")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _FORMULA_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]*")
 _SIZE = re.compile("([0-9]{1,6})[xX×]([0-9]{1,6})")
 
@@ -222,7 +219,7 @@ def one_of(*choices: Any) -> Callable[[str], Any]:
 
 
 def _number(text: str) -> float:
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         raise ValueError("must be a number, such as 0.01")
     return float(text)
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from caffe_lrp.messages import did_you_mean
 
-#: Numbers of rules beyond this overflow float32.
+#: Numbers of rules, start vectors and inputs beyond this overflow float32.
 LARGEST_NUMBER = 1e30
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+#: How numbers are written in files and options.
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 #: What the parameter ``bias`` can be, and what it means.
 BIASES: dict[str, str] = {
@@ -70,7 +71,7 @@ def number_at_least(least: float) -> Callable[[Any], float]:
         is_text = isinstance(value, str)
         if isinstance(value, bool) or not (is_text or isinstance(value, Real)):
             raise ValueError("must be a number")
-        if is_text and not _NUMBER.fullmatch(value):
+        if is_text and not NUMBER.fullmatch(value):
             raise ValueError("must be a number, such as 0.25")
         try:
             number = float(value)

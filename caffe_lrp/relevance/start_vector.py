@@ -18,15 +18,13 @@ from caffe_lrp.net.heads import are_probabilities
 from caffe_lrp.net.net import Net
 
 from . import start_amounts as amounts
+from .rule_names import LARGEST_NUMBER, NUMBER
 from .start import Start
 from .start_amounts import OTHERS, RUNNER_UP, Scored
 
 #: The kind whose numbers are given as an array.
 GIVEN = "FILE.npy"
 
-#: Larger weights overflow float32 where they meet a score.
-_LARGEST_WEIGHT = 1e30
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WEIGHT = re.compile(r"\s*([0-9]{1,9})\s*=\s*(\S+)\s*")
 
 
@@ -132,13 +130,13 @@ def _weights_of(text: str) -> tuple[tuple[int, float], ...]:
     weights: dict[int, float] = {}
     for part in text.split(","):
         match = _WEIGHT.fullmatch(part)
-        if not match or not _NUMBER.fullmatch(match[2]):
+        if not match or not NUMBER.fullmatch(match[2]):
             raise ValueError("must be classes and their weights, such as 281=1,285=-0.5")
         index, weight = int(match[1]), float(match[2])
         if index in weights:
             raise ValueError(f"has a weight for class {index} twice")
-        if abs(weight) > _LARGEST_WEIGHT:
-            raise ValueError(f"must have weights of at most {_LARGEST_WEIGHT:g}")
+        if abs(weight) > LARGEST_NUMBER:
+            raise ValueError(f"must have weights of at most {LARGEST_NUMBER:g}")
         weights[index] = weight
     return tuple(weights.items())
 
