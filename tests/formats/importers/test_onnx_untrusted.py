@@ -1,6 +1,5 @@
 """ONNX files that are broken, hostile or of other nets: refused in words, by node, without memory."""
 
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_builders import imported, model_of, node, onnx, written
+from refusals import assert_refused
 
 from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.importers.onnx import read, scan
@@ -106,14 +106,7 @@ BAD: dict[str, tuple[bytes, str]] = {
 def test_a_bad_file_is_refused_without_taking_memory(tmp_path: Path, name: str) -> None:
     content, message = BAD[name]
     path = written(tmp_path, content)
-    tracemalloc.start()
-    try:
-        with pytest.raises(ModelError, match=message) as refusal:
-            read(path)
-        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
-    finally:
-        tracemalloc.stop()
-    assert str(refusal.value).startswith(f"{path}: ")
+    assert_refused(read, path, message, megabytes=8)
 
 
 def test_many_small_messages_are_refused_before_they_are_parsed(

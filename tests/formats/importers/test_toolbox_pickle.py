@@ -1,16 +1,15 @@
 """The toolbox's pickles: read as data, whoever wrote them; nothing that they name is imported or run."""
 
 import pickle
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from refusals import assert_refused
 from toolbox_builders import linear, module, old_net, old_style, pickled
 
-from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.importers.toolbox import read
 from caffe_lrp.formats.importers.toolbox.pickled import read_pickle
 
@@ -149,12 +148,5 @@ def test_a_bad_file_is_refused_runs_nothing_and_takes_no_memory(
     monkeypatch.chdir(tmp_path)
     content, message = BAD[name]
     path = written(tmp_path, content)
-    tracemalloc.start()
-    try:
-        with pytest.raises(ModelError, match=message) as refusal:
-            read(path)
-        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
-    finally:
-        tracemalloc.stop()
-    assert str(refusal.value).startswith(f"{path}: ")
+    assert_refused(read, path, message, megabytes=64)
     assert [file.name for file in tmp_path.iterdir()] == ["net.nn"]

@@ -1,13 +1,12 @@
 """The toolbox's text format: what its Python part takes, what is taken besides, and what is refused where."""
 
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import assert_refused
 from toolbox_builders import XOR, XOR_INPUTS, XOR_PROBABILITIES, scores_of
 
-from caffe_lrp.errors import ModelError
 from caffe_lrp.formats.importers.imported import ImportedNet
 from caffe_lrp.formats.importers.toolbox import read, run
 from caffe_lrp.formats.importers.toolbox.text import read_text
@@ -118,11 +117,4 @@ BAD: dict[str, tuple[str | bytes, str]] = {
 def test_a_bad_file_is_refused_by_line_without_taking_memory(tmp_path: Path, name: str) -> None:
     content, message = BAD[name]
     path = written(tmp_path, content)
-    tracemalloc.start()
-    try:
-        with pytest.raises(ModelError, match=message) as refusal:
-            read(path)
-        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
-    finally:
-        tracemalloc.stop()
-    assert str(refusal.value).startswith(f"{path}: ")
+    assert_refused(read, path, message, megabytes=8)
